@@ -1,0 +1,42 @@
+"""How a model is asked, as values: what determines an answer (`Sampling`) and what does not (`EndpointSettings`)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from orcac.recipe import Frozen
+
+
+class Sampling(Frozen):
+    """The decoding parameters that are sent with a request.
+
+    `extra` is sent in the body as it is (vLLM's top_k, the embedded teacher's error_rate, ...).
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    seed: int | None = None
+    extra: dict[str, int | float | str | bool] = {}
+
+
+class Price(Frozen):
+    """USD per million tokens."""
+
+    input: float = 0.0
+    output: float = 0.0
+
+
+class EndpointSettings(Frozen):
+    """Where a model is and how hard it may be asked. Never part of an id."""
+
+    kind: Literal["openai", "solver", "replay"]
+    base_url: str | None = None  # None is the openai package's default
+    api_key_env: str = "OPENAI_API_KEY"  # the *name* of the variable that holds the key
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int = 32  # requests in flight, at most
+    timeout_seconds: float = 120.0
+    attempts: int = 6  # for each request, before its failure is final
+    price: Price = Price()
+    budget_usd: float | None = None  # never exceeded by one node

@@ -1,0 +1,44 @@
+"""What `collect` makes: `responses.parquet` (rows.Response), one teacher's answer to every prompt of its inputs.
+
+Inputs: `prompts` (one or more sample nodes), in order; a prompt that occurs twice is asked once.
+Where and how fast the teacher is asked (endpoint, limits, shards, prices) is Execution: answers stand in the
+ledger by what determines them, so neither the number of shards nor the address changes what is made.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from orcac.chat.settings import EndpointSettings, Sampling
+from orcac.recipe import Execution, FileRef, Frozen, Recipe
+
+__all__ = ["VERSION", "CollectExecution", "CollectRecipe", "Recording"]
+
+VERSION = 1
+
+
+class Recording(Frozen):
+    """Recorded answers, matched to prompts by question (and by system message where the file has one).
+
+    `answers` are JSONL or Parquet files; `fields` maps our names (question, answer, system, id) to the file's
+    keys. Where a file names its questions by an id only, `questions` holds the texts, with its own fields
+    (id, question).
+    """
+
+    answers: tuple[FileRef, ...]
+    fields: dict[str, str]
+    questions: tuple[FileRef, ...] = ()
+    question_fields: dict[str, str] = {}
+
+
+class CollectRecipe(Recipe):
+    model: str
+    sampling: Sampling
+    origin: Literal["api", "solver", "replay"]  # who answers: a served model, the embedded one, a recording
+    solver_version: int | None = None  # of the embedded teacher, when that is who answers
+    recording: Recording | None = None
+
+
+class CollectExecution(Execution):
+    endpoint: EndpointSettings
+    shards: int = 1  # jobs that the prompts are split over

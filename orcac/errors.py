@@ -1,0 +1,45 @@
+"""Everything that orcac raises on purpose, and the exit code that each becomes.
+
+    OrcacError                 1   a node's work failed, for a reason we can name
+    ├── InputError             2   what the user gave is wrong: a spec, an argument, a data file
+    │   └── SpecErrors         2   every error of a spec at once, each with file:line:column
+    ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when mended
+    ├── StoreError             5   the store is full, damaged or not writable
+    └── BusyError              6   another run holds the node and did not finish in time
+
+Exit code 0 is success; `orcac diff` returns 1 for "different"; 130 is an interrupt. A user never sees a
+traceback for any of these: the command line prints the message, which says what, where and how to mend it.
+Broken invariants are asserts and do show a traceback: they are our bugs.
+"""
+
+from __future__ import annotations
+
+
+class OrcacError(Exception):
+    """Base of all. `fix` is one sentence in the imperative that says how to go on."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  fix: {self.fix}" if self.fix else self.message
+
+
+class InputError(OrcacError):
+    exit_code = 2
+
+
+class EndpointError(OrcacError):
+    exit_code = 4
+
+
+class StoreError(OrcacError):
+    exit_code = 5
+
+
+class BusyError(OrcacError):
+    exit_code = 6

@@ -1,0 +1,25 @@
+"""What `filter` makes: `kept.parquet` (rows.Response), `rejected.parquet` (rows.Rejected), `counts.json`.
+
+Inputs: `responses` (one collect node), `benchmarks` (sample nodes; only where contamination is checked).
+Every row that is read is kept or rejected for exactly one reason, the first that applies in the order of the
+fields below: read = kept + sum of rejected by reason, and the node fails otherwise.
+"""
+
+from __future__ import annotations
+
+from orcac.recipe import Execution, Recipe
+
+__all__ = ["VERSION", "Execution", "FilterRecipe"]
+
+VERSION = 1
+
+
+class FilterRecipe(Recipe):
+    finish_reasons: tuple[str, ...] = ("stop",)  # the others are rejected; a request that failed always is
+    min_characters: int = 1  # of the response, after stripping
+    max_characters: int | None = None
+    drop_refusals: bool = False
+    agree_with_reference: bool = False  # reject where the parsed answer contradicts a known reference
+    drop_duplicates: bool = True  # same system message, query and response, after normalising white space
+    contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
+    # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole

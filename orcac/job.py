@@ -1,0 +1,42 @@
+"""What a kind's `run(job)` is given: its recipe, its execution, the folders of its inputs, and where to write.
+
+`out` is where the artifact's files go; it is fresh at every try and is published as a whole when `run` returns.
+`work` survives a kill: whatever lets the next try go on (checkpoints, answers received) stands there.
+`run` returns the artifact's summary: a few JSON numbers and texts that a person wants to see of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from orcac.progress import Progress
+from orcac.recipe import Execution, Recipe
+
+R = TypeVar("R", bound=Recipe)
+E = TypeVar("E", bound=Execution)
+Summary = dict[str, object]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Generic[R, E]):
+    ref: str  # KIND/ID
+    label: str  # for people, e.g. `assistant-3000`
+    recipe: R
+    execution: E
+    inputs: Mapping[str, Sequence[Path]]  # role -> the folders of the input artifacts, in order
+    by_ref: Mapping[str, Path]  # the same folders by KIND/ID
+    out: Path
+    work: Path
+    answers: Path  # the ledger of answers that all experiments share
+
+    def one(self, role: str) -> Path:
+        """The folder of the single input in this role."""
+        (folder,) = self.inputs[role]
+        return folder
+
+    def progress(self, total: int, unit: str) -> Progress:
+        """A progress line for this node. `unit` is plural, e.g. "answers"."""
+        return Progress(label=self.label, total=total, unit=unit)

@@ -1,0 +1,48 @@
+"""The one table of kinds. A kind is a package of the same name: `recipe.py` says what is asked, `run.py` does it.
+
+Recipes are light and imported here; `run` is found by name only when a node is made, since it may need torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from orcac.collect import recipe as collect
+from orcac.eval import recipe as eval_
+from orcac.filter import recipe as filter_
+from orcac.recipe import Execution, Recipe
+from orcac.report import recipe as report
+from orcac.sample import recipe as sample
+from orcac.student import recipe as student
+from orcac.tokenize import recipe as tokenize
+from orcac.train import recipe as train
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    name: str
+    version: int
+    recipe: type[Recipe]
+    execution: type[Execution]
+
+    def load_run(self) -> Callable[..., Any]:
+        """`run(job) -> Summary` of this kind."""
+        return importlib.import_module(f"orcac.{self.name}.run").run
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("sample", sample.VERSION, sample.SampleRecipe, Execution),
+        Kind("collect", collect.VERSION, collect.CollectRecipe, collect.CollectExecution),
+        Kind("filter", filter_.VERSION, filter_.FilterRecipe, Execution),
+        Kind("student", student.VERSION, student.StudentRecipe, Execution),
+        Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, Execution),
+        Kind("train", train.VERSION, train.TrainRecipe, train.TrainExecution),
+        Kind("eval", eval_.VERSION, eval_.EvalRecipe, eval_.EvalExecution),
+        Kind("report", report.VERSION, report.ReportRecipe, report.ReportExecution),
+    )
+}

@@ -1,0 +1,62 @@
+"""What a recipe is: the base types that every kind's `recipe.py` builds on.
+
+Two types a kind, and the wall between them is the point:
+- `Recipe`: what is made. *Every* field enters the node's id; there is no way to leave one out.
+- `Execution`: where and how fast (endpoints, threads, paths, prices). *No* field enters an id.
+A value that changes what is made and stands in an Execution is a bug; so is the reverse.
+
+A local file is part of what is made by its content: a recipe holds `FileRef`s (name and digest), an Execution
+holds where on this machine that content lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from orcac.errors import InputError
+
+
+class Frozen(BaseModel):
+    """Immutable, strict about unknown keys, refuses NaN and infinity (they have no canonical form)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Recipe(Frozen):
+    """What is made; all of it is hashed."""
+
+
+class Execution(Frozen):
+    """How it is made; none of it is hashed. `files` maps a content digest to a path on this machine."""
+
+    files: dict[str, str] = {}
+    threads: int = 1
+    memory_mb: int = 1000
+    minutes: int = 60
+    gpus: int = 0
+
+
+class FileRef(Frozen):
+    """A local file by content. `name` is its base name, since some formats take the task's name from it."""
+
+    name: str
+    sha256: str
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_ref(ref: FileRef, execution: Execution) -> Path:
+    """Where the content of `ref` lies. Raises InputError when it is gone or is not what was compiled."""
+    path = Path(execution.files[ref.sha256])
+    if not path.is_file():
+        raise InputError(f"{path}: the file is gone", fix="put it back, or compile the spec again")
+    if file_digest(path) != ref.sha256:
+        raise InputError(f"{path}: its content changed since the spec was compiled", fix="compile again")
+    return path

@@ -1,0 +1,54 @@
+"""What `report` makes: `report.html` (one self-contained page), `report.md`, `results.json` (every number shown).
+
+Inputs: `nodes`, every node that the spec's arms need (the report reads their artifacts); the recipe says
+which of them plays which part, by the reference KIND/ID.
+"""
+
+from __future__ import annotations
+
+from orcac.recipe import Execution, Frozen, Recipe
+
+__all__ = ["VERSION", "Arm", "Dataset", "Evaluation", "ReportExecution", "ReportRecipe", "Stage"]
+
+VERSION = 1
+
+
+class Dataset(Frozen):
+    name: str
+    prompts: tuple[str, ...]  # sample nodes
+    collect: str
+    filter: str
+    teacher: str
+
+
+class Stage(Frozen):
+    name: str
+    dataset: str
+    tokenize: str
+    train: str
+
+
+class Evaluation(Frozen):
+    benchmark: str
+    items: str  # sample node
+    eval: str
+
+
+class Arm(Frozen):
+    """One variant, as the nodes it is made of. The first arm is the base, which the others are tested against."""
+
+    name: str
+    student: str
+    datasets: tuple[Dataset, ...]
+    stages: tuple[Stage, ...]
+    evaluations: tuple[Evaluation, ...]
+
+
+class ReportRecipe(Recipe):
+    seed: int
+    arms: tuple[Arm, ...]
+
+
+class ReportExecution(Execution):
+    title: str = ""  # the spec's name
+    about: str = ""

@@ -1,0 +1,112 @@
+"""The rows that pass between nodes, and the one way they are written and read (Parquet, zstd).
+
+    Prompt   --teacher-->   Response   --filter-->   Response (kept) | Rejected (with its reason)
+    Prompt (a benchmark's item)   --student-->   Answer
+
+A row carries its whole provenance (source, task, system message by number, teacher), so that any table can be
+read by itself. Nothing in a row depends on the clock or the machine: same inputs, same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One user message, its system message, and what is known of its answer."""
+
+    id: str  # digest of (source, task, query, system): see `prompt_id`
+    source: str  # the spec's name for the collection, e.g. `cot`
+    task: str  # the collection's own name for the task, e.g. `gsm8k`
+    query: str  # the user message
+    system_id: int  # number in the library of system messages; 1 is the empty one
+    system: str  # its text
+    reference: str = ""  # the right answer where one is known, else ""
+    options: list[str] = dataclasses.field(default_factory=list)  # the allowed final answers; [] is free-form
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Response(Prompt):
+    """A prompt with what a teacher said to it."""
+
+    teacher: str  # the model's name
+    response: str  # "" where there was none
+    finish_reason: str  # "stop", "length", "content_filter", ...; "" where the request failed
+    error: str = ""  # the error class where the request failed for good (see chat.messages), else ""
+    input_tokens: int = 0  # as the endpoint counted them; 0 where it did not
+    output_tokens: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(Response):
+    """A response that a filter dropped."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Prompt):
+    """A benchmark item as the student answered it. `system` is the message it was evaluated under."""
+
+    response: str
+    finish_reason: str
+    parsed: str  # the final answer found in the response; "" when none was found
+    correct: bool
+
+
+def prompt_id(source: str, task: str, query: str, system: str) -> str:
+    """20 hex digits that name a prompt by its content."""
+    text = "\x1f".join((source, task, query, system))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+Row = TypeVar("Row", bound=Prompt)
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
+
+
+def schema(kind: type[Prompt]) -> pa.Schema:
+    """The Arrow schema of a row type, in the order of its fields."""
+    hints = typing.get_type_hints(kind)
+    return pa.schema([(field.name, _ARROW[hints[field.name]]) for field in dataclasses.fields(kind)])
+
+
+def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
+    """Write `rows` in batches of 10,000; the file appears whole or not at all. Returns how many there were."""
+    shape, count, batch = schema(kind), 0, []
+    part = path.with_name(path.name + ".part")
+    with pq.ParquetWriter(part, shape, compression="zstd") as writer:
+        for row in rows:
+            batch.append(dataclasses.asdict(row))
+            if len(batch) == 10_000:
+                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=shape))
+                count, batch = count + len(batch), []
+        writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=shape))
+    part.replace(path)
+    return count + len(batch)
+
+
+def read(path: Path, kind: type[Row]) -> Iterator[Row]:
+    """The rows of a file, in order. A file of a wider type may be read as a narrower one."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=names):
+            for values in batch.to_pylist():
+                yield kind(**values)
+
+
+def widen(row: Prompt, kind: type[Row], **more: typing.Any) -> Row:
+    """`row` as the wider type `kind`, with the fields that it lacks. Lists are shared, not copied."""
+    known = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    return kind(**(known | more))
+
+
+__all__ = ["Answer", "Prompt", "Rejected", "Response", "prompt_id", "read", "schema", "widen", "write"]

@@ -1,0 +1,71 @@
+"""What `sample` makes: `prompts.parquet` (rows.Prompt), the queries of one source with their system messages.
+
+Three uses, one kind: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), and the items
+of a benchmark (which is queries whose references are known and whose system message is set at evaluation).
+
+Inputs: `from` (sample nodes) for a subset, else none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from orcac.recipe import Execution, FileRef, Frozen, Recipe
+
+__all__ = ["VERSION", "Draw", "Execution", "Message", "Puzzles", "SampleRecipe", "Source", "Subset"]
+
+VERSION = 1  # raise it when the same recipe would make other prompts
+
+
+class Message(Frozen):
+    """A system message: its number in the library and its text."""
+
+    id: int
+    text: str
+
+
+class Draw(Frozen):
+    """The messages that a source's prompts are drawn from, uniformly (paper, Figure 6).
+
+    `multiple_choice` joins `always` for the queries that list their options.
+    """
+
+    always: tuple[Message, ...]
+    multiple_choice: tuple[Message, ...] = ()
+
+
+class Puzzles(Frozen):
+    """Generated reasoning tasks: `task` as in `orcac.puzzles.TASKS`; `size` is its difficulty, drawn from
+    min to max inclusive; `seed` makes held-out sets differ from training sets."""
+
+    task: str
+    size: tuple[int, int]
+    count: int
+    seed: int
+
+
+class Source(Frozen):
+    """Queries from files of one format, or generated."""
+
+    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "bbh", "agieval"]
+    files: tuple[FileRef, ...] = ()
+    fields: dict[str, str] = {}  # jsonl: our name (query, reference, task, options) -> the file's key
+    puzzles: Puzzles | None = None
+    tasks: tuple[str, ...] = ()  # keep these tasks alone; () keeps all
+    take: int | None = None  # how many queries; None is all
+    per_task: int | None = None  # at most so many of each task
+    sampling: Literal["by-task", "uniform"] = "by-task"  # by-task is the paper's Algorithm 1
+
+
+class Subset(Frozen):
+    """A uniform random subset of other prompts; each keeps its system message."""
+
+    take: int
+
+
+class SampleRecipe(Recipe):
+    name: str  # the spec's name of the source; stands in every row
+    seed: int
+    source: Source | None = None  # exactly one of source and subset
+    subset: Subset | None = None
+    draw: Draw = Draw(always=(Message(id=1, text=""),))

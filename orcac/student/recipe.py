@@ -1,0 +1,38 @@
+"""What `student` makes: an ordinary Hugging Face model directory under `model/`: weights, tokenizer, chat template.
+
+Inputs: `texts` (filter nodes), from which the tokenizer of a from-scratch student is trained; else none.
+"""
+
+from __future__ import annotations
+
+from orcac.recipe import Execution, FileRef, Frozen, Recipe
+
+__all__ = ["VERSION", "Execution", "Pretrained", "Scratch", "StudentRecipe"]
+
+VERSION = 1
+
+
+class Scratch(Frozen):
+    """A LLaMA of random weights and a byte-level BPE tokenizer trained on the input texts."""
+
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate: int  # width of the MLP
+    positions: int  # the longest sequence
+    init_std: float = 0.02
+    tie_embeddings: bool = False
+
+
+class Pretrained(Frozen):
+    """A Hugging Face model directory, by the content of its files. No code from it is run."""
+
+    files: tuple[FileRef, ...]  # name is the path relative to the directory
+
+
+class StudentRecipe(Recipe):
+    seed: int
+    scratch: Scratch | None = None  # exactly one of scratch and pretrained
+    pretrained: Pretrained | None = None
