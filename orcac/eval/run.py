@@ -1,0 +1,131 @@
+"""Asks one student every item of one benchmark, zero-shot, and scores what it says.
+
+Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one
+starts, so a kill costs at most the batch in hand; a torn last line is cut off. A batch's sampling seed comes
+from the recipe's seed and the batch's place in the plan, not from when it ran, so a resumed evaluation leaves
+the same bytes. A logged batch counts only where the plan still has the same items at the same place.
+
+Parsing happens at the end, from the logged texts: no answer is lost to a parser.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.eval.recipe import EvalExecution, EvalRecipe
+from orcac.eval.scores import score
+from orcac.job import Job, Summary
+from orcac.parse import final_answer, same_answer
+
+if TYPE_CHECKING:
+    from orcac.chat.local import LocalModel
+
+__all__ = ["run"]
+
+
+class Reply(NamedTuple):
+    text: str
+    finish_reason: str
+
+
+def run(job: Job[EvalRecipe, EvalExecution]) -> Summary:
+    """Raises InputError for a benchmark without items or an item without a reference."""
+    items = list(rows.read(job.one("items") / "prompts.parquet", rows.Prompt))
+    if not items:
+        raise InputError(f"{job.label}: the benchmark has no items", fix="take at least one item of it")
+    for item in items:
+        if not item.reference:
+            raise InputError(
+                f"{job.label}: item {item.id} of {item.source} has no reference answer",
+                fix="evaluate on items whose right answer is known",
+            )
+    replies = _ask(job, items)
+    answers = [_judge(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
+    rows.write(job.out / "answers.parquet", rows.Answer, answers)
+    scores = score(answers)
+    (job.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    tasks = {
+        task: {key: values[key] for key in ("n", "correct", "unparsed")}
+        for task, values in scores["tasks"].items()
+    }
+    return {key: scores[key] for key in ("n", "correct", "accuracy", "unparsed", "chance")} | {"tasks": tasks}
+
+
+def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:
+    """A reply to every item, in the order of the items."""
+    recipe, log = job.recipe, job.work / "answers.jsonl"
+    model = _load_model(job.one("model") / "model", threads=job.execution.threads)
+    prompts = [(recipe.system, item.query) for item in items]
+    batches = model.batches(prompts, batch_size=job.execution.batch_size)
+    logged = _read_log(log)
+    progress = job.progress(len(items), "answers")
+    replies: dict[int, Reply] = {}
+    for place, batch in enumerate(batches):
+        replies.update(zip(batch, logged.get((place, tuple(batch)), []), strict=False))
+    progress.update(len(replies))
+    with log.open("ab") as file:
+        for place, batch in enumerate(batches):
+            if batch[0] in replies:
+                continue
+            answered = model.answer_batch(
+                [prompts[index] for index in batch],
+                temperature=recipe.temperature,
+                top_p=recipe.top_p,
+                max_new_tokens=recipe.max_new_tokens,
+                seed=_batch_seed(recipe.seed, place),
+            )
+            texts = [Reply(answer.text, answer.finish_reason) for answer in answered]
+            line = json.dumps({"place": place, "items": batch, "replies": texts})
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            replies.update(zip(batch, texts, strict=True))
+            progress.update(len(replies))
+    return [replies[index] for index in range(len(items))]
+
+
+def _load_model(folder: Path, *, threads: int) -> LocalModel:
+    from orcac.chat.local import LocalModel  # needs torch; scoring and its tests do not
+
+    return LocalModel.load(folder, threads=threads)
+
+
+def _judge(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
+    """The item keeps its id, whatever message it was evaluated under: that is what arms are paired by."""
+    parsed = final_answer(reply.text, item.options, recipe.parser)
+    return rows.widen(
+        dataclasses.replace(item, system_id=recipe.system_id, system=recipe.system),
+        rows.Answer,
+        response=reply.text,
+        finish_reason=reply.finish_reason,
+        parsed=parsed,
+        correct=same_answer(parsed, item.reference),
+    )
+
+
+def _batch_seed(seed: int, place: int) -> int:
+    """32 bits, unrelated between neighbouring seeds and places."""
+    return int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
+
+
+def _read_log(path: Path) -> dict[tuple[int, tuple[int, ...]], list[Reply]]:
+    """What is logged, by place and items. Cuts off a line that a kill left unfinished."""
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        os.truncate(path, len(whole))
+    lines = [json.loads(line) for line in whole.splitlines()]
+    return {
+        (line["place"], tuple(line["items"])): [Reply(*reply) for reply in line["replies"]] for line in lines
+    }

@@ -1,0 +1,149 @@
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.eval import run as eval_run
+from orcac.eval.recipe import EvalExecution, EvalRecipe
+from orcac.job import Job
+
+
+class Killed(BaseException):
+    pass
+
+
+class StandIn:
+    """Says what the query ends with (when sampled, the batch's seed too); dies at batch `dies_at`."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.asked: list[list[tuple[str, str]]] = []
+        self.dies_at = dies_at
+
+    def batches(self, prompts, *, batch_size):
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def answer_batch(self, prompts, *, temperature, top_p, max_new_tokens, seed):
+        if len(self.asked) == self.dies_at:
+            raise Killed
+        self.asked.append(prompts)
+        suffix = f" seed {seed}" if temperature else ""
+        return [
+            SimpleNamespace(
+                text=query.split(":")[1] + suffix, finish_reason="stop", input_tokens=1, output_tokens=1
+            )
+            for _, query in prompts
+        ]
+
+
+def item(number: int, task: str, says: str, reference: str, options: list[str]) -> rows.Prompt:
+    query = f"{'x' * (number % 4)}{number}:{says}"
+    return rows.Prompt(
+        id=rows.prompt_id("b", task, query, ""),
+        source="b",
+        task=task,
+        query=query,
+        system_id=1,
+        system="",
+        reference=reference,
+        options=options,
+    )
+
+
+ITEMS = [
+    item(0, "truth", "The answer is True.", "True", ["True", "False"]),
+    item(1, "truth", "The answer is False.", "True", ["True", "False"]),
+    item(2, "truth", "True False", "True", ["True", "False"]),
+    item(3, "letters", "So (B)", "(B)", ["(A)", "(B)", "(C)", "(D)"]),
+    item(4, "count", "The answer is 1,000.", "1000", []),
+]
+
+
+def make_job(tmp_path: Path, monkeypatch, model: StandIn, items=ITEMS, name: str = "job", **recipe) -> Job:
+    monkeypatch.setattr(eval_run, "_load_model", lambda folder, *, threads: model)
+    root = tmp_path / name
+    for folder in ("items", "model", "out", "work"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    rows.write(root / "items" / "prompts.parquet", rows.Prompt, items)
+    return Job(
+        ref="eval/0",
+        label="eval test",
+        recipe=EvalRecipe(system_id=5, system="Be brief.", **recipe),
+        execution=EvalExecution(batch_size=2),
+        inputs={"model": [root / "model"], "items": [root / "items"]},
+        by_ref={},
+        out=root / "out",
+        work=root / "work",
+        answers=root,
+    )
+
+
+def test_scores_by_hand(tmp_path, monkeypatch) -> None:
+    job = make_job(tmp_path, monkeypatch, StandIn())
+    summary = eval_run.run(job)
+    assert summary == {
+        "n": 5,
+        "correct": 3,
+        "accuracy": 0.6,
+        "unparsed": 1,
+        "chance": pytest.approx((3 / 2 + 1 / 4 + 0) / 5),
+        "tasks": {
+            "count": {"n": 1, "correct": 1, "unparsed": 0},
+            "letters": {"n": 1, "correct": 1, "unparsed": 0},
+            "truth": {"n": 3, "correct": 1, "unparsed": 1},
+        },
+    }
+    scores = json.loads((job.out / "scores.json").read_text())
+    assert scores["interval"] == pytest.approx([0.2307, 0.8824], abs=1e-4)
+    assert scores["unparsed_share"] == 0.2
+    assert scores["tasks"]["truth"]["p_above_chance"] == pytest.approx(7 / 8)
+
+    answers = list(rows.read(job.out / "answers.parquet", rows.Answer))
+    assert [answer.id for answer in answers] == [item.id for item in ITEMS]
+    assert [answer.parsed for answer in answers] == ["True", "False", "", "(B)", "1,000"]
+    assert {(answer.system_id, answer.system) for answer in answers} == {(5, "Be brief.")}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("torn", [b"", b'{"place": 1, "items": [0, '])
+def test_a_killed_run_goes_on_and_leaves_the_same_bytes(tmp_path, monkeypatch, temperature, torn) -> None:
+    whole = make_job(tmp_path, monkeypatch, StandIn(), name="whole", temperature=temperature)
+    eval_run.run(whole)
+
+    first = make_job(tmp_path, monkeypatch, StandIn(dies_at=1), name="resumed", temperature=temperature)
+    with pytest.raises(Killed):
+        eval_run.run(first)
+    with (first.work / "answers.jsonl").open("ab") as log:
+        log.write(torn)
+    model = StandIn()
+    resumed = make_job(tmp_path, monkeypatch, model, name="resumed", temperature=temperature)
+    eval_run.run(resumed)
+
+    assert len(model.asked) == 2  # of 3 batches
+    for name in ("answers.parquet", "scores.json"):
+        assert (resumed.out / name).read_bytes() == (whole.out / name).read_bytes()
+
+
+def test_batches_of_a_sampled_run_differ_in_seed(tmp_path, monkeypatch) -> None:
+    job = make_job(tmp_path, monkeypatch, StandIn(), temperature=0.7)
+    eval_run.run(job)
+    responses = [answer.response for answer in rows.read(job.out / "answers.parquet", rows.Answer)]
+    assert len({response.split(" seed ")[1] for response in responses}) == 3
+
+
+def test_logged_batches_of_another_shape_are_asked_again(tmp_path, monkeypatch) -> None:
+    eval_run.run(make_job(tmp_path, monkeypatch, StandIn()))
+    model = StandIn()
+    job = dataclasses.replace(make_job(tmp_path, monkeypatch, model), execution=EvalExecution(batch_size=3))
+    eval_run.run(job)
+    assert [len(batch) for batch in model.asked] == [3, 2]
+
+
+@pytest.mark.parametrize("items", [[], [dataclasses.replace(ITEMS[0], reference="")]])
+def test_items_that_cannot_be_scored_are_refused(tmp_path, monkeypatch, items) -> None:
+    with pytest.raises(InputError):
+        eval_run.run(make_job(tmp_path, monkeypatch, StandIn(), items=items))
