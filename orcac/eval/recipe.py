@@ -1,4 +1,4 @@
-"""What `eval` makes: `answers.parquet` (rows.Answer) and `scores.json`: one student, one benchmark, zero-shot.
+"""What `eval` makes: `answers.parquet` (rows.Answer) and `scores.json`, for one student and one benchmark.
 
 Inputs: `model` (a train or student node), `items` (one sample node).
 """
