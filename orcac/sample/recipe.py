@@ -1,7 +1,9 @@
-"""What `sample` makes: `prompts.parquet` (rows.Prompt), the queries of one source with their system messages.
+"""What `sample` makes: `prompts.parquet` (rows.Prompt), the queries of one source with their system
+messages.
 
-Three uses, one kind: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), and the items
-of a benchmark (which is queries whose references are known and whose system message is set at evaluation).
+Three uses, one kind: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), and the
+items of a benchmark (which is queries whose references are known and whose system message is set at
+evaluation).
 
 Inputs: `from` (sample nodes) for a subset, else none.
 """

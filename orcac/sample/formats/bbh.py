@@ -1,0 +1,40 @@
+"""BIG-Bench Hard: one JSON file a task, `{"examples": [{"input", "target"}]}`. The query is the input as it
+is.
+
+Most tasks list their options in the row, by letter or by word; three are yes/no questions that list none;
+the other four (object_counting, multistep_arithmetic_two, dyck_languages, word_sorting) are free-form. In
+three rows the published target is none of the options (a title was cut at its commas); they are read as
+they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from orcac.sample.formats.files import broken, document
+from orcac.sample.formats.item import Item
+from orcac.sample.formats.options import listed_options
+from orcac.sample.recipe import Source
+
+UNLISTED = {  # the answers that a task allows without listing them, in the targets' own spelling
+    "boolean_expressions": ("True", "False"),
+    "sports_understanding": ("yes", "no"),
+    "web_of_lies": ("Yes", "No"),
+}
+
+
+def read(path: Path, name: str, source: Source) -> Iterator[Item]:
+    """The task is the file's stem. Raises InputError for a file or an example of another form."""
+    task, whole = Path(name).stem, document(path)
+    fix = 'use a task file of the BIG-Bench-Hard repository: {"examples": [{"input": text, "target": text}]}'
+    if not isinstance(whole, dict) or not isinstance(whole.get("examples"), list):
+        raise broken(path, 1, "no list of examples", fix=fix)
+    for index, example in enumerate(whole["examples"]):
+        match example:
+            case {"input": str(text), "target": str(target)} if text.strip():
+                query = text.strip()
+                options = listed_options(query) or UNLISTED.get(task, ())
+                yield Item(task=task, query=query, reference=target.strip(), options=options)
+            case _:
+                raise broken(path, f"examples[{index}]", "not {input: text, target: text}", fix=fix)

@@ -1,0 +1,43 @@
+"""Natural Instructions: one JSON file a task, with a definition in words and many instances.
+
+Two forms are about. Released files hold `Definition` as a list of one text; early ones hold the text itself
+and give their instances no id. Where an instance has several right outputs, the first is the reference.
+
+The query is the definition and then the input, in plain words and zero-shot: several of the paper's system
+messages ask the teacher to work from the task's definition, so it has to stand in the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from orcac.sample.formats.files import broken, document
+from orcac.sample.formats.item import Item
+from orcac.sample.recipe import Source
+
+FIX = "use a task file of the natural-instructions repository: Definition, Instances: [{input, output}]"
+
+
+def prompt(definition: str, text: str) -> str:
+    """The query for one instance."""
+    return f"Definition: {definition.strip()}\n\nInput: {text.strip()}\n\nOutput:"
+
+
+def read(path: Path, name: str, source: Source) -> Iterator[Item]:
+    """The task is the file's stem. Raises InputError for a file or an instance of another form."""
+    task = document(path)
+    if not isinstance(task, dict) or not isinstance(task.get("Instances"), list):
+        raise broken(path, 1, "no list of Instances", fix=FIX)
+    definition = task.get("Definition")
+    if isinstance(definition, list):
+        definition = definition[0] if definition else None
+    if not isinstance(definition, str) or not definition.strip():
+        raise broken(path, "Definition", "no text", fix=FIX)
+    for index, instance in enumerate(task["Instances"]):
+        match instance:
+            case {"input": str(text), "output": [str(reference), *_] | str(reference)} if text.strip():
+                query = prompt(definition, text)
+                yield Item(task=Path(name).stem, query=query, reference=reference.strip())
+            case _:
+                raise broken(path, f"Instances[{index}]", "not {input: text, output: [text, ...]}", fix=FIX)

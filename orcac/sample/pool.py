@@ -1,0 +1,100 @@
+"""What the first reading of a sample's input leaves in memory, and the choice that is made from it.
+
+Of each query that may be drawn only its place, its task's number and its ticket are kept: some 200 bytes
+with what finds duplicates, so that the texts of a large collection need not fit in memory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.sample import draw
+from orcac.sample.recipe import SampleRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    places: draw.Ints  # (n,) in the reading order, ascending
+    tasks: draw.Ints  # (n,) numbers of tasks in the order of their names
+    tickets: draw.Ints  # (n,) uint64
+    read: int
+    dropped: Counter[str]  # those that may not be drawn, by reason
+
+
+def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
+    """Read everything once. Raises InputError where a task that the recipe names does not occur."""
+    wanted = recipe.source.tasks if recipe.source else ()
+    places, tickets, numbers = array("q"), array("Q"), array("q")
+    names: dict[str, int] = {}
+    others: set[str] = set()
+    known: set[bytes] = set()
+    dropped: Counter[str] = Counter()
+    place = -1
+    for place, prompt in enumerate(prompts):
+        digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
+        if wanted and prompt.task not in wanted:
+            others.add(prompt.task)
+            dropped["task filter"] += 1
+        elif digest in known:
+            dropped["duplicate"] += 1
+        elif prompt.reference and prompt.options and prompt.reference not in prompt.options:
+            dropped["reference is no option"] += 1  # no answer could ever be right
+        else:
+            known.add(digest)
+            places.append(place)
+            tickets.append(draw.ticket(recipe.seed, recipe.name, prompt.source, prompt.task, prompt.query))
+            numbers.append(names.setdefault(prompt.task, len(names)))
+    for task in wanted:
+        if task not in names:
+            near = difflib.get_close_matches(task, sorted(others), n=3) or sorted(others)[:10]
+            raise InputError(
+                f"{recipe.name}: no query of task {task!r} can be drawn",
+                fix=f"name a task that the files have ({', '.join(near)}), or keep all",
+            )
+    order = {name: number for number, name in enumerate(sorted(names))}
+    renumber = np.array([order[name] for name in names], dtype=np.int64)
+    return Pool(
+        places=np.array(places),
+        tasks=renumber[np.array(numbers)],
+        tickets=np.array(tickets),
+        read=place + 1,
+        dropped=dropped,
+    )
+
+
+def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
+    """The places (of all that were read) that are drawn, and how many are dropped for what reason.
+
+    Raises InputError where fewer can be drawn than `take` asks for.
+    """
+    source, subset = recipe.source, recipe.subset
+    left = draw.within_caps(pool.tasks, pool.tickets, per_task=source.per_task if source else None)
+    tasks, tickets = pool.tasks[left], pool.tickets[left]
+    dropped = pool.dropped + Counter({"per_task": len(left) - len(tickets)})
+    take = subset.take if subset else source.take if source else None
+    if len(tickets) < (1 if take is None else take):
+        gone = "".join(f"; {reason}: {count:,}" for reason, count in sorted(dropped.items()))
+        raise InputError(
+            f"{recipe.name}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{gone}), "
+            f"but take is {'all' if take is None else format(take, ',')}",
+            fix="lower take or leave it out, or add files",
+        )
+    if take is None:
+        drawn = np.ones(len(tickets), dtype=bool)
+    elif source and source.sampling == "by-task":
+        drawn = draw.by_task(tasks, tickets, take, seed=draw.ticket(recipe.seed, recipe.name, "allocate"))
+    else:
+        drawn = draw.lowest(tickets, take)
+    chosen = np.zeros(pool.read, dtype=bool)
+    chosen[pool.places[left][drawn]] = True
+    dropped += Counter({"not drawn": int((~drawn).sum())})  # Counter's + leaves zeros out
+    return chosen, dropped

@@ -1,0 +1,78 @@
+"""Makes a sample: reads the queries of a source, or the prompts of other samples, and keeps a random part.
+
+The input is read twice, once to choose (`pool`) and once to write what was chosen, in the order it was
+read. Every row that was read is kept or dropped for one reason: read = kept + the sum of dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from orcac import rows
+from orcac.job import Job, Summary
+from orcac.progress import Progress
+from orcac.recipe import Execution, open_ref
+from orcac.sample.draw import pick_message
+from orcac.sample.formats import FORMATS, Item
+from orcac.sample.formats.puzzles import generate
+from orcac.sample.pool import choose, survey
+from orcac.sample.recipe import SampleRecipe
+
+Part = Callable[[], Iterator[rows.Prompt]]  # one file, generator or other sample; may be read again
+
+
+def run(job: Job[SampleRecipe, Execution]) -> Summary:
+    """Write `prompts.parquet`. Raises InputError for bad files, and for a `take` of more than there is."""
+    parts = _parts(job)
+    progress = job.progress(2 * len(parts), "files")
+    pool = survey(_read(parts, progress, done=0), job.recipe)
+    chosen, dropped = choose(pool, job.recipe)
+    tasks: set[str] = set()
+
+    def kept() -> Iterator[rows.Prompt]:
+        for is_chosen, prompt in zip(chosen, _read(parts, progress, done=len(parts)), strict=True):
+            if is_chosen:
+                tasks.add(prompt.task)
+                yield prompt
+
+    count = rows.write(job.out / "prompts.parquet", rows.Prompt, kept())
+    assert pool.read == count + dropped.total()
+    return {"read": pool.read, "kept": count, "tasks": len(tasks), "dropped": dict(sorted(dropped.items()))}
+
+
+def _parts(job: Job[SampleRecipe, Execution]) -> list[Part]:
+    recipe, source = job.recipe, job.recipe.source
+    assert (source is None) != (recipe.subset is None), "exactly one of source and subset"
+    if source is None:
+        files = [folder / "prompts.parquet" for folder in job.inputs["from"]]
+        return [partial(rows.read, file, rows.Prompt) for file in files]
+    if source.format == "puzzles":
+        assert source.puzzles is not None
+        return [partial(_prompts, recipe, partial(generate, source.puzzles))]
+    read = FORMATS[source.format]
+    paths = [(open_ref(ref, job.execution), ref.name) for ref in source.files]
+    return [partial(_prompts, recipe, partial(read, path, name, source)) for path, name in paths]
+
+
+def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.Prompt]:
+    for number, part in enumerate(parts, start=done + 1):
+        yield from part()
+        progress.update(number)
+
+
+def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Iterator[rows.Prompt]:
+    """Each item with the system message that is drawn for it."""
+    for item in items():
+        names = (recipe.name, item.task, item.query)
+        message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
+        yield rows.Prompt(
+            id=rows.prompt_id(recipe.name, item.task, item.query, message.text),
+            source=recipe.name,
+            task=item.task,
+            query=item.query,
+            system_id=message.id,
+            system=message.text,
+            reference=item.reference,
+            options=list(item.options),
+        )
