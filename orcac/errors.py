@@ -4,8 +4,7 @@
     ├── InputError             2   what the user gave is wrong: a spec, an argument, a data file
     │   └── SpecErrors         2   every error of a spec at once, each with file:line:column
     ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when mended
-    ├── StoreError             5   the store is full, damaged or not writable
-    └── BusyError              6   another run holds the node and did not finish in time
+    └── StoreError             5   the store is full, damaged or not writable
 
 Exit code 0 is success; `orcac diff` returns 1 for "different"; 130 is an interrupt. A user never sees a
 traceback for any of these: the command line prints the message, which says what, where and how to mend it.
@@ -39,7 +38,3 @@ class EndpointError(OrcacError):
 
 class StoreError(OrcacError):
     exit_code = 5
-
-
-class BusyError(OrcacError):
-    exit_code = 6

@@ -37,9 +37,7 @@ _STATEMENT = re.compile(
          (?: [:=] | (?:is|would\ be|should\ be|must\ be)\b\s*:? )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_IS_CORRECT = re.compile(
-    rf"{_MARKUP}*is\s+(?:(?:the\s+)?(?:correct|right|best)\b|the\s+answer\b)", re.IGNORECASE
-)
+_IS_CORRECT = re.compile(rf"{_MARKUP}*is\s+(?:(?:the\s+)?(?:correct|right|best)\b|the\s+answer\b)", re.IGNORECASE)
 _OPENS_CLAUSE = re.compile(
     rf"(?:^|[.!?:,\n]|\b(?:option|choice|so|thus|hence|therefore|that)){_MARKUP}*$", re.IGNORECASE
 )
@@ -97,10 +95,7 @@ def _first_capital(response: str, options: Sequence[str]) -> str:
 
 def _stated(response: str, mentions: list[_Mention]) -> str | None:
     """Rule 1. None when nothing is stated, "" when the last statement names two options."""
-    stated = [
-        (match.end(), _named_after(response, match.end(), mentions))
-        for match in _STATEMENT.finditer(response)
-    ]
+    stated = [(match.end(), _named_after(response, match.end(), mentions)) for match in _STATEMENT.finditer(response)]
     for mention in mentions:
         if _IS_CORRECT.match(response, mention.end) and _OPENS_CLAUSE.search(response, 0, mention.start):
             stated.append((mention.start, mention.option))
@@ -131,9 +126,7 @@ def _alone(response: str, mentions: list[_Mention]) -> str | None:
     found = set()
     for line in (*lines[:1], *lines[-1:]):
         here = _mentions(line, options)
-        if len(here) == 1 and re.fullmatch(
-            rf"(?:{_MARKUP}|[-.:!>#])*", line[: here[0].start] + line[here[0].end :]
-        ):
+        if len(here) == 1 and re.fullmatch(rf"(?:{_MARKUP}|[-.:!>#])*", line[: here[0].start] + line[here[0].end :]):
             found.add(here[0].option)
     if not found:
         return None
@@ -172,8 +165,7 @@ def _mentions(text: str, options: tuple[str, ...]) -> list[_Mention]:
         return []
     names = {f"o{index}": option for index, option in enumerate(options)}
     return [
-        _Mention(names[str(match.lastgroup)], match.start(), match.end())
-        for match in _pattern(options).finditer(text)
+        _Mention(names[str(match.lastgroup)], match.start(), match.end()) for match in _pattern(options).finditer(text)
     ]
 
 
@@ -181,9 +173,7 @@ def _mentions(text: str, options: tuple[str, ...]) -> list[_Mention]:
 def _pattern(options: tuple[str, ...]) -> re.Pattern[str]:
     """One group an option, `o0`, `o1`, ...; the longest first, so that none hides behind its beginning."""
     order = sorted(range(len(options)), key=lambda index: -len(options[index]))
-    return re.compile(
-        "|".join(f"(?P<o{i}>{_option_pattern(options[i])})" for i in order if options[i].strip())
-    )
+    return re.compile("|".join(f"(?P<o{i}>{_option_pattern(options[i])})" for i in order if options[i].strip()))
 
 
 def _option_pattern(option: str) -> str:

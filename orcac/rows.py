@@ -70,7 +70,13 @@ def prompt_id(source: str, task: str, query: str, system: str) -> str:
 
 
 Row = TypeVar("Row", bound=Prompt)
-_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
+_ARROW = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    list[str]: pa.list_(pa.string()),
+}
 
 
 def schema(kind: type[Prompt]) -> pa.Schema:

@@ -61,9 +61,7 @@ def paired_difference(
     if n == 0:
         return Interval(-1.0, 1.0)
     better, worse = int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    draws = np.random.default_rng(seed).multinomial(
-        n, [better / n, worse / n, (n - better - worse) / n], resamples
-    )
+    draws = np.random.default_rng(seed).multinomial(n, [better / n, worse / n, (n - better - worse) / n], resamples)
     tail = (1 - confidence) / 2
     low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
     return Interval(float(low), float(high))

@@ -40,3 +40,6 @@ class EndpointSettings(Frozen):
     attempts: int = 6  # for each request, before its failure is final
     price: Price = Price()
     budget_usd: float | None = None  # never exceeded by one node
+
+
+SOLVER_VERSION = 1  # raise it when the embedded teacher would word or decide an answer differently

@@ -1,0 +1,83 @@
+"""The command line: one small file a command, loaded when it is asked for, so that `orcac --help` is instant.
+
+Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ); 2 the input is wrong; 4 a teacher is down or
+refuses; 5 the store is full, damaged or not writable; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+COMMANDS = ("compile", "plan", "diff", "run", "make", "status", "report", "schema")
+HELP = {
+    "compile": "Check specs and write the plan.",
+    "plan": "Show the nodes, their state and which arms share them.",
+    "diff": "Show what differs between two arms or specs, and what that remakes.",
+    "run": "Compile, run with Snakemake, print the result table.",
+    "make": "Make one node, as Snakemake does.",
+    "status": "Show how far a run is.",
+    "report": "Print the result table and where the report is.",
+    "schema": "Print the JSON Schema of a spec, for editors.",
+}
+
+
+class Commands(click.Group):
+    """Names and one-line helps are here; a command's module is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"orcac.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, HELP[name]) for name in COMMANDS])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="orcac", message="orcac %(version)s")
+def cli() -> None:
+    """Compile an experiment spec into a content-addressed Snakemake DAG, run it, read off what each part was worth.
+
+    \b
+    Example:
+      orcac run specs/tiny.yaml             the whole experiment, on this machine
+      orcac diff specs/tiny.yaml            what each arm changes, and what that remakes
+      orcac compile specs/tiny.yaml && snakemake --profile slurm
+
+    \b
+    Settings from the environment:
+      ORCAC_STORE   where artifacts live (store)
+      ORCAC_PLAN    where the plan is (build/plan.json)
+    """
+
+
+def main() -> None:
+    """Run the command line; errors of ours become a message and an exit code, never a traceback."""
+    from orcac.errors import OrcacError
+
+    try:
+        code = cli.main(standalone_mode=False)
+    except OrcacError as error:
+        click.echo(f"orcac: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("orcac: interrupted; run the same command again to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,37 @@
+# One verb a target. `make demo` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+BIN    := .venv/bin
+STAMP  := .venv/.installed
+
+.PHONY: demo test env lint bench clean
+
+demo: $(STAMP)   ## install, run the miniature experiment, print its table
+	$(BIN)/orcac run specs/tiny.yaml
+
+test: $(STAMP)   ## the tests
+	$(BIN)/pytest -n 2
+
+env: $(STAMP)    ## the virtual environment alone
+
+# torch first and by its CPU version: alone it stays small, as another package's requirement it brings CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	$(BIN)/pip install --quiet --constraint constraints.txt torch numpy
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,plot,slurm,dev]'
+	touch $(STAMP)
+
+lint: $(STAMP)   ## style, types, import directions, rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/orcac compile specs/tiny.yaml
+	$(BIN)/snakemake --lint
+
+bench: $(STAMP)  ## the measured figures
+	$(BIN)/python benchmarks/startup.py
+
+clean:           ## what was installed and built; the store stays
+	rm -rf .venv build .snakemake

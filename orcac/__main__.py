@@ -1,0 +1,5 @@
+"""`python -m orcac` is `orcac`."""
+
+from orcac.cli import main
+
+main()

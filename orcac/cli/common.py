@@ -1,0 +1,50 @@
+"""What several commands share: compile specs, open the store, say a node's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from orcac.make import default_paths
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.spec.load import Experiment, load
+from orcac.spec.schema import Spec
+from orcac.store import Store, is_leased
+
+STYLES = {"done": "green", "making": "cyan", "failed": "red", "started": "yellow", "to do": "dim"}
+
+
+def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
+    """Load and lower specs into one plan, which is not written yet."""
+    plan, experiments = Plan(), [load(Path(spec)) for spec in specs]
+    for experiment in experiments:
+        lower(plan, experiment)
+        for arm in experiment.arms.values():
+            for name in arm.left_out if arm is experiment.base else ():
+                click.echo(f"{experiment.path}: benchmark `{name}` is optional and not here; left out", err=True)
+    return plan, experiments
+
+
+def opened() -> tuple[Path, Store]:
+    """The plan's path and the store."""
+    path, root = default_paths()
+    return path, Store(root)
+
+
+def state(store: Store, ref: str) -> str:
+    """done, making (somebody holds it), failed (the last try did), started (a try left progress), to do."""
+    if store.is_done(ref):
+        return "done"
+    if is_leased(store.folder(ref)):
+        return "making"
+    if store.error(ref):
+        return "failed"
+    return "started" if store.is_started(ref) else "to do"
+
+
+def arms_of(spec: Spec) -> str:
+    """`4 arms` and their names."""
+    return ", ".join(["base", *spec.ablations])

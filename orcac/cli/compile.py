@@ -1,0 +1,46 @@
+"""orcac compile"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from orcac.cli.common import compiled, opened
+
+
+@click.command("compile")
+@click.argument("specs", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a summary that a script can read.")
+def command(specs: tuple[str, ...], as_json: bool) -> None:
+    """Check SPECS and write the plan that Snakemake runs.
+
+    Several specs become one plan; nodes that they share are made once.
+
+    \b
+    Example:
+      orcac compile specs/tiny.yaml
+      snakemake --cores 2                 here
+      snakemake --profile slurm           on a cluster
+    """
+    plan, experiments = compiled(specs)
+    path, store = opened()
+    changed = plan.write(path)
+    done = sum(store.is_done(ref) for ref in plan.nodes)
+    if as_json:
+        arms = {name: list(item.arms) for name, item in plan.experiments.items()}
+        summary = {
+            "plan": str(path),
+            "changed": changed,
+            "nodes": len(plan.nodes),
+            "done": done,
+            "arms": arms,
+        }
+        click.echo(json.dumps(summary))
+        return
+    for experiment in experiments:
+        name = experiment.base.spec.name
+        click.echo(f"{name}: {len(experiment.arms)} arms ({', '.join(experiment.arms)})")
+    shared = sum(len(plan.users(ref)) > 1 for ref in plan.nodes)
+    note = "written" if changed else "unchanged"
+    click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

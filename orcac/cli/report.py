@@ -1,0 +1,50 @@
+"""orcac report"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from orcac.cli.common import compiled, opened
+from orcac.errors import OrcacError
+from orcac.plan.plan import Plan
+from orcac.store import Store
+
+
+@click.command("report")
+@click.argument("specs", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print every number of the reports.")
+def command(specs: tuple[str, ...], as_json: bool) -> None:
+    """Print the result tables of SPECS and where their reports are.
+
+    \b
+    Example:
+      orcac report specs/tiny.yaml
+      orcac report specs/tiny.yaml --json > results.json
+    """
+    plan, _ = compiled(specs)
+    _, store = opened()
+    if as_json:
+        results = {name: _results(store, item.report) for name, item in plan.experiments.items()}
+        click.echo(json.dumps(results, indent=1, ensure_ascii=False))
+    else:
+        show(plan, store, list(plan.experiments))
+
+
+def show(plan: Plan, store: Store, names: Sequence[str]) -> None:
+    """Print the table of each named experiment and the path of its page."""
+    from orcac.report.table import terminal_table
+
+    for name in names:
+        ref = plan.experiments[name].report
+        click.echo(terminal_table(_results(store, ref)))
+        click.echo(f"\nreport: {store.folder(ref) / 'report.html'}")
+
+
+def _results(store: Store, ref: str) -> dict[str, object]:
+    if not store.is_done(ref):
+        raise OrcacError("the report is not made yet", fix="`orcac run` makes it; `orcac status` shows how far it is")
+    results: dict[str, object] = json.loads((store.verify(ref) / "results.json").read_text(encoding="utf-8"))
+    return results

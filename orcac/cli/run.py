@@ -1,0 +1,102 @@
+"""orcac run"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from orcac.cli.common import compiled, opened, state
+from orcac.cli.report import show
+from orcac.errors import InputError
+from orcac.plan.plan import Plan
+from orcac.smk import snakefile
+from orcac.store import Store
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
+def command(arguments: tuple[str, ...]) -> int:
+    """Compile SPECS, run the plan with Snakemake, print the result table.
+
+    What is made already is not made again; a run that was killed goes on where it was. Whatever follows the specs
+    goes to Snakemake as it is.
+
+    \b
+    Example:
+      orcac run specs/tiny.yaml
+      orcac run specs/tiny.yaml --cores 8
+      orcac run specs/tiny.yaml --profile slurm
+    """
+    specs = [argument for argument in arguments if argument.endswith((".yaml", ".yml"))]
+    further = [argument for argument in arguments if argument not in specs]
+    if not specs:
+        raise InputError("run: no spec is given", fix="orcac run specs/tiny.yaml")
+    plan, _ = compiled(specs)
+    path, store = opened()
+    plan.write(path)
+    names = list(plan.experiments)
+    todo = [ref for ref in plan.nodes if not store.is_done(ref)]
+    if all(store.is_done(plan.experiments[name].report) for name in names):
+        click.echo(f"nothing to do: all {len(plan.nodes)} nodes are made\n")
+        show(plan, store, names)
+        return 0
+    click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make", err=True)
+    start = time.monotonic()
+    code = _snakemake(plan, path, store, further)
+    if "-n" in further or "--dry-run" in further or "--dryrun" in further:
+        return code
+    if all(store.is_done(plan.experiments[name].report) for name in names):
+        click.echo(f"done in {time.monotonic() - start:.0f} s\n")
+        show(plan, store, names)
+        return 0
+    return _explain(plan, store, code)
+
+
+def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
+    line += ["--quiet", "rules", "progress", "host", "reason", *further]
+    click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
+    targets = ",".join(item.report for item in plan.experiments.values())
+    environment = os.environ | {
+        "ORCAC_PLAN": str(path),
+        "ORCAC_STORE": str(store.root),
+        "ORCAC_TARGETS": targets,
+    }
+    child = subprocess.Popen(line, env=environment)
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, forward)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:  # the terminal sent it to Snakemake too, which lets running nodes end
+        child.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _explain(plan: Plan, store: Store, code: int) -> int:
+    """Say which nodes failed and why; the exit code is the first failure's."""
+    codes = []
+    for ref, node in plan.nodes.items():
+        error = store.error(ref)
+        if error and state(store, ref) == "failed":
+            click.echo(
+                f"\nfailed: {node.kind} {node.label} ({ref})\n  " + error["message"].replace("\n", "\n  "),
+                err=True,
+            )
+            codes.append(int(error["exit_code"]))
+    if not codes:
+        click.echo("\nSnakemake stopped before the report was made; the lines above say why", err=True)
+    click.echo("what was made is kept; run the same command again to go on", err=True)
+    return codes[0] if codes else code or 1

@@ -1,0 +1,148 @@
+"""Make one node: recipe + input artifacts -> artifact. It is what every rule calls, and what a person can call.
+
+The order is the contract: done already? -> lease -> done meanwhile? -> complete but unmarked? -> verify inputs ->
+run -> publish. A kill at any point leaves either the old state, or `work/` to go on from, or the whole artifact.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from orcac import __version__
+from orcac.errors import InputError, OrcacError
+from orcac.job import Job, Summary
+from orcac.kinds import KINDS
+from orcac.plan.node import IDENTITY, Node
+from orcac.plan.plan import Plan, write_if_changed
+from orcac.store import Store, disk_errors
+
+
+def make(plan: Plan, store: Store, ref: str) -> bool:
+    """Make the node unless its artifact stands; False when it did. Raises OrcacError, with word left in the store."""
+    node = _find(plan, ref)
+    if store.is_done(ref):
+        return False
+    with store.lease(ref, say=_say):
+        if store.is_done(ref) or store.republish(ref):
+            return False
+        _guarded(store, node, lambda: _run(plan, store, node))
+    return True
+
+
+def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> None:
+    """Ask one shard of a collect node's prompts: its answers go to the ledger, its marker to `shards/`."""
+    from orcac.collect.run import run_shard
+
+    node = _find(plan, ref)
+    if node.kind != "collect" or not 0 <= index < count:
+        raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
+    _guarded(store, node, lambda: run_shard(_job(plan, store, node, out="shard-out"), index, count))
+    with disk_errors(store.folder(ref)):
+        write_if_changed(store.folder(ref) / "shards" / f"{index + 1}-of-{count}.json", f'{{"node": "{ref}"}}\n')
+
+
+def _find(plan: Plan, ref: str) -> Node:
+    if ref in plan.nodes:
+        return plan.nodes[ref]
+    near = [known for known in plan.nodes if known.startswith(ref)]
+    if len(near) == 1:  # an unambiguous beginning is enough for a person
+        return plan.nodes[near[0]]
+    raise InputError(
+        f"{ref}: no such node in the plan", fix="`orcac plan` lists them; compile the spec again if it is new"
+    )
+
+
+def _guarded(store: Store, node: Node, work: Callable[[], Any]) -> None:
+    """Run `work`, leaving word in the store of why it failed."""
+    try:
+        with disk_errors(store.folder(node.ref)):
+            work()
+    except OrcacError as error:
+        store.note_error(node.ref, str(error), error.exit_code)
+        raise
+    except Exception as error:
+        store.note_error(node.ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
+        raise
+
+
+def _job(plan: Plan, store: Store, node: Node, *, out: str) -> Job[Any, Any]:
+    folders = {ref: store.verify(ref) for ref in node.needs}
+    work = store.folder(node.ref) / "work"
+    shutil.rmtree(work / out, ignore_errors=True)
+    (work / out).mkdir(parents=True)
+    store.answers.mkdir(parents=True, exist_ok=True)
+    return Job(
+        ref=node.ref,
+        label=f"{node.kind} {node.label}",
+        recipe=node.recipe,
+        execution=node.execution,
+        inputs={role: [folders[ref] for ref in refs] for role, refs in node.inputs.items()},
+        by_ref=folders,
+        out=work / out,
+        work=work,
+        answers=store.answers,
+    )
+
+
+def _run(plan: Plan, store: Store, node: Node) -> None:
+    _say(f"{node.kind} {node.label} ({node.ref})")
+    started, cpu = time.time(), _cpu_seconds()
+    job = _job(plan, store, node, out="out")
+    summary: Summary = KINDS[node.kind].load_run()(job)
+    record = {
+        "ref": node.ref,
+        "kind": node.kind,
+        "label": node.label,
+        "identity": IDENTITY,
+        "version": KINDS[node.kind].version,
+        "recipe": node.recipe.model_dump(mode="json"),
+        "inputs": {role: list(refs) for role, refs in node.inputs.items()},
+        "summary": summary,
+        "made": _provenance(started, cpu),
+    }
+    store.publish(node.ref, job.out, record)
+    _say(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
+
+
+def _provenance(started: float, cpu: float) -> dict[str, Any]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    packages = {}
+    for name in ("torch", "transformers", "accelerate", "openai", "numpy", "pyarrow"):
+        if name in sys.modules:  # what this node did not import did not shape it
+            packages[name] = metadata.version(name)
+    return {
+        "orcac": __version__,
+        "python": platform.python_version(),
+        "packages": packages,
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 3),
+        "cpu_seconds": round(_cpu_seconds() - cpu, 3),
+        "peak_memory_mb": round(usage.ru_maxrss / 1024, 1),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+    }
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def default_paths() -> tuple[Path, Path]:
+    """The plan file and the store's root: `build/plan.json` and `store`, or ORCAC_PLAN and ORCAC_STORE."""
+    return Path(os.environ.get("ORCAC_PLAN", "build/plan.json")), Path(os.environ.get("ORCAC_STORE", "store"))

@@ -1,0 +1,139 @@
+"""The plan: every node that the given specs need, each once, and which arms want it; kept as build/plan.json.
+
+The file is the whole interface between the compiler and Snakemake: canonical (sorted, no times, no absolute
+store), and rewritten only when its bytes change, so that compiling twice touches nothing. It is read without
+pydantic models where speed matters (`orcac/smk.py`) and with them where a node is made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from orcac.errors import InputError
+from orcac.kinds import KINDS
+from orcac.plan.node import Node
+
+FORMAT = 1
+
+
+@dataclass(slots=True)
+class Experiment:
+    """One compiled spec: where it came from, its report, and for each arm the nodes that it needs."""
+
+    name: str
+    spec: str  # path as given
+    report: str  # KIND/ID
+    arms: dict[str, list[str]]  # arm -> KIND/ID in the order of making, shared nodes included
+
+
+@dataclass(slots=True)
+class Plan:
+    nodes: dict[str, Node] = field(default_factory=dict)  # KIND/ID -> node, inputs before those that need them
+    experiments: dict[str, Experiment] = field(default_factory=dict)
+
+    def add(self, node: Node) -> str:
+        """Add a node unless its equal is there; its inputs must be. Returns KIND/ID."""
+        assert all(ref in self.nodes for ref in node.needs), f"{node.ref} is added before its inputs"
+        self.nodes.setdefault(node.ref, node)
+        return node.ref
+
+    def closure(self, refs: list[str]) -> list[str]:
+        """`refs` and all that they need, in the order of making."""
+        wanted, stack = set(), list(refs)
+        while stack:
+            ref = stack.pop()
+            if ref not in wanted:
+                wanted.add(ref)
+                stack.extend(self.nodes[ref].needs)
+        return [ref for ref in self.nodes if ref in wanted]
+
+    def users(self, ref: str) -> list[str]:
+        """`spec:arm` for every arm that needs this node."""
+        return [
+            f"{experiment.name}:{arm}"
+            for experiment in self.experiments.values()
+            for arm, refs in experiment.arms.items()
+            if ref in refs
+        ]
+
+    def to_json(self) -> str:
+        nodes = {
+            ref: {
+                "kind": node.kind,
+                "label": node.label,
+                "recipe": node.recipe.model_dump(mode="json", exclude_defaults=True),
+                "inputs": {role: list(refs) for role, refs in node.inputs.items()},
+                "execution": node.execution.model_dump(mode="json"),
+                "arms": self.users(ref),
+            }
+            for ref, node in self.nodes.items()
+        }
+        experiments = {
+            name: {"spec": item.spec, "report": item.report, "arms": item.arms}
+            for name, item in self.experiments.items()
+        }
+        content = {"format": FORMAT, "order": list(self.nodes), "nodes": nodes, "experiments": experiments}
+        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+    def write(self, path: Path) -> bool:
+        """Write the plan; False when the file held the same bytes already and was left alone."""
+        return write_if_changed(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Raises InputError when there is no plan or it is not one of this version."""
+        data = read_json(path)
+        try:
+            nodes = {ref: _node(data["nodes"][ref]) for ref in data["order"]}
+            experiments = {
+                name: Experiment(name=name, spec=item["spec"], report=item["report"], arms=item["arms"])
+                for name, item in data["experiments"].items()
+            }
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+            raise InputError(f"{path}: not a plan that this orcac can read", fix="compile the spec again") from error
+        return cls(nodes=nodes, experiments=experiments)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The plan file as plain data."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no plan", fix="run `orcac compile specs/tiny.yaml` first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise InputError(f"{path}: the plan was made by another version of orcac", fix="compile the spec again")
+    return data
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Replace a file atomically, or leave it alone when it holds `text` already."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=path.name, delete=False) as part:
+        part.write(text.encode())
+        part.flush()
+        os.fsync(part.fileno())
+    Path(part.name).chmod(0o644)
+    Path(part.name).replace(path)
+    return True
+
+
+def _node(data: dict[str, Any]) -> Node:
+    kind = KINDS[data["kind"]]
+    return Node(
+        kind=kind.name,
+        recipe=kind.recipe.model_validate(data["recipe"]),
+        inputs={role: tuple(refs) for role, refs in data["inputs"].items()},
+        execution=kind.execution.model_validate(data["execution"]),
+        label=data["label"],
+    )

@@ -1,0 +1,98 @@
+"""What the rules ask of the plan. Everything a rule needs and Snakemake lacks stands here, so rules stay static.
+
+An input function returns nothing once its own node's marker stands: an artifact is finished whatever happens to
+its siblings, and the id, not a file's age, says when it is out of date.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from orcac.errors import OrcacError
+from orcac.make import default_paths
+from orcac.plan.plan import read_json
+from orcac.store import Store
+
+
+class Rules:
+    """The plan as the rules see it. Functions take Snakemake's wildcards (`id`, and `shard` for collect)."""
+
+    def __init__(self) -> None:
+        path, root = default_paths()
+        try:
+            plan = read_json(path)
+        except OrcacError as error:
+            raise SystemExit(str(error)) from None
+        self._nodes: dict[str, dict[str, Any]] = plan["nodes"]
+        self._reports = [item["report"] for item in plan["experiments"].values()]
+        self.store = Store(root)
+        wanted = os.environ.get("ORCAC_TARGETS", "")  # `orcac run SPEC` asks for its own reports alone
+        self._targets = wanted.split(",") if wanted else self._reports
+
+    @property
+    def targets(self) -> list[str]:
+        return [str(self.store.marker(ref)) for ref in self._targets]
+
+    def marker(self, kind: str) -> str:
+        """The output of a kind's rule, with the wildcard in it."""
+        return f"{self.store.root}/{kind}/{{id}}/artifact.json"
+
+    def shard(self) -> str:
+        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}.json"
+
+    def inputs(self, kind: str) -> Callable[[Any], list[str]]:
+        """The markers of a node's inputs; for collect, of its shards too."""
+
+        def find(wildcards: Any) -> list[str]:
+            ref = f"{kind}/{wildcards.id}"
+            if self.store.is_done(ref):
+                return []
+            found = [self._marker(need) for need in self._needs(ref)]
+            count = self._node(ref)["execution"].get("shards", 1)
+            if count > 1:
+                shards = self.store.folder(ref) / "shards"
+                found += [str(shards / f"{index}-of-{count}.json") for index in range(1, count + 1)]
+            return found
+
+        return find
+
+    def shard_inputs(self, wildcards: Any) -> list[str]:
+        return [self._marker(need) for need in self._needs(f"collect/{wildcards.id}")]
+
+    def threads(self, kind: str) -> Callable[[Any], int]:
+        return lambda wildcards: int(self._execution(kind, wildcards)["threads"])
+
+    def memory(self, kind: str) -> Callable[..., int]:
+        """MB; doubled at every further attempt, since a job that was killed for memory needs more."""
+        return lambda wildcards, attempt: int(self._execution(kind, wildcards)["memory_mb"]) * 2 ** (attempt - 1)
+
+    def minutes(self, kind: str) -> Callable[[Any], int]:
+        return lambda wildcards: int(self._execution(kind, wildcards)["minutes"])
+
+    def gpus(self, kind: str) -> Callable[[Any], int]:
+        return lambda wildcards: int(self._execution(kind, wildcards)["gpus"])
+
+    def _execution(self, kind: str, wildcards: Any) -> dict[str, Any]:
+        execution: dict[str, Any] = self._node(f"{kind}/{wildcards.id}")["execution"]
+        return execution
+
+    def _needs(self, ref: str) -> list[str]:
+        return list(dict.fromkeys(need for refs in self._node(ref)["inputs"].values() for need in refs))
+
+    def _marker(self, ref: str) -> str:
+        return str(self.store.marker(ref))
+
+    def _node(self, ref: str) -> dict[str, Any]:
+        try:
+            return self._nodes[ref]
+        except KeyError:
+            raise SystemExit(f"{ref}: no such node in the plan\n  fix: compile the spec again") from None
+
+
+def snakefile() -> Path:
+    """The Snakefile of the checkout that holds this package, or the one in the working folder."""
+    here = Path("Snakefile")
+    return here if here.is_file() else Path(__file__).resolve().parent.parent / "Snakefile"

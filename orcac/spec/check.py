@@ -1,0 +1,138 @@
+"""What a schema alone cannot say: names that must exist, cycles, numbers that must divide, files that must be there.
+
+Each check yields (path in the spec, message); `load` turns the path into a place in the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from orcac.spec.schema import ReplayEndpoint, SolverEndpoint, Spec
+
+Path = tuple[str | int, ...]
+Finding = tuple[Path, str]
+
+
+def check(spec: Spec, message_numbers: set[int]) -> Iterator[Finding]:
+    """Everything that is inconsistent in a spec. `message_numbers` are those the library and the spec define."""
+    yield from _system_messages(spec, message_numbers)
+    yield from _teachers(spec)
+    yield from _datasets(spec)
+    yield from _student(spec)
+    yield from _curriculum(spec)
+    for name, benchmark in spec.benchmarks.items():
+        yield from _number(("benchmarks", name, "system"), benchmark.system, message_numbers)
+        yield from _sizes(("benchmarks", name), benchmark)
+    for name, queries in spec.queries.items():
+        yield from _sizes(("queries", name), queries)
+
+
+def _known(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Finding]:
+    names = sorted(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"defined: {', '.join(names) or 'none'}"
+        yield path, f"{what} `{name}` is not defined; {hint}"
+
+
+def _number(path: Path, number: int, known: set[int]) -> Iterator[Finding]:
+    if number not in known:
+        yield path, f"system message {number} is not defined; defined: {', '.join(map(str, sorted(known)))}"
+
+
+def _sizes(path: Path, source: object) -> Iterator[Finding]:
+    low, high = getattr(source, "size", (0, 0))
+    if low > high:
+        yield (*path, "size"), f"the size goes from {low} to {high}; give the smaller one first"
+
+
+def _system_messages(spec: Spec, numbers: set[int]) -> Iterator[Finding]:
+    for path, draws in [(("system_messages", "draw"), spec.system_messages.draw)] + [
+        (("datasets", name, "draw"), dataset.draw) for name, dataset in spec.datasets.items()
+    ]:
+        for source, draw in draws.items():
+            yield from _known((*path, source), "query source", source, spec.queries)
+            for number in (*draw.always, *draw.multiple_choice):
+                yield from _number((*path, source), number, numbers)
+
+
+def _teachers(spec: Spec) -> Iterator[Finding]:
+    for name, teacher in spec.teachers.items():
+        path, endpoint = ("teachers", name), teacher.endpoint
+        if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
+            yield (
+                (*path, "model"),
+                f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert",
+            )
+        if isinstance(endpoint, ReplayEndpoint):
+            fields = endpoint.fields
+            if "answer" not in fields:
+                yield (*path, "endpoint", "fields"), "`answer` is missing: which key holds the answer?"
+            if endpoint.questions and not ("id" in fields and {"id", "question"} <= set(endpoint.question_fields)):
+                fix = "`fields` needs id, and `question_fields` needs id and question"
+                yield (*path, "endpoint", "questions"), f"answers are joined to questions by id: {fix}"
+            if not endpoint.questions and "question" not in fields:
+                yield (*path, "endpoint", "fields"), "`question` is missing: which key holds the question?"
+
+
+def _datasets(spec: Spec) -> Iterator[Finding]:
+    for name, dataset in spec.datasets.items():
+        path: Path = ("datasets", name)
+        yield from _known((*path, "teacher"), "teacher", dataset.teacher, spec.teachers)
+        if bool(dataset.queries) == bool(dataset.sample):
+            yield path, f"dataset `{name}` needs either `queries` or `sample`"
+        for index, source in enumerate(dataset.queries):
+            yield from _known((*path, "queries", index), "query source", source, spec.queries)
+        if dataset.sample:
+            yield from _known((*path, "sample", "from"), "dataset", dataset.sample.from_, spec.datasets)
+            if dataset.draw:
+                yield (
+                    (*path, "draw"),
+                    "a subset keeps the messages of the prompts it is drawn from; drop `draw` here",
+                )
+        seen = [name]
+        while (step := spec.datasets.get(seen[-1])) and step.sample:
+            if step.sample.from_ in seen:
+                yield (
+                    (*path, "sample", "from"),
+                    f"drawn from itself: {' -> '.join([*seen, step.sample.from_])}",
+                )
+                break
+            seen.append(step.sample.from_)
+
+
+def _student(spec: Spec) -> Iterator[Finding]:
+    student = spec.student
+    given = [key for key in ("base", "size", "shape") if getattr(student, key) is not None]
+    if len(given) != 1:
+        yield (
+            ("student",),
+            f"give exactly one of base, size and shape ({' and '.join(given) or 'none'} given)",
+        )
+    elif given == ["base"] and student.tokenizer:
+        yield ("student", "tokenizer"), "a pretrained student brings its own tokenizer"
+    elif given != ["base"] and not student.tokenizer:
+        yield ("student",), "a student from scratch needs a `tokenizer: {vocabulary, train_on}`"
+    if student.shape and student.shape.hidden % student.shape.heads:
+        yield (
+            ("student", "shape", "heads"),
+            f"{student.shape.heads} heads do not divide hidden {student.shape.hidden}",
+        )
+    if student.shape and student.shape.kv_heads and student.shape.heads % student.shape.kv_heads:
+        yield ("student", "shape", "kv_heads"), "kv_heads must divide heads"
+    for index, name in enumerate(student.tokenizer.train_on if student.tokenizer else ()):
+        yield from _known(("student", "tokenizer", "train_on", index), "dataset", name, spec.datasets)
+
+
+def _curriculum(spec: Spec) -> Iterator[Finding]:
+    for index, name in enumerate(spec.curriculum):
+        yield from _known(("curriculum", index), "stage", name, spec.stages)
+    micro = spec.hardware.train.micro_batch
+    for name, stage in spec.stages.items():
+        yield from _known(("stages", name, "dataset"), "dataset", stage.dataset, spec.datasets)
+        if stage.batch % micro:
+            yield (
+                ("stages", name, "batch"),
+                f"{stage.batch} rows are not divisible by hardware.train.micro_batch ({micro} rows)",
+            )

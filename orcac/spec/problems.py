@@ -1,0 +1,47 @@
+"""What is wrong with a spec, and how that is shown: place, line, caret, reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orcac.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file. Lines and columns count from 1; `source` is the whole line."""
+
+    path: str
+    line: int
+    column: int
+    length: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    mark: Mark
+    message: str
+
+    def __str__(self) -> str:
+        mark, number = self.mark, str(self.mark.line)
+        source, column = mark.source.replace("\t", " "), mark.column - 1
+        if len(source) > 100:  # keep the place in sight on a narrow terminal
+            cut = max(0, column - 40)
+            source, column = source[cut : cut + 100], column - cut
+        caret = "^" * max(1, min(mark.length, len(source) - column))
+        margin = " " * len(number)
+        return f"{mark}: {self.message}\n {number} | {source}\n {margin} | {' ' * column}{caret}"
+
+
+class SpecErrors(InputError):
+    """Every problem of a spec at once, in the order of the file; equal ones are said once."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        unique = dict.fromkeys(problems)
+        self.problems = sorted(unique, key=lambda item: (item.mark.path, item.mark.line, item.mark.column))
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,148 @@
+"""YAML as a tree that remembers where each thing was written, so that every error can point at its line.
+
+Only the parser's node graph is used: tags never build objects. Numbers, texts, booleans and null are the YAML 1.2
+core ones (a date is a text). Refused with their place: syntax errors, duplicate keys, keys that are not texts or
+whole numbers, foreign tags, more than 4 MiB, and aliases that unfold into more than 100,000 values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from orcac.errors import InputError
+from orcac.spec.problems import Mark, Problem, SpecErrors
+
+MAX_BYTES = 4 * 2**20
+MAX_VALUES = 100_000
+_CORE = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "map", "seq")}
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A value with its place. `value` is a scalar, a list of trees, or a dict of trees; keys have places too."""
+
+    value: Any
+    mark: Mark
+    key_marks: dict[str, Mark] = field(default_factory=dict)
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: tree.plain() for key, tree in self.value.items()}
+        if isinstance(self.value, list):
+            return [tree.plain() for tree in self.value]
+        return self.value
+
+    def place(self, path: Sequence[str | int], *, key: bool = False) -> Mark:
+        """Where `path` was written, or its nearest ancestor that was. `key` asks for the key, not its value."""
+        tree, mark = self, self.mark
+        for step in path:
+            if isinstance(tree.value, dict) and str(step) in tree.value:
+                mark = tree.key_marks[str(step)] if key else tree.value[str(step)].mark
+                tree = tree.value[str(step)]
+            elif isinstance(tree.value, list) and isinstance(step, int) and step < len(tree.value):
+                tree = tree.value[step]
+                mark = tree.mark
+            else:
+                break
+        return mark
+
+
+def parse(path: Path) -> Tree:
+    """Read a YAML file. Raises InputError when it cannot be read, SpecErrors when it is not the YAML described."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            fix = "a spec is a page or two; name data files by path instead of pasting them"
+            raise InputError(f"{path}: the file is larger than {MAX_BYTES // 2**20} MiB", fix=fix)
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file", fix="give the path of a spec, e.g. specs/tiny.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", fix="give a text file in UTF-8") from None
+    lines = text.splitlines()
+    try:
+        node = YAML(pure=True).compose(text)
+    except MarkedYAMLError as error:
+        at = error.problem_mark or error.context_mark
+        line, column = (at.line, at.column) if at else (0, 0)
+        raise SpecErrors([Problem(_mark(path, lines, line, column, 1), f"not YAML: {error.problem}")]) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise SpecErrors([Problem(_mark(path, lines, 0, 0, 1), f"not YAML: {error}")]) from None
+    if not isinstance(node, MappingNode):
+        raise SpecErrors([Problem(_mark(path, lines, 0, 0, 1), "a spec is a map of keys to values; this is not one")])
+    return _Builder(path, lines).tree(node, 0)
+
+
+def merge(base: Tree, patch: Tree) -> Tree:
+    """JSON Merge Patch (RFC 7396): maps merge, null removes, everything else replaces. Places come along."""
+    if not isinstance(patch.value, dict):
+        return patch
+    value = dict(base.value) if isinstance(base.value, dict) else {}
+    key_marks = dict(base.key_marks)
+    for key, tree in patch.value.items():
+        if tree.value is None:
+            value.pop(key, None)
+        else:
+            nothing = Tree({}, tree.mark)
+            value[key] = merge(value.get(key, nothing), tree)
+        key_marks[key] = patch.key_marks[key]
+    return Tree(value, base.mark, key_marks)
+
+
+class _Builder:
+    def __init__(self, path: Path, lines: list[str]) -> None:
+        self._path, self._lines, self._count = path, lines, 0
+        self._scalars = SafeConstructor(loader=YAML(typ="safe", pure=True))
+
+    def tree(self, node: Any, depth: int) -> Tree:
+        mark = self._mark(node)
+        self._count += 1
+        if self._count > MAX_VALUES or depth > 50:
+            self._refuse(mark, "the file unfolds into too much; are its aliases nested?")
+        if node.tag not in _CORE:
+            self._refuse(mark, f"the tag {node.tag} is not allowed; a spec is plain data")
+        if isinstance(node, ScalarNode):
+            return Tree(self._scalar(node, mark), mark)
+        if isinstance(node, SequenceNode):
+            return Tree([self.tree(item, depth + 1) for item in node.value], mark)
+        value: dict[str, Tree] = {}
+        key_marks: dict[str, Mark] = {}
+        for key_node, value_node in node.value:
+            key_mark = self._mark(key_node)
+            if not isinstance(key_node, ScalarNode) or not isinstance(self._scalar(key_node, key_mark), str | int):
+                self._refuse(key_mark, "a key must be a text or a whole number")
+            key = key_node.value
+            if key in value:
+                first = key_marks[key]
+                self._refuse(key_mark, f"the key `{key}` stands twice; the first is on line {first.line}")
+            value[key], key_marks[key] = self.tree(value_node, depth + 1), key_mark
+        return Tree(value, mark, key_marks)
+
+    def _scalar(self, node: ScalarNode, mark: Mark) -> Any:
+        if node.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"):
+            return node.value
+        try:
+            return self._scalars.construct_object(node)
+        except (ValueError, YAMLError):
+            return self._refuse(mark, f"`{node.value}` is not a number")
+
+    def _mark(self, node: Any) -> Mark:
+        start, end = node.start_mark, node.end_mark
+        length = end.column - start.column if end.line == start.line else 1
+        return _mark(self._path, self._lines, start.line, start.column, max(length, 1))
+
+    def _refuse(self, mark: Mark, message: str) -> Any:
+        raise SpecErrors([Problem(mark, message)])
+
+
+def _mark(path: Path, lines: list[str], line: int, column: int, length: int) -> Mark:
+    source = lines[line] if line < len(lines) else ""
+    return Mark(path=str(path), line=line + 1, column=column + 1, length=length, source=source)

@@ -1,0 +1,12 @@
+rule eval:
+    input:
+        PLAN.inputs("eval"),
+    output:
+        PLAN.marker("eval"),
+    threads: PLAN.threads("eval")
+    resources:
+        mem_mb=PLAN.memory("eval"),
+        runtime=PLAN.minutes("eval"),
+        gpu=PLAN.gpus("eval"),
+    shell:
+        "orcac make eval/{wildcards.id}"

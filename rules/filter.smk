@@ -1,0 +1,11 @@
+rule filter:
+    input:
+        PLAN.inputs("filter"),
+    output:
+        PLAN.marker("filter"),
+    threads: PLAN.threads("filter")
+    resources:
+        mem_mb=PLAN.memory("filter"),
+        runtime=PLAN.minutes("filter"),
+    shell:
+        "orcac make filter/{wildcards.id}"

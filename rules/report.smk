@@ -1,0 +1,11 @@
+rule report:
+    input:
+        PLAN.inputs("report"),
+    output:
+        PLAN.marker("report"),
+    threads: PLAN.threads("report")
+    resources:
+        mem_mb=PLAN.memory("report"),
+        runtime=PLAN.minutes("report"),
+    shell:
+        "orcac make report/{wildcards.id}"

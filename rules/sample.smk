@@ -1,0 +1,11 @@
+rule sample:
+    input:
+        PLAN.inputs("sample"),
+    output:
+        PLAN.marker("sample"),
+    threads: PLAN.threads("sample")
+    resources:
+        mem_mb=PLAN.memory("sample"),
+        runtime=PLAN.minutes("sample"),
+    shell:
+        "orcac make sample/{wildcards.id}"

@@ -1,0 +1,12 @@
+rule student:
+    input:
+        PLAN.inputs("student"),
+    output:
+        PLAN.marker("student"),
+    threads: PLAN.threads("student")
+    resources:
+        mem_mb=PLAN.memory("student"),
+        runtime=PLAN.minutes("student"),
+        gpu=PLAN.gpus("student"),
+    shell:
+        "orcac make student/{wildcards.id}"

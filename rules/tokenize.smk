@@ -1,0 +1,11 @@
+rule tokenize:
+    input:
+        PLAN.inputs("tokenize"),
+    output:
+        PLAN.marker("tokenize"),
+    threads: PLAN.threads("tokenize")
+    resources:
+        mem_mb=PLAN.memory("tokenize"),
+        runtime=PLAN.minutes("tokenize"),
+    shell:
+        "orcac make tokenize/{wildcards.id}"
