@@ -1,0 +1,245 @@
+"""Who stands where, from clues: the size is the number of things in the row.
+
+Places count from 1 at one end of an axis (leftmost, first, newest, most expensive). A claim is a fact of places,
+whatever its words; clues and options are read the same way, and an option is the answer when it holds in every
+order that fits all clues. Seven things have 5,040 orders, so the solver simply keeps the list of those that
+still fit; its working says what each clue means and how many orders it leaves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from typing import NamedTuple
+
+from orcac.puzzles.base import (
+    NUMBER_WORDS,
+    ORDINALS,
+    Ending,
+    Puzzle,
+    Solution,
+    Step,
+    Task,
+    letter,
+    lettered,
+    listed,
+    names,
+    read_lettered,
+    split_list,
+    with_article,
+)
+
+HARD = 5  # things
+_MOST = 8  # whose 40,320 orders can be listed in a blink
+_PREAMBLE = (
+    "The following paragraphs each describe a set of {} objects arranged in a fixed order. The statements are "
+    "logically consistent within each paragraph."
+)
+Order = tuple[int, ...]  # the place of each thing, by its number
+
+
+class _Claim(NamedTuple):
+    """Thing `one` is at `place`; or, where `other` is set, before it."""
+
+    one: int
+    place: int = 0
+    other: int | None = None
+
+    def holds(self, order: Order) -> bool:
+        return order[self.one] == self.place if self.other is None else order[self.one] < order[self.other]
+
+
+class _Domain(NamedTuple):
+    introduction: str  # with {} for the number
+    subject: str  # with {} for a thing; what a claim says follows
+    before: str
+    after: str
+    low: tuple[str, str]  # the name of place 1; of a further place, with {} for its ordinal, from that end
+    high: tuple[str, str]  # the same from the other end
+    things: tuple[str, ...]
+
+    def place_name(self, place: int, size: int) -> str:
+        """By the nearer end."""
+        (first, nth), k = (self.low, place) if 2 * place <= size + 1 else (self.high, size + 1 - place)
+        return first if k == 1 else nth.format(ORDINALS[k])
+
+    def places(self, size: int) -> dict[str, int]:
+        """Every name of every place, from either end."""
+        known = {}
+        for (first, nth), start, sign in ((self.low, 0, 1), (self.high, size + 1, -1)):
+            for k in range(1, size + 1):
+                known[nth.format(ORDINALS[k])] = start + sign * k
+            known[first] = start + sign
+        return known
+
+
+_LEFT, _RIGHT = ("the leftmost", "the {} from the left"), ("the rightmost", "the {} from the right")
+_ROW = ("The {} is", "to the left of", "to the right of", _LEFT, _RIGHT)
+_COLORS = names("black, blue, brown, gray, green, orange, purple, red, white, yellow")
+_DOMAINS = (
+    _Domain(
+        "On a branch, there are {} birds:",
+        *_ROW,
+        names("blue jay, cardinal, crow, falcon, hawk, hummingbird, owl, quail, raven, robin"),
+    ),
+    _Domain(
+        "On a shelf, there are {} books:",
+        *_ROW,
+        tuple(f"{color} book" for color in _COLORS),
+    ),
+    _Domain(
+        "In an antique car show, there are {} vehicles:",
+        "The {} is",
+        "newer than",
+        "older than",
+        ("the newest", "the {}-newest"),
+        ("the oldest", "the {}-oldest"),
+        names("bus, convertible, hatchback, limousine, minivan, motorcycle, sedan, station wagon, tractor, truck"),
+    ),
+    _Domain(
+        "A fruit stand sells {} fruits:",
+        "The {} are",
+        "more expensive than",
+        "less expensive than",
+        ("the most expensive", "the {}-most expensive"),
+        ("the cheapest", "the {}-cheapest"),
+        names("apples, cantaloupes, kiwis, loquats, mangoes, oranges, peaches, pears, plums, watermelons"),
+    ),
+    _Domain(
+        "In a golf tournament, there were {} golfers:",
+        "{} finished",
+        "above",
+        "below",
+        ("first", "{}"),
+        ("last", "{}-to-last"),
+        names("Ada, Amy, Ana, Dan, Eli, Eve, Joe, Mel, Mya, Rob"),
+    ),
+)
+
+
+def generate(size: int, rng: random.Random) -> Puzzle:
+    domain = rng.choice(_DOMAINS)
+    things = rng.sample(domain.things, size)
+    truth = tuple(rng.sample(range(1, size + 1), size))
+    clues = [_word(domain, claim, things, rng) for claim in _draw_clues(truth, rng)]
+    asked = rng.randint(1, size)
+    items = [with_article(thing) if domain.subject == "The {} is" else thing for thing in things]
+    number = NUMBER_WORDS[size]
+    query = (
+        f"{_PREAMBLE.format(number)} {domain.introduction.format(number)} {listed(items)}. {' '.join(clues)}\n"
+        + lettered([f"{domain.subject.format(thing)} {domain.place_name(asked, size)}" for thing in things])
+    )
+    return Puzzle(
+        query=query,
+        reference=letter(truth.index(asked)),
+        options=[letter(i) for i in range(size)],
+    )
+
+
+def _draw_clues(truth: Order, rng: random.Random) -> list[_Claim]:
+    """Claims that are true of `truth` and of no other order, each of which says something new."""
+    size = len(truth)
+    pairs = [_Claim(a, other=b) for a, b in itertools.permutations(range(size), 2) if truth[a] < truth[b]]
+    places = [_Claim(thing, place) for thing, place in enumerate(truth)]
+    candidates = pairs + places
+    rng.shuffle(candidates)
+    clues, orders = [], list(itertools.permutations(range(1, size + 1)))
+    for claim in candidates:
+        fitting = [order for order in orders if claim.holds(order)]
+        if len(fitting) < len(orders):
+            clues.append(claim)
+            orders = fitting
+        if len(orders) == 1:
+            break
+    assert orders == [truth]
+    return clues
+
+
+def _word(domain: _Domain, claim: _Claim, things: list[str], rng: random.Random) -> str:
+    one, said = claim.one, domain.place_name(claim.place, len(things)) if claim.place else ""
+    if claim.other is not None:
+        other, relation = claim.other, domain.before
+        if rng.random() < 0.5:
+            one, other, relation = other, one, domain.after
+        the = "the " * domain.subject.startswith("The")
+        said = f"{relation} {the}{things[other]}"
+    return f"{domain.subject.format(things[one])} {said}."
+
+
+def solve(query: str) -> Solution | None:
+    options = read_lettered(query)
+    story = query.partition("\nOptions:")[0]
+    for domain in _DOMAINS:
+        opening = re.search(re.escape(domain.introduction).replace(r"\{\}", r"\w+") + r" ([^.]+)\. ", story)
+        if opening:
+            break
+    else:
+        return None
+    things = [re.sub(r"^an? ", "", item) for item in split_list(opening[1])]
+    if len(things) > _MOST:
+        return None
+    sentences = [sentence for sentence in re.split(r"\.\s*", story[opening.end() :]) if sentence]
+    clues = [_read(domain, sentence, things) for sentence in sentences]
+    claims = {answer: _read(domain, text, things) for answer, text in options.items()}
+    if not clues or not claims:
+        return None
+    orders = list(itertools.permutations(range(1, len(things) + 1)))
+    steps = []
+    for clue in clues:
+        if clue is None:
+            return None
+        orders = [order for order in orders if clue.holds(order)]
+        meaning = _notation(clue, things)
+        left = f"{len(orders)} order{'s' * (len(orders) != 1)} left"
+        steps.append(Step(full=f"{meaning}: {left}.", brief=""))
+    certain = [answer for answer, claim in claims.items() if claim and all(claim.holds(order) for order in orders)]
+    if not orders or len(certain) != 1:
+        return None
+    steps.append(_first_order(orders, things))
+    answers = list(options)
+    wrong = answers[(answers.index(certain[0]) + 1) % len(answers)]
+    return Solution(
+        steps=tuple(steps),
+        right=_ending(options, certain[0]),
+        wrong=_ending(options, wrong),
+        hard=len(things) >= HARD,
+    )
+
+
+def _read(domain: _Domain, sentence: str, things: list[str]) -> _Claim | None:
+    """The claim that a clue or an option makes; None where it makes none that we know."""
+    numbers = {thing: i for i, thing in enumerate(things)}
+    match = re.fullmatch(re.escape(domain.subject).replace(r"\{\}", "(.+?)") + " (.+)", sentence)
+    if not match or match[1] not in numbers:
+        return None
+    one, said = numbers[match[1]], match[2]
+    place = domain.places(len(things)).get(said)
+    if place is not None:
+        return _Claim(one, place)
+    relation = re.fullmatch(rf"({domain.before}|{domain.after}) (?:the )?(.+)", said)
+    if not relation or relation[2] not in numbers:
+        return None
+    other = numbers[relation[2]]
+    return _Claim(one, other=other) if relation[1] == domain.before else _Claim(other, other=one)
+
+
+def _notation(claim: _Claim, things: list[str]) -> str:
+    if claim.other is None:
+        return f"{things[claim.one]} = {claim.place}"
+    return f"{things[claim.one]} < {things[claim.other]}"
+
+
+def _first_order(orders: list[Order], things: list[str]) -> Step:
+    """The order that fits, from place 1 on (one of them, where several do)."""
+    row = ", ".join(thing for _, thing in sorted(zip(orders[0], things, strict=True)))
+    found = f"{'Order' if len(orders) == 1 else 'One order'}: {row}."
+    return Step(full=found, brief=found)
+
+
+def _ending(options: dict[str, str], answer: str) -> Ending:
+    found = f"{options[answer]}."
+    return Ending(Step(full=found, brief=found), answer)
+
+
+TASK = Task(name="logical_deduction", size="things", smallest=3, largest=7, generate=generate, solve=solve)

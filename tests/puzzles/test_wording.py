@@ -1,0 +1,103 @@
+import random
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orcac.parse import final_answer
+from orcac.puzzles import TASKS, generate, solve
+from orcac.puzzles.wording import Skill, Style, fails, style, word
+
+STEPS = "Think step by step and justify your answer."
+QUERY = "True and not ( False or True ) or False is"
+
+
+def say(query: str, system: str, skill: Skill, error_rate: float = 0.0) -> str:
+    solution = solve(query)
+    assert solution is not None
+    return word(solution, system=system, skill=skill, error_rate=error_rate, query=query, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "system"),
+    [
+        ("answer", ""),
+        ("answer", " \n"),
+        ("answer", "Give only the final answer."),
+        ("answer", "Reply with the answer alone."),
+        ("answer", "Answer with just True or False."),
+        ("answer", "State the answer and nothing else."),
+        ("answer", "Answer the question. Do not give any explanation."),
+        (
+            "brief",
+            "You are a helpful assistant, who follows instructions extremely well. Help as much as you can.",
+        ),
+        ("brief", "You help people to find information."),
+        ("brief", "Answer only when you are sure."),
+        ("full", "Answer so fully that nobody needs to search outside."),
+        ("full", "You will be given a task. Write a long answer in detail."),
+        ("full", "Always explain, as if to a five-year-old."),
+        ("full", "Do the task faithfully. Think step by step and justify your steps."),
+        ("full", "Describe the task, give the right option first, then say why the others are wrong."),
+        ("full", "Tell how you used the definition to come to the answer."),
+        ("full", "Just think step by step, then answer."),
+        ("full", "Give not only the answer but your reasons."),
+        ("full", "Work through it without skipping steps, and leave no detail out."),
+        ("full", "You are a teacher. Say simply what the task asks, and which guidelines it gives."),
+        ("full", "Split the definition into parts and give a use of each."),
+    ],
+)
+def test_the_style_is_what_the_system_message_asks_for(asked: Style, system: str) -> None:
+    assert style(system) == asked
+
+
+def test_the_expert_explains_in_full() -> None:
+    assert say(QUERY, STEPS, "expert") == (
+        "( False or True ) = True, so True and not True or False\n"
+        "not True = False, so True and False or False\n"
+        "True and False = False, so False or False\n"
+        "False or False = False\n"
+        "So the answer is False."
+    )
+
+
+def test_the_assistant_is_briefer_and_errs_in_the_last_step() -> None:
+    working = "( False or True ) = True\nnot True = False\nTrue and False = False\nFalse or False = "
+    assert say(QUERY, STEPS, "assistant") == working + "False\nSo the answer is False."
+    assert say(QUERY, STEPS, "assistant", error_rate=1.0) == working + "True\nSo the answer is True."
+    assert say(QUERY, "", "assistant", error_rate=1.0) == "True"
+
+
+def test_only_the_assistant_errs_and_only_at_what_is_hard() -> None:
+    assert say(QUERY, "", "expert", error_rate=1.0) == "False"
+    assert say("True and not True is", "", "assistant", error_rate=1.0) == "False"
+
+
+def test_the_error_rate_is_the_share_of_queries_that_fail() -> None:
+    failed = [fails(f"query {i}", error_rate=0.2, seed=1) for i in range(10_000)]
+    assert 0.18 < sum(failed) / len(failed) < 0.22  # 5 standard errors
+    assert failed != [fails(f"query {i}", error_rate=0.2, seed=2) for i in range(10_000)]
+    assert all(fails(f"query {i}", error_rate=1.0, seed=1) for i in range(100))
+    assert not any(fails(f"query {i}", error_rate=0.0, seed=1) for i in range(100))
+
+
+@given(
+    name=st.sampled_from(sorted(TASKS)),
+    size=st.integers(3, 7),
+    seed=st.integers(0, 2**32),
+    system=st.sampled_from(["", "Be helpful.", STEPS]),
+    skill=st.sampled_from(["assistant", "expert"]),
+    error_rate=st.sampled_from([0.0, 1.0]),
+)
+def test_the_final_answer_of_every_wording_can_be_read(
+    name: str, size: int, seed: int, system: str, skill: Literal["assistant", "expert"], error_rate: float
+) -> None:
+    puzzle = generate(name, size=size, rng=random.Random(seed))
+    solution = TASKS[name].solve(puzzle.query)
+    assert solution is not None
+    said = say(puzzle.query, system, skill, error_rate)
+    erred = solution.hard and skill == "assistant" and error_rate == 1.0
+    expected = solution.wrong.answer if erred else puzzle.reference
+    assert final_answer(said, puzzle.options) == expected
+    assert (said == expected) == (system == "")
