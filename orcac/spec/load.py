@@ -96,6 +96,7 @@ def _arm(name: str, tree: Tree, path: Path, original: Tree | None) -> Arm:
 def _problem(tree: Tree, error: ErrorDetails) -> Problem:
     steps = _steps(tree, error["loc"])
     kind, key = error["type"], str(error["loc"][-1]) if error["loc"] else ""
+    on_key = key == "[key]"
     if kind == "extra_forbidden":
         known = _known_keys(error["loc"][:-1])
         near = difflib.get_close_matches(key, known, n=1)
@@ -105,7 +106,6 @@ def _problem(tree: Tree, error: ErrorDetails) -> Problem:
         return Problem(tree.place(steps), f"`{key}` is missing here")
     if kind == "string_pattern_mismatch":
         text = "a name is made of letters, digits, `.`, `_` and `-`, at most 63, and starts with a letter or digit"
-        on_key = error["loc"][-1] == "[key]"
         return Problem(tree.place(steps, key=on_key), f"`{error['input']}`: {text}")
     if kind == "union_tag_not_found":
         key = str(error.get("ctx", {}).get("discriminator", "")).strip("'")
@@ -116,7 +116,7 @@ def _problem(tree: Tree, error: ErrorDetails) -> Problem:
         message = f"`{tag}: {context['tag']}` is not known; known: {context['expected_tags']}".replace("'", "")
         return Problem(tree.place([*steps, tag]), message)
     message = error["msg"].replace("Input should be", "this should be").replace("Value error, ", "")
-    return Problem(tree.place(steps), message[0].lower() + message[1:])
+    return Problem(tree.place(steps, key=on_key), message[0].lower() + message[1:])
 
 
 def _steps(tree: Tree, location: tuple[str | int, ...]) -> list[str | int]:

@@ -56,6 +56,8 @@ def _no_text_numbers(value: Any) -> Any:
 
 
 _Strict = BeforeValidator(_no_text_numbers)
+Whole = Annotated[int, _Strict]
+Number = Annotated[float, _Strict]
 Count = Annotated[int, _Strict, Field(ge=1)]
 Rows = Annotated[
     int,
@@ -159,9 +161,9 @@ Queries = Annotated[GeneratedQueries | JsonlQueries | FormQueries, Field(discrim
 
 
 class _Protocol(Part):
-    system: int = semantic("number of the system message to evaluate under; the paper's is 1, the empty one", 1)
-    temperature: float = semantic("0 is greedy; the paper's open-ended runs use 0.7", 0.0, ge=0, le=2)
-    top_p: float = semantic("nucleus of the sampling", 1.0, gt=0, le=1)
+    system: Whole = semantic("number of the system message to evaluate under; the paper's is 1, the empty one", 1)
+    temperature: Number = semantic("0 is greedy; the paper's open-ended runs use 0.7", 0.0, ge=0, le=2)
+    top_p: Number = semantic("nucleus of the sampling", 1.0, gt=0, le=1)
     max_tokens: Count = semantic("tokens that an answer may have", 256)
     parser: Literal["final-answer", "first-capital"] = semantic(
         "how the answer is found; first-capital is the paper's rule", "final-answer"
@@ -206,21 +208,21 @@ class SystemMessages(Part):
 
 
 class Sampling(Part):
-    temperature: float = semantic("randomness of decoding; the paper's is 0.7", 1.0, ge=0, le=2)
-    top_p: float = semantic("nucleus of the sampling; the paper's is 0.95", 1.0, gt=0, le=1)
+    temperature: Number = semantic("randomness of decoding; the paper's is 0.7", 1.0, ge=0, le=2)
+    top_p: Number = semantic("nucleus of the sampling; the paper's is 0.95", 1.0, gt=0, le=1)
     max_tokens: Count = semantic("tokens that an answer may have", 1024)
-    seed: int | None = semantic("sent to the endpoint, which may honour it", None)
+    seed: Whole | None = semantic("sent to the endpoint, which may honour it", None)
     extra: dict[str, int | float | str | bool] = semantic("sent in the request's body as it is", {})
 
 
 class Price(Part):
-    input: float = execution("USD per million tokens read", ge=0)
-    output: float = execution("USD per million tokens written", ge=0)
+    input: Number = execution("USD per million tokens read", ge=0)
+    output: Number = execution("USD per million tokens written", ge=0)
 
 
 class _Asked(Part):
     concurrency: Count = execution("requests in flight, at most", 32)
-    timeout: float = execution("seconds before a request counts as lost", 120.0, gt=0)
+    timeout: Number = execution("seconds before a request counts as lost", 120.0, gt=0)
     attempts: Count = execution("tries for each request before its failure is final", 6)
 
 
@@ -290,7 +292,7 @@ class Shape(Part):
     heads: Count = semantic("attention heads")
     kv_heads: Count | None = semantic("key and value heads; as many as heads when absent", None)
     intermediate: Count = semantic("width of the MLP")
-    init_std: float = semantic("standard deviation of the first weights", 0.02, gt=0)
+    init_std: Number = semantic("standard deviation of the first weights", 0.02, gt=0)
     tie_embeddings: bool = semantic("one matrix for reading and writing tokens", False)
 
 
@@ -313,12 +315,12 @@ class Student(Part):
 class Stage(Part):
     dataset: Name = semantic("what it is trained on")
     epochs: Count = semantic("passes over the dataset; the paper's is 4", 4)
-    learning_rate: float = semantic("peak", 2e-5, gt=0)
+    learning_rate: Number = semantic("peak", 2e-5, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = semantic("after the warm-up", "linear")
     warmup: Share = semantic("share of the steps", 0.03)
     batch: Rows = semantic("rows an optimizer step", 160)
-    weight_decay: float = semantic("of AdamW", 0.0, ge=0)
-    max_grad_norm: float = semantic("gradients are clipped to it", 1.0, gt=0)
+    weight_decay: Number = semantic("of AdamW", 0.0, ge=0)
+    max_grad_norm: Number = semantic("gradients are clipped to it", 1.0, gt=0)
 
 
 class Work(Part):
@@ -349,7 +351,7 @@ class Spec(Part):
     orcac: Literal[1] = label("version of the language")
     name: Name = label("name of the experiment; a safe file name")
     about: str = label("one line for people", "")
-    seed: int = semantic("of everything that is drawn: samples, messages, weights, order", 0, ge=0)
+    seed: Whole = semantic("of everything that is drawn: samples, messages, weights, order", 0, ge=0)
     queries: dict[Name, Queries] = semantic("query sources", {})
     system_messages: SystemMessages = semantic("what shapes the teachers' answers", SystemMessages())
     teachers: dict[Name, Teacher] = semantic("who answers")
