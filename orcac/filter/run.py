@@ -1,0 +1,76 @@
+"""Splits a teacher's responses into those to train on and those rejected, each with its reason.
+
+The responses are read once to judge and once more for each table that is written; between, only the reasons
+are in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.filter.contamination import Index, index
+from orcac.filter.reasons import KEEP, Reasons
+from orcac.filter.recipe import FilterRecipe
+from orcac.job import Job, Summary
+from orcac.recipe import Execution
+
+
+def run(job: Job[FilterRecipe, Execution]) -> Summary:
+    """Write `kept.parquet`, `rejected.parquet` and `counts.json`."""
+    responses = job.one("responses") / "responses.parquet"
+    reasons = Reasons(job.recipe, _benchmarks(job))
+    verdicts = _judge(job, responses, reasons)
+    kept = rows.write(
+        job.out / "kept.parquet",
+        rows.Response,
+        (row for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True) if verdict == KEEP),
+    )
+    rejected = rows.write(
+        job.out / "rejected.parquet",
+        rows.Rejected,
+        (
+            rows.widen(row, rows.Rejected, reason=verdict)
+            for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True)
+            if verdict != KEEP
+        ),
+    )
+    assert kept + rejected == len(verdicts)
+    counted = Counter(verdict for verdict in verdicts if verdict != KEEP)
+    summary: Summary = {"read": len(verdicts), "kept": kept, "rejected": dict(sorted(counted.items()))}
+    counts = summary | {"overlaps": dict(sorted(reasons.overlaps.items()))}
+    (job.out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n")
+    return summary
+
+
+def _judge(job: Job[FilterRecipe, Execution], responses: Path, reasons: Reasons) -> list[str]:
+    progress = job.progress(pq.read_metadata(responses).num_rows, "responses")
+    verdicts: list[str] = []
+    for row in rows.read(responses, rows.Response):
+        verdicts.append(reasons.judge(row))
+        progress.update(len(verdicts))
+    return verdicts
+
+
+def _benchmarks(job: Job[FilterRecipe, Execution]) -> dict[str, Index]:
+    """Each benchmark's index by its name. Raises InputError where contamination is asked for without any."""
+    ngram = job.recipe.contamination_ngram
+    if ngram is None:
+        return {}
+    folders = job.inputs.get("benchmarks", ())
+    if not folders:
+        raise InputError(
+            f"{job.label}: there is no benchmark to check contamination against",
+            fix="name benchmarks in the spec, or leave the contamination filter out",
+        )
+    found: dict[str, Index] = {}
+    for folder in folders:
+        items = list(rows.read(folder / "prompts.parquet", rows.Prompt))
+        name = items[0].source
+        found[name] = found.get(name, frozenset()) | index((item.query for item in items), ngram)
+    return found
