@@ -1,0 +1,208 @@
+"""What is asked of a model, what comes back, and what an error means for the work that is left.
+
+A `ChatRequest` holds everything that determines an answer and nothing else; its `key` is the one name that
+an answer goes by, in memory and on disk. Where a model is served, how fast it may be asked, in which file or
+row a prompt stood: none of it is in the key, so none of it can make an answer be paid for twice.
+
+Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only
+place that reads those words, and everything else looks at the class alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from orcac.chat.settings import Price, Sampling
+
+KEY_VERSION = 1  # the rule of `ChatRequest.key`; raise it when the same request would get another key
+
+
+class Message(NamedTuple):
+    role: str  # "system", "user" or "assistant"
+    content: str
+
+
+def conversation(*, system: str, user: str) -> tuple[Message, ...]:
+    """One user turn. An empty system message is not sent at all."""
+    turn = Message("user", user)
+    return (Message("system", system), turn) if system else (turn,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One chat call, as values.
+
+    `origin` says who answers where the model's name does not: `api`, `replay`, or the embedded teacher with
+    its version. `sample_index` tells apart several draws of one question.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    origin: str
+    sample_index: int = 0
+
+    @property
+    def key(self) -> str:
+        """64 hex digits: the digest of the canonical JSON of all fields, under `KEY_VERSION`."""
+        content = {
+            "version": KEY_VERSION,
+            "model": self.model,
+            "messages": self.messages,
+            "sampling": self.sampling.model_dump(),
+            "origin": self.origin,
+            "sample_index": self.sample_index,
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def input_token_bound(self) -> int:
+        """No tokenizer makes more tokens of the input: one a byte, and 16 a message for its frame."""
+        return sum(len(message.content.encode()) + 16 for message in self.messages)
+
+    @property
+    def tokens_guess(self) -> int:
+        """What a provider charges against tokens per minute: four bytes a token in, and all of max_tokens."""
+        return self.input_token_bound // 4 + self.sampling.max_tokens
+
+    def usd_bound(self, price: Price) -> float:
+        """The most that this request can cost, in USD."""
+        return usd(price, input_tokens=self.input_token_bound, output_tokens=self.sampling.max_tokens)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChatResponse:
+    """An answer, or the typed failure that stands in its place (`error` is a class of `ERRORS`)."""
+
+    text: str = ""
+    finish_reason: str = ""
+    input_tokens: int = 0  # as the server counted them; 0 where it did not
+    output_tokens: int = 0
+    latency_s: float = 0.0
+    error: str = ""
+
+
+def usd(price: Price, *, input_tokens: int, output_tokens: int) -> float:
+    """What so many tokens cost, in USD."""
+    return (input_tokens * price.input + output_tokens * price.output) / 1e6
+
+
+class Action(enum.Enum):
+    """What an error means for the request that met it, and for the rest."""
+
+    RETRY = "retry"  # try this request again; it has a number of attempts
+    SLOW_DOWN = "slow down"  # everyone is too fast: try again for as long as answers keep coming
+    GIVE_UP = "give up"  # this request can never be answered: its failure is final, and is a row
+    STOP = "stop"  # no request can be answered until a person mends something
+
+
+class ErrorClass(NamedTuple):
+    action: Action
+    may_be_billed: bool = False  # the model may have answered, though the answer did not arrive
+    fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
+
+
+ERRORS: Mapping[str, ErrorClass] = {
+    "unreachable": ErrorClass(Action.RETRY, fix="start the server, or correct the endpoint's base_url"),
+    "dropped": ErrorClass(Action.RETRY, may_be_billed=True, fix="see the server's log"),
+    "timeout": ErrorClass(Action.RETRY, may_be_billed=True, fix="raise timeout_seconds"),
+    "malformed": ErrorClass(Action.RETRY, may_be_billed=True, fix="check what base_url serves"),
+    "server": ErrorClass(Action.RETRY, fix="see the server's log or the provider's status page"),
+    "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
+    "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
+    "bad_request": ErrorClass(Action.GIVE_UP),
+    "content_filter": ErrorClass(Action.GIVE_UP),
+    "context_overflow": ErrorClass(Action.GIVE_UP),
+    "not_recorded": ErrorClass(Action.GIVE_UP),
+    "auth": ErrorClass(Action.STOP, fix="put a valid API key in the environment variable {key}"),
+    "forbidden": ErrorClass(Action.STOP, fix="give the key in {key} access to this model and region"),
+    "quota": ErrorClass(Action.STOP, fix="add credit to the account of the key in {key}"),
+    "not_found": ErrorClass(Action.STOP, fix="correct the teacher's model or the endpoint's base_url"),
+    "unsupported": ErrorClass(Action.STOP, fix="change the teacher's sampling to what the model accepts"),
+}
+
+
+class ChatError(Exception):
+    """What an endpoint raises when a request got no answer. Its text never holds an API key."""
+
+    def __init__(self, error: str, message: str, *, retry_after: float | None = None) -> None:
+        assert error in ERRORS, error
+        super().__init__(message)
+        self.error = error
+        self.retry_after = retry_after  # seconds that the server asks everyone to wait
+
+
+_BY_CODE = {
+    "insufficient_quota": "quota",
+    "billing_hard_limit_reached": "quota",
+    "billing_not_active": "quota",
+    "invalid_api_key": "auth",
+    "model_not_found": "not_found",
+    "deploymentnotfound": "not_found",
+    "content_filter": "content_filter",
+    "content_policy_violation": "content_filter",
+    "invalid_prompt": "content_filter",
+    "context_length_exceeded": "context_overflow",
+    "string_above_max_length": "context_overflow",
+    "unsupported_parameter": "unsupported",
+    "unsupported_value": "unsupported",
+    "slow_down": "rate_limit",
+}
+_BY_STATUS = {
+    401: "auth",
+    402: "quota",
+    403: "forbidden",
+    404: "not_found",
+    408: "timeout",
+    409: "server",
+    425: "server",
+    429: "rate_limit",
+}
+_OVERFLOW = ("maximum context length", "context window", "max_model_len", "`inputs` tokens +")
+
+
+def classify(status: int | None, body: object = None, exception: Exception | None = None) -> str:
+    """The error class of a failed call, a name in `ERRORS`.
+
+    `status` and `body` are the HTTP response's (the parsed JSON, with or without its outer `error`, or text).
+    Without a status, `exception` tells what went wrong: TimeoutError; ConnectionRefusedError when nothing was
+    sent; ConnectionError when the connection broke; ValueError when the answer made no sense.
+    """
+    if status is None:
+        match exception:
+            case TimeoutError():
+                return "timeout"
+            case ConnectionRefusedError():
+                return "unreachable"
+            case ConnectionError():
+                return "dropped"
+            case ValueError():
+                return "malformed"
+        raise AssertionError(f"not a transport error: {exception!r}")
+    code, message = _code_and_message(body)
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if status == 429 and "exceeded your current quota" in message:
+        return "quota"
+    if status == 429 and "request too large" in message:
+        return "too_large"
+    if status in (400, 413, 422) and any(words in message for words in _OVERFLOW):
+        return "context_overflow"
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return "server" if status >= 500 else "bad_request"
+
+
+def _code_and_message(body: object) -> tuple[str, str]:
+    """The lower-cased `code` and message of an error body; "" where it has none."""
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
+        body = body["error"]
+    if isinstance(body, Mapping):
+        return str(body.get("code") or body.get("type") or "").lower(), str(body.get("message") or "").lower()
+    return "", str(body or "").lower()

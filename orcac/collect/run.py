@@ -1,0 +1,178 @@
+"""Collect: one teacher's answer to every prompt, in the order of the prompts.
+
+Whoever answers (a served model, the embedded teacher, a recording) is an endpoint, and `chat.engine.ask`
+asks it. Answers stand in the ledger by what determines them, so there is little to do here: make the
+requests, ask what is missing, write the rows. A shard asks its part of the prompts and leaves answers in the
+ledger and nothing else; `run` then finds them there, and asks what a shard may have left.
+
+The shards of a node run at the same time on one account, so each may use its part of the account's limits
+and of the budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from orcac import rows
+from orcac.chat import openai
+from orcac.chat.engine import Endpoint, Tally, ask
+from orcac.chat.ledger import Ledger
+from orcac.chat.messages import ChatRequest, ChatResponse, conversation, usd
+from orcac.chat.replay import Replay, Source
+from orcac.chat.settings import EndpointSettings, Price
+from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.job import Job, Summary
+from orcac.recipe import FileRef, open_ref
+from orcac.rows import Prompt, Response
+
+__all__ = ["run", "run_shard"]
+
+CollectJob = Job[CollectRecipe, CollectExecution]
+
+
+def run(job: CollectJob) -> Summary:
+    """Ask what nobody has answered yet, and write `responses.parquet` (rows.Response).
+
+    Raises what `chat.engine.ask` raises; what was answered until then is kept in the ledger.
+    """
+    prompts = _prompts(job)
+    answers = _answers(job, prompts, job.execution.endpoint)
+    responses = [_response(job, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    rows.write(job.out / "responses.parquet", Response, responses)
+    return _summary(job, answers)
+
+
+def run_shard(job: CollectJob, index: int, count: int) -> Summary:
+    """Ask the prompts number index, index + count, ... (from 0); their answers stand in the ledger."""
+    prompts = _prompts(job)[index::count]
+    return _summary(job, _answers(job, prompts, _share(job.execution.endpoint, count)))
+
+
+def _prompts(job: CollectJob) -> list[Prompt]:
+    """The prompts of all inputs in order; of those with one id, the first."""
+    first: dict[str, Prompt] = {}
+    for folder in job.inputs["prompts"]:
+        for prompt in rows.read(folder / "prompts.parquet", Prompt):
+            first.setdefault(prompt.id, prompt)
+    return list(first.values())
+
+
+def _share(settings: EndpointSettings, count: int) -> EndpointSettings:
+    """One part in `count` of what the account allows."""
+    per_minute = {
+        name: max(1, limit // count)
+        for name in ("requests_per_minute", "tokens_per_minute")
+        if (limit := getattr(settings, name)) is not None
+    }
+    budget = settings.budget_usd
+    return settings.model_copy(
+        update=per_minute
+        | {
+            "concurrency": math.ceil(settings.concurrency / count),
+            "budget_usd": None if budget is None else budget / count,
+        }
+    )
+
+
+def _answers(job: CollectJob, prompts: list[Prompt], settings: EndpointSettings) -> list[ChatResponse]:
+    """The answer to each prompt, in order."""
+    requests = [_request(job.recipe, prompt) for prompt in prompts]
+    keys = [request.key for request in requests]
+    progress, said = job.progress(len(set(keys)), "answers"), list[str]()
+
+    def show(tally: Tally) -> None:
+        progress.update(tally.answered + tally.failed.total(), "  ".join([*_notes(tally), *said]))
+
+    async def answer() -> dict[str, ChatResponse]:
+        if job.recipe.origin == "replay":
+            replay = Replay(_source(job), requests)
+            if replay.duplicates:
+                said.append(f"{replay.duplicates:,} rows of the recording come too late")
+            free = settings.model_copy(update={"price": Price(), "budget_usd": None})
+            return await ask(requests, endpoint=replay, ledger=None, settings=free, on_progress=show)
+        endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
+        async with Ledger(job.answers, wanted=set(keys)) as ledger:
+            return await ask(requests, endpoint=endpoint, ledger=ledger, settings=settings, on_progress=show)
+
+    by_key = asyncio.run(answer())
+    return [by_key[key] for key in keys]
+
+
+def _request(recipe: CollectRecipe, prompt: Prompt) -> ChatRequest:
+    version = "" if recipe.solver_version is None else f"/{recipe.solver_version}"
+    return ChatRequest(
+        model=recipe.model,
+        messages=conversation(system=prompt.system, user=prompt.query),
+        sampling=recipe.sampling,
+        origin=recipe.origin + version,
+    )
+
+
+@asynccontextmanager
+async def _solver(settings: EndpointSettings) -> AsyncIterator[Endpoint]:
+    """The embedded teacher, served on loopback for as long as it is asked."""
+    from orcac.chat.solver import SolverServer  # brings an HTTP server
+
+    async with (
+        SolverServer() as server,
+        openai.connect_to(server.base_url, timeout_s=settings.timeout_seconds) as endpoint,
+    ):
+        yield endpoint
+
+
+def _source(job: CollectJob) -> Source:
+    recording = job.recipe.recording
+    assert recording is not None, job.ref
+
+    def places(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:
+        return tuple(open_ref(ref, job.execution) for ref in refs)
+
+    return Source(
+        answers=places(recording.answers),
+        fields=recording.fields,
+        questions=places(recording.questions),
+        question_fields=recording.question_fields,
+    )
+
+
+def _response(job: CollectJob, prompt: Prompt, answer: ChatResponse) -> Response:
+    return rows.widen(
+        prompt,
+        Response,
+        teacher=job.recipe.model,
+        response=answer.text,
+        finish_reason=answer.finish_reason,
+        error=answer.error,
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+    )
+
+
+def _notes(tally: Tally) -> list[str]:
+    """Dollars and errors for the progress line: `1.20 USD`, `failed: 2 bad_request`, `retried: 5 server`."""
+    notes = [f"{tally.usd:.2f} USD"] if tally.usd else []
+    for title, counts in (("failed", tally.failed), ("retried", tally.retried)):
+        if counts:
+            notes.append(f"{title}: " + ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())))
+    return notes
+
+
+def _summary(job: CollectJob, answers: list[ChatResponse]) -> Summary:
+    """`usd` is what the tokens of these answers cost at the endpoint's prices, whenever they were paid."""
+    failed = Counter(answer.error for answer in answers if answer.error)
+    tokens = {
+        "input_tokens": sum(answer.input_tokens for answer in answers),
+        "output_tokens": sum(answer.output_tokens for answer in answers),
+    }
+    return {
+        "prompts": len(answers),
+        "answered": len(answers) - failed.total(),
+        "failed": dict(sorted(failed.items())),
+        **tokens,
+        "usd": round(usd(job.execution.endpoint.price, **tokens), 6),
+    }
