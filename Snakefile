@@ -1,11 +1,13 @@
 # Runs build/plan.json, which `orcac compile SPEC` writes. The rules are static: one a kind, a node an id.
-from orcac.smk import Rules
+import os
 
+from orcac.smk import Rules
 
 PLAN = Rules()
 
 
-container: None
+# With --software-deployment-method apptainer alone: name an image that has orcac in it.
+container: os.environ.get("ORCAC_IMAGE", "docker://python:3.11-slim")
 
 
 rule all:

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from orcac import __version__
@@ -141,8 +140,3 @@ def _cpu_seconds() -> float:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def default_paths() -> tuple[Path, Path]:
-    """The plan file and the store's root: `build/plan.json` and `store`, or ORCAC_PLAN and ORCAC_STORE."""
-    return Path(os.environ.get("ORCAC_PLAN", "build/plan.json")), Path(os.environ.get("ORCAC_STORE", "store"))

@@ -7,13 +7,13 @@ its siblings, and the id, not a file's age, says when it is out of date.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from orcac.errors import OrcacError
-from orcac.make import default_paths
-from orcac.plan.plan import read_json
+from orcac.plan.plan import default_path, read_json
 from orcac.store import Store
 
 
@@ -21,14 +21,15 @@ class Rules:
     """The plan as the rules see it. Functions take Snakemake's wildcards (`id`, and `shard` for collect)."""
 
     def __init__(self) -> None:
-        path, root = default_paths()
         try:
-            plan = read_json(path)
+            plan = read_json(default_path())
         except OrcacError as error:
             raise SystemExit(str(error)) from None
         self._nodes: dict[str, dict[str, Any]] = plan["nodes"]
         self._reports = [item["report"] for item in plan["experiments"].values()]
-        self.store = Store(root)
+        self.store = Store.default()
+        # jobs call `orcac`: the one that belongs to this Snakemake, whatever is first on the PATH
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         wanted = os.environ.get("ORCAC_TARGETS", "")  # `orcac run SPEC` asks for its own reports alone
         self._targets = wanted.split(",") if wanted else self._reports
 
@@ -39,6 +40,13 @@ class Rules:
     def marker(self, kind: str) -> str:
         """The output of a kind's rule, with the wildcard in it."""
         return f"{self.store.root}/{kind}/{{id}}/artifact.json"
+
+    def log(self, kind: str) -> str:
+        """Beside the artifact, and kept when the node fails."""
+        return f"{self.store.root}/{kind}/{{id}}/log.txt"
+
+    def shard_log(self) -> str:
+        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}.log"
 
     def shard(self) -> str:
         return f"{self.store.root}/collect/{{id}}/shards/{{shard}}.json"

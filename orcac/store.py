@@ -41,6 +41,11 @@ STALE_SECONDS = 60.0
 class Store:
     root: Path
 
+    @classmethod
+    def default(cls) -> Store:
+        """`store` in the working folder, or where ORCAC_STORE says."""
+        return cls(Path(os.environ.get("ORCAC_STORE", "store")))
+
     def folder(self, ref: str) -> Path:
         return self.root / ref
 

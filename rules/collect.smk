@@ -3,12 +3,14 @@ rule collect:
         PLAN.inputs("collect"),
     output:
         PLAN.marker("collect"),
+    log:
+        PLAN.log("collect"),
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
     shell:
-        "orcac make collect/{wildcards.id}"
+        "orcac make collect/{wildcards.id} --log {log}"
 
 
 rule collect_shard:
@@ -16,9 +18,11 @@ rule collect_shard:
         PLAN.shard_inputs,
     output:
         PLAN.shard(),
+    log:
+        PLAN.shard_log(),
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
     shell:
-        "orcac make collect/{wildcards.id} --shard {wildcards.shard}"
+        "orcac make collect/{wildcards.id} --shard {wildcards.shard} --log {log}"

@@ -3,10 +3,12 @@ rule eval:
         PLAN.inputs("eval"),
     output:
         PLAN.marker("eval"),
+    log:
+        PLAN.log("eval"),
     threads: PLAN.threads("eval")
     resources:
         mem_mb=PLAN.memory("eval"),
         runtime=PLAN.minutes("eval"),
         gpu=PLAN.gpus("eval"),
     shell:
-        "orcac make eval/{wildcards.id}"
+        "orcac make eval/{wildcards.id} --log {log}"

@@ -3,9 +3,11 @@ rule filter:
         PLAN.inputs("filter"),
     output:
         PLAN.marker("filter"),
+    log:
+        PLAN.log("filter"),
     threads: PLAN.threads("filter")
     resources:
         mem_mb=PLAN.memory("filter"),
         runtime=PLAN.minutes("filter"),
     shell:
-        "orcac make filter/{wildcards.id}"
+        "orcac make filter/{wildcards.id} --log {log}"

@@ -3,9 +3,11 @@ rule report:
         PLAN.inputs("report"),
     output:
         PLAN.marker("report"),
+    log:
+        PLAN.log("report"),
     threads: PLAN.threads("report")
     resources:
         mem_mb=PLAN.memory("report"),
         runtime=PLAN.minutes("report"),
     shell:
-        "orcac make report/{wildcards.id}"
+        "orcac make report/{wildcards.id} --log {log}"

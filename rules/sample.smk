@@ -3,9 +3,11 @@ rule sample:
         PLAN.inputs("sample"),
     output:
         PLAN.marker("sample"),
+    log:
+        PLAN.log("sample"),
     threads: PLAN.threads("sample")
     resources:
         mem_mb=PLAN.memory("sample"),
         runtime=PLAN.minutes("sample"),
     shell:
-        "orcac make sample/{wildcards.id}"
+        "orcac make sample/{wildcards.id} --log {log}"

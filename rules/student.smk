@@ -3,10 +3,12 @@ rule student:
         PLAN.inputs("student"),
     output:
         PLAN.marker("student"),
+    log:
+        PLAN.log("student"),
     threads: PLAN.threads("student")
     resources:
         mem_mb=PLAN.memory("student"),
         runtime=PLAN.minutes("student"),
         gpu=PLAN.gpus("student"),
     shell:
-        "orcac make student/{wildcards.id}"
+        "orcac make student/{wildcards.id} --log {log}"

@@ -3,9 +3,11 @@ rule tokenize:
         PLAN.inputs("tokenize"),
     output:
         PLAN.marker("tokenize"),
+    log:
+        PLAN.log("tokenize"),
     threads: PLAN.threads("tokenize")
     resources:
         mem_mb=PLAN.memory("tokenize"),
         runtime=PLAN.minutes("tokenize"),
     shell:
-        "orcac make tokenize/{wildcards.id}"
+        "orcac make tokenize/{wildcards.id} --log {log}"

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import click
 
-from orcac.make import default_paths
 from orcac.plan.lower import lower
-from orcac.plan.plan import Plan
+from orcac.plan.plan import Plan, default_path
 from orcac.spec.load import Experiment, load
-from orcac.spec.schema import Spec
 from orcac.store import Store, is_leased
 
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "started": "yellow", "to do": "dim"}
@@ -30,8 +28,7 @@ def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
 
 def opened() -> tuple[Path, Store]:
     """The plan's path and the store."""
-    path, root = default_paths()
-    return path, Store(root)
+    return default_path(), Store.default()
 
 
 def state(store: Store, ref: str) -> str:
@@ -43,8 +40,3 @@ def state(store: Store, ref: str) -> str:
     if store.error(ref):
         return "failed"
     return "started" if store.is_started(ref) else "to do"
-
-
-def arms_of(spec: Spec) -> str:
-    """`4 arms` and their names."""
-    return ", ".join(["base", *spec.ablations])

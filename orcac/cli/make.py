@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -14,7 +19,8 @@ from orcac.plan.plan import Plan
 @click.command("make")
 @click.argument("node")
 @click.option("--shard", metavar="I-of-N", help="Of a collect node: ask this part of its prompts only.")
-def command(node: str, shard: str | None) -> None:
+@click.option("--log", metavar="FILE", help="Write what is printed here to this file too.")
+def command(node: str, shard: str | None, log: str | None) -> None:
     """Make NODE (KIND/ID as `orcac plan` lists it), whose inputs must be made. This is what every rule calls.
 
     \b
@@ -23,6 +29,8 @@ def command(node: str, shard: str | None) -> None:
     """
     from orcac.make import make, make_shard
 
+    if log:
+        sys.stderr = _Tee(sys.stderr, Path(log))
     path, store = opened()
     plan = Plan.read(path)
     if shard is None:
@@ -33,3 +41,25 @@ def command(node: str, shard: str | None) -> None:
     if not found:
         raise InputError(f"--shard {shard}: not a shard", fix="write it as 3-of-8")
     make_shard(plan, store, node, int(found[1]) - 1, int(found[2]))
+
+
+class _Tee(io.TextIOBase):
+    """stderr, and a log beside the artifact that keeps every try."""
+
+    def __init__(self, terminal: TextIO, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._terminal, self._log = terminal, log.open("a", encoding="utf-8", buffering=1)
+        self._log.write(time.strftime("--- %Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        return self._terminal.write(text)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()

@@ -23,6 +23,11 @@ from orcac.plan.node import Node
 FORMAT = 1
 
 
+def default_path() -> Path:
+    """`build/plan.json` in the working folder, or what ORCAC_PLAN says."""
+    return Path(os.environ.get("ORCAC_PLAN", "build/plan.json"))
+
+
 @dataclass(slots=True)
 class Experiment:
     """One compiled spec: where it came from, its report, and for each arm the nodes that it needs."""

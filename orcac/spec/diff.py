@@ -25,16 +25,33 @@ ABSENT = "(absent)"
 
 
 def changes(old: Spec, new: Spec) -> list[Change]:
-    """Every leaf that differs, defaults filled in, in the order of the schema; ablations are left out."""
-    leaves = [dict(_leaves(spec, "", "semantic")) for spec in (old, new)]
-    return [
-        Change(path=path, old=left[0], new=right[0], kind=(right if right[0] != ABSENT else left)[1])
-        for path in dict.fromkeys([*leaves[0], *leaves[1]])
-        if (left := leaves[0].get(path, (ABSENT, "")))[0] != (right := leaves[1].get(path, (ABSENT, "")))[0]
-    ]
+    """Every leaf that differs, in the order of the schema; ablations are left out.
+
+    Where both sides have a part its defaults count; of a part that one side lacks, only what was written is shown.
+    """
+    before, after = ({leaf.path: leaf for leaf in _leaves(spec, "", "semantic", True)} for spec in (old, new))
+    found = []
+    for path in dict.fromkeys([*before, *after]):
+        left, right = before.get(path), after.get(path)
+        known = right or left
+        assert known
+        if left and right:
+            if left.value != right.value:
+                found.append(Change(path, left.value, right.value, known.kind))
+        elif known.written:
+            found.append(Change(path, left.value if left else ABSENT, right.value if right else ABSENT, known.kind))
+    return found
 
 
-def _leaves(value: Any, path: str, kind: str) -> Iterator[tuple[str, tuple[Any, str]]]:
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    path: str
+    value: Any
+    kind: str
+    written: bool  # it stands in the spec, rather than being a default
+
+
+def _leaves(value: Any, path: str, kind: str, written: bool) -> Iterator[_Leaf]:
     if isinstance(value, BaseModel):
         for name, info in type(value).model_fields.items():
             if (path, name) != ("", "ablations"):
@@ -43,9 +60,10 @@ def _leaves(value: Any, path: str, kind: str) -> Iterator[tuple[str, tuple[Any, 
                 # an execution part (hardware.eval) makes all that is in it execution
                 inner = str(extra["class"]) if kind == "semantic" else kind
                 step = info.alias or name
-                yield from _leaves(getattr(value, name), f"{path}.{step}" if path else step, inner)
+                where = f"{path}.{step}" if path else step
+                yield from _leaves(getattr(value, name), where, inner, written and name in value.model_fields_set)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}", kind)
+            yield from _leaves(item, f"{path}.{key}", kind, written)
     else:
-        yield path, (list(value) if isinstance(value, tuple) else value, kind)
+        yield _Leaf(path, list(value) if isinstance(value, tuple) else value, kind, written)
