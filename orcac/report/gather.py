@@ -1,0 +1,185 @@
+"""Reads the artifacts of every arm into `Results`. What several arms share is one artifact, and is counted once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orcac import rows
+from orcac.job import Job
+from orcac.report.compare import adjusted, benchmark
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
+
+__all__ = ["gather"]
+
+CURVE_POINTS = 150  # of a stage
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """The folders of the nodes, by KIND/ID."""
+
+    folders: Mapping[str, Path]
+
+    def record(self, ref: str) -> dict[str, Any]:
+        return json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
+
+    def summary(self, ref: str) -> dict[str, Any]:
+        return self.record(ref)["summary"]
+
+    def answers(self, ref: str) -> list[rows.Answer]:
+        return list(rows.read(self.folders[ref] / "answers.parquet", rows.Answer))
+
+    def metrics(self, ref: str) -> list[dict[str, Any]]:
+        text = (self.folders[ref] / "metrics.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
+    store, arms = Artifacts(job.by_ref), job.recipe.arms
+    benchmarks = _benchmarks(store, arms, job.recipe.seed)
+    scores = [score for bench in benchmarks for score in bench.scores]
+    return Results(
+        title=job.execution.title,
+        about=job.execution.about,
+        base=arms[0].name,
+        all_at_chance=bool(scores) and all(score.verdict == "at chance" for score in scores),
+        benchmarks=benchmarks,
+        arms=tuple(_arm(store, arm) for arm in arms),
+        flows=tuple(_flow(store, dataset, users) for dataset, users in _users(arms, _datasets)),
+        packings=tuple(_packing(store, stage, users) for stage, users in _users(arms, _stages)),
+        teachers=_teachers(store, arms),
+        curves=tuple(curve for arm in arms for curve in _curves(store, arm)),
+    )
+
+
+def _benchmarks(store: Artifacts, arms: tuple[Arm, ...], seed: int) -> tuple[Benchmark, ...]:
+    """In the order in which the arms name them."""
+    evaluations: dict[str, dict[str, Evaluation]] = {}
+    for arm in arms:
+        for evaluation in arm.evaluations:
+            evaluations.setdefault(evaluation.benchmark, {})[arm.name] = evaluation
+    found = []
+    for name, by_arm in evaluations.items():
+        source = store.record(next(iter(by_arm.values())).items)["recipe"].get("source") or {}
+        answers = {arm: store.answers(evaluation.eval) for arm, evaluation in by_arm.items()}
+        found.append(benchmark(name, source.get("format", ""), answers, base=arms[0].name, seed=seed))
+    return adjusted(found)
+
+
+def _arm(store: Artifacts, arm: Arm) -> ArmResult:
+    stages = tuple(_stage(store, stage) for stage in arm.stages)
+    nodes = [arm.student]
+    for dataset in arm.datasets:
+        nodes += [*dataset.prompts, dataset.collect, dataset.filter]
+    for stage in arm.stages:
+        nodes += [stage.tokenize, stage.train]
+    for evaluation in arm.evaluations:
+        nodes += [evaluation.items, evaluation.eval]
+    return ArmResult(
+        name=arm.name,
+        parameters=store.summary(arm.student)["parameters"],
+        stages=stages,
+        examples=sum(stage.examples for stage in stages),
+        steps=sum(stage.steps for stage in stages),
+        tokens=sum(stage.tokens for stage in stages),
+        nodes=tuple(dict.fromkeys(nodes)),
+    )
+
+
+def _stage(store: Artifacts, stage: Stage) -> StageResult:
+    packed, trained = store.summary(stage.tokenize), store.summary(stage.train)
+    return StageResult(
+        stage=stage.name,
+        dataset=stage.dataset,
+        examples=packed["packed"],
+        rows=packed["rows"],
+        steps=trained["steps"],
+        tokens=trained["tokens"],
+        first_loss=trained["first_loss"],
+        final_loss=trained["final_loss"],
+    )
+
+
+def _datasets(arm: Arm) -> Iterator[tuple[str, Dataset]]:
+    for dataset in arm.datasets:
+        yield dataset.filter, dataset
+
+
+def _stages(arm: Arm) -> Iterator[tuple[str, Stage]]:
+    for stage in arm.stages:
+        yield stage.tokenize, stage
+
+
+def _users(arms: tuple[Arm, ...], parts: Any) -> list[tuple[Any, tuple[str, ...]]]:
+    """Each distinct part (by the node it ends in) with the arms that use it, in the order met."""
+    met: dict[str, tuple[Any, dict[str, None]]] = {}
+    for arm in arms:
+        for ref, part in parts(arm):
+            met.setdefault(ref, (part, {}))[1][arm.name] = None
+    return [(part, tuple(users)) for part, users in met.values()]
+
+
+def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
+    asked, sifted = store.summary(dataset.collect), store.summary(dataset.filter)
+    return Flow(
+        dataset=dataset.name,
+        teacher=dataset.teacher,
+        arms=users,
+        queries=sum(store.summary(ref)["read"] for ref in dataset.prompts),
+        asked=asked["prompts"],
+        answered=asked["answered"],
+        failed=asked["failed"],
+        read=sifted["read"],
+        kept=sifted["kept"],
+        rejected=sifted["rejected"],
+        balanced=asked["prompts"] == asked["answered"] + sum(asked["failed"].values())
+        and sifted["read"] == sifted["kept"] + sum(sifted["rejected"].values()),
+    )
+
+
+def _packing(store: Artifacts, stage: Stage, users: tuple[str, ...]) -> Packing:
+    packed = store.summary(stage.tokenize)
+    return Packing(
+        dataset=stage.dataset,
+        arms=users,
+        **{key: packed[key] for key in ("examples", "packed", "too_long", "rows", "tokens", "supervised_tokens")},
+        fill=packed["fill"],
+        balanced=packed["examples"] == packed["packed"] + packed["too_long"],
+    )
+
+
+def _teachers(store: Artifacts, arms: tuple[Arm, ...]) -> tuple[Teacher, ...]:
+    """Summed over the distinct collections of each teacher, by the teacher's name."""
+    collections = {dataset.collect: dataset.teacher for arm in arms for dataset in arm.datasets}
+    totals: dict[str, Teacher] = {}
+    for ref, name in collections.items():
+        asked = store.summary(ref)
+        before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
+        totals[name] = Teacher(
+            name=name,
+            requests=before.requests + asked["prompts"],
+            input_tokens=before.input_tokens + asked["input_tokens"],
+            output_tokens=before.output_tokens + asked["output_tokens"],
+            usd=round(before.usd + asked["usd"], 6),
+        )
+    return tuple(totals[name] for name in sorted(totals))
+
+
+def _curves(store: Artifacts, arm: Arm) -> Iterator[Curve]:
+    done = 0
+    for stage in arm.stages:
+        metrics = store.metrics(stage.train)
+        size = -(-len(metrics) // CURVE_POINTS) or 1
+        chunks = [metrics[start : start + size] for start in range(0, len(metrics), size)]
+        yield Curve(
+            arm=arm.name,
+            stage=stage.name,
+            steps=tuple(done + chunk[-1]["step"] for chunk in chunks),
+            losses=tuple(sum(line["loss"] for line in chunk) / len(chunk) for chunk in chunks),
+        )
+        done += store.summary(stage.train)["steps"]

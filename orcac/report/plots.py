@@ -1,0 +1,124 @@
+"""The report's pictures as inline SVG: scores with their intervals, and training loss.
+
+matplotlib draws them, with colours that stand for the page's CSS variables: the page alone decides what they look
+like, in light and in dark. Text stays text and takes the page's font. The same numbers give the same bytes: style
+is matplotlib's default and not the user's, ids come from a fixed salt, and no date is written.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from orcac.errors import OrcacError
+from orcac.report.results import Benchmark, Curve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["ARM_COLOURS", "losses", "scores"]
+
+ARM_COLOURS = 8  # the page defines --arm-0 ... --arm-7; further arms begin again
+TEXT, MUTED, LINE = "#010101", "#020202", "#030303"
+_VARIABLES = {TEXT: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)"} | {
+    f"#0a0a{index:02x}": f"var(--arm-{index})" for index in range(ARM_COLOURS)
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "orcac",
+    "font.size": 10,
+    "text.color": TEXT,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": TEXT,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+}
+
+
+def colour(index: int) -> str:
+    """What stands for the colour of the arm at this place among the arms."""
+    return f"#0a0a{index % ARM_COLOURS:02x}"
+
+
+def scores(bench: Benchmark, arms: Sequence[str]) -> str:
+    """A dot and a 95 % interval an arm, with guessing, the constant answer and the paper's figure as lines."""
+    height = 0.85 + 0.34 * len(bench.scores)
+    with _figure(7.2, height) as (figure, axes):
+        for place, score in enumerate(bench.scores):
+            low, high = (100 * end for end in score.interval)
+            here = colour(arms.index(score.arm))
+            axes.plot([low, high], [place, place], color=here, linewidth=2.2, solid_capstyle="round")
+            axes.plot([100 * score.accuracy], [place], "o", color=here, markersize=7)
+        marks = [("guessing", bench.chance, "--"), ("constant answer", bench.constant, ":")]
+        if bench.paper is not None:
+            marks.append(("Orca-13B, paper", bench.paper, "-."))
+        for name, share, style in marks:
+            axes.axvline(100 * share, color=MUTED, linewidth=1.2, linestyle=style, zorder=0, label=name)
+        axes.set_yticks(range(len(bench.scores)), [score.arm for score in bench.scores])
+        axes.set_ylim(len(bench.scores) - 0.5, -0.5)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("accuracy, %")
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper left", ncols=len(marks), frameon=False, fontsize=9, labelcolor=MUTED)
+        return _svg(figure, f"Accuracy of each arm on {bench.name} with 95 % intervals")
+
+
+def losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:
+    """A line an arm over all its stages; a ring marks where the next stage begins."""
+    with _figure(7.2, 3.4) as (figure, axes):
+        for index, arm in enumerate(arms):
+            chain = [curve for curve in curves if curve.arm == arm and curve.steps]
+            steps = [step for curve in chain for step in curve.steps]
+            values = [loss for curve in chain for loss in curve.losses]
+            axes.plot(steps, values, color=colour(index), linewidth=1.6)
+            for curve in chain[1:]:
+                axes.plot(curve.steps[:1], curve.losses[:1], "o", color=colour(index), fillstyle="none", markersize=6)
+        axes.set_xlabel("optimizer steps, all stages")
+        axes.set_ylabel("training loss")
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.tick_params(labelcolor=MUTED)
+        axes.grid(axis="y")
+        return _svg(figure, "Training loss of each arm by optimizer step")
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
+    """Inches; a figure of its own, outside any global state of matplotlib."""
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise OrcacError("the report's pictures need matplotlib", fix="pip install 'orcac[plot]'") from error
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def _svg(figure: Figure, title: str) -> str:
+    """The <svg> element alone, named for screen readers, with the page's colours."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing refers to them, and a page holds several pictures
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, variable)
+    title = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

@@ -1,0 +1,102 @@
+"""Numbers and findings as a person reads them; the page, the Markdown and the terminal all use these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from orcac.report.results import Benchmark, Results, Score
+from orcac.stats import Interval
+
+__all__ = [
+    "AT_CHANCE",
+    "Finding",
+    "count",
+    "dollars",
+    "findings",
+    "interval",
+    "p_value",
+    "percent",
+    "points",
+    "points_interval",
+    "reasons",
+]
+
+AT_CHANCE = (
+    "All students are at chance: on no benchmark does any arm score significantly better than guessing "
+    "(one-sided exact binomial test, 5 % level). Differences between the arms say nothing about skill."
+)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def interval(ends: Interval) -> str:
+    return f"{percent(ends[0])} to {percent(ends[1])}"
+
+
+def points(share: float) -> str:
+    """Percentage points with their sign, e.g. "−3.2"; a true minus, so that signs are of equal width."""
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def points_interval(ends: Interval) -> str:
+    return f"{points(ends[0])} to {points(ends[1])}"
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def dollars(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
+
+
+def reasons(counts: dict[str, int]) -> str:
+    """ "duplicate 12, contamination 3": the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in ordered if number)
+
+
+class Finding(NamedTuple):
+    benchmark: str
+    text: str
+
+
+def findings(results: Results) -> list[Finding]:
+    """One sentence or two a benchmark: what the base scores, and what each arm changes."""
+    return [_finding(bench) for bench in results.benchmarks]
+
+
+def _finding(bench: Benchmark) -> Finding:
+    shown: dict[str, list[str]] = {"better": [], "worse": [], "no difference shown": []}
+    scores = []
+    for score in bench.scores:
+        if score.difference is None:
+            scores.append(f"{score.arm} gets {percent(score.accuracy)} % ({score.verdict})")
+        else:
+            shown[score.difference.verdict].append(_change(score))
+    sentences = [f"{_join(scores)}."]
+    if shown["better"]:
+        sentences.append(f"Better: {_join(shown['better'])}.")
+    if shown["worse"]:
+        sentences.append(f"Worse: {_join(shown['worse'])}.")
+    if shown["no difference shown"]:
+        sentences.append(f"No difference shown: {_join(shown['no difference shown'])}.")
+    return Finding(bench.name, " ".join(sentences))
+
+
+def _change(score: Score) -> str:
+    assert score.difference is not None
+    return f"{score.arm} ({points(score.difference.points)} points)"
+
+
+def _join(parts: Iterable[str]) -> str:
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,296 @@
+import dataclasses
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from orcac import rows
+from orcac.job import Job
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.run import run
+from orcac.report.table import terminal_table
+from orcac.report.wording import AT_CHANCE
+from orcac.stats import mcnemar, wilson
+
+YES_NO = ["Yes", "No"]
+
+
+class FakeStore:
+    """Small artifacts of every kind, as the kinds leave them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folders = root, {}
+
+    def add(self, ref: str, summary: dict, recipe: dict | None = None) -> str:
+        folder = self.folders[ref] = self.root / ref
+        folder.mkdir(parents=True)
+        (folder / "artifact.json").write_text(json.dumps({"summary": summary, "recipe": recipe or {}}))
+        return ref
+
+    def items(self, name: str, form: str) -> str:
+        return self.add(f"sample/{name}", {"read": 1, "kept": 1, "tasks": 1}, {"source": {"format": form}})
+
+    def eval(self, ref: str, answers: list[rows.Answer]) -> str:
+        self.add(f"eval/{ref}", {})
+        rows.write(self.folders[f"eval/{ref}"] / "answers.parquet", rows.Answer, answers)
+        return f"eval/{ref}"
+
+    def dataset(self, name: str, teacher: str, asked: int, rejected: dict[str, int], usd: float) -> Dataset:
+        if f"collect/{name}" not in self.folders:
+            failed = {"Timeout": 2}
+            self.add(f"sample/{name}", {"read": asked + 50, "kept": asked, "tasks": 1})
+            tokens = {"input_tokens": 80 * asked, "output_tokens": 120 * asked, "usd": usd}
+            self.add(f"collect/{name}", {"prompts": asked, "answered": asked - 2, "failed": failed} | tokens)
+            kept = asked - sum(rejected.values())
+            self.add(f"filter/{name}", {"read": asked, "kept": kept, "rejected": rejected})
+        return Dataset(
+            name=name,
+            prompts=(f"sample/{name}",),
+            collect=f"collect/{name}",
+            filter=f"filter/{name}",
+            teacher=teacher,
+        )
+
+    def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> Stage:
+        if f"tokenize/{dataset}" not in self.folders:
+            sizes = {"examples": examples, "packed": examples - 3, "too_long": 3, "rows": examples // 2}
+            tokens = {"tokens": 200 * examples, "supervised_tokens": 120 * examples, "fill": 0.974}
+            self.add(f"tokenize/{dataset}", sizes | tokens)
+        if f"train/{train}" not in self.folders:
+            steps, rng = examples // 4, random.Random(train)
+            summary = {"steps": steps, "tokens": 600 * examples, "supervised_tokens": 360 * examples}
+            self.add(f"train/{train}", summary | {"first_loss": start, "final_loss": end})
+            with (self.folders[f"train/{train}"] / "metrics.jsonl").open("w") as file:
+                for step in range(1, steps + 1):
+                    loss = end + (start - end) * 0.98**step + rng.gauss(0, 0.02)
+                    file.write(json.dumps({"step": step, "loss": loss}) + "\n")
+        return Stage(name=name, dataset=dataset, tokenize=f"tokenize/{dataset}", train=f"train/{train}")
+
+
+def answer(
+    number: int, *, task: str, correct: bool, parsed: bool = True, options=YES_NO, says: str = ""
+) -> rows.Answer:
+    """The right answer of an even item is Yes, of an odd one No."""
+    right, wrong = options[number % len(options)], options[(number + 1) % len(options)]
+    given = right if correct else wrong
+    query = f"Is statement {number} of {task} true?\nOptions:\n- Yes\n- No"
+    return rows.Answer(
+        id=rows.prompt_id("b", task, query, ""),
+        source="b",
+        task=task,
+        query=query,
+        system_id=1,
+        system="",
+        reference=right,
+        options=list(options),
+        response=says or f"We look at statement {number} step by step. So the answer is {given}.",
+        finish_reason="stop",
+        parsed=given if parsed else "",
+        correct=correct and parsed,
+    )
+
+
+def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", unparsed: int = 0) -> list[rows.Answer]:
+    return [
+        answer(number, task=task, correct=number in right, parsed=number < n - unparsed, says=says)
+        for number in range(n)
+    ]
+
+
+def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[rows.Answer]]]]) -> Job:
+    """`benchmarks`: name -> (format, arm -> answers). Three arms as in the paper's miniature."""
+    store = FakeStore(tmp_path / "store")
+    store.add("student/s", {"parameters": 840_000, "vocabulary": 640})
+    assistant = store.dataset("assistant-300", "assistant", 302, {"Timeout": 2, "duplicate": 10}, 0.1208)
+    expert = store.dataset("expert-60", "expert", 62, {"Timeout": 2}, 1.5)
+    bare = store.dataset("bare-300", "assistant", 302, {"Timeout": 2, "contamination": 1}, 0.1)
+    store.add("sample/heldout", {"read": 1, "kept": 1, "tasks": 1})
+    first = store.stage("assistant", "assistant-300", "a", 290, 6.1, 0.62)
+    chains = {
+        "base": ((assistant, expert), (first, store.stage("expert", "expert-60", "ae", 60, 0.6, 0.3))),
+        "no-assistant": ((expert,), (store.stage("expert", "expert-60", "e", 60, 6.1, 2.4),)),
+        "answers-only": ((bare,), (store.stage("assistant", "bare-300", "b", 299, 6.0, 0.9),)),
+    }
+    items = {name: store.items(name, form) for name, (form, _) in benchmarks.items()}
+    arms = tuple(
+        Arm(
+            name=arm,
+            student="student/s",
+            datasets=datasets,
+            stages=stages,
+            evaluations=tuple(
+                Evaluation(benchmark=name, items=items[name], eval=store.eval(f"{name}-{arm}", said[arm]))
+                for name, (_, said) in benchmarks.items()
+                if arm in said
+            ),
+        )
+        for arm, (datasets, stages) in chains.items()
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    return Job(
+        ref="report/0",
+        label="report",
+        recipe=ReportRecipe(seed=7, arms=arms),
+        execution=ReportExecution(title="tiny", about="Orca in miniature <b>"),
+        inputs={},
+        by_ref=store.folders,
+        out=out,
+        work=tmp_path,
+        answers=tmp_path,
+    )
+
+
+ATTACK = "<script>alert(1)</script> so the answer is Yes"
+BOOLEAN = {
+    "base": answers(200, set(range(160)), unparsed=4),
+    "no-assistant": answers(200, set(range(40, 150)), says=ATTACK),
+    "answers-only": answers(200, set(range(5, 160))),
+}
+BBH = {
+    arm: answers(100, set(range(52)), task="navigate") + answers(50, set(range(24)), task="web_of_lies")
+    for arm in BOOLEAN
+}
+CHANCE = {arm: answers(100, set(range(start, start + 52))) for start, arm in enumerate(BOOLEAN)}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return make_job(tmp_path, {"boolean-test": ("puzzles", BOOLEAN), "bbh": ("bbh", BBH)})
+
+
+@pytest.fixture
+def results(job: Job) -> dict:
+    run(job)
+    return json.loads((job.out / "results.json").read_text())
+
+
+def test_scores_and_differences(results: dict) -> None:
+    boolean, bbh = results["benchmarks"]
+    assert (boolean["n"], boolean["chance"], boolean["constant"], boolean["paper"]) == (200, 0.5, 0.5, None)
+    base, ablated, bare = boolean["scores"]
+    assert (base["correct"], base["unparsed"], base["accuracy"]) == (160, 4, 0.8)
+    assert base["interval"] == list(wilson(160, 200)) and base["difference"] is None
+
+    difference = ablated["difference"]  # right on 40..149: loses 40 + 10, wins none
+    assert (difference["only_arm"], difference["only_base"], difference["points"]) == (0, 50, -0.25)
+    assert difference["interval"][0] < -0.25 < difference["interval"][1] < 0
+    assert difference["p"] == pytest.approx(2 / 2**50)
+    assert difference["p_holm"] == pytest.approx(4 * 2 / 2**50)  # four comparisons
+    assert difference["verdict"] == "worse"
+    assert bare["difference"]["p"] == mcnemar(0, 5) == 0.0625
+    assert bare["difference"]["p_holm"] == pytest.approx(3 * 0.0625)
+    assert bare["difference"]["verdict"] == "no difference shown"
+
+    assert [score["verdict"] for score in boolean["scores"]] == ["above chance", "at chance", "above chance"]
+    assert [score["verdict"] for score in bbh["scores"]] == ["at chance"] * 3
+    assert bbh["paper"] == pytest.approx((100 * 0.576 + 50 * 0.512) / 150)
+    assert [(task["task"], task["correct"], task["n"]) for task in bbh["scores"][0]["tasks"]] == [
+        ("navigate", 52, 100),
+        ("web_of_lies", 24, 50),
+    ]
+
+
+def test_every_row_is_accounted_for(results: dict) -> None:
+    flows = {flow["dataset"]: flow for flow in results["flows"]}
+    assert list(flows) == ["assistant-300", "expert-60", "bare-300"]
+    assert flows["expert-60"]["arms"] == ["base", "no-assistant"]
+    assert (flows["assistant-300"]["read"], flows["assistant-300"]["kept"]) == (302, 290)
+    assert all(flow["balanced"] for flow in results["flows"] + results["packings"])
+    teachers = {teacher["name"]: teacher for teacher in results["teachers"]}
+    assert teachers["expert"]["requests"] == 62  # shared by two arms, counted once
+    assert (teachers["assistant"]["requests"], teachers["assistant"]["usd"]) == (604, pytest.approx(0.2208))
+    base = results["arms"][0]
+    assert (base["examples"], base["steps"], base["tokens"]) == (287 + 57, 72 + 15, 600 * 350)
+    assert [curve["steps"][-1] for curve in results["curves"] if curve["arm"] == "base"] == [72, 87]
+
+
+def test_rows_that_vanish_are_shown(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"b": ("puzzles", BOOLEAN)})
+    record = job.by_ref["filter/expert-60"] / "artifact.json"
+    record.write_text(json.dumps({"summary": {"read": 62, "kept": 59, "rejected": {"Timeout": 2}}}))
+    run(job)
+    for name in ("report.html", "report.md"):
+        assert (job.out / name).read_text().count("does not add up") == 1
+
+
+def test_what_models_say_is_escaped_and_the_page_is_self_contained(job: Job) -> None:
+    run(job)
+    page = (job.out / "report.html").read_text()
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "Orca in miniature &lt;b&gt;" in page
+    assert page.count("<svg") == 3  # two benchmarks and the loss
+    assert not re.search(r"""(?:src|href)=["'](?!#)""", page)
+    assert not re.search(r"#0[0-9a][0-9a-f]0[0-9a-f]{3}\b|DOCTYPE svg|<metadata", page)  # stand-in colours, headers
+
+
+def test_same_inputs_same_bytes(job: Job) -> None:
+    names = ("report.html", "report.md", "results.json")
+    run(job)
+    first = [(job.out / name).read_bytes() for name in names]
+    run(job)
+    assert [(job.out / name).read_bytes() for name in names] == first
+
+
+def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"b": ("puzzles", CHANCE)})
+    assert run(job)["all_at_chance"]
+    page, text = ((job.out / name).read_text() for name in ("report.html", "report.md"))
+    assert "All students are at chance" in page[: page.index("<h2>Results</h2>")]
+    assert AT_CHANCE in text[: text.index("## Results")]
+
+
+def test_one_arm_above_chance_lifts_the_sentence(job: Job) -> None:
+    assert not run(job)["all_at_chance"]
+    for name in ("report.html", "report.md"):
+        assert "All students are at chance" not in (job.out / name).read_text()
+
+
+def test_a_constant_answer_is_not_skill(tmp_path: Path) -> None:
+    skewed = [answer(2 * k, task="t", correct=True) for k in range(60)]
+    skewed += [answer(2 * k + 1, task="t", correct=False) for k in range(40)]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": skewed, "no-assistant": skewed})})
+    run(job)
+    (bench,) = json.loads((job.out / "results.json").read_text())["benchmarks"]
+    assert bench["constant"] == 0.6
+    assert bench["scores"][0]["verdict"] == "no better than a constant answer"
+
+
+def test_arms_with_other_items_are_compared_on_those_they_share(tmp_path: Path) -> None:
+    fewer = {"base": BOOLEAN["base"][:50], "no-assistant": BOOLEAN["no-assistant"][40:100]}
+    apart = {"base": BOOLEAN["base"][:50], "no-assistant": BOOLEAN["no-assistant"][50:]}
+    job = make_job(tmp_path, {"fewer": ("puzzles", fewer), "apart": ("puzzles", apart)})
+    run(job)
+    shared, nothing = json.loads((job.out / "results.json").read_text())["benchmarks"]
+    assert shared["scores"][1]["difference"]["items"] == 10
+    assert nothing["scores"][1]["difference"] is None
+
+
+def test_terminal_table(results: dict) -> None:
+    results["benchmarks"][0]["scores"][1]["arm"] = "an-ablation-with-a-name-that-is-far-too-long"
+    table = terminal_table(results)
+    assert max(map(len, table.splitlines())) <= 100
+    (row,) = (line for line in table.splitlines() if line.startswith("an-ablation"))
+    assert " ".join(row.split()) == (
+        "an-ablation-with-a-na… 55.0 %* 48.1 to 61.7 0.0 % −25.0 −31.0 to −19.0 < 0.001 worse"
+    )
+    assert "* at chance" in table and AT_CHANCE[:20] not in table
+
+
+def test_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
+    none, every = answers(40, set()), answers(40, set(range(40)))
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": none, "no-assistant": every, "answers-only": none})})
+    run(job)
+    results = json.loads((job.out / "results.json").read_text())
+    results["all_at_chance"] = True
+    assert max(map(len, terminal_table(results).splitlines())) <= 100
+
+
+def test_missing_arm_is_no_error(tmp_path: Path) -> None:
+    """The base lacks a benchmark that an ablation adds."""
+    job = make_job(tmp_path, {"b": ("puzzles", BOOLEAN), "extra": ("puzzles", {"no-assistant": BOOLEAN["base"]})})
+    run(dataclasses.replace(job))
+    _, extra = json.loads((job.out / "results.json").read_text())["benchmarks"]
+    assert [(score["arm"], score["difference"]) for score in extra["scores"]] == [("no-assistant", None)]
