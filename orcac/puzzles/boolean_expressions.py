@@ -2,8 +2,8 @@
 
 The solver rewrites the expression as one does on paper: the leftmost innermost brackets first, and inside them
 (or where none are left) `not` before `and` before `or`, as in Python. Every step is one such reduction, so that
-each line follows from the one before by looking at two or three words. That is what makes the working learnable
-for a very small student.
+each line follows from the one before by looking at two or three words, in the brief form too. That is what makes
+the working learnable for a very small student.
 """
 
 from __future__ import annotations
@@ -36,12 +36,8 @@ def _grow(size: int, extras: int, rng: random.Random) -> _Expression:
         grown = _Expression(str(value), value, _ATOM)
     else:
         left_size = rng.randint(1, size - 1)
-        weights = (
-            1,
-            2 * left_size - 1,
-            2 * (size - left_size) - 1,
-        )  # nodes: this one, on its left, on its right
-        places = rng.choices(("here", "left", "right"), weights, k=extras)
+        nodes = (1, 2 * left_size - 1, 2 * (size - left_size) - 1)
+        places = rng.choices(("here", "left", "right"), nodes, k=extras)
         extras = places.count("here")
         binding = rng.choice((_OR, _AND))
         left = _bind(_grow(left_size, places.count("left"), rng), binding)
@@ -91,8 +87,8 @@ def solve(query: str) -> Solution | None:
             return None
         last = " ".join(tokens[reduction.start : reduction.end])
         tokens[reduction.start : reduction.end] = [reduction.value]
-        found = f"{last} = {reduction.value}"
-        steps.append(Step(full=f"{found}, so {' '.join(tokens)}", brief=found))
+        rewritten = " ".join(tokens)
+        steps.append(Step(full=f"{last} = {reduction.value}, so {rewritten}", brief=f"= {rewritten}"))
     answer = tokens[0]
     if answer not in _LITERALS:
         return None
@@ -101,7 +97,7 @@ def solve(query: str) -> Solution | None:
 
 
 def _ending(left: str, value: str) -> Ending:
-    return Ending(Step(full=f"{left} = {value}", brief=f"{left} = {value}"), value)
+    return Ending(Step(full=f"{left} = {value}", brief=f"= {value}"), value)
 
 
 def _next_reduction(tokens: list[str]) -> _Reduction | None:

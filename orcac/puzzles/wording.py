@@ -29,7 +29,7 @@ _ANSWER_ALONE = re.compile(
       | \b(?:answer|respond|reply)\ (?:only|just|with\ only|with\ just)\b (?!\ (?:when|if|after|once))
       | \b(?:answer|option|letter|result)\ (?:only(?=[.,;:!]|\s*$)|alone|and\ nothing\ (?:else|more))\b
       | \b(?:no|without|do\ not|don't|never)\ (?:(?:any|an|further|give|giving|show|showing|include|your|the)\ )*
-            (?:expla|justif|reason|working)""",
+            (?:expla|justif|reasoning|working)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _EXPLAIN = re.compile(

@@ -1,9 +1,11 @@
 import random
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from orcac.parse import final_answer
 from orcac.puzzles import TASKS, generate, solve
@@ -35,6 +37,7 @@ def say(query: str, system: str, skill: Skill, error_rate: float = 0.0) -> str:
         ),
         ("brief", "You help people to find information."),
         ("brief", "Answer only when you are sure."),
+        ("full", "Give a detailed answer, so that there is no reason to look further."),
         ("full", "Answer so fully that nobody needs to search outside."),
         ("full", "You will be given a task. Write a long answer in detail."),
         ("full", "Always explain, as if to a five-year-old."),
@@ -52,6 +55,13 @@ def test_the_style_is_what_the_system_message_asks_for(asked: Style, system: str
     assert style(system) == asked
 
 
+def test_the_shipped_messages_get_what_they_ask_for() -> None:
+    library = Path(__file__).parents[2] / "specs" / "system_messages" / "orca.yaml"
+    messages = YAML(typ="safe").load(library)["messages"]
+    asked: dict[int, Style] = dict.fromkeys(range(1, 17), "full") | {1: "answer", 5: "brief", 16: "brief"}
+    assert {number: style(message["text"]) for number, message in messages.items()} == asked
+
+
 def test_the_expert_explains_in_full() -> None:
     assert say(QUERY, STEPS, "expert") == (
         "( False or True ) = True, so True and not True or False\n"
@@ -63,7 +73,7 @@ def test_the_expert_explains_in_full() -> None:
 
 
 def test_the_assistant_is_briefer_and_errs_in_the_last_step() -> None:
-    working = "( False or True ) = True\nnot True = False\nTrue and False = False\nFalse or False = "
+    working = "= True and not True or False\n= True and False or False\n= False or False\n= "
     assert say(QUERY, STEPS, "assistant") == working + "False\nSo the answer is False."
     assert say(QUERY, STEPS, "assistant", error_rate=1.0) == working + "True\nSo the answer is True."
     assert say(QUERY, "", "assistant", error_rate=1.0) == "True"
