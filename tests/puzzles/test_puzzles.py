@@ -20,6 +20,8 @@ REAL = {  # file of BIG-Bench Hard -> task
     **{f"logical_deduction_{n}_objects": "logical_deduction" for n in ("three", "five", "seven")},
 }
 
+WALK = "If you follow these instructions, do you return to the starting point?"
+
 
 def make(name: str, size: int, seed: int) -> Puzzle:
     return generate(name, size=size, rng=random.Random(seed))
@@ -77,6 +79,36 @@ def test_an_option_that_every_order_allows_is_the_answer() -> None:
     assert solution is not None
     assert solution.answer == "(C)"
     assert solution.steps[-1].full == "One order: Amy, Rob, Eli."
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [  # worked by hand, since a generator and its solver share their tables
+        ("not True or not False and True is", "True"),
+        ("Question: Ann lies. Bob says Ann lies. Cid says Bob lies. Does Cid tell the truth?", "No"),
+        (f"{WALK} Turn left. Take 3 steps. Turn right. Turn right. Take 3 steps.", "Yes"),
+        (f"{WALK} Turn left. Take 3 steps. Turn left. Turn right. Take 3 steps.", "No"),
+        (f"{WALK} Take 2 steps. Turn left. Take 1 step. Turn around. Take 1 step. Turn right. Take 2 steps.", "Yes"),
+        (f"{WALK} Always face forward. Take 1 step left. Take 2 steps forward. Take 1 step right.", "No"),
+        ("I have two mice, a stalk of celery, three plums, and a fish. How many animals do I have?", "3"),
+        ("I have two beds and a lamp. How many objects do I have?", "3"),
+        (
+            "A fruit stand sells three fruits: kiwis, pears, and plums. The pears are less expensive than the plums. "
+            "The kiwis are the cheapest.\nOptions:\n(A) The kiwis are the second-most expensive\n"
+            "(B) The pears are the second-most expensive\n(C) The plums are the second-most expensive",
+            "(B)",
+        ),
+        (
+            "In a golf tournament, there were three golfers: Amy, Eli, and Rob. Amy finished below Rob. "
+            "Eli finished above Rob.\nOptions:\n(A) Amy finished first\n(B) Eli finished first\n(C) Rob finished first",
+            "(B)",
+        ),
+    ],
+)
+def test_hand_worked_items(query: str, answer: str) -> None:
+    solution = solve(query)
+    assert solution is not None
+    assert solution.answer == answer
 
 
 @pytest.mark.parametrize("name", TASKS)
