@@ -1,9 +1,9 @@
 """Asks one student every item of one benchmark, zero-shot, and scores what it says.
 
 Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one
-starts, so a kill costs at most the batch in hand; a torn last line is cut off. A batch's sampling seed comes
-from the recipe's seed and the batch's place in the plan, not from when it ran, so a resumed evaluation leaves
-the same bytes. A logged batch counts only where the plan still has the same items at the same place.
+starts, so a kill costs at most the batch in hand; a torn last line is cut off. An answer depends on its prompt
+and the recipe's seed and not on its batch (see chat.local), so a resumed evaluation leaves the same bytes, and
+one that is resumed at another batch size keeps what it has.
 
 Parsing happens at the end, from the logged texts: no answer is lost to a parser.
 """
@@ -16,8 +16,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from orcac import rows
 from orcac.errors import InputError
@@ -54,8 +52,7 @@ def run(job: Job[EvalRecipe, EvalExecution]) -> Summary:
     scores = score(answers)
     (job.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     tasks = {
-        task: {key: values[key] for key in ("n", "correct", "unparsed")}
-        for task, values in scores["tasks"].items()
+        task: {key: values[key] for key in ("n", "correct", "unparsed")} for task, values in scores["tasks"].items()
     }
     return {key: scores[key] for key in ("n", "correct", "accuracy", "unparsed", "chance")} | {"tasks": tasks}
 
@@ -65,30 +62,26 @@ def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> l
     recipe, log = job.recipe, job.work / "answers.jsonl"
     model = _load_model(job.one("model") / "model", threads=job.execution.threads)
     prompts = [(recipe.system, item.query) for item in items]
-    batches = model.batches(prompts, batch_size=job.execution.batch_size)
-    logged = _read_log(log)
+    replies = _read_log(log)
     progress = job.progress(len(items), "answers")
-    replies: dict[int, Reply] = {}
-    for place, batch in enumerate(batches):
-        replies.update(zip(batch, logged.get((place, tuple(batch)), []), strict=False))
     progress.update(len(replies))
     with log.open("ab") as file:
-        for place, batch in enumerate(batches):
-            if batch[0] in replies:
+        for batch in model.batches(prompts, batch_size=job.execution.batch_size):
+            asked = [index for index in batch if index not in replies]
+            if not asked:
                 continue
             answered = model.answer_batch(
-                [prompts[index] for index in batch],
+                [prompts[index] for index in asked],
                 temperature=recipe.temperature,
                 top_p=recipe.top_p,
                 max_new_tokens=recipe.max_new_tokens,
-                seed=_batch_seed(recipe.seed, place),
+                seed=recipe.seed,
             )
-            texts = [Reply(answer.text, answer.finish_reason) for answer in answered]
-            line = json.dumps({"place": place, "items": batch, "replies": texts})
-            file.write(line.encode() + b"\n")
+            batch_replies = [Reply(answer.text, answer.finish_reason) for answer in answered]
+            file.write(json.dumps({"items": asked, "replies": batch_replies}).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-            replies.update(zip(batch, texts, strict=True))
+            replies.update(zip(asked, batch_replies, strict=True))
             progress.update(len(replies))
     return [replies[index] for index in range(len(items))]
 
@@ -112,13 +105,8 @@ def _judge(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
     )
 
 
-def _batch_seed(seed: int, place: int) -> int:
-    """32 bits, unrelated between neighbouring seeds and places."""
-    return int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
-
-
-def _read_log(path: Path) -> dict[tuple[int, tuple[int, ...]], list[Reply]]:
-    """What is logged, by place and items. Cuts off a line that a kill left unfinished."""
+def _read_log(path: Path) -> dict[int, Reply]:
+    """The logged replies by the item's index. Cuts off a line that a kill left unfinished."""
     if not path.exists():
         return {}
     content = path.read_bytes()
@@ -126,6 +114,4 @@ def _read_log(path: Path) -> dict[tuple[int, tuple[int, ...]], list[Reply]]:
     if whole != content:
         os.truncate(path, len(whole))
     lines = [json.loads(line) for line in whole.splitlines()]
-    return {
-        (line["place"], tuple(line["items"])): [Reply(*reply) for reply in line["replies"]] for line in lines
-    }
+    return {index: Reply(*reply) for line in lines for index, reply in zip(line["items"], line["replies"], strict=True)}

@@ -17,7 +17,7 @@ class Killed(BaseException):
 
 
 class StandIn:
-    """Says what the query ends with (when sampled, the batch's seed too); dies at batch `dies_at`."""
+    """Says what the query ends with (when sampled, the seed too); dies at batch `dies_at`."""
 
     def __init__(self, dies_at: int | None = None) -> None:
         self.asked: list[list[tuple[str, str]]] = []
@@ -33,9 +33,7 @@ class StandIn:
         self.asked.append(prompts)
         suffix = f" seed {seed}" if temperature else ""
         return [
-            SimpleNamespace(
-                text=query.split(":")[1] + suffix, finish_reason="stop", input_tokens=1, output_tokens=1
-            )
+            SimpleNamespace(text=query.split(":")[1] + suffix, finish_reason="stop", input_tokens=1, output_tokens=1)
             for _, query in prompts
         ]
 
@@ -128,19 +126,13 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(tmp_path, monkeypatch, t
         assert (resumed.out / name).read_bytes() == (whole.out / name).read_bytes()
 
 
-def test_batches_of_a_sampled_run_differ_in_seed(tmp_path, monkeypatch) -> None:
-    job = make_job(tmp_path, monkeypatch, StandIn(), temperature=0.7)
-    eval_run.run(job)
-    responses = [answer.response for answer in rows.read(job.out / "answers.parquet", rows.Answer)]
-    assert len({response.split(" seed ")[1] for response in responses}) == 3
-
-
-def test_logged_batches_of_another_shape_are_asked_again(tmp_path, monkeypatch) -> None:
-    eval_run.run(make_job(tmp_path, monkeypatch, StandIn()))
+def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path, monkeypatch) -> None:
+    with pytest.raises(Killed):
+        eval_run.run(make_job(tmp_path, monkeypatch, StandIn(dies_at=1)))
     model = StandIn()
     job = dataclasses.replace(make_job(tmp_path, monkeypatch, model), execution=EvalExecution(batch_size=3))
     eval_run.run(job)
-    assert [len(batch) for batch in model.asked] == [3, 2]
+    assert [len(batch) for batch in model.asked] == [1, 2]
 
 
 @pytest.mark.parametrize("items", [[], [dataclasses.replace(ITEMS[0], reference="")]])
