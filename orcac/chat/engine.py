@@ -83,7 +83,7 @@ async def ask(
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
     """
     distinct = {request.key: request for request in requests}
-    known = {key: answer for key in distinct if ledger and (answer := ledger.get(key))}
+    known = {key: answer for key in distinct if ledger is not None and (answer := ledger.get(key))}
     asking = _Asking(ledger=ledger, settings=settings, on_progress=on_progress, total=len(distinct))
     for key, response in known.items():
         asking.count(key, response, distinct[key].usd_bound(settings.price))
@@ -149,6 +149,7 @@ class _Asking:
                 while True:
                     self._wake.clear()
                     next_at = self._send(group)
+                    self._limiter.full = self.tally.in_flight >= self._limiter.window
                     if not self.tally.in_flight and (self._halted or not (self._fresh or self._again)):
                         break
                     with contextlib.suppress(TimeoutError):
@@ -202,12 +203,12 @@ class _Asking:
         try:
             try:
                 settled = await self._model.complete(ticket.request)
-                self._limiter.answered(self.tally.in_flight)
+                self._limiter.answered()
             except ChatError as error:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
             if settled:
                 self._last_answer, self._lost_in_a_row = self._loop.time(), 0
-                if self._ledger:
+                if self._ledger is not None:
                     await self._ledger.append(ticket.request, settled)
                 self.count(ticket.key, settled, bound)
             self._on_progress(self.tally)

@@ -25,6 +25,7 @@ class Limiter:
         self._ceiling = settings.concurrency
         self._window = float(min(_FIRST_WINDOW, settings.concurrency))
         self._slow_start = True
+        self.full = False  # set by the sender: whether it waits for the window alone
         self._cut_at = self._paused_until = self._next_request = self._next_tokens = float("-inf")
         self._request_s = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
         self._token_s = 60 / settings.tokens_per_minute if settings.tokens_per_minute else 0.0
@@ -44,9 +45,9 @@ class Limiter:
         self._next_request = max(self._next_request, now - _CREDIT_S) + self._request_s
         self._next_tokens = max(self._next_tokens, now - _CREDIT_S) + self._token_s * tokens
 
-    def answered(self, in_flight: int) -> None:
+    def answered(self) -> None:
         """An answer came. The window grows only while it is what holds the sender back."""
-        if in_flight >= self.window:
+        if self.full:
             self._window = min(self._ceiling, self._window + (1.0 if self._slow_start else 1 / self._window))
 
     def pushed_back(self, sent_at: float, now: float) -> None:

@@ -15,26 +15,28 @@ def limiter(**settings: int) -> Limiter:
 def test_the_window_grows_only_while_it_holds_the_sender_back() -> None:
     limits = limiter(concurrency=100)
     first = limits.window
-    limits.answered(in_flight=first - 1)
+    limits.answered()
     assert limits.window == first
+    limits.full = True
     for _ in range(first):
-        limits.answered(in_flight=100)
+        limits.answered()
     assert limits.window == 2 * first, "slow start doubles with every round"
     for _ in range(1000):
-        limits.answered(in_flight=100)
+        limits.answered()
     assert limits.window == 100
 
 
 def test_one_cut_for_each_overload() -> None:
     limits = limiter(concurrency=10)
+    limits.full = True
     for _ in range(10):  # ten requests of one window are pushed back
         limits.pushed_back(sent_at=1.0, now=2.0)
     assert limits.window == 7
     limits.pushed_back(sent_at=3.0, now=4.0)
     assert limits.window == 4
-    for _ in range(4):
-        limits.answered(in_flight=10)
-    assert limits.window in (4, 5), "after a cut it grows by about one a round"
+    for _ in range(5):
+        limits.answered()
+    assert limits.window == 5, "after a cut it grows by one a round"
     for sent_at in range(5, 100):
         limits.pushed_back(sent_at=sent_at, now=sent_at + 0.5)
     assert limits.window == 1

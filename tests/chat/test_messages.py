@@ -102,7 +102,8 @@ def vllm_error(message: str, status: int, type: str) -> object:
         # vLLM, without and with the outer key; Text Generation Inference; others
         (400, vllm_error("This model's maximum context length is 2048 tokens.", 400, "BadRequestError"),
          "context_overflow"),
-        (404, {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}}, "not_found"),
+        (404, {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}},
+         "not_found"),
         (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096",
                "error_type": "validation"}, "context_overflow"),
         (402, {"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}}, "quota"),

@@ -1,0 +1,289 @@
+"""The engine against models of servers, in simulated time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import simulated
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from orcac.chat.engine import Tally, ask
+from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation, usd
+from orcac.chat.settings import EndpointSettings, Price, Sampling
+from orcac.errors import EndpointError
+
+ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
+Serve = Callable[["Server", str], Awaitable[ChatResponse]]
+
+
+def requests(count: int) -> list[ChatRequest]:
+    return [
+        ChatRequest(model="m", messages=conversation(system="", user=f"q{n}"), sampling=Sampling(), origin="api")
+        for n in range(count)
+    ]
+
+
+def settings(**changes: object) -> EndpointSettings:
+    return EndpointSettings(kind="openai").model_copy(update=changes)
+
+
+class Memory(dict[str, ChatResponse]):
+    """A ledger without a disk."""
+
+    async def append(self, request: ChatRequest, response: ChatResponse) -> None:
+        self[request.key] = response
+
+
+class Server:
+    """An endpoint whose behaviour is `serve(server, question)`; it keeps the times of every attempt."""
+
+    where = "http://mock/v1"
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self.sent: list[tuple[float, str]] = []
+        self.in_flight = self.peak = 0
+        self.answered = 0
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        question = request.messages[-1].content
+        self.sent.append((asyncio.get_running_loop().time(), question))
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            response = await self._serve(self, question)
+        finally:
+            self.in_flight -= 1
+        self.answered += 1
+        return response
+
+    @asynccontextmanager
+    async def open(self):
+        yield self
+
+    def ask(self, asked: list[ChatRequest], ledger: Memory | None = None, **changes: object) -> dict[str, ChatResponse]:
+        random.seed(0)
+        return simulated.run(
+            ask(asked, endpoint=self.open(), ledger=ledger, settings=settings(**changes))  # type: ignore[arg-type]
+        )
+
+
+async def after_a_second(server: Server, question: str) -> ChatResponse:
+    await asyncio.sleep(1)
+    return ANSWER
+
+
+def failing(error: str, *, first: int, retry_after: float | None = None) -> Serve:
+    """Every question fails so many times, then is answered."""
+    seen: Counter[str] = Counter()
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        await asyncio.sleep(1)
+        seen[question] += 1
+        if seen[question] <= first:
+            raise ChatError(error, "mock", retry_after=retry_after)
+        return ANSWER
+
+    return serve
+
+
+def test_equal_requests_are_asked_once_and_known_ones_never() -> None:
+    server, ledger, asked = Server(after_a_second), Memory(), requests(5)
+    assert list(server.ask(asked * 2, ledger)) == [request.key for request in asked]
+    assert len(server.sent) == 5
+    answers = server.ask(requests(8), ledger)
+    assert len(server.sent) == 8 and len(answers) == 8
+    unopened = ask(asked, endpoint=None, ledger=ledger, settings=settings())  # type: ignore[arg-type]
+    assert len(simulated.run(unopened)) == 5
+
+
+def test_the_window_is_bounded_and_reached() -> None:
+    server = Server(after_a_second)
+    server.ask(requests(500), concurrency=50)
+    assert server.peak == 50
+
+
+def test_rates_are_paced() -> None:
+    server = Server(after_a_second)
+    server.ask(requests(240), requests_per_minute=120)
+    times = [at for at, _ in server.sent]
+    assert times[-1] == pytest.approx(240 / 2, rel=0.02)
+    server = Server(after_a_second)
+    server.ask(requests(20), tokens_per_minute=10_280)  # about ten requests: 4 + 1,024 tokens each
+    assert server.sent[-1][0] == pytest.approx(120, rel=0.06)
+
+
+def test_retries_go_beside_fresh_work() -> None:
+    server = Server(failing("server", first=1))
+    answers = server.ask(requests(200), concurrency=4)
+    assert all(not answer.error for answer in answers.values())
+    place = {question: n for n, (_, question) in enumerate(server.sent)}  # of the last attempt
+    assert place["q0"] < len(server.sent) / 2, "the first retry waited for all the fresh work"
+
+
+def test_a_push_back_costs_no_attempt_and_retry_after_holds_for_everyone() -> None:
+    first = True
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        nonlocal first
+        await asyncio.sleep(1)
+        if first:
+            first = False
+            raise ChatError("rate_limit", "mock", retry_after=30)
+        return ANSWER
+
+    server = Server(serve)
+    assert not any(answer.error for answer in server.ask(requests(100), attempts=1).values())
+    assert not [at for at, _ in server.sent if 1 < at < 31]
+
+
+def test_a_limit_that_nobody_declared_is_found() -> None:
+    """A server that allows 10 requests a second and says so only by 429s: nothing is lost, little is wasted."""
+    credit, last = 10.0, 0.0
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        nonlocal credit, last
+        now = asyncio.get_running_loop().time()
+        credit, last = min(10.0, credit + 10 * (now - last)), now
+        if credit < 1:
+            await asyncio.sleep(0.02)
+            raise ChatError("rate_limit", "mock")
+        credit -= 1
+        await asyncio.sleep(1)
+        return ANSWER
+
+    server = Server(serve)
+    answers = server.ask(requests(3000), concurrency=256)
+    assert not any(answer.error for answer in answers.values())
+    assert len(server.sent) < 1.08 * 3000
+    assert server.sent[-1][0] < 1.1 * 300
+
+
+def test_a_request_that_never_works_is_a_typed_failure_and_is_asked_again_next_time() -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if question == "q7":
+            raise ChatError("server", "mock")
+        return ANSWER
+
+    server, ledger = Server(serve), Memory()
+    asked = requests(100)
+    answers = server.ask(asked, ledger, attempts=3)
+    assert Counter(answer.error for answer in answers.values()) == {"": 99, "server": 1}
+    assert [question for _, question in server.sent].count("q7") == 3
+    assert len(ledger) == 99 and asked[7].key not in ledger
+
+
+def test_giving_up_is_recorded() -> None:
+    server, ledger = Server(failing("content_filter", first=99)), Memory()
+    answers = server.ask(requests(30), ledger)
+    assert {answer.error for answer in answers.values()} == {"content_filter"}
+    assert len(server.sent) == len(ledger) == 30
+
+
+@pytest.mark.parametrize(("error", "attempts"), [("unreachable", 3), ("server", 3), ("timeout", 3)])
+def test_an_endpoint_that_is_down_ends_the_run(error: str, attempts: int) -> None:
+    server = Server(failing(error, first=10**9))
+    with pytest.raises(EndpointError, match=rf"http://mock/v1, model m: {error}"):
+        server.ask(requests(1000), attempts=attempts)
+    assert len(server.sent) < 200
+
+
+def test_what_is_in_flight_is_kept_when_a_key_is_refused() -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        await asyncio.sleep(1 if question == "q3" else 5)
+        if question == "q3":
+            raise ChatError("auth", "mock")
+        return ANSWER
+
+    server, ledger = Server(serve), Memory()
+    with pytest.raises(EndpointError, match="environment variable MY_KEY") as caught:
+        server.ask(requests(100), ledger, api_key_env="MY_KEY")
+    assert caught.value.exit_code == 4
+    assert len(server.sent) == 16 and len(ledger) == 15
+
+
+def test_nobody_waits_for_ever_on_a_limit() -> None:
+    with pytest.raises(EndpointError, match="rate_limit"):
+        Server(failing("rate_limit", first=10**9)).ask(requests(10))
+    server = Server(failing("rate_limit", first=1, retry_after=86_400))
+    with pytest.raises(EndpointError, match="rate_limit"):
+        server.ask(requests(10))
+    assert server.sent[-1][0] == 0
+
+
+@examples(max_examples=30, deadline=None)
+@given(budget=st.floats(0.001, 0.3), seed=st.integers(0, 9))
+def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
+    """Answers of random size, some of them billed and then lost; the cap holds on the server's own account."""
+    price, chance, billed = Price(input=2.0, output=10.0), random.Random(seed), 0.0
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        nonlocal billed
+        await asyncio.sleep(chance.uniform(0.1, 3))
+        answer = ChatResponse(text="x", finish_reason="stop", input_tokens=5, output_tokens=chance.randint(1, 1024))
+        billed += usd(price, input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
+        if chance.random() < 0.2:
+            raise ChatError("dropped", "mock")
+        return answer
+
+    server, ledger, asked = Server(serve), Memory(), requests(40)
+    try:
+        server.ask(asked, ledger, price=price, budget_usd=budget)
+    except EndpointError as error:
+        assert f"budget of {budget:.2f} USD" in error.message and "run again" in error.fix
+        assert billed + asked[0].usd_bound(price) * 40 > budget
+    else:
+        assert len(ledger) == 40
+    assert billed <= budget
+
+
+def test_what_was_paid_before_counts_towards_the_budget() -> None:
+    price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)  # an answer costs 1 USD, at most 51.2
+    with pytest.raises(EndpointError, match="budget"):
+        Server(after_a_second).ask(asked, ledger, price=price, budget_usd=71.0)
+    paid = len(ledger)
+    assert 71 - 52 <= paid <= 71 - 51
+    again = Server(after_a_second)
+    with pytest.raises(EndpointError, match="budget"):
+        again.ask(asked, ledger, price=price, budget_usd=71.0)
+    assert not again.sent
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains(number: signal.Signals) -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if question == "q40":
+            os.kill(os.getpid(), number)
+        await asyncio.sleep(5)
+        return ANSWER
+
+    server, ledger, before = Server(serve), Memory(), signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        server.ask(requests(1000), ledger)
+    assert 40 < len(server.sent) == len(ledger) < 200
+    assert signal.getsignal(number) is before
+
+
+def test_progress_tells_all() -> None:
+    tallies: list[Tally] = []
+
+    async def go() -> None:
+        server = Server(failing("server", first=1))
+        endpoint, price = server.open(), Price(input=1e5, output=1e5)
+        await ask(
+            requests(3), endpoint=endpoint, ledger=None, settings=settings(price=price), on_progress=tallies.append
+        )
+
+    simulated.run(go())
+    last = tallies[-1]
+    assert (last.total, last.answered, last.retried, last.failed) == (3, 3, {"server": 3}, {})
+    assert last.usd == pytest.approx(3 * 30 / 10)

@@ -1,0 +1,167 @@
+"""Collecting from a server that misbehaves: real sockets, real processes, counted on the server's side."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from child import IN_FLIGHT, job
+from faults import Fault, FaultServer
+
+from orcac import rows
+from orcac.chat.ledger import records
+from orcac.chat.settings import Price
+from orcac.collect.run import run
+from orcac.errors import EndpointError
+from orcac.rows import Prompt, Response
+
+KEY = "sk-a-secret-that-must-not-be-seen"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def prompts(folder: Path, count: int) -> None:
+    (folder / "prompts").mkdir()
+    path = folder / "prompts" / "prompts.parquet"
+    rows.write(
+        path,
+        Prompt,
+        (Prompt(id=f"{n:020x}", source="s", task="t", query=f"q{n}", system_id=1, system="") for n in range(count)),
+    )
+
+
+def durable(folder: Path) -> set[str]:
+    """The questions whose answers are in the ledger."""
+    return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
+
+
+def responses(folder: Path) -> list[Response]:
+    return list(rows.read(folder / "out" / "responses.parquet", Response))
+
+
+def start(folder: Path, server: FaultServer) -> subprocess.Popen[bytes]:
+    child = Path(__file__).with_name("child.py")
+    return subprocess.Popen([sys.executable, child, folder, server.base_url], stderr=subprocess.DEVNULL)
+
+
+def wait_until_billed(server: FaultServer, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while server.billed.total() < count:
+        assert time.monotonic() < deadline, f"{server.billed.total()} of {count} answered"
+        time.sleep(0.002)
+
+
+def test_killed_at_any_moment_no_answer_is_lost_or_paid_twice(tmp_path: Path) -> None:
+    count, kills = 400, 3
+    prompts(tmp_path, count)
+    with FaultServer(latency_s=0.01) as server:
+        for kill in range(1, kills + 1):
+            child = start(tmp_path, server)
+            wait_until_billed(server, server.billed.total() + random.randint(1, 100))
+            child.kill()
+            child.wait()
+            kept = durable(tmp_path)
+            time.sleep(0.05)  # what the dead client had sent is answered, and billed
+            before = server.billed.copy()
+            assert before.total() - len(kept) <= kill * IN_FLIGHT
+        run(job(tmp_path, server.base_url))
+        assert all(server.billed[question] == before[question] for question in kept), "a kept answer was paid again"
+        assert server.billed.total() <= count + kills * IN_FLIGHT
+    assert [row.response for row in responses(tmp_path)] == [f"answer to q{n}" for n in range(count)]
+
+
+def test_sigterm_drains_and_nothing_is_paid_twice(tmp_path: Path) -> None:
+    prompts(tmp_path, 300)
+    with FaultServer(latency_s=0.02) as server:
+        child = start(tmp_path, server)
+        wait_until_billed(server, 60)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(10) != 0
+        assert len(durable(tmp_path)) == server.billed.total() < 300
+        run(job(tmp_path, server.base_url))
+        assert set(server.billed.values()) == {1} and len(server.billed) == 300
+
+
+def test_under_mixed_faults_every_row_is_an_answer_or_a_typed_failure(tmp_path: Path) -> None:
+    faults: list[Fault] = ["429", "429 with Retry-After", "500", "503", "malformed", "dropped"]
+
+    def behaviour(question: str, before: int) -> Fault:
+        number = int(question[1:])
+        if number % 50 == 7:
+            return "400"
+        if number == 33:
+            return "500"  # always
+        return faults[number % 6] if number % 3 == 0 and before == 0 else ""
+
+    prompts(tmp_path, 200)
+    with FaultServer(behaviour) as server:
+        summary = run(job(tmp_path, server.base_url, attempts=3, price=Price(input=1.0, output=2.0)))
+        assert summary == {
+            "prompts": 200,
+            "answered": 195,
+            "failed": {"context_overflow": 4, "server": 1},
+            "input_tokens": 195 * 7,
+            "output_tokens": 195 * 11,
+            "usd": pytest.approx(195 * (7 + 22) / 1e6),
+        }
+        assert [server.asked[f"q{n}"] for n in (1, 7, 33)] == [1, 1, 3], "answered, refused, always failing"
+    answered = responses(tmp_path)
+    assert [row.id for row in answered] == [f"{n:020x}" for n in range(200)]
+    for number, row in enumerate(answered):
+        expected = "context_overflow" if number % 50 == 7 else "server" if number == 33 else ""
+        assert (row.error, row.response) == (expected, "" if expected else f"answer to q{number}")
+        assert row.finish_reason == ("" if expected else "stop")
+
+
+def test_a_second_run_asks_only_what_failed_in_transport(tmp_path: Path) -> None:
+    prompts(tmp_path, 50)
+    with FaultServer(lambda question, before: {"q3": "500", "q4": "400"}.get(question, "")) as server:
+        run(job(tmp_path, server.base_url, attempts=2))
+    with FaultServer() as server:
+        run(job(tmp_path, server.base_url))
+        assert server.asked == Counter({"q3": 1})
+    assert [row.error for row in responses(tmp_path) if row.error] == ["context_overflow"]
+    run(job(tmp_path, "http://127.0.0.1:9/v1"))  # nobody listens, and nobody is asked
+
+
+def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path) -> None:
+    prompts(tmp_path, 200)
+    with (
+        FaultServer(lambda question, before: "401" if question == "q5" else "") as server,
+        pytest.raises(EndpointError) as caught,
+    ):
+        run(job(tmp_path, server.base_url))
+    assert server.asked["q5"] == 1 and server.asked.total() <= 2 * IN_FLIGHT
+    assert len(durable(tmp_path)) == server.billed.total(), "what was in flight is kept"
+    shown = f"{caught.value} {caught.value!r}"
+    assert f"{server.base_url}/, model m: auth" in shown and "OPENAI_API_KEY" in shown and "***" in shown
+    linked: BaseException | None = caught.value
+    while linked:
+        assert KEY not in f"{linked} {linked!r}"
+        linked = linked.__cause__ or linked.__context__
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+    prompts(tmp_path, 5)
+    with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1/, model m: unreachable"):
+        run(job(tmp_path, "http://127.0.0.1:9/v1", attempts=2))
+
+
+def test_the_budget_holds_on_the_servers_account(tmp_path: Path) -> None:
+    prompts(tmp_path, 200)
+    price = Price(input=0.0, output=1e6 / 11)  # an answer is 1 USD, at most 1,024 / 11
+    with FaultServer(lambda question, before: "dropped" if question == "q2" and not before else "") as server:
+        with pytest.raises(EndpointError, match=r"budget of 250.00 USD"):
+            run(job(tmp_path, server.base_url, price=price, budget_usd=250.0))
+        assert 50 < server.billed.total() <= 250

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from orcac import rows
+from orcac.chat.ledger import records
+from orcac.chat.settings import EndpointSettings, Price, Sampling
+from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
+from orcac.collect.run import _share, run, run_shard
+from orcac.job import Job
+from orcac.recipe import FileRef, file_digest
+from orcac.rows import Prompt, Response, prompt_id
+
+
+def prompt(query: str, system: str = "", task: str = "t") -> Prompt:
+    return Prompt(
+        id=prompt_id("s", task, query, system), source="s", task=task, query=query, system_id=1, system=system
+    )
+
+
+def job(
+    folder: Path,
+    *inputs: Sequence[Prompt],
+    origin: Literal["solver", "replay"] = "solver",
+    recording: Recording | None = None,
+    files: Sequence[Path] = (),
+) -> Job[CollectRecipe, CollectExecution]:
+    folders = []
+    for number, prompts in enumerate(inputs):
+        folders.append(folder / f"prompts{number}")
+        folders[-1].mkdir(parents=True)
+        rows.write(folders[-1] / "prompts.parquet", Prompt, prompts)
+    for name in ("out", "work"):
+        (folder / name).mkdir()
+    return Job(
+        ref="collect/x",
+        label="expert",
+        recipe=CollectRecipe(
+            model="expert",
+            sampling=Sampling(temperature=0.0),
+            origin=origin,
+            solver_version=1 if origin == "solver" else None,
+            recording=recording,
+        ),
+        execution=CollectExecution(
+            endpoint=EndpointSettings(kind=origin, price=Price(input=1.0, output=2.0), budget_usd=100.0),
+            files={file_digest(path): str(path) for path in files},
+        ),
+        inputs={"prompts": folders},
+        by_ref={},
+        out=folder / "out",
+        work=folder / "work",
+        answers=folder / "answers",
+    )
+
+
+def responses(job: Job[CollectRecipe, CollectExecution]) -> list[Response]:
+    return list(rows.read(job.out / "responses.parquet", Response))
+
+
+QUERIES = [prompt(f"not ( {a} and {b} ) is") for a in ("True", "False") for b in ("True", "False")]
+
+
+def test_the_embedded_teacher_answers_every_prompt_once_in_order(tmp_path: Path) -> None:
+    other = prompt("True or False is", system="Think step by step and justify your answer.")
+    made = job(tmp_path, QUERIES, [*QUERIES[:2], other])
+    summary = run(made)
+    got = responses(made)
+    assert [row.id for row in got] == [one.id for one in (*QUERIES, other)]
+    assert all(row.finish_reason == "stop" and row.teacher == "expert" and not row.error for row in got)
+    assert ["False" in row.response for row in got[:4]] == [True, False, False, False]
+    tokens = {name: sum(getattr(row, name) for row in got) for name in ("input_tokens", "output_tokens")}
+    usd = (tokens["input_tokens"] + 2 * tokens["output_tokens"]) / 1e6
+    assert summary == {"prompts": 5, "answered": 5, "failed": {}, **tokens, "usd": pytest.approx(usd)}
+    assert all(tokens.values())
+
+
+def test_a_second_run_asks_nobody_and_makes_the_same_bytes(tmp_path: Path) -> None:
+    made = job(tmp_path, QUERIES)
+    summary = run(made)
+    path = made.out / "responses.parquet"
+    first, segments = path.read_bytes(), sorted(made.answers.iterdir())
+    path.unlink()
+    assert run(made) == summary
+    assert path.read_bytes() == first
+    assert sorted(made.answers.iterdir()) == segments
+
+
+def test_shards_leave_their_answers_to_the_run(tmp_path: Path) -> None:
+    whole, parts = job(tmp_path / "whole", QUERIES), job(tmp_path / "parts", QUERIES)
+    run(whole)
+    assert [run_shard(parts, index, 3)["prompts"] for index in range(3)] == [2, 1, 1]
+    assert len(list(records(parts.answers))) == 4
+    assert not list(parts.out.iterdir())
+    segments = sorted(parts.answers.iterdir())
+    run(parts)
+    assert sorted(parts.answers.iterdir()) == segments, "the run asked again"
+    assert responses(parts) == responses(whole)
+
+
+def test_shards_share_the_accounts_limits() -> None:
+    whole = EndpointSettings(
+        kind="openai", requests_per_minute=100, tokens_per_minute=9000, concurrency=10, budget_usd=6.0
+    )
+    part = _share(whole, 3)
+    assert (part.requests_per_minute, part.tokens_per_minute, part.concurrency, part.budget_usd) == (33, 3000, 4, 2.0)
+    assert _share(EndpointSettings(kind="openai"), 3).budget_usd is None
+
+
+def recorded(answers: Path, fields: dict[str, str], *, questions: Path | None = None) -> Recording:
+    def refs(*paths: Path) -> tuple[FileRef, ...]:
+        return tuple(FileRef(name=path.name, sha256=file_digest(path)) for path in paths)
+
+    joined = {"id": "idx", "question": "instruction"} if questions else {}
+    return Recording(
+        answers=refs(answers),
+        fields=fields,
+        questions=refs(questions) if questions else (),
+        question_fields=joined,
+    )
+
+
+def test_a_recording_is_replayed_and_misses_are_typed(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text(
+        "".join(json.dumps({"q": q, "a": a}) + "\n" for q, a in (("one", "1"), ("one", "uno"), ("two", "2")))
+    )
+    recording = recorded(path, {"question": "q", "answer": "a"})
+    prompts = [prompt("two"), prompt("three"), prompt("one", system="Be brief.")]
+    made = job(tmp_path / "job", prompts, origin="replay", recording=recording, files=[path])
+    summary = run(made)
+    assert [(row.response, row.finish_reason, row.error) for row in responses(made)] == [
+        ("2", "stop", ""),
+        ("", "", "not_recorded"),
+        ("1", "stop", ""),
+    ]
+    assert summary == {
+        "prompts": 3,
+        "answered": 2,
+        "failed": {"not_recorded": 1},
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "usd": 0.0,
+    }
+    assert not made.answers.exists()
+
+
+@pytest.mark.data
+@pytest.mark.skipif("ORCAC_DATA" not in os.environ, reason="ORCAC_DATA names no recorded data")
+@pytest.mark.parametrize("teacher", ["gpt4", "chatgpt"])
+def test_two_real_teachers_answer_the_same_questions(tmp_path: Path, teacher: str) -> None:
+    folder = Path(os.environ["ORCAC_DATA"]) / "teacher_flask"
+    questions = folder / "evaluation_set" / "flask_evaluation.jsonl"
+    answers = folder / "model_output" / "outputs" / f"{teacher}.jsonl"
+    instructions = {row["idx"]: row["instruction"] for row in map(json.loads, questions.open())}
+    texts = {row["question_id"]: row["text"] for row in map(json.loads, answers.open())}
+    prompts = [prompt(instructions[number], task=str(number)) for number in texts]
+    recording = recorded(answers, {"id": "question_id", "answer": "text"}, questions=questions)
+    made = job(tmp_path, prompts, origin="replay", recording=recording, files=[questions, answers])
+    summary = run(made)
+    assert summary["prompts"] == summary["answered"] == len(texts) == 1700
+    assert sum(row.response == texts[int(row.task)] for row in responses(made)) >= 1690  # some questions repeat
