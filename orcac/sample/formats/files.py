@@ -29,9 +29,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 line = raw.decode().removesuffix("\n")
             except UnicodeDecodeError as error:
-                raise broken(
-                    path, number, f"byte {error.start} is not UTF-8", fix="save the file as UTF-8"
-                ) from error
+                raise broken(path, number, f"byte {error.start} is not UTF-8", fix="save the file as UTF-8") from error
             if line.strip():
                 yield number, line
 
@@ -60,7 +58,5 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 fix="put one JSON object on each line; a file that is one JSON list must be split into lines",
             ) from error
         if not isinstance(value, dict):
-            raise broken(
-                path, number, "not a JSON object", fix='put an object, {"key": value, ...}, on each line'
-            )
+            raise broken(path, number, "not a JSON object", fix='put an object, {"key": value, ...}, on each line')
         yield number, value

@@ -76,7 +76,5 @@ def _texts(value: Any, path: Path, number: int, key: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise broken(
-            path, number, f"the value at {key!r} is not a list", fix="name a key that holds a list of texts"
-        )
+        raise broken(path, number, f"the value at {key!r} is not a list", fix="name a key that holds a list of texts")
     return tuple(_text(one, path, number, key) for one in value)

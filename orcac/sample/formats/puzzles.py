@@ -34,6 +34,4 @@ def generate(puzzles: Puzzles) -> Iterator[Item]:
             continue
         known.add(puzzle.query)
         misses = 0
-        yield Item(
-            task=puzzles.task, query=puzzle.query, reference=puzzle.reference, options=tuple(puzzle.options)
-        )
+        yield Item(task=puzzles.task, query=puzzle.query, reference=puzzle.reference, options=tuple(puzzle.options))

@@ -1,0 +1,150 @@
+"""The filter as a node: each rule, the order of the rules, and that every row is accounted for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.filter.contamination import index
+from orcac.filter.reasons import KEEP, Reasons
+from orcac.filter.recipe import FilterRecipe
+from orcac.filter.run import run
+from orcac.job import Job
+from orcac.recipe import Execution
+
+STRICT = FilterRecipe(max_characters=60, drop_refusals=True, agree_with_reference=True, contamination_ngram=3)
+
+
+def response(text: str = "So the answer is (A).", **more) -> rows.Response:
+    base = {
+        "id": "0",
+        "source": "s",
+        "task": "t",
+        "query": "q",
+        "system_id": 1,
+        "system": "",
+        "teacher": "m",
+        "response": text,
+        "finish_reason": "stop",
+    }
+    return rows.Response(**(base | more))
+
+
+def judge(recipe: FilterRecipe, *responses: rows.Response) -> list[str]:
+    reasons = Reasons(recipe, {"bench": index(["a b c d"], 3)})
+    return [reasons.judge(one) for one in responses]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (response(), KEEP),
+        (response("", error="timeout", finish_reason=""), "timeout"),
+        (response(finish_reason="length"), "finish_reason: length"),
+        (response(finish_reason=""), "finish_reason: none"),
+        (response(" \n"), "too short"),
+        (response("x" * 61), "too long"),
+        (response("x" * 60 + "  \n"), KEEP),
+        (response("I'm sorry, but I cannot help."), "refusal"),
+        (response(reference="(B)", options=["(A)", "(B)"]), "contradicts reference"),
+        (response(reference="(A)", options=["(A)", "(B)"]), KEEP),
+        (response("Hard to say.", reference="(B)", options=["(A)", "(B)"]), KEEP),
+        (response(query="x a B, c"), "contamination"),
+        (response(query="a b"), KEEP),
+    ],
+)
+def test_each_rule(row, reason):
+    assert judge(STRICT, row) == [reason]
+
+
+def test_rules_that_are_off_reject_nothing():
+    lax = FilterRecipe(finish_reasons=("stop", "length"), min_characters=0, drop_duplicates=False)
+    row = response(
+        "I'm sorry, but I cannot help.", finish_reason="length", query="a b c", reference="(B)", options=["(B)"]
+    )
+    assert judge(lax, row, row, response("")) == [KEEP, KEEP, KEEP]
+
+
+def test_duplicates_are_equal_but_for_white_space_and_only_among_good_rows():
+    bad = response("Long  answer", finish_reason="length")
+    good, again = response("Long  answer"), response(" Long\nanswer ", query="q ")
+    other = response("Long answer", system="Think.", system_id=7)
+    assert judge(FilterRecipe(), bad, good, again, other) == ["finish_reason: length", KEEP, "duplicate", KEEP]
+
+
+def job(tmp_path: Path, recipe: FilterRecipe, responses: list[rows.Response], benchmarks: dict[str, list[str]]) -> Job:
+    folders = []
+    for name, queries in benchmarks.items():
+        folders.append(tmp_path / name)
+        folders[-1].mkdir(exist_ok=True)
+        items = [rows.Prompt(id="", source=name, task="t", query=q, system_id=1, system="") for q in queries]
+        rows.write(folders[-1] / "prompts.parquet", rows.Prompt, items)
+    collected, out = tmp_path / "collect", tmp_path / "out"
+    for folder in (collected, out):
+        folder.mkdir(exist_ok=True)
+    rows.write(collected / "responses.parquet", rows.Response, responses)
+    inputs = {"responses": [collected], "benchmarks": folders}
+    return Job(
+        ref="filter/0",
+        label="f",
+        recipe=recipe,
+        execution=Execution(),
+        inputs=inputs,
+        by_ref={},
+        out=out,
+        work=out,
+        answers=out,
+    )
+
+
+ROWS = st.lists(
+    st.builds(
+        response,
+        st.sampled_from(["", "yes", "no ", " no", "I'm sorry, I can't help.", "The answer is yes.", "x" * 99]),
+        query=st.sampled_from(["q", "a b c", "b c d e", "e"]),
+        finish_reason=st.sampled_from(["stop", "length"]),
+        error=st.sampled_from(["", "", "timeout"]),
+        reference=st.sampled_from(["", "yes"]),
+        options=st.just(["yes", "no"]),
+    ),
+    max_size=20,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(responses=ROWS)
+def test_every_row_is_kept_or_rejected_once_in_order(tmp_path_factory, responses):
+    work = job(tmp_path_factory.mktemp("f"), STRICT, responses, {"one": ["a b c d"], "two": ["e", "c d e"]})
+    summary = run(work)
+    kept = list(rows.read(work.out / "kept.parquet", rows.Response))
+    rejected = list(rows.read(work.out / "rejected.parquet", rows.Rejected))
+    assert summary["read"] == len(responses) == len(kept) + len(rejected)
+    assert summary["kept"] == len(kept)
+    assert summary["rejected"] == Counter(row.reason for row in rejected)
+    back = [rows.widen(row, rows.Rejected, reason="") for row in kept] + rejected
+    assert Counter((row.query, row.response, row.error) for row in back) == Counter(
+        (row.query, row.response, row.error) for row in responses
+    )
+    places = iter(responses)
+    assert all(any(row == other for other in places) for row in kept)  # a subsequence
+
+
+def test_counts_say_which_benchmark_was_overlapped(tmp_path):
+    responses = [response(query=query) for query in ("x a b c", "b c d e", "free")]
+    work = job(tmp_path, STRICT, responses, {"one": ["a b c d"], "two": ["b c d e"], "three": ["z"]})
+    summary = run(work)
+    assert summary == {"read": 3, "kept": 1, "rejected": {"contamination": 2}}
+    counts = json.loads((work.out / "counts.json").read_text())
+    assert counts == summary | {"overlaps": {"one": 2, "three": 0, "two": 1}}
+
+
+def test_contamination_without_benchmarks_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="no benchmark"):
+        run(job(tmp_path, STRICT, [response()], {}))

@@ -1,0 +1,149 @@
+"""Every format on small files, right and broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orcac.errors import InputError
+from orcac.sample.formats import FORMATS, Item
+from orcac.sample.formats.options import listed_options
+from orcac.sample.recipe import Source
+
+
+def read(format: str, path: Path, **fields: str) -> list[Item]:
+    return list(FORMATS[format](path, path.name, Source(format=format, fields=fields)))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("Which?\nOptions:\n(A) one\n(B) (C) two", ("(A)", "(B)")),
+        ("Which?\nOptions:\n- (A) one\n- (B) two", ("(A)", "(B)")),
+        ("Valid?\nOptions:\n- valid \n- invalid", ("valid", "invalid")),
+        ("Pick one. OPTIONS:\n- yes\n- no\nAnswer:", ("yes", "no")),
+        ("Options:\n- a\nOptions:\n- b\n- c", ("b", "c")),
+        ("Which options: are there?\n- none", ()),
+        ("No block", ()),
+    ],
+)
+def test_listed_options(query, options):
+    assert listed_options(query) == options
+
+
+def test_flan_cot_unescapes_line_breaks_alone_and_knows_no_quotes(tmp_path):
+    path = write(
+        tmp_path / "aqua_train.tsv",
+        '"Find\u2028it" \\frac{1}{2} \\times\\nOptions:\\n(A) 1\\n(B) 2\\n\t(B)\tsince\n"\t"\t"\n',
+    )
+    first, second = read("flan-cot", path)
+    assert first == Item(
+        task="aqua",
+        query='"Find\u2028it" \\frac{1}{2} \\times\nOptions:\n(A) 1\n(B) 2',
+        reference="(B)",
+        options=("(A)", "(B)"),
+    )
+    assert second == Item(task="aqua", query='"', reference='"')
+
+
+def test_natural_instructions_in_both_forms(tmp_path):
+    released = {"Definition": [" Do it. "], "Instances": [{"id": "1", "input": "x\n", "output": ["y", "z"]}]}
+    early = {"Definition": "Do it.", "Instances": [{"input": "x", "output": ["y"]}]}
+    for name, task in (("task1_a.json", released), ("task2_b.json", early)):
+        (item,) = read("natural-instructions", write(tmp_path / name, json.dumps(task)))
+        assert item.query == "Definition: Do it.\n\nInput: x\n\nOutput:"
+        assert (item.task, item.reference, item.options) == (name[:-5], "y", ())
+
+
+def test_jsonl_by_dotted_paths(tmp_path):
+    rows = [
+        {"turns": [{"content": " Q1 "}], "answers": ["one", "two"], "set": "s", "choices": ["one", "three"]},
+        {"turns": [{"content": "Q2\nOptions:\n- a\n- b"}], "answers": None, "n": 4},
+    ]
+    path = write(tmp_path / "mine.jsonl", "\ufeff" + "\n\n".join(map(json.dumps, rows)))
+    first, second = read("jsonl", path, query="turns.0.content", reference="answers", task="set", options="choices")
+    assert first == Item(task="s", query="Q1", reference="one", options=("one", "three"))
+    assert second == Item(task="mine", query=rows[1]["turns"][0]["content"])
+    assert read("jsonl", path, query="turns.0.content")[1].options == ("a", "b")
+
+
+def test_jsonl_strips_the_end_mark(tmp_path):
+    path = write(tmp_path / "t0.jsonl", '{"prompt": "Q\\n", "completion": "No\\n<|endoftext|>"}\n')
+    (item,) = read("jsonl", path, query="prompt", reference="completion")
+    assert (item.query, item.reference) == ("Q", "No")
+
+
+def test_bbh_options_come_from_the_row_or_from_the_task(tmp_path):
+    def one(task: str, query: str) -> Item:
+        whole = {"canary": "", "examples": [{"input": query, "target": "t"}]}
+        (item,) = read("bbh", write(tmp_path / f"{task}.json", json.dumps(whole)))
+        return item
+
+    assert one("navigate", " Q\nOptions:\n- Yes\n- No").options == ("Yes", "No")
+    assert one("snarks", "Q\nOptions:\n(A) The NB").options == ("(A)",)
+    assert one("sports_understanding", "Q").options == ("yes", "no")
+    assert one("word_sorting", " Q") == Item(task="word_sorting", query="Q", reference="t")
+
+
+def test_agieval_query_and_letters(tmp_path):
+    def one(passage: str | None, choices: list[str], label: str) -> Item:
+        row = {"passage": passage, "question": "Q?", "options": choices, "label": label}
+        (item,) = read("agieval", write(tmp_path / "lsat.jsonl", json.dumps(row)))
+        return item
+
+    clean = one("P.", ["(A)x", "(B)y"], "B")
+    assert clean.query == "P.\nQ: Q? Answer Choices: (A)x (B)y\nA: Among A through B, the answer is"
+    assert (clean.task, clean.reference, clean.options) == ("lsat", "(B)", ("(A)", "(B)"))
+    assert "(A)x (C)z (B)y" in one(None, ["(A)x", "(C)z", "(B)y"], "B").query
+    assert one("", ["A x", "B? y", "(C)C", "D.B"], "A").query.startswith(
+        "Q: Q? Answer Choices: (A)x (B)y (C)C (D)D.B\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "text", "told"),
+    [
+        ("flan-cot", "a.tsv", "q\ta\tr\nq\ta\n", "a.tsv:2: "),
+        ("flan-cot", "a.tsv", "q\t\tr\n", "a.tsv:1: "),
+        ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": \n', "a.jsonl:2:7: not JSON"),
+        ("jsonl", "a.jsonl", '[{"q": "x"}]', "a.jsonl:1: not a JSON object"),
+        ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": ""}', "a.jsonl:2: no text at 'q'"),
+        ("jsonl", "a.jsonl", '{"q": {"x": 1}}', "a.jsonl:1: the value at 'q' is not text"),
+        ("bbh", "a.json", '{"examples": [\n', "a.json:2:1: not JSON"),
+        ("bbh", "a.json", '{"examples": [{"input": "x"}]}', "a.json:examples[0]: "),
+        ("natural-instructions", "a.json", '{"Definition": [], "Instances": []}', "a.json:Definition: "),
+        (
+            "natural-instructions",
+            "a.json",
+            '{"Definition": "d", "Instances": [{"input": "x", "output": []}]}',
+            "a.json:Instances[0]: ",
+        ),
+        ("agieval", "a.jsonl", '{"question": "q", "options": ["x"], "label": "B"}', "a.jsonl:1: label 'B'"),
+        ("agieval", "a.jsonl", '{"question": "q", "label": "B"}', "a.jsonl:1: not {question"),
+    ],
+)
+def test_broken_rows_are_told_by_file_and_place(tmp_path, format, name, text, told):
+    fields = {"query": "q"} if format == "jsonl" else {}
+    with pytest.raises(InputError) as error:
+        read(format, write(tmp_path / name, text), **fields)
+    assert told in error.value.message and error.value.fix
+
+
+def test_bytes_that_are_no_utf8_are_told_by_line(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_bytes(b"q\ta\tr\n" + "é\ta\tr\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.tsv:2: byte 0 is not UTF-8"):
+        read("flan-cot", path)
+
+
+@pytest.mark.parametrize("fields", [{}, {"question": "q"}, {"query": "q", "reference": "answre"}])
+def test_a_jsonl_map_that_fits_no_row_is_an_error(tmp_path, fields):
+    with pytest.raises(InputError):
+        read("jsonl", write(tmp_path / "a.jsonl", '{"q": "x", "answer": "y"}'), **fields)

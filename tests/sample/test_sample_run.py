@@ -1,0 +1,177 @@
+"""Samples as nodes: what is kept, what is dropped and why, and that little changes when a recipe changes little."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.job import Job, Summary
+from orcac.recipe import Execution, FileRef, file_digest
+from orcac.sample.recipe import Draw, Message, Puzzles, SampleRecipe, Source, Subset
+from orcac.sample.run import run
+
+
+class Bench:
+    """Runs sample nodes in a folder of their own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.count = root, 0
+
+    def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[Summary, Path]:
+        self.count += 1
+        out = self.root / str(self.count)
+        out.mkdir()
+        job = Job(
+            ref="sample/0",
+            label=recipe.name,
+            recipe=recipe,
+            execution=Execution(files=files or {}),
+            inputs={"from": inputs} if inputs else {},
+            by_ref={},
+            out=out,
+            work=out,
+            answers=out,
+        )
+        return run(job), out
+
+    def prompts(self, folder: Path) -> list[rows.Prompt]:
+        return list(rows.read(folder / "prompts.parquet", rows.Prompt))
+
+    def source(self, queries: dict[str, int], *, name: str = "s", seed: int = 0, **more) -> tuple[Summary, Path]:
+        """A source of so many queries of each task, one file a task."""
+        files, refs = {}, []
+        for task, count in queries.items():
+            path = self.root / f"{task}.jsonl"
+            path.write_text("".join(json.dumps({"q": f"{task} {i}"}) + "\n" for i in range(count)))
+            ref = FileRef(name=path.name, sha256=file_digest(path))
+            refs.append(ref)
+            files[ref.sha256] = str(path)
+        draw = more.pop("draw", Draw(always=(Message(id=1, text=""), Message(id=7, text="Think."))))
+        source = Source(format="jsonl", files=tuple(refs), fields={"query": "q"}, **more)
+        return self.run(SampleRecipe(name=name, seed=seed, source=source, draw=draw), files)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_all_rows_are_kept_in_order_with_their_provenance(bench):
+    summary, out = bench.source({"a": 3, "b": 2})
+    prompts = bench.prompts(out)
+    assert summary == {"read": 5, "kept": 5, "tasks": 2, "dropped": {}}
+    assert [prompt.query for prompt in prompts] == ["a 0", "a 1", "a 2", "b 0", "b 1"]
+    for prompt in prompts:
+        assert (prompt.source, prompt.task) == ("s", prompt.query[0])
+        assert (prompt.system_id, prompt.system) in ((1, ""), (7, "Think."))
+        assert prompt.id == rows.prompt_id("s", prompt.task, prompt.query, prompt.system)
+
+
+def test_every_dropped_row_has_one_reason(bench, tmp_path):
+    lines = [{"q": f"{task} {i}", "t": task} for task in "abc" for i in range(10)]
+    lines += [{"q": "a 0", "t": "b"}, {"q": "odd", "t": "a", "r": "z", "o": ["x", "y"]}]
+    path = tmp_path / "all.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    ref = FileRef(name=path.name, sha256=file_digest(path))
+    fields = {"query": "q", "task": "t", "reference": "r", "options": "o"}
+    source = Source(format="jsonl", files=(ref,), fields=fields, tasks=("a", "b"), per_task=6, take=9)
+    summary, _ = bench.run(SampleRecipe(name="s", seed=0, source=source), {ref.sha256: str(path)})
+    assert summary == {
+        "read": 32,
+        "kept": 9,
+        "tasks": 2,
+        "dropped": {"duplicate": 1, "not drawn": 3, "per_task": 8, "reference is no option": 1, "task filter": 10},
+    }
+
+
+@pytest.mark.parametrize("sampling", ["by-task", "uniform"])
+def test_a_larger_draw_contains_the_smaller_with_the_same_messages(bench, sampling):
+    small, large = (
+        bench.prompts(bench.source({"a": 40, "b": 5, "c": 80}, take=take, sampling=sampling)[1]) for take in (30, 60)
+    )
+    assert len(small) == 30 and len(large) == 60
+    assert {prompt.id for prompt in small} < {prompt.id for prompt in large}
+
+
+def test_by_task_evens_out_what_uniform_does_not(bench):
+    def of_task_a(sampling: str) -> int:
+        _, out = bench.source({"a": 20, "b": 980}, take=30, sampling=sampling)
+        return sum(prompt.task == "a" for prompt in bench.prompts(out))
+
+    assert of_task_a("uniform") < 5 < of_task_a("by-task")
+
+
+def test_seed_and_name_change_the_draw_and_messages_do_not(bench):
+    def queries(**more) -> set[str]:
+        return {prompt.query for prompt in bench.prompts(bench.source({"a": 50, "b": 50}, take=20, **more)[1])}
+
+    base = queries()
+    assert base == queries() == queries(draw=Draw(always=(Message(id=3, text="Other."),)))
+    assert base != queries(seed=1) and base != queries(name="t")
+
+
+def test_a_subset_is_of_all_inputs_and_leaves_rows_as_they_are(bench):
+    first, second = (bench.source({"a": 50, "b": 50}, name=name)[1] for name in ("x", "y"))
+    recipe = SampleRecipe(name="sub", seed=0, subset=Subset(take=60))
+    summary, out = bench.run(recipe, None, first, second)
+    everything, chosen = bench.prompts(first) + bench.prompts(second), bench.prompts(out)
+    assert summary == {"read": 200, "kept": 60, "tasks": 2, "dropped": {"not drawn": 140}}
+    assert chosen == [prompt for prompt in everything if prompt in chosen]
+    assert 15 < sum(prompt.source == "x" for prompt in chosen) < 45
+
+
+def test_a_subset_holds_the_same_queries_under_other_messages(bench):
+    def queries(text: str) -> list[str]:
+        _, whole = bench.source({"a": 40}, draw=Draw(always=(Message(id=2, text=text),)))
+        return [
+            p.query
+            for p in bench.prompts(bench.run(SampleRecipe(name="sub", seed=0, subset=Subset(take=9)), None, whole)[1])
+        ]
+
+    assert queries("One.") == queries("Two.")
+
+
+def test_puzzles_are_distinct_and_repeatable(bench):
+    puzzles = Puzzles(task="web_of_lies", size=(3, 5), count=40, seed=5)
+    recipe = SampleRecipe(name="p", seed=0, source=Source(format="puzzles", puzzles=puzzles))
+    (summary, once), (_, again) = bench.run(recipe), bench.run(recipe)
+    assert summary["kept"] == len({prompt.query for prompt in bench.prompts(once)}) == 40
+    assert (once / "prompts.parquet").read_bytes() == (again / "prompts.parquet").read_bytes()
+    assert all(prompt.reference in prompt.options for prompt in bench.prompts(once))
+
+
+def test_too_few_distinct_puzzles_are_told_with_their_number(bench):
+    puzzles = Puzzles(task="boolean_expressions", size=(2, 2), count=100_000, seed=5)
+    recipe = SampleRecipe(name="p", seed=0, source=Source(format="puzzles", puzzles=puzzles))
+    with pytest.raises(InputError, match=r"has only [\d,]+ distinct puzzles, fewer than 100,000"):
+        bench.run(recipe)
+
+
+def test_more_than_there_is_and_unknown_tasks_are_errors(bench):
+    with pytest.raises(InputError, match=r"s: 4 queries can be drawn \(read: 6; per_task: 2\), but take is 5"):
+        bench.source({"a": 4, "b": 2}, per_task=2, take=5)
+    with pytest.raises(InputError, match="'tusk'") as error:
+        bench.source({"task": 4}, tasks=("tusk",))
+    assert "(task)" in error.value.fix
+    with pytest.raises(InputError, match="take is all"):
+        bench.source({"a": 0})
+
+
+@pytest.mark.data
+def test_benchmark_items_that_no_answer_could_match_are_dropped(bench, data):
+    files, refs = {}, []
+    for path in sorted((data / "bbh/bbh").glob("*.json")):
+        refs.append(FileRef(name=path.name, sha256=file_digest(path)))
+        files[refs[-1].sha256] = str(path)
+    source = Source(format="bbh", files=tuple(refs))
+    summary, _ = bench.run(SampleRecipe(name="bbh", seed=0, source=source), files)
+    assert summary == {
+        "read": 6511,
+        "kept": 6504,
+        "tasks": 27,
+        "dropped": {"duplicate": 4, "reference is no option": 3},
+    }
