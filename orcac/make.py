@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from orcac import __version__
@@ -39,15 +40,18 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
 
 
 def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> None:
-    """Ask one shard of a collect node's prompts: its answers go to the ledger, its marker to `shards/`."""
+    """Ask one shard of a collect node's prompts: its answers go to the ledger, its marker to `shards/I-of-N/`."""
     from orcac.collect.run import run_shard
 
     node = _find(plan, ref)
     if node.kind != "collect" or not 0 <= index < count:
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
-    _guarded(store, node, lambda: run_shard(_job(plan, store, node, out="shard-out"), index, count))
-    with disk_errors(store.folder(ref)):
-        write_if_changed(store.folder(ref) / "shards" / f"{index + 1}-of-{count}.json", f'{{"node": "{ref}"}}\n')
+    name = f"{node.ref}/shards/{index + 1}-of-{count}"
+    with store.lease(name, say=_say):
+        job = _job(plan, store, node, folder=store.folder(name))
+        _guarded(store, node, lambda: run_shard(job, index, count))
+        with disk_errors(store.folder(name)):
+            write_if_changed(store.folder(name) / "done.json", f'{{"shard": "{name}"}}\n')
 
 
 def _find(plan: Plan, ref: str) -> Node:
@@ -74,11 +78,11 @@ def _guarded(store: Store, node: Node, work: Callable[[], Any]) -> None:
         raise
 
 
-def _job(plan: Plan, store: Store, node: Node, *, out: str) -> Job[Any, Any]:
+def _job(plan: Plan, store: Store, node: Node, *, folder: Path) -> Job[Any, Any]:
     folders = {ref: store.verify(ref) for ref in node.needs}
-    work = store.folder(node.ref) / "work"
-    shutil.rmtree(work / out, ignore_errors=True)
-    (work / out).mkdir(parents=True)
+    out = folder / "work" / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     store.answers.mkdir(parents=True, exist_ok=True)
     return Job(
         ref=node.ref,
@@ -87,8 +91,8 @@ def _job(plan: Plan, store: Store, node: Node, *, out: str) -> Job[Any, Any]:
         execution=node.execution,
         inputs={role: [folders[ref] for ref in refs] for role, refs in node.inputs.items()},
         by_ref=folders,
-        out=work / out,
-        work=work,
+        out=out,
+        work=out.parent,
         answers=store.answers,
     )
 
@@ -96,7 +100,7 @@ def _job(plan: Plan, store: Store, node: Node, *, out: str) -> Job[Any, Any]:
 def _run(plan: Plan, store: Store, node: Node) -> None:
     _say(f"{node.kind} {node.label} ({node.ref})")
     started, cpu = time.time(), _cpu_seconds()
-    job = _job(plan, store, node, out="out")
+    job = _job(plan, store, node, folder=store.folder(node.ref))
     summary: Summary = KINDS[node.kind].load_run()(job)
     record = {
         "ref": node.ref,

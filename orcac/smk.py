@@ -46,10 +46,10 @@ class Rules:
         return f"{self.store.root}/{kind}/{{id}}/log.txt"
 
     def shard_log(self) -> str:
-        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}.log"
+        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}/log.txt"
 
     def shard(self) -> str:
-        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}.json"
+        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}/done.json"
 
     def inputs(self, kind: str) -> Callable[[Any], list[str]]:
         """The markers of a node's inputs; for collect, of its shards too."""
@@ -62,7 +62,7 @@ class Rules:
             count = self._node(ref)["execution"].get("shards", 1)
             if count > 1:
                 shards = self.store.folder(ref) / "shards"
-                found += [str(shards / f"{index}-of-{count}.json") for index in range(1, count + 1)]
+                found += [str(shards / f"{index}-of-{count}" / "done.json") for index in range(1, count + 1)]
             return found
 
         return find

@@ -62,7 +62,7 @@ def command(arguments: tuple[str, ...]) -> int:
 
 def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
-    line += ["--quiet", "rules", "progress", "host", "reason", *further]
+    line += ["--quiet", "all", *further]
     click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
     targets = ",".join(item.report for item in plan.experiments.values())
     environment = os.environ | {
