@@ -1,0 +1,101 @@
+"""A student from nothing: a byte-level BPE tokenizer trained on the examples, and a LLaMA of random weights.
+
+Like LLaMA's own tokenizer it splits every number into its digits and falls back to bytes, so any text has ids.
+It always has exactly as many entries as asked for, so that a student's shape never depends on its texts: where
+they hold too few merges, reserved tokens fill the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.student.recipe import Scratch
+from orcac.student.template import SPECIAL_MARKS, Tokenizer, chat_template
+
+PAD, BOS, EOS = "<pad>", "<s>", "</s>"
+_MARKS = [mark for mark in SPECIAL_MARKS if mark]
+_SMALLEST = 256 + len([PAD, BOS, EOS, *_MARKS])
+
+
+def build(model: Path, recipe: Scratch, *, texts: Sequence[Path], seed: int) -> None:
+    """Write weights, tokenizer and template to `model`. `texts` are files of rows.Response, read in order."""
+    tokenizer = train_tokenizer(_texts(texts), recipe.vocabulary)
+    tokenizer.model_max_length = recipe.positions
+    tokenizer.save_pretrained(model)
+    save_model(model, recipe, tokenizer, seed=seed)
+
+
+def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
+    """A byte-level BPE tokenizer of exactly `vocabulary` entries, with its chat template."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    if vocabulary < _SMALLEST:
+        raise InputError(
+            f"a vocabulary of {vocabulary} is too small",
+            fix=f"give at least {_SMALLEST}: every byte and the special tokens",
+        )
+    bpe = tokenizers.Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, BOS, EOS, *_MARKS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    missing = vocabulary - bpe.get_vocab_size()
+    bpe.add_special_tokens([f"<|reserved_{number}|>" for number in range(missing)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=PAD, bos_token=BOS, eos_token=EOS, additional_special_tokens=_MARKS
+    )
+    tokenizer.chat_template = chat_template(SPECIAL_MARKS)
+    assert len(tokenizer) == vocabulary
+    return tokenizer
+
+
+def save_model(model: Path, recipe: Scratch, tokenizer: Tokenizer, *, seed: int) -> None:
+    """Write the weights that `seed` draws, and how they generate: greedily, to the end mark."""
+    import torch
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+    ends = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = LlamaConfig(
+        vocab_size=recipe.vocabulary,
+        hidden_size=recipe.hidden,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.kv_heads,
+        intermediate_size=recipe.intermediate,
+        max_position_embeddings=recipe.positions,
+        initializer_range=recipe.init_std,
+        tie_word_embeddings=recipe.tie_embeddings,
+        **ends,
+    )
+    torch.manual_seed(seed)
+    llama = LlamaForCausalLM(config)
+    llama.generation_config = GenerationConfig(do_sample=False, **ends)
+    llama.save_pretrained(model)
+
+
+def _texts(files: Sequence[Path]) -> Iterator[str]:
+    count = 0
+    for path in files:
+        for row in rows.read(path, rows.Response):
+            count += 1
+            yield row.system
+            yield row.query
+            yield row.response
+    if not count:
+        raise InputError("no text to train the student's tokenizer on", fix="let the filters keep some examples")

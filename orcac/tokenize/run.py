@@ -1,0 +1,135 @@
+"""Makes `tokenize`: see recipe.py. Examples stream through: ids are spilled to `work` while their lengths are
+gathered, the lengths are packed, and the rows are filled in place. Memory holds a few numbers an example.
+
+An example that does not fit in a row is left out and counted, never cut: a cut one would teach the student to
+stop mid-sentence, or to answer a question it has not seen the end of.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.job import Job, Summary
+from orcac.recipe import Execution
+from orcac.student.offline import offline
+from orcac.student.template import ChatFormat, load_tokenizer
+from orcac.tokenize import rowfile
+from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
+from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.tokenize.rowfile import MASKED
+
+_BATCH = 1000  # examples tokenized at once
+
+
+def run(job: Job[TokenizeRecipe, Execution]) -> Summary:
+    """Write `rows.safetensors` and `counts.json`. Raises InputError when nothing is left to learn from."""
+    offline(threads=job.execution.threads)
+    recipe, student = job.recipe, job.one("student") / "model"
+    check_positions(student, recipe.max_length)
+    tokenizer = load_tokenizer(student)
+    spill = job.work / "ids.int32"
+    lengths, prompts, too_long = spill_ids(
+        job.one("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
+    )
+    if not len(lengths):
+        raise InputError(
+            f"no example is left: {too_long} have more than {recipe.max_length} tokens, the rest were filtered",
+            fix="raise max_length, or loosen the filters",
+        )
+    rng = np.random.default_rng(recipe.seed)
+    if recipe.packing == "best-fit":
+        packed = best_fit_decreasing(lengths, recipe.max_length)
+    else:
+        packed = shuffle_and_fill(lengths, recipe.max_length, rng)
+    packed = [packed[index] for index in rng.permutation(len(packed))]
+    fill(
+        job.out / "rows.safetensors",
+        packed,
+        ids=np.memmap(spill, dtype=np.int32, mode="r"),
+        lengths=lengths,
+        prompts=prompts,
+        pad=tokenizer.pad_token_id,
+        max_length=recipe.max_length,
+    )
+    spill.unlink()
+    tokens = int(lengths.sum())
+    counts: Summary = {
+        "examples": len(lengths) + too_long,
+        "packed": len(lengths),
+        "too_long": too_long,
+        "rows": len(packed),
+        "tokens": tokens,
+        "supervised_tokens": tokens - int(prompts.sum()),
+        "fill": tokens / (len(packed) * recipe.max_length),
+    }
+    (job.out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+    return counts
+
+
+def check_positions(student: Path, max_length: int) -> None:
+    """Raise InputError where a row is longer than the student can tell positions apart."""
+    positions = json.loads((student / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    if positions is not None and max_length > positions:
+        raise InputError(
+            f"rows of {max_length} tokens, but the student has {positions} positions",
+            fix=f"set max_length to {positions} or less",
+        )
+
+
+def spill_ids(examples: Path, chat: ChatFormat, max_length: int, spill: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """Write the ids of all examples that fit to `spill`, one after another, int32.
+
+    Returns their lengths, how many tokens of each are its prompt, and how many examples were too long.
+    """
+    lengths: list[int] = []
+    prompts: list[int] = []
+    too_long = 0
+    read = rows.read(examples, rows.Response)
+    with spill.open("wb") as file:
+        while batch := list(itertools.islice(read, _BATCH)):
+            for example in chat.examples([(row.system, row.query, row.response) for row in batch]):
+                if len(example.input_ids) > max_length:
+                    too_long += 1
+                    continue
+                lengths.append(len(example.input_ids))
+                prompts.append(example.prompt)
+                np.asarray(example.input_ids, dtype=np.int32).tofile(file)
+    return np.array(lengths, dtype=np.int64), np.array(prompts, dtype=np.int64), too_long
+
+
+def fill(
+    path: Path,
+    packed: Sequence[Sequence[int]],
+    *,
+    ids: np.ndarray,
+    lengths: np.ndarray,
+    prompts: np.ndarray,
+    pad: int,
+    max_length: int,
+) -> None:
+    """Write the rows. Padding gets positions 0, 1, ... of its own and labels that are masked."""
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    file = rowfile.create(path, rows=len(packed), max_length=max_length)
+    counting = np.arange(max_length, dtype=np.int32)
+    for row, members in enumerate(packed):
+        at = 0
+        for index in members:
+            size, prompt = lengths[index], prompts[index]
+            tokens = ids[starts[index] : starts[index] + size]
+            file.input_ids[row, at : at + size] = tokens
+            file.position_ids[row, at : at + size] = counting[:size]
+            file.labels[row, at : at + prompt] = MASKED
+            file.labels[row, at + prompt : at + size] = tokens[prompt:]
+            at += size
+        file.input_ids[row, at:] = pad
+        file.position_ids[row, at:] = counting[: max_length - at]
+        file.labels[row, at:] = MASKED
+    for array in file:
+        array.flush()
