@@ -1,4 +1,4 @@
-"""How long the commands that should feel instant take, as whole processes, beside `snakemake --version` and a bare Python.
+"""How long the commands that should feel instant take, as whole processes, beside Snakemake and a bare Python.
 
     python benchmarks/startup.py
 

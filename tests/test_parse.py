@@ -146,9 +146,7 @@ PIECES = st.sampled_from(
     ]
 )
 TEXTS = st.text(max_size=60) | st.lists(PIECES | st.text(max_size=3), max_size=20).map("".join)
-OPTIONS = st.lists(
-    st.sampled_from(["(A)", "B", "Yes", "no", "1", "-1", "(", " "]) | st.text(max_size=5), max_size=5
-)
+OPTIONS = st.lists(st.sampled_from(["(A)", "B", "Yes", "no", "1", "-1", "(", " "]) | st.text(max_size=5), max_size=5)
 
 
 @given(TEXTS, OPTIONS, st.sampled_from(["first-capital", "final-answer"]))

@@ -41,9 +41,7 @@ def test_paired_difference_has_the_textbook_spread(n: int, gain: int, loss: int)
     a[:gain], b[gain : gain + loss] = True, True
     mean = (gain - loss) / n
     se = np.sqrt(((gain + loss) / n - mean**2) / n)
-    assert paired_difference(a, b, seed=1) == pytest.approx(
-        (mean - 1.96 * se, mean + 1.96 * se), abs=0.15 * se
-    )
+    assert paired_difference(a, b, seed=1) == pytest.approx((mean - 1.96 * se, mean + 1.96 * se), abs=0.15 * se)
 
 
 def test_paired_difference_is_seeded_and_antisymmetric() -> None:

@@ -30,7 +30,7 @@ class Price(Frozen):
 class EndpointSettings(Frozen):
     """Where a model is and how hard it may be asked. Never part of an id."""
 
-    kind: Literal["openai", "solver", "replay"]
+    kind: Literal["openai", "solver", "replay", "reference"]
     base_url: str | None = None  # None is the openai package's default
     api_key_env: str = "OPENAI_API_KEY"  # the *name* of the variable that holds the key
     requests_per_minute: int | None = None

@@ -34,7 +34,8 @@ class Recording(Frozen):
 class CollectRecipe(Recipe):
     model: str
     sampling: Sampling
-    origin: Literal["api", "solver", "replay"]  # who answers: a served model, the embedded one, a recording
+    # who answers: a served model, the embedded one, a recording, or each prompt's own reference
+    origin: Literal["api", "solver", "replay", "reference"]
     solver_version: int | None = None  # of the embedded teacher, when that is who answers
     recording: Recording | None = None
 

@@ -81,6 +81,8 @@ def _share(settings: EndpointSettings, count: int) -> EndpointSettings:
 
 def _answers(job: CollectJob, prompts: list[Prompt], settings: EndpointSettings) -> list[ChatResponse]:
     """The answer to each prompt, in order."""
+    if job.recipe.origin == "reference":
+        return [_reference(prompt) for prompt in prompts]
     requests = [_request(job.recipe, prompt) for prompt in prompts]
     keys = [request.key for request in requests]
     progress, said = job.progress(len(set(keys)), "answers"), list[str]()
@@ -101,6 +103,13 @@ def _answers(job: CollectJob, prompts: list[Prompt], settings: EndpointSettings)
 
     by_key = asyncio.run(answer())
     return [by_key[key] for key in keys]
+
+
+def _reference(prompt: Prompt) -> ChatResponse:
+    """The answer that the query's source gives, with no explanation: what FLAN itself would train on."""
+    if not prompt.reference:
+        return ChatResponse(text="", finish_reason="", error="not_recorded")
+    return ChatResponse(text=prompt.reference, finish_reason="stop")
 
 
 def _request(recipe: CollectRecipe, prompt: Prompt) -> ChatRequest:

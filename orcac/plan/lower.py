@@ -178,7 +178,7 @@ class _Arm:
                 question_fields={str(ours): key for ours, key in endpoint.question_fields.items()},
             )
         sampling = AskedSampling(**teacher.sampling.model_dump())
-        origin: Literal["api", "solver", "replay"] = "api" if endpoint.kind == "openai" else endpoint.kind
+        origin: Literal["api", "solver", "replay", "reference"] = "api" if endpoint.kind == "openai" else endpoint.kind
         recipe = CollectRecipe(
             model=teacher.model,
             sampling=sampling,

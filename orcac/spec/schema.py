@@ -246,7 +246,11 @@ class ReplayEndpoint(Part):
     question_fields: dict[Literal["id", "question"], str] = semantic("our name -> that file's key", {})
 
 
-Endpoint = Annotated[OpenAIEndpoint | SolverEndpoint | ReplayEndpoint, Field(discriminator="kind")]
+class ReferenceEndpoint(Part):
+    kind: Literal["reference"] = semantic("the reference that each query brings: training on a source's own labels")
+
+
+Endpoint = Annotated[OpenAIEndpoint | SolverEndpoint | ReplayEndpoint | ReferenceEndpoint, Field(discriminator="kind")]
 
 
 class Teacher(Part):

@@ -1,0 +1,98 @@
+import json
+
+import pytest
+import tiny
+
+from orcac.errors import InputError
+from orcac.recipe import Execution, FileRef, file_digest
+from orcac.student.recipe import Pretrained, StudentRecipe
+from orcac.student.run import run
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    return tiny.write_examples(tmp_path_factory.mktemp("kept") / "kept", [tiny.response(n) for n in range(50)])
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory, examples):
+    return tiny.make_student(tmp_path_factory.mktemp("student"), examples) / "model"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def pretrained(root, source, *, without=(), also=()):
+    paths = [path for path in sorted(source.iterdir()) if path.name not in without] + list(also)
+    refs = tuple(FileRef(name=path.name, sha256=file_digest(path)) for path in paths)
+    files = {ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)}
+    return tiny.job(root, StudentRecipe(seed=0, pretrained=Pretrained(files=refs)), {}, Execution(files=files))
+
+
+def test_from_scratch_has_the_shape_and_the_same_bytes_again(tmp_path, examples, scratch):
+    job = tiny.job(tmp_path, StudentRecipe(seed=0, scratch=tiny.SHAPE), {"texts": [examples]})
+    embeddings, attention, mlp, norms = 2 * 300 * 16, 16 * 16 * 2 + 16 * 8 * 2, 3 * 16 * 24, 3 * 16
+    assert run(job) == {"parameters": embeddings + attention + mlp + norms, "vocabulary": 300}
+    assert contents(job.out / "model") == contents(scratch)
+    other = tiny.make_student(tmp_path / "other", examples, seed=1) / "model"
+    differ = {name for name, content in contents(other).items() if content != contents(scratch)[name]}
+    assert differ == {"model.safetensors"}
+
+
+def test_pretrained_is_copied_as_it_is_when_nothing_lacks(tmp_path, scratch):
+    job = pretrained(tmp_path, scratch)
+    run(job)
+    for name in ("model.safetensors", "chat_template.jinja", "tokenizer.json"):
+        assert contents(job.out / "model")[name] == contents(scratch)[name]
+    assert not (job.out / "model" / "model.safetensors").is_symlink()
+
+
+def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    bare = tmp_path / "tokenizer_config.json"
+    values = json.loads((scratch / "tokenizer_config.json").read_text())
+    del values["pad_token"]
+    bare.write_text(json.dumps(values))
+    job = pretrained(tmp_path, scratch, without=("tokenizer_config.json", "chat_template.jinja"), also=[bare])
+    assert run(job)["vocabulary"] == 301
+    tokenizer = AutoTokenizer.from_pretrained(job.out / "model")
+    assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("[[PAD]]", 300)
+    assert "{% generation %}" in tokenizer.chat_template
+    before = AutoModelForCausalLM.from_pretrained(scratch)
+    after = AutoModelForCausalLM.from_pretrained(job.out / "model")
+    assert after.config.pad_token_id == 300
+    assert after.get_input_embeddings().weight.shape == (301, 16)
+    assert torch.equal(after.get_input_embeddings().weight[:300], before.get_input_embeddings().weight)
+    again = pretrained(tmp_path, scratch, without=("tokenizer_config.json", "chat_template.jinja"), also=[bare])
+    run(again)
+    assert contents(again.out / "model") == contents(job.out / "model")
+
+
+def test_files_that_are_unsafe_or_missing_are_refused(tmp_path, scratch):
+    pickle = tmp_path / "pytorch_model.bin"
+    pickle.write_bytes(b"")
+    with pytest.raises(InputError, match="safetensors"):
+        run(pretrained(tmp_path / "pickle", scratch, also=[pickle]))
+    with pytest.raises(InputError, match="no weights"):
+        run(pretrained(tmp_path / "none", scratch, without=("model.safetensors",)))
+    outside = Pretrained(files=(FileRef(name="../x.safetensors", sha256="0"),))
+    with pytest.raises(InputError, match="outside"):
+        run(tiny.job(tmp_path / "outside", StudentRecipe(seed=0, pretrained=outside), {}))
+
+
+def test_a_model_with_code_of_its_own_is_refused(tmp_path, scratch):
+    config = tmp_path / "config.json"
+    values = json.loads((scratch / "config.json").read_text())
+    config.write_text(json.dumps(values | {"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}))
+    job = pretrained(tmp_path / "own", scratch, without=("config.json",), also=[config])
+    with pytest.raises(InputError, match="code"):
+        run(job)
+
+
+def test_no_texts_are_no_tokenizer(tmp_path):
+    empty = tiny.write_examples(tmp_path / "kept", [])
+    with pytest.raises(InputError, match="no text"):
+        tiny.make_student(tmp_path / "student", empty)

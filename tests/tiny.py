@@ -1,0 +1,73 @@
+"""The smallest student and dataset that train: what the tests of everything after `filter` start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orcac import rows
+from orcac.job import Job
+from orcac.recipe import Execution
+from orcac.student.recipe import Scratch, StudentRecipe
+from orcac.tokenize.recipe import TokenizeRecipe
+
+SHAPE = Scratch(vocabulary=300, hidden=16, layers=1, heads=2, kv_heads=1, intermediate=24, positions=64, init_std=0.2)
+
+
+def response(number: int, **fields: object) -> rows.Response:
+    values: dict[str, object] = {
+        "id": str(number),
+        "source": "sums",
+        "task": "sums",
+        "query": f"What is {number} and one?",
+        "system_id": 1 + number % 2,
+        "system": "Think first." if number % 2 else "",
+        "teacher": "teacher",
+        "response": f"It is {number + 1}.",
+        "finish_reason": "stop",
+    }
+    return rows.Response(**(values | fields))  # type: ignore[arg-type]
+
+
+def write_examples(folder: Path, examples: list[rows.Response]) -> Path:
+    """The folder of a filter node that kept them."""
+    folder.mkdir(parents=True)
+    rows.write(folder / "kept.parquet", rows.Response, examples)
+    return folder
+
+
+def job(root: Path, recipe: object, inputs: dict[str, list[Path]], execution: object = None) -> Job:
+    """A job that writes under `root`; `out` is fresh and `work` is kept, as at a second try."""
+    (root / "work").mkdir(parents=True, exist_ok=True)
+    tries = len(list(root.glob("out*")))
+    out = root / f"out{tries}"
+    out.mkdir()
+    return Job(
+        ref="kind/0",
+        label="test",
+        recipe=recipe,
+        execution=execution or Execution(),
+        inputs=inputs,
+        by_ref={},
+        out=out,
+        work=root / "work",
+        answers=root,
+    )
+
+
+def make_student(root: Path, examples: Path, *, shape: Scratch = SHAPE, seed: int = 0) -> Path:
+    """The folder of a student node."""
+    from orcac.student.run import run
+
+    made = job(root, StudentRecipe(seed=seed, scratch=shape), {"texts": [examples]})
+    run(made)
+    return made.out
+
+
+def make_rows(root: Path, examples: Path, student: Path, *, max_length: int = 64) -> Path:
+    """The folder of a tokenize node."""
+    from orcac.tokenize.run import run
+
+    recipe = TokenizeRecipe(seed=0, max_length=max_length)
+    made = job(root, recipe, {"examples": [examples], "student": [student]})
+    run(made)
+    return made.out

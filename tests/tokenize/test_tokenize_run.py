@@ -1,0 +1,69 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import load_file
+
+from orcac.errors import InputError
+from orcac.student.template import ChatFormat, load_tokenizer
+from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.tokenize.run import run
+
+ROWS = [tiny.response(n) for n in range(40)] + [tiny.response(40, response="so " * 200)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    examples = tiny.write_examples(root / "kept", ROWS)
+    return examples, tiny.make_student(root / "student", examples)
+
+
+def tokenize(root, made, **fields):
+    recipe = TokenizeRecipe(**({"seed": 0, "max_length": 64} | fields))
+    return tiny.job(root, recipe, {"examples": [made[0]], "student": [made[1]]})
+
+
+@pytest.mark.parametrize("packing", ["best-fit", "shuffle"])
+def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
+    job = tokenize(tmp_path, made, packing=packing)
+    summary = run(job)
+    assert json.loads((job.out / "counts.json").read_text()) == summary
+    assert (summary["examples"], summary["packed"], summary["too_long"]) == (41, 40, 1)
+    arrays = load_file(job.out / "rows.safetensors")
+    assert {array.shape for array in arrays.values()} == {(summary["rows"], 64)}
+
+    chat = ChatFormat(load_tokenizer(made[1] / "model"))
+    expected = chat.examples([(row.system, row.query, row.response) for row in ROWS[:40]])
+    found = []
+    for ids, positions, labels in zip(*(arrays[k] for k in ("input_ids", "position_ids", "labels")), strict=True):
+        starts = [*np.flatnonzero(positions == 0), 64]
+        for start, end in itertools.pairwise(starts):
+            assert positions[start:end].tolist() == list(range(end - start))
+            learnt = np.flatnonzero(labels[start:end] != -100)
+            if not len(learnt):
+                assert set(ids[start:end]) == {0} and end == 64  # padding
+                continue
+            assert labels[start + learnt[0] : end].tolist() == ids[start + learnt[0] : end].tolist()
+            found.append((ids[start:end].tolist(), int(learnt[0])))
+    assert sorted(found) == sorted((example.input_ids, example.prompt) for example in expected)
+    assert summary["tokens"] == sum(len(ids) for ids, _ in found)
+    assert summary["supervised_tokens"] == (arrays["labels"] != -100).sum()
+    assert summary["fill"] == summary["tokens"] / arrays["labels"].size
+
+
+def test_the_seed_decides_the_bytes(tmp_path, made):
+    jobs = [tokenize(tmp_path / str(n), made, seed=seed) for n, seed in enumerate((0, 0, 1))]
+    for job in jobs:
+        run(job)
+    one, same, other = ((job.out / "rows.safetensors").read_bytes() for job in jobs)
+    assert one == same != other
+
+
+def test_nothing_left_and_too_few_positions_are_refused(tmp_path, made):
+    with pytest.raises(InputError, match="no example is left: 41"):
+        run(tokenize(tmp_path / "short", made, max_length=8))
+    with pytest.raises(InputError, match="64 positions"):
+        run(tokenize(tmp_path / "long", made, max_length=65))
