@@ -89,7 +89,7 @@ class PackedTrainer(Trainer):
             )
         self._metrics.write(
             step=step,
-            epoch=self.state.epoch,
+            epoch=step * self.args.num_train_epochs / self.state.max_steps,
             loss=logs["loss"],
             learning_rate=logs["learning_rate"],
             grad_norm=logs["grad_norm"],

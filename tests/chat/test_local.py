@@ -1,0 +1,85 @@
+import json
+from collections import Counter
+
+import pytest
+import tiny
+
+from orcac.chat.local import GumbelMax, LocalModel, _stream
+
+PROMPTS = [("", "What is 3 and one?"), ("Think first.", "What?"), ("", "What is 12 and one? " * 3), ("", "Why?")]
+GREEDY = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("local")
+    examples = tiny.write_examples(root / "kept", [tiny.response(n) for n in range(50)])
+    return tiny.make_student(root / "student", examples) / "model"
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return LocalModel.load(folder, threads=1)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_batch_changes_no_answer(model, temperature):
+    settings = {"temperature": temperature, "top_p": 0.9, "max_new_tokens": 12, "seed": 5}
+    together = model.answer_batch(PROMPTS, **settings)
+    alone = [answer for prompt in PROMPTS for answer in model.answer_batch([prompt], **settings)]
+    assert together == alone
+    assert len({answer.text for answer in together}) > 1
+
+
+def test_the_seed_decides_what_is_sampled(model):
+    def texts(seed):
+        settings = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8, "seed": seed}
+        return [answer.text for answer in model.answer_batch(PROMPTS, **settings)]
+
+    assert texts(1) == texts(1) != texts(2)
+
+
+def test_an_answer_ends_at_the_end_mark_or_is_cut(folder, model, monkeypatch):
+    (cut,) = model.answer_batch([("", "Why?")], max_new_tokens=5, **GREEDY)
+    assert (cut.finish_reason, cut.output_tokens) == ("length", 5)
+    third = model._tokenizer(cut.text, add_special_tokens=False)["input_ids"][2]
+    monkeypatch.setattr(model, "_ends", {third})
+    (stopped,) = model.answer_batch([("", "Why?")], max_new_tokens=5, **GREEDY)
+    assert stopped.finish_reason == "stop" and stopped.output_tokens <= 3
+    assert cut.text.startswith(stopped.text)
+
+
+def test_positions_bound_the_answer(model, monkeypatch):
+    monkeypatch.setattr(model, "_ends", {-1})  # none
+    prompts = [("", "a " * 20), ("", "a " * 100), ("", "a")]
+    long, too_long, short = model.answer_batch(prompts, max_new_tokens=50, **GREEDY)
+    assert long.input_tokens + long.output_tokens == tiny.SHAPE.positions
+    assert (too_long.text, too_long.finish_reason, too_long.output_tokens) == ("", "length", 0)
+    assert short.output_tokens == 50
+
+
+def test_batches_hold_every_prompt_once_by_length(model):
+    batches = model.batches(PROMPTS, batch_size=3)
+    assert batches == [[2, 0, 1], [3]]
+
+
+def test_gumbel_max_draws_from_the_nucleus_of_the_distribution():
+    import torch
+
+    shares = torch.tensor([[0.5, 0.3, 0.15, 0.05]] * 4000)
+    processor = GumbelMax([_stream(0, "", str(n)) for n in range(4000)], temperature=1.0, top_p=0.75)
+    drawn = Counter(processor(None, shares.log()).argmax(-1).tolist())
+    assert drawn.keys() == {0, 1}
+    assert drawn[0] / 4000 == pytest.approx(0.5 / 0.8, abs=0.03)
+
+
+def test_what_the_folder_says_of_sampling_is_not_used(folder, model, tmp_path):
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / "generation_config.json"
+    values = json.loads(path.read_text()) | {"do_sample": True, "temperature": 5.0, "max_new_tokens": 1}
+    path.write_text(json.dumps(values))
+    other = LocalModel.load(tmp_path / "model", threads=1)
+    settings = {"max_new_tokens": 6, **GREEDY}
+    assert other.answer_batch(PROMPTS, **settings) == model.answer_batch(PROMPTS, **settings)
