@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orcac.student.offline import offline
+from orcac.chat.offline import offline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class LocalModel:
     """A model folder, loaded; on the GPU where there is one."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        from orcac.student.template import ChatFormat
+        from orcac.chat.template import ChatFormat
 
         self._model, self._tokenizer = model, tokenizer
         self._chat = ChatFormat(tokenizer)
@@ -44,7 +44,7 @@ class LocalModel:
         import torch
         from transformers import AutoModelForCausalLM
 
-        from orcac.student.template import load_tokenizer
+        from orcac.chat.template import load_tokenizer
 
         torch.set_num_threads(threads)
         model = AutoModelForCausalLM.from_pretrained(

@@ -13,10 +13,10 @@ import json
 import shutil
 from pathlib import Path, PurePosixPath
 
+from orcac.chat.template import TEXT_MARKS, Tokenizer, chat_template, load_tokenizer
 from orcac.errors import InputError
 from orcac.recipe import Execution, open_ref
 from orcac.student.recipe import Pretrained
-from orcac.student.template import TEXT_MARKS, Tokenizer, chat_template, load_tokenizer
 
 PAD = "[[PAD]]"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}

@@ -6,9 +6,9 @@ import json
 import math
 from pathlib import Path
 
+from orcac.chat.offline import offline
 from orcac.job import Job, Summary
 from orcac.recipe import Execution
-from orcac.student.offline import offline
 from orcac.student.recipe import StudentRecipe
 
 
@@ -42,6 +42,6 @@ def parameters(model: Path) -> int:
 
 def vocabulary(model: Path) -> int:
     """How many entries the tokenizer of a model folder has."""
-    from orcac.student.template import load_tokenizer
+    from orcac.chat.template import load_tokenizer
 
     return len(load_tokenizer(model))

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orcac import rows
+from orcac.chat.template import SPECIAL_MARKS, Tokenizer, chat_template
 from orcac.errors import InputError
 from orcac.student.recipe import Scratch
-from orcac.student.template import SPECIAL_MARKS, Tokenizer, chat_template
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 _MARKS = [mark for mark in SPECIAL_MARKS if mark]

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from orcac import rows
+from orcac.chat.offline import offline
+from orcac.chat.template import ChatFormat, load_tokenizer
 from orcac.errors import InputError
 from orcac.job import Job, Summary
 from orcac.recipe import Execution
-from orcac.student.offline import offline
-from orcac.student.template import ChatFormat, load_tokenizer
 from orcac.tokenize import rowfile
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
 from orcac.tokenize.recipe import TokenizeRecipe

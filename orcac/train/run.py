@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from orcac.chat.offline import offline
 from orcac.errors import InputError
 from orcac.job import Job, Summary
-from orcac.student.offline import offline
 from orcac.tokenize import rowfile
 from orcac.train.recipe import TrainExecution, TrainRecipe
 

@@ -1,9 +1,9 @@
 import pytest
 import tiny
 
+from orcac.chat.template import TEXT_MARKS, ChatFormat, chat_template
 from orcac.errors import InputError
 from orcac.student.scratch import train_tokenizer
-from orcac.student.template import TEXT_MARKS, ChatFormat, chat_template
 
 
 @pytest.fixture(scope="module")
