@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 
 def offline(*, threads: int) -> None:
-    """No network, no telemetry, no progress bars; `threads` for tokenizing and for tensors not yet in use."""
+    """No network, no telemetry, no progress bars, and so many threads for tokenizing."""
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -14,7 +15,14 @@ def offline(*, threads: int) -> None:
         "RAYON_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
     }
-    from transformers.utils import logging
+    # accelerate imports DeepSpeed wherever it is installed, and that says on stdout that a CPU is a CPU.
+    logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
+def _no_accelerator_notice(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Setting accelerator to CPU")

@@ -4,6 +4,7 @@ in a run that nobody watches: the loss still falls.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ def count_supervised(file: RowFile, expected: int) -> int:
             f"{found} labels to learn where counts.json says {expected}", fix="delete the rows and make them again"
         )
     return found
+
+
+def check_steps(trainer: Any, planned: int) -> None:
+    """Raise OrcacError where the loader would give another number of optimizer steps than was planned."""
+    batches = len(trainer.get_train_dataloader())
+    found = trainer.args.num_train_epochs * math.ceil(batches / trainer.args.gradient_accumulation_steps)
+    if found != planned:
+        raise OrcacError(f"the loader gives {found} steps where {planned} were planned", fix="report this as a bug")
 
 
 def check_isolation(model: Any, file: RowFile) -> None:

@@ -33,7 +33,7 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
     import torch
 
     from orcac.train.checkpoints import Metrics, Saver, newest, step_of
-    from orcac.train.checks import check_isolation, count_supervised
+    from orcac.train.checks import check_isolation, check_steps, count_supervised
     from orcac.train.data import Rows
     from orcac.train.trainer import PackedTrainer, planned_steps, settings
 
@@ -44,7 +44,6 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
     steps = planned_steps(recipe, len(data))
     supervised = count_supervised(data.file, counts["supervised_tokens"])
     model = load_model(job.one("start") / "model")
-    check_isolation(model, data.file)
 
     checkpoint = newest(job.work)
     metrics_file = job.work / "metrics.jsonl"
@@ -59,10 +58,11 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
         metrics=metrics,
         progress=job.progress(steps, "steps"),
     )
+    check_steps(trainer, steps)
+    check_isolation(model, data.file)  # after the Trainer has put it where it will be trained
     with stopping(saver):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics.close()
-    assert trainer.state.max_steps == steps, "the loader's steps are not those planned"
     if trainer.state.global_step < steps:
         raise SystemExit(128 + signal.SIGTERM)
 

@@ -130,3 +130,15 @@ def test_isolation_is_checked_on_the_model(inputs):
     model.config.use_cache = True  # the library's default, and a silent leak
     with pytest.raises(OrcacError, match="see each other"):
         check_isolation(model, file)
+
+
+def test_the_loaders_steps_are_those_planned():
+    from types import SimpleNamespace
+
+    from orcac.train.checks import check_steps
+
+    args = SimpleNamespace(num_train_epochs=3, gradient_accumulation_steps=4)
+    trainer = SimpleNamespace(args=args, get_train_dataloader=lambda: range(9))
+    check_steps(trainer, 9)
+    with pytest.raises(OrcacError, match="9 steps where 8"):
+        check_steps(trainer, 8)
