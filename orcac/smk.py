@@ -2,10 +2,16 @@
 
 An input function returns nothing once its own node's marker stands: an artifact is finished whatever happens to
 its siblings, and the id, not a file's age, says when it is out of date.
+
+A run keeps its plan: jobs start long after Snakemake did (a Slurm job reads the Snakefile again, maybe tomorrow),
+and `orcac compile` of another spec meanwhile must not take their nodes away. So the plan is copied beside itself
+under a name of its content, and ORCAC_PLAN, which every job inherits, names the copy.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from orcac.errors import OrcacError
-from orcac.plan.plan import default_path, read_json
+from orcac.plan.plan import default_path, read_json, write_if_changed
 from orcac.store import Store
 
 
@@ -21,10 +27,12 @@ class Rules:
     """The plan as the rules see it. Functions take Snakemake's wildcards (`id`, and `shard` for collect)."""
 
     def __init__(self) -> None:
+        path = default_path()
         try:
-            plan = read_json(default_path())
+            plan = read_json(path)
         except OrcacError as error:
             raise SystemExit(str(error)) from None
+        os.environ["ORCAC_PLAN"] = str(_keep(plan, path.parent))
         self._nodes: dict[str, dict[str, Any]] = plan["nodes"]
         self._reports = [item["report"] for item in plan["experiments"].values()]
         self.store = Store.default()
@@ -98,6 +106,14 @@ class Rules:
             return self._nodes[ref]
         except KeyError:
             raise SystemExit(f"{ref}: no such node in the plan\n  fix: compile the spec again") from None
+
+
+def _keep(plan: dict[str, Any], folder: Path) -> Path:
+    """The plan's copy for one run; the copy's copy is itself."""
+    text = json.dumps(plan, sort_keys=True) + "\n"
+    path = folder / f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    write_if_changed(path, text)
+    return path
 
 
 def snakefile() -> Path:

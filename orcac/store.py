@@ -99,6 +99,7 @@ class Store:
                 name = path.relative_to(out).as_posix()
                 files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o644)  # some writers keep their files private; a store is shared
                 path.replace(folder / name)
             record = {**record, "files": files}
             _write(folder / "complete.json", record)

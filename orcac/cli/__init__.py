@@ -56,6 +56,12 @@ def cli() -> None:
     Settings from the environment:
       ORCAC_STORE   where artifacts live (store)
       ORCAC_PLAN    where the plan is (build/plan.json)
+
+    \b
+    Exit codes:
+      0  done                        4    a teacher is down or refuses
+      1  a node failed; diff: differ 5    the store is full, damaged or not writable
+      2  the input is wrong          130  interrupted; run the same command again to go on
     """
 
 

@@ -62,7 +62,9 @@ def command(arguments: tuple[str, ...]) -> int:
 
 def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
-    line += ["--quiet", "all", *further]
+    if not any(argument.startswith("--profile") for argument in further):
+        line += ["--cores", "all", "--quiet", "all"]  # here: the nodes print their own progress
+    line += further
     click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
     targets = ",".join(item.report for item in plan.experiments.values())
     environment = os.environ | {

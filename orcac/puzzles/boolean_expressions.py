@@ -2,8 +2,8 @@
 
 The solver rewrites the expression as one does on paper: the leftmost innermost brackets first, and inside them
 (or where none are left) `not` before `and` before `or`, as in Python. Every step is one such reduction, so that
-each line follows from the one before by looking at two or three words, in the brief form too. That is what makes
-the working learnable for a very small student.
+each line follows from the one before by looking at two or three words. That is what makes the working learnable
+for a very small student. The brief form is the full one without its reasons: two teachers of one language.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def solve(query: str) -> Solution | None:
         last = " ".join(tokens[reduction.start : reduction.end])
         tokens[reduction.start : reduction.end] = [reduction.value]
         rewritten = " ".join(tokens)
-        steps.append(Step(full=f"{last} = {reduction.value}, so {rewritten}", brief=f"= {rewritten}"))
+        steps.append(Step(full=f"{last} is {reduction.value}\n= {rewritten}", brief=f"= {rewritten}"))
     answer = tokens[0]
     if answer not in _LITERALS:
         return None
@@ -97,7 +97,7 @@ def solve(query: str) -> Solution | None:
 
 
 def _ending(left: str, value: str) -> Ending:
-    return Ending(Step(full=f"{left} = {value}", brief=f"= {value}"), value)
+    return Ending(Step(full=f"{left} is {value}\n= {value}", brief=f"= {value}"), value)
 
 
 def _next_reduction(tokens: list[str]) -> _Reduction | None:

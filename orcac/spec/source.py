@@ -69,7 +69,7 @@ def parse(path: Path) -> Tree:
         raise InputError(f"{path}: cannot be read: {error}", fix="give a text file in UTF-8") from None
     lines = text.splitlines()
     try:
-        node = YAML(pure=True).compose(text)
+        node = YAML(typ="safe", pure=True).compose(text)  # the round-trip reader leaves marks in folded texts
     except MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         line, column = (at.line, at.column) if at else (0, 0)

@@ -40,7 +40,7 @@ def test_it_answers_as_the_system_message_asks() -> None:
     assert complete().choices[0].message.content == "False"
     explained = complete(system=STEPS)
     text = explained.choices[0].message.content
-    assert text.startswith("( False or True ) = True, so True and not True or False\n")
+    assert text.startswith("( False or True ) is True\n= True and not True or False\n")
     assert text.endswith("\nSo the answer is False.")
     assert explained.choices[0].finish_reason == "stop"
     assert (explained.object, explained.created, explained.model) == ("chat.completion", 0, "expert")
@@ -75,7 +75,7 @@ def test_the_same_request_has_the_same_bytes() -> None:
 
 def test_max_tokens_cuts_and_says_so() -> None:
     answer = complete(system=STEPS, max_tokens=6)
-    assert answer.choices[0].message.content == "( False or True ) ="
+    assert answer.choices[0].message.content == "( False or True ) is"
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage.completion_tokens == 6
     assert complete(max_tokens=1).choices[0].finish_reason == "stop"

@@ -53,11 +53,12 @@ def test_a_boolean_expression_is_worth_what_python_says(size: int, seed: int) ->
         *solution.steps,
         solution.right.step,
     ):  # every line of the working is true, and goes on from the last
-        redex, _, rest = step.full.partition(" = ")
-        value, _, rewritten = rest.partition(", so ")
+        reason, _, rewritten = step.full.partition("\n= ")
+        redex, _, value = reason.partition(" is ")
         assert redex in expression
         assert eval(redex) == eval(value)
-        assert eval(rewritten or value) == eval(expression)
+        assert eval(rewritten) == eval(expression)
+        assert step.brief == f"= {rewritten}"
         expression = rewritten
 
 

@@ -64,10 +64,10 @@ def test_the_shipped_messages_get_what_they_ask_for() -> None:
 
 def test_the_expert_explains_in_full() -> None:
     assert say(QUERY, STEPS, "expert") == (
-        "( False or True ) = True, so True and not True or False\n"
-        "not True = False, so True and False or False\n"
-        "True and False = False, so False or False\n"
-        "False or False = False\n"
+        "( False or True ) is True\n= True and not True or False\n"
+        "not True is False\n= True and False or False\n"
+        "True and False is False\n= False or False\n"
+        "False or False is False\n= False\n"
         "So the answer is False."
     )
 

@@ -121,6 +121,11 @@ def test_broken(folder: Path, old: str, new: str, said: str, under: str) -> None
     assert mark.source[mark.column - 1 :].startswith(under), str(caught.value)
 
 
+def test_a_folded_text_is_read_as_yaml_says(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(SOUND.replace('{7: "Explain."}', "\n    7: >-\n      Think\n      step by step."))
+    assert load(folder / "spec.yaml").base.messages[7] == "Think step by step."
+
+
 def test_every_problem_at_once_and_each_once(folder: Path) -> None:
     broken = SOUND.replace("seed: 3", "sead: 3").replace("3 %", "x").replace("kind: solver", "kind: y")
     (folder / "spec.yaml").write_text(broken)
