@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from orcac.errors import OrcacError
 from orcac.report.results import Benchmark, Curve
 
 if TYPE_CHECKING:
@@ -98,11 +97,9 @@ def losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
     """Inches; a figure of its own, outside any global state of matplotlib."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise OrcacError("the report's pictures need matplotlib", fix="pip install 'orcac[plot]'") from error
+    import matplotlib as mpl  # slow to import, and a table alone does not need it
+    from matplotlib.figure import Figure
+
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
