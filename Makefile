@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
 	$(BIN)/pip install --quiet --constraint constraints.txt torch numpy
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,slurm,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,slurm,dev]'
 	touch $(STAMP)
 
 lint: $(STAMP)   ## style, types, import directions, rules
