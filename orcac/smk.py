@@ -82,8 +82,12 @@ class Rules:
         return lambda wildcards: int(self._execution(kind, wildcards)["threads"])
 
     def memory(self, kind: str) -> Callable[..., int]:
-        """MB; doubled at every further attempt, since a job that was killed for memory needs more."""
-        return lambda wildcards, attempt: int(self._execution(kind, wildcards)["memory_mb"]) * 2 ** (attempt - 1)
+        """MB; twice at the second attempt, four times from the third on: one killed for memory needs more."""
+
+        def ask(wildcards: Any, attempt: int) -> int:
+            return int(self._execution(kind, wildcards)["memory_mb"]) * min(2 ** (attempt - 1), 4)
+
+        return ask
 
     def minutes(self, kind: str) -> Callable[[Any], int]:
         return lambda wildcards: int(self._execution(kind, wildcards)["minutes"])

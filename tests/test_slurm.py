@@ -1,0 +1,149 @@
+"""The Slurm profile: read without a Slurm, and run, cancelled and killed on a real one.
+
+The second needs a machine with `slurmctld`, `slurmd` and `munged`, and ORCAC_SLURM_LAB: a script that starts a private
+Slurm of nodes with 8 CPUs and a GPU (a fake one will do) and prints `export SLURM_CONF=PATH`; `down.sh --wipe` beside
+it stops that again. It takes two or three minutes, nearly all of it Slurm's and Snakemake's waits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from orcac.smk import Rules
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+SPEC = (ROOT / "specs" / "smoke.yaml").read_text().partition("ablations:")[0]
+SPEC = SPEC.replace("take: 200", "take: 40").replace("take: 50", "take: 12") + (
+    "hardware:\n  train: {threads: 7, memory: 3 GiB, gpus: 1}\n"
+)
+WAITS = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]
+
+needs_plugin = pytest.mark.skipif(
+    importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
+    reason="snakemake-executor-plugin-slurm is not installed (the `slurm` extra)",
+)
+
+
+class SlurmJob(NamedTuple):
+    id: str
+    state: str
+    cpus: str
+    memory: str
+    gpus: str
+    comment: str  # rule_RULE_wildcards_ID
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a spec, its plan and an empty store, which the environment names."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    monkeypatch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    subprocess.run(["orcac", "compile", tmp_path / "spec.yaml"], cwd=ROOT, check=True, capture_output=True)
+    return tmp_path
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A private Slurm, up for one test."""
+    if not os.environ.get("ORCAC_SLURM_LAB"):
+        pytest.skip("ORCAC_SLURM_LAB is not set: no script to start a private Slurm with")
+    search = f"{os.environ['PATH']}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+    missing = [name for name in ("sbatch", "slurmctld", "slurmd", "munged") if not shutil.which(name, path=search)]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    up = Path(os.environ["ORCAC_SLURM_LAB"])
+    try:
+        said = subprocess.run([up], check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
+        monkeypatch.setenv("SLURM_CONF", said.strip().removeprefix("export SLURM_CONF="))
+        yield
+    finally:
+        subprocess.run([up.with_name("down.sh"), "--wipe"], check=True, timeout=120)
+
+
+@needs_plugin
+def test_a_dry_run_plans_every_rule_with_its_resources(planned: Path) -> None:
+    done = subprocess.run(["snakemake", "-n", "--profile", "slurm"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    counted = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    assert counted.keys() >= {path.stem for path in (ROOT / "rules").glob("*.smk")}
+    blocks = dict(re.findall(r"^rule (\w+):\n(.*?)^\[", done.stdout, re.MULTILINE | re.DOTALL))
+    assert "mem_mb=3072" in blocks["train"]
+    assert "gpu=1" in blocks["train"]
+    assert "gpu=0" in blocks["eval"]
+
+
+def test_jobs_read_the_plan_that_their_run_began_with(planned: Path) -> None:
+    began = (planned / "plan.json").read_text()
+    Rules()
+    kept = Path(os.environ["ORCAC_PLAN"])
+    (planned / "plan.json").write_text(began.replace('"order"', '"other"'))
+    Rules()  # as in a job, which inherits the environment
+    assert Path(os.environ["ORCAC_PLAN"]) == kept
+    assert json.loads(kept.read_text()) == json.loads(began)
+
+
+@needs_plugin
+def test_cancelled_and_killed_on_slurm_it_finishes(planned: Path, lab: None) -> None:
+    line = [str(BIN / "orcac"), "run", str(planned / "spec.yaml"), "--profile", "slurm", *WAITS]
+    line += ["--slurm-logdir", str(planned / "logs")]
+
+    with (planned / "first.txt").open("w") as said:
+        first = subprocess.Popen(line, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
+    try:
+        cancelled = running("rule_sample", first)
+        subprocess.run(["scancel", cancelled.id], check=True)
+        training = running("rule_train", first)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    assert training in jobs(), "a Slurm job must outlive the Snakemake that submitted it"
+
+    second = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert "report.html" in second.stdout
+
+    tries = [job for job in jobs() if job.comment == cancelled.comment]
+    assert [(job.state, job.memory) for job in tries] == [("CANCELLED", "2000M"), ("COMPLETED", "4000M")]
+    assert all(job.state == "COMPLETED" for job in jobs() if job.id != cancelled.id)
+    asked = {job.comment.split("_")[1]: (job.cpus, job.gpus) for job in jobs()}
+    assert asked["train"] == ("7", "gres:gpu:1")
+    assert asked["eval"] == ("1", "N/A")
+    ref = training.comment.removeprefix("rule_").replace("_wildcards_", "/")
+    made = json.loads((planned / "store" / ref / "artifact.json").read_text())["made"]
+    assert made["slurm_job"] == training.id, "the first run's job held the node, so the second run's waited"
+    assert (planned / "store" / ref / "log.txt").is_file()
+    assert list((planned / "logs").rglob(f"{training.id}.log"))
+
+
+def jobs() -> list[SlurmJob]:
+    """Every job that Slurm remembers, oldest first."""
+    fields = "JobID:|,State:|,NumCPUs:|,MinMemory:|,tres-per-job:|,Comment:100"
+    line = ["squeue", "--noheader", "--states=all", "--sort=i", "--Format", fields]
+    said = subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
+    return [SlurmJob(*(value.strip() for value in row.split("|"))) for row in said.splitlines()]
+
+
+def running(comment: str, run: subprocess.Popen[bytes]) -> SlurmJob:
+    """The first job of a rule that Slurm runs while `run` lives."""
+    while run.poll() is None:
+        for job in jobs():
+            if job.state == "RUNNING" and job.comment.startswith(f"{comment}_"):
+                return job
+        time.sleep(0.2)
+    raise AssertionError(f"the run ended before a job of {comment} ran")
