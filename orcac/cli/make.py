@@ -44,7 +44,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
 
 
 class _Tee(io.TextIOBase):
-    """stderr, and a log beside the artifact that keeps every try."""
+    """stderr, and a log beside the artifact. By hand it grows with every try; Snakemake begins it anew."""
 
     def __init__(self, terminal: TextIO, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -101,4 +101,4 @@ def _explain(plan: Plan, store: Store, code: int) -> int:
     if not codes:
         click.echo("\nSnakemake stopped before the report was made; the lines above say why", err=True)
     click.echo("what was made is kept; run the same command again to go on", err=True)
-    return codes[0] if codes else code or 1
+    return codes[0] if codes else max(code, 1)  # negative: a signal ended Snakemake

@@ -243,7 +243,7 @@ class _Arm:
     # --- the student ---------------------------------------------------------------------------------------------
 
     def _student(self) -> str:
-        student, work = self.spec.student, _work(self.spec.hardware.train)
+        student, work = self.spec.student, _work(self.spec.hardware.train) | {"gpus": 0}
         if student.base:
             base = self.arm.files["student", "base"]
             root = next(path for path in base if path.name == "config.json").parent
