@@ -156,7 +156,8 @@ class _Arm:
         described = self.spec.datasets[dataset]
         if not described.sample:
             return tuple(self._queries(name, described.draw) for name in described.queries)
-        subset = SampleRecipe(name=dataset, seed=self.spec.seed, subset=Subset(take=described.sample.take))
+        # one name for all: subsets of one pool are nested, and arms that only word the prompts anew draw the same ones
+        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=described.sample.take))
         pool = self._prompts(described.sample.from_)
         execution = Execution(**_work(self.spec.hardware.other))
         return (self._add(f"{dataset} of {described.sample.from_}", subset, execution, **{"from": pool}),)

@@ -262,7 +262,9 @@ class Teacher(Part):
 
 class Sample(Part):
     from_: Name = semantic("the dataset whose prompts are drawn from", alias="from")
-    take: Count = semantic("how many prompts, drawn uniformly; each keeps its system message")
+    take: Count = semantic(
+        "how many prompts, drawn uniformly; each keeps its message; a smaller draw is in a larger one"
+    )
 
 
 class Dataset(Part):

@@ -169,3 +169,12 @@ def test_what_has_no_canonical_form_is_refused() -> None:
         canonical({"path": Path("x")})
     with pytest.raises(ValueError):
         canonical(float("nan"))
+
+
+def test_the_names_of_datasets_and_stages_are_labels(tmp_path: Path) -> None:
+    text = json.dumps(SPEC)
+    for old, new in (('"d"', '"pool"'), ('"e"', '"few"'), ('"s"', '"early"'), ('"x"', '"late"')):
+        text = text.replace(old, new)
+    renamed = json.loads(text)
+    made = {ref for ref in ids(tmp_path, SPEC).values() if not ref.startswith("report/")}
+    assert made == {ref for ref in ids(tmp_path, renamed).values() if not ref.startswith("report/")}
