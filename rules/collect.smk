@@ -5,6 +5,7 @@ rule collect:
         PLAN.marker("collect"),
     log:
         PLAN.log("collect"),
+    priority: 1  # before training: short work opens long work
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),
@@ -20,6 +21,7 @@ rule collect_shard:
         PLAN.shard(),
     log:
         PLAN.shard_log(),
+    priority: 1  # before training: short work opens long work
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),

@@ -5,6 +5,7 @@ rule filter:
         PLAN.marker("filter"),
     log:
         PLAN.log("filter"),
+    priority: 1  # before training: short work opens long work
     threads: PLAN.threads("filter")
     resources:
         mem_mb=PLAN.memory("filter"),

@@ -5,6 +5,7 @@ rule sample:
         PLAN.marker("sample"),
     log:
         PLAN.log("sample"),
+    priority: 1  # before training: short work opens long work
     threads: PLAN.threads("sample")
     resources:
         mem_mb=PLAN.memory("sample"),

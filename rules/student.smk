@@ -5,6 +5,7 @@ rule student:
         PLAN.marker("student"),
     log:
         PLAN.log("student"),
+    priority: 1  # before training: short work opens long work
     threads: PLAN.threads("student")
     resources:
         mem_mb=PLAN.memory("student"),

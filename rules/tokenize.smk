@@ -5,6 +5,7 @@ rule tokenize:
         PLAN.marker("tokenize"),
     log:
         PLAN.log("tokenize"),
+    priority: 1  # before training: short work opens long work
     threads: PLAN.threads("tokenize")
     resources:
         mem_mb=PLAN.memory("tokenize"),
