@@ -27,8 +27,8 @@ lint: $(STAMP)   ## style, types, import directions, rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/orcac compile specs/tiny.yaml
-	$(BIN)/snakemake --lint
+	ORCAC_PLAN=build/lint/plan.json $(BIN)/orcac compile specs/tiny.yaml
+	ORCAC_PLAN=build/lint/plan.json $(BIN)/snakemake --lint
 
 bench: $(STAMP)  ## the measured figures
 	$(BIN)/python benchmarks/startup.py

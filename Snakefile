@@ -10,6 +10,11 @@ PLAN = Rules()
 container: os.environ.get("ORCAC_IMAGE", "docker://python:3.11-slim")
 
 
+wildcard_constraints:
+    id="[0-9a-f]{20}",
+    shard="[0-9]+-of-[0-9]+",
+
+
 rule all:
     input:
         PLAN.targets,

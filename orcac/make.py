@@ -30,12 +30,13 @@ from orcac.store import Store, disk_errors
 def make(plan: Plan, store: Store, ref: str) -> bool:
     """Make the node unless its artifact stands; False when it did. Raises OrcacError, with word left in the store."""
     node = _find(plan, ref)
-    if store.is_done(ref):
-        return False
-    with store.lease(ref, say=_say):
-        if store.is_done(ref) or store.republish(ref):
+    with disk_errors(store.folder(node.ref)):
+        if store.is_done(node.ref):
             return False
-        _guarded(store, node, lambda: _run(plan, store, node))
+        with store.lease(node.ref, say=_say):
+            if store.is_done(node.ref) or store.republish(node.ref):
+                return False
+            _guarded(store, node, lambda: _run(plan, store, node))
     return True
 
 
@@ -47,11 +48,11 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     if node.kind != "collect" or not 0 <= index < count:
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
-    with store.lease(name, say=_say):
+    with disk_errors(store.folder(name)), store.lease(name, say=_say):
         job = _job(plan, store, node, folder=store.folder(name))
         _guarded(store, node, lambda: run_shard(job, index, count))
-        with disk_errors(store.folder(name)):
-            write_if_changed(store.folder(name) / "done.json", f'{{"shard": "{name}"}}\n')
+        write_if_changed(store.folder(name) / "done.json", f'{{"shard": "{name}"}}\n')
+        shutil.rmtree(job.work, ignore_errors=True)
 
 
 def _find(plan: Plan, ref: str) -> Node:
@@ -60,6 +61,8 @@ def _find(plan: Plan, ref: str) -> Node:
     near = [known for known in plan.nodes if known.startswith(ref)]
     if len(near) == 1:  # an unambiguous beginning is enough for a person
         return plan.nodes[near[0]]
+    if near:
+        raise InputError(f"{ref}: {len(near)} nodes begin so", fix="write more of the id")
     raise InputError(
         f"{ref}: no such node in the plan", fix="`orcac plan` lists them; compile the spec again if it is new"
     )

@@ -121,6 +121,5 @@ def _keep(plan: dict[str, Any], folder: Path) -> Path:
 
 
 def snakefile() -> Path:
-    """The Snakefile of the checkout that holds this package, or the one in the working folder."""
-    here = Path("Snakefile")
-    return here if here.is_file() else Path(__file__).resolve().parent.parent / "Snakefile"
+    """The Snakefile that belongs to this package; one that lies in the working folder by chance is not run."""
+    return Path(__file__).resolve().parent.parent / "Snakefile"

@@ -25,6 +25,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,13 @@ class Store:
         return self.root / "answers"
 
     def artifact(self, ref: str) -> dict[str, Any]:
-        """The artifact's record. Raises StoreError when it is missing or damaged."""
-        return _record(self.marker(ref))
+        """The artifact's record. Raises StoreError when it is missing or damaged.
+
+        The twin serves while the marker is away: Snakemake removes it before a job that finds all done.
+        """
+        marker = self.marker(ref)
+        twin = marker.with_name("complete.json")
+        return _record(twin if twin.is_file() and not marker.is_file() else marker)
 
     def verify(self, ref: str) -> Path:
         """The artifact's folder, once every file of it is as recorded. Raises StoreError naming the one that is not."""
@@ -91,6 +97,9 @@ class Store:
         `record` gains `files`: name -> {sha256, bytes}. Raises StoreError when the disk is full.
         """
         folder = self.folder(ref)
+        if not _is_ours(folder / "lease.json"):
+            fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
+            raise StoreError(f"{ref}: another run took it over while this one stood still", fix=fix)
         with disk_errors(folder):
             files: dict[str, dict[str, Any]] = {}
             for path in sorted(path for path in out.rglob("*") if path.is_file()):
@@ -114,15 +123,17 @@ class Store:
 
     def error(self, ref: str) -> dict[str, Any] | None:
         """What the last try failed of, or None."""
-        path = self.folder(ref) / "error.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        try:
+            error: dict[str, Any] = json.loads((self.folder(ref) / "error.json").read_text(encoding="utf-8"))
+            return error if {"message", "exit_code"} <= error.keys() else None
+        except (OSError, ValueError, AttributeError):  # none, or cut by a crash: it is for people only
+            return None
 
     @contextlib.contextmanager
     def lease(self, ref: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
         """Hold the node alone, waiting for whoever holds it now."""
         folder = self.folder(ref)
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         path, told = folder / "lease.json", False
         while not _take(path):
             if not told:
@@ -137,7 +148,8 @@ class Store:
         finally:
             ended.set()
             beat.join()
-            path.unlink(missing_ok=True)
+            if _is_ours(path):
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -162,13 +174,13 @@ def _record(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
     except (ValueError, KeyError, TypeError, AssertionError):
-        fix = f"remove the folder {path.parent} and run again; it will be remade"
+        fix = f"remove the folder {path.parent} and run again; it is remade for whatever needs it"
         raise StoreError(f"{path}: the record is damaged", fix=fix) from None
     return record
 
 
 def _verify(folder: Path, record: dict[str, Any]) -> None:
-    fix = f"remove the folder {folder} and run again; it will be remade"
+    fix = f"remove the folder {folder} and run again; it is remade for whatever needs it"
     for name, facts in record["files"].items():
         path = folder / name
         if not path.is_file():
@@ -196,16 +208,44 @@ def _take(path: Path) -> bool:
     """Take the lease if it is free. The lock makes look-and-take one step among processes of one host."""
     with (path.with_name("lease.lock")).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists() and not _is_free(path):
+        if path.exists() and not _set_aside(path):
             return False
-        path.unlink(missing_ok=True)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:  # another host was faster
             return False
         with os.fdopen(descriptor, "w") as file:
-            json.dump({"host": _here(), "pid": os.getpid(), "started": _started(os.getpid())}, file)
+            json.dump(_me(), file)
         return True
+
+
+def _set_aside(path: Path) -> bool:
+    """Move a free lease out of the way. One that another host took between the look and the move is put back."""
+    if not _is_free(path):
+        return False
+    aside = path.with_name(f"lease.{uuid.uuid4().hex}.old")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return True
+    if free := _is_free(aside):
+        aside.unlink()
+    else:
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
+        aside.unlink()
+    return free
+
+
+def _me() -> dict[str, Any]:
+    return {"host": _here(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")) == _me())
+    except (OSError, ValueError):
+        return False
 
 
 def _is_free(path: Path) -> bool:
@@ -246,7 +286,8 @@ def _holder(path: Path) -> str:
 def _beat(path: Path, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
-            os.utime(path)
+            if _is_ours(path):
+                os.utime(path)
 
 
 def is_leased(folder: Path) -> bool:

@@ -11,7 +11,7 @@ rule collect:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
     shell:
-        "orcac make collect/{wildcards.id} --log {log}"
+        "orcac make collect/{wildcards.id} --log {log:q}"
 
 
 rule collect_shard:
@@ -27,4 +27,4 @@ rule collect_shard:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
     shell:
-        "orcac make collect/{wildcards.id} --shard {wildcards.shard} --log {log}"
+        "orcac make collect/{wildcards.id} --shard {wildcards.shard} --log {log:q}"

@@ -11,4 +11,4 @@ rule eval:
         runtime=PLAN.minutes("eval"),
         gpu=PLAN.gpus("eval"),
     shell:
-        "orcac make eval/{wildcards.id} --log {log}"
+        "orcac make eval/{wildcards.id} --log {log:q}"

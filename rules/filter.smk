@@ -11,4 +11,4 @@ rule filter:
         mem_mb=PLAN.memory("filter"),
         runtime=PLAN.minutes("filter"),
     shell:
-        "orcac make filter/{wildcards.id} --log {log}"
+        "orcac make filter/{wildcards.id} --log {log:q}"

@@ -10,4 +10,4 @@ rule report:
         mem_mb=PLAN.memory("report"),
         runtime=PLAN.minutes("report"),
     shell:
-        "orcac make report/{wildcards.id} --log {log}"
+        "orcac make report/{wildcards.id} --log {log:q}"

@@ -11,4 +11,4 @@ rule sample:
         mem_mb=PLAN.memory("sample"),
         runtime=PLAN.minutes("sample"),
     shell:
-        "orcac make sample/{wildcards.id} --log {log}"
+        "orcac make sample/{wildcards.id} --log {log:q}"

@@ -12,4 +12,4 @@ rule student:
         runtime=PLAN.minutes("student"),
         gpu=PLAN.gpus("student"),
     shell:
-        "orcac make student/{wildcards.id} --log {log}"
+        "orcac make student/{wildcards.id} --log {log:q}"

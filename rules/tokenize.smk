@@ -11,4 +11,4 @@ rule tokenize:
         mem_mb=PLAN.memory("tokenize"),
         runtime=PLAN.minutes("tokenize"),
     shell:
-        "orcac make tokenize/{wildcards.id} --log {log}"
+        "orcac make tokenize/{wildcards.id} --log {log:q}"

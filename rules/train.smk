@@ -11,4 +11,4 @@ rule train:
         runtime=PLAN.minutes("train"),
         gpu=PLAN.gpus("train"),
     shell:
-        "orcac make train/{wildcards.id} --log {log}"
+        "orcac make train/{wildcards.id} --log {log:q}"

@@ -24,7 +24,8 @@ def publish(store: Store, text: str = "hello") -> None:
     out = store.folder(REF) / "work" / "out"
     (out / "sub").mkdir(parents=True)
     (out / "sub" / "a.txt").write_text(text)
-    store.publish(REF, out, {"ref": REF, "summary": {}})
+    with store.lease(REF):
+        store.publish(REF, out, {"ref": REF, "summary": {}})
 
 
 def test_an_artifact_lists_its_files_and_leaves_no_work(tmp_path: Path) -> None:
@@ -45,6 +46,13 @@ def test_a_lost_marker_is_put_back_without_work(tmp_path: Path) -> None:
     store.marker(REF).unlink()  # as Snakemake does to a job that it saw fail
     assert store.republish(REF)
     assert store.marker(REF).read_bytes() == before
+
+
+def test_while_its_marker_is_away_an_artifact_still_serves(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    store.marker(REF).unlink()
+    assert store.verify(REF) == tmp_path / REF
 
 
 @pytest.mark.parametrize("harm", ["change", "cut", "remove"])
@@ -115,3 +123,15 @@ def test_the_lease_of_another_host_is_free_when_its_heart_stops(tmp_path: Path) 
     assert is_leased(folder)
     os.utime(lease, (time.time() - 61, time.time() - 61))
     assert not is_leased(folder)
+
+
+def test_who_lost_the_lease_publishes_nothing_and_leaves_the_new_holder_alone(tmp_path: Path) -> None:
+    store, lease = Store(tmp_path), tmp_path / REF / "lease.json"
+    out = store.folder(REF) / "work" / "out"
+    with store.lease(REF):
+        out.mkdir(parents=True)
+        lease.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
+        with pytest.raises(StoreError, match="took it over"):
+            store.publish(REF, out, {})
+    assert is_leased(tmp_path / REF)
+    assert not store.is_done(REF)

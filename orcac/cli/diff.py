@@ -98,9 +98,8 @@ def _show(plan: Plan, store: Store, old: str, new: str, different: list[Change],
         return
     for change in different:
         note = "" if change.kind == "semantic" else f"  ({change.kind})"
-        console.print(
-            f"  {change.path}: [red]{escape(_short(change.old))}[/] -> [green]{escape(_short(change.new))}[/]{note}"
-        )
+        old_value, new_value = escape(_short(change.old)), escape(_short(change.new))
+        console.print(f"  {escape(change.path)}: [red]{old_value}[/] -> [green]{new_value}[/]{note}")
     if found.is_nothing:
         console.print("  nothing is remade")
         return

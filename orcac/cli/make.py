@@ -30,7 +30,10 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     from orcac.make import make, make_shard
 
     if log:
-        sys.stderr = _Tee(sys.stderr, Path(log))
+        try:
+            sys.stderr = _Tee(sys.stderr, Path(log))
+        except OSError as error:
+            raise InputError(f"--log {log}: cannot be written ({error.strerror})", fix="name a file") from None
     path, store = opened()
     plan = Plan.read(path)
     if shard is None:

@@ -35,6 +35,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=1))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -51,7 +52,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             shown = ", ".join(users)
         kind, _, number = str(row["ref"]).partition("/")
         style = STYLES[str(row["state"])]
-        table.add_row(f"{kind}/{number[:8]}", str(row["label"]), f"[{style}]{row['state']}[/]", shown)
+        table.add_row(f"{kind}/{number[:8]}", escape(str(row["label"])), f"[{style}]{row['state']}[/]", shown)
     Console(highlight=False).print(table)
     todo = sum(row["state"] != "done" for row in rows)
     click.echo(f"{len(rows)} nodes, {todo} to make")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import signal
@@ -35,8 +36,8 @@ def command(arguments: tuple[str, ...]) -> int:
       orcac run specs/tiny.yaml --cores 8
       orcac run specs/tiny.yaml --profile slurm
     """
-    specs = [argument for argument in arguments if argument.endswith((".yaml", ".yml"))]
-    further = [argument for argument in arguments if argument not in specs]
+    specs = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
+    further = list(arguments[len(specs) :])
     if not specs:
         raise InputError("run: no spec is given", fix="orcac run specs/tiny.yaml")
     plan, _ = compiled(specs)
@@ -45,7 +46,8 @@ def command(arguments: tuple[str, ...]) -> int:
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
     if all(store.is_done(plan.experiments[name].report) for name in names):
-        click.echo(f"nothing to do: all {len(plan.nodes)} nodes are made\n")
+        gone = f"; of {len(plan.nodes)} nodes, {len(todo)} are not in the store and nothing needs them" if todo else ""
+        click.echo(f"nothing to do: the report is made{gone}\n")
         show(plan, store, names)
         return 0
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make", err=True)

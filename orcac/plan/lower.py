@@ -7,6 +7,7 @@ benchmark of an arm -> eval   spec -> one report over all arms
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +30,6 @@ from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.student.recipe import Pretrained, Scratch, StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.recipe import TrainExecution, TrainRecipe
-
-QUERIES, BENCHMARKS = 0, 1  # puzzle seeds: a held-out set is never its training set
 
 
 def lower(plan: Plan, loaded: LoadedExperiment) -> None:
@@ -109,6 +108,7 @@ class _Arm:
             name = path.relative_to(root).as_posix() if root else path.name
             files.refs += (FileRef(name=name, sha256=digest),)
             files.places[digest] = str(path)
+        files.refs = tuple(sorted(files.refs, key=lambda ref: (ref.name, ref.sha256)))  # whatever folder they lie in
         return files
 
     # --- prompts and benchmark items -----------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class _Arm:
     def _queries(self, name: str, draws: schema.Draws) -> str:
         queries = self.spec.queries[name]
         draw = draws.get(name) or self.spec.system_messages.draw.get(name) or schema.Draw(always=(1,))
-        source, execution = self._source("queries", name, queries, QUERIES)
+        source, execution = self._source("queries", name, queries)
         recipe = SampleRecipe(
             name=name,
             seed=self.spec.seed,
@@ -126,16 +126,15 @@ class _Arm:
         return self._add(name, recipe, execution)
 
     def _items(self, name: str) -> str:
-        source, execution = self._source("benchmarks", name, self.spec.benchmarks[name], BENCHMARKS)
+        source, execution = self._source("benchmarks", name, self.spec.benchmarks[name])
         return self._add(name, SampleRecipe(name=name, seed=self.spec.seed, source=source), execution)
 
-    def _source(
-        self, section: str, name: str, queries: schema.Queries | schema.Benchmark, purpose: int
-    ) -> tuple[Source, Execution]:
+    def _source(self, section: str, name: str, queries: schema.Queries | schema.Benchmark) -> tuple[Source, Execution]:
         files = self._files(section, name, "path")
         execution = Execution(files=files.places, **_work(self.spec.hardware.other))
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
-            puzzles = Puzzles(task=queries.task, size=queries.size, count=queries.take, seed=purpose)
+            own = hashlib.sha256(f"{self.spec.seed}/{section}/{name}".encode()).hexdigest()
+            puzzles = Puzzles(task=queries.task, size=queries.size, count=queries.take, seed=int(own[:8], 16))
             return Source(format=queries.format, puzzles=puzzles), execution
         fields = queries.fields if isinstance(queries, schema.JsonlQueries | schema.JsonlBenchmark) else {}
         source = Source(
@@ -245,10 +244,8 @@ class _Arm:
 
     def _student(self) -> str:
         student, work = self.spec.student, _work(self.spec.hardware.train) | {"gpus": 0}
-        if student.base:
-            base = self.arm.files["student", "base"]
-            root = next(path for path in base if path.name == "config.json").parent
-            files = self._files("student", "base", root=root)
+        if root := self.arm.base:
+            files = self._files("student", "base", root=root.absolute())
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=Pretrained(files=files.refs))
             return self._add(root.name, recipe, Execution(files=files.places, **work))
         shape = student.shape or schema.SHAPES[student.size or "tiny"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,10 @@ class Plan:
 
     def write(self, path: Path) -> bool:
         """Write the plan; False when the file held the same bytes already and was left alone."""
-        return write_if_changed(path, self.to_json())
+        try:
+            return write_if_changed(path, self.to_json())
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})", fix="set ORCAC_PLAN to a file") from None
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -97,6 +99,8 @@ class Plan:
         data = read_json(path)
         try:
             nodes = {ref: _node(data["nodes"][ref]) for ref in data["order"]}
+            if any(node.ref != ref for ref, node in nodes.items()):
+                raise InputError(f"{path}: its ids are not this orcac's", fix="compile the spec again")
             experiments = {
                 name: Experiment(name=name, spec=item["spec"], report=item["report"], arms=item["arms"])
                 for name, item in data["experiments"].items()
@@ -112,6 +116,8 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no plan", fix="run `orcac compile specs/tiny.yaml` first") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})", fix="set ORCAC_PLAN to a file") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -124,12 +130,16 @@ def write_if_changed(path: Path, text: str) -> bool:
     if path.is_file() and path.read_bytes() == text.encode():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=path.name, delete=False) as part:
-        part.write(text.encode())
-        part.flush()
-        os.fsync(part.fileno())
-    Path(part.name).chmod(0o644)
-    Path(part.name).replace(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
     return True
 
 

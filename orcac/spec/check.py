@@ -8,7 +8,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from orcac.spec.schema import ReplayEndpoint, SolverEndpoint, Spec
+from orcac.puzzles import TASKS
+from orcac.spec.schema import (
+    Benchmark,
+    GeneratedBenchmark,
+    GeneratedQueries,
+    OpenAIEndpoint,
+    Queries,
+    ReplayEndpoint,
+    SolverEndpoint,
+    Spec,
+)
 
 Path = tuple[str | int, ...]
 Finding = tuple[Path, str]
@@ -21,6 +31,8 @@ def check(spec: Spec, message_numbers: set[int]) -> Iterator[Finding]:
     yield from _datasets(spec)
     yield from _student(spec)
     yield from _curriculum(spec)
+    if spec.filters.contamination and not spec.benchmarks:
+        yield ("filters", "contamination"), "there is no benchmark to check against; add `benchmarks` or drop this"
     for name, benchmark in spec.benchmarks.items():
         yield from _number(("benchmarks", name, "system"), benchmark.system, message_numbers)
         yield from _sizes(("benchmarks", name), benchmark)
@@ -41,10 +53,14 @@ def _number(path: Path, number: int, known: set[int]) -> Iterator[Finding]:
         yield path, f"system message {number} is not defined; defined: {', '.join(map(str, sorted(known)))}"
 
 
-def _sizes(path: Path, source: object) -> Iterator[Finding]:
-    low, high = getattr(source, "size", (0, 0))
+def _sizes(path: Path, source: Queries | Benchmark) -> Iterator[Finding]:
+    if not isinstance(source, GeneratedQueries | GeneratedBenchmark):
+        return
+    (low, high), task = source.size, TASKS[source.task]
     if low > high:
         yield (*path, "size"), f"the size goes from {low} to {high}; give the smaller one first"
+    elif low < task.smallest or high > task.largest:
+        yield (*path, "size"), f"{source.task} has sizes from {task.smallest} to {task.largest}"
 
 
 def _system_messages(spec: Spec, numbers: set[int]) -> Iterator[Finding]:
@@ -60,6 +76,11 @@ def _system_messages(spec: Spec, numbers: set[int]) -> Iterator[Finding]:
 def _teachers(spec: Spec) -> Iterator[Finding]:
     for name, teacher in spec.teachers.items():
         path, endpoint = ("teachers", name), teacher.endpoint
+        if spec.budget is not None and isinstance(endpoint, OpenAIEndpoint) and not teacher.price:
+            yield (
+                ("budget",),
+                f"a budget caps nothing without prices; teacher `{name}` needs `price: {{input, output}}`",
+            )
         if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
             yield (
                 (*path, "model"),
@@ -119,6 +140,8 @@ def _student(spec: Spec) -> Iterator[Finding]:
             ("student", "shape", "heads"),
             f"{student.shape.heads} heads do not divide hidden {student.shape.hidden}",
         )
+    elif student.shape and student.shape.hidden // student.shape.heads % 2:
+        yield ("student", "shape", "heads"), "hidden / heads must be even: positions are rotated in pairs"
     if student.shape and student.shape.kv_heads and student.shape.heads % student.shape.kv_heads:
         yield ("student", "shape", "kv_heads"), "kv_heads must divide heads"
     for index, name in enumerate(student.tokenizer.train_on if student.tokenizer else ()):

@@ -30,10 +30,10 @@ BASE = "base"
 class Arm:
     name: str
     spec: Spec
-    tree: Tree
     messages: dict[int, str]  # the library with the spec's own messages laid over it
     files: dict[tuple[str | int, ...], list[Path]]  # path in the spec -> the local files that it names, sorted
     left_out: tuple[str, ...]  # optional benchmarks that are not there
+    base: Path | None  # the folder of a pretrained student
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ def _arm(name: str, tree: Tree, path: Path, original: Tree | None) -> Arm:
         raise SpecErrors(_problem(whole, details) for details in error.errors()) from None
     problems: list[Problem] = []
     messages = _messages(spec, tree, path.parent, problems)
-    files, left_out = _files(spec, tree, path.parent, problems)
+    found = _find_files(spec, tree, path.parent, problems)
     problems += [Problem(tree.place(where), message) for where, message in check(spec, set(messages))]
     if problems:
         raise SpecErrors(problems)
-    return Arm(name=name, spec=spec, tree=tree, messages=messages, files=files, left_out=left_out)
+    return Arm(name=name, spec=spec, messages=messages, files=found.files, left_out=found.left_out, base=found.base)
 
 
 # --- pydantic's errors in our words ------------------------------------------------------------------------------
@@ -190,15 +190,20 @@ def _messages(spec: Spec, tree: Tree, folder: Path, problems: list[Problem]) -> 
     return messages | spec.system_messages.messages
 
 
-def _files(
-    spec: Spec, tree: Tree, folder: Path, problems: list[Problem]
-) -> tuple[dict[tuple[str | int, ...], list[Path]], tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    files: dict[tuple[str | int, ...], list[Path]]
+    left_out: tuple[str, ...]
+    base: Path | None
+
+
+def _find_files(spec: Spec, tree: Tree, folder: Path, problems: list[Problem]) -> _Found:
     files: dict[tuple[str | int, ...], list[Path]] = {}
     left_out: list[str] = []
 
     def find(where: tuple[str | int, ...], patterns: tuple[str, ...]) -> None:
         try:
-            files[where] = sorted({path for pattern in patterns for path in _expand(pattern, folder)})
+            files[where] = _readable(patterns, folder)
         except InputError as error:
             problems.append(Problem(tree.place(where), error.message))
 
@@ -208,7 +213,7 @@ def _files(
                 continue
             if isinstance(source, FormBenchmark | JsonlBenchmark) and source.optional:
                 try:
-                    [path for pattern in source.path for path in _expand(pattern, folder)]
+                    _readable(source.path, folder)
                 except InputError:
                     left_out.append(name)
                     continue
@@ -218,19 +223,35 @@ def _files(
             find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
             if teacher.endpoint.questions:
                 find(("teachers", name, "endpoint", "questions"), teacher.endpoint.questions)
-    if spec.student.base:
+    base = None
+    if spec.student.base is not None:
         where = ("student", "base")
-        find(where, (spec.student.base,))
-        base = files.get(where, [Path()])[0]
-        if where in files:
-            files[where] = sorted(path for path in base.rglob("*") if path.is_file()) if base.is_dir() else []
+        try:
+            base, *_ = _expand(spec.student.base, folder)
             if not (base / "config.json").is_file():
-                problems.append(Problem(tree.place(where), f"{base}: not a model directory (no config.json in it)"))
-    return files, tuple(left_out)
+                raise InputError(f"{base}: not a model directory (no config.json in it)")
+            found = [path for path in base.rglob("*") if path.is_file()]
+            # hidden files are the downloader's notes, with times in them
+            seen = [path for path in found if not any(part.startswith(".") for part in path.relative_to(base).parts)]
+            files[where] = _readable(tuple(str(path.absolute()) for path in seen), folder)
+        except InputError as error:
+            problems.append(Problem(tree.place(where), error.message))
+    return _Found(files=files, left_out=tuple(left_out), base=base)
+
+
+def _readable(patterns: tuple[str, ...], folder: Path) -> list[Path]:
+    """The files that the patterns name, each once. Raises InputError where one is no file or cannot be read."""
+    paths = sorted({path for pattern in patterns for path in _expand(pattern, folder)})
+    for path in paths:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name the files in it, as in `{path.name}/*.jsonl`")
+        if not path.is_file() or not os.access(path, os.R_OK):
+            raise InputError(f"{path} cannot be read")
+    return paths
 
 
 def _expand(pattern: str, folder: Path) -> list[Path]:
-    """The files that a path or glob names, relative to `folder`; `${NAME}` is the environment's."""
+    """The paths that a path or glob names, relative to `folder`; `${NAME}` is the environment's."""
 
     def variable(found: re.Match[str]) -> str:
         if not os.environ.get(found[1]):
@@ -239,10 +260,13 @@ def _expand(pattern: str, folder: Path) -> list[Path]:
 
     text = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", variable, pattern)
     path = folder / text
-    if path.exists():
-        return [path]
-    anchor = Path(path.anchor or ".")
-    found = sorted(anchor.glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
+    try:
+        if path.exists():
+            return [path]
+        anchor = Path(path.anchor or ".")
+        found = sorted(anchor.glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
+    except (OSError, ValueError) as error:
+        raise InputError(f"`{pattern}` is not a path or glob ({error})") from None
     if not found:
         raise InputError(f"`{pattern}` matches no file (looked for {path})")
     return found

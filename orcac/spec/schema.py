@@ -49,16 +49,17 @@ def _measure(pattern: str, shape: str, scales: dict[str, float]) -> BeforeValida
     return BeforeValidator(read)
 
 
-def _no_text_numbers(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise PydanticCustomError("number", "a number is wanted here, not `{value}`", {"value": str(value).lower()})
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        shown = str(value).lower() if isinstance(value, bool) else value
+        raise PydanticCustomError("number", "a number is wanted here, not `{value}`", {"value": shown})
     return value
 
 
-_Strict = BeforeValidator(_no_text_numbers)
-Whole = Annotated[int, _Strict]
-Number = Annotated[float, _Strict]
-Count = Annotated[int, _Strict, Field(ge=1)]
+_Number = BeforeValidator(_number)
+Whole = Annotated[int, _Number]
+Number = Annotated[float, _Number]
+Count = Annotated[int, _Number, Field(ge=1)]
 Rows = Annotated[
     int,
     _measure("rows?", "a number of rows, such as `160 rows`", {"row": 1, "rows": 1}),
@@ -272,7 +273,7 @@ class Dataset(Part):
     queries: tuple[Name, ...] = semantic("which query sources", ())
     sample: Sample | None = semantic("instead of `queries`: a random subset of another dataset's prompts", None)
     draw: Draws = semantic("system messages for this dataset alone; wins over system_messages.draw", {})
-    shards: Annotated[int, Field(ge=1, le=1000)] = execution("jobs that the asking is split over", 1)
+    shards: Annotated[Whole, Field(ge=1, le=1000)] = execution("jobs that the asking is split over", 1)
 
 
 class Contamination(Part):
@@ -303,7 +304,7 @@ class Shape(Part):
 
 
 class Tokenizer(Part):
-    vocabulary: Annotated[int, Field(ge=300)] = semantic("entries of the byte-level BPE, special tokens included")
+    vocabulary: Annotated[Whole, Field(ge=300)] = semantic("entries of the byte-level BPE, special tokens included")
     train_on: tuple[Name, ...] = semantic("datasets whose texts it is trained on, whatever the arm", min_length=1)
 
 
@@ -333,7 +334,7 @@ class Work(Part):
     threads: Count = execution("CPU threads a job", 1)
     memory: Megabytes = execution("memory a job", 2000)
     time: Minutes = execution("time a job", 120)
-    gpus: Annotated[int, Field(ge=0, le=1)] = execution("GPUs a job: 0 or 1", 0)
+    gpus: Annotated[Whole, Field(ge=0, le=1)] = execution("GPUs a job: 0 or 1", 0)
 
 
 class TrainWork(Work):
@@ -354,10 +355,10 @@ class Hardware(Part):
 class Spec(Part):
     """One experiment."""
 
-    orcac: Literal[1] = label("version of the language")
+    orcac: Annotated[Literal[1], _Number] = label("version of the language")
     name: Name = label("name of the experiment; a safe file name")
     about: str = label("one line for people", "")
-    seed: Whole = semantic("of everything that is drawn: samples, messages, weights, order", 0, ge=0)
+    seed: Whole = semantic("of everything that is drawn: samples, messages, weights, order", 0, ge=0, le=2**32 - 1)
     queries: dict[Name, Queries] = semantic("query sources", {})
     system_messages: SystemMessages = semantic("what shapes the teachers' answers", SystemMessages())
     teachers: dict[Name, Teacher] = semantic("who answers")

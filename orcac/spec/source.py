@@ -127,6 +127,10 @@ class _Builder:
         return Tree(value, mark, key_marks)
 
     def _scalar(self, node: ScalarNode, mark: Mark) -> Any:
+        if node.value == "<<" or node.tag == "tag:yaml.org,2002:merge":
+            self._refuse(mark, "merge keys (`<<`) are not supported; write the fields out")
+        if not node.value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in node.value):
+            self._refuse(mark, "this text holds half a character (a lone surrogate), which no file can hold")
         if node.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"):
             return node.value
         try:

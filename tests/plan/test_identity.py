@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orcac.errors import InputError
 from orcac.plan.lower import lower
 from orcac.plan.node import canonical
 from orcac.plan.plan import Plan
@@ -27,7 +28,11 @@ SPEC: dict[str, Any] = {
     "system_messages": {"messages": {"7": "Explain."}, "draw": {"q": [7]}},
     "teachers": {
         "t": {"model": "expert", "endpoint": {"kind": "solver"}},
-        "u": {"model": "gpt", "endpoint": {"kind": "openai", "base_url": "http://localhost:1/v1"}},
+        "u": {
+            "model": "gpt",
+            "endpoint": {"kind": "openai", "base_url": "http://localhost:1/v1"},
+            "price": {"input": 1, "output": 1},
+        },
     },
     "datasets": {
         "d": {"teacher": "t", "queries": ["q", "r"]},
@@ -136,6 +141,41 @@ def test_a_file_enters_by_content_not_by_path(tmp_path: Path) -> None:
         spec["queries"]["q"] = {"format": "jsonl", "path": f"{name}/data.jsonl", "fields": {"query": "q"}}
         found[name] = ids(tmp_path, spec)["sample q"]
     assert found["one"] == found["two"] != found["three"]
+
+
+def test_the_folder_of_a_file_does_not_decide_its_place(tmp_path: Path) -> None:
+    spec = json.loads(json.dumps(SPEC))
+    found = set()
+    for folders in (("a", "b"), ("d", "c")):
+        for folder, name in zip(folders, ("x", "y"), strict=True):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / f"{name}.jsonl").write_text(json.dumps({"q": name}))
+        path = [f"{folder}/*.jsonl" for folder in folders]
+        spec["queries"]["q"] = {"format": "jsonl", "path": path, "fields": {"query": "q"}}
+        found.add(ids(tmp_path, spec)["sample q"])
+    assert len(found) == 1
+
+
+def test_seed_and_name_make_other_puzzles(tmp_path: Path) -> None:
+    def seeds(seed: int) -> dict[str, int]:
+        (tmp_path / "a.json").write_text(json.dumps(SPEC | {"seed": seed}))
+        plan = Plan()
+        lower(plan, load(tmp_path / "a.json"))
+        recipes = {node.label: node.recipe.model_dump() for node in plan.nodes.values() if node.kind == "sample"}
+        return {label: recipe["source"]["puzzles"]["seed"] for label, recipe in recipes.items() if recipe["source"]}
+
+    assert len({*seeds(1).values(), *seeds(2).values()}) == 6  # q, r and b, twice
+
+
+def test_a_plan_of_another_identity_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(SPEC))
+    plan = Plan()
+    lower(plan, load(tmp_path / "a.json"))
+    plan.write(tmp_path / "plan.json")
+    text = (tmp_path / "plan.json").read_text()
+    (tmp_path / "plan.json").write_text(text.replace('"count": 100', '"count": 99', 1))
+    with pytest.raises(InputError, match="compile the spec again"):
+        Plan.read(tmp_path / "plan.json")
 
 
 def test_equal_nodes_of_arms_and_specs_are_one(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ BROKEN = [
     ("teacher: t, queries", "teachr: t, queries", "unknown key `teachr`; did you mean `teacher`?", "teachr"),
     ("teacher: t, queries", "queries", "`teacher` is missing here", "{queries"),
     ("task: navigate, size: [3, 5], take: 2_000", "task: navigate, sise: [3, 5], take: 1", "`size`?", "sise"),
-    ("seed: 3", "seed: three", "valid integer", "three"),
+    ("seed: 3", "seed: three", "a number is wanted here, not `three`", "three"),
     ("seed: 3", "seed: true", "a number is wanted here, not `true`", "true"),
     ("seed: 3", "seed: -1", "greater than or equal to 0", "-1"),
     ("take: 2_000", "take: 0", "greater than or equal to 1", "0"),
@@ -86,6 +86,17 @@ BROKEN = [
     ("small: {stages", "small: 3\n  other: {stages", "must be a map that patches the spec", "3"),
     ("{s: {epochs: 1}}", "{s: {epoks: 1}}", "unknown key `epoks`; did you mean `epochs`?", "epoks"),
     ("seed: 3", "seed: !!python/object:os.system 3", "plain data", "!!python"),
+    ("seed: 3", "seed: 4294967296", "less than or equal to 4294967295", "4294967296"),
+    ("take: 10}", 'take: "10"}', "a number is wanted here, not `10`", '"10"'),
+    ("size: [3, 5], take: 2_000", "size: [1, 50], take: 2_000", "navigate has sizes from", "[1, 50]"),
+    ("benchmarks:\n  b:", "filters: {contamination: {}}\nx:\n  b:", "unknown key `x`", "x"),
+    ("kind: solver}", "kind: openai}", "a budget caps nothing without prices; teacher `t`", "10 USD"),
+    ("path: data.jsonl", "path: ''", "is a folder; name the files in it", "''"),
+    ("path: data.jsonl", "path: '**foo'", "is not a path or glob", "'**foo'"),
+    ("name: sound", 'name: sound\nabout: "\\ud800"', "half a character", '"'),
+    ("  q: {format", "  <<: {}\n  q: {format", "merge keys (`<<`) are not supported", "<<"),
+    ("size: tiny", "shape: {hidden: 6, heads: 2, layers: 1, intermediate: 8}", "rotated in pairs", "2"),
+    ("orcac: 1", "orcac: true", "a number is wanted here", "true"),
     ("orcac: 1", "orcac: 2", "this should be 1", "2"),
 ]
 
@@ -151,4 +162,11 @@ def test_every_problem_at_once_and_each_once(folder: Path) -> None:
 def test_hostile_files(folder: Path, text: str, said: str) -> None:
     (folder / "spec.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
+        load(folder / "spec.yaml")
+
+
+def test_contamination_needs_something_to_check_against(folder: Path) -> None:
+    lines = [line for line in SOUND.splitlines() if not line.startswith(("benchmarks:", "  b:"))]
+    (folder / "spec.yaml").write_text("\n".join([*lines, "filters:", "  contamination: {ngram: 13}"]) + "\n")
+    with pytest.raises(SpecErrors, match="no benchmark to check against"):
         load(folder / "spec.yaml")
