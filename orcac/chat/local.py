@@ -26,9 +26,11 @@ class LocalAnswer:
 
 
 class LocalModel:
-    """A model folder, loaded; on the GPU where there is one."""
+    """A model folder, loaded."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
+        from transformers import GenerationConfig
+
         from orcac.chat.template import ChatFormat
 
         self._model, self._tokenizer = model, tokenizer
@@ -36,10 +38,14 @@ class LocalModel:
         self._positions: int = model.config.max_position_embeddings
         ends = model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+        model.generation_config = GenerationConfig()  # its penalties and lengths would fill what a call leaves unset
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int) -> LocalModel:
-        """Raises InputError where the folder's tokenizer or chat template is of no use."""
+    def load(cls, folder: Path, *, threads: int, gpus: int) -> LocalModel:
+        """Put it on the GPU where `gpus` grants one and there is one, else on the CPU.
+
+        Raises InputError where the folder's tokenizer or chat template is of no use.
+        """
         offline(threads=threads)
         import torch
         from transformers import AutoModelForCausalLM
@@ -50,7 +56,8 @@ class LocalModel:
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype="auto", trust_remote_code=False, local_files_only=True, use_safetensors=True
         )
-        return cls(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), load_tokenizer(folder))
+        device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+        return cls(model.to(device).eval(), load_tokenizer(folder))
 
     def batches(self, prompts: Sequence[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
         """Indices of the (system, user) prompts, those of like length together, the longest first (so that what

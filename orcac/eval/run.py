@@ -59,14 +59,14 @@ def run(job: Job[EvalRecipe, EvalExecution]) -> Summary:
 
 def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:
     """A reply to every item, in the order of the items."""
-    recipe, log = job.recipe, job.work / "answers.jsonl"
-    model = _load_model(job.one("model") / "model", threads=job.execution.threads)
+    recipe, execution, log = job.recipe, job.execution, job.work / "answers.jsonl"
+    model = _load_model(job.one("model") / "model", threads=execution.threads, gpus=execution.gpus)
     prompts = [(recipe.system, item.query) for item in items]
     replies = _read_log(log)
     progress = job.progress(len(items), "answers")
     progress.update(len(replies))
     with log.open("ab") as file:
-        for batch in model.batches(prompts, batch_size=job.execution.batch_size):
+        for batch in model.batches(prompts, batch_size=execution.batch_size):
             asked = [index for index in batch if index not in replies]
             if not asked:
                 continue
@@ -86,10 +86,10 @@ def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> l
     return [replies[index] for index in range(len(items))]
 
 
-def _load_model(folder: Path, *, threads: int) -> LocalModel:
+def _load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
     from orcac.chat.local import LocalModel  # needs torch; scoring and its tests do not
 
-    return LocalModel.load(folder, threads=threads)
+    return LocalModel.load(folder, threads=threads, gpus=gpus)
 
 
 def _judge(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:

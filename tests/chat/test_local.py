@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return LocalModel.load(folder, threads=1)
+    return LocalModel.load(folder, threads=1, gpus=0)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -79,7 +79,15 @@ def test_what_the_folder_says_of_sampling_is_not_used(folder, model, tmp_path):
     shutil.copytree(folder, tmp_path / "model")
     path = tmp_path / "model" / "generation_config.json"
     values = json.loads(path.read_text()) | {"do_sample": True, "temperature": 5.0, "max_new_tokens": 1}
+    values |= {"repetition_penalty": 9.0, "min_new_tokens": 6}
     path.write_text(json.dumps(values))
-    other = LocalModel.load(tmp_path / "model", threads=1)
+    other = LocalModel.load(tmp_path / "model", threads=1, gpus=0)
     settings = {"max_new_tokens": 6, **GREEDY}
     assert other.answer_batch(PROMPTS, **settings) == model.answer_batch(PROMPTS, **settings)
+
+
+def test_no_gpu_is_taken_that_was_not_granted(folder, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert LocalModel.load(folder, threads=1, gpus=0)._model.device.type == "cpu"

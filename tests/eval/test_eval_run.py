@@ -62,7 +62,7 @@ ITEMS = [
 
 
 def make_job(tmp_path: Path, monkeypatch, model: StandIn, items=ITEMS, name: str = "job", **recipe) -> Job:
-    monkeypatch.setattr(eval_run, "_load_model", lambda folder, *, threads: model)
+    monkeypatch.setattr(eval_run, "_load_model", lambda folder, **_: model)
     root = tmp_path / name
     for folder in ("items", "model", "out", "work"):
         (root / folder).mkdir(parents=True, exist_ok=True)
