@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from orcac import rows
@@ -71,3 +74,14 @@ def make_rows(root: Path, examples: Path, student: Path, *, max_length: int = 64
     made = job(root, recipe, {"examples": [examples], "student": [student]})
     run(made)
     return made.out
+
+
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """While it lasts, the system refuses to let a file grow beyond `size` bytes: the nearest thing to a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from orcac.chat.template import TEXT_MARKS, Tokenizer, chat_template, load_tokenizer
 from orcac.errors import InputError
 from orcac.recipe import Execution, open_ref
+from orcac.student import weights
 from orcac.student.recipe import Pretrained
 
 PAD = "[[PAD]]"
@@ -23,7 +24,7 @@ _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 
 def build(model: Path, recipe: Pretrained, *, execution: Execution, work: Path, seed: int) -> None:
-    """Write the student to `model`. Raises InputError for files that are unsafe, missing or not a model."""
+    """Write the student to `model`. Raises InputError for files that are unsafe, damaged, missing or not a model."""
     refuse([file.name for file in recipe.files])
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
@@ -31,6 +32,7 @@ def build(model: Path, recipe: Pretrained, *, execution: Execution, work: Path, 
         path = source / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(open_ref(file, execution).resolve())
+    weights.check(source)
 
     tokenizer = load_tokenizer(source)
     prepare(tokenizer)

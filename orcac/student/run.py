@@ -10,6 +10,7 @@ from orcac.chat.offline import offline
 from orcac.job import Job, Summary
 from orcac.recipe import Execution
 from orcac.student.recipe import StudentRecipe
+from orcac.student.weights import os_errors
 
 
 def run(job: Job[StudentRecipe, Execution]) -> Summary:
@@ -17,6 +18,12 @@ def run(job: Job[StudentRecipe, Execution]) -> Summary:
     offline(threads=job.execution.threads)
     model = job.out / "model"
     model.mkdir()
+    with os_errors(job.out):
+        _build(job, model)
+    return {"parameters": parameters(model), "vocabulary": vocabulary(model)}
+
+
+def _build(job: Job[StudentRecipe, Execution], model: Path) -> None:
     if job.recipe.scratch is not None:
         from orcac.student import scratch
 
@@ -27,7 +34,6 @@ def run(job: Job[StudentRecipe, Execution]) -> Summary:
 
         assert job.recipe.pretrained is not None
         pretrained.build(model, job.recipe.pretrained, execution=job.execution, work=job.work, seed=job.recipe.seed)
-    return {"parameters": parameters(model), "vocabulary": vocabulary(model)}
 
 
 def parameters(model: Path) -> int:

@@ -21,11 +21,27 @@ _SMALLEST = 256 + len([PAD, BOS, EOS, *_MARKS])
 
 
 def build(model: Path, recipe: Scratch, *, texts: Sequence[Path], seed: int) -> None:
-    """Write weights, tokenizer and template to `model`. `texts` are files of rows.Response, read in order."""
+    """Write weights, tokenizer and template to `model`. `texts` are files of rows.Response, read in order.
+
+    Raises InputError for a shape that is no LLaMA, or too large for this machine.
+    """
+    check_shape(recipe)
     tokenizer = train_tokenizer(_texts(texts), recipe.vocabulary)
     tokenizer.model_max_length = recipe.positions
     tokenizer.save_pretrained(model)
     save_model(model, recipe, tokenizer, seed=seed)
+
+
+def check_shape(recipe: Scratch) -> None:
+    """Raise InputError where attention cannot be divided among the heads; torch says so in training, if at all."""
+    hidden, heads, kv_heads = recipe.hidden, recipe.heads, recipe.kv_heads
+    if hidden % (2 * heads):
+        raise InputError(
+            f"a hidden size of {hidden} does not give each of {heads} heads an even share",
+            fix=f"make hidden a multiple of {2 * heads}: rotary positions turn pairs",
+        )
+    if heads % kv_heads:
+        raise InputError(f"kv_heads {kv_heads} does not divide heads {heads}", fix="give a divisor")
 
 
 def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
@@ -84,7 +100,12 @@ def save_model(model: Path, recipe: Scratch, tokenizer: Tokenizer, *, seed: int)
         **ends,
     )
     torch.manual_seed(seed)
-    llama = LlamaForCausalLM(config)
+    try:
+        llama = LlamaForCausalLM(config)
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(
+            f"torch cannot make the student's weights: {error}", fix="give a shape that fits in memory"
+        ) from error
     llama.generation_config = GenerationConfig(do_sample=False, **ends)
     llama.save_pretrained(model)
 

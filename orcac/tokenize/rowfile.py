@@ -7,6 +7,7 @@ other tool reads the file as usual. Its bytes depend on nothing but the values.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,10 @@ class RowFile(NamedTuple):
 
 
 def create(path: Path, *, rows: int, max_length: int) -> RowFile:
-    """A new file of that size, to be filled in place; the arrays' `flush` sends it to the disk."""
+    """A new file of that size, to be filled in place; the arrays' `flush` sends it to the disk.
+
+    Raises OSError where the disk has no room for all of it: found out later, in a memory map, that is a SIGBUS.
+    """
     size = rows * max_length * 4
     header = {
         name: {"dtype": "I32", "shape": [rows, max_length], "data_offsets": [index * size, (index + 1) * size]}
@@ -37,7 +41,8 @@ def create(path: Path, *, rows: int, max_length: int) -> RowFile:
     text += b" " * (-len(text) % 8)  # so that the arrays are aligned
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + len(header) * size)
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, 8 + len(text) + len(header) * size)
     return _map(path, "r+")
 
 

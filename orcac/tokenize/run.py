@@ -100,7 +100,7 @@ def spill_ids(examples: Path, chat: ChatFormat, max_length: int, spill: Path) ->
                     continue
                 lengths.append(len(example.input_ids))
                 prompts.append(example.prompt)
-                np.asarray(example.input_ids, dtype=np.int32).tofile(file)
+                file.write(np.asarray(example.input_ids, dtype=np.int32).tobytes())
     return np.array(lengths, dtype=np.int64), np.array(prompts, dtype=np.int64), too_long
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from orcac.chat.offline import offline
 from orcac.errors import InputError
 from orcac.job import Job, Summary
+from orcac.student.weights import os_errors
 from orcac.tokenize import rowfile
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
@@ -60,7 +61,7 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
     )
     check_steps(trainer, steps)
     check_isolation(model, data.file)  # after the Trainer has put it where it will be trained
-    with stopping(saver):
+    with stopping(saver), os_errors(job.work):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics.close()
     if trainer.state.global_step < steps:
@@ -73,7 +74,8 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
         ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"),
         copy_function=shutil.copyfile,
     )
-    model.save_pretrained(job.out / "model")
+    with os_errors(job.out):
+        model.save_pretrained(job.out / "model")
     shutil.copyfile(metrics_file, job.out / "metrics.jsonl")
     losses = [json.loads(line)["loss"] for line in metrics_file.read_text(encoding="utf-8").splitlines()]
     return {

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from orcac.errors import InputError
 from orcac.recipe import Execution, FileRef, file_digest
 from orcac.student.recipe import Pretrained, StudentRecipe
 from orcac.student.run import run
+from orcac.student.weights import os_errors
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,47 @@ def test_no_texts_are_no_tokenizer(tmp_path):
     empty = tiny.write_examples(tmp_path / "kept", [])
     with pytest.raises(InputError, match="no text"):
         tiny.make_student(tmp_path / "student", empty)
+
+
+def test_weights_that_cannot_be_read_are_refused(tmp_path, scratch):
+    whole = (scratch / "model.safetensors").read_bytes()
+    for name, content in {"cut": whole[:-1], "junk": b"version https://" * 100, "empty": b""}.items():
+        path = tmp_path / name / "model.safetensors"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        job = pretrained(tmp_path / f"{name}-job", scratch, without=(path.name,), also=[path])
+        with pytest.raises(InputError, match=r"model\.safetensors: the student's weights cannot be read"):
+            run(job)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}))
+    with pytest.raises(InputError, match=r"names model-2\.safetensors"):
+        run(pretrained(tmp_path / "index", scratch, also=[index]))
+
+
+@pytest.mark.parametrize("wrong", [{"heads": 3}, {"hidden": 18}, {"hidden": 6, "kv_heads": 2}, {"kv_heads": 3}])
+def test_a_shape_that_is_no_llama_is_refused(tmp_path, examples, wrong):
+    with pytest.raises(InputError, match="heads"):
+        tiny.make_student(tmp_path, examples, shape=tiny.SHAPE.model_copy(update=wrong))
+
+
+def test_a_shape_too_large_for_the_machine_is_refused(tmp_path, examples):
+    huge = tiny.SHAPE.model_copy(update={"intermediate": 10**14})
+    with pytest.raises(InputError, match="cannot make"):
+        tiny.make_student(tmp_path, examples, shape=huge)
+
+
+def test_what_the_disk_refuses_is_an_os_error(tmp_path, examples):
+    import torch
+    from safetensors.torch import save_file
+
+    ones = {"ones": torch.ones(10_000)}
+    with tiny.small_files(20_000):
+        with pytest.raises(OSError) as student:
+            tiny.make_student(tmp_path / "student", examples)
+        with pytest.raises(OSError) as weights, os_errors(tmp_path):
+            save_file(ones, tmp_path / "weights")
+        with pytest.raises(OSError) as state, os_errors(tmp_path):
+            torch.save(ones, tmp_path / "state")
+    assert student.value.errno == weights.value.errno == state.value.errno == errno.EFBIG
+    with pytest.raises(InputError), os_errors(tmp_path):
+        raise InputError("not the disk (os error 28)")

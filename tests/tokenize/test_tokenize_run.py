@@ -1,5 +1,8 @@
+import errno
 import itertools
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from safetensors.numpy import load_file
 from orcac.chat.template import ChatFormat, load_tokenizer
 from orcac.errors import InputError
 from orcac.tokenize.recipe import TokenizeRecipe
-from orcac.tokenize.run import run
+from orcac.tokenize.run import run, spill_ids
 
 ROWS = [tiny.response(n) for n in range(40)] + [tiny.response(40, response="so " * 200)]
 
@@ -67,3 +70,17 @@ def test_nothing_left_and_too_few_positions_are_refused(tmp_path, made):
         run(tokenize(tmp_path / "short", made, max_length=8))
     with pytest.raises(InputError, match="64 positions"):
         run(tokenize(tmp_path / "long", made, max_length=65))
+
+
+def test_a_full_disk_is_an_os_error(tmp_path, made, monkeypatch):
+    chat = ChatFormat(load_tokenizer(made[1] / "model"))
+    with pytest.raises(OSError) as spilled:
+        spill_ids(made[0] / "kept.parquet", chat, 64, Path("/dev/full"))
+
+    def full(descriptor, offset, length):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError) as allocated:
+        run(tokenize(tmp_path, made))
+    assert spilled.value.errno == allocated.value.errno == errno.ENOSPC

@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 import signal
@@ -119,6 +120,12 @@ def test_what_cannot_be_trained_is_refused(tmp_path, inputs):
     labels.flush()
     with pytest.raises(InputError, match="every label is masked"):
         run(train_child.job(tmp_path / "labels", masked, inputs[1]))
+
+
+def test_a_checkpoint_that_the_disk_refuses_is_an_os_error(tmp_path, inputs):
+    with tiny.small_files(50_000), pytest.raises(OSError) as refused:  # the weights fit, the optimizer does not
+        run(train_child.job(tmp_path, *inputs))
+    assert refused.value.errno == errno.EFBIG
 
 
 def test_isolation_is_checked_on_the_model(inputs):
