@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import functools
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 __all__ = ["Parser", "final_answer", "same_answer"]
@@ -49,6 +51,8 @@ _LETTER = re.compile(r"\(?([A-Z])[).]?")
 _NUMBER = re.compile(r"([-+−]?)\s*[$€£]?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
 _UNIT = re.compile(r"\s*%|\s+\D*|")
 _FREE_FORM_WORDS = 20
+_REACH = 80  # characters before an option in which its clause must open, so that no text is searched over and over
+_AROUND = "".join(character for character in map(chr, range(0x3001)) if re.fullmatch(_MARKUP, character))
 
 
 class _Mention(NamedTuple):
@@ -95,28 +99,35 @@ def _first_capital(response: str, options: Sequence[str]) -> str:
 
 def _stated(response: str, mentions: list[_Mention]) -> str | None:
     """Rule 1. None when nothing is stated, "" when the last statement names two options."""
-    stated = [(match.end(), _named_after(response, match.end(), mentions)) for match in _STATEMENT.finditer(response)]
-    for mention in mentions:
-        if _IS_CORRECT.match(response, mention.end) and _OPENS_CLAUSE.search(response, 0, mention.start):
+    ends = [*(match.start() for match in _SENTENCE_END.finditer(response)), len(response)]
+    stated: list[tuple[int, str]] = []
+    for match in reversed([*_STATEMENT.finditer(response)]):
+        if (option := _named_after(response, match.end(), ends, mentions)) is not None:
+            stated.append((match.end(), option))
+            break
+    for mention in reversed(mentions):
+        opening = max(0, mention.start - _REACH)
+        if _IS_CORRECT.match(response, mention.end) and _OPENS_CLAUSE.search(response, opening, mention.start):
             stated.append((mention.start, mention.option))
-    return max(((at, option) for at, option in stated if option is not None), default=(0, None))[1]
+            break
+    return max(stated)[1] if stated else None
 
 
-def _named_after(response: str, start: int, mentions: list[_Mention]) -> str | None:
-    """The option that the sentence after a statement's "is" or ":" names."""
+def _named_after(response: str, start: int, ends: list[int], mentions: list[_Mention]) -> str | None:
+    """The option that the sentence after a statement's "is" or ":" names. `ends`: where sentences end."""
     start += len(response[start:]) - len(response[start:].lstrip())
-    sentence_end = _SENTENCE_END.search(response, start)
-    end = sentence_end.start() if sentence_end else len(response)
-    named = [mention for mention in mentions if start <= mention.start < max(end, start + 1)]
+    end = ends[bisect_left(ends, start)]
+    first, beyond = (bisect_left(mentions, at, key=attrgetter("start")) for at in (start, max(end, start + 1)))
+    named = mentions[first:beyond]
     if not named:
         return None
-    first, lead = named[0], response[start : named[0].start]
+    chosen, lead = named[0], response[start : named[0].start]
     if not re.fullmatch(f"{_MARKUP}*", lead):  # "is most likely (B)", "is either (A) or (B)", "is not (A)"
         if _DENIES.search(lead):
             return None
-        return first.option if len({mention.option for mention in named}) == 1 else ""
-    joined = len(named) > 1 and _JOINS.fullmatch(response, first.end, named[1].start)
-    return "" if joined and named[1].option != first.option else first.option
+        return chosen.option if len({mention.option for mention in named}) == 1 else ""
+    joined = len(named) > 1 and _JOINS.fullmatch(response, chosen.end, named[1].start)
+    return "" if joined and named[1].option != chosen.option else chosen.option
 
 
 def _alone(response: str, mentions: list[_Mention]) -> str | None:
@@ -156,7 +167,7 @@ def _free_form(response: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return re.sub(rf"^{_MARKUP}+|(?:{_MARKUP}|[.])+$", "", text)
+    return text.lstrip(_AROUND).rstrip(_AROUND + ".")
 
 
 def _mentions(text: str, options: tuple[str, ...]) -> list[_Mention]:

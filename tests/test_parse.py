@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orcac import parse
 from orcac.parse import final_answer, same_answer
 
 LETTERS = ["(A)", "(B)", "(C)", "(I)"]
@@ -122,6 +123,19 @@ def test_first_capital(response: str, options: list[str], expected: str) -> None
 )
 def test_same_answer(parsed: str, reference: str, expected: bool) -> None:
     assert same_answer(parsed, reference) is expected
+
+
+def test_a_repetitive_response_takes_few_steps(monkeypatch) -> None:
+    """What is read behind statements does not grow with their number squared."""
+    searched = []
+
+    class Counted:
+        def search(self, text: str, start: int, end: int) -> None:
+            searched.append(end - start)
+
+    monkeypatch.setattr(parse, "_OPENS_CLAUSE", Counted())
+    assert final_answer("True is correct " * 3000, TRUTH) == "True"
+    assert len(searched) == 3000 and sum(searched) < 3000 * 100
 
 
 PIECES = st.sampled_from(
