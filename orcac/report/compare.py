@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from orcac.eval import scores
 from orcac.report.paper import orca_13b
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
 from orcac.rows import Answer
-from orcac.stats import beats_chance, holm, mcnemar, paired_difference, wilson
+from orcac.stats import Interval, beats_chance, holm, mcnemar, paired_difference
 
 __all__ = ["adjusted", "benchmark"]
 
@@ -31,16 +33,17 @@ def benchmark(
 ) -> Benchmark:
     """`answers`: by arm. The p-values are adjusted later, over all benchmarks (see `adjusted`)."""
     first = next(iter(answers.values()))
-    tasks = _by_task(first)
+    counted = scores.score(first)
+    tasks = counted["tasks"]
     paper = {task: figure for task in tasks if (figure := orca_13b(benchmark_format, task)) is not None}
     keyed = {arm: _keyed(rows) for arm, rows in answers.items()}
     return Benchmark(
         name=name,
-        n=len(first),
-        chance=_chance(first),
+        n=counted["n"],
+        chance=counted["chance"],
         constant=_constant(first),
-        paper=_mean(paper[row.task] for row in first) if paper.keys() == tasks.keys() else None,
-        task_chance={task: _chance(rows) for task, rows in tasks.items()},
+        paper=sum(paper[row.task] for row in first) / len(first) if paper.keys() == tasks.keys() else None,
+        task_chance={task: of_task["chance"] for task, of_task in tasks.items()},
         task_paper=paper,
         scores=tuple(
             _score(arm, rows, _difference(keyed[arm], keyed.get(base, {}), seed) if arm != base else None)
@@ -76,38 +79,27 @@ def _decided(difference: Difference, p_holm: float) -> Difference:
 
 
 def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -> Score:
-    n, correct = len(answers), sum(answer.correct for answer in answers)
-    p_chance = beats_chance(correct, n, _chance(answers))
-    if p_chance >= LEVEL:
+    counted = scores.score(answers)
+    if counted["p_above_chance"] >= LEVEL:
         verdict = "at chance"
-    elif beats_chance(correct, n, _constant(answers)) >= LEVEL:
+    elif beats_chance(counted["correct"], counted["n"], _constant(answers)) >= LEVEL:
         verdict = "no better than a constant answer"
     else:
         verdict = "above chance"
     return Score(
         arm=arm,
-        n=n,
-        correct=correct,
-        unparsed=sum(not answer.parsed for answer in answers),
-        accuracy=correct / n,
-        interval=wilson(correct, n),
-        p_above_chance=p_chance,
+        **_shown(counted),
+        p_above_chance=counted["p_above_chance"],
         verdict=verdict,
         difference=difference,
-        tasks=tuple(_task_score(task, rows) for task, rows in _by_task(answers).items()),
+        tasks=tuple(TaskScore(task=task, **_shown(of_task)) for task, of_task in counted["tasks"].items()),
     )
 
 
-def _task_score(task: str, answers: Sequence[Answer]) -> TaskScore:
-    n, correct = len(answers), sum(answer.correct for answer in answers)
-    return TaskScore(
-        task=task,
-        n=n,
-        correct=correct,
-        unparsed=sum(not answer.parsed for answer in answers),
-        accuracy=correct / n,
-        interval=wilson(correct, n),
-    )
+def _shown(counted: dict[str, Any]) -> dict[str, Any]:
+    """What Score and TaskScore take over from `scores.json` as it is."""
+    interval = Interval(*counted["interval"])
+    return {key: counted[key] for key in ("n", "correct", "unparsed", "accuracy")} | {"interval": interval}
 
 
 def _difference(arm: Mapping[Key, Answer], base: Mapping[Key, Answer], seed: int) -> Difference | None:
@@ -130,15 +122,12 @@ def _difference(arm: Mapping[Key, Answer], base: Mapping[Key, Answer], seed: int
     )
 
 
-def _chance(answers: Sequence[Answer]) -> float:
-    """What uniform guessing among each item's options gets; a free-form item adds 0."""
-    return _mean(1 / len(answer.options) if answer.options else 0.0 for answer in answers)
-
-
 def _constant(answers: Sequence[Answer]) -> float:
     """What always giving a task's most frequent right answer gets."""
-    most = (Counter(row.reference for row in rows).most_common(1)[0][1] for rows in _by_task(answers).values())
-    return sum(most) / len(answers)
+    right: dict[str, Counter[str]] = defaultdict(Counter)
+    for answer in answers:
+        right[answer.task][answer.reference] += 1
+    return sum(max(counts.values()) for counts in right.values()) / len(answers)
 
 
 def _samples(keyed: Mapping[str, Mapping[Key, Answer]]) -> tuple[Sample, ...]:
@@ -170,15 +159,3 @@ def _keyed(answers: Iterable[Answer]) -> dict[Key, Answer]:
         keyed[answer.id, seen[answer.id]] = answer
         seen[answer.id] += 1
     return keyed
-
-
-def _by_task(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
-    tasks: dict[str, list[Answer]] = defaultdict(list)
-    for answer in answers:
-        tasks[answer.task].append(answer)
-    return {task: tasks[task] for task in sorted(tasks)}
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)

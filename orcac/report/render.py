@@ -26,6 +26,7 @@ def html(results: Results) -> str:
             results=results,
             findings=wording.findings(results),
             at_chance=wording.AT_CHANCE,
+            nothing_measured=wording.NOTHING_MEASURED,
             colours={arm: index % plots.ARM_COLOURS for index, arm in enumerate(arms)},
             score_plots={bench.name: Markup(plots.scores(bench, arms)) for bench in results.benchmarks},
             loss_plot=Markup(plots.losses(results.curves, arms)) if results.curves else "",
@@ -37,7 +38,12 @@ def markdown(results: Results) -> str:
     return (
         _environment(autoescape=False)
         .get_template("page.md.jinja")
-        .render(results=results, findings=wording.findings(results), at_chance=wording.AT_CHANCE)
+        .render(
+            results=results,
+            findings=wording.findings(results),
+            at_chance=wording.AT_CHANCE,
+            nothing_measured=wording.NOTHING_MEASURED,
+        )
     )
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from orcac.report.wording import AT_CHANCE, count, interval, p_value, percent, points, points_interval
+from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED, count, interval, p_value, percent, points, points_interval
 
 __all__ = ["terminal_table"]
 
 WIDTH = 100
 _MARKS = {"at chance": "*", "no better than a constant answer": "†"}
+_LEGEND = {"at chance": "at chance: not significantly better than guessing"}
 _VERDICTS = {"better": "better", "worse": "worse", "no difference shown": "–"}
 _COLUMNS = "{arm:<22} {accuracy:>9} {interval:>13} {unparsed:>8} {points:>8} {around:>15} {p:>8}  {verdict}"
 
 
 def terminal_table(results: dict[str, Any]) -> str:
     """`results`: the content of `results.json`."""
+    if not results["benchmarks"]:
+        return NOTHING_MEASURED
     lines = []
     for bench in results["benchmarks"]:
         paper = "" if bench["paper"] is None else f", Orca-13B in the paper {percent(bench['paper'])} %"
@@ -36,7 +39,7 @@ def terminal_table(results: dict[str, Any]) -> str:
         )
         lines += [header.rstrip(), *(_row(score) for score in bench["scores"]), ""]
     verdicts = {score["verdict"] for bench in results["benchmarks"] for score in bench["scores"]}
-    lines += [f"{mark} {verdict}" for verdict, mark in _MARKS.items() if verdict in verdicts]
+    lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results["all_at_chance"]:
         lines.append(AT_CHANCE)
     return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH) or [""]).rstrip()

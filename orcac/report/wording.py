@@ -10,6 +10,7 @@ from orcac.stats import Interval
 
 __all__ = [
     "AT_CHANCE",
+    "NOTHING_MEASURED",
     "Finding",
     "count",
     "dollars",
@@ -26,6 +27,7 @@ AT_CHANCE = (
     "All students are at chance: on no benchmark does any arm score significantly better than guessing "
     "(one-sided exact binomial test, 5 % level). Differences between the arms say nothing about skill."
 )
+NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
 
 
 def percent(share: float) -> str:

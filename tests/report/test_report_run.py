@@ -11,7 +11,7 @@ from orcac.job import Job
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
 from orcac.report.run import run
 from orcac.report.table import terminal_table
-from orcac.report.wording import AT_CHANCE
+from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
 from orcac.stats import mcnemar, wilson
 
 YES_NO = ["Yes", "No"]
@@ -276,7 +276,7 @@ def test_terminal_table(results: dict) -> None:
     assert " ".join(row.split()) == (
         "an-ablation-with-a-na… 55.0 %* 48.1 to 61.7 0.0 % −25.0 −31.0 to −19.0 < 0.001 worse"
     )
-    assert "* at chance" in table and AT_CHANCE[:20] not in table
+    assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
 
 
 def test_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
@@ -294,3 +294,11 @@ def test_missing_arm_is_no_error(tmp_path: Path) -> None:
     run(dataclasses.replace(job))
     _, extra = json.loads((job.out / "results.json").read_text())["benchmarks"]
     assert [(score["arm"], score["difference"]) for score in extra["scores"]] == [("no-assistant", None)]
+
+
+def test_a_spec_without_benchmarks_says_that_nothing_was_measured(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {})
+    run(job)
+    for name in ("report.html", "report.md"):
+        assert NOTHING_MEASURED in (job.out / name).read_text()
+    assert terminal_table(json.loads((job.out / "results.json").read_text())) == NOTHING_MEASURED
