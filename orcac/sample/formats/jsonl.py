@@ -1,6 +1,6 @@
 """Any JSON Lines file, by a map from our names to its keys: query (needed), reference, task, options.
 
-A key may be a path into nested values, `messages.0.content`. Where no field names the task, the file's stem
+A key may be a path into nested values (`orcac.fields`). Where no field names the task, the file's stem
 is the task; where none names the options, they are read from the query if it lists them. A row may lack a
 reference, a task or options, but a key that no row of a file has is a mistake and is told as one.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orcac.errors import InputError
+from orcac.fields import lookup
 from orcac.sample.formats.files import broken, records
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import listed_options
@@ -32,7 +33,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     missing = set(fields)
     number = 0
     for number, record in records(path):
-        values = {ours: _lookup(record, key) for ours, key in fields.items()}
+        values = {ours: lookup(record, key) for ours, key in fields.items()}
         missing -= {ours for ours, value in values.items() if value is not None}
         query = _text(values["query"], path, number, fields["query"])
         if not query:
@@ -47,18 +48,6 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     if number and missing:
         keys = ", ".join(repr(fields[ours]) for ours in sorted(missing))
         raise InputError(f"{path}: no row has a value at {keys}", fix="correct the source's fields")
-
-
-def _lookup(value: Any, key: str) -> Any:
-    """What stands at a dotted path; None where there is nothing."""
-    for part in key.split("."):
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
 
 
 def _text(value: Any, path: Path, number: int, key: str) -> str:

@@ -1,0 +1,26 @@
+"""Fields of a row by name: a key as it is written, or a dotted path into nested objects and lists.
+
+`messages.0.content` is the content of the first message; a row that has that very key is taken at its word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def lookup(row: Any, path: str) -> Any:
+    """What stands at `path`; None where there is nothing, or null."""
+    if isinstance(row, dict) and row.get(path) is not None:
+        return row[path]
+    value = row
+    for name in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
+
+
+__all__ = ["lookup"]
