@@ -9,7 +9,9 @@ request is the table `messages.ERRORS`:
   `attempts`; then it is a typed failure in this result only. Many such losses in a row, with no answer
   between them, are an endpoint that is down, and end the run instead.
 - SLOW DOWN: the limiter cuts its window; the request waits and costs no attempt.
-- GIVE UP: a typed failure, recorded like an answer.
+- GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint has answered
+  others; one that has only ever refused says nothing of the requests. One that calls many requests in a row
+  bad, and has answered none, ends the run.
 - STOP: nothing more is sent.
 
 Stopping (for an error, the budget, SIGINT or SIGTERM) always waits for what is in flight, since it is paid
@@ -35,13 +37,13 @@ from typing import Protocol
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger import Ledger
 from orcac.chat.limiter import Limiter
-from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, usd
+from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 
 _BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
 _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
-_LOST_IN_A_ROW = 10  # requests out of attempts with no answer between them: the endpoint is down
+_LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
 
 
 class Endpoint(Protocol):
@@ -62,6 +64,7 @@ class Tally:
     answered: int = 0
     failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # for good
     retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    messages: dict[str, str] = dataclasses.field(default_factory=dict)  # the first of each class that did not stop us
     usd: float = 0.0  # at most, for all answers so far, whenever they were paid
     in_flight: int = 0
 
@@ -86,7 +89,7 @@ async def ask(
     known = {key: answer for key in distinct if ledger is not None and (answer := ledger.get(key))}
     asking = _Asking(ledger=ledger, settings=settings, on_progress=on_progress, total=len(distinct))
     for key, response in known.items():
-        asking.count(key, response, distinct[key].usd_bound(settings.price))
+        asking.count(distinct[key], key, response)
     tickets = [_Ticket(key, request) for key, request in distinct.items() if key not in known]
     on_progress(asking.tally)
     if tickets:
@@ -130,16 +133,16 @@ class _Asking:
         self._wake = asyncio.Event()
         self._last_answer = self._loop.time()
         self._lost_in_a_row = 0
+        self._called_bad = 0  # requests that the endpoint called bad
 
-    def count(self, key: str, response: ChatResponse, usd_bound: float) -> None:
-        """Enter what settles a request. An answer whose tokens the server did not count costs the bound."""
+    def count(self, request: ChatRequest, key: str, response: ChatResponse) -> None:
+        """Enter what settles a request, at the cost that `ChatRequest.usd_of` finds."""
         self.answers[key] = response
+        self.tally.usd += request.usd_of(response, self._settings.price)
         if response.error:
             self.tally.failed[response.error] += 1
-            return
-        self.tally.answered += 1
-        tokens = {"input_tokens": response.input_tokens, "output_tokens": response.output_tokens}
-        self.tally.usd += usd(self._settings.price, **tokens) if any(tokens.values()) else usd_bound
+        else:
+            self.tally.answered += 1
 
     async def run(self, model: Endpoint, tickets: list[_Ticket]) -> None:
         self._model = model
@@ -208,9 +211,10 @@ class _Asking:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
             if settled:
                 self._last_answer, self._lost_in_a_row = self._loop.time(), 0
-                if self._ledger is not None:
+                kept = not settled.error or (ERRORS[settled.error].kept and self.tally.answered)
+                if self._ledger is not None and kept:
                     await self._ledger.append(ticket.request, settled)
-                self.count(ticket.key, settled, bound)
+                self.count(ticket.request, ticket.key, settled)
             self._on_progress(self.tally)
         except Exception as error:  # a full disk or a bug: keep what is in flight, then raise it
             self._halt(error)
@@ -220,8 +224,10 @@ class _Asking:
             self._wake.set()
 
     def _failed(self, ticket: _Ticket, error: ChatError, *, sent_at: float, bound: float) -> ChatResponse | None:
-        """Do what the class of `error` asks for. Returns the failure to record where the request gives up."""
+        """Do what the class of `error` asks for. Returns the failure where the request gives up."""
         now, kind = self._loop.time(), ERRORS[error.error]
+        if kind.action is not Action.STOP:
+            self.tally.messages.setdefault(error.error, str(error))
         if kind.may_be_billed:
             self.tally.usd += bound
         if error.retry_after:
@@ -229,6 +235,9 @@ class _Asking:
         if kind.action is Action.SLOW_DOWN:
             self._limiter.pushed_back(sent_at, now)
         if kind.action is Action.GIVE_UP:
+            self._called_bad += error.error == "bad_request"
+            if not self.tally.answered and self._called_bad >= _LOST_IN_A_ROW:
+                self._halt(self._stopped(ticket, error))
             return ChatResponse(error=error.error)
         ticket.failures += 1
         ticket.attempts += kind.action is Action.RETRY
@@ -237,7 +246,7 @@ class _Asking:
         if self._hopeless(error, lost=lost):
             self._halt(self._stopped(ticket, error))
         elif lost:
-            self.count(ticket.key, ChatResponse(error=error.error), bound)
+            self.count(ticket.request, ticket.key, ChatResponse(error=error.error))
         else:
             self.tally.retried[error.error] += 1
             wait = random.uniform(0, _BACKOFF_S * 2 ** min(ticket.failures - 1, _DOUBLINGS))

@@ -11,7 +11,8 @@ anew by itself.
   truncates, since the segment may belong to a live writer. Such a record was never acknowledged.
 - Where two processes asked the same question at once, the answer that was written first is the answer.
 - Only what settles a request is recorded: an answer (cut off or not), or a failure of the request itself. A
-  server that was down says nothing about the request, which is asked again next time.
+  server that was down, or that called the request bad, says nothing for good: it is asked again next time.
+- A line of JSON that is no such record, whoever wrote it, is skipped: its question is asked again, too.
 
 Opening reads every segment and keeps the answers that are `wanted`: time is linear in the ledger (about 1 s
 for 100,000 answers), memory linear in the job. That serves some millions of answers; beyond that it wants an
@@ -32,18 +33,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from orcac.chat.messages import ERRORS, KEY_VERSION, Action, ChatRequest, ChatResponse
+from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse
 from orcac.errors import StoreError
 
 _START = b'{"key":"'
 _KEY = slice(len(_START), len(_START) + 64)  # where a record's key stands in its line
+_RESPONSE = {field.name for field in dataclasses.fields(ChatResponse)}
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 def records(folder: Path, wanted: Container[str] | None = None) -> Iterator[dict[str, Any]]:
     """The complete records in `folder`, segment by segment; those of `wanted` keys alone, or all.
 
-    Raises StoreError naming file and line where a complete line is no record.
+    Raises StoreError naming file and line where a complete line is no JSON.
     """
     for segment in sorted(folder.glob("*.jsonl")):
         with segment.open("rb") as file:
@@ -54,15 +56,27 @@ def records(folder: Path, wanted: Container[str] | None = None) -> Iterator[dict
                 if started and wanted is not None and line[_KEY].decode("ascii", "replace") not in wanted:
                     continue
                 try:
-                    record = json.loads(line) if started else None
-                except ValueError:
-                    record = None
-                if record is None:
+                    record = json.loads(line)
+                except ValueError as error:
                     raise StoreError(
                         f"{segment}:{number}: the record is damaged",
                         fix="delete that line; its question will be asked again",
-                    )
-                yield record
+                    ) from error
+                if started and _is_record(record):
+                    yield record
+
+
+def _is_record(value: Any) -> bool:
+    """Whether `value` is what `append` writes, of an answer or of a failure that is kept."""
+    match value:
+        case {
+            "key": str(),
+            "at": int() | float(),
+            "request": dict(),
+            "response": {"text": str(), "error": error} as response,
+        }:
+            return response.keys() <= _RESPONSE and (not error or (error in ERRORS and ERRORS[error].kept))
+    return False
 
 
 class Ledger:
@@ -90,7 +104,7 @@ class Ledger:
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
-        assert not response.error or ERRORS[response.error].action is Action.GIVE_UP, response.error
+        assert not response.error or ERRORS[response.error].kept, response.error
         key = request.key
         record = {
             "key": key,  # first: readers find it without parsing the line

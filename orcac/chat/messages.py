@@ -75,6 +75,14 @@ class ChatRequest:
         """The most that this request can cost, in USD."""
         return usd(price, input_tokens=self.input_token_bound, output_tokens=self.sampling.max_tokens)
 
+    def usd_of(self, response: ChatResponse, price: Price) -> float:
+        """What `response` cost, in USD: its tokens, or the bound where the server counted none. A failure is free."""
+        if response.error:
+            return 0.0
+        if not response.input_tokens and not response.output_tokens:
+            return self.usd_bound(price)
+        return usd(price, input_tokens=response.input_tokens, output_tokens=response.output_tokens)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChatResponse:
@@ -86,6 +94,11 @@ class ChatResponse:
     output_tokens: int = 0
     latency_s: float = 0.0
     error: str = ""
+
+
+def valid_unicode(text: str) -> str:
+    """`text` with U+FFFD for half characters, which JSON can carry and UTF-8 files cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def usd(price: Price, *, input_tokens: int, output_tokens: int) -> float:
@@ -105,6 +118,7 @@ class Action(enum.Enum):
 class ErrorClass(NamedTuple):
     action: Action
     may_be_billed: bool = False  # the model may have answered, though the answer did not arrive
+    kept: bool = False  # says something of the request and not of the server: the ledger may keep it like an answer
     fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
 
 
@@ -116,15 +130,20 @@ ERRORS: Mapping[str, ErrorClass] = {
     "server": ErrorClass(Action.RETRY, fix="see the server's log or the provider's status page"),
     "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
     "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
-    "bad_request": ErrorClass(Action.GIVE_UP),
-    "content_filter": ErrorClass(Action.GIVE_UP),
-    "context_overflow": ErrorClass(Action.GIVE_UP),
+    "bad_request": ErrorClass(Action.GIVE_UP, fix="change the teacher's sampling, or mend the server"),
+    "content_filter": ErrorClass(Action.GIVE_UP, kept=True, fix="see which filter the provider has on"),
+    "context_overflow": ErrorClass(
+        Action.GIVE_UP, kept=True, fix="lower max_tokens, or serve the model with a longer context"
+    ),
     "not_recorded": ErrorClass(Action.GIVE_UP),
     "auth": ErrorClass(Action.STOP, fix="put a valid API key in the environment variable {key}"),
     "forbidden": ErrorClass(Action.STOP, fix="give the key in {key} access to this model and region"),
     "quota": ErrorClass(Action.STOP, fix="add credit to the account of the key in {key}"),
     "not_found": ErrorClass(Action.STOP, fix="correct the teacher's model or the endpoint's base_url"),
     "unsupported": ErrorClass(Action.STOP, fix="change the teacher's sampling to what the model accepts"),
+    "unsendable": ErrorClass(
+        Action.STOP, fix="write base_url with http:// or https://, and check the OPENAI_ variables of the environment"
+    ),
 }
 
 

@@ -1,9 +1,9 @@
 """Recorded answers as an endpoint, so that nobody pays twice for what others have published.
 
 A recording is JSON Lines or Parquet (by the file's name), with a mapping from our names to its fields. A
-field is a key, or a dotted path into nested objects and lists, as `messages.1.content`. Prompts are matched
-by question, and by system message too where the recording has one, both with white space normalised. Where
-several rows answer one question, the first is the answer and the others are counted.
+field is a key or a path, as `orcac.fields` reads them. Prompts are matched by question, and by system message
+too where the recording has one, both with white space normalised. Where several rows answer one question, the
+first is the answer and the others are counted.
 
 Only the answers that are `wanted` are kept, so memory is linear in the job and not in the recording.
 Replayed answers do not go through the ledger: they stand in a local file already, and a miss is no fact
@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse
+from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, valid_unicode
 from orcac.errors import InputError
+from orcac.fields import lookup
 
 
 class Source(NamedTuple):
@@ -129,15 +130,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _field(path: Path, line: int, row: Any, field: str) -> Any:
-    """The value at `field`: a key of the row as it is written, or a dotted path. null is a missing value."""
-    value: Any = row.get(field) if isinstance(row, dict) else None
-    if value is None:
-        value = row
-        for name in field.split("."):
-            if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-                value = value[int(name)]
-            else:
-                value = value.get(name) if isinstance(value, dict) else None
+    value = lookup(row, field)
     if value is None:
         raise InputError(
             f"{path}:{line}: the row has no field {field!r}",
@@ -147,10 +140,11 @@ def _field(path: Path, line: int, row: Any, field: str) -> Any:
 
 
 def _text(path: Path, line: int, row: Any, field: str) -> str:
+    """The text at `field`, as it can be written to a file."""
     value = _field(path, line, row, field)
     if not isinstance(value, str):
         raise InputError(
             f"{path}:{line}: the field {field!r} is not text but {type(value).__name__}",
             fix="correct the recording's fields, or mend or remove the row",
         )
-    return value
+    return valid_unicode(value)

@@ -5,6 +5,8 @@ asks it. Answers stand in the ledger by what determines them, so there is little
 requests, ask what is missing, write the rows. A shard asks its part of the prompts and leaves answers in the
 ledger and nothing else; `run` then finds them there, and asks what a shard may have left.
 
+A node that nobody answered is no artifact: it fails, and says why.
+
 The shards of a node run at the same time on one account, so each may use its part of the account's limits
 and of the budget.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,10 +25,11 @@ from orcac import rows
 from orcac.chat import openai
 from orcac.chat.engine import Endpoint, Tally, ask
 from orcac.chat.ledger import Ledger
-from orcac.chat.messages import ChatRequest, ChatResponse, conversation, usd
+from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, conversation
 from orcac.chat.replay import Replay, Source
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.job import Job, Summary
 from orcac.recipe import FileRef, open_ref
 from orcac.rows import Prompt, Response
@@ -38,19 +42,23 @@ CollectJob = Job[CollectRecipe, CollectExecution]
 def run(job: CollectJob) -> Summary:
     """Ask what nobody has answered yet, and write `responses.parquet` (rows.Response).
 
-    Raises what `chat.engine.ask` raises; what was answered until then is kept in the ledger.
+    Raises what `chat.engine.ask` raises; what was answered until then is kept in the ledger. Where it raises
+    nothing but there is no answer at all, raises EndpointError, or InputError where no endpoint was asked.
     """
     prompts = _prompts(job)
-    answers = _answers(job, prompts, job.execution.endpoint)
+    messages: dict[str, str] = {}
+    answers = _answers(job, prompts, job.execution.endpoint, messages)
+    if prompts and all(answer.error for answer in answers):
+        raise _unanswered(job, answers, messages)
     responses = [_response(job, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
     rows.write(job.out / "responses.parquet", Response, responses)
-    return _summary(job, answers)
+    return _summary(job, prompts, answers)
 
 
 def run_shard(job: CollectJob, index: int, count: int) -> Summary:
     """Ask the prompts number index, index + count, ... (from 0); their answers stand in the ledger."""
     prompts = _prompts(job)[index::count]
-    return _summary(job, _answers(job, prompts, _share(job.execution.endpoint, count)))
+    return _summary(job, prompts, _answers(job, prompts, _share(job.execution.endpoint, count), {}))
 
 
 def _prompts(job: CollectJob) -> list[Prompt]:
@@ -79,8 +87,10 @@ def _share(settings: EndpointSettings, count: int) -> EndpointSettings:
     )
 
 
-def _answers(job: CollectJob, prompts: list[Prompt], settings: EndpointSettings) -> list[ChatResponse]:
-    """The answer to each prompt, in order."""
+def _answers(
+    job: CollectJob, prompts: list[Prompt], settings: EndpointSettings, messages: dict[str, str]
+) -> list[ChatResponse]:
+    """The answer to each prompt, in order. The first message of each error class is printed, and put in `messages`."""
     if job.recipe.origin == "reference":
         return [_reference(prompt) for prompt in prompts]
     requests = [_request(job.recipe, prompt) for prompt in prompts]
@@ -88,6 +98,10 @@ def _answers(job: CollectJob, prompts: list[Prompt], settings: EndpointSettings)
     progress, said = job.progress(len(set(keys)), "answers"), list[str]()
 
     def show(tally: Tally) -> None:
+        for name, message in tally.messages.items():
+            if name not in messages:
+                messages[name] = message
+                print(f"{job.label}  {name}: {message}", file=sys.stderr, flush=True)
         progress.update(tally.answered + tally.failed.total(), "  ".join([*_notes(tally), *said]))
 
     async def answer() -> dict[str, ChatResponse]:
@@ -95,7 +109,7 @@ def _answers(job: CollectJob, prompts: list[Prompt], settings: EndpointSettings)
             replay = Replay(_source(job), requests)
             if replay.duplicates:
                 said.append(f"{replay.duplicates:,} rows of the recording come too late")
-            free = settings.model_copy(update={"price": Price(), "budget_usd": None})
+            free = settings.model_copy(update={"price": _price(job), "budget_usd": None})
             return await ask(requests, endpoint=replay, ledger=None, settings=free, on_progress=show)
         endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
         async with Ledger(job.answers, wanted=set(keys)) as ledger:
@@ -103,6 +117,11 @@ def _answers(job: CollectJob, prompts: list[Prompt], settings: EndpointSettings)
 
     by_key = asyncio.run(answer())
     return [by_key[key] for key in keys]
+
+
+def _price(job: CollectJob) -> Price:
+    """What nobody is asked for costs nothing."""
+    return Price() if job.recipe.origin in ("replay", "reference") else job.execution.endpoint.price
 
 
 def _reference(prompt: Prompt) -> ChatResponse:
@@ -171,17 +190,38 @@ def _notes(tally: Tally) -> list[str]:
     return notes
 
 
-def _summary(job: CollectJob, answers: list[ChatResponse]) -> Summary:
-    """`usd` is what the tokens of these answers cost at the endpoint's prices, whenever they were paid."""
+def _unanswered(job: CollectJob, answers: list[ChatResponse], messages: dict[str, str]) -> OrcacError:
+    """The error of a node without any answer: how often each class was met, and its first message."""
+    failed = Counter(answer.error for answer in answers)
+    causes = (
+        f"{count:,} {name}" + (f" ({messages[name]})" if name in messages else "")
+        for name, count in sorted(failed.items())
+    )
+    text = f"{job.label}: none of {len(answers):,} prompts was answered: {', '.join(causes)}"
+    match job.recipe.origin:
+        case "replay":
+            fix = "correct the recording's fields, or give the recording of these prompts"
+            return InputError(f"{text}; no question of the recording matches", fix=fix)
+        case "reference":
+            return InputError(text, fix="take prompts from a source that gives references")
+    return EndpointError(text, fix="; ".join(ERRORS[name].fix for name in sorted(failed)) + ", then run again")
+
+
+def _summary(job: CollectJob, prompts: list[Prompt], answers: list[ChatResponse]) -> Summary:
+    """Prompts of two sources with equal texts are one request: each counts as a prompt, its tokens count once.
+
+    `usd` is what these answers cost at the endpoint's prices, whenever they were paid, by the rule that the budget
+    goes by: `ChatRequest.usd_of`.
+    """
     failed = Counter(answer.error for answer in answers if answer.error)
-    tokens = {
-        "input_tokens": sum(answer.input_tokens for answer in answers),
-        "output_tokens": sum(answer.output_tokens for answer in answers),
-    }
+    requests = [_request(job.recipe, prompt) for prompt in prompts]
+    # The messages are all that the requests of a node differ in.
+    asked = {request.messages: (request, answer) for request, answer in zip(requests, answers, strict=True)}
     return {
         "prompts": len(answers),
         "answered": len(answers) - failed.total(),
         "failed": dict(sorted(failed.items())),
-        **tokens,
-        "usd": round(usd(job.execution.endpoint.price, **tokens), 6),
+        "input_tokens": sum(answer.input_tokens for _, answer in asked.values()),
+        "output_tokens": sum(answer.output_tokens for _, answer in asked.values()),
+        "usd": round(sum(request.usd_of(answer, _price(job)) for request, answer in asked.values()), 6),
     }

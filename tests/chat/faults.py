@@ -10,7 +10,9 @@ from typing import Literal
 
 from aiohttp import web
 
-Fault = Literal["", "429", "429 with Retry-After", "500", "503", "malformed", "dropped", "400", "401"]
+Fault = Literal[
+    "", "429", "429 with Retry-After", "500", "503", "malformed", "dropped", "400", "401", "422", "uncounted"
+]
 Behaviour = Callable[[str, int], Fault]  # (the user message, how often it was asked before) -> what goes wrong
 
 BODIES: dict[str, dict[str, object]] = {
@@ -23,14 +25,16 @@ BODIES: dict[str, dict[str, object]] = {
         "param": "messages",
         "code": "context_length_exceeded",
     },
+    "422": {"message": "Extra inputs are not permitted: top_k", "type": "invalid_request_error", "code": None},
 }
 
 
 class FaultServer:
     """Serves from a thread of its own while it is entered.
 
-    The answer to a question is `answer to QUESTION`, of 7 input and 11 output tokens. `billed` counts the answers
-    that were made for each question, whether or not they arrived; `asked` counts the attempts.
+    The answer to a question is `answer to QUESTION`, of 7 input and 11 output tokens, unless they are uncounted.
+    `billed` counts the answers that were made for each question, whether or not they arrived; `asked` counts the
+    attempts.
     """
 
     def __init__(self, behaviour: Behaviour = lambda question, before: "", *, latency_s: float = 0.0) -> None:
@@ -70,7 +74,7 @@ class FaultServer:
         if fault == "401":  # as some servers do, it repeats the key
             said = f"Incorrect API key provided: {request.headers['Authorization']}"
             return web.json_response({"error": {"message": said, "code": "invalid_api_key"}}, status=401)
-        if fault in ("429", "429 with Retry-After", "500", "503", "400"):
+        if fault in ("429", "429 with Retry-After", "500", "503", "400", "422"):
             status = int(fault[:3])
             headers = {"Retry-After": "0.2"} if fault.endswith("After") else {}
             return web.json_response({"error": BODIES[fault[:3]]}, status=status, headers=headers)
@@ -95,6 +99,6 @@ class FaultServer:
                         "finish_reason": "stop",
                     }
                 ],
-                "usage": {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18},
+                "usage": None if fault == "uncounted" else {"prompt_tokens": 7, "completion_tokens": 11},
             }
         )

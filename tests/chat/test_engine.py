@@ -182,11 +182,36 @@ def test_a_request_that_never_works_is_a_typed_failure_and_is_asked_again_next_t
     assert len(ledger) == 99 and asked[7].key not in ledger
 
 
-def test_giving_up_is_recorded() -> None:
-    server, ledger = Server(failing("content_filter", first=99)), Memory()
+def refusing(error: str, *, answered: int) -> Serve:
+    """The first questions are answered, the others refused for good."""
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if int(question[1:]) < answered:
+            return ANSWER
+        await asyncio.sleep(1)
+        raise ChatError(error, "mock says no")
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("error", "answered", "kept"),
+    [("content_filter", 1, 30), ("context_overflow", 1, 30), ("context_overflow", 0, 0), ("bad_request", 1, 1)],
+)
+def test_a_refusal_is_recorded_where_it_tells_of_the_request(error: str, answered: int, kept: int) -> None:
+    server, ledger = Server(refusing(error, answered=answered)), Memory()
     answers = server.ask(requests(30), ledger)
-    assert {answer.error for answer in answers.values()} == {"content_filter"}
-    assert len(server.sent) == len(ledger) == 30
+    assert [answer.error for answer in answers.values()].count(error) == 30 - answered
+    assert len(server.sent) == 30 and len(ledger) == kept
+
+
+def test_an_endpoint_that_calls_every_request_bad_ends_the_run_and_is_asked_again() -> None:
+    server, ledger, asked = Server(refusing("bad_request", answered=0)), Memory(), requests(1000)
+    with pytest.raises(EndpointError, match="model m: bad_request: mock says no"):
+        server.ask(asked, ledger)
+    assert len(server.sent) == 16 and not ledger
+    mended = Server(after_a_second)
+    assert not any(answer.error for answer in mended.ask(asked, ledger).values())
 
 
 @pytest.mark.parametrize(("error", "attempts"), [("unreachable", 3), ("server", 3), ("timeout", 3)])
@@ -286,4 +311,5 @@ def test_progress_tells_all() -> None:
     simulated.run(go())
     last = tallies[-1]
     assert (last.total, last.answered, last.retried, last.failed) == (3, 3, {"server": 3}, {})
+    assert last.messages == {"server": "mock"}
     assert last.usd == pytest.approx(3 * 30 / 10)

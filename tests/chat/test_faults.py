@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import signal
 import subprocess
@@ -26,7 +27,7 @@ KEY = "sk-a-secret-that-must-not-be-seen"
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n")  # as a file that holds a key ends
 
 
 def prompts(folder: Path, count: int) -> None:
@@ -124,13 +125,49 @@ def test_under_mixed_faults_every_row_is_an_answer_or_a_typed_failure(tmp_path: 
 
 def test_a_second_run_asks_only_what_failed_in_transport(tmp_path: Path) -> None:
     prompts(tmp_path, 50)
-    with FaultServer(lambda question, before: {"q3": "500", "q4": "400"}.get(question, "")) as server:
+    with FaultServer(lambda question, before: {"q3": "500", "q40": "400"}.get(question, "")) as server:
         run(job(tmp_path, server.base_url, attempts=2))
     with FaultServer() as server:
         run(job(tmp_path, server.base_url))
         assert server.asked == Counter({"q3": 1})
     assert [row.error for row in responses(tmp_path) if row.error] == ["context_overflow"]
     run(job(tmp_path, "http://127.0.0.1:9/v1"))  # nobody listens, and nobody is asked
+
+
+def test_a_server_that_refuses_everything_makes_nothing_and_is_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts(tmp_path, 5)
+    for fault in ("422", "400"):
+        with (
+            FaultServer(lambda question, before, fault=fault: fault) as server,
+            pytest.raises(EndpointError, match=r"none of 5 prompts was answered: 5 ") as caught,
+        ):
+            run(job(tmp_path, server.base_url))
+        said = "Extra inputs are not permitted: top_k" if fault == "422" else "maximum context length is 4097"
+        assert said in caught.value.message and capsys.readouterr().err.count(said) == 1
+    with FaultServer() as server:
+        assert run(job(tmp_path, server.base_url))["answered"] == 5
+
+
+def test_tokens_count_once_and_uncounted_ones_cost_the_bound(tmp_path: Path) -> None:
+    prompts(tmp_path, 3)
+    (tmp_path / "other").mkdir()
+    again = [Prompt(id=f"other {n}", source="o", task="t", query=f"q{n}", system_id=1, system="") for n in range(3)]
+    rows.write(tmp_path / "other" / "prompts.parquet", Prompt, again)
+    price = Price(input=1e6, output=2e6)
+    with FaultServer(lambda question, before: "uncounted" if question == "q2" else "") as server:
+        made = job(tmp_path, server.base_url, price=price)
+        made = dataclasses.replace(made, inputs={"prompts": [tmp_path / "prompts", tmp_path / "other"]})
+        assert run(made) == {
+            "prompts": 6,
+            "answered": 6,
+            "failed": {},
+            "input_tokens": 2 * 7,
+            "output_tokens": 2 * 11,
+            "usd": 2 * (7 + 2 * 11) + (len("q2") + 16 + 2 * 1024),
+        }
+        assert server.billed.total() == 3
 
 
 def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path) -> None:

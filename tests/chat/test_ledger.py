@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -138,12 +139,28 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
             Ledger(tmp_path)
 
 
+def test_json_that_is_no_record_is_skipped(tmp_path: Path) -> None:
+    write(tmp_path, ("a", "1"), ("b", "2"), ("c", "3"))
+    (segment,) = tmp_path.iterdir()
+    first, *others = map(json.loads, segment.read_bytes().splitlines())
+    foreign: list[object] = [{**first, "response": {**first["response"], "error": "bad_request"}}]
+    foreign += [{name: first[name] for name in first if name != lacking} for lacking in ("at", "request", "response")]
+    foreign += [{**first, "response": response} for response in (None, {}, {**first["response"], "more": 1})]
+    foreign += [{"at": 1.0}, 7]
+    lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in (*foreign, *others)]
+    segment.write_text("".join(lines))
+    assert [text(tmp_path, question) for question in "abc"] == [None, "2", "3"]
+    write(tmp_path, ("a", "again"))
+    assert text(tmp_path, "a") == "again"
+
+
 def test_failures_of_the_endpoint_are_refused(tmp_path: Path) -> None:
     async def go() -> None:
         async with Ledger(tmp_path) as ledger:
             await ledger.append(request("too long"), ChatResponse(error="context_overflow"))
-            with pytest.raises(AssertionError):
-                await ledger.append(request("q"), ChatResponse(error="timeout"))
+            for error in ("timeout", "bad_request"):
+                with pytest.raises(AssertionError):
+                    await ledger.append(request("q"), ChatResponse(error=error))
 
     asyncio.run(go())
     assert Ledger(tmp_path).get(request("too long").key) == ChatResponse(error="context_overflow")

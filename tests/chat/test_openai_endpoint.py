@@ -8,7 +8,7 @@ import pytest
 from faults import FaultServer
 
 from orcac.chat import openai as module
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation
+from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.errors import EndpointError
 
@@ -44,6 +44,7 @@ def test_answers_are_read() -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>", b'{"choices": [{"mess', b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": [{}]}',
+     b'{"choices": [{"message": {"content": "a"}, "finish_reason": 1}]}',
      b'{"choices": [{"message": "hi"}]}', b'{"choices": [{"message": {"content": [1]}}]}', b"\xff\xfe"],
 )  # fmt: skip
 def test_what_is_no_answer_is_malformed(content: bytes) -> None:
@@ -94,6 +95,7 @@ def test_an_answer_over_a_socket() -> None:
         ("dropped", "dropped", None),
         ("400", "context_overflow", None),
         ("401", "auth", None),
+        ("422", "bad_request", None),
     ],
 )
 def test_failures_over_a_socket(fault: Any, error: str, retry_after: float | None) -> None:
@@ -121,13 +123,61 @@ def test_loopback_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None
         assert ask(server.base_url).text
 
 
+def connect(base_url: str | None = None) -> ChatResponse:
+    async def go() -> ChatResponse:
+        async with module.connect(EndpointSettings(kind="openai", api_key_env="MY_KEY", base_url=base_url)) as endpoint:
+            return await endpoint.complete(request())
+
+    return asyncio.run(go())
+
+
 def test_a_missing_key_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.delenv("MY_KEY", raising=False)
-
-    async def go() -> None:
-        async with module.connect(EndpointSettings(kind="openai", api_key_env="MY_KEY")):
-            pass
-
+    monkeypatch.setenv("MY_KEY", " \n")
     with pytest.raises(EndpointError, match="set MY_KEY"):
-        asyncio.run(go())
+        connect()
+
+
+@pytest.mark.parametrize("key", ["sk-secret one", "sk-secret\none", "sk-secret\x00", "sk-secret-é"])
+def test_a_key_that_cannot_be_sent_is_refused_unseen(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.os, "environ", {"MY_KEY": key})  # a real one holds no NUL
+    with pytest.raises(EndpointError, match="set MY_KEY to the key alone") as caught:
+        connect("http://127.0.0.1:9/v1")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-secret", "sk-sec\\ret'"])
+def test_the_key_is_masked_in_every_message(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", f" {key}\n")
+    with FaultServer() as server:
+        assert connect(server.base_url).text
+    with FaultServer(lambda question, before: "401") as server, pytest.raises(ChatError, match=r"\*\*\*") as caught:
+        connect(server.base_url)
+    assert "sec" not in str(caught.value)
+    for text in (f"Illegal header value {key!r}", f"not a chat completion: {'x' * 290}{key}"):
+        monkeypatch.setattr(module, "body", lambda request, text=text: (_ for _ in ()).throw(ValueError(text)))
+        with pytest.raises(ChatError) as caught:
+            connect("http://127.0.0.1:9/v1")
+        assert "sk-" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:8000/v1", "localhost:8000/v1", "ftp://host/v1", "http://", "http://[::1/v1", "http://h:x/v1",
+                "http://h:99999/v1", "http://h\x01/v1"]
+)  # fmt: skip
+def test_an_address_that_is_none_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EndpointError, match="http:// or https://"):
+        ask(address)
+    monkeypatch.setenv("MY_KEY", "sk-x")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"user:secret@{address}".replace("\x01", "\t"))
+    with pytest.raises(EndpointError) as caught:
+        connect()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_request_that_cannot_leave_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org\n")
+    with FaultServer() as server, pytest.raises(ChatError, match="header") as caught:
+        ask(server.base_url)
+    assert caught.value.error == "unsendable" and ERRORS["unsendable"].action is Action.STOP
+    assert not server.asked

@@ -68,6 +68,12 @@ def test_fields_may_be_paths(tmp_path: Path) -> None:
     assert answer(Source((path,), {**nested, "answer": "a.b"}), request("q", "s")) == "dotted"
 
 
+def test_half_characters_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"question": "q\\ud800", "answer": "a\\udc00"}\n')
+    assert answer(Source((path,), {"question": "question", "answer": "answer"}), request("q\ufffd")) == "a\ufffd"
+
+
 def test_questions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
     questions = lines(tmp_path / "q.jsonl", [{"idx": 1, "text": "q1"}, {"idx": "2", "text": "q2"}])
     answers = lines(tmp_path / "a.jsonl", [{"question_id": 2, "text": "a2"}, {"question_id": 1, "text": "a1"}])

@@ -13,6 +13,7 @@ from orcac.chat.ledger import records
 from orcac.chat.settings import EndpointSettings, Price, Sampling
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.collect.run import _share, run, run_shard
+from orcac.errors import InputError
 from orcac.job import Job
 from orcac.recipe import FileRef, file_digest
 from orcac.rows import Prompt, Response, prompt_id
@@ -149,6 +150,18 @@ def test_a_recording_is_replayed_and_misses_are_typed(tmp_path: Path) -> None:
         "usd": 0.0,
     }
     assert not made.answers.exists()
+
+
+def test_a_recording_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"q": "one", "a": "1"}\n')
+    recording = recorded(path, {"question": "q", "answer": "a"})
+    made = job(tmp_path / "job", [prompt("two")], origin="replay", recording=recording, files=[path])
+    with pytest.raises(InputError, match=r"none of 1 prompts was answered: 1 not_recorded .*no question .* matches"):
+        run(made)
+    assert not list(made.out.iterdir())
+    none = job(tmp_path / "none", [], origin="replay", recording=recording, files=[path])
+    assert run(none)["prompts"] == 0
 
 
 @pytest.mark.data
