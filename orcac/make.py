@@ -6,6 +6,7 @@ run -> publish. A kill at any point leaves either the old state, or `work/` to g
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -13,7 +14,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def _find(plan: Plan, ref: str) -> Node:
 def _guarded(store: Store, node: Node, work: Callable[[], Any]) -> None:
     """Run `work`, leaving word in the store of why it failed."""
     try:
-        with disk_errors(store.folder(node.ref)):
+        with disk_errors(store.folder(node.ref)), _missing_extra(node.kind):
             work()
     except OrcacError as error:
         store.note_error(node.ref, str(error), error.exit_code)
@@ -79,6 +80,19 @@ def _guarded(store: Store, node: Node, work: Callable[[], Any]) -> None:
     except Exception as error:
         store.note_error(node.ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
         raise
+
+
+@contextlib.contextmanager
+def _missing_extra(kind: str) -> Iterator[None]:
+    """What holds a model comes with the extra `train`; a machine that only compiles does without."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "accelerate", "tokenizers", "safetensors"):
+            raise
+        raise InputError(
+            f"`{kind}` needs {error.name}", fix="pip install torch, then pip install 'orcac[train]'"
+        ) from None
 
 
 def _job(plan: Plan, store: Store, node: Node, *, folder: Path) -> Job[Any, Any]:

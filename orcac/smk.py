@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orcac.errors import OrcacError
+from orcac.errors import InputError, OrcacError
 from orcac.plan.plan import default_path, read_json, write_if_changed
 from orcac.store import Store
 
@@ -122,4 +122,8 @@ def _keep(plan: dict[str, Any], folder: Path) -> Path:
 
 def snakefile() -> Path:
     """The Snakefile that belongs to this package; one that lies in the working folder by chance is not run."""
-    return Path(__file__).resolve().parent.parent / "Snakefile"
+    path = Path(__file__).resolve().parent.parent / "Snakefile"
+    if not path.is_file():
+        fix = "work in a checkout, where `make env` installs it"
+        raise InputError(f"{path}: this orcac was installed without its rules", fix=fix)
+    return path

@@ -1,0 +1,55 @@
+"""Making one node by hand: found by a beginning of its id, never made twice, and its failures named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orcac.errors import InputError
+from orcac.make import make
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.sample import run as sample_run
+from orcac.spec.load import load
+from orcac.store import Store
+
+SPECS = Path(__file__).parents[1] / "specs"
+
+
+@pytest.fixture
+def plan() -> Plan:
+    made = Plan()
+    lower(made, load(SPECS / "smoke.yaml"))
+    return made
+
+
+def test_a_beginning_of_an_id_names_the_node_itself(plan: Plan, tmp_path: Path) -> None:
+    store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
+    assert make(plan, store, ref)
+    written = (store.folder(ref) / "prompts.parquet").stat().st_ino
+    assert not make(plan, store, ref[:15])
+    assert (store.folder(ref) / "prompts.parquet").stat().st_ino == written
+    assert [folder.name for folder in (tmp_path / "sample").iterdir()] == [ref.partition("/")[2]]
+
+
+@pytest.mark.parametrize(("ref", "said"), [("sample/", "nodes begin so"), ("../../etc", "no such node")])
+def test_what_names_no_single_node_is_refused(plan: Plan, tmp_path: Path, ref: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make(plan, Store(tmp_path), ref)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_node_that_lacks_torch_says_what_to_install(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(job: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(sample_run, "run", run)
+    store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
+    with pytest.raises(InputError, match="needs torch"):
+        make(plan, store, ref)
+    error = store.error(ref)
+    assert error is not None
+    assert error["exit_code"] == 2
