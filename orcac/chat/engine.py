@@ -37,7 +37,7 @@ from typing import Protocol
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger import Ledger
 from orcac.chat.limiter import Limiter
-from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse
+from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, dollars
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 
@@ -192,11 +192,12 @@ class _Asking:
         if not tally.in_flight:
             left = len(self._fresh) + len(self._again)
             rest = left * (tally.usd / tally.answered if tally.answered else bound)
+            about = "about" if tally.answered else "at most"
             self._halt(
                 EndpointError(
-                    f"{self._model.where}: the budget of {budget:.2f} USD holds no further request "
-                    f"({tally.usd:.2f} USD spent, {left:,} of {tally.total:,} requests left)",
-                    fix=f"raise budget_usd by about {rest:.2f} and run again; what is answered is kept",
+                    f"{self._model.where}: the budget of {dollars(budget)} holds no further request "
+                    f"({dollars(tally.usd)} spent, {left:,} of {tally.total:,} requests left)",
+                    fix=f"raise `budget` by {about} {dollars(rest)} and run again; what is answered is kept",
                 )
             )
         return False

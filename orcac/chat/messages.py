@@ -101,6 +101,11 @@ def valid_unicode(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def dollars(amount: float) -> str:
+    """For people: cents from one dollar up, two digits that count below."""
+    return f"{amount:,.2f} USD" if amount >= 1 or amount == 0 else f"{amount:.2g} USD"
+
+
 def usd(price: Price, *, input_tokens: int, output_tokens: int) -> float:
     """What so many tokens cost, in USD."""
     return (input_tokens * price.input + output_tokens * price.output) / 1e6

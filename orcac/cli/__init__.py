@@ -59,7 +59,7 @@ def cli() -> None:
 
     \b
     Exit codes:
-      0  done                        4    a teacher is down or refuses
+      0  done                        4    a teacher is down or refuses, or the budget is spent
       1  a node failed; diff: differ 5    the store is full, damaged or not writable
       2  the input is wrong          130  interrupted; run the same command again to go on
     """

@@ -20,9 +20,16 @@ def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
     plan, experiments = Plan(), [load(Path(spec)) for spec in specs]
     for experiment in experiments:
         lower(plan, experiment)
-        for arm in experiment.arms.values():
-            for name in arm.left_out if arm is experiment.base else ():
-                click.echo(f"{experiment.path}: benchmark `{name}` is optional and not here; left out", err=True)
+        for name in experiment.base.left_out:
+            path = ", ".join(getattr(experiment.base.spec.benchmarks[name], "path", ()))
+            click.echo(
+                f"{experiment.path}: benchmark `{name}` is left out: it is optional, and {path} is not here", err=True
+            )
+        alike: dict[tuple[str, ...], str] = {}
+        for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
+            first = alike.setdefault(tuple(refs), arm)
+            if first != arm:
+                click.echo(f"{experiment.path}: warning: the arm `{arm}` makes nothing else than `{first}`", err=True)
     return plan, experiments
 
 

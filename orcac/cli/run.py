@@ -50,7 +50,7 @@ def command(arguments: tuple[str, ...]) -> int:
         click.echo(f"nothing to do: the report is made{gone}\n")
         show(plan, store, names)
         return 0
-    click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make", err=True)
+    click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
     code = _snakemake(plan, path, store, further)
     if "-n" in further or "--dry-run" in further or "--dryrun" in further:

@@ -25,7 +25,7 @@ from orcac import rows
 from orcac.chat import openai
 from orcac.chat.engine import Endpoint, Tally, ask
 from orcac.chat.ledger import Ledger
-from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, conversation
+from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, conversation, dollars
 from orcac.chat.replay import Replay, Source
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.collect.recipe import CollectExecution, CollectRecipe
@@ -183,7 +183,7 @@ def _response(job: CollectJob, prompt: Prompt, answer: ChatResponse) -> Response
 
 def _notes(tally: Tally) -> list[str]:
     """Dollars and errors for the progress line: `1.20 USD`, `failed: 2 bad_request`, `retried: 5 server`."""
-    notes = [f"{tally.usd:.2f} USD"] if tally.usd else []
+    notes = [dollars(tally.usd)] if tally.usd else []
     for title, counts in (("failed", tally.failed), ("retried", tally.retried)):
         if counts:
             notes.append(f"{title}: " + ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())))

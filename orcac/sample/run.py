@@ -25,7 +25,7 @@ Part = Callable[[], Iterator[rows.Prompt]]  # one file, generator or other sampl
 def run(job: Job[SampleRecipe, Execution]) -> Summary:
     """Write `prompts.parquet`. Raises InputError for bad files, and for a `take` of more than there is."""
     parts = _parts(job)
-    progress = job.progress(2 * len(parts), "files")
+    progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()

@@ -107,6 +107,11 @@ def _datasets(spec: Spec) -> Iterator[Finding]:
             yield from _known((*path, "queries", index), "query source", source, spec.queries)
         if dataset.sample:
             yield from _known((*path, "sample", "from"), "dataset", dataset.sample.from_, spec.datasets)
+            pool = spec.datasets.get(dataset.sample.from_)
+            sizes = [getattr(spec.queries.get(source), "take", None) for source in pool.queries] if pool else []
+            known = [size for size in sizes if size is not None]
+            if known and len(known) == len(sizes) and sum(known) < dataset.sample.take:
+                yield (*path, "sample", "take"), f"`{dataset.sample.from_}` has {sum(known):,} prompts at most"
             if dataset.draw:
                 yield (
                     (*path, "draw"),

@@ -115,7 +115,7 @@ def _problem(tree: Tree, error: ErrorDetails) -> Problem:
         tag = str(context["discriminator"]).strip("'")
         message = f"`{tag}: {context['tag']}` is not known; known: {context['expected_tags']}".replace("'", "")
         return Problem(tree.place([*steps, tag]), message)
-    message = error["msg"].replace("Input should be", "this should be").replace("Value error, ", "")
+    message = error["msg"].replace("Input should be", "this should be").replace("valid tuple", "list, as in [a, b]")
     return Problem(tree.place(steps, key=on_key), message[0].lower() + message[1:])
 
 

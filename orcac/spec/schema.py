@@ -126,7 +126,9 @@ class _Generated(Part):
 
 
 class _Files(Part):
-    path: Paths = semantic("files or globs; enter the id by content, never by path; ${NAME} is the environment's")
+    path: Paths = semantic(
+        "files or globs; enter the id by content and base name, never by folder; ${NAME} is the environment's"
+    )
     tasks: tuple[str, ...] = semantic("keep these tasks alone", ())
     take: Count | None = semantic("how many queries; all when absent", None)
     per_task: Count | None = semantic("at most so many of each task", None)

@@ -65,6 +65,8 @@ def parse(path: Path) -> Tree:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", fix="give the path of a spec, e.g. specs/tiny.yaml") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a folder", fix="give the path of a spec, e.g. specs/tiny.yaml") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}", fix="give a text file in UTF-8") from None
     lines = text.splitlines()

@@ -17,7 +17,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from orcac.chat.engine import Tally, ask
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation, usd
+from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation, dollars, usd
 from orcac.chat.settings import EndpointSettings, Price, Sampling
 from orcac.errors import EndpointError
 
@@ -264,7 +264,7 @@ def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
     try:
         server.ask(asked, ledger, price=price, budget_usd=budget)
     except EndpointError as error:
-        assert f"budget of {budget:.2f} USD" in error.message and "run again" in error.fix
+        assert f"budget of {dollars(budget)}" in error.message and "run again" in error.fix
         assert billed + asked[0].usd_bound(price) * 40 > budget
     else:
         assert len(ledger) == 40

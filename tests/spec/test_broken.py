@@ -61,6 +61,8 @@ BROKEN = [
     ("queries: [q]", "queries: [q, qq]", "query source `qq` is not defined; did you mean `q`?", "qq"),
     ("queries: [q]", "queries: []", "needs either `queries` or `sample`", "{teacher"),
     ("from: d", "from: e", "drawn from itself: e -> e", "e, take"),
+    ("from: d, take: 10", "from: d, take: 3_000", "`d` has 2,000 prompts at most", "3_000"),
+    ("curriculum: [s]", "curriculum: s", "this should be a list", "s"),
     ("from: d", "from: x", "dataset `x` is not defined", "x, take"),
     ("draw: {q: [7]}", "draw: {q: [8]}", "system message 8 is not defined; defined: 1, 7", "[8]"),
     ("draw: {q: [7]}", "draw: {z: [7]}", "query source `z` is not defined", "[7]"),
