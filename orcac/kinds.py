@@ -36,10 +36,10 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("sample", sample.VERSION, sample.SampleRecipe, Execution),
+        Kind("sample", sample.VERSION, sample.SampleRecipe, sample.SampleExecution),
         Kind("collect", collect.VERSION, collect.CollectRecipe, collect.CollectExecution),
         Kind("filter", filter_.VERSION, filter_.FilterRecipe, Execution),
-        Kind("student", student.VERSION, student.StudentRecipe, Execution),
+        Kind("student", student.VERSION, student.StudentRecipe, student.StudentExecution),
         Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, Execution),
         Kind("train", train.VERSION, train.TrainRecipe, train.TrainExecution),
         Kind("eval", eval_.VERSION, eval_.EvalRecipe, eval_.EvalExecution),

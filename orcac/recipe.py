@@ -46,6 +46,12 @@ class FileRef(Frozen):
     sha256: str
 
 
+class HubRef(Frozen):
+    repo: str
+    revision: str = "main"
+    path: str = ""
+
+
 def file_digest(path: Path) -> str:
     """The sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:

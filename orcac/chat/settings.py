@@ -21,10 +21,11 @@ class Sampling(Frozen):
 
 
 class Price(Frozen):
-    """USD per million tokens."""
+    """USD per million tokens; `batch` is what a request costs in batch mode, as a share of that."""
 
     input: float = 0.0
     output: float = 0.0
+    batch: float = 0.5
 
 
 class EndpointSettings(Frozen):
@@ -33,6 +34,7 @@ class EndpointSettings(Frozen):
     kind: Literal["openai", "solver", "replay", "reference"]
     base_url: str | None = None  # None is the openai package's default
     api_key_env: str = "OPENAI_API_KEY"  # the *name* of the variable that holds the key
+    mode: Literal["online", "batch"] = "online"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int = 32  # requests in flight, at most

@@ -10,6 +10,7 @@ import click
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_path
 from orcac.spec.load import Experiment, load
+from orcac.spec.problems import Problem
 from orcac.store import Store, is_leased
 
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "started": "yellow", "to do": "dim"}
@@ -20,16 +21,14 @@ def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
     plan, experiments = Plan(), [load(Path(spec)) for spec in specs]
     for experiment in experiments:
         lower(plan, experiment)
-        for name in experiment.base.left_out:
-            path = ", ".join(getattr(experiment.base.spec.benchmarks[name], "path", ()))
-            click.echo(
-                f"{experiment.path}: benchmark `{name}` is left out: it is optional, and {path} is not here", err=True
-            )
+        for name, why in experiment.base.left_out.items():
+            click.echo(f"{experiment.file}: benchmark `{name}` is left out: {why}", err=True)
         alike: dict[tuple[str, ...], str] = {}
         for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
             first = alike.setdefault(tuple(refs), arm)
             if first != arm:
-                click.echo(f"{experiment.path}: warning: the arm `{arm}` makes nothing else than `{first}`", err=True)
+                what = f"warning: the arm `{arm}` makes nothing else than `{first}`"
+                click.echo(str(Problem(experiment.arms[arm].mark, what)), err=True)
     return plan, experiments
 
 

@@ -41,6 +41,6 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     for experiment in experiments:
         name = experiment.base.spec.name
         click.echo(f"{name}: {len(experiment.arms)} arms ({', '.join(experiment.arms)})")
-    shared = sum(len(plan.users(ref)) > 1 for ref in plan.nodes)
+    shared = sum(len(users) > 1 for users in plan.users().values())
     note = "written" if changed else "unchanged"
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

@@ -21,12 +21,13 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     """
     plan, _ = compiled(specs)
     _, store = opened()
+    needed_by = plan.users()
     rows = [
         {
             "ref": ref,
             "label": node.label,
             "state": state(store, ref),
-            "arms": plan.users(ref),
+            "arms": needed_by[ref],
             "inputs": list(node.needs),
         }
         for ref, node in plan.nodes.items()

@@ -43,3 +43,4 @@ class CollectRecipe(Recipe):
 class CollectExecution(Execution):
     endpoint: EndpointSettings
     shards: int = 1  # jobs that the prompts are split over
+    expect_tokens: int | None = None  # mean length of an answer, for estimates until answers are measured

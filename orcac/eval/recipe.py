@@ -1,17 +1,26 @@
-"""What `eval` makes: `answers.parquet` (rows.Answer) and `scores.json`, for one student and one benchmark.
+"""What `eval` makes: `answers.parquet` (rows.Answer) and `scores.json`, for one student or baseline and one benchmark.
 
-Inputs: `model` (a train or student node), `items` (one sample node).
+Inputs: `items` (one sample node), and who answers them: `model` (a train or student node) or `answers` (a collect
+node, of a baseline). A judged benchmark has `against` too: the collect nodes of those it is compared with.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from orcac.recipe import Execution, Recipe
+from orcac.chat.settings import EndpointSettings, Sampling
+from orcac.recipe import Execution, Frozen, Recipe
 
-__all__ = ["VERSION", "EvalExecution", "EvalRecipe"]
+__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "Judge"]
 
 VERSION = 1
+
+
+class Judge(Frozen):
+    """The model that compares two answers; it sees each pair in both orders."""
+
+    model: str
+    sampling: Sampling
 
 
 class EvalRecipe(Recipe):
@@ -22,7 +31,10 @@ class EvalRecipe(Recipe):
     max_new_tokens: int = 256
     seed: int = 0
     parser: Literal["first-capital", "final-answer"] = "final-answer"  # first-capital is the paper's (§4.2.2)
+    judge: Judge | None = None  # of questions without a right answer
 
 
 class EvalExecution(Execution):
     batch_size: int = 64
+    gpu: str | None = None  # which GPU, for estimates
+    judge: EndpointSettings | None = None  # where the judge is asked

@@ -2,58 +2,86 @@
 
 query source -> sample        dataset -> collect -> filter        student -> student
 benchmark    -> sample        stage   -> tokenize -> train (on the stage before)
-benchmark of an arm -> eval   spec -> one report over all arms
+benchmark of an arm -> eval   baseline on a benchmark -> collect -> eval
+spec -> one report over all arms
+
+Every node has an address in its arm (`train/expert`, `queries/few/flan`): what it is for, whatever its id. Two plans
+are compared by their addresses, to say why an id moved.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from orcac.chat.settings import SOLVER_VERSION, EndpointSettings
 from orcac.chat.settings import Price as AskedPrice
 from orcac.chat.settings import Sampling as AskedSampling
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.errors import InputError
-from orcac.eval.recipe import EvalExecution, EvalRecipe
+from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
 from orcac.filter.recipe import FilterRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Experiment, Plan
 from orcac.recipe import Execution, FileRef, Recipe, file_digest
 from orcac.report import recipe as report
-from orcac.sample.recipe import Draw, Message, Puzzles, SampleRecipe, Source, Subset
+from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleRecipe, Source, Subset
 from orcac.spec import schema
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
-from orcac.student.recipe import Pretrained, Scratch, StudentRecipe
+from orcac.spec.paths import Found
+from orcac.student.recipe import Pretrained, Scratch, StudentExecution, StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
+_EMPTY = schema.Draw(always=(1,))
+
 
 def lower(plan: Plan, loaded: LoadedExperiment) -> None:
-    """Add an experiment's nodes to the plan."""
-    digests: dict[Path, str] = {}
+    """Add an experiment's nodes to the plan. Raises InputError where two experiments have one name."""
+    spec = loaded.base.spec
+    if spec.name in plan.experiments:
+        other = plan.experiments[spec.name].spec
+        raise InputError(
+            f"{loaded.file} and {other} are both named `{spec.name}`",
+            fix="give each spec a `name` of its own",
+        )
+    digests = _Digests()
     arms = {name: _Arm(plan, arm, digests) for name, arm in loaded.arms.items()}
     described = tuple(arm.lower() for arm in arms.values())
-    spec = loaded.base.spec
-    refs = {name: plan.closure(arm.refs) for name, arm in arms.items()}
+    baselines = arms[loaded.base.name].baselines()
+    refs = {name: plan.closure(arm.wanted) for name, arm in arms.items()}
     every = {ref for arm in refs.values() for ref in arm}
     node = Node(
         kind="report",
-        recipe=report.ReportRecipe(seed=spec.seed, arms=described),
+        recipe=report.ReportRecipe(seed=spec.seed, arms=described, baselines=baselines),
         inputs={"nodes": tuple(ref for ref in plan.nodes if ref in every)},
         execution=report.ReportExecution(title=spec.name, about=spec.about, **_work(spec.hardware.other)),
         label=spec.name,
     )
-    if spec.name in plan.experiments:
-        other = plan.experiments[spec.name].spec
-        raise InputError(
-            f"{loaded.path} and {other} are both named `{spec.name}`",
-            fix="give each spec a `name` of its own",
-        )
-    plan.experiments[spec.name] = Experiment(name=spec.name, spec=str(loaded.path), report=plan.add(node), arms=refs)
+    plan.experiments[spec.name] = Experiment(
+        name=spec.name,
+        spec=str(loaded.file),
+        report=plan.add(node),
+        arms=refs,
+        addresses={name: arm.addresses for name, arm in arms.items()},
+    )
+
+
+class _Digests:
+    """The digest of each local file, read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        if path not in self._known:
+            self._known[path] = file_digest(path)
+        return self._known[path]
 
 
 @dataclass(slots=True)
@@ -65,13 +93,38 @@ class _Files:
 
 
 def _work(work: schema.Work) -> dict[str, Any]:
-    return {"threads": work.threads, "memory_mb": work.memory, "minutes": work.time, "gpus": work.gpus}
+    return {
+        "threads": work.threads,
+        "memory_mb": work.memory,
+        "minutes": work.time,
+        "gpus": getattr(work, "gpus", 0),
+    }
+
+
+_M = TypeVar("_M", bound=Callable[..., Any])
+
+
+def _once(method: _M) -> _M:
+    """Lower each thing of an arm once, however often it is asked for."""
+
+    @functools.wraps(method)
+    def wrapped(self: _Arm, *arguments: Any) -> Any:
+        key = (method.__name__, *arguments)
+        if key not in self.made:
+            self.made[key] = method(self, *arguments)
+        return self.made[key]
+
+    return wrapped  # type: ignore[return-value]
 
 
 class _Arm:
-    def __init__(self, plan: Plan, arm: Arm, digests: dict[Path, str]) -> None:
+    def __init__(self, plan: Plan, arm: Arm, digests: _Digests) -> None:
         self.plan, self.arm, self.spec, self.digests = plan, arm, arm.spec, digests
-        self.refs: list[str] = []  # what this arm is for: its last stage and its evaluations
+        self.made: dict[tuple[Any, ...], Any] = {}
+        self.addresses: dict[str, str] = {}
+        self.wanted: list[str] = []  # what this arm is for: its last stage and its evaluations
+        seed = self.spec.student.seed
+        self.train_seed = self.spec.seed if seed is None else seed
 
     def lower(self) -> report.Arm:
         spec = self.spec
@@ -79,33 +132,52 @@ class _Arm:
         student = self._student()
         stages, model = [], student
         for name in spec.curriculum:
-            rows = self._tokenize(datasets[name], student)
+            rows = self._tokenize(datasets[name])
             model = self._train(name, rows, model)
             stages.append(report.Stage(name=name, dataset=datasets[name], tokenize=rows, train=model))
-        self.refs.append(model)
-        evaluations = []
-        for name in spec.benchmarks:
-            if name not in self.arm.left_out:
-                evaluations.append(self._eval(name, model))
-                self.refs.append(evaluations[-1].eval)
+        self.wanted.append(model)
+        evaluations = tuple(self._eval(name, model) for name in self._benchmarks())
         return report.Arm(
             name=self.arm.name,
             student=student,
             datasets=tuple(self._described(name) for name in dict.fromkeys(datasets.values())),
             stages=tuple(stages),
-            evaluations=tuple(evaluations),
+            evaluations=evaluations,
         )
 
-    def _add(self, label: str, recipe: Recipe, execution: Execution, **inputs: tuple[str, ...]) -> str:
-        kind = type(recipe).__module__.split(".")[1]
-        return self.plan.add(Node(kind=kind, recipe=recipe, inputs=inputs, execution=execution, label=label))
+    def baselines(self) -> tuple[report.Baseline, ...]:
+        """Each baseline's answers to each benchmark that has right ones, scored as the arms' are."""
+        scored = [
+            name for name in self._benchmarks() if not isinstance(self.spec.benchmarks[name], schema.OpenBenchmark)
+        ]
+        return tuple(
+            report.Baseline(name=teacher, evaluations=tuple(self._baseline(teacher, name) for name in scored))
+            for teacher in self.spec.baselines
+        )
 
-    def _files(self, *where: str, root: Path | None = None) -> _Files:
+    def _benchmarks(self) -> list[str]:
+        return [name for name in self.spec.benchmarks if name not in self.arm.left_out]
+
+    def _add(
+        self,
+        address: str,
+        recipe: Recipe,
+        execution: Execution,
+        *,
+        label: str,
+        waits: tuple[str, ...] = (),
+        **inputs: tuple[str, ...],
+    ) -> str:
+        kind = type(recipe).__module__.split(".")[1]
+        node = Node(kind=kind, recipe=recipe, inputs=inputs, execution=execution, label=label, waits=waits)
+        self.addresses[address] = self.plan.add(node)
+        return self.addresses[address]
+
+    def _files(self, found: Found | None) -> _Files:
         files = _Files()
-        for path in self.arm.files.get(where, []):
-            digest = self.digests.setdefault(path, "") or file_digest(path)
-            self.digests[path] = digest
-            name = path.relative_to(root).as_posix() if root else path.name
+        for path in found.files if found else ():
+            digest = self.digests.of(path)
+            name = path.relative_to(found.root).as_posix() if found and found.root else path.name
             files.refs += (FileRef(name=name, sha256=digest),)
             files.places[digest] = str(path)
         files.refs = tuple(sorted(files.refs, key=lambda ref: (ref.name, ref.sha256)))  # whatever folder they lie in
@@ -113,62 +185,96 @@ class _Arm:
 
     # --- prompts and benchmark items -----------------------------------------------------------------------------
 
-    def _queries(self, name: str, draws: schema.Draws) -> str:
-        queries = self.spec.queries[name]
-        draw = draws.get(name) or self.spec.system_messages.draw.get(name) or schema.Draw(always=(1,))
-        source, execution = self._source("queries", name, queries)
-        recipe = SampleRecipe(
-            name=name,
-            seed=self.spec.seed,
-            source=source,
-            draw=Draw(always=self._messages(draw.always), multiple_choice=self._messages(draw.multiple_choice)),
+    @_once
+    def _queries(self, dataset: str, name: str) -> str:
+        """The prompts of a source, worded for a dataset."""
+        draw = self.spec.datasets[dataset].draw.get(name) or self.spec.system_messages.draw.get(name) or _EMPTY
+        source, execution, waits = self._source("queries", name, self.spec.queries[name])
+        drawn = Draw(
+            always=self._messages(draw.always),
+            multiple_choice=self._messages(draw.multiple_choice),
+            alone=draw.mix == "alone" and bool(draw.multiple_choice),
         )
-        return self._add(name, recipe, execution)
+        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, draw=drawn)
+        return self._add(f"queries/{dataset}/{name}", recipe, execution, label=name, waits=waits)
 
-    def _items(self, name: str) -> str:
-        source, execution = self._source("benchmarks", name, self.spec.benchmarks[name])
-        return self._add(name, SampleRecipe(name=name, seed=self.spec.seed, source=source), execution)
+    @_once
+    def _items(self, name: str, asked: bool = False) -> str:
+        """A benchmark's items; `asked`: each with the benchmark's system message, as another model is asked."""
+        benchmark = self.spec.benchmarks[name]
+        source, execution, waits = self._source("benchmarks", name, benchmark)
+        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
+        if asked:
+            recipe = recipe.model_copy(update={"draw": Draw(always=self._messages((benchmark.system,)))})
+        return self._add(f"{'asked' if asked else 'items'}/{name}", recipe, execution, label=name, waits=waits)
 
-    def _source(self, section: str, name: str, queries: schema.Queries | schema.Benchmark) -> tuple[Source, Execution]:
-        files = self._files(section, name, "path")
-        execution = Execution(files=files.places, **_work(self.spec.hardware.other))
+    def _source(
+        self, section: str, name: str, queries: schema.Queries | schema.Benchmark
+    ) -> tuple[Source, SampleExecution, tuple[str, ...]]:
+        work = _work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             own = hashlib.sha256(f"{self.spec.seed}/{section}/{name}".encode()).hexdigest()
             puzzles = Puzzles(task=queries.task, size=queries.size, count=queries.take, seed=int(own[:8], 16))
-            return Source(format=queries.format, puzzles=puzzles), execution
-        fields = queries.fields if isinstance(queries, schema.JsonlQueries | schema.JsonlBenchmark) else {}
+            return Source(format=queries.format, puzzles=puzzles), SampleExecution(**work), ()
+        found = self.arm.found[section, name, "path"]
+        files = self._files(found)
+        fields = getattr(queries, "fields", {})
         source = Source(
-            format=queries.format,
+            format="jsonl" if queries.format == "open-ended" else queries.format,
             files=files.refs,
+            hub=found.hub,
+            absent=found.absent,
             fields={str(ours): key for ours, key in fields.items()},
             tasks=queries.tasks,
             take=queries.take,
             per_task=queries.per_task,
             sampling=queries.sampling,
         )
-        return source, execution
+        expect = queries.expect
+        execution = SampleExecution(
+            files=files.places, expect_queries=expect.queries, expect_tokens=expect.tokens, **work
+        )
+        return source, execution, (f"{section}.{name}: {found.why}",) if found.absent else ()
 
     def _messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)
 
-    def _prompts(self, dataset: str) -> tuple[str, ...]:
+    @_once
+    def _prompts(self, dataset: str, worded: str = "") -> tuple[str, ...]:
+        """A dataset's prompts. `worded` is the dataset whose system messages they get, where it is another."""
         described = self.spec.datasets[dataset]
         if not described.sample:
-            return tuple(self._queries(name, described.draw) for name in described.queries)
+            return tuple(self._queries(worded or dataset, name) for name in described.queries)
         # one name for all: subsets of one pool are nested, and arms that only word the prompts anew draw the same ones
         subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=described.sample.take))
-        pool = self._prompts(described.sample.from_)
-        execution = Execution(**_work(self.spec.hardware.other))
-        return (self._add(f"{dataset} of {described.sample.from_}", subset, execution, **{"from": pool}),)
+        anew = worded or (dataset if described.draw else "")
+        pool = self._prompts(described.sample.from_, anew)
+        execution = SampleExecution(**_work(self.spec.hardware.other))
+        label = f"{dataset} of {described.sample.from_}"
+        address = f"subset/{worded}/{dataset}" if worded else f"subset/{dataset}"
+        return (self._add(address, subset, execution, label=label, **{"from": pool}),)
 
     # --- answers and examples ------------------------------------------------------------------------------------
 
+    @_once
     def _collect(self, dataset: str) -> str:
         described = self.spec.datasets[dataset]
-        teacher = self.spec.teachers[described.teacher]
-        endpoint = teacher.endpoint
-        files = self._files("teachers", described.teacher, "endpoint", "path")
-        questions = self._files("teachers", described.teacher, "endpoint", "questions")
+        return self._asked(
+            f"collect/{dataset}",
+            described.teacher,
+            self._prompts(dataset),
+            label=dataset,
+            shards=described.shards,
+        )
+
+    def _asked(
+        self, address: str, teacher: str, prompts: tuple[str, ...], *, label: str, shards: int = 1, max_tokens: int = 0
+    ) -> str:
+        """The answers of a teacher, or of a baseline, to prompts."""
+        described = self.spec.teachers[teacher]
+        endpoint = described.endpoint
+        files = self._files(self.arm.found.get(("teachers", teacher, "endpoint", "path")))
+        questions = self._files(self.arm.found.get(("teachers", teacher, "endpoint", "questions")))
         recording = None
         if isinstance(endpoint, schema.ReplayEndpoint):
             recording = Recording(
@@ -177,22 +283,29 @@ class _Arm:
                 questions=questions.refs,
                 question_fields={str(ours): key for ours, key in endpoint.question_fields.items()},
             )
-        sampling = AskedSampling(**teacher.sampling.model_dump())
         origin: Literal["api", "solver", "replay", "reference"] = "api" if endpoint.kind == "openai" else endpoint.kind
         recipe = CollectRecipe(
-            model=teacher.model,
-            sampling=sampling,
+            model=described.model,
+            sampling=self._sampling(described, max_tokens),
             origin=origin,
             solver_version=SOLVER_VERSION if origin == "solver" else None,
             recording=recording,
         )
+        settings = self._endpoint(described)
         execution = CollectExecution(
-            endpoint=self._endpoint(teacher),
-            shards=described.shards,
+            endpoint=settings,
+            shards=shards,
+            expect_tokens=described.expect,
             files=files.places | questions.places,
             **_work(self.spec.hardware.other),
         )
-        return self._add(dataset, recipe, execution, prompts=self._prompts(dataset))
+        batch = f"teachers.{teacher}: this version plans and prices `mode: batch` but asks `online` alone"
+        waits = (batch,) if settings.mode == "batch" else ()
+        return self._add(address, recipe, execution, label=label, waits=waits, prompts=prompts)
+
+    def _sampling(self, teacher: schema.Teacher, max_tokens: int = 0) -> AskedSampling:
+        sampling = AskedSampling(**teacher.sampling.model_dump())
+        return sampling.model_copy(update={"max_tokens": max_tokens}) if max_tokens else sampling
 
     def _endpoint(self, teacher: schema.Teacher) -> EndpointSettings:
         endpoint = teacher.endpoint
@@ -207,10 +320,11 @@ class _Arm:
             }
             settings = settings.model_copy(update=limits)
         if isinstance(endpoint, schema.OpenAIEndpoint):
-            names = ("base_url", "api_key_env", "requests_per_minute", "tokens_per_minute")
+            names = ("base_url", "api_key_env", "mode", "requests_per_minute", "tokens_per_minute")
             settings = settings.model_copy(update={name: getattr(endpoint, name) for name in names})
         return settings
 
+    @_once
     def _filter(self, dataset: str) -> str:
         filters = self.spec.filters
         recipe = FilterRecipe(
@@ -222,13 +336,13 @@ class _Arm:
             drop_duplicates=filters.duplicates == "drop",
             contamination_ngram=filters.contamination.ngram if filters.contamination else None,
         )
-        benchmarks = [name for name in self.spec.benchmarks if name not in self.arm.left_out]
         return self._add(
-            dataset,
+            f"filter/{dataset}",
             recipe,
             Execution(**_work(self.spec.hardware.other)),
+            label=dataset,
             responses=(self._collect(dataset),),
-            benchmarks=tuple(self._items(name) for name in benchmarks) if filters.contamination else (),
+            benchmarks=tuple(self._items(name) for name in self._benchmarks()) if filters.contamination else (),
         )
 
     def _described(self, dataset: str) -> report.Dataset:
@@ -242,12 +356,19 @@ class _Arm:
 
     # --- the student ---------------------------------------------------------------------------------------------
 
+    @_once
     def _student(self) -> str:
         student, work = self.spec.student, _work(self.spec.hardware.train) | {"gpus": 0}
-        if root := self.arm.base:
-            files = self._files("student", "base", root=root.absolute())
-            recipe = StudentRecipe(seed=self.spec.seed, pretrained=Pretrained(files=files.refs))
-            return self._add(root.name, recipe, Execution(files=files.places, **work))
+        if student.base is not None:
+            found = self.arm.found["student", "base"]
+            files = self._files(found)
+            pretrained = Pretrained(files=files.refs, hub=found.hub[0] if found.hub else None)
+            name = found.hub[0].repo if found.hub else (found.root or found.files[0]).name
+            recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
+            execution = StudentExecution(files=files.places, like=student.like, **work)
+            gguf = "student.base: this version plans a student of a .gguf file but does not make it"
+            waits = (gguf,) if found.files and not found.root else ()
+            return self._add("student", recipe, execution, label=name, waits=waits)
         shape = student.shape or schema.SHAPES[student.size or "tiny"]
         assert student.tokenizer is not None
         scratch = Scratch(
@@ -257,20 +378,27 @@ class _Arm:
             **shape.model_dump(exclude={"kv_heads"}),
         )
         texts = tuple(self._filter(name) for name in student.tokenizer.train_on)
-        recipe = StudentRecipe(seed=self.spec.seed, scratch=scratch)
-        return self._add(student.size or "scratch", recipe, Execution(**work), texts=texts)
+        recipe = StudentRecipe(seed=self.train_seed, scratch=scratch)
+        return self._add("student", recipe, StudentExecution(**work), label=student.size or "scratch", texts=texts)
 
-    def _tokenize(self, dataset: str, student: str) -> str:
+    @_once
+    def _tokenize(self, dataset: str) -> str:
         recipe = TokenizeRecipe(
             seed=self.spec.seed, max_length=self.spec.student.max_length, packing=self.spec.student.packing
         )
-        execution = Execution(**_work(self.spec.hardware.other))
-        return self._add(dataset, recipe, execution, examples=(self._filter(dataset),), student=(student,))
+        return self._add(
+            f"tokenize/{dataset}",
+            recipe,
+            Execution(**_work(self.spec.hardware.other)),
+            label=dataset,
+            examples=(self._filter(dataset),),
+            student=(self._student(),),
+        )
 
     def _train(self, stage: str, rows: str, start: str) -> str:
         described, hardware = self.spec.stages[stage], self.spec.hardware.train
         recipe = TrainRecipe(
-            seed=self.spec.seed,
+            seed=self.train_seed,
             epochs=described.epochs,
             learning_rate=described.learning_rate,
             schedule=described.schedule,
@@ -279,12 +407,45 @@ class _Arm:
             weight_decay=described.weight_decay,
             max_grad_norm=described.max_grad_norm,
             precision=hardware.precision,
+            optimizer=described.optimizer,
         )
-        execution = TrainExecution(micro_batch_rows=hardware.micro_batch, **_work(hardware))
-        return self._add(f"{self.arm.name}: {stage}", recipe, execution, rows=(rows,), start=(start,))
+        execution = TrainExecution(
+            micro_batch_rows=hardware.micro_batch,
+            nodes=hardware.nodes,
+            zero=hardware.zero,
+            gpu=hardware.gpu,
+            mfu=hardware.mfu,
+            usd_per_gpu_hour=hardware.price,
+            **_work(hardware),
+        )
+        waits = []
+        if hardware.nodes * hardware.gpus > 1 or hardware.nodes > 1 or hardware.zero:
+            waits.append("hardware.train: this version plans several GPUs, nodes and ZeRO but trains on one")
+        if described.optimizer == "carry":
+            waits.append(f"stages.{stage}: this version plans `optimizer: carry` but starts each stage afresh")
+        label = f"{self.arm.name}: {stage}"
+        return self._add(
+            f"train/{stage}", recipe, execution, label=label, waits=tuple(waits), rows=(rows,), start=(start,)
+        )
+
+    # --- evaluations ---------------------------------------------------------------------------------------------
 
     def _eval(self, name: str, model: str) -> report.Evaluation:
+        benchmark, items = self.spec.benchmarks[name], self._items(name)
+        recipe, execution = self._protocol(name)
+        inputs: dict[str, tuple[str, ...]] = {"model": (model,), "items": (items,)}
+        waits: tuple[str, ...] = ()
+        if isinstance(benchmark, schema.OpenBenchmark):
+            inputs["against"] = tuple(self._replies(teacher, name) for teacher in benchmark.against)
+            waits = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
+        label = f"{self.arm.name}: {name}"
+        ref = self._add(f"eval/{name}", recipe, execution, label=label, waits=waits, **inputs)
+        self.wanted.append(ref)
+        return report.Evaluation(benchmark=name, items=items, eval=ref)
+
+    def _protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
         benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
+        judge = self.spec.teachers[benchmark.judge] if isinstance(benchmark, schema.OpenBenchmark) else None
         recipe = EvalRecipe(
             system_id=benchmark.system,
             system=self.arm.messages[benchmark.system],
@@ -292,9 +453,37 @@ class _Arm:
             top_p=benchmark.top_p,
             max_new_tokens=benchmark.max_tokens,
             seed=self.spec.seed,
-            parser=benchmark.parser,
+            parser=getattr(benchmark, "parser", "final-answer"),
+            judge=Judge(model=judge.model, sampling=self._sampling(judge)) if judge else None,
         )
-        items = self._items(name)
-        execution = EvalExecution(batch_size=hardware.batch, **_work(hardware))
-        ref = self._add(f"{self.arm.name}: {name}", recipe, execution, model=(model,), items=(items,))
+        execution = EvalExecution(
+            batch_size=hardware.batch,
+            gpu=hardware.gpu,
+            judge=self._endpoint(judge) if judge else None,
+            **_work(hardware),
+        )
+        return recipe, execution
+
+    @_once
+    def _replies(self, teacher: str, name: str) -> str:
+        """What a teacher answers to a benchmark's items."""
+        prompts = (self._items(name, True),)
+        most = self.spec.benchmarks[name].max_tokens
+        address = f"replies/{teacher}/{name}"
+        return self._asked(address, teacher, prompts, label=f"{teacher} on {name}", max_tokens=most)
+
+    def _baseline(self, teacher: str, name: str) -> report.Evaluation:
+        recipe, execution = self._protocol(name)
+        items, replies = self._items(name), self._replies(teacher, name)
+        # it was sampled as the teacher is, and no GPU of ours answers
+        sampled = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
+        ref = self._add(
+            f"baseline/{teacher}/{name}",
+            recipe.model_copy(update=sampled),
+            execution.model_copy(update={"gpus": 0}),
+            label=f"{teacher}: {name}",
+            answers=(replies,),
+            items=(items,),
+        )
+        self.wanted.append(ref)
         return report.Evaluation(benchmark=name, items=items, eval=ref)

@@ -4,7 +4,8 @@
          {identity rule, kind, the kind's VERSION, recipe, inputs by role}
 
 Rule 1. What is left out, and why:
-- Execution (endpoints, threads, paths, shards, prices) and labels: they change where, not what.
+- Execution (endpoints, threads, paths, shards, prices), labels and what a node waits for: they change where or
+  when, not what.
 - A recipe field that holds its default: so that a recipe can grow a field without renaming every artifact in
   the world. Whoever changes a *default* changes what is made, and raises the kind's VERSION.
 - Package versions: a new torch would otherwise remake paid answers. They stand in the artifact's provenance.
@@ -41,6 +42,7 @@ class Node(BaseModel):
     inputs: dict[str, tuple[str, ...]]  # role -> KIND/ID, in order
     execution: SerializeAsAny[Execution]
     label: str
+    waits: tuple[str, ...] = ()  # why it can be planned but not be made yet; each names its place in the spec
 
     @cached_property
     def id(self) -> str:

@@ -19,7 +19,7 @@ from orcac.errors import InputError
 from orcac.kinds import KINDS
 from orcac.plan.node import Node
 
-FORMAT = 1
+FORMAT = 2
 
 
 def default_path() -> Path:
@@ -35,17 +35,21 @@ class Experiment:
     spec: str  # path as given
     report: str  # KIND/ID
     arms: dict[str, list[str]]  # arm -> KIND/ID in the order of making, shared nodes included
+    addresses: dict[str, dict[str, str]]  # arm -> what a node is for in it, as `train/expert` -> KIND/ID
 
 
 @dataclass(slots=True)
 class Plan:
     nodes: dict[str, Node] = field(default_factory=dict)  # KIND/ID -> node, inputs before those that need them
     experiments: dict[str, Experiment] = field(default_factory=dict)
+    _places: dict[str, int] = field(default_factory=dict)  # KIND/ID -> its place in `nodes`
 
     def add(self, node: Node) -> str:
         """Add a node unless its equal is there; its inputs must be. Returns KIND/ID."""
         assert all(ref in self.nodes for ref in node.needs), f"{node.ref} is added before its inputs"
-        self.nodes.setdefault(node.ref, node)
+        if node.ref not in self.nodes:
+            self._places[node.ref] = len(self.nodes)
+            self.nodes[node.ref] = node
         return node.ref
 
     def closure(self, refs: list[str]) -> list[str]:
@@ -56,18 +60,19 @@ class Plan:
             if ref not in wanted:
                 wanted.add(ref)
                 stack.extend(self.nodes[ref].needs)
-        return [ref for ref in self.nodes if ref in wanted]
+        return sorted(wanted, key=self._places.__getitem__)
 
-    def users(self, ref: str) -> list[str]:
-        """`spec:arm` for every arm that needs this node."""
-        return [
-            f"{experiment.name}:{arm}"
-            for experiment in self.experiments.values()
-            for arm, refs in experiment.arms.items()
-            if ref in refs
-        ]
+    def users(self) -> dict[str, list[str]]:
+        """KIND/ID -> `spec:arm` for every arm that needs the node; a report is needed by none."""
+        users: dict[str, list[str]] = {ref: [] for ref in self.nodes}
+        for experiment in self.experiments.values():
+            for arm, refs in experiment.arms.items():
+                for ref in refs:
+                    users[ref].append(f"{experiment.name}:{arm}")
+        return users
 
     def to_json(self) -> str:
+        users = self.users()
         nodes = {
             ref: {
                 "kind": node.kind,
@@ -75,12 +80,13 @@ class Plan:
                 "recipe": node.recipe.model_dump(mode="json", exclude_defaults=True),
                 "inputs": {role: list(refs) for role, refs in node.inputs.items()},
                 "execution": node.execution.model_dump(mode="json"),
-                "arms": self.users(ref),
+                "arms": users[ref],
+                "waits": list(node.waits),
             }
             for ref, node in self.nodes.items()
         }
         experiments = {
-            name: {"spec": item.spec, "report": item.report, "arms": item.arms}
+            name: {"spec": item.spec, "report": item.report, "arms": item.arms, "addresses": item.addresses}
             for name, item in self.experiments.items()
         }
         content = {"format": FORMAT, "order": list(self.nodes), "nodes": nodes, "experiments": experiments}
@@ -102,12 +108,19 @@ class Plan:
             if any(node.ref != ref for ref, node in nodes.items()):
                 raise InputError(f"{path}: its ids are not this orcac's", fix="compile the spec again")
             experiments = {
-                name: Experiment(name=name, spec=item["spec"], report=item["report"], arms=item["arms"])
+                name: Experiment(
+                    name=name,
+                    spec=item["spec"],
+                    report=item["report"],
+                    arms=item["arms"],
+                    addresses=item["addresses"],
+                )
                 for name, item in data["experiments"].items()
             }
         except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise InputError(f"{path}: not a plan that this orcac can read", fix="compile the spec again") from error
-        return cls(nodes=nodes, experiments=experiments)
+        places = {ref: place for place, ref in enumerate(nodes)}
+        return cls(nodes=nodes, experiments=experiments, _places=places)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -151,4 +164,5 @@ def _node(data: dict[str, Any]) -> Node:
         inputs={role: tuple(refs) for role, refs in data["inputs"].items()},
         execution=kind.execution.model_validate(data["execution"]),
         label=data["label"],
+        waits=tuple(data["waits"]),
     )

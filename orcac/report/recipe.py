@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from orcac.recipe import Execution, Frozen, Recipe
 
-__all__ = ["VERSION", "Arm", "Dataset", "Evaluation", "ReportExecution", "ReportRecipe", "Stage"]
+__all__ = ["VERSION", "Arm", "Baseline", "Dataset", "Evaluation", "ReportExecution", "ReportRecipe", "Stage"]
 
 VERSION = 1
 
@@ -44,9 +44,17 @@ class Arm(Frozen):
     evaluations: tuple[Evaluation, ...]
 
 
+class Baseline(Frozen):
+    """A teacher that answered the benchmarks too."""
+
+    name: str
+    evaluations: tuple[Evaluation, ...]
+
+
 class ReportRecipe(Recipe):
     seed: int
     arms: tuple[Arm, ...]
+    baselines: tuple[Baseline, ...] = ()
 
 
 class ReportExecution(Execution):

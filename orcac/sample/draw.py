@@ -39,7 +39,9 @@ def ticket(seed: int, *names: str) -> int:
 
 def pick_message(draw: Draw, *, has_options: bool, seed: int, names: tuple[str, ...]) -> Message:
     """One of the messages that a query may get, uniformly. `names` say whose pick it is."""
-    messages = draw.always + draw.multiple_choice if has_options else draw.always
+    messages = draw.always
+    if has_options:
+        messages = draw.multiple_choice if draw.alone else draw.always + draw.multiple_choice
     return messages[ticket(seed, "message", *names) % len(messages)]
 
 

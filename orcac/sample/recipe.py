@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orcac.recipe import Execution, FileRef, Frozen, Recipe
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 
-__all__ = ["VERSION", "Draw", "Execution", "Message", "Puzzles", "SampleRecipe", "Source", "Subset"]
+__all__ = ["VERSION", "Draw", "Execution", "Message", "Puzzles", "SampleExecution", "SampleRecipe", "Source", "Subset"]
 
 VERSION = 1  # raise it when the same recipe would make other prompts
 
@@ -29,11 +29,12 @@ class Message(Frozen):
 class Draw(Frozen):
     """The messages that a source's prompts are drawn from, uniformly (paper, Figure 6).
 
-    `multiple_choice` joins `always` for the queries that list their options.
+    For the queries that list their options `multiple_choice` joins `always`, or (`alone`) takes its place.
     """
 
     always: tuple[Message, ...]
     multiple_choice: tuple[Message, ...] = ()
+    alone: bool = False
 
 
 class Puzzles(Frozen):
@@ -49,8 +50,10 @@ class Puzzles(Frozen):
 class Source(Frozen):
     """Queries from files of one format, or generated."""
 
-    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "bbh", "agieval"]
+    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval"]
     files: tuple[FileRef, ...] = ()
+    hub: tuple[HubRef, ...] = ()
+    absent: tuple[str, ...] = ()  # paths, as written, of files that are not here yet: it can be planned, not made
     fields: dict[str, str] = {}  # jsonl: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
     tasks: tuple[str, ...] = ()  # keep these tasks alone; () keeps all
@@ -71,3 +74,10 @@ class SampleRecipe(Recipe):
     source: Source | None = None  # exactly one of source and subset
     subset: Subset | None = None
     draw: Draw = Draw(always=(Message(id=1, text=""),))
+
+
+class SampleExecution(Execution):
+    """What the source is expected to hold, for estimates until it was read."""
+
+    expect_queries: int | None = None  # in all its files, before `take`
+    expect_tokens: int | None = None  # mean length of a query

@@ -6,7 +6,7 @@ Each check yields (path in the spec, message); `load` turns the path into a plac
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from orcac.puzzles import TASKS
 from orcac.spec.schema import (
@@ -14,6 +14,7 @@ from orcac.spec.schema import (
     GeneratedBenchmark,
     GeneratedQueries,
     OpenAIEndpoint,
+    OpenBenchmark,
     Queries,
     ReplayEndpoint,
     SolverEndpoint,
@@ -22,30 +23,37 @@ from orcac.spec.schema import (
 
 Path = tuple[str | int, ...]
 Finding = tuple[Path, str]
+Broken = Mapping[str, set[str]]
+Names = Mapping[str, set[str]]
 
 
-def check(spec: Spec, message_numbers: set[int]) -> Iterator[Finding]:
-    """Everything that is inconsistent in a spec. `message_numbers` are those the library and the spec define."""
-    yield from _system_messages(spec, message_numbers)
+def check(spec: Spec, message_numbers: set[int], broken: Broken | None = None) -> Iterator[Finding]:
+    """Everything that is inconsistent in a spec. `message_numbers` are those the library and the spec define.
+
+    `broken` names what the schema refused in each of the spec's maps: it is not there, but it is defined.
+    """
+    broken = broken or {}
+    names = {
+        section: set(getattr(spec, section)) | set(broken.get(section, ()))
+        for section in ("queries", "teachers", "datasets", "stages")
+    }
+    yield from _system_messages(spec, message_numbers, names)
     yield from _teachers(spec)
-    yield from _datasets(spec)
-    yield from _student(spec)
-    yield from _curriculum(spec)
-    if spec.filters.contamination and not spec.benchmarks:
-        yield ("filters", "contamination"), "there is no benchmark to check against; add `benchmarks` or drop this"
-    for name, benchmark in spec.benchmarks.items():
-        yield from _number(("benchmarks", name, "system"), benchmark.system, message_numbers)
-        yield from _sizes(("benchmarks", name), benchmark)
+    yield from _datasets(spec, names)
+    yield from _student(spec, names)
+    yield from _curriculum(spec, names)
+    yield from _benchmarks(spec, message_numbers, names)
     for name, queries in spec.queries.items():
         yield from _sizes(("queries", name), queries)
 
 
-def _known(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Finding]:
+def _known(path: Path, subject: str, name: str, known: Iterable[str]) -> Iterator[Finding]:
+    """`subject` says who names it, as in "dataset `few` asks teacher"."""
     names = sorted(known)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"defined: {', '.join(names) or 'none'}"
-        yield path, f"{what} `{name}` is not defined; {hint}"
+        yield path, f"{subject} `{name}`, which is not defined; {hint}"
 
 
 def _number(path: Path, number: int, known: set[int]) -> Iterator[Finding]:
@@ -63,12 +71,33 @@ def _sizes(path: Path, source: Queries | Benchmark) -> Iterator[Finding]:
         yield (*path, "size"), f"{source.task} has sizes from {task.smallest} to {task.largest}"
 
 
-def _system_messages(spec: Spec, numbers: set[int]) -> Iterator[Finding]:
+def _benchmarks(spec: Spec, numbers: set[int], names: Names) -> Iterator[Finding]:
+    if spec.filters.contamination and not spec.benchmarks:
+        yield ("filters", "contamination"), "there is no benchmark to check against; add `benchmarks` or drop this"
+    for name, benchmark in spec.benchmarks.items():
+        path: Path = ("benchmarks", name)
+        yield from _number((*path, "system"), benchmark.system, numbers)
+        yield from _sizes(path, benchmark)
+        if isinstance(benchmark, OpenBenchmark):
+            judged = f"benchmark `{name}` is judged by"
+            yield from _known((*path, "judge"), judged, benchmark.judge, names["teachers"])
+            for index, teacher in enumerate(benchmark.against):
+                compared = f"benchmark `{name}` compares with"
+                yield from _known((*path, "against", index), compared, teacher, names["teachers"])
+            if "query" not in benchmark.fields:
+                yield (*path, "fields"), "`query` is missing: which key holds the question?"
+    for index, teacher in enumerate(spec.baselines):
+        yield from _known(("baselines", index), "a baseline is teacher", teacher, names["teachers"])
+    if spec.baselines and not spec.benchmarks:
+        yield ("baselines",), "there is no benchmark for a baseline to answer; add `benchmarks` or drop this"
+
+
+def _system_messages(spec: Spec, numbers: set[int], names: Names) -> Iterator[Finding]:
     for path, draws in [(("system_messages", "draw"), spec.system_messages.draw)] + [
         (("datasets", name, "draw"), dataset.draw) for name, dataset in spec.datasets.items()
     ]:
         for source, draw in draws.items():
-            yield from _known((*path, source), "query source", source, spec.queries)
+            yield from _known((*path, source), "messages are drawn for query source", source, names["queries"])
             for number in (*draw.always, *draw.multiple_choice):
                 yield from _number((*path, source), number, numbers)
 
@@ -97,26 +126,28 @@ def _teachers(spec: Spec) -> Iterator[Finding]:
                 yield (*path, "endpoint", "fields"), "`question` is missing: which key holds the question?"
 
 
-def _datasets(spec: Spec) -> Iterator[Finding]:
+def _datasets(spec: Spec, names: Names) -> Iterator[Finding]:
     for name, dataset in spec.datasets.items():
         path: Path = ("datasets", name)
-        yield from _known((*path, "teacher"), "teacher", dataset.teacher, spec.teachers)
+        yield from _known((*path, "teacher"), f"dataset `{name}` asks teacher", dataset.teacher, names["teachers"])
         if bool(dataset.queries) == bool(dataset.sample):
             yield path, f"dataset `{name}` needs either `queries` or `sample`"
         for index, source in enumerate(dataset.queries):
-            yield from _known((*path, "queries", index), "query source", source, spec.queries)
+            yield from _known(
+                (*path, "queries", index), f"dataset `{name}` takes query source", source, names["queries"]
+            )
         if dataset.sample:
-            yield from _known((*path, "sample", "from"), "dataset", dataset.sample.from_, spec.datasets)
+            yield from _known(
+                (*path, "sample", "from"),
+                f"dataset `{name}` draws from dataset",
+                dataset.sample.from_,
+                names["datasets"],
+            )
             pool = spec.datasets.get(dataset.sample.from_)
             sizes = [getattr(spec.queries.get(source), "take", None) for source in pool.queries] if pool else []
             known = [size for size in sizes if size is not None]
             if known and len(known) == len(sizes) and sum(known) < dataset.sample.take:
                 yield (*path, "sample", "take"), f"`{dataset.sample.from_}` has {sum(known):,} prompts at most"
-            if dataset.draw:
-                yield (
-                    (*path, "draw"),
-                    "a subset keeps the messages of the prompts it is drawn from; drop `draw` here",
-                )
         seen = [name]
         while (step := spec.datasets.get(seen[-1])) and step.sample:
             if step.sample.from_ in seen:
@@ -128,7 +159,7 @@ def _datasets(spec: Spec) -> Iterator[Finding]:
             seen.append(step.sample.from_)
 
 
-def _student(spec: Spec) -> Iterator[Finding]:
+def _student(spec: Spec, names: Names) -> Iterator[Finding]:
     student = spec.student
     given = [key for key in ("base", "size", "shape") if getattr(student, key) is not None]
     if len(given) != 1:
@@ -150,17 +181,30 @@ def _student(spec: Spec) -> Iterator[Finding]:
     if student.shape and student.shape.kv_heads and student.shape.heads % student.shape.kv_heads:
         yield ("student", "shape", "kv_heads"), "kv_heads must divide heads"
     for index, name in enumerate(student.tokenizer.train_on if student.tokenizer else ()):
-        yield from _known(("student", "tokenizer", "train_on", index), "dataset", name, spec.datasets)
+        yield from _known(
+            ("student", "tokenizer", "train_on", index), "the tokenizer is trained on dataset", name, names["datasets"]
+        )
 
 
-def _curriculum(spec: Spec) -> Iterator[Finding]:
+def _curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
+    if not spec.curriculum:
+        yield ("curriculum",), "the curriculum is empty; name the stages in their order, as in [assistant, expert]"
     for index, name in enumerate(spec.curriculum):
-        yield from _known(("curriculum", index), "stage", name, spec.stages)
-    micro = spec.hardware.train.micro_batch
+        yield from _known(("curriculum", index), "the curriculum names stage", name, names["stages"])
+    first = spec.stages.get(spec.curriculum[0]) if spec.curriculum else None
+    if first and first.optimizer == "carry":
+        yield (
+            ("stages", spec.curriculum[0], "optimizer"),
+            f"`{spec.curriculum[0]}` is the first stage: there is no optimizer to carry; write `fresh`",
+        )
+    train = spec.hardware.train
+    gpus = train.nodes * max(train.gpus, 1)
     for name, stage in spec.stages.items():
-        yield from _known(("stages", name, "dataset"), "dataset", stage.dataset, spec.datasets)
-        if stage.batch % micro:
+        subject = f"stage `{name}` trains on dataset"
+        yield from _known(("stages", name, "dataset"), subject, stage.dataset, names["datasets"])
+        if stage.batch % (gpus * train.micro_batch):
+            by = f"{gpus} GPUs × {train.micro_batch} rows" if gpus > 1 else f"{train.micro_batch} rows"
             yield (
                 ("stages", name, "batch"),
-                f"{stage.batch} rows are not divisible by hardware.train.micro_batch ({micro} rows)",
+                f"{stage.batch} rows are not divisible by {by} (hardware.train: nodes × gpus × micro_batch)",
             )

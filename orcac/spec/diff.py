@@ -25,7 +25,7 @@ ABSENT = "(absent)"
 
 
 def changes(old: Spec, new: Spec) -> list[Change]:
-    """Every leaf that differs, in the order of the schema; ablations are left out.
+    """Every leaf that differs, in the order of the schema; what makes arms, and `extends`, are left out.
 
     Where both sides have a part its defaults count; of a part that one side lacks, only what was written is shown.
     """
@@ -54,7 +54,7 @@ class _Leaf:
 def _leaves(value: Any, path: str, kind: str, written: bool) -> Iterator[_Leaf]:
     if isinstance(value, BaseModel):
         for name, info in type(value).model_fields.items():
-            if (path, name) != ("", "ablations"):
+            if path or name not in ("ablations", "sweep", "extends"):
                 extra = info.json_schema_extra
                 assert isinstance(extra, dict)
                 # an execution part (hardware.eval) makes all that is in it execution

@@ -1,44 +1,50 @@
-"""From a file to a checked experiment: parse, patch each arm, validate, check. Every problem comes out at once.
+"""From a file to a checked experiment: parse, extend, patch each arm, validate, check. Every problem comes out at once.
 
 An arm is the spec with its patch merged in, validated as a spec of its own: there is no second rule for arms.
-A problem that all arms share has one place in the file and is said once.
+A problem that all arms share has one place in the file and is said once. What the schema refuses is cut out and the
+rest is checked all the same, so that a misspelt key does not hide a dangling name.
+
+A path is relative to the file that it is written in, also where another spec extends that file.
 """
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import os
-import re
-import typing
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from orcac.errors import InputError
+from orcac.spec.arms import BASE, variants
 from orcac.spec.check import check
-from orcac.spec.problems import Problem, SpecErrors
-from orcac.spec.schema import FormBenchmark, JsonlBenchmark, ReplayEndpoint, Spec, _Files
-from orcac.spec.source import Tree, merge, parse
+from orcac.spec.paths import Finder, Found, substituted
+from orcac.spec.problems import Mark, Problem, SpecErrors
+from orcac.spec.schema import ReplayEndpoint, Spec, _Files
+from orcac.spec.source import File, Tree, cut, merge, parse
+from orcac.spec.wording import prune, worded
 
-BASE = "base"
+__all__ = ["BASE", "Arm", "Experiment", "File", "load"]
+
+Where = tuple[str | int, ...]
+_NAMED = ("queries", "teachers", "datasets", "stages", "benchmarks")  # maps whose names others refer to
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
     name: str
+    mark: Mark  # where it was named
     spec: Spec
     messages: dict[int, str]  # the library with the spec's own messages laid over it
-    files: dict[tuple[str | int, ...], list[Path]]  # path in the spec -> the local files that it names, sorted
-    left_out: tuple[str, ...]  # optional benchmarks that are not there
-    base: Path | None  # the folder of a pretrained student
+    found: dict[Where, Found]  # path in the spec -> the files that it names
+    left_out: dict[str, str]  # benchmark that is `missing: skip` and not here -> why
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    path: Path
+    file: File
     arms: dict[str, Arm]  # the base first
 
     @property
@@ -46,227 +52,172 @@ class Experiment:
         return self.arms[BASE]
 
 
-def load(path: Path) -> Experiment:
-    """Raises SpecErrors with every problem of the file and its arms, InputError when it cannot be read."""
-    tree = parse(path)
-    ablations = tree.value.get("ablations")
-    whole = merge(tree, Tree({"ablations": Tree(None, tree.mark)}, tree.mark, {"ablations": tree.mark}))
-    patches = {BASE: Tree({}, tree.mark)}
+def load(file: Path | File) -> Experiment:
+    """Raises SpecErrors with every problem of the spec and its arms, InputError when it cannot be read."""
+    file = file if isinstance(file, File) else File(file)
     problems: list[Problem] = []
-    if ablations is not None and isinstance(ablations.value, dict):
-        for name, patch in ablations.value.items():
-            if name == BASE:
-                problems.append(Problem(ablations.key_marks[name], "`base` is the spec itself; choose another name"))
-            elif not isinstance(patch.value, dict):
-                problems.append(Problem(patch.mark, f"the arm `{name}` must be a map that patches the spec"))
-            elif "ablations" in patch.value:
-                problems.append(Problem(patch.key_marks["ablations"], "an arm cannot hold arms"))
-            else:
-                patches[name] = patch
-    arms: dict[str, Arm] = {}
-    for name, patch in patches.items():
-        try:
-            arms[name] = _arm(name, merge(whole, patch), path, tree if name == BASE else None)
-        except SpecErrors as error:
-            problems.extend(error.problems)
+    tree = _extended(file, problems, ())
+    loader = _Loader(file, problems)
+    if shape := loader.arms_shape(tree):
+        problems.extend(shape)
+    arms = {name: loader.arm(name, variant.tree, variant.mark) for name, variant in variants(tree, problems).items()}
     if problems:
         raise SpecErrors(problems)
-    return Experiment(path=path, arms=arms)
+    return Experiment(file=file, arms={name: arm for name, arm in arms.items() if arm})
 
 
-def _arm(name: str, tree: Tree, path: Path, original: Tree | None) -> Arm:
-    # the base is validated with its ablations, so that bad arm names are found; an arm is validated without
-    whole = original if original is not None else tree
+def _extended(file: File, problems: list[Problem], below: tuple[File, ...]) -> Tree:
+    """A spec's tree, laid over that of the spec it extends."""
+    tree = parse(file, problems)
+    named = tree.value.get("extends")
+    if named is None:
+        return tree
+    if not isinstance(named.value, str) or not named.value:
+        raise SpecErrors([*problems, Problem(named.mark, "`extends` names another spec by its path")])
+    parent = file.beside(_normal(file.path.parent / named.value))
+    chain = (*below, file)
+    if any(_normal(parent.path) == _normal(one.path) for one in chain):
+        ring = " -> ".join(one.path.name for one in (*chain, parent))
+        raise SpecErrors([*problems, Problem(named.mark, f"extends itself: {ring}")])
     try:
-        spec = Spec.model_validate(whole.plain())
-    except ValidationError as error:
-        raise SpecErrors(_problem(whole, details) for details in error.errors()) from None
-    problems: list[Problem] = []
-    messages = _messages(spec, tree, path.parent, problems)
-    found = _find_files(spec, tree, path.parent, problems)
-    problems += [Problem(tree.place(where), message) for where, message in check(spec, set(messages))]
-    if problems:
-        raise SpecErrors(problems)
-    return Arm(name=name, spec=spec, messages=messages, files=found.files, left_out=found.left_out, base=found.base)
+        under = _extended(parent, problems, chain)
+    except SpecErrors:
+        raise
+    except InputError as error:
+        raise SpecErrors([*problems, Problem(named.mark, error.message)]) from None
+    return merge(cut(under, ("extends",)), tree)
 
 
-# --- pydantic's errors in our words ------------------------------------------------------------------------------
+def _normal(path: Path) -> Path:
+    """Without `..`, so that a spec is known again; relative where it was, as people are told it."""
+    return Path(os.path.normpath(path))
 
 
-def _problem(tree: Tree, error: ErrorDetails) -> Problem:
-    steps = _steps(tree, error["loc"])
-    kind, key = error["type"], str(error["loc"][-1]) if error["loc"] else ""
-    on_key = key == "[key]"
-    if kind == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-        return Problem(tree.place([*steps, key], key=True), f"unknown key `{key}`; {hint}")
-    if kind == "missing":
-        return Problem(tree.place(steps), f"`{key}` is missing here")
-    if kind == "string_pattern_mismatch":
-        text = "a name is made of letters, digits, `.`, `_` and `-`, at most 63, and starts with a letter or digit"
-        return Problem(tree.place(steps, key=on_key), f"`{error['input']}`: {text}")
-    if kind == "union_tag_not_found":
-        key = str(error.get("ctx", {}).get("discriminator", "")).strip("'")
-        return Problem(tree.place(steps), f"`{key}` is missing here")
-    if kind == "union_tag_invalid":
-        context = error["ctx"]
-        tag = str(context["discriminator"]).strip("'")
-        message = f"`{tag}: {context['tag']}` is not known; known: {context['expected_tags']}".replace("'", "")
-        return Problem(tree.place([*steps, tag]), message)
-    message = error["msg"].replace("Input should be", "this should be").replace("valid tuple", "list, as in [a, b]")
-    return Problem(tree.place(steps, key=on_key), message[0].lower() + message[1:])
+@dataclass(slots=True)
+class _Loader:
+    """What the arms of one experiment share: the problems, and what was looked up already."""
 
+    file: File
+    problems: list[Problem]
+    finder: Finder = field(default_factory=Finder)
+    libraries: dict[Path, dict[int, str] | InputError] = field(default_factory=dict)
 
-def _steps(tree: Tree, location: tuple[str | int, ...]) -> list[str | int]:
-    """pydantic's location without what only pydantic knows (union tags, `[key]`)."""
-    steps: list[str | int] = []
-    at: Tree | None = tree
-    for step in location:
-        if at is not None and isinstance(at.value, dict) and str(step) in at.value:
-            steps.append(step)
-            at = at.value[str(step)]
-        elif at is not None and isinstance(at.value, list) and isinstance(step, int) and step < len(at.value):
-            steps.append(step)
-            at = at.value[step]
-    return steps
-
-
-def _known_keys(location: tuple[str | int, ...]) -> list[str]:
-    """The keys that the schema knows at a place."""
-    kind: Any = Spec
-    for step in location:
-        kind = _inner(kind, step)
-    return sorted({info.alias or name for model in _models(kind) for name, info in model.model_fields.items()})
-
-
-def _models(kind: Any) -> list[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return [kind]
-    return [model for part in typing.get_args(kind) for model in _models(part)]
-
-
-def _inner(kind: Any, step: str | int) -> Any:
-    """The type at `step` inside a type; a union's tag narrows the union."""
-    models = _models(kind)
-    if typing.get_origin(kind) is dict:
-        return typing.get_args(kind)[1]
-    narrowed = [
-        m
-        for m in models
-        if step in typing.get_args(getattr(m.model_fields.get("format"), "annotation", None))
-        or step in typing.get_args(getattr(m.model_fields.get("kind"), "annotation", None))
-    ]
-    if narrowed:
-        return narrowed[0]
-    for model in models:
-        for name, info in model.model_fields.items():
-            if step in (name, info.alias):
-                annotation = info.annotation
-                return annotation
-    return kind
-
-
-# --- files that a spec names ---------------------------------------------------------------------------------------
-
-
-def _messages(spec: Spec, tree: Tree, folder: Path, problems: list[Problem]) -> dict[int, str]:
-    """The numbered messages: the library's, then the spec's own. 1 is the empty message unless either redefines it."""
-    messages = {1: ""}
-    library = spec.system_messages.library
-    place = tree.place(["system_messages", "library"])
-    if library:
+    def arms_shape(self, tree: Tree) -> list[Problem]:
+        """What the schema says of `ablations` and `sweep` themselves: their names, and that they are maps."""
+        parts = {key: tree.value[key] for key in ("ablations", "sweep") if key in tree.value}
         try:
-            (path,) = _expand(library, folder)
-            listed = parse(path).value["messages"].plain()
-            messages |= {int(number): str(entry["text"]) for number, entry in listed.items()}
-        except SpecErrors as error:
-            problems.extend(error.problems)
-        except InputError as error:
-            problems.append(Problem(place, error.message))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            problems.append(Problem(place, f"{library}: not a library; write `messages: {{1: {{text: ...}}, ...}}`"))
-    return messages | spec.system_messages.messages
+            Spec.model_validate(cut(tree, *((key,) for key in tree.value if key not in parts)).plain())
+        except ValidationError as error:
+            return [worded(tree, one) for one in error.errors() if one["loc"][0] in parts]
+        return []
 
+    def arm(self, name: str, tree: Tree, mark: Mark) -> Arm | None:
+        """The arm, or None where it has problems that leave nothing to check."""
+        cuts: list[Where] = []
+        whole = tree
+        for _ in range(20):  # cutting one part out may leave another without what it needs
+            try:
+                spec = Spec.model_validate(tree.plain())
+                break
+            except ValidationError as error:
+                details = error.errors()
+            if not cuts:
+                self.problems += [worded(tree, one) for one in details]
+            further = prune(tree, details)
+            if not further:
+                return None
+            cuts += further
+            tree = cut(tree, *further)
+        else:
+            return None
+        seen = _Seen(cuts)
+        messages = self._messages(spec, tree, seen)
+        found, left_out = self._found(spec, tree, seen)
+        broken = {section: {str(c[1]) for c in cuts if c[0] == section and len(c) > 1} for section in _NAMED}
+        for where, message in check(spec, set(messages), broken):
+            seen.add(where, Problem(whole.place(where), message))
+        self.problems += seen.problems
+        return Arm(name=name, mark=mark, spec=spec, messages=messages, found=found, left_out=left_out)
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    files: dict[tuple[str | int, ...], list[Path]]
-    left_out: tuple[str, ...]
-    base: Path | None
+    def _messages(self, spec: Spec, tree: Tree, seen: _Seen) -> dict[int, str]:
+        """The numbered messages: the library's, then the spec's own. 1 is the empty message unless they redefine it."""
+        messages, where = {1: ""}, ("system_messages", "library")
+        if spec.system_messages.library:
+            mark = tree.place(where)
+            try:
+                messages |= self._library(mark.folder / substituted(spec.system_messages.library))
+            except SpecErrors as error:
+                seen.problems.extend(error.problems)
+            except InputError as error:
+                seen.add(where, Problem(mark, error.message))
+        return messages | spec.system_messages.messages
 
+    def _library(self, path: Path) -> dict[int, str]:
+        if path not in self.libraries:
+            try:
+                self.libraries[path] = _read_library(self.file.beside(_normal(path)))
+            except InputError as error:
+                self.libraries[path] = error
+        found = self.libraries[path]
+        if isinstance(found, InputError):
+            raise found
+        return found
 
-def _find_files(spec: Spec, tree: Tree, folder: Path, problems: list[Problem]) -> _Found:
-    files: dict[tuple[str | int, ...], list[Path]] = {}
-    left_out: list[str] = []
+    def _found(self, spec: Spec, tree: Tree, seen: _Seen) -> tuple[dict[Where, Found], dict[str, str]]:
+        found: dict[Where, Found] = {}
+        left_out: dict[str, str] = {}
 
-    def find(where: tuple[str | int, ...], patterns: tuple[str, ...]) -> None:
-        try:
-            files[where] = _readable(patterns, folder)
-        except InputError as error:
-            problems.append(Problem(tree.place(where), error.message))
-
-    for section, sources in (("queries", spec.queries), ("benchmarks", spec.benchmarks)):
-        for name, source in sources.items():
-            if not isinstance(source, _Files):
-                continue
-            if isinstance(source, FormBenchmark | JsonlBenchmark) and source.optional:
+        def find(where: Where, patterns: Iterable[str], *, later: bool = False) -> Found | None:
+            written = [(text, tree.place([*where, index])) for index, text in enumerate(patterns)]
+            for one in written:  # each by itself, so that every one that is wrong is told
                 try:
-                    _readable(source.path, folder)
-                except InputError:
-                    left_out.append(name)
+                    self.finder.files([one], later=later)
+                except InputError as error:
+                    seen.add(where, Problem(one[1], error.message))
+            with contextlib.suppress(InputError):
+                found[where] = self.finder.files(written, later=later)
+            return found.get(where)
+
+        for section, sources in (("queries", spec.queries), ("benchmarks", spec.benchmarks)):
+            for name, source in sources.items():
+                if not isinstance(source, _Files):
                     continue
-            find((section, name, "path"), source.path)
-    for name, teacher in spec.teachers.items():
-        if isinstance(teacher.endpoint, ReplayEndpoint):
-            find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
-            if teacher.endpoint.questions:
+                missing = getattr(source, "missing", "error")
+                what = find((section, name, "path"), source.path, later=missing != "error")
+                if what and what.absent and missing == "skip":
+                    left_out[name] = what.why
+        for name, teacher in spec.teachers.items():
+            if isinstance(teacher.endpoint, ReplayEndpoint):
+                find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
                 find(("teachers", name, "endpoint", "questions"), teacher.endpoint.questions)
-    base = None
-    if spec.student.base is not None:
-        where = ("student", "base")
-        try:
-            base, *_ = _expand(spec.student.base, folder)
-            if not (base / "config.json").is_file():
-                raise InputError(f"{base}: not a model directory (no config.json in it)")
-            found = [path for path in base.rglob("*") if path.is_file()]
-            # hidden files are the downloader's notes, with times in them
-            seen = [path for path in found if not any(part.startswith(".") for part in path.relative_to(base).parts)]
-            files[where] = _readable(tuple(str(path.absolute()) for path in seen), folder)
-        except InputError as error:
-            problems.append(Problem(tree.place(where), error.message))
-    return _Found(files=files, left_out=tuple(left_out), base=base)
+        if spec.student.base is not None:
+            where = ("student", "base")
+            mark = tree.place(where)
+            try:
+                found[where] = self.finder.model(spec.student.base, mark)
+            except InputError as error:
+                seen.add(where, Problem(mark, error.message))
+        return found, left_out
 
 
-def _readable(patterns: tuple[str, ...], folder: Path) -> list[Path]:
-    """The files that the patterns name, each once. Raises InputError where one is no file or cannot be read."""
-    paths = sorted({path for pattern in patterns for path in _expand(pattern, folder)})
-    for path in paths:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; name the files in it, as in `{path.name}/*.jsonl`")
-        if not path.is_file() or not os.access(path, os.R_OK):
-            raise InputError(f"{path} cannot be read")
-    return paths
+@dataclass(slots=True)
+class _Seen:
+    """Problems of an arm, but for those that only say that what was cut out is not there."""
+
+    cuts: list[Where]
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, where: Where, problem: Problem) -> None:
+        if not any(where[: len(cut)] == cut or cut[: len(where)] == where for cut in self.cuts):
+            self.problems.append(problem)
 
 
-def _expand(pattern: str, folder: Path) -> list[Path]:
-    """The paths that a path or glob names, relative to `folder`; `${NAME}` is the environment's."""
-
-    def variable(found: re.Match[str]) -> str:
-        if not os.environ.get(found[1]):
-            raise InputError(f"the environment variable {found[1]} is not set; `{pattern}` needs it")
-        return os.environ[found[1]]
-
-    text = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", variable, pattern)
-    path = folder / text
+def _read_library(file: File) -> dict[int, str]:
+    problems: list[Problem] = []
     try:
-        if path.exists():
-            return [path]
-        anchor = Path(path.anchor or ".")
-        found = sorted(anchor.glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
-    except (OSError, ValueError) as error:
-        raise InputError(f"`{pattern}` is not a path or glob ({error})") from None
-    if not found:
-        raise InputError(f"`{pattern}` matches no file (looked for {path})")
-    return found
+        listed = parse(file, problems).value["messages"].plain()
+        if problems:
+            raise SpecErrors(problems)
+        return {int(number): str(entry["text"]) for number, entry in listed.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{file}: not a library; write `messages: {{1: {{text: ...}}, ...}}`") from None

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from orcac.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a file. Lines and columns count from 1; `source` is the whole line."""
+    """A place in a file. Lines and columns count from 1; `source` is the whole line.
+
+    `path` is the file as people are told it, a git revision's `REV:` included; `folder` is where the paths that
+    are written in it start from.
+    """
 
     path: str
+    folder: Path
     line: int
     column: int
     length: int

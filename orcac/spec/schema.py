@@ -4,8 +4,15 @@
     execution   changes where, how fast or for how much; never enters an id
     label       names and descriptions; never enters an id
 
-Things with names are maps, so that a patch can reach them; order that matters is a list of names. Precedence,
-lowest first: the defaults below, the spec, the arm's patch. Where the paper gives no value the default is ours.
+Things with names are maps, so that a patch can reach them; order that matters is a list of names.
+
+Precedence, lowest first:
+    1. the defaults below
+    2. the spec that `extends` names (and what that one extends, first)
+    3. the spec itself, merged over it as a JSON Merge Patch: maps merge, null removes, anything else replaces
+    4. the arm's patch in `ablations`, merged in the same way
+    5. the arm's point of the `sweep`: each value put at its path
+The environment decides nothing but `${NAME}` in a path. Where the paper gives no value the default is ours.
 """
 
 from __future__ import annotations
@@ -13,26 +20,35 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 Class = Literal["semantic", "execution", "label"]
 
 
-def _field(kind: Class, default: Any, help: str, **limits: Any) -> Any:
-    return Field(default, description=help, json_schema_extra={"class": kind}, **limits)
+def _field(kind: Class, default: Any, help: str, unit: str, **limits: Any) -> Any:
+    extra: dict[str, Any] = {"class": kind} | ({"unit": unit} if unit else {})
+    return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
-def semantic(help: str, default: Any = ..., **limits: Any) -> Any:
-    return _field("semantic", default, help, **limits)
+def semantic(help: str, default: Any = ..., unit: str = "", **limits: Any) -> Any:
+    return _field("semantic", default, help, unit, **limits)
 
 
-def execution(help: str, default: Any = ..., **limits: Any) -> Any:
-    return _field("execution", default, help, **limits)
+def execution(help: str, default: Any = ..., unit: str = "", **limits: Any) -> Any:
+    return _field("execution", default, help, unit, **limits)
 
 
-def label(help: str, default: Any = ..., **limits: Any) -> Any:
-    return _field("label", default, help, **limits)
+def label(help: str, default: Any = ..., unit: str = "", **limits: Any) -> Any:
+    return _field("label", default, help, unit, **limits)
 
 
 def _measure(pattern: str, shape: str, scales: dict[str, float]) -> BeforeValidator:
@@ -111,6 +127,13 @@ class Part(BaseModel):
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
 
+class Expect(Part):
+    """What a source is expected to hold, until it is here: for estimates alone."""
+
+    queries: Count | None = execution("queries in all its files, before `take`", None)
+    tokens: Count | None = execution("mean length of a query", None, unit="tokens")
+
+
 class _Generated(Part):
     format: Literal["puzzles"] = semantic("generated reasoning tasks in the BIG-Bench-Hard manner")
     task: Literal[
@@ -122,71 +145,98 @@ class _Generated(Part):
         "logical_deduction",
     ] = semantic("which task")
     size: tuple[Count, Count] = semantic("difficulty, from and to (inclusive): literals, people, steps or objects")
-    take: Count = semantic("how many to generate")
+    take: Count = semantic("how many to generate", unit="queries")
 
 
 class _Files(Part):
     path: Paths = semantic(
-        "files or globs; enter the id by content and base name, never by folder; ${NAME} is the environment's"
+        "files or globs, relative to the spec; they enter the id by content and base name, never by folder. "
+        "${NAME} is the environment's. `hf://OWNER/NAME[@REVISION][/PATH]` is of a hub, and enters by these words"
     )
     tasks: tuple[str, ...] = semantic("keep these tasks alone", ())
-    take: Count | None = semantic("how many queries; all when absent", None)
-    per_task: Count | None = semantic("at most so many of each task", None)
+    take: Count | None = semantic("how many are drawn; all when absent", None, unit="queries")
+    per_task: Count | None = semantic("at most so many of each task", None, unit="queries")
     sampling: Literal["by-task", "uniform"] = semantic(
         "by-task draws a task first, then a query (the paper's Algorithm 1); uniform ignores tasks", "by-task"
     )
+    expect: Expect = execution("for estimates, until the files are here", Expect())
 
 
-class _Jsonl(_Files):
-    format: Literal["jsonl"] = semantic("one JSON object a line, read by `fields`")
-    fields: dict[Literal["query", "reference", "task", "options"], str] = semantic(
-        "our name -> the file's key; dots reach inside, as in `messages.1.content`"
-    )
+Fields = dict[Literal["query", "reference", "task", "options"], str]
+
+
+class _Table(_Files):
+    format: Literal["jsonl", "parquet"] = semantic("JSON Lines or Parquet, read by `fields`")
+    fields: Fields = semantic("our name -> the file's key; dots reach inside, as in `messages.1.content`")
 
 
 class _KnownForm(_Files):
     format: Literal["flan-cot", "natural-instructions", "bbh", "agieval"] = semantic("a published file format")
 
 
+class _Query(Part):
+    missing: Literal["error", "later"] = execution(
+        "where files are not here: refuse, or plan and price without them until they are", "error"
+    )
+
+
 class GeneratedQueries(_Generated):
     pass
 
 
-class JsonlQueries(_Jsonl):
+class TableQueries(_Table, _Query):
     pass
 
 
-class FormQueries(_KnownForm):
+class FormQueries(_KnownForm, _Query):
     pass
 
 
-Queries = Annotated[GeneratedQueries | JsonlQueries | FormQueries, Field(discriminator="format")]
+Queries = Annotated[GeneratedQueries | TableQueries | FormQueries, Field(discriminator="format")]
 
 
-class _Protocol(Part):
+class _Asking(Part):
     system: Whole = semantic("number of the system message to evaluate under; the paper's is 1, the empty one", 1)
     temperature: Number = semantic("0 is greedy; the paper's open-ended runs use 0.7", 0.0, ge=0, le=2)
     top_p: Number = semantic("nucleus of the sampling", 1.0, gt=0, le=1)
-    max_tokens: Count = semantic("tokens that an answer may have", 256)
+    max_tokens: Count = semantic("the longest answer", 256, unit="tokens")
+
+
+class _Protocol(_Asking):
     parser: Literal["final-answer", "first-capital"] = semantic(
-        "how the answer is found; first-capital is the paper's rule", "final-answer"
+        "how the answer is found; first-capital is the paper's rule (§4.2.2)", "final-answer"
     )
-    optional: bool = execution("leave the benchmark out where its path names an unset variable or no file", False)
+
+
+class _Item(Part):
+    missing: Literal["error", "skip", "later"] = execution(
+        "where files are not here: refuse, leave the benchmark out, or plan and price without them until they are",
+        "error",
+    )
 
 
 class GeneratedBenchmark(_Generated, _Protocol):
     pass
 
 
-class JsonlBenchmark(_Jsonl, _Protocol):
+class TableBenchmark(_Table, _Protocol, _Item):
     pass
 
 
-class FormBenchmark(_KnownForm, _Protocol):
+class FormBenchmark(_KnownForm, _Protocol, _Item):
     pass
 
 
-Benchmark = Annotated[GeneratedBenchmark | JsonlBenchmark | FormBenchmark, Field(discriminator="format")]
+class OpenBenchmark(_Files, _Asking, _Item):
+    format: Literal["open-ended"] = semantic("questions without a right answer (JSON Lines), judged by a model")
+    fields: Fields = semantic("our name -> the file's key")
+    judge: Name = semantic("the teacher that judges; it sees every pair in both orders")
+    against: tuple[Name, ...] = semantic("teachers whose answers the student's are compared with", min_length=1)
+
+
+Benchmark = Annotated[
+    GeneratedBenchmark | TableBenchmark | FormBenchmark | OpenBenchmark, Field(discriminator="format")
+]
 
 
 # --- system messages, teachers, datasets, filters ------------------------------------------------------------
@@ -194,14 +244,25 @@ Benchmark = Annotated[GeneratedBenchmark | JsonlBenchmark | FormBenchmark, Field
 
 class Draw(Part):
     always: tuple[int, ...] = semantic("messages drawn for every query", min_length=1)
-    multiple_choice: tuple[int, ...] = semantic("messages added for queries that list their options", ())
+    multiple_choice: tuple[int, ...] = semantic("messages for queries that list their options", ())
+    mix: Literal["joined", "alone"] = semantic(
+        "such a query draws from both lists, or from `multiple_choice` alone; the paper does not say which", "joined"
+    )
 
 
 def _short_draw(value: Any) -> Any:
     return {"always": value} if isinstance(value, list | tuple) else value
 
 
-Draws = dict[Name, Annotated[Draw, BeforeValidator(_short_draw)]]
+class _OrNumbers:
+    """Adds the short form, a list of numbers, to a draw's JSON Schema."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "array", "items": {"type": "integer"}, "minItems": 1}]}
+
+
+Draws = dict[Name, Annotated[Draw, BeforeValidator(_short_draw), _OrNumbers]]
 
 
 class SystemMessages(Part):
@@ -213,19 +274,20 @@ class SystemMessages(Part):
 class Sampling(Part):
     temperature: Number = semantic("randomness of decoding; the paper's is 0.7", 1.0, ge=0, le=2)
     top_p: Number = semantic("nucleus of the sampling; the paper's is 0.95", 1.0, gt=0, le=1)
-    max_tokens: Count = semantic("tokens that an answer may have", 1024)
+    max_tokens: Count = semantic("the longest answer", 1024, unit="tokens")
     seed: Whole | None = semantic("sent to the endpoint, which may honour it", None)
     extra: dict[str, int | float | str | bool] = semantic("sent in the request's body as it is", {})
 
 
 class Price(Part):
-    input: Number = execution("USD per million tokens read", ge=0)
-    output: Number = execution("USD per million tokens written", ge=0)
+    input: Number = execution("of what the model reads", unit="USD per million tokens", ge=0)
+    output: Number = execution("of what the model writes", unit="USD per million tokens", ge=0)
+    batch: Share = execution("what a request costs in batch mode, as a share of the above", 0.5)
 
 
 class _Asked(Part):
-    concurrency: Count = execution("requests in flight, at most", 32)
-    timeout: Number = execution("seconds before a request counts as lost", 120.0, gt=0)
+    concurrency: Count = execution("requests in flight, at most", 32, unit="requests")
+    timeout: Number = execution("before a request counts as lost", 120.0, unit="seconds", gt=0)
     attempts: Count = execution("tries for each request before its failure is final", 6)
 
 
@@ -233,8 +295,9 @@ class OpenAIEndpoint(_Asked):
     kind: Literal["openai"] = semantic("any OpenAI-compatible server: OpenAI, vLLM, SGLang, Ollama ...")
     base_url: str | None = execution("e.g. http://localhost:8000/v1; OpenAI's own when absent", None)
     api_key_env: str = execution("the NAME of the environment variable that holds the key", "OPENAI_API_KEY")
-    requests_per_minute: Count | None = execution("the account's limit", None)
-    tokens_per_minute: Count | None = execution("the account's limit", None)
+    mode: Literal["online", "batch"] = execution("one by one, or through the Batch API within a day", "online")
+    requests_per_minute: Count | None = execution("the account's limit", None, unit="requests per minute")
+    tokens_per_minute: Count | None = execution("the account's limit", None, unit="tokens per minute")
 
 
 class SolverEndpoint(_Asked):
@@ -261,12 +324,13 @@ class Teacher(Part):
     sampling: Sampling = semantic("decoding", Sampling())
     endpoint: Endpoint = semantic("where it is asked")
     price: Price | None = execution("what it costs", None)
+    expect: Count | None = execution("mean length of an answer, until answers are measured", None, unit="tokens")
 
 
 class Sample(Part):
     from_: Name = semantic("the dataset whose prompts are drawn from", alias="from")
     take: Count = semantic(
-        "how many prompts, drawn uniformly; each keeps its message; a smaller draw is in a larger one"
+        "how many, drawn uniformly; each keeps its message; a smaller draw is in a larger one", unit="prompts"
     )
 
 
@@ -274,18 +338,24 @@ class Dataset(Part):
     teacher: Name = semantic("who answers")
     queries: tuple[Name, ...] = semantic("which query sources", ())
     sample: Sample | None = semantic("instead of `queries`: a random subset of another dataset's prompts", None)
-    draw: Draws = semantic("system messages for this dataset alone; wins over system_messages.draw", {})
+    draw: Draws = semantic(
+        "system messages for this dataset alone; wins over system_messages.draw. With `sample`: the same queries as "
+        "without, worded anew",
+        {},
+    )
     shards: Annotated[Whole, Field(ge=1, le=1000)] = execution("jobs that the asking is split over", 1)
 
 
 class Contamination(Part):
-    ngram: Count = semantic("reject a query that shares so many consecutive words with a benchmark item", 13)
+    ngram: Count = semantic(
+        "reject a query that shares so many consecutive words with a benchmark item", 13, unit="words"
+    )
 
 
 class Filters(Part):
     finish_reason: tuple[str, ...] = semantic("keep answers that ended so", ("stop",))
-    min_characters: Count = semantic("shortest answer kept", 1)
-    max_characters: Count | None = semantic("longest answer kept", None)
+    min_characters: Count = semantic("shortest answer kept", 1, unit="characters")
+    max_characters: Count | None = semantic("longest answer kept", None, unit="characters")
     refusals: Literal["keep", "drop"] = semantic("answers that decline to answer", "keep")
     agreement: bool = semantic("drop answers that contradict a known reference", False)
     duplicates: Literal["keep", "drop"] = semantic("the same prompt with the same answer again", "drop")
@@ -305,20 +375,37 @@ class Shape(Part):
     tie_embeddings: bool = semantic("one matrix for reading and writing tokens", False)
 
 
+Size = Literal["tiny", "160M", "1B", "7B", "13B"]
+
+
 class Tokenizer(Part):
-    vocabulary: Annotated[Whole, Field(ge=300)] = semantic("entries of the byte-level BPE, special tokens included")
+    vocabulary: Annotated[Whole, Field(ge=300)] = semantic(
+        "entries of the byte-level BPE, special tokens included", unit="tokens"
+    )
     train_on: tuple[Name, ...] = semantic("datasets whose texts it is trained on, whatever the arm", min_length=1)
 
 
 class Student(Part):
-    base: str | None = semantic("a Hugging Face model directory, relative to the spec; enters by content", None)
-    size: Literal["tiny"] | None = semantic("instead of `base`: a named LLaMA shape, from scratch", None)
+    base: str | None = semantic(
+        "pretrained: a Hugging Face model directory or a .gguf file, relative to the spec, which enters by content; "
+        "or hf://OWNER/NAME[@REVISION], which enters by these words",
+        None,
+    )
+    size: Size | None = semantic("instead of `base`: a named LLaMA shape, from scratch", None)
     shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, from scratch", None)
     tokenizer: Tokenizer | None = semantic("of a student from scratch", None)
-    max_length: Count = semantic("tokens a row", 2048)
-    packing: Literal["best-fit", "shuffle"] = semantic(
-        "how examples share rows; shuffle-and-fill is the paper's", "best-fit"
+    seed: Whole | None = semantic(
+        "of first weights and the order of training; the spec's when absent. `sweep` it to train again on the same "
+        "data",
+        None,
+        ge=0,
+        le=2**32 - 1,
     )
+    max_length: Count = semantic("length of a row", 2048, unit="tokens")
+    packing: Literal["best-fit", "shuffle"] = semantic(
+        "how examples share rows; shuffle-and-fill is the paper's (§4.1)", "best-fit"
+    )
+    like: Size | None = execution("for estimates: the shape of a `base` that is not here", None)
 
 
 class Stage(Part):
@@ -327,29 +414,44 @@ class Stage(Part):
     learning_rate: Number = semantic("peak", 2e-5, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = semantic("after the warm-up", "linear")
     warmup: Share = semantic("share of the steps", 0.03)
-    batch: Rows = semantic("rows an optimizer step", 160)
+    batch: Rows = semantic("an optimizer step, over all GPUs", 160, unit="rows")
     weight_decay: Number = semantic("of AdamW", 0.0, ge=0)
     max_grad_norm: Number = semantic("gradients are clipped to it", 1.0, gt=0)
+    optimizer: Literal["fresh", "carry"] = semantic(
+        "AdamW's moments start anew, or come from the stage before; the paper does not say which", "fresh"
+    )
+
+
+Gpu = Literal[
+    "v100-32gb", "a100-40gb", "a100-80gb", "h100-80gb", "h200-141gb", "b200-192gb", "l40s-48gb", "rtx4090-24gb"
+]
 
 
 class Work(Part):
     threads: Count = execution("CPU threads a job", 1)
-    memory: Megabytes = execution("memory a job", 2000)
-    time: Minutes = execution("time a job", 120)
-    gpus: Annotated[Whole, Field(ge=0, le=1)] = execution("GPUs a job: 0 or 1", 0)
-
-
-class TrainWork(Work):
-    precision: Literal["fp32", "bf16"] = semantic("of the arithmetic", "fp32")
-    micro_batch: Rows = execution("rows a forward pass; divides every stage's batch", 1)
+    memory: Megabytes = execution("memory a job", 2000, unit="MiB")
+    time: Minutes = execution("time a job", 120, unit="minutes")
 
 
 class EvalWork(Work):
-    batch: Rows = execution("items answered at a time", 64)
+    gpus: Annotated[Whole, Field(ge=0, le=1)] = execution("GPUs a job: 0 or 1", 0)
+    gpu: Gpu | None = execution("which GPU, for estimates", None)
+    batch: Rows = execution("items answered at a time", 64, unit="items")
+
+
+class TrainWork(Work):
+    nodes: Annotated[Whole, Field(ge=1, le=1024)] = execution("machines a job", 1)
+    gpus: Annotated[Whole, Field(ge=0, le=16)] = execution("GPUs a machine; 0 trains on the CPU", 0)
+    gpu: Gpu | None = execution("which GPU: its memory and peak, for estimates", None)
+    precision: Literal["fp32", "bf16"] = semantic("of the arithmetic", "fp32")
+    zero: Literal[0, 1, 2, 3] = execution("DeepSpeed ZeRO stage; 0 is plain data parallelism", 0)
+    micro_batch: Rows = execution("a forward pass on one GPU", 1, unit="rows")
+    mfu: Share | None = execution("share of the GPU's peak that training reaches, where you measured it", None)
+    price: Number | None = execution("of a GPU, for estimates", None, unit="USD per hour", ge=0)
 
 
 class Hardware(Part):
-    train: TrainWork = semantic("for `student` and `train`", TrainWork())
+    train: TrainWork = semantic("for `train`; threads, memory and time for `student` too", TrainWork())
     eval: EvalWork = execution("for `eval`", EvalWork())
     other: Work = execution("for everything else", Work())
 
@@ -358,6 +460,7 @@ class Spec(Part):
     """One experiment."""
 
     orcac: Annotated[Literal[1], _Number] = label("version of the language")
+    extends: str | None = label("another spec, relative to this one, that this one is a patch on", None)
     name: Name = label("name of the experiment; a safe file name")
     about: str = label("one line for people", "")
     seed: Whole = semantic("of everything that is drawn: samples, messages, weights, order", 0, ge=0, le=2**32 - 1)
@@ -368,19 +471,29 @@ class Spec(Part):
     filters: Filters = semantic("which answers become examples", Filters())
     student: Student = semantic("who learns")
     stages: dict[Name, Stage] = semantic("legs of the curriculum")
-    curriculum: tuple[Name, ...] = semantic("the stages in order", min_length=1)
+    curriculum: tuple[Name, ...] = semantic("the stages in order")
     benchmarks: dict[Name, Benchmark] = semantic("what is measured", {})
+    baselines: tuple[Name, ...] = semantic("teachers that answer the benchmarks too, each a row beside the arms", ())
     hardware: Hardware = semantic("what it runs on", Hardware())
-    budget: Dollars | None = execution("no single dataset may cost more", None)
+    budget: Dollars | None = execution("no single dataset may cost more", None, unit="USD")
     ablations: dict[Name, Any] = semantic("arm -> JSON Merge Patch (RFC 7396) on all of the above", {})
+    sweep: dict[str, tuple[Any, ...]] = semantic(
+        "dotted path -> values; every arm is made at every combination of them", {}
+    )
 
 
 SHAPES = {
     "tiny": Shape(hidden=128, layers=4, heads=4, intermediate=320, init_std=0.05, tie_embeddings=True),  # 0.84 M
+    "160M": Shape(hidden=768, layers=12, heads=12, intermediate=3072),  # the smallest public LLaMA shape
+    "1B": Shape(hidden=2048, layers=22, heads=32, kv_heads=4, intermediate=5632),  # TinyLlama's
+    "7B": Shape(hidden=4096, layers=32, heads=32, intermediate=11008),  # LLaMA's
+    "13B": Shape(hidden=5120, layers=40, heads=40, intermediate=13824),  # LLaMA's
 }
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a spec, for editors; every property carries its `class`."""
+    """The JSON Schema of a spec, for editors; every property carries its `class` and, where it has one, its `unit`."""
     schema = Spec.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "orcac spec", **schema}
+    required = schema.pop("required")
+    needed = {"anyOf": [{"required": ["extends"]}, {"required": required}]}  # a patch need not be whole
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "orcac spec", **schema, **needed}

@@ -3,10 +3,15 @@
 Only the parser's node graph is used: tags never build objects. Numbers, texts, booleans and null are the YAML 1.2
 core ones (a date is a text). Refused with their place: syntax errors, duplicate keys, keys that are not texts or
 whole numbers, foreign tags, more than 4 MiB, and aliases that unfold into more than 100,000 values.
+
+A spec is read from the disk, or as a git revision had it: then so are the specs and libraries that it names, while
+data files are those of the disk.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +28,54 @@ from orcac.spec.problems import Mark, Problem, SpecErrors
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 100_000
 _CORE = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "map", "seq")}
+_GIVE = "give the path of a spec, e.g. specs/tiny.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A YAML file on the disk, or as it was at a revision in git."""
+
+    path: Path
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.revision}:{self.path}" if self.revision else str(self.path)
+
+    def beside(self, path: Path) -> File:
+        """Another file, of the same revision."""
+        return File(path, self.revision)
+
+    def text(self) -> str:
+        """Raises InputError where it cannot be read, is not UTF-8, or is larger than MAX_BYTES."""
+        try:
+            content = self._shown() if self.revision else self._read()
+            if len(content) <= MAX_BYTES:
+                return content.decode("utf-8")
+        except FileNotFoundError:
+            raise InputError(f"{self}: no such file", fix=_GIVE) from None
+        except IsADirectoryError:
+            raise InputError(f"{self}: this is a folder", fix=_GIVE) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{self}: cannot be read: {error}", fix="give a text file in UTF-8") from None
+        fix = "a spec is a page or two; name data files by path instead of pasting them"
+        raise InputError(f"{self}: the file is larger than {MAX_BYTES // 2**20} MiB", fix=fix)
+
+    def _read(self) -> bytes:
+        with self.path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+    def _shown(self) -> bytes:
+        folder = self.path.parent if self.path.parent.is_dir() else Path()
+        relative = os.path.relpath(self.path, folder)
+        line = ["git", "-C", str(folder), "cat-file", "blob", f"{self.revision}:./{relative}"]
+        try:
+            done = subprocess.run(line, capture_output=True, check=False)
+        except FileNotFoundError:
+            raise InputError(f"{self}: git is not installed", fix="install git, or compare files") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+            raise InputError(f"{self}: {said}", fix="write REVISION:PATH, as in HEAD~1:specs/tiny.yaml")
+        return done.stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +94,13 @@ class Tree:
             return [tree.plain() for tree in self.value]
         return self.value
 
+    def at(self, path: Sequence[str | int]) -> Tree:
+        """What stands at `path`, which is there."""
+        tree = self
+        for step in path:
+            tree = tree.value[str(step)] if isinstance(tree.value, dict) else tree.value[step]
+        return tree
+
     def place(self, path: Sequence[str | int], *, key: bool = False) -> Mark:
         """Where `path` was written, or its nearest ancestor that was. `key` asks for the key, not its value."""
         tree, mark = self, self.mark
@@ -56,31 +116,24 @@ class Tree:
         return mark
 
 
-def parse(path: Path) -> Tree:
-    """Read a YAML file. Raises InputError when it cannot be read, SpecErrors when it is not the YAML described."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            fix = "a spec is a page or two; name data files by path instead of pasting them"
-            raise InputError(f"{path}: the file is larger than {MAX_BYTES // 2**20} MiB", fix=fix)
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file", fix="give the path of a spec, e.g. specs/tiny.yaml") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: this is a folder", fix="give the path of a spec, e.g. specs/tiny.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}", fix="give a text file in UTF-8") from None
+def parse(file: File, problems: list[Problem]) -> Tree:
+    """Read a YAML file. Raises InputError when it cannot be read, SpecErrors when it is not the YAML described.
+
+    What is wrong but leaves the rest readable (a key that stands twice, half a character) is added to `problems`.
+    """
+    text = file.text()
     lines = text.splitlines()
     try:
         node = YAML(typ="safe", pure=True).compose(text)  # the round-trip reader leaves marks in folded texts
     except MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         line, column = (at.line, at.column) if at else (0, 0)
-        raise SpecErrors([Problem(_mark(path, lines, line, column, 1), f"not YAML: {error.problem}")]) from None
+        raise SpecErrors([Problem(_mark(file, lines, line, column, 1), f"not YAML: {error.problem}")]) from None
     except (YAMLError, ValueError, RecursionError) as error:
-        raise SpecErrors([Problem(_mark(path, lines, 0, 0, 1), f"not YAML: {error}")]) from None
+        raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), f"not YAML: {error}")]) from None
     if not isinstance(node, MappingNode):
-        raise SpecErrors([Problem(_mark(path, lines, 0, 0, 1), "a spec is a map of keys to values; this is not one")])
-    return _Builder(path, lines).tree(node, 0)
+        raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), "a spec is a map of keys to values; this is not one")])
+    return _Builder(file, lines, problems).tree(node, 0)
 
 
 def merge(base: Tree, patch: Tree) -> Tree:
@@ -99,9 +152,33 @@ def merge(base: Tree, patch: Tree) -> Tree:
     return Tree(value, base.mark, key_marks)
 
 
+def put(base: Tree, path: Sequence[str], tree: Tree, mark: Mark) -> Tree:
+    """`base` with `tree` at `path`, in place of what stood there. Maps that lack on the way are made, at `mark`."""
+    if not path:
+        return tree
+    first, *rest = path
+    value = dict(base.value) if isinstance(base.value, dict) else {}
+    value[first] = put(value.get(first, Tree({}, mark)), rest, tree, mark)
+    return Tree(value, base.mark, base.key_marks | {first: mark})
+
+
+def cut(base: Tree, *paths: Sequence[str | int]) -> Tree:
+    """`base` without what stands at each of the paths."""
+    for path in paths:
+        first, *rest = (str(step) for step in path)
+        if isinstance(base.value, dict) and first in base.value:
+            value = dict(base.value)
+            if rest:
+                value[first] = cut(value[first], rest)
+            else:
+                del value[first]
+            base = Tree(value, base.mark, base.key_marks)
+    return base
+
+
 class _Builder:
-    def __init__(self, path: Path, lines: list[str]) -> None:
-        self._path, self._lines, self._count = path, lines, 0
+    def __init__(self, file: File, lines: list[str], problems: list[Problem]) -> None:
+        self._file, self._lines, self._problems, self._count = file, lines, problems, 0
         self._scalars = SafeConstructor(loader=YAML(typ="safe", pure=True))
 
     def tree(self, node: Any, depth: int) -> Tree:
@@ -124,7 +201,8 @@ class _Builder:
             key = key_node.value
             if key in value:
                 first = key_marks[key]
-                self._refuse(key_mark, f"the key `{key}` stands twice; the first is on line {first.line}")
+                self._note(key_mark, f"the key `{key}` stands twice; the first is on line {first.line}")
+                continue
             value[key], key_marks[key] = self.tree(value_node, depth + 1), key_mark
         return Tree(value, mark, key_marks)
 
@@ -132,7 +210,7 @@ class _Builder:
         if node.value == "<<" or node.tag == "tag:yaml.org,2002:merge":
             self._refuse(mark, "merge keys (`<<`) are not supported; write the fields out")
         if not node.value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in node.value):
-            self._refuse(mark, "this text holds half a character (a lone surrogate), which no file can hold")
+            self._note(mark, "this text holds half a character (a lone surrogate), which no file can hold")
         if node.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"):
             return node.value
         try:
@@ -143,12 +221,16 @@ class _Builder:
     def _mark(self, node: Any) -> Mark:
         start, end = node.start_mark, node.end_mark
         length = end.column - start.column if end.line == start.line else 1
-        return _mark(self._path, self._lines, start.line, start.column, max(length, 1))
+        return _mark(self._file, self._lines, start.line, start.column, max(length, 1))
+
+    def _note(self, mark: Mark, message: str) -> None:
+        self._problems.append(Problem(mark, message))
 
     def _refuse(self, mark: Mark, message: str) -> Any:
         raise SpecErrors([Problem(mark, message)])
 
 
-def _mark(path: Path, lines: list[str], line: int, column: int, length: int) -> Mark:
+def _mark(file: File, lines: list[str], line: int, column: int, length: int) -> Mark:
     source = lines[line] if line < len(lines) else ""
-    return Mark(path=str(path), line=line + 1, column=column + 1, length=length, source=source)
+    folder = file.path.parent
+    return Mark(path=str(file), folder=folder, line=line + 1, column=column + 1, length=length, source=source)

@@ -5,9 +5,9 @@ Inputs: `texts` (filter nodes), from which the tokenizer of a from-scratch stude
 
 from __future__ import annotations
 
-from orcac.recipe import Execution, FileRef, Frozen, Recipe
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 
-__all__ = ["VERSION", "Execution", "Pretrained", "Scratch", "StudentRecipe"]
+__all__ = ["VERSION", "Pretrained", "Scratch", "StudentExecution", "StudentRecipe"]
 
 VERSION = 1
 
@@ -29,10 +29,15 @@ class Scratch(Frozen):
 class Pretrained(Frozen):
     """A Hugging Face model directory, by the content of its files. No code from it is run."""
 
-    files: tuple[FileRef, ...]  # name is the path relative to the directory
+    files: tuple[FileRef, ...] = ()  # name is the path relative to the directory
+    hub: HubRef | None = None  # or a model repository
 
 
 class StudentRecipe(Recipe):
     seed: int
     scratch: Scratch | None = None  # exactly one of scratch and pretrained
     pretrained: Pretrained | None = None
+
+
+class StudentExecution(Execution):
+    like: str | None = None  # the named shape that a model which is not here has, for estimates

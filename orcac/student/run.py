@@ -8,12 +8,11 @@ from pathlib import Path
 
 from orcac.chat.offline import offline
 from orcac.job import Job, Summary
-from orcac.recipe import Execution
-from orcac.student.recipe import StudentRecipe
+from orcac.student.recipe import StudentExecution, StudentRecipe
 from orcac.student.weights import os_errors
 
 
-def run(job: Job[StudentRecipe, Execution]) -> Summary:
+def run(job: Job[StudentRecipe, StudentExecution]) -> Summary:
     """Write `model/`. Raises InputError where the texts or the files make no student."""
     offline(threads=job.execution.threads)
     model = job.out / "model"
@@ -23,7 +22,7 @@ def run(job: Job[StudentRecipe, Execution]) -> Summary:
     return {"parameters": parameters(model), "vocabulary": vocabulary(model)}
 
 
-def _build(job: Job[StudentRecipe, Execution], model: Path) -> None:
+def _build(job: Job[StudentRecipe, StudentExecution], model: Path) -> None:
     if job.recipe.scratch is not None:
         from orcac.student import scratch
 

@@ -1,7 +1,7 @@
 """What `train` makes: one stage of the curriculum, as a model directory under `model/`, and `metrics.jsonl`.
 
 Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the stage before).
-The optimizer starts fresh in every stage. The paper gives no hyper-parameters; the defaults are ours.
+The paper gives no hyper-parameters; the defaults are ours.
 """
 
 from __future__ import annotations
@@ -25,8 +25,14 @@ class TrainRecipe(Recipe):
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    optimizer: Literal["fresh", "carry"] = "fresh"  # AdamW's moments: new, or those that the stage before left
 
 
 class TrainExecution(Execution):
-    micro_batch_rows: int = 1  # rows a forward pass; divides batch_rows
+    micro_batch_rows: int = 1  # rows a forward pass on one GPU; times nodes and GPUs it divides batch_rows
+    nodes: int = 1  # machines, of `gpus` GPUs each
+    zero: int = 0  # DeepSpeed ZeRO stage
+    gpu: str | None = None  # which GPU, for estimates
+    mfu: float | None = None  # share of its peak that training was measured to reach, for estimates
+    usd_per_gpu_hour: float | None = None
     save_every_seconds: int = 30  # how much work a kill may cost
