@@ -3,6 +3,7 @@
     OrcacError                 1   a node's work failed, for a reason we can name
     ├── InputError             2   what the user gave is wrong: a spec, an argument, a data file
     │   └── SpecErrors         2   every error of a spec at once, each with file:line:column
+    ├── PinError               3   an id that the spec's lock pins has moved
     ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when mended
     └── StoreError             5   the store is full, damaged or not writable
 
@@ -30,6 +31,10 @@ class OrcacError(Exception):
 
 class InputError(OrcacError):
     exit_code = 2
+
+
+class PinError(OrcacError):
+    exit_code = 3
 
 
 class EndpointError(OrcacError):

@@ -1,6 +1,6 @@
 """The command line: one small file a command, loaded when it is asked for, so that `orcac --help` is instant.
 
-Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ); 2 the input is wrong; 4 a teacher is down or
+Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ); 2 the input is wrong; 3 a pinned id moved; 4 a teacher is down or
 refuses; 5 the store is full, damaged or not writable; 130 interrupted.
 """
 
@@ -11,11 +11,12 @@ import sys
 
 import click
 
-COMMANDS = ("compile", "plan", "diff", "run", "make", "status", "report", "schema")
+COMMANDS = ("compile", "plan", "diff", "pin", "run", "make", "status", "report", "schema")
 HELP = {
     "compile": "Check specs and write the plan.",
     "plan": "Show the nodes, their state and which arms share them.",
     "diff": "Show what differs between two arms or specs, and what that remakes.",
+    "pin": "Write the ids of a spec into its lock, which compile then holds to.",
     "run": "Compile, run with Snakemake, print the result table.",
     "make": "Make one node, as Snakemake does.",
     "status": "Show how far a run is.",
@@ -62,6 +63,7 @@ def cli() -> None:
       0  done                        4    a teacher is down or refuses, or the budget is spent
       1  a node failed; diff: differ 5    the store is full, damaged or not writable
       2  the input is wrong          130  interrupted; run the same command again to go on
+      3  a pinned id moved
     """
 
 

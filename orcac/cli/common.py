@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from orcac.plan.lock import check_pins, lock_path
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_path
 from orcac.spec.load import Experiment, load
@@ -30,6 +31,12 @@ def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
                 what = f"warning: the arm `{arm}` makes nothing else than `{first}`"
                 click.echo(str(Problem(experiment.arms[arm].mark, what)), err=True)
     return plan, experiments
+
+
+def held(plan: Plan) -> None:
+    """Raises PinError where a lock beside one of the specs pins an id that moved."""
+    for experiment in plan.experiments.values():
+        check_pins(plan, experiment, lock_path(Path(experiment.spec)))
 
 
 def opened() -> tuple[Path, Store]:

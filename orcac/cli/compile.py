@@ -6,7 +6,7 @@ import json
 
 import click
 
-from orcac.cli.common import compiled, opened
+from orcac.cli.common import compiled, held, opened
 
 
 @click.command("compile")
@@ -24,6 +24,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       snakemake --profile slurm           on a cluster
     """
     plan, experiments = compiled(specs)
+    held(plan)
     path, store = opened()
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)

@@ -14,7 +14,7 @@ from types import FrameType
 
 import click
 
-from orcac.cli.common import compiled, opened, state
+from orcac.cli.common import compiled, held, opened, state
 from orcac.cli.report import show
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
@@ -41,6 +41,7 @@ def command(arguments: tuple[str, ...]) -> int:
     if not specs:
         raise InputError("run: no spec is given", fix="orcac run specs/tiny.yaml")
     plan, _ = compiled(specs)
+    held(plan)
     path, store = opened()
     plan.write(path)
     names = list(plan.experiments)

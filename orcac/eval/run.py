@@ -1,4 +1,4 @@
-"""Asks one student every item of one benchmark, zero-shot, and scores what it says.
+"""Asks one student every item of one benchmark, zero-shot, and scores what it says; or what a baseline said.
 
 Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one
 starts, so a kill costs at most the batch in hand; a torn last line is cut off. An answer depends on its prompt
@@ -46,7 +46,7 @@ def run(job: Job[EvalRecipe, EvalExecution]) -> Summary:
                 f"{job.label}: item {item.id} of {item.source} has no reference answer",
                 fix="evaluate on items whose right answer is known",
             )
-    replies = _ask(job, items)
+    replies = _said(job, items) if "answers" in job.inputs else _ask(job, items)
     answers = [_judge(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
     rows.write(job.out / "answers.parquet", rows.Answer, answers)
     scores = score(answers)
@@ -55,6 +55,19 @@ def run(job: Job[EvalRecipe, EvalExecution]) -> Summary:
         task: {key: values[key] for key in ("n", "correct", "unparsed")} for task, values in scores["tasks"].items()
     }
     return {key: scores[key] for key in ("n", "correct", "accuracy", "unparsed", "chance")} | {"tasks": tasks}
+
+
+def _said(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:
+    """A baseline's reply to every item, in the order of the items. One that failed is an empty reply: unparsed.
+
+    The baseline was asked under the benchmark's system message, so its prompts have ids of their own: they are
+    matched by task and query, which no two items of a sample share.
+    """
+    said = {
+        (response.task, response.query): Reply(response.response, response.finish_reason)
+        for response in rows.read(job.one("answers") / "responses.parquet", rows.Response)
+    }
+    return [said[item.task, item.query] for item in items]
 
 
 def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:

@@ -46,14 +46,7 @@ class Node(BaseModel):
 
     @cached_property
     def id(self) -> str:
-        content = {
-            "identity": IDENTITY,
-            "kind": self.kind,
-            "version": KINDS[self.kind].version,
-            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
-            "inputs": {role: list(refs) for role, refs in self.inputs.items() if refs},
-        }
-        return hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
+        return hashlib.sha256(canonical(described(self)).encode()).hexdigest()[:20]
 
     @property
     def ref(self) -> str:
@@ -64,3 +57,14 @@ class Node(BaseModel):
     def needs(self) -> tuple[str, ...]:
         """The nodes that must be made first, each once."""
         return tuple(dict.fromkeys(ref for refs in self.inputs.values() for ref in refs))
+
+
+def described(node: Node) -> dict[str, Any]:
+    """All that the id is a digest of, as plain data."""
+    return {
+        "identity": IDENTITY,
+        "kind": node.kind,
+        "version": KINDS[node.kind].version,
+        "recipe": node.recipe.model_dump(mode="json", exclude_defaults=True),
+        "inputs": {role: list(refs) for role, refs in node.inputs.items() if refs},
+    }

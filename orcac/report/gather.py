@@ -41,8 +41,9 @@ class Artifacts:
 
 def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
     store, arms = Artifacts(job.by_ref), job.recipe.arms
-    benchmarks = _benchmarks(store, arms, job.recipe.seed)
-    scores = [score for bench in benchmarks for score in bench.scores]
+    benchmarks = _benchmarks(store, job.recipe)
+    students = {arm.name for arm in arms}
+    scores = [score for bench in benchmarks for score in bench.scores if score.arm in students]
     return Results(
         title=job.execution.title,
         about=job.execution.about,
@@ -57,12 +58,15 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
     )
 
 
-def _benchmarks(store: Artifacts, arms: tuple[Arm, ...], seed: int) -> tuple[Benchmark, ...]:
-    """In the order in which the arms name them."""
+def _benchmarks(store: Artifacts, recipe: ReportRecipe) -> tuple[Benchmark, ...]:
+    """In the order in which the arms name them. A baseline is a row as an arm is, under a name that no arm can have."""
+    arms, seed = recipe.arms, recipe.seed
     evaluations: dict[str, dict[str, Evaluation]] = {}
-    for arm in arms:
-        for evaluation in arm.evaluations:
-            evaluations.setdefault(evaluation.benchmark, {})[arm.name] = evaluation
+    rows_of = [(arm.name, arm.evaluations) for arm in arms]
+    rows_of += [(f"{baseline.name} (baseline)", baseline.evaluations) for baseline in recipe.baselines]
+    for row, scored in rows_of:
+        for evaluation in scored:
+            evaluations.setdefault(evaluation.benchmark, {})[row] = evaluation
     found = []
     for name, by_arm in evaluations.items():
         source = store.record(next(iter(by_arm.values())).items)["recipe"].get("source") or {}

@@ -18,7 +18,8 @@ __all__ = ["html", "markdown"]
 
 
 def html(results: Results) -> str:
-    arms = [arm.name for arm in results.arms]
+    scored = (score.arm for bench in results.benchmarks for score in bench.scores)
+    arms = list(dict.fromkeys([*(arm.name for arm in results.arms), *scored]))  # the baselines after the arms
     return (
         _environment(autoescape=True)
         .get_template("page.html.jinja")
