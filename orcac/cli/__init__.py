@@ -11,8 +11,9 @@ import sys
 
 import click
 
-COMMANDS = ("compile", "plan", "diff", "run", "make", "status", "report", "schema")
+COMMANDS = ("init", "compile", "plan", "diff", "run", "make", "status", "report", "schema")
 HELP = {
+    "init": "Lay out a new study: rules, profiles and a commented spec.",
     "compile": "Check specs and write the plan.",
     "plan": "Show the nodes, their state and which arms share them.",
     "diff": "Show what differs between two arms or specs, and what that remakes.",
