@@ -49,6 +49,7 @@ def cli() -> None:
 
     \b
     Example:
+      orcac init study                      a folder with all that a study needs
       orcac run specs/tiny.yaml             the whole experiment, on this machine
       orcac diff specs/tiny.yaml            what each arm changes, and what that remakes
       orcac compile specs/tiny.yaml && snakemake --profile slurm
