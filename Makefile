@@ -16,7 +16,7 @@ env: $(STAMP)    ## the virtual environment alone
 # torch first and by its CPU version: alone it stays small, as another package's requirement it brings CUDA.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	$(BIN)/pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel hatchling
 	$(BIN)/pip install --quiet --constraint constraints.txt torch numpy
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,slurm,dev]'
 	touch $(STAMP)

@@ -10,6 +10,7 @@ under a name of its content, and ORCAC_PLAN, which every job inherits, names the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -121,9 +122,23 @@ def _keep(plan: dict[str, Any], folder: Path) -> Path:
 
 
 def snakefile() -> Path:
-    """The Snakefile that belongs to this package; one that lies in the working folder by chance is not run."""
-    path = Path(__file__).resolve().parent.parent / "Snakefile"
-    if not path.is_file():
-        fix = "work in a checkout, where `make env` installs it"
-        raise InputError(f"{path}: this orcac was installed without its rules", fix=fix)
-    return path
+    """The Snakefile to run: the working folder's where it is a study's, so that `orcac run` and `snakemake` do the
+    same; else the package's own. Another Snakefile that lies in the working folder by chance is not run."""
+    here = Path("Snakefile")
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if "from orcac.smk import Rules" in here.read_text(encoding="utf-8"):
+            return here.absolute()
+    return study() / "Snakefile"
+
+
+def study() -> Path:
+    """The folder that holds Snakefile, rules/, profiles/, slurm/ and specs/: a checkout's top, in a wheel `study/`.
+
+    Raises InputError where there is neither.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "study", package.parent):
+        if (folder / "Snakefile").is_file():
+            return folder
+    fix = "install orcac from its wheel, or work in a checkout, where `make env` installs it"
+    raise InputError(f"{package}: this orcac was installed without its rules", fix=fix)

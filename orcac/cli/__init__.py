@@ -11,8 +11,9 @@ import sys
 
 import click
 
-COMMANDS = ("compile", "plan", "diff", "pin", "run", "make", "status", "report", "schema")
+COMMANDS = ("init", "compile", "plan", "diff", "pin", "run", "make", "status", "report", "schema")
 HELP = {
+    "init": "Lay out a new study: rules, profiles and a commented spec.",
     "compile": "Check specs and write the plan.",
     "plan": "Show the nodes, their state and which arms share them.",
     "diff": "Show what differs between two arms or specs, and what that remakes.",
@@ -49,6 +50,7 @@ def cli() -> None:
 
     \b
     Example:
+      orcac init study                      a folder with all that a study needs
       orcac run specs/tiny.yaml             the whole experiment, on this machine
       orcac diff specs/tiny.yaml            what each arm changes, and what that remakes
       orcac compile specs/tiny.yaml && snakemake --profile slurm

@@ -1,0 +1,140 @@
+"""`orcac init`: a study that compiles, nothing overwritten, and a killed init that can be run again."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from orcac.cli.init import LAID_OUT, command
+from orcac.errors import InputError
+from orcac.plan.plan import write_if_changed
+from orcac.smk import snakefile
+from orcac.spec.load import load
+from orcac.spec.schema import json_schema
+
+ROOT = Path(__file__).parents[2]
+
+
+def init(folder: Path) -> Result:
+    return CliRunner().invoke(command, [str(folder)], catch_exceptions=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("ORCAC_STORE", raising=False)
+    assert init(tmp_path / "study").exit_code == 0
+    return tmp_path / "study"
+
+
+def test_it_lays_out_the_files_of_the_checkout(study: Path) -> None:
+    files = contents(study)
+    for name in ("Snakefile", "rules/train.smk", "profiles/default/config.yaml", "slurm/config.yaml"):
+        assert name in files
+    for name in files.keys() - {".gitignore", "orcac.schema.json"}:
+        assert files[name] == (ROOT / name).read_bytes(), name
+    assert json.loads(files["orcac.schema.json"]) == json_schema()
+    assert {"/store/", "/build/", "/.snakemake/", "/slurm_logs/"} <= set(files[".gitignore"].decode().split())
+
+
+def test_its_specs_compile_and_name_the_schema_for_editors(study: Path) -> None:
+    for path in (study / "specs").glob("*.yaml"):
+        assert "base" in load(path).arms
+    first = (study / "specs" / "study.yaml").read_text().splitlines()[0]
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert named
+    assert (study / "specs" / named[1]).resolve() == study / "orcac.schema.json"
+
+
+def test_what_the_spec_offers_in_comments_is_valid_too(study: Path) -> None:
+    path = study / "specs" / "study.yaml"
+    text, count = re.subn(r"(?m)^( +)# (\w[\w-]*: (?:\{.*\}|\[.*\]))$", r"\1\2", path.read_text())
+    assert count == 5
+    path.write_text(text)
+    (path.parent / "mine.jsonl").write_text('{"question": "?", "answer": "!"}\n')
+    spec = load(path).base.spec
+    assert spec.teachers.keys() == {"assistant", "expert", "gpt", "own"}
+    assert spec.datasets["mine-gpt"].queries == ("mine",)
+    assert "mine" in spec.system_messages.draw
+
+
+@pytest.mark.parametrize("name", ["rules/eval.smk", ".gitignore", "orcac.schema.json", "specs/study.yaml"])
+def test_a_file_in_the_way_is_named_and_kept_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "study" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine\n")
+    with pytest.raises(InputError, match=re.escape(f"{path} is there already")):
+        init(tmp_path / "study")
+    assert contents(tmp_path / "study") == {name: b"mine\n"}
+
+
+@pytest.mark.parametrize("name", [".", "rules", "specs/system_messages"])
+def test_a_file_where_a_folder_should_be_is_named_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "study" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine\n")
+    with pytest.raises(InputError, match=re.escape(f"{path} is not a folder")):
+        init(tmp_path / "study")
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine\n"]
+
+
+def test_a_dangling_link_is_in_the_way_too(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "Snakefile").symlink_to("nowhere")
+    with pytest.raises(InputError, match="Snakefile is there already"):
+        init(tmp_path / "study")
+
+
+def test_other_files_of_the_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine\n")
+    assert init(tmp_path).exit_code == 0
+    assert (tmp_path / "README.md").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 14])
+def test_killed_before_any_file_it_can_be_run_again(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    written: list[Path] = []
+
+    def killed(path: Path, text: str) -> bool:
+        if len(written) == count:
+            raise KeyboardInterrupt
+        written.append(path)
+        return write_if_changed(path, text)
+
+    other = tmp_path / "other"
+    with monkeypatch.context() as patch, pytest.raises(click.Abort):
+        patch.setattr("orcac.cli.init.write_if_changed", killed)
+        command.main([str(other)], standalone_mode=False)
+    assert len(contents(other)) == count < len(contents(study))
+    assert init(other).exit_code == 0
+    assert contents(other) == contents(study)
+
+
+def test_a_study_runs_its_own_snakefile_and_no_other(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study)
+    assert snakefile() == study / "Snakefile"
+    (study / "Snakefile").write_text("rule all:\n    shell: 'echo of another project'\n")
+    assert snakefile() == ROOT / "Snakefile"
+    (study / "Snakefile").unlink()
+    assert snakefile() == ROOT / "Snakefile"
+
+
+def test_it_says_where_artifacts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_STORE", "/shared/answers")
+    assert "/shared/answers" in init(tmp_path / "study").output
+
+
+def test_the_wheel_is_told_to_carry_what_is_laid_out() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert build["force-include"] == {name: f"orcac/study/{name}" for name in LAID_OUT}
