@@ -1,7 +1,7 @@
 """The command line: one small file a command, loaded when it is asked for, so that `orcac --help` is instant.
 
-Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ); 2 the input is wrong; 3 a pinned id moved; 4 a teacher is down or
-refuses; 5 the store is full, damaged or not writable; 130 interrupted.
+Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ); 2 the input is wrong; 3 a pinned id moved; 4 a
+teacher is down or refuses; 5 the store is full, damaged or not writable; 130 interrupted.
 """
 
 from __future__ import annotations

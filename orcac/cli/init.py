@@ -7,7 +7,6 @@ would be written. That is also why an init that was killed can be run again.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from pathlib import Path
@@ -17,7 +16,6 @@ import click
 from orcac.errors import InputError
 from orcac.plan.plan import write_if_changed
 from orcac.smk import study
-from orcac.spec.schema import json_schema
 
 # Files and folders, by the same name in a checkout, in the wheel and in a study; pyproject.toml puts them in the wheel.
 LAID_OUT = (
@@ -27,15 +25,17 @@ LAID_OUT = (
     "slurm",
     "specs/study.yaml",
     "specs/tiny.yaml",
+    "specs/orca-13b.yaml",
+    "specs/orcac.schema.json",
     "specs/system_messages",
 )
-SCHEMA = "orcac.schema.json"
 IGNORED = "/store/\n/build/\n/.snakemake/\n/slurm_logs/\n/.venv/\n"
-ABOUT = f"""\
+ABOUT = """\
   specs/study.yaml        a small experiment, with comments: start here
   specs/tiny.yaml         a larger one: Orca in miniature
   specs/system_messages/  the library of system messages
-  {SCHEMA}       lets an editor complete specs and check them
+  specs/orca-13b.yaml     the paper's whole experiment, to price and compare
+  specs/orcac.schema.json lets an editor complete specs and check them
   Snakefile, rules/       what runs a compiled spec
   profiles/default/       settings of every `snakemake` in this folder
   slurm/                  those of `--profile slurm`: account, partition, limits
@@ -86,8 +86,7 @@ def _files() -> dict[str, str]:
         for path in [top / name, *sorted((top / name).rglob("*"))]:
             if path.is_file():
                 files[path.relative_to(top).as_posix()] = path.read_text(encoding="utf-8")
-    schema = json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"  # what `orcac schema` prints
-    return files | {SCHEMA: schema, ".gitignore": IGNORED}
+    return files | {".gitignore": IGNORED}
 
 
 def _refuse_what_is_in_the_way(path: Path, text: str) -> None:

@@ -27,4 +27,6 @@ def command(specs: tuple[str, ...]) -> None:
         path = lock_path(Path(experiment.spec))
         changed = write_lock(path, pin(plan, experiment))
         count = len({ref for addresses in experiment.addresses.values() for ref in addresses.values()})
-        click.echo(f"{path} {'written' if changed else 'unchanged'}: {count} nodes of {len(experiment.arms)} arms pinned")
+        click.echo(
+            f"{path} {'written' if changed else 'unchanged'}: {count} nodes of {len(experiment.arms)} arms pinned"
+        )

@@ -6,17 +6,21 @@ import json
 
 import click
 
-from orcac.spec.schema import json_schema
-
 
 @click.command("schema")
-def command() -> None:
-    """Print the JSON Schema of a spec: keys, types, defaults, what each means and its class.
+@click.option("--markdown", is_flag=True, help="Print it for people, as docs/spec.md.")
+def command(markdown: bool) -> None:
+    """Print the JSON Schema of a spec: keys, types, units, defaults, what each means and its class.
 
     \b
     Example:
-      orcac schema > orcac.schema.json
-      and, as the first line of a spec, for editors:
-      # yaml-language-server: $schema=../orcac.schema.json
+      orcac schema > specs/orcac.schema.json
+      and, as the first line of a spec beside it, for editors:
+      # yaml-language-server: $schema=orcac.schema.json
     """
-    click.echo(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+    from orcac.spec import reference
+
+    if markdown:
+        click.echo(reference.markdown(), nl=False)
+    else:
+        click.echo(json.dumps(reference.json_schema(), indent=1, ensure_ascii=False))

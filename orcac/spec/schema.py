@@ -80,25 +80,29 @@ Rows = Annotated[
     int,
     _measure("rows?", "a number of rows, such as `160 rows`", {"row": 1, "rows": 1}),
     Field(ge=1),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9_]+ rows?$"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^ *[0-9][0-9_]* +rows? *$"}]}
+    ),
 ]
 Share = Annotated[
     float,
     _measure("%", "a share, such as `3 %` or 0.03", {"%": 0.01}),
     Field(ge=0, le=1),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": "^ *[0-9_.]+ *% *$"}]}
+    ),
 ]
 Dollars = Annotated[
     float,
     _measure("USD", "an amount, such as `60_000 USD`", {"USD": 1}),
     Field(ge=0),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "USD$"}]}),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^ *[0-9_.]+ *USD *$"}]}),
 ]
 Megabytes = Annotated[
     int,
     _measure("MiB|GiB", "a size, such as `8 GiB`", {"MiB": 1, "GiB": 1024}),
     Field(ge=100),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "[MG]iB$"}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^ *[0-9_.]+ *[MG]iB *$"}]}),
 ]
 Minutes = Annotated[
     int,
@@ -108,7 +112,9 @@ Minutes = Annotated[
         {"minute": 1, "minutes": 1, "hour": 60, "hours": 60, "day": 1440, "days": 1440},
     ),
     Field(ge=1),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^ *[0-9_.]+ *(minute|hour|day)s? *$"}]}
+    ),
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Paths = Annotated[
@@ -184,11 +190,11 @@ class GeneratedQueries(_Generated):
     pass
 
 
-class TableQueries(_Table, _Query):
+class TableQueries(_Query, _Table):
     pass
 
 
-class FormQueries(_KnownForm, _Query):
+class FormQueries(_Query, _KnownForm):
     pass
 
 
@@ -215,19 +221,19 @@ class _Item(Part):
     )
 
 
-class GeneratedBenchmark(_Generated, _Protocol):
+class GeneratedBenchmark(_Protocol, _Generated):
     pass
 
 
-class TableBenchmark(_Table, _Protocol, _Item):
+class TableBenchmark(_Item, _Protocol, _Table):
     pass
 
 
-class FormBenchmark(_KnownForm, _Protocol, _Item):
+class FormBenchmark(_Item, _Protocol, _KnownForm):
     pass
 
 
-class OpenBenchmark(_Files, _Asking, _Item):
+class OpenBenchmark(_Item, _Asking, _Files):
     format: Literal["open-ended"] = semantic("questions without a right answer (JSON Lines), judged by a model")
     fields: Fields = semantic("our name -> the file's key")
     judge: Name = semantic("the teacher that judges; it sees every pair in both orders")
@@ -489,11 +495,3 @@ SHAPES = {
     "7B": Shape(hidden=4096, layers=32, heads=32, intermediate=11008),  # LLaMA's
     "13B": Shape(hidden=5120, layers=40, heads=40, intermediate=13824),  # LLaMA's
 }
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a spec, for editors; every property carries its `class` and, where it has one, its `unit`."""
-    schema = Spec.model_json_schema(by_alias=True)
-    required = schema.pop("required")
-    needed = {"anyOf": [{"required": ["extends"]}, {"required": required}]}  # a patch need not be whole
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "orcac spec", **schema, **needed}
