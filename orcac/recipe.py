@@ -46,6 +46,19 @@ class FileRef(Frozen):
     sha256: str
 
 
+class HubRef(Frozen):
+    """What lies on a Hugging Face hub, by reference: such a source is fetched when its node is made.
+
+    `revision` is a branch, a tag or a commit; `path` is a file, a folder or a glob inside the repository, "" for all
+    of it. The reference is what enters an id, so a branch that moves changes no id; the commit that it stood for is in
+    the artifact's summary. Made from `hf://...` by `orcac.hub.parse_hub`.
+    """
+
+    repo: str  # OWNER/NAME
+    revision: str = "main"
+    path: str = ""
+
+
 def file_digest(path: Path) -> str:
     """The sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orcac.recipe import Execution, FileRef, Frozen, Recipe
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 
 __all__ = ["VERSION", "Draw", "Execution", "Message", "Puzzles", "SampleRecipe", "Source", "Subset"]
 
@@ -49,9 +49,10 @@ class Puzzles(Frozen):
 class Source(Frozen):
     """Queries from files of one format, or generated."""
 
-    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "bbh", "agieval"]
+    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval"]
     files: tuple[FileRef, ...] = ()
-    fields: dict[str, str] = {}  # jsonl: our name (query, reference, task, options) -> the file's key
+    hub: tuple[HubRef, ...] = ()  # dataset repositories; read after `files`, in this order
+    fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
     tasks: tuple[str, ...] = ()  # keep these tasks alone; () keeps all
     take: int | None = None  # how many queries; None is all
