@@ -80,6 +80,7 @@ class HubServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: HubServer
+    fault: Fault
 
     def log_message(self, *_: object) -> None:
         pass
@@ -94,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub, address = self.hub, urlsplit(self.path)
         path = unquote(address.path)
         hub.log.append((self.command, path, self.headers.get("Range", "")))
-        fault = hub.behaviour(self.command, path, hub.asked[self.command, path])
+        self.fault = fault = hub.behaviour(self.command, path, hub.asked[self.command, path])
         hub.asked[self.command, path] += 1
         if fault in ("503", "429"):
             return self._error(int(fault), "")
@@ -113,9 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
             if token:
                 hub.leaked.append(token)
             content = {hashlib.sha256(c).hexdigest(): c for repo in hub.repos.values() for c in repo.files.values()}
-            return self._file(content[path.removeprefix("/signed/")], fault, {})
+            return self._file(content[path.removeprefix("/signed/")], {})
         if token and token != hub.token:
             return self._error(401, "", "Invalid credentials in Authorization header")
+        if path == "/api/agent-harnesses":  # what the library asks unless telemetry is off
+            return self._error(404, "")
         if path.startswith("/api/"):
             kind, owner, name, action, rest = path.removeprefix("/api/").split("/", 4)
         else:
@@ -130,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._tree(repo, parse_qs(address.query))
         if repo.gated and action == "resolve":
             return self._error(403 if token else 401, "GatedRepo", "Access is restricted")
-        return self._resolve(repo, rest, fault)
+        return self._resolve(repo, rest)
 
     def _revision(self, repo: Repo, name: str, revision: str) -> None:
         commit = repo.branches.get(revision) or (revision if revision in repo.branches.values() else None)
@@ -157,30 +160,28 @@ class _Handler(BaseHTTPRequestHandler):
             more["Link"] = f'<{address}>; rel="next"'
         self._json(entries, more)
 
-    def _resolve(self, repo: Repo, rest: str, fault: Fault) -> None:
+    def _resolve(self, repo: Repo, rest: str) -> None:
         commit, _, name = rest.partition("/")
         if commit not in repo.branches.values() or name not in repo.files:
             return self._error(404, "EntryNotFound", "Entry not found")
         content = repo.files[name]
         headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         if len(content) < LARGE:
-            return self._file(content, fault, headers | {"ETag": f'"{git_digest(content)}"'})
+            return self._file(content, headers | {"ETag": f'"{git_digest(content)}"'})
         sha256 = hashlib.sha256(content).hexdigest()
         headers |= {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(content))}
         return self._send(302, b"", headers | {"Location": f"{self.hub.files_url}/signed/{sha256}?signature=s3cret"})
 
-    def _file(self, content: bytes, fault: Fault, headers: dict[str, str]) -> None:
+    def _file(self, content: bytes, headers: dict[str, str]) -> None:
         status, whole = 200, len(content)
         if span := self.headers.get("Range"):
             start = int(span.removeprefix("bytes=").partition("-")[0])
             content, status = content[start:], 206
             headers = headers | {"Content-Range": f"bytes {start}-{whole - 1}/{whole}"}
-        if fault == "short":
+        if self.fault == "short":
             content = content[:-1]
-        if fault == "swapped":
+        if self.fault == "swapped":
             content = content[::-1]
-        if fault == "drop":
-            return self._send(status, content, headers, cut=len(content) // 2)
         return self._send(status, content, headers)
 
     def _json(self, value: object, headers: dict[str, str]) -> None:
@@ -192,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.dumps({"error": said}).encode()
         self._send(status, body, headers | {"X-Error-Message": message, "Content-Type": "application/json"})
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str], *, cut: int | None = None) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -200,9 +201,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.wfile.write(body[:cut])
-        if cut is not None:
+        if self.fault == "drop":
             self.close_connection = True
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
 
 
 def git_digest(content: bytes) -> str:
@@ -219,6 +221,8 @@ def serving(monkeypatch: pytest.MonkeyPatch, cache: str) -> Iterator[HubServer]:
 
     with HubServer() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", cache)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", f"{cache}/no-token")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -27,7 +27,8 @@ Part = Callable[[], Iterator[rows.Prompt]]  # one file, generator or other sampl
 def run(job: Job[SampleRecipe, Execution]) -> Summary:
     """Write `prompts.parquet`.
 
-    Raises InputError for bad files, and for a `take` of more than there is; of a source on a hub what `hub.fetch` raises.
+    Raises InputError for bad files, and for a `take` of more than there is; of a source on a hub
+    what `hub.fetch` raises.
     """
     parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
