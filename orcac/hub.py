@@ -342,7 +342,8 @@ def _told(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacError, bo
         case errors.FileMetadataError() | ValueError() | LookupError():
             return EndpointError(f"{host} does not answer as a hub does", fix="check the proxy and HF_ENDPOINT"), True
         case _:
-            return EndpointError(f"a file of {page} came damaged or cut short", fix=later), True
+            fix = "run again; what has come is kept. Where a proxy stops Xet transfers, set HF_HUB_DISABLE_XET=1"
+            return EndpointError(f"a file of {page} came damaged or cut short", fix=fix), True
 
 
 def _system_error(error: BaseException) -> int:

@@ -186,6 +186,11 @@ def test_a_broken_row_of_parquet_is_told_by_its_number(tmp_path, column, told):
     assert told in error.value.message and error.value.fix
 
 
+def test_of_columns_of_one_name_the_last_is_read(tmp_path):
+    pq.write_table(pa.table([["x"], ["y"]], names=["q", "q"]), tmp_path / "a.parquet")
+    assert [item.query for item in read("parquet", tmp_path / "a.parquet", query="q")] == ["y"]
+
+
 def test_what_is_no_parquet_or_damaged_is_told(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"q": [f"question {i}" for i in range(1_000)]}), path)

@@ -96,6 +96,8 @@ def test_a_model_with_code_of_its_own_is_refused(tmp_path, scratch):
 
 
 def test_a_student_on_a_hub_is_the_one_in_its_directory(tmp_path, monkeypatch, scratch):
+    from huggingface_hub import constants
+
     here = pretrained(tmp_path / "here", scratch)
     summary = run(here)
     files = {f"m/{name}": content for name, content in contents(scratch).items()}
@@ -104,6 +106,7 @@ def test_a_student_on_a_hub_is_the_one_in_its_directory(tmp_path, monkeypatch, s
         source = Pretrained(hub=HubRef(repo="o/m", revision=commit, path="m"))
         there = tiny.job(tmp_path / "there", StudentRecipe(seed=0, pretrained=source), {})
         assert run(there) == summary | {"hub": {f"o/m@{commit}": commit}}
+        assert constants.HF_HUB_OFFLINE  # the libraries that read the student next may not go on downloading
         asked = [path for _, path, _ in server.log]
     assert contents(there.out / "model") == contents(here.out / "model")
     assert not any(path.endswith((".bin", ".py")) for path in asked)

@@ -31,9 +31,10 @@ def _rows(path: Path, keys: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]
         with pq.ParquetFile(path) as file:
             columns = [name for name in file.schema_arrow.names if name in wanted]
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                cells = list(zip(batch.schema.names, batch.columns, strict=True))
                 for at in range(batch.num_rows):
                     number += 1
-                    yield number, {name: batch.column(name)[at].as_py() for name in columns}
+                    yield number, {name: column[at].as_py() for name, column in cells}
     except UnicodeDecodeError as error:
         raise broken(
             path, number, f"byte {error.start} of a text is not UTF-8", fix="save its texts as UTF-8"
