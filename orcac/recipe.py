@@ -47,7 +47,14 @@ class FileRef(Frozen):
 
 
 class HubRef(Frozen):
-    repo: str
+    """What lies on a Hugging Face hub, by reference: such a source is fetched when its node is made.
+
+    `revision` is a branch, a tag or a commit; `path` is a file, a folder or a glob inside the repository, "" for all
+    of it. The reference is what enters an id, so a branch that moves changes no id; the commit that it stood for is in
+    the artifact's summary. Made from `hf://...` by `orcac.hub.parse_hub`.
+    """
+
+    repo: str  # OWNER/NAME
     revision: str = "main"
     path: str = ""
 

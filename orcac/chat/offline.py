@@ -1,9 +1,11 @@
-"""Keeps the Hugging Face libraries to this machine and quiet. Call it before the first import of any of them."""
+"""Keeps the Hugging Face libraries to this machine and quiet. Call it before the first import of any of them but
+huggingface_hub, through which a student may have been fetched."""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 
 
 def offline(*, threads: int) -> None:
@@ -15,6 +17,8 @@ def offline(*, threads: int) -> None:
         "RAYON_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
     }
+    if constants := sys.modules.get("huggingface_hub.constants"):  # it read the environment when it was imported
+        constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     # accelerate imports DeepSpeed wherever it is installed, and that says on stdout that a CPU is a CPU.
     logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
 

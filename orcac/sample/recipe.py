@@ -52,9 +52,9 @@ class Source(Frozen):
 
     format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval"]
     files: tuple[FileRef, ...] = ()
-    hub: tuple[HubRef, ...] = ()
+    hub: tuple[HubRef, ...] = ()  # dataset repositories; read after `files`, in this order
     absent: tuple[str, ...] = ()  # paths, as written, of files that are not here yet: it can be planned, not made
-    fields: dict[str, str] = {}  # jsonl: our name (query, reference, task, options) -> the file's key
+    fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
     tasks: tuple[str, ...] = ()  # keep these tasks alone; () keeps all
     take: int | None = None  # how many queries; None is all

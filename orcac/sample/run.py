@@ -2,19 +2,21 @@
 
 The input is read twice, once to choose (`pool`) and once to write what was chosen, in the order it was
 read. Every row that was read is kept or dropped for one reason: read = kept + the sum of dropped.
+What lies on a hub is downloaded first; the summary says which commit each revision stood for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import PurePosixPath
 
-from orcac import rows
+from orcac import hub, rows
 from orcac.job import Job, Summary
 from orcac.progress import Progress
 from orcac.recipe import Execution, open_ref
 from orcac.sample.draw import pick_message
-from orcac.sample.formats import FORMATS, Item
+from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
 from orcac.sample.pool import choose, survey
 from orcac.sample.recipe import SampleRecipe
@@ -23,8 +25,12 @@ Part = Callable[[], Iterator[rows.Prompt]]  # one file, generator or other sampl
 
 
 def run(job: Job[SampleRecipe, Execution]) -> Summary:
-    """Write `prompts.parquet`. Raises InputError for bad files, and for a `take` of more than there is."""
-    parts = _parts(job)
+    """Write `prompts.parquet`.
+
+    Raises InputError for bad files, and for a `take` of more than there is; of a source on a hub
+    what `hub.fetch` raises.
+    """
+    parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
     chosen, dropped = choose(pool, job.recipe)
@@ -38,21 +44,30 @@ def run(job: Job[SampleRecipe, Execution]) -> Summary:
 
     count = rows.write(job.out / "prompts.parquet", rows.Prompt, kept())
     assert pool.read == count + dropped.total()
-    return {"read": pool.read, "kept": count, "tasks": len(tasks), "dropped": dict(sorted(dropped.items()))}
+    summary = {"read": pool.read, "kept": count, "tasks": len(tasks), "dropped": dict(sorted(dropped.items()))}
+    return summary | ({"hub": commits} if commits else {})
 
 
-def _parts(job: Job[SampleRecipe, Execution]) -> list[Part]:
+def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str]]:
+    """What to read, in order, and the commit of each revision on a hub."""
     recipe, source = job.recipe, job.recipe.source
     assert (source is None) != (recipe.subset is None), "exactly one of source and subset"
     if source is None:
         files = [folder / "prompts.parquet" for folder in job.inputs["from"]]
-        return [partial(rows.read, file, rows.Prompt) for file in files]
+        return [partial(rows.read, file, rows.Prompt) for file in files], {}
     if source.format == "puzzles":
         assert source.puzzles is not None
-        return [partial(_prompts, recipe, partial(generate, source.puzzles))]
-    read = FORMATS[source.format]
+        return [partial(_prompts, recipe, partial(generate, source.puzzles))], {}
     paths = [(open_ref(ref, job.execution), ref.name) for ref in source.files]
-    return [partial(_prompts, recipe, partial(read, path, name, source)) for path, name in paths]
+    commits: dict[str, str] = {}
+    for ref in source.hub:
+        revision = f"{ref.repo}@{ref.revision}"
+        pinned = ref.model_copy(update={"revision": commits.get(revision, ref.revision)})  # a branch may move meanwhile
+        fetched = hub.fetch(pinned, kind="dataset", label=job.label, suffix=SUFFIXES[source.format])
+        commits[revision] = fetched.commit
+        paths += [(path, PurePosixPath(name).name) for path, name in fetched.files]
+    read = FORMATS[source.format]
+    return [partial(_prompts, recipe, partial(read, path, name, source)) for path, name in paths], commits
 
 
 def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.Prompt]:

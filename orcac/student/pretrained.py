@@ -1,4 +1,5 @@
-"""A student from a Hugging Face model directory: its files as they are, but for what fine-tuning needs.
+"""A student from a Hugging Face model directory, here or on a hub: its files as they are, but for what fine-tuning
+needs.
 
 - A pad token: `[[PAD]]` where there is none, as the paper adds to LLaMA (§4.1: 32,000 entries become 32,001).
 - A chat template whose `{% generation %}` marks say what is learnt: ours, in plain words, where there is none.
@@ -12,7 +13,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
+from orcac import hub
 from orcac.chat.template import TEXT_MARKS, Tokenizer, chat_template, load_tokenizer
 from orcac.errors import InputError
 from orcac.recipe import Execution, open_ref
@@ -23,15 +26,34 @@ PAD = "[[PAD]]"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 
-def build(model: Path, recipe: Pretrained, *, execution: Execution, work: Path, seed: int) -> None:
-    """Write the student to `model`. Raises InputError for files that are unsafe, damaged, missing or not a model."""
-    refuse([file.name for file in recipe.files])
+class Files(NamedTuple):
+    """Where a model's files lie, by their names in its folder; of a hub's, the revision and its commit."""
+
+    paths: dict[str, Path]
+    commits: dict[str, str]
+
+
+def find(recipe: Pretrained, *, execution: Execution, label: str) -> Files:
+    """The student's files; those on a hub are downloaded. Raises InputError for files that are unsafe or missing, and
+    what `hub.fetch` raises."""
+    assert (recipe.hub is None) != (not recipe.files), "exactly one of files and hub"
+    if recipe.hub is None:
+        refuse([file.name for file in recipe.files])
+        return Files({file.name: open_ref(file, execution) for file in recipe.files}, {})
+    fetched = hub.fetch(recipe.hub, kind="model", label=label)
+    paths = {PurePosixPath(name).name: path for path, name in fetched.files}
+    refuse(list(paths))
+    return Files(paths, {f"{recipe.hub.repo}@{recipe.hub.revision}": fetched.commit})
+
+
+def build(model: Path, files: dict[str, Path], *, work: Path, seed: int) -> None:
+    """Write the student to `model`. Raises InputError for files that are damaged or not a model."""
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
-    for file in recipe.files:
-        path = source / file.name
+    for name, file in files.items():
+        path = source / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(open_ref(file, execution).resolve())
+        path.symlink_to(file.resolve())
     weights.check(source)
 
     tokenizer = load_tokenizer(source)

@@ -27,10 +27,11 @@ class Scratch(Frozen):
 
 
 class Pretrained(Frozen):
-    """A Hugging Face model directory, by the content of its files. No code from it is run."""
+    """A Hugging Face model directory: by the content of its files, or by where it lies on a hub. No code from it is
+    run."""
 
-    files: tuple[FileRef, ...] = ()  # name is the path relative to the directory
-    hub: HubRef | None = None  # or a model repository
+    files: tuple[FileRef, ...] = ()  # name is the path relative to the directory; exactly one of files and hub
+    hub: HubRef | None = None  # a model repository; its path is the folder of the model
 
 
 class StudentRecipe(Recipe):

@@ -13,26 +13,27 @@ from orcac.student.weights import os_errors
 
 
 def run(job: Job[StudentRecipe, StudentExecution]) -> Summary:
-    """Write `model/`. Raises InputError where the texts or the files make no student."""
+    """Write `model/`.
+
+    Raises InputError where the texts or the files make no student; of a student on a hub what `hub.fetch` raises.
+    """
+    from orcac.student import pretrained, scratch
+
+    recipe, model = job.recipe, job.out / "model"
+    assert (recipe.scratch is None) != (recipe.pretrained is None), "exactly one of scratch and pretrained"
+    found = pretrained.Files({}, {})
+    if recipe.pretrained is not None:  # the only step that may touch a network, and before `offline`
+        found = pretrained.find(recipe.pretrained, execution=job.execution, label=job.label)
     offline(threads=job.execution.threads)
-    model = job.out / "model"
     model.mkdir()
     with os_errors(job.out):
-        _build(job, model)
-    return {"parameters": parameters(model), "vocabulary": vocabulary(model)}
-
-
-def _build(job: Job[StudentRecipe, StudentExecution], model: Path) -> None:
-    if job.recipe.scratch is not None:
-        from orcac.student import scratch
-
-        texts = [folder / "kept.parquet" for folder in job.inputs["texts"]]
-        scratch.build(model, job.recipe.scratch, texts=texts, seed=job.recipe.seed)
-    else:
-        from orcac.student import pretrained
-
-        assert job.recipe.pretrained is not None
-        pretrained.build(model, job.recipe.pretrained, execution=job.execution, work=job.work, seed=job.recipe.seed)
+        if recipe.scratch is not None:
+            texts = [folder / "kept.parquet" for folder in job.inputs["texts"]]
+            scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
+        else:
+            pretrained.build(model, found.paths, work=job.work, seed=recipe.seed)
+    summary: Summary = {"parameters": parameters(model), "vocabulary": vocabulary(model)}
+    return summary | ({"hub": found.commits} if found.commits else {})
 
 
 def parameters(model: Path) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orcac.errors import InputError
@@ -141,6 +143,65 @@ def test_bytes_that_are_no_utf8_are_told_by_line(tmp_path):
     path.write_bytes(b"q\ta\tr\n" + "é\ta\tr\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"a\.tsv:2: byte 0 is not UTF-8"):
         read("flan-cot", path)
+
+
+def test_parquet_reads_as_the_same_rows_in_json_lines(tmp_path):
+    rows = [
+        {"a.b": "literal", "m": [{"content": "Q1"}], "r": ["one", "two"], "n": 1, "o": ["x"], "d": "t"},
+        {
+            "a.b": "other",
+            "m": [{"content": "Q2\nOptions:\n- a\n- b"}, {"content": "more"}],
+            "r": None,
+            "n": 2,
+            "o": None,
+        },
+    ] * 3_000  # more than a batch
+    table = pa.Table.from_pylist(rows)
+    table = table.set_column(table.column_names.index("d"), "d", table["d"].dictionary_encode())
+    pq.write_table(table, tmp_path / "mine.parquet", row_group_size=1_500)
+    write(tmp_path / "mine.jsonl", "\n".join(map(json.dumps, rows)))
+    for fields in (
+        {"query": "m.0.content", "reference": "r", "task": "d", "options": "o"},
+        {"query": "a.b", "reference": "n", "task": "m.1.content"},
+    ):
+        parquet = read("parquet", tmp_path / "mine.parquet", **fields)
+        assert parquet == read("jsonl", tmp_path / "mine.jsonl", **fields)
+        assert len(parquet) == 6_000
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (pa.array(["x", ""]), "a.parquet:2: no text at 'q'"),
+        (pa.array(["x", None]), "a.parquet:2: no text at 'q'"),
+        (pa.array([{"x": 1}]), "a.parquet:1: the value at 'q' is not text"),
+        (pa.array([b"x"]), "a.parquet:1: the value at 'q' is not text"),
+        (pa.array([b"x", b"\xff"]).view(pa.string()), "a.parquet:2: byte 0 of a text is not UTF-8"),
+    ],
+)
+def test_a_broken_row_of_parquet_is_told_by_its_number(tmp_path, column, told):
+    pq.write_table(pa.table({"q": column}), tmp_path / "a.parquet")
+    with pytest.raises(InputError) as error:
+        read("parquet", tmp_path / "a.parquet", query="q")
+    assert told in error.value.message and error.value.fix
+
+
+def test_of_columns_of_one_name_the_last_is_read(tmp_path):
+    pq.write_table(pa.table([["x"], ["y"]], names=["q", "q"]), tmp_path / "a.parquet")
+    assert [item.query for item in read("parquet", tmp_path / "a.parquet", query="q")] == ["y"]
+
+
+def test_what_is_no_parquet_or_damaged_is_told(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"q": [f"question {i}" for i in range(1_000)]}), path)
+    whole = path.read_bytes()
+    for content in (b"", b"no parquet at all", whole[:-1], whole[:100] + bytes(200) + whole[300:]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.parquet: cannot be read as Parquet"):
+            read("parquet", path, query="q")
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="no row has a value at 'answer'"):
+        read("parquet", path, query="q", reference="answer")
 
 
 @pytest.mark.parametrize("fields", [{}, {"question": "q"}, {"query": "q", "reference": "answre"}])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import hub_server
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job, Summary
-from orcac.recipe import Execution, FileRef, file_digest
+from orcac.recipe import Execution, FileRef, HubRef, file_digest
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleRecipe, Source, Subset
 from orcac.sample.run import run
 
@@ -159,6 +162,53 @@ def test_more_than_there_is_and_unknown_tasks_are_errors(bench):
     assert "(task)" in error.value.fix
     with pytest.raises(InputError, match="take is all"):
         bench.source({"a": 0})
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_a_source_on_a_hub_gives_what_its_files_give_here(bench, tmp_path, monkeypatch, format):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    refs, files = [], {}
+    for task in ("a", "b"):
+        table = [{"m": {"q": f"{task} {i}"}, "answer": str(i)} for i in range(20)]
+        path = folder / f"{task}.{format}"
+        if format == "parquet":
+            pq.write_table(pa.Table.from_pylist(table), path)
+        else:
+            path.write_text("\n".join(map(json.dumps, table)))
+        refs.append(FileRef(name=path.name, sha256=file_digest(path)))
+        files[refs[-1].sha256] = str(path)
+    more = {"format": format, "fields": {"query": "m.q", "reference": "answer"}, "take": 30}
+    here, local = bench.run(SampleRecipe(name="s", seed=0, source=Source(files=tuple(refs), **more)), files)
+    with hub_server.serving(monkeypatch, str(tmp_path / "cache")) as server:
+        content = {f"data/{path.name}": path.read_bytes() for path in folder.iterdir()}
+        commit = server.add("datasets/o/n", content | {"data/README.md": b"# Read me"})
+        source = Source(hub=(HubRef(repo="o/n", path="data"),), **more)
+        there, remote = bench.run(SampleRecipe(name="s", seed=0, source=source))
+        split = (HubRef(repo="o/n", path=f"data/a.{format}"), HubRef(repo="o/n", path=f"data/b.{format}"))
+        both, parts = bench.run(SampleRecipe(name="s", seed=0, source=Source(hub=split, **more)))
+    assert there == both == here | {"hub": {"o/n@main": commit}}
+    texts = [(out / "prompts.parquet").read_bytes() for out in (local, remote, parts)]
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_two_references_to_a_branch_are_of_one_commit_though_it_moves(bench, tmp_path, monkeypatch):
+    with hub_server.serving(monkeypatch, str(tmp_path / "cache")) as server:
+        before = server.add("datasets/o/n", {"a.jsonl": b'{"q": "old a"}\n', "b.jsonl": b'{"q": "old b"}\n'})
+        old = server.repos["datasets/o/n"]
+
+        def move(method: str, path: str, asked: int) -> hub_server.Fault:
+            if path.endswith("a.jsonl") and method == "GET":
+                old.branches["main"] = "f" * 40
+                old.branches["pinned"] = before
+            return ""
+
+        server.behaviour = move
+        refs = (HubRef(repo="o/n", path="a.jsonl"), HubRef(repo="o/n", path="b.jsonl"))
+        source = Source(format="jsonl", hub=refs, fields={"query": "q"})
+        summary, out = bench.run(SampleRecipe(name="s", seed=0, source=source))
+    assert old.branches["main"] != before and summary["hub"] == {"o/n@main": before}
+    assert [prompt.query for prompt in bench.prompts(out)] == ["old a", "old b"]
 
 
 @pytest.mark.data

@@ -1,11 +1,12 @@
 import errno
 import json
 
+import hub_server
 import pytest
 import tiny
 
 from orcac.errors import InputError
-from orcac.recipe import Execution, FileRef, file_digest
+from orcac.recipe import Execution, FileRef, HubRef, file_digest
 from orcac.student.recipe import Pretrained, StudentRecipe
 from orcac.student.run import run
 from orcac.student.weights import os_errors
@@ -92,6 +93,33 @@ def test_a_model_with_code_of_its_own_is_refused(tmp_path, scratch):
     job = pretrained(tmp_path / "own", scratch, without=("config.json",), also=[config])
     with pytest.raises(InputError, match="code"):
         run(job)
+
+
+def test_a_student_on_a_hub_is_the_one_in_its_directory(tmp_path, monkeypatch, scratch):
+    from huggingface_hub import constants
+
+    here = pretrained(tmp_path / "here", scratch)
+    summary = run(here)
+    files = {f"m/{name}": content for name, content in contents(scratch).items()}
+    with hub_server.serving(monkeypatch, str(tmp_path / "cache")) as server:
+        commit = server.add("models/o/m", files | {"m/pytorch_model.bin": b"no", "m/own.py": b"no"})
+        source = Pretrained(hub=HubRef(repo="o/m", revision=commit, path="m"))
+        there = tiny.job(tmp_path / "there", StudentRecipe(seed=0, pretrained=source), {})
+        assert run(there) == summary | {"hub": {f"o/m@{commit}": commit}}
+        assert constants.HF_HUB_OFFLINE  # the libraries that read the student next may not go on downloading
+        asked = [path for _, path, _ in server.log]
+    assert contents(there.out / "model") == contents(here.out / "model")
+    assert not any(path.endswith((".bin", ".py")) for path in asked)
+    assert not any(path.is_symlink() for path in there.out.rglob("*"))
+
+
+def test_a_student_on_a_hub_with_code_of_its_own_is_refused(tmp_path, monkeypatch, scratch):
+    own = json.loads((scratch / "config.json").read_text()) | {"model_type": "own", "auto_map": {"AutoConfig": "own.C"}}
+    with hub_server.serving(monkeypatch, str(tmp_path / "cache")) as server:
+        server.add("models/o/m", contents(scratch) | {"config.json": json.dumps(own).encode(), "own.py": b"1 / 0"})
+        source = Pretrained(hub=HubRef(repo="o/m"))
+        with pytest.raises(InputError, match="code"):
+            run(tiny.job(tmp_path / "own", StudentRecipe(seed=0, pretrained=source), {}))
 
 
 def test_no_texts_are_no_tokenizer(tmp_path):

@@ -1,69 +1,16 @@
-"""Any JSON Lines file, by a map from our names to its keys: query (needed), reference, task, options.
-
-A key may be a path into nested values (`orcac.fields`). Where no field names the task, the file's stem
-is the task; where none names the options, they are read from the query if it lists them. A row may lack a
-reference, a task or options, but a key that no row of a file has is a mistake and is told as one.
-"""
+"""Any JSON Lines file, by a map from our names to its keys (see `mapped`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from orcac.errors import InputError
-from orcac.fields import lookup
-from orcac.sample.formats.files import broken, records
+from orcac.sample.formats.files import records
 from orcac.sample.formats.item import Item
-from orcac.sample.formats.options import listed_options
+from orcac.sample.formats.mapped import items
 from orcac.sample.recipe import Source
-
-NAMES = ("query", "reference", "task", "options")
-_END_OF_TEXT = "<|endoftext|>"  # training files end their texts in it; it is no part of an answer
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """Raises InputError for a bad map, a row without a query, a value that is no text, a key no row has."""
-    fields = source.fields
-    if "query" not in fields or not set(fields) <= set(NAMES):
-        raise InputError(
-            f"{path}: fields maps {sorted(fields) or 'nothing'}",
-            fix=f"map query, and as you need {', '.join(NAMES[1:])}, to keys of the file",
-        )
-    missing = set(fields)
-    number = 0
-    for number, record in records(path):
-        values = {ours: lookup(record, key) for ours, key in fields.items()}
-        missing -= {ours for ours, value in values.items() if value is not None}
-        query = _text(values["query"], path, number, fields["query"])
-        if not query:
-            raise broken(path, number, f"no text at {fields['query']!r}", fix="mend the row or fields.query")
-        reference = _text(values.get("reference"), path, number, fields.get("reference", ""))
-        task = _text(values.get("task"), path, number, fields.get("task", "")) or Path(name).stem
-        if "options" in fields:
-            options = _texts(values["options"], path, number, fields["options"])
-        else:
-            options = listed_options(query)
-        yield Item(task=task, query=query, reference=reference, options=options)
-    if number and missing:
-        keys = ", ".join(repr(fields[ours]) for ours in sorted(missing))
-        raise InputError(f"{path}: no row has a value at {keys}", fix="correct the source's fields")
-
-
-def _text(value: Any, path: Path, number: int, key: str) -> str:
-    """`value` as a stripped text; of a list, the first (several references are equally right)."""
-    if isinstance(value, list):
-        value = value[0] if value else None
-    if value is None:
-        return ""
-    if not isinstance(value, str | int | float):
-        raise broken(path, number, f"the value at {key!r} is not text", fix="name a key that holds text")
-    return str(value).strip().removesuffix(_END_OF_TEXT).strip()
-
-
-def _texts(value: Any, path: Path, number: int, key: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise broken(path, number, f"the value at {key!r} is not a list", fix="name a key that holds a list of texts")
-    return tuple(_text(one, path, number, key) for one in value)
+    """Raises InputError for a line that is no JSON object, and as `mapped.items` does."""
+    return items(records(path), path, name, source.fields)

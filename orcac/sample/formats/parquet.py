@@ -1,0 +1,47 @@
+"""Any Parquet file, by a map from our names to its columns (see `mapped`), read in batches so that a large file need
+not fit in memory. Columns that the map does not name are not read. A row's number counts from 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orcac.errors import InputError
+from orcac.sample.formats.files import broken
+from orcac.sample.formats.item import Item
+from orcac.sample.formats.mapped import items
+from orcac.sample.recipe import Source
+
+_BATCH_ROWS = 2_000
+
+
+def read(path: Path, name: str, source: Source) -> Iterator[Item]:
+    """Raises InputError for a file that is no Parquet or is damaged, and as `mapped.items` does."""
+    return items(_rows(path, source.fields.values()), path, name, source.fields)
+
+
+def _rows(path: Path, keys: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    wanted = {part for key in keys for part in (key, key.partition(".")[0])}
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            columns = [name for name in file.schema_arrow.names if name in wanted]
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                cells = list(zip(batch.schema.names, batch.columns, strict=True))
+                for at in range(batch.num_rows):
+                    number += 1
+                    yield number, {name: column[at].as_py() for name, column in cells}
+    except UnicodeDecodeError as error:
+        raise broken(
+            path, number, f"byte {error.start} of a text is not UTF-8", fix="save its texts as UTF-8"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise InputError(
+            f"{path}: cannot be read as Parquet after row {number:,}: {error}", fix="mend or download the file again"
+        ) from error

@@ -1,0 +1,232 @@
+"""A Hugging Face hub over real sockets, as far as downloads go, that misbehaves on demand.
+
+It speaks what the library speaks: a revision's commit, a paged tree, HEAD and GET of a file with ranges; large files
+lie on a second host (`localhost`, where the hub is `127.0.0.1`) behind a signed address, and errors carry their code in
+a header. As a careless server might, every error repeats the token that came with the request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+Fault = Literal["", "503", "429", "401", "403", "drop", "short", "swapped", "hang", "html"]
+Behaviour = Callable[[str, str, int], Fault]  # (method, path, how often it was asked before) -> what goes wrong
+
+LARGE = 10_000  # bytes, from which a file lies on the second host
+PAGE = 3  # files a page of a tree
+
+
+@dataclass
+class Repo:
+    files: dict[str, bytes]
+    gated: bool = False
+    private: bool = False
+    branches: dict[str, str] = field(default_factory=dict)
+
+
+class HubServer:
+    """Serves while it is entered. `log` holds (method, path, Range) of each request; `leaked` the tokens that reached
+    the second host."""
+
+    def __init__(self, token: str = "hf_right") -> None:
+        self.repos: dict[str, Repo] = {}  # "datasets/OWNER/NAME" or "models/OWNER/NAME"
+        self.behaviour: Behaviour = lambda method, path, before: ""
+        self.token = token
+        self.log: list[tuple[str, str, str]] = []
+        self.leaked: list[str] = []
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.ended = threading.Event()
+        server = self
+
+        class Handler(_Handler):
+            hub = server
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.files_url = f"http://localhost:{self._http.server_port}"
+
+    def add(self, name: str, files: dict[str, bytes], **more: bool) -> str:
+        """Make a repository, or its next commit on main; returns the commit."""
+        commit = hashlib.sha1(b"".join(key.encode() + files[key] for key in sorted(files))).hexdigest()
+        self.repos[name] = Repo(files=files, branches={"main": commit, "refs/convert/parquet": commit}, **more)
+        return commit
+
+    def got(self, end: str) -> list[str]:
+        """The ranges in which a file was asked for, "" for all of it, by the end of its path."""
+        return [span for method, path, span in self.log if method == "GET" and path.endswith(end)]
+
+    def __enter__(self) -> HubServer:
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: HubServer
+    fault: Fault
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        hub, address = self.hub, urlsplit(self.path)
+        path = unquote(address.path)
+        hub.log.append((self.command, path, self.headers.get("Range", "")))
+        self.fault = fault = hub.behaviour(self.command, path, hub.asked[self.command, path])
+        hub.asked[self.command, path] += 1
+        if fault in ("503", "429"):
+            return self._error(int(fault), "")
+        if fault == "401":
+            return self._error(401, "", "Invalid credentials in Authorization header")
+        if fault == "403":
+            return self._error(403, "")
+        if fault == "html":
+            return self._send(200, b"<html>Please log in to the network</html>", {"Content-Type": "text/html"})
+        if fault == "hang" and hub.ended.wait(10):  # longer than a test's patience
+            self.close_connection = True
+            return None
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if path.startswith("/signed/"):
+            if token:
+                hub.leaked.append(token)
+            content = {hashlib.sha256(c).hexdigest(): c for repo in hub.repos.values() for c in repo.files.values()}
+            return self._file(content[path.removeprefix("/signed/")], {})
+        if token and token != hub.token:
+            return self._error(401, "", "Invalid credentials in Authorization header")
+        if path == "/api/agent-harnesses":  # what the library asks unless telemetry is off
+            return self._error(404, "")
+        if path.startswith("/api/"):
+            kind, owner, name, action, rest = path.removeprefix("/api/").split("/", 4)
+        else:
+            kind, *parts = path[1:].split("/") if path.startswith("/datasets/") else ("models", *path[1:].split("/"))
+            owner, name, action, rest = *parts[:3], "/".join(parts[3:])
+        repo = hub.repos.get(f"{kind}/{owner}/{name}")
+        if repo is None or (repo.private and not token):
+            return self._error(401, "RepoNotFound", "Repository not found")
+        if action == "revision":
+            return self._revision(repo, f"{owner}/{name}", rest)
+        if action == "tree":
+            return self._tree(repo, parse_qs(address.query))
+        if repo.gated and action == "resolve":
+            return self._error(403 if token else 401, "GatedRepo", "Access is restricted")
+        return self._resolve(repo, rest)
+
+    def _revision(self, repo: Repo, name: str, revision: str) -> None:
+        commit = repo.branches.get(revision) or (revision if revision in repo.branches.values() else None)
+        if commit is None:
+            return self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        return self._json({"id": name, "sha": commit, "private": repo.private, "siblings": [], "tags": []}, {})
+
+    def _tree(self, repo: Repo, query: dict[str, list[str]]) -> None:
+        start = int(query.get("cursor", ["0"])[0])
+        names = sorted(repo.files)
+        entries: list[dict[str, object]] = (
+            [] if start else [{"type": "directory", "path": "data", "oid": "0", "size": 0}]
+        )
+        for name in names[start : start + PAGE]:
+            content = repo.files[name]
+            entry: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": git_digest(content)}
+            if len(content) >= LARGE:
+                sha256 = hashlib.sha256(content).hexdigest()
+                entry |= {"oid": "1" * 40, "lfs": {"oid": sha256, "size": len(content), "pointerSize": 130}}
+            entries.append(entry)
+        more = {}
+        if start + PAGE < len(names):
+            address = f"{self.hub.url}{urlsplit(self.path).path}?recursive=True&cursor={start + PAGE}"
+            more["Link"] = f'<{address}>; rel="next"'
+        self._json(entries, more)
+
+    def _resolve(self, repo: Repo, rest: str) -> None:
+        commit, _, name = rest.partition("/")
+        if commit not in repo.branches.values() or name not in repo.files:
+            return self._error(404, "EntryNotFound", "Entry not found")
+        content = repo.files[name]
+        headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        if len(content) < LARGE:
+            return self._file(content, headers | {"ETag": f'"{git_digest(content)}"'})
+        sha256 = hashlib.sha256(content).hexdigest()
+        headers |= {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(content))}
+        return self._send(302, b"", headers | {"Location": f"{self.hub.files_url}/signed/{sha256}?signature=s3cret"})
+
+    def _file(self, content: bytes, headers: dict[str, str]) -> None:
+        status, whole = 200, len(content)
+        if span := self.headers.get("Range"):
+            start = int(span.removeprefix("bytes=").partition("-")[0])
+            content, status = content[start:], 206
+            headers = headers | {"Content-Range": f"bytes {start}-{whole - 1}/{whole}"}
+        if self.fault == "short":
+            content = content[:-1]
+        if self.fault == "swapped":
+            content = content[::-1]
+        return self._send(status, content, headers)
+
+    def _json(self, value: object, headers: dict[str, str]) -> None:
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"} | headers)
+
+    def _error(self, status: int, code: str, message: str = "Sorry") -> None:
+        said = f"{message} (you sent {self.headers.get('Authorization')})"
+        headers = {"X-Error-Code": code} if code else {}
+        body = json.dumps({"error": said}).encode()
+        self._send(status, body, headers | {"X-Error-Message": message, "Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if self.fault == "drop":
+            self.close_connection = True
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+
+def git_digest(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@contextlib.contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch, cache: str) -> Iterator[HubServer]:
+    """A hub that this process uses, with an empty cache, no token and no waiting."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    from orcac import hub
+
+    with HubServer() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", cache)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", f"{cache}/no-token")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setattr(hub, "WAITS_SECONDS", (0.0, 0.0))
+        monkeypatch.setattr("time.sleep", lambda seconds: None)  # the library waits by it
+        yield server
+    close_session()
