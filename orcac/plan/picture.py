@@ -2,13 +2,14 @@
 
 Columns are depth, the longest path from a source, so a curriculum's chain of stages reads from left to right
 (`layout.py` finds the rows). A node that all arms want has a tinted box with a heavy border, one that some want a
-dashed border, one that a single arm wants a thin grey one; lines that lead to what all arms share are tinted too, so
-the common trunk stands out. A node's state is a mark of its own shape as well as its own colour.
+dashed border, one that a single arm wants a thin grey one; lines between what all arms share are tinted too, so the
+common trunk stands out. A node's state is a mark of its own shape as well as its own colour.
 
 Only lines that no other path implies are drawn (the transitive reduction): a report needs every node, and is drawn
 with lines from the evaluations and last stages alone.
 
-Above BOXES boxes, or ROWS in a column, nodes are stacked into boxes with a count, by the first of these steps that gets below it:
+Above BOXES boxes, or ROWS in a column, nodes are stacked into boxes with a count, by the first of these steps that
+is enough:
     1. nodes of one kind, column and name that are wanted by one arm each (all arms' evaluations on one benchmark)
     2. the same, whatever their names
     3. nodes of one kind and column that are wanted by some arms, too
@@ -28,10 +29,11 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 
 from orcac.plan.layout import Item, layout
 from orcac.plan.plan import Plan
-from orcac.plan.sharing import short_label, users
+from orcac.plan.sharing import arms_told, short_label, users
 
 BOXES, ROWS = 150, 36
 STATES = ("done", "making", "failed", "partial", "to do")
@@ -116,18 +118,18 @@ class _Box:
 
 
 def picture(plan: Plan, states: Mapping[str, str], *, title: str) -> str:
-    """The SVG. states: KIND/ID -> one of STATES; a node that it lacks is to do."""
+    """The SVG of a plan of at least one node. states: KIND/ID -> one of STATES; a node that it lacks is to do."""
     known = _known(plan, states)
     boxes = _boxes(known)
     paths = layout([box.item for box in boxes], _edges(plan, boxes))
-    columns = range(1 + max((box.item.column for box in boxes), default=0))
-    widths = [max((_fitting(box) for box in boxes if box.item.column == column), default=0.0) for column in columns]
+    columns = range(1 + max(box.item.column for box in boxes))
+    widths = [max(_fitting(box) for box in boxes if box.item.column == column) for column in columns]
     title, facts = _cut(title, 760, 19), _facts(known, boxes)
-    legend, legend_width = _legend(known, boxes)
+    legend, legend_width = _legend(known)
     drawn = sum(widths) + _BETWEEN * (len(widths) - 1) + _STACK
     inner = max(drawn, legend_width, _width(title, 19), _width(facts, 12.5))
     lefts = [_MARGIN + (inner - drawn) / 2 + sum(widths[:column]) + _BETWEEN * column for column in columns]
-    bottom = _TOP + max((box.item.y + box.item.height / 2 for box in boxes), default=0.0)
+    bottom = _TOP + max(box.item.y + box.item.height / 2 for box in boxes)
     width, height = round(inner + 2 * _MARGIN), round(bottom + 96)
 
     trunk = {(a, b) for a, b in paths if boxes[a].sharing == boxes[b].sharing == "all"}
@@ -178,7 +180,7 @@ def _boxes(known: _Known) -> list[_Box]:
         for ref in known.plan.nodes:
             groups.setdefault(_alike(known, ref, step), []).append(ref)
         rows = Counter(known.depths[refs[0]] for refs in groups.values())
-        if len(groups) <= BOXES and max(rows.values(), default=0) <= ROWS:
+        if len(groups) <= BOXES and max(rows.values()) <= ROWS:
             break
     boxes = [_single(known, refs[0]) if len(refs) == 1 else _stack(known, refs) for refs in groups.values()]
     first = {id(box): min((known.places[arm] for arm in known.arms[box.refs[0]]), default=0) for box in boxes}
@@ -198,10 +200,10 @@ def _alike(known: _Known, ref: str, step: int) -> Hashable:
 def _single(known: _Known, ref: str) -> _Box:
     kind, _, number = ref.partition("/")
     arms, sharing, state = known.arms[ref], known.sharing(ref), known.state(ref)
-    foot = _those(arms, len(known.places)) if sharing == "all" else ", ".join(arms)
+    foot = arms_told(arms, len(known.places)) if sharing == "all" else ", ".join(arms)
     if sharing == "some" and _width(foot, 11.5) > _WIDTHS[1] - 2 * _PAD:
         foot = f"{len(arms):,} of {len(known.places):,} arms"
-    about = [ref, known.plan.nodes[ref].label, state, f"wanted by {_those(arms, len(known.places))}"]
+    about = [ref, known.plan.nodes[ref].label, state, f"wanted by {arms_told(arms, len(known.places))}"]
     if sharing == "some":
         about[-1] += f": {_some(arms)}"
     item = Item(column=known.depths[ref], height=_HEIGHT)
@@ -212,7 +214,7 @@ def _stack(known: _Known, refs: list[str]) -> _Box:
     sharings = {known.sharing(ref) for ref in refs}
     sharing = sharings.pop() if len(sharings) == 1 else "some"
     uses = Counter(arm for ref in refs for arm in known.arms[ref])
-    foot = _those(list(uses), len(known.places))
+    foot = arms_told(list(uses), len(known.places))
     if sharing == "one" and len(set(uses.values())) == 1:
         each = next(iter(uses.values()))
         foot = "one an arm" if each == 1 else f"{each:,} an arm"
@@ -224,17 +226,9 @@ def _stack(known: _Known, refs: list[str]) -> _Box:
     kind = refs[0].partition("/")[0]
     names = _some(list(dict.fromkeys(known.names[ref] for ref in refs)))
     told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
-    about = f"{len(refs):,} {kind} nodes: {names}\n{told}\nwanted by {_those(list(uses), len(known.places))}"
+    about = f"{len(refs):,} {kind} nodes: {names}\n{told}\nwanted by {arms_told(list(uses), len(known.places))}"
     item = Item(column=known.depths[refs[0]], height=_HEIGHT + _STACK)
     return _Box(refs, sharing, state, kind, f"× {len(refs):,}", names, foot, about, item)
-
-
-def _those(arms: Sequence[str], total: int) -> str:
-    if len(arms) == 1:
-        return arms[0]
-    if len(arms) == total == 2:
-        return "both arms"
-    return f"all {total:,} arms" if len(arms) == total else f"{len(arms):,} of {total:,} arms"
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:
@@ -279,7 +273,7 @@ def _drawn(box: _Box, left: float, width: float) -> list[str]:
     lines = [f'<g transform="translate({left:.0f} {top:.0f})"><title>{_plain(box.about)}</title>']
     if len(box.refs) > 1:
         lines += [
-            f'<path class="{box.sharing}" d="M{by} {by}h{width - 16:.0f}a8 8 0 0 1 8 8v{_HEIGHT - 16:.0f}'
+            f'<path class="{box.sharing}" d="M{by + 8:g} {by:g}h{width - 16:.0f}a8 8 0 0 1 8 8v{_HEIGHT - 16:.0f}'
             f'a8 8 0 0 1 -8 8h-{width - 16:.0f}a8 8 0 0 1 -8-8v-{_HEIGHT - 16:.0f}a8 8 0 0 1 8-8z"/>'
             for by in (_STACK, _STACK / 2)
         ]
@@ -296,7 +290,7 @@ def _drawn(box: _Box, left: float, width: float) -> list[str]:
 
 def _fitting(box: _Box) -> float:
     wanted = max(_width(box.kind, 11.5) + 8 + 6.4 * len(box.corner) + 4, _width(box.name, 13.5), _width(box.foot, 11.5))
-    return float(round(min(max(wanted + 2 * _PAD, _WIDTHS[0]), _WIDTHS[1])))
+    return float(ceil(min(max(wanted + 2 * _PAD, _WIDTHS[0]), _WIDTHS[1])))
 
 
 def _curve(name: str, path: list[Item], lefts: list[float], widths: list[float]) -> str:
@@ -314,10 +308,10 @@ def _curve(name: str, path: list[Item], lefts: list[float], widths: list[float])
     return f'<path class="{name}" d="{"".join(steps)}"/>'
 
 
-def _legend(known: _Known, boxes: list[_Box]) -> tuple[list[str], float]:
+def _legend(known: _Known) -> tuple[list[str], float]:
     """Two lines, and how wide they are: the states with their counts, then the borders."""
     counts = Counter(known.state(ref) for ref in known.plan.nodes)
-    lines, x, widest = [], 0.0, 0.0
+    lines, x = [], 0.0
     for state in STATES:
         text = f"{state} {counts[state]:,}"
         lines += [f'<use href="#{_slug(state)}" x="{x + 8:.0f}" y="-4"/>', _text(x + 21, 0, "note", text)]

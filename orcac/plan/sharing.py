@@ -4,6 +4,8 @@ list again each time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orcac.plan.plan import Plan
 
 
@@ -27,3 +29,12 @@ def short_label(label: str, arms: tuple[str, ...]) -> str:
         if label.startswith(own := f"{arm.rpartition(':')[2]}: "):
             return label[len(own) :]
     return label
+
+
+def arms_told(arms: Sequence[str], total: int) -> str:
+    """How many of `total` arms these are, in words; a lone one by its name."""
+    if len(arms) == 1:
+        return arms[0]
+    if len(arms) == total == 2:
+        return "both arms"
+    return f"all {total:,} arms" if len(arms) == total else f"{len(arms):,} of {total:,} arms"
