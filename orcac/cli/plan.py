@@ -6,7 +6,8 @@ import json
 
 import click
 
-from orcac.cli.common import STYLES, compiled, opened, state
+from orcac.cli.common import STYLES, compiled, opened
+from orcac.plan.state import read_state
 
 
 @click.command("plan")
@@ -25,7 +26,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         {
             "ref": ref,
             "label": node.label,
-            "state": state(store, ref),
+            "state": read_state(store, node).name,
             "arms": plan.users(ref),
             "inputs": list(node.needs),
         }
