@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _REDRAW_SECONDS = 0.5
-_PATIENCE_SECONDS = 10.0  # between two nodes of a run nothing is being made for a moment
+_PATIENCE_SECONDS = 10.0  # between two nodes of a run nothing is being made for some seconds
 
 
 @click.command("status")
@@ -46,7 +47,7 @@ def command(once: bool, as_json: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    if once or not console.is_terminal or not _making(states):
+    if once or not console.is_terminal or not (_making(states) or _was_busy(store, states)):
         console.print(_picture(plan, states))
         return
     from rich.live import Live
@@ -76,6 +77,14 @@ def _read(plan: Plan, store: Store, before: dict[str, State]) -> dict[str, State
 
 def _making(states: dict[str, State]) -> bool:
     return any(state.name == "making" for state in states.values())
+
+
+def _was_busy(store: Store, states: dict[str, State]) -> bool:
+    """Whether a node was done a moment ago: the next one may be about to begin."""
+    done = [store.marker(ref) for ref, state in states.items() if state.name == "done"]
+    with contextlib.suppress(FileNotFoundError):
+        return len(done) < len(states) and any(time.time() - path.stat().st_mtime < _PATIENCE_SECONDS for path in done)
+    return False
 
 
 def _picture(plan: Plan, states: dict[str, State]) -> RenderableType:
