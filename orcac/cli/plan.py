@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compiled, opened, state
+from orcac.cli.common import STYLES, compiled, opened
 from orcac.errors import InputError
 from orcac.plan.plan import Plan, write_if_changed
 from orcac.plan.sharing import arms_told, short_label, users
+from orcac.plan.state import State, read_state
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,13 +40,13 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
     """
     plan, _ = compiled(specs)
     _, store = opened()
-    states = {ref: state(store, ref) for ref in plan.nodes}
+    states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
     arms = users(plan)
     if svg:
         _draw(plan, states, svg)
     if as_json:
         rows = [
-            {"ref": ref, "label": node.label, "state": states[ref], "arms": arms[ref], "inputs": node.needs}
+            {"ref": ref, "label": node.label, "state": states[ref].name, "arms": arms[ref], "inputs": node.needs}
             for ref, node in plan.nodes.items()
         ]
         click.echo(json.dumps(rows, indent=1))
@@ -55,19 +56,19 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
         _show(plan, states, arms, in_full)
 
 
-def _draw(plan: Plan, states: Mapping[str, str], path: Path) -> None:
+def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
     from orcac.plan.picture import picture
 
-    drawn = {ref: "partial" if now == "started" else now for ref, now in states.items()}
+    names = {ref: now.name for ref, now in states.items()}
     try:
-        write_if_changed(path, picture(plan, drawn, title=", ".join(plan.experiments)))
+        write_if_changed(path, picture(plan, names, title=", ".join(plan.experiments)))
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror})", fix="name a file in a folder of yours"
         ) from None
 
 
-def _show(plan: Plan, states: Mapping[str, str], arms: Mapping[str, tuple[str, ...]], in_full: bool) -> None:
+def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str, ...]], in_full: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -96,7 +97,7 @@ def _show(plan: Plan, states: Mapping[str, str], arms: Mapping[str, tuple[str, .
 
 
 def _nodes(
-    plan: Plan, states: Mapping[str, str], arms: Mapping[str, tuple[str, ...]], refs: Sequence[str], total: int
+    plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str, ...]], refs: Sequence[str], total: int
 ) -> Table:
     from rich.markup import escape
     from rich.table import Table
@@ -105,17 +106,17 @@ def _nodes(
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan: sections stand in line
     table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
-    table.add_column(width=max(map(len, states.values())))
+    table.add_column(width=max(len(_told(now)) for now in states.values()))
     table.add_column(overflow="fold")
     for ref in refs:
         shared = "" if len(arms[ref]) in (1, total) else ", ".join(arms[ref])
         shared = shared if len(shared) <= 60 else arms_told(arms[ref], total)
         now = states[ref]
-        table.add_row(ref[:-12], escape(labels[ref]), f"[{STYLES[now]}]{now}[/]", escape(shared))
+        table.add_row(ref[:-12], escape(labels[ref]), f"[{STYLES[now.name]}]{_told(now)}[/]", escape(shared))
     return table
 
 
-def _arms(plan: Plan, states: Mapping[str, str], own: Mapping[str, Sequence[str]]) -> Table:
+def _arms(plan: Plan, states: Mapping[str, State], own: Mapping[str, Sequence[str]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -130,9 +131,14 @@ def _arms(plan: Plan, states: Mapping[str, str], own: Mapping[str, Sequence[str]
     return table
 
 
-def _counted(refs: Sequence[str], states: Mapping[str, str]) -> str:
+def _counted(refs: Sequence[str], states: Mapping[str, State]) -> str:
     return f"{len(refs):,} node{'s' * (len(refs) != 1)}, {_to_make(refs, states):,} to make"
 
 
-def _to_make(refs: Sequence[str], states: Mapping[str, str]) -> int:
-    return sum(states[ref] != "done" for ref in refs)
+def _to_make(refs: Sequence[str], states: Mapping[str, State]) -> int:
+    return sum(states[ref].name != "done" for ref in refs)
+
+
+def _told(state: State) -> str:
+    """The state, and how far it is where that is known."""
+    return f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name

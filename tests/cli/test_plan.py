@@ -101,3 +101,11 @@ def test_a_picture_that_cannot_be_written_is_an_error_of_the_user(folder: Path) 
     assert isinstance(error, InputError) and "cannot be written" in str(error)
     assert plan(folder, "--svg", ".").exit_code == 2
     assert (folder / "taken").read_text() == ""
+
+
+def test_how_far_a_node_is_is_said_where_it_is_known(folder: Path) -> None:
+    work = folder / "store" / str(nodes(plan(folder, "--json"))[0]["ref"]) / "work"
+    work.mkdir(parents=True)
+    (work / "progress.json").write_text('{"done": 2, "total": 8, "unit": "answers"}')
+    text = plan(folder).stdout
+    assert text.count("partial 25 %") == 1 and max(map(len, text.splitlines())) <= 80
