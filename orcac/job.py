@@ -38,5 +38,5 @@ class Job(Generic[R, E]):
         return folder
 
     def progress(self, total: int, unit: str) -> Progress:
-        """A progress line for this node. `unit` is plural, e.g. "answers"."""
-        return Progress(label=self.label, total=total, unit=unit)
+        """Progress lines, and `work/progress.json` for `orcac status`. `unit` is plural, e.g. "answers"."""
+        return Progress(label=self.label, total=total, unit=unit, path=self.work / "progress.json")

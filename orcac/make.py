@@ -7,6 +7,7 @@ run -> publish. A kill at any point leaves either the old state, or `work/` to g
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import resource
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orcac import __version__
 from orcac.errors import InputError, OrcacError
@@ -26,6 +27,8 @@ from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan, write_if_changed
 from orcac.store import Store, disk_errors
+
+T = TypeVar("T")
 
 
 def make(plan: Plan, store: Store, ref: str) -> bool:
@@ -51,8 +54,9 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
     with disk_errors(store.folder(name)), store.lease(name, say=_say):
         job = _job(plan, store, node, folder=store.folder(name))
-        _guarded(store, node, lambda: run_shard(job, index, count))
-        write_if_changed(store.folder(name) / "done.json", f'{{"shard": "{name}"}}\n')
+        summary = _guarded(store, node, lambda: run_shard(job, index, count))
+        done = {"shard": name, "summary": summary}
+        write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
 
 
@@ -69,11 +73,11 @@ def _find(plan: Plan, ref: str) -> Node:
     )
 
 
-def _guarded(store: Store, node: Node, work: Callable[[], Any]) -> None:
+def _guarded(store: Store, node: Node, work: Callable[[], T]) -> T:
     """Run `work`, leaving word in the store of why it failed."""
     try:
         with disk_errors(store.folder(node.ref)), _missing_extra(node.kind):
-            work()
+            return work()
     except OrcacError as error:
         store.note_error(node.ref, str(error), error.exit_code)
         raise

@@ -5,37 +5,45 @@
                     and a node that finds its own complete record publishes again instead of working again
     <files>         what the kind leaves
     work/           progress of a node that is being made: checkpoints, partial answers; gone when it is done
-    lease.json      who is making it now
+    lease.json      who is making it now (lease.py)
+    error.json      why the last try failed
+    log.txt         what the last try printed
+    shards/         of a collect node: a folder like this one for each part, with `done.json` for a marker
 
 Rules. A file of an artifact is never changed once artifact.json stands. Every input is checked against its
-digest before it is used, so damage is found where it is, not three nodes later. A lease is a file with a
-heartbeat (its mtime, every 5 s): it is free when it is 60 s old, or when its process on this host is gone.
-It is taken under a short file lock; the heartbeat is what works across hosts, whatever the file system.
+digest before it is used, so damage is found where it is, not three nodes later. What is removed loses its
+record first: half an artifact is none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
-import socket
-import sys
-import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orcac.errors import StoreError
+from orcac.lease import hold, is_ours
 from orcac.recipe import file_digest
 
-HEARTBEAT_SECONDS = 5.0
-STALE_SECONDS = 60.0
+_REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
+_ABOUT = ("lease.json", "lease.lock", "error.json", "log.txt", "shards", "work")  # of the making, not of what is made
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,18 @@ class Store:
     def is_done(self, ref: str) -> bool:
         return self.marker(ref).is_file()
 
-    def is_started(self, ref: str) -> bool:
-        """Whether a try has left progress that the next one will go on from."""
-        return not self.is_done(ref) and (self.folder(ref) / "work").is_dir()
+    def has_record(self, ref: str) -> bool:
+        """Whether it is made, or was when Snakemake took its marker away."""
+        return self.is_done(ref) or self.marker(ref).with_name("complete.json").is_file()
+
+    def refs(self) -> list[str]:
+        """KIND/ID of every node that has left anything here. A folder that no node has held is not ours."""
+        return sorted(
+            ref
+            for folder in self.root.glob("*/*/")
+            if _REF.fullmatch(ref := folder.relative_to(self.root).as_posix())
+            and ((folder / "artifact.json").is_file() or (folder / "lease.lock").is_file())
+        )
 
     @property
     def answers(self) -> Path:
@@ -80,6 +97,41 @@ class Store:
         _verify(folder, self.artifact(ref))
         return folder
 
+    def damages(self, ref: str, hashed: Callable[[int], None] = lambda count: None) -> Iterator[Damage]:
+        """All that is wrong with an artifact; `hashed` is told of every so many bytes.
+
+        Raises StoreError when it is not made, or may not be read.
+        """
+        try:
+            record = self.artifact(ref)
+        except StoreError:
+            if not self.has_record(ref):
+                raise
+            yield Damage(self.marker(ref), "the record is damaged")
+            return
+        yield from _damages(self.folder(ref), record, hashed)
+
+    def drop(self, ref: str) -> None:
+        """Unmake an artifact whose lease is held: it is to do again, and goes on from what `work/` holds.
+
+        Where the marker alone is damaged, its twin stays: the next try checks it and puts the marker back.
+        """
+        marker = self.marker(ref)
+        twin = marker.with_name("complete.json")
+        with disk_errors(marker.parent):
+            marker_alone = marker.is_file() and not _is_record(marker) and _is_record(twin)
+            marker.unlink(missing_ok=True)
+            if marker_alone:
+                return
+            twin.unlink(missing_ok=True)
+            for path in marker.parent.iterdir():
+                if path.name in _ABOUT:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
     def republish(self, ref: str) -> bool:
         """Put the marker back where the work was complete; False where it was not, or is damaged."""
         folder = self.folder(ref)
@@ -97,7 +149,7 @@ class Store:
         `record` gains `files`: name -> {sha256, bytes}. Raises StoreError when the disk is full.
         """
         folder = self.folder(ref)
-        if not _is_ours(folder / "lease.json"):
+        if not is_ours(folder):
             fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
             raise StoreError(f"{ref}: another run took it over while this one stood still", fix=fix)
         with disk_errors(folder):
@@ -132,24 +184,8 @@ class Store:
     @contextlib.contextmanager
     def lease(self, ref: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
         """Hold the node alone, waiting for whoever holds it now."""
-        folder = self.folder(ref)
-        folder.mkdir(parents=True, exist_ok=True)
-        path, told = folder / "lease.json", False
-        while not _take(path):
-            if not told:
-                told = True
-                say(f"{ref} is being made by {_holder(path)}; waiting")
-            time.sleep(0.5)
-        ended = threading.Event()
-        beat = threading.Thread(target=_beat, args=(path, ended), daemon=True)
-        beat.start()
-        try:
+        with hold(self.folder(ref), waiting=lambda holder: say(f"{ref} is being made by {holder}; waiting")):
             yield
-        finally:
-            ended.set()
-            beat.join()
-            if _is_ours(path):
-                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -169,24 +205,63 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(record["files"], dict)
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for facts in record["files"].values():
+            assert facts["bytes"] >= 0 and re.fullmatch("[0-9a-f]{64}", facts["sha256"])
     except FileNotFoundError:
         raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
-    except (ValueError, KeyError, TypeError, AssertionError):
-        fix = f"remove the folder {path.parent} and run again; it is remade for whatever needs it"
-        raise StoreError(f"{path}: the record is damaged", fix=fix) from None
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+        raise StoreError(f"{path}: the record is damaged", fix=_mend(path.parent)) from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
     return record
 
 
+def _is_record(path: Path) -> bool:
+    try:
+        _record(path)
+    except StoreError:
+        return False
+    return True
+
+
 def _verify(folder: Path, record: dict[str, Any]) -> None:
-    fix = f"remove the folder {folder} and run again; it is remade for whatever needs it"
+    for damage in _damages(folder, record):
+        raise StoreError(str(damage), fix=_mend(folder))
+
+
+def _mend(folder: Path) -> str:
+    ref = f"{folder.parent.name}/{folder.name}"
+    return f"`orcac verify {ref} --repair`, then run again: it is remade for whatever needs it"
+
+
+def _damages(
+    folder: Path, record: dict[str, Any], hashed: Callable[[int], None] = lambda count: None
+) -> Iterator[Damage]:
     for name, facts in record["files"].items():
         path = folder / name
-        if not path.is_file():
-            raise StoreError(f"{path}: the file is missing from its artifact", fix=fix)
-        if path.stat().st_size != facts["bytes"] or file_digest(path) != facts["sha256"]:
-            raise StoreError(f"{path}: the file is damaged (its digest is not the recorded one)", fix=fix)
+        try:
+            if not path.is_file():
+                yield Damage(path, "the file is missing from its artifact")
+            elif path.stat().st_size != facts["bytes"]:
+                yield Damage(path, "the file is damaged (its size is not the recorded one)")
+            elif _digest(path, hashed) != facts["sha256"]:
+                yield Damage(path, "the file is damaged (its digest is not the recorded one)")
+        except OSError as error:
+            if error.errno != errno.EIO:
+                fix = "mend its disk or permissions"
+                raise StoreError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
+            yield Damage(path, "the file is damaged (its disk cannot read it)")
+
+
+def _digest(path: Path, hashed: Callable[[int], None]) -> str:
+    """`file_digest` that says how far it is: a model's weights take minutes."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            hashed(count)
+    return digest.hexdigest()
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
@@ -202,95 +277,3 @@ def _write(path: Path, record: dict[str, Any]) -> None:
         os.fsync(folder)  # the rename itself must survive a power cut
     finally:
         os.close(folder)
-
-
-def _take(path: Path) -> bool:
-    """Take the lease if it is free. The lock makes look-and-take one step among processes of one host."""
-    with (path.with_name("lease.lock")).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists() and not _set_aside(path):
-            return False
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:  # another host was faster
-            return False
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(_me(), file)
-        return True
-
-
-def _set_aside(path: Path) -> bool:
-    """Move a free lease out of the way. One that another host took between the look and the move is put back."""
-    if not _is_free(path):
-        return False
-    aside = path.with_name(f"lease.{uuid.uuid4().hex}.old")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return True
-    if free := _is_free(aside):
-        aside.unlink()
-    else:
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, path)
-        aside.unlink()
-    return free
-
-
-def _me() -> dict[str, Any]:
-    return {"host": _here(), "pid": os.getpid(), "started": _started(os.getpid())}
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8")) == _me())
-    except (OSError, ValueError):
-        return False
-
-
-def _is_free(path: Path) -> bool:
-    try:
-        age = time.time() - path.stat().st_mtime
-        holder = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return True
-    except ValueError:  # being written, or cut by a crash: its age decides
-        return age > STALE_SECONDS
-    if holder["host"] == _here() and sys.platform == "linux":
-        return _started(holder["pid"]) != holder["started"]
-    return age > STALE_SECONDS
-
-
-def _here() -> str:
-    """This host, and the container on it: process ids mean something only within both."""
-    space = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()} {space.readlink()}" if space.is_symlink() else socket.gethostname()
-
-
-def _started(pid: int) -> str:
-    """The start time of a process in clock ticks, "" when it is gone: a reused pid is not taken for its forebear."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def _holder(path: Path) -> str:
-    try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {holder['pid']} on {holder['host'].split()[0]}"
-    except (OSError, ValueError):
-        return "another process"
-
-
-def _beat(path: Path, ended: threading.Event) -> None:
-    while not ended.wait(HEARTBEAT_SECONDS):
-        with contextlib.suppress(OSError):
-            if _is_ours(path):
-                os.utime(path)
-
-
-def is_leased(folder: Path) -> bool:
-    """Whether somebody is making this node now."""
-    path = folder / "lease.json"
-    return path.exists() and not _is_free(path)

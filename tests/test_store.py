@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from orcac.errors import StoreError
-from orcac.store import Store, disk_errors, is_leased
+from orcac.lease import is_leased
+from orcac.store import Store, disk_errors
 
 REF = "sample/0123456789abcdef0123"
 

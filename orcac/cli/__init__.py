@@ -1,7 +1,8 @@
 """The command line: one small file a command, loaded when it is asked for, so that `orcac --help` is instant.
 
-Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ); 2 the input is wrong; 3 a pinned id moved; 4 a
-teacher is down or refuses; 5 the store is full, damaged or not writable; 130 interrupted.
+Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ; for `verify`: something is damaged); 2 the input is
+wrong; 3 a pinned id moved; 4 a teacher is down or refuses; 5 the store is full, damaged or not writable; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import sys
 
 import click
 
-COMMANDS = ("init", "compile", "plan", "diff", "pin", "run", "make", "status", "report", "schema")
+COMMANDS = (
+    "init", "compile", "plan", "diff", "pin", "run", "make", "status", "report", "explain", "verify", "gc", "schema"
+)  # fmt: skip
 HELP = {
     "init": "Lay out a new study: rules, profiles and a commented spec.",
     "compile": "Check specs and write the plan.",
@@ -21,7 +24,10 @@ HELP = {
     "run": "Compile, run with Snakemake, print the result table.",
     "make": "Make one node, as Snakemake does.",
     "status": "Show how far a run is.",
+    "explain": "Say why a node exists, what went into its id, what it cost.",
     "report": "Print the result table and where the report is.",
+    "verify": "Find damaged artifacts by their digests, and unmake them.",
+    "gc": "Show, or remove, what no given spec reaches in the store.",
     "schema": "Print the JSON Schema of a spec, for editors.",
 }
 
@@ -62,10 +68,13 @@ def cli() -> None:
 
     \b
     Exit codes:
-      0  done                        4    a teacher is down or refuses, or the budget is spent
-      1  a node failed; diff: differ 5    the store is full, damaged or not writable
-      2  the input is wrong          130  interrupted; run the same command again to go on
+      0  done
+      1  a node failed; diff: they differ; verify: something is damaged
+      2  the input is wrong
       3  a pinned id moved
+      4  a teacher is down or refuses, or the budget is spent
+      5  the store is full, damaged or not writable
+      130  interrupted; run the same command again to go on
     """
 
 

@@ -1,20 +1,21 @@
-"""What several commands share: compile specs, open the store, say a node's state."""
+"""What several commands share: compile specs, open the store, find a node, print safely."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
+from orcac.errors import InputError
 from orcac.plan.lock import check_pins, lock_path
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_path
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem
-from orcac.store import Store, is_leased
+from orcac.store import Store
 
-STYLES = {"done": "green", "making": "cyan", "failed": "red", "started": "yellow", "to do": "dim"}
+STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 
 
 def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
@@ -44,12 +45,28 @@ def opened() -> tuple[Path, Store]:
     return default_path(), Store.default()
 
 
-def state(store: Store, ref: str) -> str:
-    """done, making (somebody holds it), failed (the last try did), started (a try left progress), to do."""
-    if store.is_done(ref):
-        return "done"
-    if is_leased(store.folder(ref)):
-        return "making"
-    if store.error(ref):
-        return "failed"
-    return "started" if store.is_started(ref) else "to do"
+def find(refs: Iterable[str], text: str) -> str:
+    """The one of `refs` (KIND/ID) that `text` names: it whole, or a beginning of it or of its ID alone.
+
+    Raises InputError where none does, or several.
+    """
+    near = sorted({ref for ref in refs if (ref if "/" in text else ref.partition("/")[2]).startswith(text)})
+    if text in near:
+        return text
+    if not near:
+        raise InputError(f"{text}: no such node in the plan or the store", fix="`orcac plan SPEC` lists a spec's nodes")
+    if len(near) > 1:
+        raise InputError(f"{text}: {len(near)} nodes begin so", fix=f"write more of the id: {', '.join(near[:3])}")
+    return near[0]
+
+
+def plain(text: str) -> str:
+    """Text of others (a server's message, a file's) with nothing in it that a terminal obeys."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+
+
+def size(count: int) -> str:
+    """Bytes for people: 1.2 GB."""
+    from rich.filesize import decimal
+
+    return decimal(count)

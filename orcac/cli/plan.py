@@ -3,57 +3,142 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compiled, opened, state
+from orcac.cli.common import STYLES, compiled, opened
+from orcac.errors import InputError
+from orcac.plan.plan import Plan, write_if_changed
+from orcac.plan.sharing import arms_told, short_label, users
+from orcac.plan.state import State, read_state
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LISTED = 20  # arms; with more, each is a line of counts instead of a list of nodes
+MOST = 40  # shared nodes that are still listed beside such lines
 
 
 @click.command("plan")
 @click.argument("specs", nargs=-1, required=True)
+@click.option("--all", "in_full", is_flag=True, help=f"List every node, also of more than {LISTED} arms.")
+@click.option(
+    "--svg", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Draw the plan into FILE instead."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the nodes for a script.")
-def command(specs: tuple[str, ...], as_json: bool) -> None:
-    """Show every node of SPECS: its state, and which arms need it. Nothing is written.
+def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bool) -> None:
+    """Show what SPECS need, by arm: what all arms share, then what each adds. The plan is not written.
 
     \b
     Example:
       orcac plan specs/tiny.yaml
+      orcac plan specs/tiny.yaml --svg plan.svg     a picture of what the arms share
     """
     plan, _ = compiled(specs)
     _, store = opened()
-    needed_by = plan.users()
-    rows = [
-        {
-            "ref": ref,
-            "label": node.label,
-            "state": state(store, ref),
-            "arms": needed_by[ref],
-            "inputs": list(node.needs),
-        }
-        for ref, node in plan.nodes.items()
-    ]
+    states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
+    arms = users(plan)
+    if svg:
+        _draw(plan, states, svg)
     if as_json:
+        rows = [
+            {"ref": ref, "label": node.label, "state": states[ref].name, "arms": arms[ref], "inputs": node.needs}
+            for ref, node in plan.nodes.items()
+        ]
         click.echo(json.dumps(rows, indent=1))
-        return
+    elif svg:
+        click.echo(svg)
+    else:
+        _show(plan, states, arms, in_full)
+
+
+def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
+    from orcac.plan.picture import picture
+
+    names = {ref: now.name for ref, now in states.items()}
+    try:
+        write_if_changed(path, picture(plan, names, title=", ".join(plan.experiments)))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror})", fix="name a file in a folder of yours"
+        ) from None
+
+
+def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str, ...]], in_full: bool) -> None:
     from rich.console import Console
+
+    console = Console(highlight=False)
+    own: dict[str, list[str]] = {arm: [] for names in arms.values() for arm in names}
+    by_all: list[str] = []
+    by_some: list[str] = []
+    for ref, names in arms.items():
+        (own[names[0]] if len(names) == 1 else by_all if len(names) == len(own) else by_some).append(ref)
+    listed = in_full or len(own) <= LISTED
+    shared = ((f"shared by {arms_told(list(own), len(own))}", by_all), ("shared by some", by_some))
+    sections = [(title, refs) for title, refs in shared if refs]
+    if listed:
+        sections += [(f"{arm} alone" if len(own) > 1 else arm, refs) for arm, refs in own.items()]
+    for title, refs in sections:
+        console.print(f"[bold]{title}[/]: {_counted(refs, states)}", soft_wrap=True)
+        if not listed and len(refs) > MOST:
+            kinds = Counter(ref.partition("/")[0] for ref in refs)
+            console.print("  " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()))
+        elif refs:
+            console.print(_nodes(plan, states, arms, refs, len(own)))
+        console.print()
+    if not listed:
+        console.print(_arms(plan, states, own))
+        console.print("\n[dim]--all lists the nodes of each arm[/]")
+    console.print(f"[bold]in all[/]: {_counted(list(plan.nodes), states)}", soft_wrap=True)
+
+
+def _nodes(
+    plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str, ...]], refs: Sequence[str], total: int
+) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    labels = {ref: short_label(plan.nodes[ref].label, arms[ref]) for ref in plan.nodes}
+    table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+    table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan: sections stand in line
+    table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
+    table.add_column(width=max(len(_told(now)) for now in states.values()))
+    table.add_column(overflow="fold")
+    for ref in refs:
+        shared = "" if len(arms[ref]) in (1, total) else ", ".join(arms[ref])
+        shared = shared if len(shared) <= 60 else arms_told(arms[ref], total)
+        now = states[ref]
+        table.add_row(ref[:-12], escape(labels[ref]), f"[{STYLES[now.name]}]{_told(now)}[/]", escape(shared))
+    return table
+
+
+def _arms(plan: Plan, states: Mapping[str, State], own: Mapping[str, Sequence[str]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("node", "what", "state", "arms"):
-        table.add_column(column, overflow="fold")
-    arms = {f"{name}:{arm}" for name, item in plan.experiments.items() for arm in item.arms}
-    for row in rows:
-        users = row["arms"]
-        if set(users) == arms:
-            shown = "all"
-        elif len(plan.experiments) == 1:
-            shown = ", ".join(user.partition(":")[2] for user in users)
-        else:
-            shown = ", ".join(users)
-        kind, _, number = str(row["ref"]).partition("/")
-        style = STYLES[str(row["state"])]
-        table.add_row(f"{kind}/{number[:8]}", escape(str(row["label"])), f"[{style}]{row['state']}[/]", shown)
-    Console(highlight=False).print(table)
-    todo = sum(row["state"] != "done" for row in rows)
-    click.echo(f"{len(rows)} nodes, {todo} to make")
+    table.add_column("arm", overflow="fold")
+    for column in ("nodes", "to make", "own nodes", "own to make"):
+        table.add_column(column, justify="right", no_wrap=True)
+    needed = [refs for experiment in plan.experiments.values() for refs in experiment.arms.values()]
+    for (arm, alone), refs in zip(own.items(), needed, strict=True):
+        counts = (len(refs), _to_make(refs, states), len(alone), _to_make(alone, states))
+        table.add_row(escape(arm), *(f"{count:,}" for count in counts))
+    return table
+
+
+def _counted(refs: Sequence[str], states: Mapping[str, State]) -> str:
+    return f"{len(refs):,} node{'s' * (len(refs) != 1)}, {_to_make(refs, states):,} to make"
+
+
+def _to_make(refs: Sequence[str], states: Mapping[str, State]) -> int:
+    return sum(states[ref].name != "done" for ref in refs)
+
+
+def _told(state: State) -> str:
+    """The state, and how far it is where that is known."""
+    return f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name

@@ -14,10 +14,11 @@ from types import FrameType
 
 import click
 
-from orcac.cli.common import compiled, held, opened, state
+from orcac.cli.common import compiled, held, opened
 from orcac.cli.report import show
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
+from orcac.plan.state import read_state
 from orcac.smk import snakefile
 from orcac.store import Store
 
@@ -94,8 +95,7 @@ def _explain(plan: Plan, store: Store, code: int) -> int:
     """Say which nodes failed and why; the exit code is the first failure's."""
     codes = []
     for ref, node in plan.nodes.items():
-        error = store.error(ref)
-        if error and state(store, ref) == "failed":
+        if read_state(store, node).name == "failed" and (error := store.error(ref)):
             click.echo(
                 f"\nfailed: {node.kind} {node.label} ({ref})\n  " + error["message"].replace("\n", "\n  "),
                 err=True,

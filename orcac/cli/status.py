@@ -2,48 +2,140 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, opened, state
+from orcac.cli.common import STYLES, opened, plain
 from orcac.plan.plan import Plan
+from orcac.plan.state import State, read_state
+from orcac.progress import clock
+from orcac.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_REDRAW_SECONDS = 0.5
+_PATIENCE_SECONDS = 10.0  # between two nodes of a run nothing is being made for some seconds
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print the states for a script.")
-def command(as_json: bool) -> None:
+@click.option("--once", is_flag=True, help="Print once, also where something is being made.")
+@click.option("--json", "as_json", is_flag=True, help="Print every node's state once, for a script.")
+def command(once: bool, as_json: bool) -> None:
     """Show how far the compiled plan is: what is done, what is being made, what failed and why.
+
+    On a terminal, while something is being made, the table is redrawn until nothing is any more or Ctrl-C ends it.
 
     \b
     Example:
       orcac status
+      orcac status --json
     """
     path, store = opened()
     plan = Plan.read(path)
-    states = {ref: state(store, ref) for ref in plan.nodes}
+    states = _read(plan, store, {})
     if as_json:
-        errors = {ref: store.error(ref) for ref, state in states.items() if state == "failed"}
-        click.echo(json.dumps({"states": states, "errors": errors}, indent=1))
+        nodes = {ref: {"label": plan.nodes[ref].label, **asdict(state)} for ref, state in states.items()}
+        click.echo(json.dumps({"states": nodes}, indent=1, ensure_ascii=False))
         return
-    kinds: dict[str, Counter[str]] = {}
-    for ref, now in states.items():
-        kinds.setdefault(ref.partition("/")[0], Counter())[now] += 1
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("kind")
+    console = Console(highlight=False)
+    if once or not console.is_terminal or not (_making(states) or _was_busy(store, states)):
+        console.print(_picture(plan, states))
+        return
+    from rich.live import Live
+
+    seen = time.monotonic()
+    with Live(_picture(plan, states), console=console, auto_refresh=False) as live:
+        try:
+            while time.monotonic() - seen < _PATIENCE_SECONDS and any(
+                state.name != "done" for state in states.values()
+            ):
+                time.sleep(_REDRAW_SECONDS)
+                states = _read(plan, store, states)
+                live.update(_picture(plan, states), refresh=True)
+                if _making(states):
+                    seen = time.monotonic()
+        except KeyboardInterrupt:
+            return
+
+
+def _read(plan: Plan, store: Store, before: dict[str, State]) -> dict[str, State]:
+    """Every node's state; what was done `before` stays so."""
+    return {
+        ref: before[ref] if ref in before and before[ref].name == "done" else read_state(store, node)
+        for ref, node in plan.nodes.items()
+    }
+
+
+def _making(states: dict[str, State]) -> bool:
+    return any(state.name == "making" for state in states.values())
+
+
+def _was_busy(store: Store, states: dict[str, State]) -> bool:
+    """Whether a node was done a moment ago: the next one may be about to begin."""
+    done = [store.marker(ref) for ref, state in states.items() if state.name == "done"]
+    with contextlib.suppress(FileNotFoundError):
+        return len(done) < len(states) and any(time.time() - path.stat().st_mtime < _PATIENCE_SECONDS for path in done)
+    return False
+
+
+def _picture(plan: Plan, states: dict[str, State]) -> RenderableType:
+    """The counts by kind; below them the nodes at work, failed or left half done; below those why they failed."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    kinds: dict[str, Counter[str]] = {}
+    for ref, state in states.items():
+        kinds.setdefault(plan.nodes[ref].kind, Counter())[state.name] += 1
+    counts = Table(box=None, pad_edge=False, header_style="bold")
+    counts.add_column("kind")
     for name in STYLES:
-        table.add_column(name, justify="right")
-    for kind, counts in kinds.items():
-        table.add_row(kind, *(f"[{STYLES[name]}]{counts[name]}[/]" if counts[name] else "" for name in STYLES))
-    Console(highlight=False).print(table)
-    for ref, now in states.items():
-        if now in ("making", "failed", "started"):
-            click.echo(f"{now}: {ref}  {plan.nodes[ref].label}")
-        if now == "failed":
-            click.echo("  " + str((store.error(ref) or {}).get("message", "")).replace("\n", "\n  "))
-    done = sum(now == "done" for now in states.values())
-    click.echo(f"{done} of {len(states)} nodes done")
+        counts.add_column(name, justify="right")
+    for kind, count in kinds.items():
+        counts.add_row(kind, *(Text(str(count[name] or ""), STYLES[name]) for name in STYLES))
+    parts: list[RenderableType] = [counts]
+
+    shown = [
+        (ref, states[ref]) for name in ("making", "failed", "partial") for ref in states if states[ref].name == name
+    ]
+    if shown:
+        nodes = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("node", "what"):
+            nodes.add_column(column, no_wrap=True)
+        nodes.add_column("progress")
+        for column in ("a second", "ETA", "USD"):
+            nodes.add_column(column, justify="right", no_wrap=True)
+        for ref, state in shown:
+            kind, _, number = ref.partition("/")
+            nodes.add_row(
+                Text(f"{kind}/{number[:8]}", STYLES[state.name]),
+                Text(plain(plan.nodes[ref].label)),
+                Text(_progress(state), STYLES[state.name]),
+                "" if state.rate is None else f"{state.rate:,.1f}",
+                "" if state.eta_seconds is None else clock(state.eta_seconds),
+                "" if state.usd is None else f"{state.usd:,.2f}",
+            )
+        parts += [Text(), nodes]
+    for ref, state in shown:
+        if state.error:
+            parts += [Text(), Text(f"{ref} failed: {plain(state.error)}", STYLES["failed"])]
+    done = sum(state.name == "done" for state in states.values())
+    return Group(*parts, Text(), Text(f"{done} of {len(states)} nodes done"))
+
+
+def _progress(state: State) -> str:
+    counted = "" if state.done is None else f"{state.done:,}/{state.total:,} {plain(state.unit)}"
+    if state.done is not None and state.total:
+        counted += f"  {100 * state.done / state.total:.0f} %"
+    if state.name == "making":
+        return counted or "begins"
+    return f"{state.name}, {counted}" if counted else state.name

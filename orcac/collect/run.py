@@ -102,7 +102,7 @@ def _answers(
             if name not in messages:
                 messages[name] = message
                 print(f"{job.label}  {name}: {message}", file=sys.stderr, flush=True)
-        progress.update(tally.answered + tally.failed.total(), "  ".join([*_notes(tally), *said]))
+        progress.update(tally.answered + tally.failed.total(), "  ".join([*_notes(tally), *said]), usd=tally.usd)
 
     async def answer() -> dict[str, ChatResponse]:
         if job.recipe.origin == "replay":

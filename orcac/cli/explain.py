@@ -1,0 +1,196 @@
+"""orcac explain"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orcac.cli.common import STYLES, find, opened, plain, size
+from orcac.errors import StoreError
+from orcac.kinds import KINDS
+from orcac.plan.node import IDENTITY
+from orcac.plan.plan import Plan
+from orcac.plan.state import read_state
+from orcac.store import Store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SHOWN = 20  # of one thing's names; a node may have a thousand users
+_SUMMARY_COSTS = ("input_tokens", "output_tokens", "tokens", "usd")  # the rest of a summary is the result
+_COSTS = {
+    "seconds": "{:,.1f} s",
+    "cpu_seconds": "{:,.1f} CPU s",
+    "peak_memory_mb": "{:,.0f} MB at most",
+    "input_tokens": "{:,} input tokens",
+    "output_tokens": "{:,} output tokens",
+    "tokens": "{:,} tokens",
+    "usd": "{:,.2f} USD",
+}
+
+
+@click.command("explain")
+@click.argument("node")
+@click.option("--json", "as_json", is_flag=True, help="Print it for a script.")
+def command(node: str, as_json: bool) -> None:
+    """Say of NODE why it exists, what went into its id, how far it is, what it cost and what it left.
+
+    NODE is KIND/ID, or a beginning of it or of the ID alone, of the compiled plan or of anything in the store.
+
+    \b
+    Example:
+      orcac explain train/0f3a5c19
+      orcac explain 0f3a
+    """
+    path, store = opened()
+    plan = Plan.read(path) if path.exists() else Plan()
+    ref = find([*plan.nodes, *store.refs()], node)
+    facts = _facts(plan, store, ref)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    else:
+        _show(facts, path)
+
+
+def _facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
+    """All that the plan and the store know of a node, as JSON."""
+    record = _record(store, ref)
+    node, kind = plan.nodes.get(ref), ref.partition("/")[0]
+    if node:
+        inputs = {role: list(refs) for role, refs in node.inputs.items() if refs}
+        identity: dict[str, Any] = {"rule": IDENTITY, "version": KINDS[kind].version}
+        identity["recipe"] = node.recipe.model_dump(mode="json", exclude_defaults=True)
+        needed_by = [other.ref for other in plan.nodes.values() if ref in other.needs]
+    else:
+        inputs = {role: refs for role, refs in record.get("inputs", {}).items() if refs}
+        identity = {key: record.get(name) for key, name in (("rule", "identity"), ("version", "version"))}
+        identity["recipe"] = record.get("recipe", {})
+        needed_by = [other for other in store.refs() if ref in _needs(_record(store, other))]
+    related = {need for refs in inputs.values() for need in refs} | set(needed_by)
+    return {
+        "ref": ref,
+        "label": node.label if node else record.get("label", ""),
+        "in_plan": node is not None,
+        "used_by": plan.users(ref),
+        "report_of": [name for name, item in plan.experiments.items() if item.report == ref],
+        "needed_by": needed_by,
+        "identity": {**identity, "inputs": inputs},
+        "labels": {other: _label(plan, store, other) for other in sorted(related)},
+        "state": asdict(read_state(store, node or ref)),
+        "made": record.get("made"),
+        "summary": record.get("summary"),
+        "folder": str(store.folder(ref).absolute()),
+        "files": {name: facts["bytes"] for name, facts in record.get("files", {}).items()},
+    }
+
+
+def _record(store: Store, ref: str) -> dict[str, Any]:
+    """The artifact's record; nothing where it is not made, or damaged, which `orcac verify` says."""
+    try:
+        return store.artifact(ref)
+    except StoreError:
+        return {}
+
+
+def _needs(record: dict[str, Any]) -> set[str]:
+    return {need for refs in record.get("inputs", {}).values() for need in refs}
+
+
+def _label(plan: Plan, store: Store, ref: str) -> str:
+    return plan.nodes[ref].label if ref in plan.nodes else str(_record(store, ref).get("label", ""))
+
+
+def _show(facts: dict[str, Any], path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    identity, state = facts["identity"], facts["state"]
+    kind = facts["ref"].partition("/")[0]
+    _row(table, "node", f"{facts['ref']}  {facts['label']}")
+    _row(table, "state", state["name"], style=STYLES[state["name"]])
+    if state["total"] is not None:
+        _row(table, "", f"{state['done']:,}/{state['total']:,} {state['unit']}  {state['note']}")
+    if state["error"]:
+        _row(table, "", state["error"], style=STYLES["failed"])
+    if not facts["in_plan"]:
+        _row(table, "used by", f"no compiled spec ({path})", style="yellow")
+    for name in facts["report_of"]:
+        _row(table, "used by", f"{name}: it is the report")
+    arms: dict[str, list[str]] = {}
+    for user in facts["used_by"]:
+        name, _, arm = user.partition(":")
+        arms.setdefault(name, []).append(arm)
+    _rows(table, "used by", [f"{name}: {', '.join(_some(names))}" for name, names in arms.items()])
+    _rows(table, "needed by", [_named(facts, other) for other in facts["needed_by"]])
+    table.add_row()
+    _row(table, "its id", f"by identity rule {identity['rule']}, of {kind} VERSION {identity['version']} and:")
+    _rows(table, "recipe", _flat(identity["recipe"]))
+    for role, refs in identity["inputs"].items():
+        _rows(table, role, [_named(facts, need) for need in refs])
+    if facts["made"]:
+        table.add_row()
+        summary = facts["summary"] or {}
+        _row(table, "cost", _cost({**facts["made"], **summary}))
+        _row(table, "made", _made(facts["made"]))
+        _rows(table, "result", _flat({key: summary[key] for key in summary if key not in _SUMMARY_COSTS}))
+    if facts["files"]:
+        table.add_row()
+        _row(table, "files", facts["folder"])
+        for name, count in facts["files"].items():
+            _row(table, "", f"{size(count):>10}  {name}")
+    Console(highlight=False).print(table)
+
+
+def _row(table: Table, title: str, text: str, *, style: str = "") -> None:
+    from rich.text import Text
+
+    table.add_row(plain(title), Text(plain(text), style))
+
+
+def _rows(table: Table, title: str, texts: list[str]) -> None:
+    for index, text in enumerate(_some(texts)):
+        _row(table, "" if index else title, text)
+
+
+def _some(texts: list[str]) -> list[str]:
+    """As many as a person reads."""
+    more = len(texts) - _SHOWN
+    return texts if more <= 0 else [*texts[:_SHOWN], f"and {more:,} more, which --json lists"]
+
+
+def _named(facts: dict[str, Any], ref: str) -> str:
+    kind, _, number = ref.partition("/")
+    return f"{kind}/{number[:8]}  {facts['labels'][ref]}"
+
+
+def _flat(fields: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names and values, each short enough to be read."""
+    found = []
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text = text.replace("\n", " ")
+            found.append(f"{prefix}{key}: {text if len(text) <= 100 else text[:97] + '...'}")
+    return found
+
+
+def _cost(facts: dict[str, Any]) -> str:
+    """Of a record's `made` and `summary`, what another version of orcac may have left out is left out."""
+    return ", ".join(text.format(facts[name]) for name, text in _COSTS.items() if name in facts)
+
+
+def _made(made: dict[str, Any]) -> str:
+    job = f", Slurm job {made['slurm_job']}" if made.get("slurm_job") else ""
+    versions = {"orcac": made.get("orcac", "?"), **made.get("packages", {})}
+    return f"{made.get('started', '?')} on {made.get('host', '?')}{job}; " + ", ".join(
+        f"{name} {version}" for name, version in versions.items()
+    )

@@ -1,0 +1,81 @@
+"""orcac gc"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+
+from orcac.cli.common import compiled, opened, plain, size
+from orcac.garbage import Item, find, remove
+
+
+@click.command("gc")
+@click.argument("specs", nargs=-1, required=True)
+@click.option("--delete", is_flag=True, help="Remove it; without, nothing is touched.")
+@click.option("--json", "as_json", is_flag=True, help="Print what goes for a script.")
+def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
+    """Show, or remove, what none of SPECS reaches in the store, and what killed runs left behind.
+
+    Name every spec whose artifacts you want to keep, and those that are running. What is being made now stays, and so
+    do all answers of teachers: they were paid for.
+
+    \b
+    Example:
+      orcac gc specs/tiny.yaml specs/smoke.yaml
+      orcac gc specs/tiny.yaml specs/smoke.yaml --delete
+    """
+    plan, _ = compiled(specs)
+    _, store = opened()
+    found = find(store, plan.nodes)
+    removed = [item for item in found.items if remove(store, item)] if delete else []
+    if as_json:
+        items = [_as_json(item) | {"removed": item in removed} for item in found.items]
+        click.echo(json.dumps({"items": items, "held": found.held}, indent=1, ensure_ascii=False))
+        return
+    shown = removed if delete else found.items
+    if shown:
+        _show(shown)
+    for ref in found.held:
+        click.echo(f"{ref} is being made now and stays", err=True)
+    if any(ref not in plan.nodes for ref in found.held):
+        click.echo("  no given spec reaches it: what it needs may be listed here; name its spec too", err=True)
+    total = size(sum(item.bytes for item in shown))
+    if delete:
+        click.echo(f"{total} removed; {len(found.items) - len(removed)} left, since they changed meanwhile")
+    elif shown:
+        click.echo(f"{total} to remove: `orcac gc {' '.join(specs)} --delete` does it")
+    else:
+        click.echo("nothing to remove")
+
+
+def _as_json(item: Item) -> dict[str, Any]:
+    return {
+        "what": item.what,
+        "ref": item.ref,
+        "label": item.label,
+        "path": str(item.path),
+        "bytes": item.bytes,
+    }
+
+
+def _show(items: list[Item]) -> None:
+    """The largest first, then the sums by what they are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("what", no_wrap=True)
+    table.add_column("node", overflow="fold")
+    table.add_column("made")
+    sums: Counter[str] = Counter()
+    for item in sorted(items, key=lambda item: -item.bytes):
+        name = item.ref if item.what != "stray" else f"{item.ref}/{item.path.name}"
+        table.add_row(size(item.bytes), item.what, Text(plain(name)), Text(plain(item.label)))
+        sums[item.what] += item.bytes
+    Console(highlight=False).print(table)
+    click.echo(", ".join(f"{what} {size(count)}" for what, count in sums.items()))

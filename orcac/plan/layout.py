@@ -1,0 +1,142 @@
+"""A layered drawing of a DAG, after Sugiyama, Tagawa and Toda (1981): columns are given, rows are found.
+
+An edge that spans columns goes through a lane in each column between, so that it never runs under a box. All edges
+out of one box share their lanes: they leave as one line and part where they must, which is most of what keeps a
+shared node with many users readable. Rows are ordered by barycentre sweeps, the ordering with the fewest crossings
+is kept, and heights are then least squares: each box as near to its neighbours' mean as order and spacing allow.
+
+Everything is a list in a fixed order, sorts are stable and no hash is walked: equal input gives equal output.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+LANE = 8.0  # height of a lane
+GAP = 14.0  # between boxes of a column
+SWEEPS = 12
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A box, or a lane of height LANE that edges pass through. `y` is its middle."""
+
+    column: int
+    height: float
+    is_lane: bool = False
+    y: float = 0.0
+    before: list[Item] = field(default_factory=list)
+    after: list[Item] = field(default_factory=list)
+
+
+def layout(boxes: Sequence[Item], edges: Iterable[tuple[int, int]]) -> dict[tuple[int, int], list[Item]]:
+    """Set each box's `y`; return for each edge the items that it passes, its two boxes included.
+
+    boxes: in the order that ties between rows fall back to; their columns count from 0
+    edges: (from, to) as places in `boxes`, each to a later column
+    """
+    columns: list[list[Item]] = [[] for _ in range(1 + max(box.column for box in boxes))]
+    for box in boxes:
+        columns[box.column].append(box)
+    paths = {(a, b): [boxes[a], boxes[b]] for a, b in edges}
+    lanes: dict[tuple[int, int], Item] = {}
+    for a, b in paths:
+        path = [boxes[a]]
+        for column in range(boxes[a].column + 1, boxes[b].column):
+            if (a, column) not in lanes:
+                lanes[a, column] = Item(column=column, height=LANE, is_lane=True)
+                columns[column].append(lanes[a, column])
+                _join(path[-1], lanes[a, column])
+            path.append(lanes[a, column])
+        _join(path[-1], boxes[b])
+        paths[a, b] = [*path, boxes[b]]
+    _place(_ordered(columns))
+    return paths
+
+
+def _join(a: Item, b: Item) -> None:
+    a.after.append(b)
+    b.before.append(a)
+
+
+def _ordered(columns: list[list[Item]]) -> list[list[Item]]:
+    best, fewest = columns, _crossings(columns)
+    for sweep in range(SWEEPS):
+        columns = [list(column) for column in columns]
+        if sweep % 2 == 0:
+            for left, column in pairwise(columns):
+                _sort(column, left, lambda item: item.before)
+        else:
+            for column, right in reversed(list(pairwise(columns))):
+                _sort(column, right, lambda item: item.after)
+        crossings = _crossings(columns)
+        if crossings < fewest:
+            best, fewest = columns, crossings
+    return best
+
+
+def _sort(column: list[Item], fixed: list[Item], neighbours: Callable[[Item], list[Item]]) -> None:
+    """Order a column by the mean place of its neighbours in the fixed one; an item without any stays where it is."""
+    place = {id(item): index for index, item in enumerate(fixed)}
+    joined = [item for item in column if neighbours(item)]
+    mean = {id(item): sum(place[id(near)] for near in neighbours(item)) / len(neighbours(item)) for item in joined}
+    again = iter(sorted(joined, key=lambda item: mean[id(item)]))
+    column[:] = [next(again) if neighbours(item) else item for item in column]
+
+
+def _crossings(columns: list[list[Item]]) -> int:
+    total = 0
+    for left, right in pairwise(columns):
+        place = {id(item): index for index, item in enumerate(right)}
+        seen: list[int] = []
+        for item in left:
+            ends = sorted(place[id(near)] for near in item.after)
+            total += sum(len(seen) - bisect_left(seen, end + 1) for end in ends)
+            for end in ends:
+                insort(seen, end)
+    return total
+
+
+def _place(columns: list[list[Item]]) -> None:
+    for column in columns:
+        _fit(column, [0.0] * len(column), [1.0] * len(column))
+    for sweep in range(2 * SWEEPS):
+        for column in columns if sweep % 2 == 0 else reversed(columns):
+            wanted, weights = [], []
+            for item in column:
+                side = item.before if sweep % 2 == 0 else item.after
+                near = side if side and sweep < 2 * SWEEPS - 4 else item.before + item.after
+                # a lane beside a lane or its own box is what a bend would show in
+                strength = [4.0 if item.is_lane or other.is_lane else 1.0 for other in near]
+                total = sum(strength)
+                mean = sum(s * other.y for s, other in zip(strength, near, strict=True)) / total if near else item.y
+                wanted.append(mean)
+                weights.append(max(total, 0.1))
+            _fit(column, wanted, weights)
+    top = min(item.y - item.height / 2 for column in columns for item in column)
+    for column in columns:
+        for item in column:
+            item.y -= top
+
+
+def _fit(column: list[Item], wanted: list[float], weights: list[float]) -> None:
+    """The nearest rows by weighted squares that keep order and spacing, by pooling adjacent violators."""
+    offsets, offset = [], 0.0
+    for index, item in enumerate(column):
+        if index:
+            offset += (column[index - 1].height + item.height) / 2 + GAP
+        offsets.append(offset)
+    pools: list[tuple[float, float, int]] = []  # mean, weight, how many items
+    for want, weight, offset in zip(wanted, weights, offsets, strict=True):
+        mean, count = want - offset, 1
+        while pools and pools[-1][0] > mean:
+            other, heavy, many = pools.pop()
+            mean = (mean * weight + other * heavy) / (weight + heavy)
+            weight, count = weight + heavy, count + many
+        pools.append((mean, weight, count))
+    rows = [mean for mean, _, count in pools for _ in range(count)]
+    for item, row, offset in zip(column, rows, offsets, strict=True):
+        item.y = row + offset

@@ -1,0 +1,138 @@
+"""How far a node is, read from its folder in the store alone: no Snakemake, no other node, no plan.
+
+    done      its marker stands
+    making    somebody holds its lease, or that of one of its shards
+    failed    nobody does, and the last try left word of why
+    partial   nobody does, and a try left something to go on from
+    to do     none of these
+
+One directory listing says most of it, and is all that a node costs of which the store knows nothing: thousands are
+read in a moment. The rest comes from small files that others write meanwhile, so each may be missing, old or
+anything at all. A shard that is done counts as all its part, one that has not begun as the largest part known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from orcac.lease import is_leased
+from orcac.plan.node import Node
+from orcac.store import Store
+
+Name = Literal["done", "making", "failed", "partial", "to do"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """None, or "", where it is not known."""
+
+    name: Name
+    done: int | None = None  # of `total`, in `unit`s; not of a node that is done
+    total: int | None = None
+    unit: str = ""
+    rate: float | None = None  # units a second, while it is being made
+    eta_seconds: float | None = None
+    usd: float | None = None  # so far
+    note: str = ""
+    error: str = ""  # of the last try, where that failed
+
+
+def read_state(store: Store, node: Node | str) -> State:
+    """The state of a node, or of a KIND/ID (whose shards are then not looked at)."""
+    ref, shards = (node, 1) if isinstance(node, str) else (node.ref, getattr(node.execution, "shards", 1))
+    folder = f"{store.root}/{ref}"  # as text: making a Path costs more than looking at it
+    names = _list(folder)
+    if "artifact.json" in names or not names:
+        return State(name="done" if names else "to do")
+    own = _read(folder, names)
+    parts = _shards(f"{folder}/shards", shards) if shards > 1 and "shards" in names else []
+    shown = _sum(parts, shards) if parts and own.total is None else own
+    begun = {own.name, *(part.name for part in parts)}
+    if "making" in begun:
+        return replace(shown, name="making")
+    if "error.json" in names and (error := store.error(ref)):
+        return replace(shown, name="failed", error=str(error["message"]))
+    return replace(shown, name="partial" if begun & {"partial", "done"} else "to do")
+
+
+def _list(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208  text, as above
+    except OSError:
+        return set()
+
+
+def _read(folder: str, names: set[str]) -> State:
+    """What one folder, a node's or a shard's, says of itself: making, partial or to do."""
+    making = "lease.json" in names and is_leased(Path(folder))
+    record = _json(f"{folder}/work/progress.json") if "work" in names else {}
+    done, total, rate = (_number(record.get(key)) for key in ("done", "total", "rate"))
+    return _counted(
+        name="making" if making else "partial" if "work" in names else "to do",
+        done=done,
+        total=total,
+        unit=str(record.get("unit", "")),
+        rate=rate if making else None,
+        usd=_number(record.get("usd")),
+        note=str(record.get("note", "")),
+    )
+
+
+def _counted(*, name: Name, done: float | None, total: float | None, rate: float | None, **more: Any) -> State:
+    """A state with what follows from its counts."""
+    if done is None or total is None:
+        return State(name=name, **more)
+    eta = max(total - done, 0) / rate if rate else None
+    return State(name=name, done=int(done), total=int(total), rate=rate, eta_seconds=eta, **more)
+
+
+def _shards(folder: str, count: int) -> list[State]:
+    """Those that have left anything."""
+    parts = []
+    for index in range(1, count + 1):
+        shard = f"{folder}/{index}-of-{count}"
+        names = _list(shard)
+        if "done.json" in names:
+            summary = _json(f"{shard}/done.json").get("summary")
+            summary = summary if isinstance(summary, dict) else {}
+            size = _number(summary.get("prompts"))
+            usd = _number(summary.get("usd"))
+            parts.append(_counted(name="done", done=size, total=size, rate=None, unit="answers", usd=usd))
+        elif names:
+            parts.append(_read(shard, names))
+    return parts
+
+
+def _sum(parts: list[State], count: int) -> State:
+    """One state for all shards of `count`; its name is not settled here."""
+    known = [part for part in parts if part.done is not None and part.total is not None]
+    if not known:
+        return State(name="partial")
+    totals = [part.total or 0 for part in known]
+    dollars = [part.usd for part in known if part.usd is not None]
+    return _counted(
+        name="partial",
+        done=sum(part.done or 0 for part in known),
+        total=sum(totals) + max(totals) * (count - len(known)),
+        unit=next((part.unit for part in known if part.unit), ""),
+        rate=sum(part.rate for part in known if part.rate) or None,
+        usd=sum(dollars) if dollars else None,
+        note="  ".join(dict.fromkeys(part.note for part in known if part.note)),
+    )
+
+
+def _json(path: str) -> dict[str, Any]:
+    try:
+        value = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    """A count or an amount; None for all else, NaN and infinity too."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < float("inf") else None

@@ -1,0 +1,111 @@
+"""`orcac plan`: what a person and a script see of a plan."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orcac.cli.plan import command
+from orcac.errors import InputError
+
+SPEC = """\
+orcac: 1
+name: study
+seed: 3
+queries: {q: {format: puzzles, task: navigate, size: [3, 5], take: 20}}
+system_messages: {messages: {7: "Explain."}, draw: {q: [7]}}
+teachers: {t: {model: expert, endpoint: {kind: solver}}}
+datasets:
+  answers: {teacher: t, queries: [q]}
+  a-few-of-them-with-a-name-that-is-rather-long: {teacher: t, sample: {from: answers, take: 10}}
+student: {size: tiny, tokenizer: {vocabulary: 400, train_on: [answers]}}
+stages:
+  first: {dataset: answers}
+  second: {dataset: a-few-of-them-with-a-name-that-is-rather-long}
+curriculum: [first, second]
+benchmarks: {b: {format: puzzles, task: navigate, size: [3, 5], take: 10}}
+ablations:
+  no-first: {curriculum: [second]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plan(folder: Path, *options: str, arms: int = 0) -> Result:
+    more = "".join(f"  arm-{index}: {{stages: {{second: {{epochs: {index + 10}}}}}}}\n" for index in range(arms))
+    (folder / "study.yaml").write_text(SPEC + more)
+    return CliRunner().invoke(command, ["study.yaml", *options])
+
+
+def nodes(result: Result) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(result.stdout)
+    return found
+
+
+def test_each_node_is_listed_once_in_80_columns_under_those_that_want_it(folder: Path) -> None:
+    text = plan(folder).stdout
+    rows = nodes(plan(folder, "--json"))
+    assert max(map(len, text.splitlines())) <= 80
+    kinds = Counter(line.split()[0] for line in text.splitlines() if line.startswith("  ") and "/" in line)
+    assert kinds == Counter(str(row["ref"])[:-12] for row in rows)
+    shared, base, arm = text.index("shared by both arms"), text.index("base alone"), text.index("no-first alone")
+    assert shared < base < arm
+    for row in rows:
+        place = text.index(str(row["ref"])[:-12])
+        part = "all" if place < base else "base" if place < arm else "no-first"
+        assert row["arms"] == {"all": ["base", "no-first"]}.get(part, [part])
+
+
+def test_what_is_done_is_said_and_not_counted(folder: Path) -> None:
+    first, *rest = nodes(plan(folder, "--json"))
+    marker = folder / "store" / str(first["ref"]) / "artifact.json"
+    marker.parent.mkdir(parents=True)
+    marker.write_text("{}")
+    text = plan(folder).stdout
+    assert text.splitlines()[-1] == f"in all: {1 + len(rest)} nodes, {len(rest)} to make"
+    assert [line.split()[0] for line in text.splitlines() if " done" in line] == [str(first["ref"])[:-12]]
+
+
+def test_of_many_arms_each_is_a_line_unless_all_is_asked_for(folder: Path) -> None:
+    short, full = plan(folder, arms=30).stdout, plan(folder, "--all", arms=30).stdout
+    assert max(map(len, short.splitlines())) <= 80
+    line = next(line for line in short.splitlines() if line.startswith("arm-29 "))
+    assert line.split()[-2:] == ["2", "2"]  # its own: a stage and an evaluation
+    assert "arm-29 alone: 2 nodes, 2 to make" in full
+    assert full.count("  eval/") == 32 and "  eval/" not in short
+
+
+def test_the_picture_is_written_and_its_path_printed(folder: Path) -> None:
+    result = plan(folder, "--svg", "pictures/plan.svg")
+    assert result.stdout == "pictures/plan.svg\n"
+    ElementTree.parse(folder / "pictures/plan.svg")
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["plan.svg"]
+    both = plan(folder, "--svg", "plan.svg", "--json")
+    assert len(nodes(both)) and (folder / "plan.svg").read_bytes() == (folder / "pictures/plan.svg").read_bytes()
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_of_the_user(folder: Path) -> None:
+    (folder / "taken").write_text("")
+    error = plan(folder, "--svg", "taken/plan.svg").exception
+    assert isinstance(error, InputError) and "cannot be written" in str(error)
+    assert plan(folder, "--svg", ".").exit_code == 2
+    assert (folder / "taken").read_text() == ""
+
+
+def test_how_far_a_node_is_is_said_where_it_is_known(folder: Path) -> None:
+    work = folder / "store" / str(nodes(plan(folder, "--json"))[0]["ref"]) / "work"
+    work.mkdir(parents=True)
+    (work / "progress.json").write_text('{"done": 2, "total": 8, "unit": "answers"}')
+    text = plan(folder).stdout
+    assert text.count("partial 25 %") == 1 and max(map(len, text.splitlines())) <= 80
