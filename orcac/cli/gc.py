@@ -44,7 +44,8 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
         click.echo("  no given spec reaches it: what it needs may be listed here; name its spec too", err=True)
     total = size(sum(item.bytes for item in shown))
     if delete:
-        click.echo(f"{total} removed; {len(found.items) - len(removed)} left, since they changed meanwhile")
+        left = len(found.items) - len(removed)
+        click.echo(f"{total} removed" + (f"; {left} left, since they changed meanwhile" if left else ""))
     elif shown:
         click.echo(f"{total} to remove: `orcac gc {' '.join(specs)} --delete` does it")
     else:
