@@ -130,6 +130,14 @@ def test_gc_touches_nothing_unless_told_and_then_only_what_no_spec_reaches(place
     assert gone.exists()
     items = json.loads(orcac("gc", SPEC, "--json")[1])["items"]
     assert [(item["what"], item["path"], item["removed"]) for item in items] == [("artifact", str(gone), False)]
+    running = store.root / "train" / ("1" * 20)
+    running.mkdir(parents=True)
+    for name in ("lease.json", "lease.lock"):
+        (running / name).write_text(ELSEWHERE)
+    with pytest.raises(InputError, match=f"{running.name} is being made now"):
+        orcac("gc", SPEC, "--delete")
+    assert gone.exists()
+    shutil.rmtree(running)
     orcac("gc", SPEC, "--delete")
     assert store.refs() == sorted([ref, other])
     assert orcac("verify")[0] == 0
