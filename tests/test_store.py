@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -83,49 +77,6 @@ def test_a_full_disk_is_an_error_that_says_where(tmp_path: Path) -> None:
         (tmp_path / "nothing").read_text()
 
 
-def hold(root: Path, log: Path) -> None:
-    with Store(root).lease(REF), log.open("a") as file:
-        file.write("in\n")
-        file.flush()
-        time.sleep(0.05)
-        file.write("out\n")
-
-
-def test_one_maker_at_a_time(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    makers = [multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path, log)) for _ in range(4)]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join()
-    assert log.read_text().split() == ["in", "out"] * 4
-    assert not is_leased(tmp_path / REF)
-
-
-def test_the_lease_of_a_killed_maker_is_free_at_once(tmp_path: Path) -> None:
-    code = f"import time; from pathlib import Path; from orcac.store import Store\nwith Store(Path({str(tmp_path)!r}))"
-    code += f".lease({REF!r}): print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        assert is_leased(tmp_path / REF)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    assert not is_leased(tmp_path / REF)
-    with Store(tmp_path).lease(REF):
-        assert is_leased(tmp_path / REF)
-
-
-def test_the_lease_of_another_host_is_free_when_its_heart_stops(tmp_path: Path) -> None:
-    folder = tmp_path / REF
-    folder.mkdir(parents=True)
-    lease = folder / "lease.json"
-    lease.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
-    assert is_leased(folder)
-    os.utime(lease, (time.time() - 61, time.time() - 61))
-    assert not is_leased(folder)
-
-
 def test_who_lost_the_lease_publishes_nothing_and_leaves_the_new_holder_alone(tmp_path: Path) -> None:
     store, lease = Store(tmp_path), tmp_path / REF / "lease.json"
     out = store.folder(REF) / "work" / "out"
@@ -136,3 +87,47 @@ def test_who_lost_the_lease_publishes_nothing_and_leaves_the_new_holder_alone(tm
             store.publish(REF, out, {})
     assert is_leased(tmp_path / REF)
     assert not store.is_done(REF)
+
+
+def test_all_damage_is_listed_and_what_is_dropped_counts_as_not_made(tmp_path: Path) -> None:
+    store, folder = Store(tmp_path), tmp_path / REF
+    out = folder / "work" / "out"
+    (out / "sub").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "sub/c.txt"):
+        (out / name).write_text(name)
+    with store.lease(REF):
+        store.publish(REF, out, {"ref": REF, "summary": {}})
+    (folder / "work").mkdir()
+    (folder / "work" / "checkpoint").write_text("days of work")
+    (folder / "log.txt").write_text("")
+    (folder / "a.txt").write_text("A.txt")
+    (folder / "sub" / "c.txt").unlink()
+    hashed: list[int] = []
+    assert [damage.path.name for damage in store.damages(REF, hashed.append)] == ["a.txt", "c.txt"]
+    assert sum(hashed) == 10, "of the two files that are there"
+    with store.lease(REF):
+        store.drop(REF)
+    assert not store.has_record(REF)
+    assert {path.name for path in folder.iterdir()} == {"work", "log.txt", "lease.lock"}
+    assert (folder / "work" / "checkpoint").exists()
+
+
+def test_dropping_a_damaged_marker_alone_loses_no_work(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    store.marker(REF).write_text('{"files": {"sub/a.txt": 1}}')
+    assert [damage.path for damage in store.damages(REF)] == [store.marker(REF)]
+    with store.lease(REF):
+        store.drop(REF)
+    assert not store.is_done(REF)
+    assert store.republish(REF)
+    assert not list(store.damages(REF))
+
+
+def test_a_store_lists_its_nodes_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    for other in ("answers/host.jsonl", f"mine/{REF[7:]}/notes.txt", "sample/readme/artifact.json", ".trash/x/y"):
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).write_text("")
+    assert store.refs() == [REF]

@@ -50,7 +50,7 @@ def find(refs: Iterable[str], text: str) -> str:
 
     Raises InputError where none does, or several.
     """
-    near = sorted({ref for ref in refs if (ref if "/" in text else ref.partition("/")[2]).startswith(text)})
+    near = sorted({ref for ref in refs if ref.startswith(text) or ref.partition("/")[2].startswith(text)})
     if text in near:
         return text
     if not near:

@@ -75,7 +75,7 @@ def _facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
         "ref": ref,
         "label": node.label if node else record.get("label", ""),
         "in_plan": node is not None,
-        "used_by": plan.users(ref),
+        "used_by": plan.users().get(ref, []),
         "report_of": [name for name, item in plan.experiments.items() if item.report == ref],
         "needed_by": needed_by,
         "identity": {**identity, "inputs": inputs},

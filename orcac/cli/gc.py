@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from orcac.cli.common import compiled, opened, plain, size
+from orcac.errors import InputError
 from orcac.garbage import Item, find, remove
+from orcac.sample.recipe import SampleRecipe
 
 
 @click.command("gc")
@@ -19,8 +21,8 @@ from orcac.garbage import Item, find, remove
 def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     """Show, or remove, what none of SPECS reaches in the store, and what killed runs left behind.
 
-    Name every spec whose artifacts you want to keep, and those that are running. What is being made now stays, and so
-    do all answers of teachers: they were paid for.
+    Name every spec whose artifacts you want to keep, and those that are running: nothing is removed while a node is
+    being made that none of them reaches. All answers of teachers stay: they were paid for.
 
     \b
     Example:
@@ -28,8 +30,20 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
       orcac gc specs/tiny.yaml specs/smoke.yaml --delete
     """
     plan, _ = compiled(specs)
+    for node in plan.nodes.values():
+        if isinstance(node.recipe, SampleRecipe) and node.recipe.source and node.recipe.source.absent:
+            raise InputError(
+                f"{node.waits[0]}: what is made from it has another id here than where its files are",
+                fix="collect garbage where every file that the specs name is here",
+            )
     _, store = opened()
     found = find(store, plan.nodes)
+    others = [ref for ref in found.held if ref not in plan.nodes]
+    if others and delete:
+        raise InputError(
+            f"{others[0]} is being made now, and no given spec reaches it: what it needs would be removed",
+            fix="name its spec too, or wait until it is done",
+        )
     removed = [item for item in found.items if remove(store, item)] if delete else []
     if as_json:
         items = [_as_json(item) | {"removed": item in removed} for item in found.items]
@@ -40,11 +54,12 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
         _show(shown)
     for ref in found.held:
         click.echo(f"{ref} is being made now and stays", err=True)
-    if any(ref not in plan.nodes for ref in found.held):
-        click.echo("  no given spec reaches it: what it needs may be listed here; name its spec too", err=True)
+    if others:
+        click.echo(f"  no given spec reaches {others[0]}: what it needs may be listed; name its spec too", err=True)
     total = size(sum(item.bytes for item in shown))
     if delete:
-        click.echo(f"{total} removed; {len(found.items) - len(removed)} left, since they changed meanwhile")
+        left = len(found.items) - len(removed)
+        click.echo(f"{total} removed" + (f"; {left} left, since they changed meanwhile" if left else ""))
     elif shown:
         click.echo(f"{total} to remove: `orcac gc {' '.join(specs)} --delete` does it")
     else:

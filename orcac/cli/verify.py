@@ -50,7 +50,7 @@ def command(what: tuple[str, ...], repair: bool, as_json: bool) -> int:
         for line in lines:
             click.echo(plain(line))
         if ref in repaired:
-            click.echo(f"  {ref} is unmade: the next run makes it anew")
+            click.echo(f"  {ref} is unmade: the next run that needs it makes it anew")
         elif repair:
             click.echo(f"  {ref} is being made now, or was meanwhile: left as it is")
     if answers:

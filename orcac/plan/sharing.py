@@ -1,6 +1,4 @@
-"""Which arms want a node. The answer for all nodes is made in one pass: asking node by node would read every arm's
-list again each time.
-"""
+"""Which arms want a node, and how to tell it."""
 
 from __future__ import annotations
 
@@ -14,13 +12,12 @@ def users(plan: Plan) -> dict[str, tuple[str, ...]]:
 
     A report is wanted by every arm of its spec.
     """
-    several = len(plan.experiments) > 1
-    found: dict[str, list[str]] = {ref: [] for ref in plan.nodes}
+    found = plan.users()
     for name, experiment in plan.experiments.items():
-        for arm, refs in experiment.arms.items():
-            for ref in (*refs, experiment.report):
-                found[ref].append(f"{name}:{arm}" if several else arm)
-    return {ref: tuple(arms) for ref, arms in found.items()}
+        found[experiment.report] = [f"{name}:{arm}" for arm in experiment.arms]
+    if len(plan.experiments) > 1:
+        return {ref: tuple(arms) for ref, arms in found.items()}
+    return {ref: tuple(arm.partition(":")[2] for arm in arms) for ref, arms in found.items()}
 
 
 def short_label(label: str, arms: tuple[str, ...]) -> str:

@@ -1,0 +1,90 @@
+"""Node states from the store alone, whatever a killed or living maker has left there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orcac.plan.lower import lower
+from orcac.plan.node import Node
+from orcac.plan.plan import Plan
+from orcac.plan.state import State, read_state
+from orcac.spec.load import load
+from orcac.store import Store
+
+SPECS = Path(__file__).parents[2] / "specs"
+LEASE = json.dumps({"host": "elsewhere", "pid": 1, "started": "1"})
+
+
+@pytest.fixture
+def node() -> Node:
+    """A collect node of two shards."""
+    plan = Plan()
+    lower(plan, load(SPECS / "smoke.yaml"))
+    return next(node for node in plan.nodes.values() if getattr(node.execution, "shards", 1) == 2)
+
+
+def put(folder: Path, **files: object) -> None:
+    """Files by name, with `__` for `/`; what is no text is written as JSON."""
+    for name, value in files.items():
+        path = folder / (name.replace("__", "/") + ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def progress(done: int, total: int, rate: float = 2.0, usd: float = 0.5) -> dict[str, object]:
+    return {"done": done, "total": total, "unit": "answers", "rate": rate, "usd": usd, "note": "", "eta_seconds": 1}
+
+
+def test_each_state_has_its_sign(tmp_path: Path, node: Node) -> None:
+    store, folder = Store(tmp_path), tmp_path / node.ref
+    assert read_state(store, node) == State(name="to do")
+    put(folder, work__progress=progress(30, 100))
+    half = State(name="partial", done=30, total=100, unit="answers", usd=0.5)
+    assert read_state(store, node) == half
+    put(folder, error={"message": "no key", "exit_code": 4})
+    assert read_state(store, node) == State(name="failed", done=30, total=100, unit="answers", usd=0.5, error="no key")
+    put(folder, lease=LEASE)
+    assert read_state(store, node.ref) == State(
+        name="making", done=30, total=100, unit="answers", rate=2.0, eta_seconds=35.0, usd=0.5
+    )
+    put(folder, artifact={"files": {}})
+    assert read_state(store, node) == State(name="done")
+
+
+def test_shards_are_summed(tmp_path: Path, node: Node) -> None:
+    store, folder = Store(tmp_path), tmp_path / node.ref
+    first, second = folder / "shards" / "1-of-2", folder / "shards" / "2-of-2"
+    put(first, lease=LEASE, work__progress=progress(10, 50))
+    state = read_state(store, node)
+    assert (state.name, state.done, state.total) == ("making", 10, 100), "the other is as large, and has not begun"
+    put(second, lease=LEASE, work__progress=progress(20, 49, rate=3.0, usd=1.0))
+    state = read_state(store, node)
+    assert (state.done, state.total, state.rate, state.usd) == (30, 99, 5.0, 1.5)
+    assert state.eta_seconds == pytest.approx(69 / 5)
+    (first / "lease.json").unlink()
+    put(first, done={"shard": "1-of-2", "summary": {"prompts": 50, "usd": 2.0}})
+    state = read_state(store, node)
+    assert (state.name, state.done, state.total, state.rate, state.usd) == ("making", 70, 99, 3.0, 3.0)
+    (second / "lease.json").unlink()
+    assert read_state(store, node).name == "partial"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"done": "many", "total": null}',
+        '{"done": NaN, "total": 1e999}',
+        '{"done": -1, "total": 9}',
+    ],
+)
+def test_a_progress_file_may_hold_anything(tmp_path: Path, node: Node, text: str) -> None:
+    put(tmp_path / node.ref, work__progress=text)
+    put(tmp_path / node.ref / "shards" / "1-of-2", done=text, work__progress=text)
+    assert read_state(Store(tmp_path), node) == State(name="partial")
