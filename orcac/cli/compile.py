@@ -9,6 +9,9 @@ import click
 from orcac.cli.common import compiled, held, opened
 
 
+ARMS_NAMED = 20
+
+
 @click.command("compile")
 @click.argument("specs", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a summary that a script can read.")
@@ -41,7 +44,9 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         return
     for experiment in experiments:
         name = experiment.base.spec.name
-        click.echo(f"{name}: {len(experiment.arms)} arms ({', '.join(experiment.arms)})")
+        names = list(experiment.arms)
+        further = f" and {len(names) - ARMS_NAMED:,} more" if len(names) > ARMS_NAMED else ""
+        click.echo(f"{name}: {len(names):,} arms ({', '.join(names[:ARMS_NAMED])}{further})")
     shared = sum(len(users) > 1 for users in plan.users().values())
     note = "written" if changed else "unchanged"
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from orcac.errors import InputError, PinError
-from orcac.plan.node import described
 from orcac.plan.plan import Experiment, Plan, write_if_changed
 
 FORMAT = 1
@@ -51,7 +50,7 @@ def lock_path(spec: Path) -> Path:
 def pin(plan: Plan, experiment: Experiment) -> str:
     """The lock's text for an experiment of a plan."""
     refs = {ref for addresses in experiment.addresses.values() for ref in addresses.values()}
-    nodes = {ref: described(plan.nodes[ref]) for ref in refs}
+    nodes = {ref: plan.nodes[ref].content for ref in refs}
     content = {"format": FORMAT, "name": experiment.name, "arms": experiment.addresses, "nodes": nodes}
     return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
@@ -91,7 +90,7 @@ def moved(plan: Plan, experiment: Experiment, lock: Mapping[str, Any]) -> list[M
         for address, old in lock["arms"].get(arm, {}).items():
             new = now.get(address, "")
             if new != old and (old, new) not in found:
-                causes = tuple(differences(lock["nodes"][old], described(plan.nodes[new]))) if new else ()
+                causes = tuple(differences(lock["nodes"][old], plan.nodes[new].content)) if new else ()
                 found[old, new] = Moved(arm=arm, address=address, old=old, new=new, causes=causes)
     return list(found.values())
 

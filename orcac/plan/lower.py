@@ -7,6 +7,9 @@ spec -> one report over all arms
 
 Every node has an address in its arm (`train/expert`, `queries/few/flan`): what it is for, whatever its id. Two plans
 are compared by their addresses, to say why an id moved.
+
+Arms that share the trees of all the sections that a thing is lowered from share what was lowered: a sweep over
+learning rates makes its prompts, answers and rows once, not a thousand times.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
 _EMPTY = schema.Draw(always=(1,))
+_OWN = ("stages", "curriculum")  # sections that nothing shared between arms is lowered from
 
 
 def lower(plan: Plan, loaded: LoadedExperiment) -> None:
@@ -50,8 +54,8 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
             f"{loaded.file} and {other} are both named `{spec.name}`",
             fix="give each spec a `name` of its own",
         )
-    digests = _Digests()
-    arms = {name: _Arm(plan, arm, digests) for name, arm in loaded.arms.items()}
+    common = _Common()
+    arms = {name: _Arm(plan, arm, common) for name, arm in loaded.arms.items()}
     described = tuple(arm.lower() for arm in arms.values())
     baselines = arms[loaded.base.name].baselines()
     refs = {name: plan.closure(arm.wanted) for name, arm in arms.items()}
@@ -72,16 +76,17 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     )
 
 
-class _Digests:
-    """The digest of each local file, read once."""
+@dataclass(slots=True)
+class _Common:
+    """What the arms of one experiment share."""
 
-    def __init__(self) -> None:
-        self._known: dict[Path, str] = {}
+    digests: dict[Path, str] = field(default_factory=dict)  # of local files, each read once
+    made: dict[tuple[Any, ...], tuple[Any, dict[str, str]]] = field(default_factory=dict)  # with the addresses in it
 
-    def of(self, path: Path) -> str:
-        if path not in self._known:
-            self._known[path] = file_digest(path)
-        return self._known[path]
+    def digest(self, path: Path) -> str:
+        if path not in self.digests:
+            self.digests[path] = file_digest(path)
+        return self.digests[path]
 
 
 @dataclass(slots=True)
@@ -105,22 +110,29 @@ _M = TypeVar("_M", bound=Callable[..., Any])
 
 
 def _once(method: _M) -> _M:
-    """Lower each thing of an arm once, however often it is asked for."""
+    """Lower a thing once for all arms that have the same sections of the spec, but for how they train."""
 
     @functools.wraps(method)
     def wrapped(self: _Arm, *arguments: Any) -> Any:
-        key = (method.__name__, *arguments)
-        if key not in self.made:
-            self.made[key] = method(self, *arguments)
-        return self.made[key]
+        key = (method.__name__, *arguments, *self.sections)
+        if key not in self.common.made:
+            outer, self.addresses = self.addresses, {}
+            try:
+                self.common.made[key] = method(self, *arguments), self.addresses
+            finally:
+                self.addresses = outer
+        made, addresses = self.common.made[key]
+        self.addresses |= addresses
+        return made
 
     return wrapped  # type: ignore[return-value]
 
 
 class _Arm:
-    def __init__(self, plan: Plan, arm: Arm, digests: _Digests) -> None:
-        self.plan, self.arm, self.spec, self.digests = plan, arm, arm.spec, digests
-        self.made: dict[tuple[Any, ...], Any] = {}
+    def __init__(self, plan: Plan, arm: Arm, common: _Common) -> None:
+        self.plan, self.arm, self.spec, self.common = plan, arm, arm.spec, common
+        # a section that no patch touched is one tree for all arms; `stages` and the curriculum are lowered arm by arm
+        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.value.items()) if name not in _OWN)
         self.addresses: dict[str, str] = {}
         self.wanted: list[str] = []  # what this arm is for: its last stage and its evaluations
         seed = self.spec.student.seed
@@ -176,7 +188,7 @@ class _Arm:
     def _files(self, found: Found | None) -> _Files:
         files = _Files()
         for path in found.files if found else ():
-            digest = self.digests.of(path)
+            digest = self.common.digest(path)
             name = path.relative_to(found.root).as_posix() if found and found.root else path.name
             files.refs += (FileRef(name=name, sha256=digest),)
             files.places[digest] = str(path)

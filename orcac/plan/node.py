@@ -45,26 +45,26 @@ class Node(BaseModel):
     waits: tuple[str, ...] = ()  # why it can be planned but not be made yet; each names its place in the spec
 
     @cached_property
-    def id(self) -> str:
-        return hashlib.sha256(canonical(described(self)).encode()).hexdigest()[:20]
+    def content(self) -> dict[str, Any]:
+        """All that the id is a digest of, as plain data."""
+        return {
+            "identity": IDENTITY,
+            "kind": self.kind,
+            "version": KINDS[self.kind].version,
+            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
+            "inputs": {role: list(refs) for role, refs in self.inputs.items() if refs},
+        }
 
-    @property
+    @cached_property
+    def id(self) -> str:
+        return hashlib.sha256(canonical(self.content).encode()).hexdigest()[:20]
+
+    @cached_property
     def ref(self) -> str:
         """KIND/ID: the node's name in the plan, in the store and on the command line."""
         return f"{self.kind}/{self.id}"
 
-    @property
+    @cached_property
     def needs(self) -> tuple[str, ...]:
         """The nodes that must be made first, each once."""
         return tuple(dict.fromkeys(ref for refs in self.inputs.values() for ref in refs))
-
-
-def described(node: Node) -> dict[str, Any]:
-    """All that the id is a digest of, as plain data."""
-    return {
-        "identity": IDENTITY,
-        "kind": node.kind,
-        "version": KINDS[node.kind].version,
-        "recipe": node.recipe.model_dump(mode="json", exclude_defaults=True),
-        "inputs": {role: list(refs) for role, refs in node.inputs.items() if refs},
-    }

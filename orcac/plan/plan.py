@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from orcac.errors import InputError
 from orcac.kinds import KINDS
-from orcac.plan.node import Node
+from orcac.plan.node import Node, canonical
 
 FORMAT = 2
 
@@ -77,8 +77,8 @@ class Plan:
             ref: {
                 "kind": node.kind,
                 "label": node.label,
-                "recipe": node.recipe.model_dump(mode="json", exclude_defaults=True),
-                "inputs": {role: list(refs) for role, refs in node.inputs.items()},
+                "recipe": node.content["recipe"],
+                "inputs": node.content["inputs"],
                 "execution": node.execution.model_dump(mode="json"),
                 "arms": users[ref],
                 "waits": list(node.waits),
@@ -89,8 +89,10 @@ class Plan:
             name: {"spec": item.spec, "report": item.report, "arms": item.arms, "addresses": item.addresses}
             for name, item in self.experiments.items()
         }
-        content = {"format": FORMAT, "order": list(self.nodes), "nodes": nodes, "experiments": experiments}
-        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+        # a line a node: as canonical as indented JSON, and ten times as fast to write
+        head = {"format": FORMAT, "order": list(self.nodes), "experiments": experiments}
+        lines = [f"{canonical(ref)}:{canonical(nodes[ref])}" for ref in sorted(nodes)]
+        return "{" + canonical(head)[1:-1] + ',"nodes":{\n' + ",\n".join(lines) + "\n}}\n"
 
     def write(self, path: Path) -> bool:
         """Write the plan; False when the file held the same bytes already and was left alone."""

@@ -36,6 +36,7 @@ _NAMED = ("queries", "teachers", "datasets", "stages", "benchmarks")  # maps who
 class Arm:
     name: str
     mark: Mark  # where it was named
+    tree: Tree  # as written, patches merged in; what no patch touched is the base's own tree
     spec: Spec
     messages: dict[int, str]  # the library with the spec's own messages laid over it
     found: dict[Where, Found]  # path in the spec -> the files that it names
@@ -137,7 +138,7 @@ class _Loader:
         for where, message in check(spec, set(messages), broken):
             seen.add(where, Problem(whole.place(where), message))
         self.problems += seen.problems
-        return Arm(name=name, mark=mark, spec=spec, messages=messages, found=found, left_out=left_out)
+        return Arm(name=name, mark=mark, tree=tree, spec=spec, messages=messages, found=found, left_out=left_out)
 
     def _messages(self, spec: Spec, tree: Tree, seen: _Seen) -> dict[int, str]:
         """The numbered messages: the library's, then the spec's own. 1 is the empty message unless they redefine it."""

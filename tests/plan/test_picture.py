@@ -43,7 +43,7 @@ def study(arms: int, *, name: str = "study", between: int = 1) -> Plan:
         evals = [add(plan, "eval", f"{arm}: {bench}", last, student, items) for bench in ("easy", "hard")]
         refs[arm] = [*trunk, firsts[index % between], last, *evals]
     report = add(plan, "report", name, *plan.nodes)
-    plan.experiments[name] = Experiment(name=name, spec="study.yaml", report=report, arms=refs)
+    plan.experiments[name] = Experiment(name=name, spec="study.yaml", report=report, arms=refs, addresses={})
     return plan
 
 
@@ -54,7 +54,9 @@ def scattered(seed: int) -> Plan:
         needs = rng.sample(list(plan.nodes), min(len(plan.nodes), rng.randint(0, 3)))
         add(plan, rng.choice(["sample", "filter", "train"]), f"node {index}", *needs)
     arms = {f"a{index}": plan.closure(rng.sample(list(plan.nodes), 2)) for index in range(3)}
-    plan.experiments["s"] = Experiment(name="s", spec="s.yaml", report=add(plan, "report", "s", *plan.nodes), arms=arms)
+    plan.experiments["s"] = Experiment(
+        name="s", spec="s.yaml", report=add(plan, "report", "s", *plan.nodes), arms=arms, addresses={}
+    )
     return plan
 
 
