@@ -15,7 +15,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
     with disk_errors(store.folder(node.ref)):
         if store.is_done(node.ref):
             return False
+        refuse_what_waits([node])
         with store.lease(node.ref, say=_say):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
@@ -58,6 +59,16 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
         done = {"shard": name, "summary": summary}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
+
+
+def refuse_what_waits(nodes: Iterable[Node]) -> None:
+    """Raises InputError where a node is planned and priced but cannot be made yet."""
+    reasons = list(dict.fromkeys(reason for node in nodes for reason in node.waits))
+    if reasons:
+        raise InputError(
+            "\n  ".join(["this can be planned and priced, but not made yet:", *reasons]),
+            fix="bring what is missing, or change those places of the spec; then compile again",
+        )
 
 
 def _find(plan: Plan, ref: str) -> Node:

@@ -7,6 +7,7 @@ import json
 import click
 
 from orcac.cli.common import compiled, held, opened
+from orcac.plan.later import notes
 
 
 ARMS_NAMED = 20
@@ -39,6 +40,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "nodes": len(plan.nodes),
             "done": done,
             "arms": arms,
+            "notes": notes(plan),
         }
         click.echo(json.dumps(summary))
         return
@@ -49,4 +51,6 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{name}: {len(names):,} arms ({', '.join(names[:ARMS_NAMED])}{further})")
     shared = sum(len(users) > 1 for users in plan.users().values())
     note = "written" if changed else "unchanged"
+    for line in notes(plan):
+        click.echo(f"  {line}")
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

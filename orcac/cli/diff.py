@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orcac.cli.common import opened
 from orcac.errors import InputError
-from orcac.plan.effect import Effect, effect, requests
+from orcac.plan import figures
+from orcac.plan.cost import Cost, price, total
+from orcac.plan.effect import Effect, effect
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
-from orcac.spec.diff import Change, changes
-from orcac.spec.load import BASE, Experiment, load
-from orcac.store import Store
+from orcac.spec.diff import ABSENT, Change, changes
+from orcac.spec.load import BASE, Experiment, File, load
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LISTED = 20  # with more arms than these, each is a row of the table and no more
+_SHOWN = 2  # digits of a figure
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    file: File
+    arm: str
+
+    def __str__(self) -> str:
+        return str(self.file) if self.arm == BASE else f"{self.file}:{self.arm}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    old: Side
+    new: Side
+    changes: list[Change]
+    effect: Effect
+    cost: Cost  # of what must be made
+
+    @property
+    def is_nothing(self) -> bool:
+        return not self.changes and self.effect.is_nothing
 
 
 @click.command("diff")
@@ -25,104 +56,185 @@ from orcac.store import Store
 @click.argument("new", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the difference for a script.")
 def command(old: str, new: str | None, as_json: bool) -> int:
-    """Show what differs between OLD and NEW, and what that remakes. Each is SPEC or SPEC:ARM.
+    """Show what differs between OLD and NEW, what that remakes, and what it costs.
 
-    With one spec, every arm is compared with its base. Exit code 0: the same; 1: different; 2: an error.
+    Each is SPEC, SPEC:ARM, or either of them as a git revision had it: REVISION:SPEC, REVISION:SPEC:ARM (data files
+    are those of the disk). With one spec, every arm is compared with its base.
+
+    Exit code 0: the same; 1: different; 2: an error.
 
     \b
     Example:
       orcac diff specs/tiny.yaml                          the ablation study at a glance
       orcac diff specs/tiny.yaml specs/tiny.yaml:no-assistant
-      orcac diff specs/tiny.yaml specs/mine.yaml
+      orcac diff HEAD:specs/tiny.yaml specs/tiny.yaml     what my edits cost
     """
-    _, store = opened()
-    loaded: dict[str, Experiment] = {}
+    loaded: dict[File, Experiment] = {}
     left = _side(old, loaded)
     if new is None:
-        pairs = [(left, (left[0], arm)) for arm in loaded[left[0]].arms if arm != left[1]]
+        pairs = [(left, Side(left.file, arm)) for arm in loaded[left.file].arms if arm != left.arm]
+        if not pairs:
+            raise InputError(f"{left}: it has one arm alone", fix="name what to compare it with")
     else:
         pairs = [(left, _side(new, loaded))]
-    plan = Plan()
-    nodes: dict[tuple[str, str], list[str]] = {}
-    for index, (path, experiment) in enumerate(loaded.items()):
-        one = Plan(nodes=plan.nodes)  # two specs of one name may be compared
-        lower(one, experiment)
-        (lowered,) = one.experiments.values()
-        nodes |= {(path, arm): refs for arm, refs in lowered.arms.items()}
-        plan.experiments[f"{index}"] = lowered
-    results = []
-    for one_side, other in pairs:
-        specs = [loaded[path].arms[arm].spec for path, arm in (one_side, other)]
-        found = effect(plan, nodes[one_side], nodes[other], store)
-        results.append((_title(one_side), _title(other), changes(*specs), found))
+    found, plan = _compared(pairs, loaded)
     if as_json:
-        click.echo(json.dumps([_as_json(plan, *result) for result in results], indent=1, ensure_ascii=False))
+        click.echo(json.dumps([_as_json(one) for one in found], indent=1, ensure_ascii=False))
     else:
-        for result in results:
-            _show(plan, store, *result)
-    return int(any(different or not found.is_nothing for _, _, different, found in results))
+        _show(plan, found)
+    return int(not all(one.is_nothing for one in found))
 
 
-def _side(text: str, loaded: dict[str, Experiment]) -> tuple[str, str]:
-    path, arm = (text, BASE) if Path(text).is_file() else (text.rpartition(":")[0] or text, text.rpartition(":")[2])
-    if not Path(path).is_file():
-        path, arm = text, BASE  # the error names what was given
-    loaded.setdefault(path, load(Path(path)))
-    if arm not in loaded[path].arms:
-        raise InputError(f"{path}: no arm `{arm}`", fix=f"its arms: {', '.join(loaded[path].arms)}")
-    return path, arm
+def _compared(pairs: list[tuple[Side, Side]], loaded: Mapping[File, Experiment]) -> tuple[list[Difference], Plan]:
+    _, store = opened()
+    plan = Plan()
+    nodes: dict[Side, list[str]] = {}
+    for number, (file, experiment) in enumerate(loaded.items()):
+        lower(plan, experiment)  # under a name of its own: two specs of one name may be compared
+        lowered = plan.experiments.pop(experiment.base.spec.name)
+        plan.experiments[f"{number}"] = lowered
+        nodes |= {Side(file, arm): refs for arm, refs in lowered.arms.items()}
+    costs = price(plan, store)
+    found = []
+    for old, new in pairs:
+        specs = [loaded[side.file].arms[side.arm].spec for side in (old, new)]
+        felt = effect(plan, nodes[old], nodes[new], store)
+        cost = total(plan, costs, felt.remade, paid=felt.reused)
+        found.append(Difference(old, new, changes(*specs), felt, cost))
+    return found, plan
 
 
-def _title(side: tuple[str, str]) -> str:
-    return side[0] if side[1] == BASE else f"{side[0]}:{side[1]}"
+def _side(text: str, loaded: dict[File, Experiment]) -> Side:
+    """Which file and arm is meant; a file of that very name comes first, then an arm, then a revision."""
+    head, _, tail = text.rpartition(":")
+    if Path(text).exists() or not head:
+        side = Side(File(Path(text)), BASE)
+    elif Path(head).is_file():
+        side = Side(File(Path(head)), tail)
+    else:
+        side = _revised(text)
+    if side.file not in loaded:
+        loaded[side.file] = load(side.file)
+    if side.arm not in loaded[side.file].arms:
+        names = list(loaded[side.file].arms)
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        raise InputError(f"{side.file}: no arm `{side.arm}`", fix=f"its arms: {', '.join(names[:LISTED])}{more}")
+    return side
 
 
-def _as_json(plan: Plan, old: str, new: str, different: list[Change], found: Effect) -> dict[str, Any]:
+def _revised(text: str) -> Side:
+    revision, _, rest = text.partition(":")
+    if not re.fullmatch(r"[\w./@{}^~+-]+", revision) or revision.startswith("-"):
+        raise InputError(f"{text}: no such file", fix="give SPEC, SPEC:ARM or REVISION:SPEC")
+    head, _, tail = rest.rpartition(":")
+    if head and Path(head).suffix in (".yaml", ".yml", ".json"):
+        return Side(File(Path(head), revision), tail)
+    return Side(File(Path(rest), revision), BASE)
+
+
+# --- for scripts ---------------------------------------------------------------------------------------------------
+
+
+def _as_json(one: Difference) -> dict[str, Any]:
     return {
-        "old": old,
-        "new": new,
-        "changes": [asdict(change) for change in different],
-        "nodes": asdict(found),
-        "requests": requests(plan, found.remade),
+        "old": str(one.old),
+        "new": str(one.new),
+        "changes": [asdict(change) for change in one.changes],
+        "nodes": asdict(one.effect),
+        "cost": one.cost.as_json(),
     }
 
 
-def _show(plan: Plan, store: Store, old: str, new: str, different: list[Change], found: Effect) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+# --- for people ----------------------------------------------------------------------------------------------------
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold]{escape(old)}[/] -> [bold]{escape(new)}[/]")
-    if not different and found.is_nothing:
+
+def _show(plan: Plan, found: list[Difference]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if len(found) <= LISTED:
+        for one in found:
+            _show_one(console, plan, one, whole=len(found) == 1)
+    if len(found) > 1:
+        _show_table(console, found)
+
+
+def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> None:
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+
+    console.print(f"\n[bold]{escape(str(one.old))}[/] -> [bold]{escape(str(one.new))}[/]", soft_wrap=True)
+    if one.is_nothing:
         console.print("  the same")
         return
-    for change in different:
-        note = "" if change.kind == "semantic" else f"  ({change.kind})"
-        old_value, new_value = escape(_short(change.old)), escape(_short(change.new))
-        console.print(f"  {escape(change.path)}: [red]{old_value}[/] -> [green]{new_value}[/]{note}")
-    if found.is_nothing:
+    for change in one.changes:
+        note = "" if change.kind == "semantic" else f"  [dim]({change.kind})[/]"
+        old, new = (escape(_short(value)) for value in (change.old, change.new))
+        console.print(Padding(f"{escape(change.path)}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2)))
+    felt = one.effect
+    if felt.is_nothing:
         console.print("  nothing is remade")
         return
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column(width=18)
+    table.add_column(overflow="fold")
     for verb, refs, style in (
-        ("to make", found.remade, "yellow"),
-        ("in the store", found.stored, "green"),
-        ("reused", found.reused, "green"),
-        ("no longer needed", found.dropped, "dim"),
+        ("to make", felt.remade, "yellow"),
+        ("in the store", felt.stored, "green"),
+        ("reused", felt.reused, "green"),
+        ("no longer needed", felt.dropped, "dim"),
     ):
         if refs:
-            console.print(f"  [{style}]{verb:<17}[/] {_kinds(plan, refs)}")
-    for ref in found.remade:
-        console.print(f"    [yellow]+[/] {ref[:-12]}  {escape(plan.nodes[ref].label)}")
-    asked = requests(plan, found.remade)
-    if asked != 0:
-        console.print(f"  {f'up to {asked:,}' if asked else 'an unknown number of'} answers to ask for")
+            table.add_row(f"  [{style}]{verb}[/]", _kinds(plan, refs))
+    table.add_row("  costs", ", ".join(_costs(one.cost)))
+    console.print(table)
+    for ref in felt.remade if whole else ():
+        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(plan.nodes[ref].label)}", (0, 0, 0, 4)))
+
+
+def _show_table(console: Console, found: list[Difference]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(f"against {escape(str(found[0].old))}", overflow="fold")
+    for name in ("to make", "reused", "requests", "USD", "GPU h"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in found:
+        cost = one.cost
+        table.add_row(
+            escape(one.new.arm),
+            str(len(one.effect.remade)),
+            str(len(one.effect.reused) + len(one.effect.stored)),
+            figures.count(cost.requests.mid) if cost.requests.mid else "",
+            figures.count(cost.usd_spec.mid, _SHOWN) if cost.usd_spec.mid else "",
+            figures.count(cost.gpu_hours.mid, _SHOWN) if cost.gpu_hours.mid else "",
+        )
+    console.print(table)
+
+
+def _costs(cost: Cost) -> list[str]:
+    """Each figure that is not nothing, with its range."""
+    shown = [
+        (cost.requests, lambda value: f"{figures.count(value)} requests"),
+        (cost.input_tokens + cost.output_tokens, lambda value: f"{figures.count(value)} tokens"),
+        (cost.usd_spec, figures.money),
+        (cost.gpu_hours, lambda value: f"{figures.count(value, _SHOWN)} GPU h"),
+        (cost.disk, lambda value: f"{figures.size(value)} on disk"),
+    ]
+    return [figures.with_range(figure, show) for figure, show in shown if figure.mid] or ["nothing to speak of"]
 
 
 def _kinds(plan: Plan, refs: list[str]) -> str:
     counts = Counter(plan.nodes[ref].kind for ref in refs)
-    return f"{len(refs)} nodes: " + ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    nodes = "node" if len(refs) == 1 else "nodes"
+    return f"{len(refs)} {nodes}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def _short(value: Any) -> str:
+    if value == ABSENT:
+        return ABSENT
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-    return text if len(text) <= 48 else text[:45] + "..."
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,6 +12,8 @@ import click
 
 from orcac.cli.common import STYLES, compiled, opened
 from orcac.errors import InputError
+from orcac.plan.later import fetched
+from orcac.plan.node import Node
 from orcac.plan.plan import Plan, write_if_changed
 from orcac.plan.sharing import arms_told, short_label, users
 from orcac.plan.state import State, read_state
@@ -46,7 +48,17 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
         _draw(plan, states, svg)
     if as_json:
         rows = [
-            {"ref": ref, "label": node.label, "state": states[ref].name, "arms": arms[ref], "inputs": node.needs}
+            {
+                "ref": ref,
+                "label": node.label,
+                "state": states[ref].name,
+                "done": states[ref].done,
+                "total": states[ref].total,
+                "arms": arms[ref],
+                "inputs": node.needs,
+                "later": fetched(node),
+                "waits": node.waits,
+            }
             for ref, node in plan.nodes.items()
         ]
         click.echo(json.dumps(rows, indent=1))
@@ -106,13 +118,14 @@ def _nodes(
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan: sections stand in line
     table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
-    table.add_column(width=max(len(_told(now)) for now in states.values()))
+    told = {ref: _told(states[ref], node) for ref, node in plan.nodes.items()}
+    table.add_column(width=max(map(len, told.values())))
     table.add_column(overflow="fold")
     for ref in refs:
         shared = "" if len(arms[ref]) in (1, total) else ", ".join(arms[ref])
         shared = shared if len(shared) <= 60 else arms_told(arms[ref], total)
-        now = states[ref]
-        table.add_row(ref[:-12], escape(labels[ref]), f"[{STYLES[now.name]}]{_told(now)}[/]", escape(shared))
+        style = STYLES[states[ref].name]
+        table.add_row(ref[:-12], escape(labels[ref]), f"[{style}]{told[ref]}[/]", escape(shared))
     return table
 
 
@@ -139,6 +152,9 @@ def _to_make(refs: Sequence[str], states: Mapping[str, State]) -> int:
     return sum(states[ref].name != "done" for ref in refs)
 
 
-def _told(state: State) -> str:
-    """The state, and how far it is where that is known."""
-    return f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name
+def _told(state: State, node: Node) -> str:
+    """The state, how far it is where that is known, and whether its source resolves later or it cannot be made yet."""
+    if state.name == "done":
+        return "done"
+    told = f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name
+    return f"{told}, waits" if node.waits else f"{told}, later" if fetched(node) else told

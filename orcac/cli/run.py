@@ -17,6 +17,7 @@ import click
 from orcac.cli.common import compiled, held, opened
 from orcac.cli.report import show
 from orcac.errors import InputError
+from orcac.make import refuse_what_waits
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
 from orcac.smk import snakefile
@@ -52,6 +53,7 @@ def command(arguments: tuple[str, ...]) -> int:
         click.echo(f"nothing to do: the report is made{gone}\n")
         show(plan, store, names)
         return 0
+    refuse_what_waits(plan.nodes[ref] for ref in todo)
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
     code = _snakemake(plan, path, store, further)

@@ -23,34 +23,13 @@ class Effect:
 
 
 def effect(plan: Plan, old: list[str], new: list[str], store: Store) -> Effect:
-    """`old` and `new` are the nodes of two arms of one plan."""
+    """`old` and `new` are the nodes of two arms of one plan, in the order of making."""
     before, after = set(old), set(new)
-    fresh = [ref for ref in plan.nodes if ref in after - before]
+    fresh = [ref for ref in new if ref not in before]
+    done = {ref for ref in fresh if store.is_done(ref)}
     return Effect(
-        reused=[ref for ref in plan.nodes if ref in after & before],
-        remade=[ref for ref in fresh if not store.is_done(ref)],
-        stored=[ref for ref in fresh if store.is_done(ref)],
-        dropped=[ref for ref in plan.nodes if ref in before - after],
+        reused=[ref for ref in new if ref in before],
+        remade=[ref for ref in fresh if ref not in done],
+        stored=[ref for ref in fresh if ref in done],
+        dropped=[ref for ref in old if ref not in after],
     )
-
-
-def requests(plan: Plan, refs: list[str]) -> int | None:
-    """How many answers the collect nodes among `refs` need, at most; None where a source's size is not known yet."""
-    total = 0
-    for ref in refs:
-        if plan.nodes[ref].kind == "collect":
-            for prompts in plan.nodes[ref].inputs["prompts"]:
-                count = _prompts(plan, prompts)
-                if count is None:
-                    return None
-                total += count
-    return total
-
-
-def _prompts(plan: Plan, ref: str) -> int | None:
-    recipe = plan.nodes[ref].recipe.model_dump()
-    if recipe["subset"]:
-        return int(recipe["subset"]["take"])
-    source = recipe["source"]
-    take = source["puzzles"]["count"] if source["puzzles"] else source["take"]
-    return None if take is None else int(take)
