@@ -11,11 +11,12 @@ import sys
 
 import click
 
-COMMANDS = ("compile", "plan", "diff", "run", "make", "status", "report", "schema")
+COMMANDS = ("compile", "plan", "diff", "cost", "run", "make", "status", "report", "schema")
 HELP = {
     "compile": "Check specs and write the plan.",
     "plan": "Show the nodes, their state and which arms share them.",
     "diff": "Show what differs between two arms or specs, and what that remakes.",
+    "cost": "Show what it takes before anything runs: tokens, dollars, GPU hours, time.",
     "run": "Compile, run with Snakemake, print the result table.",
     "make": "Make one node, as Snakemake does.",
     "status": "Show how far a run is.",
