@@ -144,6 +144,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
         "summary": summary,
         "made": _provenance(started, cpu),
+        "hardware": node.execution.model_dump(mode="json", include={"threads", "gpus", "nodes", "gpu"}),
     }
     store.publish(node.ref, job.out, record)
     _say(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")

@@ -13,7 +13,8 @@ import sys
 import click
 
 COMMANDS = (
-    "init", "compile", "plan", "diff", "pin", "run", "make", "status", "report", "explain", "verify", "gc", "schema"
+    "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "verify", "gc",
+    "schema",
 )  # fmt: skip
 HELP = {
     "init": "Lay out a new study: rules, profiles and a commented spec.",
@@ -21,6 +22,7 @@ HELP = {
     "plan": "Show the nodes, their state and which arms share them.",
     "diff": "Show what differs between two arms or specs, and what that remakes.",
     "pin": "Write the ids of a spec into its lock, which compile then holds to.",
+    "cost": "Show what it takes before anything runs: tokens, dollars, GPU hours, time.",
     "run": "Compile, run with Snakemake, print the result table.",
     "make": "Make one node, as Snakemake does.",
     "status": "Show how far a run is.",

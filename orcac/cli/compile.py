@@ -9,7 +9,6 @@ import click
 from orcac.cli.common import compiled, held, opened
 from orcac.plan.later import notes
 
-
 ARMS_NAMED = 20
 
 

@@ -35,17 +35,20 @@ def run(job: Job[SampleRecipe, Execution]) -> Summary:
     pool = survey(_read(parts, progress, done=0), job.recipe)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
+    characters = 0  # of what a teacher will read
 
     def kept() -> Iterator[rows.Prompt]:
+        nonlocal characters
         for is_chosen, prompt in zip(chosen, _read(parts, progress, done=len(parts)), strict=True):
             if is_chosen:
                 tasks.add(prompt.task)
+                characters += len(prompt.system) + len(prompt.query)
                 yield prompt
 
     count = rows.write(job.out / "prompts.parquet", rows.Prompt, kept())
     assert pool.read == count + dropped.total()
-    summary = {"read": pool.read, "kept": count, "tasks": len(tasks), "dropped": dict(sorted(dropped.items()))}
-    return summary | ({"hub": commits} if commits else {})
+    summary: Summary = {"read": pool.read, "kept": count, "tasks": len(tasks), "characters": characters}
+    return summary | {"dropped": dict(sorted(dropped.items()))} | ({"hub": commits} if commits else {})
 
 
 def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str]]:

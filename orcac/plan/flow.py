@@ -1,0 +1,355 @@
+"""How much flows through the plan: prompts, answers, examples, rows, and the model they train, before any is made.
+
+Each is exact where its artifact stands. Otherwise it follows from what flows in, by (in this order) what was
+measured, what the spec expects, a prior; and says which in words. Lengths are in the teacher's tokens up to the
+rows, which are in the student's.
+
+What is not seen: that system messages shape the length of an answer (a mean is of a teacher, whatever it was told);
+prompts of two sources with equal texts, until they are sampled; the checkpoints of a stage that was begun.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple, TypeVar
+
+from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.filter.recipe import FilterRecipe
+from orcac.plan import lengths, priors
+from orcac.plan.figures import NOTHING, Range, between, times, total
+from orcac.plan.measured import Measured, Record, tokens_each
+from orcac.plan.node import Node
+from orcac.plan.plan import Plan
+from orcac.sample.recipe import SampleExecution, SampleRecipe, Source
+from orcac.spec.schema import SHAPES
+from orcac.store import Store
+from orcac.student.recipe import Scratch, StudentExecution, StudentRecipe
+from orcac.tokenize.recipe import TokenizeRecipe
+
+LLAMA_VOCABULARY = 32_001
+T = TypeVar("T")
+
+
+class Prompts(NamedTuple):
+    count: Range
+    tokens: Range  # of one, as its teacher reads it, with its system message
+    basis: tuple[str, ...]
+
+
+class Asked(NamedTuple):
+    prompts: Range
+    left: float  # share that the store has no answer to
+    answers: Range  # that come back
+    input: Range  # tokens of one request
+    output: Range  # tokens of one answer
+    basis: tuple[str, ...]
+
+
+class Examples(NamedTuple):
+    count: Range
+    tokens: Range  # of one: prompt and answer, in the teacher's
+    basis: tuple[str, ...]
+
+
+class Rows(NamedTuple):
+    count: Range
+    length: int  # slots of one
+    per_row: Range  # examples that share one
+    basis: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    parameters: Range
+    layers: int
+    hidden: int
+    octets: int  # a parameter, on disk, as the student comes
+    basis: tuple[str, ...]
+
+    def flops(self, length: int) -> Range:
+        """Of training on one slot: forward and backward, and attention over a row of `length`."""
+        return self.parameters * 6 + Range(12.0 * self.layers * self.hidden * length)
+
+
+def _once(method: Callable[[Flow, str], T]) -> Callable[[Flow, str], T]:
+    def wrapped(self: Flow, ref: str) -> T:
+        key = (method.__name__, ref)
+        if key not in self.known:
+            self.known[key] = method(self, ref)
+        found: T = self.known[key]
+        return found
+
+    return wrapped
+
+
+class Flow:
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan, self.store, self.measured = plan, store, Measured(store)
+        self.known: dict[tuple[str, str], Any] = {}
+        self.done = {ref for ref in plan.nodes if store.is_done(ref)}
+        todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
+        self.answered = self.measured.answered(plan, todo)
+
+    def _node(self, ref: str) -> tuple[Node, Record | None]:
+        return self.plan.nodes[ref], self.measured.record(ref) if ref in self.done else None
+
+    # --- prompts -------------------------------------------------------------------------------------------------
+
+    @_once
+    def prompts(self, ref: str) -> Prompts:
+        """Of one sample node."""
+        node, record = self._node(ref)
+        recipe = node.recipe
+        assert isinstance(recipe, SampleRecipe)
+        if record and "characters" in record["summary"]:
+            kept, characters = (int(record["summary"][key]) for key in ("kept", "characters"))
+            tokens = Range(characters / max(kept, 1)) / priors.CHARACTERS.range + Range(2.0 * priors.FRAME + 3)
+            return Prompts(Range(float(kept)), tokens, (priors.CHARACTERS.basis,))
+        if recipe.subset:
+            pool = [self.prompts(part) for part in node.inputs["from"]]
+            size = total(part.count for part in pool)
+            tokens = total(part.count * part.tokens for part in pool) / size
+            return Prompts(Range(float(recipe.subset.take)), tokens, _all(*(part.basis for part in pool)))
+        source, execution = recipe.source, node.execution
+        assert source is not None
+        counted, why = _count(recipe.name, source, execution)
+        if record:  # made before samples counted their characters
+            counted, why = Range(float(record["summary"]["kept"])), ""
+        query, query_why = _query(recipe, source, execution)
+        texts = [message.text for message in (*recipe.draw.always, *recipe.draw.multiple_choice)]
+        system = sum(map(len, texts)) / len(texts) / priors.CHARACTERS.mid
+        frame = priors.FRAME * (1 + sum(map(bool, texts)) / len(texts)) + 3
+        return Prompts(counted, query + Range(system + frame), _all((why, query_why)))
+
+    def _together(self, refs: tuple[str, ...]) -> Prompts:
+        parts = [self.prompts(ref) for ref in refs]
+        size = total(part.count for part in parts)
+        mean = total(part.count * part.tokens for part in parts) / size if size.mid else NOTHING
+        return Prompts(size, mean, _all(*(part.basis for part in parts)))
+
+    # --- answers -------------------------------------------------------------------------------------------------
+
+    @_once
+    def asked(self, ref: str) -> Asked:
+        """Of one collect node."""
+        node, record = self._node(ref)
+        if record and (each := tokens_each(record["summary"])):
+            prompts, answers = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
+            return Asked(prompts, 0.0, answers, Range(each[0]), Range(each[1]), ())
+        prompts, answer, why = self._together(node.inputs["prompts"]), *self._answer(node)
+        tokens, basis = prompts.tokens, (*prompts.basis, why)
+        recipe = node.recipe
+        assert isinstance(recipe, CollectRecipe)
+        if rate := self.measured.characters(recipe.model):
+            exact = [self.measured.record(part) for part in node.inputs["prompts"] if part in self.done]
+            summaries = [sample["summary"] for sample in exact if sample]
+            if len(summaries) == len(node.inputs["prompts"]) and all("characters" in part for part in summaries):
+                characters = sum(part["characters"] for part in summaries) / prompts.count.mid
+                tokens = times(characters / rate.value, 1 + 0.3 / rate.n**0.5, f"input of {recipe.model}")
+                basis = (f"characters a token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
+        if record:  # by hand or from a recording: nobody counted tokens
+            counted = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
+            return Asked(next(counted), 0.0, next(counted), tokens, answer, _all(basis))
+        left = 1.0
+        if found := self.answered.get(ref):
+            prompts = prompts._replace(count=Range(float(found.asked)))
+            left = 1 - found.answered / found.asked if found.asked else 0.0
+        return Asked(prompts.count, left, prompts.count, tokens, answer, _all(basis))
+
+    def _answer(self, node: Node) -> tuple[Range, str]:
+        """Mean tokens of an answer, and why."""
+        recipe, execution = node.recipe, node.execution
+        assert isinstance(recipe, CollectRecipe)
+        assert isinstance(execution, CollectExecution)
+        most, unknown = recipe.sampling.max_tokens, f"tokens an answer of {recipe.model}"
+        if recipe.origin == "reference":
+            return priors.REFERENCE.range, priors.REFERENCE.basis
+        found = self.answered.get(node.ref)
+        if found and found.replies >= 30:  # fewer say less than the same teacher's other answers
+            each = found.output_tokens / found.replies
+            why = f"{unknown} {each:.0f}: measured from {found.replies:,} answers to these prompts"
+            return times(each, 1 + 1 / found.replies**0.5, unknown).at_most(most), why
+        if measured := self.measured.answer(recipe.model_dump(mode="json")):
+            why = f"{unknown} {measured.value:.0f}: measured from {measured.n:,} answers"
+            return times(measured.value, priors.ELSEWHERE, unknown).at_most(most), why
+        if execution.expect_tokens:
+            why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
+            return times(execution.expect_tokens, priors.EXPECTED, unknown).at_most(most), why
+        return priors.ANSWER.range.at_most(most), priors.ANSWER.basis
+
+    # --- examples and rows ---------------------------------------------------------------------------------------
+
+    @_once
+    def examples(self, ref: str) -> Examples:
+        """Of one filter node."""
+        node, record = self._node(ref)
+        (responses,) = node.inputs["responses"]
+        asked, recipe = self.asked(responses), node.recipe
+        tokens = asked.input + asked.output
+        if record:
+            return Examples(Range(float(record["summary"]["kept"])), tokens, asked.basis)
+        assert isinstance(recipe, FilterRecipe)
+        teacher = self.plan.nodes[responses].recipe.model_dump(mode="json")
+        if share := self.measured.kept(recipe.model_dump(mode="json"), teacher):
+            kept = between(share.value * 0.98, share.value, min(1.0, share.value * 1.02), priors.KEPT.name)
+            why: tuple[str, ...] = (f"share that filters keep {share.value:.3f}: measured on {share.n:,} answers",)
+        else:
+            kept, why = priors.KEPT.range, (priors.KEPT.basis,)
+            if recipe.agree_with_reference:
+                kept, why = kept * priors.AGREEING.range, (*why, priors.AGREEING.basis)
+        return Examples(asked.answers * kept, tokens, _all(asked.basis, why))
+
+    @_once
+    def rows(self, ref: str) -> Rows:
+        """Of one tokenize node."""
+        node, record = self._node(ref)
+        recipe = node.recipe
+        assert isinstance(recipe, TokenizeRecipe)
+        if record:
+            summary = record["summary"]
+            rows, packed = float(summary["rows"]), float(summary["packed"])
+            return Rows(Range(rows), recipe.max_length, Range(packed / rows), ())
+        (filtered,), (student,) = node.inputs["examples"], node.inputs["student"]
+        examples, (ratio, frame, why) = self.examples(filtered), self._ratio(student)
+        tokens = examples.tokens * ratio + Range(frame)
+        per_row = tokens.through(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).per_row)
+        fit = tokens.through(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
+        packed = lengths.pack(tokens.mid, recipe.max_length, recipe.packing)
+        packing = (
+            f"{packed.per_row:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
+            f"({recipe.packing}, fill {packed.fill:.0%}): simulated"
+        )
+        return Rows(examples.count * fit / per_row, recipe.max_length, per_row, _all(examples.basis, why, (packing,)))
+
+    @_once
+    def _ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:
+        """Of a student: its tokens of an example for one of the teacher's, and what its template adds."""
+        if known := self.measured.ratio(ref):
+            unknown = priors.STUDENT_RATIO.name
+            why = f"{unknown} {known.value:.2f}, its template included: measured on {known.n:,} examples"
+            return times(known.value, 1.03, unknown), 0.0, (why,)
+        recipe = self.plan.nodes[ref].recipe
+        assert isinstance(recipe, StudentRecipe)
+        ratio, why = priors.STUDENT_RATIO.range, priors.STUDENT_RATIO.basis
+        if recipe.scratch is None:
+            return ratio, priors.TEMPLATE, (why,)
+        finer = max(1.0, (LLAMA_VOCABULARY / recipe.scratch.vocabulary) ** 0.12)
+        return ratio * finer * priors.OWN_TOKENIZER.range, 0.0, (why, priors.OWN_TOKENIZER.basis)
+
+    # --- the student ---------------------------------------------------------------------------------------------
+
+    @_once
+    def model(self, ref: str) -> Model:
+        """The student that a student or train node leaves."""
+        node, record = self._node(ref)
+        if node.kind == "train":
+            return self.model(node.inputs["start"][0])
+        recipe, execution = node.recipe, node.execution
+        assert isinstance(recipe, StudentRecipe)
+        assert isinstance(execution, StudentExecution)
+        if recipe.scratch:
+            shape, octets = recipe.scratch, 4
+            return Model(Range(float(parameters(shape))), shape.layers, shape.hidden, octets, ())
+        files = recipe.pretrained.files if recipe.pretrained else ()
+        places = {file.name: Path(execution.files[file.sha256]) for file in files}
+        config = self.store.folder(ref) / "model" / "config.json" if record else places.get("config.json")
+        values = _config(config) if config else {}
+        try:
+            layers, hidden = int(values["num_hidden_layers"]), int(values["hidden_size"])
+        except (KeyError, TypeError, ValueError):
+            layers, hidden = 0, 0
+        if record:
+            return Model(Range(float(record["summary"]["parameters"])), layers, hidden, 2, ())
+        if layers:
+            heads = values.get("num_attention_heads") or 1
+            like = Scratch(
+                vocabulary=values.get("vocab_size", LLAMA_VOCABULARY),
+                hidden=hidden,
+                layers=layers,
+                heads=heads,
+                kv_heads=values.get("num_key_value_heads") or heads,
+                intermediate=values.get("intermediate_size") or 4 * hidden,
+                positions=1,
+                tie_embeddings=bool(values.get("tie_word_embeddings")),
+            )
+            return Model(Range(float(parameters(like))), layers, hidden, 2, ("student's shape: its config.json",))
+        if execution.like:
+            named = SHAPES[execution.like]
+            like = Scratch(
+                vocabulary=LLAMA_VOCABULARY,
+                positions=1,
+                kv_heads=named.kv_heads or named.heads,
+                **named.model_dump(exclude={"kv_heads"}),
+            )
+            size = Range(float(parameters(like)))
+            return Model(size, like.layers, like.hidden, 2, (f"student's shape: {execution.like}, as `like` says",))
+        return Model(priors.SHAPE.range, 32, 4096, 2, (priors.SHAPE.basis,))
+
+
+def parameters(shape: Scratch) -> int:
+    """How many weights a LLaMA of this shape has."""
+    hidden = shape.hidden
+    attention = 2 * hidden * hidden * (1 + shape.kv_heads / shape.heads)
+    block = attention + 3 * hidden * shape.intermediate + 2 * hidden
+    embeddings = shape.vocabulary * hidden * (1 if shape.tie_embeddings else 2)
+    return round(embeddings + shape.layers * block + hidden)
+
+
+def _all(*parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(why for part in parts for why in part if why))
+
+
+def _count(name: str, source: Source, execution: Any) -> tuple[Range, str]:
+    """How many queries a source gives, and why."""
+    assert isinstance(execution, SampleExecution)
+    if source.puzzles:
+        return Range(float(source.puzzles.count)), ""
+    if source.take:
+        return Range(float(source.take)), ""
+    unknown = f"queries in {name}"
+    if execution.expect_queries:
+        why = f"{unknown} {execution.expect_queries:,}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
+        return times(execution.expect_queries, priors.EXPECTED, unknown), why
+    try:
+        size = sum(Path(place).stat().st_size for place in execution.files.values())
+    except OSError:
+        size = 0
+    if size:
+        return Range(float(size)) / priors.QUERY_BYTES.range, f"{unknown}: its files' size; {priors.QUERY_BYTES.basis}"
+    return priors.QUERIES.range, priors.QUERIES.basis
+
+
+def _query(recipe: SampleRecipe, source: Source, execution: Any) -> tuple[Range, str]:
+    """Mean tokens of a query, without its system message, and why."""
+    assert isinstance(execution, SampleExecution)
+    if source.puzzles:
+        length = _puzzle(source.puzzles.task, source.puzzles.size)
+        return Range(length) / priors.CHARACTERS.range, priors.CHARACTERS.basis
+    if execution.expect_tokens:
+        unknown = f"tokens a query of {recipe.name}"
+        why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
+        return times(execution.expect_tokens, priors.EXPECTED, unknown), why
+    return priors.QUERY.range, priors.QUERY.basis
+
+
+@functools.lru_cache(maxsize=256)
+def _puzzle(task: str, size: tuple[int, int]) -> float:
+    """Mean characters of a generated puzzle, from some that are generated."""
+    from orcac.puzzles import generate
+
+    rng = random.Random(0)
+    return mean(len(generate(task, size=rng.randint(*size), rng=rng).query) for _ in range(20))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,67 @@
+"""How many examples share a row, before there are any: a small simulation with the packer's own rule.
+
+Lengths are log-normal with the given mean, and as spread as real ones: 284 rows of OpenOrca, system message,
+question and answer together, have a coefficient of variation of 0.69. The simulation is deterministic: the
+distribution's own quantiles in a fixed order of drawing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+from bisect import bisect_left, insort
+from statistics import NormalDist
+from typing import NamedTuple
+
+SIGMA = 0.62  # of the logarithm of a length; sqrt(ln(1 + 0.69²))
+_EXAMPLES = 2000
+
+
+class Packed(NamedTuple):
+    per_row: float  # examples that share a row
+    fit: float  # share of the examples that are no longer than a row; the others are left out
+    fill: float  # share of a row's slots that hold tokens
+
+
+def pack(mean: float, max_length: int, packing: str) -> Packed:
+    """Of examples of `mean` tokens in rows of `max_length`; `packing` as in the spec."""
+    return _pack(float(f"{mean:.3g}"), max_length, packing)
+
+
+@functools.cache
+def _quantiles() -> list[float]:
+    normal = NormalDist(-SIGMA * SIGMA / 2, SIGMA)
+    return [math.exp(normal.inv_cdf((index + 0.5) / _EXAMPLES)) for index in range(_EXAMPLES)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _pack(mean: float, max_length: int, packing: str) -> Packed:
+    lengths = [size for part in _quantiles() if (size := max(1, round(mean * part))) <= max_length]
+    if not lengths:
+        return Packed(1.0, 1 / _EXAMPLES, 1.0)  # next to nothing fits
+    rows = _best_fit(lengths, max_length) if packing == "best-fit" else _next_fit(lengths, max_length)
+    return Packed(len(lengths) / rows, len(lengths) / _EXAMPLES, sum(lengths) / (rows * max_length))
+
+
+def _next_fit(lengths: list[int], capacity: int) -> int:
+    shuffled = random.Random(0).sample(lengths, len(lengths))
+    rows, room = 0, 0
+    for size in shuffled:
+        if size > room:
+            rows, room = rows + 1, capacity
+        room -= size
+    return rows
+
+
+def _best_fit(lengths: list[int], capacity: int) -> int:
+    rows, rooms = 0, list[int]()  # the rooms that are left, ascending
+    for size in reversed(lengths):  # the longest first
+        found = bisect_left(rooms, size)
+        if found == len(rooms):
+            rows, room = rows + 1, capacity
+        else:
+            room = rooms.pop(found)
+        if room > size:
+            insort(rooms, room - size)
+    return rows

@@ -1,0 +1,239 @@
+"""What the store knows already: answers, lengths and speeds that other nodes were measured to have.
+
+Records are read when something is asked of them, each kind once. One that is damaged says nothing. How fast a
+stage trained is its work over the time of its whole last try, start-up included; the median is taken, since a
+stage that was resumed looks faster than it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+from orcac.plan.node import Node, canonical
+from orcac.plan.plan import Plan
+from orcac.store import Store
+
+Record = dict[str, Any]
+
+
+class Mean(NamedTuple):
+    value: float
+    n: int  # of what it was measured on
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the ledger holds of one collect node's questions."""
+
+    asked: int  # distinct questions
+    answered: int  # of them; failures that are final too
+    replies: int  # answers among them, which have tokens
+    input_tokens: int
+    output_tokens: int
+
+
+class Measured:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @functools.cache  # noqa: B019  lives as long as one pricing
+    def records(self, kind: str) -> Mapping[str, Record]:
+        """KIND/ID -> the record of every finished artifact of a kind, whoever wanted it."""
+        found = {}
+        for path in sorted((self._store.root / kind).glob("*/artifact.json")):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                assert all(isinstance(record[part], dict) for part in ("recipe", "inputs", "summary", "made"))
+            except (OSError, ValueError, KeyError, TypeError, AssertionError):
+                continue
+            found[f"{kind}/{path.parent.name}"] = record
+        return found
+
+    def record(self, ref: str) -> Record | None:
+        return self.records(ref.partition("/")[0]).get(ref)
+
+    # --- lengths -----------------------------------------------------------------------------------------------
+
+    def answer(self, recipe: Mapping[str, Any]) -> Mean | None:
+        """Tokens of an answer of this teacher under this sampling, over all that it answered."""
+        return self._answers.get(_teacher(recipe))
+
+    @functools.cached_property
+    def _answers(self) -> dict[str, Mean]:
+        sums: dict[str, tuple[int, int]] = {}
+        for record in self.records("collect").values():
+            answered, tokens = (int(record["summary"].get(key, 0)) for key in ("answered", "output_tokens"))
+            if answered and tokens:
+                n, total = sums.get(key := _teacher(record["recipe"]), (0, 0))
+                sums[key] = n + answered, total + tokens
+        return {key: Mean(total / n, n) for key, (n, total) in sums.items()}
+
+    def characters(self, model: str) -> Mean | None:
+        """Characters of a prompt for one token that the model counts, the frame of its messages included."""
+        return self._characters.get(model)
+
+    @functools.cached_property
+    def _characters(self) -> dict[str, Mean]:
+        sums: dict[str, tuple[int, int, int]] = {}
+        for record in self.records("collect").values():
+            prompts = [self.record(ref) for ref in record["inputs"].get("prompts", ())]
+            summaries = [sample["summary"] for sample in prompts if sample]
+            tokens = int(record["summary"].get("input_tokens", 0))
+            if tokens and len(summaries) == len(prompts) and all("characters" in summary for summary in summaries):
+                n, characters, total = sums.get(key := record["recipe"]["model"], (0, 0, 0))
+                characters += sum(int(summary["characters"]) for summary in summaries)
+                sums[key] = n + int(record["summary"]["prompts"]), characters, total + tokens
+        return {key: Mean(characters / total, n) for key, (n, characters, total) in sums.items()}
+
+    def kept(self, recipe: Mapping[str, Any], responses: Mapping[str, Any]) -> Mean | None:
+        """The share that a filter of this recipe kept of answers of this teacher."""
+        return self._kept.get((canonical(dict(recipe)), _teacher(responses)))
+
+    @functools.cached_property
+    def _kept(self) -> dict[tuple[str, str], Mean]:
+        sums: dict[tuple[str, str], tuple[int, int]] = {}
+        for record in self.records("filter").values():
+            collected = self.record(_one(record, "responses"))
+            if collected:
+                read, kept = sums.get(key := (canonical(record["recipe"]), _teacher(collected["recipe"])), (0, 0))
+                sums[key] = read + int(record["summary"]["read"]), kept + int(record["summary"]["kept"])
+        return {key: Mean(kept / read, read) for key, (read, kept) in sums.items() if read and kept}
+
+    def ratio(self, student: str) -> Mean | None:
+        """Tokens of an example as this student counts them, for one that the teacher counted."""
+        return self._ratios.get(student)
+
+    @functools.cached_property
+    def _ratios(self) -> dict[str, Mean]:
+        sums: dict[str, tuple[int, float, float]] = {}
+        for record in self.records("tokenize").values():
+            examples = self.record(_one(record, "examples"))
+            collected = self.record(_one(examples, "responses")) if examples else None
+            if collected and (teachers := tokens_each(collected["summary"])):
+                summary, student = record["summary"], _one(record, "student")
+                n, ours, theirs = sums.get(student, (0, 0.0, 0.0))
+                packed = int(summary["packed"])
+                sums[student] = n + packed, ours + summary["tokens"], theirs + packed * sum(teachers)
+        return {key: Mean(ours / theirs, n) for key, (n, ours, theirs) in sums.items()}
+
+    # --- speeds ------------------------------------------------------------------------------------------------
+
+    def parameters(self, ref: str) -> int | None:
+        """Of a student, or of the student that a stage started from."""
+        while ref.startswith("train/"):
+            record = self.record(ref)
+            if not record:
+                return None
+            ref = _one(record, "start")
+        record = self.record(ref)
+        return int(record["summary"]["parameters"]) if record else None
+
+    def trained(self, parameters: int, hardware: tuple[Any, ...]) -> Mean | None:
+        """Row slots a second on one GPU, or on all CPU threads, of stages of a student of this size."""
+        return self._trained.get((parameters, *hardware))
+
+    @functools.cached_property
+    def _trained(self) -> dict[tuple[Any, ...], Mean]:
+        speeds = defaultdict(list)
+        for ref, record in self.records("train").items():
+            rows, ours = self.record(_one(record, "rows")), record.get("hardware")
+            if rows and ours and (parameters := self.parameters(ref)):
+                recipe = record["recipe"]
+                slots = rows["summary"]["rows"] * rows["recipe"]["max_length"] * recipe["epochs"]
+                speed = slots / record["made"]["seconds"] / max(1, ours.get("nodes", 1) * ours["gpus"])
+                speeds[parameters, *hardware(ours, recipe["precision"])].append(speed)
+        return {key: Mean(median(values), len(values)) for key, values in speeds.items()}
+
+    def evaluated(self, parameters: int, hardware: tuple[Any, ...], max_new_tokens: int) -> Mean | None:
+        """Items a second that a student of this size answers."""
+        return self._evaluated.get((parameters, *hardware, max_new_tokens))
+
+    @functools.cached_property
+    def _evaluated(self) -> dict[tuple[Any, ...], Mean]:
+        speeds = defaultdict(list)
+        for record in self.records("eval").values():
+            ours = record.get("hardware")
+            model = record["inputs"].get("model")
+            if ours and model and (parameters := self.parameters(model[0])):
+                key = parameters, *hardware(ours, ""), record["recipe"]["max_new_tokens"]
+                speeds[key].append(record["summary"]["n"] / record["made"]["seconds"])
+        return {key: Mean(median(values), len(values)) for key, values in speeds.items()}
+
+    # --- answers that are paid for -----------------------------------------------------------------------------
+
+    def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
+        """For each collect node of `refs` whose prompts stand in the store: what the ledger holds of its questions.
+
+        The ledger is read once, and only where there is such a node: about a second for 100,000 answers. Raises
+        StoreError where it is damaged.
+        """
+        if not any(self._store.answers.glob("*.jsonl")):
+            return {}
+        nodes = [
+            plan.nodes[ref]
+            for ref in refs
+            if getattr(plan.nodes[ref].recipe, "origin", "") in ("api", "solver")
+            and all(self._store.is_done(prompts) for prompts in plan.nodes[ref].inputs["prompts"])
+        ]
+        keys = {node.ref: set(self._keys(node)) for node in nodes}
+        wanted = set().union(*keys.values())
+        if not wanted:
+            return {}
+        from orcac.chat.ledger import records
+
+        known: dict[str, tuple[int, int, int]] = {}
+        for record in records(self._store.answers, wanted):
+            response = record["response"]
+            tokens = response.get("input_tokens", 0), response.get("output_tokens", 0)
+            known[record["key"]] = (0, 0, 0) if response["error"] else (1, *tokens)
+        result = {}
+        for ref, asked in keys.items():
+            found = [known[key] for key in asked & known.keys()]
+            replies, read, written = (sum(column) for column in zip(*found, strict=True)) if found else (0, 0, 0)
+            result[ref] = Answered(len(asked), len(found), replies, read, written)
+        return result
+
+    def _keys(self, node: Node) -> Iterator[str]:
+        """The keys of a node's questions, as `collect` asks them."""
+        from orcac import rows
+        from orcac.chat.messages import ChatRequest, conversation
+
+        recipe: Any = node.recipe
+        version = "" if recipe.solver_version is None else f"/{recipe.solver_version}"
+        for prompts in node.inputs["prompts"]:
+            for prompt in rows.read(self._store.folder(prompts) / "prompts.parquet", rows.Prompt):
+                yield ChatRequest(
+                    model=recipe.model,
+                    messages=conversation(system=prompt.system, user=prompt.query),
+                    sampling=recipe.sampling,
+                    origin=recipe.origin + version,
+                ).key
+
+
+def hardware(execution: Mapping[str, Any], precision: str) -> tuple[Any, ...]:
+    """What makes two speeds comparable: the GPU and the precision, or the number of CPU threads."""
+    if execution["gpus"]:
+        return (execution.get("gpu"), precision)
+    return ("cpu", execution["threads"])
+
+
+def tokens_each(collected: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Mean (input, output) tokens of a collect node's answers, by its summary; None where nobody counted them."""
+    answered = collected.get("answered", 0)
+    if not answered or not collected.get("input_tokens") or not collected.get("output_tokens"):
+        return None
+    return collected["input_tokens"] / answered, collected["output_tokens"] / answered
+
+
+def _teacher(recipe: Mapping[str, Any]) -> str:
+    return canonical({name: recipe.get(name) for name in ("model", "sampling", "origin")})
+
+
+def _one(record: Record, role: str) -> str:
+    return str(record["inputs"][role][0])
