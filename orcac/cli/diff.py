@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ import click
 from orcac.cli.common import opened
 from orcac.errors import InputError
 from orcac.plan import figures
-from orcac.plan.cost import Cost, price, total
+from orcac.plan.cost import FIGURES, Cost, price, total
 from orcac.plan.effect import Effect, effect
+from orcac.plan.figures import Range
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.diff import ABSENT, Change, changes
@@ -141,7 +142,7 @@ def _as_json(one: Difference) -> dict[str, Any]:
         "new": str(one.new),
         "changes": [asdict(change) for change in one.changes],
         "nodes": asdict(one.effect),
-        "cost": one.cost.as_json(),
+        "cost": {name: getattr(one.cost, name).as_json() for name in FIGURES},
     }
 
 
@@ -187,7 +188,14 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
     ):
         if refs:
             table.add_row(f"  [{style}]{verb}[/]", _kinds(plan, refs))
-    table.add_row("  costs", ", ".join(_costs(one.cost)))
+    costs = _costs(one.cost)
+    for number, (name, figure, show) in enumerate(costs if whole else ()):
+        table.add_row("" if number else "  costs", f"{name:<10} {figures.with_range(figure, show)}")
+    if not whole or not costs:
+        told = [
+            f"{show(figure.mid)}" + ("" if name in ("dollars", "disk") else f" {name}") for name, figure, show in costs
+        ]
+        table.add_row("  costs", ", ".join(told) or "nothing to speak of")
     console.print(table)
     for ref in felt.remade if whole else ():
         console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(plan.nodes[ref].label)}", (0, 0, 0, 4)))
@@ -215,16 +223,20 @@ def _show_table(console: Console, found: list[Difference]) -> None:
     console.print(table)
 
 
-def _costs(cost: Cost) -> list[str]:
-    """Each figure that is not nothing, with its range."""
-    shown = [
-        (cost.requests, lambda value: f"{figures.count(value)} requests"),
-        (cost.input_tokens + cost.output_tokens, lambda value: f"{figures.count(value)} tokens"),
-        (cost.usd_spec, figures.money),
-        (cost.gpu_hours, lambda value: f"{figures.count(value, _SHOWN)} GPU h"),
-        (cost.disk, lambda value: f"{figures.size(value)} on disk"),
+def _costs(cost: Cost) -> list[tuple[str, Range, Callable[[float], str]]]:
+    """Each figure that is not nothing: its name, the figure, how it is told."""
+
+    def short(value: float) -> str:
+        return figures.count(value, _SHOWN)
+
+    shown: list[tuple[str, Range, Callable[[float], str]]] = [
+        ("requests", cost.requests, figures.count),
+        ("tokens", cost.input_tokens + cost.output_tokens, figures.count),
+        ("dollars", cost.usd_spec, figures.money),
+        ("GPU hours", cost.gpu_hours, short),
+        ("disk", cost.disk, figures.size),
     ]
-    return [figures.with_range(figure, show) for figure, show in shown if figure.mid] or ["nothing to speak of"]
+    return [one for one in shown if one[1].mid]
 
 
 def _kinds(plan: Plan, refs: list[str]) -> str:

@@ -41,6 +41,7 @@ from orcac.student.recipe import Pretrained, Scratch, StudentExecution, StudentR
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
+BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
 _EMPTY = schema.Draw(always=(1,))
 _OWN = ("stages", "curriculum")  # sections that nothing shared between arms is lowered from
 
@@ -57,7 +58,9 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     common = _Common()
     arms = {name: _Arm(plan, arm, common) for name, arm in loaded.arms.items()}
     described = tuple(arm.lower() for arm in arms.values())
-    baselines = arms[loaded.base.name].baselines()
+    if spec.baselines:
+        arms[BASELINES] = _Arm(plan, loaded.base, common)
+    baselines = arms[BASELINES].baselines() if spec.baselines else ()
     refs = {name: plan.closure(arm.wanted) for name, arm in arms.items()}
     every = {ref for arm in refs.values() for ref in arm}
     node = Node(
