@@ -31,7 +31,7 @@ lint: $(STAMP)   ## style, types, import directions, rules
 	ORCAC_PLAN=build/lint/plan.json $(BIN)/snakemake --lint
 
 bench: $(STAMP)  ## the measured figures
-	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/compile.py
 
 clean:           ## what was installed and built; the store stays
 	rm -rf .venv build .snakemake

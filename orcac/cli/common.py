@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import gc
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -20,9 +22,12 @@ STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow
 
 def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
     """Load and lower specs into one plan, which is not written yet."""
-    plan, experiments = Plan(), [load(Path(spec)) for spec in specs]
+    plan = Plan()
+    with uncollected():
+        experiments = [load(Path(spec)) for spec in specs]
+        for experiment in experiments:
+            lower(plan, experiment)
     for experiment in experiments:
-        lower(plan, experiment)
         for name, why in experiment.base.left_out.items():
             click.echo(f"{experiment.file}: benchmark `{name}` is left out: {why}", err=True)
         alike: dict[tuple[str, ...], str] = {}
@@ -32,6 +37,16 @@ def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
                 what = f"warning: the arm `{arm}` makes nothing else than `{first}`"
                 click.echo(str(Problem(experiment.arms[arm].mark, what)), err=True)
     return plan, experiments
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the cycle collector, which would walk a growing plan again and again and find nothing to free."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def held(plan: Plan) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import opened
+from orcac.cli.common import opened, uncollected
 from orcac.errors import InputError
 from orcac.plan import figures
 from orcac.plan.cost import FIGURES, Cost, price, total
@@ -70,6 +70,16 @@ def command(old: str, new: str | None, as_json: bool) -> int:
       orcac diff specs/tiny.yaml specs/tiny.yaml:no-assistant
       orcac diff HEAD:specs/tiny.yaml specs/tiny.yaml     what my edits cost
     """
+    with uncollected():
+        found, plan = _differences(old, new)
+    if as_json:
+        click.echo(json.dumps([_as_json(one) for one in found], indent=1, ensure_ascii=False))
+    else:
+        _show(plan, found)
+    return int(not all(one.is_nothing for one in found))
+
+
+def _differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
     loaded: dict[File, Experiment] = {}
     left = _side(old, loaded)
     if new is None:
@@ -78,15 +88,6 @@ def command(old: str, new: str | None, as_json: bool) -> int:
             raise InputError(f"{left}: it has one arm alone", fix="name what to compare it with")
     else:
         pairs = [(left, _side(new, loaded))]
-    found, plan = _compared(pairs, loaded)
-    if as_json:
-        click.echo(json.dumps([_as_json(one) for one in found], indent=1, ensure_ascii=False))
-    else:
-        _show(plan, found)
-    return int(not all(one.is_nothing for one in found))
-
-
-def _compared(pairs: list[tuple[Side, Side]], loaded: Mapping[File, Experiment]) -> tuple[list[Difference], Plan]:
     _, store = opened()
     plan = Plan()
     nodes: dict[Side, list[str]] = {}
@@ -97,11 +98,11 @@ def _compared(pairs: list[tuple[Side, Side]], loaded: Mapping[File, Experiment])
         nodes |= {Side(file, arm): refs for arm, refs in lowered.arms.items()}
     costs = price(plan, store)
     found = []
-    for old, new in pairs:
-        specs = [loaded[side.file].arms[side.arm].spec for side in (old, new)]
-        felt = effect(plan, nodes[old], nodes[new], store)
+    for one, other in pairs:
+        specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
+        felt = effect(plan, nodes[one], nodes[other], store)
         cost = total(plan, costs, felt.remade, paid=felt.reused)
-        found.append(Difference(old, new, changes(*specs), felt, cost))
+        found.append(Difference(one, other, changes(*specs), felt, cost))
     return found, plan
 
 

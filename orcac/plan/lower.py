@@ -458,6 +458,7 @@ class _Arm:
         self.wanted.append(ref)
         return report.Evaluation(benchmark=name, items=items, eval=ref)
 
+    @_once
     def _protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
         benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
         judge = self.spec.teachers[benchmark.judge] if isinstance(benchmark, schema.OpenBenchmark) else None
