@@ -11,6 +11,7 @@ under a name of its content, and ORCAC_PLAN, which every job inherits, names the
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -28,6 +29,10 @@ class Rules:
     """The plan as the rules see it. Functions take Snakemake's wildcards (`id`, and `shard` for collect)."""
 
     def __init__(self) -> None:
+        # Snakemake is about to build objects by the hundred thousand, and drops none of them: looking through them
+        # for cycles each time some more are there would take a fifth of its time
+        gc.freeze()
+        gc.set_threshold(200_000, 50, 100)
         path = default_path()
         try:
             plan = read_json(path)
@@ -79,26 +84,30 @@ class Rules:
     def shard_inputs(self, wildcards: Any) -> list[str]:
         return [self._marker(need) for need in self._needs(f"collect/{wildcards.id}")]
 
-    def threads(self, kind: str) -> Callable[[Any], int]:
-        return lambda wildcards: int(self._execution(kind, wildcards)["threads"])
+    def threads(self, kind: str) -> Callable[[Any], int] | int:
+        return self._each(kind, "threads")
 
     def memory(self, kind: str) -> Callable[..., int]:
         """MB; twice at the second attempt, four times from the third on: one killed for memory needs more."""
+        same = self._each(kind, "memory_mb")
 
         def ask(wildcards: Any, attempt: int) -> int:
-            return int(self._execution(kind, wildcards)["memory_mb"]) * min(2 ** (attempt - 1), 4)
+            return (same if isinstance(same, int) else same(wildcards)) * min(2 ** (attempt - 1), 4)
 
         return ask
 
-    def minutes(self, kind: str) -> Callable[[Any], int]:
-        return lambda wildcards: int(self._execution(kind, wildcards)["minutes"])
+    def minutes(self, kind: str) -> Callable[[Any], int] | int:
+        return self._each(kind, "minutes")
 
-    def gpus(self, kind: str) -> Callable[[Any], int]:
-        return lambda wildcards: int(self._execution(kind, wildcards)["gpus"])
+    def gpus(self, kind: str) -> Callable[[Any], int] | int:
+        return self._each(kind, "gpus")
 
-    def _execution(self, kind: str, wildcards: Any) -> dict[str, Any]:
-        execution: dict[str, Any] = self._node(f"{kind}/{wildcards.id}")["execution"]
-        return execution
+    def _each(self, kind: str, name: str) -> Callable[[Any], int] | int:
+        """What a job of a kind asks for: a number where all of them ask alike, since Snakemake is slow to call."""
+        asked = {int(node["execution"][name]) for node in self._nodes.values() if node["kind"] == kind}
+        if len(asked) == 1:
+            return asked.pop()
+        return lambda wildcards: int(self._node(f"{kind}/{wildcards.id}")["execution"][name])
 
     def _needs(self, ref: str) -> list[str]:
         return list(dict.fromkeys(need for refs in self._node(ref)["inputs"].values() for need in refs))
