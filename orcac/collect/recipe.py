@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from orcac.chat.settings import EndpointSettings, Sampling
-from orcac.recipe import Execution, FileRef, Frozen, Recipe
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 
 __all__ = ["VERSION", "CollectExecution", "CollectRecipe", "Recording"]
 
@@ -26,6 +26,7 @@ class Recording(Frozen):
     """
 
     answers: tuple[FileRef, ...]
+    hub: tuple[HubRef, ...] = ()  # answers of dataset repositories, after those of `answers`
     fields: dict[str, str]
     questions: tuple[FileRef, ...] = ()
     question_fields: dict[str, str] = {}

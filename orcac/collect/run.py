@@ -30,6 +30,7 @@ from orcac.chat.replay import Replay, Source
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
+from orcac.hub import fetch
 from orcac.job import Job, Summary
 from orcac.recipe import FileRef, open_ref
 from orcac.rows import Prompt, Response
@@ -160,8 +161,9 @@ def _source(job: CollectJob) -> Source:
     def places(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:
         return tuple(open_ref(ref, job.execution) for ref in refs)
 
+    fetched = [fetch(ref, kind="dataset", label=job.label) for ref in recording.hub]
     return Source(
-        answers=places(recording.answers),
+        answers=places(recording.answers) + tuple(path for one in fetched for path, _ in one.files),
         fields=recording.fields,
         questions=places(recording.questions),
         question_fields=recording.question_fields,

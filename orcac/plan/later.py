@@ -6,6 +6,7 @@ that is not here, or something that this version plans and prices but does not d
 
 from __future__ import annotations
 
+from orcac.collect.recipe import CollectRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.recipe import HubRef
@@ -18,6 +19,8 @@ def fetched(node: Node) -> tuple[str, ...]:
     hub: tuple[HubRef, ...] = ()
     if isinstance(node.recipe, SampleRecipe) and node.recipe.source:
         hub = node.recipe.source.hub
+    elif isinstance(node.recipe, CollectRecipe) and node.recipe.recording:
+        hub = node.recipe.recording.hub
     elif isinstance(node.recipe, StudentRecipe) and node.recipe.pretrained and node.recipe.pretrained.hub:
         hub = (node.recipe.pretrained.hub,)
     return tuple(f"hf://{ref.repo}@{ref.revision}" + (f"/{ref.path}" if ref.path else "") for ref in hub)

@@ -288,12 +288,14 @@ class _Arm:
         """The answers of a teacher, or of a baseline, to prompts."""
         described = self.spec.teachers[teacher]
         endpoint = described.endpoint
-        files = self._files(self.arm.found.get(("teachers", teacher, "endpoint", "path")))
+        found = self.arm.found.get(("teachers", teacher, "endpoint", "path"), Found())
+        files = self._files(found)
         questions = self._files(self.arm.found.get(("teachers", teacher, "endpoint", "questions")))
         recording = None
         if isinstance(endpoint, schema.ReplayEndpoint):
             recording = Recording(
                 answers=files.refs,
+                hub=found.hub,
                 fields={str(ours): key for ours, key in endpoint.fields.items()},
                 questions=questions.refs,
                 question_fields={str(ours): key for ours, key in endpoint.question_fields.items()},

@@ -1,0 +1,124 @@
+"""`orcac diff`: what differs, what it remakes and costs; of arms, specs and git revisions; exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from orcac.cli.diff import command
+from orcac.errors import InputError
+from orcac.store import Store
+
+ROOT = Path(__file__).parents[2]
+SMOKE = (ROOT / "specs" / "smoke.yaml").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "a.yaml").write_text(SMOKE)
+    return tmp_path
+
+
+def diff(*arguments: str) -> tuple[str, int]:
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
+    return done.output, done.return_value
+
+
+def found(*arguments: str) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = json.loads(diff(*arguments, "--json")[0])
+    return result
+
+
+def test_a_spec_is_the_same_as_itself(folder: Path) -> None:
+    assert diff("a.yaml", "a.yaml") == ("\na.yaml -> a.yaml\n  the same\n", 0)
+
+
+def test_what_changes_nothing_that_is_made_says_so(folder: Path) -> None:
+    (folder / "b.yaml").write_text(SMOKE.replace("shards: 2", "shards: 5").replace("about: every", "about: each"))
+    text, code = diff("a.yaml", "b.yaml")
+    assert "about: every rule once -> each rule once  (label)" in text
+    assert "datasets.pool.shards: 2 -> 5  (execution)" in text
+    assert "nothing is remade" in text
+    assert code == 1
+
+
+def test_an_arm_says_what_it_remakes_reuses_and_costs(folder: Path) -> None:
+    text, code = diff("a.yaml", "a.yaml:no-first")
+    assert code == 1
+    assert 'curriculum: ["first", "second"] -> ["second"]' in text
+    assert "2 nodes: 1 train, 1 eval" in text
+    assert "disk" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    (one,) = found("a.yaml", "a.yaml:no-first")
+    assert one["changes"] == [{"path": "curriculum", "old": ["first", "second"], "new": ["second"], "kind": "semantic"}]
+    assert [ref.partition("/")[0] for ref in one["nodes"]["remade"]] == ["train", "eval"]
+    assert one["cost"]["requests"]["mid"] == 0
+
+
+def test_what_the_store_has_is_not_remade(folder: Path) -> None:
+    (before,) = found("a.yaml", "a.yaml:no-first")
+    train = before["nodes"]["remade"][0]
+    store = Store(folder / "store")
+    out = store.folder(train) / "work" / "out"
+    out.mkdir(parents=True)
+    with store.lease(train):
+        store.publish(train, out, {"ref": train, "summary": {}, "inputs": {}, "made": {"seconds": 1.0}})
+    (after,) = found("a.yaml", "a.yaml:no-first")
+    assert after["nodes"]["stored"] == [train]
+    assert after["nodes"]["remade"] == before["nodes"]["remade"][1:]
+
+
+def test_one_spec_alone_compares_its_arms_with_the_base(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SMOKE + "  longer: {stages: {second: {epochs: 2}}}\n")
+    text, code = diff("a.yaml")
+    assert code == 1
+    assert "a.yaml -> a.yaml:no-first" in text
+    assert "a.yaml -> a.yaml:longer" in text
+    assert text.rstrip().splitlines()[-3].split()[:3] == ["against", "a.yaml", "to"]  # the table of all arms, last
+    assert [one["new"] for one in found("a.yaml")] == ["a.yaml:no-first", "a.yaml:longer"]
+
+
+def test_a_revision_is_compared_with_the_file_of_today(folder: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True, capture_output=True
+        )
+
+    (folder / "specs").mkdir()
+    (folder / "specs" / "base.yaml").write_text(SMOKE)
+    (folder / "specs" / "child.yaml").write_text("extends: base.yaml\nname: child\nseed: 5\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    (folder / "specs" / "base.yaml").write_text(SMOKE.replace("take: 200", "take: 100"))
+    (one,) = found("HEAD:specs/child.yaml", "specs/child.yaml")
+    assert [(change["path"], change["old"], change["new"]) for change in one["changes"]] == [
+        ("queries.boolean.take", 200, 100)
+    ]
+    assert (
+        found("HEAD:specs/base.yaml:no-first", "specs/base.yaml:no-first")[0]["old"] == "HEAD:specs/base.yaml:no-first"
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "said"),
+    [
+        ("nothing.yaml", "no such file"),
+        ("a.yaml:nobody", "no arm `nobody`"),
+        ("HEAD:nothing.yaml", "HEAD:nothing.yaml"),
+        ("--upload-pack=x:a.yaml", "no such file"),
+    ],
+)
+def test_a_side_that_is_not_there_is_an_error_with_a_fix(folder: Path, side: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        diff("--json", "--", "a.yaml", side)
+    assert caught.value.exit_code == 2
+    assert caught.value.fix

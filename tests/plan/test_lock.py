@@ -1,0 +1,117 @@
+"""Pins: an id that moves is refused and traced to what moved it; and the ids of three specs are what they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orcac import kinds
+from orcac.errors import InputError, PinError
+from orcac.kinds import KINDS
+from orcac.plan.lock import check_pins, lock_path, pin, write_lock
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.spec.load import load
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+SPEC: dict[str, Any] = {
+    "orcac": 1,
+    "name": "pinned",
+    "queries": {"q": {"format": "jsonl", "path": "q.jsonl", "fields": {"query": "q"}}},
+    "teachers": {"t": {"model": "expert", "endpoint": {"kind": "solver"}}},
+    "datasets": {"d": {"teacher": "t", "queries": ["q"]}},
+    "student": {"size": "tiny", "tokenizer": {"vocabulary": 400, "train_on": ["d"]}},
+    "stages": {"s": {"dataset": "d"}},
+    "curriculum": ["s"],
+    "ablations": {"twice": {"stages": {"s": {"epochs": 8}}}},
+}
+
+
+def compiled(path: Path) -> Plan:
+    plan = Plan()
+    lower(plan, load(path))
+    return plan
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    (tmp_path / "q.jsonl").write_text('{"q": "1 + 1?"}\n')
+    path = tmp_path / "pinned.yaml"
+    path.write_text(json.dumps(SPEC))
+    plan = compiled(path)
+    write_lock(lock_path(path), pin(plan, plan.experiments["pinned"]))
+    return path
+
+
+def check(path: Path) -> None:
+    plan = compiled(path)
+    (experiment,) = plan.experiments.values()
+    check_pins(plan, experiment, lock_path(path))
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(SPEC | changes))
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke", "orca-13b"])
+def test_the_ids_of_a_spec_are_what_they_were(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever means to move them says `orcac pin` and copies the lock here, and raises a VERSION where one is due."""
+    for variable in ("ORCAC_DATA", "EVAL"):
+        monkeypatch.delenv(variable, raising=False)
+    plan = compiled(ROOT / "specs" / f"{name}.yaml")
+    (experiment,) = plan.experiments.values()
+    assert pin(plan, experiment) == (GOLDEN / f"{name}.lock").read_text()
+
+
+def test_what_is_not_pinned_is_free(spec: Path) -> None:
+    check(spec)
+    edit(spec, about="other words", ablations=SPEC["ablations"] | {"once": {"stages": {"s": {"epochs": 1}}}})
+    check(spec)
+
+
+def test_a_field_that_moves_an_id_is_named_and_what_follows_is_counted(spec: Path) -> None:
+    edit(spec, filters={"min_characters": 9})
+    with pytest.raises(PinError) as caught:
+        check(spec)
+    assert caught.value.exit_code == 3
+    text = str(caught.value)
+    assert "base: filter/d (filter/" in text
+    assert "min_characters (default) -> 9" in text
+    assert "4 more are made from these" in text  # the student, the rows, and a training in each arm
+    assert "orcac pin" in caught.value.fix
+
+
+def test_a_data_file_that_changed_is_named(spec: Path) -> None:
+    (spec.parent / "q.jsonl").write_text('{"q": "1 + 2?"}\n')
+    with pytest.raises(PinError, match=r"queries/d/q .*source\.files\[0\]\.sha256"):
+        check(spec)
+
+
+def test_a_version_that_was_raised_is_named(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = kinds.Kind("tokenize", 7, KINDS["tokenize"].recipe, KINDS["tokenize"].execution)
+    monkeypatch.setitem(KINDS, "tokenize", raised)
+    with pytest.raises(PinError, match=r"VERSION of `tokenize` 1 -> 7"):
+        check(spec)
+
+
+def test_an_arm_and_a_stage_that_are_gone_are_named(spec: Path) -> None:
+    edit(spec, ablations={})
+    with pytest.raises(PinError, match=r"the arm twice is no longer in the spec"):
+        check(spec)
+    edit(spec, stages={"other": {"dataset": "d"}}, curriculum=["other"], ablations={"twice": {"seed": 1}})
+    with pytest.raises(PinError, match=r"train/s .*is no longer in the spec"):
+        check(spec)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 1, "arms": {"base": {"train/s": "train/1"}}, "nodes": {}}']
+)
+def test_a_damaged_lock_is_an_error_with_a_fix(spec: Path, text: str) -> None:
+    lock_path(spec).write_text(text)
+    with pytest.raises(InputError, match="no lock, or it is damaged") as caught:
+        check(spec)
+    assert caught.value.fix

@@ -1,0 +1,158 @@
+"""Lowering: what arms share is lowered once and comes out as if each were lowered alone; what cannot be made waits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orcac.errors import InputError
+from orcac.make import make
+from orcac.plan.later import fetched, notes
+from orcac.plan.lower import BASELINES, lower
+from orcac.plan.plan import Plan
+from orcac.spec.load import load
+from orcac.store import Store
+
+SPEC: dict[str, Any] = {
+    "orcac": 1,
+    "name": "many",
+    "seed": 3,
+    "queries": {"q": {"format": "puzzles", "task": "navigate", "size": [3, 5], "take": 100}},
+    "system_messages": {"messages": {"7": "Explain.", "8": "Be brief."}, "draw": {"q": [7]}},
+    "teachers": {
+        "t": {"model": "assistant", "endpoint": {"kind": "solver"}},
+        "u": {"model": "expert", "endpoint": {"kind": "solver"}},
+    },
+    "datasets": {"d": {"teacher": "t", "queries": ["q"]}, "e": {"teacher": "u", "sample": {"from": "d", "take": 10}}},
+    "filters": {"contamination": {"ngram": 20}},
+    "student": {"size": "tiny", "tokenizer": {"vocabulary": 400, "train_on": ["d"]}},
+    "stages": {"s": {"dataset": "d"}, "x": {"dataset": "e"}},
+    "curriculum": ["s", "x"],
+    "benchmarks": {"b": {"format": "puzzles", "task": "navigate", "size": [3, 5], "take": 10}},
+    "baselines": ["u"],
+    "hardware": {"train": {}, "eval": {}, "other": {}},
+}
+PATCHES: dict[str, Any] = {
+    "alone": {"curriculum": ["x"]},
+    "longer": {"stages": {"x": {"epochs": 9}}},
+    "brief": {"system_messages": {"draw": {"q": [8]}}},
+    "worded": {"datasets": {"e": {"draw": {"q": [8]}}}},
+    "hotter": {"teachers": {"t": {"sampling": {"temperature": 0.5}}}},
+    "fewer": {"queries": {"q": {"take": 50}}},
+    "other-seed": {"seed": 4},
+    "retrained": {"student": {"seed": 4}},
+    "loose": {"filters": {"contamination": None}},
+    "unfiltered": {"filters": None},
+    "asked": {"benchmarks": {"b": {"system": 7}}},
+    "none": {"benchmarks": None, "baselines": None, "filters": None},
+    "exact": {"hardware": {"train": {"precision": "bf16"}}},
+}
+
+
+def lowered(folder: Path, spec: dict[str, Any]) -> Plan:
+    (folder / "spec.yaml").write_text(json.dumps(spec))
+    plan = Plan()
+    lower(plan, load(folder / "spec.yaml"))
+    return plan
+
+
+def merged(value: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    value = dict(value) if isinstance(value, dict) else {}
+    for key, item in patch.items():
+        if item is None:
+            value.pop(key, None)
+        else:
+            value[key] = merged(value.get(key), item)
+    return value
+
+
+def test_an_arm_is_what_its_spec_alone_would_be(tmp_path: Path) -> None:
+    together = lowered(tmp_path, SPEC | {"ablations": PATCHES}).experiments["many"]
+    assert set(together.arms) == {"base", BASELINES, *PATCHES}
+    for arm, patch in {"base": {}, **PATCHES}.items():
+        alone = lowered(tmp_path, merged(SPEC, patch)).experiments["many"]
+        assert together.addresses[arm] == alone.addresses["base"], arm
+        assert set(together.arms[arm]) == set(alone.arms["base"]), arm
+
+
+def test_a_sweep_makes_every_arm_at_every_point(tmp_path: Path) -> None:
+    sweep = {"stages.x.epochs": [4, 8], "student.seed": [1, 2]}
+    plan = lowered(tmp_path, SPEC | {"sweep": sweep, "ablations": {"alone": PATCHES["alone"]}})
+    arms = plan.experiments["many"].arms
+    points = [f"epochs-{epochs}.seed-{seed}" for epochs in (4, 8) for seed in (1, 2)]
+    assert list(arms) == [
+        "base",
+        "alone",
+        *(f"{arm}.{point}" for arm in ("base", "alone") for point in points),
+        BASELINES,
+    ]
+    collected = {ref for refs in arms.values() for ref in refs if ref.startswith("collect/")}
+    assert len(collected) == 3  # two datasets and a baseline: no point asks anybody again
+    students = {ref for refs in arms.values() for ref in refs if ref.startswith("student/")}
+    assert len(students) == 3  # the spec's own seed, 1 and 2
+
+
+def test_a_subset_worded_anew_draws_the_same_queries(tmp_path: Path) -> None:
+    plan = lowered(tmp_path, SPEC | {"ablations": {"worded": PATCHES["worded"]}})
+    addresses = plan.experiments["many"].addresses
+    worded = {address for address in addresses["worded"] if address not in addresses["base"]}
+    assert worded == {"queries/e/q"}
+    before, after = (plan.nodes[addresses[arm]["subset/e"]] for arm in ("base", "worded"))
+    assert before.recipe == after.recipe
+    assert before.inputs != after.inputs
+
+
+def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
+    plan = lowered(tmp_path, SPEC)
+    experiment = plan.experiments["many"]
+    own = set(experiment.arms[BASELINES]) - set(experiment.arms["base"])
+    assert sorted(ref.partition("/")[0] for ref in own) == ["collect", "eval"]
+    assert own < set(plan.nodes[experiment.report].needs)
+
+
+WAITING = [
+    ({"teachers": {"u": {"endpoint": {"kind": "openai", "mode": "batch"}}}}, "teachers.u: .*batch", "collect"),
+    ({"stages": {"x": {"optimizer": "carry"}}}, "stages.x: .*carry", "train"),
+    ({"hardware": {"train": {"nodes": 2, "gpus": 4}}}, "hardware.train: ", "train"),
+    ({"queries": {"q": {"format": "bbh", "path": "${UNSET}/x.json", "task": None, "size": None, "missing": "later"}}},
+     "queries.q: the environment variable UNSET is not set", "sample"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("patch", "why", "kind"), WAITING, ids=[kind + why[:12] for _, why, kind in WAITING])
+def test_what_cannot_be_made_is_planned_says_why_and_is_refused(
+    tmp_path: Path, patch: dict[str, Any], why: str, kind: str
+) -> None:
+    plan = lowered(tmp_path, merged(SPEC, patch))
+    waiting = [ref for ref, node in plan.nodes.items() if node.waits]
+    assert {ref.partition("/")[0] for ref in waiting} == {kind}
+    assert notes(plan)
+    with pytest.raises(InputError, match=why) as caught:
+        make(plan, Store(tmp_path / "store"), waiting[0])
+    assert caught.value.fix
+
+
+def test_a_source_on_a_hub_resolves_later_and_waits_for_nothing(tmp_path: Path) -> None:
+    hub = {"format": "parquet", "path": "hf://some/where@v1/data/*.parquet", "fields": {"query": "inputs"}}
+    plan = lowered(tmp_path, SPEC | {"queries": {"q": hub}, "student": {"base": "hf://some/model", "like": "7B"}})
+    assert {address for node in plan.nodes.values() for address in fetched(node)} == {
+        "hf://some/where@v1/data/*.parquet",
+        "hf://some/model@main",
+    }
+    assert not any(node.waits for node in plan.nodes.values())
+
+
+def test_a_file_that_arrives_later_moves_from_its_words_to_its_content(tmp_path: Path) -> None:
+    source = {"format": "jsonl", "path": "late.jsonl", "fields": {"query": "q"}, "missing": "later"}
+    spec = SPEC | {"queries": {"q": source}}
+    before = lowered(tmp_path, spec).experiments["many"].addresses["base"]["queries/d/q"]
+    (tmp_path / "late.jsonl").write_text('{"q": "Now?"}\n')
+    plan = lowered(tmp_path, spec)
+    after = plan.experiments["many"].addresses["base"]["queries/d/q"]
+    assert before != after
+    assert not plan.nodes[after].waits
