@@ -18,6 +18,7 @@ The environment decides nothing but `${NAME}` in a path. Where the paper gives n
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -55,21 +56,21 @@ def _measure(pattern: str, shape: str, scales: dict[str, float]) -> BeforeValida
     """A number with a unit, as in `3 %`: `shape` is how it should look, `scales` what each unit is worth."""
 
     def read(value: Any) -> Any:
-        if isinstance(value, str):
-            found = re.fullmatch(rf"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*({pattern})\s*", value)
-            if not found:
-                raise PydanticCustomError("measure", "`{value}` is not {shape}", {"value": value, "shape": shape})
-            return float(found[1].replace("_", "")) * scales[found[2]]
-        return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        text = value if isinstance(value, str) else ""
+        found = re.fullmatch(rf"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*({pattern})\s*", text)
+        if not found:
+            raise PydanticCustomError("measure", "a measure", {"shape": shape})
+        return float(Decimal(found[1]) * Decimal(str(scales[found[2]])))  # `7 %` is 0.07 to the last digit
 
     return BeforeValidator(read)
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool | str):
-        shown = str(value).lower() if isinstance(value, bool) else value
-        raise PydanticCustomError("number", "a number is wanted here, not `{value}`", {"value": shown})
-    return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("number", "a number")
 
 
 _Number = BeforeValidator(_number)
