@@ -75,7 +75,6 @@ def _patched(base: Tree, ablations: Tree | None, problems: list[Problem]) -> dic
     found: dict[str, Variant] = {}
     if ablations is None or not isinstance(ablations.value, dict):
         return found  # what is no map is the schema's to refuse
-    plain = base.plain()
     for name, patch in ablations.value.items():
         mark = ablations.key_marks[name]
         if name == BASE:
@@ -88,7 +87,7 @@ def _patched(base: Tree, ablations: Tree | None, problems: list[Problem]) -> dic
             problems.append(Problem(patch.key_marks[own[0]], f"an arm cannot have `{own[0]}` of its own; leave it out"))
         else:
             tree = merge(base, patch)
-            if tree.plain() == plain:
+            if tree.same(base):
                 problems.append(
                     Problem(mark, f"the arm `{name}` changes nothing: the spec says all of it already; leave it out")
                 )

@@ -1,6 +1,7 @@
 """From a file to a checked experiment: parse, extend, patch each arm, validate, check. Every problem comes out at once.
 
-An arm is the spec with its patch merged in, validated as a spec of its own: there is no second rule for arms.
+An arm is the spec with its patch merged in, validated as a spec of its own: there is no second rule for arms. What it
+shares with the base is the same tree, so it is validated, and its files are looked for, once.
 A problem that all arms share has one place in the file and is said once; one that an arm brings about elsewhere names
 the arm. What the schema refuses is cut out and the rest is checked all the same, so that a misspelt key does not hide
 a dangling name, nor make one.
@@ -10,9 +11,8 @@ A path is relative to the file that it is written in, also where another spec ex
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,10 +129,12 @@ def _normal(path: Path) -> Path:
 
 @dataclass(slots=True)
 class _Loader:
-    """What the arms of one experiment share: what was looked up already."""
+    """What the arms of one experiment share: what was validated or looked up already."""
 
     file: File
     finder: Finder = field(default_factory=Finder)
+    base: tuple[Tree, Spec] | None = None  # once it is known to be sound
+    looked: dict[tuple[int, Where], _Looked] = field(default_factory=dict)  # by the tree that says where
     libraries: dict[Path, dict[int, str] | InputError] = field(default_factory=dict)
 
     def arms_shape(self, tree: Tree) -> list[Problem]:
@@ -153,7 +155,7 @@ class _Loader:
         problems: list[Problem] = []
         for _ in range(20):  # cutting one part out may leave another without what it needs
             try:
-                spec = Spec.model_validate(tree.plain())
+                spec = Spec.model_validate(self._unread(tree))
                 break
             except ValidationError as error:
                 details = error.errors()
@@ -169,12 +171,33 @@ class _Loader:
                 tree = put(tree, [key], Tree.of(_STAND_INS[key], tree.mark), tree.mark)
         else:
             return None, problems
+        if name == BASE and not cuts:
+            self.base = (tree, spec)
         seen = _Seen(cuts, problems)
         messages = self._messages(spec, tree, seen)
         found, left_out = self._found(spec, tree, seen)
         for where, message, given in check(spec, messages.keys(), _names(whole)):
             seen.add(where, Problem(whole.place(where), message), given)
         return Arm(name=name, mark=mark, spec=spec, messages=messages, found=found, left_out=left_out), problems
+
+    def _unread(self, tree: Tree) -> dict[str, Any]:
+        """A spec for the schema to validate, with what is the base's already in the base's form."""
+        if self.base is None:
+            return {key: part.plain() for key, part in tree.value.items()}
+        base, spec = self.base
+        content: dict[str, Any] = {}
+        for key, part in tree.value.items():
+            under, read = base.value.get(key), getattr(spec, key, None)
+            if part is under:
+                content[key] = read
+            elif isinstance(read, dict) and isinstance(part.value, dict):
+                shared = under.value if under is not None else {}
+                content[key] = {
+                    name: read[name] if shared.get(name) is item else item.plain() for name, item in part.value.items()
+                }
+            else:
+                content[key] = part.plain()
+        return content
 
     def _messages(self, spec: Spec, tree: Tree, seen: _Seen) -> dict[int, str]:
         """The numbered messages: the library's, then the spec's own. 1 is the empty message unless they redefine it."""
@@ -208,20 +231,17 @@ class _Loader:
         found: dict[Where, Found] = {}
         left_out: dict[str, str] = {}
 
-        def find(where: Where, patterns: Iterable[str], *, later: bool = False) -> Found | None:
-            written = [(text, tree.place([*where, index])) for index, text in enumerate(patterns)]
-            for one in written:  # each by itself, so that every one that is wrong is told
-                try:
-                    self.finder.files([one], later=later)
-                except NotHere as error:
-                    later_too = where[0] in ("queries", "benchmarks")
-                    more = "; or write `missing: later`, and it is planned for until it is" if later_too else ""
-                    seen.add(where, Problem(one[1], f"{error.message}{more}"))
-                except InputError as error:
-                    seen.add(where, Problem(one[1], _said(error)))
-            with contextlib.suppress(InputError):
-                found[where] = self.finder.files(written, later=later)
-            return found.get(where)
+        def find(where: Where, patterns: Sequence[str], *, later: bool = False) -> Found | None:
+            part = tree.at(where[:2])
+            if (id(part), where) not in self.looked:
+                written = [(text, tree.place([*where, index])) for index, text in enumerate(patterns)]
+                self.looked[id(part), where] = self._look(part, where, written, later)
+            looked = self.looked[id(part), where]
+            for problem in looked.problems:
+                seen.add(where, problem)
+            if looked.found is not None:
+                found[where] = looked.found
+            return looked.found
 
         for section, sources in (("queries", spec.queries), ("benchmarks", spec.benchmarks)):
             for name, source in sources.items():
@@ -243,6 +263,28 @@ class _Loader:
             except InputError as error:
                 seen.add(where, Problem(mark, _said(error)))
         return found, left_out
+
+    def _look(self, part: Tree, where: Where, written: list[tuple[str, Mark]], later: bool) -> _Looked:
+        problems = []
+        for one in written:  # each by itself, so that every one that is wrong is told
+            try:
+                self.finder.files([one], later=later)
+            except NotHere as error:
+                later_too = where[0] in ("queries", "benchmarks")
+                more = "; or write `missing: later`, and it is planned for until it is" if later_too else ""
+                problems.append(Problem(one[1], f"{error.message}{more}"))
+            except InputError as error:
+                problems.append(Problem(one[1], _said(error)))
+        return _Looked(part, None if problems else self.finder.files(written, later=later), problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What the paths at a place turned out to name."""
+
+    part: Tree  # kept, so that no other gets its identity
+    found: Found | None
+    problems: list[Problem]
 
 
 def _said(error: InputError) -> str:

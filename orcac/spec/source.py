@@ -102,6 +102,17 @@ class Tree:
             return [tree.plain() for tree in self.value]
         return self.value
 
+    def same(self, other: Tree) -> bool:
+        """Whether both hold the same value, wherever it was written. What they share is not looked into."""
+        if self is other:
+            return True
+        one, two = self.value, other.value
+        if isinstance(one, dict) and isinstance(two, dict):
+            return one.keys() == two.keys() and all(tree.same(two[key]) for key, tree in one.items())
+        if isinstance(one, list) and isinstance(two, list):
+            return len(one) == len(two) and all(tree.same(twin) for tree, twin in zip(one, two, strict=True))
+        return type(one) is type(two) and bool(one == two)
+
     def at(self, path: Sequence[str | int]) -> Tree:
         """What stands at `path`, which is there."""
         tree = self
