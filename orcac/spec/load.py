@@ -119,7 +119,21 @@ def _extended(file: File, problems: list[Problem], below: tuple[File, ...]) -> T
         raise SpecErrors([*problems, *error.problems]) from None
     except InputError as error:
         raise SpecErrors([*problems, Problem(named.mark, f"{error.message}; {_START}")]) from None
-    return merge(under.without("extends"), tree)
+    return _laid_over(under.without("extends"), tree)
+
+
+def _laid_over(under: Tree, tree: Tree) -> Tree:
+    """`tree` merged over `under`; the nulls in an arm's patch stay, for they are yet to remove something."""
+    arms, own = under.value.get("ablations"), tree.value.get("ablations")
+    merged = merge(under, tree)
+    if own is None or not isinstance(own.value, dict):
+        return merged
+    patches = merge(arms or Tree({}, own.mark), own)
+    for name, patch in own.value.items():
+        if patch.value is not None:
+            first = arms.value.get(name) if arms and isinstance(arms.value, dict) else None
+            patches.value[name] = merge(first, patch, keep_nulls=True) if first else patch
+    return put(merged, ["ablations"], patches, merged.key_marks["ablations"])
 
 
 def _normal(path: Path) -> Path:

@@ -213,20 +213,23 @@ def _syntax(error: MarkedYAMLError) -> str:
     return problem
 
 
-def merge(base: Tree, patch: Tree) -> Tree:
-    """JSON Merge Patch (RFC 7396): maps merge, null removes, everything else replaces. Places come along."""
+def merge(base: Tree, patch: Tree, *, keep_nulls: bool = False) -> Tree:
+    """JSON Merge Patch (RFC 7396): maps merge, null removes, everything else replaces. Places come along.
+
+    `keep_nulls` where `base` is a patch itself.
+    """
     if not isinstance(patch.value, dict):
         return patch
     value = dict(base.value) if isinstance(base.value, dict) else {}
     key_marks = dict(base.key_marks)
     for key, tree in patch.value.items():
-        if tree.value is None:
+        if tree.value is None and not keep_nulls:
             value.pop(key, None)
         else:
             under = value.get(key, Tree({}, tree.mark))
             if key not in value or not (isinstance(tree.value, dict) and isinstance(under.value, dict)):
                 key_marks[key] = patch.key_marks[key]  # a map that is only patched stays where it was begun
-            value[key] = merge(under, tree)
+            value[key] = merge(under, tree, keep_nulls=keep_nulls)
     return Tree(value, base.mark, key_marks)
 
 
