@@ -60,9 +60,9 @@ class File:
         except IsADirectoryError:
             raise InputError(f"{self}: this is a folder", fix=_GIVE) from None
         except UnicodeDecodeError as error:
-            *before, last = content[: error.start].decode().splitlines(keepends=True) or [""]
-            line, column = (len(before) + 1, len(last) + 1) if not last.endswith("\n") else (len(before) + 2, 1)
-            raise InputError(f"{self}:{line}:{column}: not UTF-8", fix="give a text file in UTF-8") from None
+            *above, last = f"{content[: error.start].decode()}.".splitlines()
+            where = f"{self}:{len(above) + 1}:{len(last)}"
+            raise InputError(f"{where}: not UTF-8", fix="give a text file in UTF-8") from None
         except (OSError, ValueError) as error:  # a ValueError where a path holds a NUL
             raise InputError(f"{self}: cannot be read: {error}", fix="give a text file in UTF-8") from None
         fix = "a spec is a page or two; name data files by path instead of pasting them"
@@ -174,10 +174,9 @@ def parse(file: File, problems: list[Problem], what: str = "a spec") -> Tree:
         line, column = (at.line, at.column) if at else (0, 0)
         raise SpecErrors([Problem(_mark(file, lines, line, column, 1), f"not YAML: {_syntax(error)}")]) from None
     except ReaderError as error:
-        before = text[: error.position]
-        line, column = before.count("\n"), len(before) - before.rfind("\n") - 1
+        *above, last = f"{text[: error.position]}.".splitlines()
         message = f"not YAML: the character U+{ord(text[error.position]):04X} is not allowed; take it out"
-        raise SpecErrors([Problem(_mark(file, lines, line, column, 1), message)]) from None
+        raise SpecErrors([Problem(_mark(file, lines, len(above), len(last) - 1, 1), message)]) from None
     except RecursionError:
         raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), _DEEP)]) from None
     except (YAMLError, ValueError) as error:
