@@ -43,6 +43,7 @@ _STAND_INS: dict[str, Any] = {  # for what a spec must have and lacks, so that t
 class Arm:
     name: str
     mark: Mark  # where it was named
+    tree: Tree  # as written, patches merged in; what no patch touched is the base's own tree
     spec: Spec
     messages: dict[int, str]  # the library with the spec's own messages laid over it
     found: dict[Where, Found]  # path in the spec -> the files that it names
@@ -192,7 +193,8 @@ class _Loader:
         found, left_out = self._found(spec, tree, seen)
         for where, message, given in check(spec, messages.keys(), _names(whole)):
             seen.add(where, Problem(whole.place(where), message), given)
-        return Arm(name=name, mark=mark, spec=spec, messages=messages, found=found, left_out=left_out), problems
+        arm = Arm(name=name, mark=mark, tree=tree, spec=spec, messages=messages, found=found, left_out=left_out)
+        return arm, problems
 
     def _unread(self, tree: Tree) -> dict[str, Any]:
         """A spec for the schema to validate, with what is the base's already in the base's form."""

@@ -76,7 +76,7 @@ def _number(value: Any) -> Any:
 _Number = BeforeValidator(_number)
 Whole = Annotated[int, _Number]
 Number = Annotated[float, _Number]
-Count = Annotated[int, _Number, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), _Number]  # limits first, or the JSON Schema lacks them
 Rows = Annotated[
     int,
     _measure("rows?", "a number of rows, such as `160 rows`", {"row": 1, "rows": 1}),
@@ -344,7 +344,7 @@ class Dataset(Part):
         "without, worded anew",
         {},
     )
-    shards: Annotated[Whole, Field(ge=1, le=1000)] = execution("jobs that the asking is split over", 1)
+    shards: Annotated[int, Field(ge=1, le=1000), _Number] = execution("jobs that the asking is split over", 1)
 
 
 class Contamination(Part):
@@ -380,7 +380,7 @@ Size = Literal["tiny", "160M", "1B", "7B", "13B"]
 
 
 class Tokenizer(Part):
-    vocabulary: Annotated[Whole, Field(ge=300)] = semantic(
+    vocabulary: Annotated[int, Field(ge=300), _Number] = semantic(
         "entries of the byte-level BPE, special tokens included", unit="tokens"
     )
     train_on: tuple[Name, ...] = semantic("datasets whose texts it is trained on, whatever the arm", min_length=1)
@@ -435,14 +435,14 @@ class Work(Part):
 
 
 class EvalWork(Work):
-    gpus: Annotated[Whole, Field(ge=0, le=1)] = execution("GPUs a job: 0 or 1", 0)
+    gpus: Annotated[int, Field(ge=0, le=1), _Number] = execution("GPUs a job: 0 or 1", 0)
     gpu: Gpu | None = execution("which GPU, for estimates", None)
     batch: Rows = execution("items answered at a time", 64, unit="items")
 
 
 class TrainWork(Work):
-    nodes: Annotated[Whole, Field(ge=1, le=1024)] = execution("machines a job", 1)
-    gpus: Annotated[Whole, Field(ge=0, le=16)] = execution("GPUs a machine; 0 trains on the CPU", 0)
+    nodes: Annotated[int, Field(ge=1, le=1024), _Number] = execution("machines a job", 1)
+    gpus: Annotated[int, Field(ge=0, le=16), _Number] = execution("GPUs a machine; 0 trains on the CPU", 0)
     gpu: Gpu | None = execution("which GPU: its memory and peak, for estimates", None)
     precision: Literal["fp32", "bf16"] = semantic("of the arithmetic", "fp32")
     zero: Literal[0, 1, 2, 3] = execution("DeepSpeed ZeRO stage; 0 is plain data parallelism", 0)

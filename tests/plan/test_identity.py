@@ -179,7 +179,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "teachers.*.model": ("teachers.g.model", "gpt-5", answered("few") | ANSWERED),
     "teachers.*.sampling.temperature": ("teachers.g.sampling.temperature", 0.7, answered("few") | ANSWERED),
     "teachers.*.sampling.top_p": ("teachers.g.sampling.top_p", 0.9, answered("few") | ANSWERED),
-    "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),  # a benchmark has its own
+    "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),  # benchmarks have theirs
     "teachers.*.sampling.seed": ("teachers.g.sampling.seed", 5, answered("few") | ANSWERED),
     "teachers.*.sampling.extra": ("teachers.g.sampling.extra", {"k": 1}, answered("few") | ANSWERED),
     "teachers.*.endpoint[openai].kind": (

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import CASES, lay_out
 from click.testing import CliRunner
-from ruamel.yaml import YAML
 
 from orcac.cli import cli
 from orcac.errors import InputError
 from orcac.spec.load import load
 from orcac.spec.problems import SpecErrors
-
-FOLDER = Path(__file__).with_name("broken")
-CASES = YAML(typ="safe", pure=True).load(FOLDER / "cases.yaml")
-
-
-def lay_out(case: dict[str, Any], folder: Path) -> Path:
-    """Write a case's files into a folder. Returns the spec to load."""
-    shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
-    text = (FOLDER / "sound.yaml").read_text()
-    for old, new in case.get("edit", {}).items():
-        assert old in text
-        text = text.replace(old, new, 1)
-    sections = text.split("\n\n")
-    dropped = [f"{name}:" for name in case.get("drop", ())]
-    for section in [section for section in sections if section.startswith(tuple(dropped))]:
-        lines = section.split("\n")
-        ends = [
-            at for at, line in enumerate(lines) if at and not line.startswith(" ") and line.split(" ")[0] not in dropped
-        ]
-        sections[sections.index(section)] = "\n".join(lines[ends[0] :] if ends else [])
-    (folder / "sound.yaml").write_text("\n\n".join(sections))
-    for name, content in case.get("files", {}).items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(content)
-    return folder / case.get("load", "sound.yaml")
 
 
 def said(case: dict[str, Any], folder: Path) -> str:
