@@ -359,7 +359,7 @@ class _Arm:
             Execution(**_work(self.spec.hardware.other)),
             label=dataset,
             responses=(self._collect(dataset),),
-            benchmarks=tuple(self._items(name) for name in self._benchmarks()) if filters.contamination else (),
+            benchmarks=tuple(sorted(map(self._items, self._benchmarks()))) if filters.contamination else (),
         )
 
     def _described(self, dataset: str) -> report.Dataset:

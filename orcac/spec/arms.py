@@ -18,6 +18,7 @@ from orcac.spec.source import Tree, merge, put
 
 BASE = "base"
 MAX_ARMS = 10_000
+_PATCH = "{stages: {expert: {epochs: 1}}}"
 _WHOLE = ("ablations", "sweep", "extends", "name", "orcac")  # what an arm cannot have of its own
 
 
@@ -50,7 +51,11 @@ def variants(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
     for axis in axes:
         size *= len(axis)
     if size > MAX_ARMS:
-        problems.append(Problem(tree.place(["sweep"]), f"the sweep makes {size:,} arms; {MAX_ARMS:,} are allowed"))
+        problems.append(
+            Problem(
+                tree.place(["sweep"]), f"the sweep makes {size:,} arms; {MAX_ARMS:,} are allowed; give fewer values"
+            )
+        )
         return found
     for name, variant in list(found.items()) if axes else ():
         for points in itertools.product(*axes):
@@ -70,19 +75,22 @@ def _patched(base: Tree, ablations: Tree | None, problems: list[Problem]) -> dic
     found: dict[str, Variant] = {}
     if ablations is None or not isinstance(ablations.value, dict):
         return found  # what is no map is the schema's to refuse
-    plain = base.plain()
     for name, patch in ablations.value.items():
         mark = ablations.key_marks[name]
         if name == BASE:
             problems.append(Problem(mark, "`base` is the spec itself; choose another name"))
         elif not isinstance(patch.value, dict):
-            problems.append(Problem(patch.mark, f"the arm `{name}` must be a map that patches the spec"))
+            problems.append(
+                Problem(patch.mark, f"the arm `{name}` must be a map that patches the spec, as in {_PATCH}")
+            )
         elif own := [key for key in _WHOLE if key in patch.value]:
-            problems.append(Problem(patch.key_marks[own[0]], f"an arm cannot have `{own[0]}` of its own"))
+            problems.append(Problem(patch.key_marks[own[0]], f"an arm cannot have `{own[0]}` of its own; leave it out"))
         else:
             tree = merge(base, patch)
-            if tree.plain() == plain:
-                problems.append(Problem(mark, f"the arm `{name}` changes nothing: the spec says all of it already"))
+            if tree.same(base):
+                problems.append(
+                    Problem(mark, f"the arm `{name}` changes nothing: the spec says all of it already; leave it out")
+                )
             found[name] = Variant(tree, mark)
     return found
 
@@ -105,7 +113,7 @@ def _axes(base: Tree, sweep: Tree | None, problems: list[Problem]) -> list[list[
             points = zip(names, values.value, strict=True)
             axis = {name: _Point(path=path, name=name, value=value, mark=mark) for name, value in points}
             if len(axis) < len(names):
-                problems.append(Problem(values.mark, f"two values of `{text}` are the same"))
+                problems.append(Problem(values.mark, f"two values of `{text}` are the same; leave one out"))
             axes.append(list(axis.values()))
     return axes
 

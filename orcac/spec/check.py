@@ -1,12 +1,13 @@
 """What a schema alone cannot say: names that must exist, cycles, numbers that must divide, files that must be there.
 
-Each check yields (path in the spec, message); `load` turns the path into a place in the file.
+Each check yields findings; `load` turns their paths into places in the file.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import NamedTuple
 
 from orcac.puzzles import TASKS
 from orcac.spec.schema import (
@@ -22,21 +23,22 @@ from orcac.spec.schema import (
 )
 
 Path = tuple[str | int, ...]
-Finding = tuple[Path, str]
-Broken = Mapping[str, set[str]]
-Names = Mapping[str, set[str]]
+Names = Mapping[str, Set[str]]
 
 
-def check(spec: Spec, message_numbers: set[int], broken: Broken | None = None) -> Iterator[Finding]:
-    """Everything that is inconsistent in a spec. `message_numbers` are those the library and the spec define.
+class Finding(NamedTuple):
+    """What is wrong at `path`, in view of what stands at each of `given`: where that is broken, it may not be wrong."""
 
-    `broken` names what the schema refused in each of the spec's maps: it is not there, but it is defined.
+    path: Path
+    message: str
+    given: tuple[Path, ...] = ()
+
+
+def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Finding]:
+    """Everything that is inconsistent in a spec. `message_numbers` are those that the library and the spec define.
+
+    `names` holds what each of the spec's maps defines, also what the schema refused and `spec` therefore lacks.
     """
-    broken = broken or {}
-    names = {
-        section: set(getattr(spec, section)) | set(broken.get(section, ()))
-        for section in ("queries", "teachers", "datasets", "stages")
-    }
     yield from _system_messages(spec, message_numbers, names)
     yield from _teachers(spec)
     yield from _datasets(spec, names)
@@ -47,18 +49,28 @@ def check(spec: Spec, message_numbers: set[int], broken: Broken | None = None) -
         yield from _sizes(("queries", name), queries)
 
 
-def _known(path: Path, subject: str, name: str, known: Iterable[str]) -> Iterator[Finding]:
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: the first ten."""
+    every = list(names)
+    more = f" and {len(every) - 10} more" if len(every) > 10 else ""
+    return ", ".join(every[:10]) + more or "none"
+
+
+def _known(path: Path, subject: str, name: str, section: str, names: Names) -> Iterator[Finding]:
     """`subject` says who names it, as in "dataset `few` asks teacher"."""
-    names = sorted(known)
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"defined: {', '.join(names) or 'none'}"
-        yield path, f"{subject} `{name}`, which is not defined; {hint}"
+    known = names[section]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        message = f"{subject} `{name}`, which is not defined; {hint}defined: {listed(sorted(known))}"
+        yield Finding(path, message, ((section,),))
 
 
-def _number(path: Path, number: int, known: set[int]) -> Iterator[Finding]:
+def _number(path: Path, number: int, known: Set[int]) -> Iterator[Finding]:
     if number not in known:
-        yield path, f"system message {number} is not defined; defined: {', '.join(map(str, sorted(known)))}"
+        message = f"system message {number} is not defined; defined: {', '.join(map(str, sorted(known)))}"
+        given: tuple[Path, ...] = (("system_messages", "library"), ("system_messages", "messages", str(number)))
+        yield Finding(path, message, given)
 
 
 def _sizes(path: Path, source: Queries | Benchmark) -> Iterator[Finding]:
@@ -66,145 +78,166 @@ def _sizes(path: Path, source: Queries | Benchmark) -> Iterator[Finding]:
         return
     (low, high), task = source.size, TASKS[source.task]
     if low > high:
-        yield (*path, "size"), f"the size goes from {low} to {high}; give the smaller one first"
+        yield Finding((*path, "size"), f"the size goes from {low} to {high}; write the smaller one first")
     elif low < task.smallest or high > task.largest:
-        yield (*path, "size"), f"{source.task} has sizes from {task.smallest} to {task.largest}"
+        yield Finding(
+            (*path, "size"), f"{source.task} has sizes from {task.smallest} to {task.largest}, not {[low, high]}"
+        )
 
 
-def _benchmarks(spec: Spec, numbers: set[int], names: Names) -> Iterator[Finding]:
+def _benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
     if spec.filters.contamination and not spec.benchmarks:
-        yield ("filters", "contamination"), "there is no benchmark to check against; add `benchmarks` or drop this"
+        message = "there is no benchmark to check against; add `benchmarks`, or leave `contamination` out"
+        yield Finding(("filters", "contamination"), message, (("benchmarks",),))
     for name, benchmark in spec.benchmarks.items():
         path: Path = ("benchmarks", name)
         yield from _number((*path, "system"), benchmark.system, numbers)
         yield from _sizes(path, benchmark)
         if isinstance(benchmark, OpenBenchmark):
-            judged = f"benchmark `{name}` is judged by"
-            yield from _known((*path, "judge"), judged, benchmark.judge, names["teachers"])
+            judged = f"benchmark `{name}` is judged by teacher"
+            yield from _known((*path, "judge"), judged, benchmark.judge, "teachers", names)
             for index, teacher in enumerate(benchmark.against):
-                compared = f"benchmark `{name}` compares with"
-                yield from _known((*path, "against", index), compared, teacher, names["teachers"])
+                compared = f"benchmark `{name}` compares with teacher"
+                yield from _known((*path, "against", index), compared, teacher, "teachers", names)
             if "query" not in benchmark.fields:
-                yield (*path, "fields"), "`query` is missing: which key holds the question?"
+                yield Finding((*path, "fields"), "`query` is missing here: which key holds the question?")
     for index, teacher in enumerate(spec.baselines):
-        yield from _known(("baselines", index), "a baseline is teacher", teacher, names["teachers"])
+        yield from _known(("baselines", index), "a baseline is teacher", teacher, "teachers", names)
     if spec.baselines and not spec.benchmarks:
-        yield ("baselines",), "there is no benchmark for a baseline to answer; add `benchmarks` or drop this"
+        message = "there is no benchmark for a baseline to answer; add `benchmarks`, or leave `baselines` out"
+        yield Finding(("baselines",), message, (("benchmarks",),))
 
 
-def _system_messages(spec: Spec, numbers: set[int], names: Names) -> Iterator[Finding]:
+def _system_messages(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
     for path, draws in [(("system_messages", "draw"), spec.system_messages.draw)] + [
         (("datasets", name, "draw"), dataset.draw) for name, dataset in spec.datasets.items()
     ]:
         for source, draw in draws.items():
-            yield from _known((*path, source), "messages are drawn for query source", source, names["queries"])
-            for number in (*draw.always, *draw.multiple_choice):
-                yield from _number((*path, source), number, numbers)
+            yield from _known((*path, source), "messages are drawn for query source", source, "queries", names)
+            for part, drawn in (("always", draw.always), ("multiple_choice", draw.multiple_choice)):
+                for index, number in enumerate(drawn):
+                    yield from _number((*path, source, part, index), number, numbers)
 
 
 def _teachers(spec: Spec) -> Iterator[Finding]:
     for name, teacher in spec.teachers.items():
         path, endpoint = ("teachers", name), teacher.endpoint
         if spec.budget is not None and isinstance(endpoint, OpenAIEndpoint) and not teacher.price:
-            yield (
-                ("budget",),
-                f"a budget caps nothing without prices; teacher `{name}` needs `price: {{input, output}}`",
-            )
+            message = f"teacher `{name}` has no price, so the budget caps nothing; add `price: {{input, output}}`"
+            yield Finding(path, message, ((*path, "price"), ("budget",)))
         if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
-            yield (
-                (*path, "model"),
-                f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert",
-            )
+            message = f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert"
+            yield Finding((*path, "model"), message)
         if isinstance(endpoint, ReplayEndpoint):
-            fields = endpoint.fields
+            at, fields = (*path, "endpoint"), endpoint.fields
             if "answer" not in fields:
-                yield (*path, "endpoint", "fields"), "`answer` is missing: which key holds the answer?"
+                yield Finding((*at, "fields"), "`answer` is missing here: which key holds the answer?")
             if endpoint.questions and not ("id" in fields and {"id", "question"} <= set(endpoint.question_fields)):
-                fix = "`fields` needs id, and `question_fields` needs id and question"
-                yield (*path, "endpoint", "questions"), f"answers are joined to questions by id: {fix}"
+                message = (
+                    "answers find their questions by id: `fields` needs `id`, `question_fields` `id` and `question`"
+                )
+                yield Finding((*at, "questions"), message, ((*at, "fields"), (*at, "question_fields")))
             if not endpoint.questions and "question" not in fields:
-                yield (*path, "endpoint", "fields"), "`question` is missing: which key holds the question?"
+                message = "`question` is missing here: which key holds the question?"
+                yield Finding((*at, "fields"), message, ((*at, "questions"),))
 
 
 def _datasets(spec: Spec, names: Names) -> Iterator[Finding]:
+    in_ring: set[str] = set()
     for name, dataset in spec.datasets.items():
         path: Path = ("datasets", name)
-        yield from _known((*path, "teacher"), f"dataset `{name}` asks teacher", dataset.teacher, names["teachers"])
+        asks = f"dataset `{name}` asks teacher"
+        yield from _known((*path, "teacher"), asks, dataset.teacher, "teachers", names)
         if bool(dataset.queries) == bool(dataset.sample):
-            yield path, f"dataset `{name}` needs either `queries` or `sample`"
+            both = "not both" if dataset.sample else "neither is given"
+            message = f"dataset `{name}` needs either `queries` or `sample`; {both}"
+            yield Finding(path, message, ((*path, "queries"), (*path, "sample")))
         for index, source in enumerate(dataset.queries):
-            yield from _known(
-                (*path, "queries", index), f"dataset `{name}` takes query source", source, names["queries"]
-            )
+            takes = f"dataset `{name}` takes query source"
+            yield from _known((*path, "queries", index), takes, source, "queries", names)
         if dataset.sample:
-            yield from _known(
-                (*path, "sample", "from"),
-                f"dataset `{name}` draws from dataset",
-                dataset.sample.from_,
-                names["datasets"],
-            )
-            pool = spec.datasets.get(dataset.sample.from_)
-            sizes = [getattr(spec.queries.get(source), "take", None) for source in pool.queries] if pool else []
-            known = [size for size in sizes if size is not None]
-            if known and len(known) == len(sizes) and sum(known) < dataset.sample.take:
-                yield (*path, "sample", "take"), f"`{dataset.sample.from_}` has {sum(known):,} prompts at most"
-        seen = [name]
-        while (step := spec.datasets.get(seen[-1])) and step.sample:
-            if step.sample.from_ in seen:
-                yield (
-                    (*path, "sample", "from"),
-                    f"drawn from itself: {' -> '.join([*seen, step.sample.from_])}",
-                )
-                break
-            seen.append(step.sample.from_)
+            at, pool = (*path, "sample", "from"), dataset.sample.from_
+            yield from _known(at, f"dataset `{name}` draws from dataset", pool, "datasets", names)
+            yield from _pool(spec, name, pool, dataset.sample.take)
+        ring = _ring(spec, name)
+        if ring and name not in in_ring:
+            way = " -> ".join(ring)
+            message = f"dataset `{name}` is drawn from itself: {way}; one of these needs `queries` instead of `sample`"
+            yield Finding((*path, "sample", "from"), message)
+            in_ring.update(ring)
+
+
+def _pool(spec: Spec, name: str, pool: str, take: int) -> Iterator[Finding]:
+    described = spec.datasets.get(pool)
+    sizes = [getattr(spec.queries.get(source), "take", None) for source in described.queries] if described else []
+    known = [size for size in sizes if size is not None]
+    if known and len(known) == len(sizes) and sum(known) < take:
+        yield Finding(
+            ("datasets", name, "sample", "take"), f"dataset `{pool}` has {sum(known):,} prompts at most; take no more"
+        )
+
+
+def _ring(spec: Spec, name: str) -> list[str]:
+    """The way from a dataset back to itself, where it is drawn from itself."""
+    way = [name]
+    while (step := spec.datasets.get(way[-1])) and step.sample and step.sample.from_ not in way[1:]:
+        way.append(step.sample.from_)
+        if way[-1] == name:
+            return way
+    return []
 
 
 def _student(spec: Spec, names: Names) -> Iterator[Finding]:
-    student = spec.student
-    given = [key for key in ("base", "size", "shape") if getattr(student, key) is not None]
+    student, at = spec.student, ("student",)
+    kinds = ("base", "size", "shape")
+    given = [key for key in kinds if getattr(student, key) is not None]
     if len(given) != 1:
-        yield (
-            ("student",),
-            f"give exactly one of base, size and shape ({' and '.join(given) or 'none'} given)",
-        )
+        message = f"give exactly one of base, size and shape ({' and '.join(given) or 'none'} given)"
+        yield Finding(at, message, tuple((*at, key) for key in kinds))
     elif given == ["base"] and student.tokenizer:
-        yield ("student", "tokenizer"), "a pretrained student brings its own tokenizer"
+        yield Finding((*at, "tokenizer"), "a pretrained student brings its own tokenizer; leave this out")
     elif given != ["base"] and not student.tokenizer:
-        yield ("student",), "a student from scratch needs a `tokenizer: {vocabulary, train_on}`"
-    if student.shape and student.shape.hidden % student.shape.heads:
-        yield (
-            ("student", "shape", "heads"),
-            f"{student.shape.heads} heads do not divide hidden {student.shape.hidden}",
-        )
-    elif student.shape and student.shape.hidden // student.shape.heads % 2:
-        yield ("student", "shape", "heads"), "hidden / heads must be even: positions are rotated in pairs"
-    if student.shape and student.shape.kv_heads and student.shape.heads % student.shape.kv_heads:
-        yield ("student", "shape", "kv_heads"), "kv_heads must divide heads"
+        message = "a student from scratch needs a tokenizer; add `tokenizer: {vocabulary, train_on}`"
+        yield Finding(at, message, ((*at, "tokenizer"),))
+    if shape := student.shape:
+        if shape.hidden % shape.heads:
+            message = f"{shape.heads} heads do not divide hidden {shape.hidden}"
+            yield Finding((*at, "shape", "heads"), message)
+        elif shape.hidden // shape.heads % 2:
+            message = (
+                f"hidden / heads is {shape.hidden // shape.heads}; it must be even: positions are rotated in pairs"
+            )
+            yield Finding((*at, "shape", "heads"), message)
+        if shape.kv_heads and shape.heads % shape.kv_heads:
+            message = f"{shape.kv_heads} kv_heads do not divide {shape.heads} heads"
+            yield Finding((*at, "shape", "kv_heads"), message)
     for index, name in enumerate(student.tokenizer.train_on if student.tokenizer else ()):
-        yield from _known(
-            ("student", "tokenizer", "train_on", index), "the tokenizer is trained on dataset", name, names["datasets"]
-        )
+        where: Path = (*at, "tokenizer", "train_on", index)
+        yield from _known(where, "the tokenizer is trained on dataset", name, "datasets", names)
 
 
 def _curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
     if not spec.curriculum:
-        yield ("curriculum",), "the curriculum is empty; name the stages in their order, as in [assistant, expert]"
+        message = "the curriculum is empty; name the stages in their order, as in [assistant, expert]"
+        yield Finding(("curriculum",), message)
     for index, name in enumerate(spec.curriculum):
-        yield from _known(("curriculum", index), "the curriculum names stage", name, names["stages"])
+        yield from _known(("curriculum", index), "the curriculum names stage", name, "stages", names)
     first = spec.stages.get(spec.curriculum[0]) if spec.curriculum else None
     if first and first.optimizer == "carry":
-        yield (
-            ("stages", spec.curriculum[0], "optimizer"),
-            f"`{spec.curriculum[0]}` is the first stage: there is no optimizer to carry; write `fresh`",
-        )
+        message = f"stage `{spec.curriculum[0]}` comes first, so there is no optimizer to carry; write `fresh`"
+        yield Finding(("stages", spec.curriculum[0], "optimizer"), message, (("curriculum",),))
     train = spec.hardware.train
-    gpus = train.nodes * max(train.gpus, 1)
+    at_once = train.nodes * max(train.gpus, 1) * train.micro_batch
+    given: tuple[Path, ...] = tuple(("hardware", "train", key) for key in ("nodes", "gpus", "micro_batch"))
     for name, stage in spec.stages.items():
         subject = f"stage `{name}` trains on dataset"
-        yield from _known(("stages", name, "dataset"), subject, stage.dataset, names["datasets"])
-        if stage.batch % (gpus * train.micro_batch):
-            by = f"{gpus} GPUs × {train.micro_batch} rows" if gpus > 1 else f"{train.micro_batch} rows"
-            yield (
-                ("stages", name, "batch"),
-                f"{stage.batch} rows are not divisible by {by} (hardware.train: nodes × gpus × micro_batch)",
+        yield from _known(("stages", name, "dataset"), subject, stage.dataset, "datasets", names)
+        if stage.batch % at_once:
+            many = [f"{count} {what}" for count, what in ((train.nodes, "nodes"), (train.gpus, "GPUs")) if count > 1]
+            below = stage.batch - stage.batch % at_once
+            right = f"{below} or {below + at_once} rows" if below else f"{at_once} rows"
+            message = (
+                f"a batch of {stage.batch} rows cannot be shared out: hardware.train takes {at_once} at once "
+                f"({' × '.join([*many, f'micro_batch {train.micro_batch}'])}); write {right}"
             )
+            yield Finding(("stages", name, "batch"), message, given)

@@ -16,7 +16,7 @@ from pathlib import Path
 from orcac.errors import InputError
 from orcac.hub import parse_hub
 from orcac.recipe import HubRef
-from orcac.spec.problems import Mark
+from orcac.spec.problems import Mark, shown
 
 HUB = "hf://"
 
@@ -120,7 +120,8 @@ def _expand(pattern: str, folder: Path) -> list[Path]:
         anchor = Path(path.anchor or ".")
         found = sorted(anchor.glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
     except (OSError, ValueError) as error:
-        raise InputError(f"`{pattern}` is not a path or glob ({error})") from None
+        raise InputError(f"{shown(pattern)} is not a path or glob: {error}") from None
     if not found:
-        raise NotHere(f"`{pattern}` matches no file (looked for {path})")
+        missing = "matches no file" if re.search("[*?[]", pattern) else "is not there"
+        raise NotHere(f"`{pattern}` {missing}; looked for {path}")
     return found

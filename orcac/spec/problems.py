@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orcac.errors import InputError
 
@@ -41,7 +43,22 @@ class Problem:
             source, column = source[cut : cut + 100], column - cut
         caret = "^" * max(1, min(mark.length, len(source) - column))
         margin = " " * len(number)
-        return f"{mark}: {self.message}\n {number} | {source}\n {margin} | {' ' * column}{caret}"
+        # what a file holds must not steer the terminal that shows it
+        source = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in source)
+        message = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.message)
+        return f"{mark}: {message}\n {f'{number} | {source}'.rstrip()}\n {margin} | {' ' * column}{caret}"
+
+
+def shown(value: Any) -> str:
+    """A value as a message tells it: in short, and as it is written."""
+    if isinstance(value, dict):
+        return "a map"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
 
 
 class SpecErrors(InputError):

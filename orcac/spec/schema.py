@@ -18,6 +18,7 @@ The environment decides nothing but `${NAME}` in a path. Where the paper gives n
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -55,27 +56,27 @@ def _measure(pattern: str, shape: str, scales: dict[str, float]) -> BeforeValida
     """A number with a unit, as in `3 %`: `shape` is how it should look, `scales` what each unit is worth."""
 
     def read(value: Any) -> Any:
-        if isinstance(value, str):
-            found = re.fullmatch(rf"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*({pattern})\s*", value)
-            if not found:
-                raise PydanticCustomError("measure", "`{value}` is not {shape}", {"value": value, "shape": shape})
-            return float(found[1].replace("_", "")) * scales[found[2]]
-        return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        text = value if isinstance(value, str) else ""
+        found = re.fullmatch(rf"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*({pattern})\s*", text)
+        if not found:
+            raise PydanticCustomError("measure", "a measure", {"shape": shape})
+        return float(Decimal(found[1]) * Decimal(str(scales[found[2]])))  # `7 %` is 0.07 to the last digit
 
     return BeforeValidator(read)
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool | str):
-        shown = str(value).lower() if isinstance(value, bool) else value
-        raise PydanticCustomError("number", "a number is wanted here, not `{value}`", {"value": shown})
-    return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("number", "a number")
 
 
 _Number = BeforeValidator(_number)
 Whole = Annotated[int, _Number]
 Number = Annotated[float, _Number]
-Count = Annotated[int, _Number, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), _Number]  # limits first, or the JSON Schema lacks them
 Rows = Annotated[
     int,
     _measure("rows?", "a number of rows, such as `160 rows`", {"row": 1, "rows": 1}),
@@ -349,7 +350,7 @@ class Dataset(Part):
         "without, worded anew",
         {},
     )
-    shards: Annotated[Whole, Field(ge=1, le=1000)] = execution("jobs that the asking is split over", 1)
+    shards: Annotated[int, Field(ge=1, le=1000), _Number] = execution("jobs that the asking is split over", 1)
 
 
 class Contamination(Part):
@@ -385,7 +386,7 @@ Size = Literal["tiny", "160M", "1B", "7B", "13B"]
 
 
 class Tokenizer(Part):
-    vocabulary: Annotated[Whole, Field(ge=300)] = semantic(
+    vocabulary: Annotated[int, Field(ge=300), _Number] = semantic(
         "entries of the byte-level BPE, special tokens included", unit="tokens"
     )
     train_on: tuple[Name, ...] = semantic("datasets whose texts it is trained on, whatever the arm", min_length=1)
@@ -440,14 +441,14 @@ class Work(Part):
 
 
 class EvalWork(Work):
-    gpus: Annotated[Whole, Field(ge=0, le=1)] = execution("GPUs a job: 0 or 1", 0)
+    gpus: Annotated[int, Field(ge=0, le=1), _Number] = execution("GPUs a job: 0 or 1", 0)
     gpu: Gpu | None = execution("which GPU, for estimates", None)
     batch: Rows = execution("items answered at a time", 64, unit="items")
 
 
 class TrainWork(Work):
-    nodes: Annotated[Whole, Field(ge=1, le=1024)] = execution("machines a job", 1)
-    gpus: Annotated[Whole, Field(ge=0, le=16)] = execution("GPUs a machine; 0 trains on the CPU", 0)
+    nodes: Annotated[int, Field(ge=1, le=1024), _Number] = execution("machines a job", 1)
+    gpus: Annotated[int, Field(ge=0, le=16), _Number] = execution("GPUs a machine; 0 trains on the CPU", 0)
     gpu: Gpu | None = execution("which GPU: its memory and peak, for estimates", None)
     precision: Literal["fp32", "bf16"] = semantic("of the arithmetic", "fp32")
     zero: Literal[0, 1, 2, 3] = execution("DeepSpeed ZeRO stage; 0 is plain data parallelism", 0)

@@ -11,8 +11,9 @@ data files are those of the disk.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from orcac.errors import InputError
-from orcac.spec.problems import Mark, Problem, SpecErrors
+from orcac.spec.problems import Mark, Problem, SpecErrors, shown
 
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 100_000
+MAX_DEPTH = 50
+_DEEP = f"lists and maps lie more than {MAX_DEPTH} deep in one another; a spec needs ten"
 _CORE = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "map", "seq")}
 _GIVE = "give the path of a spec, e.g. specs/tiny.yaml"
 
@@ -55,7 +59,11 @@ class File:
             raise InputError(f"{self}: no such file", fix=_GIVE) from None
         except IsADirectoryError:
             raise InputError(f"{self}: this is a folder", fix=_GIVE) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            *above, last = f"{content[: error.start].decode()}.".splitlines()
+            where = f"{self}:{len(above) + 1}:{len(last)}"
+            raise InputError(f"{where}: not UTF-8", fix="give a text file in UTF-8") from None
+        except (OSError, ValueError) as error:  # a ValueError where a path holds a NUL
             raise InputError(f"{self}: cannot be read: {error}", fix="give a text file in UTF-8") from None
         fix = "a spec is a page or two; name data files by path instead of pasting them"
         raise InputError(f"{self}: the file is larger than {MAX_BYTES // 2**20} MiB", fix=fix)
@@ -94,6 +102,17 @@ class Tree:
             return [tree.plain() for tree in self.value]
         return self.value
 
+    def same(self, other: Tree) -> bool:
+        """Whether both hold the same value, wherever it was written. What they share is not looked into."""
+        if self is other:
+            return True
+        one, two = self.value, other.value
+        if isinstance(one, dict) and isinstance(two, dict):
+            return one.keys() == two.keys() and all(tree.same(two[key]) for key, tree in one.items())
+        if isinstance(one, list) and isinstance(two, list):
+            return len(one) == len(two) and all(tree.same(twin) for tree, twin in zip(one, two, strict=True))
+        return type(one) is type(two) and bool(one == two)
+
     def at(self, path: Sequence[str | int]) -> Tree:
         """What stands at `path`, which is there."""
         tree = self
@@ -101,22 +120,47 @@ class Tree:
             tree = tree.value[str(step)] if isinstance(tree.value, dict) else tree.value[step]
         return tree
 
+    @staticmethod
+    def of(value: Any, mark: Mark) -> Tree:
+        """A plain value, all of it at one place."""
+        if isinstance(value, dict):
+            return Tree({key: Tree.of(item, mark) for key, item in value.items()}, mark, dict.fromkeys(value, mark))
+        return Tree([Tree.of(item, mark) for item in value] if isinstance(value, list) else value, mark)
+
+    def without(self, *keys: str) -> Tree:
+        """A map less some of its keys."""
+        return Tree({key: tree for key, tree in self.value.items() if key not in keys}, self.mark, self.key_marks)
+
+    def marks(self) -> Iterator[Mark]:
+        """Every place in it: of each value and each key."""
+        yield self.mark
+        if isinstance(self.value, dict):
+            yield from (self.key_marks[key] for key in self.value)
+        for tree in (
+            self.value.values() if isinstance(self.value, dict) else self.value if isinstance(self.value, list) else ()
+        ):
+            yield from tree.marks()
+
     def place(self, path: Sequence[str | int], *, key: bool = False) -> Mark:
-        """Where `path` was written, or its nearest ancestor that was. `key` asks for the key, not its value."""
+        """Where `path` was written, or its nearest ancestor that was. A map is pointed at by its key.
+
+        `key` asks for the key, whatever its value.
+        """
         tree, mark = self, self.mark
         for step in path:
             if isinstance(tree.value, dict) and str(step) in tree.value:
-                mark = tree.key_marks[str(step)] if key else tree.value[str(step)].mark
-                tree = tree.value[str(step)]
+                at = tree.value[str(step)]
+                mark = tree.key_marks[str(step)] if key or isinstance(at.value, dict) else at.mark
+                tree = at
             elif isinstance(tree.value, list) and isinstance(step, int) and step < len(tree.value):
                 tree = tree.value[step]
                 mark = tree.mark
-            else:
+            elif not isinstance(tree.value, list):  # of a list, what only the schema knows: it is a draw in short
                 break
         return mark
 
 
-def parse(file: File, problems: list[Problem]) -> Tree:
+def parse(file: File, problems: list[Problem], what: str = "a spec") -> Tree:
     """Read a YAML file. Raises InputError when it cannot be read, SpecErrors when it is not the YAML described.
 
     What is wrong but leaves the rest readable (a key that stands twice, half a character) is added to `problems`.
@@ -128,27 +172,63 @@ def parse(file: File, problems: list[Problem]) -> Tree:
     except MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         line, column = (at.line, at.column) if at else (0, 0)
-        raise SpecErrors([Problem(_mark(file, lines, line, column, 1), f"not YAML: {error.problem}")]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
+        raise SpecErrors([Problem(_mark(file, lines, line, column, 1), f"not YAML: {_syntax(error)}")]) from None
+    except ReaderError as error:
+        *above, last = f"{text[: error.position]}.".splitlines()
+        message = f"not YAML: the character U+{ord(text[error.position]):04X} is not allowed; take it out"
+        raise SpecErrors([Problem(_mark(file, lines, len(above), len(last) - 1, 1), message)]) from None
+    except RecursionError:
+        raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), _DEEP)]) from None
+    except (YAMLError, ValueError) as error:
         raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), f"not YAML: {error}")]) from None
     if not isinstance(node, MappingNode):
-        raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), "a spec is a map of keys to values; this is not one")])
+        raise SpecErrors(
+            [Problem(_mark(file, lines, 0, 0, 1), f"{what} is a map of keys to values, as in `orcac: 1`; this is none")]
+        )
     return _Builder(file, lines, problems).tree(node, 0)
 
 
-def merge(base: Tree, patch: Tree) -> Tree:
-    """JSON Merge Patch (RFC 7396): maps merge, null removes, everything else replaces. Places come along."""
+def _syntax(error: MarkedYAMLError) -> str:
+    """What is wrong and what would be right, of the mistakes that people make most."""
+    problem, since = str(error.problem), f"line {error.context_mark.line + 1}" if error.context_mark else "above"
+    if "\\t" in problem:
+        return "a tab stands here; indent with spaces"
+    if found := re.match(r"expected ',' or '(.)'", problem):
+        return f"`,` or `{found[1]}` is missing before this, for what opens on {since}"
+    if "end of stream" in problem and "quoted" in str(error.context):
+        return f"the quote that opens on {since} is not closed"
+    if "expected the node content" in problem:
+        return "a value is missing before this"
+    if "mapping values are not allowed" in problem:
+        return "no `:` can stand here; indent as the lines around, or put a text that holds a `: ` in quotes"
+    if "expected <block end>" in problem:
+        return f"this does not belong to what begins on {since}; indent it as the other lines of that"
+    if found := re.match(r"found undefined alias '(.*)'", problem):
+        return f"`*{found[1]}` repeats what `&{found[1]}` marks, and nothing above is marked so"
+    if "another document" in problem:
+        return "a second document begins; take the `---` out"
+    if "could not find expected ':'" in problem:
+        return "a key without its `:`"
+    return problem
+
+
+def merge(base: Tree, patch: Tree, *, keep_nulls: bool = False) -> Tree:
+    """JSON Merge Patch (RFC 7396): maps merge, null removes, everything else replaces. Places come along.
+
+    `keep_nulls` where `base` is a patch itself.
+    """
     if not isinstance(patch.value, dict):
         return patch
     value = dict(base.value) if isinstance(base.value, dict) else {}
     key_marks = dict(base.key_marks)
     for key, tree in patch.value.items():
-        if tree.value is None:
+        if tree.value is None and not keep_nulls:
             value.pop(key, None)
         else:
-            nothing = Tree({}, tree.mark)
-            value[key] = merge(value.get(key, nothing), tree)
-        key_marks[key] = patch.key_marks[key]
+            under = value.get(key, Tree({}, tree.mark))
+            if key not in value or not (isinstance(tree.value, dict) and isinstance(under.value, dict)):
+                key_marks[key] = patch.key_marks[key]  # a map that is only patched stays where it was begun
+            value[key] = merge(under, tree, keep_nulls=keep_nulls)
     return Tree(value, base.mark, key_marks)
 
 
@@ -158,8 +238,9 @@ def put(base: Tree, path: Sequence[str], tree: Tree, mark: Mark) -> Tree:
         return tree
     first, *rest = path
     value = dict(base.value) if isinstance(base.value, dict) else {}
+    key_marks = base.key_marks if rest and first in value else base.key_marks | {first: mark}
     value[first] = put(value.get(first, Tree({}, mark)), rest, tree, mark)
-    return Tree(value, base.mark, base.key_marks | {first: mark})
+    return Tree(value, base.mark, key_marks)
 
 
 def cut(base: Tree, *paths: Sequence[str | int]) -> Tree:
@@ -184,10 +265,12 @@ class _Builder:
     def tree(self, node: Any, depth: int) -> Tree:
         mark = self._mark(node)
         self._count += 1
-        if self._count > MAX_VALUES or depth > 50:
-            self._refuse(mark, "the file unfolds into too much; are its aliases nested?")
+        if depth > MAX_DEPTH:
+            self._refuse(mark, _DEEP)
+        if self._count > MAX_VALUES:
+            self._refuse(mark, f"the file unfolds into more than {MAX_VALUES:,} values; repeat less of it by aliases")
         if node.tag not in _CORE:
-            self._refuse(mark, f"the tag {node.tag} is not allowed; a spec is plain data")
+            self._refuse(mark, f"the tag {node.tag} is not allowed; a spec is plain data: leave the tag out")
         if isinstance(node, ScalarNode):
             return Tree(self._scalar(node, mark), mark)
         if isinstance(node, SequenceNode):
@@ -197,26 +280,30 @@ class _Builder:
         for key_node, value_node in node.value:
             key_mark = self._mark(key_node)
             if not isinstance(key_node, ScalarNode) or not isinstance(self._scalar(key_node, key_mark), str | int):
-                self._refuse(key_mark, "a key must be a text or a whole number")
+                self._refuse(key_mark, "a key must be a text or a whole number, not a list, a map or a fraction")
             key = key_node.value
             if key in value:
                 first = key_marks[key]
-                self._note(key_mark, f"the key `{key}` stands twice; the first is on line {first.line}")
+                self._note(
+                    key_mark, f"the key {shown(key)} stands twice; the first is on line {first.line}; leave one out"
+                )
                 continue
-            value[key], key_marks[key] = self.tree(value_node, depth + 1), key_mark
+            tree = self.tree(value_node, depth + 1)
+            nothing = value_node.start_mark.index == value_node.end_mark.index  # its mark is that of what comes next
+            value[key], key_marks[key] = Tree(tree.value, key_mark) if nothing else tree, key_mark
         return Tree(value, mark, key_marks)
 
     def _scalar(self, node: ScalarNode, mark: Mark) -> Any:
         if node.value == "<<" or node.tag == "tag:yaml.org,2002:merge":
-            self._refuse(mark, "merge keys (`<<`) are not supported; write the fields out")
+            self._refuse(mark, "merge keys (`<<`) are not supported; write its fields out")
         if not node.value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in node.value):
-            self._note(mark, "this text holds half a character (a lone surrogate), which no file can hold")
+            self._note(mark, "this text holds half a character (a lone surrogate); write the whole of it")
         if node.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"):
             return node.value
         try:
             return self._scalars.construct_object(node)
         except (ValueError, YAMLError):
-            return self._refuse(mark, f"`{node.value}` is not a number")
+            return self._refuse(mark, f"{shown(node.value)} is not a number")
 
     def _mark(self, node: Any) -> Mark:
         start, end = node.start_mark, node.end_mark
@@ -227,7 +314,7 @@ class _Builder:
         self._problems.append(Problem(mark, message))
 
     def _refuse(self, mark: Mark, message: str) -> Any:
-        raise SpecErrors([Problem(mark, message)])
+        raise SpecErrors([*self._problems, Problem(mark, message)])
 
 
 def _mark(file: File, lines: list[str], line: int, column: int, length: int) -> Mark:

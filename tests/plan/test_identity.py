@@ -1,176 +1,562 @@
-"""The rule of identity: what leaves every id alone, and what changes the ids of exactly the nodes that feel it."""
+"""The rule of identity: what leaves every id alone, and what changes the ids of exactly the nodes that feel it.
+
+The schema is walked, so that a new field fails here until it has a line in one of the two tables.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from orcac.errors import InputError
 from orcac.plan.lower import lower
 from orcac.plan.node import canonical
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
+from orcac.spec.schema import Spec, Stage
 
-SPEC: dict[str, Any] = {
-    "orcac": 1,
-    "name": "sound",
-    "seed": 3,
-    "queries": {
-        "q": {"format": "puzzles", "task": "navigate", "size": [3, 5], "take": 100},
-        "r": {"format": "puzzles", "task": "web_of_lies", "size": [3, 5], "take": 100},
-    },
-    "system_messages": {"messages": {"7": "Explain."}, "draw": {"q": [7]}},
-    "teachers": {
-        "t": {"model": "expert", "endpoint": {"kind": "solver"}},
-        "u": {
-            "model": "gpt",
-            "endpoint": {"kind": "openai", "base_url": "http://localhost:1/v1"},
-            "price": {"input": 1, "output": 1},
-        },
-    },
-    "datasets": {
-        "d": {"teacher": "t", "queries": ["q", "r"]},
-        "e": {"teacher": "u", "sample": {"from": "d", "take": 10}},
-    },
-    "filters": {},
-    "student": {"size": "tiny", "tokenizer": {"vocabulary": 400, "train_on": ["d"]}},
-    "stages": {"s": {"dataset": "d"}, "x": {"dataset": "e"}},
-    "curriculum": ["s", "x"],
-    "benchmarks": {"b": {"format": "puzzles", "task": "navigate", "size": [3, 5], "take": 10}},
-    "hardware": {"train": {}, "eval": {}, "other": {}},
+# stages one to four learn from pool, few, taped and own; the tokenizer is trained on own
+BIG = """\
+orcac: 1
+name: big
+seed: 3
+queries:
+  maze: {format: puzzles, task: navigate, size: [3, 5], take: 100}
+  table: {format: jsonl, path: data/table.jsonl, fields: {query: q}}
+  cot: {format: flan-cot, path: data/cot.tsv}
+system_messages:
+  library: library.yaml
+  messages: {20: "Explain."}
+  draw: {maze: [7, 20], table: {always: [1, 7], multiple_choice: [8]}}
+teachers:
+  s: {model: expert, endpoint: {kind: solver}}
+  g: {model: gpt-4, endpoint: {kind: openai}, price: {input: 30, output: 60}}
+  t:
+    model: recorded
+    endpoint:
+      {kind: replay, path: data/tape.jsonl, fields: {id: i, answer: a}, questions: data/table.jsonl,
+       question_fields: {id: i, question: q}}
+  l: {model: labels, endpoint: {kind: reference}}
+datasets:
+  pool: {teacher: s, queries: [maze, table]}
+  few: {teacher: g, sample: {from: pool, take: 10}, draw: {table: {always: [7], multiple_choice: [8]}}}
+  taped: {teacher: t, queries: [table]}
+  own: {teacher: l, queries: [cot]}
+filters: {contamination: {ngram: 13}}
+student: {size: tiny, tokenizer: {vocabulary: 400, train_on: [own]}}
+stages: {one: {dataset: pool}, two: {dataset: few}, three: {dataset: taped}, four: {dataset: own}}
+curriculum: [one, two, three, four]
+benchmarks:
+  held: {format: puzzles, task: navigate, size: [3, 5], take: 10, system: 7}
+  rows: {format: jsonl, path: data/table.jsonl, fields: {query: q}}
+  bbh: {format: bbh, path: data/bbh.json}
+  open: {format: open-ended, path: data/table.jsonl, fields: {query: q}, judge: g, against: [s]}
+baselines: [g]
+hardware: {train: {gpus: 1}}
+"""
+FILES = {
+    "library.yaml": "messages: {7: {text: Think.}, 8: {text: Why not the others?}}\n",
+    "other.yaml": "messages: {7: {text: Think twice.}, 8: {text: Why not the others?}}\n",
+    "data/table.jsonl": '{"i": 1, "q": "1 + 1?"}\n',
+    "data/other.jsonl": '{"i": 1, "q": "2 + 2?"}\n',
+    "data/cot.tsv": "1 + 1?\t2\t2\n",
+    "data/other.tsv": "2 + 2?\t4\t4\n",
+    "data/tape.jsonl": '{"i": 1, "a": "2"}\n',
+    "data/other-tape.jsonl": '{"i": 1, "a": "two"}\n',
+    "data/bbh.json": "{}",
+    "data/other.json": "{} ",
+    "model/config.json": "{}",
+    "other-model/config.json": "{} ",
+}
+WHOLE = YAML(typ="safe", pure=True).load(BIG)
+
+# --- who feels what ---------------------------------------------------------------------------------------------
+
+STAGES = {"one": "pool", "two": "few", "three": "taped", "four": "own"}
+BENCHMARKS = ("held", "rows", "bbh", "open")
+EVALS = {f"eval/{name}" for name in BENCHMARKS}
+ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]}
+
+
+def trained(first: str = "one") -> set[str]:
+    """A stage, those that go on from it, and what measures the last."""
+    names = list(STAGES)
+    return {f"train/{name}" for name in names[names.index(first) :]} | EVALS
+
+
+def learnt(*datasets: str) -> set[str]:
+    """What is made of the examples of datasets."""
+    found = {f"tokenize/{name}" for name in datasets}
+    for stage, dataset in STAGES.items():
+        found |= trained(stage) if dataset in datasets else set()
+    return found | STUDENT if "own" in datasets else found
+
+
+def answered(*datasets: str) -> set[str]:
+    return {f"{kind}/{name}" for kind in ("collect", "filter") for name in datasets} | learnt(*datasets)
+
+
+STUDENT = {"student"} | {f"tokenize/{name}" for name in STAGES.values()} | trained()
+KEPT = {f"filter/{name}" for name in STAGES.values()} | STUDENT
+POOLED = {"subset/few"} | answered("pool", "few")
+FEW = {"subset/few"} | answered("few")
+MAZE = {"queries/pool/maze", "queries/few/maze"} | POOLED
+TABLE = {f"queries/{name}/table" for name in ("pool", "few", "taped")} | POOLED | answered("taped")
+DRAWN = {"queries/pool/table", "queries/taped/table"} | answered("pool", "taped")  # few has a draw of its own
+COT = {"queries/own/cot"} | answered("own")
+SHAPED = {"student": {"size": None, "shape": {"hidden": 64, "heads": 4, "layers": 2, "intermediate": 96}}}
+BASED = {"student": {"size": None, "tokenizer": None, "base": "model"}}
+
+
+def items(name: str) -> set[str]:
+    """A benchmark's items: who is asked them, and the filter that keeps them out of the training data."""
+    return {f"items/{name}"} | asked(name) | KEPT
+
+
+def asked(name: str) -> set[str]:
+    return {f"asked/{name}"} | replied(name)
+
+
+def replied(name: str) -> set[str]:
+    if name == "open":
+        return {"replies/s/open", "eval/open"}
+    return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}"}
+
+
+def files(section: str, name: str, felt: set[str], suffix: str) -> dict[str, tuple[str, Any, set[str]]]:
+    at = f"{section}.{name}"
+    return {
+        "path": (f"{at}.path", f"data/other.{suffix}", felt),
+        "tasks": (f"{at}.tasks", ["x"], felt),
+        "take": (f"{at}.take", 1, felt),
+        "per_task": (f"{at}.per_task", 1, felt),
+        "sampling": (f"{at}.sampling", "uniform", felt),
+    }
+
+
+def protocol(name: str) -> dict[str, tuple[str, Any, set[str]]]:
+    at, own = f"benchmarks.{name}", {f"eval/{name}"}
+    return {
+        "system": (f"{at}.system", 20, asked(name)),
+        "temperature": (f"{at}.temperature", 0.5, own),
+        "top_p": (f"{at}.top_p", 0.5, own),
+        "max_tokens": (f"{at}.max_tokens", 99, replied(name)),
+        **({} if name == "open" else {"parser": (f"{at}.parser", "first-capital", own | {f"baseline/g/{name}"})}),
+    }
+
+
+def of(part: str, changes: dict[str, tuple[str, Any, set[str]]]) -> dict[str, tuple[str, Any, set[str]]]:
+    return {f"{part}.{field}": change for field, change in changes.items()}
+
+
+# field -> (what is changed, to what, the addresses of the nodes that feel it, and what else the spec says before)
+SEMANTIC: dict[str, tuple[Any, ...]] = {
+    "seed": ("seed", 4, None),  # all
+    "queries.*[puzzles].task": ("queries.maze.task", "web_of_lies", MAZE),
+    "queries.*[puzzles].size": ("queries.maze.size", [3, 6], MAZE),
+    "queries.*[puzzles].take": ("queries.maze.take", 99, MAZE),
+    "queries.*[jsonl].format": ("queries.table.format", "parquet", TABLE),
+    "queries.*[jsonl].fields": ("queries.table.fields.reference", "a", TABLE),
+    **of("queries.*[jsonl]", files("queries", "table", TABLE, "jsonl")),
+    "queries.*[flan-cot].format": ("queries.cot.format", "natural-instructions", COT),
+    **of("queries.*[flan-cot]", files("queries", "cot", COT, "tsv")),
+    "system_messages.library": ("system_messages.library", "other.yaml", MAZE | TABLE | asked("held")),
+    "system_messages.messages": ("system_messages.messages.20", "Explain all.", MAZE),
+    "system_messages.draw.*.always": ("system_messages.draw.table.always", [1, 20], DRAWN),
+    "system_messages.draw.*.multiple_choice": ("system_messages.draw.table.multiple_choice", [20], DRAWN),
+    "system_messages.draw.*.mix": ("system_messages.draw.table.mix", "alone", DRAWN),
+    "teachers.*.model": ("teachers.g.model", "gpt-5", answered("few") | ANSWERED),
+    "teachers.*.sampling.temperature": ("teachers.g.sampling.temperature", 0.7, answered("few") | ANSWERED),
+    "teachers.*.sampling.top_p": ("teachers.g.sampling.top_p", 0.9, answered("few") | ANSWERED),
+    "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),  # benchmarks have theirs
+    "teachers.*.sampling.seed": ("teachers.g.sampling.seed", 5, answered("few") | ANSWERED),
+    "teachers.*.sampling.extra": ("teachers.g.sampling.extra", {"k": 1}, answered("few") | ANSWERED),
+    "teachers.*.endpoint[openai].kind": (
+        "teachers.g.endpoint", {"kind": "reference"}, answered("few") | ANSWERED,
+    ),
+    "teachers.*.endpoint[solver].kind": (
+        "teachers.s.endpoint", {"kind": "reference"}, answered("pool") | {"replies/s/open"},
+    ),
+    "teachers.*.endpoint[reference].kind": (
+        "teachers.l", {"model": "expert", "endpoint": {"kind": "solver"}}, answered("own"),
+    ),
+    "teachers.*.endpoint[replay].kind": (
+        "teachers.t", {"model": "recorded", "endpoint": {"kind": "reference"}}, answered("taped"),
+    ),
+    "teachers.*.endpoint[replay].path": ("teachers.t.endpoint.path", "data/other-tape.jsonl", answered("taped")),
+    "teachers.*.endpoint[replay].fields": ("teachers.t.endpoint.fields.answer", "b", answered("taped")),
+    "teachers.*.endpoint[replay].questions": ("teachers.t.endpoint.questions", "data/other.jsonl", answered("taped")),
+    "teachers.*.endpoint[replay].question_fields": (
+        "teachers.t.endpoint.question_fields.question", "p", answered("taped"),
+    ),
+    "datasets.*.teacher": ("datasets.taped.teacher", "s", answered("taped")),
+    "datasets.*.queries": ("datasets.pool.queries", ["maze"], {"queries/pool/table", "queries/few/table"} | POOLED),
+    "datasets.*.sample.from": ("datasets.few.sample.from", "taped", {"queries/few/maze"} | FEW),
+    "datasets.*.sample.take": ("datasets.few.sample.take", 9, FEW),
+    "datasets.*.draw.*.always": ("datasets.few.draw.table.always", [1], {"queries/few/table"} | FEW),
+    "datasets.*.draw.*.multiple_choice": ("datasets.few.draw.table.multiple_choice", [7], {"queries/few/table"} | FEW),
+    "datasets.*.draw.*.mix": ("datasets.few.draw.table.mix", "alone", {"queries/few/table"} | FEW),
+    "filters.finish_reason": ("filters.finish_reason", ["stop", "length"], KEPT),
+    "filters.min_characters": ("filters.min_characters", 2, KEPT),
+    "filters.max_characters": ("filters.max_characters", 999, KEPT),
+    "filters.refusals": ("filters.refusals", "drop", KEPT),
+    "filters.agreement": ("filters.agreement", True, KEPT),
+    "filters.duplicates": ("filters.duplicates", "keep", KEPT),
+    "filters.contamination.ngram": ("filters.contamination.ngram", 12, KEPT),
+    "student.base": ("student.base", "other-model", STUDENT, BASED),
+    "student.size": ("student.size", "160M", STUDENT),
+    "student.shape.hidden": ("student.shape.hidden", 128, STUDENT, SHAPED),
+    "student.shape.layers": ("student.shape.layers", 3, STUDENT, SHAPED),
+    "student.shape.heads": ("student.shape.heads", 2, STUDENT, SHAPED),
+    "student.shape.kv_heads": ("student.shape.kv_heads", 2, STUDENT, SHAPED),
+    "student.shape.intermediate": ("student.shape.intermediate", 97, STUDENT, SHAPED),
+    "student.shape.init_std": ("student.shape.init_std", 0.03, STUDENT, SHAPED),
+    "student.shape.tie_embeddings": ("student.shape.tie_embeddings", True, STUDENT, SHAPED),
+    "student.tokenizer.vocabulary": ("student.tokenizer.vocabulary", 401, STUDENT),
+    "student.tokenizer.train_on": ("student.tokenizer.train_on", ["own", "taped"], STUDENT),
+    "student.seed": ("student.seed", 4, STUDENT),
+    "student.max_length": ("student.max_length", 1024, STUDENT),
+    "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
+    "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
+    "stages.*.epochs": ("stages.two.epochs", 3, trained("two")),
+    "stages.*.learning_rate": ("stages.one.learning_rate", 1e-3, trained("one")),
+    "stages.*.schedule": ("stages.three.schedule", "cosine", trained("three")),
+    "stages.*.warmup": ("stages.four.warmup", "4 %", trained("four")),
+    "stages.*.batch": ("stages.two.batch", "32 rows", trained("two")),
+    "stages.*.weight_decay": ("stages.two.weight_decay", 0.1, trained("two")),
+    "stages.*.max_grad_norm": ("stages.two.max_grad_norm", 0.5, trained("two")),
+    "stages.*.optimizer": ("stages.two.optimizer", "carry", trained("two")),
+    "curriculum": ("curriculum", ["one", "two", "three"], {"tokenize/own", "train/four"} | EVALS),
+    "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
+    "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
+    "benchmarks.*[puzzles].take": ("benchmarks.held.take", 11, items("held")),
+    **of("benchmarks.*[puzzles]", protocol("held")),
+    "benchmarks.*[jsonl].format": ("benchmarks.rows.format", "parquet", items("rows")),
+    "benchmarks.*[jsonl].fields": ("benchmarks.rows.fields.reference", "a", items("rows")),
+    **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
+    "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
+    **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
+    "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
+    "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"eval/open"}),
+    "benchmarks.*[open-ended].against": (
+        "benchmarks.open.against", ["g"], {"eval/open", "replies/s/open", "replies/g/open"},
+    ),
+    **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
+    "baselines": (
+        "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]},
+    ),
+    "hardware.train.precision": ("hardware.train.precision", "bf16", trained()),
+}  # fmt: skip
+
+# field -> (what is changed, to what, and what else the spec says before)
+UNFELT: dict[str, tuple[Any, ...]] = {
+    "name": ("name", "another"),
+    "about": ("about", "another line"),
+    **{f"queries.*[{form}].expect.{what}": (f"queries.{name}.expect.{what}", 9)
+       for form, name in (("jsonl", "table"), ("flan-cot", "cot")) for what in ("queries", "tokens")},
+    **{f"benchmarks.*[{form}].expect.{what}": (f"benchmarks.{name}.expect.{what}", 9)
+       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+       for what in ("queries", "tokens")},
+    "queries.*[jsonl].missing": ("queries.table.missing", "later"),
+    "queries.*[flan-cot].missing": ("queries.cot.missing", "later"),
+    "benchmarks.*[jsonl].missing": ("benchmarks.rows.missing", "later"),
+    "benchmarks.*[flan-cot].missing": ("benchmarks.bbh.missing", "skip"),
+    "benchmarks.*[open-ended].missing": ("benchmarks.open.missing", "later"),
+    "teachers.*.endpoint[openai].base_url": ("teachers.g.endpoint.base_url", "http://localhost:1/v1"),
+    "teachers.*.endpoint[openai].api_key_env": ("teachers.g.endpoint.api_key_env", "KEY"),
+    "teachers.*.endpoint[openai].mode": ("teachers.g.endpoint.mode", "batch"),
+    "teachers.*.endpoint[openai].requests_per_minute": ("teachers.g.endpoint.requests_per_minute", 9),
+    "teachers.*.endpoint[openai].tokens_per_minute": ("teachers.g.endpoint.tokens_per_minute", 9),
+    "teachers.*.endpoint[openai].concurrency": ("teachers.g.endpoint.concurrency", 9),
+    "teachers.*.endpoint[openai].timeout": ("teachers.g.endpoint.timeout", 9),
+    "teachers.*.endpoint[openai].attempts": ("teachers.g.endpoint.attempts", 9),
+    "teachers.*.endpoint[solver].concurrency": ("teachers.s.endpoint.concurrency", 9),
+    "teachers.*.endpoint[solver].timeout": ("teachers.s.endpoint.timeout", 9),
+    "teachers.*.endpoint[solver].attempts": ("teachers.s.endpoint.attempts", 9),
+    "teachers.*.price.input": ("teachers.g.price.input", 9),
+    "teachers.*.price.output": ("teachers.g.price.output", 9),
+    "teachers.*.price.batch": ("teachers.g.price.batch", "9 %"),
+    "teachers.*.expect": ("teachers.g.expect", 9),
+    "datasets.*.shards": ("datasets.few.shards", 9),
+    "student.like": ("student.like", "7B", BASED),
+    "hardware.train.threads": ("hardware.train.threads", 9),
+    "hardware.train.memory": ("hardware.train.memory", "9 GiB"),
+    "hardware.train.time": ("hardware.train.time", "9 days"),
+    "hardware.train.nodes": ("hardware.train.nodes", 2),
+    "hardware.train.gpus": ("hardware.train.gpus", 4),
+    "hardware.train.gpu": ("hardware.train.gpu", "h100-80gb"),
+    "hardware.train.zero": ("hardware.train.zero", 3),
+    "hardware.train.micro_batch": ("hardware.train.micro_batch", "2 rows"),
+    "hardware.train.mfu": ("hardware.train.mfu", "40 %"),
+    "hardware.train.price": ("hardware.train.price", 2),
+    "hardware.eval.threads": ("hardware.eval.threads", 9),
+    "hardware.eval.memory": ("hardware.eval.memory", "9 GiB"),
+    "hardware.eval.time": ("hardware.eval.time", "9 days"),
+    "hardware.eval.gpus": ("hardware.eval.gpus", 1),
+    "hardware.eval.gpu": ("hardware.eval.gpu", "h100-80gb"),
+    "hardware.eval.batch": ("hardware.eval.batch", "9 rows"),
+    "hardware.other.threads": ("hardware.other.threads", 9),
+    "hardware.other.memory": ("hardware.other.memory", "9 GiB"),
+    "hardware.other.time": ("hardware.other.time", "9 days"),
+    "budget": ("budget", "9 USD"),
+}  # fmt: skip
+
+ELSEWHERE = {
+    "orcac": "has one value",
+    "extends": "test_a_spec_in_two_files_has_the_ids_of_one",
+    "ablations": "make arms: test_equal_nodes_of_arms_and_specs_are_one",
+    "sweep": "makes arms, as ablations do",
+    "queries.*[puzzles].format": "has one value",
+    "benchmarks.*[puzzles].format": "has one value",
+    "benchmarks.*[open-ended].format": "has one value",
 }
 
-
-def ids(folder: Path, spec: dict[str, Any]) -> dict[str, str]:
-    """(kind, label) -> KIND/ID of the base."""
-    path = folder / "spec.json"
-    path.write_text(json.dumps(spec))  # JSON is YAML
-    plan = Plan()
-    lower(plan, load(path))
-    return {f"{node.kind} {node.label}": ref for ref, node in plan.nodes.items()}
+# --- specs and their ids --------------------------------------------------------------------------------------------
 
 
-def changed(folder: Path, edit: str, value: Any) -> set[str]:
-    """The nodes whose ids differ once the dotted path `edit` holds `value`."""
-    spec = json.loads(json.dumps(SPEC))
-    *steps, last = edit.split(".")
-    place = spec
+def parts(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [part for argument in typing.get_args(kind) for part in parts(argument)]
+
+
+def leaves(part: type[BaseModel], path: str = "", above: str = "semantic") -> Iterator[tuple[str, str]]:
+    """(field, class) of all that a spec may say; `*` is any name, `[...]` the format or kind of a part."""
+    for name, info in part.model_fields.items():
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        kind = str(extra["class"]) if above == "semantic" else above
+        inner = parts(info.annotation)
+        where = path + (info.alias or name) + (".*" if typing.get_origin(info.annotation) is dict and inner else "")
+        if not inner:
+            yield where, kind
+        for one in inner:
+            tag = one.model_fields.get("format") or one.model_fields.get("kind")
+            form = f"[{typing.get_args(tag.annotation)[0]}]" if tag and len(inner) > 1 else ""
+            yield from leaves(one, f"{where}{form}.", kind)
+
+
+def patched(tree: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(tree) if isinstance(tree, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = patched(found.get(key), value)
+    return found
+
+
+def edited(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy in which the dotted path holds `value`."""
+    tree = json.loads(json.dumps(tree))
+    *steps, last = path.split(".")
+    place = tree
     for step in steps:
         place = place.setdefault(step, {})
     place[last] = value
-    before, after = ids(folder, SPEC), ids(folder, spec)
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    return tree
 
 
-@pytest.mark.parametrize(
-    ("edit", "value"),
-    [
-        ("about", "another line"),
-        ("budget", "5 USD"),
-        ("teachers.t.price", {"input": 1, "output": 2}),
-        ("teachers.t.endpoint.concurrency", 3),
-        ("teachers.u.endpoint.base_url", "http://localhost:2/v1"),
-        ("teachers.u.endpoint.requests_per_minute", 3),
-        ("datasets.d.shards", 8),
-        ("hardware.train", {"threads": 2, "memory": "9 GiB", "time": "3 days", "gpus": 1, "micro_batch": 2}),
-        ("hardware.eval", {"batch": 7}),
-        ("hardware.other", {"threads": 2}),
-        ("filters.min_characters", 1),  # a default, spelt out
-        ("stages.s", {"dataset": "d", "epochs": 4, "warmup": "3 %", "batch": "160 rows"}),
-    ],
-)
-def test_execution_labels_and_defaults_change_no_id(tmp_path: Path, edit: str, value: Any) -> None:
-    assert changed(tmp_path, edit, value) == set()
+class Ids(typing.NamedTuple):
+    nodes: dict[str, str]  # address -> KIND/ID, of the base
+    report: str
 
 
-TRAINED = {"train base: s", "train base: x", "eval base: b", "report sound"}
-FILTERED = {"filter d", "student tiny", "tokenize d", "tokenize e"} | TRAINED
-COLLECTED = {"collect d", "filter d", "student tiny", "tokenize d", "tokenize e"} | TRAINED
+def compiled(path: Path) -> Ids:
+    plan = Plan()
+    lower(plan, load(path))
+    (experiment,) = plan.experiments.values()
+    return Ids(experiment.addresses["base"], experiment.report)
 
 
-@pytest.mark.parametrize(
-    ("edit", "value", "felt"),
-    [
-        ("stages.x.epochs", 9, {"train base: x", "eval base: b", "report sound"}),
-        ("stages.s.learning_rate", 1e-3, TRAINED),
-        ("hardware.train.precision", "bf16", TRAINED),
-        ("student.packing", "shuffle", {"tokenize d", "tokenize e"} | TRAINED),
-        ("student.tokenizer.vocabulary", 500, {"student tiny", "tokenize d", "tokenize e"} | TRAINED),
-        ("filters.max_characters", 100, FILTERED | {"filter e"}),
-        ("teachers.t.sampling", {"temperature": 0.5}, COLLECTED),
-        ("teachers.u.model", "gpt-4", {"collect e", "filter e", "tokenize e"}
-         | {"train base: x", "eval base: b", "report sound"}),
-        ("benchmarks.b.max_tokens", 99, {"eval base: b", "report sound"}),
-        ("benchmarks.b.take", 11, {"sample b", "eval base: b", "report sound"}),
-        ("queries.r.take", 99, {"sample r", "sample e of d", "collect e", "filter e"} | COLLECTED),
-        ("datasets.e.sample.take", 9, {"sample e of d", "collect e", "filter e", "tokenize e"}
-         | {"train base: x", "eval base: b", "report sound"}),
-    ],
-)  # fmt: skip
-def test_a_semantic_field_changes_just_what_feels_it(tmp_path: Path, edit: str, value: Any, felt: set[str]) -> None:
-    assert changed(tmp_path, edit, value) == felt
+def ids(folder: Path, tree: dict[str, Any]) -> Ids:
+    path = folder / "spec.yaml"
+    path.write_text(json.dumps(tree))  # JSON is YAML
+    return compiled(path)
+
+
+def lay_out(folder: Path) -> Path:
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "spec.yaml").write_text(BIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lay_out(tmp_path_factory.mktemp("identity"))
+
+
+@pytest.fixture(scope="module")
+def before(folder: Path) -> typing.Callable[[dict[str, Any]], Ids]:
+    """The ids of the spec with a patch on it, each made once."""
+    known: dict[str, Ids] = {}
+
+    def find(given: dict[str, Any]) -> Ids:
+        key = json.dumps(given)
+        if key not in known:
+            known[key] = ids(folder, patched(WHOLE, given))
+        return known[key]
+
+    return find
+
+
+Before = typing.Callable[[dict[str, Any]], Ids]
+
+# --- the tests ------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_has_a_line_of_its_class() -> None:
+    classes = dict(leaves(Spec))
+    assert classes.keys() == SEMANTIC.keys() | UNFELT.keys() | ELSEWHERE.keys()
+    assert {name for name, kind in classes.items() if kind == "semantic"} - ELSEWHERE.keys() == SEMANTIC.keys()
+
+
+@pytest.mark.parametrize("field", UNFELT)
+def test_an_execution_or_label_field_changes_no_id(folder: Path, before: Before, field: str) -> None:
+    path, value, *given = UNFELT[field]
+    spec = patched(WHOLE, given[0] if given else {})
+    assert edited(spec, path, value) != spec
+    assert ids(folder, edited(spec, path, value)) == before(given[0] if given else {})
+
+
+@pytest.mark.parametrize("field", SEMANTIC)
+def test_a_semantic_field_changes_just_what_feels_it(folder: Path, before: Before, field: str) -> None:
+    path, value, felt, *given = SEMANTIC[field]
+    old = before(given[0] if given else {})
+    new = ids(folder, edited(patched(WHOLE, given[0] if given else {}), path, value))
+    differing = {name for name in old.nodes | new.nodes if old.nodes.get(name) != new.nodes.get(name)}
+    assert differing == (old.nodes.keys() if felt is None else felt)
+    assert old.report != new.report
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chosen=st.lists(st.sampled_from(sorted(UNFELT)), min_size=2, max_size=12, unique=True), rng=st.randoms())
+def test_many_such_fields_in_any_order_of_keys_change_no_id(
+    folder: Path, before: Before, chosen: list[str], rng: random.Random
+) -> None:
+    spec = WHOLE
+    for field in chosen:
+        path, value, *given = UNFELT[field]
+        spec = spec if given else edited(spec, path, value)
+    assert ids(folder, shuffled(spec, rng) | {"benchmarks": spec["benchmarks"]}) == before({})
+    # the report shows the benchmarks in the order in which they are written
+    assert ids(folder, shuffled(spec, rng)).nodes == before({}).nodes
 
 
 def shuffled(value: Any, rng: random.Random) -> Any:
+    if not isinstance(value, dict):
+        return value
+    keys = list(value)
+    rng.shuffle(keys)
+    return {key: shuffled(value[key], rng) for key in keys}
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rng=st.randoms(use_true_random=False))
+def test_comments_and_white_space_change_no_id(folder: Path, before: Before, rng: random.Random) -> None:
+    lines = []
+    for line in BIG.splitlines():
+        lines += rng.choice([[], [""], ["# a remark"], ["      # another"]])
+        lines.append(line.replace(", ", rng.choice([", ", " ,  "])) + rng.choice(["", "  ", "   # so"]))
+    (folder / "spec.yaml").write_text(rng.choice(["\n", "\r\n"]).join(lines) + "\n")
+    assert compiled(folder / "spec.yaml") == before({})
+
+
+def explicit(value: Any) -> Any:
+    """A part with every default written out."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields.items()
+        written = {info.alias or name: explicit(getattr(value, name)) for name, info in fields}
+        return {key: item for key, item in written.items() if item is not None}
     if isinstance(value, dict):
-        keys = list(value)
-        rng.shuffle(keys)
-        return {key: shuffled(value[key], rng) for key in keys}
-    return value
+        return {str(key): explicit(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.randoms(use_true_random=False))
-def test_the_order_of_keys_changes_no_id(tmp_path: Path, rng: random.Random) -> None:
-    assert ids(tmp_path, shuffled(SPEC, rng)) == ids(tmp_path, SPEC)
+@pytest.mark.parametrize("given", [{}, BASED, SHAPED], ids=["size", "base", "shape"])
+def test_defaults_written_out_change_no_id(folder: Path, before: Before, given: dict[str, Any]) -> None:
+    old = before(given)
+    (folder / "spec.yaml").write_text(json.dumps(patched(WHOLE, given)))
+    spec = explicit(load(folder / "spec.yaml").base.spec)
+    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["batch"] == 64
+    assert ids(folder, spec) == old
 
 
-def test_a_file_enters_by_content_not_by_path(tmp_path: Path) -> None:
-    spec = json.loads(json.dumps(SPEC))
-    for name, text in {"one": "a", "two": "a", "three": "b"}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "data.jsonl").write_text(json.dumps({"q": text}))
-    found = {}
-    for name in ("one", "two", "three"):
-        spec["queries"]["q"] = {"format": "jsonl", "path": f"{name}/data.jsonl", "fields": {"query": "q"}}
-        found[name] = ids(tmp_path, spec)["sample q"]
-    assert found["one"] == found["two"] != found["three"]
+def test_where_things_lie_changes_no_id(
+    folder: Path, before: Before, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = lay_out(tmp_path / "another" / "checkout")
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    assert compiled(there / "spec.yaml") == before({})
+    monkeypatch.chdir(there)
+    assert compiled(Path("spec.yaml")) == before({})
+    text = BIG.replace("path: data/", f"path: {there}/data/").replace(
+        "questions: data/table.jsonl", 'questions: "${HERE}/data/table.jsonl"'
+    )
+    (there / "elsewhere.yaml").write_text(text)
+    monkeypatch.setenv("HERE", str(there))
+    assert compiled(there / "elsewhere.yaml") == before({})
+    shutil.move(there / "data", there / "moved")
+    (there / "spec.yaml").write_text(BIG.replace(": data/", ": moved/"))
+    assert compiled(there / "spec.yaml") == before({})
+
+
+def test_a_spec_in_two_files_has_the_ids_of_one(folder: Path, before: Before) -> None:
+    under = {key: value for key, value in WHOLE.items() if key not in ("stages", "seed")} | {"seed": 99}
+    (folder / "under.yaml").write_text(json.dumps(under))
+    over = {"extends": "under.yaml", "stages": WHOLE["stages"], "seed": WHOLE["seed"]}
+    assert ids(folder, over) == before({})
+
+
+@pytest.mark.parametrize("percent", [1, 3, 7, 14, 29, 57, 99])
+def test_a_share_is_the_number_that_it_says(percent: int) -> None:
+    """7 % and 0.07 have one id, so they are one number to the last digit."""
+    assert Stage.model_validate({"dataset": "d", "warmup": f"{percent} %"}).warmup == float(f"0.{percent:02}")
 
 
 def test_the_folder_of_a_file_does_not_decide_its_place(tmp_path: Path) -> None:
-    spec = json.loads(json.dumps(SPEC))
     found = set()
     for folders in (("a", "b"), ("d", "c")):
         for folder, name in zip(folders, ("x", "y"), strict=True):
             (tmp_path / folder).mkdir()
             (tmp_path / folder / f"{name}.jsonl").write_text(json.dumps({"q": name}))
-        path = [f"{folder}/*.jsonl" for folder in folders]
-        spec["queries"]["q"] = {"format": "jsonl", "path": path, "fields": {"query": "q"}}
-        found.add(ids(tmp_path, spec)["sample q"])
+        lay_out(tmp_path)
+        paths = [f"{folder}/*.jsonl" for folder in folders]
+        found.add(ids(tmp_path, edited(WHOLE, "queries.table.path", paths)).nodes["queries/pool/table"])
     assert len(found) == 1
 
 
-def test_seed_and_name_make_other_puzzles(tmp_path: Path) -> None:
-    def seeds(seed: int) -> dict[str, int]:
-        (tmp_path / "a.json").write_text(json.dumps(SPEC | {"seed": seed}))
+def test_seed_and_name_make_other_puzzles(folder: Path) -> None:
+    def seeds(seed: int) -> set[int]:
+        (folder / "spec.yaml").write_text(json.dumps(WHOLE | {"seed": seed}))
         plan = Plan()
-        lower(plan, load(tmp_path / "a.json"))
-        recipes = {node.label: node.recipe.model_dump() for node in plan.nodes.values() if node.kind == "sample"}
-        return {label: recipe["source"]["puzzles"]["seed"] for label, recipe in recipes.items() if recipe["source"]}
+        lower(plan, load(folder / "spec.yaml"))
+        recipes = [node.recipe.model_dump() for node in plan.nodes.values() if node.kind == "sample"]
+        return {one["source"]["puzzles"]["seed"] for one in recipes if one["source"] and one["source"]["puzzles"]}
 
-    assert len({*seeds(1).values(), *seeds(2).values()}) == 6  # q, r and b, twice
+    assert len(seeds(1) | seeds(2)) == 4  # the queries' and the benchmark's, twice
 
 
-def test_a_plan_of_another_identity_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps(SPEC))
+def test_a_plan_of_another_identity_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "spec.yaml").write_text(BIG)
     plan = Plan()
-    lower(plan, load(tmp_path / "a.json"))
+    lower(plan, load(folder / "spec.yaml"))
     plan.write(tmp_path / "plan.json")
     text = (tmp_path / "plan.json").read_text()
     (tmp_path / "plan.json").write_text(text.replace('"count": 100', '"count": 99', 1))
@@ -178,24 +564,26 @@ def test_a_plan_of_another_identity_is_refused(tmp_path: Path) -> None:
         Plan.read(tmp_path / "plan.json")
 
 
-def test_equal_nodes_of_arms_and_specs_are_one(tmp_path: Path) -> None:
-    spec = json.loads(json.dumps(SPEC)) | {"ablations": {"alone": {"curriculum": ["x"]}, "same": {"about": "again"}}}
-    (tmp_path / "a.json").write_text(json.dumps(spec))
-    (tmp_path / "b.json").write_text(json.dumps(SPEC | {"name": "other"}))
+def test_equal_nodes_of_arms_and_specs_are_one(folder: Path) -> None:
+    arms = {"alone": {"curriculum": ["two"]}, "same": {"about": "again"}}
+    (folder / "a.yaml").write_text(json.dumps(WHOLE | {"ablations": arms, "sweep": {"seed": [3, 4]}}))
+    (folder / "b.yaml").write_text(json.dumps(WHOLE | {"name": "other"}))
     plan = Plan()
-    lower(plan, load(tmp_path / "a.json"))
+    lower(plan, load(folder / "a.yaml"))
     before = len(plan.nodes)
-    arms = plan.experiments["sound"].arms
-    assert arms["same"] == arms["base"]
-    assert {ref.partition("/")[0] for ref in set(arms["alone"]) - set(arms["base"])} == {"train", "eval"}
-    lower(plan, load(tmp_path / "b.json"))
+    big = plan.experiments["big"]
+    assert list(big.arms) == ["base", "alone", "same", "base.seed-4", "alone.seed-4", "same.seed-4"]
+    assert big.addresses["same"].items() <= big.addresses["base"].items()
+    made = {ref.partition("/")[0] for ref in set(big.arms["alone"]) - set(big.arms["base"])}
+    assert made == {"train", "eval"}
+    lower(plan, load(folder / "b.yaml"))
     assert len(plan.nodes) == before + 1  # its own report, and nothing else
 
 
-def test_the_plan_file_is_canonical_and_reads_back(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps(SPEC))
+def test_the_plan_file_is_canonical_and_reads_back(folder: Path, tmp_path: Path) -> None:
+    (folder / "spec.yaml").write_text(BIG)
     plan = Plan()
-    lower(plan, load(tmp_path / "a.json"))
+    lower(plan, load(folder / "spec.yaml"))
     path = tmp_path / "build" / "plan.json"
     assert plan.write(path)
     stamp = path.stat().st_mtime_ns
@@ -211,10 +599,11 @@ def test_what_has_no_canonical_form_is_refused() -> None:
         canonical(float("nan"))
 
 
-def test_the_names_of_datasets_and_stages_are_labels(tmp_path: Path) -> None:
-    text = json.dumps(SPEC)
-    for old, new in (('"d"', '"pool"'), ('"e"', '"few"'), ('"s"', '"early"'), ('"x"', '"late"')):
-        text = text.replace(old, new)
-    renamed = json.loads(text)
-    made = {ref for ref in ids(tmp_path, SPEC).values() if not ref.startswith("report/")}
-    assert made == {ref for ref in ids(tmp_path, renamed).values() if not ref.startswith("report/")}
+def test_the_names_of_datasets_stages_and_teachers_are_labels(folder: Path, before: Before) -> None:
+    """Not so those of query sources and benchmarks: each of their rows carries it."""
+    text = json.dumps(WHOLE)
+    for old in ("pool", "few", "taped", "own", "one", "two", "three", "four", "s", "g", "t", "l"):
+        text = text.replace(f'"{old}"', f'"new-{old}"')
+    new = ids(folder, json.loads(text))
+    assert sorted(new.nodes.values()) == sorted(before({}).nodes.values())
+    assert new.report != before({}).report  # it shows the names
