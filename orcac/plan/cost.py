@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 
-
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.eval.recipe import EvalExecution, EvalRecipe
@@ -46,8 +45,9 @@ class Cost:
     basis: tuple[str, ...] = ()  # what it rests on, in words; exact where it says nothing
     questions: Questions | None = None  # of a collect node, so that `total` pays for each once
 
-    def times(self, share: float) -> Cost:
-        return replace(self, **{name: getattr(self, name) * share for name in FIGURES})
+    def asking(self, share: float) -> Cost:
+        """With this share of the questions. The artifact is as large as ever."""
+        return replace(self, **{name: getattr(self, name) * share for name in FIGURES if name != "disk"})
 
 
 FIGURES = tuple(field.name for field in fields(Cost) if field.name not in ("basis", "questions"))
@@ -63,8 +63,7 @@ def price(plan: Plan, store: Store) -> dict[str, Cost]:
         if ref.startswith("collect/") and ref in flow.done:
             see(answered, questions(flow, ref, {}))
     return {
-        ref: Cost() if ref in flow.done else _KINDS[node.kind](flow, node, answered)
-        for ref, node in plan.nodes.items()
+        ref: Cost() if ref in flow.done else _KINDS[node.kind](flow, node, answered) for ref, node in plan.nodes.items()
     }
 
 
@@ -79,10 +78,10 @@ def total(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], paid: Co
     # the largest first: then what a smaller one asks is seen to be part of it
     for ref in sorted(wanted, key=lambda ref: -costs[ref].requests.mid):
         cost = costs[ref]
-        shown[ref] = cost.times(see(seen, cost.questions)) if cost.questions else cost
+        shown[ref] = cost.asking(see(seen, cost.questions)) if cost.questions else cost
     sums = {name: figures.total(getattr(shown[ref], name) for ref in wanted) for name in FIGURES}
-    basis = tuple(dict.fromkeys(why for ref in wanted for why in costs[ref].basis))
-    return Cost(**sums | {"seconds": _chain(plan, shown, wanted)}, basis=basis)
+    sums["seconds"] = _chain(plan, shown, wanted)
+    return replace(Cost(basis=tuple(dict.fromkeys(why for ref in wanted for why in costs[ref].basis))), **sums)
 
 
 def _chain(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str]) -> Range:
@@ -149,14 +148,15 @@ def _asking_time(
     bound = max(ways, key=lambda name: ways[name].mid)
     basis = []
     if ways[bound].mid > _LONG:
-        basis.append(f"how long {count.mid:,.0f} requests take: bound by {bound}")
-    if settings.tokens_per_minute:
-        charged = count * (read + Range(float(max_tokens))) / (settings.tokens_per_minute / 60)
-        if charged.mid > max(_LONG, 1.1 * ways[bound].mid):
-            basis.append(
-                f"a server that charges `max_tokens` against its limit, as orcac's own limiter does, makes it "
-                f"{figures.duration(charged.mid)} instead of {figures.duration(ways[bound].mid)}"
-            )
+        why = f"{count.mid:,.0f} requests: bound by {bound}"
+        if settings.tokens_per_minute:
+            charged = count * (read + Range(float(max_tokens))) / (settings.tokens_per_minute / 60)
+            if charged.mid > 1.1 * ways[bound].mid:
+                why += (
+                    f"; {figures.duration(charged.mid)} instead of {figures.duration(ways[bound].mid)} where the "
+                    "server charges `max_tokens` against its limit, as orcac's own limiter does"
+                )
+        basis.append(why)
     if bound.endswith("in flight"):
         basis += [priors.LATENCY.basis, priors.WRITING.basis]
     return ways[bound], tuple(basis)
@@ -171,7 +171,7 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
     wanted, left = questions(flow, node.ref, {}), asked.left
     if not free and node.ref not in flow.answered and answered:
         wanted = questions(flow, node.ref, answered)
-        left = wanted.new / max(1e-9, sum(part.count * part.share for part in wanted.parts))
+        left = wanted.new / max(1e-9, sum(part.size * part.share for part in wanted.parts))
     count = asked.prompts * left
     text = (asked.input + asked.output) * priors.TEXT_BYTES
     cost = _asking(settings, count, asked.input, asked.output, recipe.sampling.max_tokens)
@@ -180,6 +180,7 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
         cost = Cost(seconds=cost.seconds, basis=cost.basis)
     return replace(
         cost,
+        seconds=cost.seconds + Range(priors.START),
         disk=asked.prompts * text + (NOTHING if free else count * ledger),
         basis=(*asked.basis, *cost.basis),
         questions=None if free else wanted,
@@ -191,7 +192,8 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
 
 def _handled(count: Range, octets: Range) -> Cost:
     """Rows that are read and written again, without a model."""
-    return Cost(seconds=count / priors.HANDLING.range, disk=octets, basis=(priors.HANDLING.basis,))
+    seconds = count / priors.HANDLING.range + Range(priors.START)
+    return Cost(seconds=seconds, disk=octets, basis=(priors.HANDLING.basis,))
 
 
 def _sample(flow: Flow, node: Node, answered: Seen) -> Cost:
@@ -213,7 +215,11 @@ def _filter(flow: Flow, node: Node, answered: Seen) -> Cost:
 
 def _student(flow: Flow, node: Node, answered: Seen) -> Cost:
     model = flow.model(node.ref)
-    return Cost(seconds=model.parameters / 1e8 + Range(5.0), disk=model.parameters * model.octets, basis=model.basis)
+    return Cost(
+        seconds=model.parameters / 1e8 + Range(priors.START_MODEL),
+        disk=model.parameters * model.octets,
+        basis=model.basis,
+    )
 
 
 def _tokenize(flow: Flow, node: Node, answered: Seen) -> Cost:
@@ -258,7 +264,7 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
             f"weights, gradients and AdamW's moments: {needed / 1e9:,.0f} of a GPU's {has / 1e9:.0f} GB"
             + ("" if needed < has else ", which does not fit")
         )
-    seconds = slots / speed
+    seconds = slots / speed + Range(priors.START_MODEL)
     gpu_hours = seconds * (devices / 3600)
     return Cost(
         seconds=seconds,
@@ -275,7 +281,8 @@ def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
     assert isinstance(execution, EvalExecution)
     items = flow.prompts(node.inputs["items"][0])
     answer = priors.ANSWER.range.at_most(recipe.max_new_tokens)
-    cost = Cost(disk=items.count * (items.tokens + answer) * priors.TEXT_BYTES, basis=items.basis)
+    octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
+    cost = Cost(seconds=Range(priors.START), disk=octets, basis=items.basis)
     if models := node.inputs.get("model"):
         model = flow.model(models[0])
         ours = hardware(execution.model_dump(include={"threads", "gpus", "gpu"}), "")
@@ -286,26 +293,29 @@ def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
         flops = items.count * tokens * model.parameters * 2
         if measured:
             seconds = items.count / figures.times(measured.value, 1.3, priors.ANSWERING_MFU.name)
-            why = f"{measured.value:.2g} items a second: measured from {measured.n} evaluations of such a student"
+            whys: tuple[str, ...] = (
+                f"{measured.value:.2g} items a second: measured from {measured.n} evaluations of such a student",
+            )
         elif execution.gpus:
             seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak(execution.gpu, "bf16"))
-            why = f"{priors.ANSWERING_MFU.basis}; {priors.ANSWER.basis}"
+            whys = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
         else:
             seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))
-            why = f"{priors.CPU_ANSWERING.basis}; {priors.ANSWER.basis}"
+            whys = (priors.CPU_ANSWERING.basis, priors.ANSWER.basis)
+        seconds += Range(priors.START_MODEL)
         gpu_hours = seconds * (execution.gpus / 3600)
-        cost = replace(cost, seconds=seconds, gpu_hours=gpu_hours, basis=(*cost.basis, *model.basis, why))
+        cost = replace(cost, seconds=seconds, gpu_hours=gpu_hours, basis=(*cost.basis, *model.basis, *whys))
     if recipe.judge and execution.judge:
         verdicts = items.count * (2.0 * len(node.inputs.get("against", ())))  # each pair in both orders
         read = items.tokens + answer * 2.0 + priors.JUDGING.range
         written = priors.VERDICT.range.at_most(recipe.judge.sampling.max_tokens)
         judged = _asking(execution.judge, verdicts, read, written, recipe.judge.sampling.max_tokens)
         spent = ("requests", "input_tokens", "output_tokens", "usd", "usd_batch", "usd_spec")
-        why = (priors.JUDGING.basis, priors.VERDICT.basis, *judged.basis)
+        whys = (priors.ANSWER.basis, priors.JUDGING.basis, priors.VERDICT.basis, *judged.basis)
         cost = replace(
             cost,
             seconds=cost.seconds + judged.seconds,
-            basis=(*cost.basis, *why),
+            basis=(*cost.basis, *whys),
             **{name: getattr(judged, name) for name in spent},
         )
     return cost

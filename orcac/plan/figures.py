@@ -103,7 +103,7 @@ def _joined(
 
 # --- for people ------------------------------------------------------------------------------------------------
 
-_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _TIMES = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -126,9 +126,9 @@ def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int) ->
     return _number(value, digits)
 
 
-def count(value: float, digits: int = 3) -> str:
-    """`5.09 M`, `2,546`."""
-    return f"{value:,.0f}" if value < 1e5 and digits > 2 else _scaled(value, _SCALES, digits)
+def count(value: float) -> str:
+    """`5.09 M`, `17 k`, `2,546`."""
+    return f"{value:,.0f}" if value < 1e4 else _scaled(value, _SCALES, 3 if value >= 1e5 else 2)
 
 
 def duration(seconds: float, digits: int = 2) -> str:
@@ -152,10 +152,11 @@ def hours(value: float) -> str:
 
 
 def with_range(figure: Range, show: Callable[[float], str]) -> str:
-    """`5,100 USD (4,000 to 6,500 USD)`; the ends only where they are told apart."""
+    """`5,100 USD (4,000 to 6,500)`; the ends only where they are told apart."""
     low, mid, high = show(figure.low), show(figure.mid), show(figure.high)
     if low == high:
         return mid
-    start, end = low.rpartition(" "), high.rpartition(" ")
-    same_unit = start[1] and start[2] == end[2] and not end[2][0].isdigit()
-    return f"{mid} ({start[0] if same_unit else low} to {high})"
+    unit = " " + mid.rpartition(" ")[2]
+    if low.endswith(unit) and high.endswith(unit):
+        low, high = low.removesuffix(unit), high.removesuffix(unit)
+    return f"{mid} ({low} to {high})"

@@ -14,10 +14,10 @@ import functools
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.filter.recipe import FilterRecipe
@@ -36,13 +36,15 @@ LLAMA_VOCABULARY = 32_001
 T = TypeVar("T")
 
 
-class Prompts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Prompts:
     count: Range
     tokens: Range  # of one, as its teacher reads it, with its system message
     basis: tuple[str, ...]
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Asked:
     prompts: Range
     left: float  # share that the store has no answer to
     answers: Range  # that come back
@@ -51,13 +53,15 @@ class Asked(NamedTuple):
     basis: tuple[str, ...]
 
 
-class Examples(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Examples:
     count: Range
     tokens: Range  # of one: prompt and answer, in the teacher's
     basis: tuple[str, ...]
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rows:
     count: Range
     length: int  # slots of one
     per_row: Range  # examples that share one
@@ -158,7 +162,7 @@ class Flow:
             return Asked(next(counted), 0.0, next(counted), tokens, answer, _all(basis))
         left = 1.0
         if found := self.answered.get(ref):
-            prompts = prompts._replace(count=Range(float(found.asked)))
+            prompts = replace(prompts, count=Range(float(found.asked)))
             left = 1 - found.answered / found.asked if found.asked else 0.0
         return Asked(prompts.count, left, prompts.count, tokens, answer, _all(basis))
 
@@ -181,7 +185,8 @@ class Flow:
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
             return times(execution.expect_tokens, priors.EXPECTED, unknown).at_most(most), why
-        return priors.ANSWER.range.at_most(most), priors.ANSWER.basis
+        prior = priors.SOLVED if recipe.origin == "solver" else priors.ANSWER
+        return prior.range.at_most(most), prior.basis
 
     # --- examples and rows ---------------------------------------------------------------------------------------
 
@@ -220,10 +225,10 @@ class Flow:
         tokens = examples.tokens * ratio + Range(frame)
         per_row = tokens.through(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).per_row)
         fit = tokens.through(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
-        packed = lengths.pack(tokens.mid, recipe.max_length, recipe.packing)
+        filled = lengths.pack(tokens.mid, recipe.max_length, recipe.packing).fill
         packing = (
-            f"{packed.per_row:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
-            f"({recipe.packing}, fill {packed.fill:.0%}): simulated"
+            f"{per_row.mid:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
+            f"({recipe.packing}, fill {filled:.0%}): simulated"
         )
         return Rows(examples.count * fit / per_row, recipe.max_length, per_row, _all(examples.basis, why, (packing,)))
 
@@ -239,8 +244,7 @@ class Flow:
         ratio, why = priors.STUDENT_RATIO.range, priors.STUDENT_RATIO.basis
         if recipe.scratch is None:
             return ratio, priors.TEMPLATE, (why,)
-        finer = max(1.0, (LLAMA_VOCABULARY / recipe.scratch.vocabulary) ** 0.12)
-        return ratio * finer * priors.OWN_TOKENIZER.range, 0.0, (why, priors.OWN_TOKENIZER.basis)
+        return ratio * priors.OWN_TOKENIZER.range, 0.0, (why, priors.OWN_TOKENIZER.basis)
 
     # --- the student ---------------------------------------------------------------------------------------------
 
