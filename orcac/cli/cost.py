@@ -71,11 +71,11 @@ def _show(plan: Plan, costs: dict[str, Cost], experiment: Experiment) -> None:
 
 def _show_ranges(shown: dict[str, Cost]) -> None:
     columns = [_ranges(cost) for cost in shown.values()]
-    click.secho("\n" + "".join([" " * 18, *(name.ljust(31) for name in shown)]).rstrip(), dim=True)
+    click.secho("\n" + "".join([" " * 12, *(name.ljust(34) for name in shown)]).rstrip(), dim=True)
     for name in columns[0]:
         if all(column[name] == "-" for column in columns):
             continue
-        click.echo((name.ljust(18) + "".join(column[name].ljust(31) for column in columns)).rstrip())
+        click.echo((name.ljust(12) + "".join(column[name].ljust(34) for column in columns)).rstrip())
     _wrap(
         "Time is the longest chain: a node starts when its inputs are there, those that ask one account wait for one "
         "another, machines are free. Tokens and dollars that several share are counted once."
@@ -86,7 +86,7 @@ def _ranges(cost: Cost) -> dict[str, str]:
     return {
         name: figures.with_range(figure, show) if figure.mid else "-"
         for name, figure, show in (
-            ("asked, by `mode`", cost.usd_spec, figures.money),
+            ("teachers", cost.usd_spec, figures.money),
             ("GPU hours", cost.gpu_hours, figures.hours),
             ("GPUs", cost.gpu_usd, figures.money),
             ("time", cost.seconds, figures.duration),
@@ -119,9 +119,11 @@ def _line(name: str, cost: Cost) -> str:
         _short(cost.seconds, figures.duration),
         _short(cost.disk, figures.size),
     ]
+    row = "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS[1:], strict=True))
     most = _WIDTHS[0]
-    shown = (name if len(name) <= most else name[: most - 1] + "…").ljust(most)
-    return shown + "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS[1:], strict=True))
+    if len(name) > most:  # it has a line of its own
+        return f"{name}\n{' ' * most}{row}"
+    return name.ljust(most) + row
 
 
 def _short(figure: Range, show: Any) -> str:
