@@ -18,7 +18,7 @@ from orcac.spec.load import BASE
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # what an assumption must move to be worth a line
 _PRIORS = tuple(prior.name for prior in vars(priors).values() if isinstance(prior, priors.Prior))
-_WIDTHS = (18, 8, 7, 7, 8, 8, 7, 9, 8)
+_WIDTHS = (20, 7, 7, 7, 8, 8, 7, 9, 7)
 
 
 @click.command("cost")

@@ -263,7 +263,7 @@ def _count(name: str, source: Source, execution: Any) -> tuple[Range, str]:
     except OSError:
         size = 0
     if size:
-        return Range(float(size)) / priors.QUERY_BYTES.range, f"{unknown}: its files' size; {priors.QUERY_BYTES.basis}"
+        return Range(float(size)) / priors.QUERY_BYTES.range, f"{priors.QUERY_BYTES.basis}: {name}"
     return priors.QUERIES.range, priors.QUERIES.basis
 
 

@@ -115,6 +115,9 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
     count = asked.prompts * left
     text = (asked.input + asked.output) * priors.TEXT_BYTES
     cost = _asking(settings, count, asked.input, asked.output, recipe.sampling.max_tokens)
+    if settings.budget_usd is not None and cost.usd_spec.mid > settings.budget_usd:
+        over = f"{node.label}: its budget of {figures.money(settings.budget_usd)} ends it before it is done"
+        cost = replace(cost, basis=(*cost.basis, over))
     ledger = (asked.input + asked.output) * 4.5 + Range(float(priors.RECORD_BYTES))
     if free:
         cost = Cost(seconds=cost.seconds, basis=cost.basis)
@@ -186,7 +189,9 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
     if measured and not (execution.gpus and execution.mfu):
         speed = figures.times(measured.value, 1.15, priors.MFU.name) * float(max(devices, 1))
         share = f", an MFU of {measured.value * flops.mid / per_device:.2f}" if per_device else ""
-        basis.append(f"{measured.value:,.0f} slots a second{share}: measured from {measured.n} stages of this student")
+        basis.append(
+            f"{measured.value:,.0f} slots a second{share}: measured on stages of this student, n = {measured.n}"
+        )
     elif execution.gpus:
         mfu = priors.MFU.range
         if execution.mfu:
@@ -234,7 +239,7 @@ def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
         if measured:
             seconds = items.count / figures.times(measured.value, 1.3, priors.ANSWERING_MFU.name)
             whys: tuple[str, ...] = (
-                f"{measured.value:.2g} items a second: measured from {measured.n} evaluations of such a student",
+                f"{measured.value:.2g} items a second: measured on evaluations of such a student, n = {measured.n}",
             )
         elif execution.gpus:
             seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak(execution.gpu, "bf16"))

@@ -1,6 +1,6 @@
 """What is assumed where nothing is known yet, each with its range and its reason. docs/cost-model.md lists them.
 
-Texts were measured on 13,000 public queries, answers and benchmark items: FLAN CoT (5,000), T0 (2,400), Natural
+Texts were measured on 14,000 public queries, answers and benchmark items: FLAN CoT (5,000), T0 (2,400), Natural
 Instructions (3,700), AGIEval (2,546), OpenOrca (284), and 4,400 answers of GPT-4 and ChatGPT to other questions;
 with the tokenizers of GPT-3.5/4 (cl100k) and of LLaMA.
 """
@@ -45,7 +45,7 @@ BATCH_HOURS = Prior("hours of a batch", 1, 12, 24, "the Batch API promises a day
 SOLVING = Prior("answers a second of the embedded teacher", 150, 400, 1000, "measured on two cores")
 MFU = Prior("MFU", 0.25, 0.36, 0.5, "the paper's own: 5 M examples, 4 epochs, 2.7 a row, in 160 h on 20 A100")
 ANSWERING_MFU = Prior("MFU of answering", 0.015, 0.05, 0.15, "batched generation is bound by memory")
-CPU_TRAINING = Prior("GFLOP/s a thread, training", 15, 40, 80, "the miniature's student on one thread of a server CPU")
+CPU_TRAINING = Prior("GFLOP/s a thread, training", 20, 50, 100, "48 to 61 with the miniature's student")
 CPU_ANSWERING = Prior("GFLOP/s a thread, answering", 1.5, 5, 20, "token by token; small matrices")
 SHAPE = Prior("parameters of the student", 1e9, 7e9, 3e10, "its files are not here and `student.like` is not set")
 QUERIES = Prior("queries in a source", 1e3, 1e4, 1e6, "its files are not here and `expect.queries` is not set")

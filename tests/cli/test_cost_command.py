@@ -31,10 +31,14 @@ def cost(*arguments: str) -> str:
 def test_the_bill_fits_a_terminal_and_says_what_it_rests_on() -> None:
     shown = cost(ORCA)
     assert max(map(len, shown.splitlines())) <= 80
-    for line in ("collect flan-5m", "train expert", "base, in all", "+ expert-at-5m", "all arms"):
+    for line in ("collect flan-5m", "train expert", "base, in all", "+ carried-optimizer", "all arms"):
         assert line in shown
     assert "44%  MFU 0.36 (0.25 to 0.5): prior" in shown
-    assert "+ carried-optimizer\n" in shown  # a long name is not cut
+
+
+def test_a_long_name_has_a_line_of_its_own() -> None:
+    shown = cost(str(ROOT / "specs" / "tiny.yaml"))
+    assert "\n+ expert-at-equal-size\n" in shown
 
 
 def test_a_script_gets_every_node_and_what_each_arm_adds() -> None:

@@ -299,3 +299,55 @@ def test_a_longer_answer_a_dearer_model_or_a_slower_gpu_costs_more() -> None:
     assert measured.gpu_hours.mid > usual.gpu_hours.mid
     assert usual.gpu_usd.mid == pytest.approx(2 * usual.gpu_hours.mid)
     assert any("hardware.train.mfu" in why for why in measured.basis)
+
+
+def test_the_speed_of_one_stage_prices_the_next(tmp_path: Path) -> None:
+    plan, store = small(tmp_path), Store(tmp_path / "store")
+    before = price(plan, store)[at(plan, "train/few")]
+    student, rows, train = (at(plan, address) for address in ("student", "tokenize/pool", "train/pool"))
+    for ref, summary in ((student, {"parameters": 806_016}), (rows, {"rows": 50, "packed": 200}), (train, {})):
+        node = plan.nodes[ref]
+        record = {
+            "recipe": node.recipe.model_dump(mode="json"),
+            "inputs": {role: list(refs) for role, refs in node.inputs.items()},
+            "summary": summary,
+            "made": {"seconds": 106.0},
+            "hardware": {"threads": 1, "gpus": 0, "nodes": 1, "gpu": None},
+            "files": {},
+        }
+        store.folder(ref).mkdir(parents=True)
+        store.marker(ref).write_text(json.dumps(record))
+    now = price(plan, store)
+    cost, length = now[at(plan, "train/few")], SPEC["student"].get("max_length", 2048)
+    assert any(
+        f"{50 * length / 100:,.0f} slots a second: measured on stages of this student, n = 1" in why
+        for why in cost.basis
+    )
+    assert priors.CPU_TRAINING.basis in before.basis
+    assert priors.CPU_TRAINING.basis not in cost.basis
+    assert now[train] == Cost()
+
+
+def test_a_model_that_is_here_is_priced_by_its_config_whatever_that_says(tmp_path: Path) -> None:
+    shape = {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "intermediate_size": 11008,
+    }
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"")
+    for config, parameters in (
+        (shape, 6.738e9),
+        (shape | {"hidden_size": "x"}, priors.SHAPE.mid),
+        ([], priors.SHAPE.mid),
+    ):
+        (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+        plan = small(tmp_path, student={"base": "m"})
+        assert price(plan, NOWHERE)[at(plan, "student")].disk.mid == pytest.approx(2 * parameters, rel=1e-3)
+
+
+def test_a_budget_that_does_not_suffice_is_said() -> None:
+    assert not any("its budget" in why for why in whole(budget="1_000 USD").basis)
+    assert any("its budget of 1.0 USD ends it" in why for why in whole(budget="1 USD").basis)
