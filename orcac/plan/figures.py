@@ -54,7 +54,10 @@ class Range:
         return _of(mid, {name: (a * slope, b * slope) for name, (a, b) in self.spread.items()})
 
     def at_most(self, most: float) -> Range:
-        return self if self.mid <= most else Range(most, self.spread)
+        """This figure where it is known not to pass `most`."""
+        room = max(0.0, math.log(most / self.mid)) if self.mid else 0.0
+        spread = {name: (min(low, room), min(high, room)) for name, (low, high) in self.spread.items()}
+        return Range(min(self.mid, most), spread)
 
     def as_json(self) -> dict[str, float]:
         return {name: _rounded(getattr(self, name), 4) for name in ("low", "mid", "high")}
