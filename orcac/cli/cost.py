@@ -110,9 +110,9 @@ def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, li
 
 def _line(name: str, cost: Cost) -> str:
     cells = [
-        _short(cost.requests, figures.count),
-        _short(cost.input_tokens, figures.count),
-        _short(cost.output_tokens, figures.count),
+        _short(cost.requests, figures.brief),
+        _short(cost.input_tokens, figures.brief),
+        _short(cost.output_tokens, figures.brief),
         _short(cost.usd, lambda usd: figures.money(usd).removesuffix(" USD")),
         _short(cost.usd_batch, lambda usd: figures.money(usd).removesuffix(" USD")),
         _short(cost.gpu_hours, lambda hours: figures.hours(hours).removesuffix(" h")),

@@ -106,7 +106,7 @@ def _joined(
 
 # --- for people ------------------------------------------------------------------------------------------------
 
-_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 _TIMES = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -129,9 +129,14 @@ def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int) ->
     return _number(value, digits)
 
 
-def count(value: float) -> str:
-    """`5.09 M`, `17 k`, `2,546`."""
-    return f"{value:,.0f}" if value < 1e4 else _scaled(value, _SCALES, 3 if value >= 1e5 else 2)
+def count(value: float, digits: int = 3) -> str:
+    """`5.09 M`, `17,038`."""
+    return f"{value:,.0f}" if value < 1e5 and digits > 2 else _scaled(value, _SCALES, digits)
+
+
+def brief(value: float) -> str:
+    """A count in six characters: `5.09 M`, `17 k`, `2,546`."""
+    return count(value) if value < 1e4 else _scaled(value, (*_SCALES, (1e3, "k")), 3 if value >= 1e5 else 2)
 
 
 def duration(seconds: float, digits: int = 2) -> str:
