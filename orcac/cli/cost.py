@@ -10,14 +10,15 @@ from typing import Any
 import click
 
 from orcac.cli.common import compiled, opened
-from orcac.plan import figures
+from orcac.plan import figures, priors
 from orcac.plan.cost import FIGURES, Cost, price, total
 from orcac.plan.figures import Range
 from orcac.plan.plan import Experiment, Plan
 from orcac.spec.load import BASE
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # what an assumption must move to be worth a line
-_WIDTHS = (20, 7, 7, 7, 8, 8, 7, 8, 8)
+_PRIORS = tuple(prior.name for prior in vars(priors).values() if isinstance(prior, priors.Prior))
+_WIDTHS = (20, 7, 7, 7, 8, 8, 7, 9, 7)
 
 
 @click.command("cost")
@@ -41,10 +42,8 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         return
     for experiment in plan.experiments.values():
         _show(plan, costs, experiment)
-    every = total(plan, costs, list(plan.nodes))
     if len(plan.experiments) > 1:
-        click.echo("\n" + _line("all of them", every))
-    _say_what_it_rests_on(every)
+        click.secho("\n" + _line("all specs", total(plan, costs, list(plan.nodes))), bold=True)
 
 
 def _show(plan: Plan, costs: dict[str, Cost], experiment: Experiment) -> None:
@@ -54,31 +53,46 @@ def _show(plan: Plan, costs: dict[str, Cost], experiment: Experiment) -> None:
     heads = ("", "asks", "reads", "writes", "USD", "batch", "GPU h", "time", "disk")
     click.secho("".join(head.rjust(width) for head, width in zip(heads, _WIDTHS, strict=True)), dim=True)
     for name, refs in _groups(plan, experiment, base).items():
-        click.echo(_line(name, total(plan, costs, refs)))
+        if any(costs[ref].seconds.mid for ref in refs):
+            click.echo(_line(name, total(plan, costs, refs)))
     whole = total(plan, costs, base)
     click.secho(_line("base, in all", whole), bold=True)
     arms = {name: refs for name, refs in experiment.arms.items() if name != BASE}
     for name, refs in arms.items():
         click.echo(_line(f"+ {name}", total(plan, costs, refs, paid=base)))
-    every = whole
+    shown = {"base": whole}
     if arms:
-        every = total(plan, costs, [experiment.report, *(ref for refs in experiment.arms.values() for ref in refs)])
-        click.secho(_line("all arms", every), bold=True)
-    click.echo()
-    ranges = [
-        ("asked as the spec says", every.usd_spec, figures.money),
-        ("GPUs", every.gpu_hours, figures.hours),
-        ("GPUs", every.gpu_usd, figures.money),
-        ("time", every.seconds, figures.duration),
-        ("disk", every.disk, figures.size),
-    ]
-    for name, figure, show in ranges:
-        if figure.mid:
-            click.echo(f"{name + ':':<24}{figures.with_range(figure, show)}")
+        refs = [experiment.report, *(ref for refs in experiment.arms.values() for ref in refs)]
+        shown["all arms"] = total(plan, costs, refs)
+        click.secho(_line("all arms", shown["all arms"]), bold=True)
+    _show_ranges(shown)
+    _say_what_it_rests_on(whole)
+
+
+def _show_ranges(shown: dict[str, Cost]) -> None:
+    columns = [_ranges(cost) for cost in shown.values()]
+    click.secho("\n" + "".join([" " * 12, *(name.ljust(34) for name in shown)]).rstrip(), dim=True)
+    for name in columns[0]:
+        if all(column[name] == "-" for column in columns):
+            continue
+        click.echo((name.ljust(12) + "".join(column[name].ljust(34) for column in columns)).rstrip())
     _wrap(
         "Time is the longest chain: a node starts when its inputs are there, those that ask one account wait for one "
         "another, machines are free. Tokens and dollars that several share are counted once."
     )
+
+
+def _ranges(cost: Cost) -> dict[str, str]:
+    return {
+        name: figures.with_range(figure, show) if figure.mid else "-"
+        for name, figure, show in (
+            ("teachers", cost.usd_spec, figures.money),
+            ("GPU hours", cost.gpu_hours, figures.hours),
+            ("GPUs", cost.gpu_usd, figures.money),
+            ("time", cost.seconds, figures.duration),
+            ("disk", cost.disk, figures.size),
+        )
+    }
 
 
 def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, list[str]]:
@@ -96,18 +110,20 @@ def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, li
 
 def _line(name: str, cost: Cost) -> str:
     cells = [
-        _short(cost.requests, figures.count),
-        _short(cost.input_tokens, figures.count),
-        _short(cost.output_tokens, figures.count),
+        _short(cost.requests, figures.brief),
+        _short(cost.input_tokens, figures.brief),
+        _short(cost.output_tokens, figures.brief),
         _short(cost.usd, lambda usd: figures.money(usd).removesuffix(" USD")),
         _short(cost.usd_batch, lambda usd: figures.money(usd).removesuffix(" USD")),
         _short(cost.gpu_hours, lambda hours: figures.hours(hours).removesuffix(" h")),
         _short(cost.seconds, figures.duration),
         _short(cost.disk, figures.size),
     ]
+    row = "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS[1:], strict=True))
     most = _WIDTHS[0]
-    shown = (name if len(name) <= most else name[: most - 1] + "…").ljust(most)
-    return shown + "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS[1:], strict=True))
+    if len(name) > most:  # it has a line of its own
+        return f"{name}\n{' ' * most}{row}"
+    return name.ljust(most) + row
 
 
 def _short(figure: Range, show: Any) -> str:
@@ -122,21 +138,17 @@ def _say_what_it_rests_on(cost: Cost) -> None:
             moves[unknown] = max(moves.get(unknown, 0.0), *map(abs, ends))
     lines, facts = [], []
     for why in cost.basis:
-        moved = [move for unknown, move in moves.items() if why.startswith(unknown)]
-        if moved and max(moved) >= 0.01:
-            lines.append((max(moved), why))
-        elif not moved and not any(why.startswith(unknown) for unknown in moves) and not _is_prior(why):
+        unknown = max((name for name in moves if why.startswith(name)), key=len, default="")
+        if unknown and moves[unknown] >= 0.01:
+            lines.append((moves[unknown], why))
+        elif not unknown and not why.startswith(_PRIORS):
             facts.append(why)
     if lines or facts:
-        click.secho("\nWhat it rests on, and how far that moves one of the totals", bold=True)
+        click.secho("\nWhat the base rests on, and how far that moves one of its totals", bold=True)
     for move, why in sorted(lines, key=lambda line: -line[0]):
         _wrap(f"{math.expm1(move):>5.0%}  {why}", indent="       ")
     for why in facts:
         _wrap(f"       {why}", indent="       ")
-
-
-def _is_prior(why: str) -> bool:
-    return ": prior, " in why or "the spec's `expect`" in why
 
 
 def _wrap(text: str, indent: str = "") -> None:

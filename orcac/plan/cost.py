@@ -1,8 +1,6 @@
 """What a plan costs before it runs: the price of each node, and of several together.
 
-`flow` says how much there is to ask, train on and answer; here that becomes requests, dollars, hours and bytes. What
-is done costs nothing more, and what the ledger answers is not paid again. A price is an execution's business, so
-nothing here enters an id, and no kind knows of it. docs/cost-model.md states the formulas.
+What is done costs nothing more, and what the ledger answers is not paid again.
 
 Wall time of one node is as if it ran alone. Of several, `total` says the longest chain: each starts when its inputs
 are there, those that ask one account wait for one another, and machines are taken to be free.
@@ -10,48 +8,20 @@ are there, those that ask one account wait for one another, and machines are tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
-from orcac.chat.settings import EndpointSettings
-from orcac.collect.recipe import CollectExecution, CollectRecipe
-from orcac.eval.recipe import EvalExecution, EvalRecipe
-from orcac.plan import figures, gpus, priors
+from orcac.plan import figures
 from orcac.plan.figures import NOTHING, Range
 from orcac.plan.flow import Flow
-from orcac.plan.measured import hardware
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.plan.questions import Questions, Seen, questions, see
+from orcac.plan.prices import FIGURES, KINDS, Cost
+from orcac.plan.questions import Seen, questions, see
 from orcac.store import Store
-from orcac.train.recipe import TrainExecution, TrainRecipe
 
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What is still to be spent. `usd` and `usd_batch` are of asking online and in batches, `usd_spec` as the spec
-    says; `gpu_usd` is of GPUs, where their price is stated."""
-
-    requests: Range = NOTHING
-    input_tokens: Range = NOTHING
-    output_tokens: Range = NOTHING
-    usd: Range = NOTHING
-    usd_batch: Range = NOTHING
-    usd_spec: Range = NOTHING
-    seconds: Range = NOTHING
-    gpu_hours: Range = NOTHING
-    gpu_usd: Range = NOTHING
-    disk: Range = NOTHING  # bytes that are added to the store
-    basis: tuple[str, ...] = ()  # what it rests on, in words; exact where it says nothing
-    questions: Questions | None = None  # of a collect node, so that `total` pays for each once
-
-    def times(self, share: float) -> Cost:
-        return replace(self, **{name: getattr(self, name) * share for name in FIGURES})
-
-
-FIGURES = tuple(field.name for field in fields(Cost) if field.name not in ("basis", "questions"))
-
-_LONG = 86_400.0  # seconds of asking from which it is worth a word
+__all__ = ["FIGURES", "Cost", "price", "total"]
 
 
 def price(plan: Plan, store: Store) -> dict[str, Cost]:
@@ -62,13 +32,14 @@ def price(plan: Plan, store: Store) -> dict[str, Cost]:
         if ref.startswith("collect/") and ref in flow.done:
             see(answered, questions(flow, ref, {}))
     return {
-        ref: Cost() if ref in flow.done else _KINDS[node.kind](flow, node, answered) for ref, node in plan.nodes.items()
+        ref: Cost() if ref in flow.done else KINDS[node.kind](flow, node, answered) for ref, node in plan.nodes.items()
     }
 
 
 def total(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], paid: Collection[str] = ()) -> Cost:
     """Of `refs` together; questions that several ask count once. `paid` are nodes that were paid for before."""
-    wanted = [ref for ref in plan.nodes if ref in set(refs) - set(paid)]
+    new = set(refs).difference(paid)
+    wanted = [ref for ref in plan.nodes if ref in new]  # inputs before those that need them
     seen: Seen = {}
     for ref in paid:
         if asked := costs[ref].questions:
@@ -77,10 +48,10 @@ def total(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], paid: Co
     # the largest first: then what a smaller one asks is seen to be part of it
     for ref in sorted(wanted, key=lambda ref: -costs[ref].requests.mid):
         cost = costs[ref]
-        shown[ref] = cost.times(see(seen, cost.questions)) if cost.questions else cost
-    sums = {name: figures.total(getattr(shown[ref], name) for ref in wanted) for name in FIGURES}
-    basis = tuple(dict.fromkeys(why for ref in wanted for why in costs[ref].basis))
-    return Cost(**sums | {"seconds": _chain(plan, shown, wanted)}, basis=basis)
+        shown[ref] = cost.asking(see(seen, cost.questions)) if cost.questions else cost
+    sums: dict[str, Any] = {name: figures.total(getattr(shown[ref], name) for ref in wanted) for name in FIGURES}
+    sums["seconds"] = _chain(plan, shown, wanted)
+    return replace(Cost(basis=tuple(dict.fromkeys(why for ref in wanted for why in costs[ref].basis))), **sums)
 
 
 def _chain(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str]) -> Range:
@@ -105,223 +76,3 @@ def _account(node: Node) -> str:
         return ""
     judge = getattr(node.recipe, "judge", None)
     return f"{settings.base_url} {judge.model if judge else getattr(node.recipe, 'model', '')}"
-
-
-# --- asking ------------------------------------------------------------------------------------------------------
-
-
-def _asking(settings: EndpointSettings, count: Range, read: Range, written: Range, max_tokens: int) -> Cost:
-    """`count` requests that read and write so many tokens each."""
-    tokens_in, tokens_out = count * read, count * written
-    usd = tokens_in * (settings.price.input / 1e6) + tokens_out * (settings.price.output / 1e6)
-    batch = usd * settings.price.batch
-    seconds, basis = _asking_time(settings, count, read, written, max_tokens) if count.mid else (NOTHING, ())
-    return Cost(
-        requests=count,
-        input_tokens=tokens_in,
-        output_tokens=tokens_out,
-        usd=usd,
-        usd_batch=batch,
-        usd_spec=batch if settings.mode == "batch" else usd,
-        seconds=seconds,
-        basis=basis,
-    )
-
-
-def _asking_time(
-    settings: EndpointSettings, count: Range, read: Range, written: Range, max_tokens: int
-) -> tuple[Range, tuple[str, ...]]:
-    if settings.kind == "solver":
-        return count / priors.SOLVING.range, (priors.SOLVING.basis,)
-    if settings.kind != "openai":
-        return count / priors.HANDLING.range, (priors.HANDLING.basis,)
-    if settings.mode == "batch":
-        return priors.BATCH_HOURS.range * 3600, (priors.BATCH_HOURS.basis,)
-    latency = priors.LATENCY.range + written / priors.WRITING.range
-    ways = {f"{settings.concurrency} requests in flight": count * latency / settings.concurrency}
-    if settings.requests_per_minute:
-        ways[f"{settings.requests_per_minute:,} requests a minute"] = count / (settings.requests_per_minute / 60)
-    if settings.tokens_per_minute:
-        per_second = settings.tokens_per_minute / 60
-        ways[f"{settings.tokens_per_minute:,} tokens a minute"] = count * (read + written) / per_second
-    bound = max(ways, key=lambda name: ways[name].mid)
-    basis = []
-    if ways[bound].mid > _LONG:
-        basis.append(f"how long {count.mid:,.0f} requests take: bound by {bound}")
-    if settings.tokens_per_minute:
-        charged = count * (read + Range(float(max_tokens))) / (settings.tokens_per_minute / 60)
-        if charged.mid > max(_LONG, 1.1 * ways[bound].mid):
-            basis.append(
-                f"a server that charges `max_tokens` against its limit, as orcac's own limiter does, makes it "
-                f"{figures.duration(charged.mid)} instead of {figures.duration(ways[bound].mid)}"
-            )
-    if bound.endswith("in flight"):
-        basis += [priors.LATENCY.basis, priors.WRITING.basis]
-    return ways[bound], tuple(basis)
-
-
-def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
-    recipe, execution = node.recipe, node.execution
-    assert isinstance(recipe, CollectRecipe)
-    assert isinstance(execution, CollectExecution)
-    asked, settings = flow.asked(node.ref), execution.endpoint
-    free = recipe.origin in ("replay", "reference")
-    wanted, left = questions(flow, node.ref, {}), asked.left
-    if not free and node.ref not in flow.answered and answered:
-        wanted = questions(flow, node.ref, answered)
-        left = wanted.new / max(1e-9, sum(part.count * part.share for part in wanted.parts))
-    count = asked.prompts * left
-    text = (asked.input + asked.output) * priors.TEXT_BYTES
-    cost = _asking(settings, count, asked.input, asked.output, recipe.sampling.max_tokens)
-    ledger = (asked.input + asked.output) * 4.5 + Range(float(priors.RECORD_BYTES))
-    if free:
-        cost = Cost(seconds=cost.seconds, basis=cost.basis)
-    return replace(
-        cost,
-        disk=asked.prompts * text + (NOTHING if free else count * ledger),
-        basis=(*asked.basis, *cost.basis),
-        questions=None if free else wanted,
-    )
-
-
-# --- on our own machines -----------------------------------------------------------------------------------------
-
-
-def _handled(count: Range, octets: Range) -> Cost:
-    """Rows that are read and written again, without a model."""
-    return Cost(seconds=count / priors.HANDLING.range, disk=octets, basis=(priors.HANDLING.basis,))
-
-
-def _sample(flow: Flow, node: Node, answered: Seen) -> Cost:
-    prompts = flow.prompts(node.ref)
-    pool = Range(float(getattr(node.execution, "expect_queries", None) or 0))
-    if node.inputs.get("from"):
-        pool = figures.total(flow.prompts(part).count for part in node.inputs["from"])
-    most = max(pool, prompts.count, key=lambda figure: figure.mid)
-    cost = _handled(most * 2, prompts.count * prompts.tokens * priors.TEXT_BYTES)
-    return replace(cost, basis=(*prompts.basis, *cost.basis))
-
-
-def _filter(flow: Flow, node: Node, answered: Seen) -> Cost:
-    examples = flow.examples(node.ref)
-    asked = flow.asked(node.inputs["responses"][0])
-    cost = _handled(asked.answers * 3, asked.answers * examples.tokens * priors.TEXT_BYTES)
-    return replace(cost, basis=(*examples.basis, *cost.basis))
-
-
-def _student(flow: Flow, node: Node, answered: Seen) -> Cost:
-    model = flow.model(node.ref)
-    return Cost(seconds=model.parameters / 1e8 + Range(5.0), disk=model.parameters * model.octets, basis=model.basis)
-
-
-def _tokenize(flow: Flow, node: Node, answered: Seen) -> Cost:
-    rows = flow.rows(node.ref)
-    cost = _handled(rows.count * rows.per_row * 5, rows.count * (12.0 * rows.length))
-    return replace(cost, basis=(*rows.basis, *cost.basis))
-
-
-def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
-    recipe, execution = node.recipe, node.execution
-    assert isinstance(recipe, TrainRecipe)
-    assert isinstance(execution, TrainExecution)
-    rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
-    slots = rows.count * float(rows.length * recipe.epochs)
-    devices = execution.nodes * execution.gpus
-    ours = hardware(execution.model_dump(include={"threads", "gpus", "gpu"}), recipe.precision)
-    basis = [*rows.basis, *model.basis]
-    flops, per_device = model.flops(rows.length), 0.0
-    if execution.gpus:
-        per_device = gpus.peak(execution.gpu, recipe.precision)
-        if not execution.gpu:
-            basis.append(f"which GPU: not said in hardware.train, taken to be {gpus.ASSUMED}")
-    measured = flow.measured.trained(round(model.parameters.mid), ours) if model.parameters.is_exact else None
-    if measured and not (execution.gpus and execution.mfu):
-        speed = figures.times(measured.value, 1.15, priors.MFU.name) * float(max(devices, 1))
-        share = f", an MFU of {measured.value * flops.mid / per_device:.2f}" if per_device else ""
-        basis.append(f"{measured.value:,.0f} slots a second{share}: measured from {measured.n} stages of this student")
-    elif execution.gpus:
-        mfu = priors.MFU.range
-        if execution.mfu:
-            mfu = figures.times(execution.mfu, 1.05, priors.MFU.name)
-        said = f"MFU {execution.mfu}: hardware.train.mfu" if execution.mfu else priors.MFU.basis
-        basis.append(f"{said}; of a peak of {per_device / 1e12:,.0f} TFLOP/s a GPU")
-        speed = mfu * (per_device * devices) / flops
-    else:
-        speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / flops
-        basis.append(priors.CPU_TRAINING.basis)
-    if execution.gpus:
-        needed = gpus.memory_needed(model.parameters.mid, zero=execution.zero, gpus=devices)
-        has = gpus.GPUS[execution.gpu or gpus.ASSUMED].memory
-        basis.append(
-            f"weights, gradients and AdamW's moments: {needed / 1e9:,.0f} of a GPU's {has / 1e9:.0f} GB"
-            + ("" if needed < has else ", which does not fit")
-        )
-    seconds = slots / speed
-    gpu_hours = seconds * (devices / 3600)
-    return Cost(
-        seconds=seconds,
-        gpu_hours=gpu_hours,
-        gpu_usd=gpu_hours * (execution.usd_per_gpu_hour or 0.0),
-        disk=model.parameters * 4.0,  # the weights; a checkpoint, while it trains, is three times that
-        basis=tuple(basis),
-    )
-
-
-def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
-    recipe, execution = node.recipe, node.execution
-    assert isinstance(recipe, EvalRecipe)
-    assert isinstance(execution, EvalExecution)
-    items = flow.prompts(node.inputs["items"][0])
-    answer = priors.ANSWER.range.at_most(recipe.max_new_tokens)
-    cost = Cost(disk=items.count * (items.tokens + answer) * priors.TEXT_BYTES, basis=items.basis)
-    if models := node.inputs.get("model"):
-        model = flow.model(models[0])
-        ours = hardware(execution.model_dump(include={"threads", "gpus", "gpu"}), "")
-        measured = None
-        if model.parameters.is_exact:
-            measured = flow.measured.evaluated(round(model.parameters.mid), ours, recipe.max_new_tokens)
-        tokens = items.tokens * priors.STUDENT_RATIO.mid + answer
-        flops = items.count * tokens * model.parameters * 2
-        if measured:
-            seconds = items.count / figures.times(measured.value, 1.3, priors.ANSWERING_MFU.name)
-            why = f"{measured.value:.2g} items a second: measured from {measured.n} evaluations of such a student"
-        elif execution.gpus:
-            seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak(execution.gpu, "bf16"))
-            why = f"{priors.ANSWERING_MFU.basis}; {priors.ANSWER.basis}"
-        else:
-            seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))
-            why = f"{priors.CPU_ANSWERING.basis}; {priors.ANSWER.basis}"
-        gpu_hours = seconds * (execution.gpus / 3600)
-        cost = replace(cost, seconds=seconds, gpu_hours=gpu_hours, basis=(*cost.basis, *model.basis, why))
-    if recipe.judge and execution.judge:
-        verdicts = items.count * (2.0 * len(node.inputs.get("against", ())))  # each pair in both orders
-        read = items.tokens + answer * 2.0 + priors.JUDGING.range
-        written = priors.VERDICT.range.at_most(recipe.judge.sampling.max_tokens)
-        judged = _asking(execution.judge, verdicts, read, written, recipe.judge.sampling.max_tokens)
-        spent = ("requests", "input_tokens", "output_tokens", "usd", "usd_batch", "usd_spec")
-        why = (priors.JUDGING.basis, priors.VERDICT.basis, *judged.basis)
-        cost = replace(
-            cost,
-            seconds=cost.seconds + judged.seconds,
-            basis=(*cost.basis, *why),
-            **{name: getattr(judged, name) for name in spent},
-        )
-    return cost
-
-
-def _report(flow: Flow, node: Node, answered: Seen) -> Cost:
-    return Cost(seconds=Range(10.0), disk=Range(1e6))
-
-
-_KINDS: dict[str, Callable[[Flow, Node, Seen], Cost]] = {
-    "sample": _sample,
-    "collect": _collect,
-    "filter": _filter,
-    "student": _student,
-    "tokenize": _tokenize,
-    "train": _train,
-    "eval": _eval,
-    "report": _report,
-}
-
-__all__ = ["FIGURES", "Cost", "price", "total"]

@@ -54,7 +54,10 @@ class Range:
         return _of(mid, {name: (a * slope, b * slope) for name, (a, b) in self.spread.items()})
 
     def at_most(self, most: float) -> Range:
-        return self if self.mid <= most else Range(most, self.spread)
+        """This figure where it is known not to pass `most`."""
+        room = max(0.0, math.log(most / self.mid)) if self.mid else 0.0
+        spread = {name: (min(low, room), min(high, room)) for name, (low, high) in self.spread.items()}
+        return Range(min(self.mid, most), spread)
 
     def as_json(self) -> dict[str, float]:
         return {name: _rounded(getattr(self, name), 4) for name in ("low", "mid", "high")}
@@ -127,8 +130,13 @@ def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int) ->
 
 
 def count(value: float, digits: int = 3) -> str:
-    """`5.09 M`, `2,546`."""
+    """`5.09 M`, `17,038`."""
     return f"{value:,.0f}" if value < 1e5 and digits > 2 else _scaled(value, _SCALES, digits)
+
+
+def brief(value: float) -> str:
+    """A count in six characters: `5.09 M`, `17 k`, `2,546`."""
+    return count(value) if value < 1e4 else _scaled(value, (*_SCALES, (1e3, "k")), 3 if value >= 1e5 else 2)
 
 
 def duration(seconds: float, digits: int = 2) -> str:
@@ -152,10 +160,11 @@ def hours(value: float) -> str:
 
 
 def with_range(figure: Range, show: Callable[[float], str]) -> str:
-    """`5,100 USD (4,000 to 6,500 USD)`; the ends only where they are told apart."""
+    """`5,100 USD (4,000 to 6,500)`; the ends only where they are told apart."""
     low, mid, high = show(figure.low), show(figure.mid), show(figure.high)
     if low == high:
         return mid
-    start, end = low.rpartition(" "), high.rpartition(" ")
-    same_unit = start[1] and start[2] == end[2] and not end[2][0].isdigit()
-    return f"{mid} ({start[0] if same_unit else low} to {high})"
+    unit = " " + mid.rpartition(" ")[2]
+    if low.endswith(unit) and high.endswith(unit):
+        low, high = low.removesuffix(unit), high.removesuffix(unit)
+    return f"{mid} ({low} to {high})"

@@ -11,13 +11,12 @@ prompts of two sources with equal texts, until they are sampled; the checkpoints
 from __future__ import annotations
 
 import functools
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.filter.recipe import FilterRecipe
@@ -26,23 +25,24 @@ from orcac.plan.figures import NOTHING, Range, between, times, total
 from orcac.plan.measured import Measured, Record, tokens_each
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
+from orcac.plan.shape import Model, student_model
 from orcac.sample.recipe import SampleExecution, SampleRecipe, Source
-from orcac.spec.schema import SHAPES
 from orcac.store import Store
-from orcac.student.recipe import Scratch, StudentExecution, StudentRecipe
+from orcac.student.recipe import StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
-LLAMA_VOCABULARY = 32_001
 T = TypeVar("T")
 
 
-class Prompts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Prompts:
     count: Range
     tokens: Range  # of one, as its teacher reads it, with its system message
     basis: tuple[str, ...]
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Asked:
     prompts: Range
     left: float  # share that the store has no answer to
     answers: Range  # that come back
@@ -51,30 +51,19 @@ class Asked(NamedTuple):
     basis: tuple[str, ...]
 
 
-class Examples(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Examples:
     count: Range
     tokens: Range  # of one: prompt and answer, in the teacher's
     basis: tuple[str, ...]
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rows:
     count: Range
     length: int  # slots of one
     per_row: Range  # examples that share one
     basis: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    parameters: Range
-    layers: int
-    hidden: int
-    octets: int  # a parameter, on disk, as the student comes
-    basis: tuple[str, ...]
-
-    def flops(self, length: int) -> Range:
-        """Of training on one slot: forward and backward, and attention over a row of `length`."""
-        return self.parameters * 6 + Range(12.0 * self.layers * self.hidden * length)
 
 
 def _once(method: Callable[[Flow, str], T]) -> Callable[[Flow, str], T]:
@@ -142,25 +131,25 @@ class Flow:
         if record and (each := tokens_each(record["summary"])):
             prompts, answers = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
             return Asked(prompts, 0.0, answers, Range(each[0]), Range(each[1]), ())
-        prompts, answer, why = self._together(node.inputs["prompts"]), *self._answer(node)
-        tokens, basis = prompts.tokens, (*prompts.basis, why)
+        pooled, (answer, why) = self._together(node.inputs["prompts"]), self._answer(node)
+        count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
         recipe = node.recipe
         assert isinstance(recipe, CollectRecipe)
         if rate := self.measured.characters(recipe.model):
             exact = [self.measured.record(part) for part in node.inputs["prompts"] if part in self.done]
             summaries = [sample["summary"] for sample in exact if sample]
             if len(summaries) == len(node.inputs["prompts"]) and all("characters" in part for part in summaries):
-                characters = sum(part["characters"] for part in summaries) / prompts.count.mid
+                characters = sum(part["characters"] for part in summaries) / count.mid
                 tokens = times(characters / rate.value, 1 + 0.3 / rate.n**0.5, f"input of {recipe.model}")
                 basis = (f"characters a token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
         if record:  # by hand or from a recording: nobody counted tokens
-            counted = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
-            return Asked(next(counted), 0.0, next(counted), tokens, answer, _all(basis))
+            count, answers = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
+            return Asked(count, 0.0, answers, tokens, answer, _all(basis))
         left = 1.0
         if found := self.answered.get(ref):
-            prompts = prompts._replace(count=Range(float(found.asked)))
+            count = Range(float(found.asked))
             left = 1 - found.answered / found.asked if found.asked else 0.0
-        return Asked(prompts.count, left, prompts.count, tokens, answer, _all(basis))
+        return Asked(count, left, count, tokens, answer, _all(basis))
 
     def _answer(self, node: Node) -> tuple[Range, str]:
         """Mean tokens of an answer, and why."""
@@ -181,7 +170,8 @@ class Flow:
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
             return times(execution.expect_tokens, priors.EXPECTED, unknown).at_most(most), why
-        return priors.ANSWER.range.at_most(most), priors.ANSWER.basis
+        prior = priors.SOLVED if recipe.origin == "solver" else priors.ANSWER
+        return prior.range.at_most(most), prior.basis
 
     # --- examples and rows ---------------------------------------------------------------------------------------
 
@@ -220,10 +210,10 @@ class Flow:
         tokens = examples.tokens * ratio + Range(frame)
         per_row = tokens.through(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).per_row)
         fit = tokens.through(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
-        packed = lengths.pack(tokens.mid, recipe.max_length, recipe.packing)
+        filled = lengths.pack(tokens.mid, recipe.max_length, recipe.packing).fill
         packing = (
-            f"{packed.per_row:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
-            f"({recipe.packing}, fill {packed.fill:.0%}): simulated"
+            f"{per_row.mid:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
+            f"({recipe.packing}, fill {filled:.0%}): simulated"
         )
         return Rows(examples.count * fit / per_row, recipe.max_length, per_row, _all(examples.basis, why, (packing,)))
 
@@ -239,8 +229,7 @@ class Flow:
         ratio, why = priors.STUDENT_RATIO.range, priors.STUDENT_RATIO.basis
         if recipe.scratch is None:
             return ratio, priors.TEMPLATE, (why,)
-        finer = max(1.0, (LLAMA_VOCABULARY / recipe.scratch.vocabulary) ** 0.12)
-        return ratio * finer * priors.OWN_TOKENIZER.range, 0.0, (why, priors.OWN_TOKENIZER.basis)
+        return ratio * priors.OWN_TOKENIZER.range, 0.0, (why, priors.OWN_TOKENIZER.basis)
 
     # --- the student ---------------------------------------------------------------------------------------------
 
@@ -250,55 +239,8 @@ class Flow:
         node, record = self._node(ref)
         if node.kind == "train":
             return self.model(node.inputs["start"][0])
-        recipe, execution = node.recipe, node.execution
-        assert isinstance(recipe, StudentRecipe)
-        assert isinstance(execution, StudentExecution)
-        if recipe.scratch:
-            shape, octets = recipe.scratch, 4
-            return Model(Range(float(parameters(shape))), shape.layers, shape.hidden, octets, ())
-        files = recipe.pretrained.files if recipe.pretrained else ()
-        places = {file.name: Path(execution.files[file.sha256]) for file in files}
-        config = self.store.folder(ref) / "model" / "config.json" if record else places.get("config.json")
-        values = _config(config) if config else {}
-        try:
-            layers, hidden = int(values["num_hidden_layers"]), int(values["hidden_size"])
-        except (KeyError, TypeError, ValueError):
-            layers, hidden = 0, 0
-        if record:
-            return Model(Range(float(record["summary"]["parameters"])), layers, hidden, 2, ())
-        if layers:
-            heads = values.get("num_attention_heads") or 1
-            like = Scratch(
-                vocabulary=values.get("vocab_size", LLAMA_VOCABULARY),
-                hidden=hidden,
-                layers=layers,
-                heads=heads,
-                kv_heads=values.get("num_key_value_heads") or heads,
-                intermediate=values.get("intermediate_size") or 4 * hidden,
-                positions=1,
-                tie_embeddings=bool(values.get("tie_word_embeddings")),
-            )
-            return Model(Range(float(parameters(like))), layers, hidden, 2, ("student's shape: its config.json",))
-        if execution.like:
-            named = SHAPES[execution.like]
-            like = Scratch(
-                vocabulary=LLAMA_VOCABULARY,
-                positions=1,
-                kv_heads=named.kv_heads or named.heads,
-                **named.model_dump(exclude={"kv_heads"}),
-            )
-            size = Range(float(parameters(like)))
-            return Model(size, like.layers, like.hidden, 2, (f"student's shape: {execution.like}, as `like` says",))
-        return Model(priors.SHAPE.range, 32, 4096, 2, (priors.SHAPE.basis,))
-
-
-def parameters(shape: Scratch) -> int:
-    """How many weights a LLaMA of this shape has."""
-    hidden = shape.hidden
-    attention = 2 * hidden * hidden * (1 + shape.kv_heads / shape.heads)
-    block = attention + 3 * hidden * shape.intermediate + 2 * hidden
-    embeddings = shape.vocabulary * hidden * (1 if shape.tie_embeddings else 2)
-    return round(embeddings + shape.layers * block + hidden)
+        folder = self.store.folder(ref) / "model" if record else None
+        return student_model(node, folder, record["summary"]["parameters"] if record else None)
 
 
 def _all(*parts: tuple[str, ...]) -> tuple[str, ...]:
@@ -321,7 +263,7 @@ def _count(name: str, source: Source, execution: Any) -> tuple[Range, str]:
     except OSError:
         size = 0
     if size:
-        return Range(float(size)) / priors.QUERY_BYTES.range, f"{unknown}: its files' size; {priors.QUERY_BYTES.basis}"
+        return Range(float(size)) / priors.QUERY_BYTES.range, f"{priors.QUERY_BYTES.basis}: {name}"
     return priors.QUERIES.range, priors.QUERIES.basis
 
 
@@ -345,11 +287,3 @@ def _puzzle(task: str, size: tuple[int, int]) -> float:
 
     rng = random.Random(0)
     return mean(len(generate(task, size=rng.randint(*size), rng=rng).query) for _ in range(20))
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

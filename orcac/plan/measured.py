@@ -1,7 +1,7 @@
 """What the store knows already: answers, lengths and speeds that other nodes were measured to have.
 
 Records are read when something is asked of them, each kind once. One that is damaged says nothing. How fast a
-stage trained is its work over the time of its whole last try, start-up included; the median is taken, since a
+stage trained is its work over the time of its whole last try, less a usual start-up; the median is taken, since a
 stage that was resumed looks faster than it was.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
+from orcac.plan import priors
 from orcac.plan.node import Node, canonical
 from orcac.plan.plan import Plan
 from orcac.store import Store
@@ -146,7 +147,7 @@ class Measured:
             if rows and ours and (parameters := self.parameters(ref)):
                 recipe = record["recipe"]
                 slots = rows["summary"]["rows"] * rows["recipe"]["max_length"] * recipe["epochs"]
-                speed = slots / record["made"]["seconds"] / max(1, ours.get("nodes", 1) * ours["gpus"])
+                speed = slots / _worked(record) / max(1, ours.get("nodes", 1) * ours["gpus"])
                 speeds[parameters, *hardware(ours, recipe["precision"])].append(speed)
         return {key: Mean(median(values), len(values)) for key, values in speeds.items()}
 
@@ -162,7 +163,7 @@ class Measured:
             model = record["inputs"].get("model")
             if ours and model and (parameters := self.parameters(model[0])):
                 key = parameters, *hardware(ours, ""), record["recipe"]["max_new_tokens"]
-                speeds[key].append(record["summary"]["n"] / record["made"]["seconds"])
+                speeds[key].append(record["summary"]["n"] / _worked(record))
         return {key: Mean(median(values), len(values)) for key, values in speeds.items()}
 
     # --- answers that are paid for -----------------------------------------------------------------------------
@@ -229,6 +230,12 @@ def tokens_each(collected: Mapping[str, Any]) -> tuple[float, float] | None:
     if not answered or not collected.get("input_tokens") or not collected.get("output_tokens"):
         return None
     return collected["input_tokens"] / answered, collected["output_tokens"] / answered
+
+
+def _worked(record: Record) -> float:
+    """Seconds, without what it took to start."""
+    seconds = float(record["made"]["seconds"])
+    return max(seconds - priors.START_MODEL, seconds / 10, 1e-3)
 
 
 def _teacher(recipe: Mapping[str, Any]) -> str:

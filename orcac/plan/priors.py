@@ -1,6 +1,6 @@
 """What is assumed where nothing is known yet, each with its range and its reason. docs/cost-model.md lists them.
 
-Texts were measured on 13,000 public queries, answers and benchmark items: FLAN CoT (5,000), T0 (2,400), Natural
+Texts were measured on 14,000 public queries, answers and benchmark items: FLAN CoT (5,000), T0 (2,400), Natural
 Instructions (3,700), AGIEval (2,546), OpenOrca (284), and 4,400 answers of GPT-4 and ChatGPT to other questions;
 with the tokenizers of GPT-3.5/4 (cl100k) and of LLaMA.
 """
@@ -30,12 +30,13 @@ class Prior(NamedTuple):
 
 QUERY = Prior("tokens a query", 100, 180, 320, "OpenOrca's 284 questions have 178")
 ANSWER = Prior("tokens an answer", 100, 200, 400, "recorded GPT-4 and ChatGPT answers have 132 to 170, the paper's 290")
+SOLVED = Prior("tokens an answer of the embedded teacher", 10, 50, 150, "words and marks; 36 on boolean expressions")
 REFERENCE = Prior("tokens a reference answer", 5, 20, 80, "FLAN's targets are a label or a sentence")
 CHARACTERS = Prior("characters a teacher's token", 4.1, 4.5, 4.9, "GPT's tokenizer on recorded queries and answers")
 STUDENT_RATIO = Prior(
     "student's tokens a teacher's", 1.12, 1.16, 1.21, "LLaMA's tokenizer against GPT's on recorded texts"
 )
-OWN_TOKENIZER = Prior("tokens of a tokenizer of one's own", 0.6, 1.0, 1.6, "a small vocabulary cuts text finer")
+OWN_TOKENIZER = Prior("tokens of a tokenizer of one's own", 0.7, 1.0, 1.8, "fewer entries, but trained on these texts")
 KEPT = Prior("share that filters keep", 0.92, 0.98, 1.0, "cut-off, empty and repeated answers go")
 AGREEING = Prior("share that agrees with a reference", 0.6, 0.8, 0.95, "a teacher is right on most questions")
 LATENCY = Prior("seconds to an answer's first token", 0.3, 1.0, 3.0, "a served model under load")
@@ -44,7 +45,7 @@ BATCH_HOURS = Prior("hours of a batch", 1, 12, 24, "the Batch API promises a day
 SOLVING = Prior("answers a second of the embedded teacher", 150, 400, 1000, "measured on two cores")
 MFU = Prior("MFU", 0.25, 0.36, 0.5, "the paper's own: 5 M examples, 4 epochs, 2.7 a row, in 160 h on 20 A100")
 ANSWERING_MFU = Prior("MFU of answering", 0.015, 0.05, 0.15, "batched generation is bound by memory")
-CPU_TRAINING = Prior("GFLOP/s a thread, training", 15, 40, 80, "the miniature's student on one thread of a server CPU")
+CPU_TRAINING = Prior("GFLOP/s a thread, training", 20, 50, 100, "48 to 61 with the miniature's student")
 CPU_ANSWERING = Prior("GFLOP/s a thread, answering", 1.5, 5, 20, "token by token; small matrices")
 SHAPE = Prior("parameters of the student", 1e9, 7e9, 3e10, "its files are not here and `student.like` is not set")
 QUERIES = Prior("queries in a source", 1e3, 1e4, 1e6, "its files are not here and `expect.queries` is not set")
@@ -58,4 +59,6 @@ ELSEWHERE = 1.15  # and a mean that was measured on other prompts, to this one
 FRAME = 4  # tokens about each message of a request, and 3 about the whole (ChatML)
 TEMPLATE = 12  # tokens that the chat template of a pretrained student puts about an example beyond those
 TEXT_BYTES = 4.5 / 2.4  # of a token of text in Parquet; zstd makes 2.4 of 1 on OpenOrca's rows
+START = 1.0  # seconds before a node does anything
+START_MODEL = 6.0  # and where it imports torch
 RECORD_BYTES = 700  # about an answer in the ledger

@@ -23,7 +23,7 @@ class Part(NamedTuple):
     source: str  # KIND/ID of a sample node that is no subset
     share: float
     had: float
-    count: float  # prompts in all of the source
+    size: float  # prompts in all of the source
 
 
 class Questions(NamedTuple):
@@ -33,7 +33,7 @@ class Questions(NamedTuple):
     @property
     def new(self) -> float:
         """How many of them the store does not answer."""
-        return sum(part.count * max(0.0, part.share - part.had) for part in self.parts)
+        return sum(part.size * max(0.0, part.share - part.had) for part in self.parts)
 
 
 Seen = dict[tuple[str, str], float]  # (teacher, source) -> the share of it that is asked already
@@ -60,7 +60,7 @@ def see(seen: Seen, asked: Questions) -> float:
     for part in asked.parts:
         key = (asked.teacher, part.source)
         known = seen.get(key, 0.0)
-        fresh += part.count * max(0.0, part.share - max(known, part.had))
+        fresh += part.size * max(0.0, part.share - max(known, part.had))
         seen[key] = max(known, part.share)
     return fresh / asked.new if asked.new else 0.0
 

@@ -66,7 +66,7 @@ def bench(tmp_path):
 def test_all_rows_are_kept_in_order_with_their_provenance(bench):
     summary, out = bench.source({"a": 3, "b": 2})
     prompts = bench.prompts(out)
-    assert summary == {"read": 5, "kept": 5, "tasks": 2, "dropped": {}}
+    assert summary == {"read": 5, "kept": 5, "tasks": 2, "characters": 45, "dropped": {}}
     assert [prompt.query for prompt in prompts] == ["a 0", "a 1", "a 2", "b 0", "b 1"]
     for prompt in prompts:
         assert (prompt.source, prompt.task) == ("s", prompt.query[0])
@@ -87,6 +87,7 @@ def test_every_dropped_row_has_one_reason(bench, tmp_path):
         "read": 32,
         "kept": 9,
         "tasks": 2,
+        "characters": 27,
         "dropped": {"duplicate": 1, "not drawn": 3, "per_task": 8, "reference is no option": 1, "task filter": 10},
     }
 
@@ -122,7 +123,7 @@ def test_a_subset_is_of_all_inputs_and_leaves_rows_as_they_are(bench):
     recipe = SampleRecipe(name="sub", seed=0, subset=Subset(take=60))
     summary, out = bench.run(recipe, None, first, second)
     everything, chosen = bench.prompts(first) + bench.prompts(second), bench.prompts(out)
-    assert summary == {"read": 200, "kept": 60, "tasks": 2, "dropped": {"not drawn": 140}}
+    assert summary == {"read": 200, "kept": 60, "tasks": 2, "characters": 415, "dropped": {"not drawn": 140}}
     assert chosen == [prompt for prompt in everything if prompt in chosen]
     assert 15 < sum(prompt.source == "x" for prompt in chosen) < 45
 
@@ -223,5 +224,6 @@ def test_benchmark_items_that_no_answer_could_match_are_dropped(bench, data):
         "read": 6511,
         "kept": 6504,
         "tasks": 27,
+        "characters": 2402531,
         "dropped": {"duplicate": 4, "reference is no option": 3},
     }

@@ -1,0 +1,70 @@
+"""The paper's bill beside ours, as the table of docs/cost-model.md: `python benchmarks/paper_bill.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from orcac.plan.cost import price
+from orcac.plan.flow import Flow
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.spec.load import load
+from orcac.store import Store
+
+SPEC = Path(__file__).parent.parent / "specs/orca-13b.yaml"
+
+
+class Line(NamedTuple):
+    what: str
+    paper: float | None  # None where it prints nothing
+    ours: float
+    low: float
+    high: float
+    unit: str
+
+    def __str__(self) -> str:
+        paper = "not printed" if self.paper is None else _show(self.paper)
+        ratio = "" if self.paper is None else f"{self.ours / self.paper:.2f}"
+        ours = f"{_show(self.ours)} ({_show(self.low)} to {_show(self.high)})"
+        return f"| {self.what}, {self.unit} | {paper} | {ours} | {ratio} |"
+
+
+def _show(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def bill() -> list[Line]:
+    """From the spec alone, with an empty store."""
+    plan, store = Plan(), Store(Path("nowhere"))
+    lower(plan, load(SPEC))
+    (experiment,) = plan.experiments.values()
+    costs, flow = price(plan, store), Flow(plan, store)
+
+    def line(
+        what: str, paper: float | None, figure: str, address: str, unit: str, scale: float = 1, arm: str = "base"
+    ) -> Line:
+        ref = experiment.addresses[arm][address]
+        value = flow.rows(ref).per_row if figure == "per_row" else getattr(costs[ref], figure)
+        return Line(what, paper, value.mid / scale, value.low / scale, value.high / scale, unit)
+
+    best = "best-fit-packing"
+    return [
+        line("ChatGPT answers 5 M", 14, "seconds", "collect/flan-5m", "days", 86400),
+        line("GPT-4 answers 1 M", 21, "seconds", "collect/flan-1m", "days", 86400),
+        line("one row holds", 2.7, "per_row", "tokenize/flan-5m", "examples"),
+        line("stage 1 on 20 A100", 160, "seconds", "train/assistant", "hours", 3600),
+        line("stage 2 on 20 A100", 40, "seconds", "train/expert", "hours", 3600),
+        line("ChatGPT's answers", None, "usd", "collect/flan-5m", "USD"),
+        line("GPT-4's answers", None, "usd", "collect/flan-1m", "USD"),
+        line("stage 1, best-fit packing", None, "seconds", "train/assistant", "hours", 3600, best),
+        line("stage 2, best-fit packing", None, "seconds", "train/expert", "hours", 3600, best),
+    ]
+
+
+def table(lines: list[Line]) -> str:
+    return "\n".join(["| what | paper | orcac | ratio |", "|---|---|---|---|", *map(str, lines)])
+
+
+if __name__ == "__main__":
+    print(table(bill()))

@@ -1,0 +1,65 @@
+"""`orcac cost` as a person and a script read it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from orcac.cli import cli
+
+ROOT = Path(__file__).parents[2]
+ORCA = str(ROOT / "specs" / "orca-13b.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("EVAL", raising=False)
+
+
+def cost(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, ["cost", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_bill_fits_a_terminal_and_says_what_it_rests_on() -> None:
+    shown = cost(ORCA)
+    assert max(map(len, shown.splitlines())) <= 80
+    for line in ("collect flan-5m", "train expert", "base, in all", "+ carried-optimizer", "all arms"):
+        assert line in shown
+    assert "44%  MFU 0.36 (0.25 to 0.5): prior" in shown
+
+
+def test_a_long_name_has_a_line_of_its_own() -> None:
+    shown = cost(str(ROOT / "specs" / "tiny.yaml"))
+    assert "\n+ expert-at-equal-size\n" in shown
+
+
+def test_a_script_gets_every_node_and_what_each_arm_adds() -> None:
+    told = json.loads(cost(ORCA, "--json"))
+    (orca,) = told["experiments"].values()
+    assert set(orca["adds"]) > {"no-assistant", "expert-at-5m"}
+    low, mid, high = (orca["base"]["usd_spec"][end] for end in ("low", "mid", "high"))
+    assert 0 < low < mid < high
+    assert orca["adds"]["no-assistant"]["usd"]["mid"] < mid / 100
+    assert sum(ref.startswith("train/") for ref in told["nodes"]) >= 5
+    assert all(node["basis"] for ref, node in told["nodes"].items() if ref.startswith("collect/"))
+
+
+def test_several_specs_are_summed_and_nothing_heavy_is_loaded() -> None:
+    program = (
+        "import sys; from click.testing import CliRunner; from orcac.cli import cli\n"
+        f"result = CliRunner().invoke(cli, ['cost', {ORCA!r}, {str(ROOT / 'specs' / 'smoke.yaml')!r}])\n"
+        "print(result.stdout)\n"
+        "assert result.exit_code == 0, result.output\n"
+        "print('loaded', *[name for name in ('numpy', 'pyarrow', 'torch', 'openai') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert "all specs" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1].strip() == "loaded"
