@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from orcac.plan.cost import price
-from orcac.plan.flow import Flow
+from orcac.cost.bill import price
+from orcac.cost.flow import Flow
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from orcac.cli.common import compiled, opened
-from orcac.plan import figures, priors
-from orcac.plan.cost import FIGURES, Cost, price, total
-from orcac.plan.figures import Range
+from orcac.cost import figures, priors
+from orcac.cost.bill import FIGURES, Cost, price, total
+from orcac.cost.figures import Range
 from orcac.plan.plan import Experiment, Plan
 from orcac.spec.load import BASE
 

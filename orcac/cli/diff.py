@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac.cli.common import opened, uncollected
+from orcac.cost import figures
+from orcac.cost.bill import FIGURES, Cost, price, total
+from orcac.cost.figures import Range
 from orcac.errors import InputError
-from orcac.plan import figures
-from orcac.plan.cost import FIGURES, Cost, price, total
 from orcac.plan.effect import Effect, effect
-from orcac.plan.figures import Range
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.diff import ABSENT, Change, changes

@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields, replace
 
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.cost import figures, gpus, priors
+from orcac.cost.figures import NOTHING, Range
+from orcac.cost.flow import Flow
+from orcac.cost.measured import hardware
+from orcac.cost.questions import Questions, Seen, questions
 from orcac.eval.recipe import EvalExecution, EvalRecipe
-from orcac.plan import figures, gpus, priors
-from orcac.plan.figures import NOTHING, Range
-from orcac.plan.flow import Flow
-from orcac.plan.measured import hardware
 from orcac.plan.node import Node
-from orcac.plan.questions import Questions, Seen, questions
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
 _LONG = 86_400.0  # seconds of asking from which it is worth a word

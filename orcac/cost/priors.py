@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orcac.plan.figures import Range, between
+from orcac.cost.figures import Range, between
 
 
 class Prior(NamedTuple):

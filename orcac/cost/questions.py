@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from orcac.plan.flow import Flow
+from orcac.cost.flow import Flow
 from orcac.plan.node import canonical
 from orcac.sample.recipe import SampleRecipe
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
-from orcac.plan import priors
+from orcac.cost import priors
 from orcac.plan.node import Node, canonical
 from orcac.plan.plan import Plan
 from orcac.store import Store

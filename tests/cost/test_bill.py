@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orcac.cost import figures, priors
+from orcac.cost.bill import FIGURES, Cost, price, total
+from orcac.cost.figures import Range, between, times
+from orcac.cost.gpus import peak
+from orcac.cost.lengths import pack
 from orcac.make import make
-from orcac.plan import figures, priors
-from orcac.plan.cost import FIGURES, Cost, price, total
-from orcac.plan.figures import Range, between, times
-from orcac.plan.gpus import peak
-from orcac.plan.lengths import pack
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orcac.plan import priors
-from orcac.plan.figures import Range
+from orcac.cost import priors
+from orcac.cost.figures import Range
 from orcac.plan.node import Node
 from orcac.spec.schema import SHAPES
 from orcac.student.recipe import Scratch, StudentExecution, StudentRecipe

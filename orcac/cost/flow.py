@@ -19,13 +19,13 @@ from statistics import mean
 from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.cost import lengths, priors
+from orcac.cost.figures import NOTHING, Range, between, times, total
+from orcac.cost.measured import Measured, Record, tokens_each
+from orcac.cost.shape import Model, student_model
 from orcac.filter.recipe import FilterRecipe
-from orcac.plan import lengths, priors
-from orcac.plan.figures import NOTHING, Range, between, times, total
-from orcac.plan.measured import Measured, Record, tokens_each
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.plan.shape import Model, student_model
 from orcac.sample.recipe import SampleExecution, SampleRecipe, Source
 from orcac.store import Store
 from orcac.student.recipe import StudentRecipe

@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orcac.plan import figures
-from orcac.plan.figures import NOTHING, Range
-from orcac.plan.flow import Flow
+from orcac.cost import figures
+from orcac.cost.figures import NOTHING, Range
+from orcac.cost.flow import Flow
+from orcac.cost.prices import FIGURES, KINDS, Cost
+from orcac.cost.questions import Seen, questions, see
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.plan.prices import FIGURES, KINDS, Cost
-from orcac.plan.questions import Seen, questions, see
 from orcac.store import Store
 
 __all__ = ["FIGURES", "Cost", "price", "total"]
