@@ -13,12 +13,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ReusedAnchorWarning
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -30,6 +32,7 @@ from orcac.spec.problems import Mark, Problem, SpecErrors, shown
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 100_000
 MAX_DEPTH = 50
+_MANY = f"the file holds more than {MAX_VALUES:,} values; a spec is a page or two"
 _DEEP = f"lists and maps lie more than {MAX_DEPTH} deep in one another; a spec needs ten"
 _CORE = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "map", "seq")}
 _GIVE = "give the path of a spec, e.g. specs/tiny.yaml"
@@ -167,8 +170,15 @@ def parse(file: File, problems: list[Problem], what: str = "a spec") -> Tree:
     """
     text = file.text()
     lines = text.splitlines()
+    yaml = YAML(typ="safe", pure=True)  # the round-trip reader leaves marks in folded texts
+    yaml.Composer = _Composer
     try:
-        node = YAML(typ="safe", pure=True).compose(text)  # the round-trip reader leaves marks in folded texts
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # which YAML allows
+            node = yaml.compose(text)
+        _unfolded(node, {})
+    except _TooMuch as much:
+        raise SpecErrors([Problem(_mark(file, lines, much.line, much.column, 1), much.message)]) from None
     except MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         line, column = (at.line, at.column) if at else (0, 0)
@@ -177,8 +187,6 @@ def parse(file: File, problems: list[Problem], what: str = "a spec") -> Tree:
         *above, last = f"{text[: error.position]}.".splitlines()
         message = f"not YAML: the character U+{ord(text[error.position]):04X} is not allowed; take it out"
         raise SpecErrors([Problem(_mark(file, lines, len(above), len(last) - 1, 1), message)]) from None
-    except RecursionError:
-        raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), _DEEP)]) from None
     except (YAMLError, ValueError) as error:
         raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), f"not YAML: {error}")]) from None
     if not isinstance(node, MappingNode):
@@ -257,18 +265,50 @@ def cut(base: Tree, *paths: Sequence[str | int]) -> Tree:
     return base
 
 
+class _TooMuch(Exception):
+    def __init__(self, message: str, mark: Any) -> None:
+        super().__init__(message)
+        self.message, self.line, self.column = message, mark.line, mark.column
+
+
+class _Composer(Composer):
+    """Stops at once where a file holds too much, rather than reading on to its end."""
+
+    _values = _level = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._values += 1
+        self._level += 1
+        if self._level > MAX_DEPTH:
+            raise _TooMuch(_DEEP, self.parser.peek_event().start_mark)
+        if self._values > MAX_VALUES:
+            raise _TooMuch(_MANY, self.parser.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        return node
+
+
+def _unfolded(node: Any, known: dict[int, int]) -> int:
+    """How many values a node is once its aliases are written out. Raises _TooMuch at the first that is too many."""
+    if id(node) not in known:
+        known[id(node)] = 0  # while it is being counted: it may hold itself, which is told later as too deep
+        inner = node.value if isinstance(node, SequenceNode | MappingNode) else ()
+        parts = [part for pair in inner for part in pair] if isinstance(node, MappingNode) else inner
+        known[id(node)] = 1 + sum(_unfolded(part, known) for part in parts)
+        if known[id(node)] > MAX_VALUES:
+            raise _TooMuch(f"its aliases unfold this into more than {MAX_VALUES:,} values; repeat less", node.start_mark)
+    return known[id(node)]
+
+
 class _Builder:
     def __init__(self, file: File, lines: list[str], problems: list[Problem]) -> None:
-        self._file, self._lines, self._problems, self._count = file, lines, problems, 0
+        self._file, self._lines, self._problems = file, lines, problems
         self._scalars = SafeConstructor(loader=YAML(typ="safe", pure=True))
 
     def tree(self, node: Any, depth: int) -> Tree:
         mark = self._mark(node)
-        self._count += 1
         if depth > MAX_DEPTH:
             self._refuse(mark, _DEEP)
-        if self._count > MAX_VALUES:
-            self._refuse(mark, f"the file unfolds into more than {MAX_VALUES:,} values; repeat less of it by aliases")
         if node.tag not in _CORE:
             self._refuse(mark, f"the tag {node.tag} is not allowed; a spec is plain data: leave the tag out")
         if isinstance(node, ScalarNode):

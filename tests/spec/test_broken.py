@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from orcac.cli import cli
 from orcac.errors import InputError
+from orcac.spec import source
 from orcac.spec.load import load
 from orcac.spec.problems import SpecErrors
 
@@ -91,6 +92,19 @@ def test_what_a_spec_holds_does_not_steer_the_terminal(tmp_path: Path) -> None:
     name = '"\\e[2J\\n"'
     text = said({"edit": {"pool: {teacher: solver": f"pool: {{teacher: {name}"}}, tmp_path)
     assert "29:19: `\\x1b[2J\\n`: a name is" in text
+
+
+def test_a_file_of_too_many_values_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MAX_VALUES", 1000)
+    (tmp_path / "spec.yaml").write_text("- x\n" * 2000 + "]")
+    with pytest.raises(SpecErrors, match=r"spec.yaml:1000:3: the file holds more than .* values"):
+        load(tmp_path / "spec.yaml")
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_anchor_may_be_used_again(tmp_path: Path) -> None:
+    edit = {"about: all of the language": "about: &a again", "name: sound": "name: &a sound"}
+    assert load(lay_out({"edit": edit}, tmp_path)).base.spec.about == "again"
 
 
 def test_a_folded_text_is_read_as_yaml_says(tmp_path: Path) -> None:
