@@ -296,7 +296,8 @@ def _unfolded(node: Any, known: dict[int, int]) -> int:
         parts = [part for pair in inner for part in pair] if isinstance(node, MappingNode) else inner
         known[id(node)] = 1 + sum(_unfolded(part, known) for part in parts)
         if known[id(node)] > MAX_VALUES:
-            raise _TooMuch(f"its aliases unfold this into more than {MAX_VALUES:,} values; repeat less", node.start_mark)
+            message = f"its aliases unfold this into more than {MAX_VALUES:,} values; repeat less"
+            raise _TooMuch(message, node.start_mark)
     return known[id(node)]
 
 

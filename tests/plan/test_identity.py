@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from orcac.errors import InputError
-from orcac.plan.lower import lower
+from orcac.plan.lower import BASELINES, lower
 from orcac.plan.node import canonical
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
@@ -371,7 +371,7 @@ def edited(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 class Ids(typing.NamedTuple):
-    nodes: dict[str, str]  # address -> KIND/ID, of the base
+    nodes: dict[str, str]  # address -> KIND/ID, of the base and the baselines
     report: str
 
 
@@ -379,7 +379,8 @@ def compiled(path: Path) -> Ids:
     plan = Plan()
     lower(plan, load(path))
     (experiment,) = plan.experiments.values()
-    return Ids(experiment.addresses["base"], experiment.report)
+    nodes = {name: ref for addresses in experiment.addresses.values() for name, ref in addresses.items()}
+    return Ids(nodes, experiment.report)
 
 
 def ids(folder: Path, tree: dict[str, Any]) -> Ids:
@@ -559,7 +560,7 @@ def test_a_plan_of_another_identity_is_refused(folder: Path, tmp_path: Path) -> 
     lower(plan, load(folder / "spec.yaml"))
     plan.write(tmp_path / "plan.json")
     text = (tmp_path / "plan.json").read_text()
-    (tmp_path / "plan.json").write_text(text.replace('"count": 100', '"count": 99', 1))
+    (tmp_path / "plan.json").write_text(text.replace('"count":100', '"count":99', 1))
     with pytest.raises(InputError, match="compile the spec again"):
         Plan.read(tmp_path / "plan.json")
 
@@ -572,7 +573,8 @@ def test_equal_nodes_of_arms_and_specs_are_one(folder: Path) -> None:
     lower(plan, load(folder / "a.yaml"))
     before = len(plan.nodes)
     big = plan.experiments["big"]
-    assert list(big.arms) == ["base", "alone", "same", "base.seed-4", "alone.seed-4", "same.seed-4"]
+    arms_alone = [arm for arm in big.arms if arm != BASELINES]
+    assert arms_alone == ["base", "alone", "same", "base.seed-4", "alone.seed-4", "same.seed-4"]
     assert big.addresses["same"].items() <= big.addresses["base"].items()
     made = {ref.partition("/")[0] for ref in set(big.arms["alone"]) - set(big.arms["base"])}
     assert made == {"train", "eval"}
@@ -581,7 +583,7 @@ def test_equal_nodes_of_arms_and_specs_are_one(folder: Path) -> None:
 
 
 def test_the_plan_file_is_canonical_and_reads_back(folder: Path, tmp_path: Path) -> None:
-    (folder / "spec.yaml").write_text(BIG)
+    (folder / "spec.yaml").write_text(json.dumps(patched(WHOLE, {"baselines": None})))
     plan = Plan()
     lower(plan, load(folder / "spec.yaml"))
     path = tmp_path / "build" / "plan.json"

@@ -24,7 +24,7 @@ from orcac.spec.problems import SpecErrors
 
 SPECS = Path(__file__).parents[2] / "specs"
 BROKEN = Path(__file__).with_name("broken")
-EXAMPLES = int(os.environ.get("ORCAC_FUZZ", "120"))  # how many of each kind
+EXAMPLES = int(os.environ.get("ORCAC_FUZZ", "60"))  # how many of each kind
 
 
 def nested(depth: int) -> Any:
