@@ -65,9 +65,18 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     every = {ref for arm in refs.values() for ref in arm}
     node = Node(
         kind="report",
-        recipe=report.ReportRecipe(seed=spec.seed, arms=described, baselines=baselines),
-        inputs={"nodes": tuple(ref for ref in plan.nodes if ref in every)},
-        execution=report.ReportExecution(title=spec.name, about=spec.about, **_work(spec.hardware.other)),
+        recipe=report.ReportRecipe(
+            seed=spec.seed,
+            arms=(described[0], *sorted(described[1:], key=lambda arm: arm.name)),
+            baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
+        ),
+        inputs={"nodes": tuple(sorted(every))},
+        execution=report.ReportExecution(
+            title=spec.name,
+            about=spec.about,
+            order=(*loaded.arms, *spec.baselines, *spec.benchmarks),
+            **_work(spec.hardware.other),
+        ),
         label=spec.name,
     )
     plan.experiments[spec.name] = Experiment(
@@ -151,7 +160,7 @@ class _Arm:
             model = self._train(name, rows, model)
             stages.append(report.Stage(name=name, dataset=datasets[name], tokenize=rows, train=model))
         self.wanted.append(model)
-        evaluations = tuple(self._eval(name, model) for name in self._benchmarks())
+        evaluations = tuple(self._eval(name, model) for name in sorted(self._benchmarks()))
         return report.Arm(
             name=self.arm.name,
             student=student,
@@ -163,7 +172,9 @@ class _Arm:
     def baselines(self) -> tuple[report.Baseline, ...]:
         """Each baseline's answers to each benchmark that has right ones, scored as the arms' are."""
         scored = [
-            name for name in self._benchmarks() if not isinstance(self.spec.benchmarks[name], schema.OpenBenchmark)
+            name
+            for name in sorted(self._benchmarks())
+            if not isinstance(self.spec.benchmarks[name], schema.OpenBenchmark)
         ]
         return tuple(
             report.Baseline(name=teacher, evaluations=tuple(self._baseline(teacher, name) for name in scored))

@@ -86,7 +86,12 @@ class Plan:
             for ref, node in self.nodes.items()
         }
         experiments = {
-            name: {"spec": item.spec, "report": item.report, "arms": item.arms, "addresses": item.addresses}
+            name: {
+                "spec": item.spec,
+                "report": item.report,
+                "arms": list(item.arms.items()),  # pairs: their order is the spec's, and keys are sorted
+                "addresses": item.addresses,
+            }
             for name, item in self.experiments.items()
         }
         # a line a node: as canonical as indented JSON, and ten times as fast to write
@@ -114,7 +119,7 @@ class Plan:
                     name=name,
                     spec=item["spec"],
                     report=item["report"],
-                    arms=item["arms"],
+                    arms=dict(item["arms"]),
                     addresses=item["addresses"],
                 )
                 for name, item in data["experiments"].items()

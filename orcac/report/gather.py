@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ class Artifacts:
 
 
 def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
-    store, arms = Artifacts(job.by_ref), job.recipe.arms
-    benchmarks = _benchmarks(store, job.recipe)
+    store, order = Artifacts(job.by_ref), _order(job.execution.order)
+    arms = tuple(sorted(job.recipe.arms, key=lambda arm: order(arm.name)))
+    benchmarks = _benchmarks(store, job.recipe, arms, order)
     students = {arm.name for arm in arms}
     scores = [score for bench in benchmarks for score in bench.scores if score.arm in students]
     return Results(
@@ -58,17 +59,25 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
     )
 
 
-def _benchmarks(store: Artifacts, recipe: ReportRecipe) -> tuple[Benchmark, ...]:
-    """In the order in which the arms name them. A baseline is a row as an arm is, under a name that no arm can have."""
-    arms, seed = recipe.arms, recipe.seed
+def _order(names: tuple[str, ...]) -> Callable[[str], int]:
+    """The place of a name in the spec; what the spec no longer names comes last, in the recipe's order."""
+    places = {name: place for place, name in enumerate(names)}
+    return lambda name: places.get(name, len(names))
+
+
+def _benchmarks(
+    store: Artifacts, recipe: ReportRecipe, arms: tuple[Arm, ...], order: Callable[[str], int]
+) -> tuple[Benchmark, ...]:
+    """In the spec's order. A baseline is a row as an arm is, under a name that no arm can have."""
+    baselines, seed = sorted(recipe.baselines, key=lambda baseline: order(baseline.name)), recipe.seed
     evaluations: dict[str, dict[str, Evaluation]] = {}
     rows_of = [(arm.name, arm.evaluations) for arm in arms]
-    rows_of += [(f"{baseline.name} (baseline)", baseline.evaluations) for baseline in recipe.baselines]
+    rows_of += [(f"{baseline.name} (baseline)", baseline.evaluations) for baseline in baselines]
     for row, scored in rows_of:
         for evaluation in scored:
             evaluations.setdefault(evaluation.benchmark, {})[row] = evaluation
     found = []
-    for name, by_arm in evaluations.items():
+    for name, by_arm in sorted(evaluations.items(), key=lambda item: order(item[0])):
         source = store.record(next(iter(by_arm.values())).items)["recipe"].get("source") or {}
         answers = {arm: store.answers(evaluation.eval) for arm, evaluation in by_arm.items()}
         found.append(benchmark(name, source.get("format", ""), answers, base=arms[0].name, seed=seed))

@@ -52,6 +52,8 @@ class Baseline(Frozen):
 
 
 class ReportRecipe(Recipe):
+    """The base is the first arm; the rest are in the order of their names, so that the spec's order enters no id."""
+
     seed: int
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
@@ -60,3 +62,4 @@ class ReportRecipe(Recipe):
 class ReportExecution(Execution):
     title: str = ""  # the spec's name
     about: str = ""
+    order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks as the spec has them
