@@ -27,6 +27,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    StrictBool,
     StringConstraints,
     WithJsonSchema,
 )
@@ -364,7 +365,7 @@ class Filters(Part):
     min_characters: Count = semantic("shortest answer kept", 1, unit="characters")
     max_characters: Count | None = semantic("longest answer kept", None, unit="characters")
     refusals: Literal["keep", "drop"] = semantic("answers that decline to answer", "keep")
-    agreement: bool = semantic("drop answers that contradict a known reference", False)
+    agreement: StrictBool = semantic("drop answers that contradict a known reference", False)
     duplicates: Literal["keep", "drop"] = semantic("the same prompt with the same answer again", "drop")
     contamination: Contamination | None = semantic("check against every benchmark of the spec", None)
 
@@ -379,7 +380,7 @@ class Shape(Part):
     kv_heads: Count | None = semantic("key and value heads; as many as heads when absent", None)
     intermediate: Count = semantic("width of the MLP")
     init_std: Number = semantic("standard deviation of the first weights", 0.02, gt=0)
-    tie_embeddings: bool = semantic("one matrix for reading and writing tokens", False)
+    tie_embeddings: StrictBool = semantic("one matrix for reading and writing tokens", False)
 
 
 Size = Literal["tiny", "160M", "1B", "7B", "13B"]
