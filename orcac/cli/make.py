@@ -35,7 +35,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
         except OSError as error:
             raise InputError(f"--log {log}: cannot be written ({error.strerror})", fix="name a file") from None
     path, store = opened()
-    plan = Plan.read(path)
+    plan = Plan.read(path, beginning=node)
     if shard is None:
         if not make(plan, store, node):
             click.echo(f"{node} is made already", err=True)

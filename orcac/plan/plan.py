@@ -107,11 +107,14 @@ class Plan:
             raise InputError(f"{path}: cannot be written ({error.strerror})", fix="set ORCAC_PLAN to a file") from None
 
     @classmethod
-    def read(cls, path: Path) -> Plan:
-        """Raises InputError when there is no plan or it is not one of this version."""
+    def read(cls, path: Path, *, beginning: str = "") -> Plan:
+        """The plan, or of a large one just the nodes whose KIND/ID begins so, which is all that making one needs.
+
+        Raises InputError when there is no plan or it is not one of this version.
+        """
         data = read_json(path)
         try:
-            nodes = {ref: _node(data["nodes"][ref]) for ref in data["order"]}
+            nodes = {ref: _node(data["nodes"][ref]) for ref in data["order"] if ref.startswith(beginning)}
             if any(node.ref != ref for ref, node in nodes.items()):
                 raise InputError(f"{path}: its ids are not this orcac's", fix="compile the spec again")
             experiments = {
