@@ -6,7 +6,7 @@ import json
 
 import click
 
-from orcac.cli.common import compiled, held, opened
+from orcac.cli.common import compiled, held, opened, plain
 from orcac.plan.later import notes
 
 ARMS_NAMED = 20
@@ -51,5 +51,5 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     shared = sum(len(users) > 1 for users in plan.users().values())
     note = "written" if changed else "unchanged"
     for line in notes(plan):
-        click.echo(f"  {line}")
+        click.echo(plain(f"  {line}"))
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

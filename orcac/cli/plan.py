@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compiled, opened
+from orcac.cli.common import STYLES, compiled, opened, plain
 from orcac.errors import InputError
 from orcac.plan.later import fetched
 from orcac.plan.node import Node
@@ -114,7 +114,7 @@ def _nodes(
     from rich.markup import escape
     from rich.table import Table
 
-    labels = {ref: short_label(plan.nodes[ref].label, arms[ref]) for ref in plan.nodes}
+    labels = {ref: plain(short_label(plan.nodes[ref].label, arms[ref])) for ref in plan.nodes}
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan: sections stand in line
     table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
