@@ -7,6 +7,7 @@ pydantic models where speed matters (`orcac/smk.py`) and with them where a node 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ FORMAT = 2
 
 
 def default_path() -> Path:
-    """`build/plan.json` in the working folder, or what ORCAC_PLAN says."""
-    return Path(os.environ.get("ORCAC_PLAN", "build/plan.json"))
+    """`build/plan.json` in the working folder, or what ORCAC_PLAN says, where it says anything."""
+    return Path(os.environ.get("ORCAC_PLAN") or "build/plan.json")
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no plan", fix="run `orcac compile specs/tiny.yaml` first") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})", fix="set ORCAC_PLAN to a file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"{path}: the plan was made by another version of orcac", fix="compile the spec again")
@@ -146,9 +147,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Replace a file atomically, or leave it alone when it holds `text` already."""
-    if path.is_file() and path.read_bytes() == text.encode():
-        return False
+    """Replace a file atomically, or leave it alone when it holds `text` already.
+
+    Raises OSError where it cannot be written, and where a device, a pipe or a folder stands: what is renamed over
+    /dev/null is no device any more.
+    """
+    if path.is_file():
+        if path.read_bytes() == text.encode():
+            return False
+    elif path.exists():
+        raise OSError(errno.EINVAL, "not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
