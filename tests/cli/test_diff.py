@@ -134,3 +134,15 @@ def test_what_a_spec_holds_does_not_steer_the_terminal(folder: Path) -> None:
     assert "about: every rule once ->  [31mred ]0;title" in text
     assert "extra. [1mkey: (absent) ->  [2J" in text
     assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def test_the_readme_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("ORCAC_STORE", "none")
+    monkeypatch.setenv("COLUMNS", "80")
+    for variable in ("ORCAC_DATA", "EVAL"):
+        monkeypatch.delenv(variable, raising=False)
+    sides = ("specs/orca-13b.yaml", "specs/orca-13b.yaml:no-assistant")
+    shown = (ROOT / "README.md").read_text().partition(f"$ orcac diff {' '.join(sides)}\n")[2].partition("```")[0]
+    text, _ = diff(*sides)
+    assert [line.rstrip() for line in text.splitlines()] == shown.splitlines()
