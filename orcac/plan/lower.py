@@ -29,7 +29,7 @@ from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
 from orcac.filter.recipe import FilterRecipe
 from orcac.plan.node import Node
-from orcac.plan.plan import Experiment, Plan
+from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.recipe import Execution, FileRef, Recipe, file_digest
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleRecipe, Source, Subset
@@ -41,7 +41,6 @@ from orcac.student.recipe import Pretrained, Scratch, StudentExecution, StudentR
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
-BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
 _EMPTY = schema.Draw(always=(1,))
 _OWN = ("stages", "curriculum")  # sections that nothing shared between arms is lowered from
 

@@ -21,6 +21,7 @@ from orcac.kinds import KINDS
 from orcac.plan.node import Node, canonical
 
 FORMAT = 2
+BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
 
 
 def default_path() -> Path:
@@ -35,7 +36,7 @@ class Experiment:
     name: str
     spec: str  # path as given
     report: str  # KIND/ID
-    arms: dict[str, list[str]]  # arm -> KIND/ID in the order of making, shared nodes included
+    arms: dict[str, list[str]]  # arm, or BASELINES -> KIND/ID in the order of making, shared nodes included
     addresses: dict[str, dict[str, str]]  # arm -> what a node is for in it, as `train/expert` -> KIND/ID
 
 
@@ -64,12 +65,19 @@ class Plan:
         return sorted(wanted, key=self._places.__getitem__)
 
     def users(self) -> dict[str, list[str]]:
-        """KIND/ID -> `spec:arm` for every arm that needs the node; a report is needed by none."""
+        """KIND/ID -> `spec:arm` for every arm that needs the node; a report is needed by none.
+
+        BASELINES stands there where nothing else does: they are no arm, and share with the arms what these need.
+        """
         users: dict[str, list[str]] = {ref: [] for ref in self.nodes}
-        for experiment in self.experiments.values():
+        for name, experiment in self.experiments.items():
             for arm, refs in experiment.arms.items():
-                for ref in refs:
-                    users[ref].append(f"{experiment.name}:{arm}")
+                for ref in refs if arm != BASELINES else ():
+                    users[ref].append(f"{name}:{arm}")
+        for name, experiment in self.experiments.items():
+            for ref in experiment.arms.get(BASELINES, ()):
+                if not users[ref]:
+                    users[ref].append(f"{name}:{BASELINES}")
         return users
 
     def to_json(self) -> str:
