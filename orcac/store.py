@@ -172,12 +172,16 @@ class Store:
             _write(folder / "complete.json", record)
             _write(folder / "artifact.json", record)
         shutil.rmtree(folder / "work", ignore_errors=True)
-        (folder / "error.json").unlink(missing_ok=True)
+        self.forget_error(ref)
 
     def note_error(self, ref: str, message: str, code: int) -> None:
         """Leave word of why the last try failed, for `orcac run` and `orcac status`."""
         with contextlib.suppress(OSError):
             _write(self.folder(ref) / "error.json", {"message": message, "exit_code": code})
+
+    def forget_error(self, ref: str) -> None:
+        """Take back the word of an earlier try."""
+        (self.folder(ref) / "error.json").unlink(missing_ok=True)
 
     def error(self, ref: str) -> dict[str, Any] | None:
         """What the last try failed of, or None."""
