@@ -95,8 +95,13 @@ class _Common:
     made: dict[tuple[Any, ...], tuple[Any, dict[str, str]]] = field(default_factory=dict)  # with the addresses in it
 
     def digest(self, path: Path) -> str:
+        """Raises InputError where the file cannot be read to its end, or was removed since it was found."""
         if path not in self.digests:
-            self.digests[path] = file_digest(path)
+            try:
+                self.digests[path] = file_digest(path)
+            except OSError as error:
+                fix = "give a file that can be read, then compile again"
+                raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
         return self.digests[path]
 
 
