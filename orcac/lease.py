@@ -115,22 +115,34 @@ def _me() -> dict[str, Any]:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8")) == _me())
-    except (OSError, ValueError):
+        return _read(path) == _me()
+    except OSError:
         return False
 
 
 def _is_free(path: Path) -> bool:
     try:
         age = time.time() - path.stat().st_mtime
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = _read(path)
     except FileNotFoundError:
         return True
-    except ValueError:  # being written, or cut by a crash: its age decides
-        return age > STALE_SECONDS
-    if holder["host"] == _here() and sys.platform == "linux":
-        return _started(holder["pid"]) != holder["started"]
+    if holder.get("host") == _here() and sys.platform == "linux":
+        return _started(holder.get("pid")) != holder.get("started")
     return age > STALE_SECONDS
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Who holds it; nothing where that is being written, was cut by a crash, or may not be read: its age decides.
+
+    Raises FileNotFoundError.
+    """
+    try:
+        holder = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def _here() -> str:
@@ -139,7 +151,7 @@ def _here() -> str:
     return f"{socket.gethostname()} {space.readlink()}" if space.is_symlink() else socket.gethostname()
 
 
-def _started(pid: int) -> str:
+def _started(pid: object) -> str:
     """The start time of a process in clock ticks, "" when it is gone: a reused pid is not taken for its forebear."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -149,9 +161,9 @@ def _started(pid: int) -> str:
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {holder['pid']} on {holder['host'].split()[0]}"
-    except (OSError, ValueError):
+        holder = _read(path)
+        return f"process {holder['pid']} on {str(holder['host']).split()[0]}"
+    except (OSError, LookupError):
         return "another process"
 
 

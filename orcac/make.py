@@ -131,6 +131,7 @@ def _job(plan: Plan, store: Store, node: Node, *, folder: Path) -> Job[Any, Any]
 
 def _run(plan: Plan, store: Store, node: Node) -> None:
     _say(f"{node.kind} {node.label} ({node.ref})")
+    store.forget_error(node.ref)  # a kill leaves no word, and that of an earlier try would stand for it
     started, cpu = time.time(), _cpu_seconds()
     job = _job(plan, store, node, folder=store.folder(node.ref))
     summary: Summary = KINDS[node.kind].load_run()(job)

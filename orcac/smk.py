@@ -35,13 +35,12 @@ class Rules:
         gc.set_threshold(200_000, 50, 100)
         path = default_path()
         try:
-            plan = read_json(path)
+            plan, self.store = read_json(path), Store.default()
         except OrcacError as error:
             raise SystemExit(str(error)) from None
         os.environ["ORCAC_PLAN"] = str(_keep(plan, path.parent))
         self._nodes: dict[str, dict[str, Any]] = plan["nodes"]
         self._reports = [item["report"] for item in plan["experiments"].values()]
-        self.store = Store.default()
         # jobs call `orcac`: the one that belongs to this Snakemake, whatever is first on the PATH
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         wanted = os.environ.get("ORCAC_TARGETS", "")  # `orcac run SPEC` asks for its own reports alone

@@ -52,8 +52,14 @@ class Store:
 
     @classmethod
     def default(cls) -> Store:
-        """`store` in the working folder, or where ORCAC_STORE says."""
-        return cls(Path(os.environ.get("ORCAC_STORE", "store")))
+        """`store` in the working folder, or where ORCAC_STORE says, where it says anything.
+
+        Raises StoreError where that is no folder.
+        """
+        root = Path(os.environ.get("ORCAC_STORE") or "store")
+        if os.path.lexists(root) and not root.is_dir():
+            raise StoreError(f"{root}: the store is no folder", fix="move it away, or set ORCAC_STORE to a folder")
+        return cls(root)
 
     def folder(self, ref: str) -> Path:
         return self.root / ref
@@ -166,19 +172,23 @@ class Store:
             _write(folder / "complete.json", record)
             _write(folder / "artifact.json", record)
         shutil.rmtree(folder / "work", ignore_errors=True)
-        (folder / "error.json").unlink(missing_ok=True)
+        self.forget_error(ref)
 
     def note_error(self, ref: str, message: str, code: int) -> None:
         """Leave word of why the last try failed, for `orcac run` and `orcac status`."""
         with contextlib.suppress(OSError):
             _write(self.folder(ref) / "error.json", {"message": message, "exit_code": code})
 
+    def forget_error(self, ref: str) -> None:
+        """Take back the word of an earlier try."""
+        (self.folder(ref) / "error.json").unlink(missing_ok=True)
+
     def error(self, ref: str) -> dict[str, Any] | None:
         """What the last try failed of, or None."""
         try:
             error: dict[str, Any] = json.loads((self.folder(ref) / "error.json").read_text(encoding="utf-8"))
             return error if {"message", "exit_code"} <= error.keys() else None
-        except (OSError, ValueError, AttributeError):  # none, or cut by a crash: it is for people only
+        except (OSError, ValueError, AttributeError, RecursionError):  # none, or cut by a crash: it is for people only
             return None
 
     @contextlib.contextmanager
@@ -197,7 +207,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fix = "free some space and run again; finished work is kept"
             raise StoreError(f"{folder}: the disk is full", fix=fix) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
             fix = "make the store writable, or set ORCAC_STORE to another folder"
             raise StoreError(f"{folder}: cannot write here ({error.strerror})", fix=fix) from error
         raise
@@ -210,7 +220,7 @@ def _record(path: Path) -> dict[str, Any]:
             assert facts["bytes"] >= 0 and re.fullmatch("[0-9a-f]{64}", facts["sha256"])
     except FileNotFoundError:
         raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise StoreError(f"{path}: the record is damaged", fix=_mend(path.parent)) from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None

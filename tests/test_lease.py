@@ -12,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from orcac.lease import hold, hold_if_free, is_leased
 from orcac.store import Store
 
@@ -89,3 +91,18 @@ def test_who_waits_for_a_folder_that_is_moved_away_makes_it_again(tmp_path: Path
     waiter.join(timeout=30)
     assert held.is_set()
     assert (tmp_path / "trash" / "lease.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "[]", "{}", '{"host": 3}', '{"host": "x", "pid": [], "started": {}}', "[" * 9**5]
+)
+def test_a_lease_of_any_content_counts_by_its_age(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lease.json"
+    path.write_text(text)
+    assert is_leased(tmp_path)
+    with hold_if_free(tmp_path) as held:
+        assert not held
+    os.utime(path, (0, 0))
+    assert not is_leased(tmp_path)
+    with hold_if_free(tmp_path) as held:
+        assert held

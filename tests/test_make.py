@@ -10,6 +10,7 @@ from orcac.errors import InputError
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
+from orcac.plan.state import read_state
 from orcac.sample import run as sample_run
 from orcac.spec.load import load
 from orcac.store import Store
@@ -53,3 +54,20 @@ def test_a_node_that_lacks_torch_says_what_to_install(
     error = store.error(ref)
     assert error is not None
     assert error["exit_code"] == 2
+
+
+def test_a_try_takes_back_the_word_of_an_earlier_one(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
+    store.folder(ref).mkdir(parents=True)
+    store.note_error(ref, "what failed the first time", 1)
+
+    def run(job: object) -> None:
+        assert store.error(ref) is None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sample_run, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        make(plan, store, ref)
+    assert read_state(store, ref).name == "partial"

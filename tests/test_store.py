@@ -62,10 +62,11 @@ def test_damage_is_found_named_and_not_published_again(tmp_path: Path, harm: str
     assert not store.republish(REF)
 
 
-def test_a_damaged_record_is_an_error_with_a_fix(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ['{"files": ', "[" * 100_000])
+def test_a_damaged_record_is_an_error_with_a_fix(tmp_path: Path, text: str) -> None:
     store = Store(tmp_path)
     publish(store)
-    store.marker(REF).write_text('{"files": ')
+    store.marker(REF).write_text(text)
     with pytest.raises(StoreError, match=r"artifact\.json: the record is damaged"):
         store.verify(REF)
 
@@ -131,3 +132,13 @@ def test_a_store_lists_its_nodes_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / other).write_text("")
     assert store.refs() == [REF]
+
+
+def test_an_empty_setting_is_none_and_a_file_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_STORE", "")
+    assert Store.default().root == Path("store")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match="no folder") as caught:
+        Store.default()
+    assert "ORCAC_STORE" in caught.value.fix

@@ -7,6 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 
@@ -32,6 +33,13 @@ HELP = {
     "gc": "Show, or remove, what no given spec reaches in the store.",
     "schema": "Print the JSON Schema of a spec, for editors.",
 }
+
+
+# What a path or a disk can do to any command, wherever it looks; the rest of the system's errors are faults of ours.
+_SURROUNDINGS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO, errno.ENOSPC,
+    errno.EDQUOT,
+}  # fmt: skip
 
 
 class Commands(click.Group):
@@ -87,7 +95,9 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except OrcacError as error:
-        click.echo(f"orcac: {error}", err=True)
+        from orcac.cli.common import plain
+
+        click.echo(f"orcac: {plain(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.UsageError as error:
         error.show()
@@ -101,4 +111,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _SURROUNDINGS:
+            raise
+        where = error.filename or "the output"
+        click.echo(f"orcac: {where}: {error.strerror}\n  fix: mend that, or name another place", err=True)
+        sys.exit(5 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -29,7 +29,7 @@ def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
             lower(plan, experiment)
     for experiment in experiments:
         for name, why in experiment.base.left_out.items():
-            click.echo(f"{experiment.file}: benchmark `{name}` is left out: {why}", err=True)
+            click.echo(plain(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
         alike: dict[tuple[str, ...], str] = {}
         for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
             first = alike.setdefault(tuple(refs), arm)

@@ -6,8 +6,9 @@ import json
 
 import click
 
-from orcac.cli.common import compiled, held, opened
+from orcac.cli.common import compiled, held, opened, plain
 from orcac.plan.later import notes
+from orcac.plan.plan import BASELINES
 
 ARMS_NAMED = 20
 
@@ -32,7 +33,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)
     if as_json:
-        arms = {name: list(item.arms) for name, item in plan.experiments.items()}
+        arms = {name: [arm for arm in item.arms if arm != BASELINES] for name, item in plan.experiments.items()}
         summary = {
             "plan": str(path),
             "changed": changed,
@@ -47,9 +48,9 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         name = experiment.base.spec.name
         names = list(experiment.arms)
         further = f" and {len(names) - ARMS_NAMED:,} more" if len(names) > ARMS_NAMED else ""
-        click.echo(f"{name}: {len(names):,} arms ({', '.join(names[:ARMS_NAMED])}{further})")
+        click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({', '.join(names[:ARMS_NAMED])}{further})")
     shared = sum(len(users) > 1 for users in plan.users().values())
     note = "written" if changed else "unchanged"
     for line in notes(plan):
-        click.echo(f"  {line}")
+        click.echo(plain(f"  {line}"))
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import opened, uncollected
+from orcac.cli.common import opened, plain, uncollected
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range
@@ -173,7 +173,7 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
     for change in one.changes:
         note = "" if change.kind == "semantic" else f"  [dim]({change.kind})[/]"
         old, new = (escape(_short(value)) for value in (change.old, change.new))
-        console.print(Padding(f"{escape(change.path)}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2)))
+        console.print(Padding(f"{escape(plain(change.path))}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2)))
     felt = one.effect
     if felt.is_nothing:
         console.print("  nothing is remade")
@@ -199,7 +199,7 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
         table.add_row("  costs", ", ".join(told) or "nothing to speak of")
     console.print(table)
     for ref in felt.remade if whole else ():
-        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(plan.nodes[ref].label)}", (0, 0, 0, 4)))
+        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(plain(plan.nodes[ref].label))}", (0, 0, 0, 4)))
 
 
 def _show_table(console: Console, found: list[Difference]) -> None:
@@ -249,5 +249,5 @@ def _kinds(plan: Plan, refs: list[str]) -> str:
 def _short(value: Any) -> str:
     if value == ABSENT:
         return ABSENT
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else plain(value).replace("\n", " ")
     return text if len(text) <= 60 else text[:57] + "..."

@@ -130,7 +130,10 @@ def _show(facts: dict[str, Any], path: Path) -> None:
     _rows(table, "used by", [f"{name}: {', '.join(_some(names))}" for name, names in arms.items()])
     _rows(table, "needed by", [_named(facts, other) for other in facts["needed_by"]])
     table.add_row()
-    _row(table, "its id", f"by identity rule {identity['rule']}, of {kind} VERSION {identity['version']} and:")
+    if identity["rule"] is None:
+        _row(table, "its id", "not known: no compiled spec says, and there is no whole record of it in the store")
+    else:
+        _row(table, "its id", f"by identity rule {identity['rule']}, of {kind} VERSION {identity['version']} and:")
     _rows(table, "recipe", _flat(identity["recipe"]))
     for role, refs in identity["inputs"].items():
         _rows(table, role, [_named(facts, need) for need in refs])

@@ -8,6 +8,7 @@ import click
 
 from orcac.cli.common import compiled
 from orcac.plan.lock import lock_path, pin, write_lock
+from orcac.plan.plan import BASELINES
 
 
 @click.command("pin")
@@ -27,6 +28,6 @@ def command(specs: tuple[str, ...]) -> None:
         path = lock_path(Path(experiment.spec))
         changed = write_lock(path, pin(plan, experiment))
         count = len({ref for addresses in experiment.addresses.values() for ref in addresses.values()})
-        click.echo(
-            f"{path} {'written' if changed else 'unchanged'}: {count} nodes of {len(experiment.arms)} arms pinned"
-        )
+        arms = len(experiment.arms.keys() - {BASELINES})
+        of = f"{count} nodes of {arms} arm{'s' * (arms != 1)}"
+        click.echo(f"{path} {'written' if changed else 'unchanged'}: {of} pinned")

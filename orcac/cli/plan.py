@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compiled, opened
+from orcac.cli.common import STYLES, compiled, opened, plain
 from orcac.errors import InputError
 from orcac.plan.later import fetched
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan, write_if_changed
-from orcac.plan.sharing import arms_told, short_label, users
+from orcac.plan.sharing import arms_told, needed, short_label, users
 from orcac.plan.state import State, read_state
 
 if TYPE_CHECKING:
@@ -84,13 +84,17 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
     from rich.console import Console
 
     console = Console(highlight=False)
-    own: dict[str, list[str]] = {arm: [] for names in arms.values() for arm in names}
+    every = needed(plan)
+    own: dict[str, list[str]] = {arm: [] for arm in every}  # and what the baselines alone need, last
     by_all: list[str] = []
     by_some: list[str] = []
     for ref, names in arms.items():
-        (own[names[0]] if len(names) == 1 else by_all if len(names) == len(own) else by_some).append(ref)
-    listed = in_full or len(own) <= LISTED
-    shared = ((f"shared by {arms_told(list(own), len(own))}", by_all), ("shared by some", by_some))
+        if len(names) == 1:
+            own.setdefault(names[0], []).append(ref)
+        else:
+            (by_all if len(names) == len(every) else by_some).append(ref)
+    listed = in_full or len(every) <= LISTED
+    shared = ((f"shared by {arms_told(list(every), len(every))}", by_all), ("shared by some", by_some))
     sections = [(title, refs) for title, refs in shared if refs]
     if listed:
         sections += [(f"{arm} alone" if len(own) > 1 else arm, refs) for arm, refs in own.items()]
@@ -100,10 +104,10 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
             kinds = Counter(ref.partition("/")[0] for ref in refs)
             console.print("  " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()))
         elif refs:
-            console.print(_nodes(plan, states, arms, refs, len(own)))
+            console.print(_nodes(plan, states, arms, refs, len(every)))
         console.print()
     if not listed:
-        console.print(_arms(plan, states, own))
+        console.print(_arms(states, every, own))
         console.print("\n[dim]--all lists the nodes of each arm[/]")
     console.print(f"[bold]in all[/]: {_counted(list(plan.nodes), states)}", soft_wrap=True)
 
@@ -114,7 +118,7 @@ def _nodes(
     from rich.markup import escape
     from rich.table import Table
 
-    labels = {ref: short_label(plan.nodes[ref].label, arms[ref]) for ref in plan.nodes}
+    labels = {ref: plain(short_label(plan.nodes[ref].label, arms[ref])) for ref in plan.nodes}
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan: sections stand in line
     table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
@@ -129,7 +133,7 @@ def _nodes(
     return table
 
 
-def _arms(plan: Plan, states: Mapping[str, State], own: Mapping[str, Sequence[str]]) -> Table:
+def _arms(states: Mapping[str, State], every: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -137,8 +141,8 @@ def _arms(plan: Plan, states: Mapping[str, State], own: Mapping[str, Sequence[st
     table.add_column("arm", overflow="fold")
     for column in ("nodes", "to make", "own nodes", "own to make"):
         table.add_column(column, justify="right", no_wrap=True)
-    needed = [refs for experiment in plan.experiments.values() for refs in experiment.arms.values()]
-    for (arm, alone), refs in zip(own.items(), needed, strict=True):
+    for arm, alone in own.items():
+        refs = every.get(arm, alone)
         counts = (len(refs), _to_make(refs, states), len(alone), _to_make(alone, states))
         table.add_row(escape(arm), *(f"{count:,}" for count in counts))
     return table

@@ -14,7 +14,7 @@ from types import FrameType
 
 import click
 
-from orcac.cli.common import compiled, held, opened
+from orcac.cli.common import compiled, held, opened, plain
 from orcac.cli.report import show
 from orcac.errors import InputError
 from orcac.make import refuse_what_waits
@@ -99,7 +99,7 @@ def _explain(plan: Plan, store: Store, code: int) -> int:
     for ref, node in plan.nodes.items():
         if read_state(store, node).name == "failed" and (error := store.error(ref)):
             click.echo(
-                f"\nfailed: {node.kind} {node.label} ({ref})\n  " + error["message"].replace("\n", "\n  "),
+                plain(f"\nfailed: {node.kind} {node.label} ({ref})\n  " + error["message"].replace("\n", "\n  ")),
                 err=True,
             )
             codes.append(int(error["exit_code"]))

@@ -150,8 +150,8 @@ def size(octets: float, digits: int = 2) -> str:
 
 
 def money(usd: float, digits: int = 2) -> str:
-    """`5,100 USD`."""
-    return f"{_number(usd, digits)} USD"
+    """`5,100 USD`; what is less than a cent is told as that."""
+    return "< 0.01 USD" if 0 < usd < 0.01 else f"{_number(usd, digits)} USD"
 
 
 def hours(value: float) -> str:

@@ -13,6 +13,7 @@ since it changes with every arm that is added.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def write_lock(path: Path, text: str) -> bool:
 
 def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
     """Raises PinError where a pinned id moved; a spec without a lock is free."""
-    if not path.is_file():
+    if not os.path.lexists(path):  # what is there and is no lock is refused below, not passed over
         return
     found = moved(plan, experiment, _read(path))
     if not found:
@@ -138,10 +139,11 @@ def _read(path: Path) -> dict[str, Any]:
         for addresses in lock["arms"].values():
             for ref in addresses.values():
                 node = lock["nodes"][ref]
-                assert {"identity", "version", "recipe", "inputs"} <= node.keys()
+                assert {"identity", "version", "recipe", "inputs"} <= node.keys() and isinstance(node["recipe"], dict)
+                assert all(isinstance(refs, list) for refs in node["inputs"].values())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise InputError(f"{path}: this is no lock, or it is damaged", fix=fix) from None
     if lock.get("format") != FORMAT:
         raise InputError(f"{path}: the lock was written by another version of orcac", fix=fix)

@@ -29,7 +29,7 @@ from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
 from orcac.filter.recipe import FilterRecipe
 from orcac.plan.node import Node
-from orcac.plan.plan import Experiment, Plan
+from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.recipe import Execution, FileRef, Recipe, file_digest
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleRecipe, Source, Subset
@@ -41,7 +41,6 @@ from orcac.student.recipe import Pretrained, Scratch, StudentExecution, StudentR
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
-BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
 _EMPTY = schema.Draw(always=(1,))
 _OWN = ("stages", "curriculum")  # sections that nothing shared between arms is lowered from
 
@@ -96,8 +95,13 @@ class _Common:
     made: dict[tuple[Any, ...], tuple[Any, dict[str, str]]] = field(default_factory=dict)  # with the addresses in it
 
     def digest(self, path: Path) -> str:
+        """Raises InputError where the file cannot be read to its end, or was removed since it was found."""
         if path not in self.digests:
-            self.digests[path] = file_digest(path)
+            try:
+                self.digests[path] = file_digest(path)
+            except OSError as error:
+                fix = "give a file that can be read, then compile again"
+                raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
         return self.digests[path]
 
 

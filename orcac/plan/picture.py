@@ -33,7 +33,7 @@ from math import ceil
 
 from orcac.plan.layout import Item, layout
 from orcac.plan.plan import Plan
-from orcac.plan.sharing import arms_told, short_label, users
+from orcac.plan.sharing import arms_told, needed, short_label, users
 
 BOXES, ROWS = 150, 36
 STATES = ("done", "making", "failed", "partial", "to do")
@@ -167,7 +167,7 @@ def _known(plan: Plan, states: Mapping[str, str]) -> _Known:
         plan=plan,
         states=states,
         arms=arms,
-        places={arm: place for place, arm in enumerate(dict.fromkeys(arm for some in arms.values() for arm in some))},
+        places={arm: place for place, arm in enumerate(needed(plan))},
         depths=depths,
         names={ref: short_label(node.label, arms[ref]) for ref, node in plan.nodes.items()},
     )
@@ -183,7 +183,8 @@ def _boxes(known: _Known) -> list[_Box]:
         if len(groups) <= BOXES and max(rows.values()) <= ROWS:
             break
     boxes = [_single(known, refs[0]) if len(refs) == 1 else _stack(known, refs) for refs in groups.values()]
-    first = {id(box): min((known.places[arm] for arm in known.arms[box.refs[0]]), default=0) for box in boxes}
+    last = len(known.places)  # where the baselines come, which are no arm
+    first = {id(box): min((known.places.get(arm, last) for arm in known.arms[box.refs[0]]), default=0) for box in boxes}
     return sorted(boxes, key=lambda box: (("all", "some", "one").index(box.sharing), first[id(box)]))
 
 
@@ -214,7 +215,8 @@ def _stack(known: _Known, refs: list[str]) -> _Box:
     sharings = {known.sharing(ref) for ref in refs}
     sharing = sharings.pop() if len(sharings) == 1 else "some"
     uses = Counter(arm for ref in refs for arm in known.arms[ref])
-    foot = arms_told(list(uses), len(known.places))
+    wanted = arms_told([arm for arm in uses if arm in known.places] or list(uses), len(known.places))
+    foot = wanted
     if sharing == "one" and len(set(uses.values())) == 1:
         each = next(iter(uses.values()))
         foot = "one an arm" if each == 1 else f"{each:,} an arm"
@@ -226,7 +228,7 @@ def _stack(known: _Known, refs: list[str]) -> _Box:
     kind = refs[0].partition("/")[0]
     names = _some(list(dict.fromkeys(known.names[ref] for ref in refs)))
     told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
-    about = f"{len(refs):,} {kind} nodes: {names}\n{told}\nwanted by {arms_told(list(uses), len(known.places))}"
+    about = f"{len(refs):,} {kind} nodes: {names}\n{told}\nwanted by {wanted}"
     item = Item(column=known.depths[refs[0]], height=_HEIGHT + _STACK)
     return _Box(refs, sharing, state, kind, f"× {len(refs):,}", names, foot, about, item)
 

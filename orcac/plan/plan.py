@@ -7,6 +7,7 @@ pydantic models where speed matters (`orcac/smk.py`) and with them where a node 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
@@ -20,11 +21,12 @@ from orcac.kinds import KINDS
 from orcac.plan.node import Node, canonical
 
 FORMAT = 2
+BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
 
 
 def default_path() -> Path:
-    """`build/plan.json` in the working folder, or what ORCAC_PLAN says."""
-    return Path(os.environ.get("ORCAC_PLAN", "build/plan.json"))
+    """`build/plan.json` in the working folder, or what ORCAC_PLAN says, where it says anything."""
+    return Path(os.environ.get("ORCAC_PLAN") or "build/plan.json")
 
 
 @dataclass(slots=True)
@@ -34,7 +36,7 @@ class Experiment:
     name: str
     spec: str  # path as given
     report: str  # KIND/ID
-    arms: dict[str, list[str]]  # arm -> KIND/ID in the order of making, shared nodes included
+    arms: dict[str, list[str]]  # arm, or BASELINES -> KIND/ID in the order of making, shared nodes included
     addresses: dict[str, dict[str, str]]  # arm -> what a node is for in it, as `train/expert` -> KIND/ID
 
 
@@ -63,12 +65,19 @@ class Plan:
         return sorted(wanted, key=self._places.__getitem__)
 
     def users(self) -> dict[str, list[str]]:
-        """KIND/ID -> `spec:arm` for every arm that needs the node; a report is needed by none."""
+        """KIND/ID -> `spec:arm` for every arm that needs the node; a report is needed by none.
+
+        BASELINES stands there where nothing else does: they are no arm, and share with the arms what these need.
+        """
         users: dict[str, list[str]] = {ref: [] for ref in self.nodes}
-        for experiment in self.experiments.values():
+        for name, experiment in self.experiments.items():
             for arm, refs in experiment.arms.items():
-                for ref in refs:
-                    users[ref].append(f"{experiment.name}:{arm}")
+                for ref in refs if arm != BASELINES else ():
+                    users[ref].append(f"{name}:{arm}")
+        for name, experiment in self.experiments.items():
+            for ref in experiment.arms.get(BASELINES, ()):
+                if not users[ref]:
+                    users[ref].append(f"{name}:{BASELINES}")
         return users
 
     def to_json(self) -> str:
@@ -141,7 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no plan", fix="run `orcac compile specs/tiny.yaml` first") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})", fix="set ORCAC_PLAN to a file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"{path}: the plan was made by another version of orcac", fix="compile the spec again")
@@ -149,9 +158,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Replace a file atomically, or leave it alone when it holds `text` already."""
-    if path.is_file() and path.read_bytes() == text.encode():
-        return False
+    """Replace a file atomically, or leave it alone when it holds `text` already.
+
+    Raises OSError where it cannot be written, and where a device, a pipe or a folder stands: what is renamed over
+    /dev/null is no device any more.
+    """
+    if path.is_file():
+        if path.read_bytes() == text.encode():
+            return False
+    elif path.exists():
+        raise OSError(errno.EINVAL, "not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orcac.plan.plan import Plan
+from orcac.plan.plan import BASELINES, Plan
 
 
 def users(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -14,10 +14,22 @@ def users(plan: Plan) -> dict[str, tuple[str, ...]]:
     """
     found = plan.users()
     for name, experiment in plan.experiments.items():
-        found[experiment.report] = [f"{name}:{arm}" for arm in experiment.arms]
-    if len(plan.experiments) > 1:
-        return {ref: tuple(arms) for ref, arms in found.items()}
-    return {ref: tuple(arm.partition(":")[2] for arm in arms) for ref, arms in found.items()}
+        found[experiment.report] = [f"{name}:{arm}" for arm in experiment.arms if arm != BASELINES]
+    return {ref: tuple(_told(plan, arm) for arm in arms) for ref, arms in found.items()}
+
+
+def needed(plan: Plan) -> dict[str, list[str]]:
+    """Each arm, told as by `users` and in the order of the specs -> the nodes that it needs. BASELINES are none."""
+    return {
+        _told(plan, f"{name}:{arm}"): refs
+        for name, experiment in plan.experiments.items()
+        for arm, refs in experiment.arms.items()
+        if arm != BASELINES
+    }
+
+
+def _told(plan: Plan, arm: str) -> str:
+    return arm if len(plan.experiments) > 1 else arm.partition(":")[2]
 
 
 def short_label(label: str, arms: tuple[str, ...]) -> str:

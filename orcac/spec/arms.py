@@ -60,7 +60,7 @@ def variants(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
     for name, variant in list(found.items()) if axes else ():
         for points in itertools.product(*axes):
             swept = variant.tree
-            if all(_at(swept, point.path) == point.value.plain() for point in points):
+            if all(_says(swept, point) for point in points):
                 continue
             for point in points:
                 swept = put(swept, point.path, point.value, point.mark)
@@ -134,12 +134,13 @@ def _path(base: Tree, text: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _at(tree: Tree, path: tuple[str, ...]) -> Any:
-    for step in path:
+def _says(tree: Tree, point: _Point) -> bool:
+    """Whether a spec says this already: the very value, `1` being neither `1.0` nor `true`. What it lacks is null."""
+    for step in point.path:
         if not isinstance(tree.value, dict) or step not in tree.value:
-            return None
+            return point.value.value is None
         tree = tree.value[step]
-    return tree.plain()
+    return tree.same(point.value)
 
 
 def _spelt(value: Any, number: int) -> str:

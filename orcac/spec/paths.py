@@ -113,12 +113,14 @@ def substituted(text: str) -> str:
 
 
 def _expand(pattern: str, folder: Path) -> list[Path]:
-    path = folder / substituted(pattern)
+    text = Path(substituted(pattern))
+    path = folder / text
     try:
         if path.exists():
             return [path]
-        anchor = Path(path.anchor or ".")
-        found = sorted(anchor.glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
+        # from the spec's folder, whose own name may hold what a glob would read
+        start, rest = (Path(text.anchor), text.relative_to(text.anchor)) if text.anchor else (folder, text)
+        found = sorted(start.glob(str(rest)))
     except (OSError, ValueError) as error:
         raise InputError(f"{shown(pattern)} is not a path or glob: {error}") from None
     if not found:

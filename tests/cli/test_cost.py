@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from orcac.cli import cli
+from orcac.cost import figures
 
 ROOT = Path(__file__).parents[2]
 ORCA = str(ROOT / "specs" / "orca-13b.yaml")
@@ -63,3 +64,8 @@ def test_several_specs_are_summed_and_nothing_heavy_is_loaded() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert "all specs" in done.stdout, done.stderr
     assert done.stdout.splitlines()[-1].strip() == "loaded"
+
+
+def test_what_costs_less_than_a_cent_fits_its_column() -> None:
+    assert figures.money(0.000047) == "< 0.01 USD"
+    assert (figures.money(0.0), figures.money(0.05)) == ("0 USD", "0.050 USD")

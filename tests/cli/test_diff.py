@@ -122,3 +122,27 @@ def test_a_side_that_is_not_there_is_an_error_with_a_fix(folder: Path, side: str
         diff("--json", "--", "a.yaml", side)
     assert caught.value.exit_code == 2
     assert caught.value.fix
+
+
+def test_what_a_spec_holds_does_not_steer_the_terminal(folder: Path) -> None:
+    (folder / "b.yaml").write_text(
+        SMOKE.replace("about: every rule once", 'about: "\\e[31mred\\e]0;title\\a"').replace(
+            "model: expert", 'model: expert\n    sampling: {extra: {"\\e[1mkey": "\\e[2J"}}'
+        )
+    )
+    text, _ = diff("a.yaml", "b.yaml")
+    assert "about: every rule once ->  [31mred ]0;title" in text
+    assert "extra. [1mkey: (absent) ->  [2J" in text
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def test_the_readme_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("ORCAC_STORE", "none")
+    monkeypatch.setenv("COLUMNS", "80")
+    for variable in ("ORCAC_DATA", "EVAL"):
+        monkeypatch.delenv(variable, raising=False)
+    sides = ("specs/orca-13b.yaml", "specs/orca-13b.yaml:no-assistant")
+    shown = (ROOT / "README.md").read_text().partition(f"$ orcac diff {' '.join(sides)}\n")[2].partition("```")[0]
+    text, _ = diff(*sides)
+    assert [line.rstrip() for line in text.splitlines()] == shown.splitlines()

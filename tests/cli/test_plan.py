@@ -109,3 +109,29 @@ def test_how_far_a_node_is_is_said_where_it_is_known(folder: Path) -> None:
     (work / "progress.json").write_text('{"done": 2, "total": 8, "unit": "answers"}')
     text = plan(folder).stdout
     assert text.count("partial 25 %") == 1 and max(map(len, text.splitlines())) <= 80
+
+
+def test_baselines_are_no_arm_and_take_nothing_from_what_the_arms_share(folder: Path) -> None:
+    result = plan(folder)
+    study = folder / "study.yaml"
+    study.write_text(study.read_text() + "baselines: [t]\n")
+    text = CliRunner().invoke(command, ["study.yaml"]).stdout
+    assert text.splitlines()[0] == result.stdout.splitlines()[0]
+    assert "shared by both arms" in text and "shared by some" not in text
+    alone = text.partition("(baselines) alone: ")[2].partition("in all")[0]
+    assert alone.startswith("2 nodes") and "t on b" in alone and "t: b" in alone
+    drawn = CliRunner().invoke(command, ["study.yaml", "--svg", "plan.svg"])
+    assert drawn.exit_code == 0 and "2 arms" in (folder / "plan.svg").read_text()
+
+
+def test_baselines_that_nothing_scores_are_no_row_among_many_arms(folder: Path) -> None:
+    plan(folder, arms=30)
+    (folder / "open.jsonl").write_text('{"q": "Why?"}\n')
+    study = folder / "study.yaml"
+    judged = "{b: {format: open-ended, path: open.jsonl, fields: {query: q}, judge: t, against: [t]}}"
+    lines = [
+        f"benchmarks: {judged}" if line.startswith("benchmarks") else line for line in study.read_text().splitlines()
+    ]
+    study.write_text("\n".join([*lines, "baselines: [t]"]))
+    result = CliRunner().invoke(command, ["study.yaml"])
+    assert result.exit_code == 0 and "arm-29" in result.stdout and "(baselines)" not in result.stdout

@@ -20,9 +20,9 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from orcac.errors import InputError
-from orcac.plan.lower import BASELINES, lower
+from orcac.plan.lower import lower
 from orcac.plan.node import canonical
-from orcac.plan.plan import Plan
+from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.load import load
 from orcac.spec.schema import Spec, Stage
 

@@ -107,11 +107,31 @@ def test_an_arm_and_a_stage_that_are_gone_are_named(spec: Path) -> None:
         check(spec)
 
 
+NODE = '{"format": 1, "arms": {"base": {"train/s": "train/1"}}, "nodes": {"train/1": %s}}'
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 1, "arms": {"base": {"train/s": "train/1"}}, "nodes": {}}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"format": 1, "arms": {"base": {"train/s": "train/1"}}, "nodes": {}}',
+        NODE % '{"identity": 1, "version": 1, "recipe": {}, "inputs": []}',
+        NODE % '{"identity": 1, "version": 1, "recipe": {}, "inputs": {"rows": 3}}',
+        NODE % '{"identity": 1, "version": 1, "recipe": [], "inputs": {}}',
+    ],
 )
 def test_a_damaged_lock_is_an_error_with_a_fix(spec: Path, text: str) -> None:
     lock_path(spec).write_text(text)
     with pytest.raises(InputError, match="no lock, or it is damaged") as caught:
         check(spec)
     assert caught.value.fix
+
+
+def test_what_stands_in_the_place_of_a_lock_is_not_passed_over(spec: Path) -> None:
+    lock_path(spec).unlink()
+    lock_path(spec).symlink_to("nowhere")
+    with pytest.raises(InputError, match="cannot be read"):
+        check(spec)

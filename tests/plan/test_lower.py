@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from orcac.errors import InputError
 from orcac.make import make
 from orcac.plan.later import fetched, notes
-from orcac.plan.lower import BASELINES, lower
-from orcac.plan.plan import Plan
+from orcac.plan.lower import lower
+from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.load import load
 from orcac.store import Store
 
@@ -156,3 +157,24 @@ def test_a_file_that_arrives_later_moves_from_its_words_to_its_content(tmp_path:
     after = plan.experiments["many"].addresses["base"]["queries/d/q"]
     assert before != after
     assert not plan.nodes[after].waits
+
+
+def test_a_folder_that_is_named_like_a_glob_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "runs [1]*"
+    folder.mkdir()
+    (folder / "q1.jsonl").write_text('{"q": "Now?"}\n')
+    spec = SPEC | {"queries": {"q": {"format": "jsonl", "path": "q*.jsonl", "fields": {"query": "q"}}}}
+    assert lowered(folder, spec).nodes
+
+
+def test_a_file_that_breaks_off_while_it_is_read_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "q.jsonl").write_text('{"q": "Now?"}\n')
+    monkeypatch.setattr("orcac.plan.lower.file_digest", broken)
+    spec = SPEC | {"queries": {"q": {"format": "jsonl", "path": "q.jsonl", "fields": {"query": "q"}}}}
+    with pytest.raises(InputError, match=r"q\.jsonl: cannot be read"):
+        lowered(tmp_path, spec)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orcac.errors import InputError
 from orcac.spec.load import Experiment, load
 from orcac.spec.schema import Stage
 
@@ -113,3 +114,12 @@ def test_an_inherited_arm_is_patched_too(tmp_path: Path) -> None:
     over = "ablations: {arm: {stages: {s: {epochs: null}}, budget: null}}\n"
     spec = chain(tmp_path, under, over).arms["arm"].spec
     assert (spec.stages["s"].epochs, spec.stages["s"].batch, spec.seed, spec.budget) == (4, 8, 2, None)
+
+
+def test_a_swept_value_is_what_the_spec_says_only_where_it_is_the_very_value(tmp_path: Path) -> None:
+    assert epochs(chain(tmp_path, "stages: {s: {epochs: 1}}\nsweep: {stages.s.epochs: [1, 2]}")) == {
+        "base": 1,
+        "base.epochs-2": 2,
+    }
+    with pytest.raises(InputError, match="not `true`"):
+        chain(tmp_path, "stages: {s: {epochs: 1}}\nsweep: {stages.s.epochs: [true, 2]}")

@@ -1,0 +1,68 @@
+"""The command line as a whole: what the surroundings do to it is a message and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from orcac.cli import main
+
+SMOKE = str(Path(__file__).parents[2] / "specs" / "smoke.yaml")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *line: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["orcac", *line])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(str(ended.value.code))
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ORCAC_STORE", raising=False)
+    monkeypatch.delenv("ORCAC_PLAN", raising=False)
+    return tmp_path
+
+
+def test_a_name_that_no_disk_can_hold_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "diff", f"{SMOKE}:{'a' * 300}") == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+def test_an_output_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(monkeypatch, "schema") == 5
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # what it holds still can go somewhere
+    assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stands", ["pipe", "folder"])
+def test_a_plan_replaces_files_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stands: str
+) -> None:
+    """A rename over a device would take it from everybody on the machine."""
+    os.mkfifo(place / "pipe")
+    (place / "folder").mkdir()
+    monkeypatch.setenv("ORCAC_PLAN", str(place / stands))
+    assert run(monkeypatch, "compile", SMOKE) == 2
+    assert "not a file" in capsys.readouterr().err
+    assert (place / "pipe").is_fifo()
+    assert run(monkeypatch, "plan", SMOKE, "--svg", str(place / stands)) == 2
+    assert (place / "pipe").is_fifo()
+    assert not list(place.glob("*.part"))
+
+
+def test_settings_that_are_empty_are_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_PLAN", "")
+    monkeypatch.setenv("ORCAC_STORE", "")
+    assert run(monkeypatch, "compile", SMOKE) == 0
+    assert (place / "build" / "plan.json").is_file()
