@@ -21,6 +21,7 @@ class Judge(Frozen):
 
     model: str
     sampling: Sampling
+    origin: Literal["api", "solver"] = "api"  # who answers under that name
 
 
 class EvalRecipe(Recipe):

@@ -487,7 +487,13 @@ class _Arm:
             max_new_tokens=benchmark.max_tokens,
             seed=self.spec.seed,
             parser=getattr(benchmark, "parser", "final-answer"),
-            judge=Judge(model=judge.model, sampling=self._sampling(judge)) if judge else None,
+            judge=Judge(
+                model=judge.model,
+                sampling=self._sampling(judge),
+                origin="solver" if judge.endpoint.kind == "solver" else "api",
+            )
+            if judge
+            else None,
         )
         execution = EvalExecution(
             batch_size=hardware.batch,

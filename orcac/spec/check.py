@@ -17,9 +17,12 @@ from orcac.spec.schema import (
     OpenAIEndpoint,
     OpenBenchmark,
     Queries,
+    ReferenceEndpoint,
     ReplayEndpoint,
     SolverEndpoint,
     Spec,
+    TableBenchmark,
+    TableQueries,
 )
 
 Path = tuple[str | int, ...]
@@ -46,7 +49,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _curriculum(spec, names)
     yield from _benchmarks(spec, message_numbers, names)
     for name, queries in spec.queries.items():
-        yield from _sizes(("queries", name), queries)
+        yield from _read(("queries", name), queries)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -73,7 +76,10 @@ def _number(path: Path, number: int, known: Set[int]) -> Iterator[Finding]:
         yield Finding(path, message, given)
 
 
-def _sizes(path: Path, source: Queries | Benchmark) -> Iterator[Finding]:
+def _read(path: Path, source: Queries | Benchmark) -> Iterator[Finding]:
+    """How the queries of a source are come by."""
+    if isinstance(source, TableQueries | TableBenchmark | OpenBenchmark) and "query" not in source.fields:
+        yield Finding((*path, "fields"), "`query` is missing here: which key holds the question?")
     if not isinstance(source, GeneratedQueries | GeneratedBenchmark):
         return
     (low, high), task = source.size, TASKS[source.task]
@@ -92,15 +98,19 @@ def _benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding
     for name, benchmark in spec.benchmarks.items():
         path: Path = ("benchmarks", name)
         yield from _number((*path, "system"), benchmark.system, numbers)
-        yield from _sizes(path, benchmark)
+        yield from _read(path, benchmark)
         if isinstance(benchmark, OpenBenchmark):
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _known((*path, "judge"), judged, benchmark.judge, "teachers", names)
+            judge = spec.teachers.get(benchmark.judge)
+            if judge and isinstance(judge.endpoint, ReplayEndpoint | ReferenceEndpoint):
+                message = (
+                    f"`{benchmark.judge}` answers from a record, which holds no verdicts; name a model that is asked"
+                )
+                yield Finding((*path, "judge"), message, (("teachers", benchmark.judge),))
             for index, teacher in enumerate(benchmark.against):
                 compared = f"benchmark `{name}` compares with teacher"
                 yield from _known((*path, "against", index), compared, teacher, "teachers", names)
-            if "query" not in benchmark.fields:
-                yield Finding((*path, "fields"), "`query` is missing here: which key holds the question?")
     for index, teacher in enumerate(spec.baselines):
         yield from _known(("baselines", index), "a baseline is teacher", teacher, "teachers", names)
     if spec.baselines and not spec.benchmarks:

@@ -183,7 +183,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "teachers.*.sampling.seed": ("teachers.g.sampling.seed", 5, answered("few") | ANSWERED),
     "teachers.*.sampling.extra": ("teachers.g.sampling.extra", {"k": 1}, answered("few") | ANSWERED),
     "teachers.*.endpoint[openai].kind": (
-        "teachers.g.endpoint", {"kind": "reference"}, answered("few") | ANSWERED,
+        "teachers.g.endpoint", {"kind": "solver"}, answered("few") | ANSWERED, {"teachers": {"g": {"model": "expert"}}},
     ),
     "teachers.*.endpoint[solver].kind": (
         "teachers.s.endpoint", {"kind": "reference"}, answered("pool") | {"replies/s/open"},
