@@ -61,6 +61,17 @@ def is_ours(folder: Path) -> bool:
     return _is_ours(folder / "lease.json")
 
 
+def job_name() -> str:
+    """A file name for this process's part in something, which no other process has, nor a later one."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def this_boot() -> str:
+    """This host (and container) since it was started: whose processes can be seen, and whose page cache is whole."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{_here()} {boot.read_text().strip()}" if boot.exists() else ""
+
+
 @contextlib.contextmanager
 def _beating(path: Path) -> Iterator[None]:
     ended = threading.Event()
