@@ -153,9 +153,10 @@ def _here() -> str:
 def _started(pid: int) -> str:
     """The start time of a process in clock ticks, "" when it is gone: a reused pid is not taken for its forebear."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if fields[0] in "ZX" else fields[19]  # one that is dead already and waits for its parent is gone
 
 
 def _holder(path: Path) -> str:

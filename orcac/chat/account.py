@@ -82,7 +82,7 @@ class Account:
     def _lives(self, job: Path) -> bool:
         if lease.is_leased(job):
             return True
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if time.time() - (job / "lease.json").stat().st_mtime > _FORGET_SECONDS:
                 shutil.rmtree(job, ignore_errors=True)
         return False
