@@ -17,9 +17,9 @@ request is the table `messages.ERRORS`:
 Stopping (for an error, the budget, SIGINT or SIGTERM) always waits for what is in flight, since it is paid
 for; then the reason is raised. A second signal does not wait. Running again goes on from the ledger.
 
-The budget holds under concurrency since a request reserves the most it can cost before it is sent. A request
-that failed after it may have been answered counts as spent in full. A later run knows what the ledger holds:
-what such failures and kills may have cost before is not in it.
+The budget holds under concurrency since a request reserves the most it can cost before it is sent, also among
+jobs (budget.py). A request that failed after it may have been answered counts as spent in full. What the ledger
+answers costs nothing. Rates and pauses are the account's, among all jobs that ask it (account.py).
 """
 
 from __future__ import annotations
@@ -30,19 +30,23 @@ import contextlib
 import dataclasses
 import heapq
 import random
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from orcac.chat.account import Account
+from orcac.chat.budget import Budget
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger import Ledger
 from orcac.chat.limiter import Limiter
 from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, dollars
 from orcac.chat.settings import EndpointSettings
-from orcac.errors import EndpointError
+from orcac.errors import EndpointError, StoreError
 
 _BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
 _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
+_BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
 _LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
 
 
@@ -75,26 +79,37 @@ async def ask(
     endpoint: AbstractAsyncContextManager[Endpoint],
     ledger: Ledger | None,
     settings: EndpointSettings,
+    account: Account | None = None,
+    budget: Budget | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
 ) -> dict[str, ChatResponse]:
     """The answer, or the typed failure, of every request, by key, in the order of `requests`.
 
-    Equal requests are asked once, and what the ledger holds is not asked; `endpoint` is entered only if
-    something is left. With no ledger (an endpoint that costs nothing to ask again) nothing is recorded.
+    Equal requests are asked once, and what the ledger holds is not asked; `endpoint`, `account` and `budget` are
+    entered only if something is left. With no ledger (an endpoint that costs nothing to ask again) nothing is
+    recorded.
 
     Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
     """
     distinct = {request.key: request for request in requests}
     known = {key: answer for key in distinct if ledger is not None and (answer := ledger.get(key))}
-    asking = _Asking(ledger=ledger, settings=settings, on_progress=on_progress, total=len(distinct))
+    asking = _Asking(
+        ledger=ledger,
+        settings=settings,
+        account=account,
+        budget=budget,
+        on_progress=on_progress,
+        total=len(distinct),
+    )
     for key, response in known.items():
         asking.count(distinct[key], key, response)
     tickets = [_Ticket(key, request) for key, request in distinct.items() if key not in known]
     on_progress(asking.tally)
     if tickets:
-        async with endpoint as model:
-            await asking.run(model, tickets)
+        async with endpoint as model, account or contextlib.nullcontext():
+            with budget or contextlib.nullcontext():
+                await asking.run(model, tickets)
     return {key: asking.answers[key] for key in distinct}
 
 
@@ -118,17 +133,19 @@ class _Asking:
         *,
         ledger: Ledger | None,
         settings: EndpointSettings,
+        account: Account | None,
+        budget: Budget | None,
         on_progress: Callable[[Tally], None],
         total: int,
     ) -> None:
         self._ledger, self._settings, self._on_progress = ledger, settings, on_progress
+        self._account, self._budget = account, budget
         self.tally = Tally(total=total)
         self.answers: dict[str, ChatResponse] = {}
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings)
         self._fresh: collections.deque[_Ticket] = collections.deque()
         self._again: list[tuple[float, str, _Ticket]] = []  # a heap by the time of the next attempt
-        self._reserved = 0.0  # USD, of what is in flight
         self._halted: BaseException | None = None
         self._wake = asyncio.Event()
         self._last_answer = self._loop.time()
@@ -168,48 +185,61 @@ class _Asking:
             due = bool(self._again) and self._again[0][0] <= now
             if not due and not self._fresh:
                 return self._again[0][0] if self._again else None
+            self._share(now)
             if self._limiter.opens_at > now:
                 return self._limiter.opens_at
             ticket = self._again[0][2] if due else self._fresh[0]
             bound = ticket.request.usd_bound(self._settings.price)
             if not self._affordable(bound):
-                return None
+                return now + _BUDGET_S
             if due:
                 heapq.heappop(self._again)
             else:
                 self._fresh.popleft()
             self._limiter.sent(now, ticket.request.tokens_guess)
             self.tally.in_flight += 1
-            self._reserved += bound
             group.create_task(self._attempt(ticket, sent_at=now, bound=bound))
         return None
 
+    def _share(self, now: float) -> None:
+        """Heed what the other jobs on this account do, and were told."""
+        if self._account:
+            self._limiter.divide(self._account.share())
+            self._limiter.pause(now + self._account.paused_until() - time.time())
+
     def _affordable(self, bound: float) -> bool:
-        """Whether a request of at most `bound` USD fits. When none will ever fit, the run halts."""
-        budget, tally = self._settings.budget_usd, self.tally
-        if budget is None or tally.usd + self._reserved + bound <= budget:
-            return True
-        if not tally.in_flight:
-            left = len(self._fresh) + len(self._again)
-            rest = left * (tally.usd / tally.answered if tally.answered else bound)
-            about = "about" if tally.answered else "at most"
-            self._halt(
-                EndpointError(
-                    f"{self._model.where}: the budget of {dollars(budget)} holds no further request "
-                    f"({dollars(tally.usd)} spent, {left:,} of {tally.total:,} requests left)",
-                    fix=f"raise `budget` by {about} {dollars(rest)} and run again; what is answered is kept",
-                )
-            )
+        """Whether a request of at most `bound` USD fits, which is then set aside. When none ever will, the run halts."""
+        try:
+            if self._budget is None or self._budget.reserve(bound):
+                return True
+            if not self.tally.in_flight and not self._budget.may_recover():
+                self._halt(self._spent(self._budget, bound))
+        except StoreError as error:
+            self._halt(error)
         return False
+
+    def _spent(self, budget: Budget, bound: float) -> EndpointError:
+        tally, left = self.tally, len(self._fresh) + len(self._again)
+        rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
+        about = "about" if tally.answered else "at most"
+        return EndpointError(
+            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
+            f"{dollars(spent)} spent, {tally.answered:,} of {tally.total:,} requests answered; the other {left:,} "
+            f"would cost {about} {dollars(rest)}",
+            fix=f"raise `budget` to {about} {dollars(spent + rest + bound)} and run again; what is answered is kept",
+        )
 
     async def _attempt(self, ticket: _Ticket, *, sent_at: float, bound: float) -> None:
         settled: ChatResponse | None
+        spent = bound  # until it is known
         try:
             try:
                 settled = await self._model.complete(ticket.request)
+                spent = ticket.request.usd_of(settled, self._settings.price)
                 self._limiter.answered()
             except ChatError as error:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
+                spent = bound if ERRORS[error.error].may_be_billed else 0.0
             if settled:
                 self._last_answer, self._lost_in_a_row = self._loop.time(), 0
                 kept = not settled.error or (ERRORS[settled.error].kept and self.tally.answered)
@@ -221,8 +251,15 @@ class _Asking:
             self._halt(error)
         finally:
             self.tally.in_flight -= 1
-            self._reserved -= bound
+            self._settle(bound, spent)
             self._wake.set()
+
+    def _settle(self, bound: float, spent: float) -> None:
+        if self._budget:
+            try:
+                self._budget.settle(bound, spent)
+            except StoreError as error:
+                self._halt(error)
 
     def _failed(self, ticket: _Ticket, error: ChatError, *, sent_at: float, bound: float) -> ChatResponse | None:
         """Do what the class of `error` asks for. Returns the failure where the request gives up."""
@@ -233,6 +270,8 @@ class _Asking:
             self.tally.usd += bound
         if error.retry_after:
             self._limiter.pause(now + error.retry_after)
+            if self._account and error.retry_after <= _PATIENCE_S:  # for longer ones each job stops by itself
+                self._account.pause(error.retry_after)
         if kind.action is Action.SLOW_DOWN:
             self._limiter.pushed_back(sent_at, now)
         if kind.action is Action.GIVE_UP:

@@ -7,11 +7,14 @@
 - Rates are spaced evenly instead of refilled by the minute, so that a server which counts by the second
   agrees. Tokens are charged as most providers do: what the request may take at most, with no refund.
 - `Retry-After` is for the whole account: nobody sends until then.
+- Jobs that share the account (account.py) each take their part of its rates and of the requests in flight.
 
 Time is an argument, in seconds of the caller's clock: nothing here sleeps.
 """
 
 from __future__ import annotations
+
+import math
 
 from orcac.chat.settings import EndpointSettings
 
@@ -25,6 +28,7 @@ class Limiter:
         self._ceiling = settings.concurrency
         self._window = float(min(_FIRST_WINDOW, settings.concurrency))
         self._slow_start = True
+        self._jobs = 1
         self.full = False  # set by the sender: whether it waits for the window alone
         self._cut_at = self._paused_until = self._next_request = self._next_tokens = float("-inf")
         self._request_s = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
@@ -33,7 +37,11 @@ class Limiter:
     @property
     def window(self) -> int:
         """How many requests may be in flight, at least 1."""
-        return int(self._window)
+        return min(int(self._window), self._ceiling_of_one)
+
+    @property
+    def _ceiling_of_one(self) -> int:
+        return math.ceil(self._ceiling / self._jobs)
 
     @property
     def opens_at(self) -> float:
@@ -42,13 +50,13 @@ class Limiter:
 
     def sent(self, now: float, tokens: int) -> None:
         """A request of at most so many tokens (input and output) leaves now."""
-        self._next_request = max(self._next_request, now - _CREDIT_S) + self._request_s
-        self._next_tokens = max(self._next_tokens, now - _CREDIT_S) + self._token_s * tokens
+        self._next_request = max(self._next_request, now - _CREDIT_S) + self._request_s * self._jobs
+        self._next_tokens = max(self._next_tokens, now - _CREDIT_S) + self._token_s * tokens * self._jobs
 
     def answered(self) -> None:
         """An answer came. The window grows only while it is what holds the sender back."""
         if self.full:
-            self._window = min(self._ceiling, self._window + (1.0 if self._slow_start else 1 / self._window))
+            self._window = min(self._ceiling_of_one, self._window + (1.0 if self._slow_start else 1 / self._window))
 
     def pushed_back(self, sent_at: float, now: float) -> None:
         """The server said that it is asked too fast, to a request that was sent at `sent_at`."""
@@ -56,6 +64,10 @@ class Limiter:
         if sent_at > self._cut_at:
             self._window = max(1.0, self._window * _CUT)
             self._cut_at = now
+
+    def divide(self, jobs: int) -> None:
+        """So many jobs share the account now."""
+        self._jobs = jobs
 
     def pause(self, until: float) -> None:
         self._paused_until = max(self._paused_until, until)

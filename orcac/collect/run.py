@@ -7,14 +7,13 @@ ledger and nothing else; `run` then finds them there, and asks what a shard may 
 
 A node that nobody answered is no artifact: it fails, and says why.
 
-The shards of a node run at the same time on one account, so each may use its part of the account's limits
-and of the budget.
+The shards of a node run at the same time, as other nodes do: what asks one account shares its limits, and what
+an experiment asks shares its budget, in folders beside the answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -23,6 +22,8 @@ from pathlib import Path
 
 from orcac import rows
 from orcac.chat import openai
+from orcac.chat.account import Account, account_name
+from orcac.chat.budget import Budget
 from orcac.chat.engine import Endpoint, Tally, ask
 from orcac.chat.ledger import Ledger
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, conversation, dollars
@@ -59,7 +60,7 @@ def run(job: CollectJob) -> Summary:
 def run_shard(job: CollectJob, index: int, count: int) -> Summary:
     """Ask the prompts number index, index + count, ... (from 0); their answers stand in the ledger."""
     prompts = _prompts(job)[index::count]
-    return _summary(job, prompts, _answers(job, prompts, _share(job.execution.endpoint, count), {}))
+    return _summary(job, prompts, _answers(job, prompts, job.execution.endpoint, {}))
 
 
 def _prompts(job: CollectJob) -> list[Prompt]:
@@ -69,23 +70,6 @@ def _prompts(job: CollectJob) -> list[Prompt]:
         for prompt in rows.read(folder / "prompts.parquet", Prompt):
             first.setdefault(prompt.id, prompt)
     return list(first.values())
-
-
-def _share(settings: EndpointSettings, count: int) -> EndpointSettings:
-    """One part in `count` of what the account allows."""
-    per_minute = {
-        name: max(1, limit // count)
-        for name in ("requests_per_minute", "tokens_per_minute")
-        if (limit := getattr(settings, name)) is not None
-    }
-    budget = settings.budget_usd
-    return settings.model_copy(
-        update=per_minute
-        | {
-            "concurrency": math.ceil(settings.concurrency / count),
-            "budget_usd": None if budget is None else budget / count,
-        }
-    )
 
 
 def _answers(
@@ -110,14 +94,36 @@ def _answers(
             replay = Replay(_source(job), requests)
             if replay.duplicates:
                 said.append(f"{replay.duplicates:,} rows of the recording come too late")
-            free = settings.model_copy(update={"price": _price(job), "budget_usd": None})
+            free = settings.model_copy(update={"price": _price(job)})
             return await ask(requests, endpoint=replay, ledger=None, settings=free, on_progress=show)
         endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
         async with Ledger(job.answers, wanted=set(keys)) as ledger:
-            return await ask(requests, endpoint=endpoint, ledger=ledger, settings=settings, on_progress=show)
+            return await ask(
+                requests,
+                endpoint=endpoint,
+                ledger=ledger,
+                settings=settings,
+                account=_account(job),
+                budget=_budget(job),
+                on_progress=show,
+            )
 
     by_key = asyncio.run(answer())
     return [by_key[key] for key in keys]
+
+
+def _account(job: CollectJob) -> Account | None:
+    """Whoever asks the same model; an embedded teacher is its job's own."""
+    if job.recipe.origin != "api":
+        return None
+    return Account(job.answers / "accounts", account_name(job.execution.endpoint, job.recipe.model))
+
+
+def _budget(job: CollectJob) -> Budget | None:
+    settings = job.execution.endpoint
+    if settings.budget_usd is None:
+        return None
+    return Budget(job.answers / "budgets" / settings.budget_name, settings.budget_usd)
 
 
 def _price(job: CollectJob) -> Price:

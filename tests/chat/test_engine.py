@@ -6,9 +6,12 @@ import asyncio
 import os
 import random
 import signal
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import simulated
@@ -16,10 +19,12 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from orcac.chat.account import Account
+from orcac.chat.budget import Budget
 from orcac.chat.engine import Tally, ask
 from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation, dollars, usd
 from orcac.chat.settings import EndpointSettings, Price, Sampling
-from orcac.errors import EndpointError
+from orcac.errors import EndpointError, StoreError
 
 ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
 Serve = Callable[["Server", str], Awaitable[ChatResponse]]
@@ -70,10 +75,25 @@ class Server:
     async def open(self):
         yield self
 
-    def ask(self, asked: list[ChatRequest], ledger: Memory | None = None, **changes: object) -> dict[str, ChatResponse]:
+    def ask(
+        self,
+        asked: list[ChatRequest],
+        ledger: Memory | None = None,
+        *,
+        account: Account | None = None,
+        budget: Budget | None = None,
+        **changes: object,
+    ) -> dict[str, ChatResponse]:
         random.seed(0)
         return simulated.run(
-            ask(asked, endpoint=self.open(), ledger=ledger, settings=settings(**changes))  # type: ignore[arg-type]
+            ask(
+                asked,
+                endpoint=self.open(),
+                ledger=ledger,  # type: ignore[arg-type]
+                settings=settings(**changes),
+                account=account,
+                budget=budget,
+            )
         )
 
 
@@ -261,26 +281,63 @@ def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
         return answer
 
     server, ledger, asked = Server(serve), Memory(), requests(40)
-    try:
-        server.ask(asked, ledger, price=price, budget_usd=budget)
-    except EndpointError as error:
-        assert f"budget of {dollars(budget)}" in error.message and "run again" in error.fix
-        assert billed + asked[0].usd_bound(price) * 40 > budget
-    else:
-        assert len(ledger) == 40
-    assert billed <= budget
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            server.ask(asked, ledger, price=price, budget=Budget(Path(folder), budget))
+        except EndpointError as error:
+            assert f"budget of {dollars(budget)}" in error.message and "run again" in error.fix
+            assert billed + asked[0].usd_bound(price) * 40 > budget
+        else:
+            assert len(ledger) == 40
+        assert billed <= Budget(Path(folder), budget).spent() + 1e-9 <= budget + 2e-9
 
 
-def test_what_was_paid_before_counts_towards_the_budget() -> None:
+def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path) -> None:
     price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)  # an answer costs 1 USD, at most 51.2
-    with pytest.raises(EndpointError, match="budget"):
-        Server(after_a_second).ask(asked, ledger, price=price, budget_usd=71.0)
-    paid = len(ledger)
-    assert 71 - 52 <= paid <= 71 - 51
+    with pytest.raises(EndpointError) as caught:
+        Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
+    assert len(ledger) == 20 and caught.value.exit_code == 4
+    assert caught.value.message.endswith(
+        "the budget of 71.00 USD holds no further request: 20.00 USD spent, 20 of 60 requests answered; "
+        "the other 40 would cost about 40.00 USD"
+    )
     again = Server(after_a_second)
     with pytest.raises(EndpointError, match="budget"):
-        again.ask(asked, ledger, price=price, budget_usd=71.0)
+        again.ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert not again.sent
+    assert caught.value.fix.startswith("raise `budget` to about 111.20 USD ")
+    Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 111.2))
+    assert len(ledger) == 60
+
+
+def test_what_the_ledger_holds_was_paid_and_counts_no_more(tmp_path: Path) -> None:
+    price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)
+    Server(after_a_second).ask(asked[:50], ledger, price=price)
+    Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 62.0))
+    assert Budget(tmp_path, 62.0).spent() == 10.0
+
+
+def test_a_budget_that_cannot_be_kept_stops_and_keeps_what_is_in_flight(tmp_path: Path) -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if question == "q9":
+            (tmp_path / "b" / "log").rename(tmp_path / "gone")
+        await asyncio.sleep(1)
+        return ANSWER
+
+    server, ledger = Server(serve), Memory()
+    with pytest.raises(StoreError, match="budget cannot be kept"):
+        server.ask(requests(500), ledger, price=Price(output=1.0), budget=Budget(tmp_path / "b", 0.2))
+    assert 9 < len(ledger) == len(server.sent) < 500
+
+
+def test_retry_after_is_heeded_by_every_job_on_the_account(tmp_path: Path) -> None:
+    server = Server(failing("rate_limit", first=1, retry_after=0.2))
+    server.ask(requests(1), account=Account(tmp_path, "a"))
+    assert Account(tmp_path, "a").paused_until() > time.time() - 30
+    server = Server(failing("rate_limit", first=1, retry_after=86_400))
+    with pytest.raises(EndpointError, match="rate_limit"):
+        server.ask(requests(1), account=Account(tmp_path, "b"))
+    assert Account(tmp_path, "b").paused_until() == 0, "a job that starts later asks, and says why it stops"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
