@@ -71,7 +71,7 @@ class Account:
             return
         self._looked = time.monotonic()
         with contextlib.suppress(OSError):  # what a disk does not tell now it tells next time
-            entries = os.listdir(self._folder)
+            entries = [path.name for path in self._folder.iterdir()]
             self._share = max(1, sum(self._lives(self._folder / name) for name in entries if not _is_pause(name)))
             for name in filter(_is_pause, entries):
                 until = float(name.removeprefix(_PAUSE))

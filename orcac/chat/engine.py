@@ -208,7 +208,7 @@ class _Asking:
             self._limiter.pause(now + self._account.paused_until() - time.time())
 
     def _affordable(self, bound: float) -> bool:
-        """Whether a request of at most `bound` USD fits, which is then set aside. When none ever will, the run halts."""
+        """Whether a request of at most `bound` USD fits; it is then set aside. When none ever will, the run halts."""
         try:
             if self._budget is None or self._budget.reserve(bound):
                 return True
@@ -222,11 +222,12 @@ class _Asking:
         tally, left = self.tally, len(self._fresh) + len(self._again)
         rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
         about = "about" if tally.answered else "at most"
+        more = rest + bound - budget.left()  # the last one must fit, too
         return EndpointError(
             f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
             f"{dollars(spent)} spent, {tally.answered:,} of {tally.total:,} requests answered; the other {left:,} "
             f"would cost {about} {dollars(rest)}",
-            fix=f"raise `budget` to {about} {dollars(spent + rest + bound)} and run again; what is answered is kept",
+            fix=f"raise `budget` by {about} {dollars(more)} for them and run again; what is answered is kept",
         )
 
     async def _attempt(self, ticket: _Ticket, *, sent_at: float, bound: float) -> None:
