@@ -204,7 +204,7 @@ class _Asking:
     def _share(self, now: float) -> None:
         """Heed what the other jobs on this account do, and were told."""
         if self._account:
-            self._limiter.divide(self._account.share())
+            self._limiter.share = self._account.share()
             self._limiter.pause(now + self._account.paused_until() - time.time())
 
     def _affordable(self, bound: float) -> bool:

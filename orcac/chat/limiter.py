@@ -24,11 +24,13 @@ _CREDIT_S = 0.1  # how late a paced sender may be without losing its turn, since
 
 
 class Limiter:
+    """`share` is among how many jobs the account's limits are divided; the owner keeps it right."""
+
     def __init__(self, settings: EndpointSettings) -> None:
         self._ceiling = settings.concurrency
         self._window = float(min(_FIRST_WINDOW, settings.concurrency))
         self._slow_start = True
-        self._jobs = 1
+        self.share = 1
         self.full = False  # set by the sender: whether it waits for the window alone
         self._cut_at = self._paused_until = self._next_request = self._next_tokens = float("-inf")
         self._request_s = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
@@ -41,7 +43,7 @@ class Limiter:
 
     @property
     def _ceiling_of_one(self) -> int:
-        return math.ceil(self._ceiling / self._jobs)
+        return math.ceil(self._ceiling / self.share)
 
     @property
     def opens_at(self) -> float:
@@ -50,8 +52,8 @@ class Limiter:
 
     def sent(self, now: float, tokens: int) -> None:
         """A request of at most so many tokens (input and output) leaves now."""
-        self._next_request = max(self._next_request, now - _CREDIT_S) + self._request_s * self._jobs
-        self._next_tokens = max(self._next_tokens, now - _CREDIT_S) + self._token_s * tokens * self._jobs
+        self._next_request = max(self._next_request, now - _CREDIT_S) + self._request_s * self.share
+        self._next_tokens = max(self._next_tokens, now - _CREDIT_S) + self._token_s * tokens * self.share
 
     def answered(self) -> None:
         """An answer came. The window grows only while it is what holds the sender back."""
@@ -64,10 +66,6 @@ class Limiter:
         if sent_at > self._cut_at:
             self._window = max(1.0, self._window * _CUT)
             self._cut_at = now
-
-    def divide(self, jobs: int) -> None:
-        """So many jobs share the account now."""
-        self._jobs = jobs
 
     def pause(self, until: float) -> None:
         self._paused_until = max(self._paused_until, until)

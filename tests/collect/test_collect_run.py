@@ -50,7 +50,9 @@ def job(
             recording=recording,
         ),
         execution=CollectExecution(
-            endpoint=EndpointSettings(kind=origin, price=Price(input=1.0, output=2.0), budget_usd=100.0, budget_name="x"),
+            endpoint=EndpointSettings(
+                kind=origin, price=Price(input=1.0, output=2.0), budget_usd=100.0, budget_name="x"
+            ),
             files={file_digest(path): str(path) for path in files},
         ),
         inputs={"prompts": folders},
