@@ -92,6 +92,8 @@ class Budget:
     def reserve(self, bound_usd: float) -> bool:
         """Set aside the most that a request can cost, before it is sent; False where it does not fit now."""
         bound = micro(bound_usd)
+        if self._file < 0:
+            self._open()
         self._largest = max(self._largest, bound)
         missing = bound - self._free
         if missing > 0 and not self._claim(missing):
@@ -146,7 +148,7 @@ class Budget:
                     total += self._spent
                 elif lease.is_leased(self._jobs / name):
                     total += max(claim.spent, (self._used(name) or _Used()).spent)
-                elif claim.host == lease.this_boot() and (used := self._used(name)):
+                elif self._is_gone(name, claim) and (used := self._used(name)):
                     total += sum(used)
                 else:
                     total += claim.claimed
@@ -177,9 +179,6 @@ class Budget:
 
     def _claim(self, missing: int) -> bool:
         """Claim a slice that holds at least `missing`. Returns whether there was one."""
-        with self._disk():
-            if self._file < 0:
-                self._open()
 
         def claiming(state: _State) -> _State:
             left = self._unclaimed(state)
@@ -199,13 +198,16 @@ class Budget:
 
     def _open(self) -> None:
         folder = self._jobs / self._job
-        self._held.enter_context(lease.hold(folder))
-        self._file = os.open(folder / "used", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        with self._disk():
+            self._held.enter_context(lease.hold(folder))
+            self._file = os.open(folder / "used", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self._note()
 
     def _note(self) -> None:
-        with self._disk():
+        try:
             os.pwrite(self._file, _USED.pack(self._spent, self._reserved), 0)
+        except OSError as error:
+            raise self._unkept(error) from error
 
     # --- all jobs' ---------------------------------------------------------------------------------------------------
 
@@ -214,25 +216,28 @@ class Budget:
 
     def _without_dead(self, state: _State) -> _State:
         """The jobs that surely ended, as what they used."""
-        here = lease.this_boot()
         for name, claim in state.jobs.items():
-            if here and claim.host == here and name != self._job and not lease.is_leased(self._jobs / name):
-                used = self._used(name)
-                if used is not None:  # else another has just done so, and this change will come too late
-                    state = self._ended(state, name, sum(used))
+            if self._is_gone(name, claim) and (used := self._used(name)):
+                state = self._ended(state, name, sum(used))
         return state
+
+    def _is_gone(self, name: str, claim: _Claim) -> bool:
+        """Whether another job of this host, since it was started, is surely dead."""
+        here = lease.this_boot()
+        return bool(here) and claim.host == here and name != self._job and not lease.is_leased(self._jobs / name)
 
     def _may_give(self, name: str, claim: _Claim) -> bool:
         used = self._used(name)
         if lease.is_leased(self._jobs / name):
             return claim.claimed > max(claim.spent, (used or _Used()).spent)
-        return claim.host == lease.this_boot() and used is not None  # killed just now: to be taken back
+        return self._is_gone(name, claim) and used is not None  # killed just now: the next claim takes it back
 
     def _ended(self, state: _State, name: str, spent: int) -> _State:
         jobs = {other: claim for other, claim in state.jobs.items() if other != name}
         return dataclasses.replace(state, spent=state.spent + spent, jobs=jobs)
 
     def _used(self, name: str) -> _Used | None:
+        """None where it is gone: another job has just taken it back, and what is changed now will come too late."""
         try:
             return _Used(*_USED.unpack((self._jobs / name / "used").read_bytes()))
         except (FileNotFoundError, struct.error):
@@ -248,7 +253,8 @@ class Budget:
         before = self._number
         if not self._number:
             self._log.mkdir(parents=True, exist_ok=True)
-            self._number = max((int(path.stem) for path in self._log.glob("*.json")), default=0)
+            names = (path.stem for path in self._log.glob("*.json"))
+            self._number = max((int(name) for name in names if name.isdecimal()), default=0)
         while self._at(self._number + 1).exists():
             self._number += 1
         if self._number != before:
@@ -300,10 +306,13 @@ class Budget:
         try:
             yield
         except OSError as error:
-            raise StoreError(
-                f"{self._log.parent}: the budget cannot be kept ({error.strerror or error})",
-                fix="free or mount the disk and run again; every answer is kept",
-            ) from error
+            raise self._unkept(error) from error
+
+    def _unkept(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self._log.parent}: the budget cannot be kept ({error.strerror or error})",
+            fix="free or mount the disk and run again; every answer is kept",
+        )
 
 
 def micro(usd: float) -> int:

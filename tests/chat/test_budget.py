@@ -138,6 +138,14 @@ def test_a_server_that_charges_more_than_it_can_is_believed(tmp_path: Path) -> N
         assert budget.spent() == 1.5 and not budget.reserve(0.001)
 
 
+def test_what_is_free_fits_when_all_is_spent(tmp_path: Path) -> None:
+    with Budget(tmp_path, 0.1) as budget:
+        assert budget.reserve(0.0) and budget.reserve(0.1) and budget.reserve(0.0) and not budget.reserve(1e-6)
+        for bound in (0.0, 0.0, 0.1):
+            budget.settle(bound, bound)
+        assert budget.spent() == 0.1
+
+
 def test_a_price_is_rounded_up_and_a_float_is_no_price() -> None:
     assert [micro(usd) for usd in (0.0, 1e-9, 1e-6, 0.1 + 0.2, 29e-6, 29.1e-6)] == [0, 1, 1, 300_000, 29, 30]
 
