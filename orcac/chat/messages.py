@@ -1,7 +1,7 @@
 """What is asked of a model, what comes back, and what an error means for the work that is left.
 
 A `ChatRequest` holds everything that determines an answer and nothing else; its `key` is the one name that
-an answer goes by, in memory and on disk. Where a model is served, how fast it may be asked, in which file or
+an answer goes by, in memory and on disk, whatever the cap on its length. Where a model is served, how fast it may be asked, in which file or
 row a prompt stood: none of it is in the key, so none of it can make an answer be paid for twice.
 
 Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only
@@ -14,12 +14,17 @@ import dataclasses
 import enum
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from orcac.chat.settings import Price, Sampling
 
-KEY_VERSION = 1  # the rule of `ChatRequest.key`; raise it when the same request would get another key
+KEY_VERSION = 2  # the rule of `ChatRequest.key`; raise it when the same request would get another key
+
+
+_quoted = json.encoder.encode_basestring_ascii  # a text as JSON
+
+ANY_CAP = 2**31 - 1  # a max_tokens that no request exceeds
 
 
 class Message(NamedTuple):
@@ -49,17 +54,12 @@ class ChatRequest:
 
     @property
     def key(self) -> str:
-        """64 hex digits: the digest of the canonical JSON of all fields, under `KEY_VERSION`."""
-        content = {
-            "version": KEY_VERSION,
-            "model": self.model,
-            "messages": self.messages,
-            "sampling": self.sampling.model_dump(),
-            "origin": self.origin,
-            "sample_index": self.sample_index,
-        }
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """32 hex digits: the digest of all fields but the cap, under `KEY_VERSION`.
+
+        `sampling.max_tokens` is left out, since an answer that ended by itself is the answer under any larger cap, too.
+        Which caps a record serves stands beside its key (see `served_caps`).
+        """
+        return digest(key_head(self), self.messages).hex()
 
     @property
     def input_token_bound(self) -> int:
@@ -82,6 +82,28 @@ class ChatRequest:
         if not response.input_tokens and not response.output_tokens:
             return self.usd_bound(price)
         return usd(price, input_tokens=response.input_tokens, output_tokens=response.output_tokens)
+
+
+def key_head(request: ChatRequest) -> bytes:
+    """The part of a key's content that the requests of one teacher share: all but the messages, as canonical JSON."""
+    content = {
+        "version": KEY_VERSION,
+        "model": request.model,
+        "sampling": request.sampling.model_dump(exclude={"max_tokens"}),
+        "origin": request.origin,
+        "sample_index": request.sample_index,
+    }
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest(head: bytes, messages: Iterable[Message]) -> bytes:
+    """The 16 bytes of the key of a request with this `key_head` and these messages.
+
+    BLAKE2b of the head, a line end, and the messages as canonical JSON. In pieces, since a million keys are to be
+    made in seconds.
+    """
+    pairs = ",".join(f"[{_quoted(role)},{_quoted(content)}]" for role, content in messages)
+    return hashlib.blake2b(b"%b\n[%b]" % (head, pairs.encode()), digest_size=16).digest()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +133,22 @@ class RateHeaders:
     tokens_limit: float | None = None
     tokens_remaining: float | None = None
     tokens_reset_s: float | None = None
+
+
+def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:
+    """The smallest and the largest max_tokens of requests that `response`, got under max_tokens `cap`, settles.
+
+    An answer that ended by itself is the answer under every cap that holds it; one that was cut off serves its own cap
+    and smaller ones. What overflows the context under a cap does so under a larger one.
+    """
+    match response.error, response.finish_reason:
+        case "context_overflow", _:
+            return cap, ANY_CAP
+        case "", "length":
+            return 0, cap
+        case "", _:
+            return min(cap, response.output_tokens or cap), ANY_CAP
+    return 0, ANY_CAP
 
 
 def valid_unicode(text: str) -> str:
