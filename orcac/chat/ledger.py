@@ -40,7 +40,7 @@ _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 _RECENT = 50_000  # records that are not in the sorted index yet
 
 
-class Settled(NamedTuple):
+class Known(NamedTuple):
     """What the index tells of the record that settles a request."""
 
     error: str
@@ -76,12 +76,12 @@ class Ledger:
                 facts.append(theirs)
         self._sort(np.concatenate(keys), np.concatenate(facts))
 
-    def look(self, request: ChatRequest) -> Settled | None:
+    def look(self, request: ChatRequest) -> Known | None:
         """What the index tells of what settles `request`, None where nothing does yet."""
         facts = self._facts(request)
         if facts is None:
             return None
-        return Settled(FAILURES[facts["failure"]], int(facts["input_tokens"]), int(facts["output_tokens"]))
+        return Known(FAILURES[facts["failure"]], int(facts["input_tokens"]), int(facts["output_tokens"]))
 
     def get(self, request: ChatRequest) -> ChatResponse | None:
         """What settles `request`, None where nothing does yet."""
@@ -229,4 +229,4 @@ class Ledger:
         segments.close(self._files)
 
 
-__all__ = ["Ledger", "Settled", "contained", "packed", "records", "seal"]
+__all__ = ["Known", "Ledger", "contained", "packed", "records", "seal"]

@@ -1,8 +1,9 @@
 """What is asked of a model, what comes back, and what an error means for the work that is left.
 
 A `ChatRequest` holds everything that determines an answer and nothing else; its `key` is the one name that
-an answer goes by, in memory and on disk, whatever the cap on its length. Where a model is served, how fast it may be asked, in which file or
-row a prompt stood: none of it is in the key, so none of it can make an answer be paid for twice.
+an answer goes by, in memory and on disk, whatever the cap on its length. Where a model is served, how fast it may be
+asked, in which file or row a prompt stood: none of it is in the key, so none of it can make an answer be paid for
+twice.
 
 Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only
 place that reads those words, and everything else looks at the class alone.
@@ -15,7 +16,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from orcac.chat.settings import Price, Sampling
 
@@ -36,6 +37,17 @@ def conversation(*, system: str, user: str) -> tuple[Message, ...]:
     """One user turn. An empty system message is not sent at all."""
     turn = Message("user", user)
     return (Message("system", system), turn) if system else (turn,)
+
+
+class Settled(Protocol):
+    """What is known of a settled request without its text: a response, or the index's word of one."""
+
+    @property
+    def error(self) -> str: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +78,11 @@ class ChatRequest:
         """No tokenizer makes more tokens of the input: one a byte, and 16 a message for its frame."""
         return sum(len(message.content.encode()) + 16 for message in self.messages)
 
-    @property
-    def tokens_guess(self) -> int:
-        """What a provider charges against tokens per minute: four bytes a token in, and all of max_tokens."""
-        return self.input_token_bound // 4 + self.sampling.max_tokens
-
     def usd_bound(self, price: Price) -> float:
         """The most that this request can cost, in USD."""
         return usd(price, input_tokens=self.input_token_bound, output_tokens=self.sampling.max_tokens)
 
-    def usd_of(self, response: ChatResponse, price: Price) -> float:
+    def usd_of(self, response: Settled, price: Price) -> float:
         """What `response` cost, in USD: its tokens, or the bound where the server counted none. A failure is free."""
         if response.error:
             return 0.0
@@ -179,14 +186,15 @@ class ErrorClass(NamedTuple):
     action: Action
     may_be_billed: bool = False  # the model may have answered, though the answer did not arrive
     kept: bool = False  # says something of the request and not of the server: the ledger may keep it like an answer
+    attempts: int | None = None  # of this class, where it is worth fewer than the endpoint's
     fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
 
 
 ERRORS: Mapping[str, ErrorClass] = {
     "unreachable": ErrorClass(Action.RETRY, fix="start the server, or correct the endpoint's base_url"),
     "dropped": ErrorClass(Action.RETRY, may_be_billed=True, fix="see the server's log"),
-    "timeout": ErrorClass(Action.RETRY, may_be_billed=True, fix="raise timeout_seconds"),
-    "malformed": ErrorClass(Action.RETRY, may_be_billed=True, fix="check what base_url serves"),
+    "timeout": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="raise timeout_seconds"),
+    "malformed": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="check what base_url serves"),
     "server": ErrorClass(Action.RETRY, fix="see the server's log or the provider's status page"),
     "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
     "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),

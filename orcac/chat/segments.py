@@ -374,11 +374,12 @@ def seal(folder: Path) -> None:
     One process does it; others go on meanwhile. Where the folder cannot be written, nothing is done. Raises StoreError
     where a record is damaged.
     """
-    if not any((*folder.glob("*.jsonl"), *folder.glob("*.sealing"))):
-        return
-    with contextlib.suppress(OSError), (folder / "seal.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _seal(folder)
+    with contextlib.suppress(OSError):
+        if not _is_worth_it([*folder.glob("*.sealing"), *(path for path in folder.glob("*.jsonl") if _is_old(path))]):
+            return
+        with (folder / "seal.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _seal(folder)
 
 
 def _seal(folder: Path) -> None:
@@ -386,9 +387,9 @@ def _seal(folder: Path) -> None:
     with contextlib.ExitStack() as held:
         dead = [path for path in folder.glob("*.jsonl") if _is_dead(path, held)]
         logs = [*dead, *folder.glob("*.sealing")]
-        size = sum(path.stat().st_size for path in logs)
-        if len(logs) < _LOGS and size < _LOG_BYTES:
+        if not _is_worth_it(logs):
             return
+        size = sum(path.stat().st_size for path in logs)
         logs = sorted(path.rename(path.with_suffix(".sealing")) for path in logs)
         small, gathered = [], size // _ZSTD_GAIN
         for path in sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_size):
@@ -415,9 +416,17 @@ def _tidy(folder: Path) -> None:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
+def _is_worth_it(logs: list[Path]) -> bool:
+    return len(logs) >= _LOGS or sum(path.stat().st_size for path in logs) >= _LOG_BYTES
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > STALE_SECONDS
+
+
 def _is_dead(path: Path, held: contextlib.ExitStack) -> bool:
     """Whether the writer is gone: nobody holds the lock, here or, by the heartbeat, on another host. Keeps the lock."""
-    if time.time() - path.stat().st_mtime <= STALE_SECONDS:
+    if not _is_old(path):
         return False
     file = held.enter_context(path.open("r+b"))  # as an exclusive lock on NFS demands
     try:
