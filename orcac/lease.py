@@ -61,6 +61,17 @@ def is_ours(folder: Path) -> bool:
     return _is_ours(folder / "lease.json")
 
 
+def job_name() -> str:
+    """A file name for this process's part in something, which no other process has, nor a later one."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def this_boot() -> str:
+    """This host (and container) since it was started: whose processes can be seen, and whose page cache is whole."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{_here()} {boot.read_text().strip()}" if boot.exists() else ""
+
+
 @contextlib.contextmanager
 def _beating(path: Path) -> Iterator[None]:
     ended = threading.Event()
@@ -154,9 +165,10 @@ def _here() -> str:
 def _started(pid: object) -> str:
     """The start time of a process in clock ticks, "" when it is gone: a reused pid is not taken for its forebear."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if fields[0] in "ZX" else fields[19]  # one that is dead already and waits for its parent is gone
 
 
 def _holder(path: Path) -> str:

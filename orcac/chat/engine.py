@@ -1,14 +1,15 @@
 """The engine: asks an endpoint what the ledger lacks, as fast as the server allows, and loses nothing it
 paid for.
 
-One loop decides what is sent next; every request in flight is a task of its own. A request counts as in
-flight until its answer is durable, so a kill costs at most one window of answers. What can happen to a
-request is the table `messages.ERRORS`:
+Requests are drawn from a stream when there is room for them, and answers go to the ledger and nowhere else: what an
+`ask` holds is what is in flight, whatever the number of requests. Every request in flight is a task of its own; when
+one ends, what may go next is sent. A request counts as in flight until its answer is durable, so a kill costs at most
+one window of answers. What can happen to a request is the table `messages.ERRORS`:
 
 - RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
-  `attempts`; then it is a typed failure in this result only. Many such losses in a row, with no answer
-  between them, are an endpoint that is down, and end the run instead.
-- SLOW DOWN: the limiter cuts its window; the request waits and costs no attempt.
+  `attempts` of its class; then it is a typed failure of this `ask` only. While failures come and no answer between
+  them, nothing fresh is sent; where many requests were lost so, the endpoint is down, and the run ends.
+- SLOW DOWN: the limiter cuts its rate; the request waits and costs no attempt.
 - GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint has answered
   others; one that has only ever refused says nothing of the requests. One that calls many requests in a row
   bad, and has answered none, ends the run.
@@ -17,9 +18,9 @@ request is the table `messages.ERRORS`:
 Stopping (for an error, the budget, SIGINT or SIGTERM) always waits for what is in flight, since it is paid
 for; then the reason is raised. A second signal does not wait. Running again goes on from the ledger.
 
-The budget holds under concurrency since a request reserves the most it can cost before it is sent. A request
-that failed after it may have been answered counts as spent in full. A later run knows what the ledger holds:
-what such failures and kills may have cost before is not in it.
+The budget holds under concurrency since a request reserves the most it can cost before it is sent, also among
+jobs (budget.py). A request that failed after it may have been answered counts as spent in full. What the ledger
+answers costs nothing. Rates and pauses are the account's, among all jobs that ask it (account.py).
 """
 
 from __future__ import annotations
@@ -30,20 +31,25 @@ import contextlib
 import dataclasses
 import heapq
 import random
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from orcac.chat.account import Account
+from orcac.chat.budget import Budget
 from orcac.chat.interrupt import halt_on_signals
-from orcac.chat.ledger import Ledger
 from orcac.chat.limiter import Limiter
-from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, dollars
-from orcac.chat.settings import EndpointSettings
-from orcac.errors import EndpointError
+from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, Settled, dollars
+from orcac.chat.settings import EndpointSettings, Price
+from orcac.errors import EndpointError, StoreError
 
 _BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
 _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
+_BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
 _LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
+_FAILED_IN_A_ROW = 16  # attempts, with no answer between them: nothing fresh is sent
+_SAY_EVERY_S = 0.2  # how often progress is told
 
 
 class Endpoint(Protocol):
@@ -56,46 +62,86 @@ class Endpoint(Protocol):
         ...
 
 
+class Answers(Protocol):
+    """What the engine needs of a ledger."""
+
+    def look(self, request: ChatRequest) -> Settled | None: ...
+    async def append(self, request: ChatRequest, response: ChatResponse) -> None: ...
+
+
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Tally:
-    """How far an `ask` is, for progress lines."""
+    """How far an `ask` is."""
 
     total: int  # distinct requests
     answered: int = 0
     failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # for good
     retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     messages: dict[str, str] = dataclasses.field(default_factory=dict)  # the first of each class that did not stop us
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of failures that are not recorded
     usd: float = 0.0  # at most, for all answers so far, whenever they were paid
+    tokens: int = 0  # of the answers of this `ask`, in and out
     in_flight: int = 0
+
+    def count(self, request: ChatRequest, settled: Settled, price: Price) -> None:
+        """Enter what settles a request, at the cost that `ChatRequest.usd_of` finds."""
+        self.usd += request.usd_of(settled, price)
+        if settled.error:
+            self.failed[settled.error] += 1
+        else:
+            self.answered += 1
+
+
+def survey(requests: Iterable[ChatRequest], *, ledger: Answers, price: Price) -> Tally:
+    """The tally of what `ledger` holds of `requests`."""
+    seen: set[str] = set()
+    tally = Tally(total=0)
+    for request in requests:
+        if (key := request.key) not in seen:
+            seen.add(key)
+            if settled := ledger.look(request):
+                tally.count(request, settled, price)
+    tally.total = len(seen)
+    return tally
 
 
 async def ask(
     requests: Iterable[ChatRequest],
     *,
     endpoint: AbstractAsyncContextManager[Endpoint],
-    ledger: Ledger | None,
+    ledger: Answers,
     settings: EndpointSettings,
+    account: Account | None = None,
+    budget: Budget | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
-) -> dict[str, ChatResponse]:
-    """The answer, or the typed failure, of every request, by key, in the order of `requests`.
+    known: Tally | None = None,
+) -> Tally:
+    """See to it that the ledger holds the answer, or the typed failure, of every request.
 
-    Equal requests are asked once, and what the ledger holds is not asked; `endpoint` is entered only if
-    something is left. With no ledger (an endpoint that costs nothing to ask again) nothing is recorded.
+    Equal requests are asked once, and what the ledger holds is not asked; `endpoint`, `account` and `budget` are
+    entered only if something is left. Failures that are not recorded are in the tally's `failures`. `known` is what a
+    `survey` found; without it, `requests` are gone through twice.
 
     Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
     """
-    distinct = {request.key: request for request in requests}
-    known = {key: answer for key in distinct if ledger is not None and (answer := ledger.get(key))}
-    asking = _Asking(ledger=ledger, settings=settings, on_progress=on_progress, total=len(distinct))
-    for key, response in known.items():
-        asking.count(distinct[key], key, response)
-    tickets = [_Ticket(key, request) for key, request in distinct.items() if key not in known]
-    on_progress(asking.tally)
-    if tickets:
-        async with endpoint as model:
-            await asking.run(model, tickets)
-    return {key: asking.answers[key] for key in distinct}
+    tally = known or survey(requests, ledger=ledger, price=settings.price)
+    asking = _Asking(
+        requests,
+        ledger=ledger,
+        settings=settings,
+        account=account,
+        budget=budget,
+        on_progress=on_progress,
+        tally=tally,
+    )
+    on_progress(tally)
+    if asking.draw():
+        async with endpoint as model, account or contextlib.nullcontext():
+            with budget or contextlib.nullcontext():
+                await asking.run(model)
+        on_progress(tally)
+    return tally
 
 
 @dataclasses.dataclass(slots=True)
@@ -104,7 +150,7 @@ class _Ticket:
 
     key: str
     request: ChatRequest
-    attempts: int = 0  # that count
+    attempts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # that count, by class
     failures: int = 0  # all, with push-backs; the wait grows with them
 
 
@@ -112,147 +158,225 @@ class _Asking:
     """The state of one `ask`."""
 
     _model: Endpoint
+    _group: asyncio.TaskGroup
 
     def __init__(
         self,
+        requests: Iterable[ChatRequest],
         *,
-        ledger: Ledger | None,
+        ledger: Answers,
         settings: EndpointSettings,
+        account: Account | None,
+        budget: Budget | None,
         on_progress: Callable[[Tally], None],
-        total: int,
+        tally: Tally,
     ) -> None:
+        self._account, self._budget = account, budget
         self._ledger, self._settings, self._on_progress = ledger, settings, on_progress
-        self.tally = Tally(total=total)
-        self.answers: dict[str, ChatResponse] = {}
+        self.tally = tally
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings)
-        self._fresh: collections.deque[_Ticket] = collections.deque()
+        self._requests = iter(requests)
+        self._fresh: _Ticket | None = None  # the next that was never sent
         self._again: list[tuple[float, str, _Ticket]] = []  # a heap by the time of the next attempt
-        self._reserved = 0.0  # USD, of what is in flight
+        self._busy: set[str] = set()  # keys of what is in flight or waits for its next attempt
         self._halted: BaseException | None = None
-        self._wake = asyncio.Event()
+        self._finished: asyncio.Future[None] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
         self._last_answer = self._loop.time()
-        self._lost_in_a_row = 0
+        self._say_at = self._loop.time() + _SAY_EVERY_S
+        self._failed_in_a_row = self._lost_in_a_row = 0
         self._called_bad = 0  # requests that the endpoint called bad
 
-    def count(self, request: ChatRequest, key: str, response: ChatResponse) -> None:
-        """Enter what settles a request, at the cost that `ChatRequest.usd_of` finds."""
-        self.answers[key] = response
-        self.tally.usd += request.usd_of(response, self._settings.price)
-        if response.error:
-            self.tally.failed[response.error] += 1
-        else:
-            self.tally.answered += 1
+    def draw(self) -> bool:
+        """See to it that `_fresh` is the next request to ask; False where none is left."""
+        while self._fresh is None:
+            request = next(self._requests, None)
+            if request is None:
+                return False
+            key = request.key
+            if key not in self._busy and key not in self.tally.failures and not self._ledger.look(request):
+                self._fresh = _Ticket(key, request)
+        return True
 
-    async def run(self, model: Endpoint, tickets: list[_Ticket]) -> None:
+    async def run(self, model: Endpoint) -> None:
         self._model = model
-        self._fresh.extend(tickets)
         with halt_on_signals(self._halt):
-            async with asyncio.TaskGroup() as group:
-                while True:
-                    self._wake.clear()
-                    next_at = self._send(group)
-                    self._limiter.full = self.tally.in_flight >= self._limiter.window
-                    if not self.tally.in_flight and (self._halted or not (self._fresh or self._again)):
-                        break
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout_at(next_at):
-                            await self._wake.wait()
+            async with asyncio.TaskGroup() as self._group:
+                self._go_on()
+                await self._finished
         if self._halted:
             raise self._halted
 
-    def _send(self, group: asyncio.TaskGroup) -> float | None:
+    def _go_on(self) -> None:
+        """Send all that may go now, and see to it that this is called again when more may go."""
+        if self._finished.done():
+            return
+        next_at: float | None = None
+        try:
+            next_at = self._send()
+        except Exception as error:  # of the stream of requests
+            self._halted = self._halted or error
+        if self.tally.in_flight >= self._limiter.window:
+            self._limiter.fills(self._loop.time())
+        if not self.tally.in_flight and (self._halted or not (self._again or self.draw())):
+            self._finished.set_result(None)
+        elif next_at is not None and (self._timer is None or next_at < self._timer.when()):
+            if self._timer:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(next_at, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._go_on()
+
+    def _send(self) -> float | None:
         """Send all that may go now. Returns when more may go if nothing happens before, None if never."""
         while not self._halted and self.tally.in_flight < self._limiter.window:
             now = self._loop.time()
             due = bool(self._again) and self._again[0][0] <= now
-            if not due and not self._fresh:
+            if not due and not (self._may_start() and self.draw()):
                 return self._again[0][0] if self._again else None
+            self._share(now)
             if self._limiter.opens_at > now:
                 return self._limiter.opens_at
-            ticket = self._again[0][2] if due else self._fresh[0]
+            ticket = self._again[0][2] if due else self._fresh
+            assert ticket is not None
             bound = ticket.request.usd_bound(self._settings.price)
             if not self._affordable(bound):
-                return None
+                return now + _BUDGET_S
             if due:
                 heapq.heappop(self._again)
             else:
-                self._fresh.popleft()
-            self._limiter.sent(now, ticket.request.tokens_guess)
+                self._fresh = None
+                self._busy.add(ticket.key)
+            charged = self._limiter.charge(ticket.request)
+            self._limiter.sent(now, charged)
             self.tally.in_flight += 1
-            self._reserved += bound
-            group.create_task(self._attempt(ticket, sent_at=now, bound=bound))
+            self._group.create_task(self._attempt(ticket, sent_at=now, charged=charged, bound=bound))
         return None
 
+    def _may_start(self) -> bool:
+        """Whether fresh requests make sense: not while all fails, nor while a crowd waits for its next attempt."""
+        only_refused = self._called_bad and not self.tally.answered
+        if only_refused or self._failed_in_a_row >= _FAILED_IN_A_ROW:
+            return not self._again and not self.tally.in_flight
+        return len(self._again) < 4 * self._limiter.window + 64
+
+    def _share(self, now: float) -> None:
+        """Heed what the other jobs on this account do, and were told."""
+        if self._account:
+            self._limiter.share = self._account.share()
+            self._limiter.pause(now + self._account.paused_until() - time.time())
+
     def _affordable(self, bound: float) -> bool:
-        """Whether a request of at most `bound` USD fits. When none will ever fit, the run halts."""
-        budget, tally = self._settings.budget_usd, self.tally
-        if budget is None or tally.usd + self._reserved + bound <= budget:
-            return True
-        if not tally.in_flight:
-            left = len(self._fresh) + len(self._again)
-            rest = left * (tally.usd / tally.answered if tally.answered else bound)
-            about = "about" if tally.answered else "at most"
-            self._halt(
-                EndpointError(
-                    f"{self._model.where}: the budget of {dollars(budget)} holds no further request "
-                    f"({dollars(tally.usd)} spent, {left:,} of {tally.total:,} requests left)",
-                    fix=f"raise `budget` by {about} {dollars(rest)} and run again; what is answered is kept",
-                )
-            )
+        """Whether a request of at most `bound` USD fits; it is then set aside. When none ever will, the run halts."""
+        try:
+            if self._budget is None or self._budget.reserve(bound):
+                return True
+            if not self.tally.in_flight and not self._budget.may_recover():
+                self._halt(self._spent(self._budget, bound))
+        except StoreError as error:
+            self._halt(error)
         return False
 
-    async def _attempt(self, ticket: _Ticket, *, sent_at: float, bound: float) -> None:
+    def _spent(self, budget: Budget, bound: float) -> EndpointError:
+        tally = self.tally
+        left = tally.total - tally.answered - tally.failed.total()
+        rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
+        about = "about" if tally.answered else "at most"
+        more = rest + bound - budget.left()  # the last one must fit, too
+        return EndpointError(
+            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
+            f"{dollars(spent)} spent, {tally.answered:,} of {tally.total:,} requests answered; the other {left:,} "
+            f"would cost {about} {dollars(rest)}",
+            fix=f"raise `budget` by {about} {dollars(more)} for them and run again; what is answered is kept",
+        )
+
+    async def _attempt(self, ticket: _Ticket, *, sent_at: float, charged: int, bound: float) -> None:
         settled: ChatResponse | None
+        spent = bound  # until it is known
         try:
             try:
                 settled = await self._model.complete(ticket.request)
-                self._limiter.answered()
+                spent = ticket.request.usd_of(settled, self._settings.price)
+                now = self._loop.time()
+                if settled.rates:
+                    self._limiter.heard(settled.rates, now)
+                self._limiter.answered(now, settled, sent_at=sent_at, charged=charged)
+                self.tally.tokens += settled.input_tokens + settled.output_tokens
             except ChatError as error:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
+                spent = bound if ERRORS[error.error].may_be_billed else 0.0
             if settled:
-                self._last_answer, self._lost_in_a_row = self._loop.time(), 0
-                kept = not settled.error or (ERRORS[settled.error].kept and self.tally.answered)
-                if self._ledger is not None and kept:
+                self._last_answer, self._lost_in_a_row, self._failed_in_a_row = self._loop.time(), 0, 0
+                if not settled.error or (ERRORS[settled.error].kept and self.tally.answered):
                     await self._ledger.append(ticket.request, settled)
-                self.count(ticket.request, ticket.key, settled)
-            self._on_progress(self.tally)
+                    self.tally.count(ticket.request, settled, self._settings.price)
+                    self._busy.discard(ticket.key)
+                else:
+                    self._lose(ticket, settled.error)
+            if self._loop.time() >= self._say_at:
+                self._say_at = self._loop.time() + _SAY_EVERY_S
+                self._on_progress(self.tally)
         except Exception as error:  # a full disk or a bug: keep what is in flight, then raise it
             self._halt(error)
         finally:
             self.tally.in_flight -= 1
-            self._reserved -= bound
-            self._wake.set()
+            self._settle(bound, spent)
+            self._go_on()
+
+    def _settle(self, bound: float, spent: float) -> None:
+        if self._budget:
+            try:
+                self._budget.settle(bound, spent)
+            except StoreError as error:
+                self._halt(error)
 
     def _failed(self, ticket: _Ticket, error: ChatError, *, sent_at: float, bound: float) -> ChatResponse | None:
         """Do what the class of `error` asks for. Returns the failure where the request gives up."""
         now, kind = self._loop.time(), ERRORS[error.error]
+        slow_down = kind.action is Action.SLOW_DOWN
         if kind.action is not Action.STOP:
             self.tally.messages.setdefault(error.error, str(error))
         if kind.may_be_billed:
             self.tally.usd += bound
+        if slow_down:
+            self._limiter.pushed_back(sent_at, now)
+        if error.rates:
+            self._limiter.heard(error.rates, now, pushed_back=slow_down)
         if error.retry_after:
             self._limiter.pause(now + error.retry_after)
-        if kind.action is Action.SLOW_DOWN:
-            self._limiter.pushed_back(sent_at, now)
+            if self._account and error.retry_after <= _PATIENCE_S:  # for longer ones each job stops by itself
+                self._account.pause(error.retry_after)
         if kind.action is Action.GIVE_UP:
             self._called_bad += error.error == "bad_request"
             if not self.tally.answered and self._called_bad >= _LOST_IN_A_ROW:
                 self._halt(self._stopped(ticket, error))
             return ChatResponse(error=error.error)
         ticket.failures += 1
-        ticket.attempts += kind.action is Action.RETRY
-        lost = ticket.attempts >= self._settings.attempts
+        lost = False
+        if kind.action is Action.RETRY:
+            ticket.attempts[error.error] += 1
+            self._failed_in_a_row += 1
+            most = self._settings.attempts
+            lost = ticket.attempts[error.error] >= min(most, kind.attempts or most)
         self._lost_in_a_row += lost
         if self._hopeless(error, lost=lost):
             self._halt(self._stopped(ticket, error))
         elif lost:
-            self.count(ticket.request, ticket.key, ChatResponse(error=error.error))
+            self._lose(ticket, error.error)
         else:
             self.tally.retried[error.error] += 1
             wait = random.uniform(0, _BACKOFF_S * 2 ** min(ticket.failures - 1, _DOUBLINGS))
             heapq.heappush(self._again, (now + wait, ticket.key, ticket))
         return None
+
+    def _lose(self, ticket: _Ticket, error: str) -> None:
+        """A failure of this `ask` alone."""
+        self.tally.failed[error] += 1
+        self.tally.failures[ticket.key] = error
+        self._busy.discard(ticket.key)
 
     def _hopeless(self, error: ChatError, *, lost: bool) -> bool:
         """Whether nobody will be answered before a person mends something."""
@@ -268,7 +392,7 @@ class _Asking:
     def _halt(self, reason: BaseException) -> None:
         """Send nothing more; `run` raises the first reason when nothing is in flight any longer."""
         self._halted = self._halted or reason
-        self._wake.set()
+        self._loop.call_soon(self._go_on)
 
     def _stopped(self, ticket: _Ticket, error: ChatError) -> EndpointError:
         fix = ERRORS[error.error].fix.format(key=self._settings.api_key_env)

@@ -1,165 +1,220 @@
 """The ledger: every answer that was ever received, on disk before it counts, shared by all experiments.
 
-A folder of append-only segments, JSON Lines. A segment has one writer (its name holds host, process and a
-random part), so any number of processes on one file system can add answers at once with no lock. A record
-names its request's key first and holds the whole request too: the ledger can be read, exported and keyed
-anew by itself.
+A folder of append-only logs, JSON Lines, and of the Parquet files that old logs are sealed into (`segments` is about
+these files). A log has one writer, so any number of processes on one file system can add answers at once. A record
+holds the whole request, too: the ledger can be read, exported and keyed anew by itself.
 
 - `await append(...)` returns when the record is durable. Appends that come while a sync is under way share
   the next one (group commit), so the cost of a sync is divided by the number of requests in flight.
-- A process killed in the middle of a write leaves a last line without its end. Readers skip it; nobody
-  truncates, since the segment may belong to a live writer. Such a record was never acknowledged.
-- Where two processes asked the same question at once, the answer that was written first is the answer.
+- What settles a request is the record of its key that serves its cap (`messages.served_caps`) and was written first.
 - Only what settles a request is recorded: an answer (cut off or not), or a failure of the request itself. A
   server that was down, or that called the request bad, says nothing for good: it is asked again next time.
-- A line of JSON that is no such record, whoever wrote it, is skipped: its question is asked again, too.
 
-Opening reads every segment and keeps the answers that are `wanted`: time is linear in the ledger (about 1 s
-for 100,000 answers), memory linear in the job. That serves some millions of answers; beyond that it wants an
-index.
+Opening reads an index: for every record of a wanted key its digest, its caps, its tokens and its place, 60 bytes in
+all. Texts stay on disk, those that were just received, too, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import json
+import contextlib
+import fcntl
 import os
 import secrets
 import socket
-import time
-from collections.abc import Container, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
-from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse
+import numpy as np
+import numpy.typing as npt
+
+from orcac.chat import segments
+from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse
+from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, records, seal
 from orcac.errors import StoreError
+from orcac.lease import HEARTBEAT_SECONDS
 
-_START = b'{"key":"'
-_KEY = slice(len(_START), len(_START) + 64)  # where a record's key stands in its line
-_RESPONSE = {field.name for field in dataclasses.fields(ChatResponse)}
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+_RECENT = 50_000  # records that are not in the sorted index yet
 
 
-def records(folder: Path, wanted: Container[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The complete records in `folder`, segment by segment; those of `wanted` keys alone, or all.
+class Known(NamedTuple):
+    """What the index tells of the record that settles a request."""
 
-    Raises StoreError naming file and line where a complete line is no JSON.
-    """
-    for segment in sorted(folder.glob("*.jsonl")):
-        with segment.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    break  # torn: a kill in the middle of a write, or a write under way
-                started = line.startswith(_START)
-                if started and wanted is not None and line[_KEY].decode("ascii", "replace") not in wanted:
-                    continue
-                try:
-                    record = json.loads(line)
-                except ValueError as error:
-                    raise StoreError(
-                        f"{segment}:{number}: the record is damaged",
-                        fix="delete that line; its question will be asked again",
-                    ) from error
-                if started and _is_record(record):
-                    yield record
+    error: str
+    input_tokens: int
+    output_tokens: int
 
 
-def _is_record(value: Any) -> bool:
-    """Whether `value` is what `append` writes, of an answer or of a failure that is kept."""
-    match value:
-        case {
-            "key": str(),
-            "at": int() | float(),
-            "request": dict(),
-            "response": {"text": str(), "error": error} as response,
-        }:
-            return response.keys() <= _RESPONSE and (not error or (error in ERRORS and ERRORS[error].kept))
-    return False
+def packed(keys: Iterable[str]) -> Keys:
+    """Keys as `Ledger` wants them: S16, sorted, each once."""
+    return np.unique(np.array([bytes.fromhex(key) for key in keys], "S16"))
 
 
 class Ledger:
-    """The answers in `folder` to the `wanted` keys (None: to all), and one new segment to add to.
+    """The records in `folder` of the `wanted` keys (sorted; None: of all), and one new log to add to.
 
-    Use as `async with Ledger(folder, wanted) as ledger`. Raises StoreError where a record is damaged.
+    Use as `async with Ledger(folder, wanted=keys) as ledger`. Raises StoreError where a record is damaged.
     """
 
-    def __init__(self, folder: Path, wanted: Container[str] | None = None) -> None:
+    def __init__(self, folder: Path, wanted: Keys | None = None) -> None:
         self._folder = folder
-        self._file = -1  # made at the first append, so that reading alone leaves no trace
+        self._log: Log | None = None  # made at the first append, so that reading alone leaves no trace
+        self._beating: asyncio.Task[None] | None = None
         self._broken: StoreError | None = None
-        self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._pending: list[tuple[segments.Record, bytes, asyncio.Future[None]]] = []
         self._committer: asyncio.Task[None] | None = None
-        first: dict[str, float] = {}
-        self._answers: dict[str, ChatResponse] = {}
-        for record in records(folder, wanted):
-            key, at = record["key"], record["at"]
-            if at < first.get(key, float("inf")):
-                first[key] = at
-                self._answers[key] = ChatResponse(**record["response"])
+        self._files = segments.opened(folder)
+        self._recent: dict[bytes, list[tuple[Any, ...]]] = {}  # key -> FACTS of each
+        keys, facts = [np.empty(0, "S16")], [np.empty(0, FACTS)]
+        for number, file in enumerate(self._files):
+            for some, theirs in file.index(wanted):
+                theirs["file"] = number
+                keys.append(some)
+                facts.append(theirs)
+        self._sort(np.concatenate(keys), np.concatenate(facts))
 
-    def get(self, key: str) -> ChatResponse | None:
-        return self._answers.get(key)
+    def look(self, request: ChatRequest) -> Known | None:
+        """What the index tells of what settles `request`, None where nothing does yet."""
+        facts = self._facts(request)
+        if facts is None:
+            return None
+        return Known(FAILURES[facts["failure"]], int(facts["input_tokens"]), int(facts["output_tokens"]))
+
+    def get(self, request: ChatRequest) -> ChatResponse | None:
+        """What settles `request`, None where nothing does yet."""
+        facts = self._facts(request)
+        if facts is None:
+            return None
+        return next(self._files[facts["file"]].responses(np.array([facts["place"]])))
+
+    def find(self, keys: Keys, cap: int) -> npt.NDArray[np.int64]:
+        """For each of `keys`: the number, in `facts`, of the record that settles it under max_tokens `cap`, or -1."""
+        self._merge()
+        found = np.full(len(keys), -1, np.int64)
+        at, end = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
+        open_ = np.flatnonzero(at < end)
+        while len(open_):
+            facts = self._sorted[at[open_]]
+            serves = (facts["low"] <= cap) & (cap <= facts["high"])
+            found[open_[serves]] = at[open_[serves]]
+            at[open_] += 1
+            open_ = open_[~serves & (at[open_] < end[open_])]
+        return found
+
+    @property
+    def facts(self) -> npt.NDArray[Any]:
+        """FACTS of every record, as `find` numbers them until the next append."""
+        return self._sorted
+
+    def responses(self, numbers: npt.NDArray[np.int64]) -> Iterator[tuple[int, ChatResponse]]:
+        """(number, response) of records by their numbers, in the order in which they stand on disk."""
+        facts = self._sorted[numbers]
+        order = np.lexsort((facts["place"], facts["file"]))
+        numbers, facts = numbers[order], facts[order]
+        for file in np.unique(facts["file"]).tolist():
+            here = facts["file"] == file
+            responses = self._files[file].responses(facts["place"][here])
+            yield from zip(numbers[here].tolist(), responses, strict=True)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
-        assert not response.error or ERRORS[response.error].kept, response.error
-        key = request.key
-        record = {
-            "key": key,  # first: readers find it without parsing the line
-            "key_version": KEY_VERSION,
-            "at": time.time(),
-            "request": {
-                "model": request.model,
-                "messages": request.messages,
-                "sampling": request.sampling.model_dump(),
-                "origin": request.origin,
-                "sample_index": request.sample_index,
-            },
-            "response": dataclasses.asdict(response),
-        }
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        await self.append_record(segments.record_of(request, response))
+
+    async def append_record(self, record: segments.Record) -> None:
+        """`append` of a record as `records` gives it, which keeps its time."""
+        error = record["response"]["error"]
+        assert not error or ERRORS[error].kept, error
         durable = asyncio.get_running_loop().create_future()
-        self._pending.append((line, durable))
+        self._pending.append((record, segments.line_of(record), durable))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit())
         await durable
-        self._answers.setdefault(key, response)
 
     async def _commit(self) -> None:
         while self._pending:
             batch, self._pending = self._pending, []
+            place = 0
             try:
-                await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
+                place = await asyncio.to_thread(self._write, b"".join(line for _, line, _ in batch))
             except OSError as error:
                 self._broken = self._broken or StoreError(
                     f"{self._folder}: an answer could not be written ({error.strerror or error})",
                     fix="free or mount the disk and run again; every answer reported so far is kept",
                 )
-            for _, durable in batch:
+            if self._beating is None:
+                self._beating = asyncio.create_task(self._beat())
+            for record, line, durable in batch:
+                if not self._broken:
+                    facts = (*segments.facts_of(record), len(self._files) - 1, place)
+                    self._recent.setdefault(bytes.fromhex(record["key"]), []).append(facts)
+                    place += len(line)
                 if durable.done():  # its request was cancelled; the record is there all the same
                     continue
                 if self._broken:
                     durable.set_exception(self._broken)
                 else:
                     durable.set_result(None)
+            if len(self._recent) > _RECENT:
+                self._merge()
 
-    def _write(self, data: bytes) -> None:
-        if self._broken:  # the segment may end in half a record, which must stay its last
-            return
-        if self._file < 0:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-            self._file = os.open(self._folder / name, flags, 0o644)
-            folder = os.open(self._folder, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._file, left) :]
-        _datasync(self._file)
+    def _write(self, data: bytes) -> int:
+        """Add whole lines to the log, durably. Returns the offset of the first."""
+        while not self._broken:  # then the log may end in half a record, which must stay its last
+            log = self._log = self._log or self._begin()
+            place = os.fstat(log.descriptor).st_size
+            left = memoryview(data)
+            while left:
+                left = left[os.write(log.descriptor, left) :]
+            _datasync(log.descriptor)
+            if log.path.exists():
+                return place
+            self._log = None  # this process stood still, was taken for dead, and its log is being sealed
+        return 0
+
+    def _begin(self) -> Log:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        log = Log(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644))
+        with contextlib.suppress(OSError):  # a file system without locks: the heartbeat is enough
+            fcntl.flock(log.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        segments.sync_folder(self._folder)
+        self._files.append(log)
+        return log
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if self._log:
+                with contextlib.suppress(OSError):
+                    os.utime(self._log.descriptor)
+
+    def _facts(self, request: ChatRequest) -> Any:
+        """FACTS of the record that settles `request`, or None."""
+        key, cap = bytes.fromhex(request.key), request.sampling.max_tokens
+        place = int(np.searchsorted(self._keys, np.bytes_(key)))
+        while place < len(self._keys) and self._keys[place] == key.rstrip(b"\0"):
+            facts = self._sorted[place]
+            if facts["low"] <= cap <= facts["high"]:
+                return facts
+            place += 1
+        for recent in self._recent.get(key, ()):
+            if recent[0] <= cap <= recent[1]:
+                return np.array(recent, FACTS)[()]
+        return None
+
+    def _sort(self, keys: Keys, facts: npt.NDArray[Any]) -> None:
+        order = np.lexsort((facts["at"], keys))
+        self._keys, self._sorted = keys[order], facts[order]
+
+    def _merge(self) -> None:
+        if self._recent:
+            keys = np.array([key for key, some in self._recent.items() for _ in some], "S16")
+            facts = np.array([entry for some in self._recent.values() for entry in some], FACTS)
+            self._recent = {}
+            self._sort(np.concatenate((self._keys, keys)), np.concatenate((self._sorted, facts)))
 
     async def __aenter__(self) -> Ledger:
         return self
@@ -169,8 +224,9 @@ class Ledger:
     ) -> None:
         if self._committer:
             await self._committer
-        if self._file >= 0:
-            os.close(self._file)
+        if self._beating:
+            self._beating.cancel()
+        segments.close(self._files)
 
 
-__all__ = ["Ledger", "records"]
+__all__ = ["Known", "Ledger", "contained", "packed", "records", "seal"]

@@ -1,8 +1,9 @@
 """What is asked of a model, what comes back, and what an error means for the work that is left.
 
 A `ChatRequest` holds everything that determines an answer and nothing else; its `key` is the one name that
-an answer goes by, in memory and on disk. Where a model is served, how fast it may be asked, in which file or
-row a prompt stood: none of it is in the key, so none of it can make an answer be paid for twice.
+an answer goes by, in memory and on disk, whatever the cap on its length. Where a model is served, how fast it may be
+asked, in which file or row a prompt stood: none of it is in the key, so none of it can make an answer be paid for
+twice.
 
 Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only
 place that reads those words, and everything else looks at the class alone.
@@ -14,12 +15,17 @@ import dataclasses
 import enum
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from orcac.chat.settings import Price, Sampling
 
-KEY_VERSION = 1  # the rule of `ChatRequest.key`; raise it when the same request would get another key
+KEY_VERSION = 2  # the rule of `ChatRequest.key`; raise it when the same request would get another key
+
+
+_quoted = json.encoder.encode_basestring_ascii  # a text as JSON
+
+ANY_CAP = 2**31 - 1  # a max_tokens that no request exceeds
 
 
 class Message(NamedTuple):
@@ -31,6 +37,17 @@ def conversation(*, system: str, user: str) -> tuple[Message, ...]:
     """One user turn. An empty system message is not sent at all."""
     turn = Message("user", user)
     return (Message("system", system), turn) if system else (turn,)
+
+
+class Settled(Protocol):
+    """What is known of a settled request without its text: a response, or the index's word of one."""
+
+    @property
+    def error(self) -> str: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,39 +66,51 @@ class ChatRequest:
 
     @property
     def key(self) -> str:
-        """64 hex digits: the digest of the canonical JSON of all fields, under `KEY_VERSION`."""
-        content = {
-            "version": KEY_VERSION,
-            "model": self.model,
-            "messages": self.messages,
-            "sampling": self.sampling.model_dump(),
-            "origin": self.origin,
-            "sample_index": self.sample_index,
-        }
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """32 hex digits: the digest of all fields but the cap, under `KEY_VERSION`.
+
+        `sampling.max_tokens` is left out, since an answer that ended by itself is the answer under any larger cap, too.
+        Which caps a record serves stands beside its key (see `served_caps`).
+        """
+        return digest(key_head(self), self.messages).hex()
 
     @property
     def input_token_bound(self) -> int:
         """No tokenizer makes more tokens of the input: one a byte, and 16 a message for its frame."""
         return sum(len(message.content.encode()) + 16 for message in self.messages)
 
-    @property
-    def tokens_guess(self) -> int:
-        """What a provider charges against tokens per minute: four bytes a token in, and all of max_tokens."""
-        return self.input_token_bound // 4 + self.sampling.max_tokens
-
     def usd_bound(self, price: Price) -> float:
         """The most that this request can cost, in USD."""
         return usd(price, input_tokens=self.input_token_bound, output_tokens=self.sampling.max_tokens)
 
-    def usd_of(self, response: ChatResponse, price: Price) -> float:
+    def usd_of(self, response: Settled, price: Price) -> float:
         """What `response` cost, in USD: its tokens, or the bound where the server counted none. A failure is free."""
         if response.error:
             return 0.0
         if not response.input_tokens and not response.output_tokens:
             return self.usd_bound(price)
         return usd(price, input_tokens=response.input_tokens, output_tokens=response.output_tokens)
+
+
+def key_head(request: ChatRequest) -> bytes:
+    """The part of a key's content that the requests of one teacher share: all but the messages, as canonical JSON."""
+    content = {
+        "version": KEY_VERSION,
+        "model": request.model,
+        "sampling": request.sampling.model_dump(exclude={"max_tokens"}),
+        "origin": request.origin,
+        "sample_index": request.sample_index,
+    }
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest(head: bytes, messages: Iterable[Message]) -> bytes:
+    """The 16 bytes of the key of a request with this `key_head` and these messages.
+
+    BLAKE2b of the head, a line end, and the messages as canonical JSON. In pieces, since a million keys are to be
+    made in seconds.
+    """
+    pairs = ",".join(f"[{_quoted(role)},{_quoted(content)}]" for role, content in messages)
+    return hashlib.blake2b(b"%b\n[%b]" % (head, pairs.encode()), digest_size=16).digest()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +123,39 @@ class ChatResponse:
     output_tokens: int = 0
     latency_s: float = 0.0
     error: str = ""
+    # what came with it and is no part of it: neither compared nor recorded
+    rates: RateHeaders | None = dataclasses.field(default=None, compare=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RateHeaders:
+    """What a response's headers say of the account's rates. None where they say nothing.
+
+    `*_limit` is a minute's allowance, `*_remaining` what is left of it now, `*_reset_s` the seconds until it is whole.
+    """
+
+    requests_limit: float | None = None
+    requests_remaining: float | None = None
+    requests_reset_s: float | None = None
+    tokens_limit: float | None = None
+    tokens_remaining: float | None = None
+    tokens_reset_s: float | None = None
+
+
+def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:
+    """The smallest and the largest max_tokens of requests that `response`, got under max_tokens `cap`, settles.
+
+    An answer that ended by itself is the answer under every cap that holds it; one that was cut off serves its own cap
+    and smaller ones. What overflows the context under a cap does so under a larger one.
+    """
+    match response.error, response.finish_reason:
+        case "context_overflow", _:
+            return cap, ANY_CAP
+        case "", "length":
+            return 0, cap
+        case "", _:
+            return min(cap, response.output_tokens or cap), ANY_CAP
+    return 0, ANY_CAP
 
 
 def valid_unicode(text: str) -> str:
@@ -124,14 +186,15 @@ class ErrorClass(NamedTuple):
     action: Action
     may_be_billed: bool = False  # the model may have answered, though the answer did not arrive
     kept: bool = False  # says something of the request and not of the server: the ledger may keep it like an answer
+    attempts: int | None = None  # of this class, where it is worth fewer than the endpoint's
     fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
 
 
 ERRORS: Mapping[str, ErrorClass] = {
     "unreachable": ErrorClass(Action.RETRY, fix="start the server, or correct the endpoint's base_url"),
     "dropped": ErrorClass(Action.RETRY, may_be_billed=True, fix="see the server's log"),
-    "timeout": ErrorClass(Action.RETRY, may_be_billed=True, fix="raise timeout_seconds"),
-    "malformed": ErrorClass(Action.RETRY, may_be_billed=True, fix="check what base_url serves"),
+    "timeout": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="raise timeout_seconds"),
+    "malformed": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="check what base_url serves"),
     "server": ErrorClass(Action.RETRY, fix="see the server's log or the provider's status page"),
     "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
     "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
@@ -155,11 +218,14 @@ ERRORS: Mapping[str, ErrorClass] = {
 class ChatError(Exception):
     """What an endpoint raises when a request got no answer. Its text never holds an API key."""
 
-    def __init__(self, error: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, error: str, message: str, *, retry_after: float | None = None, rates: RateHeaders | None = None
+    ) -> None:
         assert error in ERRORS, error
         super().__init__(message)
         self.error = error
         self.retry_after = retry_after  # seconds that the server asks everyone to wait
+        self.rates = rates
 
 
 _BY_CODE = {

@@ -75,10 +75,15 @@ class Replay:
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """The recorded answer. Raises ChatError `not_recorded` where there is none."""
-        answer = self._answers.get(self._asked(request))
+        answer = self.find(request)
         if answer is None:
             raise ChatError("not_recorded", f"{self.where}: no answer to this question")
-        return ChatResponse(text=answer, finish_reason="stop")
+        return answer
+
+    def find(self, request: ChatRequest) -> ChatResponse | None:
+        """The recorded answer, None where there is none."""
+        answer = self._answers.get(self._asked(request))
+        return None if answer is None else ChatResponse(text=answer, finish_reason="stop")
 
     def _asked(self, request: ChatRequest) -> _Asked:
         by_role = {message.role: message.content for message in request.messages}

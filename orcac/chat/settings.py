@@ -41,7 +41,8 @@ class EndpointSettings(Frozen):
     timeout_seconds: float = 120.0
     attempts: int = 6  # for each request, before its failure is final
     price: Price = Price()
-    budget_usd: float | None = None  # never exceeded by one node
+    budget_usd: float | None = None  # never exceeded by all that is asked under `budget_name`
+    budget_name: str = ""  # the experiment's name: its jobs spend from one budget
 
 
 SOLVER_VERSION = 1  # raise it when the embedded teacher would word or decide an answer differently

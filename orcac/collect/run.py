@@ -1,33 +1,41 @@
 """Collect: one teacher's answer to every prompt, in the order of the prompts.
 
-Whoever answers (a served model, the embedded teacher, a recording) is an endpoint, and `chat.engine.ask`
-asks it. Answers stand in the ledger by what determines them, so there is little to do here: make the
-requests, ask what is missing, write the rows. A shard asks its part of the prompts and leaves answers in the
-ledger and nothing else; `run` then finds them there, and asks what a shard may have left.
+A served model, or the embedded one, is asked by `chat.engine.ask`; its answers stand in the ledger by what determines
+them. So a node decides by keys alone what is missing, has that asked, and joins prompts and answers, all as streams:
+neither is ever held as a whole. A recording, or the prompts' own references, are looked up row by row. A shard asks
+its part of the prompts and leaves answers in the ledger and nothing else; `run` then finds them there, and asks what a
+shard may have left.
 
 A node that nobody answered is no artifact: it fails, and says why.
 
-The shards of a node run at the same time on one account, so each may use its part of the account's limits
-and of the budget.
+The shards of a node run at the same time, as other nodes do: what asks one account shares its limits, and what
+an experiment asks shares its budget, in folders beside the answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
+
 from orcac import rows
 from orcac.chat import openai
+from orcac.chat.account import Account, account_name
+from orcac.chat.budget import Budget
 from orcac.chat.engine import Endpoint, Tally, ask
-from orcac.chat.ledger import Ledger
-from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, conversation, dollars
+from orcac.chat.ledger import Ledger, seal
+from orcac.chat.messages import ERRORS, ChatResponse, dollars
 from orcac.chat.replay import Replay, Source
+from orcac.chat.segments import FAILURES
 from orcac.chat.settings import EndpointSettings, Price
+from orcac.collect.join import in_order
+from orcac.collect.questions import Questions, request
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.hub import fetch
@@ -46,78 +54,159 @@ def run(job: CollectJob) -> Summary:
     Raises what `chat.engine.ask` raises; what was answered until then is kept in the ledger. Where it raises
     nothing but there is no answer at all, raises EndpointError, or InputError where no endpoint was asked.
     """
-    prompts = _prompts(job)
-    messages: dict[str, str] = {}
-    answers = _answers(job, prompts, job.execution.endpoint, messages)
-    if prompts and all(answer.error for answer in answers):
-        raise _unanswered(job, answers, messages)
-    responses = [_response(job, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    rows.write(job.out / "responses.parquet", Response, responses)
-    return _summary(job, prompts, answers)
+    questions = Questions(job.recipe, job.inputs["prompts"])
+    match job.recipe.origin:
+        case "reference":
+            return _write(job, questions, map(_reference, questions.prompts()), {})
+        case "replay":
+            messages: dict[str, str] = {}
+            return _write(job, questions, _replayed(job, questions, messages), messages)
+    return asyncio.run(_ask_and_join(job, questions))
 
 
 def run_shard(job: CollectJob, index: int, count: int) -> Summary:
     """Ask the prompts number index, index + count, ... (from 0); their answers stand in the ledger."""
-    prompts = _prompts(job)[index::count]
-    return _summary(job, prompts, _answers(job, prompts, _share(job.execution.endpoint, count), {}))
+    questions = Questions(job.recipe, job.inputs["prompts"], index=index, count=count)
+    if job.recipe.origin in ("reference", "replay"):  # looked up where they are written
+        return {"prompts": len(questions)}
+
+    async def go() -> Tally:
+        async with _ledger(job, questions) as ledger:
+            return await _ask(job, questions, ledger)
+
+    tally = asyncio.run(go())
+    failed = dict(sorted(tally.failed.items()))
+    return {"prompts": len(questions), "answered": tally.answered, "failed": failed, "usd": round(tally.usd, 6)}
 
 
-def _prompts(job: CollectJob) -> list[Prompt]:
-    """The prompts of all inputs in order; of those with one id, the first."""
-    first: dict[str, Prompt] = {}
-    for folder in job.inputs["prompts"]:
-        for prompt in rows.read(folder / "prompts.parquet", Prompt):
-            first.setdefault(prompt.id, prompt)
-    return list(first.values())
+async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
+    async with _ledger(job, questions) as ledger:
+        tally = await _ask(job, questions, ledger)
+        numbers = ledger.find(questions.keys, job.recipe.sampling.max_tokens)
+        joined = in_order(ledger, numbers, job.work / "join")
+        return _write(job, questions, _with_failures(joined, questions, tally.failures), tally.messages)
 
 
-def _share(settings: EndpointSettings, count: int) -> EndpointSettings:
-    """One part in `count` of what the account allows."""
-    per_minute = {
-        name: max(1, limit // count)
-        for name in ("requests_per_minute", "tokens_per_minute")
-        if (limit := getattr(settings, name)) is not None
-    }
-    budget = settings.budget_usd
-    return settings.model_copy(
-        update=per_minute
-        | {
-            "concurrency": math.ceil(settings.concurrency / count),
-            "budget_usd": None if budget is None else budget / count,
-        }
+def _ledger(job: CollectJob, questions: Questions) -> Ledger:
+    seal(job.answers)
+    return Ledger(job.answers, wanted=np.unique(questions.keys))
+
+
+async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
+    """Have asked what the ledger does not answer. The first message of each error class is printed."""
+    known, missing = _survey(questions, ledger, job)
+    progress, said, start = job.progress(known.total, "answers"), set[str](), time.monotonic()
+
+    def show(tally: Tally) -> None:
+        for name in tally.messages.keys() - said:
+            said.add(name)
+            print(f"{job.label}  {name}: {tally.messages[name]}", file=sys.stderr, flush=True)
+        notes = _notes(tally, time.monotonic() - start)
+        progress.update(tally.answered + tally.failed.total(), "  ".join(notes), usd=tally.usd)
+
+    if not missing.any():
+        show(known)
+        return known
+    settings = job.execution.endpoint
+    endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
+    requests = questions.requests(missing)
+    return await ask(
+        requests,
+        endpoint=endpoint,
+        ledger=ledger,
+        settings=settings,
+        account=_account(job),
+        budget=_budget(job),
+        on_progress=show,
+        known=known,
     )
 
 
-def _answers(
-    job: CollectJob, prompts: list[Prompt], settings: EndpointSettings, messages: dict[str, str]
-) -> list[ChatResponse]:
-    """The answer to each prompt, in order. The first message of each error class is printed, and put in `messages`."""
-    if job.recipe.origin == "reference":
-        return [_reference(prompt) for prompt in prompts]
-    requests = [_request(job.recipe, prompt) for prompt in prompts]
-    keys = [request.key for request in requests]
-    progress, said = job.progress(len(set(keys)), "answers"), list[str]()
+def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tally, np.ndarray]:
+    """The tally of what is on record, and which of the questions must be asked."""
+    first, price = questions.first, _price(job)
+    numbers = np.where(first, ledger.find(questions.keys, job.recipe.sampling.max_tokens), -1)
+    facts = ledger.facts[numbers[numbers >= 0]]
+    answers = facts[facts["failure"] == 0]
+    failed = np.bincount(facts["failure"], minlength=len(FAILURES))
+    tally = Tally(total=int(first.sum()), answered=len(answers))
+    tally.failed.update({FAILURES[n]: int(failed[n]) for n in range(1, len(FAILURES)) if failed[n]})
+    paid = answers["input_tokens"] * price.input + answers["output_tokens"] * price.output
+    tally.usd = float(paid.sum()) / 1e6
+    uncounted = numbers >= 0
+    uncounted[uncounted] = (facts["failure"] == 0) & (facts["input_tokens"] == 0) & (facts["output_tokens"] == 0)
+    if uncounted.any():
+        tally.usd += sum(request.usd_bound(price) for request in questions.requests(uncounted))
+    return tally, first & (numbers < 0)
 
-    def show(tally: Tally) -> None:
-        for name, message in tally.messages.items():
-            if name not in messages:
-                messages[name] = message
-                print(f"{job.label}  {name}: {message}", file=sys.stderr, flush=True)
-        progress.update(tally.answered + tally.failed.total(), "  ".join([*_notes(tally), *said]), usd=tally.usd)
 
-    async def answer() -> dict[str, ChatResponse]:
-        if job.recipe.origin == "replay":
-            replay = Replay(_source(job), requests)
-            if replay.duplicates:
-                said.append(f"{replay.duplicates:,} rows of the recording come too late")
-            free = settings.model_copy(update={"price": _price(job), "budget_usd": None})
-            return await ask(requests, endpoint=replay, ledger=None, settings=free, on_progress=show)
-        endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
-        async with Ledger(job.answers, wanted=set(keys)) as ledger:
-            return await ask(requests, endpoint=endpoint, ledger=ledger, settings=settings, on_progress=show)
+def _with_failures(
+    joined: Iterable[ChatResponse | None], questions: Questions, failures: dict[str, str]
+) -> Iterator[ChatResponse]:
+    for response, key in zip(joined, questions.keys, strict=True):
+        yield response or ChatResponse(error=failures[key.ljust(16, b"\0").hex()])
 
-    by_key = asyncio.run(answer())
-    return [by_key[key] for key in keys]
+
+def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -> Iterator[ChatResponse]:
+    replay = Replay(_source(job), questions.requests())
+    progress = job.progress(len(questions), "answers")
+    said = f"{replay.duplicates:,} rows of the recording come too late" if replay.duplicates else ""
+    for number, asked in enumerate(questions.requests(), start=1):
+        answer = replay.find(asked)
+        if answer is None:
+            messages.setdefault("not_recorded", f"{replay.where}: no answer to this question")
+        yield answer or ChatResponse(error="not_recorded")
+        progress.update(number, said)
+
+
+def _write(job: CollectJob, questions: Questions, answers: Iterable[ChatResponse], messages: dict[str, str]) -> Summary:
+    """Write the rows. Prompts of two sources with equal texts are one request: each counts, its tokens count once.
+
+    `usd` is what these answers cost at the endpoint's prices, whenever they were paid, by the rule that the budget
+    goes by: `ChatRequest.usd_of`.
+    """
+    price, failed = _price(job), Counter[str]()
+    input_tokens = output_tokens = 0
+    usd = 0.0
+
+    def made() -> Iterator[Response]:
+        nonlocal input_tokens, output_tokens, usd
+        for prompt, answer, first in zip(questions.prompts(), answers, questions.first, strict=True):
+            if answer.error:
+                failed[answer.error] += 1
+            if first:
+                input_tokens += answer.input_tokens
+                output_tokens += answer.output_tokens
+                usd += request(job.recipe, system=prompt.system, query=prompt.query).usd_of(answer, price)
+            yield _response(job, prompt, answer)
+
+    path = job.out / "responses.parquet"
+    count = rows.write(path, Response, made())
+    if count and failed.total() == count:
+        path.unlink()
+        raise _unanswered(job, failed, messages)
+    return {
+        "prompts": count,
+        "answered": count - failed.total(),
+        "failed": dict(sorted(failed.items())),
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "usd": round(usd, 6),
+    }
+
+
+def _account(job: CollectJob) -> Account | None:
+    """Whoever asks the same model; an embedded teacher is its job's own."""
+    if job.recipe.origin != "api":
+        return None
+    return Account(job.answers / "accounts", account_name(job.execution.endpoint, job.recipe.model))
+
+
+def _budget(job: CollectJob) -> Budget | None:
+    settings = job.execution.endpoint
+    if settings.budget_usd is None:
+        return None
+    return Budget(job.answers / "budgets" / settings.budget_name, settings.budget_usd)
 
 
 def _price(job: CollectJob) -> Price:
@@ -130,16 +219,6 @@ def _reference(prompt: Prompt) -> ChatResponse:
     if not prompt.reference:
         return ChatResponse(text="", finish_reason="", error="not_recorded")
     return ChatResponse(text=prompt.reference, finish_reason="stop")
-
-
-def _request(recipe: CollectRecipe, prompt: Prompt) -> ChatRequest:
-    version = "" if recipe.solver_version is None else f"/{recipe.solver_version}"
-    return ChatRequest(
-        model=recipe.model,
-        messages=conversation(system=prompt.system, user=prompt.query),
-        sampling=recipe.sampling,
-        origin=recipe.origin + version,
-    )
 
 
 @asynccontextmanager
@@ -183,23 +262,24 @@ def _response(job: CollectJob, prompt: Prompt, answer: ChatResponse) -> Response
     )
 
 
-def _notes(tally: Tally) -> list[str]:
-    """Dollars and errors for the progress line: `1.20 USD`, `failed: 2 bad_request`, `retried: 5 server`."""
-    notes = [dollars(tally.usd)] if tally.usd else []
+def _notes(tally: Tally, seconds: float) -> list[str]:
+    """For the progress line: `910 tokens/s`, `64 in flight`, `1.20 USD`, `failed: 2 server`, `retried: 5 server`."""
+    notes = [f"{tally.tokens / seconds:,.0f} tokens/s"] if tally.tokens and seconds else []
+    notes += [f"{tally.in_flight:,} in flight"] if tally.in_flight else []
+    notes += [dollars(tally.usd)] if tally.usd else []
     for title, counts in (("failed", tally.failed), ("retried", tally.retried)):
         if counts:
             notes.append(f"{title}: " + ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())))
     return notes
 
 
-def _unanswered(job: CollectJob, answers: list[ChatResponse], messages: dict[str, str]) -> OrcacError:
+def _unanswered(job: CollectJob, failed: Counter[str], messages: dict[str, str]) -> OrcacError:
     """The error of a node without any answer: how often each class was met, and its first message."""
-    failed = Counter(answer.error for answer in answers)
     causes = (
         f"{count:,} {name}" + (f" ({messages[name]})" if name in messages else "")
         for name, count in sorted(failed.items())
     )
-    text = f"{job.label}: none of {len(answers):,} prompts was answered: {', '.join(causes)}"
+    text = f"{job.label}: none of {failed.total():,} prompts was answered: {', '.join(causes)}"
     match job.recipe.origin:
         case "replay":
             fix = "correct the recording's fields, or give the recording of these prompts"
@@ -207,23 +287,3 @@ def _unanswered(job: CollectJob, answers: list[ChatResponse], messages: dict[str
         case "reference":
             return InputError(text, fix="take prompts from a source that gives references")
     return EndpointError(text, fix="; ".join(ERRORS[name].fix for name in sorted(failed)) + ", then run again")
-
-
-def _summary(job: CollectJob, prompts: list[Prompt], answers: list[ChatResponse]) -> Summary:
-    """Prompts of two sources with equal texts are one request: each counts as a prompt, its tokens count once.
-
-    `usd` is what these answers cost at the endpoint's prices, whenever they were paid, by the rule that the budget
-    goes by: `ChatRequest.usd_of`.
-    """
-    failed = Counter(answer.error for answer in answers if answer.error)
-    requests = [_request(job.recipe, prompt) for prompt in prompts]
-    # The messages are all that the requests of a node differ in.
-    asked = {request.messages: (request, answer) for request, answer in zip(requests, answers, strict=True)}
-    return {
-        "prompts": len(answers),
-        "answered": len(answers) - failed.total(),
-        "failed": dict(sorted(failed.items())),
-        "input_tokens": sum(answer.input_tokens for _, answer in asked.values()),
-        "output_tokens": sum(answer.output_tokens for _, answer in asked.values()),
-        "usd": round(sum(request.usd_of(answer, _price(job)) for request, answer in asked.values()), 6),
-    }

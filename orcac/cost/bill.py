@@ -8,10 +8,11 @@ are there, those that ask one account wait for one another, and machines are tak
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from orcac.collect.recipe import CollectExecution
 from orcac.cost import figures
 from orcac.cost.figures import NOTHING, Range
 from orcac.cost.flow import Flow
@@ -51,7 +52,21 @@ def total(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], paid: Co
         shown[ref] = cost.asking(see(seen, cost.questions)) if cost.questions else cost
     sums: dict[str, Any] = {name: figures.total(getattr(shown[ref], name) for ref in wanted) for name in FIGURES}
     sums["seconds"] = _chain(plan, shown, wanted)
-    return replace(Cost(basis=tuple(dict.fromkeys(why for ref in wanted for why in costs[ref].basis))), **sums)
+    why = (*(why for ref in wanted for why in costs[ref].basis), *_over_budget(plan, shown))
+    return replace(Cost(basis=tuple(dict.fromkeys(why))), **sums)
+
+
+def _over_budget(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:
+    """A line for each experiment whose budget does not suffice for what `costs` asks."""
+    asked: dict[tuple[str, float], float] = {}
+    for ref, cost in costs.items():
+        execution = plan.nodes[ref].execution
+        if isinstance(execution, CollectExecution) and execution.endpoint.budget_usd is not None:
+            budget = execution.endpoint.budget_name, execution.endpoint.budget_usd
+            asked[budget] = asked.get(budget, 0.0) + cost.usd_spec.mid
+    for (name, usd), needed in asked.items():
+        if needed > usd:
+            yield f"{name}: its budget of {figures.money(usd)} ends it before everything is asked"
 
 
 def _chain(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str]) -> Range:

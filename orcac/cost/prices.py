@@ -117,9 +117,6 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
     cost = _asking(settings, count, asked.input, asked.output, recipe.sampling.max_tokens)
     if free:
         cost = Cost(seconds=cost.seconds, basis=cost.basis)
-    if settings.budget_usd is not None and cost.usd_spec.mid > settings.budget_usd * left:  # it counts what was paid
-        over = f"{node.label}: its budget of {figures.money(settings.budget_usd)} ends it before it is done"
-        cost = replace(cost, basis=(*cost.basis, over))
     ledger = (asked.input + asked.output) * 4.5 + Range(float(priors.RECORD_BYTES))
     return replace(
         cost,

@@ -341,7 +341,10 @@ class _Arm:
 
     def _endpoint(self, teacher: schema.Teacher) -> EndpointSettings:
         endpoint = teacher.endpoint
-        settings = EndpointSettings(kind=endpoint.kind, budget_usd=self.spec.budget)
+        settings = EndpointSettings(kind=endpoint.kind)
+        if self.spec.budget is not None:
+            budget = {"budget_usd": self.spec.budget, "budget_name": self.spec.name}
+            settings = settings.model_copy(update=budget)
         if teacher.price:
             settings = settings.model_copy(update={"price": AskedPrice(**teacher.price.model_dump())})
         if isinstance(endpoint, schema.OpenAIEndpoint | schema.SolverEndpoint):

@@ -483,7 +483,7 @@ class Spec(Part):
     benchmarks: dict[Name, Benchmark] = semantic("what is measured", {})
     baselines: tuple[Name, ...] = semantic("teachers that answer the benchmarks too, each a row beside the arms", ())
     hardware: Hardware = semantic("what it runs on", Hardware())
-    budget: Dollars | None = execution("no single dataset may cost more", None, unit="USD")
+    budget: Dollars | None = execution("what asking for all of this spec may cost, all arms together", None, unit="USD")
     ablations: dict[Name, Any] = semantic("arm -> JSON Merge Patch (RFC 7396) on all of the above", {})
     sweep: dict[str, tuple[Any, ...]] = semantic(
         "dotted path -> values; every arm is made at every combination of them", {}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import signal
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import simulated
@@ -16,10 +20,12 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from orcac.chat.account import Account
+from orcac.chat.budget import Budget
 from orcac.chat.engine import Tally, ask
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation, dollars, usd
+from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, conversation, dollars, usd
 from orcac.chat.settings import EndpointSettings, Price, Sampling
-from orcac.errors import EndpointError
+from orcac.errors import EndpointError, StoreError
 
 ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
 Serve = Callable[["Server", str], Awaitable[ChatResponse]]
@@ -38,6 +44,9 @@ def settings(**changes: object) -> EndpointSettings:
 
 class Memory(dict[str, ChatResponse]):
     """A ledger without a disk."""
+
+    def look(self, request: ChatRequest) -> ChatResponse | None:
+        return self.get(request.key)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         self[request.key] = response
@@ -70,11 +79,32 @@ class Server:
     async def open(self):
         yield self
 
-    def ask(self, asked: list[ChatRequest], ledger: Memory | None = None, **changes: object) -> dict[str, ChatResponse]:
+    def ask(
+        self,
+        asked: list[ChatRequest],
+        ledger: Memory | None = None,
+        *,
+        account: Account | None = None,
+        budget: Budget | None = None,
+        **changes: object,
+    ) -> dict[str, ChatResponse]:
+        """What settles each request, by key."""
         random.seed(0)
-        return simulated.run(
-            ask(asked, endpoint=self.open(), ledger=ledger, settings=settings(**changes))  # type: ignore[arg-type]
+        ledger = Memory() if ledger is None else ledger
+        tally = simulated.run(
+            ask(
+                asked,
+                endpoint=self.open(),
+                ledger=ledger,
+                settings=settings(**changes),
+                account=account,
+                budget=budget,
+            )
         )
+        settled = {key: ChatResponse(error=error) for key, error in tally.failures.items()} | ledger
+        assert tally.total == len({request.key for request in asked})
+        assert tally.answered + tally.failed.total() == tally.total and not tally.in_flight
+        return {request.key: settled[request.key] for request in asked}
 
 
 async def after_a_second(server: Server, question: str) -> ChatResponse:
@@ -103,7 +133,7 @@ def test_equal_requests_are_asked_once_and_known_ones_never() -> None:
     answers = server.ask(requests(8), ledger)
     assert len(server.sent) == 8 and len(answers) == 8
     unopened = ask(asked, endpoint=None, ledger=ledger, settings=settings())  # type: ignore[arg-type]
-    assert len(simulated.run(unopened)) == 5
+    assert simulated.run(unopened).answered == 5
 
 
 def test_the_window_is_bounded_and_reached() -> None:
@@ -118,8 +148,8 @@ def test_rates_are_paced() -> None:
     times = [at for at, _ in server.sent]
     assert times[-1] == pytest.approx(240 / 2, rel=0.02)
     server = Server(after_a_second)
-    server.ask(requests(20), tokens_per_minute=10_280)  # about ten requests: 4 + 1,024 tokens each
-    assert server.sent[-1][0] == pytest.approx(120, rel=0.06)
+    server.ask(requests(600), tokens_per_minute=6_000)  # 200 answers of 30 tokens, once their length is known
+    assert server.sent[-1][0] == pytest.approx(600 / 200 * 60, rel=0.06)
 
 
 def test_retries_go_beside_fresh_work() -> None:
@@ -146,26 +176,82 @@ def test_a_push_back_costs_no_attempt_and_retry_after_holds_for_everyone() -> No
     assert not [at for at, _ in server.sent if 1 < at < 31]
 
 
-def test_a_limit_that_nobody_declared_is_found() -> None:
-    """A server that allows 10 requests a second and says so only by 429s: nothing is lost, little is wasted."""
-    credit, last = 10.0, 0.0
+class Bucket:
+    """A server's own limiter: `rate` a second, as much as `burst` at once; `tokens` of each request count."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate, self.burst, self._credit, self._last = rate, burst, burst, 0.0
+
+    def take(self, count: float = 1.0) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._credit = min(self.burst, self._credit + self.rate * (now - self._last))
+        self._last = now
+        if self._credit < count:
+            return False
+        self._credit -= count
+        return True
+
+
+@pytest.mark.parametrize(
+    ("rate", "latency_s", "burst_s", "tells"),
+    [(10, 1, 1, False), (10, 3, 0.5, True), (100, 0.05, 0.1, False), (100, 0.05, 1, True), (100, 2, 60, False)],
+)
+def test_a_limit_that_is_not_the_declared_one_is_found(
+    rate: float, latency_s: float, burst_s: float, tells: bool
+) -> None:
+    """Declared 100 times too high, and halved midway: nothing is lost, little is pushed back, the rate is used."""
+    bucket, taken = Bucket(rate, max(1.0, rate * burst_s)), list[float]()
 
     async def serve(server: Server, question: str) -> ChatResponse:
-        nonlocal credit, last
         now = asyncio.get_running_loop().time()
-        credit, last = min(10.0, credit + 10 * (now - last)), now
-        if credit < 1:
-            await asyncio.sleep(0.02)
-            raise ChatError("rate_limit", "mock")
-        credit -= 1
-        await asyncio.sleep(1)
+        bucket.rate = rate if now < 90 else rate / 2
+        await asyncio.sleep(0.01)
+        if not bucket.take():
+            raise ChatError("rate_limit", "mock", retry_after=1 / bucket.rate if tells else None)
+        taken.append(now)
+        await asyncio.sleep(latency_s)
         return ANSWER
 
     server = Server(serve)
-    answers = server.ask(requests(3000), concurrency=256)
+    count = int(rate * (120 + burst_s))
+    answers = server.ask(requests(count), concurrency=1024, requests_per_minute=int(rate * 6000))
     assert not any(answer.error for answer in answers.values())
-    assert len(server.sent) < 1.08 * 3000
-    assert server.sent[-1][0] < 1.1 * 300
+    for start, end, allowed in ((30 + 3 * latency_s, 90, rate), (120, taken[-1], rate / 2)):
+        lately = sum(start <= at < end for at in taken)
+        assert lately >= 0.95 * allowed * (end - start), (start, lately / (allowed * (end - start)))
+    assert len(server.sent) - count <= 16 + 0.02 * count, "more than the first window and 2 %"
+
+
+def test_tokens_are_charged_as_the_server_does() -> None:
+    """One that counts all of max_tokens, never refunds, and says nothing but 429."""
+    bucket, told = Bucket(1000.0, 5000.0), RateHeaders(tokens_limit=60_000)
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if not bucket.take(1024 + 5):
+            raise ChatError("rate_limit", "mock")
+        await asyncio.sleep(1)
+        return dataclasses.replace(ANSWER, rates=told)
+
+    server = Server(serve)
+    server.ask(requests(600), tokens_per_minute=6_000_000)
+    assert len(server.sent) <= 1.05 * 600
+    assert server.sent[-1][0] <= 1.1 * 600 * 1029 / 1000
+
+
+def test_a_server_that_queues_is_not_asked_for_more_than_it_can_do() -> None:
+    """40 at once, 10 a second each; what comes on top waits there, and only its latency tells."""
+
+    crowd: list[int] = []
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        crowd.append(server.in_flight)
+        await asyncio.sleep(max(0.1, server.in_flight / 400))
+        return ANSWER
+
+    server = Server(serve)
+    server.ask(requests(20_000), concurrency=1000)
+    assert max(crowd) < 600 and max(crowd[4000:]) < 200
+    assert server.sent[-1][0] <= 1.1 * 20_000 / 400
 
 
 def test_a_request_that_never_works_is_a_typed_failure_and_is_asked_again_next_time() -> None:
@@ -261,26 +347,63 @@ def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
         return answer
 
     server, ledger, asked = Server(serve), Memory(), requests(40)
-    try:
-        server.ask(asked, ledger, price=price, budget_usd=budget)
-    except EndpointError as error:
-        assert f"budget of {dollars(budget)}" in error.message and "run again" in error.fix
-        assert billed + asked[0].usd_bound(price) * 40 > budget
-    else:
-        assert len(ledger) == 40
-    assert billed <= budget
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            server.ask(asked, ledger, price=price, budget=Budget(Path(folder), budget))
+        except EndpointError as error:
+            assert f"budget of {dollars(budget)}" in error.message and "run again" in error.fix
+            assert billed + asked[0].usd_bound(price) * 40 > budget
+        else:
+            assert len(ledger) == 40
+        assert billed <= Budget(Path(folder), budget).spent() + 1e-9 <= budget + 2e-9
 
 
-def test_what_was_paid_before_counts_towards_the_budget() -> None:
+def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path) -> None:
     price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)  # an answer costs 1 USD, at most 51.2
-    with pytest.raises(EndpointError, match="budget"):
-        Server(after_a_second).ask(asked, ledger, price=price, budget_usd=71.0)
-    paid = len(ledger)
-    assert 71 - 52 <= paid <= 71 - 51
+    with pytest.raises(EndpointError) as caught:
+        Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
+    assert len(ledger) == 20 and caught.value.exit_code == 4
+    assert caught.value.message.endswith(
+        "the budget of 71.00 USD holds no further request: 20.00 USD spent, 20 of 60 requests answered; "
+        "the other 40 would cost about 40.00 USD"
+    )
     again = Server(after_a_second)
     with pytest.raises(EndpointError, match="budget"):
-        again.ask(asked, ledger, price=price, budget_usd=71.0)
+        again.ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert not again.sent
+    assert caught.value.fix.startswith("raise `budget` by about 40.20 USD ")
+    Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 111.2))
+    assert len(ledger) == 60
+
+
+def test_what_the_ledger_holds_was_paid_and_counts_no_more(tmp_path: Path) -> None:
+    price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)
+    Server(after_a_second).ask(asked[:50], ledger, price=price)
+    Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 62.0))
+    assert Budget(tmp_path, 62.0).spent() == 10.0
+
+
+def test_a_budget_that_cannot_be_kept_stops_and_keeps_what_is_in_flight(tmp_path: Path) -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if question == "q9":
+            (tmp_path / "b" / "log").rename(tmp_path / "gone")
+        await asyncio.sleep(1)
+        return ANSWER
+
+    server, ledger = Server(serve), Memory()
+    with pytest.raises(StoreError, match="budget cannot be kept"):
+        server.ask(requests(500), ledger, price=Price(output=1.0), budget=Budget(tmp_path / "b", 0.2))
+    assert 9 < len(ledger) == len(server.sent) < 500
+
+
+def test_retry_after_is_heeded_by_every_job_on_the_account(tmp_path: Path) -> None:
+    server = Server(failing("rate_limit", first=1, retry_after=0.2))
+    server.ask(requests(1), account=Account(tmp_path, "a"))
+    assert Account(tmp_path, "a").paused_until() > time.time() - 30
+    server = Server(failing("rate_limit", first=1, retry_after=86_400))
+    with pytest.raises(EndpointError, match="rate_limit"):
+        server.ask(requests(1), account=Account(tmp_path, "b"))
+    assert Account(tmp_path, "b").paused_until() == 0, "a job that starts later asks, and says why it stops"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -305,7 +428,7 @@ def test_progress_tells_all() -> None:
         server = Server(failing("server", first=1))
         endpoint, price = server.open(), Price(input=1e5, output=1e5)
         await ask(
-            requests(3), endpoint=endpoint, ledger=None, settings=settings(price=price), on_progress=tallies.append
+            requests(3), endpoint=endpoint, ledger=Memory(), settings=settings(price=price), on_progress=tallies.append
         )
 
     simulated.run(go())

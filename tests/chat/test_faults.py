@@ -200,5 +200,5 @@ def test_the_budget_holds_on_the_servers_account(tmp_path: Path) -> None:
     price = Price(input=0.0, output=1e6 / 11)  # an answer is 1 USD, at most 1,024 / 11
     with FaultServer(lambda question, before: "dropped" if question == "q2" and not before else "") as server:
         with pytest.raises(EndpointError, match=r"budget of 250.00 USD"):
-            run(job(tmp_path, server.base_url, price=price, budget_usd=250.0))
+            run(job(tmp_path, server.base_url, price=price, budget_usd=250.0, budget_name="x"))
         assert 50 < server.billed.total() <= 250

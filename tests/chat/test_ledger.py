@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from orcac.chat import ledger as module
-from orcac.chat.ledger import Ledger, records
+from orcac.chat import segments
+from orcac.chat.ledger import Ledger, packed, records, seal
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.errors import StoreError
@@ -31,7 +34,7 @@ def write(folder: Path, *pairs: tuple[str, str]) -> None:
 
 
 def text(folder: Path, question: str) -> str | None:
-    answer = Ledger(folder).get(request(question).key)
+    answer = Ledger(folder).get(request(question))
     return answer.text if answer else None
 
 
@@ -43,8 +46,8 @@ def test_answers_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert text(tmp_path, "c") is None
     kept = next(records(tmp_path))
     assert kept["request"]["messages"] == [["user", odd]]
-    wanted = Ledger(tmp_path, wanted={request("b").key})
-    assert wanted.get(request("b").key) and not wanted.get(request(odd).key)
+    wanted = Ledger(tmp_path, wanted=packed([request("b").key]))
+    assert wanted.get(request("b")) and not wanted.get(request(odd))
 
 
 def test_reading_leaves_no_trace(tmp_path: Path) -> None:
@@ -53,18 +56,149 @@ def test_reading_leaves_no_trace(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_ledger_cut_at_any_byte_of_its_last_record_loses_that_record_alone(tmp_path: Path) -> None:
-    write(tmp_path, ("first", "1"), ("last", "2"))
-    (segment,) = tmp_path.iterdir()
-    whole = segment.read_bytes()
-    end_of_first = whole.index(b"\n") + 1
-    for length in range(end_of_first, len(whole)):
-        segment.write_bytes(whole[:length])
-        assert text(tmp_path, "first") == "1"
-        assert text(tmp_path, "last") is None
-        assert segment.stat().st_size == length, "a reader must not touch what another may be writing"
-    write(tmp_path, ("last", "again"))
-    assert text(tmp_path, "last") == "again"
+def test_a_log_cut_at_any_byte_of_its_last_three_records_loses_the_torn_one_alone(tmp_path: Path) -> None:
+    write(tmp_path, *[(str(n), f"answer {n}") for n in range(5)])
+    (log,) = tmp_path.iterdir()
+    whole = log.read_bytes()
+    ends = [n + 1 for n, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(ends[1], len(whole)):
+        log.write_bytes(whole[:length])
+        kept = sum(end <= length for end in ends)
+        assert [text(tmp_path, str(n)) is not None for n in range(5)] == [n < kept for n in range(5)]
+        assert log.stat().st_size == length, "a reader must not touch what another may be writing"
+    write(tmp_path, ("4", "again"))
+    assert text(tmp_path, "4") == "again"
+
+
+def test_a_record_serves_the_caps_that_its_answer_would_be_the_same_under(tmp_path: Path) -> None:
+    def capped(cap: int) -> ChatRequest:
+        return dataclasses.replace(request("q"), sampling=Sampling(max_tokens=cap))
+
+    cut = ChatResponse(text="it is", finish_reason="length", output_tokens=10)
+    whole = ChatResponse(text="it is so", finish_reason="stop", output_tokens=30)
+
+    async def go() -> None:
+        async with Ledger(tmp_path) as ledger:
+            await ledger.append(capped(10), cut)
+            assert ledger.get(capped(8)) == ledger.get(capped(10)) == cut and ledger.get(capped(11)) is None
+            await ledger.append(capped(100), whole)
+            for seen in (ledger, Ledger(tmp_path)):
+                assert [seen.get(capped(cap)) for cap in (10, 20, 30, 5000)] == [cut, None, whole, whole]
+                assert [int(n) for n in seen.find(packed([request("q").key]), 20)] == [-1]
+                assert [seen.facts["output_tokens"][seen.find(packed([request("q").key]), cap)] for cap in (9, 99)] == [
+                    10,
+                    30,
+                ]
+
+    asyncio.run(go())
+
+
+def test_records_under_the_first_rule_of_keys_still_serve(tmp_path: Path) -> None:
+    write(tmp_path, ("a", "1"), ("b", "2"))
+    (log,) = tmp_path.iterdir()
+    old = [json.loads(line) | {"key": 64 * "0", "key_version": 1} for line in log.read_bytes().splitlines()]
+    log.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in old))
+    assert text(tmp_path, "a") == "1"
+    assert Ledger(tmp_path, wanted=packed([request("b").key])).get(request("b"))
+    assert {record["key"] for record in records(tmp_path)} == {request("a").key, request("b").key}
+    grow_old(tmp_path, seal_always=True)
+    assert text(tmp_path, "b") == "2"
+
+
+def grow_old(folder: Path, *, seal_always: bool = False) -> None:
+    """Let the logs look as if nobody had touched them for long, and seal them."""
+    for path in folder.glob("*.jsonl"):
+        os.utime(path, (0, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "_LOGS", 1 if seal_always else segments._LOGS)
+        seal(folder)
+
+
+def test_dead_logs_are_sealed_and_serve_as_before(tmp_path: Path) -> None:
+    for n in range(20):
+        write(tmp_path, *[(f"{n} {m}", f"answer {n} {m}") for m in range(3)])
+    torn = sorted(tmp_path.glob("*.jsonl"))[4]
+    torn.write_bytes(torn.read_bytes() + b'{"key":"0123')
+    before = sorted(records(tmp_path), key=lambda record: record["at"])
+    held = Ledger(tmp_path)  # opened before, and still good when its files have been sealed
+    grow_old(tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir() if path.name != "seal.lock"] == [".parquet"]
+    after = sorted(records(tmp_path), key=lambda record: record["at"])
+    assert json.loads(json.dumps(after)) == json.loads(json.dumps(before))
+    for ledger in (held, Ledger(tmp_path), Ledger(tmp_path, wanted=packed([request("7 1").key]))):
+        answer = ledger.get(request("7 1"))
+        assert answer and answer.text == "answer 7 1" and ledger.get(request("none")) is None
+    for n in range(16):  # small sealed files grow together
+        write(tmp_path, (f"more {n}", "x"))
+    grow_old(tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 1 and len(list(records(tmp_path))) == 76
+
+
+def test_a_log_whose_writer_lives_is_not_sealed(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with Ledger(tmp_path) as ledger:
+            await ledger.append(request("a"), ChatResponse(text="1"))
+            grow_old(tmp_path, seal_always=True)
+            assert [path.suffix for path in tmp_path.iterdir() if path.name != "seal.lock"] == [".jsonl"]
+
+    asyncio.run(go())
+
+
+def test_a_writer_that_was_taken_for_dead_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on two hosts without common locks, one of which stood still for minutes."""
+    monkeypatch.setattr(segments.fcntl, "flock", lambda *_: None)
+
+    async def go() -> None:
+        async with Ledger(tmp_path) as ledger:
+            await ledger.append(request("a"), ChatResponse(text="1"))
+            grow_old(tmp_path, seal_always=True)
+            await ledger.append(request("b"), ChatResponse(text="2"))
+            assert ledger.get(request("a")) == ChatResponse(text="1")
+            assert ledger.get(request("b")) == ChatResponse(text="2")
+
+    asyncio.run(go())
+    assert (text(tmp_path, "a"), text(tmp_path, "b")) == ("1", "2")
+    assert len(list(records(tmp_path))) == 2
+
+
+@pytest.mark.parametrize("at", ["fsync", "rename", "unlink"])
+def test_sealing_may_be_killed_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    write(tmp_path, ("a", "1"), ("b", "2"))
+    write(tmp_path, ("c", "3"))
+    for calls in range(4):
+        with pytest.MonkeyPatch.context() as patch:
+            left = calls
+            owner = segments.os if at == "fsync" else segments.Path
+            does = getattr(owner, at)
+
+            def killed(*arguments: object, **more: object) -> object:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+                return does(*arguments, **more)  # noqa: B023
+
+            patch.setattr(owner, at, killed)
+            with contextlib.suppress(KeyboardInterrupt):
+                grow_old(tmp_path, seal_always=True)
+        assert [text(tmp_path, question) for question in "abc"] == ["1", "2", "3"]
+        assert len(list(records(tmp_path))) == 3, "each record once"
+        write(tmp_path, ("a", "later"))
+        grow_old(tmp_path, seal_always=True)
+        assert [text(tmp_path, question) for question in "abc"] == ["1", "2", "3"]
+        for path in tmp_path.iterdir():
+            path.unlink()
+        write(tmp_path, ("a", "1"), ("b", "2"))
+        write(tmp_path, ("c", "3"))
+
+
+def test_a_damaged_sealed_file_is_named(tmp_path: Path) -> None:
+    write(tmp_path, ("a", "1"))
+    grow_old(tmp_path, seal_always=True)
+    (path,) = tmp_path.glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StoreError, match=rf"{path.name}: the file is damaged"):
+        Ledger(tmp_path)
 
 
 def test_the_first_answer_wins_whatever_the_order_of_the_segments(
@@ -163,7 +297,7 @@ def test_failures_of_the_endpoint_are_refused(tmp_path: Path) -> None:
                     await ledger.append(request("q"), ChatResponse(error=error))
 
     asyncio.run(go())
-    assert Ledger(tmp_path).get(request("too long").key) == ChatResponse(error="context_overflow")
+    assert Ledger(tmp_path).get(request("too long")) == ChatResponse(error="context_overflow")
 
 
 def test_two_processes_write_one_folder(tmp_path: Path) -> None:
@@ -179,6 +313,6 @@ def test_two_processes_write_one_folder(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for name in ("one", "two"):
         for n in range(50):
-            answer = ledger.get(request(f"{name} {n}").key)
+            answer = ledger.get(request(f"{name} {n}"))
             assert answer and answer.text == name
     assert text(tmp_path, "both") in ("one", "two")

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcac.chat.limiter import Limiter
+from orcac.chat.messages import ChatResponse, RateHeaders
 from orcac.chat.settings import EndpointSettings
 
 
@@ -12,34 +13,76 @@ def limiter(**settings: int) -> Limiter:
     return Limiter(EndpointSettings(kind="openai", **settings))
 
 
+ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
+
+
+def answer(limits: Limiter, *, at: float, latency_s: float = 1.0) -> None:
+    limits.answered(at, ANSWER, sent_at=at - latency_s, charged=30)
+
+
 def test_the_window_grows_only_while_it_holds_the_sender_back() -> None:
     limits = limiter(concurrency=100)
     first = limits.window
-    limits.answered()
+    answer(limits, at=1.0)
     assert limits.window == first
-    limits.full = True
-    for _ in range(first):
-        limits.answered()
+    for n in range(first):
+        limits.fills(1.0)
+        answer(limits, at=1.0 + n / 100)
     assert limits.window == 2 * first, "slow start doubles with every round"
-    for _ in range(1000):
-        limits.answered()
+    at = 2.0
+    while at < 6:
+        limits.fills(at)
+        at += 1 / limits.window
+        answer(limits, at=at)
     assert limits.window == 100
 
 
 def test_one_cut_for_each_overload() -> None:
-    limits = limiter(concurrency=10)
-    limits.full = True
-    for _ in range(10):  # ten requests of one window are pushed back
-        limits.pushed_back(sent_at=1.0, now=2.0)
-    assert limits.window == 7
-    limits.pushed_back(sent_at=3.0, now=4.0)
-    assert limits.window == 4
-    for _ in range(5):
-        limits.answered()
-    assert limits.window == 5, "after a cut it grows by one a round"
-    for sent_at in range(5, 100):
-        limits.pushed_back(sent_at=sent_at, now=sent_at + 0.5)
-    assert limits.window == 1
+    limits = limiter(concurrency=100, requests_per_minute=6000)
+    assert limits.requests_a_second == 100
+    for n in range(200):
+        limits.sent(n / 100, 1)
+    for _ in range(10):  # ten requests of one overload are pushed back
+        limits.pushed_back(sent_at=1.9, now=2.0)
+    once = limits.requests_a_second
+    assert 0.9 * 100 <= once < 100
+    limits.pushed_back(sent_at=2.1, now=2.2)
+    assert 0.85 * once <= limits.requests_a_second < once
+    for n in range(3, 100):
+        limits.pushed_back(sent_at=n, now=n + 0.5)
+    assert 1 / 60 <= limits.requests_a_second < 10, "and it goes on while they do"
+
+
+def test_the_rate_grows_again() -> None:
+    limits = limiter(concurrency=100, requests_per_minute=6000)
+    limits.sent(0.0, 1)
+    limits.pushed_back(sent_at=0.0, now=0.1)
+    cut, now = limits.requests_a_second, 0.1
+    while now < 60:
+        now = max(now, limits.opens_at)
+        limits.sent(now, 1)
+        answer(limits, at=now, latency_s=0.1)
+    assert cut < 5 and limits.requests_a_second == 100, "up to what was declared"
+
+
+def test_headers_lower_what_was_declared_and_give_it_back() -> None:
+    limits = limiter(concurrency=1000, requests_per_minute=6000, tokens_per_minute=600_000)
+    limits.heard(RateHeaders(requests_limit=600, requests_remaining=0, requests_reset_s=20), 1.0)
+    assert limits.requests_a_second == 10 and limits.opens_at < 1, "what was left when it was answered is long past"
+    limits.heard(RateHeaders(requests_limit=60_000), 2.0)
+    assert limits.requests_a_second == 100
+    limits.share = 4
+    assert limits.requests_a_second == 25
+    limits.heard(RateHeaders(tokens_remaining=0, tokens_reset_s=20), 3.0, pushed_back=True)
+    assert limits.opens_at == 4.0
+
+
+def test_tokens_are_refunded() -> None:
+    limits = limiter(concurrency=1000, tokens_per_minute=60)
+    limits.sent(0.0, 1030)
+    assert limits.opens_at == pytest.approx(1030, abs=1)
+    limits.answered(1.0, ANSWER, sent_at=0.0, charged=1030)
+    assert limits.opens_at == pytest.approx(30, abs=1)
 
 
 def test_a_pause_is_for_everyone_and_never_shortened() -> None:

@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
-from orcac.chat.messages import ERRORS, ChatRequest, classify, conversation
+from orcac.chat.messages import (
+    ANY_CAP,
+    ERRORS,
+    ChatRequest,
+    ChatResponse,
+    classify,
+    conversation,
+    served_caps,
+)
 from orcac.chat.settings import Price, Sampling
 
 REQUEST = ChatRequest(
@@ -18,7 +26,7 @@ REQUEST = ChatRequest(
 
 def test_the_key_is_pinned() -> None:
     """Answers are found by it for years: a change here is a new KEY_VERSION and a new digest below."""
-    assert REQUEST.key == "60a6f77364b6f2e4b1659f4f022b7c21669a4331a551935ff3e5d69ab6e914bd"
+    assert REQUEST.key == "3d4a586acf9d677ab193d684af0d1277"
 
 
 def test_the_key_changes_with_whatever_determines_the_answer() -> None:
@@ -29,13 +37,26 @@ def test_the_key_changes_with_whatever_determines_the_answer() -> None:
         replace(REQUEST, messages=conversation(system="", user="What is 2 + 2?")),
         replace(REQUEST, messages=conversation(system="Think.", user="What is 2 + 2? ")),
         replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": 1})),
-        replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": True}, max_tokens=7)),
+        replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": True}, seed=7)),
         replace(REQUEST, origin="solver/1"),
         replace(REQUEST, sample_index=1),
     ]
     assert len({REQUEST.key, *(other.key for other in others)}) == 1 + len(others)
     reordered = Sampling(temperature=0.7, extra={"a": True, "top_k": 5})
     assert replace(REQUEST, sampling=reordered).key == REQUEST.key
+
+
+def test_the_cap_is_not_in_the_key_but_decides_which_records_serve() -> None:
+    from dataclasses import replace
+
+    larger = replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": True}, max_tokens=4096))
+    assert larger.key == REQUEST.key
+    ended = ChatResponse(text="x", finish_reason="stop", output_tokens=40)
+    assert served_caps(100, ended) == (40, ANY_CAP)
+    assert served_caps(100, replace(ended, output_tokens=0)) == (100, ANY_CAP), "nobody counted: its own cap held it"
+    assert served_caps(100, replace(ended, finish_reason="length", output_tokens=100)) == (0, 100)
+    assert served_caps(100, ChatResponse(error="context_overflow")) == (100, ANY_CAP)
+    assert served_caps(100, ChatResponse(error="content_filter")) == (0, ANY_CAP)
 
 
 def test_the_key_does_not_depend_on_the_process() -> None:

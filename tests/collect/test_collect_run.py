@@ -12,7 +12,7 @@ from orcac import rows
 from orcac.chat.ledger import records
 from orcac.chat.settings import EndpointSettings, Price, Sampling
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
-from orcac.collect.run import _share, run, run_shard
+from orcac.collect.run import run, run_shard
 from orcac.errors import InputError
 from orcac.job import Job
 from orcac.recipe import FileRef, file_digest
@@ -50,7 +50,9 @@ def job(
             recording=recording,
         ),
         execution=CollectExecution(
-            endpoint=EndpointSettings(kind=origin, price=Price(input=1.0, output=2.0), budget_usd=100.0),
+            endpoint=EndpointSettings(
+                kind=origin, price=Price(input=1.0, output=2.0), budget_usd=100.0, budget_name="x"
+            ),
             files={file_digest(path): str(path) for path in files},
         ),
         inputs={"prompts": folders},
@@ -103,15 +105,6 @@ def test_shards_leave_their_answers_to_the_run(tmp_path: Path) -> None:
     run(parts)
     assert sorted(parts.answers.iterdir()) == segments, "the run asked again"
     assert responses(parts) == responses(whole)
-
-
-def test_shards_share_the_accounts_limits() -> None:
-    whole = EndpointSettings(
-        kind="openai", requests_per_minute=100, tokens_per_minute=9000, concurrency=10, budget_usd=6.0
-    )
-    part = _share(whole, 3)
-    assert (part.requests_per_minute, part.tokens_per_minute, part.concurrency, part.budget_usd) == (33, 3000, 4, 2.0)
-    assert _share(EndpointSettings(kind="openai"), 3).budget_usd is None
 
 
 def recorded(answers: Path, fields: dict[str, str], *, questions: Path | None = None) -> Recording:

@@ -1,0 +1,490 @@
+"""The files of the ledger: logs that are written line by line, and the Parquet files that dead logs are sealed into.
+
+    HOST-PID-RANDOM.jsonl     a log: one writer, which holds a lock on it and touches it while it lives
+    HOST-PID-RANDOM.sealing   a log whose writer is dead, while it is being sealed
+    RANDOM.parquet            sealed records, in the order in which they were written; names the files that went into it
+
+Nothing is ever lost between these: a sealed file appears whole, by a rename, before what went into it is removed, and
+whoever finds both reads one of them. A log is renamed before it is sealed, and a writer looks for the name of its log
+after every sync: a writer that stood still for so long that it was taken for dead writes its last records again,
+elsewhere. So the lock and the heartbeat save work and are nothing that an answer depends on.
+
+A kill in the middle of a write leaves a log's last line without its end. It is skipped, and gone when the log is
+sealed; it was never acknowledged. A line of JSON that is no record, whoever wrote it, is skipped, too: its question is
+asked again. A line that is no JSON is damage, and is named.
+
+Sealed records stand in the order of time and not of their keys: what was asked together is read together, mostly in
+the order in which it is wanted, and the columns that the index needs are 50 bytes a record, read in a second for a
+million. A lookup goes by the index, so a sorted file would save nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import secrets
+import time
+from collections.abc import Container, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
+from orcac.chat.settings import Sampling
+from orcac.errors import StoreError
+from orcac.lease import STALE_SECONDS
+
+Keys = npt.NDArray[np.bytes_]  # S16: digests
+Record = dict[str, Any]
+T = TypeVar("T")
+
+FACTS = np.dtype(
+    [
+        ("low", "i4"),  # the caps that it serves
+        ("high", "i4"),
+        ("at", "f8"),  # seconds since 1970
+        ("input_tokens", "i4"),
+        ("output_tokens", "i4"),
+        ("failure", "u1"),  # a place in FAILURES
+        ("file", "u2"),  # which of the open files
+        ("place", "i8"),  # byte offset in a log, number of the row in a sealed file
+    ]
+)
+FAILURES = ("", *ERRORS)
+RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error")
+_START = b'{"key":"'
+_KEY = slice(len(_START), len(_START) + 32)  # where a key stands in its line
+_BLOCK = 2048  # records that are looked at together, and rows of a row group
+_LOGS, _LOG_BYTES = 16, 4 << 20  # so many dead logs, or so many bytes of them, are worth sealing
+_ZSTD_GAIN = 4  # about how much smaller sealed records are
+_SMALL_BYTES = 1 << 20  # sealed files of less are always taken into the next
+_SCHEMA = pa.schema(
+    [
+        ("key", pa.binary(16)),
+        ("low", pa.int32()),
+        ("high", pa.int32()),
+        ("at", pa.float64()),
+        ("model", pa.string()),
+        ("origin", pa.string()),
+        ("sample_index", pa.int32()),
+        ("sampling", pa.string()),  # JSON
+        ("messages", pa.string()),  # JSON: [[role, content], ...]
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("input_tokens", pa.int32()),
+        ("output_tokens", pa.int32()),
+        ("latency_s", pa.float64()),
+        ("error", pa.string()),
+    ]
+)
+_INDEX = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error"]
+_WORDS = ["model", "origin", "sampling", "finish_reason", "error"]  # that few values stand for
+
+
+def record_of(request: ChatRequest, response: ChatResponse) -> Record:
+    """A record as a log holds it. The key is first: readers find it without parsing the line."""
+    return {
+        "key": request.key,
+        "key_version": KEY_VERSION,
+        "at": time.time(),
+        "request": {
+            "model": request.model,
+            "messages": request.messages,
+            "sampling": request.sampling.model_dump(),
+            "origin": request.origin,
+            "sample_index": request.sample_index,
+        },
+        "response": {name: getattr(response, name) for name in RESPONSE},
+    }
+
+
+def line_of(record: Record) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def request_of(record: Record) -> ChatRequest:
+    """The request that a record holds. Raises TypeError, ValueError or KeyError where it holds none."""
+    request = record["request"]
+    return ChatRequest(
+        model=request["model"],
+        messages=tuple(Message(*message) for message in request["messages"]),
+        sampling=Sampling(**request["sampling"]),
+        origin=request["origin"],
+        sample_index=request["sample_index"],
+    )
+
+
+def response_of(record: Record) -> ChatResponse:
+    return ChatResponse(**record["response"])
+
+
+def facts_of(record: Record) -> tuple[int, int, float, int, int, int]:
+    """What the index holds of a record, but for its place."""
+    response = response_of(record)
+    low, high = served_caps(record["request"]["sampling"]["max_tokens"], response)
+    failure = FAILURES.index(response.error)
+    return low, high, record["at"], response.input_tokens, response.output_tokens, failure
+
+
+def contained(keys: Keys, wanted: Keys | None) -> npt.NDArray[np.bool_]:
+    """Which of `keys` are among `wanted`, which is sorted; all where it is None."""
+    if wanted is None:
+        return np.ones(len(keys), bool)
+    if not len(wanted):
+        return np.zeros(len(keys), bool)
+    found = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    return np.asarray(wanted[found] == keys)
+
+
+def _parse(line: bytes) -> Record | None:
+    """The record in a line, under the key of this version; None where it is none. Raises ValueError for no JSON."""
+    record = json.loads(line)
+    match record:
+        case {
+            "key": str(),
+            "at": int() | float(),
+            "request": {"sampling": {"max_tokens": int()}},
+            "response": {"text": str(), "error": error} as response,
+        } if response.keys() <= set(RESPONSE) and (not error or (error in ERRORS and ERRORS[error].kept)):
+            pass
+        case _:
+            return None
+    if record.get("key_version") != KEY_VERSION:  # an older rule: it holds all that the key is made of
+        try:
+            record |= {"key": request_of(record).key, "key_version": KEY_VERSION}
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return None
+    return dict(record)
+
+
+class Log:
+    """A log that is open for reading."""
+
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDONLY) if descriptor is None else descriptor
+
+    def index(self, wanted: Keys | None) -> Iterator[tuple[Keys, npt.NDArray[Any]]]:
+        """Keys and FACTS of the records of `wanted` keys, in blocks."""
+        for block in _blocks(self._lines()):
+            chosen = self._chosen(block, wanted)
+            parsed = [
+                (place, record) for place, number, line in chosen if (record := self._record(number, line)) is not None
+            ]
+            keys = np.array([bytes.fromhex(record["key"]) for _, record in parsed], "S16")
+            facts = np.array([(*facts_of(record), 0, place) for place, record in parsed], FACTS)
+            keep = contained(keys, wanted)
+            yield keys[keep], facts[keep]
+
+    def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
+        """The responses at ascending offsets."""
+        with os.fdopen(os.dup(self.descriptor), "rb") as file:
+            for place in places.tolist():
+                file.seek(place)
+                record = self._record(None, file.readline())
+                assert record is not None, self.path
+                yield response_of(record)
+
+    def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
+        for _, number, line in self._lines():
+            of_now = line.startswith(_START) and line[_KEY.stop : _KEY.stop + 1] == b'"'
+            if wanted is not None and of_now and line[_KEY].decode("ascii", "replace") not in wanted:
+                continue
+            record = self._record(number, line)
+            if record is not None and (wanted is None or record["key"] in wanted):
+                yield record
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def _lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """(offset, number, line) of the complete lines."""
+        place = 0
+        with os.fdopen(os.dup(self.descriptor), "rb") as file:
+            file.seek(0)
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    break  # torn: a kill in the middle of a write, or a write under way
+                yield place, number, line
+                place += len(line)
+
+    def _chosen(self, block: list[tuple[int, int, bytes]], wanted: Keys | None) -> list[tuple[int, int, bytes]]:
+        """Those that may be wanted: where the key does not stand in its place, the record must be parsed."""
+        if wanted is None:
+            return block
+        with contextlib.suppress(ValueError):
+            if all(line.startswith(_START) and line[_KEY.stop : _KEY.stop + 1] == b'"' for _, _, line in block):
+                digits = b"".join(line[_KEY] for _, _, line in block)
+                keys = np.frombuffer(bytes.fromhex(digits.decode("ascii")), "S16")
+                return [entry for entry, keep in zip(block, contained(keys, wanted), strict=True) if keep]
+        return block
+
+    def _record(self, number: int | None, line: bytes) -> Record | None:
+        try:
+            return _parse(line)
+        except ValueError as error:
+            where = self.path if number is None else f"{self.path}:{number}"
+            raise StoreError(
+                f"{where}: the record is damaged", fix="delete that line; its question will be asked again"
+            ) from error
+
+
+class Sealed:
+    """A sealed file that is open for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._source = pa.OSFile(str(path), "rb")
+            self._file = pq.ParquetFile(self._source)
+        except pa.ArrowInvalid as error:
+            raise self._damaged(error) from error
+        self.made_from: list[str] = json.loads((self._file.schema_arrow.metadata or {}).get(b"made_from", b"[]"))
+        counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
+        self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
+
+    def index(self, wanted: Keys | None) -> Iterator[tuple[Keys, npt.NDArray[Any]]]:
+        first = 0
+        for batch in self._batches(_INDEX, 65_536):
+            keys = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
+            keep = np.flatnonzero(contained(keys, wanted))
+            facts = np.zeros(len(keep), FACTS)
+            for name in ("low", "high", "at", "input_tokens", "output_tokens"):
+                facts[name] = batch.column(name).to_numpy()[keep]
+            words = batch.column("error").dictionary_encode()
+            codes = np.array([FAILURES.index(word) for word in words.dictionary.to_pylist()], "u1")
+            facts["failure"] = codes[words.indices.to_numpy()[keep]] if len(codes) else 0
+            facts["place"] = keep + first
+            first += len(batch)
+            yield keys[keep], facts
+
+    def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
+        """The responses of ascending rows."""
+        groups = np.searchsorted(self._ends, places, side="right")
+        for group in np.unique(groups).tolist():
+            start = self._ends[group - 1] if group else 0
+            table = self._group(group, list(RESPONSE)).take(pa.array(places[groups == group] - start))
+            for values in table.to_pylist():
+                yield ChatResponse(**values)
+
+    def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
+        for batch in self._batches(None, _BLOCK):
+            if wanted is not None:
+                keys = batch.column("key").to_pylist()
+                batch = batch.take(pa.array([n for n, key in enumerate(keys) if key.hex() in wanted], pa.int64()))
+            for row in batch.to_pylist():
+                yield {
+                    "key": row["key"].hex(),
+                    "key_version": KEY_VERSION,
+                    "at": row["at"],
+                    "request": {
+                        "model": row["model"],
+                        "messages": json.loads(row["messages"]),
+                        "sampling": json.loads(row["sampling"]),
+                        "origin": row["origin"],
+                        "sample_index": row["sample_index"],
+                    },
+                    "response": {name: row[name] for name in RESPONSE},
+                }
+
+    def tables(self) -> Iterator[pa.Table]:
+        for group in range(self._file.num_row_groups):
+            yield self._group(group, _SCHEMA.names)
+
+    def close(self) -> None:
+        self._file.close()
+        self._source.close()
+
+    def _batches(self, columns: list[str] | None, size: int) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._file.iter_batches(batch_size=size, columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _group(self, group: int, columns: list[str]) -> pa.Table:
+        try:
+            return self._file.read_row_group(group, columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self.path}: the file is damaged ({str(error).splitlines()[0]})",
+            fix="restore it from a copy, or remove it: what it holds will be asked again",
+        )
+
+
+File = Log | Sealed
+
+
+def opened(folder: Path) -> list[File]:
+    """Every file of the ledger, open, each record in one of them; its name may be gone by the time it is read."""
+    while True:
+        files: list[File] = []
+        try:
+            for path in sorted(folder.glob("*.parquet")):
+                files.append(Sealed(path))
+            sealed = {name for file in files if isinstance(file, Sealed) for name in file.made_from}
+            for path in sorted((*folder.glob("*.jsonl"), *folder.glob("*.sealing"))):
+                if path.stem not in sealed:
+                    files.append(Log(path))
+            settled = {path.name for path in folder.glob("*.parquet")} == {
+                file.path.name for file in files if isinstance(file, Sealed)
+            }
+        except FileNotFoundError:
+            settled = False
+        if not settled:  # something was sealed between two looks
+            close(files)
+            continue
+        for file in [file for file in files if isinstance(file, Sealed) and file.path.stem in sealed]:
+            files.remove(file)
+            file.close()
+        return files
+
+
+def close(files: Iterable[File]) -> None:
+    for file in files:
+        file.close()
+
+
+def records(folder: Path, wanted: Container[str] | None = None) -> Iterator[Record]:
+    """The records in `folder`, file by file; those of `wanted` keys (hex digits) alone, or all.
+
+    Raises StoreError naming file and line where one is damaged.
+    """
+    files = opened(folder)
+    try:
+        for file in files:
+            yield from file.records(wanted)
+    finally:
+        close(files)
+
+
+def seal(folder: Path) -> None:
+    """Turn dead logs into a Parquet file, where there are enough of them, and small Parquet files into a larger one.
+
+    One process does it; others go on meanwhile. Where the folder cannot be written, nothing is done. Raises StoreError
+    where a record is damaged.
+    """
+    with contextlib.suppress(OSError):
+        if not _is_worth_it([*folder.glob("*.sealing"), *(path for path in folder.glob("*.jsonl") if _is_old(path))]):
+            return
+        with (folder / "seal.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _seal(folder)
+
+
+def _seal(folder: Path) -> None:
+    _tidy(folder)
+    with contextlib.ExitStack() as held:
+        dead = [path for path in folder.glob("*.jsonl") if _is_dead(path, held)]
+        logs = [*dead, *folder.glob("*.sealing")]
+        if not _is_worth_it(logs):
+            return
+        size = sum(path.stat().st_size for path in logs)
+        logs = sorted(path.rename(path.with_suffix(".sealing")) for path in logs)
+        small, gathered = [], size // _ZSTD_GAIN
+        for path in sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_size):
+            if path.stat().st_size <= max(_SMALL_BYTES, 2 * gathered):
+                small.append(path)
+                gathered += path.stat().st_size
+        files: list[File] = [*map(Sealed, small), *map(Log, logs)]
+        try:
+            _write(folder, files)
+        finally:
+            close(files)
+        for path in (*logs, *small):
+            path.unlink(missing_ok=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a sealer that was killed has left."""
+    for path in folder.glob("*.part"):
+        path.unlink(missing_ok=True)
+    sealed = [Sealed(path) for path in folder.glob("*.parquet")]
+    close(sealed)
+    for name in {name for file in sealed for name in file.made_from}:
+        for suffix in (".jsonl", ".sealing", ".parquet"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _is_worth_it(logs: list[Path]) -> bool:
+    return len(logs) >= _LOGS or sum(path.stat().st_size for path in logs) >= _LOG_BYTES
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > STALE_SECONDS
+
+
+def _is_dead(path: Path, held: contextlib.ExitStack) -> bool:
+    """Whether the writer is gone: nobody holds the lock, here or, by the heartbeat, on another host. Keeps the lock."""
+    if not _is_old(path):
+        return False
+    file = held.enter_context(path.open("r+b"))  # as an exclusive lock on NFS demands
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(folder: Path, files: list[File]) -> None:
+    name = secrets.token_hex(8)
+    part, path = folder / f"{name}.part", folder / f"{name}.parquet"
+    shape = _SCHEMA.with_metadata({"made_from": json.dumps([file.path.stem for file in files])})
+    with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS) as writer:
+        for file in files:
+            for table in file.tables() if isinstance(file, Sealed) else _tables(file):
+                writer.write_table(table.cast(shape))
+    with part.open("rb") as file_:
+        os.fsync(file_.fileno())
+    part.rename(path)
+    sync_folder(folder)
+
+
+def _tables(log: Log) -> Iterator[pa.Table]:
+    for block in _blocks(log.records()):
+        yield pa.Table.from_pylist([_row(record) for record in block], schema=_SCHEMA)
+
+
+def _row(record: Record) -> Record:
+    low, high, at, *_ = facts_of(record)
+    request, response = record["request"], record["response"]
+    text = functools.partial(json.dumps, separators=(",", ":"))
+    return {
+        "key": bytes.fromhex(record["key"]),
+        "low": low,
+        "high": high,
+        "at": at,
+        "model": request["model"],
+        "origin": request["origin"],
+        "sample_index": request["sample_index"],
+        "sampling": text(request["sampling"], sort_keys=True),
+        "messages": text(request["messages"]),
+        **{name: response.get(name, getattr(_EMPTY, name)) for name in RESPONSE},
+    }
+
+
+_EMPTY = ChatResponse()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _blocks(items: Iterator[T]) -> Iterator[list[T]]:
+    while block := list(islice(items, _BLOCK)):
+        yield block

@@ -1,0 +1,47 @@
+"""Brings answers, which stand in the ledger in the order in which they were written, into the order of the prompts.
+
+A table may be larger than memory. So the answers are gone through once, in their own order, and each is put into the
+file of its part of the prompts; then one part after the other is read and put in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from orcac.chat.ledger import Ledger
+from orcac.chat.messages import ChatResponse
+from orcac.chat.segments import RESPONSE
+
+_PART, _PARTS = 4096, 256  # prompts of one part, at least; parts, at most: each is an open file
+
+
+def in_order(ledger: Ledger, numbers: npt.NDArray[np.int64], folder: Path) -> Iterator[ChatResponse | None]:
+    """The record of each of `numbers` (as `Ledger.find` gives them), None for -1. `folder` is emptied and used."""
+    size = max(_PART, -(-len(numbers) // _PARTS))
+    parts = -(-len(numbers) // size)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    order = np.argsort(numbers, kind="stable")
+    distinct, starts, counts = np.unique(numbers[order], return_index=True, return_counts=True)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((folder / f"{part}.jsonl").open("w", encoding="ascii")) for part in range(parts)]
+        for number, response in ledger.responses(distinct[distinct >= 0]):
+            text = json.dumps([getattr(response, name) for name in RESPONSE])
+            place = np.searchsorted(distinct, number)
+            for position in order[starts[place] : starts[place] + counts[place]].tolist():
+                files[position // size].write(f"{position % size} {text}\n")
+    for part in range(parts):
+        responses: list[ChatResponse | None] = [None] * min(size, len(numbers) - part * size)
+        with (folder / f"{part}.jsonl").open(encoding="ascii") as lines:
+            for line in lines:
+                position, _, values = line.partition(" ")
+                responses[int(position)] = ChatResponse(**dict(zip(RESPONSE, json.loads(values), strict=True)))
+        yield from responses
+    shutil.rmtree(folder)

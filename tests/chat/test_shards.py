@@ -1,0 +1,162 @@
+"""Shards of one dataset as Snakemake runs them: `orcac make --shard`, one account, one budget, kills and reruns.
+
+All figures are the server's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import Fault, FaultServer
+
+from orcac import rows
+from orcac.chat.account import LOOK_SECONDS
+from orcac.chat.budget import Budget
+from orcac.chat.ledger import records
+from orcac.make import make
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.rows import Prompt
+from orcac.spec.load import load
+from orcac.store import Store
+
+SHARDS, QUESTIONS, IN_FLIGHT = 3, 300, 6
+ANSWER_USD = 18 * 1e-3  # of 7 and 11 tokens
+SPEC = """
+orcac: 1
+name: shards
+queries: {mine: {format: jsonl, path: mine.jsonl, fields: {query: q}}}
+system_messages: {messages: {2: ""}, draw: {mine: [2]}}
+teachers:
+  gpt:
+    model: m
+    endpoint: {kind: openai, base_url: "%(url)s", concurrency: %(in_flight)d, requests_per_minute: %(per_minute)d}
+    sampling: {max_tokens: 22}
+    price: {input: 1000, output: 1000}
+datasets: {answers: {teacher: gpt, queries: [mine], shards: %(shards)d}}
+student: {size: tiny, max_length: 256, tokenizer: {vocabulary: 300, train_on: [answers]}}
+stages: {only: {dataset: answers, epochs: 1, batch: 8 rows}}
+curriculum: [only]
+budget: %(usd)s USD
+"""
+
+
+class Study:
+    """A spec in a folder, and the `orcac` that runs it there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "ORCAC_STORE": str(folder / "store"),
+            "ORCAC_PLAN": str(folder / "plan.json"),
+            "OPENAI_API_KEY": "sk-secret",
+        }
+        self.prompts: list[Prompt] = []
+        lines = (json.dumps({"q": f"q{n}"}) for n in range(QUESTIONS))
+        (folder / "mine.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+    def compile(self, server: FaultServer, *, usd: float, per_minute: int = 100_000) -> str:
+        """Write the spec and its plan, and make what comes before asking. The collect node's KIND/ID."""
+        values = {"url": server.base_url, "in_flight": SHARDS * IN_FLIGHT, "shards": SHARDS}
+        (self.folder / "spec.yaml").write_text(SPEC % (values | {"usd": usd, "per_minute": per_minute}))
+        plan = Plan()
+        lower(plan, load(self.folder / "spec.yaml"))
+        plan.write(self.folder / "plan.json")
+        sample, collect = (next(ref for ref in plan.nodes if ref.startswith(kind)) for kind in ("sample", "collect"))
+        make(plan, Store(self.folder / "store"), sample)
+        self.prompts = list(rows.read(self.folder / "store" / sample / "prompts.parquet", Prompt))
+        return collect
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / "log").open("ab")
+        command = [sys.executable, "-m", "orcac", *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
+
+    def shards(self, collect: str) -> list[subprocess.Popen[bytes]]:
+        return [self.start("make", collect, "--shard", f"{number}-of-{SHARDS}") for number in range(1, SHARDS + 1)]
+
+    def durable(self) -> set[str]:
+        return {record["request"]["messages"][-1][1] for record in records(self.folder / "store" / "answers")}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path)
+
+
+def ticking(server: FaultServer, *, every: int) -> Iterator[None]:
+    """A step for each so many answers that were billed."""
+    while True:
+        goal, deadline = server.billed.total() + every, time.monotonic() + 30
+        while server.billed.total() < goal and time.monotonic() < deadline:
+            time.sleep(0.005)
+        yield
+
+
+def test_shards_together_keep_the_accounts_rate(study: Study) -> None:
+    a_second, asked, refused = 40, defaultdict[str, list[float]](list), 0
+    credit, last = float(a_second), time.monotonic()
+
+    def behaviour(question: str, before: int) -> Fault:
+        nonlocal credit, last, refused
+        now = time.monotonic()
+        credit, last = min(a_second, credit + a_second * (now - last)), now
+        asked[question].append(now)
+        if credit < 1:
+            refused += 1
+            return "429 with Retry-After"
+        credit -= 1
+        return ""
+
+    with FaultServer(behaviour, latency_s=0.05) as server:
+        collect = study.compile(server, usd=100, per_minute=60 * a_second)
+        assert [shard.wait(120) for shard in study.shards(collect)] == [0] * SHARDS
+        assert set(server.billed.values()) == {1} and len(server.billed) == QUESTIONS
+    first = [min(asked[prompt.query][0] for prompt in study.prompts[shard::SHARDS]) for shard in range(SHARDS)]
+    steady = [at for times in asked.values() for at in times if at > max(first) + 1.5 * LOOK_SECONDS]
+    assert steady
+    for start in steady:
+        in_a_second = sum(start <= at < start + 1 for at in steady)
+        assert in_a_second <= a_second * 1.1 + SHARDS + SHARDS * IN_FLIGHT, "the rate, credit for timers, a full socket"
+    assert refused <= SHARDS * a_second, "before they had seen one another"
+
+
+def test_shards_killed_and_run_again_spend_the_budget_and_no_more(study: Study, tmp_path: Path) -> None:
+    usd, kills, chance = 1.7, 3, random.Random(5)  # no shard can be done with all of it
+    with FaultServer(latency_s=0.05) as server:
+        collect = study.compile(server, usd=usd)
+        shards, ticks = study.shards(collect), ticking(server, every=10)
+        for _ in range(kills):
+            next(ticks)
+            victim = chance.randrange(SHARDS)
+            shards[victim].kill()
+            shards[victim].wait()
+            shards[victim] = study.start("make", collect, "--shard", f"{victim + 1}-of-{SHARDS}")
+        assert [shard.wait(120) for shard in shards] == [4] * SHARDS, (tmp_path / "log").read_text()
+        stopped = server.billed.copy()
+        spent = Budget(tmp_path / "store" / "answers" / "budgets" / "shards", usd).spent()
+        assert stopped.total() * ANSWER_USD <= spent <= usd
+        assert spent > usd - 0.042, "room for one more request"
+        assert "the budget of 1.70 USD holds no further request" in (tmp_path / "log").read_text()
+
+        assert [shard.wait(120) for shard in study.shards(collect)] == [4] * SHARDS
+        assert server.billed == stopped, "a spent budget pays for nothing"
+
+        kept = study.durable()
+        collect = study.compile(server, usd=30)
+        assert [shard.wait(120) for shard in study.shards(collect)] == [0] * SHARDS, (tmp_path / "log").read_text()
+        assert all(server.billed[question] == stopped[question] for question in kept), "paid again"
+        assert len(server.billed) == QUESTIONS
+        assert server.billed.total() <= QUESTIONS + kills * IN_FLIGHT * SHARDS
+        paid = server.billed.copy()
+        assert study.start("make", collect).wait(60) == 0
+        assert server.billed == paid
