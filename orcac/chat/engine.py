@@ -86,7 +86,7 @@ async def ask(
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
     """
     distinct = {request.key: request for request in requests}
-    known = {key: answer for key in distinct if ledger is not None and (answer := ledger.get(key))}
+    known = {key: answer for key, request in distinct.items() if ledger is not None and (answer := ledger.get(request))}
     asking = _Asking(ledger=ledger, settings=settings, on_progress=on_progress, total=len(distinct))
     for key, response in known.items():
         asking.count(distinct[key], key, response)

@@ -38,7 +38,7 @@ from orcac.errors import StoreError
 
 _START = b'{"key":"'
 _KEY = slice(len(_START), len(_START) + 64)  # where a record's key stands in its line
-_RESPONSE = {field.name for field in dataclasses.fields(ChatResponse)}
+_RESPONSE = [field.name for field in dataclasses.fields(ChatResponse) if field.name != "rates"]
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -75,7 +75,7 @@ def _is_record(value: Any) -> bool:
             "request": dict(),
             "response": {"text": str(), "error": error} as response,
         }:
-            return response.keys() <= _RESPONSE and (not error or (error in ERRORS and ERRORS[error].kept))
+            return response.keys() <= set(_RESPONSE) and (not error or (error in ERRORS and ERRORS[error].kept))
     return False
 
 
@@ -99,8 +99,9 @@ class Ledger:
                 first[key] = at
                 self._answers[key] = ChatResponse(**record["response"])
 
-    def get(self, key: str) -> ChatResponse | None:
-        return self._answers.get(key)
+    def get(self, request: ChatRequest) -> ChatResponse | None:
+        """What settles `request`, None where nothing does yet."""
+        return self._answers.get(request.key)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
@@ -117,7 +118,7 @@ class Ledger:
                 "origin": request.origin,
                 "sample_index": request.sample_index,
             },
-            "response": dataclasses.asdict(response),
+            "response": {name: getattr(response, name) for name in _RESPONSE},
         }
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         durable = asyncio.get_running_loop().create_future()

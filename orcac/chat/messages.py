@@ -94,6 +94,23 @@ class ChatResponse:
     output_tokens: int = 0
     latency_s: float = 0.0
     error: str = ""
+    # what came with it and is no part of it: neither compared nor recorded
+    rates: RateHeaders | None = dataclasses.field(default=None, compare=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RateHeaders:
+    """What a response's headers say of the account's rates. None where they say nothing.
+
+    `*_limit` is a minute's allowance, `*_remaining` what is left of it now, `*_reset_s` the seconds until it is whole.
+    """
+
+    requests_limit: float | None = None
+    requests_remaining: float | None = None
+    requests_reset_s: float | None = None
+    tokens_limit: float | None = None
+    tokens_remaining: float | None = None
+    tokens_reset_s: float | None = None
 
 
 def valid_unicode(text: str) -> str:
@@ -155,11 +172,14 @@ ERRORS: Mapping[str, ErrorClass] = {
 class ChatError(Exception):
     """What an endpoint raises when a request got no answer. Its text never holds an API key."""
 
-    def __init__(self, error: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, error: str, message: str, *, retry_after: float | None = None, rates: RateHeaders | None = None
+    ) -> None:
         assert error in ERRORS, error
         super().__init__(message)
         self.error = error
         self.retry_after = retry_after  # seconds that the server asks everyone to wait
+        self.rates = rates
 
 
 _BY_CODE = {

@@ -39,6 +39,9 @@ def settings(**changes: object) -> EndpointSettings:
 class Memory(dict[str, ChatResponse]):
     """A ledger without a disk."""
 
+    def get(self, request: ChatRequest) -> ChatResponse | None:
+        return super().get(request.key)
+
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         self[request.key] = response
 

@@ -31,7 +31,7 @@ def write(folder: Path, *pairs: tuple[str, str]) -> None:
 
 
 def text(folder: Path, question: str) -> str | None:
-    answer = Ledger(folder).get(request(question).key)
+    answer = Ledger(folder).get(request(question))
     return answer.text if answer else None
 
 
@@ -44,7 +44,7 @@ def test_answers_are_read_back_as_they_were(tmp_path: Path) -> None:
     kept = next(records(tmp_path))
     assert kept["request"]["messages"] == [["user", odd]]
     wanted = Ledger(tmp_path, wanted={request("b").key})
-    assert wanted.get(request("b").key) and not wanted.get(request(odd).key)
+    assert wanted.get(request("b")) and not wanted.get(request(odd))
 
 
 def test_reading_leaves_no_trace(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_failures_of_the_endpoint_are_refused(tmp_path: Path) -> None:
                     await ledger.append(request("q"), ChatResponse(error=error))
 
     asyncio.run(go())
-    assert Ledger(tmp_path).get(request("too long").key) == ChatResponse(error="context_overflow")
+    assert Ledger(tmp_path).get(request("too long")) == ChatResponse(error="context_overflow")
 
 
 def test_two_processes_write_one_folder(tmp_path: Path) -> None:
@@ -179,6 +179,6 @@ def test_two_processes_write_one_folder(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for name in ("one", "two"):
         for n in range(50):
-            answer = ledger.get(request(f"{name} {n}").key)
+            answer = ledger.get(request(f"{name} {n}"))
             assert answer and answer.text == name
     assert text(tmp_path, "both") in ("one", "two")
