@@ -240,6 +240,8 @@ def classify(status: int | None, body: object = None, exception: Exception | Non
         return "context_overflow"
     if status in _BY_STATUS:
         return _BY_STATUS[status]
+    if status < 400:  # it sends us elsewhere
+        return "not_found"
     return "server" if status >= 500 else "bad_request"
 
 

@@ -27,7 +27,7 @@ def test_the_body_holds_the_sampling_and_nothing_that_is_not_set() -> None:
         "max_tokens": 9,
     }
     more = module.body(request(seed=0, extra={"top_k": 5}))
-    assert more["seed"] == 0 and more["extra_body"] == {"top_k": 5}
+    assert more["seed"] == 0 and more["top_k"] == 5
 
 
 def completion(message: dict[str, object], **more: object) -> bytes:
