@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _NO_KEY = "none"  # what a local server that wants no key is sent
 _CONNECT_S = 10.0  # a server that takes longer to take the call is not there
 _IDLE_S = 4.0  # a connection is not kept longer, since uvicorn (vLLM) hangs up after 5
+_OPENAI = "https://api.openai.com/v1"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Of the request that the package wrote: what belongs to its own connection or to that one call.
 _NOT_OURS = ("host", "connection", "content-length", "accept-encoding", "x-stainless-raw-response")
@@ -49,7 +50,7 @@ _OPEN = ("accept", "content-type", "user-agent", "openai-", "x-stainless-")  # h
 
 @asynccontextmanager
 async def connect(settings: EndpointSettings) -> AsyncIterator[OpenAIEndpoint]:
-    """The endpoint of `settings`. Raises what `client_of` raises, and EndpointError for a proxy of no use."""
+    """The endpoint of `settings`. Raises what `client_of` raises."""
     async with client_of(settings) as client, _open(client, timeout_s=settings.timeout_seconds) as endpoint:
         yield endpoint
 
@@ -73,8 +74,8 @@ async def connect_to(base_url: str, *, timeout_s: float) -> AsyncIterator[OpenAI
 def client_of(settings: EndpointSettings) -> AsyncOpenAI:
     """The `openai` package's client for `settings`, for Azure its client for Azure; it tries nothing again.
 
-    Raises EndpointError where the provider needs a key or an address and there is none, and for a key or an
-    address that cannot be sent.
+    Raises EndpointError where the provider needs a key or an address and there is none, and for a key, an address or
+    a proxy that is of no use.
     """
     from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -99,6 +100,7 @@ def client_of(settings: EndpointSettings) -> AsyncOpenAI:
         )
     if address:
         _check_address(address)
+    _proxy(address or _OPENAI)
     loopback = urlsplit(address or "").hostname in _LOOPBACK
     http = DefaultAsyncHttpxClient(trust_env=False) if loopback else None  # no proxy between us and ourselves
     timeout_s = settings.timeout_seconds
@@ -179,7 +181,10 @@ class OpenAIEndpoint:
     ) -> None:
         self._client, self._session, self._timeout_s = client, session, timeout_s
         self._targets: dict[str, _Target] = {}  # by model, which Azure has in its addresses
-        self._secrets = {password for url in (str(client.base_url), proxy or "") if (password := urlsplit(url).password)}
+        self._aiming = asyncio.Lock()
+        self._secrets = {
+            password for url in (str(client.base_url), proxy or "") if (password := urlsplit(url).password)
+        }
         self._keep_secret(client.api_key)
         self.where = str(client.base_url.copy_with(userinfo=b""))
 
@@ -189,7 +194,10 @@ class OpenAIEndpoint:
 
         start = time.perf_counter()
         try:
-            target = self._targets.get(request.model) or await self._aim(request.model)
+            target = self._targets.get(request.model)
+            if target is None:
+                async with self._aiming:  # once: writing one takes as long as a hundred requests
+                    target = self._targets.get(request.model) or await self._aim(request.model)
             content = json.dumps(body(request)).encode()
             async with (
                 asyncio.timeout(self._timeout_s),
@@ -211,8 +219,10 @@ class OpenAIEndpoint:
         rates = rate_headers(headers)
         if not 200 <= status < 300:
             told = _told(received)
-            text = f"HTTP {status}: {_message(told)}" + (f", to {headers.get('location')}" if 300 <= status < 400 else "")
-            raise self._error(classify(status, told), text, retry_after(headers, now=time.time()), rates)
+            name, wait = classify(status, told), retry_after(headers, now=time.time())
+            text = f"HTTP {status}: {_message(told)}" + (f", to {headers.get('location')}" if status < 400 else "")
+            # Azure tells a request that is too large to wait for a day; the others need not.
+            raise self._error(name, text, None if name == "too_large" else wait, rates)
         try:
             return parse(received, latency_s=time.perf_counter() - start, rates=rates)
         except ValueError as error:
@@ -246,7 +256,8 @@ class OpenAIEndpoint:
         for name, value in headers.items():
             if not name.lower().startswith(_OPEN):
                 self._keep_secret(value.rpartition(" ")[2])
-        return self._targets.setdefault(model, _Target(str(url), headers))
+        self._targets[model] = target = _Target(str(url), headers)
+        return target
 
     def _keep_secret(self, secret: str) -> None:
         if secret and secret != _NO_KEY:
