@@ -259,7 +259,7 @@ class OpenAIEndpoint:
         self._targets[model] = target = _Target(str(url), headers)
         return target
 
-    def _keep_secret(self, secret: str) -> None:
+    def _keep_secret(self, secret: str | None) -> None:
         if secret and secret != _NO_KEY:
             self._secrets |= {secret, repr(secret)[1:-1]}  # as it is, and as exceptions quote it
 
@@ -312,8 +312,8 @@ def _counted(usage: Any) -> tuple[int, int]:
     """(input, output) tokens, or (0, 0) where either is no count: the answer is paid for and good all the same."""
     if not isinstance(usage, Mapping):
         return 0, 0
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    return counts if all(type(count) is int and count >= 0 for count in counts) else (0, 0)
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    return (read, written) if all(type(count) is int and count >= 0 for count in (read, written)) else (0, 0)
 
 
 def _told(content: bytes) -> object:

@@ -203,9 +203,11 @@ def test_a_redirect_is_not_followed_and_stops_everything(status: int, monkeypatc
         async def elsewhere(_: web.Request) -> web.Response:
             return web.Response(status=status, headers={"Location": f"{other.base_url}/chat/completions?k=sk-secret"})
 
-        with FaultServer(mount=lambda app: app.router.add_post("/v2/chat/completions", elsewhere)) as server:
-            with pytest.raises(ChatError, match=f"HTTP {status}.*{other.base_url}") as caught:
-                connect(server.base_url.replace("/v1", "/v2"))
+        with (
+            FaultServer(mount=lambda app: app.router.add_post("/v2/chat/completions", elsewhere)) as server,
+            pytest.raises(ChatError, match=f"HTTP {status}.*{other.base_url}") as caught,
+        ):
+            connect(server.base_url.replace("/v1", "/v2"))
         assert caught.value.error == "not_found" and ERRORS["not_found"].action is Action.STOP
         assert "secret" not in str(caught.value) and other.heard is None
 
@@ -259,7 +261,7 @@ def test_a_proxy_of_the_environment_is_used_and_its_password_masked(monkeypatch:
         connect("http://teacher.invalid/v1")
     assert caught.value.error == "unreachable" and "pass-word" not in str(caught.value)
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
-    with pytest.raises(EndpointError, match="NO_PROXY to teacher.invalid"):
+    with pytest.raises(EndpointError, match=r"NO_PROXY to teacher\.invalid"):
         connect("http://teacher.invalid/v1")
 
 
