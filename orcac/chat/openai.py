@@ -56,8 +56,8 @@ async def connect(settings: EndpointSettings) -> AsyncIterator[OpenAIEndpoint]:
 
 
 @asynccontextmanager
-async def connect_to(base_url: str, *, timeout_s: float) -> AsyncIterator[OpenAIEndpoint]:
-    """The endpoint at `base_url`, with no key whatever the environment has.
+async def connect_to(base_url: str, *, timeout_s: float, key: str = _NO_KEY) -> AsyncIterator[OpenAIEndpoint]:
+    """The endpoint at `base_url`, with this key whatever the environment has.
 
     Raises EndpointError where that is no web address.
     """
@@ -65,7 +65,7 @@ async def connect_to(base_url: str, *, timeout_s: float) -> AsyncIterator[OpenAI
 
     _check_address(base_url)
     async with (
-        AsyncOpenAI(base_url=base_url, api_key=_NO_KEY) as client,
+        AsyncOpenAI(base_url=base_url, api_key=key) as client,
         _open(client, timeout_s=timeout_s) as endpoint,
     ):
         yield endpoint
@@ -313,7 +313,9 @@ def _counted(usage: Any) -> tuple[int, int]:
     if not isinstance(usage, Mapping):
         return 0, 0
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    return (read, written) if all(type(count) is int and count >= 0 for count in (read, written)) else (0, 0)
+    if type(read) is int and type(written) is int and read >= 0 and written >= 0:
+        return read, written
+    return 0, 0
 
 
 def _told(content: bytes) -> object:

@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from orcac import rows
-from orcac.chat import openai
-from orcac.chat.engine import Endpoint, Tally, ask
+from orcac.chat.connect import connect
+from orcac.chat.engine import Tally, ask
 from orcac.chat.ledger import Ledger
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, conversation, dollars
 from orcac.chat.replay import Replay, Source
@@ -112,7 +111,14 @@ def _answers(
                 said.append(f"{replay.duplicates:,} rows of the recording come too late")
             free = settings.model_copy(update={"price": _price(job), "budget_usd": None})
             return await ask(requests, endpoint=replay, ledger=None, settings=free, on_progress=show)
-        endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
+        endpoint = connect(
+            settings,
+            model=job.recipe.model,
+            weights=_weights(job),
+            work=job.work,
+            threads=job.execution.threads,
+            gpus=job.execution.gpus,
+        )
         async with Ledger(job.answers, wanted=set(keys)) as ledger:
             return await ask(requests, endpoint=endpoint, ledger=ledger, settings=settings, on_progress=show)
 
@@ -134,6 +140,8 @@ def _reference(prompt: Prompt) -> ChatResponse:
 
 def _request(recipe: CollectRecipe, prompt: Prompt) -> ChatRequest:
     version = "" if recipe.solver_version is None else f"/{recipe.solver_version}"
+    if recipe.weights:
+        version = f"/{recipe.weights.digest}"
     return ChatRequest(
         model=recipe.model,
         messages=conversation(system=prompt.system, user=prompt.query),
@@ -142,16 +150,23 @@ def _request(recipe: CollectRecipe, prompt: Prompt) -> ChatRequest:
     )
 
 
-@asynccontextmanager
-async def _solver(settings: EndpointSettings) -> AsyncIterator[Endpoint]:
-    """The embedded teacher, served on loopback for as long as it is asked."""
-    from orcac.chat.solver import SolverServer  # brings an HTTP server
-
-    async with (
-        SolverServer() as server,
-        openai.connect_to(server.base_url, timeout_s=settings.timeout_seconds) as endpoint,
-    ):
-        yield endpoint
+def _weights(job: CollectJob) -> Path | None:
+    """The folder of a model that is loaded here, made of links to where its files lie."""
+    recipe = job.recipe.weights
+    if recipe is None:
+        return None
+    folder = job.work / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    if recipe.hub:
+        fetched = fetch(recipe.hub, kind="model", label=job.label)
+        files = {PurePosixPath(name).name: path for path, name in fetched.files}
+    else:
+        files = {ref.name: open_ref(ref, job.execution) for ref in recipe.files}
+    for name, file in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(file.resolve())
+    return folder
 
 
 def _source(job: CollectJob) -> Source:
