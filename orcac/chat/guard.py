@@ -18,8 +18,8 @@ _GRACE_S = 15.0  # between the request to end and the end
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # of a terminal or a scheduler: our starter decides
-        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # of a scheduler: our starter decides. SIG_IGN would be inherited
+        signal.signal(number, lambda *_: None)
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
     threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
     code = child.wait()

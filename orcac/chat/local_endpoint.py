@@ -50,7 +50,8 @@ class LocalEndpoint:
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """The answer, when the batch that the request fell into is done.
 
-        Raises ChatError where the prompt leaves no room for one or the sampling has `extra`, EndpointError where a batch does not fit in memory.
+        Raises ChatError where the prompt leaves no room for one or the sampling has `extra`, EndpointError where a
+        batch does not fit in memory.
         """
         if request.sampling.extra:
             raise ChatError("unsupported", f"a local model knows no {', '.join(request.sampling.extra)}")
