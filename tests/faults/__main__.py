@@ -95,6 +95,7 @@ def _controls(app: web.Application, server: FaultServer) -> None:
                 "answered_at": {str(at): count for at, count in server.answered_at.items()},
                 "pushed_back_at": {str(at): count for at, count in server.pushed_back_at.items()},
                 "most_in_flight": server.most_in_flight,
+                "span_s": server.span[1] - server.span[0],
                 "now": time.monotonic() - begun,
                 "cpu_s": usage.ru_utime + usage.ru_stime,
             }
@@ -108,7 +109,7 @@ def _controls(app: web.Application, server: FaultServer) -> None:
             counted.clear()
         server.answered_at.clear()
         server.pushed_back_at.clear()
-        server.most_in_flight = 0
+        server.most_in_flight, server.span = 0, (0.0, 0.0)
         return web.json_response({})
 
     async def limits(request: web.Request) -> web.Response:

@@ -24,6 +24,7 @@ class Counters(NamedTuple):
     answered_at: dict[str, int]  # whole second of the server's life -> answers
     pushed_back_at: dict[str, int]
     most_in_flight: int
+    span_s: float  # from the first request to the last answer
     now: float  # seconds of the server's life
     cpu_s: float  # of the server
 

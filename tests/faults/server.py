@@ -86,6 +86,7 @@ class FaultServer:
         self.answered_at: Counter[int] = Counter()  # whole second of the server's life -> answers
         self.pushed_back_at: Counter[int] = Counter()  # -> responses 429
         self.in_flight = self.most_in_flight = 0
+        self.span = (0.0, 0.0)  # when the first request came and the last was answered
         self.heard: web.Request | None = None  # the last one
         self.base_url = ""
         self._ready = threading.Event()
@@ -127,6 +128,7 @@ class FaultServer:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self.in_flight += 1
+        came = time.monotonic()
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             content = await request.read()
@@ -134,6 +136,7 @@ class FaultServer:
             response = await self._respond(request, content)
         finally:
             self.in_flight -= 1
+        self.span = (self.span[0] or came, time.monotonic())
         self.statuses[response.status] += 1
         if response.status in (200, 429):
             at = self.answered_at if response.status == 200 else self.pushed_back_at
