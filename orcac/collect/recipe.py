@@ -54,6 +54,13 @@ class CollectRecipe(Recipe):
     solver_version: int | None = None  # of the embedded teacher, when that is who answers
     recording: Recording | None = None
 
+    @property
+    def answerer(self) -> str:
+        """`ChatRequest.origin` of what is asked: who answers, with the version or the weights where there are any."""
+        if self.weights:
+            return f"{self.origin}/{self.weights.digest}"
+        return self.origin if self.solver_version is None else f"{self.origin}/{self.solver_version}"
+
 
 class CollectExecution(Execution):
     endpoint: EndpointSettings

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shutil
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -139,14 +139,11 @@ def _reference(prompt: Prompt) -> ChatResponse:
 
 
 def _request(recipe: CollectRecipe, prompt: Prompt) -> ChatRequest:
-    version = "" if recipe.solver_version is None else f"/{recipe.solver_version}"
-    if recipe.weights:
-        version = f"/{recipe.weights.digest}"
     return ChatRequest(
         model=recipe.model,
         messages=conversation(system=prompt.system, user=prompt.query),
         sampling=recipe.sampling,
-        origin=recipe.origin + version,
+        origin=recipe.answerer,
     )
 
 
@@ -155,8 +152,7 @@ def _weights(job: CollectJob) -> Path | None:
     recipe = job.recipe.weights
     if recipe is None:
         return None
-    folder = job.work / "model"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="model-", dir=job.work))  # its own, since shards run side by side
     if recipe.hub:
         fetched = fetch(recipe.hub, kind="model", label=job.label)
         files = {PurePosixPath(name).name: path for path, name in fetched.files}
