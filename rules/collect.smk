@@ -10,6 +10,7 @@ rule collect:
     resources:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
+        gpu=PLAN.gpus("collect"),
     shell:
         "orcac make collect/{wildcards.id} --log {log:q}"
 
@@ -26,5 +27,6 @@ rule collect_shard:
     resources:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
+        gpu=PLAN.gpus("collect"),
     shell:
         "orcac make collect/{wildcards.id} --shard {wildcards.shard} --log {log:q}"

@@ -1,4 +1,5 @@
-"""A student on this machine, answering in batches (transformers' `generate`, left padding, KV cache).
+"""A model on this machine, a student or a teacher, answering in batches (transformers' `generate`, left padding, KV
+cache).
 
 An answer depends on the prompt, the settings and the seed, and not on which prompts share its batch: batch size
 is a matter of speed. So sampling does not draw from one stream for the whole batch. Each row has a stream of its
@@ -34,7 +35,8 @@ class LocalModel:
         from orcac.chat.template import ChatFormat
 
         self._model, self._tokenizer = model, tokenizer
-        self._chat = ChatFormat(tokenizer)
+        self._chat = ChatFormat(tokenizer, learns=False)
+        self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._positions: int = model.config.max_position_embeddings
         ends = model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
@@ -88,7 +90,7 @@ class LocalModel:
         outputs: list[list[int]] = [[] for _ in inputs]
         if asked:
             width = max(len(inputs[index]) for index in asked)
-            padded = torch.full((len(asked), width), self._tokenizer.pad_token_id)
+            padded = torch.full((len(asked), width), self._pad)
             mask = torch.zeros_like(padded)
             for row, index in enumerate(asked):
                 padded[row, width - len(inputs[index]) :] = torch.tensor(inputs[index])
@@ -106,7 +108,7 @@ class LocalModel:
                         max_new_tokens=max(limits[index] for index in asked),
                         do_sample=False,
                         eos_token_id=sorted(self._ends),
-                        pad_token_id=self._tokenizer.pad_token_id,
+                        pad_token_id=self._pad,
                     ),
                 )
             for index, row_ids in zip(asked, generated[:, width:].tolist(), strict=True):

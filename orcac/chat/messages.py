@@ -235,13 +235,17 @@ _BY_CODE = {
     "invalid_api_key": "auth",
     "model_not_found": "not_found",
     "deploymentnotfound": "not_found",
+    "operationnotsupported": "not_found",
     "content_filter": "content_filter",
     "content_policy_violation": "content_filter",
+    "responsibleaipolicyviolation": "content_filter",
     "invalid_prompt": "content_filter",
     "context_length_exceeded": "context_overflow",
     "string_above_max_length": "context_overflow",
+    "exceed_context_size_error": "context_overflow",
     "unsupported_parameter": "unsupported",
     "unsupported_value": "unsupported",
+    "unknown_parameter": "unsupported",
     "slow_down": "rate_limit",
 }
 _BY_STATUS = {
@@ -254,7 +258,26 @@ _BY_STATUS = {
     425: "server",
     429: "rate_limit",
 }
-_OVERFLOW = ("maximum context length", "context window", "max_model_len", "`inputs` tokens +")
+_BAD = (400, 413, 422)
+# Where no code tells: words of the message, lower-cased, and the statuses with which they mean the class.
+_BY_WORDS: tuple[tuple[str, tuple[int, ...], str], ...] = (
+    ("exceeded your current quota", (429,), "quota"),
+    ("out of call volume quota", (403,), "quota"),
+    ("request too large", (429,), "too_large"),
+    ("retry after 86400 seconds", (429,), "too_large"),  # Azure's word for what fits into no minute
+    ("context length", _BAD, "context_overflow"),
+    ("context window", _BAD, "context_overflow"),
+    ("maximum model length", _BAD, "context_overflow"),
+    ("max_model_len", _BAD, "context_overflow"),
+    ("must be at least 1, got -", _BAD, "context_overflow"),  # vLLM, of what the prompt leaves for the answer
+    ("`inputs` tokens +", _BAD, "context_overflow"),
+    ("content management policy", _BAD, "content_filter"),
+    ("unrecognized request argument", _BAD, "unsupported"),
+    ("supports at most", _BAD, "unsupported"),
+    ("api version not supported", _BAD, "not_found"),
+    ("maximum pending requests", (503,), "rate_limit"),
+    ("queue is full", (503,), "rate_limit"),
+)
 
 
 def classify(status: int | None, body: object = None, exception: Exception | None = None) -> str:
@@ -276,23 +299,24 @@ def classify(status: int | None, body: object = None, exception: Exception | Non
                 return "malformed"
         raise AssertionError(f"not a transport error: {exception!r}")
     code, message = _code_and_message(body)
-    if code in _BY_CODE:
+    if code:
         return _BY_CODE[code]
-    if status == 429 and "exceeded your current quota" in message:
-        return "quota"
-    if status == 429 and "request too large" in message:
-        return "too_large"
-    if status in (400, 413, 422) and any(words in message for words in _OVERFLOW):
-        return "context_overflow"
+    for words, statuses, name in _BY_WORDS:
+        if status in statuses and words in message:
+            return name
     if status in _BY_STATUS:
         return _BY_STATUS[status]
+    if status < 400:  # it sends us elsewhere
+        return "not_found"
     return "server" if status >= 500 else "bad_request"
 
 
 def _code_and_message(body: object) -> tuple[str, str]:
-    """The lower-cased `code` and message of an error body; "" where it has none."""
+    """The lower-cased `code` (or type) that we know and the message of an error body; "" where it has none."""
     if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
         body = body["error"]
     if isinstance(body, Mapping):
-        return str(body.get("code") or body.get("type") or "").lower(), str(body.get("message") or "").lower()
+        codes = [str(body.get(name) or "").lower() for name in ("code", "type")]
+        message = str(body.get("message") or body.get("detail") or "").lower()
+        return next((code for code in codes if code in _BY_CODE), ""), message
     return "", str(body or "").lower()

@@ -1,9 +1,16 @@
-"""Any server that speaks chat completions (OpenAI, vLLM, SGLang, Ollama, the embedded teacher), as an
+"""Any server that speaks chat completions (OpenAI, Azure, vLLM, SGLang, Ollama, the embedded teacher), as an
 endpoint.
 
-The `openai` package makes the call, so its configuration and environment variables work as people expect;
-its own retries are off, since the engine decides what is tried again and when. The body of an answer is read
-here and not by the package, which accepts anything that came with status 200.
+The `openai` package says what a request looks like: it writes one, which is not sent, and every request goes out
+with that one's address and headers. So its configuration and environment variables work as people expect, Azure's
+addresses among them. The sending is aiohttp's, over connections that are kept: the package's own costs ten times
+the CPU and caps what one process can ask (docs/decisions.md). Whether and when something is tried again is the
+engine's to decide.
+
+- A redirect is not followed: it would carry the key to an address that nobody wrote down.
+- A proxy of the environment is looked up once, and never stands between us and this machine.
+- What may be an answer is read strictly, since anything can come with status 200; a usage that makes no sense
+  counts as none.
 
 The API key is taken from the environment when the endpoint opens, goes into the request's header and nowhere
 else: a message that repeats it, the server's or an exception's, is masked before it becomes an error.
@@ -15,37 +22,70 @@ import asyncio
 import email.utils
 import json
 import os
+import re
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, classify, valid_unicode
+from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 
 if TYPE_CHECKING:
+    import aiohttp
     from openai import AsyncOpenAI
 
 _NO_KEY = "none"  # what a local server that wants no key is sent
-# By name, since the package has changed the HTTP library under it before.
-_REFUSED = ("ConnectError", "ConnectTimeout")
-_UNSENDABLE = ("UnsupportedProtocol", "LocalProtocolError", "InvalidURL")
+_CONNECT_S = 10.0  # a server that takes longer to take the call is not there
+_IDLE_S = 4.0  # a connection is not kept longer, since uvicorn (vLLM) hangs up after 5
+_OPENAI = "https://api.openai.com/v1"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Of the request that the package wrote: what belongs to its own connection or to that one call.
+_NOT_OURS = ("host", "connection", "content-length", "accept-encoding", "x-stainless-raw-response")
+_OPEN = ("accept", "content-type", "user-agent", "openai-", "x-stainless-")  # header names that hold no secret
 
 
 @asynccontextmanager
 async def connect(settings: EndpointSettings) -> AsyncIterator[OpenAIEndpoint]:
-    """The endpoint of `settings`.
+    """The endpoint of `settings`. Raises what `client_of` raises."""
+    async with client_of(settings) as client, _open(client, timeout_s=settings.timeout_seconds) as endpoint:
+        yield endpoint
 
-    Raises EndpointError where the provider needs a key and there is none, and for a key or an address that
-    cannot be sent.
+
+@asynccontextmanager
+async def connect_to(base_url: str, *, timeout_s: float, key: str = _NO_KEY) -> AsyncIterator[OpenAIEndpoint]:
+    """The endpoint at `base_url`, with this key whatever the environment has.
+
+    Raises EndpointError where that is no web address.
     """
+    from openai import AsyncOpenAI  # 0.5 s: only for those who ask
+
+    _check_address(base_url)
+    async with (
+        AsyncOpenAI(base_url=base_url, api_key=key) as client,
+        _open(client, timeout_s=timeout_s) as endpoint,
+    ):
+        yield endpoint
+
+
+def client_of(settings: EndpointSettings) -> AsyncOpenAI:
+    """The `openai` package's client for `settings`, for Azure its client for Azure; it tries nothing again.
+
+    Raises EndpointError where the provider needs a key or an address and there is none, and for a key, an address or
+    a proxy that is of no use.
+    """
+    from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
+
+    variable = "AZURE_OPENAI_ENDPOINT" if settings.azure else "OPENAI_BASE_URL"
+    address = settings.base_url or os.environ.get(variable)
     key = os.environ.get(settings.api_key_env, "").strip()  # a key that was read from a file brings its line end
-    if not key and not settings.base_url and not os.environ.get("OPENAI_BASE_URL"):
+    if not key and (settings.azure or not address):
         raise EndpointError(
             f"the environment variable {settings.api_key_env} holds no API key",
-            fix=f"set {settings.api_key_env}, or give the endpoint a base_url",
+            fix=f"set {settings.api_key_env}" + ("" if settings.azure else ", or give the endpoint a base_url"),
         )
     if not all("!" <= character <= "~" for character in key):
         raise EndpointError(
@@ -53,27 +93,31 @@ async def connect(settings: EndpointSettings) -> AsyncIterator[OpenAIEndpoint]:
             "printable ASCII in it",
             fix=f"set {settings.api_key_env} to the key alone",
         )
-    timeout_s = settings.timeout_seconds
-    async with connect_to(settings.base_url, key=key or _NO_KEY, timeout_s=timeout_s) as endpoint:
-        yield endpoint
-
-
-@asynccontextmanager
-async def connect_to(base_url: str | None, *, timeout_s: float, key: str = _NO_KEY) -> AsyncIterator[OpenAIEndpoint]:
-    """The endpoint at `base_url` (None: the package's default), with this key whatever the environment has.
-
-    Raises EndpointError where that is no web address.
-    """
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient  # 0.5 s: only for those who ask
-
-    if address := base_url or os.environ.get("OPENAI_BASE_URL"):
+    if settings.azure and not address:
+        raise EndpointError(
+            "the endpoint is Azure's and has no address",
+            fix="give it the resource's base_url, https://NAME.openai.azure.com, or set AZURE_OPENAI_ENDPOINT",
+        )
+    if address:
         _check_address(address)
-    loopback = urlsplit(base_url or "").hostname in ("127.0.0.1", "localhost", "::1")
+    _proxy(address or _OPENAI)
+    loopback = urlsplit(address or "").hostname in _LOOPBACK
     http = DefaultAsyncHttpxClient(trust_env=False) if loopback else None  # no proxy between us and ourselves
-    async with AsyncOpenAI(
-        base_url=base_url, api_key=key, max_retries=0, timeout=timeout_s, http_client=http
-    ) as client:
-        yield OpenAIEndpoint(client, key=key, timeout_s=timeout_s)
+    timeout_s = settings.timeout_seconds
+    if settings.azure:
+        assert address
+        return AsyncAzureOpenAI(
+            azure_endpoint=address,
+            azure_deployment=settings.azure.deployment,
+            api_version=settings.azure.api_version,
+            api_key=key,
+            max_retries=0,
+            timeout=timeout_s,
+            http_client=http,
+        )
+    return AsyncOpenAI(
+        base_url=settings.base_url, api_key=key or _NO_KEY, max_retries=0, timeout=timeout_s, http_client=http
+    )
 
 
 def _check_address(base_url: str) -> None:
@@ -90,48 +134,148 @@ def _check_address(base_url: str) -> None:
         )
 
 
+@asynccontextmanager
+async def _open(client: AsyncOpenAI, *, timeout_s: float) -> AsyncIterator[OpenAIEndpoint]:
+    import aiohttp
+
+    # The engine bounds what is in flight, and each call has a timeout of its own around it.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(_CONNECT_S, timeout_s))
+    proxy = _proxy(str(client.base_url))
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy) as session:
+        yield OpenAIEndpoint(client, session, timeout_s=timeout_s, proxy=proxy)
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for `url`. Raises EndpointError where it is no HTTP proxy."""
+    parts = urlsplit(url)
+    if parts.hostname in _LOOPBACK or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if (kind := urlsplit(proxy).scheme) not in ("http", "https"):
+        raise EndpointError(
+            f"the environment names a proxy of the kind {kind!r}",
+            fix=f"set {parts.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {parts.hostname}",
+        )
+    return proxy
+
+
+class _Unsent(Exception):
+    """Ends the package's call once its request is written."""
+
+
+class _Target(NamedTuple):
+    """Where and how the package would send a request for one model."""
+
+    url: str
+    headers: dict[str, str]
+
+
 class OpenAIEndpoint:
-    def __init__(self, client: AsyncOpenAI, *, key: str, timeout_s: float) -> None:
-        self._client, self._timeout_s = client, timeout_s
-        self._secrets = () if key == _NO_KEY else (key, repr(key)[1:-1])  # as it is, and as exceptions quote it
+    def __init__(
+        self, client: AsyncOpenAI, session: aiohttp.ClientSession, *, timeout_s: float, proxy: str | None = None
+    ) -> None:
+        self._client, self._session, self._timeout_s = client, session, timeout_s
+        self._targets: dict[str, _Target] = {}  # by model, which Azure has in its addresses
+        self._aiming = asyncio.Lock()
+        self._secrets = {
+            password for url in (str(client.base_url), proxy or "") if (password := urlsplit(url).password)
+        }
+        self._keep_secret(client.api_key)
         self.where = str(client.base_url.copy_with(userinfo=b""))
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """One attempt. Raises ChatError of the class that `classify` finds."""
-        import openai
+        import aiohttp
 
         start = time.perf_counter()
         try:
-            async with asyncio.timeout(self._timeout_s):  # of the whole call; the package's is for each read
-                raw = await self._client.chat.completions.with_raw_response.create(**body(request))
-            return parse(raw.content, latency_s=time.perf_counter() - start)
-        except openai.APIStatusError as error:
-            name = classify(error.status_code, error.body)
-            wait = retry_after(error.response.headers, now=time.time())
-            raise self._error(name, f"HTTP {error.status_code}: {error.message}", wait) from None
-        except (openai.APITimeoutError, TimeoutError):
+            target = self._targets.get(request.model)
+            if target is None:
+                async with self._aiming:  # once: writing one takes as long as a hundred requests
+                    target = self._targets.get(request.model) or await self._aim(request.model)
+            content = json.dumps(body(request)).encode()
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._session.post(target.url, data=content, headers=target.headers, allow_redirects=False) as response,
+            ):
+                status, headers, received = response.status, response.headers, await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+            raise self._error(classify(None, exception=ConnectionRefusedError()), str(error)) from None
+        except TimeoutError:
             name = classify(None, exception=TimeoutError())
             raise self._error(name, f"no answer in {self._timeout_s:g} s") from None
-        except openai.APIConnectionError as error:
-            kind, text = type(error.__cause__).__name__, str(error.__cause__ or error)
-            if kind in _UNSENDABLE:
-                raise self._error("unsendable", text) from None
-            cause = ConnectionRefusedError() if kind in _REFUSED else ConnectionError()
-            raise self._error(classify(None, exception=cause), text) from None
+        except aiohttp.ClientResponseError as error:  # what came was not HTTP
+            raise self._error(classify(None, exception=ValueError()), str(error)) from None
+        except (ValueError, TypeError) as error:  # of an address, a header or a body
+            raise self._error("unsendable", str(error)) from None
+        except (aiohttp.ClientError, OSError) as error:
+            text = str(error) or type(error).__name__
+            raise self._error(classify(None, exception=ConnectionError()), text) from None
+        rates = rate_headers(headers)
+        if not 200 <= status < 300:
+            told = _told(received)
+            name, wait = classify(status, told), retry_after(headers, now=time.time())
+            text = f"HTTP {status}: {_message(told)}" + (f", to {headers.get('location')}" if status < 400 else "")
+            # Azure tells a request that is too large to wait for a day; the others need not.
+            raise self._error(name, text, None if name == "too_large" else wait, rates)
+        try:
+            return parse(received, latency_s=time.perf_counter() - start, rates=rates)
         except ValueError as error:
-            raise self._error(classify(None, exception=error), str(error)) from None
+            raise self._error(classify(None, exception=error), str(error), rates=rates) from None
 
-    def _error(self, name: str, message: str, retry_after: float | None = None) -> ChatError:
-        for secret in self._secrets:
+    async def _aim(self, model: str) -> _Target:
+        """What the package would send for `model`, kept. Raises ValueError where it cannot write a request."""
+        import openai
+
+        written = []
+
+        class Caught(openai.DefaultAsyncHttpxClient):
+            async def send(self, request: Any, **_: Any) -> Any:
+                written.append(request)
+                raise _Unsent
+
+        try:
+            async with Caught(trust_env=False) as http:
+                await self._client.with_options(http_client=http).chat.completions.create(model=model, messages=[])
+        except (_Unsent, openai.OpenAIError) as error:
+            if not written:
+                raise ValueError(str(error)) from None
+        request = written[0]
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_OURS}
+        url = request.url
+        if url.userinfo:  # as HTTP clients do: it takes the place of the key
+            from aiohttp import BasicAuth
+
+            headers["authorization"] = BasicAuth(url.username, url.password).encode()
+            url = url.copy_with(userinfo=b"")
+        for name, value in headers.items():
+            if not name.lower().startswith(_OPEN):
+                self._keep_secret(value.rpartition(" ")[2])
+        self._targets[model] = target = _Target(str(url), headers)
+        return target
+
+    def _keep_secret(self, secret: str | None) -> None:
+        if secret and secret != _NO_KEY:
+            self._secrets |= {secret, repr(secret)[1:-1]}  # as it is, and as exceptions quote it
+
+    def _error(
+        self, name: str, message: str, retry_after: float | None = None, rates: RateHeaders | None = None
+    ) -> ChatError:
+        for secret in sorted(self._secrets, key=len, reverse=True):
             message = message.replace(secret, "***")
         text = " ".join(valid_unicode(message).split())[:300]
-        return ChatError(name, text, retry_after=retry_after)
+        return ChatError(name, text, retry_after=retry_after, rates=rates)
 
 
 def body(request: ChatRequest) -> dict[str, Any]:
-    """The arguments of the package's `create` for a request."""
+    """The JSON of a request; `extra` of the sampling wins over what stands beside it."""
     sampling = request.sampling
-    arguments: dict[str, Any] = {
+    content: dict[str, Any] = {
         "model": request.model,
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         "temperature": sampling.temperature,
@@ -139,29 +283,55 @@ def body(request: ChatRequest) -> dict[str, Any]:
         "max_tokens": sampling.max_tokens,
     }
     if sampling.seed is not None:
-        arguments["seed"] = sampling.seed
-    if sampling.extra:
-        arguments["extra_body"] = dict(sampling.extra)
-    return arguments
+        content["seed"] = sampling.seed
+    return content | sampling.extra
 
 
-def parse(content: bytes, *, latency_s: float) -> ChatResponse:
+def parse(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:
     """The answer in a chat completion. Raises ValueError where `content` is none."""
     try:
         answer = json.loads(content)
         choice = answer["choices"][0]
-        message, usage = choice["message"], answer.get("usage") or {}
+        message, usage = choice["message"], answer.get("usage")
         text = message.get("content") or message.get("refusal") or ""
+        input_tokens, output_tokens = _counted(usage)
         return ChatResponse(
             text=valid_unicode(text),
             finish_reason=valid_unicode(choice.get("finish_reason") or "unknown"),
-            input_tokens=int(usage.get("prompt_tokens") or 0),
-            output_tokens=int(usage.get("completion_tokens") or 0),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             latency_s=latency_s,
+            rates=rates,
         )
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # Whole, since half a key cannot be masked; it is cut afterwards.
         raise ValueError(f"not a chat completion ({error!r}): {content!r}") from error
+
+
+def _counted(usage: Any) -> tuple[int, int]:
+    """(input, output) tokens, or (0, 0) where either is no count: the answer is paid for and good all the same."""
+    if not isinstance(usage, Mapping):
+        return 0, 0
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    if type(read) is int and type(written) is int and read >= 0 and written >= 0:
+        return read, written
+    return 0, 0
+
+
+def _told(content: bytes) -> object:
+    """The body of an error: its JSON, or its text."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content.decode("utf-8", "replace")
+
+
+def _message(told: object) -> str:
+    """What of an error's body a person should read."""
+    inner = told.get("error", told) if isinstance(told, Mapping) else told
+    if isinstance(inner, Mapping):
+        inner = inner.get("message") or inner.get("detail") or json.dumps(inner)
+    return str(inner) or "an empty body"
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -175,9 +345,31 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     return max(0.0, email.utils.mktime_tz(date) - now) if date else None
 
 
+def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
+    """What the `x-ratelimit-*` headers of OpenAI and its like say, None where there are none."""
+    told: dict[str, float] = {}
+    for unit in ("requests", "tokens"):
+        for part, read in (("limit", _number), ("remaining", _number), ("reset", _seconds)):
+            value = read(headers.get(f"x-ratelimit-{part}-{unit}"))
+            if value is not None:
+                told[f"{unit}_{part}" + ("_s" if part == "reset" else "")] = value
+    return RateHeaders(**told) if told else None
+
+
 def _number(value: str | None) -> float | None:
     try:
         number = float(value or "")
     except ValueError:
         return None
     return number if 0 <= number < float("inf") else None
+
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART = r"(\d+(?:\.\d+)?)(ms|d|h|m|s)"
+
+
+def _seconds(value: str | None) -> float | None:
+    """A duration as `6m0s`, `120ms`, `1h2m3.5s`, or in plain seconds."""
+    if value and re.fullmatch(f"(?:{_PART})+", value):
+        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, value))
+    return _number(value)

@@ -28,12 +28,24 @@ class Price(Frozen):
     batch: float = 0.5
 
 
+class Azure(Frozen):
+    """What Azure's addresses have beyond OpenAI's."""
+
+    api_version: str
+    deployment: str | None = None  # None: it is called as the model is
+
+
 class EndpointSettings(Frozen):
     """Where a model is and how hard it may be asked. Never part of an id."""
 
-    kind: Literal["openai", "solver", "replay", "reference"]
+    kind: Literal["openai", "local", "vllm", "solver", "replay", "reference"]
     base_url: str | None = None  # None is the openai package's default
     api_key_env: str = "OPENAI_API_KEY"  # the *name* of the variable that holds the key
+    azure: Azure | None = None
+    path: str | None = None  # vllm: the folder of the model's weights; None: as the model is called
+    arguments: tuple[str, ...] = ()  # vllm: further ones of its command line
+    start_seconds: float = 1800.0  # vllm: until it is healthy
+    batch: int = 16  # local: prompts that are answered at once
     mode: Literal["online", "batch"] = "online"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

@@ -85,12 +85,17 @@ class Frame:
 
 
 class ChatFormat:
-    """Conversations to ids by a tokenizer's template. Raises InputError where the template has no use for us."""
+    """Conversations to ids by a tokenizer's template. Raises InputError where the template has no use for us.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._with_system = self._frame([("system", SYSTEM), ("user", USER)])
-        self._without = self._frame([("user", USER)])  # an empty system message is no message
+    A model that only answers (`learns=False`) needs no marks of what is learnt, and a template for the system messages
+    that it is given alone.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, learns: bool = True) -> None:
+        self._tokenizer, self._learns = tokenizer, learns
+        self._frames: dict[bool, Frame] = {}  # by whether there is a system message; an empty one is none
+        if learns:
+            self._choose("system"), self._choose("")
 
     def prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
         """(system, user) pairs as the ids after which the student answers."""
@@ -108,7 +113,10 @@ class ChatFormat:
         return examples
 
     def _choose(self, system: str) -> Frame:
-        return self._with_system if system else self._without
+        given = bool(system)
+        if given not in self._frames:
+            self._frames[given] = self._frame([("system", SYSTEM), ("user", USER)] if given else [("user", USER)])
+        return self._frames[given]
 
     def _encode(self, texts: Iterable[str]) -> dict[str, list[int]]:
         """Each distinct text to its ids, none of them special whatever the text says."""
@@ -123,6 +131,8 @@ class ChatFormat:
     def _frame(self, messages: list[tuple[str, str]]) -> Frame:
         opening = [{"role": role, "content": content} for role, content in messages]
         prompt, _ = self._render(opening, add_generation_prompt=True)
+        if not self._learns:
+            return Frame(self._pieces(prompt), ())
         full, spans = self._render([*opening, {"role": "assistant", "content": RESPONSE}])
         if len(spans) != 1 or RESPONSE not in full[slice(*spans[0])]:
             raise InputError(
@@ -146,15 +156,23 @@ class ChatFormat:
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False
     ) -> tuple[str, list[tuple[int, int]]]:
         """The text, and the (start, end) characters of what is marked as generated."""
+        from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        (text,), (spans,) = render_jinja_template(
-            conversations=[messages],
-            chat_template=self._tokenizer.chat_template,
-            return_assistant_tokens_mask=True,
-            add_generation_prompt=add_generation_prompt,
-            **self._tokenizer.special_tokens_map,
-        )
+        try:
+            (text,), (spans,) = render_jinja_template(
+                conversations=[messages],
+                chat_template=self._tokenizer.chat_template,
+                return_assistant_tokens_mask=True,
+                add_generation_prompt=add_generation_prompt,
+                **self._tokenizer.special_tokens_map,
+            )
+        except (TemplateError, TypeError, AttributeError) as error:  # the latter of a model that has no template
+            roles = " and ".join(message["role"] for message in messages)
+            raise InputError(
+                f"the model's chat template takes no {roles} message ({error})",
+                fix="take a chat model, and draw message 1 (empty) where it knows no system message",
+            ) from error
         return text, spans
 
     def _pieces(self, text: str) -> tuple[Piece, ...]:

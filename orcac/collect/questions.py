@@ -77,12 +77,11 @@ class Questions:
 
 
 def request(recipe: CollectRecipe, *, system: str, query: str) -> ChatRequest:
-    version = "" if recipe.solver_version is None else f"/{recipe.solver_version}"
     return ChatRequest(
         model=recipe.model,
         messages=conversation(system=system, user=query),
         sampling=recipe.sampling,
-        origin=recipe.origin + version,
+        origin=recipe.answerer,
     )
 
 

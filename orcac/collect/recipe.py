@@ -7,12 +7,13 @@ ledger by what determines them, so neither the number of shards nor the address 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 
-__all__ = ["VERSION", "CollectExecution", "CollectRecipe", "Recording"]
+__all__ = ["VERSION", "CollectExecution", "CollectRecipe", "Recording", "Weights"]
 
 VERSION = 1
 
@@ -32,13 +33,33 @@ class Recording(Frozen):
     question_fields: dict[str, str] = {}
 
 
+class Weights(Frozen):
+    """A model that is loaded where it is asked: the files of its folder by content, or where it lies on a hub."""
+
+    files: tuple[FileRef, ...] = ()  # name is the path relative to the folder; exactly one of files and hub
+    hub: HubRef | None = None
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits, for the ledger: answers of other weights are others."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
 class CollectRecipe(Recipe):
     model: str
     sampling: Sampling
-    # who answers: a served model, the embedded one, a recording, or each prompt's own reference
-    origin: Literal["api", "solver", "replay", "reference"]
+    # who answers: a served model, one loaded here, the embedded one, a recording, or each prompt's own reference
+    origin: Literal["api", "local", "solver", "replay", "reference"]
+    weights: Weights | None = None  # of a model that is loaded here
     solver_version: int | None = None  # of the embedded teacher, when that is who answers
     recording: Recording | None = None
+
+    @property
+    def answerer(self) -> str:
+        """`ChatRequest.origin` of what is asked: who answers, with the version or the weights where there are any."""
+        if self.weights:
+            return f"{self.origin}/{self.weights.digest}"
+        return self.origin if self.solver_version is None else f"{self.origin}/{self.solver_version}"
 
 
 class CollectExecution(Execution):

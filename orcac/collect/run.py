@@ -16,24 +16,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from orcac import rows
-from orcac.chat import openai
 from orcac.chat.account import Account, account_name
 from orcac.chat.budget import Budget
-from orcac.chat.engine import Endpoint, Tally, ask
+from orcac.chat.connect import connect
+from orcac.chat.engine import Tally, ask
 from orcac.chat.ledger import Ledger, seal
 from orcac.chat.messages import ERRORS, ChatResponse, dollars
 from orcac.chat.replay import Replay, Source
 from orcac.chat.segments import FAILURES
-from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.settings import Price
 from orcac.collect.join import in_order
 from orcac.collect.questions import Questions, request
 from orcac.collect.recipe import CollectExecution, CollectRecipe
@@ -108,7 +108,14 @@ async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
         show(known)
         return known
     settings = job.execution.endpoint
-    endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
+    endpoint = connect(
+        settings,
+        model=job.recipe.model,
+        weights=_weights(job),
+        work=job.work,
+        threads=job.execution.threads,
+        gpus=job.execution.gpus,
+    )
     requests = questions.requests(missing)
     return await ask(
         requests,
@@ -221,16 +228,22 @@ def _reference(prompt: Prompt) -> ChatResponse:
     return ChatResponse(text=prompt.reference, finish_reason="stop")
 
 
-@asynccontextmanager
-async def _solver(settings: EndpointSettings) -> AsyncIterator[Endpoint]:
-    """The embedded teacher, served on loopback for as long as it is asked."""
-    from orcac.chat.solver import SolverServer  # brings an HTTP server
-
-    async with (
-        SolverServer() as server,
-        openai.connect_to(server.base_url, timeout_s=settings.timeout_seconds) as endpoint,
-    ):
-        yield endpoint
+def _weights(job: CollectJob) -> Path | None:
+    """The folder of a model that is loaded here, made of links to where its files lie."""
+    recipe = job.recipe.weights
+    if recipe is None:
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="model-", dir=job.work))  # its own, since shards run side by side
+    if recipe.hub:
+        fetched = fetch(recipe.hub, kind="model", label=job.label)
+        files = {PurePosixPath(name).name: path for path, name in fetched.files}
+    else:
+        files = {ref.name: open_ref(ref, job.execution) for ref in recipe.files}
+    for name, file in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(file.resolve())
+    return folder
 
 
 def _source(job: CollectJob) -> Source:

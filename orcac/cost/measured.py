@@ -206,14 +206,13 @@ class Measured:
         from orcac.chat.messages import ChatRequest, conversation
 
         recipe: Any = node.recipe
-        version = "" if recipe.solver_version is None else f"/{recipe.solver_version}"
         for prompts in node.inputs["prompts"]:
             for prompt in rows.read(self._store.folder(prompts) / "prompts.parquet", rows.Prompt):
                 yield ChatRequest(
                     model=recipe.model,
                     messages=conversation(system=prompt.system, user=prompt.query),
                     sampling=recipe.sampling,
-                    origin=recipe.origin + version,
+                    origin=recipe.answerer,
                 ).key
 
 

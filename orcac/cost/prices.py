@@ -74,7 +74,7 @@ def _asking_time(
 ) -> tuple[Range, tuple[str, ...]]:
     if settings.kind == "solver":
         return count / priors.SOLVING.range, (priors.SOLVING.basis,)
-    if settings.kind != "openai":
+    if settings.kind in ("replay", "reference"):
         return count / priors.HANDLING.range, (priors.HANDLING.basis,)
     if settings.mode == "batch":
         return priors.BATCH_HOURS.range * 3600, (priors.BATCH_HOURS.basis,)

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from orcac.chat.settings import SOLVER_VERSION, EndpointSettings
+from orcac.chat.settings import SOLVER_VERSION, Azure, EndpointSettings
 from orcac.chat.settings import Price as AskedPrice
 from orcac.chat.settings import Sampling as AskedSampling
-from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
+from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording, Weights
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
 from orcac.filter.recipe import FilterRecipe
@@ -315,13 +315,19 @@ class _Arm:
                 questions=questions.refs,
                 question_fields={str(ours): key for ours, key in endpoint.question_fields.items()},
             )
-        origin: Literal["api", "solver", "replay", "reference"] = "api" if endpoint.kind == "openai" else endpoint.kind
+        weights = None
+        if isinstance(endpoint, schema.LocalEndpoint):
+            weights = Weights(files=files.refs, hub=found.hub[0] if found.hub else None)
+        origin: Literal["api", "local", "solver", "replay", "reference"] = "api"  # who serves it decides no answer
+        if not isinstance(endpoint, schema.OpenAIEndpoint | schema.VLLMEndpoint):
+            origin = endpoint.kind
         recipe = CollectRecipe(
             model=described.model,
             sampling=self._sampling(described, max_tokens),
             origin=origin,
             solver_version=SOLVER_VERSION if origin == "solver" else None,
             recording=recording,
+            weights=weights,
         )
         settings = self._endpoint(described)
         execution = CollectExecution(
@@ -329,7 +335,7 @@ class _Arm:
             shards=shards,
             expect_tokens=described.expect,
             files=files.places | questions.places,
-            **_work(self.spec.hardware.other),
+            **_work(self.spec.hardware.other) | {"gpus": getattr(endpoint, "gpus", 0)},
         )
         batch = f"teachers.{teacher}: this version plans and prices `mode: batch` but asks `online` alone"
         waits = (batch,) if settings.mode == "batch" else ()
@@ -347,7 +353,7 @@ class _Arm:
             settings = settings.model_copy(update=budget)
         if teacher.price:
             settings = settings.model_copy(update={"price": AskedPrice(**teacher.price.model_dump())})
-        if isinstance(endpoint, schema.OpenAIEndpoint | schema.SolverEndpoint):
+        if isinstance(endpoint, schema.OpenAIEndpoint | schema.VLLMEndpoint | schema.SolverEndpoint):
             limits = {
                 "concurrency": endpoint.concurrency,
                 "timeout_seconds": endpoint.timeout,
@@ -355,8 +361,17 @@ class _Arm:
             }
             settings = settings.model_copy(update=limits)
         if isinstance(endpoint, schema.OpenAIEndpoint):
-            names = ("base_url", "api_key_env", "mode", "requests_per_minute", "tokens_per_minute")
-            settings = settings.model_copy(update={name: getattr(endpoint, name) for name in names})
+            names = ("base_url", "mode", "requests_per_minute", "tokens_per_minute")
+            azure = endpoint.azure and Azure(**endpoint.azure.model_dump())
+            key = endpoint.api_key_env or ("AZURE_OPENAI_API_KEY" if azure else "OPENAI_API_KEY")
+            update = {name: getattr(endpoint, name) for name in names} | {"azure": azure, "api_key_env": key}
+            settings = settings.model_copy(update=update)
+        if isinstance(endpoint, schema.VLLMEndpoint):
+            update = {"path": endpoint.path, "arguments": endpoint.arguments, "start_seconds": endpoint.ready_within}
+            settings = settings.model_copy(update=update)
+        if isinstance(endpoint, schema.LocalEndpoint):
+            update = {"batch": endpoint.batch, "concurrency": 4 * endpoint.batch}
+            settings = settings.model_copy(update=update)
         return settings
 
     @_once

@@ -14,6 +14,7 @@ from orcac.spec.schema import (
     Benchmark,
     GeneratedBenchmark,
     GeneratedQueries,
+    LocalEndpoint,
     OpenAIEndpoint,
     OpenBenchmark,
     Queries,
@@ -23,6 +24,7 @@ from orcac.spec.schema import (
     Spec,
     TableBenchmark,
     TableQueries,
+    VLLMEndpoint,
 )
 
 Path = tuple[str | int, ...]
@@ -138,6 +140,11 @@ def _teachers(spec: Spec) -> Iterator[Finding]:
         if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
             message = f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert"
             yield Finding((*path, "model"), message)
+        if isinstance(endpoint, LocalEndpoint) and endpoint.path.endswith(".gguf"):
+            yield Finding((*path, "endpoint", "path"), "a .gguf file is served, not loaded: give a model directory")
+        if isinstance(endpoint, VLLMEndpoint) and endpoint.path and not endpoint.path.startswith("/"):
+            message = f"`{endpoint.path}` is handed to vLLM as it is: write a path that starts with /"
+            yield Finding((*path, "endpoint", "path"), message)
         if isinstance(endpoint, ReplayEndpoint):
             at, fields = (*path, "endpoint"), endpoint.fields
             if "answer" not in fields:

@@ -24,7 +24,7 @@ from orcac.spec.arms import BASE, variants
 from orcac.spec.check import check
 from orcac.spec.paths import Finder, Found, NotHere, substituted
 from orcac.spec.problems import Mark, Problem, SpecErrors, shown
-from orcac.spec.schema import ReplayEndpoint, Spec, _Files
+from orcac.spec.schema import LocalEndpoint, ReplayEndpoint, Spec, _Files
 from orcac.spec.source import File, Tree, cut, merge, parse, put
 from orcac.spec.wording import prune, worded
 
@@ -271,11 +271,17 @@ class _Loader:
             if isinstance(teacher.endpoint, ReplayEndpoint):
                 find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
                 find(("teachers", name, "endpoint", "questions"), teacher.endpoint.questions)
+        models: dict[Where, str] = {
+            ("teachers", name, "endpoint", "path"): teacher.endpoint.path
+            for name, teacher in spec.teachers.items()
+            if isinstance(teacher.endpoint, LocalEndpoint)
+        }
         if spec.student.base is not None:
-            where = ("student", "base")
+            models["student", "base"] = spec.student.base
+        for where, text in models.items():
             mark = tree.place(where)
             try:
-                found[where] = self.finder.model(spec.student.base, mark)
+                found[where] = self.finder.model(text, mark)
             except InputError as error:
                 seen.add(where, Problem(mark, _said(error)))
         return found, left_out

@@ -299,13 +299,45 @@ class _Asked(Part):
     attempts: Count = execution("tries for each request before its failure is final", 6)
 
 
+class Azure(Part):
+    api_version: str = execution("of Azure's API, e.g. 2024-10-21", min_length=1)
+    deployment: str | None = execution("what the model is deployed as; its own name when absent", None)
+
+
 class OpenAIEndpoint(_Asked):
-    kind: Literal["openai"] = semantic("any OpenAI-compatible server: OpenAI, vLLM, SGLang, Ollama ...")
-    base_url: str | None = execution("e.g. http://localhost:8000/v1; OpenAI's own when absent", None)
-    api_key_env: str = execution("the NAME of the environment variable that holds the key", "OPENAI_API_KEY")
+    kind: Literal["openai"] = semantic("any OpenAI-compatible server: OpenAI, Azure, vLLM, SGLang, Ollama ...")
+    base_url: str | None = execution(
+        "e.g. http://localhost:8000/v1; OpenAI's own when absent. With `azure` the resource's address, "
+        "https://NAME.openai.azure.com, or what AZURE_OPENAI_ENDPOINT says",
+        None,
+    )
+    azure: Azure | None = execution("addresses and key as Azure OpenAI wants them", None)
+    api_key_env: str | None = execution(
+        "the NAME of the environment variable that holds the key; OPENAI_API_KEY when absent, with `azure` "
+        "AZURE_OPENAI_API_KEY",
+        None,
+    )
     mode: Literal["online", "batch"] = execution("one by one, or through the Batch API within a day", "online")
     requests_per_minute: Count | None = execution("the account's limit", None, unit="requests per minute")
     tokens_per_minute: Count | None = execution("the account's limit", None, unit="tokens per minute")
+
+
+class VLLMEndpoint(_Asked):
+    kind: Literal["vllm"] = semantic("a model that `vllm serve` serves on this machine while it is asked")
+    path: str | None = execution("the folder of its weights; when absent vLLM fetches what the model's name says", None)
+    arguments: tuple[str, ...] = execution("further ones for `vllm serve`, e.g. [--max-model-len, '8192']", ())
+    gpus: Annotated[int, Field(ge=0, le=16), _Number] = execution("GPUs the job asks for", 1)
+    ready_within: Number = execution("before a server not yet healthy counts as failed", 1800.0, unit="seconds", gt=0)
+
+
+class LocalEndpoint(Part):
+    kind: Literal["local"] = semantic("a model that is loaded where it is asked (transformers), on the CPU or a GPU")
+    path: str = semantic(
+        "a Hugging Face model directory, relative to the spec, which enters by content; or "
+        "hf://OWNER/NAME[@REVISION], which enters by these words"
+    )
+    batch: Count = execution("prompts answered at once", 16, unit="prompts")
+    gpus: Annotated[int, Field(ge=0, le=1), _Number] = execution("GPUs the job asks for: 0 or 1", 0)
 
 
 class SolverEndpoint(_Asked):
@@ -324,7 +356,10 @@ class ReferenceEndpoint(Part):
     kind: Literal["reference"] = semantic("the reference that each query brings: training on a source's own labels")
 
 
-Endpoint = Annotated[OpenAIEndpoint | SolverEndpoint | ReplayEndpoint | ReferenceEndpoint, Field(discriminator="kind")]
+Endpoint = Annotated[
+    OpenAIEndpoint | VLLMEndpoint | LocalEndpoint | SolverEndpoint | ReplayEndpoint | ReferenceEndpoint,
+    Field(discriminator="kind"),
+]
 
 
 class Teacher(Part):

@@ -86,6 +86,46 @@ def test_what_the_folder_says_of_sampling_is_not_used(folder, model, tmp_path):
     assert other.answer_batch(PROMPTS, **settings) == model.answer_batch(PROMPTS, **settings)
 
 
+def test_a_teacher_is_loaded_and_asked_as_any_other(folder, tmp_path):
+    from orcac import rows
+    from orcac.chat.settings import EndpointSettings, Sampling
+    from orcac.collect.recipe import CollectExecution, CollectRecipe, Weights
+    from orcac.collect.run import run
+    from orcac.recipe import FileRef, file_digest
+
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    refs = tuple(FileRef(name=str(path.relative_to(folder)), sha256=file_digest(path)) for path in paths)
+    recipe = CollectRecipe(model="mine", sampling=Sampling(max_tokens=5), origin="local", weights=Weights(files=refs))
+    execution = CollectExecution(
+        endpoint=EndpointSettings(kind="local", batch=2, concurrency=8),
+        files={ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)},
+    )
+    prompts = [
+        rows.Prompt(id=str(n), source="s", task="t", query=f"What is {n}?", system_id=1, system="") for n in range(5)
+    ]
+    (tmp_path / "prompts").mkdir()
+    rows.write(tmp_path / "prompts" / "prompts.parquet", rows.Prompt, prompts)
+    job = tiny.job(tmp_path / "node", recipe, {"prompts": [tmp_path / "prompts"]}, execution)
+    assert run(job)["answered"] == 5
+    answers = list(rows.read(job.out / "responses.parquet", rows.Response))
+    assert all(0 < answer.output_tokens <= 5 and answer.input_tokens for answer in answers)
+
+
+def test_a_template_that_knows_no_system_message_serves_prompts_without(model, monkeypatch):
+    from orcac.chat.template import ChatFormat
+    from orcac.errors import InputError
+
+    template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    )
+    monkeypatch.setattr(model._tokenizer, "chat_template", template)
+    chat = ChatFormat(model._tokenizer, learns=False)
+    assert model._tokenizer.decode(chat.prompts([("", "Why?")])[0]) == "Why?>"
+    with pytest.raises(InputError, match="takes no system and user message"):
+        chat.prompts([("Think.", "Why?")])
+
+
 def test_no_gpu_is_taken_that_was_not_granted(folder, monkeypatch):
     import torch
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -81,61 +83,13 @@ def test_bounds_hold_for_any_script() -> None:
     assert request.usd_bound(Price(input=1e6, output=2e6)) == 46 + 10
 
 
-def openai_error(message: str, *, type: str = "invalid_request_error", code: str | None = None) -> object:
-    return {"error": {"message": message, "type": type, "param": None, "code": code}}
+BODIES = [json.loads(line) for line in Path(__file__).with_name("error_bodies.jsonl").read_text().splitlines()]
 
 
-def vllm_error(message: str, status: int, type: str) -> object:
-    return {"object": "error", "message": message, "type": type, "param": None, "code": status}
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "expected"),
-    [
-        # OpenAI
-        (401, openai_error("Incorrect API key provided: sk-ab***yz.", code="invalid_api_key"), "auth"),
-        (403, openai_error("Country not supported", type="request_forbidden"), "forbidden"),
-        (404, openai_error("The model `gpt-9` does not exist", code="model_not_found"), "not_found"),
-        (429, openai_error("Rate limit reached for gpt-4 in organization org-1 on requests per min (RPM): "
-                           "Limit 3, Used 3, Requested 1. Please try again in 20s.",
-                           type="requests", code="rate_limit_exceeded"), "rate_limit"),
-        (429, openai_error("Request too large for gpt-4 in organization org-1 on tokens per min (TPM): "
-                           "Limit 10000, Requested 12000.", type="tokens", code="rate_limit_exceeded"), "too_large"),
-        (429, openai_error("You exceeded your current quota, please check your plan and billing details.",
-                           type="insufficient_quota", code="insufficient_quota"), "quota"),
-        (400, openai_error("Billing hard limit has been reached", code="billing_hard_limit_reached"), "quota"),
-        (400, openai_error("This model's maximum context length is 4097 tokens. However, you requested 5360",
-                           code="context_length_exceeded"), "context_overflow"),
-        (400, openai_error("Unsupported parameter: 'max_tokens' is not supported with this model.",
-                           code="unsupported_parameter"), "unsupported"),
-        (400, openai_error("We could not parse the JSON body of your request."), "bad_request"),
-        (500, openai_error("The server had an error while processing your request", type="server_error"), "server"),
-        (503, openai_error("The engine is currently overloaded", type="server_error"), "server"),
-        (503, openai_error("Slow down", type="server_error", code="slow_down"), "rate_limit"),
-        # Azure
-        (401, {"error": {"code": "401", "message": "Access denied due to invalid subscription key"}}, "auth"),
-        (404, {"error": {"code": "DeploymentNotFound", "message": "The API deployment does not exist"}}, "not_found"),
-        (429, {"error": {"code": "429", "message": "Requests have exceeded call rate limit. Retry after 26 s"}},
-         "rate_limit"),
-        (400, {"error": {"message": "The response was filtered due to the prompt triggering Azure OpenAI's content "
-                         "management policy.", "param": "prompt", "code": "content_filter", "status": 400}},
-         "content_filter"),
-        # vLLM, without and with the outer key; Text Generation Inference; others
-        (400, vllm_error("This model's maximum context length is 2048 tokens.", 400, "BadRequestError"),
-         "context_overflow"),
-        (404, {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}},
-         "not_found"),
-        (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096",
-               "error_type": "validation"}, "context_overflow"),
-        (402, {"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}}, "quota"),
-        # what stands before a server
-        (502, "<html><body>502 Bad Gateway</body></html>", "server"),
-        (504, None, "server"),
-        (408, "", "timeout"),
-        (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "server"),
-    ],
-)  # fmt: skip
-def test_error_bodies(status: int, body: object, expected: str) -> None:
+@pytest.mark.parametrize("one", BODIES, ids=lambda one: f"{one['server']} {one['status']} {one['class']}")
+def test_error_bodies(one: dict) -> None:
+    """What real servers answer, one a line of `error_bodies.jsonl`."""
+    status, body, expected = one["status"], one["body"], one["class"]
     assert expected in ERRORS
     assert classify(status, body) == expected
     inner = body["error"] if isinstance(body, dict) and isinstance(body.get("error"), dict) else body

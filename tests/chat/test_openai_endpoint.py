@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from faults import FaultServer
+from aiohttp import web
+from faults import FaultServer, Limits
 
 from orcac.chat import openai as module
 from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, conversation
-from orcac.chat.settings import EndpointSettings, Sampling
+from orcac.chat.settings import Azure, EndpointSettings, Sampling
 from orcac.errors import EndpointError
 
 
@@ -27,7 +28,7 @@ def test_the_body_holds_the_sampling_and_nothing_that_is_not_set() -> None:
         "max_tokens": 9,
     }
     more = module.body(request(seed=0, extra={"top_k": 5}))
-    assert more["seed"] == 0 and more["extra_body"] == {"top_k": 5}
+    assert more["seed"] == 0 and more["top_k"] == 5
 
 
 def completion(message: dict[str, object], **more: object) -> bytes:
@@ -70,6 +71,32 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert module.retry_after(headers, now=100.0) == seconds
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("8.64s", 8.64), ("120ms", 0.12), ("6m0s", 360), ("1h2m3.5s", 3723.5), ("2d", 172800), ("12", 12), ("0s", 0),
+     ("", None), ("soon", None), ("6m x", None), ("-1s", None), ("inf", None)],
+)  # fmt: skip
+def test_durations_of_rate_headers(text: str, seconds: float | None) -> None:
+    read = module.rate_headers({"x-ratelimit-reset-tokens": text})
+    assert (read and read.tokens_reset_s) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_rates_come_with_answers_and_errors() -> None:
+    limits = Limits(requests_per_minute=120, tokens_per_minute=120_000, burst_s=1)
+    with FaultServer(limits=limits) as server:
+        first = ask(server.base_url)
+        assert first.rates and first.rates.requests_limit == 120 and first.rates.requests_remaining == 1
+        assert first.rates.tokens_limit == 120_000 and first.rates.tokens_remaining == 2000 - 7 - 1024
+        assert first.rates.requests_reset_s and 0 < first.rates.requests_reset_s <= 0.5
+        with pytest.raises(ChatError) as caught:
+            for _ in range(50):
+                ask(server.base_url)
+        assert caught.value.error == "rate_limit" and caught.value.rates
+        assert caught.value.retry_after and 0 < caught.value.retry_after <= 1
+    with FaultServer() as server:
+        assert ask(server.base_url).rates is None
+
+
 def ask(base_url: str, *, timeout_s: float = 5) -> ChatResponse:
     async def go() -> ChatResponse:
         async with module.connect_to(base_url, timeout_s=timeout_s) as endpoint:
@@ -91,8 +118,16 @@ def test_an_answer_over_a_socket() -> None:
         ("429", "rate_limit", None),
         ("429 with Retry-After", "rate_limit", 0.2),
         ("500", "server", None),
+        ("429 with retry-after-ms", "rate_limit", 0.2),
+        ("quota", "quota", None),
+        ("503", "server", None),
         ("malformed", "malformed", None),
+        ("page", "malformed", None),
         ("dropped", "dropped", None),
+        ("dropped midway", "dropped", None),
+        ("403", "forbidden", None),
+        ("404", "not_found", None),
+        ("azure filter", "content_filter", None),
         ("400", "context_overflow", None),
         ("401", "auth", None),
         ("422", "bad_request", None),
@@ -102,6 +137,25 @@ def test_failures_over_a_socket(fault: Any, error: str, retry_after: float | Non
     with FaultServer(lambda question, before: fault) as server, pytest.raises(ChatError) as caught:
         ask(server.base_url)
     assert (caught.value.error, caught.value.retry_after) == (error, retry_after)
+
+
+@pytest.mark.parametrize("fault", ["uncounted", "miscounted"])
+def test_an_answer_with_no_usage_or_a_wrong_one_is_an_answer(fault: Any) -> None:
+    with FaultServer(lambda question, before: fault) as server:
+        answer = ask(server.base_url)
+    assert (answer.text, answer.input_tokens, answer.output_tokens) == ("answer to q", 0, 0)
+
+
+def test_what_the_filter_left_out_is_an_answer_that_says_so() -> None:
+    with FaultServer(lambda question, before: "filter") as server:
+        answer = ask(server.base_url)
+    assert (answer.text, answer.finish_reason) == ("", "content_filter")
+
+
+def test_a_slow_first_byte_is_a_timeout() -> None:
+    with FaultServer(lambda question, before: "slow", slow_s=0.5) as server, pytest.raises(ChatError) as caught:
+        ask(server.base_url, timeout_s=0.1)
+    assert caught.value.error == "timeout"
 
 
 def test_a_slow_answer_is_a_timeout() -> None:
@@ -123,9 +177,99 @@ def test_loopback_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None
         assert ask(server.base_url).text
 
 
-def connect(base_url: str | None = None) -> ChatResponse:
+def test_connections_are_kept() -> None:
+    peers: set[object] = set()
+
+    def behaviour(question: str, before: int) -> Any:
+        assert server.heard and server.heard.transport
+        peers.add(server.heard.transport.get_extra_info("peername"))
+        return ""
+
+    async def go(base_url: str) -> None:
+        async with module.connect_to(base_url, timeout_s=5) as endpoint:
+            for _ in range(5):
+                await endpoint.complete(request())
+
+    with FaultServer(behaviour) as server:
+        asyncio.run(go(server.base_url))
+    assert len(peers) == 1
+
+
+@pytest.mark.parametrize("status", [301, 308])
+def test_a_redirect_is_not_followed_and_stops_everything(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    with FaultServer() as other:
+
+        async def elsewhere(_: web.Request) -> web.Response:
+            return web.Response(status=status, headers={"Location": f"{other.base_url}/chat/completions?k=sk-secret"})
+
+        with (
+            FaultServer(mount=lambda app: app.router.add_post("/v2/chat/completions", elsewhere)) as server,
+            pytest.raises(ChatError, match=f"HTTP {status}.*{other.base_url}") as caught,
+        ):
+            connect(server.base_url.replace("/v1", "/v2"))
+        assert caught.value.error == "not_found" and ERRORS["not_found"].action is Action.STOP
+        assert "secret" not in str(caught.value) and other.heard is None
+
+
+def test_the_packages_variables_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+        monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_1")
+        monkeypatch.setenv("MY_KEY", "sk-1")
+        assert connect().text == "answer to q"
+        assert server.heard
+        headers = server.heard.headers
+        assert headers["Authorization"] == "Bearer sk-1"
+        assert (headers["OpenAI-Organization"], headers["OpenAI-Project"]) == ("org-1", "proj_1")
+        assert headers["User-Agent"].startswith("AsyncOpenAI/") and headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(("deployment", "path"), [(None, "m"), ("of-mine", "of-mine")])
+def test_azure(deployment: str | None, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = EndpointSettings(
+        kind="openai", api_key_env="MY_KEY", azure=Azure(api_version="2024-10-21", deployment=deployment)
+    )
+    with pytest.raises(EndpointError, match="set MY_KEY"):
+        connect(settings=settings)
+    monkeypatch.setenv("MY_KEY", "azure-secret")
+    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
+    with pytest.raises(EndpointError, match="or set AZURE_OPENAI_ENDPOINT"):
+        connect(settings=settings)
+    with FaultServer() as server:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.base_url.removesuffix("v1"))
+        assert connect(settings=settings).text == "answer to q"
+        assert server.heard
+        assert server.heard.path_qs == f"/openai/deployments/{path}/chat/completions?api-version=2024-10-21"
+        assert server.heard.headers["api-key"] == "azure-secret" and "Authorization" not in server.heard.headers
+    with FaultServer(lambda question, before: "401") as server, pytest.raises(ChatError, match=r"\*\*\*") as caught:
+        connect(settings=settings.model_copy(update={"base_url": server.base_url.removesuffix("/v1")}))
+    assert caught.value.error == "auth" and "secret" not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_is_used_and_its_password_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MY_KEY", "sk-1")
+    with FaultServer() as proxy:  # it is asked for the whole address, and answers in the name of the other
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
+        assert connect("http://teacher.invalid/v1").text == "answer to q"
+        assert proxy.heard and proxy.heard.headers["Host"] == "teacher.invalid"
+    monkeypatch.setenv("HTTP_PROXY", "http://me:pass-word@127.0.0.1:9")
+    with pytest.raises(ChatError) as caught:
+        connect("http://teacher.invalid/v1")
+    assert caught.value.error == "unreachable" and "pass-word" not in str(caught.value)
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
+    with pytest.raises(EndpointError, match=r"NO_PROXY to teacher\.invalid"):
+        connect("http://teacher.invalid/v1")
+
+
+def connect(base_url: str | None = None, *, settings: EndpointSettings | None = None) -> ChatResponse:
+    settings = settings or EndpointSettings(kind="openai", api_key_env="MY_KEY", base_url=base_url)
+
     async def go() -> ChatResponse:
-        async with module.connect(EndpointSettings(kind="openai", api_key_env="MY_KEY", base_url=base_url)) as endpoint:
+        async with module.connect(settings) as endpoint:
             return await endpoint.complete(request())
 
     return asyncio.run(go())

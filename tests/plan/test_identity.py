@@ -116,6 +116,9 @@ TABLE = {f"queries/{name}/table" for name in ("pool", "few", "taped")} | POOLED 
 DRAWN = {"queries/pool/table", "queries/taped/table"} | answered("pool", "taped")  # few has a draw of its own
 COT = {"queries/own/cot"} | answered("own")
 SHAPED = {"student": {"size": None, "shape": {"hidden": 64, "heads": 4, "layers": 2, "intermediate": 96}}}
+LOADED = {"teachers": {"l": {"model": "loaded", "endpoint": {"kind": "local", "path": "model"}}}}
+SERVED = {"teachers": {"l": {"model": "served", "endpoint": {"kind": "vllm"}}}}
+CLOUDY = {"teachers": {"g": {"endpoint": {"azure": {"api_version": "2024-10-21"}}}}}
 BASED = {"student": {"size": None, "tokenizer": None, "base": "model"}}
 
 
@@ -188,6 +191,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[solver].kind": (
         "teachers.s.endpoint", {"kind": "reference"}, answered("pool") | {"replies/s/open"},
     ),
+    "teachers.*.endpoint[vllm].kind": ("teachers.l", SERVED["teachers"]["l"], answered("own")),
+    "teachers.*.endpoint[local].kind": ("teachers.l", LOADED["teachers"]["l"], answered("own")),
+    "teachers.*.endpoint[local].path": ("teachers.l.endpoint.path", "other-model", answered("own"), LOADED),
     "teachers.*.endpoint[reference].kind": (
         "teachers.l", {"model": "expert", "endpoint": {"kind": "solver"}}, answered("own"),
     ),
@@ -274,6 +280,13 @@ UNFELT: dict[str, tuple[Any, ...]] = {
     "benchmarks.*[flan-cot].missing": ("benchmarks.bbh.missing", "skip"),
     "benchmarks.*[open-ended].missing": ("benchmarks.open.missing", "later"),
     "teachers.*.endpoint[openai].base_url": ("teachers.g.endpoint.base_url", "http://localhost:1/v1"),
+    "teachers.*.endpoint[openai].azure.api_version": ("teachers.g.endpoint.azure.api_version", "2025-01-01", CLOUDY),
+    "teachers.*.endpoint[openai].azure.deployment": ("teachers.g.endpoint.azure.deployment", "mine", CLOUDY),
+    **{f"teachers.*.endpoint[vllm].{name}": (f"teachers.l.endpoint.{name}", value, SERVED)
+       for name, value in (("path", "/model"), ("arguments", ["--max-model-len", "9"]), ("gpus", 2), ("attempts", 9),
+                           ("ready_within", 9), ("concurrency", 9), ("timeout", 9))},
+    "teachers.*.endpoint[local].batch": ("teachers.l.endpoint.batch", 9, LOADED),
+    "teachers.*.endpoint[local].gpus": ("teachers.l.endpoint.gpus", 1, LOADED),
     "teachers.*.endpoint[openai].api_key_env": ("teachers.g.endpoint.api_key_env", "KEY"),
     "teachers.*.endpoint[openai].mode": ("teachers.g.endpoint.mode", "batch"),
     "teachers.*.endpoint[openai].requests_per_minute": ("teachers.g.endpoint.requests_per_minute", 9),

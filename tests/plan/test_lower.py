@@ -178,3 +178,40 @@ def test_a_file_that_breaks_off_while_it_is_read_is_an_error_that_names_it(
     spec = SPEC | {"queries": {"q": {"format": "jsonl", "path": "q.jsonl", "fields": {"query": "q"}}}}
     with pytest.raises(InputError, match=r"q\.jsonl: cannot be read"):
         lowered(tmp_path, spec)
+
+
+def test_how_each_endpoint_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    endpoints: dict[str, dict[str, Any]] = {
+        "cloud": {"kind": "openai", "azure": {"api_version": "2024-10-21", "deployment": "mine"}},
+        "named": {"kind": "openai", "azure": {"api_version": "2024-10-21"}, "api_key_env": "MY_KEY"},
+        "plain": {"kind": "openai"},
+        "served": {"kind": "vllm", "path": "/m", "arguments": ["--enforce-eager"], "gpus": 2, "ready_within": 60},
+        "loaded": {"kind": "local", "path": "m", "batch": 4},
+    }
+    spec = SPEC | {
+        "teachers": SPEC["teachers"] | {name: {"model": name, "endpoint": value} for name, value in endpoints.items()},
+        "datasets": SPEC["datasets"] | {name: {"teacher": name, "queries": ["q"]} for name in endpoints},
+        "stages": {name: {"dataset": name} for name in endpoints} | SPEC["stages"],
+        "curriculum": [*SPEC["curriculum"], *endpoints],
+    }
+    plan = lowered(tmp_path, spec)
+    addresses = plan.experiments["many"].addresses["base"]
+    nodes = {name: plan.nodes[addresses[f"collect/{name}"]] for name in endpoints}
+    asked: dict[str, Any] = {name: node.execution.endpoint for name, node in nodes.items()}  # type: ignore[attr-defined]
+    assert [asked[name].api_key_env for name in ("cloud", "named", "plain")] == [
+        "AZURE_OPENAI_API_KEY",
+        "MY_KEY",
+        "OPENAI_API_KEY",
+    ]
+    assert asked["cloud"].azure.deployment == "mine" and asked["named"].azure.deployment is None
+    served = asked["served"]
+    assert (served.path, served.arguments, served.start_seconds) == ("/m", ("--enforce-eager",), 60)
+    assert asked["loaded"].batch == 4 and asked["loaded"].concurrency == 16
+    assert [nodes[name].execution.gpus for name in ("plain", "served", "loaded")] == [0, 2, 0]
+    recipe: Any = nodes["loaded"].recipe
+    assert recipe.origin == "local" and [ref.name for ref in recipe.weights.files] == ["config.json"]
+    spec["teachers"]["served"]["endpoint"] = {"kind": "openai", "base_url": "http://elsewhere/v1"}
+    again = lowered(tmp_path, spec).experiments["many"].addresses["base"]
+    assert again == addresses, "who serves a model decides no answer"

@@ -1,0 +1,493 @@
+"""What asking models takes, and what it keeps: every promise is counted by a server that is a process of its own.
+
+    python benchmarks/ask.py                 all parts but the last: about half an hour
+    python benchmarks/ask.py speed           or: kills, terms, cut, limits, faults, dollars, memory, known
+    python benchmarks/ask.py million         memory again, with a million requests
+
+The server is `tests/faults`: chat completions on loopback, 50 ms, answers of 200 tokens, prompts of about 200. Each
+client is a fresh process, and clients take turns; ratios are of one run. Ours goes through all that a `collect` node
+does: prompts read from Parquet, answers durable in the ledger, rows written. Rates are counted by the server, from its
+first answer to its last; CPU is the client's, from before the first request to the end, imports left out.
+bespokelabs-curator takes part where it is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import platform
+import random
+import re
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+FILLER = " ".join(["What follows from what was said before?"] * 22)  # about 200 tokens
+ANSWER_TOKENS = 200
+
+
+# --- the clients, each in a process of its own -------------------------------------------------------------------
+
+
+def question(number: int) -> str:
+    return f"Question {number}. {FILLER}"
+
+
+def body(number: int) -> dict[str, Any]:
+    return {
+        "model": "m",
+        "messages": [{"role": "user", "content": question(number)}],
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_tokens": 1024,
+    }
+
+
+async def _spread(count: int, in_flight: int, one: Callable[[int], Any]) -> None:
+    numbers = iter(range(count))
+
+    async def worker() -> None:
+        for number in numbers:
+            await one(number)
+
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
+
+
+def bare(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
+    """The least that a client can do: no limits, no retries, nothing is kept."""
+    import aiohttp
+
+    async def go() -> None:
+        connector = aiohttp.TCPConnector(limit=in_flight)
+        async with aiohttp.ClientSession(connector=connector, headers={"Authorization": "Bearer x"}) as session:
+
+            async def one(number: int) -> None:
+                async with session.post(f"{base_url}/chat/completions", json=body(number)) as response:
+                    assert (await response.json())["choices"][0]["message"]["content"]
+
+            await _spread(count, in_flight, one)
+
+    return lambda: asyncio.run(go())
+
+
+def sdk(base_url: str, count: int, in_flight: int, *, transport: str = "") -> Callable[[], None]:
+    import openai
+    import openai.resources.chat.completions
+
+    async def go() -> None:
+        http = openai.DefaultAioHttpClient() if transport == "aiohttp" else None
+        async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=2, http_client=http) as client:
+
+            async def one(number: int) -> None:
+                assert (await client.chat.completions.create(**body(number))).choices[0].message.content
+
+            await _spread(count, in_flight, one)
+
+    return lambda: asyncio.run(go())
+
+
+def curator(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
+    os.environ |= {"OPENAI_API_KEY": "x", "CURATOR_VIEWER": "0", "TELEMETRY_ENABLED": "false"}
+    os.environ["CURATOR_CACHE_DIR"] = tempfile.mkdtemp()
+    from bespokelabs import curator as library  # type: ignore[import-not-found]
+
+    limits = {"max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10, "max_concurrent_requests": in_flight}
+    model = library.LLM(
+        model_name="m", backend="openai", backend_params={"base_url": base_url, "max_retries": 10, **limits}
+    )
+    return lambda: model([question(number) for number in range(count)])
+
+
+def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], None]:
+    """A `collect` node."""
+    import openai.resources.chat.completions  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    from orcac.chat.settings import EndpointSettings, Price, Sampling
+    from orcac.collect.recipe import CollectExecution, CollectRecipe
+    from orcac.collect.run import run
+    from orcac.job import Job
+
+    if "price" in settings:
+        settings = settings | {"price": Price(**settings["price"])}
+    endpoint = EndpointSettings(kind="openai", base_url=base_url).model_copy(update=settings)
+    for name in ("out", "work"):
+        (folder / name).mkdir(exist_ok=True)
+    job = Job(
+        ref="collect/x",
+        label="ask",
+        recipe=CollectRecipe(model="m", sampling=Sampling(), origin="api"),
+        execution=CollectExecution(endpoint=endpoint),
+        inputs={"prompts": [folder / "prompts"]},
+        by_ref={},
+        out=folder / "out",
+        work=folder / "work",
+        answers=folder / "answers",
+    )
+    return lambda: print(json.dumps({"summary": run(job)}))
+
+
+def client() -> None:
+    """`ask.py --client NAME BASE_URL COUNT IN_FLIGHT FOLDER SETTINGS`: run one, and print what it took."""
+    name, base_url, count, in_flight, folder, settings = sys.argv[2:]
+    given = (base_url, int(count), int(in_flight))
+    match name:
+        case "aiohttp":
+            go = bare(*given)
+        case "openai":
+            go = sdk(*given)
+        case "openai+aiohttp":
+            go = sdk(*given, transport="aiohttp")
+        case "curator":
+            go = curator(*given)
+        case _:
+            go = ours(base_url, Path(folder), {"concurrency": int(in_flight)} | json.loads(settings))
+    before, start = _cpu(), time.perf_counter()
+    try:
+        go()
+    except Exception as error:
+        if not hasattr(error, "fix"):
+            raise
+        print(json.dumps({"error": str(error)}))
+    took = {"cpu_s": _cpu() - before, "wall_s": time.perf_counter() - start}
+    print(json.dumps(took | {"mb": _most_mb()}))
+
+
+def _most_mb() -> float:
+    """The peak of this program: getrusage would count what forked it, too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1024  # type: ignore[index]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def start(name: str, base_url: str, count: int, in_flight: int, folder: Path, **settings: Any) -> subprocess.Popen[str]:
+    line = [sys.executable, __file__, "--client", name, base_url, str(count), str(in_flight), str(folder)]
+    return subprocess.Popen(
+        [*line, json.dumps(settings)],
+        stdout=subprocess.PIPE,
+        stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+    )
+
+
+def finish(process: subprocess.Popen[str], *, may_fail: bool = False) -> dict[str, Any]:
+    printed, _ = process.communicate()
+    assert may_fail or process.returncode == 0, f"exit {process.returncode}; VERBOSE=1 shows why"
+    told: dict[str, Any] = {"exit": process.returncode}
+    for line in printed.splitlines():
+        if line.startswith("{"):
+            told |= json.loads(line)
+    return told
+
+
+def write_prompts(folder: Path, count: int, *, filler: bool = True) -> Path:
+    from orcac import rows
+    from orcac.rows import Prompt
+
+    (folder / "prompts").mkdir(parents=True)
+    prompts = (
+        Prompt(
+            id=f"{number:020x}",
+            source="s",
+            task="t",
+            query=question(number) if filler else f"Question {number}.",
+            system_id=1,
+            system="",
+        )
+        for number in range(count)
+    )
+    rows.write(folder / "prompts" / "prompts.parquet", Prompt, prompts)
+    return folder
+
+
+def server(*arguments: str, latency: float = 0.05) -> Any:
+    from faults import Child
+
+    return Child("--latency", str(latency), "--answer-tokens", str(ANSWER_TOKENS), *arguments)
+
+
+def durable(folder: Path) -> set[str]:
+    """The questions whose answers are in the ledger."""
+    try:
+        from orcac.chat.segments import records  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        from orcac.chat.ledger import records
+    return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
+
+
+def report(line: str) -> None:
+    print(line, flush=True)
+
+
+# --- the parts ---------------------------------------------------------------------------------------------------
+
+
+def speed(folder: Path) -> None:
+    names = ["aiohttp", "ours", "openai+aiohttp", "openai"]
+    if importlib.util.find_spec("bespokelabs"):
+        names.append("curator")
+    report("| client | in flight | answers/s | of aiohttp | CPU s/1,000 | times aiohttp | MB |")
+    report("|---|---|---|---|---|---|---|")
+    with server() as serving:
+        for in_flight in (64, 256):
+            took: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+            for turn in range(3):
+                for name in names:
+                    slow = name not in ("aiohttp", "ours")
+                    if slow and turn:  # they differ by factors: once will do
+                        continue
+                    count = 2_000 if slow else 12_000
+                    serving.reset()
+                    place = folder / f"speed-{in_flight}-{turn}-{name}"
+                    if name == "ours":
+                        write_prompts(place, count)
+                    told = finish(start(name, serving.base_url, count, in_flight, place))
+                    seen = serving.counters()
+                    assert seen.billed == count, f"{name}: {seen.billed} of {count}"
+                    took[name].append((count / seen.span_s, told["cpu_s"] * 1000 / count, told["mb"]))
+            of = {name: [statistics.median(part) for part in zip(*all_, strict=True)] for name, all_ in took.items()}
+            for name, (rate, cpu, mb) in of.items():
+                report(
+                    f"| {name} | {in_flight} | {rate:,.0f} | {rate / of['aiohttp'][0]:.2f} | {cpu:.3f} "
+                    f"| {cpu / of['aiohttp'][1]:.1f} | {mb:.0f} |"
+                )
+        seen = serving.counters()
+    report(f"(the server's own CPU in the last of these runs: {seen.cpu_s:.1f} s in all)")
+
+
+def kills(folder: Path, *, number: signal.Signals = signal.SIGKILL, count: int = 10_000, times: int = 20) -> None:
+    in_flight, slowest_exit = 64, 0.0
+    first: dict[str, int] = {}  # an answer that was kept -> how often it had been made by then
+    write_prompts(folder, count)
+    with server() as serving:
+        for _ in range(times):
+            client = start("ours", serving.base_url, count, in_flight, folder)
+            goal = min(count - 200, serving.counters().billed + random.randint(50, max(51, count // times)))
+            while serving.counters().billed < goal and client.poll() is None:
+                time.sleep(0.02)
+            asked_to_end = time.perf_counter()
+            client.send_signal(number)
+            finish(client, may_fail=True)
+            slowest_exit = max(slowest_exit, time.perf_counter() - asked_to_end)
+            kept = durable(folder)
+            time.sleep(0.2)  # what the dead client had sent is answered, and billed
+            before = serving.billed()
+            for text in kept - first.keys():
+                first[text] = before[text]  # from now on it may not be asked again
+        finish(start("ours", serving.base_url, count, in_flight, folder))
+        after = serving.billed()
+        again = sum(after[text] != made for text, made in first.items())
+        seen = serving.counters()
+        whole = len(durable(folder))
+    report(
+        f"{times} {number.name} in {count:,} requests, {in_flight} in flight: {again} of {len(first):,} kept "
+        f"answers asked again, {count - whole} lost, {seen.billed_again} doubles in all "
+        f"({seen.billed_again / times:.1f} a kill, window {in_flight}); slowest exit {slowest_exit:.1f} s"
+    )
+
+
+def terms(folder: Path) -> None:
+    kills(folder, number=signal.SIGTERM)
+
+
+def cut(folder: Path) -> None:
+    """The log cut at every byte of its last three records."""
+    from orcac.chat.ledger import Ledger
+    from orcac.chat.messages import ChatRequest, ChatResponse, conversation
+    from orcac.chat.settings import Sampling
+
+    requests = [
+        ChatRequest(model="m", messages=conversation(system="", user=f"q{n}"), sampling=Sampling(), origin="api")
+        for n in range(5)
+    ]
+
+    async def write() -> None:
+        async with Ledger(folder / "whole") as ledger:
+            for request in requests:
+                await ledger.append(request, ChatResponse(text="ä" * 20, finish_reason="stop", output_tokens=3))
+
+    async def read(place: Path) -> list[bool]:
+        async with Ledger(place) as ledger:
+            return [ledger.get(request) is not None for request in requests]
+
+    asyncio.run(write())
+    (log,) = (path for path in (folder / "whole").rglob("*.jsonl"))
+    data = log.read_bytes()
+    ends = [match.end() for match in re.finditer(b"\n", data)]
+    wrong = 0
+    for length in range(ends[1], len(data) + 1):
+        place = folder / f"cut-{length}"
+        path = place / log.relative_to(folder / "whole")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data[:length])
+        whole = sum(end <= length for end in ends)
+        wrong += asyncio.run(read(place)) != [True] * whole + [False] * (5 - whole)
+    report(
+        f"log cut at each of {len(data) - ends[1] + 1} bytes: {wrong} times something else than the torn record lost"
+    )
+
+
+def limits(folder: Path) -> None:
+    """The account allows 6,000 a minute, the client is told 600,000; after 45 s the account allows half."""
+    for headers in (True, False):
+        place = write_prompts(folder / f"limits-{headers}", 9_000)
+        extra = [] if headers else ["--no-rate-headers"]
+        with server("--requests-per-minute", "6000", "--burst", "1", *extra, latency=0.2) as serving:
+            client = start("ours", serving.base_url, 0, 256, place, requests_per_minute=600_000)
+            while not serving.counters().billed:
+                time.sleep(0.05)
+            first = serving.counters().now
+            time.sleep(45)
+            half_at = serving.counters().now
+            serving.limit(requests_per_minute=3000)
+            time.sleep(75)
+            end = serving.counters()
+            client.send_signal(signal.SIGTERM)
+            finish(client, may_fail=True)
+            seen = serving.counters()
+
+        def rate(start: float, stop: float, seen: Any = seen) -> float:
+            return sum(seen.answered_at.get(str(at), 0) for at in range(int(start), int(stop))) / (
+                int(stop) - int(start)
+            )
+
+        pushed = seen.statuses.get("429", 0)
+        report(
+            f"declared limit 100 times too high, {'with' if headers else 'without'} rate headers: "
+            f"{rate(first + 30, half_at - 1) / 100:.1%} of the allowed rate after 30 s; limit halved: "
+            f"{rate(half_at + 30, end.now - 1) / 50:.1%} after 30 s; {pushed / seen.asked:.1%} of all "
+            f"requests were 429; {len(durable(place)):,} kept of {seen.billed:,} billed"
+        )
+
+
+def faults(folder: Path) -> None:
+    count, in_flight = 6_000, 64
+    walls = {}
+    mixed = ["--fault", "malformed=0.02", "--fault", "dropped=0.02", "--fault", "500=0.02"]
+    for name, arguments in (("fault-free", []), ("6 % mixed", mixed)):
+        place = write_prompts(folder / name, count)
+        with server(*arguments) as serving:
+            told = finish(start("ours", serving.base_url, count, in_flight, place, attempts=6))
+            walls[name], summary = serving.counters().span_s, told["summary"]
+        settled = summary["answered"] + sum(summary["failed"].values())
+        report(f"{name}: {walls[name]:.1f} s; {settled:,} of {count:,} rows are an answer or a typed failure")
+    report(f"6 % mixed faults: {walls['6 % mixed'] / walls['fault-free']:.2f} times the fault-free run")
+    count = 1_920
+    place = write_prompts(folder / "500s", count)
+    with server("--fault", "500=0.2", latency=1.0) as serving:
+        told = finish(start("ours", serving.base_url, count, in_flight, place, attempts=10))
+        seen, summary = serving.counters(), told["summary"]
+    ideal = seen.asked * 1.0 / in_flight
+    report(
+        f"20 % 500s at 1 s: {seen.span_s + 1:.1f} s, {(seen.span_s + 1) / ideal:.2f} times the ideal "
+        f"({seen.asked:,} attempts, {in_flight} at once); {summary['answered']:,} of {count:,} answered"
+    )
+
+
+def dollars(folder: Path) -> None:
+    count, price, cap = 4_000, {"input": 10.0, "output": 1000.0}, 400.0  # an answer is about 0.20 USD, its bound 1.02
+    write_prompts(folder, count)
+    with server("--fault", "dropped=0.01") as serving:
+
+        def billed() -> float:
+            seen = serving.counters()
+            return (seen.input_tokens * price["input"] + seen.output_tokens * price["output"]) / 1e6
+
+        told = finish(start("ours", serving.base_url, count, 64, folder, price=price, budget_usd=cap))
+        at_stop = billed()
+        report(told.get("error", "(the budget did not stop it)"))
+        report(f"dollar cap {cap:.2f}: the server billed {at_stop:.2f}, overshoot {max(0.0, at_stop - cap):.2f}")
+        estimate = re.search(r"by about ([\d,.]+)", told.get("error", ""))
+        told = finish(start("ours", serving.base_url, count, 64, folder, price=price))
+        rest, every = billed() - at_stop, billed()
+        if estimate:
+            said = float(estimate[1].replace(",", "").rstrip("."))
+            report(f"the rest was said to cost {said:.2f} USD; {rest:.2f} were billed ({said / rest - 1:+.1%})")
+        said = told["summary"]["usd"]
+        report(f"the whole is said to have cost {said:.2f} USD; {every:.2f} were billed ({said / every - 1:+.1%})")
+
+
+def memory(folder: Path, counts: tuple[int, ...] = (10_000, 100_000)) -> None:
+    for count in counts:
+        place = write_prompts(folder / f"memory-{count}", count)
+        with server(latency=0.02) as serving:
+            told = finish(start("ours", serving.base_url, count, 256, place))
+        report(f"{count:,} requests: {told['mb']:.0f} MB at most, {told['wall_s']:.0f} s")
+
+
+def million(folder: Path) -> None:
+    memory(folder, (1_000_000,))
+
+
+def known(folder: Path, count: int = 1_000_000) -> None:
+    """A ledger with a million answers, and a run that wants all of them."""
+    from orcac.chat.ledger import Ledger
+    from orcac.chat.messages import ChatRequest, ChatResponse, conversation
+    from orcac.chat.settings import Sampling
+
+    sampling = Sampling()
+
+    async def fill() -> None:
+        async with Ledger(folder / "answers") as ledger:
+            for begin in range(0, count, 20_000):
+                await asyncio.gather(
+                    *(
+                        ledger.append(
+                            ChatRequest(
+                                model="m",
+                                messages=conversation(system="", user=f"Question {number}."),
+                                sampling=sampling,
+                                origin="api",
+                            ),
+                            ChatResponse(text="An answer.", finish_reason="stop", input_tokens=7, output_tokens=11),
+                        )
+                        for number in range(begin, begin + 20_000)
+                    )
+                )
+
+    write_prompts(folder, count, filler=False)
+    asyncio.run(fill())
+    for name in ("first run, which seals the log", "rerun"):
+        told = finish(start("ours", "http://127.0.0.1:9/v1", count, 64, folder))
+        report(f"{count:,} keys on record, {name}: {told['wall_s']:.1f} s for the whole node, {told['mb']:.0f} MB")
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    one.__name__: one for one in (speed, kills, terms, cut, limits, faults, dollars, memory, known, million)
+}
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--client"]:
+        return client()
+    chosen = sys.argv[1:] or [name for name in PARTS if name != "million"]
+    if unknown := [name for name in chosen if name not in PARTS]:
+        sys.exit(f"no part is called {unknown[0]}; there are {', '.join(PARTS)}")
+    load = os.getloadavg()[0]
+    report(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load {load:.1f}")
+    for name in chosen:
+        report(f"\n## {name}")
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[name](Path(folder))
+
+
+if __name__ == "__main__":
+    main()
