@@ -31,15 +31,13 @@ _CREDIT_S = 0.1  # how late a paced sender may be without losing its turn, since
 
 _CUTS = (0.95, 0.9, 0.8, 0.7)  # of the rate, by push-backs in a row
 _ENOUGH, _SHARE, _REMEMBERED = 4, 0.06, 100  # push-backs, and their share of so many requests, that call for a cut
-_NUDGE = 0.1  # requests a second less, for each push-back that does not
+_NUDGE = 0.3  # requests a second less, for each push-back that does not
 _LOOK_BACK_S, _SLOT_S = 2.0, 0.1  # how long what was sent is remembered, and in what steps
 _CALM_UNITS = 5.0  # after a cut the rate grows slowly for so long; a unit is a second, or 20 requests if that is longer
 _SLOWEST, _FASTEST, _DOUBLES_IN = 0.01, 0.05, 4.0  # growth a unit, and the units in which it doubles
-_SEARCH, _SEARCH_CUT = (
-    0.2,
-    0.5,
-)  # growth a second, and the cut, from the first cut, or one of a limit that has moved, to the next
-_MOVED = 3  # cuts in a row tell that the limit has moved
+_FIRST_CUT = 0.5  # of the rate, while the first overload lasts
+_SEARCH = 0.2  # growth a second after the first overload, or after one of a limit that has moved, until the next
+_MOVED = 4  # cuts in a row tell that the limit has moved
 _LEAST_RATE = 1 / 60  # requests a second
 
 _GAIN, _ROUNDS = 1.05, 2  # a window is too large when so many rounds brought less gain than that
@@ -67,6 +65,7 @@ class Limiter:
         self._pushed_at = float("-inf")
         self._sent_since = self._pushed_since = 0.0  # the last cut; requests
         self._cuts = 0  # in a row
+        self._met = False  # whether the limit was met again after the first overload
         self._searching = True  # the rate grows fast until it meets its limit
         self._slots: collections.deque[_Slot] = collections.deque()
 
@@ -139,7 +138,7 @@ class Limiter:
         self._pushed_at = now
         self._pushed_since += 1
         if self._pushed_since < _ENOUGH or self._pushed_since < _SHARE * self._sent_since:
-            self._found *= 1 - min(0.02, _NUDGE / self._found)
+            self._found *= 1 - min(0.03, _NUDGE / self._found)
             return
         if self._next_tokens > max(now, self._next_request):
             self._charges_all = True
@@ -149,8 +148,8 @@ class Limiter:
             self._cuts += 1
             self._searching = self._searching or self._cuts >= _MOVED
         else:
-            self._cuts, self._searching = 0, False
-        cut = _SEARCH_CUT if self._searching else _CUTS[min(self._cuts, len(_CUTS) - 1)]
+            self._cuts, self._searching, self._met = 0, False, True
+        cut = _FIRST_CUT if not self._met else _CUTS[min(self._cuts, len(_CUTS) - 1)]
         rate = min(self._found, self.requests_a_second) * cut
         self._found = max(_LEAST_RATE, rate)
         self._cut_at = self._grown_at = now
