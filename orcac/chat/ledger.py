@@ -216,6 +216,10 @@ class Ledger:
             self._recent = {}
             self._sort(np.concatenate((self._keys, keys)), np.concatenate((self._sorted, facts)))
 
+    def close(self) -> None:
+        """For one that was only read."""
+        segments.close(self._files)
+
     async def __aenter__(self) -> Ledger:
         return self
 
@@ -226,7 +230,7 @@ class Ledger:
             await self._committer
         if self._beating:
             self._beating.cancel()
-        segments.close(self._files)
+        self.close()
 
 
 __all__ = ["Known", "Ledger", "contained", "packed", "records", "seal"]

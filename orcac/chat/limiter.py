@@ -6,10 +6,11 @@
   goes back to about what brought the most, and tries again later.
 - **Rates** are spaced evenly instead of refilled by the minute, so that a server which counts by the second agrees.
   The ceiling is what the spec declares, or the limit in the response's headers where that is lower. A limit that nobody
-  tells is found: the first push-back sets the rate to what was taken lately; each later one cuts it, first by little
+  tells is found: the first overload sets the rate to what was taken lately; each later one cuts it, first by little
   and by more while they go on; without one it grows, by one percent a second at first and faster the longer it lasts.
-  So a steady limit is met by few push-backs, and one that moves is followed. A push-back to a request that was sent
-  before the last cut is stale and cuts nothing: one cut for each overload, however many requests met it.
+  So a steady limit is met by few push-backs, and one that moves is followed. An overload is several push-backs to a
+  notable share of what was sent: servers send some for reasons of their own. One to a request that was sent before
+  the last cut is stale: one cut for each overload, however many requests met it.
 - **Tokens.** A request is charged what it may take, by the mean of the answers so far, and refunded when its answer
   says what it took. Some servers charge all of max_tokens and never refund: once one of them pushes back, so is done
   here.
@@ -30,11 +31,14 @@ _FIRST_WINDOW = 16
 _CREDIT_S = 0.1  # how late a paced sender may be without losing its turn, since timers are coarse
 
 _CUTS = (0.95, 0.9, 0.8, 0.7)  # of the rate, by push-backs in a row
+_ENOUGH, _SHARE, _REMEMBERED = 4, 0.06, 100  # push-backs, and their share of so many requests, that call for a cut
+_NUDGE = 0.3  # requests a second less, for each push-back that does not
 _LOOK_BACK_S, _SLOT_S = 2.0, 0.1  # how long what was sent is remembered, and in what steps
 _CALM_UNITS = 5.0  # after a cut the rate grows slowly for so long; a unit is a second, or 20 requests if that is longer
 _SLOWEST, _FASTEST, _DOUBLES_IN = 0.01, 0.05, 4.0  # growth a unit, and the units in which it doubles
-_SEARCH = 0.2  # growth a second from the first cut, or one of a limit that has moved, to the next
-_MOVED = 3  # cuts in a row tell that the limit has moved
+_FIRST_CUT = 0.5  # of the rate, while the first overload lasts
+_SEARCH = 0.2  # growth a second after the first overload, or after one of a limit that has moved, until the next
+_MOVED = 4  # cuts in a row tell that the limit has moved
 _LEAST_RATE = 1 / 60  # requests a second
 
 _GAIN, _ROUNDS = 1.05, 2  # a window is too large when so many rounds brought less gain than that
@@ -59,7 +63,10 @@ class Limiter:
         self._tokens_declared = self._tokens_ceiling = _a_second(settings.tokens_per_minute)
         self._found = float("inf")  # requests a second that the server takes, as far as push-backs tell
         self._cut_at = self._grown_at = float("-inf")
+        self._pushed_at = float("-inf")
+        self._sent_since = self._pushed_since = 0.0  # the last cut; requests
         self._cuts = 0  # in a row
+        self._met = False  # whether the limit was met again after the first overload
         self._searching = True  # the rate grows fast until it meets its limit
         self._slots: collections.deque[_Slot] = collections.deque()
 
@@ -98,6 +105,9 @@ class Limiter:
         if not self._slots or now >= self._slots[-1].at + _SLOT_S:
             self._slots.append(_Slot(now))
         self._slots[-1].sent += 1
+        self._sent_since += 1
+        if self._sent_since > _REMEMBERED:
+            self._sent_since, self._pushed_since = self._sent_since / 2, self._pushed_since / 2
         while self._slots[0].at < now - max(_LOOK_BACK_S, 4 / self.requests_a_second):
             self._slots.popleft()
 
@@ -126,6 +136,11 @@ class Limiter:
                 break
         if sent_at <= self._cut_at:
             return
+        self._pushed_at = now
+        self._pushed_since += 1
+        if self._pushed_since < _ENOUGH or self._pushed_since < _SHARE * self._sent_since:
+            self._found *= 1 - min(0.03, _NUDGE / self._found)
+            return
         if self._next_tokens > max(now, self._next_request):
             self._charges_all = True
         if self._found == float("inf"):
@@ -134,10 +149,12 @@ class Limiter:
             self._cuts += 1
             self._searching = self._searching or self._cuts >= _MOVED
         else:
-            self._cuts, self._searching = 0, False
-        rate = min(self._found, self.requests_a_second) * _CUTS[min(self._cuts, len(_CUTS) - 1)]
+            self._cuts, self._searching, self._met = 0, False, True
+        cut = _FIRST_CUT if not self._met else _CUTS[min(self._cuts, len(_CUTS) - 1)]
+        rate = min(self._found, self.requests_a_second) * cut
         self._found = max(_LEAST_RATE, rate)
         self._cut_at = self._grown_at = now
+        self._sent_since = self._pushed_since = 0.0
         self._next_request = max(self._next_request, now + 1 / self._found)
 
     def heard(self, rates: RateHeaders, now: float, *, pushed_back: bool = False) -> None:
@@ -168,6 +185,9 @@ class Limiter:
     def _grow_rate(self, now: float) -> None:
         if self._found == float("inf") or self._found > 1.5 * self._taken(now):
             return  # nothing limits it, or something else does
+        if now - self._pushed_at < self._unit:
+            self._grown_at = now
+            return
         units = min(5.0, (now - self._grown_at) / self._unit)
         calm = min(99.0, (now - self._cut_at) / self._unit)
         growth = _SLOWEST * 2 ** max(0.0, (calm - _CALM_UNITS) / _DOUBLES_IN)

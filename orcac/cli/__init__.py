@@ -14,8 +14,8 @@ import sys
 import click
 
 COMMANDS = (
-    "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "verify", "gc",
-    "schema",
+    "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "answers", "verify",
+    "gc", "schema",
 )  # fmt: skip
 HELP = {
     "init": "Lay out a new study: rules, profiles and a commented spec.",
@@ -29,6 +29,7 @@ HELP = {
     "status": "Show how far a run is.",
     "explain": "Say why a node exists, what went into its id, what it cost.",
     "report": "Print the result table and where the report is.",
+    "answers": "Look into the ledger of answers: list, count, export, import.",
     "verify": "Find damaged artifacts by their digests, and unmake them.",
     "gc": "Show, or remove, what no given spec reaches in the store.",
     "schema": "Print the JSON Schema of a spec, for editors.",

@@ -171,33 +171,32 @@ class Measured:
     def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
         """For each collect node of `refs` whose prompts stand in the store: what the ledger holds of its questions.
 
-        The ledger is read once, and only where there is such a node: about a second for 100,000 answers. Raises
-        StoreError where it is damaged.
+        The index of the ledger is read once, and only where there is such a node: about a second for a million answers.
+        Raises StoreError where it is damaged.
         """
-        if not any(self._store.answers.glob("*.jsonl")):
-            return {}
         nodes = [
             plan.nodes[ref]
             for ref in refs
             if getattr(plan.nodes[ref].recipe, "origin", "") in ("api", "solver")
             and all(self._store.is_done(prompts) for prompts in plan.nodes[ref].inputs["prompts"])
         ]
-        keys = {node.ref: set(self._keys(node)) for node in nodes}
-        wanted = set().union(*keys.values())
-        if not wanted:
+        if not nodes or not self._store.answers.is_dir():
             return {}
-        from orcac.chat.ledger import records
+        import numpy as np
 
-        known: dict[str, tuple[int, int, int]] = {}
-        for record in records(self._store.answers, wanted):
-            response = record["response"]
-            tokens = response.get("input_tokens", 0), response.get("output_tokens", 0)
-            known[record["key"]] = (0, 0, 0) if response["error"] else (1, *tokens)
+        from orcac.chat.ledger import Ledger, packed
+
+        keys = {node.ref: packed(self._keys(node)) for node in nodes}
+        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate(list(keys.values()))))
         result = {}
-        for ref, asked in keys.items():
-            found = [known[key] for key in asked & known.keys()]
-            replies, read, written = (sum(column) for column in zip(*found, strict=True)) if found else (0, 0, 0)
-            result[ref] = Answered(len(asked), len(found), replies, read, written)
+        for node in nodes:
+            recipe: Any = node.recipe
+            found = ledger.find(keys[node.ref], recipe.sampling.max_tokens)
+            facts = ledger.facts[found[found >= 0]]
+            replies = facts[facts["failure"] == 0]
+            read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
+            result[node.ref] = Answered(len(keys[node.ref]), len(facts), len(replies), read, written)
+        ledger.close()
         return result
 
     def _keys(self, node: Node) -> Iterator[str]:
