@@ -74,7 +74,13 @@ class Ledger:
                 theirs["file"] = number
                 keys.append(some)
                 facts.append(theirs)
-        self._sort(np.concatenate(keys), np.concatenate(facts))
+        self._keys = np.concatenate(keys)
+        keys.clear()  # a copy less: there may be millions
+        self._sorted = np.concatenate(facts)
+        facts.clear()
+        order = np.lexsort((self._sorted["at"], self._keys))
+        self._keys = self._keys[order]
+        self._sorted = self._sorted[order]
 
     def look(self, request: ChatRequest) -> Known | None:
         """What the index tells of what settles `request`, None where nothing does yet."""
@@ -204,10 +210,6 @@ class Ledger:
             if recent[0] <= cap <= recent[1]:
                 return np.array(recent, FACTS)[()]
         return None
-
-    def _sort(self, keys: Keys, facts: npt.NDArray[Any]) -> None:
-        order = np.lexsort((facts["at"], keys))
-        self._keys, self._sorted = keys[order], facts[order]
 
     def _merge(self) -> None:
         """Put what is recent behind what the index has of the same key: it was written later."""
