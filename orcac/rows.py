@@ -104,7 +104,7 @@ def read(path: Path, kind: type[Row]) -> Iterator[Row]:
     """The rows of a file, in order. A file of a wider type may be read as a narrower one."""
     names = [field.name for field in dataclasses.fields(kind)]
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=names):
+        for batch in file.iter_batches(batch_size=2048, columns=names):
             for values in batch.to_pylist():
                 yield kind(**values)
 

@@ -37,7 +37,7 @@ from orcac.errors import StoreError
 from orcac.lease import HEARTBEAT_SECONDS
 
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
-_RECENT = 50_000  # records that are not in the sorted index yet
+_RECENT = 4096  # records that are not in the sorted index yet; of a large one, more
 
 
 class Known(NamedTuple):
@@ -74,7 +74,13 @@ class Ledger:
                 theirs["file"] = number
                 keys.append(some)
                 facts.append(theirs)
-        self._sort(np.concatenate(keys), np.concatenate(facts))
+        self._keys = np.concatenate(keys)
+        keys.clear()  # a copy less: there may be millions
+        self._sorted = np.concatenate(facts)
+        facts.clear()
+        order = np.lexsort((self._sorted["at"], self._keys))
+        self._keys = self._keys[order]
+        self._sorted = self._sorted[order]
 
     def look(self, request: ChatRequest) -> Known | None:
         """What the index tells of what settles `request`, None where nothing does yet."""
@@ -157,7 +163,7 @@ class Ledger:
                     durable.set_exception(self._broken)
                 else:
                     durable.set_result(None)
-            if len(self._recent) > _RECENT:
+            if len(self._recent) > max(_RECENT, len(self._keys) // 32):
                 self._merge()
 
     def _write(self, data: bytes) -> int:
@@ -205,16 +211,17 @@ class Ledger:
                 return np.array(recent, FACTS)[()]
         return None
 
-    def _sort(self, keys: Keys, facts: npt.NDArray[Any]) -> None:
-        order = np.lexsort((facts["at"], keys))
-        self._keys, self._sorted = keys[order], facts[order]
-
     def _merge(self) -> None:
-        if self._recent:
-            keys = np.array([key for key, some in self._recent.items() for _ in some], "S16")
-            facts = np.array([entry for some in self._recent.values() for entry in some], FACTS)
-            self._recent = {}
-            self._sort(np.concatenate((self._keys, keys)), np.concatenate((self._sorted, facts)))
+        """Put what is recent behind what the index has of the same key: it was written later."""
+        if not self._recent:
+            return
+        keys = np.array([key for key, some in self._recent.items() for _ in some], "S16")
+        facts = np.array([entry for some in self._recent.values() for entry in some], FACTS)
+        self._recent = {}
+        order = np.argsort(keys, kind="stable")
+        places = np.searchsorted(self._keys, keys[order], side="right")
+        self._keys = np.insert(self._keys, places, keys[order])
+        self._sorted = np.insert(self._sorted, places, facts[order])
 
     def close(self) -> None:
         """For one that was only read."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -93,12 +94,18 @@ class ChatRequest:
 
 def key_head(request: ChatRequest) -> bytes:
     """The part of a key's content that the requests of one teacher share: all but the messages, as canonical JSON."""
+    sampling = request.sampling.model_dump_json(exclude={"max_tokens"})
+    return _key_head(request.model, sampling, request.origin, request.sample_index)
+
+
+@functools.lru_cache(maxsize=256)
+def _key_head(model: str, sampling: str, origin: str, sample_index: int) -> bytes:
     content = {
         "version": KEY_VERSION,
-        "model": request.model,
-        "sampling": request.sampling.model_dump(exclude={"max_tokens"}),
-        "origin": request.origin,
-        "sample_index": request.sample_index,
+        "model": model,
+        "sampling": json.loads(sampling),
+        "origin": origin,
+        "sample_index": sample_index,
     }
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 

@@ -305,13 +305,13 @@ class Sealed:
 
     def _batches(self, columns: list[str] | None, size: int) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._file.iter_batches(batch_size=size, columns=columns)
+            yield from self._file.iter_batches(batch_size=size, columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._damaged(error) from error
 
     def _group(self, group: int, columns: list[str]) -> pa.Table:
         try:
-            return self._file.read_row_group(group, columns=columns)
+            return self._file.read_row_group(group, columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._damaged(error) from error
 

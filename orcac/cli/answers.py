@@ -41,10 +41,11 @@ def command(
 ) -> None:
     """Look into the ledger: every answer that was ever received, whatever experiment asked.
 
+    \b
     count   how many answers and failures there are of each model, and their tokens
     list    the records, one a line; with --follow those that are yet to come
-    export  write them to FILE (JSON Lines; `-` for the standard output), whole and with their requests
-    import  take records from FILE, as export wrote it; what the ledger holds is left as it is
+    export  write whole records to FILE (JSON Lines; `-` is the standard output)
+    import  take records from FILE, as export wrote it; nothing is replaced
 
     \b
     Example:

@@ -72,7 +72,7 @@ class Questions:
     def _columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
         for path in self._files:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=4096, columns=list(names)):
+                for batch in file.iter_batches(batch_size=4096, columns=list(names), use_threads=False):
                     yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
 
 
