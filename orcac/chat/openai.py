@@ -43,9 +43,9 @@ _CONNECT_S = 10.0  # a server that takes longer to take the call is not there
 _IDLE_S = 4.0  # a connection is not kept longer, since uvicorn (vLLM) hangs up after 5
 _OPENAI = "https://api.openai.com/v1"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# Of the request that the package wrote: what belongs to its own connection or to that one call.
-_NOT_OURS = ("host", "connection", "content-length", "accept-encoding", "x-stainless-raw-response")
-_OPEN = ("accept", "content-type", "user-agent", "openai-", "x-stainless-")  # header names that hold no secret
+# Of the request that the package wrote: what belongs to its own connection, or says how it sends and retries.
+_NOT_OURS = ("host", "connection", "content-length", "accept-encoding", "x-stainless-")
+_OPEN = ("accept", "content-type", "user-agent", "openai-")  # header names that hold no secret
 
 
 @asynccontextmanager
@@ -246,7 +246,7 @@ class OpenAIEndpoint:
             if not written:
                 raise ValueError(str(error)) from None
         request = written[0]
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_OURS}
+        headers = {name: value for name, value in request.headers.items() if not name.lower().startswith(_NOT_OURS)}
         url = request.url
         if url.userinfo:  # as HTTP clients do: it takes the place of the key
             from aiohttp import BasicAuth
