@@ -1,0 +1,51 @@
+"""What servers answer when they do not answer, as (status, body): facts of OpenAI's and Azure's APIs."""
+
+from __future__ import annotations
+
+
+def _openai(message: str, kind: str, code: str | None = None, param: str | None = None) -> dict[str, object]:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+BODIES: dict[str, tuple[int, dict[str, object]]] = {
+    "429": (429, _openai("Rate limit reached for requests", "requests", "rate_limit_exceeded")),
+    "quota": (
+        429,
+        _openai(
+            "You exceeded your current quota, please check your plan and billing details.",
+            "insufficient_quota",
+            "insufficient_quota",
+        ),
+    ),
+    "500": (500, _openai("The server had an error while processing your request", "server_error")),
+    "503": (503, _openai("The engine is currently overloaded, please try again later", "server_error")),
+    "400": (
+        400,
+        _openai(
+            "This model's maximum context length is 4097 tokens.",
+            "invalid_request_error",
+            "context_length_exceeded",
+            "messages",
+        ),
+    ),
+    "403": (403, _openai("Country, region, or territory not supported", "request_forbidden", "unsupported_country")),
+    "404": (404, _openai("The model `m` does not exist", "invalid_request_error", "model_not_found")),
+    "422": (422, _openai("Extra inputs are not permitted: top_k", "invalid_request_error")),
+    "azure filter": (
+        400,
+        {
+            "error": {
+                "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management "
+                "policy. Please modify your prompt and retry.",
+                "type": None,
+                "param": "prompt",
+                "code": "content_filter",
+                "status": 400,
+                "innererror": {
+                    "code": "ResponsibleAIPolicyViolation",
+                    "content_filter_result": {"violence": {"filtered": True, "severity": "high"}},
+                },
+            }
+        },
+    ),
+}

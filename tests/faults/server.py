@@ -1,0 +1,232 @@
+"""The server, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from aiohttp import web
+
+from .bodies import BODIES
+from .limits import Limits
+
+Fault = Literal[
+    "",
+    "429",
+    "429 with Retry-After",  # seconds
+    "429 with retry-after-ms",
+    "quota",
+    "500",
+    "503",
+    "400",  # the context is too long
+    "401",
+    "403",
+    "404",
+    "422",
+    "azure filter",
+    "filter",  # OpenAI's form: an answer without text
+    "malformed",  # a whole response whose JSON ends in the middle
+    "page",  # HTML with status 200
+    "dropped",  # before the first byte of the response
+    "dropped midway",  # in the middle of its body
+    "slow",  # the first byte comes after `slow_s`
+    "uncounted",  # no usage
+    "miscounted",  # a usage that makes no sense
+]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+Behaviour = Callable[[str, int], Fault]  # (the user message, how often it was asked before) -> what goes wrong
+INPUT_TOKENS = 7
+
+
+@dataclasses.dataclass(slots=True)
+class Bill:
+    """What one request would have cost so far."""
+
+    answers: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class FaultServer:
+    """Serves from a thread of its own while it is entered.
+
+    The answer to a question is `answer to QUESTION` (and words that fill it up to `answer_tokens`), of 7 input and
+    `answer_tokens` output tokens, fewer where `max_tokens` cuts it. `billed` counts the answers that were made for
+    each question, whether or not they arrived, and `bills` the same by a digest of the whole body; `asked` counts the
+    attempts. With `slots`, so many requests are worked on at once and the others wait, as for a GPU: latency then
+    grows with load. `mount` adds routes.
+    """
+
+    def __init__(
+        self,
+        behaviour: Behaviour = lambda question, before: "",
+        *,
+        latency_s: float = 0.0,
+        slow_s: float = 1.0,
+        answer_tokens: int = 11,
+        slots: int | None = None,
+        limits: Limits | None = None,
+        healthy_after_s: float = 0.0,
+        mount: Callable[[web.Application], None] = lambda app: None,
+    ) -> None:
+        self._behaviour, self._mount, self.limits = behaviour, mount, limits
+        self._latency_s, self._slow_s, self._answer_tokens, self._slots = latency_s, slow_s, answer_tokens, slots
+        self._healthy_at = time.monotonic() + healthy_after_s
+        self.asked: Counter[str] = Counter()
+        self.billed: Counter[str] = Counter()
+        self.bills: dict[str, Bill] = {}
+        self.statuses: Counter[int] = Counter()
+        self.answered_at: Counter[int] = Counter()  # whole second of the server's life -> answers
+        self.pushed_back_at: Counter[int] = Counter()  # -> responses 429
+        self.in_flight = self.most_in_flight = 0
+        self.heard: web.Request | None = None  # the last one
+        self.base_url = ""
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> FaultServer:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._done.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
+        runner, self.base_url = await self.start()
+        self._ready.set()
+        await self._done.wait()
+        await runner.cleanup()
+
+    async def start(self, port: int = 0) -> tuple[web.AppRunner, str]:
+        """Serve on the running loop. Returns the runner and the base URL."""
+        self._slot = asyncio.Semaphore(self._slots or 1 << 30)
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_post("/openai/deployments/{deployment}/chat/completions", self._complete)
+        app.router.add_get("/health", self._health)
+        self._mount(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+        host, port = runner.addresses[0][:2]
+        return runner, f"http://{host}:{port}/v1"
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if time.monotonic() >= self._healthy_at else 503)
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            content = await request.read()
+            self.heard = request
+            response = await self._respond(request, content)
+        finally:
+            self.in_flight -= 1
+        self.statuses[response.status] += 1
+        if response.status in (200, 429):
+            at = self.answered_at if response.status == 200 else self.pushed_back_at
+            at[int(time.monotonic() - self._begun)] += 1
+        return response
+
+    async def _respond(self, request: web.Request, content: bytes) -> web.StreamResponse:
+        body = json.loads(content)
+        question = body["messages"][-1]["content"]
+        fault = self._behaviour(question, self.asked[question])
+        self.asked[question] += 1
+        if fault == "401":  # as some servers do, it repeats the key
+            key = request.headers.get("Authorization") or request.headers.get("api-key")
+            error = {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}
+            return web.json_response({"error": error}, status=401)
+        most = body.get("max_tokens") or body.get("max_completion_tokens") or self._answer_tokens
+        written = min(most, self._answer_tokens)
+        headers: dict[str, str] = {}
+        if limits := self.limits:
+            charged = INPUT_TOKENS + (most if limits.charge == "max_tokens" else 0)
+            used_up, wait_s = limits.admit(charged)
+            headers = limits.state()
+            if used_up:
+                headers |= {"retry-after-ms": f"{wait_s * 1000:.0f}", "Retry-After": f"{wait_s:.0f}"}
+                status, refusal = BODIES["429"]
+                return web.json_response(refusal, status=status, headers=headers if limits.headers else {})
+        if fault == "429 with Retry-After":
+            headers |= {"Retry-After": "0.2"}
+        elif fault == "429 with retry-after-ms":
+            headers |= {"retry-after-ms": "200", "Retry-After": "1"}
+        if fault[:3] in BODIES or fault in BODIES:
+            status, refusal = BODIES[fault if fault in BODIES else fault[:3]]
+            if status >= 500:
+                await asyncio.sleep(self._latency_s)
+            return web.json_response(refusal, status=status, headers=headers)
+        self.billed[question] += 1
+        bill = self.bills.setdefault(hashlib.sha256(content).hexdigest(), Bill())
+        bill.answers += 1
+        bill.input_tokens += INPUT_TOKENS
+        bill.output_tokens += written
+        async with self._slot:
+            await asyncio.sleep(self._latency_s + (self._slow_s if fault == "slow" else 0.0))
+        if limits and limits.charge == "used":
+            limits.charge_tokens(written)
+        if fault == "dropped":
+            _hang_up(request)
+            return web.Response()
+        if fault == "page":
+            return web.Response(text="<html><body>Sign in to this network</body></html>", content_type="text/html")
+        answer = self._answer(question, written, fault)
+        if fault == "malformed":
+            return web.Response(body=answer[: len(answer) // 2], content_type="application/json", headers=headers)
+        if fault == "dropped midway":
+            half = web.StreamResponse(headers={"Content-Length": str(len(answer)), "Content-Type": "application/json"})
+            await half.prepare(request)
+            await half.write(answer[: len(answer) // 2])
+            _hang_up(request)
+            return half
+        return web.Response(body=answer, content_type="application/json", headers=headers)
+
+    def _answer(self, question: str, written: int, fault: Fault) -> bytes:
+        filtered = fault == "filter"
+        text = f"answer to {question}" + " and so on" * ((self._answer_tokens - 11) // 3)
+        cut = written < self._answer_tokens
+        if cut:
+            text = text[: max(1, len(text) * written // self._answer_tokens)]
+        usage: dict[str, object] | None = {
+            "prompt_tokens": INPUT_TOKENS,
+            "completion_tokens": written,
+            "total_tokens": INPUT_TOKENS + written,
+        }
+        if fault == "uncounted":
+            usage = None
+        elif fault == "miscounted":
+            usage = {"prompt_tokens": -3, "completion_tokens": "many", "total_tokens": None}
+        return json.dumps(
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "mock",
+                "choices": [
+                    {
+                        "index": 0,
+                        "message": {"role": "assistant", "content": None if filtered else text},
+                        "finish_reason": "content_filter" if filtered else "length" if cut else "stop",
+                    }
+                ],
+                "usage": usage,
+            }
+        ).encode()
+
+
+def _hang_up(request: web.Request) -> None:
+    assert request.transport
+    request.transport.close()
