@@ -34,7 +34,7 @@ class EndpointSettings(Frozen):
     kind: Literal["openai", "solver", "replay", "reference"]
     base_url: str | None = None  # None is the openai package's default
     api_key_env: str = "OPENAI_API_KEY"  # the *name* of the variable that holds the key
-    mode: Literal["online", "batch"] = "online"
+    mode: Literal["online", "batch", "auto"] = "online"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int = 32  # requests in flight, at most

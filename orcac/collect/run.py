@@ -18,11 +18,12 @@ import math
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from orcac import rows
 from orcac.chat import openai
+from orcac.chat.batch import ask_in_batches
 from orcac.chat.engine import Endpoint, Tally, ask
 from orcac.chat.ledger import Ledger
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, conversation, dollars
@@ -98,12 +99,19 @@ def _answers(
     keys = [request.key for request in requests]
     progress, said = job.progress(len(set(keys)), "answers"), list[str]()
 
-    def show(tally: Tally) -> None:
+    def say(text: str) -> None:
+        print(f"{job.label}  {text}", file=sys.stderr, flush=True)
+
+    def show(tally: Tally, note: str = "") -> None:
         for name, message in tally.messages.items():
             if name not in messages:
                 messages[name] = message
-                print(f"{job.label}  {name}: {message}", file=sys.stderr, flush=True)
-        progress.update(tally.answered + tally.failed.total(), "  ".join([*_notes(tally), *said]), usd=tally.usd)
+                say(f"{name}: {message}")
+        progress.update(
+            tally.answered + tally.failed.total(),
+            "  ".join([*_notes(tally), *([note] if note else []), *said]),
+            usd=tally.usd,
+        )
 
     async def answer() -> dict[str, ChatResponse]:
         if job.recipe.origin == "replay":
@@ -112,7 +120,11 @@ def _answers(
                 said.append(f"{replay.duplicates:,} rows of the recording come too late")
             free = settings.model_copy(update={"price": _price(job), "budget_usd": None})
             return await ask(requests, endpoint=replay, ledger=None, settings=free, on_progress=show)
+        endpoint: AbstractAsyncContextManager[Endpoint]
         endpoint = _solver(settings) if job.recipe.origin == "solver" else openai.connect(settings)
+        if settings.mode != "online":
+            left = await ask_in_batches(requests, settings=settings, answers=job.answers, on_progress=show, say=say)
+            endpoint = endpoint if settings.mode == "auto" else nullcontext(left)
         async with Ledger(job.answers, wanted=set(keys)) as ledger:
             return await ask(requests, endpoint=endpoint, ledger=ledger, settings=settings, on_progress=show)
 

@@ -302,7 +302,9 @@ class OpenAIEndpoint(_Asked):
     kind: Literal["openai"] = semantic("any OpenAI-compatible server: OpenAI, vLLM, SGLang, Ollama ...")
     base_url: str | None = execution("e.g. http://localhost:8000/v1; OpenAI's own when absent", None)
     api_key_env: str = execution("the NAME of the environment variable that holds the key", "OPENAI_API_KEY")
-    mode: Literal["online", "batch"] = execution("one by one, or through the Batch API within a day", "online")
+    mode: Literal["online", "batch", "auto"] = execution(
+        "one by one; through the Batch API, within a day; or so, and what a batch leaves one by one", "online"
+    )
     requests_per_minute: Count | None = execution("the account's limit", None, unit="requests per minute")
     tokens_per_minute: Count | None = execution("the account's limit", None, unit="tokens per minute")
 
