@@ -289,7 +289,6 @@ class _Asking:
         if ended.queue_full:
             self._learn_queue(batch, ended.message)
             return 0
-        self._queue_tokens *= 2  # what was learned may have been the load of others
         self._billed += billed
         for key, miss in misses.items():
             if key in self._wanted:
@@ -314,10 +313,11 @@ class _Asking:
         """The provider took no more tokens: wait until others have ended, or send fewer."""
         running = sum(other.tokens for other in self._steps.seen.values() if other.provider_id)
         named = re.search(r"[Ll]imit: ([\d,]*\d)", message)
-        holds = int(named[1].replace(",", "")) if named else running
-        if not holds or (not running and holds >= batch.tokens):  # our count is not the provider's
-            holds = batch.tokens // 2
-        self._queue_tokens = holds
+        limit = int(named[1].replace(",", "")) if named else running
+        if not running and limit <= batch.tokens * 4:  # our count may not be the provider's
+            self._queue_tokens = min(limit or batch.tokens, batch.tokens, self._queue_tokens) // 2
+        else:
+            self._queue_tokens = limit
         self._queue_full = self._queue_full or time.monotonic()
         self._held_back += batch.requests
 
@@ -339,3 +339,16 @@ class _Asking:
                 f"({self._misses[left[0]].message})",
                 fix="run again for another try, or say `mode: auto` so that these are asked online",
             )
+
+
+async def cancel(answers: Path, id: str) -> str:
+    """Cancel a batch, or give up one that the provider has lost. Returns what became of it, in words.
+
+    Raises InputError where there is nothing to cancel, and EndpointError where the provider does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        steps = Steps(answers, EndpointSettings(kind="openai"), Providers(stack), say=lambda text: None)
+        try:
+            return await steps.cancel(id)
+        except ChatError as error:
+            raise EndpointError(f"batch {id}: {error.error}: {error}", fix="try again") from None

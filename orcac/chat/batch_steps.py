@@ -78,9 +78,11 @@ class Steps:
                 tries += 1
                 sent = self.seen[id].provider_id
                 patient = time.monotonic() - heard_at < _PATIENCE_S if sent else tries < self._settings.attempts
+                if error.error == "malformed" and not patient and self.seen[id].status in ENDED:
+                    raise await self._lost(id, str(error)) from None
                 if ERRORS[error.error].action in (Action.STOP, Action.GIVE_UP) or not patient:
                     raise await self._stopped(self.seen[id], error) from None
-                await asyncio.sleep(max(error.retry_after or 0.0, random.uniform(0, min(2.0**tries, _POLL_MOST_S))))
+                await asyncio.sleep(max(error.retry_after or 0.0, random.uniform(0, min(2.0 ** min(tries, 6), _POLL_MOST_S))))
 
     async def cancel(self, id: str) -> str:
         """Cancel a batch, or give up one that the provider has lost. Returns what was done, in words.
@@ -240,10 +242,10 @@ class Steps:
         for name in ("output.jsonl", "errors.jsonl"):
             for number, offset in results.lines(folder / name, len(begins)):
                 found.setdefault(number, (name, offset))
-            completed = int((answer.get("request_counts") or {}).get("completed") or 0)
-            if name == "output.jsonl" and len(found) < min(completed, len(begins)):
-                (folder / name).unlink(missing_ok=True)
-                raise ChatError("malformed", f"its output file holds {len(found):,} of {completed:,} answers")
+        completed = int((answer.get("request_counts") or {}).get("completed") or 0)
+        if (whole := results.count(folder / "output.jsonl")) < min(completed, len(begins)):  # cut on its way, unnoticed
+            (folder / "output.jsonl").unlink(missing_ok=True)
+            raise ChatError("malformed", f"its output file holds {whole:,} of {completed:,} answers")
         keys = {request.key for request in files.requests(folder)}
         answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, results.Result]()
         async with Ledger(self._answers, keys) as ledger:

@@ -1,7 +1,7 @@
 """Files and batches of the fault server: `FaultServer(mount=batches.mount)`.
 
-Time is virtual. A batch takes `hours` for all its requests, one after the other, and has 24; the clock goes on by
-`hours_per_look` whenever somebody looks at a batch, or by `pass_hours`. What it has answered by then is billed.
+Time is virtual. A batch takes `hours_each` for each of its requests, one after the other, and has 24 in all; the clock
+goes on by `hours_per_look` whenever somebody looks at a batch, and by `pass_hours`. What it has answered is billed.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Batches:
         behaviour: Callable[[Call, int], Trouble] = lambda call, before: "",
         fate: Callable[[str], Fate] = lambda question: "",
         *,
-        hours: float = 1.0,
+        hours_each: float = 0.1,
         hours_per_look: float = 2.0,
         queue_tokens: int | None = None,
         refuse: dict[str, Any] | None = None,
         forget_metadata: bool = False,
     ) -> None:
         self._behaviour, self._fate, self._refuse = behaviour, fate, refuse
-        self.hours, self.hours_per_look, self._queue_tokens = hours, hours_per_look, queue_tokens
+        self.hours_each, self.hours_per_look, self._queue_tokens = hours_each, hours_per_look, queue_tokens
         self._forget_metadata = forget_metadata
         self.now = 0.0
         self.calls: Counter[str] = Counter()
@@ -81,12 +81,13 @@ class Batches:
 
     def _wrapped(self, call: Call, handle: Callable[[web.Request], Any]) -> Any:
         async def wrapped(request: web.Request) -> web.StreamResponse:
-            await request.read()
             trouble = self._behaviour(call, self.calls[call])
             self.calls[call] += 1
             if trouble in ("500", "429", "401"):
                 said = f"Incorrect API key provided: {request.headers['Authorization']}"
                 return web.json_response({"error": {"message": said}}, status=int(trouble))
+            if call == "upload":
+                await request.post()  # whole, whatever becomes of it
             if trouble == "hangs":
                 await self._stick()
             if trouble == "dropped":
@@ -111,7 +112,7 @@ class Batches:
         await asyncio.sleep(3600)
 
     async def _upload(self, request: web.Request) -> web.Response:
-        form = await request.post()
+        form = await request.post()  # the same, parsed
         assert form["purpose"] == "batch"
         part = form["file"]
         assert isinstance(part, web.FileField)
@@ -136,10 +137,10 @@ class Batches:
         metadata = {} if self._forget_metadata else asked.get("metadata") or {}
         id = f"batch_{len(self.created)}"
         made = Made(id, asked["input_file_id"], metadata, lines, self.now)
-        waiting = sum(len(json.dumps(line)) for other in self.live() for line in other.lines)
+        waiting = sum(map(_tokens, self.live()))
         if self._refuse:
             made.status, made.errors = "failed", [self._refuse]
-        elif self._queue_tokens is not None and (waiting + len(content)) // 4 > self._queue_tokens:
+        elif self._queue_tokens is not None and waiting + _tokens(made) > self._queue_tokens:
             said = f"Enqueued token limit reached for m in organization o. Limit: {self._queue_tokens:,} enqueued tokens."
             made.status, made.errors = "failed", [{"code": "token_limit_exceeded", "message": said, "line": None}]
         elif wrong := _invalid(lines):
@@ -180,7 +181,7 @@ class Batches:
             return
         age = min(self.now - made.made_at, 24.0)
         if made.status == "in_progress":
-            made.answered = min(len(made.lines), int(len(made.lines) * age / self.hours) if self.hours else 1 << 30)
+            made.answered = min(len(made.lines), int(age / self.hours_each + 1e-9))
         if made.answered < len(made.lines) and age < 24 and made.status == "in_progress":
             return
         code = {"cancelling": "batch_cancelled"}.get(made.status, "batch_expired")
@@ -240,13 +241,19 @@ class Batches:
             "errors": {"object": "list", "data": made.errors} if made.errors else None,
             "output_file_id": made.output_file_id or None,
             "error_file_id": made.error_file_id or None,
-            "request_counts": {"total": len(made.lines), "completed": made.answered, "failed": 0}
-            if made.status != "completed"
-            else {"total": len(made.lines), "completed": self._completed(made), "failed": 0},
+            "request_counts": {"total": len(made.lines), "completed": self._completed(made), "failed": 0},
         }
 
     def _completed(self, made: Made) -> int:
+        if made.status in ("in_progress", "cancelling"):
+            return made.answered
         return self.files.get(made.output_file_id, b"").count(b"\n")
+
+
+def _tokens(made: Made) -> int:
+    """Three of them for each word and each frame of a message."""
+    messages = [message for line in made.lines for message in line["body"]["messages"]]
+    return sum(3 * (1 + len(message["content"].split())) for message in messages)
 
 
 def _invalid(lines: list[dict[str, Any]]) -> str:
