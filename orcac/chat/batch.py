@@ -352,3 +352,23 @@ async def cancel(answers: Path, id: str) -> str:
             return await steps.cancel(id)
         except ChatError as error:
             raise EndpointError(f"batch {id}: {error.error}: {error}", fix="try again") from None
+
+
+async def look(answers: Path) -> list[str]:
+    """Bring the records of all live batches up to what their providers say. Returns what stood in the way, in words."""
+
+    async def one(steps: Steps, id: str) -> str:
+        try:
+            await steps.look(id)
+        except ChatError as error:
+            return f"batch {id}: {error.error}: {error}"
+        except OrcacError as error:
+            return error.message
+        return ""
+
+    async with AsyncExitStack() as stack:
+        steps = Steps(
+            answers, EndpointSettings(kind="openai", timeout_seconds=10.0), Providers(stack), lambda text: None
+        )
+        live = [batch.id for batch in batches(answers) if not batch.settled]
+        return [problem for id in live if (problem := await one(steps, id))]

@@ -82,7 +82,9 @@ class Steps:
                     raise await self._lost(id, str(error)) from None
                 if ERRORS[error.error].action in (Action.STOP, Action.GIVE_UP) or not patient:
                     raise await self._stopped(self.seen[id], error) from None
-                await asyncio.sleep(max(error.retry_after or 0.0, random.uniform(0, min(2.0 ** min(tries, 6), _POLL_MOST_S))))
+                await asyncio.sleep(
+                    max(error.retry_after or 0.0, random.uniform(0, min(2.0 ** min(tries, 6), _POLL_MOST_S)))
+                )
 
     async def cancel(self, id: str) -> str:
         """Cancel a batch, or give up one that the provider has lost. Returns what was done, in words.

@@ -14,7 +14,7 @@ import click
 
 COMMANDS = (
     "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "verify", "gc",
-    "schema",
+    "batches", "schema",
 )  # fmt: skip
 HELP = {
     "init": "Lay out a new study: rules, profiles and a commented spec.",
@@ -30,6 +30,7 @@ HELP = {
     "report": "Print the result table and where the report is.",
     "verify": "Find damaged artifacts by their digests, and unmake them.",
     "gc": "Show, or remove, what no given spec reaches in the store.",
+    "batches": "List or cancel what is asked through a Batch API.",
     "schema": "Print the JSON Schema of a spec, for editors.",
 }
 

@@ -1,4 +1,4 @@
-"""A process that collects in batches, to kill: `python batch_child.py FOLDER BASE_URL`. It exits as `orcac make` does."""
+"""A process that collects in batches, to kill: `python batch_child.py FOLDER BASE_URL`; exits as `orcac make` does."""
 
 from __future__ import annotations
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from child import job
+from click.testing import CliRunner
 from faults import FaultServer
 from faults.batches import Batches, Call, Fate, Trouble
 
 from orcac import rows
 from orcac.chat import batch, batch_files, batch_provider, batch_steps
-from orcac.chat.batch_files import Batch, batches
+from orcac.chat.batch_files import batches
 from orcac.chat.ledger import records
 from orcac.chat.settings import Price
+from orcac.cli import cli
 from orcac.collect.run import run
-from orcac.errors import EndpointError, OrcacError
+from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.rows import Prompt, Response
 
 KEY = "sk-a-secret-that-must-not-be-seen"
@@ -123,70 +126,55 @@ class Killed(BaseException):
 
 
 class Killer:
-    """Ends the run at the n-th thing that leaves the process or reaches the disk: before it, or after."""
+    """Ends the run after the n-th thing that leaves the process or reaches the disk, which is before the next."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left, self.after = -1, False
-        provider = batch_provider.Provider
-        for name in ("upload", "create", "find", "retrieve", "download"):
-            monkeypatch.setattr(provider, name, self._awaited(getattr(provider, name)))
-        monkeypatch.setattr(batch_files, "write", self._called(batch_files.write))
-        monkeypatch.setattr(batch_files, "drop", self._called(batch_files.drop))
-        monkeypatch.setattr(batch_steps.Ledger, "append", self._awaited(batch_steps.Ledger.append))
+        self.left = -1
+        for place, names in {
+            batch_provider.Provider: ("upload", "create", "find", "retrieve", "download"),
+            batch_steps.Ledger: ("append",),
+            batch_files: ("write", "drop"),
+        }.items():
+            for name in names:
+                monkeypatch.setattr(place, name, self._deadly(getattr(place, name)))
 
-    def _hit(self) -> bool:
-        self.left -= 1
-        return self.left == -1
-
-    def _awaited(self, call: Any) -> Any:
-        async def wrapped(*arguments: Any) -> Any:
-            hit = self._hit()
-            if hit and not self.after:
+    def _deadly(self, call: Any) -> Any:
+        def hit() -> None:
+            self.left -= 1
+            if self.left == -1:
                 raise Killed
+
+        async def awaited(*arguments: Any) -> Any:
             answer = await call(*arguments)
-            if hit:
-                raise Killed
+            hit()
             return answer
 
-        return wrapped
-
-    def _called(self, call: Any) -> Any:
-        def wrapped(*arguments: Any) -> Any:
-            hit = self._hit()
-            if hit and not self.after:
-                raise Killed
+        def called(*arguments: Any) -> Any:
             answer = call(*arguments)
-            if hit:
-                raise Killed
+            hit()
             return answer
 
-        return wrapped
+        return awaited if inspect.iscoroutinefunction(call) else called
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_ended_at_every_step_nothing_is_sent_twice_or_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
-    killer = Killer(monkeypatch)
-    killer.after = after
-    step = 0
-    while True:
-        folder = tmp_path / str(step)
-        prompts(folder, 3)
-        made = Batches(hours_each=1)
-        with FaultServer(mount=made.mount) as server:
+def test_ended_after_every_step_nothing_is_sent_twice_or_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killer, made, step = Killer(monkeypatch), Batches(hours_each=1), 0
+    with FaultServer(mount=made.mount) as server:
+        while True:
+            folder = tmp_path / str(step)
+            prompts(folder, 3, first=3 * step)
             killer.left = step
             try:
                 collect(folder, server)
+                break
             except Killed:
                 killer.left = -1
                 collect(folder, server)
-            else:
-                break
-        assert len(made.created) == 1, f"step {step}"
-        all_answered_once(folder, made, 3)
-        step += 1
-    assert step > 10
+            assert len(made.created) == step + 1
+            assert len(list(records(folder / "answers"))) == 3, f"step {step}"
+            assert [row.response for row in responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
+            step += 1
+    assert step > 10 and set(made.billed.values()) == {1}
 
 
 @pytest.mark.parametrize(
@@ -303,9 +291,7 @@ def test_a_request_that_fails_in_every_batch_is_a_typed_failure(tmp_path: Path) 
         ({"behaviour": of(("create", 0, "401"))}, r"auth: HTTP 401: .*\*\*\*", "OPENAI_API_KEY"),
     ],
 )
-def test_what_a_person_must_mend_stops_and_goes_on_afterwards(
-    tmp_path: Path, setup: Any, said: str, fix: str
-) -> None:
+def test_what_a_person_must_mend_stops_and_goes_on_afterwards(tmp_path: Path, setup: Any, said: str, fix: str) -> None:
     prompts(tmp_path, 5)
     with FaultServer(mount=Batches(**setup).mount) as server:
         with pytest.raises(EndpointError, match=said) as caught:
@@ -367,6 +353,51 @@ def test_a_cancelled_batch_is_taken_in_and_stops_the_run(tmp_path: Path) -> None
     all_answered_once(tmp_path, made, 10)
 
 
+def test_the_command_lists_and_cancels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    prompts(tmp_path, 8)
+    made = Batches(hours_each=2, hours_per_look=0.0)
+    with FaultServer(mount=made.mount) as server:
+        assert "no batch is under way" in orcac("batches", "list")
+        child = start(tmp_path, server)
+        assert child.stderr and "submitted" in child.stderr.readline()
+        child.kill()
+        child.communicate()
+        made.pass_hours(12)
+        (shown,) = json.loads(orcac("batches", "list", "--json"))
+        assert (shown["status"], shown["done"], shown["requests"]) == ("in_progress", 6, 8)
+        listed = orcac("batches", "list")
+        assert all(len(line) <= 80 for line in listed.splitlines()) and "1 under way: 8 requests, at most" in listed
+        assert "is cancelling" in orcac("batches", "cancel", shown["id"][:5])
+        with pytest.raises(InputError, match="0 batches"):
+            orcac("batches", "cancel", "x")
+        made.hours_per_look = 30
+        assert collect(tmp_path, server)["answered"] == 8, "a run that begins after the cancel asks the rest"
+        assert "no batch is under way" in orcac("batches", "list") and "87.00 USD" in orcac("batches", "list", "--all")
+    listed = orcac("batches", "list", "--json")
+    assert listed.strip() == "[]"
+    assert made.billed == Counter({f"q{n}": 1 for n in range(8)})
+
+
+def test_the_list_says_what_it_cannot_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path))
+    prompts(tmp_path, 2)
+    made = Batches(of(("retrieve", 0, "401"), ("retrieve", 1, "401")), hours_per_look=0.0)
+    with FaultServer(mount=made.mount) as server:
+        with pytest.raises(EndpointError, match=r"auth: .*it goes on at the provider"):
+            collect(tmp_path, server)
+        said = orcac("batches", "list")
+    assert "auth" in said and "at most" in said and KEY not in said
+
+
+def orcac(*line: str) -> str:
+    result = CliRunner().invoke(cli, list(line), standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
 # --- sharing and money ------------------------------------------------------------------------------------------------
 
 
@@ -392,7 +423,7 @@ def test_the_budget_is_reserved_before_a_batch_is_sent(tmp_path: Path) -> None:
     made = Batches()
     budget = bound + 5 * ONE
     with FaultServer(mount=made.mount) as server:
-        with pytest.raises(EndpointError, match="budget of .* holds no further batch") as caught:
+        with pytest.raises(EndpointError, match=r"budget of .* holds no further batch") as caught:
             collect(tmp_path, server, budget_usd=budget)
         assert made.billed.total() == 6, "after five answers a sixth fits, whatever it will cost, and no seventh"
         assert "raise `budget` by about 348.00 USD" in caught.value.fix

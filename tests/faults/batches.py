@@ -141,7 +141,9 @@ class Batches:
         if self._refuse:
             made.status, made.errors = "failed", [self._refuse]
         elif self._queue_tokens is not None and waiting + _tokens(made) > self._queue_tokens:
-            said = f"Enqueued token limit reached for m in organization o. Limit: {self._queue_tokens:,} enqueued tokens."
+            said = (
+                f"Enqueued token limit reached for m in organization o. Limit: {self._queue_tokens:,} enqueued tokens."
+            )
             made.status, made.errors = "failed", [{"code": "token_limit_exceeded", "message": said, "line": None}]
         elif wrong := _invalid(lines):
             made.status, made.errors = "failed", [{"code": "invalid_request", "message": wrong, "line": 1}]
