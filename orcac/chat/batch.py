@@ -23,6 +23,9 @@ The folder is all that has to be known: any process may send, poll and take in a
 
 A request that a batch did not answer goes into another, `attempts` times; with `mode: auto` it is asked online
 instead. The budget is reserved before a batch is planned, at the most that all its requests can cost.
+
+This module plans and decides. `batch_steps` sees one batch through, `batch_files` knows the disk, `batch_provider` the
+wire, `batch_results` the answers.
 """
 
 from __future__ import annotations
@@ -201,7 +204,10 @@ class _Asking:
                 if folder.is_dir() and not (folder / "batch.json").exists():
                     shutil.rmtree(folder)
             live = {batch.id: batch for batch in batches(self._answers) if not batch.settled}
-            claims = {request.key: id for id in live for request in files.requests(root / id)}
+            claims: dict[str, str] = {}
+            for id in live:
+                claims |= {request.key: id for request in files.requests(root / id)}
+                await asyncio.sleep(0)  # a signal may be waiting
             needed = [live[id] for id in sorted({id for key, id in claims.items() if key in self._wanted})]
             async with Ledger(self._answers, self._wanted) as ledger:
                 fresh = await self._count(ledger, claims)

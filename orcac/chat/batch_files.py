@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import time
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
@@ -159,16 +158,6 @@ def tokens_of(request: ChatRequest) -> int:
 def name(batch: Batch) -> str:
     """For people: our id, and the provider's once there is one."""
     return f"batch {batch.id}" + (f" ({batch.provider_id})" if batch.provider_id else "")
-
-
-def offsets(path: Path) -> array[int]:
-    """Where each line begins."""
-    begins, at = array("q"), 0
-    with path.open("rb") as file:
-        for line in file:
-            begins.append(at)
-            at += len(line)
-    return begins
 
 
 def line_at(file: IO[bytes], offset: int) -> bytes:

@@ -48,7 +48,7 @@ class Steps:
         self, answers: Path, settings: EndpointSettings, providers: Providers, say: Callable[[str], None]
     ) -> None:
         self._answers, self._settings, self._providers, self._say = answers, settings, providers, say
-        self._uploads = asyncio.Semaphore(2)
+        self._uploads, self._readers = asyncio.Semaphore(2), asyncio.Semaphore(1)
         self.seen: dict[str, Batch] = {}
 
     async def see_through(self, id: str) -> Outcome | None:
@@ -221,7 +221,7 @@ class Steps:
                     self._record(now, status=results.status(answer), done=done, lost="")
 
     async def _settle(self, id: str) -> Outcome | None:
-        async with self._alone(id) as batch:
+        async with self._readers, self._alone(id) as batch:
             if batch.settled:
                 return None
             provider, folder = await self._provider(batch), self._folder(id)
@@ -239,15 +239,17 @@ class Steps:
     async def _take_in(self, batch: Batch, answer: dict[str, Any]) -> Outcome:
         """All that the files say goes into the ledger; then the batch is settled. Doing it again adds nothing."""
         folder, settings, ended = self._folder(batch.id), self._settings, results.verdict(answer)
-        begins = files.offsets(folder / "requests.jsonl")
         found: dict[int, tuple[str, int]] = {}
         for name in ("output.jsonl", "errors.jsonl"):
-            for number, offset in results.lines(folder / name, len(begins)):
+            for number, offset in results.lines(folder / name, batch.requests):
                 found.setdefault(number, (name, offset))
         completed = int((answer.get("request_counts") or {}).get("completed") or 0)
-        if (whole := results.count(folder / "output.jsonl")) < min(completed, len(begins)):  # cut on its way, unnoticed
+        if (whole := results.count(folder / "output.jsonl")) < min(
+            completed, batch.requests
+        ):  # cut on its way, unnoticed
             (folder / "output.jsonl").unlink(missing_ok=True)
             raise ChatError("malformed", f"its output file holds {whole:,} of {completed:,} answers")
+        await asyncio.sleep(0)  # a signal may be waiting
         keys = {request.key for request in files.requests(folder)}
         answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, results.Result]()
         async with Ledger(self._answers, keys) as ledger:
@@ -258,6 +260,10 @@ class Steps:
                 }
                 appends: list[Awaitable[None]] = []
                 for number, request in enumerate(files.requests(folder)):
+                    if number % _AT_ONCE == 0:
+                        await asyncio.gather(*appends)
+                        appends.clear()
+                        await asyncio.sleep(0)  # a signal may be waiting
                     result = results.missing(ended)
                     if number in found:
                         name, offset = found[number]
@@ -271,9 +277,6 @@ class Steps:
                     answered += not result.response.error
                     if ledger.get(request) is None:
                         appends.append(ledger.append(request, result.response))
-                    if len(appends) >= _AT_ONCE:
-                        await asyncio.gather(*appends)
-                        appends.clear()
                 await asyncio.gather(*appends)
         self._close(batch, answered=answered, usd=spent + billed, status=ended.status, done=len(found))
         notes = [f"{answered:,} answers"]

@@ -32,7 +32,7 @@ def command() -> None:
 @click.option("--all", "ended", is_flag=True, help="Those too whose answers are taken in.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records for a script.")
 def list_(ended: bool, as_json: bool) -> None:
-    """Show what is at a provider, how far it is, and what it will have cost at most.
+    """Show how far batches are, and what they cost at most.
 
     The provider is asked how far each is; where it does not answer, the last word that a run had of it is shown.
 
@@ -61,9 +61,9 @@ def list_(ended: bool, as_json: bool) -> None:
 @click.argument("ids", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All that are under way.")
 def cancel(ids: tuple[str, ...], every: bool) -> None:
-    """Cancel batches, named by IDS as `list` shows them or by a beginning of these.
+    """Cancel batches, or give up lost ones.
 
-    What they have answered is paid for, and the next run takes it in. A run that waits for one stops when it ends. A
+    IDS are as `list` shows them, or beginnings of these. What they have answered is paid for, and the next run takes it in. A run that waits for one stops when it ends. A
     batch that the provider has lost is given up: its requests are asked again, and what it may have cost is gone.
 
     \b
@@ -75,26 +75,24 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
     from orcac.chat.batch_files import batches
 
     _, store = opened()
-    known = [batch.id for batch in batches(store.answers) if every or not batch.settled]
-    if every and not ids:
-        chosen = [batch.id for batch in batches(store.answers) if not batch.settled]
-    elif ids:
-        chosen = [_find(known, text) for text in ids]
-    else:
+    live = [batch.id for batch in batches(store.answers) if not batch.settled]
+    if not ids and not every:
         raise InputError("no batch is named", fix="name one that `orcac batches list` shows, or say --all")
-    failed: OrcacError | None = None
+    chosen = live if every else [_find(live, text) for text in ids]
+    failures: list[OrcacError] = []
     for id in chosen:
         try:
             click.echo(plain(f"batch {id} {asyncio.run(stop(store.answers, id))}"))
         except OrcacError as error:
-            click.echo(plain(f"batch {id}: {error.message}"), err=True)
-            failed = failed or error
-    if failed:
-        raise failed
+            failures.append(error)
+    for failure in failures[1:]:
+        click.echo(plain(failure.message), err=True)
+    if failures:
+        raise failures[0]
 
 
-def _find(known: list[str], text: str) -> str:
-    near = [id for id in known if id.startswith(text)]
+def _find(live: list[str], text: str) -> str:
+    near = [id for id in live if id.startswith(text)]
     if len(near) != 1:
         raise InputError(
             f"{text}: {len(near)} batches that are under way begin so", fix="`orcac batches list` shows their ids"

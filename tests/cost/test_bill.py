@@ -334,7 +334,7 @@ def test_batches_are_cheaper_and_do_not_wait_for_one_another(tmp_path: Path) -> 
         plan = planned(path)
         return plan, price(plan, NOWHERE)
 
-    (plan, online), (_, batch), (_, auto) = map(priced, ("online", "batch", "auto"))
+    (plan, online), (batched, batch), (_, auto) = map(priced, ("online", "batch", "auto"))
     ref = at(plan, "collect/one")
     assert batch[ref].usd_spec.mid == auto[ref].usd_spec.mid == online[ref].usd_spec.mid * 0.25 > 0
     assert batch[ref].usd == online[ref].usd and online[ref].usd_batch == batch[ref].usd_batch
@@ -342,14 +342,14 @@ def test_batches_are_cheaper_and_do_not_wait_for_one_another(tmp_path: Path) -> 
         "mode: auto" in why for why in auto[ref].basis
     )
     both = [ref, at(plan, "collect/two")]
-    assert total(plan, batch, both).seconds.mid == max(batch[one].seconds.mid for one in both)
+    assert total(batched, batch, both).seconds.mid == max(batch[one].seconds.mid for one in both)
     assert total(plan, online, both).seconds.mid > max(online[one].seconds.mid for one in both)
 
 
 ASKED = """
 orcac: 1
 name: asked
-queries: {q: {format: puzzles, task: boolean_expressions, size: 3, take: 100}}
+queries: {q: {format: puzzles, task: boolean_expressions, size: [3, 3], take: 100}}
 teachers: {t: {model: m, endpoint: {kind: openai, mode: MODE}, price: {input: 1, output: 2, batch: 0.25}}}
 datasets:
   one: {teacher: t, queries: [q]}
