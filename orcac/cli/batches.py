@@ -63,8 +63,9 @@ def list_(ended: bool, as_json: bool) -> None:
 def cancel(ids: tuple[str, ...], every: bool) -> None:
     """Cancel batches, or give up lost ones.
 
-    IDS are as `list` shows them, or beginnings of these. What they have answered is paid for, and the next run takes it in. A run that waits for one stops when it ends. A
-    batch that the provider has lost is given up: its requests are asked again, and what it may have cost is gone.
+    IDS are as `list` shows them, or beginnings of these. What a batch has answered is paid for, and the next run takes
+    it in; a run that waits for one stops when it ends. A batch that the provider has lost is given up: its requests are
+    asked again, and what it may have cost is gone.
 
     \b
     Example:
