@@ -37,7 +37,6 @@ wire, `batch_results` the answers.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import re
 import shutil
 import time
@@ -73,7 +72,6 @@ async def ask_in_batches(
     *,
     settings: EndpointSettings,
     answers: Path,
-    known: Tally | None = None,
     budget: Budget | None = None,
     on_progress: Callable[[Tally, str], None] = lambda tally, note: None,
     say: Callable[[str], None] = lambda text: None,
@@ -81,14 +79,15 @@ async def ask_in_batches(
     """Put into the ledger at `answers` what batches answer of `requests`, which are gone through several times.
 
     Returns the tally, with the class of failure of all that is left. With `mode: auto` this asks each request once.
-    `known` is the tally of what is on record beside them. `budget` is that of `settings`; it is not entered.
+    Batches that asked something of it are seen to their end, though it may all be on record. `budget` is that of
+    `settings`; it is not entered.
     `on_progress` gets the tally and a note on what waits; `say` gets a line for whatever happens to a batch.
 
     Raises EndpointError when a person must mend something, when the budget is reached, and on SIGINT and SIGTERM,
     which wait for nothing: the batches go on, and the same call finds them. Raises StoreError as the ledger does.
     """
     async with AsyncExitStack() as stack:
-        asking = _Asking(requests, settings, answers, known, budget, on_progress, say, Providers(stack))
+        asking = _Asking(requests, settings, answers, budget, on_progress, say, Providers(stack))
         task, stopped = asyncio.current_task(), list[BaseException]()
         assert task is not None
 
@@ -118,7 +117,6 @@ class _Asking:
         requests: Callable[[], Iterator[ChatRequest]],
         settings: EndpointSettings,
         answers: Path,
-        known: Tally | None,
         budget: Budget | None,
         on_progress: Callable[[Tally, str], None],
         say: Callable[[str], None],
@@ -132,7 +130,7 @@ class _Asking:
         self._times = np.zeros(len(self._keys), "u4")  # that they did not
         self._again = np.array([error == "" or _is_worth_another(error) for error in FAILURES])
         self._claims: dict[str, Keys] = {}  # by the id of a batch
-        self.tally = self._known = known or Tally(total=len(self._keys))
+        self.tally = Tally(total=len(self._keys))
         self._billed = 0.0  # USD, at most, of answers that came and made no sense
         self._queue_tokens = float("inf")  # what the account's queue holds, as far as it is known
         self._queue_full = 0.0  # since when (monotonic)
@@ -248,8 +246,7 @@ class _Asking:
 
     async def _count(self, ledger: Ledger) -> Mask:
         """Bring the tally up to the ledger. Returns which keys it answers."""
-        known = self._known
-        tally = dataclasses.replace(known, failed=known.failed.copy(), messages=self.tally.messages)
+        tally = Tally(total=len(self._keys), messages=self.tally.messages)
         settled = np.zeros(len(self._keys), bool)
         async for place, request in self._each():
             if answer := ledger.look(request):

@@ -27,6 +27,7 @@ import numpy as np
 from orcac import rows
 from orcac.chat.account import Account, account_name
 from orcac.chat.batch import ask_in_batches
+from orcac.chat.batch_files import batches
 from orcac.chat.budget import Budget
 from orcac.chat.connect import connect
 from orcac.chat.engine import Tally, ask
@@ -102,14 +103,14 @@ async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None
         return None
     async with _ledger(job, questions) as ledger:  # read anew whenever batches have ended
         known, missing = _survey(questions, ledger, job)
-    if not missing.any():
+    # one that was killed while it took in the last answers has a batch to close, which holds a part of the budget
+    if not missing.any() and all(batch.settled for batch in batches(job.answers)):
         return None
     show = _shown(job, known.total)
     tally = await ask_in_batches(
-        lambda: questions.requests(missing),
+        lambda: questions.requests(questions.first),
         settings=settings,
         answers=job.answers,
-        known=known,
         budget=_budget(job),
         on_progress=show,
         say=lambda text: _say(job, text),

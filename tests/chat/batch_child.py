@@ -1,7 +1,8 @@
-"""A process that collects in batches, to kill: `python batch_child.py FOLDER BASE_URL`; exits as `orcac make` does."""
+"""A collecting process in batches, to kill: `batch_child.py FOLDER BASE_URL SETTINGS`; exits as `orcac make` does."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ if __name__ == "__main__":
     batch_steps._SETTLE_S = 1.0
     try:
         price = Price(input=1e6, output=2e6)
-        run(job(Path(sys.argv[1]), sys.argv[2], mode="batch", price=price))
+        run(job(Path(sys.argv[1]), sys.argv[2], mode="batch", price=price, **json.loads(sys.argv[3])))
     except OrcacError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -22,8 +22,9 @@ from faults.batches import Batches, Call, Fate, Trouble
 from orcac import rows
 from orcac.chat import batch, batch_files, batch_provider, batch_steps
 from orcac.chat.batch_files import batches
+from orcac.chat.budget import Budget
 from orcac.chat.ledger import records
-from orcac.chat.settings import Price
+from orcac.chat.settings import Azure, Price
 from orcac.cli import cli
 from orcac.collect.run import run
 from orcac.errors import EndpointError, InputError, OrcacError
@@ -32,6 +33,7 @@ from orcac.rows import Prompt, Response
 KEY = "sk-a-secret-that-must-not-be-seen"
 PRICE = Price(input=1e6, output=2e6)  # a dollar and two a token; half of that in a batch
 ONE = (7 + 2 * 11) / 2  # USD for an answer in a batch
+BOUND = ((2 + 16) + 2 * 1024) / 2  # USD for one at most; half a dollar more from `q10` on
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +136,7 @@ class Killer:
             batch_provider.Provider: ("upload", "create", "find", "retrieve", "download"),
             batch_steps.Ledger: ("append",),
             batch_files: ("write", "drop"),
+            Budget: ("hold", "release"),
         }.items():
             for name in names:
                 monkeypatch.setattr(place, name, self._deadly(getattr(place, name)))
@@ -158,23 +161,33 @@ class Killer:
 
 
 def test_ended_after_every_step_nothing_is_sent_twice_or_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    killer, made, step = Killer(monkeypatch), Batches(hours_each=1), 0
+    budget_usd = 3 * BOUND + 1.5  # holds what one batch can cost, and not two
+    killer, made, step, known = Killer(monkeypatch), Batches(hours_each=1), 0, set[str]()
     with FaultServer(mount=made.mount) as server:
         while True:
             folder = tmp_path / str(step)
             prompts(folder, 3, first=3 * step)
             killer.left = step
             try:
-                collect(folder, server)
+                collect(folder, server, budget_usd=budget_usd)
                 break
             except Killed:
                 killer.left = -1
-                collect(folder, server)
+                held = spent(folder)
+                assert held in (0, pytest.approx(3 * BOUND, abs=1.5), 3 * ONE), "all that may be billed, once"
+                assert made.created.keys() <= known or held, "sent, and not held"
+                collect(folder, server, budget_usd=budget_usd)
+            assert spent(folder) == 3 * ONE, f"step {step}"
+            known = set(made.created)
             assert len(made.created) == step + 1
             assert len(list(records(folder / "answers"))) == 3, f"step {step}"
             assert [row.response for row in responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
             step += 1
-    assert step > 10 and set(made.billed.values()) == {1}
+    assert step > 12 and set(made.billed.values()) == {1}
+
+
+def spent(folder: Path) -> float:
+    return Budget(folder / "answers" / "budgets", 1.0).spent()
 
 
 @pytest.mark.parametrize(
@@ -201,9 +214,10 @@ def test_killed_while_a_call_is_under_way(tmp_path: Path, call: Call, trouble: T
     all_answered_once(tmp_path, made, 5)
 
 
-def start(folder: Path, server: FaultServer) -> subprocess.Popen[str]:
+def start(folder: Path, server: FaultServer, **settings: float) -> subprocess.Popen[str]:
     child = Path(__file__).with_name("batch_child.py")
-    return subprocess.Popen([sys.executable, child, folder, server.base_url], stderr=subprocess.PIPE, text=True)
+    arguments = [sys.executable, child, folder, server.base_url, json.dumps(settings)]
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
 
 
 def test_sigterm_leaves_at_once_and_the_batch_goes_on(tmp_path: Path) -> None:
@@ -419,9 +433,8 @@ def test_two_runs_never_ask_one_question_twice(tmp_path: Path) -> None:
 
 def test_the_budget_is_reserved_before_a_batch_is_sent(tmp_path: Path) -> None:
     prompts(tmp_path, 30)
-    bound = ((2 + 16) + 2 * 1024) / 2  # of `q0` to `q9`; a byte more from there
     made = Batches()
-    budget = bound + 5 * ONE
+    budget = BOUND + 5 * ONE
     with FaultServer(mount=made.mount) as server:
         with pytest.raises(EndpointError, match=r"budget of .* holds no further batch") as caught:
             collect(tmp_path, server, budget_usd=budget)
@@ -431,6 +444,43 @@ def test_the_budget_is_reserved_before_a_batch_is_sent(tmp_path: Path) -> None:
         collect(tmp_path, server, budget_usd=1e6)
     assert all(made.billed[question] == 1 for question in before)
     all_answered_once(tmp_path, made, 30)
+
+
+def test_two_runs_of_one_budget_wait_for_what_the_other_holds(tmp_path: Path) -> None:
+    """Each batch holds nearly all of it: the second run goes on with what the first one's batch gives back."""
+    (tmp_path / "answers").mkdir()
+    made = Batches(hours_each=1, hours_per_look=0.0)
+    with FaultServer(mount=made.mount) as server:
+        for name, first in (("one", 0), ("two", 5)):
+            prompts(tmp_path / name, 5, first=first)
+            (tmp_path / name / "answers").symlink_to(tmp_path / "answers")
+        budget = {"budget_usd": 6 * BOUND}
+        child = start(tmp_path / "one", server, **budget)
+        assert child.stderr and "submitted" in child.stderr.readline()
+        child.kill()  # its batch goes on, and keeps what it can cost
+        child.communicate()
+        assert spent(tmp_path) == pytest.approx(5 * BOUND)
+        made.hours_per_look = 30
+        assert collect(tmp_path / "two", server, **budget)["answered"] == 5
+    assert made.billed == Counter({f"q{n}": 1 for n in range(10)})
+    assert spent(tmp_path) == 10 * ONE
+
+
+def test_azure_is_asked_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
+    azure = {"api_version": "2024-10-21", "deployment": "mine"}
+    where = {"api_key_env": "AZURE_OPENAI_API_KEY", "azure": Azure(**azure)}
+    prompts(tmp_path, 5)
+    made = Batches(root="/openai")
+    with FaultServer(mount=made.mount) as server:
+        address = server.base_url.removesuffix("/v1")
+        assert run(job(tmp_path, address, mode="batch", **where))["answered"] == 5
+    all_answered_once(tmp_path, made, 5)
+    (sent,) = made.created.values()
+    assert {(line["url"], line["body"]["model"]) for line in sent.lines} == {("/chat/completions", "mine")}
+    assert batches(tmp_path / "answers")[0].azure == azure
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
 def test_a_record_that_makes_no_sense_is_named(tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ class Batches:
         queue_tokens: int | None = None,
         refuse: dict[str, Any] | None = None,
         forget_metadata: bool = False,
+        root: str = "/v1",  # Azure's is /openai
     ) -> None:
+        self._root, self._url = root, "/v1/chat/completions" if root == "/v1" else "/chat/completions"
         self._behaviour, self._fate, self._refuse = behaviour, fate, refuse
         self.hours_each, self.hours_per_look, self._queue_tokens = hours_each, hours_per_look, queue_tokens
         self._forget_metadata = forget_metadata
@@ -72,12 +74,13 @@ class Batches:
         return [made for made in self.created.values() if made.status in ("in_progress", "cancelling")]
 
     def mount(self, app: web.Application) -> None:
-        app.router.add_post("/v1/files", self._wrapped("upload", self._upload))
-        app.router.add_get("/v1/files/{id}/content", self._wrapped("content", self._content))
-        app.router.add_post("/v1/batches", self._wrapped("create", self._create))
-        app.router.add_get("/v1/batches", self._wrapped("list", self._list))
-        app.router.add_get("/v1/batches/{id}", self._wrapped("retrieve", self._retrieve))
-        app.router.add_post("/v1/batches/{id}/cancel", self._wrapped("cancel", self._cancel))
+        root, post, get = self._root, app.router.add_post, app.router.add_get
+        post(f"{root}/files", self._wrapped("upload", self._upload))
+        get(f"{root}/files/{{id}}/content", self._wrapped("content", self._content))
+        post(f"{root}/batches", self._wrapped("create", self._create))
+        get(f"{root}/batches", self._wrapped("list", self._list))
+        get(f"{root}/batches/{{id}}", self._wrapped("retrieve", self._retrieve))
+        post(f"{root}/batches/{{id}}/cancel", self._wrapped("cancel", self._cancel))
 
     def _wrapped(self, call: Call, handle: Callable[[web.Request], Any]) -> Any:
         async def wrapped(request: web.Request) -> web.StreamResponse:
@@ -129,7 +132,7 @@ class Batches:
 
     async def _create(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        assert asked["endpoint"] == "/v1/chat/completions" and asked["completion_window"] == "24h"
+        assert asked["endpoint"] == self._url and asked["completion_window"] == "24h"
         content = self.files.get(asked["input_file_id"])
         if content is None:
             return _unknown("file")
@@ -145,7 +148,7 @@ class Batches:
                 f"Enqueued token limit reached for m in organization o. Limit: {self._queue_tokens:,} enqueued tokens."
             )
             made.status, made.errors = "failed", [{"code": "token_limit_exceeded", "message": said, "line": None}]
-        elif wrong := _invalid(lines):
+        elif wrong := _invalid(lines, self._url):
             made.status, made.errors = "failed", [{"code": "invalid_request", "message": wrong, "line": 1}]
         self.created[id] = made
         return web.json_response(self._shown(made))
@@ -258,12 +261,12 @@ def _tokens(made: Made) -> int:
     return sum(3 * (1 + len(message["content"].split())) for message in messages)
 
 
-def _invalid(lines: list[dict[str, Any]]) -> str:
+def _invalid(lines: list[dict[str, Any]], url: str) -> str:
     if len({line["custom_id"] for line in lines}) < len(lines):
         return "duplicate custom_id"
     if len({line["body"]["model"] for line in lines}) > 1:
         return "mismatched model"
-    if any(line["method"] != "POST" or line["url"] != "/v1/chat/completions" for line in lines):
+    if any(line["method"] != "POST" or line["url"] != url for line in lines):
         return "wrong url"
     return "too many requests" if len(lines) > 50_000 else ""
 
