@@ -15,7 +15,7 @@ import click
 
 COMMANDS = (
     "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "answers", "verify",
-    "gc", "schema",
+    "gc", "batches", "schema",
 )  # fmt: skip
 HELP = {
     "init": "Lay out a new study: rules, profiles and a commented spec.",
@@ -32,6 +32,7 @@ HELP = {
     "answers": "Look into the ledger of answers: list, count, export, import.",
     "verify": "Find damaged artifacts by their digests, and unmake them.",
     "gc": "Show, or remove, what no given spec reaches in the store.",
+    "batches": "List or cancel what is asked through a Batch API.",
     "schema": "Print the JSON Schema of a spec, for editors.",
 }
 
