@@ -95,7 +95,7 @@ def _asking_time(
             if charged.mid > 1.1 * ways[bound].mid:
                 why += (
                     f"; {figures.duration(charged.mid)} instead of {figures.duration(ways[bound].mid)} where the "
-                    "server charges `max_tokens` against its limit, as orcac's own limiter does"
+                    "server charges `max_tokens` against its limit in advance"
                 )
         basis.append(why)
     if bound.endswith("in flight"):
