@@ -10,7 +10,7 @@ holds the whole request, too: the ledger can be read, exported and keyed anew by
 - Only what settles a request is recorded: an answer (cut off or not), or a failure of the request itself. A
   server that was down, or that called the request bad, says nothing for good: it is asked again next time.
 
-Opening reads an index: for every record of a wanted key its digest, its caps, its tokens and its place, 60 bytes in
+Opening reads an index: for every record of a wanted key its digest, its caps, its tokens and its place, 40 bytes in
 all. Texts stay on disk, those that were just received, too, so that memory does not grow with their number.
 """
 
@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from orcac.chat import segments
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse
-from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, records, seal
+from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, order_of, records, seal
 from orcac.errors import StoreError
 from orcac.lease import HEARTBEAT_SECONDS
 
@@ -68,17 +68,15 @@ class Ledger:
         self._committer: asyncio.Task[None] | None = None
         self._files = segments.opened(folder)
         self._recent: dict[bytes, list[tuple[Any, ...]]] = {}  # key -> FACTS of each
-        keys, facts = [np.empty(0, "S16")], [np.empty(0, FACTS)]
+        self._keys, self._sorted, at = np.empty(0, "S16"), np.empty(0, FACTS), np.empty(0)
         for number, file in enumerate(self._files):
-            for some, theirs in file.index(wanted):
-                theirs["file"] = number
-                keys.append(some)
-                facts.append(theirs)
-        self._keys = np.concatenate(keys)
-        keys.clear()  # a copy less: there may be millions
-        self._sorted = np.concatenate(facts)
-        facts.clear()
-        order = np.lexsort((self._sorted["at"], self._keys))
+            for some in file.index(wanted):
+                some.facts["file"] = number
+                for array, more in ((self._keys, some.keys), (at, some.at), (self._sorted, some.facts)):
+                    array.resize(len(array) + len(more), refcheck=False)  # in place: there may be millions
+                    array[len(array) - len(more) :] = more
+        order = order_of(self._keys, at)
+        del at
         self._keys = self._keys[order]
         self._sorted = self._sorted[order]
 
@@ -163,7 +161,7 @@ class Ledger:
                     durable.set_exception(self._broken)
                 else:
                     durable.set_result(None)
-            if len(self._recent) > max(_RECENT, len(self._keys) // 32):
+            if len(self._recent) > max(_RECENT, len(self._keys) // 64):
                 self._merge()
 
     def _write(self, data: bytes) -> int:

@@ -64,6 +64,7 @@ class ChatRequest:
     sampling: Sampling
     origin: str
     sample_index: int = 0
+    _key: str = dataclasses.field(default="", init=False, repr=False, compare=False)  # once it was asked for
 
     @property
     def key(self) -> str:
@@ -72,7 +73,9 @@ class ChatRequest:
         `sampling.max_tokens` is left out, since an answer that ended by itself is the answer under any larger cap, too.
         Which caps a record serves stands beside its key (see `served_caps`).
         """
-        return digest(key_head(self), self.messages).hex()
+        if not self._key:
+            object.__setattr__(self, "_key", digest(key_head(self), self.messages).hex())
+        return self._key
 
     @property
     def input_token_bound(self) -> int:

@@ -28,9 +28,8 @@ import os
 import secrets
 import time
 from collections.abc import Container, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,16 +40,15 @@ from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse, 
 from orcac.chat.settings import Sampling
 from orcac.errors import StoreError
 from orcac.lease import STALE_SECONDS
+from orcac.rows import batched
 
 Keys = npt.NDArray[np.bytes_]  # S16: digests
 Record = dict[str, Any]
-T = TypeVar("T")
 
 FACTS = np.dtype(
     [
         ("low", "i4"),  # the caps that it serves
         ("high", "i4"),
-        ("at", "f8"),  # seconds since 1970
         ("input_tokens", "i4"),
         ("output_tokens", "i4"),
         ("failure", "u1"),  # a place in FAILURES
@@ -106,8 +104,11 @@ def record_of(request: ChatRequest, response: ChatResponse) -> Record:
     }
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def line_of(record: Record) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    return _encode(record).encode() + b"\n"
 
 
 def request_of(record: Record) -> ChatRequest:
@@ -126,12 +127,18 @@ def response_of(record: Record) -> ChatResponse:
     return ChatResponse(**record["response"])
 
 
-def facts_of(record: Record) -> tuple[int, int, float, int, int, int]:
+def facts_of(record: Record) -> tuple[int, int, int, int, int]:
     """What the index holds of a record, but for its place."""
     response = response_of(record)
     low, high = served_caps(record["request"]["sampling"]["max_tokens"], response)
-    failure = FAILURES.index(response.error)
-    return low, high, record["at"], response.input_tokens, response.output_tokens, failure
+    return low, high, response.input_tokens, response.output_tokens, FAILURES.index(response.error)
+
+
+def order_of(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
+    """What sorts `keys`; equal ones by `at`, or as they stand. Digests are sorted as numbers: four times as fast."""
+    halves = keys.view(">u8").reshape(-1, 2)
+    high, low = halves[:, 0].astype("u8"), halves[:, 1].astype("u8")
+    return np.lexsort((low, high) if at is None else (at, low, high))
 
 
 def contained(keys: Keys, wanted: Keys | None) -> npt.NDArray[np.bool_]:
@@ -165,6 +172,14 @@ def _parse(line: bytes) -> Record | None:
     return dict(record)
 
 
+class Index(NamedTuple):
+    """Of some records of one file, in its order."""
+
+    keys: Keys
+    at: npt.NDArray[np.float64]  # when they were written, in seconds since 1970
+    facts: npt.NDArray[Any]  # FACTS
+
+
 class Log:
     """A log that is open for reading."""
 
@@ -172,17 +187,18 @@ class Log:
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY) if descriptor is None else descriptor
 
-    def index(self, wanted: Keys | None) -> Iterator[tuple[Keys, npt.NDArray[Any]]]:
-        """Keys and FACTS of the records of `wanted` keys, in blocks."""
-        for block in _blocks(self._lines()):
+    def index(self, wanted: Keys | None) -> Iterator[Index]:
+        """The records of `wanted` keys, in blocks."""
+        for block in batched(self._lines(), _BLOCK):
             chosen = self._chosen(block, wanted)
             parsed = [
                 (place, record) for place, number, line in chosen if (record := self._record(number, line)) is not None
             ]
             keys = np.array([bytes.fromhex(record["key"]) for _, record in parsed], "S16")
             facts = np.array([(*facts_of(record), 0, place) for place, record in parsed], FACTS)
+            at = np.array([record["at"] for _, record in parsed])
             keep = contained(keys, wanted)
-            yield keys[keep], facts[keep]
+            yield Index(keys[keep], at[keep], facts[keep])
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses at ascending offsets."""
@@ -251,20 +267,20 @@ class Sealed:
         counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
 
-    def index(self, wanted: Keys | None) -> Iterator[tuple[Keys, npt.NDArray[Any]]]:
+    def index(self, wanted: Keys | None) -> Iterator[Index]:
         first = 0
-        for batch in self._batches(_INDEX, 65_536):
+        for batch in self._batches(_INDEX, 8 * _BLOCK):
             keys = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
             keep = np.flatnonzero(contained(keys, wanted))
             facts = np.zeros(len(keep), FACTS)
-            for name in ("low", "high", "at", "input_tokens", "output_tokens"):
+            for name in ("low", "high", "input_tokens", "output_tokens"):
                 facts[name] = batch.column(name).to_numpy()[keep]
             words = batch.column("error").dictionary_encode()
             codes = np.array([FAILURES.index(word) for word in words.dictionary.to_pylist()], "u1")
             facts["failure"] = codes[words.indices.to_numpy()[keep]] if len(codes) else 0
             facts["place"] = keep + first
             first += len(batch)
-            yield keys[keep], facts
+            yield Index(keys[keep], batch.column("at").to_numpy()[keep], facts)
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses of ascending rows."""
@@ -451,19 +467,19 @@ def _write(folder: Path, files: list[File]) -> None:
 
 
 def _tables(log: Log) -> Iterator[pa.Table]:
-    for block in _blocks(log.records()):
+    for block in batched(log.records(), _BLOCK):
         yield pa.Table.from_pylist([_row(record) for record in block], schema=_SCHEMA)
 
 
 def _row(record: Record) -> Record:
-    low, high, at, *_ = facts_of(record)
+    low, high, *_ = facts_of(record)
     request, response = record["request"], record["response"]
     text = functools.partial(json.dumps, separators=(",", ":"))
     return {
         "key": bytes.fromhex(record["key"]),
         "low": low,
         "high": high,
-        "at": at,
+        "at": record["at"],
         "model": request["model"],
         "origin": request["origin"],
         "sample_index": request["sample_index"],
@@ -483,8 +499,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _blocks(items: Iterator[T]) -> Iterator[list[T]]:
-    while block := list(islice(items, _BLOCK)):
-        yield block

@@ -82,14 +82,14 @@ def run_shard(job: CollectJob, index: int, count: int) -> Summary:
 async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
     async with _ledger(job, questions) as ledger:
         tally = await _ask(job, questions, ledger)
-        numbers = ledger.find(questions.keys, job.recipe.sampling.max_tokens)
+        numbers = ledger.find(questions.keys.keys, job.recipe.sampling.max_tokens)[questions.keys.number]
         joined = in_order(ledger, numbers, job.work / "join")
         return _write(job, questions, _with_failures(joined, questions, tally.failures), tally.messages)
 
 
 def _ledger(job: CollectJob, questions: Questions) -> Ledger:
     seal(job.answers)
-    return Ledger(job.answers, wanted=np.unique(questions.keys))
+    return Ledger(job.answers, wanted=questions.keys.keys)
 
 
 async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
@@ -131,8 +131,8 @@ async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
 
 def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tally, np.ndarray]:
     """The tally of what is on record, and which of the questions must be asked."""
-    first, price = questions.first, _price(job)
-    numbers = np.where(first, ledger.find(questions.keys, job.recipe.sampling.max_tokens), -1)
+    (keys, number, first), price = questions.keys, _price(job)
+    numbers = np.where(first, ledger.find(keys, job.recipe.sampling.max_tokens)[number], -1)
     facts = ledger.facts[numbers[numbers >= 0]]
     answers = facts[facts["failure"] == 0]
     failed = np.bincount(facts["failure"], minlength=len(FAILURES))
@@ -150,8 +150,9 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
 def _with_failures(
     joined: Iterable[ChatResponse | None], questions: Questions, failures: dict[str, str]
 ) -> Iterator[ChatResponse]:
-    for response, key in zip(joined, questions.keys, strict=True):
-        yield response or ChatResponse(error=failures[key.ljust(16, b"\0").hex()])
+    keys, numbers, _ = questions.keys
+    for response, number in zip(joined, numbers, strict=True):
+        yield response or ChatResponse(error=failures[keys[number].ljust(16, b"\0").hex()])
 
 
 def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -> Iterator[ChatResponse]:
@@ -178,7 +179,7 @@ def _write(job: CollectJob, questions: Questions, answers: Iterable[ChatResponse
 
     def made() -> Iterator[Response]:
         nonlocal input_tokens, output_tokens, usd
-        for prompt, answer, first in zip(questions.prompts(), answers, questions.first, strict=True):
+        for prompt, answer, first in zip(questions.prompts(), answers, questions.keys.first, strict=True):
             if answer.error:
                 failed[answer.error] += 1
             if first:
