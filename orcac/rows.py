@@ -74,8 +74,6 @@ Row = TypeVar("Row", bound=Prompt)
 T = TypeVar("T")
 # Rows that are held at once: long answers make these 20 MB.
 _ROW_GROUP = 2048
-# Arrow's own pool keeps what it once had, 50 MB of it; tables here are read and written batch by batch.
-pa.set_memory_pool(pa.system_memory_pool())
 _ARROW = {
     str: pa.string(),
     int: pa.int64(),

@@ -37,6 +37,8 @@ from orcac.errors import StoreError
 from orcac.lease import HEARTBEAT_SECONDS
 
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+Numbers = npt.NDArray[np.int32]  # of records in an index
+_CHUNK = 65_536  # records that are moved together
 _RECENT = 4096  # records that are not in the sorted index yet; of a large one, more
 
 
@@ -78,7 +80,8 @@ class Ledger:
         order = order_of(self._keys, at)
         del at
         self._keys = self._keys[order]
-        self._sorted = self._sorted[order]
+        for name in FACTS.names or ():  # one after the other: a second copy of all is saved
+            self._sorted[name] = self._sorted[name][order]
 
     def look(self, request: ChatRequest) -> Known | None:
         """What the index tells of what settles `request`, None where nothing does yet."""
@@ -94,10 +97,10 @@ class Ledger:
             return None
         return next(self._files[facts["file"]].responses(np.array([facts["place"]])))
 
-    def find(self, keys: Keys, cap: int) -> npt.NDArray[np.int64]:
+    def find(self, keys: Keys, cap: int) -> Numbers:
         """For each of `keys`: the number, in `facts`, of the record that settles it under max_tokens `cap`, or -1."""
         self._merge()
-        found = np.full(len(keys), -1, np.int64)
+        found = np.full(len(keys), -1, np.int32)
         at, end = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
         open_ = np.flatnonzero(at < end)
         while len(open_):
@@ -113,15 +116,14 @@ class Ledger:
         """FACTS of every record, as `find` numbers them until the next append."""
         return self._sorted
 
-    def responses(self, numbers: npt.NDArray[np.int64]) -> Iterator[tuple[int, ChatResponse]]:
+    def responses(self, numbers: Numbers) -> Iterator[tuple[int, ChatResponse]]:
         """(number, response) of records by their numbers, in the order in which they stand on disk."""
-        facts = self._sorted[numbers]
-        order = np.lexsort((facts["place"], facts["file"]))
-        numbers, facts = numbers[order], facts[order]
-        for file in np.unique(facts["file"]).tolist():
-            here = facts["file"] == file
-            responses = self._files[file].responses(facts["place"][here])
-            yield from zip(numbers[here].tolist(), responses, strict=True)
+        numbers = numbers[np.lexsort((self._sorted["place"][numbers], self._sorted["file"][numbers]))]
+        files = self._sorted["file"][numbers]
+        for file in np.unique(files).tolist():
+            here = numbers[files == file]
+            responses = self._files[file].responses(self._sorted["place"][here])
+            yield from zip(map(int, here), responses, strict=True)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
@@ -218,8 +220,8 @@ class Ledger:
         self._recent = {}
         order = np.argsort(keys, kind="stable")
         places = np.searchsorted(self._keys, keys[order], side="right")
-        self._keys = np.insert(self._keys, places, keys[order])
-        self._sorted = np.insert(self._sorted, places, facts[order])
+        _insert(self._keys, places, keys[order])
+        _insert(self._sorted, places, facts[order])
 
     def close(self) -> None:
         """For one that was only read."""
@@ -236,6 +238,17 @@ class Ledger:
         if self._beating:
             self._beating.cancel()
         self.close()
+
+
+def _insert(array: npt.NDArray[Any], places: npt.NDArray[np.intp], more: npt.NDArray[Any]) -> None:
+    """What `numpy.insert` does, in place and from the end: `more[n]` before what stands at the n-th of `places`."""
+    end = len(array)
+    array.resize(end + len(more), refcheck=False)
+    while len(places):
+        begin = max(0, end - _CHUNK)
+        here = np.searchsorted(places, begin)
+        array[begin + here : end + len(places)] = np.insert(array[begin:end], places[here:] - begin, more[here:])
+        places, more, end = places[:here], more[:here], begin
 
 
 __all__ = ["Known", "Ledger", "contained", "packed", "records", "seal"]

@@ -57,6 +57,7 @@ FACTS = np.dtype(
     ]
 )
 FAILURES = ("", *ERRORS)
+_CODES = {name: code for code, name in enumerate(FAILURES)}
 RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error")
 _START = b'{"key":"'
 _KEY = slice(len(_START), len(_START) + 32)  # where a key stands in its line
@@ -131,7 +132,7 @@ def facts_of(record: Record) -> tuple[int, int, int, int, int]:
     """What the index holds of a record, but for its place."""
     response = response_of(record)
     low, high = served_caps(record["request"]["sampling"]["max_tokens"], response)
-    return low, high, response.input_tokens, response.output_tokens, FAILURES.index(response.error)
+    return low, high, response.input_tokens, response.output_tokens, _CODES[response.error]
 
 
 def order_of(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
@@ -203,7 +204,7 @@ class Log:
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses at ascending offsets."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
-            for place in places.tolist():
+            for place in map(int, places):
                 file.seek(place)
                 record = self._record(None, file.readline())
                 assert record is not None, self.path
@@ -254,7 +255,7 @@ class Log:
 
 
 class Sealed:
-    """A sealed file that is open for reading."""
+    """A sealed file that is open for reading. Arrow's compute functions are left alone: to load them takes 45 MB."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -275,9 +276,8 @@ class Sealed:
             facts = np.zeros(len(keep), FACTS)
             for name in ("low", "high", "input_tokens", "output_tokens"):
                 facts[name] = batch.column(name).to_numpy()[keep]
-            words = batch.column("error").dictionary_encode()
-            codes = np.array([FAILURES.index(word) for word in words.dictionary.to_pylist()], "u1")
-            facts["failure"] = codes[words.indices.to_numpy()[keep]] if len(codes) else 0
+            failures = np.fromiter(map(_CODES.__getitem__, batch.column("error").to_pylist()), "u1", len(batch))
+            facts["failure"] = failures[keep]
             facts["place"] = keep + first
             first += len(batch)
             yield Index(keys[keep], batch.column("at").to_numpy()[keep], facts)
@@ -287,16 +287,18 @@ class Sealed:
         groups = np.searchsorted(self._ends, places, side="right")
         for group in np.unique(groups).tolist():
             start = self._ends[group - 1] if group else 0
-            table = self._group(group, list(RESPONSE)).take(pa.array(places[groups == group] - start))
-            for values in table.to_pylist():
-                yield ChatResponse(**values)
+            table = self._group(group, list(RESPONSE))
+            columns = [table.column(name).to_pylist() for name in RESPONSE]
+            for row in map(int, places[groups == group] - start):
+                yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE, columns, strict=True)})
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
         for batch in self._batches(None, _BLOCK):
+            slices = [batch]
             if wanted is not None:
                 keys = batch.column("key").to_pylist()
-                batch = batch.take(pa.array([n for n, key in enumerate(keys) if key.hex() in wanted], pa.int64()))
-            for row in batch.to_pylist():
+                slices = [batch.slice(n, 1) for n, key in enumerate(keys) if key.hex() in wanted]
+            for row in (row for some in slices for row in some.to_pylist()):
                 yield {
                     "key": row["key"].hex(),
                     "key_version": KEY_VERSION,
@@ -459,7 +461,7 @@ def _write(folder: Path, files: list[File]) -> None:
     with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS) as writer:
         for file in files:
             for table in file.tables() if isinstance(file, Sealed) else _tables(file):
-                writer.write_table(table.cast(shape))
+                writer.write_table(table.replace_schema_metadata(shape.metadata))
     with part.open("rb") as file_:
         os.fsync(file_.fileno())
     part.rename(path)

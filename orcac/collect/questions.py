@@ -83,11 +83,11 @@ def request(recipe: CollectRecipe, *, system: str, query: str) -> ChatRequest:
 def distinct(digests: Iterable[bytes]) -> Distinct:
     every = np.fromiter(digests, "S16")
     order = order_of(every)  # equal ones as they stand
-    ordered = every[order]
+    every = every[order]
     new = np.ones(len(every), bool)
-    new[1:] = ordered[1:] != ordered[:-1]
+    new[1:] = every[1:] != every[:-1]
     first = np.zeros(len(every), bool)
     first[order[new]] = True
     number = np.empty(len(every), "u4")
     number[order] = np.cumsum(new, dtype="u4") - 1
-    return Distinct(ordered[new], number, first)
+    return Distinct(every if new.all() else every[new], number, first)

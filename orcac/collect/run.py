@@ -40,6 +40,7 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.hub import fetch
 from orcac.job import Job, Summary
+from orcac.memory import stay_small
 from orcac.recipe import FileRef, open_ref
 from orcac.rows import Prompt, Response
 
@@ -54,6 +55,7 @@ def run(job: CollectJob) -> Summary:
     Raises what `chat.engine.ask` raises; what was answered until then is kept in the ledger. Where it raises
     nothing but there is no answer at all, raises EndpointError, or InputError where no endpoint was asked.
     """
+    stay_small()
     questions = Questions(job.recipe, job.inputs["prompts"])
     match job.recipe.origin:
         case "reference":
@@ -66,6 +68,7 @@ def run(job: CollectJob) -> Summary:
 
 def run_shard(job: CollectJob, index: int, count: int) -> Summary:
     """Ask the prompts number index, index + count, ... (from 0); their answers stand in the ledger."""
+    stay_small()
     questions = Questions(job.recipe, job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # looked up where they are written
         return {"prompts": len(questions)}
