@@ -129,4 +129,16 @@ def widen(row: Prompt, kind: type[Row], **more: typing.Any) -> Row:
     return kind(**(known | more))
 
 
-__all__ = ["Answer", "Prompt", "Rejected", "Response", "batched", "prompt_id", "read", "read_columns", "schema", "widen", "write"]
+__all__ = [
+    "Answer",
+    "Prompt",
+    "Rejected",
+    "Response",
+    "batched",
+    "prompt_id",
+    "read",
+    "read_columns",
+    "schema",
+    "widen",
+    "write",
+]

@@ -35,7 +35,9 @@ _CUTS = (0.95, 0.9, 0.8, 0.7)  # of the rate, by push-backs in a row
 _ENOUGH, _SHARE, _REMEMBERED = 4, 0.06, 100  # push-backs, and their share of so many requests, that call for a cut
 _NUDGE = 0.02  # less, once a unit, for push-backs that do not
 _LOOK_BACK_S, _SLOT_S = 2.0, 0.1  # how long what was sent is remembered, and in what steps
-_CALM_UNITS = 5.0  # after a push-back the rate grows slowly for so long; a unit is a second, or 15 requests if that is longer
+_CALM_UNITS = (
+    5.0  # after a push-back the rate grows slowly for so long; a unit is a second, or 15 requests if that is longer
+)
 _SLOWEST, _FASTEST, _DOUBLES_IN = 0.005, 0.05, 4.0  # growth a unit, and the units in which it doubles
 _FIRST_CUT = 0.5  # of the rate, while the first overload lasts
 _SEARCH = 0.2  # growth a second after the first overload, or after one of a limit that has moved, until the next

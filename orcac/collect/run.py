@@ -136,15 +136,17 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
     """The tally of what is on record, and which of the questions must be asked."""
     (keys, number, first), price = questions.keys, _price(job)
     numbers = np.where(first, ledger.find(keys, job.recipe.sampling.max_tokens)[number], -1)
-    facts = ledger.facts[numbers[numbers >= 0]]
-    answers = facts[facts["failure"] == 0]
-    failed = np.bincount(facts["failure"], minlength=len(FAILURES))
-    tally = Tally(total=int(first.sum()), answered=len(answers))
+    settled = numbers[numbers >= 0]
+    failures, read, written = (ledger.facts[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
+    failed = np.bincount(failures, minlength=len(FAILURES))
+    tally = Tally(total=int(first.sum()), answered=int(failed[0]))
     tally.failed.update({FAILURES[n]: int(failed[n]) for n in range(1, len(FAILURES)) if failed[n]})
-    paid = answers["input_tokens"] * price.input + answers["output_tokens"] * price.output
-    tally.usd = float(paid.sum()) / 1e6
+    good = failures == 0
+    tally.usd = (
+        float(read[good].sum(dtype=np.int64) * price.input + written[good].sum(dtype=np.int64) * price.output) / 1e6
+    )
     uncounted = numbers >= 0
-    uncounted[uncounted] = (facts["failure"] == 0) & (facts["input_tokens"] == 0) & (facts["output_tokens"] == 0)
+    uncounted[uncounted] = good & (read == 0) & (written == 0)
     if uncounted.any():
         tally.usd += sum(request.usd_bound(price) for request in questions.requests(uncounted))
     return tally, first & (numbers < 0)
