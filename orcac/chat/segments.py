@@ -219,14 +219,24 @@ class Log:
             if record is not None and (wanted is None or record["key"] in wanted):
                 yield record
 
+    def since(self, place: int) -> Iterator[tuple[int, Record]]:
+        """(the offset behind it, record) of what was written from offset `place` on, the start of a line."""
+        for start, _, line in self._lines(place):
+            record = self._record(None, line)
+            if record is not None:
+                yield start + len(line), record
+
+    def end(self) -> int:
+        """The offset behind the last complete line."""
+        return max((place + len(line) for place, _, line in self._lines()), default=0)
+
     def close(self) -> None:
         os.close(self.descriptor)
 
-    def _lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """(offset, number, line) of the complete lines."""
-        place = 0
+    def _lines(self, place: int = 0) -> Iterator[tuple[int, int, bytes]]:
+        """(offset, number, line) of the complete lines from offset `place` on."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
-            file.seek(0)
+            file.seek(place)
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break  # torn: a kill in the middle of a write, or a write under way
