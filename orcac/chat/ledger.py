@@ -38,7 +38,7 @@ from orcac.lease import HEARTBEAT_SECONDS
 
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 Numbers = npt.NDArray[np.int32]  # of records in an index
-_CHUNK = 65_536  # records that are moved together
+_CHUNK = 65_536  # records that are looked at, or moved, together
 _RECENT = 4096  # records that are not in the sorted index yet; of a large one, more
 
 
@@ -101,14 +101,16 @@ class Ledger:
         """For each of `keys`: the number, in `facts`, of the record that settles it under max_tokens `cap`, or -1."""
         self._merge()
         found = np.full(len(keys), -1, np.int32)
-        at, end = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
-        open_ = np.flatnonzero(at < end)
-        while len(open_):
-            facts = self._sorted[at[open_]]
-            serves = (facts["low"] <= cap) & (cap <= facts["high"])
-            found[open_[serves]] = at[open_[serves]]
-            at[open_] += 1
-            open_ = open_[~serves & (at[open_] < end[open_])]
+        for begin in range(0, len(keys), _CHUNK):
+            some, settled = keys[begin : begin + _CHUNK], found[begin : begin + _CHUNK]
+            at, end = np.searchsorted(self._keys, some, "left"), np.searchsorted(self._keys, some, "right")
+            open_ = np.flatnonzero(at < end)
+            while len(open_):
+                facts = self._sorted[at[open_]]
+                serves = (facts["low"] <= cap) & (cap <= facts["high"])
+                settled[open_[serves]] = at[open_[serves]]
+                at[open_] += 1
+                open_ = open_[~serves & (at[open_] < end[open_])]
         return found
 
     @property

@@ -119,7 +119,7 @@ def digest(head: bytes, messages: Iterable[Message]) -> bytes:
     BLAKE2b of the head, a line end, and the messages as canonical JSON. In pieces, since a million keys are to be
     made in seconds.
     """
-    pairs = ",".join(f"[{_quoted(role)},{_quoted(content)}]" for role, content in messages)
+    pairs = ",".join([f"[{_quoted(role)},{_quoted(content)}]" for role, content in messages])
     return hashlib.blake2b(b"%b\n[%b]" % (head, pairs.encode()), digest_size=16).digest()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,8 +56,7 @@ class Questions:
         return distinct(digest(head, conversation(system=system, user=query)) for query, system in self._texts())
 
     def prompts(self) -> Iterator[Prompt]:
-        every = (prompt for path in self._files for prompt in rows.read(path, Prompt))
-        return (prompt for prompt, counts in zip(every, self._counts, strict=True) if counts)
+        return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._counts)
 
     def requests(self, wanted: Mask | None = None) -> Iterator[ChatRequest]:
         """The request of each prompt, or of those of the mask alone."""
@@ -65,7 +65,7 @@ class Questions:
                 yield request(self._recipe, system=system, query=query)
 
     def _texts(self) -> Iterator[tuple[str, str]]:
-        return (texts for texts, counts in zip(self._columns("query", "system"), self._counts, strict=True) if counts)
+        return compress(self._columns("query", "system"), self._counts)
 
     def _columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
         return (values for path in self._files for values in rows.read_columns(path, names))
