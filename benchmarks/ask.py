@@ -161,10 +161,10 @@ def client() -> None:
             raise
         print(json.dumps({"error": str(error)}))
     took = {"cpu_s": _cpu() - before, "wall_s": time.perf_counter() - start}
-    print(json.dumps(took | {"mb": _most_mb()}))
+    print(json.dumps(took | {"mb": peak_mb()}))
 
 
-def _most_mb() -> float:
+def peak_mb() -> float:
     """The peak of this program: getrusage would count what forked it, too."""
     status = Path("/proc/self/status")
     if status.exists():

@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,6 +71,9 @@ def prompt_id(source: str, task: str, query: str, system: str) -> str:
 
 
 Row = TypeVar("Row", bound=Prompt)
+T = TypeVar("T")
+# Rows that are held at once: long answers make these 20 MB.
+_ROW_GROUP = 2048
 _ARROW = {
     str: pa.string(),
     int: pa.int64(),
@@ -86,33 +90,55 @@ def schema(kind: type[Prompt]) -> pa.Schema:
 
 
 def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
-    """Write `rows` in batches of 10,000; the file appears whole or not at all. Returns how many there were."""
-    shape, count, batch = schema(kind), 0, []
+    """Write `rows` in batches; the file appears whole or not at all. Returns how many there were."""
+    shape, count = schema(kind), 0
     part = path.with_name(path.name + ".part")
     with pq.ParquetWriter(part, shape, compression="zstd") as writer:
-        for row in rows:
-            batch.append(dataclasses.asdict(row))
-            if len(batch) == 10_000:
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=shape))
-                count, batch = count + len(batch), []
-        writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=shape))
+        for batch in batched(rows, _ROW_GROUP):
+            columns = [pa.array([getattr(row, field.name) for row in batch], field.type) for field in shape]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=shape))
+            count += len(batch)
     part.replace(path)
-    return count + len(batch)
+    return count
 
 
 def read(path: Path, kind: type[Row]) -> Iterator[Row]:
     """The rows of a file, in order. A file of a wider type may be read as a narrower one."""
     names = [field.name for field in dataclasses.fields(kind)]
+    for values in read_columns(path, names):
+        yield kind(**dict(zip(names, values, strict=True)))
+
+
+def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[typing.Any, ...]]:
+    """The values of these columns, row by row."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=2048, columns=names):
-            for values in batch.to_pylist():
-                yield kind(**values)
+        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=list(names), use_threads=False):
+            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last of fewer."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def widen(row: Prompt, kind: type[Row], **more: typing.Any) -> Row:
     """`row` as the wider type `kind`, with the fields that it lacks. Lists are shared, not copied."""
-    known = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    known = {name: getattr(row, name) for name in row.__dataclass_fields__}
     return kind(**(known | more))
 
 
-__all__ = ["Answer", "Prompt", "Rejected", "Response", "prompt_id", "read", "schema", "widen", "write"]
+__all__ = [
+    "Answer",
+    "Prompt",
+    "Rejected",
+    "Response",
+    "batched",
+    "prompt_id",
+    "read",
+    "read_columns",
+    "schema",
+    "widen",
+    "write",
+]

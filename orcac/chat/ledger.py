@@ -10,7 +10,7 @@ holds the whole request, too: the ledger can be read, exported and keyed anew by
 - Only what settles a request is recorded: an answer (cut off or not), or a failure of the request itself. A
   server that was down, or that called the request bad, says nothing for good: it is asked again next time.
 
-Opening reads an index: for every record of a wanted key its digest, its caps, its tokens and its place, 60 bytes in
+Opening reads an index: for every record of a wanted key its digest, its caps, its tokens and its place, 40 bytes in
 all. Texts stay on disk, those that were just received, too, so that memory does not grow with their number.
 """
 
@@ -32,11 +32,13 @@ import numpy.typing as npt
 
 from orcac.chat import segments
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse
-from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, records, seal
+from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, order_of, records, seal
 from orcac.errors import StoreError
 from orcac.lease import HEARTBEAT_SECONDS
 
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+Numbers = npt.NDArray[np.int32]  # of records in an index
+_CHUNK = 65_536  # records that are looked at, or moved, together
 _RECENT = 4096  # records that are not in the sorted index yet; of a large one, more
 
 
@@ -69,19 +71,18 @@ class Ledger:
         self._committer: asyncio.Task[None] | None = None
         self._files = segments.opened(folder)
         self._recent: dict[bytes, list[tuple[Any, ...]]] = {}  # key -> FACTS of each
-        keys, facts = [np.empty(0, "S16")], [np.empty(0, FACTS)]
+        self._keys, self._sorted, at = np.empty(0, "S16"), np.empty(0, FACTS), np.empty(0)
         for number, file in enumerate(self._files):
-            for some, theirs in file.index(wanted):
-                theirs["file"] = number
-                keys.append(some)
-                facts.append(theirs)
-        self._keys = np.concatenate(keys)
-        keys.clear()  # a copy less: there may be millions
-        self._sorted = np.concatenate(facts)
-        facts.clear()
-        order = np.lexsort((self._sorted["at"], self._keys))
+            for some in file.index(wanted):
+                some.facts["file"] = number
+                for array, more in ((self._keys, some.keys), (at, some.at), (self._sorted, some.facts)):
+                    array.resize(len(array) + len(more), refcheck=False)  # in place: there may be millions
+                    array[len(array) - len(more) :] = more
+        order = order_of(self._keys, at)
+        del at
         self._keys = self._keys[order]
-        self._sorted = self._sorted[order]
+        for name in FACTS.names or ():  # one after the other: a second copy of all is saved
+            self._sorted[name] = self._sorted[name][order]
 
     def look(self, request: ChatRequest) -> Known | None:
         """What the index tells of what settles `request`, None where nothing does yet."""
@@ -98,18 +99,20 @@ class Ledger:
             return None
         return next(self._files[facts["file"]].responses(np.array([facts["place"]])))
 
-    def find(self, keys: Keys, cap: int) -> npt.NDArray[np.int64]:
+    def find(self, keys: Keys, cap: int) -> Numbers:
         """For each of `keys`: the number, in `facts`, of the record that settles it under max_tokens `cap`, or -1."""
         self._merge()
-        found = np.full(len(keys), -1, np.int64)
-        at, end = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
-        open_ = np.flatnonzero(at < end)
-        while len(open_):
-            facts = self._sorted[at[open_]]
-            serves = (facts["low"] <= cap) & (cap <= facts["high"])
-            found[open_[serves]] = at[open_[serves]]
-            at[open_] += 1
-            open_ = open_[~serves & (at[open_] < end[open_])]
+        found = np.full(len(keys), -1, np.int32)
+        for begin in range(0, len(keys), _CHUNK):
+            some, settled = keys[begin : begin + _CHUNK], found[begin : begin + _CHUNK]
+            at, end = np.searchsorted(self._keys, some, "left"), np.searchsorted(self._keys, some, "right")
+            open_ = np.flatnonzero(at < end)
+            while len(open_):
+                facts = self._sorted[at[open_]]
+                serves = (facts["low"] <= cap) & (cap <= facts["high"])
+                settled[open_[serves]] = at[open_[serves]]
+                at[open_] += 1
+                open_ = open_[~serves & (at[open_] < end[open_])]
         return found
 
     @property
@@ -117,15 +120,14 @@ class Ledger:
         """FACTS of every record, as `find` numbers them until the next append."""
         return self._sorted
 
-    def responses(self, numbers: npt.NDArray[np.int64]) -> Iterator[tuple[int, ChatResponse]]:
+    def responses(self, numbers: Numbers) -> Iterator[tuple[int, ChatResponse]]:
         """(number, response) of records by their numbers, in the order in which they stand on disk."""
-        facts = self._sorted[numbers]
-        order = np.lexsort((facts["place"], facts["file"]))
-        numbers, facts = numbers[order], facts[order]
-        for file in np.unique(facts["file"]).tolist():
-            here = facts["file"] == file
-            responses = self._files[file].responses(facts["place"][here])
-            yield from zip(numbers[here].tolist(), responses, strict=True)
+        numbers = numbers[np.lexsort((self._sorted["place"][numbers], self._sorted["file"][numbers]))]
+        files = self._sorted["file"][numbers]
+        for file in np.unique(files).tolist():
+            here = numbers[files == file]
+            responses = self._files[file].responses(self._sorted["place"][here])
+            yield from zip(map(int, here), responses, strict=True)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
@@ -165,7 +167,7 @@ class Ledger:
                     durable.set_exception(self._broken)
                 else:
                     durable.set_result(None)
-            if len(self._recent) > max(_RECENT, len(self._keys) // 32):
+            if len(self._recent) > max(_RECENT, len(self._keys) // 64):
                 self._merge()
 
     def _write(self, data: bytes) -> int:
@@ -222,8 +224,8 @@ class Ledger:
         self._recent = {}
         order = np.argsort(keys, kind="stable")
         places = np.searchsorted(self._keys, keys[order], side="right")
-        self._keys = np.insert(self._keys, places, keys[order])
-        self._sorted = np.insert(self._sorted, places, facts[order])
+        _insert(self._keys, places, keys[order])
+        _insert(self._sorted, places, facts[order])
 
     def close(self) -> None:
         """For one that was only read."""
@@ -240,6 +242,17 @@ class Ledger:
         if self._beating:
             self._beating.cancel()
         self.close()
+
+
+def _insert(array: npt.NDArray[Any], places: npt.NDArray[np.intp], more: npt.NDArray[Any]) -> None:
+    """What `numpy.insert` does, in place and from the end: `more[n]` before what stands at the n-th of `places`."""
+    end = len(array)
+    array.resize(end + len(more), refcheck=False)
+    while len(places):
+        begin = max(0, end - _CHUNK)
+        here = np.searchsorted(places, begin)
+        array[begin + here : end + len(places)] = np.insert(array[begin:end], places[here:] - begin, more[here:])
+        places, more, end = places[:here], more[:here], begin
 
 
 __all__ = ["FAILURES", "Keys", "Known", "Ledger", "contained", "packed", "records", "seal"]

@@ -7,10 +7,11 @@
 - **Rates** are spaced evenly instead of refilled by the minute, so that a server which counts by the second agrees.
   The ceiling is what the spec declares, or the limit in the response's headers where that is lower. A limit that nobody
   tells is found: the first overload sets the rate to what was taken lately; each later one cuts it, first by little
-  and by more while they go on; without one it grows, by one percent a second at first and faster the longer it lasts.
-  So a steady limit is met by few push-backs, and one that moves is followed. An overload is several push-backs to a
-  notable share of what was sent: servers send some for reasons of their own. One to a request that was sent before
-  the last cut is stale: one cut for each overload, however many requests met it.
+  and by more while they go on; without one it grows, by less than a percent a second at first and faster the longer
+  it lasts. So a steady limit is met by few push-backs, and one that moves is followed. An overload is several
+  push-backs to a notable share of what was sent; fewer, which servers send for reasons of their own, too, take 1.5
+  to 3 percent a second. One to a request that was sent before the last cut is stale: one cut for each overload,
+  however many requests met it.
 - **Tokens.** A request is charged what it may take, by the mean of the answers so far, and refunded when its answer
   says what it took. Some servers charge all of max_tokens and never refund: once one of them pushes back, so is done
   here.
@@ -32,10 +33,12 @@ _CREDIT_S = 0.1  # how late a paced sender may be without losing its turn, since
 
 _CUTS = (0.95, 0.9, 0.8, 0.7)  # of the rate, by push-backs in a row
 _ENOUGH, _SHARE, _REMEMBERED = 4, 0.06, 100  # push-backs, and their share of so many requests, that call for a cut
-_NUDGE = 0.3  # requests a second less, for each push-back that does not
+_NUDGE, _MOST_NUDGED = 0.015, 0.03  # less, once a unit, for push-backs that do not; the most is for slow rates
 _LOOK_BACK_S, _SLOT_S = 2.0, 0.1  # how long what was sent is remembered, and in what steps
-_CALM_UNITS = 5.0  # after a cut the rate grows slowly for so long; a unit is a second, or 20 requests if that is longer
-_SLOWEST, _FASTEST, _DOUBLES_IN = 0.01, 0.05, 4.0  # growth a unit, and the units in which it doubles
+_CALM_UNITS = (
+    5.0  # after a push-back the rate grows slowly for so long; a unit is a second, or 15 requests if that is longer
+)
+_SLOWEST, _FASTEST, _DOUBLES_IN = 0.0075, 0.05, 4.0  # growth a unit, and the units in which it doubles
 _FIRST_CUT = 0.5  # of the rate, while the first overload lasts
 _SEARCH = 0.2  # growth a second after the first overload, or after one of a limit that has moved, until the next
 _MOVED = 4  # cuts in a row tell that the limit has moved
@@ -63,7 +66,7 @@ class Limiter:
         self._tokens_declared = self._tokens_ceiling = _a_second(settings.tokens_per_minute)
         self._found = float("inf")  # requests a second that the server takes, as far as push-backs tell
         self._cut_at = self._grown_at = float("-inf")
-        self._pushed_at = float("-inf")
+        self._pushed_at = self._nudged_at = float("-inf")
         self._sent_since = self._pushed_since = 0.0  # the last cut; requests
         self._cuts = 0  # in a row
         self._met = False  # whether the limit was met again after the first overload
@@ -139,7 +142,9 @@ class Limiter:
         self._pushed_at = now
         self._pushed_since += 1
         if self._pushed_since < _ENOUGH or self._pushed_since < _SHARE * self._sent_since:
-            self._found *= 1 - min(0.03, _NUDGE / self._found)
+            if now - self._nudged_at >= self._unit:
+                self._found *= 1 - min(_MOST_NUDGED, max(_NUDGE, 0.3 / self._found))
+                self._nudged_at = now
             return
         if self._next_tokens > max(now, self._next_request):
             self._charges_all = True
@@ -175,7 +180,7 @@ class Limiter:
 
     @property
     def _unit(self) -> float:
-        return 1.0 if self._searching else max(1.0, 20 / self._found)
+        return 1.0 if self._searching else max(1.0, 15 / self._found)
 
     def _taken(self, now: float) -> float:
         """Requests a second that were sent lately and not pushed back."""
@@ -189,7 +194,7 @@ class Limiter:
             self._grown_at = now
             return
         units = min(5.0, (now - self._grown_at) / self._unit)
-        calm = min(99.0, (now - self._cut_at) / self._unit)
+        calm = min(99.0, (now - max(self._cut_at, self._pushed_at)) / self._unit)
         growth = _SLOWEST * 2 ** max(0.0, (calm - _CALM_UNITS) / _DOUBLES_IN)
         growth = _SEARCH if self._searching else min(_FASTEST, growth)
         self._found *= (1 + growth) ** units

@@ -66,6 +66,7 @@ class ChatRequest:
     sampling: Sampling
     origin: str
     sample_index: int = 0
+    _key: str = dataclasses.field(default="", init=False, repr=False, compare=False)  # once it was asked for
 
     @property
     def key(self) -> str:
@@ -74,7 +75,9 @@ class ChatRequest:
         `sampling.max_tokens` is left out, since an answer that ended by itself is the answer under any larger cap, too.
         Which caps a record serves stands beside its key (see `served_caps`).
         """
-        return digest(key_head(self), self.messages).hex()
+        if not self._key:
+            object.__setattr__(self, "_key", digest(key_head(self), self.messages).hex())
+        return self._key
 
     @property
     def input_token_bound(self) -> int:
@@ -119,7 +122,7 @@ def digest(head: bytes, messages: Iterable[Message]) -> bytes:
     BLAKE2b of the head, a line end, and the messages as canonical JSON. In pieces, since a million keys are to be
     made in seconds.
     """
-    pairs = ",".join(f"[{_quoted(role)},{_quoted(content)}]" for role, content in messages)
+    pairs = ",".join([f"[{_quoted(role)},{_quoted(content)}]" for role, content in messages])
     return hashlib.blake2b(b"%b\n[%b]" % (head, pairs.encode()), digest_size=16).digest()
 
 

@@ -28,9 +28,8 @@ import os
 import secrets
 import time
 from collections.abc import Container, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,17 +40,16 @@ from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse, 
 from orcac.chat.settings import Sampling
 from orcac.errors import StoreError
 from orcac.lease import STALE_SECONDS
+from orcac.rows import batched
 
 Keys = npt.NDArray[np.bytes_]  # S16: digests
 Record = dict[str, Any]
-T = TypeVar("T")
 R = TypeVar("R", pa.Table, pa.RecordBatch)
 
 FACTS = np.dtype(
     [
         ("low", "i4"),  # the caps that it serves
         ("high", "i4"),
-        ("at", "f8"),  # seconds since 1970
         ("input_tokens", "i4"),
         ("output_tokens", "i4"),
         ("failure", "u1"),  # a place in FAILURES
@@ -61,6 +59,7 @@ FACTS = np.dtype(
     ]
 )
 FAILURES = ("", *ERRORS)
+_CODES = {name: code for code, name in enumerate(FAILURES)}
 RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
 _START = b'{"key":"'
 _KEY = slice(len(_START), len(_START) + 32)  # where a key stands in its line
@@ -116,8 +115,11 @@ def request_record(request: ChatRequest) -> Record:
     }
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def line_of(record: Record) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    return _encode(record).encode() + b"\n"
 
 
 def request_of(record: Record) -> ChatRequest:
@@ -136,12 +138,18 @@ def response_of(record: Record) -> ChatResponse:
     return ChatResponse(**record["response"])
 
 
-def facts_of(record: Record) -> tuple[int, int, float, int, int, int, bool]:
+def facts_of(record: Record) -> tuple[int, int, int, int, int, bool]:
     """What the index holds of a record, but for its place."""
     response = response_of(record)
     low, high = served_caps(record["request"]["sampling"]["max_tokens"], response)
-    failure = FAILURES.index(response.error)
-    return low, high, record["at"], response.input_tokens, response.output_tokens, failure, response.batched
+    return low, high, response.input_tokens, response.output_tokens, _CODES[response.error], response.batched
+
+
+def order_of(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
+    """What sorts `keys`; equal ones by `at`, or as they stand. Digests are sorted as numbers: four times as fast."""
+    halves = keys.view(">u8").reshape(-1, 2)
+    high, low = halves[:, 0].astype("u8"), halves[:, 1].astype("u8")
+    return np.lexsort((low, high) if at is None else (at, low, high))
 
 
 def contained(keys: Keys, wanted: Keys | None) -> npt.NDArray[np.bool_]:
@@ -175,6 +183,14 @@ def _parse(line: bytes) -> Record | None:
     return dict(record)
 
 
+class Index(NamedTuple):
+    """Of some records of one file, in its order."""
+
+    keys: Keys
+    at: npt.NDArray[np.float64]  # when they were written, in seconds since 1970
+    facts: npt.NDArray[Any]  # FACTS
+
+
 class Log:
     """A log that is open for reading."""
 
@@ -182,22 +198,23 @@ class Log:
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY) if descriptor is None else descriptor
 
-    def index(self, wanted: Keys | None) -> Iterator[tuple[Keys, npt.NDArray[Any]]]:
-        """Keys and FACTS of the records of `wanted` keys, in blocks."""
-        for block in _blocks(self._lines()):
+    def index(self, wanted: Keys | None) -> Iterator[Index]:
+        """The records of `wanted` keys, in blocks."""
+        for block in batched(self._lines(), _BLOCK):
             chosen = self._chosen(block, wanted)
             parsed = [
                 (place, record) for place, number, line in chosen if (record := self._record(number, line)) is not None
             ]
             keys = np.array([bytes.fromhex(record["key"]) for _, record in parsed], "S16")
             facts = np.array([(*facts_of(record), 0, place) for place, record in parsed], FACTS)
+            at = np.array([record["at"] for _, record in parsed])
             keep = contained(keys, wanted)
-            yield keys[keep], facts[keep]
+            yield Index(keys[keep], at[keep], facts[keep])
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses at ascending offsets."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
-            for place in places.tolist():
+            for place in map(int, places):
                 file.seek(place)
                 record = self._record(None, file.readline())
                 assert record is not None, self.path
@@ -212,14 +229,24 @@ class Log:
             if record is not None and (wanted is None or record["key"] in wanted):
                 yield record
 
+    def since(self, place: int) -> Iterator[tuple[int, Record]]:
+        """(the offset behind it, record) of what was written from offset `place` on, the start of a line."""
+        for start, _, line in self._lines(place):
+            record = self._record(None, line)
+            if record is not None:
+                yield start + len(line), record
+
+    def end(self) -> int:
+        """The offset behind the last complete line."""
+        return max((place + len(line) for place, _, line in self._lines()), default=0)
+
     def close(self) -> None:
         os.close(self.descriptor)
 
-    def _lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """(offset, number, line) of the complete lines."""
-        place = 0
+    def _lines(self, place: int = 0) -> Iterator[tuple[int, int, bytes]]:
+        """(offset, number, line) of the complete lines from offset `place` on."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
-            file.seek(0)
+            file.seek(place)
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break  # torn: a kill in the middle of a write, or a write under way
@@ -248,7 +275,7 @@ class Log:
 
 
 class Sealed:
-    """A sealed file that is open for reading."""
+    """A sealed file that is open for reading. Arrow's compute functions are left alone: to load them takes 45 MB."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -261,37 +288,38 @@ class Sealed:
         counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
 
-    def index(self, wanted: Keys | None) -> Iterator[tuple[Keys, npt.NDArray[Any]]]:
+    def index(self, wanted: Keys | None) -> Iterator[Index]:
         first = 0
-        for batch in self._batches(_INDEX, 65_536):
+        for batch in self._batches(_INDEX, 8 * _BLOCK):
             keys = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
             keep = np.flatnonzero(contained(keys, wanted))
             facts = np.zeros(len(keep), FACTS)
-            for name in ("low", "high", "at", "input_tokens", "output_tokens"):
+            for name in ("low", "high", "input_tokens", "output_tokens"):
                 facts[name] = batch.column(name).to_numpy()[keep]
-            words = batch.column("error").dictionary_encode()
-            codes = np.array([FAILURES.index(word) for word in words.dictionary.to_pylist()], "u1")
-            facts["failure"] = codes[words.indices.to_numpy()[keep]] if len(codes) else 0
+            failures = np.fromiter(map(_CODES.__getitem__, batch.column("error").to_pylist()), "u1", len(batch))
+            facts["failure"] = failures[keep]
             facts["batched"] = batch.column("batched").to_numpy(zero_copy_only=False)[keep]
             facts["place"] = keep + first
             first += len(batch)
-            yield keys[keep], facts
+            yield Index(keys[keep], batch.column("at").to_numpy()[keep], facts)
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses of ascending rows."""
         groups = np.searchsorted(self._ends, places, side="right")
         for group in np.unique(groups).tolist():
             start = self._ends[group - 1] if group else 0
-            table = self._group(group, list(RESPONSE)).take(pa.array(places[groups == group] - start))
-            for values in table.to_pylist():
-                yield ChatResponse(**values)
+            table = self._group(group, list(RESPONSE))
+            columns = [table.column(name).to_pylist() for name in RESPONSE]
+            for row in map(int, places[groups == group] - start):
+                yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE, columns, strict=True)})
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
         for batch in self._batches(None, _BLOCK):
+            slices = [batch]
             if wanted is not None:
                 keys = batch.column("key").to_pylist()
-                batch = batch.take(pa.array([n for n, key in enumerate(keys) if key.hex() in wanted], pa.int64()))
-            for row in batch.to_pylist():
+                slices = [batch.slice(n, 1) for n, key in enumerate(keys) if key.hex() in wanted]
+            for row in (row for some in slices for row in some.to_pylist()):
                 yield {
                     "key": row["key"].hex(),
                     "key_version": KEY_VERSION,
@@ -463,7 +491,7 @@ def _write(folder: Path, files: list[File]) -> None:
     with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS) as writer:
         for file in files:
             for table in file.tables() if isinstance(file, Sealed) else _tables(file):
-                writer.write_table(table.cast(shape))
+                writer.write_table(table.replace_schema_metadata(shape.metadata))
     with part.open("rb") as file_:
         os.fsync(file_.fileno())
     part.rename(path)
@@ -471,19 +499,19 @@ def _write(folder: Path, files: list[File]) -> None:
 
 
 def _tables(log: Log) -> Iterator[pa.Table]:
-    for block in _blocks(log.records()):
+    for block in batched(log.records(), _BLOCK):
         yield pa.Table.from_pylist([_row(record) for record in block], schema=_SCHEMA)
 
 
 def _row(record: Record) -> Record:
-    low, high, at, *_ = facts_of(record)
+    low, high, *_ = facts_of(record)
     request, response = record["request"], record["response"]
     text = functools.partial(json.dumps, separators=(",", ":"))
     return {
         "key": bytes.fromhex(record["key"]),
         "low": low,
         "high": high,
-        "at": at,
+        "at": record["at"],
         "model": request["model"],
         "origin": request["origin"],
         "sample_index": request["sample_index"],
@@ -503,8 +531,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _blocks(items: Iterator[T]) -> Iterator[list[T]]:
-    while block := list(islice(items, _BLOCK)):
-        yield block

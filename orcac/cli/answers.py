@@ -94,18 +94,22 @@ def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
     """What is written from now on. Only logs grow; what is sealed was in a log before."""
-    read = {path: path.stat().st_size for path in folder.glob("*.jsonl")}
+    from orcac.chat.segments import Log
+
+    logs: dict[Path, Log] = {}
+    read: dict[Path, int] = {}
+    begun = False
     while True:
         for path in sorted(folder.glob("*.jsonl")):
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
-                lines.seek(read.get(path, 0))
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        break
-                    read[path] = read.get(path, 0) + len(line)
-                    record = json.loads(line)
+            with contextlib.suppress(FileNotFoundError):
+                log = logs[path] = logs.get(path) or Log(path)
+                if path not in read:
+                    read[path] = 0 if begun else log.end()
+                for end, record in log.since(read[path]):
+                    read[path] = end
                     if keep(record):
                         yield record
+        begun = True
         time.sleep(_LOOK_EVERY_S)
 
 

@@ -13,29 +13,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from orcac.chat.ledger import Ledger
+from orcac.chat.ledger import Ledger, Numbers
 from orcac.chat.messages import ChatResponse
 from orcac.chat.segments import RESPONSE
 
 _PART, _PARTS = 4096, 256  # prompts of one part, at least; parts, at most: each is an open file
 
 
-def in_order(ledger: Ledger, numbers: npt.NDArray[np.int64], folder: Path) -> Iterator[ChatResponse | None]:
+def in_order(ledger: Ledger, numbers: Numbers, folder: Path) -> Iterator[ChatResponse | None]:
     """The record of each of `numbers` (as `Ledger.find` gives them), None for -1. `folder` is emptied and used."""
     size = max(_PART, -(-len(numbers) // _PARTS))
     parts = -(-len(numbers) // size)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    order = np.argsort(numbers, kind="stable")
-    distinct, starts, counts = np.unique(numbers[order], return_index=True, return_counts=True)
+    order = np.argsort(numbers, kind="stable").astype(np.int32)
+    numbers = numbers[order]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context((folder / f"{part}.jsonl").open("w", encoding="ascii")) for part in range(parts)]
-        for number, response in ledger.responses(distinct[distinct >= 0]):
+        for number, response in ledger.responses(np.unique(numbers[numbers >= 0])):
             text = json.dumps([getattr(response, name) for name in RESPONSE])
-            place = np.searchsorted(distinct, number)
-            for position in order[starts[place] : starts[place] + counts[place]].tolist():
+            start, end = np.searchsorted(numbers, np.array((number, number + 1), np.int32))
+            for position in order[start:end].tolist():
                 files[position // size].write(f"{position % size} {text}\n")
     for part in range(parts):
         responses: list[ChatResponse | None] = [None] * min(size, len(numbers) - part * size)

@@ -7,21 +7,30 @@ a million of them take some 20 MB: whether each row of the inputs counts, and th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from orcac import rows
 from orcac.chat.messages import ChatRequest, conversation, digest, key_head
+from orcac.chat.segments import Keys, order_of
 from orcac.collect.recipe import CollectRecipe
 from orcac.rows import Prompt
 
 Mask = npt.NDArray[np.bool_]
+
+
+class Distinct(NamedTuple):
+    """Digests, some of them equal."""
+
+    keys: Keys  # sorted, each once
+    number: npt.NDArray[np.uint32]  # for each digest, where it stands in `keys`
+    first: Mask  # for each digest, whether no earlier one is equal
 
 
 class Questions:
@@ -30,9 +39,8 @@ class Questions:
     def __init__(self, recipe: CollectRecipe, folders: Sequence[Path], *, index: int = 0, count: int = 1) -> None:
         self._recipe = recipe
         self._files = [folder / "prompts.parquet" for folder in folders]
-        ids = _digests(hashlib.blake2b(id_.encode(), digest_size=16).digest() for (id_,) in self._columns("id"))
-        self._counts = np.zeros(len(ids), bool)
-        self._counts[np.unique(ids, return_index=True)[1]] = True
+        blake2b = hashlib.blake2b
+        self._counts = distinct(blake2b(id_.encode(), digest_size=16).digest() for (id_,) in self._columns("id")).first
         chosen = np.flatnonzero(self._counts)[index::count]
         self._counts[:] = False
         self._counts[chosen] = True
@@ -42,23 +50,13 @@ class Questions:
         return self._length
 
     @cached_property
-    def keys(self) -> npt.NDArray[np.bytes_]:
-        """S16 (length,): the key of each prompt's request; equal where the texts are."""
-        if not len(self):
-            return np.empty(0, "S16")
+    def keys(self) -> Distinct:
+        """The key of each prompt's request; equal where the texts are."""
         head = key_head(request(self._recipe, system="", query=""))
-        return _digests(digest(head, conversation(system=system, user=query)) for query, system in self._texts())
-
-    @cached_property
-    def first(self) -> Mask:
-        """(length,): whether no earlier prompt has the same request."""
-        mask = np.zeros(len(self), bool)
-        mask[np.unique(self.keys, return_index=True)[1]] = True
-        return mask
+        return distinct(digest(head, conversation(system=system, user=query)) for query, system in self._texts())
 
     def prompts(self) -> Iterator[Prompt]:
-        every = (prompt for path in self._files for prompt in rows.read(path, Prompt))
-        return (prompt for prompt, counts in zip(every, self._counts, strict=True) if counts)
+        return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._counts)
 
     def requests(self, wanted: Mask | None = None) -> Iterator[ChatRequest]:
         """The request of each prompt, or of those of the mask alone."""
@@ -67,13 +65,10 @@ class Questions:
                 yield request(self._recipe, system=system, query=query)
 
     def _texts(self) -> Iterator[tuple[str, str]]:
-        return (texts for texts, counts in zip(self._columns("query", "system"), self._counts, strict=True) if counts)
+        return compress(self._columns("query", "system"), self._counts)
 
     def _columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
-        for path in self._files:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=4096, columns=list(names), use_threads=False):
-                    yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+        return (values for path in self._files for values in rows.read_columns(path, names))
 
 
 def request(recipe: CollectRecipe, *, system: str, query: str) -> ChatRequest:
@@ -85,5 +80,14 @@ def request(recipe: CollectRecipe, *, system: str, query: str) -> ChatRequest:
     )
 
 
-def _digests(digests: Iterator[bytes]) -> npt.NDArray[np.bytes_]:
-    return np.fromiter(digests, "S16")
+def distinct(digests: Iterable[bytes]) -> Distinct:
+    every = np.fromiter(digests, "S16")
+    order = order_of(every)  # equal ones as they stand
+    every = every[order]
+    new = np.ones(len(every), bool)
+    new[1:] = every[1:] != every[:-1]
+    first = np.zeros(len(every), bool)
+    first[order[new]] = True
+    number = np.empty(len(every), "u4")
+    number[order] = np.cumsum(new, dtype="u4") - 1
+    return Distinct(every if new.all() else every[new], number, first)

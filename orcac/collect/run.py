@@ -42,6 +42,7 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.hub import fetch
 from orcac.job import Job, Summary
+from orcac.memory import stay_small
 from orcac.recipe import FileRef, open_ref
 from orcac.rows import Prompt, Response
 
@@ -56,6 +57,7 @@ def run(job: CollectJob) -> Summary:
     Raises what `chat.engine.ask` raises; what was answered until then is kept in the ledger. Where it raises
     nothing but there is no answer at all, raises EndpointError, or InputError where no endpoint was asked.
     """
+    stay_small()
     questions = Questions(job.recipe, job.inputs["prompts"])
     match job.recipe.origin:
         case "reference":
@@ -68,6 +70,7 @@ def run(job: CollectJob) -> Summary:
 
 def run_shard(job: CollectJob, index: int, count: int) -> Summary:
     """Ask the prompts number index, index + count, ... (from 0); their answers stand in the ledger."""
+    stay_small()
     questions = Questions(job.recipe, job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # looked up where they are written
         return {"prompts": len(questions)}
@@ -86,14 +89,14 @@ async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
     tally = await _ask_in_batches(job, questions)
     async with _ledger(job, questions) as ledger:
         tally = tally or await _ask(job, questions, ledger)
-        numbers = ledger.find(questions.keys, job.recipe.sampling.max_tokens)
+        numbers = ledger.find(questions.keys.keys, job.recipe.sampling.max_tokens)[questions.keys.number]
         joined = in_order(ledger, numbers, job.work / "join")
         return _write(job, questions, _with_failures(joined, questions, tally.failures), tally.messages)
 
 
 def _ledger(job: CollectJob, questions: Questions) -> Ledger:
     seal(job.answers)
-    return Ledger(job.answers, wanted=np.unique(questions.keys))
+    return Ledger(job.answers, wanted=questions.keys.keys)
 
 
 async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None:
@@ -108,7 +111,7 @@ async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None
         return None
     show = _shown(job, known.total)
     tally = await ask_in_batches(
-        lambda: questions.requests(questions.first),
+        lambda: questions.requests(questions.keys.first),
         settings=settings,
         answers=job.answers,
         budget=_budget(job),
@@ -168,21 +171,23 @@ def _say(job: CollectJob, text: str) -> None:
 
 def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tally, np.ndarray]:
     """The tally of what is on record, and which of the questions must be asked."""
-    first, price = questions.first, _price(job)
-    numbers = np.where(first, ledger.find(questions.keys, job.recipe.sampling.max_tokens), -1)
-    facts = ledger.facts[numbers[numbers >= 0]]
-    answers = facts[facts["failure"] == 0]
-    failed = np.bincount(facts["failure"], minlength=len(FAILURES))
-    tally = Tally(total=int(first.sum()), answered=len(answers))
+    (keys, number, first), price = questions.keys, _price(job)
+    numbers = np.where(first, ledger.find(keys, job.recipe.sampling.max_tokens)[number], -1)
+    settled = numbers[numbers >= 0]
+    failures, read, written = (ledger.facts[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
+    failed = np.bincount(failures, minlength=len(FAILURES))
+    tally = Tally(total=int(first.sum()), answered=int(failed[0]))
     tally.failed.update({FAILURES[n]: int(failed[n]) for n in range(1, len(FAILURES)) if failed[n]})
-    paid = answers["input_tokens"] * price.input + answers["output_tokens"] * price.output
-    tally.usd = float((paid * np.where(answers["batched"], price.batch, 1.0)).sum()) / 1e6
+    good = failures == 0
+    batched = ledger.facts["batched"][settled]
+    shares = np.where(batched, price.batch, 1.0)
+    paid = read * np.float64(price.input) + written * np.float64(price.output)
+    tally.usd = float((paid * shares)[good].sum()) / 1e6
     uncounted = numbers >= 0
-    unsaid = (facts["failure"] == 0) & (facts["input_tokens"] == 0) & (facts["output_tokens"] == 0)
+    unsaid = good & (read == 0) & (written == 0)
     uncounted[uncounted] = unsaid
     if unsaid.any():
-        shares = np.where(facts["batched"][unsaid], price.batch, 1.0).tolist()
-        asked = zip(questions.requests(uncounted), shares, strict=True)
+        asked = zip(questions.requests(uncounted), shares[unsaid].tolist(), strict=True)
         tally.usd += sum(request.usd_bound(price) * share for request, share in asked)
     return tally, first & (numbers < 0)
 
@@ -190,8 +195,9 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
 def _with_failures(
     joined: Iterable[ChatResponse | None], questions: Questions, failures: dict[str, str]
 ) -> Iterator[ChatResponse]:
-    for response, key in zip(joined, questions.keys, strict=True):
-        yield response or ChatResponse(error=failures[key.ljust(16, b"\0").hex()])
+    keys, numbers, _ = questions.keys
+    for response, number in zip(joined, numbers, strict=True):
+        yield response or ChatResponse(error=failures[keys[number].ljust(16, b"\0").hex()])
 
 
 def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -> Iterator[ChatResponse]:
@@ -218,7 +224,7 @@ def _write(job: CollectJob, questions: Questions, answers: Iterable[ChatResponse
 
     def made() -> Iterator[Response]:
         nonlocal input_tokens, output_tokens, usd
-        for prompt, answer, first in zip(questions.prompts(), answers, questions.first, strict=True):
+        for prompt, answer, first in zip(questions.prompts(), answers, questions.keys.first, strict=True):
             if answer.error:
                 failed[answer.error] += 1
             if first:

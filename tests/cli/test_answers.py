@@ -57,6 +57,31 @@ def test_lists_what_is_asked_for_in_80_columns() -> None:
     assert len(run("list", "--limit", "2").splitlines()) == 2
 
 
+def test_follows_what_is_written_from_now_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what was there nor half a line, and new logs from their start, until Ctrl-C."""
+    (log,) = (store / "answers").glob("*.jsonl")
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(lines[0] + lines[1][:-9])  # the second is being written
+    steps = iter(
+        (
+            lambda: None,
+            lambda: log.write_bytes(lines[0] + lines[1] + lines[2][:40]),
+            lambda: (store / "answers" / "another.jsonl").write_bytes(lines[0]),
+            lambda: log.write_bytes(b"".join(lines)),
+        )
+    )
+
+    def step(_: float) -> None:
+        try:
+            next(steps)()
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("orcac.cli.answers.time.sleep", step)
+    texts = [json.loads(line)["request"]["messages"][-1][1] for line in run("list", "--follow", "--json").splitlines()]
+    assert texts == ["second", "first \x1b[31m", "third"]
+
+
 def test_what_is_exported_can_be_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "some.jsonl"
     assert run("export", str(file), "--model", "gpt").startswith("2 records")
