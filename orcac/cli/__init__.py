@@ -110,9 +110,10 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("orcac: interrupted; run the same command again to go on", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit:
+        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):  # so click marks a pipe that was closed early
+            sys.exit(0)  # whoever reads has what it wants
+        raise
     except OSError as error:
         if error.errno not in _SURROUNDINGS:
             raise
