@@ -28,6 +28,7 @@ import os
 import secrets
 import time
 from collections.abc import Container, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -294,12 +295,14 @@ class Sealed:
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses of ascending rows."""
-        groups = np.searchsorted(self._ends, places, side="right")
-        for group in np.unique(groups).tolist():
+        bounds = np.searchsorted(places, [0, *self._ends])
+        for group, (first, last) in enumerate(pairwise(bounds.tolist())):
+            if first == last:
+                continue
             start = self._ends[group - 1] if group else 0
             table = self._group(group, list(RESPONSE))
             columns = [table.column(name).to_pylist() for name in RESPONSE]
-            for row in map(int, places[groups == group] - start):
+            for row in map(int, places[first:last] - start):
                 yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE, columns, strict=True)})
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:

@@ -119,7 +119,7 @@ async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
         threads=job.execution.threads,
         gpus=job.execution.gpus,
     )
-    requests = questions.requests(missing)
+    requests = questions.requests_where(missing)
     return await ask(
         requests,
         endpoint=endpoint,
@@ -148,7 +148,7 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
     uncounted = numbers >= 0
     uncounted[uncounted] = good & (read == 0) & (written == 0)
     if uncounted.any():
-        tally.usd += sum(request.usd_bound(price) for request in questions.requests(uncounted))
+        tally.usd += sum(request.usd_bound(price) for request in questions.requests_where(uncounted))
     return tally, first & (numbers < 0)
 
 
