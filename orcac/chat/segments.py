@@ -272,7 +272,7 @@ class Sealed:
         self.path = path
         try:
             self._source = pa.OSFile(str(path), "rb")
-            self._file = pq.ParquetFile(self._source)
+            self._file = pq.ParquetFile(self._source, pre_buffer=False)  # else it keeps all that was ever read
         except pa.ArrowInvalid as error:
             raise self._damaged(error) from error
         self.made_from: list[str] = json.loads((self._file.schema_arrow.metadata or {}).get(b"made_from", b"[]"))
@@ -471,7 +471,7 @@ def _write(folder: Path, files: list[File]) -> None:
     name = secrets.token_hex(8)
     part, path = folder / f"{name}.part", folder / f"{name}.parquet"
     shape = _SCHEMA.with_metadata({"made_from": json.dumps([file.path.stem for file in files])})
-    with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS) as writer:
+    with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS, write_statistics=False) as writer:
         for file in files:
             for table in file.tables() if isinstance(file, Sealed) else _tables(file):
                 writer.write_table(table.replace_schema_metadata(shape.metadata))
