@@ -93,7 +93,7 @@ def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
     """Write `rows` in batches; the file appears whole or not at all. Returns how many there were."""
     shape, count = schema(kind), 0
     part = path.with_name(path.name + ".part")
-    with pq.ParquetWriter(part, shape, compression="zstd") as writer:
+    with pq.ParquetWriter(part, shape, compression="zstd", write_statistics=False) as writer:
         for batch in batched(rows, _ROW_GROUP):
             columns = [pa.array([getattr(row, field.name) for row in batch], field.type) for field in shape]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=shape))
@@ -111,7 +111,7 @@ def read(path: Path, kind: type[Row]) -> Iterator[Row]:
 
 def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[typing.Any, ...]]:
     """The values of these columns, row by row."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # else all that was read is kept until the end
         for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=list(names), use_threads=False):
             yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
 

@@ -117,15 +117,15 @@ class Ledger:
 
     @property
     def facts(self) -> npt.NDArray[Any]:
-        """FACTS of every record, as `find` numbers them until the next append."""
+        """FACTS of every record, as `find` numbers them; to be copied from, since the next append may move it."""
         return self._sorted
 
     def responses(self, numbers: Numbers) -> Iterator[tuple[int, ChatResponse]]:
         """(number, response) of records by their numbers, in the order in which they stand on disk."""
-        numbers = numbers[np.lexsort((self._sorted["place"][numbers], self._sorted["file"][numbers]))]
         files = self._sorted["file"][numbers]
         for file in np.unique(files).tolist():
             here = numbers[files == file]
+            here = here[np.argsort(self._sorted["place"][here])]
             responses = self._files[file].responses(self._sorted["place"][here])
             yield from zip(map(int, here), responses, strict=True)
 

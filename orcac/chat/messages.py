@@ -66,7 +66,7 @@ class ChatRequest:
     sampling: Sampling
     origin: str
     sample_index: int = 0
-    _key: str = dataclasses.field(default="", init=False, repr=False, compare=False)  # once it was asked for
+    _key: str = dataclasses.field(default="", init=False, repr=False, compare=False)  # once it was made
 
     @property
     def key(self) -> str:
@@ -76,8 +76,12 @@ class ChatRequest:
         Which caps a record serves stands beside its key (see `served_caps`).
         """
         if not self._key:
-            object.__setattr__(self, "_key", digest(key_head(self), self.messages).hex())
+            self.know_key(digest(key_head(self), self.messages))
         return self._key
+
+    def know_key(self, key: bytes) -> None:
+        """Spare making the key again, where it was made before."""
+        object.__setattr__(self, "_key", key.hex())
 
     @property
     def input_token_bound(self) -> int:

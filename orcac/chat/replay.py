@@ -116,7 +116,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
     """(line number, row) of a file; in Parquet, the number of the row."""
     if path.suffix == ".parquet":
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 batches = file.iter_batches(batch_size=1000)
                 yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
         except pa.ArrowInvalid as error:

@@ -28,6 +28,7 @@ import os
 import secrets
 import time
 from collections.abc import Container, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -281,7 +282,7 @@ class Sealed:
         self.path = path
         try:
             self._source = pa.OSFile(str(path), "rb")
-            self._file = pq.ParquetFile(self._source)
+            self._file = pq.ParquetFile(self._source, pre_buffer=False)  # else it keeps all that was ever read
         except pa.ArrowInvalid as error:
             raise self._damaged(error) from error
         self.made_from: list[str] = json.loads((self._file.schema_arrow.metadata or {}).get(b"made_from", b"[]"))
@@ -305,12 +306,14 @@ class Sealed:
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses of ascending rows."""
-        groups = np.searchsorted(self._ends, places, side="right")
-        for group in np.unique(groups).tolist():
+        bounds = np.searchsorted(places, [0, *self._ends])
+        for group, (first, last) in enumerate(pairwise(bounds.tolist())):
+            if first == last:
+                continue
             start = self._ends[group - 1] if group else 0
             table = self._group(group, list(RESPONSE))
             columns = [table.column(name).to_pylist() for name in RESPONSE]
-            for row in map(int, places[groups == group] - start):
+            for row in map(int, places[first:last] - start):
                 yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE, columns, strict=True)})
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
@@ -488,7 +491,7 @@ def _write(folder: Path, files: list[File]) -> None:
     name = secrets.token_hex(8)
     part, path = folder / f"{name}.part", folder / f"{name}.parquet"
     shape = _SCHEMA.with_metadata({"made_from": json.dumps([file.path.stem for file in files])})
-    with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS) as writer:
+    with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS, write_statistics=False) as writer:
         for file in files:
             for table in file.tables() if isinstance(file, Sealed) else _tables(file):
                 writer.write_table(table.replace_schema_metadata(shape.metadata))

@@ -58,11 +58,17 @@ class Questions:
     def prompts(self) -> Iterator[Prompt]:
         return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._counts)
 
-    def requests(self, wanted: Mask | None = None) -> Iterator[ChatRequest]:
-        """The request of each prompt, or of those of the mask alone."""
-        for number, (query, system) in enumerate(self._texts()):
-            if wanted is None or wanted[number]:
-                yield request(self._recipe, system=system, query=query)
+    def requests(self) -> Iterator[ChatRequest]:
+        """The request of each prompt."""
+        return (request(self._recipe, system=system, query=query) for query, system in self._texts())
+
+    def requests_where(self, wanted: Mask) -> Iterator[ChatRequest]:
+        """Those of the mask alone. Their keys are not made again."""
+        keys, chosen = self.keys.keys, self.keys.number[wanted]
+        for (query, system), number in zip(compress(self._texts(), wanted), chosen, strict=True):
+            made = request(self._recipe, system=system, query=query)
+            made.know_key(keys[number].ljust(16, b"\0"))
+            yield made
 
     def _texts(self) -> Iterator[tuple[str, str]]:
         return compress(self._columns("query", "system"), self._counts)

@@ -111,7 +111,7 @@ async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None
         return None
     show = _shown(job, known.total)
     tally = await ask_in_batches(
-        lambda: questions.requests(questions.keys.first),
+        lambda: questions.requests_where(questions.keys.first),
         settings=settings,
         answers=job.answers,
         budget=_budget(job),
@@ -138,7 +138,7 @@ async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
         threads=job.execution.threads,
         gpus=job.execution.gpus,
     )
-    requests = questions.requests(missing)
+    requests = questions.requests_where(missing)
     return await ask(
         requests,
         endpoint=endpoint,
@@ -187,7 +187,7 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
     unsaid = good & (read == 0) & (written == 0)
     uncounted[uncounted] = unsaid
     if unsaid.any():
-        asked = zip(questions.requests(uncounted), shares[unsaid].tolist(), strict=True)
+        asked = zip(questions.requests_where(uncounted), shares[unsaid].tolist(), strict=True)
         tally.usd += sum(request.usd_bound(price) * share for request, share in asked)
     return tally, first & (numbers < 0)
 

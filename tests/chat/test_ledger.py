@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orcac.chat import ledger as module
 from orcac.chat import segments
@@ -345,3 +348,24 @@ def test_two_processes_write_one_folder(tmp_path: Path) -> None:
             answer = ledger.get(request(f"{name} {n}"))
             assert answer and answer.text == name
     assert text(tmp_path, "both") in ("one", "two")
+
+
+@given(
+    old=st.lists(st.integers(0, 40), max_size=60),
+    new=st.lists(st.integers(0, 40), max_size=30),
+    chunk=st.integers(1, 70),
+)
+def test_the_index_grows_in_place(old: list[int], new: list[int], chunk: int) -> None:
+    array, more = np.array(sorted(old), "i8"), np.array(sorted(new), "i8")
+    places = np.searchsorted(array, more, side="right")
+    whole = np.insert(array, places, more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CHUNK", chunk)
+        module._insert(array, places, more)
+    assert array.tolist() == whole.tolist()
+
+
+@given(st.lists(st.binary(min_size=16, max_size=16) | st.sampled_from([b"\0" * 16, b"a" + b"\0" * 15]), max_size=50))
+def test_keys_are_sorted_as_bytes(digests: list[bytes]) -> None:
+    keys = np.array(digests, "S16")
+    assert segments.order_of(keys).tolist() == sorted(range(len(digests)), key=digests.__getitem__)
