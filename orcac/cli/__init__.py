@@ -12,7 +12,6 @@ import importlib
 import sys
 
 import click
-from click.utils import PacifyFlushWrapper
 
 COMMANDS = (
     "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "answers", "verify",
@@ -112,7 +111,7 @@ def main() -> None:
         click.echo("orcac: interrupted; run the same command again to go on", err=True)
         sys.exit(130)
     except SystemExit:
-        if isinstance(sys.stdout, PacifyFlushWrapper):  # so click marks a pipe that was closed early
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # so click marks a pipe that was closed early
             sys.exit(0)  # whoever reads has what it wants
         raise
     except OSError as error:
