@@ -174,7 +174,7 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
     assert isinstance(recipe, TrainRecipe)
     assert isinstance(execution, TrainExecution)
     rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
-    slots = rows.count * float(rows.length * recipe.epochs)
+    slots = rows.count * float(rows.length * (recipe.epochs or 1))
     devices = execution.nodes * execution.gpus
     ours = hardware(execution.model_dump(include={"threads", "gpus", "gpu"}), recipe.precision)
     basis = [*rows.basis, *model.basis]

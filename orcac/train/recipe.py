@@ -12,12 +12,13 @@ from orcac.recipe import Execution, Recipe
 
 __all__ = ["VERSION", "TrainExecution", "TrainRecipe"]
 
-VERSION = 1
+VERSION = 2
 
 
 class TrainRecipe(Recipe):
     seed: int
-    epochs: int
+    epochs: int | None = None  # passes over the rows; exactly one of epochs and tokens
+    tokens: int | None = None  # trained on, padding left out: the stage ends with the step that reaches them
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup: float = 0.03  # share of the steps
@@ -31,7 +32,12 @@ class TrainRecipe(Recipe):
 class TrainExecution(Execution):
     micro_batch_rows: int = 1  # rows a forward pass on one GPU; times nodes and GPUs it divides batch_rows
     nodes: int = 1  # machines, of `gpus` GPUs each
+    processes: int = 1  # a machine, where it has no GPUs; else there is one a GPU
     zero: int = 0  # DeepSpeed ZeRO stage
+    offload: bool = False  # AdamW's state in the machine's memory (ZeRO)
+    recompute: bool = False  # activations, in the backward pass: less memory, a third more arithmetic
+    compile: bool = False  # torch.compile
+    keep_optimizer: bool = False  # in the artifact, for a stage that carries it on
     gpu: str | None = None  # which GPU, for estimates
     mfu: float | None = None  # share of its peak that training was measured to reach, for estimates
     usd_per_gpu_hour: float | None = None

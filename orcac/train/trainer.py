@@ -27,7 +27,7 @@ _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": 
 
 def planned_steps(recipe: TrainRecipe, rows: int) -> int:
     """Optimizer steps: the last batch of an epoch may be smaller."""
-    return recipe.epochs * math.ceil(rows / recipe.batch_rows)
+    return (recipe.epochs or 1) * math.ceil(rows / recipe.batch_rows)
 
 
 def settings(recipe: TrainRecipe, execution: TrainExecution, *, work: Path, steps: int) -> TrainingArguments:
@@ -36,7 +36,7 @@ def settings(recipe: TrainRecipe, execution: TrainExecution, *, work: Path, step
         output_dir=str(work),
         seed=recipe.seed,
         data_seed=recipe.seed,
-        num_train_epochs=recipe.epochs,
+        num_train_epochs=recipe.epochs or 1,
         per_device_train_batch_size=execution.micro_batch_rows,
         gradient_accumulation_steps=recipe.batch_rows // execution.micro_batch_rows,
         learning_rate=recipe.learning_rate,

@@ -12,7 +12,8 @@ import train_child
 from orcac.errors import InputError, OrcacError
 from orcac.tokenize import rowfile
 from orcac.train.recipe import TrainRecipe
-from orcac.train.run import load_model, run
+from orcac.train.run import run
+from orcac.train.worker import load_model
 
 
 @pytest.fixture(scope="module")
