@@ -20,7 +20,9 @@ from orcac.errors import OrcacError
 from orcac.progress import Progress
 from orcac.train.checkpoints import KEPT, Metrics
 from orcac.train.data import Batch, real_tokens
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.launch import deepspeed_config
+from orcac.train.recipe import TrainRecipe
+from orcac.train.stage import Stage
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -30,15 +32,16 @@ def planned_steps(recipe: TrainRecipe, rows: int) -> int:
     return (recipe.epochs or 1) * math.ceil(rows / recipe.batch_rows)
 
 
-def settings(recipe: TrainRecipe, execution: TrainExecution, *, work: Path, steps: int) -> TrainingArguments:
+def settings(stage: Stage, *, steps: int) -> TrainingArguments:
     """The Trainer's arguments. Checkpoints are asked for by `checkpoints.Saver`, and by nobody else."""
+    recipe, execution = stage.recipe, stage.execution
     return TrainingArguments(
-        output_dir=str(work),
+        output_dir=str(stage.work),
         seed=recipe.seed,
         data_seed=recipe.seed,
         num_train_epochs=recipe.epochs or 1,
         per_device_train_batch_size=execution.micro_batch_rows,
-        gradient_accumulation_steps=recipe.batch_rows // execution.micro_batch_rows,
+        gradient_accumulation_steps=stage.accumulation,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=_SCHEDULES[recipe.schedule],
         warmup_steps=math.ceil(recipe.warmup * steps),
@@ -46,7 +49,9 @@ def settings(recipe: TrainRecipe, execution: TrainExecution, *, work: Path, step
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
         bf16=recipe.precision == "bf16",
-        use_cpu=execution.gpus == 0,
+        use_cpu=execution.gpus == 0 and execution.zero == 0,  # with it, accelerate leaves DeepSpeed out
+        deepspeed=deepspeed_config(stage) if execution.zero else None,
+        accelerator_config={"use_configured_state": True},  # the group that `distributed.join` formed
         save_strategy="no",
         save_total_limit=KEPT,
         logging_steps=1,
@@ -99,6 +104,11 @@ class PackedTrainer(Trainer):
         start, tokens = self._begun = self._begun or (now, self._metrics.tokens)
         rate = (self._metrics.tokens - tokens) / max(now - start, 1e-9)
         self._progress.update(step, f"loss {logs['loss']:.3f}  {rate:,.0f} tokens/s")
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Into a checkpoint. DeepSpeed's own files have the weights too, each rank its part."""
+        if not self.is_deepspeed_enabled:
+            super().save_model(output_dir, _internal_call)
 
     def floating_point_ops(self, inputs: dict[str, torch.Tensor | Any]) -> int:
         return 0  # nobody reads it, and it walks over all parameters at every step
