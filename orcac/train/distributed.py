@@ -179,6 +179,7 @@ def save_weights(trainer: Any, folder: Path) -> None:
 def save_optimizer(trainer: Any, path: Path) -> None:
     """AdamW's state as safetensors, for a stage that carries it on: `NAME.exp_avg` and `NAME.exp_avg_sq`, float32 and
     shaped as the parameter NAME, and `step`, float32 (). All ranks call this."""
+    _link(trainer)
     parameters = _parameters(trainer.model)
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"step": (torch.float32, ())}
     for name, parameter in parameters.items():
@@ -298,5 +299,13 @@ def _begin(trainer: Any, step: torch.Tensor) -> None:
     for tensor in tensors:
         moments = {moment: torch.zeros_like(tensor) for moment in _MOMENTS}
         optimizer.state[tensor] = {"step": step.clone().to(tensor.device), **moments}
-    if stage in (1, 2):  # it finds each parameter's part in them after its first step
-        trainer.model_wrapped.optimizer._lazy_init_hp_params_optimizer_state()
+    _link(trainer)
+
+
+def _link(trainer: Any) -> None:
+    """Let ZeRO 1 and 2 find each parameter's part of AdamW's state. By itself it does so at the first step of the first
+    group of parameters, when the other group has none yet."""
+    if zero_stage(trainer.model_wrapped) in (1, 2):
+        optimizer = trainer.model_wrapped.optimizer
+        optimizer._hp_optimizer_states_linked = False
+        optimizer._lazy_init_hp_params_optimizer_state()

@@ -59,6 +59,7 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
         disable_tqdm=True,
         report_to="none",
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=execution.gpus > 0,
     )
