@@ -125,32 +125,32 @@ def zero_stage(model: Any) -> int:
     return int(model.zero_optimization_stage()) if hasattr(model, "zero_optimization_stage") else 0
 
 
-def rank() -> int:
-    """This process among all of the stage's; 0 where it is alone."""
-    return int(torch.distributed.get_rank()) if torch.distributed.is_initialized() else 0
+def is_first() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def barrier() -> None:
-    """Wait for all ranks."""
+    """Return once all processes are here."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
-def any_rank(*flags: bool) -> list[bool]:
-    """Whether each of the flags is set in any rank: ranks that save, or stop, must do so at the same step."""
+def any_of(flag: bool) -> bool:
+    """Whether `flag` is true in any process; all of them must ask."""
     if not torch.distributed.is_initialized():
-        return list(flags)
-    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    votes = torch.tensor(flags, dtype=torch.int32, device=device)
-    torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
-    return [bool(vote) for vote in votes.tolist()]
+        return flag
+    device = torch.device("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+    found = torch.tensor(int(flag), device=device)
+    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
+    return bool(found.item())
 
 
 def save_weights(trainer: Any, folder: Path) -> None:
     """The whole model's weights, as a Hugging Face model directory has them, in float32. All ranks call this."""
     model = trainer.model
     if not zero_stage(trainer.model_wrapped):
-        if rank() == 0:
+        if is_first():
             model.save_pretrained(folder)
         return
     parameters, buffers = _parameters(model), _buffers(model)
@@ -167,7 +167,7 @@ def save_weights(trainer: Any, folder: Path) -> None:
     names = ["model.safetensors"]
     if len(shards) > 1:
         names = [f"model-{index:05d}-of-{len(shards):05d}.safetensors" for index in range(1, len(shards) + 1)]
-        if rank() == 0:
+        if is_first():
             weight_map = {tensor: file for file, shard in zip(names, shards, strict=True) for tensor in shard}
             index = {"metadata": {"total_size": sum(sizes)}, "weight_map": weight_map}
             (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
@@ -177,21 +177,19 @@ def save_weights(trainer: Any, folder: Path) -> None:
 
 
 def save_optimizer(trainer: Any, path: Path) -> None:
-    """AdamW's state as safetensors, for a stage that carries it on: `NAME.exp_avg` and `NAME.exp_avg_sq`, float32 and
-    shaped as the parameter NAME, and `step`, float32 (). All ranks call this."""
+    """AdamW's state as safetensors, for a stage that carries it on, with any number of processes: for each parameter by
+    its name, NAME.exp_avg and NAME.exp_avg_sq (float32, shaped as the parameter) and NAME.step (float32, no dimension).
+    All ranks call this."""
     _link(trainer)
     parameters = _parameters(trainer.model)
-    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"step": (torch.float32, ())}
-    for name, parameter in parameters.items():
-        shapes |= {f"{name}.{moment}": (torch.float32, _shape(parameter)) for moment in _MOMENTS}
 
     def tensors() -> Iterator[tuple[str, torch.Tensor]]:
-        yield "step", torch.as_tensor(next(iter(_inner(trainer).state.values()))["step"]).float()
         for name, parameter in parameters.items():
             for moment in _MOMENTS:
                 yield f"{name}.{moment}", _moment(trainer, parameter, moment)
+            yield f"{name}.step", _step(trainer, parameter)
 
-    _write(path, shapes, tensors())
+    _write(path, _layout(parameters), tensors())
 
 
 def load_optimizer(trainer: Any, path: Path) -> None:
@@ -202,17 +200,26 @@ def load_optimizer(trainer: Any, path: Path) -> None:
     """
     parameters = _parameters(trainer.model)
     with safe_open(path, framework="pt") as file:
-        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-        asked = {f"{name}.{moment}": _shape(tensor) for name, tensor in parameters.items() for moment in _MOMENTS}
-        if shapes != asked | {"step": ()}:
-            raise InputError(
-                f"{path.name}: the optimizer's state is of another model than this stage trains",
-                fix="set optimizer: fresh, or let both stages train one student",
-            )
-        _begin(trainer, file.get_tensor("step"))
+        held = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+        for name, (_, shape) in _layout(parameters).items():
+            if held.get(name) != shape:
+                raise InputError(
+                    f"optimizer: carry: the stage before left no state {name} of shape {shape}",
+                    fix="start this stage with a fresh optimizer",
+                )
+        _begin(trainer, file.get_tensor(f"{next(iter(parameters))}.step"))
         for name, parameter in parameters.items():
             for moment in _MOMENTS:
                 _set_moment(trainer, parameter, moment, file.get_tensor(f"{name}.{moment}"))
+
+
+def _layout(parameters: dict[str, torch.nn.Parameter]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """What `optimizer.safetensors` holds, in its order."""
+    return {
+        f"{name}.{part}": (torch.float32, () if part == "step" else _shape(parameter))
+        for name, parameter in parameters.items()
+        for part in (*_MOMENTS, "step")
+    }
 
 
 def master_weights(trainer: Any, folder: Path) -> None:
@@ -256,7 +263,7 @@ def _write(
     path: Path, shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]], tensors: Iterator[tuple[str, torch.Tensor]]
 ) -> None:
     """Rank 0 writes; the others take part in gathering, and in rank 0's failure."""
-    file = TensorFile(path, shapes) if rank() == 0 else None
+    file = TensorFile(path, shapes) if is_first() else None
     for name, tensor in tensors:
         if file:
             file.add(name, tensor)
@@ -279,6 +286,13 @@ def _moment(trainer: Any, parameter: torch.nn.Parameter, name: str) -> torch.Ten
     from deepspeed.utils import safe_get_full_optimizer_state
 
     return safe_get_full_optimizer_state(parameter, name)
+
+
+def _step(trainer: Any, parameter: torch.nn.Parameter) -> torch.Tensor:
+    """How many steps AdamW has made; one number for all, where DeepSpeed keeps many parameters as one tensor."""
+    state = _inner(trainer).state
+    found = state[parameter] if parameter in state else next(iter(state.values()))
+    return torch.as_tensor(found["step"]).float()
 
 
 def _set_moment(trainer: Any, parameter: torch.nn.Parameter, name: str, value: torch.Tensor) -> None:

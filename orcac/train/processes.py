@@ -112,7 +112,7 @@ class _Group:
     def _start(self, command: Command) -> None:
         process = subprocess.Popen(
             command.line,
-            env=os.environ | {"ORCAC_HOST": socket.gethostname(), "PYTHONUNBUFFERED": "1"} | command.environment,
+            env=os.environ | {"ORCAC_HOST": socket.gethostname()} | command.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
