@@ -48,7 +48,7 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
         bf16=recipe.precision == "bf16",
-        use_cpu=execution.gpus == 0 and execution.zero == 0,  # with it, accelerate leaves DeepSpeed out
+        use_cpu=execution.gpus == 0,
         deepspeed=deepspeed_config(stage) if execution.zero else None,
         accelerator_config={"use_configured_state": True},  # the group that `distributed.join` formed
         ddp_find_unused_parameters=False,

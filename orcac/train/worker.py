@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
 import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,8 @@ def main() -> None:
         os.environ |= from_slurm(os.environ, socket.gethostname())
     rank, code = int(os.environ["RANK"]), 1
     offline(threads=stage.threads)
+    warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed calls much that torch will rename
+    logging.getLogger("accelerate").setLevel(logging.ERROR)  # it takes our accumulation for a contradiction
     try:
         summary = train(stage)
         if rank == 0:
