@@ -1,6 +1,13 @@
 import pytest
 import torch
-from transformers import Cohere2Config, Cohere2ForCausalLM, Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Cohere2Config,
+    Cohere2ForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from orcac.tokenize.rowfile import MASKED
 from orcac.train import loss
@@ -29,8 +36,7 @@ def test_chunks_give_the_plain_loss_and_its_gradients(monkeypatch, bias, dtype):
         (total / 30).backward()
         results.append([total.detach(), hidden.grad, *(part.grad for part in head.parameters())])
     for one, other in zip(*results, strict=True):
-        rtol, atol = (1e-5, 1e-7) if dtype == torch.float32 else (3e-2, 1e-4)
-        torch.testing.assert_close(one, other, rtol=rtol, atol=atol)
+        assert (one - other).abs().max() <= (1e-6 if dtype == torch.float32 else 1e-2) * other.abs().max()
 
 
 def test_a_model_with_tied_weights_learns_the_same_from_either(monkeypatch):

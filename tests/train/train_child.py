@@ -19,7 +19,7 @@ import tiny
 from orcac.train.recipe import TrainExecution, TrainRecipe
 from orcac.train.run import run
 
-RECIPE = TrainRecipe(seed=3, epochs=12, learning_rate=2e-2, schedule="cosine", batch_rows=6, weight_decay=0.1)
+RECIPE = TrainRecipe(seed=3, epochs=8, learning_rate=3e-2, schedule="cosine", batch_rows=6, weight_decay=0.1)
 
 
 def job(root: Path, rows: Path, student: Path, *, recipe: TrainRecipe = RECIPE, **execution: Any) -> tiny.Job:
@@ -66,9 +66,13 @@ def _try(folder: Path, inputs: list[Path], place: str | None) -> int:
 
 
 if __name__ == "__main__":
-    import orcac.train.worker  # noqa: F401 (and with it torch)
+    from orcac.chat.offline import offline
+
+    offline(threads=1)
+    from orcac.train.worker import load_model
 
     root, *inputs = map(Path, sys.argv[1:4])
+    load_model(inputs[1] / "model")  # what it imports need not be imported by each child
     for place in sys.argv[4:]:
         assert _try(root / place, inputs, place) == -signal.SIGKILL, place
         assert _try(root / place, inputs, None) == 0, place
