@@ -122,7 +122,7 @@ def choose_loss(trainer: Any, loss: SupervisedLoss, file: RowFile, precision: st
         loss.chunked = chunked
         results.append(_loss_and_gradient(trainer, [batch]))
     loss.chunked = True
-    _compare(*results, precision, "the chunked loss is not the plain one")
+    _compare(results, precision, "the chunked loss is not the plain one")
 
 
 def check_accumulation(trainer: Any, file: RowFile, precision: str) -> None:
@@ -131,7 +131,7 @@ def check_accumulation(trainer: Any, file: RowFile, precision: str) -> None:
     rows = len(batch["labels"])
     parts = [{name: tensor[row : row + 1] for name, tensor in batch.items()} for row in range(rows)]
     results = [_loss_and_gradient(trainer, batches) for batches in ([batch], parts)]
-    _compare(*results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
+    _compare(results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
 
 
 def _is_plain_head(trainer: Any, loss: SupervisedLoss, file: RowFile) -> bool:
@@ -173,10 +173,9 @@ def _loss_and_gradient(trainer: Any, batches: list[Batch]) -> tuple[torch.Tensor
     return total, torch.cat(gradients)
 
 
-def _compare(
-    one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor], precision: str, what: str
-) -> None:
-    for name, left, right in zip(("loss", "gradient"), one, other, strict=True):
+def _compare(results: list[tuple[torch.Tensor, torch.Tensor]], precision: str, what: str) -> None:
+    """Raise OrcacError where two results of `_loss_and_gradient` are not equal to rounding."""
+    for name, left, right in zip(("loss", "gradient"), *results, strict=True):
         error, size = float((left - right).abs().max()), float(right.abs().max())
         if not error <= TOLERANCE[precision] * max(size, 1e-30):
             raise OrcacError(

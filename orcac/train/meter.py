@@ -2,9 +2,9 @@
 
 MFU after PaLM (Chowdhery et al. 2022, appendix B): 6 operations a parameter and token, and 12 · layers · width · row
 length for attention, over the peak. Tokens are those that are no padding; work that padding, recomputation or a
-mask costs is no model arithmetic. The peak of a GPU is its maker's (`orcac/gpus.py`); that of a CPU, or of a GPU that is
-not in the table, is what a large matrix product reaches here and now on as many threads, which a step can exceed where
-its matrices fit a cache.
+mask costs is no model arithmetic. The peak of a GPU is its maker's (`orcac/gpus.py`). That of a CPU, or of a GPU that
+is not in the table, is what a large matrix product reaches here and now on as many threads; a step can exceed it
+where its matrices fit a cache.
 """
 
 from __future__ import annotations
