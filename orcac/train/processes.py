@@ -137,7 +137,7 @@ class _Group:
     def wait(self) -> None:
         """Until all have ended; not for long once one has ended badly."""
         deadline = float("inf")
-        while any([process.poll() is None for process in self._processes]):
+        while [process for process in self._processes if process.poll() is None]:  # each is asked, not up to the first
             if self._first is None and (found := self._bad()):
                 self._first = found
                 deadline = time.monotonic() + _GRACE_S
