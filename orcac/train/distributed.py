@@ -3,7 +3,8 @@
 Each of the three goes on quietly with less than it was asked for: accelerate without a backend on a CPU believes that
 each rank is alone, with ACCELERATE_USE_CPU it leaves DeepSpeed out, a launcher starts one process where two were
 wanted, a GPU that is not there becomes a CPU. Every rank would train on, alone or at a fraction of the speed. So
-`join` forms the group itself, and `check_group` and `check_engine` compare what came of it with the stage.
+`join` forms the group itself, whatever accelerate's variables in the environment say (one of them would change the
+precision, and so what is made), and `check_group` and `check_engine` compare what came of it with the stage.
 
 Weights and AdamW's state leave a stage as safetensors, gathered one parameter at a time: ZeRO's pieces and a whole
 copy are never in memory together. With DeepSpeed what is saved is the float32 master copy, as without it; and a stage
@@ -13,6 +14,7 @@ starts from the float32 weights too (`master_weights`), where DeepSpeed would be
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,11 +56,14 @@ def join(stage: Stage) -> None:
     Raises InputError where GPUs are missing, OrcacError where another group comes of it than was asked for.
     """
     check_gpus(stage, torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+        del os.environ[name]
     if not stage.in_place:
         from accelerate import PartialState
 
         group = wanted(stage)
-        if stage.execution.zero and not stage.execution.gpus:
+        if stage.execution.zero:
+            os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
             _compile_nothing()
         PartialState(cpu=group.kind == "MULTI_CPU", backend=group.backend)
     check_group(stage, group_now())
@@ -104,7 +109,7 @@ def check_group(stage: Stage, found: Group) -> None:
         )
         raise OrcacError(
             f"training would not run as the stage says: {differs}",
-            fix="unset ACCELERATE_*, RANK, LOCAL_RANK and WORLD_SIZE in the environment of the run",
+            fix="unset RANK, LOCAL_RANK and WORLD_SIZE in the environment, and let orcac start the processes",
         )
 
 
@@ -116,7 +121,7 @@ def check_engine(stage: Stage, model: Any) -> None:
         raise OrcacError(
             f"the model is trained by a {type(model).__name__} of ZeRO stage {found} "
             f"where {stage.world_size} processes and ZeRO stage {stage.execution.zero} were asked for",
-            fix="unset ACCELERATE_* in the environment of the run",
+            fix="report this as a bug, with the versions of torch, accelerate and deepspeed",
         )
 
 
@@ -282,7 +287,7 @@ def _inner(trainer: Any) -> Any:
 
 def _moment(trainer: Any, parameter: torch.nn.Parameter, name: str) -> torch.Tensor:
     if not zero_stage(trainer.model_wrapped):
-        return _inner(trainer).state[parameter][name]  # type: ignore[no-any-return]
+        return _inner(trainer).state[parameter][name]
     from deepspeed.utils import safe_get_full_optimizer_state
 
     return safe_get_full_optimizer_state(parameter, name)

@@ -1,8 +1,8 @@
 """What is started to train a stage: one process a GPU (or as many as asked, on CPUs), each told its rank.
 
 `commands` is a pure function from a stage to command lines and environments. On one machine it gives a line for each
-rank; on several one `srun`, which starts, labels, signals and ends the ranks itself. What a rank finds in its
-environment is what `accelerate launch` would put there, so accelerate, DeepSpeed and torch see nothing unusual.
+rank; on several one `srun`, which starts, labels, signals and ends the ranks itself. A rank finds in its environment
+what `torchrun` and `accelerate launch` would put there, so accelerate, DeepSpeed and torch see nothing unusual.
 
 There is no `accelerate launch` or `torchrun` in between. The first starts a single process, silently, where there is
 no GPU, so no test without GPUs could see the line that GPUs get; the second gives its ranks half a minute after
@@ -64,10 +64,8 @@ def _shared(stage: Stage, port: int) -> dict[str, str]:
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": str(stage.threads),
     }
-    if stage.execution.zero:
-        environment["ACCELERATE_USE_DEEPSPEED"] = "true"
-        if not stage.execution.gpus:
-            environment["DS_ACCELERATOR"] = "cpu"
+    if stage.execution.zero and not stage.execution.gpus:
+        environment["DS_ACCELERATOR"] = "cpu"
     return environment
 
 

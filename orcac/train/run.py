@@ -44,4 +44,4 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
     told.write_text(stage.model_dump_json(), encoding="utf-8")
     summary.unlink(missing_ok=True)
     processes.run(commands(stage, told, port=free_port(), environ=os.environ), job.work)
-    return json.loads(summary.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return json.loads(summary.read_text(encoding="utf-8"))
