@@ -63,9 +63,15 @@ def run(commands: Sequence[Command], work: Path) -> None:
 
 
 def tell(error: BaseException, *, rank: int, work: Path) -> None:
-    """Called in a rank: leave word of an error that a person can act on. Others show in the rank's stderr."""
+    """Called in a rank: leave word of why it ends: that it saved, or an error that a person can act on.
+
+    Other errors show in the rank's stderr.
+    """
+    said: dict[str, Any]
     if isinstance(error, OrcacError):
-        said: dict[str, Any] = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
+        said = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
+    elif isinstance(error, SystemExit):
+        said = {"exit": error.code}
     elif isinstance(error, OSError) and error.errno:
         said = {"errno": error.errno, "strerror": error.strerror, "filename": str(error.filename or work)}
     else:
@@ -88,9 +94,11 @@ def end_with_starter() -> None:
 
 
 def _raise_told(work: Path) -> None:
-    """The first error that a rank told; the others' often follow from it."""
+    """What the first rank told; what the others did often follows from it."""
     for path in sorted(work.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns):
         said = json.loads(path.read_text(encoding="utf-8"))
+        if "exit" in said:
+            raise SystemExit(said["exit"])
         if "errno" in said:
             raise OSError(said["errno"], said["strerror"], said["filename"])
         raise getattr(errors, said["type"])(said["message"], fix=said["fix"])
@@ -160,8 +168,11 @@ class _Group:
 
     @property
     def stopped(self) -> bool:
-        """Whether they ended because somebody told us or one of them to."""
-        return self._told_to_stop or (self._first is not None and self._first[1] in (STOPPED, -signal.SIGTERM))
+        """Whether they ended because somebody told us or one of them to. srun also asks the others to, when one died."""
+        if self._told_to_stop or self._first is None:
+            return self._told_to_stop
+        index, code = self._first
+        return self._commands[index].rank is not None and code in (STOPPED, -signal.SIGTERM)
 
     @property
     def culprit(self) -> str:
@@ -201,7 +212,7 @@ class _Group:
 def _unlabelled(text: str) -> tuple[str, str]:
     """A line of `srun --label` as whose it is and what it says; a line without a label is srun's own."""
     found = re.match(r" *(\d+): ?(.*)", text)
-    return (f"rank {found[1]}", found[2]) if found else ("srun", text)
+    return (f"rank {int(found[1])}", found[2]) if found else ("srun", text)
 
 
 @contextlib.contextmanager

@@ -192,6 +192,7 @@ def main() -> None:
         distributed.barrier()
         code = 0
     except SystemExit as stopped:
+        processes.tell(stopped, rank=rank, work=stage.work)
         code = int(stopped.code or 0)
     except BaseException as error:
         processes.tell(error, rank=rank, work=stage.work)
