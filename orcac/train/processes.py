@@ -2,11 +2,12 @@
 
 - Lines of rank 0's stderr are passed through as they come; what the others say, and all stdout, is kept for the case
   that something goes wrong, a few lines a rank, and shown with the rank.
-- SIGTERM goes on to all of them; they save a checkpoint together and the stage ends with SystemExit(143).
+- Each holds the reading end of a pipe as its stdin. When that closes it ends itself: so none outlives us, however we
+  die, on this machine or (srun hands the pipe on) on another.
+- A SIGTERM to us goes on to all of them through that pipe (srun would take the signal for an order to kill). They save
+  a checkpoint together, and the stage ends with SystemExit(143).
 - When one ends badly the rest cannot go on: they wait for it in a collective operation. They get a few seconds to say
   what they know, then SIGKILL. An error that a rank could name (`tell`) is raised here as that very error.
-- Each holds the reading end of a pipe as its stdin, and ends itself when that closes: so none outlives us, however
-  we die, on this machine or (srun closes it too) on another.
 """
 
 from __future__ import annotations
@@ -81,13 +82,14 @@ def tell(error: BaseException, *, rank: int, work: Path) -> None:
     part.replace(work / f"error-{rank}.json")
 
 
-def end_with_starter() -> None:
-    """Called in a rank: from now on this process, and what it started, ends when its stdin closes."""
+def obey_starter() -> None:
+    """Called in a rank: from now on what comes in through its stdin is a SIGTERM, and its end the end of this process and
+    of what it started."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 1 << 16):
-                pass
+                os.kill(os.getpid(), signal.SIGTERM)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -196,8 +198,9 @@ class _Group:
         """Ask all to save and end."""
         self._told_to_stop = True
         for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+            assert process.stdin
+            with contextlib.suppress(OSError):  # it has ended
+                os.write(process.stdin.fileno(), b"stop\n")
 
     def kill(self) -> None:
         """End all that is left, with what it started."""

@@ -175,7 +175,7 @@ def main() -> None:
 
     Ends with os._exit, after everything is written: DeepSpeed's threads may abort a process that takes itself apart.
     """
-    processes.end_with_starter()
+    processes.obey_starter()
     stage = Stage.model_validate_json(Path(sys.argv[1]).read_bytes())
     if "RANK" not in os.environ:
         os.environ |= from_slurm(os.environ, socket.gethostname())

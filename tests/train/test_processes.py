@@ -14,7 +14,7 @@ from orcac.errors import InputError, OrcacError
 from orcac.train import processes
 from orcac.train.launch import Command
 
-HEAD = "import os, signal, sys, time, pathlib\nfrom orcac.train import processes\nprocesses.end_with_starter()\n"
+HEAD = "import os, signal, sys, time, pathlib\nfrom orcac.train import processes\nprocesses.obey_starter()\n"
 
 
 def ranks(*scripts):
