@@ -259,9 +259,9 @@ def _curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
 def _batch(spec: Spec, stage: str, batch: Batch) -> Iterator[Finding]:
     """A batch is whole rows, and every process takes as many micro-batches of it as any other."""
     train, length, path = spec.hardware.train, spec.student.max_length, ("stages", stage, "batch")
-    if batch.unit == "tokens" and batch.count % length:
+    if batch.unit == "tokens" and batch.size % length:
         message = f"a row has {length:,} tokens (student.max_length), so a batch has a multiple of them"
-        right = " or ".join(f"{near:_} tokens" for near in _nearest(batch.count, length))
+        right = " or ".join(f"{near:_} tokens" for near in _nearest(batch.size, length))
         yield Finding(path, f"{message}; write {right}", (("student", "max_length"),))
         return
     rows, processes = batch.rows(length), train.gpus or train.processes
@@ -271,7 +271,7 @@ def _batch(spec: Spec, stage: str, batch: Batch) -> Iterator[Finding]:
         many = [f"{count} {what}" for count, what in ((train.nodes, "nodes"), (processes, what)) if count > 1]
         near = [count * length if batch.unit == "tokens" else count for count in _nearest(rows, at_once)]
         right = " or ".join(f"{count:_}" if batch.unit == "tokens" else str(count) for count in near)
-        said = f"{batch.count:_} tokens ({rows} rows)" if batch.unit == "tokens" else f"{rows} rows"
+        said = f"{batch.size:_} tokens ({rows} rows)" if batch.unit == "tokens" else f"{rows} rows"
         message = (
             f"a batch of {said} cannot be shared out: hardware.train takes {at_once} at once "
             f"({' × '.join([*many, f'micro_batch {train.micro_batch}'])}); write {right} {batch.unit}"

@@ -94,15 +94,15 @@ Rows = Annotated[
 class Batch(NamedTuple):
     """Of an optimizer step, as it was said; a row holds as many tokens as it is long."""
 
-    count: int
+    size: int
     unit: Literal["rows", "tokens"] = "rows"
 
     def __str__(self) -> str:
-        return f"{self.count} {self.unit}"
+        return f"{self.size} {self.unit}"
 
     def rows(self, max_length: int) -> int:
         """In whole rows."""
-        return self.count if self.unit == "rows" else self.count // max_length
+        return self.size if self.unit == "rows" else self.size // max_length
 
 
 def _batch(value: Any) -> Batch:
