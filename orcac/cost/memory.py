@@ -33,7 +33,7 @@ from orcac.train.recipe import TrainExecution, TrainRecipe
 
 BUCKET = 500_000_000  # numbers in DeepSpeed's buffer for gradients on their way (reduce_bucket_size, its default)
 BUCKETS = 2  # while one is sent the other fills (overlap_comm)
-GATHERED = 1_000_000_000  # weights that ZeRO 3 may hold whole at once (stage3_max_live_parameters, its default)
+GATHERED = 1_000_000_000  # weights that ZeRO 3 may hold whole at once, and steps at once (its defaults)
 LOGITS = 2**23  # that the loss makes at once
 RUNTIME = 2 * GIB  # CUDA's context, its libraries' work space, communication, what the allocator loses
 RUNTIME_CPU = 0.7 * GIB  # of a process that has imported torch and transformers
@@ -48,7 +48,7 @@ class Memory(NamedTuple):
     gradients: float
     optimizer: float
     buffers: float  # of communication
-    activations: float  # of one micro-batch, the loss included
+    activations: float  # of one micro-batch, the loss included; or what the step makes, if that is more
     runtime: float
     offloaded: float  # in the machine's memory instead; of one process
 
@@ -68,7 +68,8 @@ def memory(shape: Scratch, length: int, precision: str, execution: TrainExecutio
         weights += 2 * count  # autocast keeps what it cast until the backward pass has used it
     gradients = 4 * (own if zero >= 2 else count)
     optimizer = (8 if zero == 3 and not bf16 else 12) * own if zero else 8 * count
-    stepping = 4 * own if zero >= 2 else 0  # gradients made flat, once the activations are gone
+    # gradients made flat for the step, ZeRO 3's group by group, once the activations are gone
+    stepping = 4 * (min(GATHERED, own) if zero == 3 else own) if zero >= 2 else 0
     if zero:
         buffers = width * (BUCKETS * BUCKET + (min(GATHERED, count) if zero == 3 else 0))
     else:
@@ -164,7 +165,7 @@ def _settings(now: TrainExecution) -> Iterator[TrainExecution]:
     alone = now.nodes * now.gpus == 1
     found: list[tuple[float, int, TrainExecution]] = []
     for zero, offload, recompute, micro in itertools.product(
-        range(now.zero, 4),
+        {now.zero, 2, 3} - set(range(now.zero)),
         {now.offload, True},
         {now.recompute, True},
         [rows for rows in range(1, now.micro_batch_rows + 1) if now.micro_batch_rows % rows == 0],
@@ -172,11 +173,11 @@ def _settings(now: TrainExecution) -> Iterator[TrainExecution]:
         if (offload and not zero) or (alone and zero and not offload) or (alone and zero == 3):
             continue
         weight = (
-            max(0, zero - max(now.zero, 1)) + (zero > now.zero)
+            {0: 0, 1: 1, 2: 1, 3: 2}[zero]
             + 2 * math.log2(now.micro_batch_rows / micro)
             + 4 * (recompute != now.recompute)
             + 8 * (offload != now.offload)
-        )  # fmt: skip
+        )
         changed = {"zero": zero, "offload": offload, "recompute": recompute, "micro_batch_rows": micro}
         found.append((weight, len(found), now.model_copy(update=changed)))
     return (execution for _, _, execution in sorted(found, key=lambda item: item[:2]))

@@ -571,7 +571,11 @@ class TrainWork(Work):
     )
     compile: StrictBool = execution("torch.compile the student", False)
     micro_batch: Rows = execution("a forward pass of one process", 1, unit="rows")
-    mfu: Share | None = execution("share of the GPU's peak that training reaches, where you measured it", None)
+    mfu: Share | None = execution(
+        "share of the GPU's peak that the model's arithmetic reaches, where you measured it; padding counts as work, "
+        "what `recompute` does again does not",
+        None,
+    )
     price: Number | None = execution("of a GPU, for estimates", None, unit="USD per hour", ge=0)
 
 
