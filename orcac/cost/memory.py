@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from orcac.cost.shape import parameters, student_model
@@ -25,7 +25,7 @@ from orcac.gpus import GIB, GPUS
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.spec.load import Experiment, told
-from orcac.spec.problems import Mark, Problem
+from orcac.spec.problems import Problem
 from orcac.store import Store
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import TokenizeRecipe
@@ -227,43 +227,55 @@ def fix(stage: Stage) -> str:
 
 def refusals(plan: Plan, experiment: Experiment, store: Store) -> list[Problem]:
     """Where a stage that is still to be made does not fit the GPU that its arm names, at that arm's hardware.train."""
-    found: dict[str, list[Problem]] = {}
-    for arm, mark, one in _stages(plan, experiment, store):
-        room, needed = has(one.execution), one.memory()
-        if room is not None and needed.total > room:
-            parts = ", ".join(f"{name} {gib(getattr(needed, name))}" for name in Memory._fields[:5])
-            message = (
-                f"the student does not fit: it takes {gib(needed.total)} GiB of each {one.execution.gpu}, which has "
-                f"{gib(room)} ({parts}); {fix(one)}"
-            )
-            found.setdefault(arm, []).append(Problem(mark, message))
-    return told(experiment.base.tree, {arm: list(dict.fromkeys(problems)) for arm, problems in found.items()})
+
+    def refusal(stage: Stage) -> str:
+        room, needed = has(stage.execution), stage.memory()
+        if room is None or needed.total <= room:
+            return ""
+        parts = ", ".join(f"{name} {gib(getattr(needed, name))}" for name in Memory._fields[:5])
+        return (
+            f"the student does not fit: it takes {gib(needed.total)} GiB of each {stage.execution.gpu}, which has "
+            f"{gib(room)} ({parts}); {fix(stage)}"
+        )
+
+    return _told(plan, experiment, store, refusal)
 
 
 def warnings(plan: Plan, experiment: Experiment, store: Store) -> list[Problem]:
     """Where a machine's memory is less than what its processes hold in it."""
-    found: dict[str, list[Problem]] = {}
-    for arm, mark, one in _stages(plan, experiment, store):
-        execution, needed = one.execution, one.memory()
+
+    def warning(stage: Stage) -> str:
+        execution, needed = stage.execution, stage.memory()
         machine = execution.gpus * needed.offloaded
         if not execution.gpus:
             machine = execution.processes * (needed.total + needed.offloaded)
-        if machine > execution.memory_mb * 2**20:
-            message = (
-                f"warning: training takes about {gib(machine)} GiB of a machine's memory, and `memory` asks for "
-                f"{gib(execution.memory_mb * 2**20)}"
-            )
-            found.setdefault(arm, []).append(Problem(mark, message))
-    return told(experiment.base.tree, {arm: list(dict.fromkeys(problems)) for arm, problems in found.items()})
+        asked = execution.memory_mb * 2**20
+        if machine <= asked:
+            return ""
+        need = f"training takes about {gib(machine)} GiB of a machine's memory"
+        return f"warning: {need}, and `memory` asks for {gib(asked)}"
+
+    return _told(plan, experiment, store, warning)
 
 
-def _stages(plan: Plan, experiment: Experiment, store: Store) -> Iterator[tuple[str, Mark, Stage]]:
-    """Each stage that is still to be made, once, with the arm that is told of it and its place in the spec."""
+def _told(plan: Plan, experiment: Experiment, store: Store, say: Callable[[Stage], str]) -> list[Problem]:
+    """What `say` says of each stage that is still to be made, at the hardware.train of the arm that it is made for."""
+    said: dict[str, str] = {}
+    found: dict[str, dict[Problem, None]] = {}
     seen = set()
     addresses = plan.experiments[experiment.base.spec.name].addresses
     for name, arm in experiment.arms.items():
         for leg in arm.spec.curriculum:
             ref = addresses[name][f"train/{leg}"]
-            if ref not in seen and not store.is_done(ref) and (one := stage(plan, store, ref)):
-                yield name, arm.tree.place(("hardware", "train")), one
+            if ref in seen or store.is_done(ref):
+                continue
             seen.add(ref)
+            if not (one := stage(plan, store, ref)):
+                continue
+            key = f"{one.shape} {one.length} {one.recipe.precision} {one.recipe.batch_rows} {one.execution}"
+            if key not in said:  # a sweep has a thousand stages of one size
+                said[key] = say(one)
+            if said[key]:
+                problem = Problem(arm.tree.place(("hardware", "train")), said[key])
+                found.setdefault(name, {})[problem] = None
+    return told(experiment.base.tree, {name: list(problems) for name, problems in found.items()})
