@@ -552,7 +552,7 @@ class TrainWork(Work):
     nodes: Annotated[int, Field(ge=1, le=1024), _Number] = execution("machines a job", 1)
     gpus: Annotated[int, Field(ge=0, le=16), _Number] = execution("GPUs a machine; 0 trains on the CPU", 0)
     processes: Annotated[int, Field(ge=1, le=256), _Number] = execution(
-        "processes a machine that share the work on the CPU, where `gpus` is 0; with GPUs there is one for each", 1
+        "processes a machine that share the work and the threads, where `gpus` is 0; with GPUs there is one for each", 1
     )
     gpu: Gpu | None = execution("which GPU: its memory, which the stage must fit into, and its peak", None)
     precision: Literal["fp32", "bf16"] = semantic("of the arithmetic", "fp32")
