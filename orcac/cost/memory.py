@@ -71,7 +71,8 @@ def memory(shape: Scratch, length: int, precision: str, execution: TrainExecutio
     # gradients made flat for the step, ZeRO 3's group by group, once the activations are gone
     stepping = 4 * (min(GATHERED, own) if zero == 3 else own) if zero >= 2 else 0
     if zero:
-        buffers = width * (BUCKETS * BUCKET + (min(GATHERED, count) if zero == 3 else 0))
+        sent = BUCKETS * BUCKET if execution.gpus else min(BUCKET, count)  # a CPU's count once they are written to
+        buffers = width * (sent + (min(GATHERED, count) if zero == 3 else 0))
     else:
         buffers = 4 * count if processes > 1 else 0  # DDP copies the gradients
     if execution.offload:

@@ -91,6 +91,7 @@ TABLE = [  # size, precision, how; GiB: weights, gradients, optimizer, buffers
     ("1B", "bf16", {"gpus": 1}, (6.1, 4.1, 8.2, 0)),
     ("1B", "bf16", {"gpus": 1, "recompute": True}, (4.1, 4.1, 8.2, 0)),
     ("1B", "fp32", {"gpus": 2}, (4.1, 4.1, 8.2, 4.1)),
+    ("160M", "fp32", {"processes": 2, "zero": 2}, (0.6, 0.3, 0.9, 0.6)),
 ]  # fmt: skip
 
 
