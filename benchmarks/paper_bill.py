@@ -1,12 +1,14 @@
-"""The paper's bill beside ours, as the table of docs/cost-model.md: `python benchmarks/paper_bill.py`."""
+"""The paper's bill beside ours, as the tables of docs/cost-model.md: `python benchmarks/paper_bill.py`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+from orcac.cost import memory
 from orcac.cost.bill import price
 from orcac.cost.flow import Flow
+from orcac.gpus import peak
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
@@ -66,5 +68,46 @@ def table(lines: list[Line]) -> str:
     return "\n".join(["| what | paper | orcac | ratio |", "|---|---|---|---|", *map(str, lines)])
 
 
+def fits() -> str:
+    """What each of the paper's 20 GPUs would hold, as the spec says it and otherwise."""
+    plan, store = Plan(), Store(Path("nowhere"))
+    lower(plan, load(SPEC))
+    (experiment,) = plan.experiments.values()
+    stage = memory.stage(plan, store, experiment.addresses["base"]["train/assistant"])
+    assert stage
+    heads = (*memory.Memory._fields[:6], "in all")
+    lines = [f"| how | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for zero, micro_batch, recompute in ((0, 1, True), (1, 2, False), (2, 2, False), (3, 2, False), (3, 8, True)):
+        changed = {"zero": zero, "micro_batch_rows": micro_batch, "recompute": recompute}
+        needed = stage.memory(stage.execution.model_copy(update=changed))
+        cells = [memory.gib(value) for value in (*needed[:6], needed.total)]
+        how = f"zero: {zero}, micro_batch: {micro_batch}{', recompute: true' if recompute else ''}"
+        lines.append(f"| `{how}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def hours() -> str:
+    """The two stages at two speeds, beside the paper's."""
+    plan, store = Plan(), Store(Path("nowhere"))
+    lower(plan, load(SPEC))
+    (experiment,) = plan.experiments.values()
+    flow = Flow(plan, store)
+
+    def each(mfu: float) -> list[float]:
+        found = []
+        for name in ("assistant", "expert"):
+            node = plan.nodes[experiment.addresses["base"][f"train/{name}"]]
+            rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
+            flops = rows.count.mid * rows.length * 4 * model.flops(rows.length).mid
+            found.append(flops / (20 * peak("a100-80gb", "bf16") * mfu) / 3600)
+        return [*found, sum(found)]
+
+    columns = {"paper": [160.0, 40.0, 200.0], "MFU 0.33": each(0.33), "MFU 0.45": each(0.45)}
+    lines = [f"| hours on 20 A100 | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for index, name in enumerate(("stage 1", "stage 2", "both")):
+        lines.append(f"| {name} | {' | '.join(f'{column[index]:.0f}' for column in columns.values())} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print(table(bill()))
+    print("\n\n".join([table(bill()), fits(), hours()]))

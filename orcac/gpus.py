@@ -1,8 +1,13 @@
-"""What a GPU can do at most, from its maker's data sheets: dense, without sparsity, SXM where there are several."""
+"""What a GPU can do at most, from its maker's data sheets: dense, without sparsity, SXM where there are several.
+
+Its memory is what a process finds there, which is less than the sheet says: what torch reports in its own messages.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+GIB = 2.0**30
 
 
 class Gpu(NamedTuple):
@@ -12,14 +17,14 @@ class Gpu(NamedTuple):
 
 
 GPUS = {
-    "v100-32gb": Gpu(125e12, 15.7e12, 32e9),
-    "a100-40gb": Gpu(312e12, 19.5e12, 40e9),
-    "a100-80gb": Gpu(312e12, 19.5e12, 80e9),
-    "h100-80gb": Gpu(989e12, 67e12, 80e9),
-    "h200-141gb": Gpu(989e12, 67e12, 141e9),
-    "b200-192gb": Gpu(2250e12, 75e12, 192e9),
-    "l40s-48gb": Gpu(362e12, 91.6e12, 48e9),
-    "rtx4090-24gb": Gpu(165e12, 82.6e12, 24e9),
+    "v100-32gb": Gpu(125e12, 15.7e12, 31.7 * GIB),
+    "a100-40gb": Gpu(312e12, 19.5e12, 39.4 * GIB),
+    "a100-80gb": Gpu(312e12, 19.5e12, 79.1 * GIB),
+    "h100-80gb": Gpu(989e12, 67e12, 79.1 * GIB),
+    "h200-141gb": Gpu(989e12, 67e12, 139.8 * GIB),
+    "b200-192gb": Gpu(2250e12, 75e12, 178.3 * GIB),
+    "l40s-48gb": Gpu(362e12, 91.6e12, 44.4 * GIB),
+    "rtx4090-24gb": Gpu(165e12, 82.6e12, 23.6 * GIB),
 }
 ASSUMED = "a100-80gb"  # where the spec says no type
 
@@ -34,9 +39,3 @@ def peak(gpu: str | None, precision: str) -> float:
     """FLOP/s of one GPU."""
     found = GPUS[gpu or ASSUMED]
     return found.bf16 if precision == "bf16" else found.fp32
-
-
-def memory_needed(parameters: float, *, zero: int, gpus: int) -> float:
-    """Bytes on each GPU for weights, gradients and AdamW's moments in fp32, without activations."""
-    split = {0: 0, 1: 8, 2: 12, 3: 16}[zero]  # bytes a parameter that this ZeRO stage spreads over the GPUs
-    return parameters * (16 - split + split / max(gpus, 1))

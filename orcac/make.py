@@ -29,6 +29,7 @@ from orcac.plan.plan import Plan, find, write_if_changed
 from orcac.store import Store, disk_errors
 
 T = TypeVar("T")
+_HARDWARE = {"threads", "gpus", "nodes", "gpu", "processes", "recompute", "offload"}  # what a speed depends on
 
 
 def make(plan: Plan, store: Store, ref: str) -> bool:
@@ -132,7 +133,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
         "summary": summary,
         "made": _provenance(started, cpu),
-        "hardware": node.execution.model_dump(mode="json", include={"threads", "gpus", "nodes", "gpu"}),
+        "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
     _say(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
+from orcac.cost import memory
 from orcac.plan.lock import check_pins, lock_path
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_path
 from orcac.spec.load import Experiment, load
-from orcac.spec.problems import Problem
+from orcac.spec.problems import Problem, SpecErrors
 from orcac.store import Store
 
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
@@ -63,6 +64,16 @@ def held(plan: Plan) -> None:
     """Raises PinError where a lock beside one of the specs pins an id that moved."""
     for experiment in plan.experiments.values():
         check_pins(plan, experiment, lock_path(Path(experiment.spec)))
+
+
+def fitting(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:
+    """Raises SpecErrors where a stage does not fit its GPU; warns where a machine's memory is too small."""
+    problems = [problem for one in experiments for problem in memory.refusals(plan, one, store)]
+    if problems:
+        raise SpecErrors(problems)
+    for experiment in experiments:
+        for problem in memory.warnings(plan, experiment, store):
+            click.echo(str(problem), err=True)
 
 
 def opened() -> tuple[Path, Store]:

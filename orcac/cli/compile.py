@@ -6,7 +6,7 @@ import json
 
 import click
 
-from orcac.cli.common import compiled, held, opened, plain
+from orcac.cli.common import compiled, fitting, held, opened, plain
 from orcac.plan.later import notes
 from orcac.plan.plan import BASELINES
 
@@ -30,6 +30,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     plan, experiments = compiled(specs)
     held(plan)
     path, store = opened()
+    fitting(plan, experiments, store)
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)
     if as_json:

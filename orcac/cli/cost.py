@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from orcac.cli.common import compiled, opened
-from orcac.cost import figures, priors
+from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range
 from orcac.plan.plan import Experiment, Plan
 from orcac.spec.load import BASE
+from orcac.store import Store
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # what an assumption must move to be worth a line
 _PRIORS = tuple(prior.name for prior in vars(priors).values() if isinstance(prior, priors.Prior))
@@ -38,15 +39,15 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     _, store = opened()
     costs = price(plan, store)
     if as_json:
-        click.echo(json.dumps(_as_json(plan, costs), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(_as_json(plan, store, costs), indent=1, ensure_ascii=False))
         return
     for experiment in plan.experiments.values():
-        _show(plan, costs, experiment)
+        _show(plan, store, costs, experiment)
     if len(plan.experiments) > 1:
         click.secho("\n" + _line("all specs", total(plan, costs, list(plan.nodes))), bold=True)
 
 
-def _show(plan: Plan, costs: dict[str, Cost], experiment: Experiment) -> None:
+def _show(plan: Plan, store: Store, costs: dict[str, Cost], experiment: Experiment) -> None:
     base = [*experiment.arms[BASE], experiment.report]
     todo = sum(costs[ref].seconds.mid > 0 for ref in base)
     click.secho(f"\n{experiment.spec}: {todo} of the base's {len(base)} nodes to make", bold=True)
@@ -66,6 +67,7 @@ def _show(plan: Plan, costs: dict[str, Cost], experiment: Experiment) -> None:
         shown["all arms"] = total(plan, costs, refs)
         click.secho(_line("all arms", shown["all arms"]), bold=True)
     _show_ranges(shown)
+    _show_memory(plan, store, experiment)
     _say_what_it_rests_on(whole)
 
 
@@ -80,6 +82,33 @@ def _show_ranges(shown: dict[str, Cost]) -> None:
         "Time is the longest chain: a node starts when its inputs are there, those that ask one account wait for one "
         "another, machines are free. Tokens and dollars that several share are counted once."
     )
+
+
+def _show_memory(plan: Plan, store: Store, experiment: Experiment) -> None:
+    """What each process of a stage holds, a line for all stages that hold the same; the base's first."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for arm, refs in experiment.arms.items():
+        for ref in refs:
+            if not ref.startswith("train/") or not (stage := memory.stage(plan, store, ref)):
+                continue
+            needed, room = stage.memory(), memory.has(stage.execution)
+            cells = [memory.gib(value) if value else "-" for value in (*needed[:-1], needed.total)]
+            where = f" of {memory.gib(room)}" if room else ""
+            unfit = room is not None and needed.total > room
+            lines.setdefault((*cells, where, memory.fix(stage) if unfit else ""), []).append(arm)
+    if not lines:
+        return
+    heads = ("weights", "gradients", "optimizer", "buffers", "activations", "runtime", "in all")
+    widths = (8, 10, 10, 8, 12, 8, 7)
+    click.secho("\nWhat each process of a stage holds, GiB", bold=True)
+    click.secho(" " * 10 + "".join(map(str.rjust, heads, widths)), dim=True)
+    for (*cells, where, fix), arms in lines.items():
+        others = len(set(arms)) - 1
+        name = "base" if BASE in arms else f"+ {arms[0]}{f' and {others} more' if others else ''}"
+        row = "".join(map(str.rjust, cells, widths)) + where
+        click.echo((name.ljust(10) if len(name) <= 10 else f"{name}\n{' ' * 10}") + row)
+        if fix:
+            click.secho(f"  does not fit; {fix}", fg="red")
 
 
 def _ranges(cost: Cost) -> dict[str, str]:
@@ -155,7 +184,7 @@ def _wrap(text: str, indent: str = "") -> None:
     click.echo("\n".join(textwrap.wrap(text, 80, subsequent_indent=indent, drop_whitespace=True)))
 
 
-def _as_json(plan: Plan, costs: dict[str, Cost]) -> dict[str, Any]:
+def _as_json(plan: Plan, store: Store, costs: dict[str, Cost]) -> dict[str, Any]:
     experiments = {}
     for name, experiment in plan.experiments.items():
         base = [*experiment.arms[BASE], experiment.report]
@@ -168,7 +197,16 @@ def _as_json(plan: Plan, costs: dict[str, Cost]) -> dict[str, Any]:
                 if arm != BASE
             },
         }
-    nodes = {ref: {"label": plan.nodes[ref].label, **_figures(cost)} for ref, cost in costs.items()}
+    nodes: dict[str, dict[str, Any]] = {
+        ref: {"label": plan.nodes[ref].label, **_figures(cost)} for ref, cost in costs.items()
+    }
+    for ref in plan.nodes:
+        if ref.startswith("train/") and (stage := memory.stage(plan, store, ref)):
+            needed = stage.memory()
+            nodes[ref]["memory"] = needed._asdict() | {
+                "total": needed.total,
+                "has": memory.has(stage.execution),
+            }  # bytes
     return {"all": _figures(total(plan, costs, list(plan.nodes))), "experiments": experiments, "nodes": nodes}
 
 

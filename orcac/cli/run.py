@@ -14,7 +14,7 @@ from types import FrameType
 
 import click
 
-from orcac.cli.common import compiled, held, opened, plain
+from orcac.cli.common import compiled, fitting, held, opened, plain
 from orcac.cli.report import show
 from orcac.errors import InputError
 from orcac.make import refuse_what_waits
@@ -42,9 +42,10 @@ def command(arguments: tuple[str, ...]) -> int:
     further = list(arguments[len(specs) :])
     if not specs:
         raise InputError("run: no spec is given", fix="orcac run specs/tiny.yaml")
-    plan, _ = compiled(specs)
+    plan, experiments = compiled(specs)
     held(plan)
     path, store = opened()
+    fitting(plan, experiments, store)
     plan.write(path)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]

@@ -63,6 +63,7 @@ class Rows:
     count: Range
     length: int  # slots of one
     per_row: Range  # examples that share one
+    fill: float  # share of the slots that hold tokens
     basis: tuple[str, ...]
 
 
@@ -204,7 +205,8 @@ class Flow:
         if record:
             summary = record["summary"]
             rows, packed = float(summary["rows"]), float(summary["packed"])
-            return Rows(Range(rows), recipe.max_length, Range(packed / rows), ())
+            fill = summary.get("tokens", 0.0) / (rows * recipe.max_length) or 1.0
+            return Rows(Range(rows), recipe.max_length, Range(packed / rows), fill, ())
         (filtered,), (student,) = node.inputs["examples"], node.inputs["student"]
         examples, (ratio, frame, why) = self.examples(filtered), self._ratio(student)
         tokens = examples.tokens * ratio + Range(frame)
@@ -215,7 +217,8 @@ class Flow:
             f"{per_row.mid:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
             f"({recipe.packing}, fill {filled:.0%}): simulated"
         )
-        return Rows(examples.count * fit / per_row, recipe.max_length, per_row, _all(examples.basis, why, (packing,)))
+        basis = _all(examples.basis, why, (packing,))
+        return Rows(examples.count * fit / per_row, recipe.max_length, per_row, filled, basis)
 
     @_once
     def _ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:

@@ -135,6 +135,21 @@ class Measured:
         record = self.record(ref)
         return int(record["summary"]["parameters"]) if record else None
 
+    def mfu(self, gpu: str, precision: str, *, recompute: bool) -> Mean | None:
+        """Of stages of any student on this GPU, padding counted as work: a stage's own record leaves it out."""
+        return self._mfus.get((gpu, precision, recompute))
+
+    @functools.cached_property
+    def _mfus(self) -> dict[tuple[str, str, bool], Mean]:
+        found = defaultdict(list)
+        for record in self.records("train").values():
+            rows, ours, share = self.record(_one(record, "rows")), record.get("hardware"), record["summary"].get("mfu")
+            if rows and ours and ours["gpus"] and share and not ours.get("offload"):
+                fill = rows["summary"]["tokens"] / (rows["summary"]["rows"] * rows["recipe"]["max_length"])
+                key = str(ours.get("gpu")), record["recipe"]["precision"], bool(ours.get("recompute"))
+                found[key].append(share / fill)
+        return {key: Mean(median(values), len(values)) for key, values in found.items()}
+
     def trained(self, parameters: int, hardware: tuple[Any, ...]) -> Mean | None:
         """Row slots a second on one GPU, or on all CPU threads, of stages of a student of this size."""
         return self._trained.get((parameters, *hardware))
@@ -146,7 +161,8 @@ class Measured:
             rows, ours = self.record(_one(record, "rows")), record.get("hardware")
             if rows and ours and (parameters := self.parameters(ref)):
                 recipe = record["recipe"]
-                slots = rows["summary"]["rows"] * rows["recipe"]["max_length"] * recipe["epochs"]
+                epochs = recipe.get("epochs") or recipe["tokens"] / rows["summary"]["tokens"]
+                slots = rows["summary"]["rows"] * rows["recipe"]["max_length"] * epochs
                 speed = slots / _worked(record) / max(1, ours.get("nodes", 1) * ours["gpus"])
                 speeds[parameters, *hardware(ours, recipe["precision"])].append(speed)
         return {key: Mean(median(values), len(values)) for key, values in speeds.items()}
@@ -216,10 +232,12 @@ class Measured:
 
 
 def hardware(execution: Mapping[str, Any], precision: str) -> tuple[Any, ...]:
-    """What makes two speeds comparable: the GPU and the precision, or the number of CPU threads."""
+    """What makes two speeds comparable: the GPU and the precision, or the number of CPU threads; and whether a stage
+    computes its activations twice, or AdamW on the CPU."""
+    how = tuple(bool(execution.get(name)) for name in ("recompute", "offload"))
     if execution["gpus"]:
-        return (execution.get("gpu"), precision)
-    return ("cpu", execution["threads"])
+        return (execution.get("gpu"), precision, *how)
+    return ("cpu", execution["threads"], *how)
 
 
 def tokens_each(collected: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -176,15 +176,19 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
     assert isinstance(execution, TrainExecution)
     rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
     slots = rows.count * float(rows.length * (recipe.epochs or 1))
+    if recipe.tokens:
+        slots = Range(recipe.tokens / rows.fill)
     devices = execution.nodes * execution.gpus
-    ours = hardware(execution.model_dump(include={"threads", "gpus", "gpu"}), recipe.precision)
+    ours = hardware(execution.model_dump(), recipe.precision)
     basis = [*rows.basis, *model.basis]
     flops, per_device = model.flops(rows.length), 0.0
+    again = priors.RECOMPUTED if execution.recompute else 1.0
     if execution.gpus:
         per_device = gpus.peak(execution.gpu, recipe.precision)
         if not execution.gpu:
             basis.append(f"which GPU: not said in hardware.train, taken to be {gpus.ASSUMED}")
     measured = flow.measured.trained(round(model.parameters.mid), ours) if model.parameters.is_exact else None
+    stepping = NOTHING
     if measured and not (execution.gpus and execution.mfu):
         speed = figures.times(measured.value, 1.15, priors.MFU.name) * float(max(devices, 1))
         share = f", an MFU of {measured.value * flops.mid / per_device:.2f}" if per_device else ""
@@ -192,23 +196,17 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
             f"{measured.value:,.0f} slots a second{share}: measured on stages of this student, n = {measured.n}"
         )
     elif execution.gpus:
-        mfu = priors.MFU.range
-        if execution.mfu:
-            mfu = figures.times(execution.mfu, 1.05, priors.MFU.name)
-        said = f"MFU {execution.mfu}: hardware.train.mfu" if execution.mfu else priors.MFU.basis
+        mfu, said = _mfu(flow, recipe, execution)
         basis.append(f"{said}; of a peak of {per_device / 1e12:,.0f} TFLOP/s a GPU")
         speed = mfu * (per_device * devices) / flops
+        if execution.offload and not execution.mfu:
+            steps = slots / float(rows.length * recipe.batch_rows)
+            stepping = steps * model.parameters * priors.OFFLOADED.range / (1e9 * execution.nodes)
+            basis.append(priors.OFFLOADED.basis)
     else:
-        speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / flops
+        speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / (flops * again)
         basis.append(priors.CPU_TRAINING.basis)
-    if execution.gpus:
-        needed = gpus.memory_needed(model.parameters.mid, zero=execution.zero, gpus=devices)
-        has = gpus.GPUS[execution.gpu or gpus.ASSUMED].memory
-        basis.append(
-            f"weights, gradients and AdamW's moments: {needed / 1e9:,.0f} of a GPU's {has / 1e9:.0f} GB"
-            + ("" if needed < has else ", which does not fit")
-        )
-    seconds = slots / speed + Range(priors.START_MODEL)
+    seconds = slots / speed + stepping + Range(priors.START_MODEL)
     gpu_hours = seconds * (devices / 3600)
     return Cost(
         seconds=seconds,
@@ -217,6 +215,23 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
         disk=model.parameters * 4.0,  # the weights; a checkpoint, while it trains, is three times that
         basis=tuple(basis),
     )
+
+
+def _mfu(flow: Flow, recipe: TrainRecipe, execution: TrainExecution) -> tuple[Range, str]:
+    """The share of its peak that a GPU spends on the model's own arithmetic, and why.
+
+    What the spec says and what was measured hold for the setting that they were taken in; the prior for one that
+    computes nothing twice.
+    """
+    if execution.mfu:
+        return figures.times(execution.mfu, 1.05, priors.MFU.name), f"MFU {execution.mfu}: hardware.train.mfu"
+    known = flow.measured.mfu(execution.gpu or gpus.ASSUMED, recipe.precision, recompute=execution.recompute)
+    if known:
+        why = f"MFU {known.value:.2f}: measured on stages of other students on this GPU, n = {known.n}"
+        return figures.times(known.value, 1.25, priors.MFU.name), why
+    if execution.recompute:
+        return priors.MFU.range / priors.RECOMPUTED, f"{priors.MFU.basis}; three quarters of it with recompute"
+    return priors.MFU.range, priors.MFU.basis
 
 
 def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
@@ -229,7 +244,7 @@ def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
     cost = Cost(seconds=Range(priors.START), disk=octets, basis=items.basis)
     if models := node.inputs.get("model"):
         model = flow.model(models[0])
-        ours = hardware(execution.model_dump(include={"threads", "gpus", "gpu"}), "")
+        ours = hardware(execution.model_dump(), "")
         measured = None
         if model.parameters.is_exact:
             measured = flow.measured.evaluated(round(model.parameters.mid), ours, recipe.max_new_tokens)

@@ -44,6 +44,10 @@ WRITING = Prior("tokens a second of one answer", 20, 50, 100, "a served model un
 BATCH_HOURS = Prior("hours of a batch", 1, 12, 24, "the Batch API promises a day")
 SOLVING = Prior("answers a second of the embedded teacher", 150, 400, 1000, "measured on two cores")
 MFU = Prior("MFU", 0.25, 0.36, 0.5, "the paper's own: 5 M examples, 4 epochs, 2.7 a row, in 160 h on 20 A100")
+OFFLOADED = Prior(
+    "seconds of an offloaded step, a billion parameters", 0.2, 0.5, 1.5,
+    "AdamW moves 28 bytes a parameter in a machine's memory, and the bus 6",
+)  # fmt: skip
 ANSWERING_MFU = Prior("MFU of answering", 0.015, 0.05, 0.15, "batched generation is bound by memory")
 CPU_TRAINING = Prior("GFLOP/s a thread, training", 20, 50, 100, "48 to 61 with the miniature's student")
 CPU_ANSWERING = Prior("GFLOP/s a thread, answering", 1.5, 5, 20, "token by token; small matrices")
@@ -54,6 +58,7 @@ JUDGING = Prior("tokens of a judge's instructions", 150, 200, 300, "the wording 
 VERDICT = Prior("tokens of a verdict", 80, 200, 400, "two marks and a short explanation")
 HANDLING = Prior("rows a second, without a model", 3e3, 1e4, 3e4, "sampling, filtering and tokenizing on one thread")
 
+RECOMPUTED = 4 / 3  # arithmetic of a step that runs its forward pass twice, to one that does not
 EXPECTED = 1.25  # a spec's `expect` is taken to be right to this factor
 ELSEWHERE = 1.15  # and a mean that was measured on other prompts, to this one
 FRAME = 4  # tokens about each message of a request, and 3 about the whole (ChatML)

@@ -21,6 +21,7 @@ class Model:
     hidden: int
     octets: int  # a parameter, on disk, as the student comes
     basis: tuple[str, ...]
+    shape: Scratch | None = None  # all that is known of it; None where that is the number of parameters at most
 
     def flops(self, length: int) -> Range:
         """Of training on one slot: forward and backward, and attention over a row of `length`."""
@@ -33,7 +34,7 @@ def student_model(node: Node, made: Path | None, known: int | None) -> Model:
     assert isinstance(recipe, StudentRecipe)
     assert isinstance(execution, StudentExecution)
     if recipe.scratch:
-        return Model(_size(recipe.scratch), recipe.scratch.layers, recipe.scratch.hidden, 4, ())
+        return Model(_size(recipe.scratch), recipe.scratch.layers, recipe.scratch.hidden, 4, (), recipe.scratch)
     files = recipe.pretrained.files if recipe.pretrained else ()
     configs = [Path(execution.files[file.sha256]) for file in files if file.name == "config.json"]
     shape = _read(made / "config.json" if made else next(iter(configs), None))
@@ -45,10 +46,10 @@ def student_model(node: Node, made: Path | None, known: int | None) -> Model:
         )
         why = f"student's shape: {execution.like}, as `like` says"
     if known:
-        return Model(Range(float(known)), shape.layers if shape else 0, shape.hidden if shape else 0, 2, ())
+        return Model(Range(float(known)), shape.layers if shape else 0, shape.hidden if shape else 0, 2, (), shape)
     if not shape:
         return Model(priors.SHAPE.range, 32, 4096, 2, (priors.SHAPE.basis,))
-    return Model(_size(shape), shape.layers, shape.hidden, 2, (why,))
+    return Model(_size(shape), shape.layers, shape.hidden, 2, (why,), shape)
 
 
 def _size(shape: Scratch) -> Range:

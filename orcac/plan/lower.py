@@ -414,9 +414,7 @@ class _Arm:
             name = found.hub[0].repo if found.hub else (found.root or found.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
             execution = StudentExecution(files=files.places, like=student.like, **work)
-            gguf = "student.base: this version plans a student of a .gguf file but does not make it"
-            waits = (gguf,) if found.files and not found.root else ()
-            return self._add("student", recipe, execution, label=name, waits=waits)
+            return self._add("student", recipe, execution, label=name)
         shape = student.shape or schema.SHAPES[student.size or "tiny"]
         assert student.tokenizer is not None
         scratch = Scratch(
@@ -448,10 +446,11 @@ class _Arm:
         recipe = TrainRecipe(
             seed=self.train_seed,
             epochs=described.epochs,
+            tokens=described.tokens,
             learning_rate=described.learning_rate,
             schedule=described.schedule,
             warmup=described.warmup,
-            batch_rows=described.batch,
+            batch_rows=described.batch.rows(self.spec.student.max_length),
             weight_decay=described.weight_decay,
             max_grad_norm=described.max_grad_norm,
             precision=hardware.precision,
@@ -460,20 +459,20 @@ class _Arm:
         execution = TrainExecution(
             micro_batch_rows=hardware.micro_batch,
             nodes=hardware.nodes,
+            processes=hardware.processes,
             zero=hardware.zero,
+            offload=hardware.offload,
+            recompute=hardware.recompute,
+            compile=hardware.compile,
             gpu=hardware.gpu,
             mfu=hardware.mfu,
             usd_per_gpu_hour=hardware.price,
             **_work(hardware),
         )
-        waits = []
-        if hardware.nodes * hardware.gpus > 1 or hardware.nodes > 1 or hardware.zero:
-            waits.append("hardware.train: this version plans several GPUs, nodes and ZeRO but trains on one")
         if described.optimizer == "carry":
-            waits.append(f"stages.{stage}: this version plans `optimizer: carry` but starts each stage afresh")
-        label = f"{self.arm.name}: {stage}"
+            self.plan.keep_optimizer(start)
         return self._add(
-            f"train/{stage}", recipe, execution, label=label, waits=tuple(waits), rows=(rows,), start=(start,)
+            f"train/{stage}", recipe, execution, label=f"{self.arm.name}: {stage}", rows=(rows,), start=(start,)
         )
 
     # --- evaluations ---------------------------------------------------------------------------------------------

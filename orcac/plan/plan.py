@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from orcac.errors import InputError
 from orcac.kinds import KINDS
 from orcac.plan.node import Node, canonical
+from orcac.train.recipe import TrainExecution
 
 FORMAT = 2
 BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
@@ -54,6 +55,13 @@ class Plan:
             self._places[node.ref] = len(self.nodes)
             self.nodes[node.ref] = node
         return node.ref
+
+    def keep_optimizer(self, ref: str) -> None:
+        """A stage's AdamW state stays in its artifact, since another carries it on, be it of another arm or spec."""
+        node = self.nodes[ref]
+        assert isinstance(node.execution, TrainExecution)
+        execution = node.execution.model_copy(update={"keep_optimizer": True})
+        self.nodes[ref] = node.model_copy(update={"execution": execution})
 
     def closure(self, refs: list[str]) -> list[str]:
         """`refs` and all that they need, in the order of making."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from orcac.puzzles import TASKS
 from orcac.spec.schema import (
+    Batch,
     Benchmark,
     GeneratedBenchmark,
     GeneratedQueries,
@@ -24,6 +25,7 @@ from orcac.spec.schema import (
     Spec,
     TableBenchmark,
     TableQueries,
+    TrainWork,
     VLLMEndpoint,
 )
 
@@ -243,18 +245,59 @@ def _curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
     if first and first.optimizer == "carry":
         message = f"stage `{spec.curriculum[0]}` comes first, so there is no optimizer to carry; write `fresh`"
         yield Finding(("stages", spec.curriculum[0], "optimizer"), message, (("curriculum",),))
-    train = spec.hardware.train
-    at_once = train.nodes * max(train.gpus, 1) * train.micro_batch
-    given: tuple[Path, ...] = tuple(("hardware", "train", key) for key in ("nodes", "gpus", "micro_batch"))
     for name, stage in spec.stages.items():
         subject = f"stage `{name}` trains on dataset"
         yield from _known(("stages", name, "dataset"), subject, stage.dataset, "datasets", names)
-        if stage.batch % at_once:
-            many = [f"{count} {what}" for count, what in ((train.nodes, "nodes"), (train.gpus, "GPUs")) if count > 1]
-            below = stage.batch - stage.batch % at_once
-            right = f"{below} or {below + at_once} rows" if below else f"{at_once} rows"
-            message = (
-                f"a batch of {stage.batch} rows cannot be shared out: hardware.train takes {at_once} at once "
-                f"({' × '.join([*many, f'micro_batch {train.micro_batch}'])}); write {right}"
-            )
-            yield Finding(("stages", name, "batch"), message, given)
+        if stage.tokens and stage.epochs:
+            message = "a stage lasts so many `epochs` or so many `tokens`, not both; take one out (a patch: `null`)"
+            at: Path = ("stages", name)
+            yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
+        yield from _batch(spec, name, stage.batch)
+    yield from _hardware(spec.hardware.train)
+
+
+def _batch(spec: Spec, stage: str, batch: Batch) -> Iterator[Finding]:
+    """A batch is whole rows, and every process takes as many micro-batches of it as any other."""
+    train, length, path = spec.hardware.train, spec.student.max_length, ("stages", stage, "batch")
+    if batch.unit == "tokens" and batch.size % length:
+        message = f"a row has {length:,} tokens (student.max_length), so a batch has a multiple of them"
+        right = " or ".join(f"{near:_} tokens" for near in _nearest(batch.size, length))
+        yield Finding(path, f"{message}; write {right}", (("student", "max_length"),))
+        return
+    rows, processes = batch.rows(length), train.gpus or train.processes
+    at_once = train.nodes * processes * train.micro_batch
+    if rows % at_once:
+        what = "GPUs" if train.gpus else "processes"
+        many = [f"{count} {what}" for count, what in ((train.nodes, "nodes"), (processes, what)) if count > 1]
+        near = [count * length if batch.unit == "tokens" else count for count in _nearest(rows, at_once)]
+        right = " or ".join(f"{count:_}" if batch.unit == "tokens" else str(count) for count in near)
+        said = f"{batch.size:_} tokens ({rows} rows)" if batch.unit == "tokens" else f"{rows} rows"
+        message = (
+            f"a batch of {said} cannot be shared out: hardware.train takes {at_once} at once "
+            f"({' × '.join([*many, f'micro_batch {train.micro_batch}'])}); write {right} {batch.unit}"
+        )
+        keys = ("nodes", "gpus", "processes", "micro_batch")
+        yield Finding(path, message, tuple(("hardware", "train", key) for key in keys))
+
+
+def _nearest(count: int, step: int) -> list[int]:
+    """The multiples of `step` below and above a count that is none."""
+    below = count - count % step
+    return [below, below + step] if below else [step]
+
+
+def _hardware(train: TrainWork) -> Iterator[Finding]:
+    at: Path = ("hardware", "train")
+    if train.gpus and train.processes > 1:
+        message = f"there is one process for each of the {train.gpus} GPUs; leave `processes` out, or write `gpus: 0`"
+        yield Finding((*at, "processes"), message, ((*at, "gpus"),))
+    if train.offload and not train.zero:
+        message = "it is DeepSpeed that offloads; write `zero: 2` with it, or leave it out"
+        yield Finding((*at, "offload"), message, ((*at, "zero"),))
+    elif train.zero and not train.offload and train.nodes * (train.gpus or train.processes) == 1:
+        message = (
+            f"ZeRO shares what training holds between processes, and there is one; write `zero: 0`, or "
+            f"{'gpus' if train.gpus else 'processes'} of 2 and more"
+        )
+        given = tuple((*at, key) for key in ("nodes", "gpus", "processes", "offload"))
+        yield Finding((*at, "zero"), message, given)

@@ -164,6 +164,8 @@ def _about(part: type[Part]) -> str:
 
 
 def _default(info: FieldInfo) -> str:
+    if info.default_factory:
+        return f"`{info.get_default(call_default_factory=True, validated_data={})}`"
     if info.default is PydanticUndefined:
         return "required"
     if info.default is None:
@@ -218,6 +220,7 @@ def _models(kind: Any) -> Iterator[type[Part]]:
 _NAMED = {
     "count": schema.Count,
     "rows, as in `160 rows`": schema.Rows,
+    "rows or tokens, as in `160 rows`": schema.Batch,
     "share, as in `3 %`": schema.Share,
     "amount, as in `60_000 USD`": schema.Dollars,
     "size, as in `8 GiB`": schema.Megabytes,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -27,18 +27,21 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
     StrictBool,
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 Class = Literal["semantic", "execution", "label"]
 
 
 def _field(kind: Class, default: Any, help: str, unit: str, **limits: Any) -> Any:
     extra: dict[str, Any] = {"class": kind} | ({"unit": unit} if unit else {})
-    return Field(default, description=help, json_schema_extra=extra, **limits)
+    given = {} if "default_factory" in limits else {"default": default}
+    return Field(description=help, json_schema_extra=extra, **given, **limits)
 
 
 def semantic(help: str, default: Any = ..., unit: str = "", **limits: Any) -> Any:
@@ -84,6 +87,54 @@ Rows = Annotated[
     Field(ge=1),
     WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^ *[0-9][0-9_]* +rows? *$"}]}
+    ),
+]
+
+
+class Batch(NamedTuple):
+    """Of an optimizer step, as it was said; a row holds as many tokens as it is long."""
+
+    size: int
+    unit: Literal["rows", "tokens"] = "rows"
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.unit}"
+
+    def rows(self, max_length: int) -> int:
+        """In whole rows."""
+        return self.size if self.unit == "rows" else self.size // max_length
+
+
+def _batch(value: Any) -> Batch:
+    if isinstance(value, Batch):
+        return value
+    shape = "a number of rows or tokens, such as `160 rows`"
+    found = (
+        re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(row|token)s?\s*", value) if isinstance(value, str) else None
+    )
+    if not found and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise PydanticCustomError("measure", "a measure", {"shape": shape})
+    count = Decimal(found[1] if found else str(value))
+    if count != count.to_integral_value():
+        raise PydanticKnownError("int_from_float")
+    if count < 1:
+        raise PydanticKnownError("greater_than_equal", {"ge": 1})
+    if count > 2**40:
+        raise PydanticKnownError("less_than_equal", {"le": 2**40})
+    return Batch(int(count), "tokens" if found and found[2] == "token" else "rows")
+
+
+BatchSize = Annotated[
+    Batch,
+    PlainValidator(_batch),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": "^ *[0-9][0-9_]* *(row|token)s? *$"},
+            ]
+        }
     ),
 ]
 Share = Annotated[
@@ -453,13 +504,26 @@ class Student(Part):
     like: Size | None = execution("for estimates: the shape of a `base` that is not here", None)
 
 
+PAPERS_EPOCHS = 4
+
+
 class Stage(Part):
     dataset: Name = semantic("what it is trained on")
-    epochs: Count = semantic("passes over the dataset; the paper's is 4", 4)
+    tokens: Count | None = semantic(
+        "how long, instead of `epochs`: the stage ends with the step that reaches so many, padding left out",
+        None,
+        unit="tokens",
+    )
+    epochs: Count | None = semantic(
+        "passes over the dataset; the paper's is 4, which holds unless `tokens` is said",
+        default_factory=lambda said: None if said.get("tokens") else PAPERS_EPOCHS,
+    )
     learning_rate: Number = semantic("peak", 2e-5, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = semantic("after the warm-up", "linear")
     warmup: Share = semantic("share of the steps", 0.03)
-    batch: Rows = semantic("an optimizer step, over all GPUs", 160, unit="rows")
+    batch: BatchSize = semantic(
+        "an optimizer step, over all GPUs; in tokens (`327_680 tokens`) a multiple of student.max_length", Batch(160)
+    )
     weight_decay: Number = semantic("of AdamW", 0.0, ge=0)
     max_grad_norm: Number = semantic("gradients are clipped to it", 1.0, gt=0)
     optimizer: Literal["fresh", "carry"] = semantic(
@@ -487,11 +551,31 @@ class EvalWork(Work):
 class TrainWork(Work):
     nodes: Annotated[int, Field(ge=1, le=1024), _Number] = execution("machines a job", 1)
     gpus: Annotated[int, Field(ge=0, le=16), _Number] = execution("GPUs a machine; 0 trains on the CPU", 0)
-    gpu: Gpu | None = execution("which GPU: its memory and peak, for estimates", None)
+    processes: Annotated[int, Field(ge=1, le=256), _Number] = execution(
+        "processes a machine that share the work and the threads, where `gpus` is 0; with GPUs there is one for each", 1
+    )
+    gpu: Gpu | None = execution("which GPU: its memory, which the stage must fit into, and its peak", None)
     precision: Literal["fp32", "bf16"] = semantic("of the arithmetic", "fp32")
-    zero: Literal[0, 1, 2, 3] = execution("DeepSpeed ZeRO stage; 0 is plain data parallelism", 0)
-    micro_batch: Rows = execution("a forward pass on one GPU", 1, unit="rows")
-    mfu: Share | None = execution("share of the GPU's peak that training reaches, where you measured it", None)
+    zero: Literal[0, 1, 2, 3] = execution(
+        "DeepSpeed ZeRO stage: processes share AdamW's state (1), gradients too (2), weights too (3); 0 is plain data "
+        "parallelism",
+        0,
+    )
+    offload: StrictBool = execution(
+        "with `zero`: AdamW's state in the machine's memory, where the CPU updates it", False
+    )
+    recompute: StrictBool = execution(
+        "keep a layer's input alone and compute the rest again in the backward pass: less memory, a third more "
+        "arithmetic",
+        False,
+    )
+    compile: StrictBool = execution("torch.compile the student", False)
+    micro_batch: Rows = execution("a forward pass of one process", 1, unit="rows")
+    mfu: Share | None = execution(
+        "share of the GPU's peak that the model's arithmetic reaches, where you measured it; padding counts as work, "
+        "what `recompute` does again does not",
+        None,
+    )
     price: Number | None = execution("of a GPU, for estimates", None, unit="USD per hour", ge=0)
 
 

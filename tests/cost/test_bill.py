@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from orcac.cost import figures, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range, between, times
+from orcac.cost.flow import Flow
 from orcac.cost.lengths import pack
 from orcac.gpus import peak
 from orcac.make import make
@@ -70,7 +71,8 @@ def test_best_fit_packing_saves_the_hours_that_the_document_says(bill: Any) -> N
 
 
 def test_the_document_shows_what_the_code_says(bill: Any) -> None:
-    assert bill.table(bill.bill()) in document()
+    for table in (bill.table(bill.bill()), bill.fits(), bill.hours()):
+        assert table in document()
     for prior in vars(priors).values():
         if isinstance(prior, priors.Prior):
             assert f"| {prior.name} | {prior.mid:g} | {prior.low:g} to {prior.high:g} | {prior.why} |" in document()
@@ -370,6 +372,56 @@ def test_a_longer_answer_a_dearer_model_or_a_slower_gpu_costs_more() -> None:
     assert measured.gpu_hours.mid > usual.gpu_hours.mid
     assert usual.gpu_usd.mid == pytest.approx(2 * usual.gpu_hours.mid)
     assert any("hardware.train.mfu" in why for why in measured.basis)
+
+
+def test_what_is_computed_twice_or_moved_to_the_cpu_takes_longer() -> None:
+    gpu = {"gpus": 2, "gpu": "h100-80gb", "precision": "bf16"}
+
+    def hours(**how: Any) -> float:
+        stages = SPEC["stages"] | {
+            "pool": {"dataset": "pool", "epochs": 10**6}
+        }  # long enough for starting to be little
+        return whole(stages=stages, hardware={"train": gpu | how}).gpu_hours.mid
+
+    plain = hours()
+    assert hours(recompute=True) == pytest.approx(plain * 4 / 3, rel=0.02)
+    assert hours(zero=2, offload=True) > plain == pytest.approx(hours(zero=2))
+    stated = hours(mfu=0.36)
+    assert stated == pytest.approx(plain, rel=0.01) and hours(mfu=0.36, recompute=True) == stated  # as it was measured
+
+
+def test_a_stage_in_tokens_is_priced_as_the_epochs_that_it_amounts_to(tmp_path: Path) -> None:
+    plan = small(tmp_path)
+    flow, ref = Flow(plan, NOWHERE), at(plan, "tokenize/pool")
+    rows = flow.rows(ref)
+    tokens = round(10 * rows.count.mid * rows.length * rows.fill)
+    stages = {"pool": {"dataset": "pool", "epochs": 10}}
+    by_epochs = whole(stages=SPEC["stages"] | stages).seconds
+    by_tokens = whole(stages=SPEC["stages"] | {"pool": {"dataset": "pool", "tokens": tokens}}).seconds
+    assert by_tokens.mid == pytest.approx(by_epochs.mid, rel=0.01)
+    assert by_tokens.high < by_epochs.high  # how many rows there are is no unknown of it
+
+
+def test_the_mfu_of_other_students_on_this_gpu_prices_a_stage(tmp_path: Path) -> None:
+    gpu = {"train": {"gpus": 1, "gpu": "h100-80gb", "precision": "bf16"}}
+    plan, store = small(tmp_path, hardware=gpu), Store(tmp_path / "store")
+    ref, rows, train = (at(plan, address) for address in ("train/few", "tokenize/pool", "train/pool"))
+    before = price(plan, store)[ref]
+    for made, summary in ((rows, {"rows": 50, "packed": 200, "tokens": 50 * 2048 / 2}), (train, {"mfu": 0.11})):
+        node = plan.nodes[made]
+        record = {
+            "recipe": node.recipe.model_dump(mode="json"),
+            "inputs": {role: list(refs) for role, refs in node.inputs.items()},
+            "summary": summary,
+            "made": {"seconds": 106.0},
+            "hardware": {"threads": 1, "gpus": 1, "nodes": 1, "gpu": "h100-80gb"},
+            "files": {},
+        }
+        store.folder(made).mkdir(parents=True)
+        store.marker(made).write_text(json.dumps(record))
+    now = price(plan, store)[ref]
+    assert any("MFU 0.22: measured on stages of other students on this GPU, n = 1" in why for why in now.basis)
+    assert priors.MFU.basis not in now.basis and now.gpu_hours.mid > before.gpu_hours.mid
 
 
 def test_the_speed_of_one_stage_prices_the_next(tmp_path: Path) -> None:

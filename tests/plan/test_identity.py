@@ -24,7 +24,7 @@ from orcac.plan.lower import lower
 from orcac.plan.node import canonical
 from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.load import load
-from orcac.spec.schema import Spec, Stage
+from orcac.spec.schema import Batch, Spec, Stage
 
 # stages one to four learn from pool, few, taped and own; the tokenizer is trained on own
 BIG = """\
@@ -236,6 +236,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
     "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
     "stages.*.epochs": ("stages.two.epochs", 3, trained("two")),
+    "stages.*.tokens": ("stages.two.tokens", 9_000, trained("two"), {"stages": {"two": {"epochs": None}}}),
     "stages.*.learning_rate": ("stages.one.learning_rate", 1e-3, trained("one")),
     "stages.*.schedule": ("stages.three.schedule", "cosine", trained("three")),
     "stages.*.warmup": ("stages.four.warmup", "4 %", trained("four")),
@@ -309,7 +310,11 @@ UNFELT: dict[str, tuple[Any, ...]] = {
     "hardware.train.nodes": ("hardware.train.nodes", 2),
     "hardware.train.gpus": ("hardware.train.gpus", 4),
     "hardware.train.gpu": ("hardware.train.gpu", "h100-80gb"),
-    "hardware.train.zero": ("hardware.train.zero", 3),
+    "hardware.train.processes": ("hardware.train.processes", 4, {"hardware": {"train": {"gpus": 0}}}),
+    "hardware.train.zero": ("hardware.train.zero", 3, {"hardware": {"train": {"gpus": 2}}}),
+    "hardware.train.offload": ("hardware.train.offload", True, {"hardware": {"train": {"gpus": 2, "zero": 2}}}),
+    "hardware.train.recompute": ("hardware.train.recompute", True),
+    "hardware.train.compile": ("hardware.train.compile", True),
     "hardware.train.micro_batch": ("hardware.train.micro_batch", "2 rows"),
     "hardware.train.mfu": ("hardware.train.mfu", "40 %"),
     "hardware.train.price": ("hardware.train.price", 2),
@@ -497,7 +502,7 @@ def explicit(value: Any) -> Any:
         return {key: item for key, item in written.items() if item is not None}
     if isinstance(value, dict):
         return {str(key): explicit(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return str(value) if isinstance(value, Batch) else list(value) if isinstance(value, tuple) else value
 
 
 @pytest.mark.parametrize("given", [{}, BASED, SHAPED], ids=["size", "base", "shape"])
@@ -507,6 +512,13 @@ def test_defaults_written_out_change_no_id(folder: Path, before: Before, given: 
     spec = explicit(load(folder / "spec.yaml").base.spec)
     assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["batch"] == 64
     assert ids(folder, spec) == old
+
+
+def test_a_batch_in_tokens_is_one_in_rows(folder: Path, before: Before) -> None:
+    same = edited(WHOLE, "stages.two.batch", f"{160 * 2048} tokens")
+    assert ids(folder, same) == before({"stages": {"two": {"batch": "160 rows"}}})
+    longer = edited(same, "student.max_length", 4096)
+    assert ids(folder, longer) == before({"stages": {"two": {"batch": "80 rows"}}, "student": {"max_length": 4096}})
 
 
 def test_where_things_lie_changes_no_id(

@@ -117,8 +117,9 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
 
 
 WAITING = [
-    ({"stages": {"x": {"optimizer": "carry"}}}, "stages.x: .*carry", "train"),
-    ({"hardware": {"train": {"nodes": 2, "gpus": 4}}}, "hardware.train: ", "train"),
+    ({"benchmarks": {"b": {"format": "open-ended", "path": "${UNSET}/x.jsonl", "fields": {"query": "q"}, "judge": "u",
+                           "against": ["u"], "task": None, "size": None, "take": None, "missing": "later"}}},
+     "benchmarks.b: .*judge", "eval"),
     ({"queries": {"q": {"format": "bbh", "path": "${UNSET}/x.json", "task": None, "size": None, "missing": "later"}}},
      "queries.q: the environment variable UNSET is not set", "sample"),
 ]  # fmt: skip
@@ -129,12 +130,39 @@ def test_what_cannot_be_made_is_planned_says_why_and_is_refused(
     tmp_path: Path, patch: dict[str, Any], why: str, kind: str
 ) -> None:
     plan = lowered(tmp_path, merged(SPEC, patch))
-    waiting = [ref for ref, node in plan.nodes.items() if node.waits]
-    assert {ref.partition("/")[0] for ref in waiting} == {kind}
+    waiting = [ref for ref, node in plan.nodes.items() if node.waits and ref.startswith(kind)]
+    assert waiting
     assert notes(plan)
     with pytest.raises(InputError, match=why) as caught:
         make(plan, Store(tmp_path / "store"), waiting[0])
     assert caught.value.fix
+
+
+def test_a_stage_keeps_its_optimizer_where_any_arm_carries_it_on(tmp_path: Path) -> None:
+    carry = {"stages": {"x": {"optimizer": "carry"}}}
+    alone = lowered(tmp_path, merged(SPEC, carry))
+    plan = lowered(tmp_path, SPEC | {"ablations": {"carried": carry}})
+    for many in (alone, plan):
+        kept = {node.label for node in many.nodes.values() if getattr(node.execution, "keep_optimizer", False)}
+        assert kept == {"base: s"}
+    base, carried = (plan.experiments["many"].addresses[arm] for arm in ("base", "carried"))
+    assert base["train/s"] == carried["train/s"] and base["train/x"] != carried["train/x"]
+    assert not any(node.waits for node in plan.nodes.values())
+
+
+def test_how_a_stage_is_run_is_handed_on_and_gives_no_reason_to_wait(tmp_path: Path) -> None:
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    hardware: dict[str, Any] = {"nodes": 2, "gpus": 4, "zero": 3, "offload": True, "recompute": True, "compile": True}
+    student = {"base": "small.gguf", "max_length": 1024}
+    stages = {"s": {"dataset": "d", "tokens": 5000, "batch": "16_384 tokens"}, "x": SPEC["stages"]["x"]}
+    plan = lowered(tmp_path, SPEC | {"student": student, "hardware": {"train": hardware}, "stages": stages})
+    addresses = plan.experiments["many"].addresses["base"]
+    stage: Any = plan.nodes[addresses["train/s"]]
+    assert stage.execution.model_dump(include=set(hardware)) == hardware
+    assert (stage.recipe.tokens, stage.recipe.epochs, stage.recipe.batch_rows) == (5000, None, 16)
+    made: Any = plan.nodes[addresses["student"]]
+    assert [file.name for file in made.recipe.pretrained.files] == ["small.gguf"]
+    assert not any(node.waits for node in plan.nodes.values())
 
 
 def test_a_source_on_a_hub_resolves_later_and_waits_for_nothing(tmp_path: Path) -> None:

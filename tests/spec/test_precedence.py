@@ -9,7 +9,7 @@ import pytest
 
 from orcac.errors import InputError
 from orcac.spec.load import Experiment, load
-from orcac.spec.schema import Stage
+from orcac.spec.schema import PAPERS_EPOCHS, Batch
 
 WHOLE = """\
 orcac: 1
@@ -31,7 +31,7 @@ def chain(folder: Path, *levels: str) -> Experiment:
     return load(folder / f"{len(levels)}.yaml")
 
 
-def epochs(experiment: Experiment) -> dict[str, int]:
+def epochs(experiment: Experiment) -> dict[str, int | None]:
     return {name: arm.spec.stages["s"].epochs for name, arm in experiment.arms.items()}
 
 
@@ -41,11 +41,10 @@ def test_the_later_word_counts(tmp_path: Path, first: int) -> None:
     said = [f"stages: {{s: {{epochs: {10 + level}}}}}\n" if level >= first else "" for level in range(3)]
     arm = "{epochs: 13}" if first <= 3 else "{batch: 8 rows}"
     levels = [*said[:2], f"{said[2]}ablations: {{arm: {{stages: {{s: {arm}}}}}}}\nsweep: {{stages.s.epochs: [14]}}\n"]
-    default = Stage.model_fields["epochs"].default
-    base = 12 if first <= 2 else default
+    base = 12 if first <= 2 else PAPERS_EPOCHS
     assert epochs(chain(tmp_path, *levels)) == {
         "base": base,
-        "arm": 13 if first <= 3 else default,
+        "arm": 13 if first <= 3 else PAPERS_EPOCHS,
         "base.epochs-14": 14,
         "arm.epochs-14": 14,
     }
@@ -68,7 +67,7 @@ def test_null_takes_back_what_was_said_below(tmp_path: Path) -> None:
     experiment = chain(
         tmp_path, "stages: {s: {epochs: 9, batch: 8 rows}}\nbudget: 1 USD\n", "", "stages: {s: {batch: null}}\n" + arm
     )
-    assert [arm.spec.stages["s"].batch for arm in experiment.arms.values()] == [160, 160]
+    assert [arm.spec.stages["s"].batch for arm in experiment.arms.values()] == [Batch(160), Batch(160)]
     assert epochs(experiment) == {"base": 9, "arm": 4}
     assert [arm.spec.budget for arm in experiment.arms.values()] == [1.0, None]
 
@@ -113,7 +112,7 @@ def test_an_inherited_arm_is_patched_too(tmp_path: Path) -> None:
     under = "budget: 5 USD\nablations: {arm: {stages: {s: {epochs: 7, batch: 8 rows}}, seed: 2}}\n"
     over = "ablations: {arm: {stages: {s: {epochs: null}}, budget: null}}\n"
     spec = chain(tmp_path, under, over).arms["arm"].spec
-    assert (spec.stages["s"].epochs, spec.stages["s"].batch, spec.seed, spec.budget) == (4, 8, 2, None)
+    assert (spec.stages["s"].epochs, spec.stages["s"].batch, spec.seed, spec.budget) == (4, Batch(8), 2, None)
 
 
 def test_a_swept_value_is_what_the_spec_says_only_where_it_is_the_very_value(tmp_path: Path) -> None:

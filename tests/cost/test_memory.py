@@ -1,0 +1,206 @@
+"""The memory plan against what torch keeps and what was published, and what is said where a stage does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orcac.cli import cli
+from orcac.cost.memory import CAUTION, Memory, Stage, changed, has, held, memory, nearest
+from orcac.cost.shape import parameters
+from orcac.gpus import GIB, GPUS
+from orcac.spec.problems import SpecErrors
+from orcac.spec.schema import SHAPES
+from orcac.student.recipe import Scratch
+from orcac.train.recipe import TrainExecution, TrainRecipe
+
+
+def shape(size: str) -> Scratch:
+    named = SHAPES[size].model_dump()  # type: ignore[index]
+    kv_heads = named["kv_heads"] or named["heads"]
+    return Scratch(**named | {"vocabulary": 32_001, "kv_heads": kv_heads, "positions": 2048})
+
+
+# --- the figures ---------------------------------------------------------------------------------------------------
+
+LENGTH = 48
+SMALL = Scratch(vocabulary=64, hidden=64, layers=1, heads=8, kv_heads=2, intermediate=96, positions=LENGTH)
+
+
+def kept(layers: int, precision: str, *, cast: bool = False, recompute: bool = False) -> int:
+    """Bytes that the backward pass of transformers' LLaMA waits for, weights and their copies left out."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=SMALL.hidden, num_hidden_layers=layers, intermediate_size=SMALL.intermediate,
+        num_attention_heads=SMALL.heads, num_key_value_heads=SMALL.kv_heads, vocab_size=SMALL.vocabulary,
+        max_position_embeddings=LENGTH, use_cache=False, attn_implementation="sdpa",
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).train()
+    if cast:
+        model.bfloat16()
+    if recompute:
+        model.activation_checkpointing_enable({"use_reentrant": False})  # as the Trainer calls it
+    weights = {tuple(part.shape) for part in model.parameters() if part.dim() == 2}
+    found: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() > 1 and not {tuple(tensor.shape), tuple(tensor.mT.shape)} & weights:
+            found[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    positions = torch.cat([torch.arange(20), torch.arange(LENGTH - 20)])[None].expand(3, -1)  # two examples a row
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16" and not cast)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast:
+        states = model.model(input_ids=torch.zeros_like(positions), position_ids=positions)
+    assert states
+    return sum(tensor.untyped_storage().nbytes() for tensor in found.values())
+
+
+@pytest.mark.parametrize(("precision", "cast"), [("fp32", False), ("bf16", False), ("bf16", True)])
+def test_a_layer_keeps_what_was_counted(precision: str, cast: bool) -> None:
+    each = [kept(layers, precision, cast=cast) for layers in (1, 3)]
+    assert (each[1] - each[0]) / 2 == 3 * LENGTH * held(SMALL, LENGTH, precision, cast=cast)
+
+
+def test_a_layer_that_is_computed_again_keeps_its_input() -> None:
+    each = [kept(layers, "bf16", recompute=True) for layers in (1, 3)]
+    assert (each[1] - each[0]) / 2 == 3 * LENGTH * 4 * SMALL.hidden
+
+
+def test_published_figures_come_out() -> None:
+    """ZeRO (Rajbhandari et al. 2020, figure 1): GB of a model of 7.5 B parameters on 64 GPUs, gradients of 2 bytes."""
+    scale = 7.5 / parameters(shape("7B"))
+    for zero, published in ((1, 31.4), (2, 16.6), (3, 1.9)):
+        of = memory(shape("7B"), 2048, "bf16", TrainExecution(nodes=8, gpus=8, zero=zero))
+        assert (of.weights + of.gradients / 2 + of.optimizer) * scale == pytest.approx(published, abs=0.05)
+
+
+TABLE = [  # size, precision, how; GiB: weights, gradients, optimizer, buffers
+    ("13B", "bf16", {"gpus": 4, "nodes": 5, "zero": 3}, (1.2, 2.4, 7.3, 3.7)),
+    ("13B", "bf16", {"gpus": 4, "nodes": 5, "zero": 2}, (24.2, 2.4, 7.3, 1.9)),
+    ("13B", "bf16", {"gpus": 8, "zero": 2, "offload": True}, (24.2, 0, 0, 1.9)),
+    ("7B", "fp32", {"gpus": 8, "zero": 3}, (3.1, 3.1, 6.3, 7.5)),
+    ("1B", "bf16", {"gpus": 1}, (6.1, 4.1, 8.2, 0)),
+    ("1B", "bf16", {"gpus": 1, "recompute": True}, (4.1, 4.1, 8.2, 0)),
+    ("1B", "fp32", {"gpus": 2}, (4.1, 4.1, 8.2, 4.1)),
+    ("160M", "fp32", {"processes": 2, "zero": 2}, (0.6, 0.3, 0.9, 0.6)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "precision", "how", "wanted"), TABLE, ids=[f"{row[0]}-{row[2]}" for row in TABLE])
+def test_what_a_parameter_takes(size: str, precision: str, how: dict[str, Any], wanted: tuple[float, ...]) -> None:
+    found = memory(shape(size), 2048, precision, TrainExecution(**how))
+    assert [round(part / GIB, 1) for part in found[:4]] == list(wanted)
+    assert found.total == pytest.approx(sum(found[:6]))
+
+
+EXECUTIONS = st.builds(
+    TrainExecution,
+    nodes=st.integers(1, 8), gpus=st.integers(1, 8), zero=st.integers(0, 3), micro_batch_rows=st.integers(1, 8),
+    recompute=st.booleans(), gpu=st.sampled_from(sorted(GPUS)),
+).filter(lambda how: how.nodes * how.gpus > 1 or not how.zero)  # fmt: skip
+
+
+@given(st.sampled_from(sorted(SHAPES)), st.sampled_from(["fp32", "bf16"]), EXECUTIONS)
+def test_what_is_advised_fits_and_changes_no_more_than_it_says(size: str, precision: str, how: TrainExecution) -> None:
+    rows = how.nodes * how.gpus * how.micro_batch_rows * 8
+    recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1, batch_rows=rows, precision=precision)  # type: ignore[arg-type]
+    stage = Stage(None, recipe, how, shape(size), 2048)  # type: ignore[arg-type]
+    now, advised = stage.memory(), nearest(stage)
+    if advised:
+        assert stage.memory(advised).total <= CAUTION * (has(how) or 0)
+        assert recipe.batch_rows % (advised.nodes * advised.gpus * advised.micro_batch_rows) == 0
+        assert advised.nodes * advised.gpus > 1 or not advised.zero or advised.offload
+        assert bool(changed(how, advised)) == (advised != how)
+    elif now.total <= CAUTION * (has(how) or 0):
+        raise AssertionError("what is there fits, and is not advised")
+    more = how.model_copy(update={"micro_batch_rows": how.micro_batch_rows + 1})
+    assert stage.memory(more).total >= now.total
+    assert stage.memory(how.model_copy(update={"recompute": True})).total <= now.total
+
+
+ADVICE = [
+    ("7B", {"gpus": 8, "gpu": "a100-80gb"}, "zero: 2"),
+    ("13B", {"gpus": 4, "nodes": 5, "gpu": "a100-80gb", "zero": 3, "micro_batch_rows": 4}, "micro_batch: 2"),
+    ("13B", {"gpus": 1, "gpu": "a100-80gb"}, "zero: 2, offload: true"),
+    ("1B", {"gpus": 1, "gpu": "a100-80gb", "micro_batch_rows": 16}, "micro_batch: 8"),
+    ("7B", {"gpus": 1, "gpu": "rtx4090-24gb"}, "zero: 2, offload: true, recompute: true"),
+    ("13B", {"gpus": 1, "gpu": "rtx4090-24gb"}, "nodes: 4, gpus: 8, zero: 3, recompute: true"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "how", "wanted"), ADVICE, ids=[row[2] for row in ADVICE])
+def test_the_nearest_setting_that_fits(size: str, how: dict[str, Any], wanted: str) -> None:
+    recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1, batch_rows=160, precision="bf16")
+    stage = Stage(None, recipe, TrainExecution(**how), shape(size), 2048)  # type: ignore[arg-type]
+    advised = nearest(stage)
+    assert advised and changed(stage.execution, advised) == wanted
+
+
+# --- what a user sees ----------------------------------------------------------------------------------------------
+
+SPEC = """\
+orcac: 1
+name: fit
+queries: {q: {format: puzzles, task: navigate, size: [3, 5], take: 100}}
+teachers: {t: {model: expert, endpoint: {kind: solver}}}
+datasets: {d: {teacher: t, queries: [q]}}
+student: {size: 7B, tokenizer: {vocabulary: 32_000, train_on: [d]}}
+stages: {s: {dataset: d, batch: 16 rows}}
+curriculum: [s]
+hardware:
+  train: {gpus: 8, gpu: a100-80gb, precision: bf16, zero: 2, memory: 400 GiB}
+ablations:
+  long: {student: {max_length: 32_768}}
+"""
+
+
+def orcac(folder: Path, spec: str, *words: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (folder / "spec.yaml").write_text(spec)
+    monkeypatch.setenv("ORCAC_PLAN", str(folder / "plan.json"))
+    monkeypatch.setenv("ORCAC_STORE", str(folder / "store"))
+    return CliRunner().invoke(cli, [words[0], str(folder / "spec.yaml"), *words[1:]])
+
+
+def test_a_stage_that_does_not_fit_is_refused_at_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = orcac(tmp_path, SPEC, "compile", monkeypatch=monkeypatch)
+    assert isinstance(refused.exception, SpecErrors) and not (tmp_path / "plan.json").exists()
+    text = str(refused.exception).replace(f"{tmp_path}/", "")
+    place = "spec.yaml:10:3: in the arm `long`: the student does not fit: it takes"
+    assert text.startswith(place) and "GiB of each a100-80gb, which has 79 (weights 13, " in text
+    assert "`recompute: true` would, with" in text and " 10 |   train: {gpus: 8" in text
+    plain = orcac(tmp_path, SPEC.replace("zero: 2, ", ""), "compile", monkeypatch=monkeypatch)
+    assert "10:3: the student does not fit: it takes 156 GiB" in str(plain.exception)
+    assert "`zero: 2` would, with 42" in str(plain.exception)
+    for sound in (SPEC.replace("32_768", "2_048"), SPEC.replace("gpu: a100-80gb, ", "")):
+        assert orcac(tmp_path, sound, "compile", monkeypatch=monkeypatch).exit_code == 0
+
+
+def test_the_plan_of_memory_is_shown_with_the_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = orcac(tmp_path, SPEC, "cost", monkeypatch=monkeypatch)
+    assert shown.exit_code == 0  # what does not fit has its price all the same
+    assert "42 of 79" in shown.stdout and "+ long" in shown.stdout
+    assert "does not fit; `recompute: true` would" in shown.stdout
+    assert max(map(len, shown.stdout.partition("holds, GiB")[2].splitlines())) <= 80
+    printed = json.loads(orcac(tmp_path, SPEC, "cost", "--json", monkeypatch=monkeypatch).stdout)
+    held = [node["memory"] for node in printed["nodes"].values() if "memory" in node]
+    assert sorted(of["total"] > of["has"] for of in held) == [False, True]
+    assert held[0].keys() == {*Memory._fields, "total", "has"}
+
+
+def test_a_machine_with_too_little_memory_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = "train: {processes: 2, memory: 4 GiB}\n"
+    spec = SPEC.partition("  train:")[0].replace("size: 7B", "size: 160M") + f"  {train}"
+    warned = orcac(tmp_path, spec, "compile", monkeypatch=monkeypatch)
+    assert warned.exit_code == 0
+    assert "10:3: warning: training takes about" in warned.stderr and "`memory` asks for 4.0" in warned.stderr
+    spec = spec.replace("4 GiB", "40 GiB")
+    assert not orcac(tmp_path, spec, "compile", monkeypatch=monkeypatch).stderr
