@@ -31,9 +31,7 @@ import errno
 import hashlib
 import json
 import math
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +42,7 @@ import pyarrow as pa
 
 from orcac import __version__
 from orcac.errors import InputError
+from orcac.folder import whole
 from orcac.hub import is_inside
 from orcac.progress import Progress
 
@@ -75,7 +74,7 @@ def make(base: Files, model: Files, out: Path) -> Made:
     """
     ours, theirs = _Weights(model, "the model"), _Weights(base, "the base")
     progress = _Bytes("delta make", theirs.bytes + sum(path.stat().st_size for path in model.values()))
-    with _whole(out) as folder:
+    with whole(out) as folder:
         digests = {name: _digest(theirs.files[name].path, progress.add) for name in theirs.files}
         compared = _write_container(folder / "delta.safetensors", ours, theirs, progress)
         results = {}
@@ -115,7 +114,7 @@ def apply(base: Files, delta: Path, out: Path) -> int:
     total = sum(facts["bytes"] for facts in manifest["model"].values())
     progress = _Bytes("delta apply", theirs.bytes + total)
     _check_base(theirs, manifest["base"], progress)
-    with _whole(out, needs=total) as folder, _damage(delta):
+    with whole(out, needs=total) as folder, _damage(delta):
         container = _File(delta / "delta.safetensors").tensors
         for name, facts in manifest["model"].items():
             path = folder / name
@@ -274,7 +273,7 @@ def _write_container(path: Path, ours: _Weights, theirs: _Weights, progress: _By
                     for plane in _planes(difference):
                         frame = _codec().compress(plane, asbytes=True)
                         add(name, len(frame).to_bytes(8, "little") + frame)
-                    digest.update(bits)
+                    digest.update(bits.data)
                     progress.add(bits.nbytes)
                 equal += same
             digests[source] = digest.hexdigest()
@@ -284,9 +283,7 @@ def _write_container(path: Path, ours: _Weights, theirs: _Weights, progress: _By
     return _Compared(digests, equal)
 
 
-def _restore(
-    path: Path, name: str, container: Mapping[str, _Tensor], theirs: _Weights, progress: _Bytes
-) -> str:
+def _restore(path: Path, name: str, container: Mapping[str, _Tensor], theirs: _Weights, progress: _Bytes) -> str:
     """Write a weight file of the model; returns its digest."""
     stored = container[_HEADER + name]
     header = stored.bits(0, stored.size).tobytes()
@@ -302,8 +299,8 @@ def _restore(
                 planes = [_codec().decompress(next(frames), size, asbytes=True) for _ in range(tensor.width)]
                 difference = _joined(planes)
                 bits = _sum(difference, _predicted(near, first, difference))
-                digest.update(bits)
-                file.write(bits)
+                digest.update(bits.data)
+                file.write(bits.data)
                 progress.add(bits.nbytes)
     return digest.hexdigest()
 
@@ -416,28 +413,6 @@ def _damage(delta: Path) -> Iterator[None]:
             raise
         what = f"{error.filename} is missing" if error.filename else error
         raise InputError(f"{delta}: the delta is damaged: {what}", fix="fetch it again") from error
-
-
-@contextlib.contextmanager
-def _whole(out: Path, *, needs: int = 0) -> Iterator[Path]:
-    """A folder to write to that becomes `out` at the end, or nothing."""
-    if os.path.lexists(out):
-        raise InputError(f"{out}: is there already", fix="name a folder that is not, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(out.parent).free
-    if free < needs:
-        raise InputError(f"{out.parent}: {needs / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free", fix="free some")
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
-        yield part
-        part.chmod(0o755)
-        for path in part.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 class _Bytes:

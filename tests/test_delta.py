@@ -57,11 +57,17 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     """A base in float32 and a model near it, with two rows more and a tensor more."""
     rng = np.random.default_rng(0)
     old = {"embed": rng.normal(size=(50, 8)), "norm": np.ones(8), "up": rng.normal(size=(8, 4))}
-    new = {"embed": np.concatenate([old["embed"] * 1.001, np.ones((2, 8))]), "norm": old["norm"], "up": old["up"] + 1e-5}
+    new = {
+        "embed": np.concatenate([old["embed"] * 1.001, np.ones((2, 8))]),
+        "norm": old["norm"],
+        "up": old["up"] + 1e-5,
+    }
     new["head"] = rng.normal(size=(52, 8))
-    as_bits = lambda tensors: {name: ("F32", array.astype("<f4").view("<u4")) for name, array in tensors.items()}
-    base = model(tmp_path / "base", as_bits(old), config='{"vocab_size": 50}')
-    return base, model(tmp_path / "model", as_bits(new), config='{"vocab_size": 52}', tokenizer="{}")
+    old_bits, new_bits = (
+        {name: ("F32", array.astype("<f4").view("<u4")) for name, array in tensors.items()} for tensors in (old, new)
+    )
+    base = model(tmp_path / "base", old_bits, config='{"vocab_size": 50}')
+    return base, model(tmp_path / "model", new_bits, config='{"vocab_size": 52}', tokenizer="{}")
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,7 +94,9 @@ def test_every_bit_comes_back(
 def test_a_model_in_shards_of_another_type_comes_back(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights = {f"w{n}": rng.normal(size=(40, 30)).astype("<f4") for n in range(3)}
-    base = model(tmp_path / "base", {name: ("BF16", (w.view("<u4") >> 16).astype("<u2")) for name, w in weights.items()})
+    base = model(
+        tmp_path / "base", {name: ("BF16", (w.view("<u4") >> 16).astype("<u2")) for name, w in weights.items()}
+    )
     ours = tmp_path / "model"
     (ours / "sub").mkdir(parents=True)
     index = {"w0": "a.safetensors", "w1": "b.safetensors", "w2": "a.safetensors"}

@@ -47,7 +47,9 @@ def make_(base: str, model: str, delta: Path, as_json: bool) -> None:
         return
     share = 100 * made.delta_bytes / max(made.model_bytes, 1)
     click.echo(f"{plain(str(delta))}: {size(made.delta_bytes)}, {share:.0f} % of the model's {size(made.model_bytes)}")
-    click.echo(f"  {made.tensors:,} tensors: {made.equal:,} are the base's, {made.whole:,} have nothing like them there")
+    click.echo(
+        f"  {made.tensors:,} tensors: {made.equal:,} are the base's, {made.whole:,} have nothing like them there"
+    )
 
 
 @command.command("apply")

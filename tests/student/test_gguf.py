@@ -78,7 +78,9 @@ def write(path: Path, model: Path, *, pre: str = "smollm", without: str = "", ro
             weights = weights.reshape(heads, 2, -1, SHAPE.hidden).swapaxes(1, 2).reshape(weights.shape)
         kind = gguf.GGMLQuantizationType[KINDS.get(ours, "F32")]
         if ours != without:
-            writer.add_tensor(f"{ours}.weight", gguf.quants.quantize(np.ascontiguousarray(weights), kind), raw_dtype=kind)
+            writer.add_tensor(
+                f"{ours}.weight", gguf.quants.quantize(np.ascontiguousarray(weights), kind), raw_dtype=kind
+            )
     writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file()
     writer.close()
     return path
