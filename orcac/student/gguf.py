@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from orcac.errors import InputError
+from orcac.student.weights import reading
 
 _SPLITS_AS_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
 _SPLITS_OFF_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
@@ -36,22 +37,16 @@ def convert(file: Path, folder: Path) -> None:
         import gguf
     except ModuleNotFoundError:
         raise InputError("a student of a .gguf file needs the package gguf", fix="pip install 'orcac[train]'") from None
-    try:
+    fix = "fetch the file again, or give the model's own directory of safetensors"
+    with reading(f"{file.name}: cannot be read as a model", fix=fix):
         reader = gguf.GGUFReader(file)
         fields = {name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1}
         _check_rotary(file, fields, {tensor.name for tensor in reader.tensors})
         tokenizer = _tokenizer(file, fields, size=len(reader.fields["tokenizer.ggml.tokens"].data))
         model = _model(file, fields)
-        tokenizer.model_max_length = model.config.max_position_embeddings
-        tokenizer.save_pretrained(folder)
-        model.save_pretrained(folder)
-    except (InputError, OSError, MemoryError):
-        raise
-    except Exception as error:  # a file that is cut or wrong fails in any way at all, deep inside its readers
-        raise InputError(
-            f"{file.name}: cannot be read as a model: {type(error).__name__}: {error}",
-            fix="fetch the file again, or give the model's own directory of safetensors",
-        ) from error
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
 def _check_rotary(file: Path, fields: dict[str, Any], tensors: set[str]) -> None:

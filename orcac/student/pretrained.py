@@ -126,7 +126,8 @@ def check_trainable(folder: Path) -> None:
             "the student's weights are quantized, and cannot be trained as they are",
             fix="give the model that they were made from",
         )
-    try:
+    fix = "give all files of one model that generates text"
+    with weights.reading("the student cannot be loaded as a causal language model", fix=fix):
         _, found = AutoModelForCausalLM.from_pretrained(
             str(folder),
             device_map="meta",
@@ -135,12 +136,6 @@ def check_trainable(folder: Path) -> None:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (ValueError, RuntimeError) as error:  # of no such kind; of other shapes
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"the student cannot be loaded as a causal language model: {reason}",
-            fix="give all files of one model that generates text",
-        ) from error
     if missing := sorted(found["missing_keys"]):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(
@@ -153,13 +148,9 @@ def load_config(folder: Path) -> Any:
     """The model's configuration. Raises InputError where it is of no type that transformers has."""
     from transformers import AutoConfig
 
-    try:
+    fix = "give a model of a type that transformers has; code that a model brings is never run"
+    with weights.reading("the student's config.json cannot be used", fix=fix):
         return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"the student's config.json cannot be used: {error}",
-            fix="give a model of a type that transformers has; code that a model brings is never run",
-        ) from error
 
 
 def embedding_rows(folder: Path) -> int:
@@ -187,10 +178,12 @@ def set_ends(model: Path, tokenizer: Tokenizer) -> None:
     those that did before; the rest of its configuration stays as it came."""
     config, generation = model / "config.json", model / "generation_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
-    how = json.loads(generation.read_text(encoding="utf-8")) if generation.exists() else {}
-    how = how or {"bos_token_id": values.get("bos_token_id")}
-    before = how.get("eos_token_id", values.get("eos_token_id"))
-    ends = {*(before if isinstance(before, list) else [before]), tokenizer.eos_token_id} - {None}
+    how: dict[str, Any] = {"bos_token_id": values.get("bos_token_id")}
+    with weights.reading("the student's generation_config.json cannot be used", fix="mend it, or leave it out"):
+        if generation.exists():
+            how = dict(json.loads(generation.read_text(encoding="utf-8")))
+        before = how.get("eos_token_id", values.get("eos_token_id"))
+        ends = {*(before if isinstance(before, list) else [before]), tokenizer.eos_token_id} - {None}
     values["pad_token_id"] = how["pad_token_id"] = tokenizer.pad_token_id
     how["eos_token_id"] = sorted(ends) if len(ends) > 1 else tokenizer.eos_token_id
     for path, content in ((config, values), (generation, how)):

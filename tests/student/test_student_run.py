@@ -156,6 +156,8 @@ def test_the_end_that_is_learnt_ends_what_is_generated(tmp_path, scratch):
         ({"hidden_size": 32}, "cannot be loaded as a causal language model"),
         ({"model_type": "t5"}, "cannot be loaded as a causal language model"),
         ({"quantization_config": {"quant_method": "awq"}}, "quantized"),
+        ({"num_attention_heads": 0}, r"config\.json cannot be used"),
+        ({"hidden_act": "x"}, "cannot be loaded as a causal language model"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(tmp_path, scratch, change, message):
@@ -163,6 +165,14 @@ def test_what_cannot_be_trained_is_refused(tmp_path, scratch, change, message):
     config.write_text(json.dumps(json.loads((scratch / "config.json").read_text()) | change))
     with pytest.raises(InputError, match=message):
         run(pretrained(tmp_path / "job", scratch, without=("config.json",), also=[config]))
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_files_that_are_cut_are_named(tmp_path, scratch, name):
+    cut = tmp_path / name
+    cut.write_bytes((scratch / name).read_bytes()[:-4])
+    with pytest.raises(InputError, match=r"config\.json|tokenizer"):
+        run(pretrained(tmp_path / "job", scratch, without=(name,), also=[cut]))
 
 
 def test_files_that_are_unsafe_or_missing_are_refused(tmp_path, scratch):
