@@ -45,6 +45,16 @@ _TEMPLATE = (
 )
 
 
+# Of the many chat models that end a turn with <|im_end|>: their own words, with what is learnt marked. It has no begin
+# token, which some of them give as the <|im_start|> that is there already.
+CHATML_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}{% if message.role == 'assistant' %}"
+    "{% generation %}{{ message.content }}{{ eos_token }}{% endgeneration %}{{ '\\n' }}"
+    "{% else %}{{ message.content + '<|im_end|>\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
 def chat_template(marks: Marks) -> str:
     """The Jinja text of our chat template with these marks (quoted, since a newline after a tag is trimmed)."""
     words = {"SYSTEM": marks.system, "USER": marks.user, "ASSISTANT": marks.assistant, "CLOSE": marks.close}
@@ -58,10 +68,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
     try:
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # the libraries have no class for files that are wrong
         raise InputError(
             f"the student's tokenizer cannot be loaded: {error}",
-            fix="give all of its files; a model that brings code of its own is not supported",
+            fix="give all of its files, tokenizer.json above all; code that a model brings is never run",
         ) from error
 
 

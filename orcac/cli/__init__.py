@@ -15,7 +15,7 @@ import click
 
 COMMANDS = (
     "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "answers", "verify",
-    "gc", "batches", "schema",
+    "gc", "batches", "export", "delta", "schema",
 )  # fmt: skip
 HELP = {
     "init": "Lay out a new study: rules, profiles and a commented spec.",
@@ -33,6 +33,8 @@ HELP = {
     "verify": "Find damaged artifacts by their digests, and unmake them.",
     "gc": "Show, or remove, what no given spec reaches in the store.",
     "batches": "List or cancel what is asked through a Batch API.",
+    "export": "Publish an arm's student as a model folder with a card.",
+    "delta": "Publish a student as its difference to its base, or restore it.",
     "schema": "Print the JSON Schema of a spec, for editors.",
 }
 

@@ -1,8 +1,10 @@
-"""A student from a Hugging Face model directory, here or on a hub: its files as they are, but for what fine-tuning
-needs.
+"""A student from a Hugging Face model directory, here or on a hub, or from a GGUF file (gguf.py): its files as they
+are, but for what fine-tuning needs.
 
 - A pad token: `[[PAD]]` where there is none, as the paper adds to LLaMA (§4.1: 32,000 entries become 32,001).
-- A chat template whose `{% generation %}` marks say what is learnt: ours, in plain words, where there is none.
+- A chat template whose `{% generation %}` marks say what is learnt. Where its own has none it becomes ours: in the
+  words of ChatML for a model that knows them, else in plain ones.
+- The end that is learnt among the ends of generating.
 
 Weights must be safetensors: unpickling a `.bin` file may run what it says. They are copied, not linked, so that
 a later change of the original cannot reach the artifact; they are written anew only where the embedding grows.
@@ -13,13 +15,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orcac import hub
-from orcac.chat.template import TEXT_MARKS, Tokenizer, chat_template, load_tokenizer
+from orcac.chat.template import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, Tokenizer, chat_template, load_tokenizer
 from orcac.errors import InputError
 from orcac.recipe import Execution, open_ref
-from orcac.student import weights
+from orcac.student import gguf, weights
 from orcac.student.recipe import Pretrained
 
 PAD = "[[PAD]]"
@@ -50,20 +52,38 @@ def build(model: Path, files: dict[str, Path], *, work: Path, seed: int) -> None
     """Write the student to `model`. Raises InputError for files that are damaged or not a model."""
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
-    for name, file in files.items():
-        path = source / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(file.resolve())
+    if packed := is_gguf(list(files)):
+        alone = work / "gguf"
+        shutil.rmtree(alone, ignore_errors=True)
+        link(files, alone)
+        gguf.convert(alone / next(iter(files)), source)
+    else:
+        link(files, source)
     weights.check(source)
+    check_trainable(source)
 
     tokenizer = load_tokenizer(source)
     prepare(tokenizer)
-    if len(tokenizer) > embedding_rows(source):
+    ChatFormat(tokenizer)  # raises where its template is of no use to learn from
+    if max(tokenizer.get_vocab().values()) >= embedding_rows(source):
         grow(source, model, tokenizer, seed=seed)
     else:
-        shutil.copytree(source, model, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    set_pad(model, tokenizer)
+        shutil.copytree(source, model, dirs_exist_ok=True, copy_function=shutil.move if packed else shutil.copyfile)
+    set_ends(model, tokenizer)
     tokenizer.save_pretrained(model)
+
+
+def is_gguf(names: list[str]) -> bool:
+    """Whether the student is a GGUF file; one that lies in a model directory is a second copy of its weights."""
+    return len(names) == 1 and names[0].endswith(".gguf")
+
+
+def link(files: dict[str, Path], folder: Path) -> None:
+    """Lay files out under their names, whatever folders they lie in."""
+    for name, file in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(file.resolve())
 
 
 def refuse(names: list[str]) -> None:
@@ -77,7 +97,7 @@ def refuse(names: list[str]) -> None:
             )
         if path.is_absolute() or ".." in path.parts:
             raise InputError(f"{name}: lies outside the model's folder", fix="give paths relative to the folder")
-    if not any(name.endswith(".safetensors") for name in names):
+    if not is_gguf(names) and not any(name.endswith(".safetensors") for name in names):
         raise InputError("the student has no weights", fix="give its .safetensors files")
 
 
@@ -87,21 +107,56 @@ def prepare(tokenizer: Tokenizer) -> None:
         raise InputError("the student's tokenizer has no end token", fix="set eos_token in tokenizer_config.json")
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
-    if "{% generation %}" not in (tokenizer.chat_template or "").replace("{%-", "{%").replace("-%}", "%}"):
-        tokenizer.chat_template = chat_template(TEXT_MARKS)
+    own = tokenizer.chat_template or ""
+    if "{% generation %}" not in str(own).replace("{%-", "{%").replace("-%}", "%}"):
+        turns = "<|im_start|>" in str(own) and tokenizer.eos_token == "<|im_end|>"
+        tokenizer.chat_template = CHATML_TEMPLATE if turns else chat_template(TEXT_MARKS)
+
+
+def check_trainable(folder: Path) -> None:
+    """Raise InputError where the model is no language model that generates, is quantized, or lacks weights.
+
+    transformers draws weights that are missing at random, and says so in a warning. No weight is read for this.
+    """
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(folder)
+    if getattr(config, "quantization_config", None):
+        raise InputError(
+            "the student's weights are quantized, and cannot be trained as they are",
+            fix="give the model that they were made from",
+        )
+    fix = "give all files of one model that generates text"
+    with weights.reading("the student cannot be loaded as a causal language model", fix=fix):
+        _, found = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            device_map="meta",
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            f"the student lacks weights: {', '.join(missing[:3])}{more}",
+            fix="give all its .safetensors files, with their index",
+        )
+
+
+def load_config(folder: Path) -> Any:
+    """The model's configuration. Raises InputError where it is of no type that transformers has."""
+    from transformers import AutoConfig
+
+    fix = "give a model of a type that transformers has; code that a model brings is never run"
+    with weights.reading("the student's config.json cannot be used", fix=fix):
+        return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
 
 
 def embedding_rows(folder: Path) -> int:
     """How many tokens the model's embedding holds; often more than its tokenizer has."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(str(folder), trust_remote_code=False).vocab_size
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"the student's config.json cannot be used: {error}",
-            fix="give a model of a type that transformers has; code that a model brings is never run",
-        ) from error
+    rows: int = load_config(folder).get_text_config().vocab_size
+    return rows
 
 
 def grow(source: Path, model: Path, tokenizer: Tokenizer, *, seed: int) -> None:
@@ -114,14 +169,22 @@ def grow(source: Path, model: Path, tokenizer: Tokenizer, *, seed: int) -> None:
     student = AutoModelForCausalLM.from_pretrained(
         str(source), dtype="auto", trust_remote_code=False, local_files_only=True, use_safetensors=True
     )
-    student.resize_token_embeddings(len(tokenizer))
+    student.resize_token_embeddings(max(tokenizer.get_vocab().values()) + 1)
     student.save_pretrained(model)
 
 
-def set_pad(model: Path, tokenizer: Tokenizer) -> None:
-    """Tell the saved model which token pads; the rest of its configuration stays as it came."""
-    for name in ("config.json", "generation_config.json"):
-        path = model / name
-        if path.exists():
-            values = json.loads(path.read_text(encoding="utf-8")) | {"pad_token_id": tokenizer.pad_token_id}
-            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def set_ends(model: Path, tokenizer: Tokenizer) -> None:
+    """Tell the saved model which token pads, and that the one it learns to end with ends what it generates, beside
+    those that did before; the rest of its configuration stays as it came."""
+    config, generation = model / "config.json", model / "generation_config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    how: dict[str, Any] = {"bos_token_id": values.get("bos_token_id")}
+    with weights.reading("the student's generation_config.json cannot be used", fix="mend it, or leave it out"):
+        if generation.exists():
+            how = dict(json.loads(generation.read_text(encoding="utf-8")))
+        before = how.get("eos_token_id", values.get("eos_token_id"))
+        ends = {*(before if isinstance(before, list) else [before]), tokenizer.eos_token_id} - {None}
+    values["pad_token_id"] = how["pad_token_id"] = tokenizer.pad_token_id
+    how["eos_token_id"] = sorted(ends) if len(ends) > 1 else tokenizer.eos_token_id
+    for path, content in ((config, values), (generation, how)):
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

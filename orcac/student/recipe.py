@@ -9,7 +9,7 @@ from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 
 __all__ = ["VERSION", "Pretrained", "Scratch", "StudentExecution", "StudentRecipe"]
 
-VERSION = 1
+VERSION = 2
 
 
 class Scratch(Frozen):
@@ -27,8 +27,8 @@ class Scratch(Frozen):
 
 
 class Pretrained(Frozen):
-    """A Hugging Face model directory: by the content of its files, or by where it lies on a hub. No code from it is
-    run."""
+    """A Hugging Face model directory: by the content of its files, or by where it lies on a hub; or one .gguf file. No
+    code from it is run."""
 
     files: tuple[FileRef, ...] = ()  # name is the path relative to the directory; exactly one of files and hub
     hub: HubRef | None = None  # a model repository; its path is the folder of the model

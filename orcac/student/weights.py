@@ -1,4 +1,4 @@
-"""Weights on the disk: whether what was given can be read, and what to say where it cannot be written."""
+"""Models on the disk: whether what was given can be read, and what to say where one cannot be written."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ def check(folder: Path) -> None:
         for shard in sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())):
             if not (path.parent / shard).is_file():
                 raise InputError(f"{path.relative_to(folder)}: names {shard}, which is missing", fix="add that file")
+
+
+@contextlib.contextmanager
+def reading(what: str, *, fix: str) -> Iterator[None]:
+    """Raise whatever the libraries raise of files that somebody gave as an InputError that begins with `what`.
+
+    They have no class for it: a wrong value ends in any error at all, deep inside them.
+    """
+    try:
+        yield
+    except (OrcacError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{what}: {said[:300] or type(error).__name__}", fix=fix) from error
 
 
 @contextlib.contextmanager

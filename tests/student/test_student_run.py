@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 
 import hub_server
 import pytest
@@ -72,6 +73,106 @@ def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):
     again = pretrained(tmp_path, scratch, without=("tokenizer_config.json", "chat_template.jinja"), also=[bare])
     run(again)
     assert contents(again.out / "model") == contents(job.out / "model")
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_embedding_that_grows_keeps_its_rows_tied_or_not(tmp_path, examples, tied):
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    shape = tiny.SHAPE.model_copy(update={"tie_embeddings": tied})
+    base = tiny.make_student(tmp_path / "base", examples, shape=shape) / "model"
+    shards = tmp_path / "shards"  # in bfloat16 and in several files, as models are published
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(shards, max_shard_size="4KB")
+    assert len(list(shards.glob("*.safetensors"))) > 1
+    values = json.loads((base / "tokenizer_config.json").read_text())
+    del values["pad_token"]
+    (shards / "tokenizer_config.json").write_text(json.dumps(values))
+    shutil.copy(base / "tokenizer.json", shards)
+    run(job := pretrained(tmp_path, shards))
+    (weights,) = (job.out / "model").glob("*.safetensors")
+    before = {name: tensor for path in shards.glob("*.safetensors") for name, tensor in load_file(path).items()}
+    after = load_file(weights)
+    assert before.keys() == after.keys()
+    assert ("lm_head.weight" in after) is not tied
+    for name, tensor in before.items():
+        assert after[name].dtype == torch.bfloat16
+        assert torch.equal(after[name][: len(tensor)], tensor)
+        assert len(after[name]) == len(tensor) + (name in ("model.embed_tokens.weight", "lm_head.weight"))
+    model = AutoModelForCausalLM.from_pretrained(job.out / "model")
+    assert (model.lm_head.weight is model.model.embed_tokens.weight) is tied
+
+
+def test_shards_are_copied_with_their_index(tmp_path, scratch):
+    from transformers import AutoModelForCausalLM
+
+    shards = tmp_path / "shards"
+    shutil.copytree(scratch, shards, ignore=shutil.ignore_patterns("*.safetensors"))
+    AutoModelForCausalLM.from_pretrained(scratch).save_pretrained(shards, max_shard_size="8KB")
+    whole = pretrained(tmp_path / "whole", shards)
+    assert run(whole) == run(pretrained(tmp_path / "one", scratch))
+    made = contents(whole.out / "model")
+    assert {name: made[name] for name in contents(shards) if "model" in name} == {
+        name: content for name, content in contents(shards).items() if "model" in name
+    }
+
+
+def test_a_chat_model_keeps_its_words_and_all_its_ends(tmp_path, scratch):
+    from orcac.chat.template import ChatFormat, load_tokenizer
+
+    tokenizer = load_tokenizer(scratch)
+    tokenizer.add_special_tokens({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [2, 9], "temperature": 0.6}')
+    also = [tmp_path / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
+    also.append(tmp_path / "generation_config.json")
+    run(job := pretrained(tmp_path / "job", scratch, without=[path.name for path in also], also=also))
+    made = load_tokenizer(job.out / "model")
+    turns = [{"role": role, "content": "Hi."} for role in ("system", "user", "assistant", "user")]
+    said = made.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert said == tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    (example,) = ChatFormat(made).examples([("", "Hi.", "Ho.")])
+    assert made.decode(example.input_ids[example.prompt :]) == "Ho.<|im_end|>"
+    how = json.loads((job.out / "model" / "generation_config.json").read_text())
+    assert how["eos_token_id"] == [2, 9, made.eos_token_id]
+    assert (how["temperature"], how["pad_token_id"]) == (0.6, made.pad_token_id)
+
+
+def test_the_end_that_is_learnt_ends_what_is_generated(tmp_path, scratch):
+    run(job := pretrained(tmp_path, scratch, without=("generation_config.json",)))
+    how = json.loads((job.out / "model" / "generation_config.json").read_text())
+    assert how == {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_hidden_layers": 2}, r"lacks weights: model\.layers\.1.* and 6 more"),
+        ({"hidden_size": 32}, "cannot be loaded as a causal language model"),
+        ({"model_type": "t5"}, "cannot be loaded as a causal language model"),
+        ({"quantization_config": {"quant_method": "awq"}}, "quantized"),
+        ({"num_attention_heads": 0}, r"config\.json cannot be used"),
+        ({"hidden_act": "x"}, "cannot be loaded as a causal language model"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path, scratch, change, message):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads((scratch / "config.json").read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        run(pretrained(tmp_path / "job", scratch, without=("config.json",), also=[config]))
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_files_that_are_cut_are_named(tmp_path, scratch, name):
+    cut = tmp_path / name
+    cut.write_bytes((scratch / name).read_bytes()[:-4])
+    with pytest.raises(InputError, match=r"config\.json|tokenizer"):
+        run(pretrained(tmp_path / "job", scratch, without=(name,), also=[cut]))
 
 
 def test_files_that_are_unsafe_or_missing_are_refused(tmp_path, scratch):

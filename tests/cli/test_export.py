@@ -1,0 +1,133 @@
+"""`orcac export`: the model's files as they are, and a card that a hub can read and no text of others breaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from orcac.cli import cli
+from orcac.errors import InputError, OrcacError, StoreError
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.spec.load import load
+from orcac.store import Store
+
+SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
+HOSTILE = "</h1><script>x</script> [a](javascript:x) | `b` **c** https://d.e \x1b[2J {{ f }}"
+SUMMARIES: dict[str, dict[str, Any]] = {
+    "student": {"parameters": 806016},
+    "collect": {"prompts": 200},
+    "filter": {"kept": 198},
+    "tokenize": {"packed": 197},
+    "train": {"steps": 27, "tokens": 13337, "first_loss": 6.25, "final_loss": 1.5},
+}
+SCORES = {"n": 40, "accuracy": 0.525, "interval": [0.375, 0.671], "unparsed_share": 0.075, "chance": 0.5}
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    path = tmp_path / "a.yaml"
+    path.write_text(SMOKE.read_text().replace("about: every rule once", f"about: {json.dumps(HOSTILE)}"))
+    return path
+
+
+def publish(spec: Path, *, without: str = "") -> Plan:
+    """All nodes of the spec, with records as a run leaves them."""
+    plan, store = Plan(), Store.default()
+    lower(plan, load(spec))
+    for ref, node in plan.nodes.items():
+        if node.kind in SUMMARIES or (node.kind == "eval" and without != "eval"):
+            out = spec.parent / "out"
+            (out / "model").mkdir(parents=True)
+            if node.kind == "train":
+                (out / "model" / "model.safetensors").write_bytes(ref.encode())
+                (out / "model" / "config.json").write_text("{}")
+                (out / "metrics.jsonl").write_text("")
+            elif node.kind == "eval":
+                (out / "scores.json").write_text(json.dumps(SCORES))
+            made = {"orcac": "0.1", "started": "now", "seconds": 3720, "host": "secret", "packages": {"torch": "2"}}
+            record = {"summary": SUMMARIES.get(node.kind, {}), "made": made}
+            with store.lease(ref):
+                store.publish(ref, out, record | {"hardware": {"nodes": 2, "gpus": 4, "gpu": "A|100", "threads": 8}})
+            (out / "model").rmdir()
+            out.rmdir()
+    return plan
+
+
+def orcac(*line: object) -> str:
+    result = CliRunner().invoke(cli, [str(word) for word in line], standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+def last(plan: Plan, arm: str) -> str:
+    return plan.experiments["smoke"].addresses[arm]["train/second"]
+
+
+def test_the_last_stage_with_a_card(spec: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    plan = publish(spec)
+    for arm, what in (("base", spec), ("no-first", f"{spec}:no-first")):
+        assert last(plan, arm) in orcac("export", what, arm)
+        assert {path.name for path in Path(arm).iterdir()} == {"README.md", "config.json", "model.safetensors"}
+        assert Path(arm, "model.safetensors").read_text() == last(plan, arm)
+    card = ModelCard.load(Path("base", "README.md"))
+    assert card.data.to_dict() == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["orcac", "explanation-tuning"],
+    }
+    assert "| first | pool | 197 | 27 | 13,337 | 0.002 | 6.250 to 1.500 | 1:02:00 on 8 × A\\|100 |" in card.text
+    assert "806,016 parameters (from scratch), tuned in 2 stages on answers of assistant and expert." in card.text
+    assert "| held-out | 52.5 | 37.5 to 67.1 | 40 | 50.0 | 7.5 | eval/" in card.text
+    for ref in plan.experiments["smoke"].arms["base"]:
+        if ref.startswith(("student", "collect", "filter", "tokenize", "train")):
+            assert f"- {ref}: " in card.text
+    assert "tuned in 1 stage on answers of expert." in Path("no-first", "README.md").read_text()
+
+
+def test_text_of_others_is_shown_and_does_nothing(spec: Path) -> None:
+    publish(spec)
+    orcac("export", spec, "out")
+    text = Path("out", "README.md").read_text()
+    shown = r"\</h1\>\<script\>x\</script\> \[a\](javascript:x) \| \`b\` \*\*c\*\* https\://d.e \[2J \{\{ f \}\}"
+    assert f"\n{shown}\n" in text
+    assert "\x1b" not in text and "secret" not in text
+
+
+def test_a_student_of_a_hub_is_named(spec: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    student = "student:\n  base: hf://o/m@v1\n  max_length: 256\n"
+    head, _, tail = spec.read_text().partition("student:\n")
+    spec.write_text(head + student + tail[tail.index("\nstages:") :])
+    publish(spec, without="eval")
+    orcac("export", spec, "out")
+    card = ModelCard.load(Path("out", "README.md"))
+    assert card.data.base_model == "o/m"
+    assert "(from o/m)" in card.text
+    assert "None was taken yet." in card.text
+
+
+def test_what_cannot_be_exported_is_told_and_leaves_nothing(spec: Path) -> None:
+    with pytest.raises(OrcacError, match="is not made yet"):
+        orcac("export", spec, "out")
+    plan = publish(spec)
+    with pytest.raises(InputError, match="no arm `other`") as error:
+        orcac("export", f"{spec}:other", "out")
+    assert error.value.fix == "its arms: base, no-first"
+    with pytest.raises(InputError, match="there already"):
+        orcac("export", spec, "store")
+    (spec.parent / "store" / last(plan, "base") / "model" / "config.json").write_text("[]")
+    before = sorted(spec.parent.iterdir())
+    with pytest.raises(StoreError, match="damaged"):
+        orcac("export", spec, "out")
+    assert sorted(spec.parent.iterdir()) == before
