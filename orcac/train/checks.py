@@ -204,7 +204,7 @@ def _batch(model: Any, file: RowFile, rows: int) -> Batch:
 def _first_pair(file: RowFile) -> tuple[int, int, int] | None:
     """A row that holds two examples, where its second one starts, and where that ends."""
     for row, (positions, labels) in enumerate(zip(file.position_ids, file.labels, strict=True)):
-        length = int(np.flatnonzero(labels != MASKED)[-1]) + 1
+        length = int(np.flatnonzero(labels != MASKED).max(initial=-1)) + 1
         starts = [*np.flatnonzero(positions[:length] == 0).tolist(), length]
         if len(starts) > 2:
             return row, starts[1], starts[2]

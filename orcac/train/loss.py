@@ -78,10 +78,10 @@ def summed(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> torch.Tensor:
     """The same from what goes into a linear head: `hidden` (..., width), `weight` (vocabulary, width)."""
-    chosen = targets != MASKED
-    if not chosen.any():  # a loss of 0 that still reaches every parameter
-        chosen = torch.zeros_like(chosen)
-        chosen.view(-1)[0] = True
+    targets, hidden = targets.flatten(), hidden.flatten(0, -2)
+    chosen = (targets != MASKED).nonzero()[:, 0]
+    if not len(chosen):  # a loss of 0 that still reaches every parameter
+        chosen = chosen.new_zeros(1)
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
         hidden = hidden.to(torch.get_autocast_dtype(device))

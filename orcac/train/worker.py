@@ -10,6 +10,7 @@ import contextlib
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def train(stage: Stage) -> Summary:
     checks.check_disk(stage, model)
     metrics = Metrics(stage.work, resumed=step_of(checkpoint) if checkpoint else 0)
     saver = Saver(stage)
+    meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
 
     def begin() -> None:
@@ -75,6 +77,8 @@ def train(stage: Stage) -> Summary:
         checks.check_accumulation(trainer, data.file, recipe.precision)
         if recipe.optimizer == "carry" and not checkpoint:
             distributed.load_optimizer(trainer, carried)
+        if distributed.is_first():
+            print(f"{stage.label}  {meter.legend}", file=sys.stderr)
 
     trainer = PackedTrainer(
         model=model,
@@ -83,7 +87,7 @@ def train(stage: Stage) -> Summary:
         callbacks=[saver, AtStart(begin)],
         order=order,
         metrics=metrics,
-        meter=(meter := Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])),
+        meter=meter,
         progress=progress if distributed.is_first() else None,
     )
     with stopping(saver), os_errors(stage.work):
