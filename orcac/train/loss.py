@@ -37,7 +37,7 @@ class SupervisedLoss:
     def __init__(self, model: Any) -> None:
         head, plain_forward = model.get_output_embeddings(), model.forward
         head_forward = head.forward
-        self.chunked = type(head) is torch.nn.Linear
+        self.chunked = type(head) is torch.nn.Linear and model.base_model is not model
 
         # Plain functions: accelerate takes a bound method for the model's own, and binds it to the model again.
         def forward(

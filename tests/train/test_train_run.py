@@ -290,3 +290,11 @@ def test_the_checks_move_no_weight_and_no_random_number(tmp_path, inputs, monkey
     assert contents(with_checks.out) == contents(without.out)
     states = [next((job.work).glob("checkpoint-*/rng_state.pth")).read_bytes() for job in (with_checks, without)]
     assert states[0] == states[1]
+
+
+def test_a_model_that_knows_no_positions_is_refused(tmp_path):
+    from transformers import MambaConfig, MambaForCausalLM
+
+    MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=50)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids"):
+        load_model(tmp_path)
