@@ -63,9 +63,8 @@ def train(stage: Stage) -> Summary:
             fix=f"delete {stage.start}, which was made without it, and make it again; or start with a fresh optimizer",
         )
 
-    arguments = settings(
-        stage, steps=order.steps
-    )  # before the model, of which ZeRO-3 then loads a part in each process
+    # before the model, of which ZeRO-3 then loads a part in each process
+    arguments = settings(stage, steps=order.steps)
     checkpoint = newest(stage.work)
     if checkpoint:
         check_fits(checkpoint, stage)
