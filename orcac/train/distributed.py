@@ -80,8 +80,8 @@ def check_gpus(stage: Stage, found: int) -> None:
     """Raise InputError where this machine has fewer GPUs than the stage asks it for."""
     if found < stage.execution.gpus:
         raise InputError(
-            f"{stage.execution.gpus} GPUs are asked for, and torch finds {found} here",
-            fix="run on a machine that has them with a torch that can use them, or set hardware.train.gpus",
+            f"hardware.train asks for {stage.execution.gpus} GPU(s) a machine, and torch finds {found} here",
+            fix="run on a machine that has them, with a torch that can use them, or lower hardware.train.gpus",
         )
 
 

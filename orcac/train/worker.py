@@ -18,6 +18,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from transformers import AutoModelForCausalLM
 
 from orcac.chat.offline import offline
 from orcac.errors import InputError, OrcacError
-from orcac.job import Summary
+from orcac.job import Summary, packages_in_use
 from orcac.progress import Progress
 from orcac.student.weights import os_errors
 from orcac.tokenize import rowfile
@@ -196,6 +197,8 @@ def main() -> None:
     try:
         summary = train(stage)
         if rank == 0:
+            deepspeed = {"deepspeed": metadata.version("deepspeed")} if stage.execution.zero else {}
+            summary |= {"packages": packages_in_use() | deepspeed}
             part = stage.work / "summary.json.part"
             part.write_text(json.dumps(summary), encoding="utf-8")
             part.replace(stage.work / "summary.json")
