@@ -80,6 +80,7 @@ def train(stage: Stage) -> Summary:
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
 
     def begin() -> None:
+        distributed.check_group(stage, distributed.group_of(trainer.accelerator))
         distributed.check_engine(stage, trainer.model_wrapped)
         checks.check_steps(trainer, order.steps)
         checks.check_checkpoint(stage.work, model)
