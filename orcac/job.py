@@ -2,12 +2,14 @@
 
 `out` is where the artifact's files go; it is fresh at every try and is published as a whole when `run` returns.
 `work` survives a kill: whatever lets the next try go on (checkpoints, answers received) stands there.
-`run` returns the artifact's summary: a few JSON numbers and texts that a person wants to see of it.
+`run` returns the artifact's summary: a few JSON numbers and texts that a person wants to see of it. Where other
+processes did the work it also holds `packages`, their `packages_in_use`, which go into the artifact's provenance.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -18,6 +20,14 @@ from orcac.recipe import Execution, Recipe
 R = TypeVar("R", bound=Recipe)
 E = TypeVar("E", bound=Execution)
 Summary = dict[str, object]
+
+
+def packages_in_use() -> dict[str, str]:
+    """The versions of what shaped an artifact: what this process did not import did not."""
+    from importlib import metadata
+
+    names = ("torch", "transformers", "accelerate", "openai", "numpy", "pyarrow")
+    return {name: metadata.version(name) for name in names if name in sys.modules}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orcac import __version__
 from orcac.errors import InputError, OrcacError
-from orcac.job import Job, Summary
+from orcac.job import Job, Summary, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan, find, write_if_changed
@@ -123,6 +122,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
     started, cpu = time.time(), _cpu_seconds()
     job = _job(plan, store, node, folder=store.folder(node.ref))
     summary: Summary = KINDS[node.kind].load_run()(job)
+    packages = summary.pop("packages", None) or packages_in_use()
     record = {
         "ref": node.ref,
         "kind": node.kind,
@@ -132,7 +132,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "recipe": node.recipe.model_dump(mode="json"),
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
         "summary": summary,
-        "made": _provenance(started, cpu),
+        "made": _provenance(started, cpu) | {"packages": packages},
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
@@ -140,21 +140,16 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
 
 
 def _provenance(started: float, cpu: float) -> dict[str, Any]:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    packages = {}
-    for name in ("torch", "transformers", "accelerate", "openai", "numpy", "pyarrow"):
-        if name in sys.modules:  # what this node did not import did not shape it
-            packages[name] = metadata.version(name)
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return {
         "orcac": __version__,
         "python": platform.python_version(),
-        "packages": packages,
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "cpu_seconds": round(_cpu_seconds() - cpu, 3),
-        "peak_memory_mb": round(usage.ru_maxrss / 1024, 1),
+        "peak_memory_mb": round(max(resource.getrusage(one).ru_maxrss for one in who) / 1024, 1),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
     }
 

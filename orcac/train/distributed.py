@@ -58,15 +58,15 @@ def join(stage: Stage) -> None:
     check_gpus(stage, torch.cuda.device_count() if torch.cuda.is_available() else 0)
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
         del os.environ[name]
-    if not stage.in_place:
-        from accelerate import PartialState
+    if stage.in_place:
+        return
+    from accelerate import PartialState
 
-        group = wanted(stage)
-        if stage.execution.zero:
-            os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
-            _compile_nothing()
-        PartialState(cpu=group.kind == "MULTI_CPU", backend=group.backend)
-    check_group(stage, group_now())
+    group = wanted(stage)
+    if stage.execution.zero:
+        os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+        _compile_nothing()
+    check_group(stage, group_of(PartialState(cpu=group.kind == "MULTI_CPU", backend=group.backend)))
 
 
 def _compile_nothing() -> None:
@@ -80,16 +80,13 @@ def check_gpus(stage: Stage, found: int) -> None:
     """Raise InputError where this machine has fewer GPUs than the stage asks it for."""
     if found < stage.execution.gpus:
         raise InputError(
-            f"{stage.execution.gpus} GPUs are asked for, and torch finds {found} here",
-            fix="run on a machine that has them with a torch that can use them, or set hardware.train.gpus",
+            f"hardware.train asks for {stage.execution.gpus} GPU(s) a machine, and torch finds {found} here",
+            fix="run on a machine that has them, with a torch that can use them, or lower hardware.train.gpus",
         )
 
 
-def group_now() -> Group:
-    """What this process is part of, as accelerate has it."""
-    from accelerate import PartialState
-
-    state = PartialState()
+def group_of(state: Any) -> Group:
+    """What this process is part of, as accelerate has it: its PartialState, or a Trainer's accelerator."""
     return Group(
         str(state.distributed_type).removeprefix("DistributedType."),
         state.num_processes,

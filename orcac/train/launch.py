@@ -6,8 +6,8 @@ what `torchrun` and `accelerate launch` would put there, so accelerate, DeepSpee
 
 There is no `accelerate launch` or `torchrun` in between. The first starts a single process, silently, where there is
 no GPU, so no test without GPUs could see the line that GPUs get; the second gives its ranks half a minute after
-SIGTERM, in which a large model's checkpoint does not fit, and tells what happened to them in a traceback of its own.
-`processes.py` does the little that is left: start, forward signals, end all when one ends badly.
+SIGTERM unless told otherwise, in which a large model's checkpoint does not fit, and tells what happened to them in a
+traceback of its own. `processes.py` does the little that is left: start, hand SIGTERM on, end all when one ends badly.
 
 A command line is a list of arguments and no shell reads it. It names our module and one file; keys and whatever else
 the environment holds are inherited and stand in no line.
@@ -100,7 +100,7 @@ def from_slurm(environ: Mapping[str, str], host: str) -> dict[str, str]:
 def free_port() -> int:
     """A port that nobody listens on here, by chance, so that two stages which start at once take different ones."""
     while True:
-        port = random.choice(_PORTS)
+        port = random.SystemRandom().choice(_PORTS)
         with socket.socket() as one:
             try:
                 one.bind(("", port))

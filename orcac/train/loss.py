@@ -37,7 +37,7 @@ class SupervisedLoss:
     def __init__(self, model: Any) -> None:
         head, plain_forward = model.get_output_embeddings(), model.forward
         head_forward = head.forward
-        self.chunked = type(head) is torch.nn.Linear
+        self.chunked = type(head) is torch.nn.Linear and model.base_model is not model
 
         # Plain functions: accelerate takes a bound method for the model's own, and binds it to the model again.
         def forward(
@@ -78,10 +78,10 @@ def summed(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> torch.Tensor:
     """The same from what goes into a linear head: `hidden` (..., width), `weight` (vocabulary, width)."""
-    chosen = targets != MASKED
-    if not chosen.any():  # a loss of 0 that still reaches every parameter
-        chosen = torch.zeros_like(chosen)
-        chosen.view(-1)[0] = True
+    targets, hidden = targets.flatten(), hidden.flatten(0, -2)
+    chosen = (targets != MASKED).nonzero()[:, 0]
+    if not len(chosen):  # a loss of 0 that still reaches every parameter
+        chosen = chosen.new_zeros(1)
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
         hidden = hidden.to(torch.get_autocast_dtype(device))
@@ -125,17 +125,16 @@ class _Chunks(torch.autograd.Function):
                     grad_weight.addmm_(gradient.T, inputs)
                 elif grad_weight is not None:
                     grad_weight += gradient.T @ inputs
-        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
-        ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
+        ctx.gradients = grad_hidden, grad_weight, grad_bias
+        ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         return loss
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
-        dtypes = ctx.dtypes
-        return (
-            None if grad_hidden is None else grad_hidden * gradient.to(grad_hidden.dtype),
-            None if grad_weight is None else (grad_weight * gradient).to(dtypes[0]),
-            None if grad_bias is None else (grad_bias * gradient).to(dtypes[1]),
-            None,
-        )
+        """Scales in place, since a second copy of the weight's is large: so it can be called once."""
+        gradients, ctx.gradients = ctx.gradients, None
+        scaled = [
+            None if one is None else one.mul_(gradient).to(dtype)
+            for one, dtype in zip(gradients, ctx.dtypes, strict=True)
+        ]
+        return *scaled, None

@@ -83,8 +83,8 @@ def tell(error: BaseException, *, rank: int, work: Path) -> None:
 
 
 def obey_starter() -> None:
-    """Called in a rank: from now on what comes in through its stdin is a SIGTERM, and its end the end of this process and
-    of what it started."""
+    """Called in a rank: from now on a line that comes in through its stdin is a SIGTERM, and its end the end of this
+    process and of what it started."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):
@@ -170,7 +170,7 @@ class _Group:
 
     @property
     def stopped(self) -> bool:
-        """Whether they ended because somebody told us or one of them to. srun also asks the others to, when one died."""
+        """Whether they ended because somebody told us or one of them to. srun tells the rest to when one has died."""
         if self._told_to_stop or self._first is None:
             return self._told_to_stop
         index, code = self._first

@@ -50,7 +50,7 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
         bf16=recipe.precision == "bf16",
         use_cpu=execution.gpus == 0,
         deepspeed=deepspeed_config(stage) if execution.zero else None,
-        accelerator_config={"use_configured_state": True},  # the group that `distributed.join` formed
+        accelerator_config={"use_configured_state": not stage.in_place},  # the group that `distributed.join` formed
         ddp_find_unused_parameters=False,
         activation_checkpointing=execution.recompute,
         activation_checkpointing_kwargs={"use_reentrant": False} if execution.recompute else None,

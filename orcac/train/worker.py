@@ -7,6 +7,7 @@ was never stopped. SIGTERM (what Slurm sends first) saves a checkpoint before th
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from transformers import AutoModelForCausalLM
 
 from orcac.chat.offline import offline
 from orcac.errors import InputError, OrcacError
-from orcac.job import Summary
+from orcac.job import Summary, packages_in_use
 from orcac.progress import Progress
 from orcac.student.weights import os_errors
 from orcac.tokenize import rowfile
@@ -44,7 +46,7 @@ OPTIMIZER = "optimizer.safetensors"
 def train(stage: Stage) -> Summary:
     """Write `model/`, the metrics and, where it is to be kept, the optimizer's state to `stage.out`.
 
-    Returns the artifact's summary; its figures of speed and memory are of this process's last try. Raises OrcacError
+    Returns the artifact's summary; its figures of speed and memory are of the last try. Raises OrcacError
     where a check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
@@ -62,9 +64,8 @@ def train(stage: Stage) -> Summary:
             fix=f"delete {stage.start}, which was made without it, and make it again; or start with a fresh optimizer",
         )
 
-    arguments = settings(
-        stage, steps=order.steps
-    )  # before the model, of which ZeRO-3 then loads a part in each process
+    # before the model, of which ZeRO-3 then loads a part in each process
+    arguments = settings(stage, steps=order.steps)
     checkpoint = newest(stage.work)
     if checkpoint:
         check_fits(checkpoint, stage)
@@ -75,15 +76,19 @@ def train(stage: Stage) -> Summary:
     checks.check_disk(stage, model)
     metrics = Metrics(stage.work, resumed=step_of(checkpoint) if checkpoint else 0)
     saver = Saver(stage)
+    meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
 
     def begin() -> None:
+        distributed.check_group(stage, distributed.group_of(trainer.accelerator))
         distributed.check_engine(stage, trainer.model_wrapped)
         checks.check_steps(trainer, order.steps)
         checks.check_checkpoint(stage.work, model)
         checks.check_isolation(model, data.file, recipe.precision)
         checks.choose_loss(trainer, loss, data.file, recipe.precision)
         checks.check_accumulation(trainer, data.file, recipe.precision)
+        if distributed.is_first():
+            print(f"{stage.label}  {meter.legend}", file=sys.stderr)
         if checkpoint:
             return
         if execution.zero and recipe.precision == "bf16":
@@ -98,7 +103,7 @@ def train(stage: Stage) -> Summary:
         callbacks=[saver, AtStart(begin)],
         order=order,
         metrics=metrics,
-        meter=(meter := Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])),
+        meter=meter,
         progress=progress if distributed.is_first() else None,
     )
     with stopping(saver), os_errors(stage.work):
@@ -116,8 +121,8 @@ def train(stage: Stage) -> Summary:
         "supervised_tokens": int(order.seen.supervised[-1]),
         "first_loss": losses[0],
         "final_loss": losses[-1],
-        "tokens_per_second": round(meter.tokens_per_second),
-        "mfu": round(meter.mfu, 4),
+        "tokens_per_second": round(meter.tokens_per_second) or None,
+        "mfu": round(meter.mfu, 4) or None,
         "mfu_of": meter.peak_of,
         "peak_gib": round(meter.peak_gib, 2),
         "processes": stage.world_size,
@@ -143,15 +148,22 @@ def save(stage: Stage, trainer: Any) -> None:
 
 
 def load_model(folder: Path) -> Any:
-    """The model to train: float32 weights, and no cache, with which packed examples would see each other."""
+    """The model to train: float32 weights, and no cache, with which packed examples would see each other.
+
+    Raises InputError where it is of a kind that knows no positions.
+    """
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
         dtype=torch.float32,
-        attn_implementation="sdpa",
         trust_remote_code=False,
         local_files_only=True,
         use_safetensors=True,
     )
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        raise InputError(
+            f"{type(model).__name__} takes no position_ids: it cannot tell examples apart that share a row",
+            fix="start from another model",
+        )
     model.config.use_cache = False
     return model
 
@@ -186,6 +198,8 @@ def main() -> None:
     try:
         summary = train(stage)
         if rank == 0:
+            deepspeed = {"deepspeed": metadata.version("deepspeed")} if stage.execution.zero else {}
+            summary |= {"packages": packages_in_use() | deepspeed}
             part = stage.work / "summary.json.part"
             part.write_text(json.dumps(summary), encoding="utf-8")
             part.replace(stage.work / "summary.json")

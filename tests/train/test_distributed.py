@@ -131,7 +131,7 @@ def test_less_than_what_was_asked_for_is_no_training(execution, found, words):
 
 
 def test_missing_gpus_and_a_model_that_is_not_sharded_are_seen():
-    with pytest.raises(InputError, match="2 GPUs are asked for, and torch finds 1"):
+    with pytest.raises(InputError, match=r"asks for 2 GPU\(s\) a machine, and torch finds 1"):
         distributed.check_gpus(stage(gpus=2), 1)
     plain = torch.nn.Linear(1, 1)
     distributed.check_engine(stage(), plain)

@@ -163,7 +163,7 @@ def test_a_carried_optimizer_goes_on_as_if_the_stage_had_not_ended(tmp_path, inp
     stranger = tmp_path / "stranger"
     shutil.copytree(student, stranger)
     save_file({"model.norm.weight.exp_avg": torch.zeros(3)}, stranger / "optimizer.safetensors")
-    with pytest.raises(InputError, match=r"left no state for model\.embed_tokens\.weight"):
+    with pytest.raises(InputError, match=r"left no state model\.embed_tokens\.weight"):
         run(train_child.job(tmp_path / "fourth", rows, stranger, recipe=carry))
 
 
@@ -290,3 +290,11 @@ def test_the_checks_move_no_weight_and_no_random_number(tmp_path, inputs, monkey
     assert contents(with_checks.out) == contents(without.out)
     states = [next((job.work).glob("checkpoint-*/rng_state.pth")).read_bytes() for job in (with_checks, without)]
     assert states[0] == states[1]
+
+
+def test_a_model_that_knows_no_positions_is_refused(tmp_path):
+    from transformers import MambaConfig, MambaForCausalLM
+
+    MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=50)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids"):
+        load_model(tmp_path)
