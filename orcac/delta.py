@@ -45,6 +45,7 @@ from orcac.errors import InputError
 from orcac.folder import whole
 from orcac.hub import is_inside
 from orcac.progress import Progress
+from orcac.recipe import file_digest
 
 FORMAT = 1
 CHUNK = 1 << 22  # values compared at once
@@ -70,12 +71,16 @@ class Made:
 def make(base: Files, model: Files, out: Path) -> Made:
     """Write the delta of `model` to `base` as the folder `out`.
 
-    Raises InputError where `out` is there already, or either is no model with safetensors weights.
+    Raises InputError where `out` is there already, either is no model with safetensors weights, or the two have nothing
+    in common.
     """
     ours, theirs = _Weights(model, "the model"), _Weights(base, "the base")
+    strange = sum(theirs.like(tensor) is None for tensor in ours.tensors.values())
+    if strange == len(ours.tensors):
+        raise InputError("the base has no tensor of the model's", fix="give the base that the model was trained from")
     progress = _Bytes("delta make", theirs.bytes + sum(path.stat().st_size for path in model.values()))
     with whole(out) as folder:
-        digests = {name: _digest(theirs.files[name].path, progress.add) for name in theirs.files}
+        digests = {name: file_digest(theirs.files[name].path, progress.add) for name in theirs.files}
         compared = _write_container(folder / "delta.safetensors", ours, theirs, progress)
         results = {}
         for name, path in sorted(model.items()):
@@ -85,7 +90,7 @@ def make(base: Files, model: Files, out: Path) -> Made:
                 target = folder / "files" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-                results[name] = _facts(path, _digest(path, progress.add))
+                results[name] = _facts(path, file_digest(path, progress.add))
         manifest = {
             "format": FORMAT,
             "orcac": __version__,
@@ -100,7 +105,7 @@ def make(base: Files, model: Files, out: Path) -> Made:
         delta_bytes=size,
         tensors=len(ours.tensors),
         equal=compared.equal,
-        whole=sum(theirs.like(tensor) is None for tensor in ours.tensors.values()),
+        whole=strange,
     )
 
 
@@ -123,7 +128,7 @@ def apply(base: Files, delta: Path, out: Path) -> int:
                 found = _restore(path, name, container, theirs, progress)
             else:
                 shutil.copyfile(delta / "files" / name, path)
-                found = _digest(path, progress.add)
+                found = file_digest(path, progress.add)
             if found != facts["sha256"]:
                 raise ValueError(f"{name} does not come out as it was")
     return total
@@ -360,15 +365,6 @@ def _facts(path: Path, digest: str) -> dict[str, Any]:
     return {"sha256": digest, "bytes": path.stat().st_size}
 
 
-def _digest(path: Path, hashed: Callable[[int], None]) -> str:
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            hashed(count)
-    return digest.hexdigest()
-
-
 def _manifest(delta: Path) -> dict[str, Any]:
     """delta.json. Raises InputError where it is none of ours."""
     path = delta / "delta.json"
@@ -394,7 +390,7 @@ def _check_base(theirs: _Weights, expected: Mapping[str, Any], progress: _Bytes)
         if name not in theirs.files:
             raise InputError(f"the base has no {name}", fix="give the base in the files that the delta was made with")
         path = theirs.files[name].path
-        if path.stat().st_size != facts["bytes"] or _digest(path, progress.add) != facts["sha256"]:
+        if path.stat().st_size != facts["bytes"] or file_digest(path, progress.add) != facts["sha256"]:
             raise InputError(
                 f"{path}: is not what the delta was made with (sha256 {facts['sha256'][:16]}...)",
                 fix="give the same base, at the same revision",

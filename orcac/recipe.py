@@ -12,6 +12,7 @@ holds where on this machine that content lies.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -59,10 +60,14 @@ class HubRef(Frozen):
     path: str = ""
 
 
-def file_digest(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_digest(path: Path, hashed: Callable[[int], None] = lambda count: None) -> str:
+    """The sha256 of a file's bytes, in hex; `hashed` is told of every so many bytes: a model's weights take minutes."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            hashed(count)
+    return digest.hexdigest()
 
 
 def open_ref(ref: FileRef, execution: Execution) -> Path:

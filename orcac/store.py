@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -255,23 +254,13 @@ def _damages(
                 yield Damage(path, "the file is missing from its artifact")
             elif path.stat().st_size != facts["bytes"]:
                 yield Damage(path, "the file is damaged (its size is not the recorded one)")
-            elif _digest(path, hashed) != facts["sha256"]:
+            elif file_digest(path, hashed) != facts["sha256"]:
                 yield Damage(path, "the file is damaged (its digest is not the recorded one)")
         except OSError as error:
             if error.errno != errno.EIO:
                 fix = "mend its disk or permissions"
                 raise StoreError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
             yield Damage(path, "the file is damaged (its disk cannot read it)")
-
-
-def _digest(path: Path, hashed: Callable[[int], None]) -> str:
-    """`file_digest` that says how far it is: a model's weights take minutes."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            hashed(count)
-    return digest.hexdigest()
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

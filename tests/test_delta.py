@@ -83,7 +83,14 @@ def test_every_bit_comes_back(
 ) -> None:
     root, rng = tmp_path_factory.mktemp("delta"), np.random.default_rng(seed)
     base = model(root / "base", {"w": (old, bits(rng, old, *old_shape)), "other": ("U8", bits(rng, "U8", 3))})
-    ours = model(root / "model", {"w": (new, bits(rng, new, *new_shape)), "more": ("F16", bits(rng, "F16", 2, 2))})
+    ours = model(
+        root / "model",
+        {
+            "w": (new, bits(rng, new, *new_shape)),
+            "more": ("F16", bits(rng, "F16", 2, 2)),
+            "other": ("U8", bits(rng, "U8", 4)),
+        },
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delta, "CHUNK", 4)
         delta.make(files(base), files(ours), root / "delta")
@@ -206,16 +213,24 @@ def test_what_is_there_stays(pair: tuple[Path, Path], tmp_path: Path) -> None:
         delta.apply(files(base), tmp_path / "nowhere", tmp_path / "back")
 
 
+def test_what_has_nothing_in_common_is_no_base(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """The delta would be the model."""
+    stranger = model(tmp_path / "stranger", {"decoder.embed": ("F32", np.zeros((50, 8), "<u4"))})
+    with pytest.raises(InputError, match="no tensor of the model's"):
+        delta.make(files(stranger), files(pair[1]), tmp_path / "delta")
+    assert not (tmp_path / "delta").exists()
+
+
 def test_a_kill_leaves_no_half_model(pair: tuple[Path, Path], tmp_path: Path) -> None:
     base, ours = pair
     delta.make(files(base), files(ours), tmp_path / "delta")
     program = (
         "import sys, time; from pathlib import Path; from orcac import delta\n"
-        "real = delta._digest\n"
+        "real = delta.file_digest\n"
         "def slow(path, hashed):\n"
         "    if '.part' in str(path): print('writing', flush=True); time.sleep(60)\n"
         "    return real(path, hashed)\n"
-        "delta._digest = slow\n"
+        "delta.file_digest = slow\n"
         "base, made, out = map(Path, sys.argv[1:])\n"
         "delta.apply({path.name: path for path in base.iterdir()}, made, out)\n"
     )

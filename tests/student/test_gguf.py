@@ -123,6 +123,13 @@ def test_a_gguf_file_becomes_the_model_that_it_was_made_of(tmp_path: Path, scrat
     }
 
 
+@pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe"])
+def test_ways_to_split_text_that_are_known_are_taken(tmp_path: Path, scratch: Path, pre: str) -> None:
+    tokenizer = load_tokenizer(make(tmp_path, write(tmp_path / "files" / "tiny.gguf", scratch, pre=pre)))
+    assert len(tokenizer) == SHAPE.vocabulary
+    assert all(tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text for text in TEXTS)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
