@@ -212,7 +212,8 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
         seconds=seconds,
         gpu_hours=gpu_hours,
         gpu_usd=gpu_hours * (execution.usd_per_gpu_hour or 0.0),
-        disk=model.parameters * 4.0,  # the weights; a checkpoint, while it trains, is three times that
+        # the weights, and AdamW's state where it is kept; a checkpoint, while it trains, is as large as both
+        disk=model.parameters * (12.0 if execution.keep_optimizer else 4.0),
         basis=tuple(basis),
     )
 

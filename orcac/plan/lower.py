@@ -469,7 +469,7 @@ class _Arm:
             usd_per_gpu_hour=hardware.price,
             **_work(hardware),
         )
-        if described.optimizer == "carry":
+        if start.startswith("train/"):
             self.plan.keep_optimizer(start)
         return self._add(
             f"train/{stage}", recipe, execution, label=f"{self.arm.name}: {stage}", rows=(rows,), start=(start,)

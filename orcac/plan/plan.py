@@ -57,7 +57,7 @@ class Plan:
         return node.ref
 
     def keep_optimizer(self, ref: str) -> None:
-        """A stage's AdamW state stays in its artifact, since another carries it on, be it of another arm or spec."""
+        """A stage's AdamW state stays in its artifact, since a stage of some arm is trained upon it."""
         node = self.nodes[ref]
         assert isinstance(node.execution, TrainExecution)
         execution = node.execution.model_copy(update={"keep_optimizer": True})

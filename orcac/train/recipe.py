@@ -37,7 +37,7 @@ class TrainExecution(Execution):
     offload: bool = False  # AdamW's state in the machine's memory (ZeRO)
     recompute: bool = False  # activations, in the backward pass: less memory, a third more arithmetic
     compile: bool = False  # torch.compile
-    keep_optimizer: bool = False  # in the artifact, for a stage that carries it on
+    keep_optimizer: bool = False  # in the artifact, for a stage that may carry it on
     gpu: str | None = None  # which GPU, for estimates
     mfu: float | None = None  # share of its peak that training was measured to reach, for estimates
     usd_per_gpu_hour: float | None = None

@@ -138,13 +138,14 @@ def test_what_cannot_be_made_is_planned_says_why_and_is_refused(
     assert caught.value.fix
 
 
-def test_a_stage_keeps_its_optimizer_where_any_arm_carries_it_on(tmp_path: Path) -> None:
+def test_a_stage_keeps_its_optimizer_where_any_arm_trains_another_upon_it(tmp_path: Path) -> None:
     carry = {"stages": {"x": {"optimizer": "carry"}}}
-    alone = lowered(tmp_path, merged(SPEC, carry))
     plan = lowered(tmp_path, SPEC | {"ablations": {"carried": carry}})
-    for many in (alone, plan):
+    short = {"curriculum": ["s"]}
+    last, first = lowered(tmp_path, merged(SPEC, short)), lowered(tmp_path, SPEC | {"ablations": {"short": short}})
+    for many, labels in ((plan, {"base: s"}), (last, set()), (first, {"base: s"})):
         kept = {node.label for node in many.nodes.values() if getattr(node.execution, "keep_optimizer", False)}
-        assert kept == {"base: s"}
+        assert kept == labels
     base, carried = (plan.experiments["many"].addresses[arm] for arm in ("base", "carried"))
     assert base["train/s"] == carried["train/s"] and base["train/x"] != carried["train/x"]
     assert not any(node.waits for node in plan.nodes.values())
