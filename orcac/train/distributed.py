@@ -113,7 +113,8 @@ def check_group(stage: Stage, found: Group) -> None:
 def check_engine(stage: Stage, model: Any) -> None:
     """Raise OrcacError where the model, as wrapped for training, is not sharded and averaged as the stage says."""
     found = zero_stage(model)
-    averaged = found > 0 or isinstance(model, torch.nn.parallel.DistributedDataParallel)
+    spread = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
+    averaged = found > 0 or isinstance(model, spread)
     if found != stage.execution.zero or averaged != (not stage.in_place):
         raise OrcacError(
             f"the model is trained by a {type(model).__name__} of ZeRO stage {found} "
@@ -269,6 +270,7 @@ def _write(
     for name, tensor in tensors:
         if file:
             file.add(name, tensor)
+        del tensor  # before the next one is gathered
     if file:
         file.close()
     barrier()

@@ -35,7 +35,7 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
     WANDB_PROJECT names a project: the key is that package's own affair.
     """
     recipe, execution = stage.recipe, stage.execution
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(stage.work),
         seed=recipe.seed,
         num_train_epochs=1,
@@ -68,6 +68,8 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
         dataloader_num_workers=0,
         dataloader_pin_memory=execution.gpus > 0,
     )
+    arguments._n_gpu = execution.gpus and 1  # of a process; where it sees more, the Trainer would spread over all
+    return arguments
 
 
 class AtStart(TrainerCallback):

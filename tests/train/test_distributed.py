@@ -135,6 +135,8 @@ def test_missing_gpus_and_a_model_that_is_not_sharded_are_seen():
         distributed.check_gpus(stage(gpus=2), 1)
     plain = torch.nn.Linear(1, 1)
     distributed.check_engine(stage(), plain)
+    with pytest.raises(OrcacError, match="trained by a DataParallel"):  # of a process that sees several GPUs
+        distributed.check_engine(stage(), torch.nn.DataParallel(plain))
     for execution in ({"processes": 2}, {"processes": 2, "zero": 3}):
         with pytest.raises(OrcacError, match=f"ZeRO stage {execution.get('zero', 0)} were asked for"):
             distributed.check_engine(stage(**execution), plain)
