@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
-from orcac.cost import figures, gpus, priors
+from orcac import gpus
+from orcac.cost import figures, priors
 from orcac.cost.figures import NOTHING, Range
 from orcac.cost.flow import Flow
 from orcac.cost.measured import hardware

@@ -3,6 +3,12 @@
 A checkpoint counts once a marker stands in it, written after everything else, so that one which a kill cut short
 is never resumed from. A metric line is written before the checkpoint of its step; after a resume the lines of
 later steps are dropped and written again, so the file ends up the same as without a kill.
+
+What the Trainer writes with torch.save (moments, schedule, random numbers) is read back by torch.load with
+`weights_only`, which builds tensors and plain values and runs nothing; its pickled arguments are thrown away.
+
+One process, or several that each hold everything (DDP), go on from each other's checkpoints. ZeRO's are in parts, one a
+process, and fit only the stage and the number of processes that wrote them.
 """
 
 from __future__ import annotations
@@ -13,21 +19,31 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import RecordWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from orcac.errors import InputError
+from orcac.train import distributed
+from orcac.train.stage import Stage
+
 _MARKER = "complete"
+_PICKLE = "training_args.bin"
+_SHOW_EVERY = 5.0  # seconds
 KEPT = 2  # checkpoints
 
 
 def newest(work: Path) -> Path | None:
-    """The newest complete checkpoint; those that are not complete are deleted."""
-    complete = []
+    """The newest complete checkpoint."""
+    return max((marker.parent for marker in work.glob(f"checkpoint-*/{_MARKER}")), key=step_of, default=None)
+
+
+def delete_torn(work: Path) -> None:
+    """Delete what a kill in the middle of saving left."""
     for folder in work.glob("checkpoint-*"):
-        if (folder / _MARKER).exists():
-            complete.append(folder)
-        else:
+        if not (folder / _MARKER).exists():
             shutil.rmtree(folder)
-    return max(complete, key=step_of, default=None)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -35,43 +51,97 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-class Saver(TrainerCallback):
-    """Saves every so many seconds, and once more when told to stop; saving takes a tenth of the time at most."""
+def check_fits(checkpoint: Path, stage: Stage) -> None:
+    """Raise InputError where processes set up as `stage` says cannot read `checkpoint`."""
+    made = json.loads((checkpoint / _MARKER).read_text(encoding="utf-8"))
+    now = _layout(stage)
+    if made["zero"] != now["zero"] or (made["zero"] and made != now):
+        words = ["{world_size} processes under ZeRO-{zero}".format(**layout) for layout in (made, now)]
+        raise InputError(
+            f"{checkpoint}: a checkpoint of {words[0]} cannot be resumed by {words[1]}",
+            fix="train on as it began, or delete that folder and its like: the stage then begins anew",
+        )
 
-    def __init__(self, work: Path, *, every: float) -> None:
-        self._work, self._every = work, every
-        self._next = time.monotonic() + every
+
+def _layout(stage: Stage) -> dict[str, int]:
+    return {"world_size": stage.world_size, "zero": stage.execution.zero}
+
+
+class Saver(TrainerCallback):
+    """Saves every so many seconds, and once more when told to stop; saving takes a tenth of the time at most.
+
+    Every process has one: what the first one's clock says, and a stop that any was told of, holds for all.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self._every = stage, stage.execution.save_every_seconds
+        self._next = time.monotonic() + self._every
         self._started = 0.0
         self.stop = False  # set by whoever wants training to end at the next step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._started = time.monotonic()
+        self.stop = distributed.any_of(self.stop)
         control.should_training_stop |= self.stop
-        control.should_save = self.stop or self._started >= self._next
+        control.should_save = self.stop or distributed.any_of(distributed.is_first() and self._started >= self._next)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        (self._work / f"checkpoint-{state.global_step}" / _MARKER).touch()
+        folder = self._stage.work / f"checkpoint-{state.global_step}"
+        distributed.barrier()  # every process has written its part
+        if distributed.is_first():
+            (folder / _PICKLE).unlink(missing_ok=True)
+            part = folder / f"{_MARKER}.part"
+            part.write_text(json.dumps(_layout(self._stage)), encoding="utf-8")
+            part.replace(folder / _MARKER)
         now = time.monotonic()
         self._next = now + max(self._every, 9 * (now - self._started))
 
 
 class Metrics:
-    """`metrics.jsonl`: one line an optimizer step, whole at any time but for its last line."""
+    """`metrics.jsonl`: one line an optimizer step, whole at any time but for its last line.
 
-    def __init__(self, path: Path, *, resumed: int) -> None:
+    Beside it the same figures for TensorBoard, which sees them as they come. No clock is in either (an event's time
+    is its step), so that the same stage gives the same bytes. Only the first process writes.
+    """
+
+    FILES = ("metrics.jsonl", "events.out.tfevents.0")  # the name that TensorBoard looks for
+
+    def __init__(self, folder: Path, *, resumed: int) -> None:
         """Keep the lines of the first `resumed` steps."""
+        self._first = distributed.is_first()
+        if not self._first:
+            return
+        path, events = (folder / name for name in self.FILES)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:resumed] if resumed else []
         assert len(lines) == resumed and all(line.endswith("\n") for line in lines)
         part = path.with_name(path.name + ".part")
         part.write_text("".join(lines), encoding="utf-8")
         part.replace(path)
-        self.tokens = int(json.loads(lines[-1])["tokens"]) if lines else 0  # seen so far, padding left out
         self._file = path.open("a", encoding="utf-8")
+        events.unlink(missing_ok=True)
+        self._shown = time.monotonic()
+        self._events = RecordWriter(str(events))
+        self._events.write(Event(file_version="brain.Event:2").SerializeToString())
+        for line in lines:
+            self._event(json.loads(line))
 
     def write(self, **values: float) -> None:
         """Append a line; it is with the operating system when this returns."""
+        if not self._first:
+            return
         self._file.write(json.dumps(values, allow_nan=False) + "\n")
         self._file.flush()
+        self._event(values)
+        if time.monotonic() - self._shown >= _SHOW_EVERY:  # what a kill loses is written again from the lines
+            self._shown = time.monotonic()
+            self._events.flush()
+
+    def _event(self, values: dict[str, float]) -> None:
+        figures = [Summary.Value(tag=name, simple_value=value) for name, value in values.items() if name != "step"]
+        step = int(values["step"])
+        self._events.write(Event(wall_time=step, step=step, summary=Summary(value=figures)).SerializeToString())
 
     def close(self) -> None:
-        self._file.close()
+        if self._first:
+            self._file.close()
+            self._events.close()

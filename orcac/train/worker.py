@@ -17,70 +17,114 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from orcac.errors import InputError
 from orcac.job import Summary
 from orcac.progress import Progress
 from orcac.student.weights import os_errors
 from orcac.tokenize import rowfile
-from orcac.train.checkpoints import Metrics, Saver, newest, step_of
-from orcac.train.checks import check_isolation, check_steps, count_supervised
-from orcac.train.data import Rows
+from orcac.train import checks, distributed
+from orcac.train.checkpoints import Metrics, Saver, check_fits, delete_torn, newest, step_of
+from orcac.train.data import Rows, count_tokens, plan_order
+from orcac.train.loss import SupervisedLoss
+from orcac.train.meter import Meter
 from orcac.train.stage import Stage
-from orcac.train.trainer import PackedTrainer, planned_steps, settings
+from orcac.train.trainer import AtStart, PackedTrainer, settings
+
+OPTIMIZER = "optimizer.safetensors"
 
 
 def train(stage: Stage) -> Summary:
-    """Write `model/` and `metrics.jsonl` to `stage.out`; returns the artifact's summary.
+    """Write `model/`, the metrics and, where it is to be kept, the optimizer's state to `stage.out`.
 
-    Raises OrcacError where a check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
+    Returns the artifact's summary; its figures of speed and memory are of this process's last try. Raises OrcacError
+    where a check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
     torch.set_num_threads(execution.threads)
-    folder = stage.rows
-    counts = json.loads((folder / "counts.json").read_text(encoding="utf-8"))
-    data = Rows(rowfile.read(folder / "rows.safetensors"))
-    steps = planned_steps(recipe, len(data))
-    supervised = count_supervised(data.file, counts["supervised_tokens"])
-    model = load_model(stage.start / "model")
+    counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
+    data = Rows(rowfile.read(stage.rows / "rows.safetensors"))
+    tokens = count_tokens(data.file.labels)
+    checks.check_labels(tokens, counts["supervised_tokens"])
+    order = plan_order(recipe, tokens)
+    carried = stage.start / OPTIMIZER
+    if recipe.optimizer == "carry" and not carried.exists():
+        raise InputError(
+            f"optimizer: carry, but the stage before left no {OPTIMIZER}",
+            fix=f"delete {stage.start}, which was made without it, and make it again; or start with a fresh optimizer",
+        )
 
+    arguments = settings(stage, steps=order.steps)
+    assert arguments.world_size == stage.world_size  # and so the processes have met
     checkpoint = newest(stage.work)
-    metrics_file = stage.work / "metrics.jsonl"
-    metrics = Metrics(metrics_file, resumed=step_of(checkpoint) if checkpoint else 0)
-    saver = Saver(stage.work, every=execution.save_every_seconds)
+    if checkpoint:
+        check_fits(checkpoint, stage)
+    if distributed.is_first():
+        delete_torn(stage.work)
+    model = load_model(stage.start / "model")
+    loss = SupervisedLoss(model)
+    checks.check_disk(stage, model)
+    metrics = Metrics(stage.work, resumed=step_of(checkpoint) if checkpoint else 0)
+    saver = Saver(stage)
+    progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
+
+    def begin() -> None:
+        checks.check_steps(trainer, order.steps)
+        checks.check_checkpoint(stage.work, model)
+        checks.check_isolation(model, data.file, recipe.precision)
+        checks.choose_loss(trainer, loss, data.file, recipe.precision)
+        checks.check_accumulation(trainer, data.file, recipe.precision)
+        if recipe.optimizer == "carry" and not checkpoint:
+            distributed.load_optimizer(trainer, carried)
+
     trainer = PackedTrainer(
         model=model,
-        args=settings(recipe, execution, work=stage.work, steps=steps),
+        args=arguments,
         train_dataset=data,
-        data_collator=data.collate,
-        callbacks=[saver],
+        callbacks=[saver, AtStart(begin)],
+        order=order,
         metrics=metrics,
-        progress=Progress(label=stage.label, total=steps, unit="steps", path=stage.work / "progress.json"),
+        meter=(meter := Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])),
+        progress=progress if distributed.is_first() else None,
     )
-    check_steps(trainer, steps)
-    check_isolation(model, data.file)  # after the Trainer has put it where it will be trained
     with stopping(saver), os_errors(stage.work):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics.close()
-    if trainer.state.global_step < steps:
+    if trainer.state.global_step < order.steps:
         raise SystemExit(128 + signal.SIGTERM)
 
-    model.config.use_cache = True  # off for training alone; generation wants it
-    shutil.copytree(  # tokenizer and template byte for byte; what the model saves itself replaces the rest
-        stage.start / "model",
-        stage.out / "model",
-        ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"),
-        copy_function=shutil.copyfile,
-    )
     with os_errors(stage.out):
-        model.save_pretrained(stage.out / "model")
-    shutil.copyfile(metrics_file, stage.out / "metrics.jsonl")
-    losses = [json.loads(line)["loss"] for line in metrics_file.read_text(encoding="utf-8").splitlines()]
+        save(stage, trainer)
+    losses = [json.loads(line)["loss"] for line in (stage.work / "metrics.jsonl").read_text("utf-8").splitlines()]
     return {
-        "steps": steps,
-        "tokens": metrics.tokens,
-        "supervised_tokens": supervised * (recipe.epochs or 1),
+        "steps": order.steps,
+        "tokens": int(order.seen.real[-1]),
+        "supervised_tokens": int(order.seen.supervised[-1]),
         "first_loss": losses[0],
         "final_loss": losses[-1],
+        "tokens_per_second": round(meter.tokens_per_second),
+        "mfu": round(meter.mfu, 4),
+        "mfu_of": meter.peak_of,
+        "peak_gib": round(meter.peak_gib, 2),
+        "processes": stage.world_size,
     }
+
+
+def save(stage: Stage, trainer: Any) -> None:
+    """What the artifact holds. All processes take part; the first one writes."""
+    if distributed.is_first():
+        shutil.copytree(  # tokenizer and template byte for byte; what the model saves itself replaces the rest
+            stage.start / "model",
+            stage.out / "model",
+            ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"),
+            copy_function=shutil.copyfile,
+        )
+        for name in Metrics.FILES:
+            shutil.copyfile(stage.work / name, stage.out / name)
+    distributed.barrier()
+    trainer.model.config.use_cache = True  # off for training alone; generation wants it
+    distributed.save_weights(trainer, stage.out / "model")
+    if stage.execution.keep_optimizer:
+        distributed.save_optimizer(trainer, stage.out / OPTIMIZER)
 
 
 def load_model(folder: Path) -> Any:

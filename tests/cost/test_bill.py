@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orcac.cost import figures, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range, between, times
-from orcac.cost.gpus import peak
+from orcac.gpus import peak
 from orcac.cost.lengths import pack
 from orcac.make import make
 from orcac.plan.lower import lower

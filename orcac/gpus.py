@@ -24,6 +24,12 @@ GPUS = {
 ASSUMED = "a100-80gb"  # where the spec says no type
 
 
+def named(device: str) -> str | None:
+    """The entry of a device as its driver names it ("NVIDIA H100 80GB HBM3"); variants of one chip have one peak."""
+    plain = device.lower().replace(" ", "")
+    return next((name for name in GPUS if name.partition("-")[0] in plain), None)
+
+
 def peak(gpu: str | None, precision: str) -> float:
     """FLOP/s of one GPU."""
     found = GPUS[gpu or ASSUMED]
