@@ -387,6 +387,9 @@ def main() -> None:
     if given.trl is None and importlib.util.find_spec("trl"):
         given.trl = sys.executable
     pythons = {"ours": sys.executable, "TRL": given.trl, "Trainer": sys.executable}
+    from orcac.chat.offline import offline
+
+    offline(threads=1)
     import torch
     import transformers
 
