@@ -67,15 +67,28 @@ CASES = {
 
 
 def write_student(folder: Path, case: Case) -> None:
-    """A `student` artifact: random weights, a tokenizer of which only the special tokens are used."""
-    from orcac.student import scratch
-    from orcac.student.recipe import Scratch
+    """A `student` artifact: random weights, and a tokenizer that TRL asks which token pads."""
+    import torch
+    from tokenizers import Tokenizer, models
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    names = ("vocabulary", "hidden", "layers", "heads", "kv_heads", "intermediate")
-    shape = Scratch(**{name: getattr(case, name) for name in names}, positions=case.max_length)
-    tokenizer = scratch.train_tokenizer(iter(["a b"]), case.vocabulary)
-    tokenizer.save_pretrained(folder / "model")
-    scratch.save_model(folder / "model", shape, tokenizer, seed=case.seed)
+    torch.manual_seed(case.seed)
+    config = LlamaConfig(
+        vocab_size=case.vocabulary,
+        hidden_size=case.hidden,
+        num_hidden_layers=case.layers,
+        num_attention_heads=case.heads,
+        num_key_value_heads=case.kv_heads,
+        intermediate_size=case.intermediate,
+        max_position_embeddings=case.max_length,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder / "model")
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2}, unk_token="<pad>"))
+    marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(folder / "model")
 
 
 def write_rows(folder: Path, case: Case) -> None:
@@ -89,7 +102,9 @@ def write_rows(folder: Path, case: Case) -> None:
     rows = case.steps * case.batch
     wanted = rows * case.max_length
     lengths = np.clip(rng.lognormal(np.log(case.max_length / 3), 0.6, size=rows * 8), 8, case.max_length).astype(int)
-    lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), wanted * 1.05))]  # enough to fill the rows, and then some
+    lengths = lengths[
+        : int(np.searchsorted(np.cumsum(lengths), wanted * 1.05))
+    ]  # enough to fill the rows, and then some
     packed = best_fit_decreasing(lengths, case.max_length)
     packed = [packed[row] for row in rng.permutation(len(packed))[:rows]]
     folder.mkdir()
@@ -228,8 +243,8 @@ def arguments(case: Case, place: Path, **more: Any) -> dict[str, Any]:
         "optim": "adamw_torch_fused",
         "bf16": case.precision == "bf16",
         "use_cpu": not case.gpus,
-        "gradient_checkpointing": case.recompute,
-        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "activation_checkpointing": case.recompute,
+        "activation_checkpointing_kwargs": {"use_reentrant": False} if case.recompute else None,
         "save_strategy": "no",
         "logging_steps": 1,
         "disable_tqdm": True,
@@ -404,7 +419,8 @@ def main() -> None:
             for side, told in best.items():
                 wall, cpu = (best["ours"][key] / told[key] for key in ("wall_s", "cpu_s"))
                 report(
-                    f"| {name} | {micro} × {case.batch // micro} | {side} | {tokens / told['wall_s']:,.0f} | {wall:.2f} "
+                    f"| {name} | {micro} × {case.batch // micro} | {side} "
+                    f"| {tokens / told['wall_s']:,.0f} | {wall:.2f} "
                     f"| {told['cpu_s']:.1f} | {cpu:.2f} | {told['mb']:,.0f} | {told['imports_mb']:,.0f} "
                     f"| {told['losses'][0]:.3f} → {told['losses'][-1]:.3f} | {told['difference']:.0e} |"
                 )
