@@ -96,7 +96,7 @@ def environment() -> dict[str, str]:
 def isolation(case: train.Case) -> None:
     report("| attention | 1 row | 2 rows | with a cache |")
     report("|---|---|---|---|")
-    for attention in ATTENTIONS:
+    for attention in ATTENTIONS if case.gpus else ATTENTIONS[:2]:  # the others are made for GPUs
         child = subprocess.run(  # of its own: some combinations end the process
             [sys.executable, __file__, "--isolation", attention, str(case.gpus)],
             capture_output=True,
