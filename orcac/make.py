@@ -90,7 +90,7 @@ def _missing_extra(kind: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "transformers", "accelerate", "tokenizers", "safetensors"):
+        if error.name not in ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "tensorboardX"):
             raise
         raise InputError(
             f"`{kind}` needs {error.name}", fix="pip install torch, then pip install 'orcac[train]'"

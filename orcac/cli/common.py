@@ -29,13 +29,24 @@ def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
     for experiment in experiments:
         for name, why in experiment.base.left_out.items():
             click.echo(plain(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
-        alike: dict[tuple[str, ...], str] = {}
+        alike: dict[tuple[str, ...], list[str]] = {}
         for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
-            first = alike.setdefault(tuple(refs), arm)
-            if first != arm:
-                what = f"warning: the arm `{arm}` makes nothing else than `{first}`"
-                click.echo(str(Problem(experiment.arms[arm].mark, what)), err=True)
+            alike.setdefault(tuple(refs), []).append(arm)
+        for first, *others in alike.values():
+            if others:
+                click.echo(_same(experiment, first, others), err=True)
     return plan, experiments
+
+
+def _same(experiment: Experiment, first: str, others: Sequence[str]) -> str:
+    """A warning: `others` make what the arm `first` makes. A sweep over what an arm does not use gives hundreds."""
+    few = ", ".join(f"`{arm}`" for arm in others[:3])
+    if len(others) == 1:
+        what = f"the arm {few} makes nothing else than `{first}`"
+    else:
+        more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+        what = f"{len(others):,} arms make nothing else than `{first}`: {few}{more}"
+    return str(Problem(experiment.arms[others[0]].mark, f"warning: {what}"))
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+from orcac import gpus
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
-from orcac import gpus
 from orcac.cost import figures, priors
 from orcac.cost.figures import NOTHING, Range
 from orcac.cost.flow import Flow

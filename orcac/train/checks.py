@@ -2,8 +2,8 @@
 rows. Most of these fail silently in a run that nobody watches: the loss still falls.
 
 Every process makes all of them, on the same rows, since a model that is spread over processes answers only when all
-ask. They take a few forward passes over one row's worth of tokens, and no gradient beyond the head; no weight and no
-random number moves.
+ask. They take a few forward passes over at most one row's worth of tokens, and no gradient beyond the head; they move no
+weight and no random number.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from orcac.train.stage import Stage
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
 _GIB = 1 << 30
 _SPLIT = 4  # micro-batches
+_WIDTH = 512  # tokens of a row: whole logits of more are what the loss is there to avoid
 
 
 def check_labels(tokens: Tokens, expected: int) -> None:
@@ -122,7 +123,7 @@ def choose_loss(trainer: Any, loss: SupervisedLoss, file: RowFile, precision: st
         loss.chunked = chunked
         results.append(_loss_and_gradient(trainer, [batch]))
     loss.chunked = True
-    _compare(*results, precision, "the chunked loss is not the plain one")
+    _compare(results, precision, "the chunked loss is not the plain one")
 
 
 def check_accumulation(trainer: Any, file: RowFile, precision: str) -> None:
@@ -131,7 +132,7 @@ def check_accumulation(trainer: Any, file: RowFile, precision: str) -> None:
     rows = len(batch["labels"])
     parts = [{name: tensor[row : row + 1] for name, tensor in batch.items()} for row in range(rows)]
     results = [_loss_and_gradient(trainer, batches) for batches in ([batch], parts)]
-    _compare(*results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
+    _compare(results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
 
 
 def _is_plain_head(trainer: Any, loss: SupervisedLoss, file: RowFile) -> bool:
@@ -173,10 +174,9 @@ def _loss_and_gradient(trainer: Any, batches: list[Batch]) -> tuple[torch.Tensor
     return total, torch.cat(gradients)
 
 
-def _compare(
-    one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor], precision: str, what: str
-) -> None:
-    for name, left, right in zip(("loss", "gradient"), one, other, strict=True):
+def _compare(results: list[tuple[torch.Tensor, torch.Tensor]], precision: str, what: str) -> None:
+    """Raise OrcacError where two results of `_loss_and_gradient` are not equal to rounding."""
+    for name, left, right in zip(("loss", "gradient"), *results, strict=True):
         error, size = float((left - right).abs().max()), float(right.abs().max())
         if not error <= TOLERANCE[precision] * max(size, 1e-30):
             raise OrcacError(
@@ -186,8 +186,8 @@ def _compare(
 
 
 def _batch(model: Any, file: RowFile, rows: int) -> Batch:
-    """The first `rows` rows that teach something, each cut to a `rows`-th of its length from where it does."""
-    width = max(file.labels.shape[1] // rows, 2)
+    """The first `rows` rows that teach something, each cut to a `rows`-th of its length, from where it does."""
+    width = max(min(file.labels.shape[1] // rows, _WIDTH), 2)
     parts = []
     for row in range(len(file.labels)):
         learnt = np.flatnonzero(file.labels[row, 1:] != MASKED)
@@ -205,7 +205,7 @@ def _batch(model: Any, file: RowFile, rows: int) -> Batch:
 def _first_pair(file: RowFile) -> tuple[int, int, int] | None:
     """A row that holds two examples, where its second one starts, and where that ends."""
     for row, (positions, labels) in enumerate(zip(file.position_ids, file.labels, strict=True)):
-        length = int(np.flatnonzero(labels != MASKED)[-1]) + 1
+        length = int(np.flatnonzero(labels != MASKED).max(initial=-1)) + 1
         starts = [*np.flatnonzero(positions[:length] == 0).tolist(), length]
         if len(starts) > 2:
             return row, starts[1], starts[2]

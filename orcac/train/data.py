@@ -80,6 +80,7 @@ def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
 
 def plan_order(recipe: TrainRecipe, tokens: Tokens) -> Order:
     """Steps for `epochs`, or up to the one that reaches `tokens`."""
+    assert (recipe.epochs is None) != (recipe.tokens is None)
     rows, batch = len(tokens.real), recipe.batch_rows
     ends = np.minimum(np.arange(batch, rows + batch, batch), rows) - 1  # the last row of each step
     real, supervised = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]

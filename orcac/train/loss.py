@@ -37,7 +37,7 @@ class SupervisedLoss:
     def __init__(self, model: Any) -> None:
         head, plain_forward = model.get_output_embeddings(), model.forward
         head_forward = head.forward
-        self.chunked = type(head) is torch.nn.Linear
+        self.chunked = type(head) is torch.nn.Linear and model.base_model is not model
 
         # Plain functions: accelerate takes a bound method for the model's own, and binds it to the model again.
         def forward(
@@ -60,7 +60,7 @@ class SupervisedLoss:
 
         def of_head(hidden: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
             if targets is None:
-                return head_forward(hidden)  # type: ignore[no-any-return]
+                return head_forward(hidden)
             return summed(hidden, head.weight, head.bias, targets)
 
         model.forward, head.forward = forward, of_head
@@ -78,10 +78,10 @@ def summed(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> torch.Tensor:
     """The same from what goes into a linear head: `hidden` (..., width), `weight` (vocabulary, width)."""
-    chosen = targets != MASKED
-    if not chosen.any():  # a loss of 0 that still reaches every parameter
-        chosen = torch.zeros_like(chosen)
-        chosen.view(-1)[0] = True
+    targets, hidden = targets.flatten(), hidden.flatten(0, -2)
+    chosen = (targets != MASKED).nonzero()[:, 0]
+    if not len(chosen):  # a loss of 0 that still reaches every parameter
+        chosen = chosen.new_zeros(1)
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
         hidden = hidden.to(torch.get_autocast_dtype(device))

@@ -2,9 +2,9 @@
 
 MFU after PaLM (Chowdhery et al. 2022, appendix B): 6 operations a parameter and token, and 12 · layers · width · row
 length for attention, over the peak. Tokens are those that are no padding; work that padding, recomputation or a
-mask costs is no model arithmetic. The peak of a GPU is its maker's (`orcac/gpus.py`); that of a CPU, or of a GPU that is
-not in the table, is what a large matrix product reaches here and now on as many threads, which a step can exceed where
-its matrices fit a cache.
+mask costs is no model arithmetic. The peak of a GPU is its maker's (`orcac/gpus.py`). That of a CPU, or of a GPU that
+is not in the table, is what a large matrix product reaches here and now on as many threads; a step can exceed it
+where its matrices fit a cache.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Meter:
         self._device = device
         self._operations = 6 * parameters + attention
         self._peak = peak * stage.world_size
+        self.legend = f"MFU is the share of {self._peak / 1e9:,.0f} GFLOP/s"  # what the figures of a line mean
+        self.legend += f" ({stage.world_size} × {self.peak_of})" if stage.world_size > 1 else f" ({self.peak_of})"
         self._usd = (stage.execution.usd_per_gpu_hour or 0.0) * stage.execution.nodes * stage.execution.gpus / 3600
         self._start = time.monotonic()
         self._begun: tuple[float, int] | None = None
@@ -80,12 +82,16 @@ def _peak(device: torch.device, precision: str) -> tuple[float, str]:
 
 @functools.cache
 def _measured(device: torch.device, precision: str, threads: int) -> float:
-    """FLOP/s of the best of several matrix products, on as many threads as torch is set to use."""
+    """FLOP/s of the best of several matrix products, on as many threads as torch is set to use.
+
+    Of a CPU in CPU time, since others may be using it too.
+    """
+    clock = time.perf_counter if device.type == "cuda" else lambda: time.process_time() / threads
     left = torch.ones(_SIDE, _SIDE, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     best, until = float("inf"), time.perf_counter() + _MEASURE
     while time.perf_counter() < until or best == float("inf"):
-        start = time.perf_counter()
+        start = clock()
         product = left @ left
         float(product[0, 0])  # a GPU answers before it is done
-        best = min(best, time.perf_counter() - start)
+        best = min(best, clock() - start)
     return 2 * _SIDE**3 / best

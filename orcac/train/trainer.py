@@ -123,7 +123,7 @@ class PackedTrainer(Trainer):
         )
         self._meter.update(tokens)
         logs = logs | {"tokens": tokens, "tokens_per_second": self._meter.tokens_per_second, "mfu": self._meter.mfu}
-        self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
+        self.callback_handler.on_log(self.args, self.state, self.control, logs)
         if self._progress:
             self._progress.update(step, f"loss {logs['loss']:.3f}  {self._meter}", usd=self._meter.usd)
 

@@ -7,9 +7,11 @@ was never stopped. SIGTERM (what Slurm sends first) saves a checkpoint before th
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ OPTIMIZER = "optimizer.safetensors"
 def train(stage: Stage) -> Summary:
     """Write `model/`, the metrics and, where it is to be kept, the optimizer's state to `stage.out`.
 
-    Returns the artifact's summary; its figures of speed and memory are of this process's last try. Raises OrcacError
+    Returns the artifact's summary; its figures of speed and memory are of the last try. Raises OrcacError
     where a check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
@@ -65,6 +67,7 @@ def train(stage: Stage) -> Summary:
     checks.check_disk(stage, model)
     metrics = Metrics(stage.work, resumed=step_of(checkpoint) if checkpoint else 0)
     saver = Saver(stage)
+    meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
 
     def begin() -> None:
@@ -75,6 +78,8 @@ def train(stage: Stage) -> Summary:
         checks.check_accumulation(trainer, data.file, recipe.precision)
         if recipe.optimizer == "carry" and not checkpoint:
             distributed.load_optimizer(trainer, carried)
+        if distributed.is_first():
+            print(f"{stage.label}  {meter.legend}", file=sys.stderr)
 
     trainer = PackedTrainer(
         model=model,
@@ -83,7 +88,7 @@ def train(stage: Stage) -> Summary:
         callbacks=[saver, AtStart(begin)],
         order=order,
         metrics=metrics,
-        meter=(meter := Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])),
+        meter=meter,
         progress=progress if distributed.is_first() else None,
     )
     with stopping(saver), os_errors(stage.work):
@@ -101,8 +106,8 @@ def train(stage: Stage) -> Summary:
         "supervised_tokens": int(order.seen.supervised[-1]),
         "first_loss": losses[0],
         "final_loss": losses[-1],
-        "tokens_per_second": round(meter.tokens_per_second),
-        "mfu": round(meter.mfu, 4),
+        "tokens_per_second": round(meter.tokens_per_second) or None,
+        "mfu": round(meter.mfu, 4) or None,
         "mfu_of": meter.peak_of,
         "peak_gib": round(meter.peak_gib, 2),
         "processes": stage.world_size,
@@ -128,15 +133,22 @@ def save(stage: Stage, trainer: Any) -> None:
 
 
 def load_model(folder: Path) -> Any:
-    """The model to train: float32 weights, and no cache, with which packed examples would see each other."""
+    """The model to train: float32 weights, and no cache, with which packed examples would see each other.
+
+    Raises InputError where it is of a kind that knows no positions.
+    """
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
         dtype=torch.float32,
-        attn_implementation="sdpa",
         trust_remote_code=False,
         local_files_only=True,
         use_safetensors=True,
     )
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        raise InputError(
+            f"{type(model).__name__} takes no position_ids: it cannot tell examples apart that share a row",
+            fix="start from another model",
+        )
     model.config.use_cache = False
     return model
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from orcac.cost import figures, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range, between, times
-from orcac.gpus import peak
 from orcac.cost.lengths import pack
+from orcac.gpus import peak
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan

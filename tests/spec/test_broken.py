@@ -88,6 +88,17 @@ def test_arms_that_make_the_same_are_warned_of_where_they_stand(
     assert warning in result.stderr
 
 
+def test_many_arms_that_make_the_same_are_warned_of_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets = "  budget: [1 USD, 2 USD, 3 USD, 4 USD, 5 USD]\n"
+    spec = lay_out({"edit": {"  student.seed: [1, 2]\n": budgets, "baselines: [gpt]": "baselines: []"}}, tmp_path)
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    result = CliRunner().invoke(cli, ["compile", str(spec)])
+    assert result.exit_code == 0
+    assert result.stderr.count("5 arms make nothing else than `base`: ") == 1
+    assert " and 2 more\n" in result.stderr and "the arm `" not in result.stderr
+
+
 def test_what_a_spec_holds_does_not_steer_the_terminal(tmp_path: Path) -> None:
     name = '"\\e[2J\\n"'
     text = said({"edit": {"pool: {teacher: solver": f"pool: {{teacher: {name}"}}, tmp_path)

@@ -1,5 +1,7 @@
-"""Trains until it kills itself: `python train_child.py CALL ROOT ROWS STUDENT`, at the CALL-th batch it fetches.
+"""Trains where it is killed, and again to the end: `python train_child.py ROOT ROWS STUDENT PLACE...`
 
+PLACE is NAME:CALL: the first try kills itself when the function of that name is called for the CALL-th time. Each
+place has its own folder under ROOT, and each try is a process of its own, forked so that torch is loaded once.
 Checkpoints are made as often as may be, the first after the first step.
 """
 
@@ -8,8 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
@@ -17,29 +19,60 @@ import tiny
 from orcac.train.recipe import TrainExecution, TrainRecipe
 from orcac.train.run import run
 
-RECIPE = TrainRecipe(seed=3, epochs=40, learning_rate=1e-2, schedule="cosine", batch_rows=4, weight_decay=0.1)
+RECIPE = TrainRecipe(seed=3, epochs=8, learning_rate=3e-2, schedule="cosine", batch_rows=6, weight_decay=0.1)
 
 
-def job(root: Path, rows: Path, student: Path, *, recipe: TrainRecipe = RECIPE, micro: int = 2) -> tiny.Job:
-    execution = TrainExecution(micro_batch_rows=micro, save_every_seconds=0)
-    return tiny.job(root, recipe, {"rows": [rows], "start": [student]}, execution)
+def job(root: Path, rows: Path, student: Path, *, recipe: TrainRecipe = RECIPE, **execution: Any) -> tiny.Job:
+    values = {"micro_batch_rows": 2, "save_every_seconds": 0} | execution
+    return tiny.job(root, recipe, {"rows": [rows], "start": [student]}, TrainExecution(**values))
 
 
-def at_batch(call: int, number: int) -> None:
-    """Send this process the signal `number` when the `call`-th batch is fetched."""
-    from orcac.train.data import Batch, Rows
+def at_call(name: str, call: int, number: int) -> None:
+    """Send this process the signal `number` when the function is called for the `call`-th time."""
+    import torch
 
-    collate, calls = Rows.collate, []
+    from orcac.train.checkpoints import Metrics, Saver
+    from orcac.train.data import Rows
 
-    def patched(self: Rows, rows: Sequence[int]) -> Batch:
-        calls.append(rows)
+    owner, attribute = {
+        "fetch": (Rows, "collate"),  # a micro-batch
+        "log": (Metrics, "write"),  # after a step, before its checkpoint
+        "save": (torch, "save"),  # within a checkpoint
+        "mark": (Saver, "on_save"),  # a checkpoint is whole but for its marker
+    }[name]
+    original, calls = getattr(owner, attribute), []
+
+    def patched(*arguments: Any, **named: Any) -> Any:
+        calls.append(None)
         if len(calls) == call:
             os.kill(os.getpid(), number)
-        return collate(self, rows)
+        return original(*arguments, **named)
 
-    Rows.collate = patched  # type: ignore[method-assign]
+    setattr(owner, attribute, patched)
+
+
+def _try(folder: Path, inputs: list[Path], place: str | None) -> int:
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        if place:
+            name, call = place.split(":")
+            at_call(name, int(call), signal.SIGKILL)
+        run(job(folder, *inputs))
+        os._exit(0)
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":
-    at_batch(int(sys.argv[1]), signal.SIGKILL)
-    run(job(*map(Path, sys.argv[2:])))
+    from orcac.chat.offline import offline
+
+    offline(threads=1)
+    from orcac.train.worker import load_model
+
+    root, *inputs = map(Path, sys.argv[1:4])
+    load_model(inputs[1] / "model")  # what it imports need not be imported by each child
+    for place in sys.argv[4:]:
+        assert _try(root / place, inputs, place) == -signal.SIGKILL, place
+        assert _try(root / place, inputs, None) == 0, place
