@@ -4,11 +4,13 @@
     python benchmarks/gpu_train.py speed --micro 16    or: isolation, resume
 
 Needs torch, transformers, accelerate, numpy, safetensors, pydantic, and this checkout; TRL takes part where it is
-installed. Without a GPU every part runs on the CPU with a tiny model, to show that it works: no such figure is a GPU's.
+installed, and where tensorboardX is not, its file stays empty. Without a GPU every part runs on the CPU with a tiny
+model, to show that it works: no such figure is a GPU's.
 
     speed       a whole `train` node beside TRL and transformers' Trainer, as train.py compares them: same weights,
-                rows, order, optimizer; sides take turns. MFU as in orcac/train/meter.py: 6 operations a parameter and
-                token, 12 · layers · width · length for attention, over the GPU's bf16 peak; tokens without padding
+                rows, order, optimizer; sides take turns. MFU is 6 operations a token and parameter of a matrix product
+                (the first embedding is none), 12 · layers · width · length for attention, over the GPU's bf16 peak;
+                tokens are those that are no padding
     isolation   logits of two examples in one row against those of each alone, for every attention that is installed,
                 with one row a batch and with two; and with a cache, which leaks, to show that the test sees a leak
     resume      a stage killed with SIGKILL after a checkpoint and started again, against one that was never killed
@@ -56,13 +58,11 @@ def speed(case: train.Case, repeats: int) -> None:
     tokens, best = train.compare(case, pythons, repeats)
     most = 2 * case.kv_heads * case.hidden // case.heads  # widths of the key and the value
     layer = case.hidden * (2 * case.hidden + most + 3 * case.intermediate)
-    parameters = case.layers * layer + 2 * case.vocabulary * case.hidden
+    parameters = case.layers * layer + case.vocabulary * case.hidden  # the first embedding is no product
     operations = 6 * parameters + 12 * case.layers * case.hidden * case.max_length
     peak, whose = measured_peak(case)
-    report(
-        f"{parameters / 1e6:,.1f} M parameters, rows of {case.max_length:,}, {case.micro} × {case.batch // case.micro}"
-    )
-    report(f"a step, {case.precision}; peak {peak / 1e12:,.2f} TFLOP/s ({whose})\n")
+    report(f"{parameters / 1e6:,.1f} M parameters in products, rows of {case.max_length:,}, {case.precision};")
+    report(f"{case.micro} × {case.batch // case.micro} rows a step; peak {peak / 1e9:,.0f} GFLOP/s ({whose})\n")
     report("| side | tokens/s | of ours | MFU | peak GiB | loss | max diff |")
     report("|---|---|---|---|---|---|---|")
     for side, told in best.items():
@@ -214,6 +214,7 @@ def stage(place: Path, run: Path, case: train.Case) -> subprocess.Popen[bytes]:
 def stage_child(place: Path, run: Path, given: str) -> None:
     import shutil
 
+    train.without_tensorboard()
     from orcac.train.run import run as make
 
     shutil.rmtree(run / "out", ignore_errors=True)
