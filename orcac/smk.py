@@ -102,14 +102,36 @@ class Rules:
         return self._each(kind, "minutes")
 
     def gpus(self, kind: str) -> Callable[[Any], int] | int:
+        """Of a job on one machine; see `on_several`."""
         return self._each(kind, "gpus")
+
+    def on_several(self, kind: str, resource: str) -> Callable[[Any], int | str | None]:
+        """What a job on several machines asks Slurm for besides; None, and so not asked for, of one on a single one.
+
+        Room for a task a machine, which the job's own srun fills as it likes (`mpi`: so that the job is not put into an
+        srun itself), and GPUs by machine, where `gpu` would be their number over all of them.
+        """
+
+        def find(wildcards: Any) -> int | str | None:
+            asks = self._node(f"{kind}/{wildcards.id}")["execution"]
+            nodes, gpus = asks["nodes"], asks["gpus"]
+            if nodes == 1:
+                return None
+            several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+            return (several | ({"gres": f"gpu:{gpus}"} if gpus else {})).get(resource)
+
+        return _signed(find)
 
     def _each(self, kind: str, name: str) -> Callable[[Any], int] | int:
         """What a job of a kind asks for: a number where all of them ask alike, since Snakemake is slow to call."""
-        asked = {int(node["execution"][name]) for node in self._nodes.values() if node["kind"] == kind}
+
+        def find(execution: dict[str, Any]) -> int:
+            return 0 if name == "gpus" and execution.get("nodes", 1) > 1 else int(execution[name])
+
+        asked = {find(node["execution"]) for node in self._nodes.values() if node["kind"] == kind}
         if len(asked) == 1:
             return asked.pop()
-        return _signed(lambda wildcards: int(self._node(f"{kind}/{wildcards.id}")["execution"][name]))
+        return _signed(lambda wildcards: find(self._node(f"{kind}/{wildcards.id}")["execution"]))
 
     def _needs(self, ref: str) -> list[str]:
         return list(dict.fromkeys(need for refs in self._node(ref)["inputs"].values() for need in refs))

@@ -1,8 +1,8 @@
-"""The Slurm profile: read without a Slurm, and run, cancelled and killed on a real one.
+"""The Slurm profile: read without a Slurm; run, cancelled and killed on a real one; two machines that train one stage.
 
-The second needs a machine with `slurmctld`, `slurmd` and `munged`, and ORCAC_SLURM_LAB: a script that starts a private
-Slurm of nodes with 8 CPUs and a GPU (a fake one will do) and prints `export SLURM_CONF=PATH`; `down.sh --wipe` beside
-it stops that again. It takes two or three minutes, nearly all of it Slurm's and Snakemake's waits.
+The real ones need a machine with `slurmctld`, `slurmd` and `munged`, and ORCAC_SLURM_LAB: a script that starts a
+private Slurm of nodes with 8 CPUs and a GPU (a fake one will do) and prints `export SLURM_CONF=PATH`; `down.sh --wipe`
+beside it stops that again. They take three or four minutes, nearly all of it Slurm's and Snakemake's waits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 SPEC = (ROOT / "specs" / "smoke.yaml").read_text().partition("ablations:")[0]
 SPEC = SPEC.replace("take: 200", "take: 40").replace("take: 50", "take: 12") + (
-    "hardware:\n  train: {threads: 7, memory: 3 GiB, gpus: 1}\n"
+    "hardware:\n  train: {threads: 7, memory: 3 GiB}\n  eval: {gpus: 1}\n"
 )
 WAITS = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]
 
@@ -84,8 +85,27 @@ def test_a_dry_run_plans_every_rule_with_its_resources(planned: Path) -> None:
     assert counted.keys() >= {path.stem for path in (ROOT / "rules").glob("*.smk")}
     blocks = dict(re.findall(r"^rule (\w+):\n(.*?)^\[", done.stdout, re.MULTILINE | re.DOTALL))
     assert "mem_mb=3072" in blocks["train"]
-    assert "gpu=1" in blocks["train"]
-    assert "gpu=0" in blocks["eval"]
+    assert "gpu=1" in blocks["eval"]
+    assert "gpu=0" in blocks["train"]
+    assert not re.search(r"nodes=|tasks|gres|mpi", done.stdout), "a job on one machine asks for nothing else"
+
+
+def test_a_stage_on_several_machines_says_so_to_slurm(planned: Path) -> None:
+    def asked(hardware: str) -> dict[str, object]:
+        (planned / "spec.yaml").write_text(SPEC.partition("hardware:")[0] + f"hardware:\n  train: {hardware}\n")
+        os.environ["ORCAC_PLAN"] = str(planned / "plan.json")
+        subprocess.run(["orcac", "compile", planned / "spec.yaml"], cwd=ROOT, check=True, capture_output=True)
+        rules = Rules()
+        ref = next(ref for ref in json.loads((planned / "plan.json").read_text())["nodes"] if ref.startswith("train/"))
+        wildcards = SimpleNamespace(id=ref.partition("/")[2])
+        names = ("nodes", "tasks", "tasks_per_gpu", "gres", "mpi")
+        several = {name: rules.on_several("train", name)(wildcards) for name in names}
+        return several | {"gpu": rules.gpus("train")}
+
+    two = {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gpu": 0}
+    assert asked("{nodes: 2}") == two | {"gres": None}
+    assert asked("{nodes: 2, gpus: 1}") == two | {"gres": "gpu:1"}
+    assert asked("{gpus: 1}") == dict.fromkeys(two) | {"gres": None, "gpu": 1}
 
 
 def test_jobs_read_the_plan_that_their_run_began_with(planned: Path) -> None:
@@ -122,13 +142,35 @@ def test_cancelled_and_killed_on_slurm_it_finishes(planned: Path, lab: None) -> 
     assert [(job.state, job.memory) for job in tries] == [("CANCELLED", "2000M"), ("COMPLETED", "4000M")]
     assert all(job.state == "COMPLETED" for job in jobs() if job.id != cancelled.id)
     asked = {job.comment.split("_")[1]: (job.cpus, job.gpus) for job in jobs()}
-    assert asked["train"] == ("7", "gres:gpu:1")
-    assert asked["eval"] == ("1", "N/A")
+    assert asked["train"] == ("7", "N/A")
+    assert asked["eval"] == ("1", "gres:gpu:1")
     ref = training.comment.removeprefix("rule_").replace("_wildcards_", "/")
     made = json.loads((planned / "store" / ref / "artifact.json").read_text())["made"]
     assert made["slurm_job"] == training.id, "the first run's job held the node, so the second run's waited"
     assert (planned / "store" / ref / "log.txt").is_file()
     assert list((planned / "logs").rglob(f"{training.id}.log"))
+
+
+@needs_plugin
+def test_two_machines_train_one_stage(planned: Path, lab: None) -> None:
+    """What comes before is made here, and the stage by one Slurm job, with ZeRO-2 across the machines."""
+    train = "{nodes: 2, zero: 2, micro_batch: 1}"
+    (planned / "spec.yaml").write_text(SPEC.partition("hardware:")[0] + f"hardware:\n  train: {train}\n")
+    subprocess.run(["orcac", "compile", planned / "spec.yaml"], cwd=ROOT, check=True, capture_output=True)
+    nodes = json.loads((planned / "plan.json").read_text())["nodes"]
+    (ref,) = [ref for ref, node in nodes.items() if node["inputs"].get("start", [""])[0].startswith("student/")]
+    needs = [planned / "store" / need / "artifact.json" for needed in nodes[ref]["inputs"].values() for need in needed]
+    subprocess.run(["snakemake", "--cores", "2", *needs], cwd=ROOT, check=True, capture_output=True)
+
+    marker = planned / "store" / ref / "artifact.json"
+    line = ["snakemake", "--profile", "slurm", *WAITS, "--slurm-logdir", str(planned / "logs"), str(marker)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (job,) = jobs()
+    said = subprocess.run(["squeue", "-h", "-t", "all", "-j", job.id, "-o", "%D %C"], check=True, capture_output=True)
+    assert said.stdout.decode().split() == ["2", "2"]
+    summary = json.loads(marker.read_text())["summary"]
+    assert summary["processes"] == 2 and summary["final_loss"] < summary["first_loss"]
 
 
 def jobs() -> list[SlurmJob]:

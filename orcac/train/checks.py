@@ -2,8 +2,8 @@
 rows. Most of these fail silently in a run that nobody watches: the loss still falls.
 
 Every process makes all of them, on the same rows, since a model that is spread over processes answers only when all
-ask. They take a few forward passes over at most one row's worth of tokens, and no gradient beyond the head; they move no
-weight and no random number.
+ask. They take a few forward passes over at most one row's worth of tokens, and no gradient beyond the head; neither
+weights nor random numbers are touched.
 """
 
 from __future__ import annotations

@@ -125,17 +125,16 @@ class _Chunks(torch.autograd.Function):
                     grad_weight.addmm_(gradient.T, inputs)
                 elif grad_weight is not None:
                     grad_weight += gradient.T @ inputs
-        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
-        ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
+        ctx.gradients = grad_hidden, grad_weight, grad_bias
+        ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         return loss
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
-        dtypes = ctx.dtypes
-        return (
-            None if grad_hidden is None else grad_hidden * gradient.to(grad_hidden.dtype),
-            None if grad_weight is None else (grad_weight * gradient).to(dtypes[0]),
-            None if grad_bias is None else (grad_bias * gradient).to(dtypes[1]),
-            None,
-        )
+        """Scales in place, since a second copy of the weight's is large: so it can be called once."""
+        gradients, ctx.gradients = ctx.gradients, None
+        scaled = [
+            None if one is None else one.mul_(gradient).to(dtype)
+            for one, dtype in zip(gradients, ctx.dtypes, strict=True)
+        ]
+        return *scaled, None

@@ -1,10 +1,17 @@
-"""Makes `train`: see recipe.py. A stage that one process trains is trained here and now (worker.py)."""
+"""Makes `train`: see recipe.py. A stage that one process trains is trained here and now (worker.py); of another, its
+processes are started (launch.py), and waited for.
+"""
 
 from __future__ import annotations
+
+import json
+import os
 
 from orcac.chat.offline import offline
 from orcac.errors import InputError
 from orcac.job import Job, Summary
+from orcac.train import processes
+from orcac.train.launch import commands, free_port
 from orcac.train.recipe import TrainExecution, TrainRecipe
 from orcac.train.stage import Stage
 
@@ -27,7 +34,14 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
             f"batch_rows {job.recipe.batch_rows}",
             fix="give a divisor",
         )
-    offline(threads=job.execution.threads)
-    from orcac.train.worker import train
+    if stage.in_place:
+        offline(threads=stage.threads)
+        from orcac.train.worker import train
 
-    return train(stage)
+        return train(stage)
+
+    told, summary = job.work / "stage.json", job.work / "summary.json"
+    told.write_text(stage.model_dump_json(), encoding="utf-8")
+    summary.unlink(missing_ok=True)
+    processes.run(commands(stage, told, port=free_port(), environ=os.environ), job.work)
+    return json.loads(summary.read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ from orcac.errors import OrcacError
 from orcac.progress import Progress
 from orcac.train.checkpoints import KEPT, Metrics
 from orcac.train.data import Order, Rows, Share
+from orcac.train.launch import deepspeed_config
 from orcac.train.meter import Meter
 from orcac.train.stage import Stage
 
@@ -48,6 +49,9 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
         optim="adamw_torch_fused",
         bf16=recipe.precision == "bf16",
         use_cpu=execution.gpus == 0,
+        deepspeed=deepspeed_config(stage) if execution.zero else None,
+        accelerator_config={"use_configured_state": not stage.in_place},  # the group that `distributed.join` formed
+        ddp_find_unused_parameters=False,
         activation_checkpointing=execution.recompute,
         activation_checkpointing_kwargs={"use_reentrant": False} if execution.recompute else None,
         torch_compile=execution.compile,
@@ -126,6 +130,11 @@ class PackedTrainer(Trainer):
         self.callback_handler.on_log(self.args, self.state, self.control, logs)
         if self._progress:
             self._progress.update(step, f"loss {logs['loss']:.3f}  {self._meter}", usd=self._meter.usd)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Into a checkpoint. DeepSpeed's own files have the weights too, each rank its part."""
+        if not self.is_deepspeed_enabled:
+            super().save_model(output_dir, _internal_call)
 
     def floating_point_ops(self, inputs: dict[str, torch.Tensor | Any]) -> int:
         return 0  # nobody reads it, and it walks over all parameters at every step

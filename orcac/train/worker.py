@@ -9,9 +9,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import logging
+import os
 import shutil
 import signal
+import socket
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +24,16 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from orcac.errors import InputError
+from orcac.chat.offline import offline
+from orcac.errors import InputError, OrcacError
 from orcac.job import Summary
 from orcac.progress import Progress
 from orcac.student.weights import os_errors
 from orcac.tokenize import rowfile
-from orcac.train import checks, distributed
+from orcac.train import checks, distributed, processes
 from orcac.train.checkpoints import Metrics, Saver, check_fits, delete_torn, newest, step_of
 from orcac.train.data import Rows, count_tokens, plan_order
+from orcac.train.launch import from_slurm
 from orcac.train.loss import SupervisedLoss
 from orcac.train.meter import Meter
 from orcac.train.stage import Stage
@@ -42,7 +49,8 @@ def train(stage: Stage) -> Summary:
     where a check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
-    torch.set_num_threads(execution.threads)
+    torch.set_num_threads(stage.threads)
+    distributed.join(stage)
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
     data = Rows(rowfile.read(stage.rows / "rows.safetensors"))
     tokens = count_tokens(data.file.labels)
@@ -55,8 +63,8 @@ def train(stage: Stage) -> Summary:
             fix=f"delete {stage.start}, which was made without it, and make it again; or start with a fresh optimizer",
         )
 
+    # before the model, of which ZeRO-3 then loads a part in each process
     arguments = settings(stage, steps=order.steps)
-    assert arguments.world_size == stage.world_size  # and so the processes have met
     checkpoint = newest(stage.work)
     if checkpoint:
         check_fits(checkpoint, stage)
@@ -71,15 +79,20 @@ def train(stage: Stage) -> Summary:
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
 
     def begin() -> None:
+        distributed.check_engine(stage, trainer.model_wrapped)
         checks.check_steps(trainer, order.steps)
         checks.check_checkpoint(stage.work, model)
         checks.check_isolation(model, data.file, recipe.precision)
         checks.choose_loss(trainer, loss, data.file, recipe.precision)
         checks.check_accumulation(trainer, data.file, recipe.precision)
-        if recipe.optimizer == "carry" and not checkpoint:
-            distributed.load_optimizer(trainer, carried)
         if distributed.is_first():
             print(f"{stage.label}  {meter.legend}", file=sys.stderr)
+        if checkpoint:
+            return
+        if execution.zero and recipe.precision == "bf16":
+            distributed.master_weights(trainer, stage.start / "model")
+        if recipe.optimizer == "carry":
+            distributed.load_optimizer(trainer, carried)
 
     trainer = PackedTrainer(
         model=model,
@@ -165,3 +178,41 @@ def stopping(saver: Any) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def main() -> None:
+    """One rank: train the stage of the file that the command line names; rank 0 leaves the summary in `work`.
+
+    Ends with os._exit, after everything is written: DeepSpeed's threads may abort a process that takes itself apart.
+    """
+    processes.obey_starter()
+    stage = Stage.model_validate_json(Path(sys.argv[1]).read_bytes())
+    if "RANK" not in os.environ:
+        os.environ |= from_slurm(os.environ, socket.gethostname())
+    rank, code = int(os.environ["RANK"]), 1
+    offline(threads=stage.threads)
+    warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed calls much that torch will rename
+    logging.getLogger("accelerate").setLevel(logging.ERROR)  # it takes our accumulation for a contradiction
+    try:
+        summary = train(stage)
+        if rank == 0:
+            part = stage.work / "summary.json.part"
+            part.write_text(json.dumps(summary), encoding="utf-8")
+            part.replace(stage.work / "summary.json")
+        distributed.barrier()
+        code = 0
+    except SystemExit as stopped:
+        processes.tell(stopped, rank=rank, work=stage.work)
+        code = int(stopped.code or 0)
+    except BaseException as error:
+        processes.tell(error, rank=rank, work=stage.work)
+        if not isinstance(error, OrcacError):
+            traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
