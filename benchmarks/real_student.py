@@ -1,0 +1,170 @@
+"""Does a real pretrained student learn from a real teacher's recorded answers? The loss on answers that it never saw.
+
+    ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     a quarter of an hour
+
+Runs `specs/smollm2.yaml` as `orcac run` would, node by node, and looks at the student while it is trained: before the
+first step, at each quarter of the steps, and after the last. Held out are questions of the same collection that the
+spec does not draw, whose wording no drawn one shares, with the same teacher's answer, if they fit in a row: the first
+so many in the order of their digests. The loss is that of the teacher's tokens and the end mark, summed over all and
+divided by their number; its change has an interval from a bootstrap of the examples, each with itself (10,000 draws).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+SPEC = ROOT / "specs" / "smollm2.yaml"
+LOOKS = 4  # at the held-out examples while it trains, the last at the end
+
+
+def held_out(prompts: Path, student: Path, *, count: int, max_length: int) -> list[Any]:
+    """Examples (template.Example) that the spec trains on no part of."""
+    from orcac import rows
+    from orcac.chat.template import ChatFormat, load_tokenizer
+
+    folder = Path(os.environ["ORCAC_DATA"]) / "teacher_flask"
+    lines = (folder / "model_output/outputs/gpt4.jsonl").read_text(encoding="utf-8").split("\n")
+    answers = {line["question_id"]: line["text"] for line in map(json.loads, filter(None, lines))}
+    lines = (folder / "evaluation_set/flask_evaluation.jsonl").read_text(encoding="utf-8").split("\n")
+    questions = {line["instruction"]: answers.get(line["idx"]) for line in map(json.loads, filter(None, lines))}
+    drawn = {" ".join(row.query.split()).lower() for row in rows.read(prompts, rows.Prompt)}
+    left = [
+        (hashlib.sha256(question.encode()).digest(), question, answer)
+        for question, answer in questions.items()
+        if answer and " ".join(question.split()).lower() not in drawn
+    ]
+    chat = ChatFormat(load_tokenizer(student))
+    examples = chat.examples([("", question, answer) for _, question, answer in sorted(left)])
+    return [example for example in examples if len(example.input_ids) <= max_length][:count]
+
+
+def losses(model: Any, examples: list[Any]) -> list[float]:
+    """The summed loss of each example's answer, in nats."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    found = []
+    model.eval()
+    with torch.no_grad():
+        for example in examples:
+            ids = torch.tensor(example.input_ids)
+            hidden = model.base_model(input_ids=ids[None], use_cache=False).last_hidden_state[0]
+            logits = model.get_output_embeddings()(hidden[example.prompt - 1 : -1])
+            found.append(float(cross_entropy(logits.float(), ids[example.prompt :], reduction="sum")))
+    model.train()
+    return found
+
+
+def watch(examples: list[Any], seen: list[tuple[int, list[float]]]) -> None:
+    """Have whatever Trainer runs in this process add (step, losses) to `seen`."""
+    from transformers.trainer_callback import CallbackHandler
+
+    begin, step_end = CallbackHandler.on_train_begin, CallbackHandler.on_step_end
+
+    def look(handler: Any, state: Any) -> None:
+        seen.append((state.global_step, losses(handler.model, examples)))
+
+    def on_train_begin(handler: Any, args: Any, state: Any, control: Any) -> Any:
+        look(handler, state)
+        return begin(handler, args, state, control)
+
+    def on_step_end(handler: Any, args: Any, state: Any, control: Any) -> Any:
+        if state.global_step in {round(state.max_steps * part / LOOKS) for part in range(1, LOOKS + 1)}:
+            look(handler, state)
+        return step_end(handler, args, state, control)
+
+    CallbackHandler.on_train_begin = on_train_begin  # type: ignore[method-assign]
+    CallbackHandler.on_step_end = on_step_end  # type: ignore[method-assign]
+
+
+def change(before: list[float], after: list[float], tokens: list[int]) -> tuple[float, float, float]:
+    """The change of the loss a token, and the 95 % interval of it: percentiles, examples redrawn."""
+    import numpy as np
+
+    difference, size = np.array(after) - np.array(before), np.array(tokens)
+    draws = np.random.default_rng(0).integers(len(size), size=(10_000, len(size)))
+    low, high = np.quantile(difference[draws].sum(1) / size[draws].sum(1), [0.025, 0.975])
+    return float(difference.sum() / size.sum()), float(low), float(high)
+
+
+def draw(path: Path, trained: list[dict[str, float]], points: list[tuple[int, float]]) -> None:
+    """The training loss of each step and the held-out loss, as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    with pyplot.rc_context({"svg.hashsalt": "orcac", "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axes = pyplot.subplots(figsize=(7.2, 3.2), layout="constrained")
+        axes.plot([line["step"] for line in trained], [line["loss"] for line in trained], color="#9aa7b8", linewidth=1)
+        axes.plot(*zip(*points, strict=True), "o-", color="#1f5fa8", linewidth=2)
+        axes.annotate("held out", points[-1], xytext=(6, 0), textcoords="offset points", color="#1f5fa8", va="center")
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel("loss, nats a token")
+        axes.grid(axis="y", linewidth=0.4)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--held-out", type=int, default=64, metavar="N", help="examples (64)")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the curve")
+    parser.add_argument("--store", type=Path, metavar="FOLDER", help="keep what is made (else it is deleted)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        run(given, given.store or Path(place) / "store")
+
+
+def run(given: argparse.Namespace, folder: Path) -> None:
+    from orcac.make import make
+    from orcac.plan.lower import lower
+    from orcac.plan.plan import Plan
+    from orcac.spec.load import load
+    from orcac.store import Store
+
+    plan, store = Plan(), Store(folder)
+    lower(plan, load(SPEC))
+    (refs,) = (experiment.arms["base"] for experiment in plan.experiments.values())
+    nodes = {plan.nodes[ref].kind: plan.nodes[ref] for ref in refs}
+    for node in map(plan.nodes.__getitem__, refs):
+        if node.kind != "train":
+            make(plan, store, node.ref)
+    student = store.folder(nodes["student"].ref) / "model"
+    max_length = nodes["tokenize"].recipe.max_length
+    prompts = store.folder(nodes["sample"].ref) / "prompts.parquet"
+    examples = held_out(prompts, student, count=given.held_out, max_length=max_length)
+    sizes = [len(example.input_ids) - example.prompt for example in examples]
+    seen: list[tuple[int, list[float]]] = []
+    watch(examples, seen)
+    make(plan, store, nodes["train"].ref)
+
+    made = store.folder(nodes["train"].ref)
+    trained = [json.loads(line) for line in (made / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    counts = json.loads((store.folder(nodes["tokenize"].ref) / "counts.json").read_text(encoding="utf-8"))
+    record = json.loads((made / "artifact.json").read_text(encoding="utf-8"))
+    print(f"trained on {counts['packed']} examples ({counts['too_long']} too long), {trained[-1]['tokens']:,} tokens")
+    print(f"held out: n = {len(examples)}, {sum(sizes):,} tokens; {record['made']['cpu_seconds']:,.0f} CPU s in all\n")
+    print("| step | tokens | held-out loss | change (95 %) | examples that fell |")
+    print("|---|---|---|---|---|")
+    before = seen[0][1]
+    for step, now in seen:
+        tokens = trained[step - 1]["tokens"] if step else 0
+        moved, low, high = change(before, now, sizes)
+        fell = sum(new < old for old, new in zip(before, now, strict=True))
+        said = f"{moved:+.3f} ({low:+.3f} to {high:+.3f}) | {fell} of {len(now)}" if step else " | "
+        print(f"| {step} | {tokens:,} | {sum(now) / sum(sizes):.3f} | {said} |")
+    if given.svg:
+        draw(given.svg, trained, [(step, sum(now) / sum(sizes)) for step, now in seen])
+
+
+if __name__ == "__main__":
+    main()

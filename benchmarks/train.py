@@ -1,0 +1,456 @@
+"""How fast a stage trains on a CPU, beside TRL's SFTTrainer and transformers' own Trainer.
+
+    python benchmarks/train.py                       beside the Trainer, and TRL where this Python has it
+    python benchmarks/train.py --trl VENV/bin/python   TRL from an environment of its own (same torch, please)
+    python benchmarks/train.py tiny --micro 4        one size, one micro-batch
+
+Each side is a process of its own, sides take turns, and all train the same weights on the same packed rows in the same
+order, with the same optimizer, schedule and threads. `ours` is a whole `train` node. TRL gets the rows as its own
+packing leaves them (padding cut off, `seq_lengths` beside them; `bfd`, so it restarts the positions and isolates the
+examples); the Trainer gets the three tensors of our rows. Nobody saves a checkpoint. So losses must agree to rounding,
+or the figures compare different work: that is checked.
+
+Timed from the end of the first step to that of the last; of each side's runs the one that took least CPU counts. Tokens
+are those that are no padding. Peaks are of the process, so imports are in them (`imports MB`).
+Examples are random tokens, common ones far more often than rare ones; two fifths of an example is its prompt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # of a loss, over the whole run: sums taken in another order, step after step
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    max_length: int  # tokens a row
+    batch: int = 4  # rows a step
+    micro: int = 1  # rows a forward pass
+    steps: int = 40
+    precision: str = "fp32"
+    gpus: int = 0
+    recompute: bool = False
+    threads: int = 1
+    seed: int = 7
+    learning_rate: float = 1e-3
+
+
+CASES = {
+    "tiny": Case("tiny", 640, 128, 4, 4, 4, 344, 256, steps=80),  # the miniature's student, 0.84 M
+    "wide": Case("wide", 32_000, 256, 4, 8, 8, 688, 512, steps=8),  # where the loss layer matters: 19.6 M
+}
+
+
+# --- what all sides are given ------------------------------------------------------------------------------------
+
+
+def write_student(folder: Path, case: Case) -> None:
+    """A `student` artifact: random weights, and a tokenizer that TRL asks which token pads."""
+    import torch
+    from tokenizers import Tokenizer, models
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(case.seed)
+    config = LlamaConfig(
+        vocab_size=case.vocabulary,
+        hidden_size=case.hidden,
+        num_hidden_layers=case.layers,
+        num_attention_heads=case.heads,
+        num_key_value_heads=case.kv_heads,
+        intermediate_size=case.intermediate,
+        max_position_embeddings=case.max_length,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder / "model")
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2}, unk_token="<pad>"))
+    marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(folder / "model")
+
+
+def write_rows(folder: Path, case: Case) -> None:
+    """A `tokenize` artifact of `batch` rows a step."""
+    import numpy as np
+
+    from orcac.tokenize import rowfile
+    from orcac.tokenize.pack import best_fit_decreasing
+
+    rng = np.random.default_rng(case.seed)
+    rows = case.steps * case.batch
+    wanted = rows * case.max_length
+    lengths = np.clip(rng.lognormal(np.log(case.max_length / 3), 0.6, size=rows * 8), 8, case.max_length).astype(int)
+    lengths = lengths[
+        : int(np.searchsorted(np.cumsum(lengths), wanted * 1.05))
+    ]  # enough to fill the rows, and then some
+    packed = best_fit_decreasing(lengths, case.max_length)
+    packed = [packed[row] for row in rng.permutation(len(packed))[:rows]]
+    folder.mkdir()
+    file = rowfile.create(folder / "rows.safetensors", rows=rows, max_length=case.max_length)
+    file.labels[:], file.input_ids[:] = rowfile.MASKED, 0
+    weights = 1 / np.arange(1, case.vocabulary - 16 + 1)
+    for row, members in enumerate(packed):
+        at = 0
+        for size in lengths[members]:
+            ids = 16 + rng.choice(len(weights), size, p=weights / weights.sum())
+            file.input_ids[row, at : at + size] = ids
+            file.position_ids[row, at : at + size] = np.arange(size)
+            file.labels[row, at + size * 2 // 5 : at + size] = ids[size * 2 // 5 :]
+            at += size
+        file.position_ids[row, at:] = np.arange(case.max_length - at)
+    lengths = lengths[[index for members in packed for index in members]]
+    counts = {
+        "examples": len(lengths),
+        "packed": len(lengths),
+        "rows": rows,
+        "tokens": int(lengths.sum()),
+        "supervised_tokens": int((file.labels != rowfile.MASKED).sum()),
+        "fill": float(lengths.sum() / (rows * case.max_length)),
+    }
+    for array in file:
+        array.flush()
+    (folder / "counts.json").write_text(json.dumps(counts) + "\n", encoding="utf-8")
+
+
+# --- the sides, each in a process of its own ---------------------------------------------------------------------
+
+
+class Watch:
+    """Notes the time at the end of each step, and each logged loss, of whatever Trainer runs in this process."""
+
+    def __init__(self) -> None:
+        import torch
+        from transformers.trainer_callback import CallbackHandler
+
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+        self.losses: list[float] = []
+        step_end, log = CallbackHandler.on_step_end, CallbackHandler.on_log
+
+        def on_step_end(handler: Any, *given: Any) -> Any:
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
+            self.wall.append(time.perf_counter())
+            self.cpu.append(time.process_time())
+            return step_end(handler, *given)
+
+        def on_log(handler: Any, args: Any, state: Any, control: Any, logs: dict[str, float]) -> Any:
+            if "loss" in logs:
+                self.losses.append(logs["loss"])
+            return log(handler, args, state, control, logs)
+
+        CallbackHandler.on_step_end = on_step_end  # type: ignore[method-assign]
+        CallbackHandler.on_log = on_log  # type: ignore[method-assign]
+
+
+def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6) -> Any:
+    """The job of a `train` node that writes to `place`; seconds from checkpoint to checkpoint."""
+    from orcac.job import Job
+    from orcac.train.recipe import TrainExecution, TrainRecipe
+
+    recipe = TrainRecipe(
+        seed=case.seed,
+        epochs=1,
+        learning_rate=case.learning_rate,
+        batch_rows=case.batch,
+        precision=case.precision,  # type: ignore[arg-type]
+    )
+    execution = TrainExecution(
+        threads=case.threads,
+        gpus=case.gpus,
+        micro_batch_rows=case.micro,
+        recompute=case.recompute,
+        save_every_seconds=save_every,
+    )
+    for name in ("out", "work"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    return Job(
+        ref="train/x",
+        label=case.name,
+        recipe=recipe,
+        execution=execution,
+        inputs={"rows": [folder / "rows"], "start": [folder / "student"]},
+        by_ref={},
+        out=place / "out",
+        work=place / "work",
+        answers=place,
+    )
+
+
+def ours(folder: Path, case: Case, place: Path, watch: Watch) -> None:
+    """A `train` node. Leaves word of the order in which it takes the rows."""
+    without_tensorboard()
+    from orcac.train.data import Rows
+    from orcac.train.run import run
+
+    order: list[int] = []
+    collate = Rows.collate
+
+    def noting(self: Any, rows: Any) -> Any:
+        order.extend(map(int, rows))
+        return collate(self, rows)
+
+    Rows.collate = noting  # type: ignore[method-assign]
+    run(stage_job(folder, case, place))
+    lines = (place / "out" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    watch.losses = [json.loads(line)["loss"] for line in lines]
+    (folder / "order.json").write_text(json.dumps(order[-case.steps * case.batch :]))
+
+
+def without_tensorboard() -> None:
+    """Let a stage run where tensorboardX is not installed: what it would show is measured by nobody here."""
+    if importlib.util.find_spec("tensorboardX"):
+        return
+    from transformers import Trainer  # noqa: F401 (which looks for tensorboardX itself)
+
+    class Nothing:
+        Value = None
+
+        def __init__(self, path: Any = None, **_: Any) -> None:
+            if isinstance(path, str):
+                Path(path).touch()
+
+        def __getattr__(self, _: str) -> Any:
+            return lambda *_: b""
+
+    class Stand(types.ModuleType):
+        Event = Summary = RecordWriter = Nothing
+
+    Nothing.Value = Nothing  # type: ignore[assignment]
+    for name in ("", ".proto", ".proto.event_pb2", ".proto.summary_pb2", ".record_writer"):
+        sys.modules[f"tensorboardX{name}"] = Stand(f"tensorboardX{name}")
+
+
+def in_order(folder: Path) -> list[dict[str, Any]]:
+    """The rows, as arrays, in the order in which ours takes them."""
+    from orcac.tokenize import rowfile
+
+    file = rowfile.read(folder / "rows" / "rows.safetensors")
+    order = json.loads((folder / "order.json").read_text())
+    return [{name: array[row] for name, array in file._asdict().items()} for row in order]
+
+
+def arguments(case: Case, place: Path, **more: Any) -> dict[str, Any]:
+    """What a peer's Trainer is told so that it does what ours does."""
+    return {
+        "output_dir": str(place),
+        "seed": case.seed,
+        "per_device_train_batch_size": case.micro,
+        "gradient_accumulation_steps": case.batch // case.micro,
+        "num_train_epochs": 1,
+        "learning_rate": case.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": -(-case.steps * 3 // 100),
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "optim": "adamw_torch_fused",
+        "bf16": case.precision == "bf16",
+        "use_cpu": not case.gpus,
+        "activation_checkpointing": case.recompute,
+        "activation_checkpointing_kwargs": {"use_reentrant": False} if case.recompute else None,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "train_sampling_strategy": "sequential",
+        "dataloader_pin_memory": case.gpus > 0,
+    } | more
+
+
+def load(folder: Path, case: Case) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(case.threads)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(folder / "student" / "model"), dtype=torch.float32, attn_implementation="sdpa"
+    )
+    model.config.use_cache = False  # with a cache examples that share a row see each other
+    return model
+
+
+def trl(folder: Path, case: Case, place: Path, watch: Watch) -> None:
+    import datasets
+    import numpy as np
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
+
+    datasets.disable_progress_bars()
+    records = []
+    for row in in_order(folder):
+        size = int(np.flatnonzero(row["labels"] != -100)[-1]) + 1
+        starts = [*np.flatnonzero(row["position_ids"][:size] == 0).tolist(), size]
+        records.append(
+            {
+                "input_ids": row["input_ids"][:size].tolist(),
+                "labels": row["labels"][:size].tolist(),
+                "seq_lengths": np.diff(starts).tolist(),
+            }
+        )
+    config = SFTConfig(
+        **arguments(case, place),
+        max_length=case.max_length,
+        packing=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    SFTTrainer(
+        model=load(folder, case),
+        args=config,
+        train_dataset=datasets.Dataset.from_list(records),
+        processing_class=AutoTokenizer.from_pretrained(str(folder / "student" / "model")),
+    ).train()
+
+
+def trainer(folder: Path, case: Case, place: Path, watch: Watch) -> None:
+    import numpy as np
+    from transformers import Trainer, TrainingArguments
+
+    rows = [{name: array.astype(np.int64) for name, array in row.items()} for row in in_order(folder)]
+    Trainer(
+        model=load(folder, case),
+        args=TrainingArguments(**arguments(case, place, remove_unused_columns=False)),
+        train_dataset=rows,
+    ).train()
+
+
+SIDES = {"ours": ours, "TRL": trl, "Trainer": trainer}
+
+
+def child(side: str, folder: Path, given: str) -> None:
+    """`train.py --child SIDE FOLDER CASE`: train once, and print what it took."""
+    case = Case(**json.loads(given))
+    os.environ |= {"HF_HUB_OFFLINE": "1"} | ({} if case.gpus else {"CUDA_VISIBLE_DEVICES": ""})
+    import torch
+    from transformers import Trainer  # noqa: F401
+
+    if side == "TRL":
+        from trl import SFTTrainer  # noqa: F401
+    imports = peak_mb()
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as place:
+        SIDES[side](folder, case, Path(place), watch)
+    told = {
+        "wall_s": watch.wall[-1] - watch.wall[0],
+        "cpu_s": watch.cpu[-1] - watch.cpu[0],
+        "losses": watch.losses,
+        "imports_mb": imports,
+        "mb": peak_mb(),
+        "gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if case.gpus else 0.0,
+    }
+    print(json.dumps(told))
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# --- the parent --------------------------------------------------------------------------------------------------
+
+
+def measure(side: str, python: str, folder: Path, case: Case) -> dict[str, Any]:
+    printed = subprocess.run(
+        [python, __file__, "--child", side, str(folder), json.dumps(dataclasses.asdict(case))],
+        stdout=subprocess.PIPE,
+        stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+    ).stdout
+    told: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return told
+
+
+def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The tokens timed, and each side's best run, with the greatest difference of a loss from ours.
+
+    Raises AssertionError where the losses are not equal to rounding.
+    """
+    import numpy as np
+
+    from orcac.tokenize.rowfile import MASKED, read
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_student(folder / "student", case)
+        write_rows(folder / "rows", case)
+        runs: dict[str, list[dict[str, Any]]] = {side: [] for side in pythons}
+        for _ in range(repeats):
+            for side, python in pythons.items():
+                runs[side].append(measure(side, python, folder, case))
+        learnt = read(folder / "rows" / "rows.safetensors").labels != MASKED
+        real = case.max_length - learnt[:, ::-1].argmax(1)  # a row's last token is learnt: what follows is padding
+        timed = json.loads((folder / "order.json").read_text())[case.batch :]
+        tokens = int(np.sum(real[timed]))
+    best = {side: min(told, key=lambda run: run["cpu_s"]) for side, told in runs.items()}
+    for side, told in best.items():
+        told["difference"] = max(abs(a - b) for a, b in zip(told["losses"], best["ours"]["losses"], strict=True))
+        assert told["difference"] < TOLERANCE[case.precision], f"{side} learns something else: {told['difference']}"
+    return tokens, best
+
+
+def report(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        return child(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="SIZE", help=f"of {', '.join(CASES)}; all")
+    parser.add_argument("--trl", metavar="PYTHON", help="a Python that has TRL")
+    parser.add_argument("--micro", type=int, nargs="*", default=[1, 4], help="rows a forward pass, of 4 a step")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=2)
+    given = parser.parse_args()
+    if given.trl is None and importlib.util.find_spec("trl"):
+        given.trl = sys.executable
+    pythons = {"ours": sys.executable, "TRL": given.trl, "Trainer": sys.executable}
+    from orcac.chat.offline import offline
+
+    offline(threads=1)
+    import torch
+    import transformers
+
+    report(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
+    report(f"{given.threads} threads, best of {given.repeats}; {'TRL left out' if not given.trl else given.trl}\n")
+    report("| size | batch | side | tokens/s | of ours | CPU s | of ours | peak MB | imports MB | loss | max diff |")
+    report("|---|---|---|---|---|---|---|---|---|---|---|")
+    for name in given.cases or CASES:
+        for micro in given.micro:
+            case = dataclasses.replace(CASES[name], micro=micro, threads=given.threads)
+            tokens, best = compare(case, {side: python for side, python in pythons.items() if python}, given.repeats)
+            for side, told in best.items():
+                wall, cpu = (best["ours"][key] / told[key] for key in ("wall_s", "cpu_s"))
+                report(
+                    f"| {name} | {micro} × {case.batch // micro} | {side} "
+                    f"| {tokens / told['wall_s']:,.0f} | {wall:.2f} "
+                    f"| {told['cpu_s']:.1f} | {cpu:.2f} | {told['mb']:,.0f} | {told['imports_mb']:,.0f} "
+                    f"| {told['losses'][0]:.3f} → {told['losses'][-1]:.3f} | {told['difference']:.0e} |"
+                )
+
+
+if __name__ == "__main__":
+    main()
