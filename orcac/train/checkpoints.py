@@ -4,8 +4,8 @@ A checkpoint counts once a marker stands in it, written after everything else, s
 is never resumed from. A metric line is written before the checkpoint of its step; after a resume the lines of
 later steps are dropped and written again, so the file ends up the same as without a kill.
 
-What the Trainer writes with torch.save (moments, schedule, random numbers) is read back by torch.load with
-`weights_only`, which builds tensors and plain values and runs nothing; its pickled arguments are thrown away.
+What the Trainer and DeepSpeed write with torch.save (moments, schedule, random numbers) is read back by torch.load with
+`weights_only`, which builds tensors and plain values and runs nothing; the Trainer's pickled arguments are thrown away.
 
 One process, or several that each hold everything (DDP), go on from each other's checkpoints. ZeRO's are in parts, one a
 process, and fit only the stage and the number of processes that wrote them.

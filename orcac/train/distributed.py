@@ -66,6 +66,7 @@ def join(stage: Stage) -> None:
     if stage.execution.zero:
         os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
         _compile_nothing()
+        _unpickle_nothing()
     check_group(stage, group_of(PartialState(cpu=group.kind == "MULTI_CPU", backend=group.backend)))
 
 
@@ -74,6 +75,16 @@ def _compile_nothing() -> None:
     import deepspeed
 
     deepspeed.ops.__compatible_ops__ = {}
+
+
+def _unpickle_nothing() -> None:
+    """DeepSpeed would let its checkpoints run what they say; torch is told to build data alone, and these plain types."""
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # stronger than what a caller asks for
+    torch.serialization.add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
 
 
 def check_gpus(stage: Stage, found: int) -> None:
