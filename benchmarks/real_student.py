@@ -1,6 +1,6 @@
 """Does a real pretrained student learn from a real teacher's recorded answers? The loss on answers that it never saw.
 
-    ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     a quarter of an hour
+    ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     18 CPU minutes
 
 Runs `specs/smollm2.yaml` as `orcac run` would, node by node, and looks at the student while it is trained: before the
 first step, at each quarter of the steps, and after the last. Held out are questions of the same collection that the
