@@ -1,6 +1,6 @@
 """Does a real pretrained student learn from a real teacher's recorded answers? The loss on answers that it never saw.
 
-    ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     a quarter of an hour
+    ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     18 CPU minutes
 
 Runs `specs/smollm2.yaml` as `orcac run` would, node by node, and looks at the student while it is trained: before the
 first step, at each quarter of the steps, and after the last. Held out are questions of the same collection that the
@@ -96,20 +96,20 @@ def change(before: list[float], after: list[float], tokens: list[int]) -> tuple[
     return float(difference.sum() / size.sum()), float(low), float(high)
 
 
-def draw(path: Path, trained: list[dict[str, float]], points: list[tuple[int, float]]) -> None:
-    """The training loss of each step and the held-out loss, as SVG."""
+def draw(path: Path, looks: list[tuple[int, float, float, float]]) -> None:
+    """The held-out loss at each step looked at, with the interval of its change since the first, as SVG."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
+    steps, held, low, high = map(list, zip(*looks, strict=True))
     with pyplot.rc_context({"svg.hashsalt": "orcac", "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = pyplot.subplots(figsize=(7.2, 3.2), layout="constrained")
-        axes.plot([line["step"] for line in trained], [line["loss"] for line in trained], color="#9aa7b8", linewidth=1)
-        axes.plot(*zip(*points, strict=True), "o-", color="#1f5fa8", linewidth=2)
-        axes.annotate("held out", points[-1], xytext=(6, 0), textcoords="offset points", color="#1f5fa8", va="center")
+        figure, axes = pyplot.subplots(figsize=(7.2, 2.8), layout="constrained")
+        axes.plot(steps, held, "o-", color="#1f5fa8", linewidth=2)
+        axes.vlines(steps, low, high, color="#1f5fa8", linewidth=1.2)
         axes.set_xlabel("optimizer step")
-        axes.set_ylabel("loss, nats a token")
+        axes.set_ylabel("held-out loss, nats a token")
         axes.grid(axis="y", linewidth=0.4)
         figure.savefig(path, format="svg", metadata={"Date": None})
 
@@ -145,7 +145,8 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     sizes = [len(example.input_ids) - example.prompt for example in examples]
     seen: list[tuple[int, list[float]]] = []
     watch(examples, seen)
-    make(plan, store, nodes["train"].ref)
+    if not make(plan, store, nodes["train"].ref):
+        raise SystemExit(f"{nodes['train'].ref} is made already: nothing to watch; give another store")
 
     made = store.folder(nodes["train"].ref)
     trained = [json.loads(line) for line in (made / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -155,15 +156,17 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     print(f"held out: n = {len(examples)}, {sum(sizes):,} tokens; {record['made']['cpu_seconds']:,.0f} CPU s in all\n")
     print("| step | tokens | held-out loss | change (95 %) | examples that fell |")
     print("|---|---|---|---|---|")
-    before = seen[0][1]
+    first, looks = seen[0][1], []
     for step, now in seen:
         tokens = trained[step - 1]["tokens"] if step else 0
-        moved, low, high = change(before, now, sizes)
-        fell = sum(new < old for old, new in zip(before, now, strict=True))
+        moved, low, high = change(first, now, sizes)
+        begun = sum(first) / sum(sizes)
+        looks.append((step, begun + moved, begun + low, begun + high))
+        fell = sum(new < old for old, new in zip(first, now, strict=True))
         said = f"{moved:+.3f} ({low:+.3f} to {high:+.3f}) | {fell} of {len(now)}" if step else " | "
-        print(f"| {step} | {tokens:,} | {sum(now) / sum(sizes):.3f} | {said} |")
+        print(f"| {step} | {tokens:,} | {begun + moved:.3f} | {said} |")
     if given.svg:
-        draw(given.svg, trained, [(step, sum(now) / sum(sizes)) for step, now in seen])
+        draw(given.svg, looks)
 
 
 if __name__ == "__main__":
