@@ -124,8 +124,10 @@ class Ledger:
         for file in np.unique(files).tolist():
             here = numbers[files == file]
             here = here[np.argsort(self._sorted["place"][here])]
-            responses = self._files[file].responses(self._sorted["place"][here])
-            yield from zip(map(int, here), responses, strict=True)
+            for begin in range(0, len(here), _CHUNK):
+                some = here[begin : begin + _CHUNK]
+                responses = self._files[file].responses(self._sorted["place"][some])
+                yield from zip(some.tolist(), responses, strict=True)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
