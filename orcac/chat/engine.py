@@ -7,8 +7,9 @@ one ends, what may go next is sent. A request counts as in flight until its answ
 one window of answers. What can happen to a request is the table `messages.ERRORS`:
 
 - RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
-  `attempts` of its class; the wait grows, but while others are answered, waiting helps nobody, and it stays short; then it is a typed failure of this `ask` only. While failures come and no answer between
-  them, nothing fresh is sent; where many requests were lost so, the endpoint is down, and the run ends.
+  `attempts` of its class. The wait grows, but stays short while others are answered. Out of attempts, it is a typed
+  failure of this `ask` only. While failures come and no answer between them, nothing fresh is sent; where many
+  requests were lost so, the endpoint is down, and the run ends.
 - SLOW DOWN: the limiter cuts its rate; the request waits and costs no attempt.
 - GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint has answered
   others; one that has only ever refused says nothing of the requests. One that calls many requests in a row
@@ -45,7 +46,7 @@ from orcac.chat.settings import EndpointSettings, Price
 from orcac.errors import EndpointError, StoreError
 
 _BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
-_STEADY_S = 1.0  # the longest wait while others are answered; without answers, as long as there was none
+_STEADY_S = 1.0  # the longest wait while the endpoint is no worse than flaky
 _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
 _BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
 _LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
@@ -370,8 +371,9 @@ class _Asking:
         else:
             self.tally.retried[error.error] += 1
             longest = _BACKOFF_S * 2 ** min(ticket.failures - 1, _DOUBLINGS)
-            wait = random.uniform(0, min(longest, max(_STEADY_S, now - self._last_answer)))
-            heapq.heappush(self._again, (now + wait, ticket.key, ticket))
+            if error.error != "unreachable" and self._failed_in_a_row < _FAILED_IN_A_ROW:
+                longest = min(longest, _STEADY_S)
+            heapq.heappush(self._again, (now + random.uniform(0, longest), ticket.key, ticket))
         return None
 
     def _lose(self, ticket: _Ticket, error: str) -> None:
