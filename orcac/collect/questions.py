@@ -55,6 +55,20 @@ class Questions:
         head = key_head(request(self._recipe, system="", query=""))
         return distinct(digest(head, conversation(system=system, user=query)) for query, system in self._texts())
 
+    @cached_property
+    def first(self) -> Mask:
+        """For each prompt, whether no earlier one has the same request."""
+        return self.keys.first
+
+    def key(self, number: int) -> str:
+        """Of the prompt with this number, as `ChatRequest.key` has it."""
+        return self.keys.keys[self.keys.number[number]].ljust(16, b"\0").hex()
+
+    def forget_keys(self) -> None:
+        """They are made again where they are needed; what `first` says is kept."""
+        _ = self.first
+        del self.keys
+
     def prompts(self) -> Iterator[Prompt]:
         return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._counts)
 

@@ -86,8 +86,13 @@ async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
     async with _ledger(job, questions) as ledger:
         tally = await _ask(job, questions, ledger)
         numbers = ledger.find(questions.keys.keys, job.recipe.sampling.max_tokens)[questions.keys.number]
-        joined = in_order(ledger, numbers, job.work / "join")
-        return _write(job, questions, _with_failures(joined, questions, tally.failures), tally.messages)
+        lost = {n: tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
+        questions.forget_keys()
+        answers = (
+            response or ChatResponse(error=lost[n])
+            for n, response in enumerate(in_order(ledger, numbers, job.work / "join"))
+        )
+        return _write(job, questions, answers, tally.messages)
 
 
 def _ledger(job: CollectJob, questions: Questions) -> Ledger:
@@ -152,14 +157,6 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
     return tally, first & (numbers < 0)
 
 
-def _with_failures(
-    joined: Iterable[ChatResponse | None], questions: Questions, failures: dict[str, str]
-) -> Iterator[ChatResponse]:
-    keys, numbers, _ = questions.keys
-    for response, number in zip(joined, numbers, strict=True):
-        yield response or ChatResponse(error=failures[keys[number].ljust(16, b"\0").hex()])
-
-
 def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -> Iterator[ChatResponse]:
     replay = Replay(_source(job), questions.requests())
     progress = job.progress(len(questions), "answers")
@@ -184,7 +181,7 @@ def _write(job: CollectJob, questions: Questions, answers: Iterable[ChatResponse
 
     def made() -> Iterator[Response]:
         nonlocal input_tokens, output_tokens, usd
-        for prompt, answer, first in zip(questions.prompts(), answers, questions.keys.first, strict=True):
+        for prompt, answer, first in zip(questions.prompts(), answers, questions.first, strict=True):
             if answer.error:
                 failed[answer.error] += 1
             if first:
