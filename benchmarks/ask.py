@@ -114,17 +114,25 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
     import openai.resources.chat.completions  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
-    from orcac.chat.settings import EndpointSettings, Price, Sampling
-    from orcac.collect.recipe import CollectExecution, CollectRecipe
+    from orcac.chat.settings import EndpointSettings, Price
     from orcac.collect.run import run
-    from orcac.job import Job
 
     if "price" in settings:
         settings = settings | {"price": Price(**settings["price"])}
     endpoint = EndpointSettings(kind="openai", base_url=base_url).model_copy(update=settings)
+    asking = job(folder, endpoint)
+    return lambda: print(json.dumps({"summary": run(asking)}))
+
+
+def job(folder: Path, endpoint: Any) -> Any:
+    """The job of a `collect` node that asks the prompts of `folder` at `endpoint` (EndpointSettings)."""
+    from orcac.chat.settings import Sampling
+    from orcac.collect.recipe import CollectExecution, CollectRecipe
+    from orcac.job import Job
+
     for name in ("out", "work"):
         (folder / name).mkdir(exist_ok=True)
-    job = Job(
+    return Job(
         ref="collect/x",
         label="ask",
         recipe=CollectRecipe(model="m", sampling=Sampling(), origin="api"),
@@ -135,7 +143,6 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
         work=folder / "work",
         answers=folder / "answers",
     )
-    return lambda: print(json.dumps({"summary": run(job)}))
 
 
 def client() -> None:

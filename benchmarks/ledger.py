@@ -55,10 +55,8 @@ def child(what: str, folder: Path) -> None:
     import ask
     import openai.resources.chat.completions  # noqa: F401
 
-    from orcac.chat.settings import EndpointSettings, Sampling
+    from orcac.chat.settings import EndpointSettings
     from orcac.collect import run as collect
-    from orcac.collect.recipe import CollectExecution, CollectRecipe
-    from orcac.job import Job
 
     told: dict[str, Any] = {"imports_mb": ask.peak_mb()}
     collect.connect = connect  # type: ignore[assignment]
@@ -69,19 +67,7 @@ def child(what: str, folder: Path) -> None:
         return join(*given)
 
     collect.in_order = in_order
-    for name in ("out", "work"):
-        (folder / name).mkdir(exist_ok=True)
-    job = Job(
-        ref="collect/x",
-        label="ask",
-        recipe=CollectRecipe(model="m", sampling=Sampling(), origin="api"),
-        execution=CollectExecution(endpoint=EndpointSettings(kind="openai", base_url="http://x", concurrency=256)),
-        inputs={"prompts": [folder / "prompts"]},
-        by_ref={},
-        out=folder / "out",
-        work=folder / "work",
-        answers=folder / "answers",
-    )
+    job = ask.job(folder, EndpointSettings(kind="openai", base_url="http://x", concurrency=256))
     cpu, start = time.process_time(), time.perf_counter()
     told["summary"] = collect.run_shard(job, 0, 1) if what in ("seal", "decide") else collect.run(job)
     told |= {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - start, "mb": ask.peak_mb()}

@@ -25,7 +25,7 @@ from orcac.errors import InputError, OrcacError
 from orcac.job import Job, Summary
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
-from orcac.plan.plan import Plan, write_if_changed
+from orcac.plan.plan import Plan, find, write_if_changed
 from orcac.store import Store, disk_errors
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 def make(plan: Plan, store: Store, ref: str) -> bool:
     """Make the node unless its artifact stands; False when it did. Raises OrcacError, with word left in the store."""
-    node = _find(plan, ref)
+    node = plan.nodes[find(plan.nodes, ref)]
     with disk_errors(store.folder(node.ref)):
         if store.is_done(node.ref):
             return False
@@ -49,7 +49,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     """Ask one shard of a collect node's prompts: its answers go to the ledger, its marker to `shards/I-of-N/`."""
     from orcac.collect.run import run_shard
 
-    node = _find(plan, ref)
+    node = plan.nodes[find(plan.nodes, ref)]
     if node.kind != "collect" or not 0 <= index < count:
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
@@ -69,19 +69,6 @@ def refuse_what_waits(nodes: Iterable[Node]) -> None:
             "\n  ".join(["this can be planned and priced, but not made yet:", *reasons]),
             fix="bring what is missing, or change those places of the spec; then compile again",
         )
-
-
-def _find(plan: Plan, ref: str) -> Node:
-    if ref in plan.nodes:
-        return plan.nodes[ref]
-    near = [known for known in plan.nodes if known.startswith(ref)]
-    if len(near) == 1:  # an unambiguous beginning is enough for a person
-        return plan.nodes[near[0]]
-    if near:
-        raise InputError(f"{ref}: {len(near)} nodes begin so", fix="write more of the id")
-    raise InputError(
-        f"{ref}: no such node in the plan", fix="`orcac plan` lists them; compile the spec again if it is new"
-    )
 
 
 def _guarded(store: Store, node: Node, work: Callable[[], T]) -> T:

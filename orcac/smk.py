@@ -13,16 +13,19 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import inspect
 import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orcac.errors import InputError, OrcacError
 from orcac.plan.plan import default_path, read_json, write_if_changed
 from orcac.store import Store
+
+T = TypeVar("T")
 
 
 class Rules:
@@ -78,7 +81,7 @@ class Rules:
                 found += [str(shards / f"{index}-of-{count}" / "done.json") for index in range(1, count + 1)]
             return found
 
-        return find
+        return _signed(find)
 
     def shard_inputs(self, wildcards: Any) -> list[str]:
         return [self._marker(need) for need in self._needs(f"collect/{wildcards.id}")]
@@ -93,7 +96,7 @@ class Rules:
         def ask(wildcards: Any, attempt: int) -> int:
             return (same if isinstance(same, int) else same(wildcards)) * min(2 ** (attempt - 1), 4)
 
-        return ask
+        return _signed(ask)
 
     def minutes(self, kind: str) -> Callable[[Any], int] | int:
         return self._each(kind, "minutes")
@@ -106,7 +109,7 @@ class Rules:
         asked = {int(node["execution"][name]) for node in self._nodes.values() if node["kind"] == kind}
         if len(asked) == 1:
             return asked.pop()
-        return lambda wildcards: int(self._node(f"{kind}/{wildcards.id}")["execution"][name])
+        return _signed(lambda wildcards: int(self._node(f"{kind}/{wildcards.id}")["execution"][name]))
 
     def _needs(self, ref: str) -> list[str]:
         return list(dict.fromkeys(need for refs in self._node(ref)["inputs"].values() for need in refs))
@@ -119,6 +122,12 @@ class Rules:
             return self._nodes[ref]
         except KeyError:
             raise SystemExit(f"{ref}: no such node in the plan\n  fix: compile the spec again") from None
+
+
+def _signed(function: Callable[..., T]) -> Callable[..., T]:
+    """With its signature at hand: Snakemake asks for it again at every job, and working it out is slow."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
 
 
 def _keep(plan: dict[str, Any], folder: Path) -> Path:

@@ -79,5 +79,5 @@ def test_installed_where_there_is_no_checkout_it_lays_out_a_study_that_runs(whee
     ref, store = next(ref for ref in plan["order"] if ref.startswith("sample/")), str(tmp_path / "store")
     call("python", "-m", "snakemake", "--cores", "1", f"{store}/{ref}/artifact.json", cwd=study, ORCAC_STORE=store)
     states = json.loads(call("orcac", "status", "--json", cwd=study, ORCAC_STORE=store))["states"]
-    assert [ref for ref, state in states.items() if state == "done"] == [ref]
+    assert [ref for ref, state in states.items() if state["name"] == "done"] == [ref]
     assert not (study / "store").exists()

@@ -17,6 +17,9 @@ job left is taken back by the next job on its host (since this boot), where the 
 flight counts at the most it could cost, the rest is free again. What a job leaves behind that died on another host,
 or with it, counts as spent: it may only be paused, and go on.
 
+What goes on after its job has ended, a batch at its provider, is a claim under a name of its own (`hold`): whoever
+takes in what it brought ends it (`release`), and until then it counts in full.
+
 Who is refused gives back what it holds, and waits as long as another live job may still give something back.
 """
 
@@ -117,6 +120,28 @@ class Budget:
             if self._free > max(self._reserved, 2 * slice_):  # others may need it
                 self._change(lambda state: self._claiming(state, self._spent + self._reserved + slice_))
 
+    def hold(self, name: str, bound_usd: float) -> bool:
+        """Set aside, under `name`, the most that something can cost which outlives this job; whether it is set aside.
+
+        It stays so until `release`. Doing either again, in any job, changes nothing.
+        """
+        bound = micro(bound_usd)
+
+        def holding(state: _State) -> _State:
+            if name not in state.jobs and self._unclaimed(state) < bound:
+                state = self._without_dead(state)
+            if name in state.jobs or self._unclaimed(state) < bound:
+                return state
+            return dataclasses.replace(state, jobs=state.jobs | {name: _Claim(claimed=bound, spent=0, host="")})
+
+        self._change(holding)
+        return name in self._state.jobs
+
+    def release(self, name: str, spent_usd: float) -> None:
+        """What is held under `name` is over and has cost `spent_usd`."""
+        spent = micro(spent_usd)
+        self._change(lambda state: self._ended(state, name, spent) if name in state.jobs else state)
+
     def may_recover(self) -> bool:
         """Whether what was refused may fit later: another job may still give something back.
 
@@ -133,13 +158,13 @@ class Budget:
             )
 
     def left(self) -> float:
-        """USD that no job has claimed, and what this job has claimed and neither spent nor set aside."""
+        """USD that no job has claimed, or that a dead one left, and what this one has claimed and not set aside."""
         with self._disk():
             self._head()
-        return (self._unclaimed(self._state) + self._free) / 1e6
+            return (self._unclaimed(self._without_dead(self._state)) + self._free) / 1e6
 
     def spent(self) -> float:
-        """USD that all jobs have spent; of a job that died on another host, what it claimed."""
+        """USD that all jobs have spent; of what is held, and of a job that died on another host, all of it."""
         with self._disk():
             self._head()
             total = self._state.spent

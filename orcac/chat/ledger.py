@@ -48,11 +48,12 @@ class Known(NamedTuple):
     error: str
     input_tokens: int
     output_tokens: int
+    batched: bool
 
 
 def packed(keys: Iterable[str]) -> Keys:
     """Keys as `Ledger` wants them: S16, sorted, each once."""
-    return np.unique(np.array([bytes.fromhex(key) for key in keys], "S16"))
+    return np.unique(np.fromiter(map(bytes.fromhex, keys), "S16"))
 
 
 class Ledger:
@@ -88,7 +89,8 @@ class Ledger:
         facts = self._facts(request)
         if facts is None:
             return None
-        return Known(FAILURES[facts["failure"]], int(facts["input_tokens"]), int(facts["output_tokens"]))
+        error, tokens = FAILURES[facts["failure"]], (int(facts["input_tokens"]), int(facts["output_tokens"]))
+        return Known(error, *tokens, bool(facts["batched"]))
 
     def get(self, request: ChatRequest) -> ChatResponse | None:
         """What settles `request`, None where nothing does yet."""
@@ -255,4 +257,4 @@ def _insert(array: npt.NDArray[Any], places: npt.NDArray[np.intp], more: npt.NDA
         places, more, end = places[:here], more[:here], begin
 
 
-__all__ = ["Known", "Ledger", "contained", "packed", "records", "seal"]
+__all__ = ["FAILURES", "Keys", "Known", "Ledger", "contained", "packed", "records", "seal"]

@@ -49,6 +49,8 @@ class Settled(Protocol):
     def input_tokens(self) -> int: ...
     @property
     def output_tokens(self) -> int: ...
+    @property
+    def batched(self) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +96,10 @@ class ChatRequest:
         """What `response` cost, in USD: its tokens, or the bound where the server counted none. A failure is free."""
         if response.error:
             return 0.0
+        share = price.batch if response.batched else 1.0
         if not response.input_tokens and not response.output_tokens:
-            return self.usd_bound(price)
-        return usd(price, input_tokens=response.input_tokens, output_tokens=response.output_tokens)
+            return self.usd_bound(price) * share
+        return usd(price, input_tokens=response.input_tokens, output_tokens=response.output_tokens) * share
 
 
 def key_head(request: ChatRequest) -> bytes:
@@ -137,6 +140,7 @@ class ChatResponse:
     output_tokens: int = 0
     latency_s: float = 0.0
     error: str = ""
+    batched: bool = False  # it came from a batch, which has a price of its own
     # what came with it and is no part of it: neither compared nor recorded
     rates: RateHeaders | None = dataclasses.field(default=None, compare=False)
 
@@ -218,6 +222,7 @@ ERRORS: Mapping[str, ErrorClass] = {
         Action.GIVE_UP, kept=True, fix="lower max_tokens, or serve the model with a longer context"
     ),
     "not_recorded": ErrorClass(Action.GIVE_UP),
+    "not_answered": ErrorClass(Action.GIVE_UP, fix="say `mode: auto`, so that what batches leave is asked online"),
     "auth": ErrorClass(Action.STOP, fix="put a valid API key in the environment variable {key}"),
     "forbidden": ErrorClass(Action.STOP, fix="give the key in {key} access to this model and region"),
     "quota": ErrorClass(Action.STOP, fix="add credit to the account of the key in {key}"),

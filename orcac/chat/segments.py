@@ -30,7 +30,7 @@ import time
 from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ from orcac.rows import batched
 
 Keys = npt.NDArray[np.bytes_]  # S16: digests
 Record = dict[str, Any]
+R = TypeVar("R", pa.Table, pa.RecordBatch)
 
 FACTS = np.dtype(
     [
@@ -53,13 +54,14 @@ FACTS = np.dtype(
         ("input_tokens", "i4"),
         ("output_tokens", "i4"),
         ("failure", "u1"),  # a place in FAILURES
+        ("batched", "?"),
         ("file", "u2"),  # which of the open files
         ("place", "i8"),  # byte offset in a log, number of the row in a sealed file
     ]
 )
 FAILURES = ("", *ERRORS)
 _CODES = {name: code for code, name in enumerate(FAILURES)}
-RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error")
+RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
 _START = b'{"key":"'
 _KEY = slice(len(_START), len(_START) + 32)  # where a key stands in its line
 _BLOCK = 2048  # records that are looked at together, and rows of a row group
@@ -83,9 +85,10 @@ _SCHEMA = pa.schema(
         ("output_tokens", pa.int32()),
         ("latency_s", pa.float64()),
         ("error", pa.string()),
+        ("batched", pa.bool_()),  # absent from older files
     ]
 )
-_INDEX = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error"]
+_INDEX = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
 _WORDS = ["model", "origin", "sampling", "finish_reason", "error"]  # that few values stand for
 
 
@@ -95,14 +98,21 @@ def record_of(request: ChatRequest, response: ChatResponse) -> Record:
         "key": request.key,
         "key_version": KEY_VERSION,
         "at": time.time(),
+        **request_record(request),
+        "response": {name: getattr(response, name) for name in RESPONSE},
+    }
+
+
+def request_record(request: ChatRequest) -> Record:
+    """The part of a record that holds the request, which `request_of` reads."""
+    return {
         "request": {
             "model": request.model,
             "messages": request.messages,
             "sampling": request.sampling.model_dump(),
             "origin": request.origin,
             "sample_index": request.sample_index,
-        },
-        "response": {name: getattr(response, name) for name in RESPONSE},
+        }
     }
 
 
@@ -129,11 +139,11 @@ def response_of(record: Record) -> ChatResponse:
     return ChatResponse(**record["response"])
 
 
-def facts_of(record: Record) -> tuple[int, int, int, int, int]:
+def facts_of(record: Record) -> tuple[int, int, int, int, int, bool]:
     """What the index holds of a record, but for its place."""
     response = response_of(record)
     low, high = served_caps(record["request"]["sampling"]["max_tokens"], response)
-    return low, high, response.input_tokens, response.output_tokens, _CODES[response.error]
+    return low, high, response.input_tokens, response.output_tokens, _CODES[response.error], response.batched
 
 
 def order_of(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
@@ -289,6 +299,7 @@ class Sealed:
                 facts[name] = batch.column(name).to_numpy()[keep]
             failures = np.fromiter(map(_CODES.__getitem__, batch.column("error").to_pylist()), "u1", len(batch))
             facts["failure"] = failures[keep]
+            facts["batched"] = batch.column("batched").to_numpy(zero_copy_only=False)[keep]
             facts["place"] = keep + first
             first += len(batch)
             yield Index(keys[keep], batch.column("at").to_numpy()[keep], facts)
@@ -336,13 +347,14 @@ class Sealed:
 
     def _batches(self, columns: list[str] | None, size: int) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._file.iter_batches(batch_size=size, columns=columns, use_threads=False)
+            for batch in self._file.iter_batches(batch_size=size, columns=columns, use_threads=False):
+                yield _with_all(batch, columns or _SCHEMA.names)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._damaged(error) from error
 
     def _group(self, group: int, columns: list[str]) -> pa.Table:
         try:
-            return self._file.read_row_group(group, columns=columns, use_threads=False)
+            return _with_all(self._file.read_row_group(group, columns=columns, use_threads=False), columns)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._damaged(error) from error
 
@@ -351,6 +363,14 @@ class Sealed:
             f"{self.path}: the file is damaged ({str(error).splitlines()[0]})",
             fix="restore it from a copy, or remove it: what it holds will be asked again",
         )
+
+
+def _with_all(rows: R, columns: list[str]) -> R:
+    """`rows` with those of the columns, at their values of an empty response, that an older file does not have."""
+    for name in columns:
+        if name not in rows.schema.names:
+            rows = rows.append_column(name, pa.repeat(getattr(_EMPTY, name), len(rows)))
+    return rows
 
 
 File = Log | Sealed

@@ -46,7 +46,7 @@ class EndpointSettings(Frozen):
     arguments: tuple[str, ...] = ()  # vllm: further ones of its command line
     start_seconds: float = 1800.0  # vllm: until it is healthy
     batch: int = 16  # local: prompts that are answered at once
-    mode: Literal["online", "batch"] = "online"
+    mode: Literal["online", "batch", "auto"] = "online"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int = 32  # requests in flight, at most

@@ -15,7 +15,7 @@ import click
 
 COMMANDS = (
     "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "answers", "verify",
-    "gc", "schema",
+    "gc", "batches", "schema",
 )  # fmt: skip
 HELP = {
     "init": "Lay out a new study: rules, profiles and a commented spec.",
@@ -32,6 +32,7 @@ HELP = {
     "answers": "Look into the ledger of answers: list, count, export, import.",
     "verify": "Find damaged artifacts by their digests, and unmake them.",
     "gc": "Show, or remove, what no given spec reaches in the store.",
+    "batches": "List or cancel what is asked through a Batch API.",
     "schema": "Print the JSON Schema of a spec, for editors.",
 }
 
@@ -109,9 +110,10 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("orcac: interrupted; run the same command again to go on", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit:
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # so click marks a pipe that was closed early
+            sys.exit(0)  # whoever reads has what it wants
+        raise
     except OSError as error:
         if error.errno not in _SURROUNDINGS:
             raise

@@ -1,15 +1,14 @@
-"""What several commands share: compile specs, open the store, find a node, print safely."""
+"""What several commands share: compile specs, open the store, print safely."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from orcac.errors import InputError
 from orcac.plan.lock import check_pins, lock_path
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_path
@@ -58,21 +57,6 @@ def held(plan: Plan) -> None:
 def opened() -> tuple[Path, Store]:
     """The plan's path and the store."""
     return default_path(), Store.default()
-
-
-def find(refs: Iterable[str], text: str) -> str:
-    """The one of `refs` (KIND/ID) that `text` names: it whole, or a beginning of it or of its ID alone.
-
-    Raises InputError where none does, or several.
-    """
-    near = sorted({ref for ref in refs if ref.startswith(text) or ref.partition("/")[2].startswith(text)})
-    if text in near:
-        return text
-    if not near:
-        raise InputError(f"{text}: no such node in the plan or the store", fix="`orcac plan SPEC` lists a spec's nodes")
-    if len(near) > 1:
-        raise InputError(f"{text}: {len(near)} nodes begin so", fix=f"write more of the id: {', '.join(near[:3])}")
-    return near[0]
 
 
 def plain(text: str) -> str:

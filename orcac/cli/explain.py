@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import STYLES, find, opened, plain, size
+from orcac.cli.common import STYLES, opened, plain, size
 from orcac.errors import StoreError
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY
-from orcac.plan.plan import Plan
+from orcac.plan.plan import Plan, find
 from orcac.plan.state import read_state
 from orcac.store import Store
 

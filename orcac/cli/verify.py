@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compiled, find, opened, plain, size
+from orcac.cli.common import compiled, opened, plain, size
 from orcac.errors import InputError, StoreError
 from orcac.lease import hold_if_free, is_leased
+from orcac.plan.plan import find
 from orcac.store import Store
 
 

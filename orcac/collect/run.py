@@ -19,13 +19,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from orcac import rows
 from orcac.chat.account import Account, account_name
+from orcac.chat.batch import ask_in_batches
+from orcac.chat.batch_files import batches
 from orcac.chat.budget import Budget
 from orcac.chat.connect import connect
 from orcac.chat.engine import Tally, ask
@@ -74,8 +76,9 @@ def run_shard(job: CollectJob, index: int, count: int) -> Summary:
         return {"prompts": len(questions)}
 
     async def go() -> Tally:
+        tally = await _ask_in_batches(job, questions)
         async with _ledger(job, questions) as ledger:
-            return await _ask(job, questions, ledger)
+            return tally or await _ask(job, questions, ledger)
 
     tally = asyncio.run(go())
     failed = dict(sorted(tally.failed.items()))
@@ -83,8 +86,9 @@ def run_shard(job: CollectJob, index: int, count: int) -> Summary:
 
 
 async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
+    tally = await _ask_in_batches(job, questions)
     async with _ledger(job, questions) as ledger:
-        tally = await _ask(job, questions, ledger)
+        tally = tally or await _ask(job, questions, ledger)
         numbers = ledger.find(questions.keys.keys, job.recipe.sampling.max_tokens)[questions.keys.number]
         lost = {n: tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
         questions.forget_keys()
@@ -100,18 +104,33 @@ def _ledger(job: CollectJob, questions: Questions) -> Ledger:
     return Ledger(job.answers, wanted=questions.keys.keys)
 
 
+async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None:
+    """Have asked in batches what the ledger does not answer; None where `_ask` has still to see to the rest."""
+    settings = job.execution.endpoint
+    if settings.mode == "online":
+        return None
+    async with _ledger(job, questions) as ledger:  # read anew whenever batches have ended
+        known, missing = _survey(questions, ledger, job)
+    # one that was killed while it took in the last answers has a batch to close, which holds a part of the budget
+    if not missing.any() and all(batch.settled for batch in batches(job.answers)):
+        return None
+    show = _shown(job, known.total)
+    tally = await ask_in_batches(
+        lambda: questions.requests_where(questions.keys.first),
+        settings=settings,
+        answers=job.answers,
+        budget=_budget(job),
+        on_progress=show,
+        say=lambda text: _say(job, text),
+    )
+    show(tally)
+    return tally if settings.mode == "batch" else None
+
+
 async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
-    """Have asked what the ledger does not answer. The first message of each error class is printed."""
+    """Have asked what the ledger does not answer."""
     known, missing = _survey(questions, ledger, job)
-    progress, said, start = job.progress(known.total, "answers"), set[str](), time.monotonic()
-
-    def show(tally: Tally) -> None:
-        for name in tally.messages.keys() - said:
-            said.add(name)
-            print(f"{job.label}  {name}: {tally.messages[name]}", file=sys.stderr, flush=True)
-        notes = _notes(tally, time.monotonic() - start)
-        progress.update(tally.answered + tally.failed.total(), "  ".join(notes), usd=tally.usd)
-
+    show = _shown(job, known.total)
     if not missing.any():
         show(known)
         return known
@@ -137,6 +156,24 @@ async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
     )
 
 
+def _shown(job: CollectJob, total: int) -> Callable[..., None]:
+    """What shows a tally, and a note beside it, and prints the first message of each error class."""
+    progress, said, start = job.progress(total, "answers"), set[str](), time.monotonic()
+
+    def show(tally: Tally, note: str = "") -> None:
+        for name in tally.messages.keys() - said:
+            said.add(name)
+            _say(job, f"{name}: {tally.messages[name]}")
+        notes = [*_notes(tally, time.monotonic() - start), *([note] if note else [])]
+        progress.update(tally.answered + tally.failed.total(), "  ".join(notes), usd=tally.usd)
+
+    return show
+
+
+def _say(job: CollectJob, text: str) -> None:
+    print(f"{job.label}  {text}", file=sys.stderr, flush=True)
+
+
 def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tally, np.ndarray]:
     """The tally of what is on record, and which of the questions must be asked."""
     (keys, number, first), price = questions.keys, _price(job)
@@ -147,13 +184,16 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
     tally = Tally(total=int(first.sum()), answered=int(failed[0]))
     tally.failed.update({FAILURES[n]: int(failed[n]) for n in range(1, len(FAILURES)) if failed[n]})
     good = failures == 0
-    tally.usd = (
-        float(read[good].sum(dtype=np.int64) * price.input + written[good].sum(dtype=np.int64) * price.output) / 1e6
-    )
+    batched = ledger.facts["batched"][settled]
+    shares = np.where(batched, price.batch, 1.0)
+    paid = read * np.float64(price.input) + written * np.float64(price.output)
+    tally.usd = float((paid * shares)[good].sum()) / 1e6
     uncounted = numbers >= 0
-    uncounted[uncounted] = good & (read == 0) & (written == 0)
-    if uncounted.any():
-        tally.usd += sum(request.usd_bound(price) for request in questions.requests_where(uncounted))
+    unsaid = good & (read == 0) & (written == 0)
+    uncounted[uncounted] = unsaid
+    if unsaid.any():
+        asked = zip(questions.requests_where(uncounted), shares[unsaid].tolist(), strict=True)
+        tally.usd += sum(request.usd_bound(price) * share for request, share in asked)
     return tally, first & (numbers < 0)
 
 

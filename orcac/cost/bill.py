@@ -87,7 +87,7 @@ def _chain(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str]) -> Rang
 def _account(node: Node) -> str:
     execution = node.execution
     settings = getattr(execution, "endpoint", None) or getattr(execution, "judge", None)
-    if not settings or settings.kind != "openai":
+    if not settings or settings.kind != "openai" or settings.mode != "online":  # batches wait side by side
         return ""
     judge = getattr(node.recipe, "judge", None)
     return f"{settings.base_url} {judge.model if judge else getattr(node.recipe, 'model', '')}"

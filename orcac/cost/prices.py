@@ -63,7 +63,7 @@ def _asking(settings: EndpointSettings, count: Range, read: Range, written: Rang
         output_tokens=tokens_out,
         usd=usd,
         usd_batch=batch,
-        usd_spec=batch if settings.mode == "batch" else usd,
+        usd_spec=usd if settings.mode == "online" else batch,
         seconds=seconds,
         basis=basis,
     )
@@ -76,8 +76,9 @@ def _asking_time(
         return count / priors.SOLVING.range, (priors.SOLVING.basis,)
     if settings.kind in ("replay", "reference"):
         return count / priors.HANDLING.range, (priors.HANDLING.basis,)
-    if settings.mode == "batch":
-        return priors.BATCH_HOURS.range * 3600, (priors.BATCH_HOURS.basis,)
+    if settings.mode != "online":
+        left = "mode: auto: priced as if batches answered all; what they leave is asked online, at the full price"
+        return priors.BATCH_HOURS.range * 3600, (priors.BATCH_HOURS.basis, *([left] if settings.mode == "auto" else []))
     latency = priors.LATENCY.range + written / priors.WRITING.range
     ways = {f"{settings.concurrency} requests in flight": count * latency / settings.concurrency}
     if settings.requests_per_minute:
@@ -94,7 +95,7 @@ def _asking_time(
             if charged.mid > 1.1 * ways[bound].mid:
                 why += (
                     f"; {figures.duration(charged.mid)} instead of {figures.duration(ways[bound].mid)} where the "
-                    "server charges `max_tokens` against its limit, as orcac's own limiter does"
+                    "server charges `max_tokens` against its limit in advance"
                 )
         basis.append(why)
     if bound.endswith("in flight"):

@@ -337,9 +337,7 @@ class _Arm:
             files=files.places | questions.places,
             **_work(self.spec.hardware.other) | {"gpus": getattr(endpoint, "gpus", 0)},
         )
-        batch = f"teachers.{teacher}: this version plans and prices `mode: batch` but asks `online` alone"
-        waits = (batch,) if settings.mode == "batch" else ()
-        return self._add(address, recipe, execution, label=label, waits=waits, prompts=prompts)
+        return self._add(address, recipe, execution, label=label, prompts=prompts)
 
     def _sampling(self, teacher: schema.Teacher, max_tokens: int = 0) -> AskedSampling:
         sampling = AskedSampling(**teacher.sampling.model_dump())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,21 @@ class Plan:
             raise InputError(f"{path}: not a plan that this orcac can read", fix="compile the spec again") from error
         places = {ref: place for place, ref in enumerate(nodes)}
         return cls(nodes=nodes, experiments=experiments, _places=places)
+
+
+def find(refs: Iterable[str], text: str) -> str:
+    """The one of `refs` (KIND/ID) that `text` names: it whole, or a beginning of it or of its ID alone.
+
+    Raises InputError where none does, or several.
+    """
+    near = sorted({ref for ref in refs if ref.startswith(text) or ref.partition("/")[2].startswith(text)})
+    if text in near:
+        return text
+    if not near:
+        raise InputError(f"{text}: no such node in the plan or the store", fix="`orcac plan SPEC` lists a spec's nodes")
+    if len(near) > 1:
+        raise InputError(f"{text}: {len(near)} nodes begin so", fix=f"write more of the id: {', '.join(near[:3])}")
+    return near[0]
 
 
 def read_json(path: Path) -> dict[str, Any]:

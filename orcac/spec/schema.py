@@ -317,7 +317,9 @@ class OpenAIEndpoint(_Asked):
         "AZURE_OPENAI_API_KEY",
         None,
     )
-    mode: Literal["online", "batch"] = execution("one by one, or through the Batch API within a day", "online")
+    mode: Literal["online", "batch", "auto"] = execution(
+        "one by one; through the Batch API, within a day; or so, and what a batch leaves one by one", "online"
+    )
     requests_per_minute: Count | None = execution("the account's limit", None, unit="requests per minute")
     tokens_per_minute: Count | None = execution("the account's limit", None, unit="tokens per minute")
 

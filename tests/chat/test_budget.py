@@ -206,3 +206,17 @@ class TwoJobs(RuleBasedStateMachine):
 
 TestTwoJobs = TwoJobs.TestCase
 TestTwoJobs.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+
+
+def test_what_is_held_outlives_its_job_and_is_counted_once(tmp_path: Path) -> None:
+    for _ in range(2):  # as a job that was killed in between does it
+        assert Budget(tmp_path, 1.0).hold("batch-a", 0.6)
+    with Budget(tmp_path, 1.0) as other:
+        assert (other.spent(), other.left()) == (0.6, 0.4)
+        assert not other.hold("batch-b", 0.400001) and not other.reserve(0.5)
+        assert other.reserve(0.1)
+        other.settle(0.1, 0.1)
+    for _ in range(2):
+        Budget(tmp_path, 1.0).release("batch-a", 0.25)
+    last = Budget(tmp_path, 1.0)
+    assert (last.spent(), last.left()) == (0.35, 0.65)

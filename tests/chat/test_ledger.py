@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +136,34 @@ def test_dead_logs_are_sealed_and_serve_as_before(tmp_path: Path) -> None:
         write(tmp_path, (f"more {n}", "x"))
     grow_old(tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 1 and len(list(records(tmp_path))) == 76
+
+
+def test_files_from_before_batches_are_of_answers_got_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(segments, "RESPONSE", tuple(name for name in segments.RESPONSE if name != "batched"))
+        then.setattr(segments, "_SCHEMA", segments._SCHEMA.remove(segments._SCHEMA.get_field_index("batched")))
+        write(tmp_path, ("sealed", "1"))
+        grow_old(tmp_path, seal_always=True)
+        (old,) = tmp_path.glob("*.parquet")
+        assert "batched" not in pq.read_schema(old).names
+        write(tmp_path, ("logged", "2"))
+
+    async def batch() -> None:
+        async with Ledger(tmp_path) as ledger:
+            await ledger.append(request("batch"), ChatResponse(text="3", finish_reason="stop", batched=True))
+
+    asyncio.run(batch())
+    for _ in range(2):
+        ledger = Ledger(tmp_path)
+        for question, batched in (("sealed", False), ("logged", False), ("batch", True)):
+            answer, known = ledger.get(request(question)), ledger.look(request(question))
+            assert answer and known and answer.batched is known.batched is batched
+        ledger.close()
+        assert sum(bool(record["response"].get("batched")) for record in records(tmp_path)) == 1
+        grow_old(tmp_path, seal_always=True)
+    assert not old.exists(), "it was taken into the next"
 
 
 def test_a_log_whose_writer_lives_is_not_sealed(tmp_path: Path) -> None:

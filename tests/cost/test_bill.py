@@ -327,6 +327,40 @@ def whole(**changes: Any) -> Cost:
     return total(plan, price(plan, NOWHERE), list(plan.nodes))
 
 
+def test_batches_are_cheaper_and_do_not_wait_for_one_another(tmp_path: Path) -> None:
+    def priced(mode: str) -> tuple[Plan, dict[str, Cost]]:
+        path = tmp_path / f"{mode}.yaml"
+        path.write_text(ASKED.replace("MODE", mode))
+        plan = planned(path)
+        return plan, price(plan, NOWHERE)
+
+    (plan, online), (batched, batch), (_, auto) = map(priced, ("online", "batch", "auto"))
+    ref = at(plan, "collect/one")
+    assert batch[ref].usd_spec.mid == auto[ref].usd_spec.mid == online[ref].usd_spec.mid * 0.25 > 0
+    assert batch[ref].usd == online[ref].usd and online[ref].usd_batch == batch[ref].usd_batch
+    assert not any("mode: auto" in why for why in batch[ref].basis) and any(
+        "mode: auto" in why for why in auto[ref].basis
+    )
+    both = [ref, at(plan, "collect/two")]
+    assert total(batched, batch, both).seconds.mid == max(batch[one].seconds.mid for one in both)
+    assert total(plan, online, both).seconds.mid > max(online[one].seconds.mid for one in both)
+
+
+ASKED = """
+orcac: 1
+name: asked
+queries: {q: {format: puzzles, task: boolean_expressions, size: [3, 3], take: 100}}
+teachers: {t: {model: m, endpoint: {kind: openai, mode: MODE}, price: {input: 1, output: 2, batch: 0.25}}}
+datasets:
+  one: {teacher: t, queries: [q]}
+  two: {teacher: t, queries: [q], draw: {q: [2]}}
+system_messages: {messages: {2: "Think."}}
+student: {size: tiny, tokenizer: {vocabulary: 300, train_on: [one]}, max_length: 512}
+stages: {a: {dataset: one, epochs: 1, batch: 8 rows}, b: {dataset: two, epochs: 1, batch: 8 rows}}
+curriculum: [a, b]
+"""
+
+
 def test_a_longer_answer_a_dearer_model_or_a_slower_gpu_costs_more() -> None:
     gpu = {"train": {"gpus": 1, "gpu": "h100-80gb", "precision": "bf16", "price": 2}}
     usual = whole(hardware=gpu)

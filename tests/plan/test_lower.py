@@ -117,7 +117,6 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
 
 
 WAITING = [
-    ({"teachers": {"u": {"endpoint": {"kind": "openai", "mode": "batch"}}}}, "teachers.u: .*batch", "collect"),
     ({"stages": {"x": {"optimizer": "carry"}}}, "stages.x: .*carry", "train"),
     ({"hardware": {"train": {"nodes": 2, "gpus": 4}}}, "hardware.train: ", "train"),
     ({"queries": {"q": {"format": "bbh", "path": "${UNSET}/x.json", "task": None, "size": None, "missing": "later"}}},

@@ -1,0 +1,128 @@
+"""orcac batches"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from orcac.cli.common import opened, plain
+from orcac.errors import InputError, OrcacError
+
+if TYPE_CHECKING:
+    from orcac.chat.batch_files import Batch
+
+
+@click.group("batches")
+def command() -> None:
+    """List the batches that were sent to a Batch API, or cancel some.
+
+    \b
+    Example:
+      orcac batches list
+      orcac batches cancel 0f3a5c19d2b8e4f6
+    """
+
+
+@command.command("list")
+@click.option("--all", "ended", is_flag=True, help="Those too whose answers are taken in.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records for a script.")
+def list_(ended: bool, as_json: bool) -> None:
+    """Show how far batches are, and what they cost at most.
+
+    The provider is asked how far each is; where it does not answer, the last word that a run had of it is shown.
+
+    \b
+    Example:
+      orcac batches list
+      orcac batches list --all --json
+    """
+    from orcac.chat.batch import look
+    from orcac.chat.batch_files import batches
+
+    _, store = opened()
+    problems = asyncio.run(look(store.answers))
+    shown = [batch for batch in batches(store.answers) if ended or not batch.settled]
+    for problem in problems:
+        click.echo(plain(f"warning: {problem}"), err=True)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(batch) for batch in shown], indent=1, ensure_ascii=False))
+    elif shown:
+        _show(shown)
+    else:
+        click.echo("no batch is under way" if not ended else "no batch was ever sent")
+
+
+@command.command("cancel")
+@click.argument("ids", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All that are under way.")
+def cancel(ids: tuple[str, ...], every: bool) -> None:
+    """Cancel batches, or give up lost ones.
+
+    IDS are as `list` shows them, or beginnings of these. What a batch has answered is paid for, and the next run takes
+    it in; a run that waits for one stops when it ends. A batch that the provider has lost is given up: its requests are
+    asked again, and what it may have cost is gone.
+
+    \b
+    Example:
+      orcac batches cancel 0f3a5c19d2b8e4f6
+      orcac batches cancel --all
+    """
+    from orcac.chat.batch import cancel as stop
+    from orcac.chat.batch_files import batches
+
+    _, store = opened()
+    live = [batch.id for batch in batches(store.answers) if not batch.settled]
+    if not ids and not every:
+        raise InputError("no batch is named", fix="name one that `orcac batches list` shows, or say --all")
+    chosen = live if every else [_find(live, text) for text in ids]
+    failures: list[OrcacError] = []
+    for id in chosen:
+        try:
+            click.echo(plain(f"batch {id} {asyncio.run(stop(store.answers, id))}"))
+        except OrcacError as error:
+            failures.append(error)
+    for failure in failures[1:]:
+        click.echo(plain(failure.message), err=True)
+    if failures:
+        raise failures[0]
+
+
+def _find(live: list[str], text: str) -> str:
+    near = [id for id in live if id.startswith(text)]
+    if len(near) != 1:
+        raise InputError(
+            f"{text}: {len(near)} batches that are under way begin so", fix="`orcac batches list` shows their ids"
+        )
+    return near[0]
+
+
+def _show(shown: list[Batch]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from orcac.chat.messages import dollars
+    from orcac.progress import clock
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("batch", "model", "status"):
+        table.add_column(name, no_wrap=name == "batch", overflow="fold")
+    for name in ("requests", "done", "at most", "age"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for batch in shown:
+        done = f"{100 * batch.done / batch.requests:.0f} %" if batch.requests else "-"
+        usd = dollars(batch.usd) if batch.settled else dollars(batch.usd_bound)
+        status = f"{batch.status}, lost" if batch.lost else batch.status
+        age = clock(max(0.0, time.time() - batch.planned_at))
+        table.add_row(batch.id, Text(plain(batch.model)), Text(plain(status)), f"{batch.requests:,}", done, usd, age)
+    Console(highlight=False).print(table)
+    live = [batch for batch in shown if not batch.settled]
+    if live:
+        requests = sum(batch.requests for batch in live)
+        most = dollars(sum(batch.usd_bound for batch in live))
+        click.echo(f"{len(live)} under way: {requests:,} requests, at most {most}")

@@ -1,0 +1,17 @@
+"""Whoever reads our output may stop early, as `head` does: that is no failure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_pipe_that_is_closed_early_is_no_failure() -> None:
+    line = [str(Path(sys.executable).parent / "orcac"), "schema"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout and child.stderr
+        child.stdout.read(10)  # of some 180,000, which no pipe holds
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 0
