@@ -51,6 +51,15 @@ class Known(NamedTuple):
     batched: bool
 
 
+class _Pending(NamedTuple):
+    """A record on its way to the disk."""
+
+    key: bytes
+    facts: segments.Facts
+    line: bytes
+    durable: asyncio.Future[None]
+
+
 def packed(keys: Iterable[str]) -> Keys:
     """Keys as `Ledger` wants them: S16, sorted, each once."""
     return np.unique(np.fromiter(map(bytes.fromhex, keys), "S16"))
@@ -67,7 +76,7 @@ class Ledger:
         self._log: Log | None = None  # made at the first append, so that reading alone leaves no trace
         self._beating: asyncio.Task[None] | None = None
         self._broken: StoreError | None = None
-        self._pending: list[tuple[segments.Record, bytes, asyncio.Future[None]]] = []
+        self._pending: list[_Pending] = []
         self._committer: asyncio.Task[None] | None = None
         self._files = segments.opened(folder)
         self._recent: dict[bytes, list[tuple[Any, ...]]] = {}  # key -> FACTS of each
@@ -121,26 +130,30 @@ class Ledger:
         return self._sorted
 
     def responses(self, numbers: Numbers) -> Iterator[tuple[int, ChatResponse]]:
-        """(number, response) of records by their numbers, in the order in which they stand on disk."""
+        """(place in `numbers`, response) of these records, in the order in which they stand on disk."""
         files = self._sorted["file"][numbers]
         for file in np.unique(files).tolist():
-            here = numbers[files == file]
-            here = here[np.argsort(self._sorted["place"][here])]
+            here = np.flatnonzero(files == file)
+            here = here[np.argsort(self._sorted["place"][numbers[here]])]
             for begin in range(0, len(here), _CHUNK):
                 some = here[begin : begin + _CHUNK]
-                responses = self._files[file].responses(self._sorted["place"][some])
+                responses = self._files[file].responses(self._sorted["place"][numbers[some]])
                 yield from zip(some.tolist(), responses, strict=True)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
-        await self.append_record(segments.record_of(request, response))
+        record = segments.record_of(request, response)
+        await self._append(record, segments.facts_of(request.sampling.max_tokens, response))
 
     async def append_record(self, record: segments.Record) -> None:
         """`append` of a record as `records` gives it, which keeps its time."""
+        await self._append(record, segments.facts_of(segments.cap_of(record), segments.response_of(record)))
+
+    async def _append(self, record: segments.Record, facts: segments.Facts) -> None:
         error = record["response"]["error"]
         assert not error or ERRORS[error].kept, error
         durable = asyncio.get_running_loop().create_future()
-        self._pending.append((record, segments.line_of(record), durable))
+        self._pending.append(_Pending(bytes.fromhex(record["key"]), facts, segments.line_of(record), durable))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit())
         await durable
@@ -150,7 +163,7 @@ class Ledger:
             batch, self._pending = self._pending, []
             place = 0
             try:
-                place = await asyncio.to_thread(self._write, b"".join(line for _, line, _ in batch))
+                place = await asyncio.to_thread(self._write, b"".join(one.line for one in batch))
             except OSError as error:
                 self._broken = self._broken or StoreError(
                     f"{self._folder}: an answer could not be written ({error.strerror or error})",
@@ -158,17 +171,16 @@ class Ledger:
                 )
             if self._beating is None:
                 self._beating = asyncio.create_task(self._beat())
-            for record, line, durable in batch:
+            for one in batch:
                 if not self._broken:
-                    facts = (*segments.facts_of(record), len(self._files) - 1, place)
-                    self._recent.setdefault(bytes.fromhex(record["key"]), []).append(facts)
-                    place += len(line)
-                if durable.done():  # its request was cancelled; the record is there all the same
+                    self._recent.setdefault(one.key, []).append((*one.facts, len(self._files) - 1, place))
+                    place += len(one.line)
+                if one.durable.done():  # its request was cancelled; the record is there all the same
                     continue
                 if self._broken:
-                    durable.set_exception(self._broken)
+                    one.durable.set_exception(self._broken)
                 else:
-                    durable.set_result(None)
+                    one.durable.set_result(None)
             if len(self._recent) > max(_RECENT, len(self._keys) // 64):
                 self._merge()
 

@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 
 from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
 from orcac.chat.settings import EndpointSettings
+from orcac.chat.wire import dumps, loads
 from orcac.errors import EndpointError
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class OpenAIEndpoint:
             if target is None:
                 async with self._aiming:  # once: writing one takes as long as a hundred requests
                     target = self._targets.get(request.model) or await self._aim(request.model)
-            content = json.dumps(body(request)).encode()
+            content = dumps(body(request))
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._session.post(target.url, data=content, headers=target.headers, allow_redirects=False) as response,
@@ -290,7 +291,7 @@ def body(request: ChatRequest) -> dict[str, Any]:
 def parse(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:
     """The answer in a chat completion. Raises ValueError where `content` is none."""
     try:
-        answer = json.loads(content)
+        answer = loads(content)
         choice = answer["choices"][0]
         message, usage = choice["message"], answer.get("usage")
         text = message.get("content") or message.get("refusal") or ""
@@ -321,7 +322,7 @@ def _counted(usage: Any) -> tuple[int, int]:
 def _told(content: bytes) -> object:
     """The body of an error: its JSON, or its text."""
     try:
-        return json.loads(content)
+        return loads(content)
     except (ValueError, RecursionError):
         return content.decode("utf-8", "replace")
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from orcac import rows
 from orcac.chat.messages import ChatRequest, conversation, digest, key_head
@@ -71,6 +72,17 @@ class Questions:
 
     def prompts(self) -> Iterator[Prompt]:
         return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._counts)
+
+    def tables(self) -> Iterator[pa.RecordBatch]:
+        """The prompts as columns, some at a time."""
+        shape, at = rows.schema(Prompt), 0
+        for path in self._files:
+            for table in rows.read_tables(path, shape.names):
+                counts = self._counts[at : at + len(table)]
+                at += len(table)
+                if not counts.all():
+                    table = pa.RecordBatch.from_pylist(list(compress(table.to_pylist(), counts)), schema=shape)
+                yield table
 
     def requests(self) -> Iterator[ChatRequest]:
         """The request of each prompt."""

@@ -19,10 +19,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pyarrow as pa
 
 from orcac import rows
 from orcac.chat.account import Account, account_name
@@ -48,6 +50,7 @@ from orcac.rows import Prompt, Response
 
 __all__ = ["run", "run_shard"]
 
+_SAME = ("finish_reason", "error", "input_tokens", "output_tokens")  # of a ChatResponse and of a row
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
@@ -209,29 +212,42 @@ def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -
         progress.update(number, said)
 
 
-def _write(job: CollectJob, questions: Questions, answers: Iterable[ChatResponse], messages: dict[str, str]) -> Summary:
+def _write(job: CollectJob, questions: Questions, answers: Iterator[ChatResponse], messages: dict[str, str]) -> Summary:
     """Write the rows. Prompts of two sources with equal texts are one request: each counts, its tokens count once.
 
     `usd` is what these answers cost at the endpoint's prices, whenever they were paid, by the rule that the budget
     goes by: `ChatRequest.usd_of`.
     """
     price, failed = _price(job), Counter[str]()
-    input_tokens = output_tokens = 0
+    any_request = request(job.recipe, system="", query="")
+    input_tokens = output_tokens = done = 0
     usd = 0.0
 
-    def made() -> Iterator[Response]:
-        nonlocal input_tokens, output_tokens, usd
-        for prompt, answer, first in zip(questions.prompts(), answers, questions.first, strict=True):
-            if answer.error:
-                failed[answer.error] += 1
-            if first:
+    def made() -> Iterator[pa.RecordBatch]:
+        nonlocal input_tokens, output_tokens, done, usd
+        for prompts in questions.tables():
+            some = list(islice(answers, len(prompts)))
+            failed.update(answer.error for answer in some if answer.error)
+            for n in np.flatnonzero(questions.first[done : done + len(some)]).tolist():
+                answer, asked = some[n], any_request
                 input_tokens += answer.input_tokens
                 output_tokens += answer.output_tokens
-                usd += request(job.recipe, system=prompt.system, query=prompt.query).usd_of(answer, price)
-            yield _response(job, prompt, answer)
+                if not (answer.input_tokens or answer.output_tokens):  # then its length is what it costs
+                    system, query = (prompts.column(name)[n].as_py() for name in ("system", "query"))
+                    asked = request(job.recipe, system=system, query=query)
+                usd += asked.usd_of(answer, price)
+            done += len(some)
+            yield rows.widen_table(
+                prompts,
+                Response,
+                teacher=[job.recipe.model] * len(some),
+                response=[answer.text for answer in some],
+                **{name: [getattr(answer, name) for answer in some] for name in _SAME},
+            )
+        assert next(answers, None) is None
 
     path = job.out / "responses.parquet"
-    count = rows.write(path, Response, made())
+    count = rows.write_tables(path, Response, made())
     if count and failed.total() == count:
         path.unlink()
         raise _unanswered(job, failed, messages)
@@ -302,19 +318,6 @@ def _source(job: CollectJob) -> Source:
         fields=recording.fields,
         questions=places(recording.questions),
         question_fields=recording.question_fields,
-    )
-
-
-def _response(job: CollectJob, prompt: Prompt, answer: ChatResponse) -> Response:
-    return rows.widen(
-        prompt,
-        Response,
-        teacher=job.recipe.model,
-        response=answer.text,
-        finish_reason=answer.finish_reason,
-        error=answer.error,
-        input_tokens=answer.input_tokens,
-        output_tokens=answer.output_tokens,
     )
 
 
