@@ -199,7 +199,7 @@ class OpenAIEndpoint:
             if target is None:
                 async with self._aiming:  # once: writing one takes as long as a hundred requests
                     target = self._targets.get(request.model) or await self._aim(request.model)
-            content = dumps(body(request))
+            content = aiohttp.BytesPayload(dumps(body(request)))
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._session.post(target.url, data=content, headers=target.headers, allow_redirects=False) as response,
@@ -349,11 +349,9 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
     """What the `x-ratelimit-*` headers of OpenAI and its like say, None where there are none."""
     told: dict[str, float] = {}
-    for unit in ("requests", "tokens"):
-        for part, read in (("limit", _number), ("remaining", _number), ("reset", _seconds)):
-            value = read(headers.get(f"x-ratelimit-{part}-{unit}"))
-            if value is not None:
-                told[f"{unit}_{part}" + ("_s" if part == "reset" else "")] = value
+    for name, (field, read) in _RATES.items():
+        if (text := headers.get(name)) is not None and (value := read(text)) is not None:
+            told[field] = value
     return RateHeaders(**told) if told else None
 
 
@@ -374,3 +372,14 @@ def _seconds(value: str | None) -> float | None:
     if value and re.fullmatch(f"(?:{_PART})+", value):
         return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, value))
     return _number(value)
+
+
+_RATES = {
+    f"x-ratelimit-{part}-{unit}": (f"{unit}_{field}", read)
+    for unit in ("requests", "tokens")
+    for part, field, read in (
+        ("limit", "limit", _number),
+        ("remaining", "remaining", _number),
+        ("reset", "reset_s", _seconds),
+    )
+}
