@@ -185,6 +185,7 @@ class _Asking:
         self._halted: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0  # when it rings
         self._last_answer = self._loop.time()
         self._say_at = self._loop.time() + _SAY_EVERY_S
         self._failed_in_a_row = self._lost_in_a_row = 0
@@ -223,10 +224,10 @@ class _Asking:
             self._limiter.fills(self._loop.time())
         if not self.tally.in_flight and (self._halted or not (self._again or self.draw())):
             self._finished.set_result(None)
-        elif next_at is not None and (self._timer is None or next_at < self._timer.when()):
+        elif next_at is not None and (self._timer is None or next_at < self._wakes_at):
             if self._timer:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(next_at, self._wake)
+            self._timer, self._wakes_at = self._loop.call_at(next_at, self._wake), next_at
 
     def _wake(self) -> None:
         self._timer = None

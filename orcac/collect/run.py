@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import uvloop
 
 from orcac import rows
 from orcac.chat.account import Account, account_name
@@ -51,6 +53,7 @@ from orcac.rows import Prompt, Response
 __all__ = ["run", "run_shard"]
 
 _SAME = ("finish_reason", "error", "input_tokens", "output_tokens")  # of a ChatResponse and of a row
+T = TypeVar("T")
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
@@ -68,7 +71,7 @@ def run(job: CollectJob) -> Summary:
         case "replay":
             messages: dict[str, str] = {}
             return _write(job, questions, _replayed(job, questions, messages), messages)
-    return asyncio.run(_ask_and_join(job, questions))
+    return _run(_ask_and_join(job, questions))
 
 
 def run_shard(job: CollectJob, index: int, count: int) -> Summary:
@@ -83,9 +86,15 @@ def run_shard(job: CollectJob, index: int, count: int) -> Summary:
         async with _ledger(job, questions) as ledger:
             return tally or await _ask(job, questions, ledger)
 
-    tally = asyncio.run(go())
+    tally = _run(go())
     failed = dict(sorted(tally.failed.items()))
     return {"prompts": len(questions), "answered": tally.answered, "failed": failed, "usd": round(tally.usd, 6)}
+
+
+def _run(asking: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` on a faster loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(asking)
 
 
 async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
