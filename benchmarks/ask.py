@@ -424,15 +424,17 @@ def faults(folder: Path) -> None:
         settled = summary["answered"] + sum(summary["failed"].values())
         report(f"{name}: {walls[name]:.1f} s; {settled:,} of {count:,} rows are an answer or a typed failure")
     report(f"6 % mixed faults: {walls['6 % mixed'] / walls['fault-free']:.2f} times the fault-free run")
-    count = 1_920
-    place = write_prompts(folder / "500s", count)
-    with server("--fault", "500=0.2", latency=1.0) as serving:
-        told = finish(start("ours", serving.base_url, count, in_flight, place, attempts=10))
-        seen, summary = serving.counters(), told["summary"]
-    ideal = seen.asked * 1.0 / in_flight
+    count, ratios = 1_920, []
+    for seed in range(3):  # of what fails: the run ends when the last to fail is answered, sooner or later
+        place = write_prompts(folder / f"500s-{seed}", count)
+        with server("--fault", "500=0.2", "--seed", str(seed), latency=1.0) as serving:
+            told = finish(start("ours", serving.base_url, count, in_flight, place, attempts=10))
+            seen, summary = serving.counters(), told["summary"]
+        ratios.append(seen.span_s * in_flight / seen.asked)
+        report(f"20 % 500s at 1 s: {seen.asked:,} attempts, {summary['answered']:,} of {count:,} answered")
+    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     report(
-        f"20 % 500s at 1 s: {seen.span_s + 1:.1f} s, {(seen.span_s + 1) / ideal:.2f} times the ideal "
-        f"({seen.asked:,} attempts, {in_flight} at once); {summary['answered']:,} of {count:,} answered"
+        f"20 % 500s at 1 s: {statistics.median(ratios):.2f} times the ideal of {in_flight} attempts a second ({shown})"
     )
 
 

@@ -7,7 +7,7 @@ one ends, what may go next is sent. A request counts as in flight until its answ
 one window of answers. What can happen to a request is the table `messages.ERRORS`:
 
 - RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
-  `attempts` of its class. The wait grows, but stays short while others are answered. Out of attempts, it is a typed
+  `attempts` of its class. The wait grows, but is hardly one while others are answered. Out of attempts, it is a typed
   failure of this `ask` only. While failures come and no answer between them, nothing fresh is sent; where many
   requests were lost so, the endpoint is down, and the run ends.
 - SLOW DOWN: the limiter cuts its rate; the request waits and costs no attempt.
@@ -46,7 +46,8 @@ from orcac.chat.settings import EndpointSettings, Price
 from orcac.errors import EndpointError, StoreError
 
 _BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
-_STEADY_S = 1.0  # the longest wait while the endpoint is no worse than flaky
+_FLAKY_S = 0.03  # the same while others are answered; it doubles with each attempt that failed since the last answer
+_PUSHED_BACK_S = 1.0  # the longest wait after a push-back, since the rate is the limiter's to find
 _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
 _BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
 _LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
@@ -372,8 +373,10 @@ class _Asking:
         else:
             self.tally.retried[error.error] += 1
             longest = _BACKOFF_S * 2 ** min(ticket.failures - 1, _DOUBLINGS)
-            if error.error != "unreachable" and self._failed_in_a_row < _FAILED_IN_A_ROW:
-                longest = min(longest, _STEADY_S)
+            if slow_down:
+                longest = min(longest, _PUSHED_BACK_S)
+            elif error.error != "unreachable":
+                longest = min(longest, _FLAKY_S * 2 ** min(self._failed_in_a_row, _FAILED_IN_A_ROW))
             heapq.heappush(self._again, (now + random.uniform(0, longest), ticket.key, ticket))
         return None
 
