@@ -80,7 +80,8 @@ class Tally:
     answered: int = 0
     failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # for good
     retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    messages: dict[str, str] = dataclasses.field(default_factory=dict)  # the first of each class that did not stop us
+    messages: dict[str, str] = dataclasses.field(default_factory=dict)  # of each class that did not stop us, the first;
+    # and of `budget`, while it is waited for
     failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of failures that are not recorded
     usd: float = 0.0  # at most, for all answers so far, whenever they were paid
     tokens: int = 0  # of the answers of this `ask`, in and out
@@ -278,8 +279,12 @@ class _Asking:
         try:
             if self._budget is None or self._budget.reserve(bound):
                 return True
-            if not self.tally.in_flight and not self._budget.may_recover():
-                self._halt(self._spent(self._budget, bound))
+            if not self.tally.in_flight:
+                if not self._budget.may_recover():
+                    self._halt(self._spent(self._budget, bound))
+                elif "budget" not in self.tally.messages:
+                    self.tally.messages["budget"] = "another job has set aside what is left of it; waiting for that"
+                    self._on_progress(self.tally)
         except StoreError as error:
             self._halt(error)
         return False

@@ -123,8 +123,8 @@ def _key_head(model: str, sampling: str, origin: str, sample_index: int) -> byte
 def digest(head: bytes, messages: Iterable[Message]) -> bytes:
     """The 16 bytes of the key of a request with this `key_head` and these messages.
 
-    BLAKE2b of the head, a line end, and the messages as canonical JSON, in ASCII. In pieces, since a million keys are to
-    be made in seconds.
+    BLAKE2b of the head, a line end, and the messages as canonical JSON, in ASCII. In pieces, since a million keys are
+    to be made in seconds.
     """
     pairs = b",".join([b"[%b,%b]" % (_quoted(role), _quoted(content)) for role, content in messages])
     return hashlib.blake2b(b"%b\n[%b]" % (head, pairs), digest_size=16).digest()

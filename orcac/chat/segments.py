@@ -520,8 +520,8 @@ def _row(record: Record) -> Record:
         "model": request["model"],
         "origin": request["origin"],
         "sample_index": request["sample_index"],
-        "sampling": dumps(request["sampling"]),
-        "messages": dumps(request["messages"]),
+        "sampling": dumps(request["sampling"]).decode(),
+        "messages": dumps(request["messages"]).decode(),  # as bytes each would keep room to grow
         **{name: response.get(name, getattr(_EMPTY, name)) for name in RESPONSE},
     }
 

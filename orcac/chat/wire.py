@@ -13,7 +13,10 @@ import orjson
 
 
 def dumps(value: object) -> bytes:
-    """`value` as compact JSON in UTF-8. Raises TypeError or ValueError for what JSON cannot hold."""
+    """`value` as compact JSON in UTF-8. Raises TypeError or ValueError for what JSON cannot hold.
+
+    The bytes keep some kilobytes of room to grow: decode them where many are held.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
