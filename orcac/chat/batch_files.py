@@ -8,12 +8,15 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from orcac.chat import openai as online
 from orcac.chat.budget import micro
+from orcac.chat.ledger import Keys, packed
 from orcac.chat.messages import ChatRequest
 from orcac.chat.segments import request_of, request_record
 from orcac.chat.settings import Azure, EndpointSettings, Price
@@ -184,7 +187,17 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+def leave(folder: Path, keys: Iterable[str]) -> None:
+    """Note the requests, by key, that a batch which ended has not settled."""
+    (folder / "left").write_bytes(packed(keys).tobytes())
+
+
+def left(folder: Path) -> Keys:
+    path = folder / "left"
+    return np.frombuffer(path.read_bytes() if path.exists() else b"", "S16")
+
+
 def drop(folder: Path) -> None:
-    """Remove all but the record."""
+    """Remove all but the record and the note of what is left."""
     for kept in ("output.jsonl", "errors.jsonl", "upload.jsonl", "requests.jsonl"):
         (folder / kept).unlink(missing_ok=True)
