@@ -79,9 +79,8 @@ async def ask_in_batches(
     """Put into the ledger at `answers` what batches answer of `requests`, which are gone through several times.
 
     Returns the tally, with the class of failure of all that is left. With `mode: auto` this asks each request once,
-    however often it is called. Batches that asked something of it are seen to their end, though it may all be on record.
-    `budget` is that of
-    `settings`; it is not entered.
+    however often it is called. Batches that asked something of it are seen to their end, though it may all be on
+    record. `budget` is that of `settings`; it is not entered.
     `on_progress` gets the tally and a note on what waits; `say` gets a line for whatever happens to a batch.
 
     Raises EndpointError when a person must mend something, when the budget is reached, and on SIGINT and SIGTERM,
