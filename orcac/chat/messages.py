@@ -299,6 +299,7 @@ _BY_WORDS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("`inputs` tokens +", _BAD, "context_overflow"),
     ("content management policy", _BAD, "content_filter"),
     ("unrecognized request argument", _BAD, "unsupported"),
+    ("unsupported parameter", _BAD, "unsupported"),
     ("supports at most", _BAD, "unsupported"),
     ("api version not supported", _BAD, "not_found"),
     ("maximum pending requests", (503,), "rate_limit"),

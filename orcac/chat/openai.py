@@ -316,10 +316,10 @@ def body(request: ChatRequest, refused: Container[str] = ()) -> dict[str, Any]:
         "model": request.model,
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
     }
-    if "temperature" not in refused:
-        content["temperature"] = sampling.temperature
-    if "top_p" not in refused:
-        content["top_p"] = sampling.top_p
+    for name in ("temperature", "top_p"):
+        value = getattr(sampling, name)
+        if name not in refused or value != 1.0:
+            content[name] = value
     content["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_tokens
     if sampling.seed is not None:
         content["seed"] = sampling.seed
