@@ -146,6 +146,8 @@ class FaultServer:
 
     async def _respond(self, request: web.Request, content: bytes) -> web.StreamResponse:
         body = json.loads(content)
+        if not body["messages"]:  # some clients ask nothing first, for the headers
+            return web.json_response({"error": {"message": "Invalid 'messages': empty array."}}, status=400)
         question = body["messages"][-1]["content"]
         fault = self._behaviour(question, self.asked[question])
         self.asked[question] += 1
