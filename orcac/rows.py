@@ -91,13 +91,23 @@ def schema(kind: type[Prompt]) -> pa.Schema:
 
 def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
     """Write `rows` in batches; the file appears whole or not at all. Returns how many there were."""
-    shape, count = schema(kind), 0
+    shape = schema(kind)
+
+    def columns(some: list[Row]) -> list[pa.Array]:
+        return [pa.array([getattr(row, field.name) for row in some], field.type) for field in shape]
+
+    tables = (pa.RecordBatch.from_arrays(columns(some), schema=shape) for some in batched(rows, _ROW_GROUP))
+    return write_tables(path, kind, tables)
+
+
+def write_tables(path: Path, kind: type[Prompt], tables: Iterable[pa.RecordBatch]) -> int:
+    """`write` of rows that are columns already."""
+    count = 0
     part = path.with_name(path.name + ".part")
-    with pq.ParquetWriter(part, shape, compression="zstd", write_statistics=False) as writer:
-        for batch in batched(rows, _ROW_GROUP):
-            columns = [pa.array([getattr(row, field.name) for row in batch], field.type) for field in shape]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=shape))
-            count += len(batch)
+    with pq.ParquetWriter(part, schema(kind), compression="zstd", write_statistics=False) as writer:
+        for table in tables:
+            writer.write_batch(table)
+            count += len(table)
     part.replace(path)
     return count
 
@@ -111,9 +121,15 @@ def read(path: Path, kind: type[Row]) -> Iterator[Row]:
 
 def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[typing.Any, ...]]:
     """The values of these columns, row by row."""
+    for table in read_tables(path, names):
+        yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def read_tables(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """These columns, some rows at a time."""
     with pq.ParquetFile(path, pre_buffer=False) as file:  # else all that was read is kept until the end
-        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=list(names), use_threads=False):
-            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+        for table in file.iter_batches(batch_size=_ROW_GROUP, columns=list(names), use_threads=False):
+            yield table.select(list(names))
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -129,6 +145,13 @@ def widen(row: Prompt, kind: type[Row], **more: typing.Any) -> Row:
     return kind(**(known | more))
 
 
+def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: list[typing.Any]) -> pa.RecordBatch:
+    """`widen` of rows that are columns."""
+    shape = schema(kind)
+    columns = [pa.array(more[f.name], f.type) if f.name in more else table.column(f.name) for f in shape]
+    return pa.RecordBatch.from_arrays(columns, schema=shape)
+
+
 __all__ = [
     "Answer",
     "Prompt",
@@ -138,7 +161,10 @@ __all__ = [
     "prompt_id",
     "read",
     "read_columns",
+    "read_tables",
     "schema",
     "widen",
+    "widen_table",
     "write",
+    "write_tables",
 ]

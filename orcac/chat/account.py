@@ -33,7 +33,8 @@ _PAUSE = "pause-"
 
 def account_name(settings: EndpointSettings, model: str) -> str:
     """What jobs that share limits have in common, as a file name. Of the key it knows the variable's name alone."""
-    address = settings.base_url or os.environ.get("OPENAI_BASE_URL", "")
+    variable = "AZURE_OPENAI_ENDPOINT" if settings.azure else "OPENAI_BASE_URL"
+    address = settings.base_url or os.environ.get(variable, "")
     text = json.dumps([address.rstrip("/"), settings.api_key_env, model])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 

@@ -78,9 +78,9 @@ async def ask_in_batches(
 ) -> Tally:
     """Put into the ledger at `answers` what batches answer of `requests`, which are gone through several times.
 
-    Returns the tally, with the class of failure of all that is left. With `mode: auto` this asks each request once.
-    Batches that asked something of it are seen to their end, though it may all be on record. `budget` is that of
-    `settings`; it is not entered.
+    Returns the tally, with the class of failure of all that is left. With `mode: auto` this asks each request once,
+    however often it is called. Batches that asked something of it are seen to their end, though it may all be on
+    record. `budget` is that of `settings`; it is not entered.
     `on_progress` gets the tally and a note on what waits; `say` gets a line for whatever happens to a batch.
 
     Raises EndpointError when a person must mend something, when the budget is reached, and on SIGINT and SIGTERM,
@@ -136,6 +136,10 @@ class _Asking:
         self._queue_full = 0.0  # since when (monotonic)
         self._held_back = 0  # requests that the budget or the queue has no room for yet
         self._over_budget = False  # it was the budget
+        if settings.mode == "auto":  # a run that was stopped has asked some of it already
+            for batch in (batch for batch in batches(answers) if batch.settled):
+                left = files.left(answers / "batches" / batch.id)
+                self._error[contained(self._keys, left)] = FAILURES.index("not_answered")
         self._cancelled = {batch.id for batch in batches(answers) if batch.status in ("cancelled", "cancelling")}
 
     async def run(self) -> Tally:
@@ -332,7 +336,7 @@ class _Asking:
         if ended.status == "failed":
             raise EndpointError(f"{name} failed: {ended.code}: {ended.message}", fix="mend what it names and run again")
         for miss in misses.values():
-            if ERRORS[miss.error].action is Action.STOP:
+            if ERRORS[miss.error].action is Action.STOP and self._settings.mode == "batch":
                 fix = ERRORS[miss.error].fix.format(key=batch.api_key_env)
                 raise EndpointError(f"{name}: {miss.error}: {miss.message}", fix=f"{fix}, then run again")
         if ended.status == "cancelled" and misses and batch.id not in self._cancelled:

@@ -8,15 +8,19 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from orcac.chat import openai as online
 from orcac.chat.budget import micro
+from orcac.chat.ledger import Keys, packed
 from orcac.chat.messages import ChatRequest
 from orcac.chat.segments import request_of, request_record
 from orcac.chat.settings import Azure, EndpointSettings, Price
+from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # of one batch, by OpenAI's rules
@@ -99,7 +103,7 @@ def write(folder: Path, batch: Batch) -> None:
 
 def requests(folder: Path) -> Iterator[ChatRequest]:
     with (folder / "requests.jsonl").open("rb") as file:
-        yield from (request_of(json.loads(line)) for line in file)
+        yield from (request_of(loads(line)) for line in file)
 
 
 def upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
@@ -108,7 +112,7 @@ def upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
     if batch.azure and batch.azure["deployment"]:
         body["model"] = batch.azure["deployment"]
     line = {"custom_id": str(number), "method": "POST", "url": batch.url, "body": body}
-    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    return dumps(line) + b"\n"
 
 
 class Shard:
@@ -142,7 +146,7 @@ class Shard:
             batch.model != request.model or batch.requests == MOST_REQUESTS or self._bytes + size > MOST_BYTES
         ):
             return False
-        self._file.write(json.dumps(request_record(request), separators=(",", ":")).encode() + b"\n")
+        self._file.write(dumps(request_record(request)) + b"\n")
         self._bytes += size
         batch.requests += 1
         batch.tokens += tokens
@@ -183,7 +187,17 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+def leave(folder: Path, keys: Iterable[str]) -> None:
+    """Note the requests, by key, that a batch which ended has not settled."""
+    (folder / "left").write_bytes(packed(keys).tobytes())
+
+
+def left(folder: Path) -> Keys:
+    path = folder / "left"
+    return np.frombuffer(path.read_bytes() if path.exists() else b"", "S16")
+
+
 def drop(folder: Path) -> None:
-    """Remove all but the record."""
+    """Remove all but the record and the note of what is left."""
     for kept in ("output.jsonl", "errors.jsonl", "upload.jsonl", "requests.jsonl"):
         (folder / kept).unlink(missing_ok=True)

@@ -138,5 +138,5 @@ class Providers:
         account = (settings.base_url, settings.api_key_env, settings.azure)
         if account not in self._open:
             client = await self._stack.enter_async_context(online.client_of(settings))
-            self._open[account] = Provider(client, os.environ.get(settings.api_key_env, "").strip())
+            self._open[account] = Provider(client, online.key_of(settings)[1])
         return self._open[account]

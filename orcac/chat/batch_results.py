@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from orcac.chat import openai as online
 from orcac.chat.messages import ERRORS, ChatResponse, classify, valid_unicode
+from orcac.chat.wire import dumps, loads
 
 _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that finds no room in the account's queue
 
@@ -55,7 +55,7 @@ def lines(path: Path, count: int) -> Iterator[tuple[int, int]]:
     with path.open("rb") as file:
         for line in file:
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                number = int(json.loads(line)["custom_id"])
+                number = int(loads(line)["custom_id"])
                 if 0 <= number < count:
                     yield number, at
             at += len(line)
@@ -71,13 +71,13 @@ def count(path: Path) -> int:
 
 def read(line: bytes) -> Result:
     """The result in one line."""
-    found = json.loads(line)
+    found = loads(line)
     response, error = found.get("response"), found.get("error")
     if isinstance(response, dict):
         code, body = response.get("status_code"), response.get("body")
         if code == 200:
             try:
-                answer = online.parse(json.dumps(body).encode(), latency_s=0.0)
+                answer = online.parse(dumps(body), latency_s=0.0)
                 return Result(dataclasses.replace(answer, batched=True))
             except ValueError as wrong:
                 return Result(None, "malformed", str(wrong)[:300])

@@ -295,6 +295,8 @@ class Steps:
                     if ledger.look(request) is None:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
+        if misses and ended.status != "failed":
+            files.leave(folder, misses)
         self._close(batch, answered=answered, usd=spent + billed, status=ended.status, done=len(found))
         notes = [f"{answered:,} answers"]
         notes += [f"{len(misses):,} requests without one"] if misses else []

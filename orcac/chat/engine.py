@@ -7,8 +7,9 @@ one ends, what may go next is sent. A request counts as in flight until its answ
 one window of answers. What can happen to a request is the table `messages.ERRORS`:
 
 - RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
-  `attempts` of its class; then it is a typed failure of this `ask` only. While failures come and no answer between
-  them, nothing fresh is sent; where many requests were lost so, the endpoint is down, and the run ends.
+  `attempts` of its class. The wait grows, but is hardly one while others are answered. Out of attempts, it is a typed
+  failure of this `ask` only. While failures come and no answer between them, nothing fresh is sent; where many
+  requests were lost so, the endpoint is down, and the run ends.
 - SLOW DOWN: the limiter cuts its rate; the request waits and costs no attempt.
 - GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint has answered
   others; one that has only ever refused says nothing of the requests. One that calls many requests in a row
@@ -45,6 +46,8 @@ from orcac.chat.settings import EndpointSettings, Price
 from orcac.errors import EndpointError, StoreError
 
 _BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
+_FLAKY_S = 0.03  # the same while others are answered; it doubles with each attempt that failed since the last answer
+_PUSHED_BACK_S = 1.0  # the longest wait after a push-back, since the rate is the limiter's to find
 _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
 _BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
 _LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
@@ -77,7 +80,8 @@ class Tally:
     answered: int = 0
     failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # for good
     retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    messages: dict[str, str] = dataclasses.field(default_factory=dict)  # the first of each class that did not stop us
+    messages: dict[str, str] = dataclasses.field(default_factory=dict)  # of each class that did not stop us, the first;
+    # and of `budget`, while it is waited for
     failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of failures that are not recorded
     usd: float = 0.0  # at most, for all answers so far, whenever they were paid
     tokens: int = 0  # of the answers of this `ask`, in and out
@@ -183,6 +187,7 @@ class _Asking:
         self._halted: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0  # when it rings
         self._last_answer = self._loop.time()
         self._say_at = self._loop.time() + _SAY_EVERY_S
         self._failed_in_a_row = self._lost_in_a_row = 0
@@ -221,10 +226,10 @@ class _Asking:
             self._limiter.fills(self._loop.time())
         if not self.tally.in_flight and (self._halted or not (self._again or self.draw())):
             self._finished.set_result(None)
-        elif next_at is not None and (self._timer is None or next_at < self._timer.when()):
+        elif next_at is not None and (self._timer is None or next_at < self._wakes_at):
             if self._timer:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(next_at, self._wake)
+            self._timer, self._wakes_at = self._loop.call_at(next_at, self._wake), next_at
 
     def _wake(self) -> None:
         self._timer = None
@@ -274,8 +279,12 @@ class _Asking:
         try:
             if self._budget is None or self._budget.reserve(bound):
                 return True
-            if not self.tally.in_flight and not self._budget.may_recover():
-                self._halt(self._spent(self._budget, bound))
+            if not self.tally.in_flight:
+                if not self._budget.may_recover():
+                    self._halt(self._spent(self._budget, bound))
+                elif "budget" not in self.tally.messages:
+                    self.tally.messages["budget"] = "another job has set aside what is left of it; waiting for that"
+                    self._on_progress(self.tally)
         except StoreError as error:
             self._halt(error)
         return False
@@ -368,8 +377,12 @@ class _Asking:
             self._lose(ticket, error.error)
         else:
             self.tally.retried[error.error] += 1
-            wait = random.uniform(0, _BACKOFF_S * 2 ** min(ticket.failures - 1, _DOUBLINGS))
-            heapq.heappush(self._again, (now + wait, ticket.key, ticket))
+            longest = _BACKOFF_S * 2 ** min(ticket.failures - 1, _DOUBLINGS)
+            if slow_down:
+                longest = min(longest, _PUSHED_BACK_S)
+            elif error.error != "unreachable":
+                longest = min(longest, _FLAKY_S * 2 ** min(self._failed_in_a_row, _FAILED_IN_A_ROW))
+            heapq.heappush(self._again, (now + random.uniform(0, longest), ticket.key, ticket))
         return None
 
     def _lose(self, ticket: _Ticket, error: str) -> None:

@@ -17,6 +17,7 @@ all. Texts stay on disk, those that were just received, too, so that memory does
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import fcntl
 import os
@@ -51,6 +52,15 @@ class Known(NamedTuple):
     batched: bool
 
 
+class _Pending(NamedTuple):
+    """A record on its way to the disk."""
+
+    key: bytes
+    facts: segments.Facts
+    line: bytes
+    durable: asyncio.Future[None]
+
+
 def packed(keys: Iterable[str]) -> Keys:
     """Keys as `Ledger` wants them: S16, sorted, each once."""
     return np.unique(np.fromiter(map(bytes.fromhex, keys), "S16"))
@@ -67,7 +77,7 @@ class Ledger:
         self._log: Log | None = None  # made at the first append, so that reading alone leaves no trace
         self._beating: asyncio.Task[None] | None = None
         self._broken: StoreError | None = None
-        self._pending: list[tuple[segments.Record, bytes, asyncio.Future[None]]] = []
+        self._pending: list[_Pending] = []
         self._committer: asyncio.Task[None] | None = None
         self._files = segments.opened(folder)
         self._recent: dict[bytes, list[tuple[Any, ...]]] = {}  # key -> FACTS of each
@@ -121,24 +131,30 @@ class Ledger:
         return self._sorted
 
     def responses(self, numbers: Numbers) -> Iterator[tuple[int, ChatResponse]]:
-        """(number, response) of records by their numbers, in the order in which they stand on disk."""
+        """(place in `numbers`, response) of these records, in the order in which they stand on disk."""
         files = self._sorted["file"][numbers]
         for file in np.unique(files).tolist():
-            here = numbers[files == file]
-            here = here[np.argsort(self._sorted["place"][here])]
-            responses = self._files[file].responses(self._sorted["place"][here])
-            yield from zip(map(int, here), responses, strict=True)
+            here = np.flatnonzero(files == file)
+            here = here[np.argsort(self._sorted["place"][numbers[here]])]
+            for begin in range(0, len(here), _CHUNK):
+                some = here[begin : begin + _CHUNK]
+                responses = self._files[file].responses(self._sorted["place"][numbers[some]])
+                yield from zip(some.tolist(), responses, strict=True)
 
     async def append(self, request: ChatRequest, response: ChatResponse) -> None:
         """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
-        await self.append_record(segments.record_of(request, response))
+        record = segments.record_of(request, response)
+        await self._append(record, segments.facts_of(request.sampling.max_tokens, response))
 
     async def append_record(self, record: segments.Record) -> None:
         """`append` of a record as `records` gives it, which keeps its time."""
+        await self._append(record, segments.facts_of(segments.cap_of(record), segments.response_of(record)))
+
+    async def _append(self, record: segments.Record, facts: segments.Facts) -> None:
         error = record["response"]["error"]
         assert not error or ERRORS[error].kept, error
         durable = asyncio.get_running_loop().create_future()
-        self._pending.append((record, segments.line_of(record), durable))
+        self._pending.append(_Pending(bytes.fromhex(record["key"]), facts, segments.line_of(record), durable))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit())
         await durable
@@ -148,7 +164,7 @@ class Ledger:
             batch, self._pending = self._pending, []
             place = 0
             try:
-                place = await asyncio.to_thread(self._write, b"".join(line for _, line, _ in batch))
+                place = await self._write(b"".join(one.line for one in batch))
             except OSError as error:
                 self._broken = self._broken or StoreError(
                     f"{self._folder}: an answer could not be written ({error.strerror or error})",
@@ -156,29 +172,30 @@ class Ledger:
                 )
             if self._beating is None:
                 self._beating = asyncio.create_task(self._beat())
-            for record, line, durable in batch:
+            for one in batch:
                 if not self._broken:
-                    facts = (*segments.facts_of(record), len(self._files) - 1, place)
-                    self._recent.setdefault(bytes.fromhex(record["key"]), []).append(facts)
-                    place += len(line)
-                if durable.done():  # its request was cancelled; the record is there all the same
+                    self._recent.setdefault(one.key, []).append((*one.facts, len(self._files) - 1, place))
+                    place += len(one.line)
+                if one.durable.done():  # its request was cancelled; the record is there all the same
                     continue
                 if self._broken:
-                    durable.set_exception(self._broken)
+                    one.durable.set_exception(self._broken)
                 else:
-                    durable.set_result(None)
+                    one.durable.set_result(None)
             if len(self._recent) > max(_RECENT, len(self._keys) // 64):
                 self._merge()
 
-    def _write(self, data: bytes) -> int:
+    async def _write(self, data: bytes) -> int:
         """Add whole lines to the log, durably. Returns the offset of the first."""
+        loop = asyncio.get_running_loop()
         while not self._broken:  # then the log may end in half a record, which must stay its last
             log = self._log = self._log or self._begin()
             place = os.fstat(log.descriptor).st_size
             left = memoryview(data)
             while left:
                 left = left[os.write(log.descriptor, left) :]
-            _datasync(log.descriptor)
+            # Alone in the thread: whatever else ran there would fight for the interpreter with what is asked meanwhile.
+            await loop.run_in_executor(None, _datasync, log.descriptor)
             if log.path.exists():
                 return place
             self._log = None  # this process stood still, was taken for dead, and its log is being sealed
@@ -204,8 +221,9 @@ class Ledger:
     def _facts(self, request: ChatRequest) -> Any:
         """FACTS of the record that settles `request`, or None."""
         key, cap = bytes.fromhex(request.key), request.sampling.max_tokens
-        place = int(np.searchsorted(self._keys, np.bytes_(key)))
-        while place < len(self._keys) and self._keys[place] == key.rstrip(b"\0"):
+        stored = key.rstrip(b"\0")  # as numpy gives it
+        place = bisect.bisect_left(self._keys, stored)  # NumPy's own search takes four times as long for one key
+        while place < len(self._keys) and self._keys[place] == stored:
             facts = self._sorted[place]
             if facts["low"] <= cap <= facts["high"]:
                 return facts

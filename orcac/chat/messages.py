@@ -19,12 +19,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+import orjson
+
 from orcac.chat.settings import Price, Sampling
 
 KEY_VERSION = 2  # the rule of `ChatRequest.key`; raise it when the same request would get another key
 
-
-_quoted = json.encoder.encode_basestring_ascii  # a text as JSON
 
 ANY_CAP = 2**31 - 1  # a max_tokens that no request exceeds
 
@@ -123,11 +123,18 @@ def _key_head(model: str, sampling: str, origin: str, sample_index: int) -> byte
 def digest(head: bytes, messages: Iterable[Message]) -> bytes:
     """The 16 bytes of the key of a request with this `key_head` and these messages.
 
-    BLAKE2b of the head, a line end, and the messages as canonical JSON. In pieces, since a million keys are to be
-    made in seconds.
+    BLAKE2b of the head, a line end, and the messages as canonical JSON, in ASCII. In pieces, since a million keys are
+    to be made in seconds.
     """
-    pairs = ",".join([f"[{_quoted(role)},{_quoted(content)}]" for role, content in messages])
-    return hashlib.blake2b(b"%b\n[%b]" % (head, pairs.encode()), digest_size=16).digest()
+    pairs = b",".join([b"[%b,%b]" % (_quoted(role), _quoted(content)) for role, content in messages])
+    return hashlib.blake2b(b"%b\n[%b]" % (head, pairs), digest_size=16).digest()
+
+
+def _quoted(text: str) -> bytes:
+    """A text as JSON in ASCII. Where it is ASCII, orjson does the same as the standard library, but for DEL."""
+    if text.isascii() and "\x7f" not in text:
+        return orjson.dumps(text)
+    return json.encoder.encode_basestring_ascii(text).encode()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +299,7 @@ _BY_WORDS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("`inputs` tokens +", _BAD, "context_overflow"),
     ("content management policy", _BAD, "content_filter"),
     ("unrecognized request argument", _BAD, "unsupported"),
+    ("unsupported parameter", _BAD, "unsupported"),
     ("supports at most", _BAD, "unsupported"),
     ("api version not supported", _BAD, "not_found"),
     ("maximum pending requests", (503,), "rate_limit"),

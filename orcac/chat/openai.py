@@ -9,6 +9,8 @@ engine's to decide.
 
 - A redirect is not followed: it would carry the key to an address that nobody wrote down.
 - A proxy of the environment is looked up once, and never stands between us and this machine.
+- A model that refuses a parameter which need not be sent (top_p and temperature of 1) or has another name for it
+  (max_tokens) is sent the request again without it, and so is every later one; the refusal is not billed.
 - What may be an answer is read strictly, since anything can come with status 200; a usage that makes no sense
   counts as none.
 
@@ -25,13 +27,14 @@ import os
 import re
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
 from orcac.chat.settings import EndpointSettings
+from orcac.chat.wire import dumps, loads
 from orcac.errors import EndpointError
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ _NO_KEY = "none"  # what a local server that wants no key is sent
 _CONNECT_S = 10.0  # a server that takes longer to take the call is not there
 _IDLE_S = 4.0  # a connection is not kept longer, since uvicorn (vLLM) hangs up after 5
 _OPENAI = "https://api.openai.com/v1"
+_AD_TOKEN = "AZURE_OPENAI_AD_TOKEN"  # the package's name for it
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Of the request that the package wrote: what belongs to its own connection, or says how it sends and retries.
 _NOT_OURS = ("host", "connection", "content-length", "accept-encoding", "x-stainless-")
@@ -81,17 +85,18 @@ def client_of(settings: EndpointSettings) -> AsyncOpenAI:
 
     variable = "AZURE_OPENAI_ENDPOINT" if settings.azure else "OPENAI_BASE_URL"
     address = settings.base_url or os.environ.get(variable)
-    key = os.environ.get(settings.api_key_env, "").strip()  # a key that was read from a file brings its line end
+    name, key = key_of(settings)
     if not key and (settings.azure or not address):
         raise EndpointError(
             f"the environment variable {settings.api_key_env} holds no API key",
-            fix=f"set {settings.api_key_env}" + ("" if settings.azure else ", or give the endpoint a base_url"),
+            fix=f"set {settings.api_key_env}"
+            + (f", or {_AD_TOKEN}" if settings.azure else ", or give the endpoint a base_url"),
         )
     if not all("!" <= character <= "~" for character in key):
         raise EndpointError(
-            f"the API key in the environment variable {settings.api_key_env} has white space or something other than "
-            "printable ASCII in it",
-            fix=f"set {settings.api_key_env} to the key alone",
+            f"the API key in the environment variable {name} has white space or something other than printable ASCII "
+            "in it",
+            fix=f"set {name} to the key alone",
         )
     if settings.azure and not address:
         raise EndpointError(
@@ -110,7 +115,8 @@ def client_of(settings: EndpointSettings) -> AsyncOpenAI:
             azure_endpoint=address,
             azure_deployment=settings.azure.deployment,
             api_version=settings.azure.api_version,
-            api_key=key,
+            api_key=None if name == _AD_TOKEN else key,
+            azure_ad_token=key if name == _AD_TOKEN else None,
             max_retries=0,
             timeout=timeout_s,
             http_client=http,
@@ -118,6 +124,14 @@ def client_of(settings: EndpointSettings) -> AsyncOpenAI:
     return AsyncOpenAI(
         base_url=settings.base_url, api_key=key or _NO_KEY, max_retries=0, timeout=timeout_s, http_client=http
     )
+
+
+def key_of(settings: EndpointSettings) -> tuple[str, str]:
+    """The environment variable that holds the key, and the key. With Azure it may be a token of Entra ID instead."""
+    for name in (settings.api_key_env, *([_AD_TOKEN] if settings.azure else [])):
+        if key := os.environ.get(name, "").strip():  # what was read from a file brings its line end
+            return name, key
+    return settings.api_key_env, ""
 
 
 def _check_address(base_url: str) -> None:
@@ -168,6 +182,14 @@ class _Unsent(Exception):
     """Ends the package's call once its request is written."""
 
 
+class _Refused(Exception):
+    """The model does not know a parameter that the request can do without; `error` is what the server said."""
+
+    def __init__(self, parameter: str, error: ChatError) -> None:
+        super().__init__(parameter)
+        self.parameter, self.error = parameter, error
+
+
 class _Target(NamedTuple):
     """Where and how the package would send a request for one model."""
 
@@ -182,6 +204,7 @@ class OpenAIEndpoint:
         self._client, self._session, self._timeout_s = client, session, timeout_s
         self._targets: dict[str, _Target] = {}  # by model, which Azure has in its addresses
         self._aiming = asyncio.Lock()
+        self._refused: dict[str, frozenset[str]] = {}  # by model: parameters
         self._secrets = {
             password for url in (str(client.base_url), proxy or "") if (password := urlsplit(url).password)
         }
@@ -190,6 +213,16 @@ class OpenAIEndpoint:
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """One attempt. Raises ChatError of the class that `classify` finds."""
+        while True:
+            refused = self._refused.get(request.model, frozenset())
+            try:
+                return await self._send(request, refused)
+            except _Refused as error:
+                if error.parameter in refused:
+                    raise error.error from None
+                self._refused[request.model] = self._refused.get(request.model, frozenset()) | {error.parameter}
+
+    async def _send(self, request: ChatRequest, refused: frozenset[str]) -> ChatResponse:
         import aiohttp
 
         start = time.perf_counter()
@@ -198,7 +231,7 @@ class OpenAIEndpoint:
             if target is None:
                 async with self._aiming:  # once: writing one takes as long as a hundred requests
                     target = self._targets.get(request.model) or await self._aim(request.model)
-            content = json.dumps(body(request)).encode()
+            content = aiohttp.BytesPayload(dumps(body(request, refused)))
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._session.post(target.url, data=content, headers=target.headers, allow_redirects=False) as response,
@@ -222,7 +255,10 @@ class OpenAIEndpoint:
             name, wait = classify(status, told), retry_after(headers, now=time.time())
             text = f"HTTP {status}: {_message(told)}" + (f", to {headers.get('location')}" if status < 400 else "")
             # Azure tells a request that is too large to wait for a day; the others need not.
-            raise self._error(name, text, None if name == "too_large" else wait, rates)
+            failed = self._error(name, text, None if name == "too_large" else wait, rates)
+            if name == "unsupported" and (parameter := _dispensable(told, request)):
+                raise _Refused(parameter, failed)
+            raise failed
         try:
             return parse(received, latency_s=time.perf_counter() - start, rates=rates)
         except ValueError as error:
@@ -272,25 +308,44 @@ class OpenAIEndpoint:
         return ChatError(name, text, retry_after=retry_after, rates=rates)
 
 
-def body(request: ChatRequest) -> dict[str, Any]:
-    """The JSON of a request; `extra` of the sampling wins over what stands beside it."""
+def body(request: ChatRequest, refused: Container[str] = ()) -> dict[str, Any]:
+    """The JSON of a request, without the parameters that the model has refused; `extra` of the sampling wins over what
+    stands beside it."""
     sampling = request.sampling
     content: dict[str, Any] = {
         "model": request.model,
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
     }
+    for name in ("temperature", "top_p"):
+        value = getattr(sampling, name)
+        if name not in refused or value != 1.0:
+            content[name] = value
+    content["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_tokens
     if sampling.seed is not None:
         content["seed"] = sampling.seed
     return content | sampling.extra
 
 
+def _dispensable(told: object, request: ChatRequest) -> str:
+    """The parameter that an error's body refuses, where the request says the same without it; else ""."""
+    inner = told.get("error", told) if isinstance(told, Mapping) else told
+    if not isinstance(inner, Mapping):
+        return ""
+    parameter, message = inner.get("param"), str(inner.get("message"))
+    if not isinstance(parameter, str):
+        parameter = next((name for name in ("max_tokens", "top_p", "temperature") if f"'{name}'" in message), "")
+    match parameter:
+        case "max_tokens" if "max_completion_tokens" in message:
+            return parameter
+        case "top_p" | "temperature" if getattr(request.sampling, parameter) == 1.0:
+            return parameter
+    return ""
+
+
 def parse(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:
     """The answer in a chat completion. Raises ValueError where `content` is none."""
     try:
-        answer = json.loads(content)
+        answer = loads(content)
         choice = answer["choices"][0]
         message, usage = choice["message"], answer.get("usage")
         text = message.get("content") or message.get("refusal") or ""
@@ -321,7 +376,7 @@ def _counted(usage: Any) -> tuple[int, int]:
 def _told(content: bytes) -> object:
     """The body of an error: its JSON, or its text."""
     try:
-        return json.loads(content)
+        return loads(content)
     except (ValueError, RecursionError):
         return content.decode("utf-8", "replace")
 
@@ -348,11 +403,9 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
     """What the `x-ratelimit-*` headers of OpenAI and its like say, None where there are none."""
     told: dict[str, float] = {}
-    for unit in ("requests", "tokens"):
-        for part, read in (("limit", _number), ("remaining", _number), ("reset", _seconds)):
-            value = read(headers.get(f"x-ratelimit-{part}-{unit}"))
-            if value is not None:
-                told[f"{unit}_{part}" + ("_s" if part == "reset" else "")] = value
+    for name, (field, read) in _RATES.items():
+        if (text := headers.get(name)) is not None and (value := read(text)) is not None:
+            told[field] = value
     return RateHeaders(**told) if told else None
 
 
@@ -373,3 +426,14 @@ def _seconds(value: str | None) -> float | None:
     if value and re.fullmatch(f"(?:{_PART})+", value):
         return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, value))
     return _number(value)
+
+
+_RATES = {
+    f"x-ratelimit-{part}-{unit}": (f"{unit}_{field}", read)
+    for unit in ("requests", "tokens")
+    for part, field, read in (
+        ("limit", "limit", _number),
+        ("remaining", "remaining", _number),
+        ("reset", "reset_s", _seconds),
+    )
+}

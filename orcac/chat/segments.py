@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import json
 import os
 import secrets
@@ -39,12 +38,14 @@ import pyarrow.parquet as pq
 
 from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
 from orcac.chat.settings import Sampling
+from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 from orcac.lease import STALE_SECONDS
 from orcac.rows import batched
 
 Keys = npt.NDArray[np.bytes_]  # S16: digests
 Record = dict[str, Any]
+Facts = tuple[int, int, int, int, int, bool]  # of a record: FACTS but for its place
 R = TypeVar("R", pa.Table, pa.RecordBatch)
 
 FACTS = np.dtype(
@@ -108,7 +109,7 @@ def request_record(request: ChatRequest) -> Record:
     return {
         "request": {
             "model": request.model,
-            "messages": request.messages,
+            "messages": [[role, content] for role, content in request.messages],
             "sampling": request.sampling.model_dump(),
             "origin": request.origin,
             "sample_index": request.sample_index,
@@ -116,11 +117,8 @@ def request_record(request: ChatRequest) -> Record:
     }
 
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
 def line_of(record: Record) -> bytes:
-    return _encode(record).encode() + b"\n"
+    return dumps(record) + b"\n"
 
 
 def request_of(record: Record) -> ChatRequest:
@@ -139,11 +137,14 @@ def response_of(record: Record) -> ChatResponse:
     return ChatResponse(**record["response"])
 
 
-def facts_of(record: Record) -> tuple[int, int, int, int, int, bool]:
-    """What the index holds of a record, but for its place."""
-    response = response_of(record)
-    low, high = served_caps(record["request"]["sampling"]["max_tokens"], response)
+def facts_of(cap: int, response: ChatResponse) -> Facts:
+    """What the index holds of a record, but for its place; `cap` is the request's max_tokens."""
+    low, high = served_caps(cap, response)
     return low, high, response.input_tokens, response.output_tokens, _CODES[response.error], response.batched
+
+
+def cap_of(record: Record) -> int:
+    return int(record["request"]["sampling"]["max_tokens"])
 
 
 def order_of(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
@@ -165,7 +166,7 @@ def contained(keys: Keys, wanted: Keys | None) -> npt.NDArray[np.bool_]:
 
 def _parse(line: bytes) -> Record | None:
     """The record in a line, under the key of this version; None where it is none. Raises ValueError for no JSON."""
-    record = json.loads(line)
+    record = loads(line)
     match record:
         case {
             "key": str(),
@@ -207,7 +208,9 @@ class Log:
                 (place, record) for place, number, line in chosen if (record := self._record(number, line)) is not None
             ]
             keys = np.array([bytes.fromhex(record["key"]) for _, record in parsed], "S16")
-            facts = np.array([(*facts_of(record), 0, place) for place, record in parsed], FACTS)
+            facts = np.array(
+                [(*facts_of(cap_of(record), response_of(record)), 0, place) for place, record in parsed], FACTS
+            )
             at = np.array([record["at"] for _, record in parsed])
             keep = contained(keys, wanted)
             yield Index(keys[keep], at[keep], facts[keep])
@@ -329,8 +332,8 @@ class Sealed:
                     "at": row["at"],
                     "request": {
                         "model": row["model"],
-                        "messages": json.loads(row["messages"]),
-                        "sampling": json.loads(row["sampling"]),
+                        "messages": loads(row["messages"]),
+                        "sampling": loads(row["sampling"]),
                         "origin": row["origin"],
                         "sample_index": row["sample_index"],
                     },
@@ -507,9 +510,8 @@ def _tables(log: Log) -> Iterator[pa.Table]:
 
 
 def _row(record: Record) -> Record:
-    low, high, *_ = facts_of(record)
+    low, high = served_caps(cap_of(record), response_of(record))
     request, response = record["request"], record["response"]
-    text = functools.partial(json.dumps, separators=(",", ":"))
     return {
         "key": bytes.fromhex(record["key"]),
         "low": low,
@@ -518,8 +520,8 @@ def _row(record: Record) -> Record:
         "model": request["model"],
         "origin": request["origin"],
         "sample_index": request["sample_index"],
-        "sampling": text(request["sampling"], sort_keys=True),
-        "messages": text(request["messages"]),
+        "sampling": dumps(request["sampling"]).decode(),
+        "messages": dumps(request["messages"]).decode(),  # as bytes each would keep room to grow
         **{name: response.get(name, getattr(_EMPTY, name)) for name in RESPONSE},
     }
 

@@ -7,7 +7,6 @@ file of its part of the prompts; then one part after the other is read and put i
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from orcac.chat.ledger import Ledger, Numbers
 from orcac.chat.messages import ChatResponse
 from orcac.chat.segments import RESPONSE
+from orcac.chat.wire import dumps, loads
 
 _PART, _PARTS = 4096, 256  # prompts of one part, at least; parts, at most: each is an open file
 
@@ -27,20 +27,18 @@ def in_order(ledger: Ledger, numbers: Numbers, folder: Path) -> Iterator[ChatRes
     parts = -(-len(numbers) // size)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    order = np.argsort(numbers, kind="stable").astype(np.int32)
-    numbers = numbers[order]
+    there = np.flatnonzero(numbers >= 0).astype(np.int32)
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context((folder / f"{part}.jsonl").open("w", encoding="ascii")) for part in range(parts)]
-        for number, response in ledger.responses(np.unique(numbers[numbers >= 0])):
-            text = json.dumps([getattr(response, name) for name in RESPONSE])
-            start, end = np.searchsorted(numbers, np.array((number, number + 1), np.int32))
-            for position in order[start:end].tolist():
-                files[position // size].write(f"{position % size} {text}\n")
+        files = [stack.enter_context((folder / f"{part}.jsonl").open("wb")) for part in range(parts)]
+        for place, response in ledger.responses(numbers[there]):
+            position = there.item(place)
+            values = [position % size, *(getattr(response, name) for name in RESPONSE)]
+            files[position // size].write(dumps(values) + b"\n")
     for part in range(parts):
         responses: list[ChatResponse | None] = [None] * min(size, len(numbers) - part * size)
-        with (folder / f"{part}.jsonl").open(encoding="ascii") as lines:
+        with (folder / f"{part}.jsonl").open("rb") as lines:
             for line in lines:
-                position, _, values = line.partition(" ")
-                responses[int(position)] = ChatResponse(**dict(zip(RESPONSE, json.loads(values), strict=True)))
+                position, *values = loads(line)
+                responses[position] = ChatResponse(**dict(zip(RESPONSE, values, strict=True)))
         yield from responses
     shutil.rmtree(folder)

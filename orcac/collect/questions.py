@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from orcac import rows
 from orcac.chat.messages import ChatRequest, conversation, digest, key_head
@@ -55,8 +56,33 @@ class Questions:
         head = key_head(request(self._recipe, system="", query=""))
         return distinct(digest(head, conversation(system=system, user=query)) for query, system in self._texts())
 
+    @cached_property
+    def first(self) -> Mask:
+        """For each prompt, whether no earlier one has the same request."""
+        return self.keys.first
+
+    def key(self, number: int) -> str:
+        """Of the prompt with this number, as `ChatRequest.key` has it."""
+        return self.keys.keys[self.keys.number[number]].ljust(16, b"\0").hex()
+
+    def forget_keys(self) -> None:
+        """They are made again where they are needed; what `first` says is kept."""
+        _ = self.first
+        del self.keys
+
     def prompts(self) -> Iterator[Prompt]:
         return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._counts)
+
+    def tables(self) -> Iterator[pa.RecordBatch]:
+        """The prompts as columns, some at a time."""
+        shape, at = rows.schema(Prompt), 0
+        for path in self._files:
+            for table in rows.read_tables(path, shape.names):
+                counts = self._counts[at : at + len(table)]
+                at += len(table)
+                if not counts.all():
+                    table = pa.RecordBatch.from_pylist(list(compress(table.to_pylist(), counts)), schema=shape)
+                yield table
 
     def requests(self) -> Iterator[ChatRequest]:
         """The request of each prompt."""

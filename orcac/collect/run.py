@@ -19,10 +19,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import uvloop
 
 from orcac import rows
 from orcac.chat.account import Account, account_name
@@ -48,6 +52,8 @@ from orcac.rows import Prompt, Response
 
 __all__ = ["run", "run_shard"]
 
+_SAME = ("finish_reason", "error", "input_tokens", "output_tokens")  # of a ChatResponse and of a row
+T = TypeVar("T")
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
@@ -65,7 +71,7 @@ def run(job: CollectJob) -> Summary:
         case "replay":
             messages: dict[str, str] = {}
             return _write(job, questions, _replayed(job, questions, messages), messages)
-    return asyncio.run(_ask_and_join(job, questions))
+    return _run(_ask_and_join(job, questions))
 
 
 def run_shard(job: CollectJob, index: int, count: int) -> Summary:
@@ -80,9 +86,15 @@ def run_shard(job: CollectJob, index: int, count: int) -> Summary:
         async with _ledger(job, questions) as ledger:
             return tally or await _ask(job, questions, ledger)
 
-    tally = asyncio.run(go())
+    tally = _run(go())
     failed = dict(sorted(tally.failed.items()))
     return {"prompts": len(questions), "answered": tally.answered, "failed": failed, "usd": round(tally.usd, 6)}
+
+
+def _run(asking: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` on a faster loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(asking)
 
 
 async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
@@ -90,8 +102,13 @@ async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
     async with _ledger(job, questions) as ledger:
         tally = tally or await _ask(job, questions, ledger)
         numbers = ledger.find(questions.keys.keys, job.recipe.sampling.max_tokens)[questions.keys.number]
-        joined = in_order(ledger, numbers, job.work / "join")
-        return _write(job, questions, _with_failures(joined, questions, tally.failures), tally.messages)
+        lost = {n: tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
+        questions.forget_keys()
+        answers = (
+            response or ChatResponse(error=lost[n])
+            for n, response in enumerate(in_order(ledger, numbers, job.work / "join"))
+        )
+        return _write(job, questions, answers, tally.messages)
 
 
 def _ledger(job: CollectJob, questions: Questions) -> Ledger:
@@ -192,14 +209,6 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
     return tally, first & (numbers < 0)
 
 
-def _with_failures(
-    joined: Iterable[ChatResponse | None], questions: Questions, failures: dict[str, str]
-) -> Iterator[ChatResponse]:
-    keys, numbers, _ = questions.keys
-    for response, number in zip(joined, numbers, strict=True):
-        yield response or ChatResponse(error=failures[keys[number].ljust(16, b"\0").hex()])
-
-
 def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -> Iterator[ChatResponse]:
     replay = Replay(_source(job), questions.requests())
     progress = job.progress(len(questions), "answers")
@@ -212,29 +221,42 @@ def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -
         progress.update(number, said)
 
 
-def _write(job: CollectJob, questions: Questions, answers: Iterable[ChatResponse], messages: dict[str, str]) -> Summary:
+def _write(job: CollectJob, questions: Questions, answers: Iterator[ChatResponse], messages: dict[str, str]) -> Summary:
     """Write the rows. Prompts of two sources with equal texts are one request: each counts, its tokens count once.
 
     `usd` is what these answers cost at the endpoint's prices, whenever they were paid, by the rule that the budget
     goes by: `ChatRequest.usd_of`.
     """
     price, failed = _price(job), Counter[str]()
-    input_tokens = output_tokens = 0
+    any_request = request(job.recipe, system="", query="")
+    input_tokens = output_tokens = done = 0
     usd = 0.0
 
-    def made() -> Iterator[Response]:
-        nonlocal input_tokens, output_tokens, usd
-        for prompt, answer, first in zip(questions.prompts(), answers, questions.keys.first, strict=True):
-            if answer.error:
-                failed[answer.error] += 1
-            if first:
+    def made() -> Iterator[pa.RecordBatch]:
+        nonlocal input_tokens, output_tokens, done, usd
+        for prompts in questions.tables():
+            some = list(islice(answers, len(prompts)))
+            failed.update(answer.error for answer in some if answer.error)
+            for n in np.flatnonzero(questions.first[done : done + len(some)]).tolist():
+                answer, asked = some[n], any_request
                 input_tokens += answer.input_tokens
                 output_tokens += answer.output_tokens
-                usd += request(job.recipe, system=prompt.system, query=prompt.query).usd_of(answer, price)
-            yield _response(job, prompt, answer)
+                if not (answer.input_tokens or answer.output_tokens):  # then its length is what it costs
+                    system, query = (prompts.column(name)[n].as_py() for name in ("system", "query"))
+                    asked = request(job.recipe, system=system, query=query)
+                usd += asked.usd_of(answer, price)
+            done += len(some)
+            yield rows.widen_table(
+                prompts,
+                Response,
+                teacher=[job.recipe.model] * len(some),
+                response=[answer.text for answer in some],
+                **{name: [getattr(answer, name) for answer in some] for name in _SAME},
+            )
+        assert next(answers, None) is None
 
     path = job.out / "responses.parquet"
-    count = rows.write(path, Response, made())
+    count = rows.write_tables(path, Response, made())
     if count and failed.total() == count:
         path.unlink()
         raise _unanswered(job, failed, messages)
@@ -305,19 +327,6 @@ def _source(job: CollectJob) -> Source:
         fields=recording.fields,
         questions=places(recording.questions),
         question_fields=recording.question_fields,
-    )
-
-
-def _response(job: CollectJob, prompt: Prompt, answer: ChatResponse) -> Response:
-    return rows.widen(
-        prompt,
-        Response,
-        teacher=job.recipe.model,
-        response=answer.text,
-        finish_reason=answer.finish_reason,
-        error=answer.error,
-        input_tokens=answer.input_tokens,
-        output_tokens=answer.output_tokens,
     )
 
 

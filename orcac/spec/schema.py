@@ -365,7 +365,7 @@ class OpenAIEndpoint(_Asked):
     azure: Azure | None = execution("addresses and key as Azure OpenAI wants them", None)
     api_key_env: str | None = execution(
         "the NAME of the environment variable that holds the key; OPENAI_API_KEY when absent, with `azure` "
-        "AZURE_OPENAI_API_KEY",
+        "AZURE_OPENAI_API_KEY, or a token of Entra ID in AZURE_OPENAI_AD_TOKEN where that holds none",
         None,
     )
     mode: Literal["online", "batch", "auto"] = execution(

@@ -78,7 +78,7 @@ def _compile_nothing() -> None:
 
 
 def _unpickle_nothing() -> None:
-    """DeepSpeed would let its checkpoints run what they say; torch is told to build data and these plain types alone."""
+    """DeepSpeed would let its checkpoints run what they say; torch is told to build data and these types alone."""
     from deepspeed.runtime.fp16.loss_scaler import LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address

@@ -286,6 +286,16 @@ def test_auto_asks_online_what_the_batch_left(tmp_path: Path) -> None:
     assert [row.error for row in responses(tmp_path)] == [""] * 4 + ["context_overflow"] + [""] * 7
 
 
+def test_auto_that_was_stopped_while_it_asked_online_needs_no_further_batch(tmp_path: Path) -> None:
+    prompts(tmp_path, 12)
+    made = Batches(hours_each=2.4, hours_per_look=13)  # 10 of 12
+    with FaultServer(lambda question, before: "" if before else "401", mount=made.mount) as server:
+        with pytest.raises(EndpointError, match="auth"):
+            collect(tmp_path, server, mode="auto")
+        assert collect(tmp_path, server, mode="auto", concurrency=1)["answered"] == 12
+    assert len(made.created) == 1 and server.billed.total() == 2
+
+
 def test_a_request_that_fails_in_every_batch_is_a_typed_failure(tmp_path: Path) -> None:
     prompts(tmp_path, 5)
     made = Batches(fate=lambda question: "500" if question == "q3" else "")

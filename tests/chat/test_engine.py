@@ -86,6 +86,7 @@ class Server:
         *,
         account: Account | None = None,
         budget: Budget | None = None,
+        on_progress: Callable[[Tally], None] = lambda tally: None,
         **changes: object,
     ) -> dict[str, ChatResponse]:
         """What settles each request, by key."""
@@ -99,6 +100,7 @@ class Server:
                 settings=settings(**changes),
                 account=account,
                 budget=budget,
+                on_progress=on_progress,
             )
         )
         settled = {key: ChatResponse(error=error) for key, error in tally.failures.items()} | ledger
@@ -408,6 +410,22 @@ def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path
     assert caught.value.fix.startswith("raise `budget` by about 40.20 USD ")
     Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 111.2))
     assert len(ledger) == 60
+
+
+def test_waiting_for_what_another_job_set_aside_is_said(tmp_path: Path) -> None:
+    price, said = Price(output=1e6 / 20), list[str]()
+    with Budget(tmp_path, 60.0) as other:
+        assert other.reserve(50.0)
+
+        def show(tally: Tally) -> None:
+            if "budget" in tally.messages and not said:
+                said.append(tally.messages["budget"])
+                other.settle(50.0, 0.0)
+                other.may_recover()  # gives back what it holds
+
+        mine = Budget(tmp_path, 60.0)
+        assert len(Server(after_a_second).ask(requests(2), price=price, budget=mine, on_progress=show)) == 2
+    assert said == ["another job has set aside what is left of it; waiting for that"]
 
 
 def test_what_the_ledger_holds_was_paid_and_counts_no_more(tmp_path: Path) -> None:

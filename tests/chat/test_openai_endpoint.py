@@ -248,6 +248,45 @@ def test_azure(deployment: str | None, path: str, monkeypatch: pytest.MonkeyPatc
     assert caught.value.error == "auth" and "secret" not in str(caught.value)
 
 
+def test_azure_takes_a_token_of_entra_id_where_there_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = EndpointSettings(kind="openai", api_key_env="MY_KEY", azure=Azure(api_version="2024-10-21"))
+    monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN", "entra-token")
+    with FaultServer() as server:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.base_url.removesuffix("v1"))
+        assert connect(settings=settings).text == "answer to q"
+        assert server.heard and server.heard.headers["Authorization"] == "Bearer entra-token"
+        monkeypatch.setenv("MY_KEY", "a-key")
+        assert connect(settings=settings).text == "answer to q"
+        assert server.heard.headers["api-key"] == "a-key" and "Authorization" not in server.heard.headers
+    monkeypatch.delenv("MY_KEY")
+    with FaultServer(lambda question, before: "401") as server, pytest.raises(ChatError, match=r"\*\*\*") as caught:
+        connect(settings=settings.model_copy(update={"base_url": server.base_url.removesuffix("/v1")}))
+    assert "entra" not in str(caught.value)
+
+
+def test_a_model_that_refuses_a_parameter_is_asked_without_it_from_then_on() -> None:
+    async def go(sampling: Sampling) -> tuple[list[str], list[set[str]]]:
+        settings = EndpointSettings(kind="openai", base_url=server.base_url)
+        texts, sent = [], []
+        async with module.connect(settings) as endpoint:
+            for number in range(2):
+                asked = ChatRequest(
+                    model="m", messages=conversation(system="", user=f"q{number}"), sampling=sampling, origin="api"
+                )
+                texts.append((await endpoint.complete(asked)).text)
+                sent.append(set(json.loads(await server.heard.read())))
+        return texts, sent
+
+    with FaultServer(lambda question, before: "reasoning") as server:
+        texts, sent = asyncio.run(go(Sampling(max_tokens=50)))
+        assert texts == ["answer to q0", "answer to q1"]
+        assert sent == [{"model", "messages", "temperature", "max_completion_tokens"}] * 2
+        assert (server.asked["q0"], server.asked["q1"]) == (3, 1), "max_tokens and top_p were refused once"
+        with pytest.raises(ChatError, match="'top_p' is not supported") as caught:
+            asyncio.run(go(Sampling(top_p=0.5)))
+        assert caught.value.error == "unsupported", "what determines the answer is not left out"
+
+
 def test_a_proxy_of_the_environment_is_used_and_its_password_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy", "http_proxy", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

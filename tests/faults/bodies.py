@@ -49,3 +49,17 @@ BODIES: dict[str, tuple[int, dict[str, object]]] = {
         },
     ),
 }
+
+_NOT_KNOWN = "Unsupported parameter: '%s' is not supported with this model."
+REFUSED = {  # parameters, by models that reason
+    "max_tokens": (
+        400,
+        _openai(
+            _NOT_KNOWN % "max_tokens" + " Use 'max_completion_tokens' instead.",
+            "invalid_request_error",
+            "unsupported_parameter",
+            "max_tokens",
+        ),
+    ),
+    "top_p": (400, _openai(_NOT_KNOWN % "top_p", "invalid_request_error", "unsupported_parameter", "top_p")),
+}

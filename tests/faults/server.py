@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from aiohttp import web
 
-from .bodies import BODIES
+from .bodies import BODIES, REFUSED
 from .limits import Limits
 
 Fault = Literal[
@@ -30,6 +30,7 @@ Fault = Literal[
     "403",
     "404",
     "422",
+    "reasoning",  # refuses the parameters that such models do not know, and answers without them
     "azure filter",
     "filter",  # OpenAI's form: an answer without text
     "malformed",  # a whole response whose JSON ends in the middle
@@ -145,6 +146,8 @@ class FaultServer:
 
     async def _respond(self, request: web.Request, content: bytes) -> web.StreamResponse:
         body = json.loads(content)
+        if not body["messages"]:  # some clients ask nothing first, for the headers
+            return web.json_response({"error": {"message": "Invalid 'messages': empty array."}}, status=400)
         question = body["messages"][-1]["content"]
         fault = self._behaviour(question, self.asked[question])
         self.asked[question] += 1
@@ -152,6 +155,9 @@ class FaultServer:
             key = request.headers.get("Authorization") or request.headers.get("api-key")
             error = {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}
             return web.json_response({"error": error}, status=401)
+        if fault == "reasoning" and (unknown := body.keys() & REFUSED.keys()):
+            status, refusal = REFUSED[max(unknown)]
+            return web.json_response(refusal, status=status)
         most = body.get("max_tokens") or body.get("max_completion_tokens") or self._answer_tokens
         written = min(most, self._answer_tokens)
         headers: dict[str, str] = {}
