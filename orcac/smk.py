@@ -19,13 +19,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from orcac.errors import InputError, OrcacError
 from orcac.plan.plan import default_path, read_json, write_if_changed
 from orcac.store import Store
 
 T = TypeVar("T")
+Asked: TypeAlias = T | Callable[[Any], T]
 
 
 class Rules:
@@ -86,48 +87,43 @@ class Rules:
     def shard_inputs(self, wildcards: Any) -> list[str]:
         return [self._marker(need) for need in self._needs(f"collect/{wildcards.id}")]
 
-    def threads(self, kind: str) -> Callable[[Any], int] | int:
-        return self._each(kind, "threads")
+    def threads(self, kind: str) -> Asked[int]:
+        return self._each(kind, lambda execution: int(execution["threads"]))
 
     def memory(self, kind: str) -> Callable[..., int]:
         """MB; twice at the second attempt, four times from the third on: one killed for memory needs more."""
-        same = self._each(kind, "memory_mb")
+        same = self._each(kind, lambda execution: int(execution["memory_mb"]))
 
         def ask(wildcards: Any, attempt: int) -> int:
-            return (same if isinstance(same, int) else same(wildcards)) * min(2 ** (attempt - 1), 4)
+            return (same(wildcards) if callable(same) else same) * min(2 ** (attempt - 1), 4)
 
         return _signed(ask)
 
-    def minutes(self, kind: str) -> Callable[[Any], int] | int:
-        return self._each(kind, "minutes")
+    def minutes(self, kind: str) -> Asked[int]:
+        return self._each(kind, lambda execution: int(execution["minutes"]))
 
-    def gpus(self, kind: str) -> Callable[[Any], int] | int:
+    def gpus(self, kind: str) -> Asked[int]:
         """Of a job on one machine; see `on_several`."""
-        return self._each(kind, "gpus")
+        return self._each(kind, lambda execution: 0 if execution.get("nodes", 1) > 1 else int(execution["gpus"]))
 
-    def on_several(self, kind: str, resource: str) -> Callable[[Any], int | str | None]:
+    def on_several(self, kind: str, resource: str) -> Asked[int | str | None]:
         """What a job on several machines asks Slurm for besides; None, and so not asked for, of one on a single one.
 
         Room for a task a machine, which the job's own srun fills as it likes (`mpi`: so that the job is not put into an
         srun itself), and GPUs by machine, where `gpu` would be their number over all of them.
         """
 
-        def find(wildcards: Any) -> int | str | None:
-            asks = self._node(f"{kind}/{wildcards.id}")["execution"]
-            nodes, gpus = asks["nodes"], asks["gpus"]
+        def find(execution: dict[str, Any]) -> int | str | None:
+            nodes, gpus = execution["nodes"], execution["gpus"]
             if nodes == 1:
                 return None
             several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
             return (several | ({"gres": f"gpu:{gpus}"} if gpus else {})).get(resource)
 
-        return _signed(find)
+        return self._each(kind, find)
 
-    def _each(self, kind: str, name: str) -> Callable[[Any], int] | int:
-        """What a job of a kind asks for: a number where all of them ask alike, since Snakemake is slow to call."""
-
-        def find(execution: dict[str, Any]) -> int:
-            return 0 if name == "gpus" and execution.get("nodes", 1) > 1 else int(execution[name])
-
+    def _each(self, kind: str, find: Callable[[dict[str, Any]], T]) -> Asked[T]:
+        """What a job of a kind asks for: a plain value where all ask alike, since Snakemake is slow to call."""
         asked = {find(node["execution"]) for node in self._nodes.values() if node["kind"] == kind}
         if len(asked) == 1:
             return asked.pop()

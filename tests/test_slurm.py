@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -96,10 +95,8 @@ def test_a_stage_on_several_machines_says_so_to_slurm(planned: Path) -> None:
         os.environ["ORCAC_PLAN"] = str(planned / "plan.json")
         subprocess.run(["orcac", "compile", planned / "spec.yaml"], cwd=ROOT, check=True, capture_output=True)
         rules = Rules()
-        ref = next(ref for ref in json.loads((planned / "plan.json").read_text())["nodes"] if ref.startswith("train/"))
-        wildcards = SimpleNamespace(id=ref.partition("/")[2])
         names = ("nodes", "tasks", "tasks_per_gpu", "gres", "mpi")
-        several = {name: rules.on_several("train", name)(wildcards) for name in names}
+        several = {name: rules.on_several("train", name) for name in names}
         return several | {"gpu": rules.gpus("train")}
 
     two = {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gpu": 0}
