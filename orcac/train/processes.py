@@ -156,11 +156,19 @@ class _Group:
             if time.monotonic() > deadline:
                 break
             time.sleep(_POLL_S)
-        self._first = self._first or self._bad()
+        self._first = self._killed() or self._first or self._bad()
 
     def _bad(self) -> tuple[int, int] | None:
         for index, process in enumerate(self._processes):
             if process.returncode:
+                return index, process.returncode
+        return None
+
+    def _killed(self) -> tuple[int, int] | None:
+        """The one that the system killed (for memory, mostly): the others' errors follow from that, and may be seen
+        first, since a large process takes a while to end."""
+        for index, process in enumerate(self._processes):
+            if process.returncode == -signal.SIGKILL:
                 return index, process.returncode
         return None
 

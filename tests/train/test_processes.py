@@ -57,6 +57,19 @@ def test_a_rank_that_is_killed_ends_the_others(tmp_path):
     assert not is_alive((tmp_path / "pid").read_text())
 
 
+def test_a_killed_rank_is_named_though_another_failed_of_it_and_was_seen_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_GRACE_S", 10.0)
+    failing = f"pathlib.Path({str(tmp_path / 'failed')!r}).touch()\nsys.exit(1)"
+    killed = f"""
+        while not pathlib.Path({str(tmp_path / "failed")!r}).exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with pytest.raises(OrcacError, match="rank 1 of 2 was ended by SIGKILL"):
+        processes.run(ranks(failing, killed), tmp_path)
+
+
 def test_what_a_rank_tells_is_raised_as_it_was(tmp_path):
     tell = f"""
         from orcac.errors import InputError
