@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +30,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from child import measured  # noqa: E402
+
 ANSWER = " and so on" * 80
 
 
@@ -75,16 +77,7 @@ def child(what: str, folder: Path) -> None:
 
 
 def measure(what: str, folder: Path) -> dict[str, Any]:
-    printed = subprocess.run(
-        [sys.executable, __file__, "--child", what, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-    ).stdout
-    told: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return told
+    return measured(sys.executable, __file__, what, str(folder))
 
 
 def main() -> None:

@@ -24,7 +24,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,7 +32,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from child import measured  # noqa: E402
+
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # of a loss, over the whole run: sums taken in another order, step after step
 
 
@@ -371,16 +373,7 @@ def peak_mb() -> float:
 
 
 def measure(side: str, python: str, folder: Path, case: Case) -> dict[str, Any]:
-    printed = subprocess.run(
-        [python, __file__, "--child", side, str(folder), json.dumps(dataclasses.asdict(case))],
-        stdout=subprocess.PIPE,
-        stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-    ).stdout
-    told: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return told
+    return measured(python, __file__, side, str(folder), json.dumps(dataclasses.asdict(case)))
 
 
 def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dict[str, dict[str, Any]]]:

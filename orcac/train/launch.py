@@ -100,7 +100,7 @@ def from_slurm(environ: Mapping[str, str], host: str) -> dict[str, str]:
 def free_port() -> int:
     """A port that nobody listens on here, by chance, so that two stages which start at once take different ones."""
     while True:
-        port = random.SystemRandom().choice(_PORTS)
+        port = random.SystemRandom().choice(_PORTS)  # a seeded generator would draw alike in both
         with socket.socket() as one:
             try:
                 one.bind(("", port))

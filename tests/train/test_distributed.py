@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 import train_child
 from safetensors.torch import load_file
@@ -22,14 +21,6 @@ from orcac.train.stage import Stage
 RECIPE = TrainRecipe(seed=3, epochs=3, learning_rate=1e-2, schedule="cosine", batch_rows=4, weight_decay=0.1)
 CARRY = RECIPE.model_copy(update={"optimizer": "carry", "epochs": 2, "seed": 4})
 TWO = {"micro_batch_rows": 1, "processes": 2}
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("inputs")
-    examples = tiny.write_examples(root / "kept", [tiny.response(n) for n in range(45)])
-    student = tiny.make_student(root / "student", examples)
-    return tiny.make_rows(root / "rows", examples, student), student
 
 
 @pytest.fixture(scope="module")
