@@ -3,8 +3,10 @@ paid for.
 
 Requests are drawn from a stream when there is room for them, and answers go to the ledger and nowhere else: what an
 `ask` holds is what is in flight, whatever the number of requests. Every request in flight is a task of its own; when
-one ends, what may go next is sent. A request counts as in flight until its answer is durable, so a kill costs at most
-one window of answers. What can happen to a request is the table `messages.ERRORS`:
+one ends, what may go next is sent. A request is in flight until its answer is in the ledger's log, which outlives
+this process, so that a kill costs at most one window of answers. It counts when it is durable, and outlives the host;
+nothing waits for that but the end, unless the disk lags far behind. What can happen to a request is the table
+`messages.ERRORS`:
 
 - RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
   `attempts` of its class. The wait grows, but is hardly one while others are answered. Out of attempts, it is a typed
@@ -33,7 +35,7 @@ import dataclasses
 import heapq
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -52,6 +54,7 @@ _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked
 _BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
 _LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
 _FAILED_IN_A_ROW = 16  # attempts, with no answer between them: nothing fresh is sent
+_UNDURABLE = 1000  # answers by which the disk may lag behind
 _SAY_EVERY_S = 0.2  # how often progress is told
 
 
@@ -69,7 +72,7 @@ class Answers(Protocol):
     """What the engine needs of a ledger."""
 
     def look(self, request: ChatRequest) -> Settled | None: ...
-    async def append(self, request: ChatRequest, response: ChatResponse) -> None: ...
+    def append(self, request: ChatRequest, response: ChatResponse) -> Awaitable[None]: ...
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -183,7 +186,8 @@ class _Asking:
         self._requests = iter(requests)
         self._fresh: _Ticket | None = None  # the next that was never sent
         self._again: list[tuple[float, str, _Ticket]] = []  # a heap by the time of the next attempt
-        self._busy: set[str] = set()  # keys of what is in flight or waits for its next attempt
+        self._busy: set[str] = set()  # keys of what is in flight, waits for its next attempt or is not durable yet
+        self._undurable = 0  # answers in the log
         self._halted: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -237,7 +241,7 @@ class _Asking:
 
     def _send(self) -> float | None:
         """Send all that may go now. Returns when more may go if nothing happens before, None if never."""
-        while not self._halted and self.tally.in_flight < self._limiter.window:
+        while not self._halted and self.tally.in_flight < self._limiter.window and self._undurable < _UNDURABLE:
             now = self._loop.time()
             due = bool(self._again) and self._again[0][0] <= now
             if not due and not (self._may_start() and self.draw()):
@@ -279,7 +283,7 @@ class _Asking:
         try:
             if self._budget is None or self._budget.reserve(bound):
                 return True
-            if not self.tally.in_flight:
+            if not self.tally.in_flight and not self._undurable:
                 if not self._budget.may_recover():
                     self._halt(self._spent(self._budget, bound))
                 elif "budget" not in self.tally.messages:
@@ -303,7 +307,8 @@ class _Asking:
         )
 
     async def _attempt(self, ticket: _Ticket, *, sent_at: float, charged: int, bound: float) -> None:
-        settled: ChatResponse | None
+        settled: ChatResponse | None = None
+        durable: Awaitable[None] | None = None
         spent = bound  # until it is known
         try:
             try:
@@ -319,21 +324,35 @@ class _Asking:
                 spent = bound if ERRORS[error.error].may_be_billed else 0.0
             if settled:
                 self._last_answer, self._lost_in_a_row, self._failed_in_a_row = self._loop.time(), 0, 0
-                if not settled.error or (ERRORS[settled.error].kept and self.tally.answered):
-                    await self._ledger.append(ticket.request, settled)
-                    self.tally.count(ticket.request, settled, self._settings.price)
-                    self._busy.discard(ticket.key)
+                if not settled.error or (ERRORS[settled.error].kept and (self.tally.answered or self._undurable)):
+                    durable = self._ledger.append(ticket.request, settled)
+                    self._undurable += 1
                 else:
                     self._lose(ticket, settled.error)
-            if self._loop.time() >= self._say_at:
-                self._say_at = self._loop.time() + _SAY_EVERY_S
-                self._on_progress(self.tally)
         except Exception as error:  # a full disk or a bug: keep what is in flight, then raise it
             self._halt(error)
         finally:
             self.tally.in_flight -= 1
             self._settle(bound, spent)
             self._go_on()
+        if settled and durable:
+            await self._count(ticket, settled, durable)
+        if self._loop.time() >= self._say_at:
+            self._say_at = self._loop.time() + _SAY_EVERY_S
+            self._on_progress(self.tally)
+
+    async def _count(self, ticket: _Ticket, settled: ChatResponse, durable: Awaitable[None]) -> None:
+        """Count an answer when it is durable."""
+        try:
+            await durable
+            self.tally.count(ticket.request, settled, self._settings.price)
+            self._busy.discard(ticket.key)
+        except StoreError as error:
+            self._halt(error)
+        finally:
+            self._undurable -= 1
+            if self.tally.in_flight < self._limiter.window:
+                self._go_on()
 
     def _settle(self, bound: float, spent: float) -> None:
         if self._budget:

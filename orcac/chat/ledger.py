@@ -4,8 +4,9 @@ A folder of append-only logs, JSON Lines, and of the Parquet files that old logs
 these files). A log has one writer, so any number of processes on one file system can add answers at once. A record
 holds the whole request, too: the ledger can be read, exported and keyed anew by itself.
 
-- `await append(...)` returns when the record is durable. Appends that come while a sync is under way share
-  the next one (group commit), so the cost of a sync is divided by the number of requests in flight.
+- When `append` returns, the record is in the log and outlives this process; when the future that it returns is done,
+  it is durable and outlives the host. Appends that come while a sync is under way share the next one (group commit),
+  so the cost of a sync is divided by the number of requests in flight.
 - What settles a request is the record of its key that serves its cap (`messages.served_caps`) and was written first.
 - Only what settles a request is recorded: an answer (cut off or not), or a failure of the request itself. A
   server that was down, or that called the request bad, says nothing for good: it is asked again next time.
@@ -39,6 +40,7 @@ from orcac.lease import HEARTBEAT_SECONDS
 
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 Numbers = npt.NDArray[np.int32]  # of records in an index
+_GATHER_S = 0.02  # how long records gather for a sync; the disk is busy for as long with each
 _CHUNK = 65_536  # records that are looked at, or moved, together
 _RECENT = 4096  # records that are not in the sorted index yet; of a large one, more
 
@@ -53,11 +55,12 @@ class Known(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """A record on its way to the disk."""
+    """A record that is in the log and not yet durable."""
 
     key: bytes
     facts: segments.Facts
     line: bytes
+    place: int  # in the log
     durable: asyncio.Future[None]
 
 
@@ -75,10 +78,11 @@ class Ledger:
     def __init__(self, folder: Path, wanted: Keys | None = None) -> None:
         self._folder = folder
         self._log: Log | None = None  # made at the first append, so that reading alone leaves no trace
+        self._size = 0  # of the log, in bytes
         self._beating: asyncio.Task[None] | None = None
         self._broken: StoreError | None = None
         self._pending: list[_Pending] = []
-        self._committer: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None
         self._files = segments.opened(folder)
         self._recent: dict[bytes, list[tuple[Any, ...]]] = {}  # key -> FACTS of each
         self._keys, self._sorted, at = np.empty(0, "S16"), np.empty(0, FACTS), np.empty(0)
@@ -141,65 +145,81 @@ class Ledger:
                 responses = self._files[file].responses(self._sorted["place"][numbers[some]])
                 yield from zip(some.tolist(), responses, strict=True)
 
-    async def append(self, request: ChatRequest, response: ChatResponse) -> None:
-        """Record what settles `request`; returns when it is durable. Raises StoreError when it cannot be."""
+    def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]:
+        """Record what settles `request`: it is in the log on return, and durable when the future is done.
+
+        Raises StoreError where it cannot be written, and through the future where it cannot be made durable.
+        """
         record = segments.record_of(request, response)
-        await self._append(record, segments.facts_of(request.sampling.max_tokens, response))
+        return self._append(record, segments.facts_of(request.sampling.max_tokens, response))
 
-    async def append_record(self, record: segments.Record) -> None:
+    def append_record(self, record: segments.Record) -> asyncio.Future[None]:
         """`append` of a record as `records` gives it, which keeps its time."""
-        await self._append(record, segments.facts_of(segments.cap_of(record), segments.response_of(record)))
+        return self._append(record, segments.facts_of(segments.cap_of(record), segments.response_of(record)))
 
-    async def _append(self, record: segments.Record, facts: segments.Facts) -> None:
+    def _append(self, record: segments.Record, facts: segments.Facts) -> asyncio.Future[None]:
         error = record["response"]["error"]
         assert not error or ERRORS[error].kept, error
-        durable = asyncio.get_running_loop().create_future()
-        self._pending.append(_Pending(bytes.fromhex(record["key"]), facts, segments.line_of(record), durable))
-        if self._committer is None or self._committer.done():
-            self._committer = asyncio.create_task(self._commit())
-        await durable
+        line, loop = segments.line_of(record), asyncio.get_running_loop()
+        pending = _Pending(bytes.fromhex(record["key"]), facts, line, self._write(line), loop.create_future())
+        self._pending.append(pending)
+        if self._syncing is None or self._syncing.done():
+            self._syncing = loop.create_task(self._sync())
+        return pending.durable
 
-    async def _commit(self) -> None:
-        while self._pending:
-            batch, self._pending = self._pending, []
-            place = 0
+    def _write(self, line: bytes) -> int:
+        """Add a line to the log. Returns its offset."""
+        if self._broken:  # then the log may end in half a record, which must stay its last
+            raise self._broken
+        try:
+            log = self._log = self._log or self._begin()
+            left = memoryview(line)
+            while left:
+                left = left[os.write(log.descriptor, left) :]
+        except OSError as error:
+            raise self._unkept(error) from error
+        self._size += len(line)
+        return self._size - len(line)
+
+    async def _sync(self) -> None:
+        """Make durable what is pending, all of which stands in the present log."""
+        loop = asyncio.get_running_loop()
+        while self._pending and self._log:
+            await asyncio.sleep(_GATHER_S)
+            log, batch, self._pending = self._log, self._pending, []
+            failed: StoreError | None = None
             try:
-                place = await self._write(b"".join(one.line for one in batch))
+                # Alone in the thread: whatever else ran there would fight for the interpreter with what is asked.
+                await loop.run_in_executor(None, _datasync, log.descriptor)
+                if not log.path.exists():
+                    # This process stood still, was taken for dead, and its log is being sealed: all of it elsewhere.
+                    self._log = None
+                    batch, self._pending = [*batch, *self._pending], []
+                    self._pending = [one._replace(place=self._write(one.line)) for one in batch]
+                    continue
             except OSError as error:
-                self._broken = self._broken or StoreError(
-                    f"{self._folder}: an answer could not be written ({error.strerror or error})",
-                    fix="free or mount the disk and run again; every answer reported so far is kept",
-                )
-            if self._beating is None:
-                self._beating = asyncio.create_task(self._beat())
+                failed = self._unkept(error)
+            except StoreError as error:
+                failed = error
             for one in batch:
-                if not self._broken:
-                    self._recent.setdefault(one.key, []).append((*one.facts, len(self._files) - 1, place))
-                    place += len(one.line)
+                if not failed:
+                    self._recent.setdefault(one.key, []).append((*one.facts, len(self._files) - 1, one.place))
                 if one.durable.done():  # its request was cancelled; the record is there all the same
                     continue
-                if self._broken:
-                    one.durable.set_exception(self._broken)
+                if failed:
+                    one.durable.set_exception(failed)
                 else:
                     one.durable.set_result(None)
             if len(self._recent) > max(_RECENT, len(self._keys) // 64):
                 self._merge()
 
-    async def _write(self, data: bytes) -> int:
-        """Add whole lines to the log, durably. Returns the offset of the first."""
-        loop = asyncio.get_running_loop()
-        while not self._broken:  # then the log may end in half a record, which must stay its last
-            log = self._log = self._log or self._begin()
-            place = os.fstat(log.descriptor).st_size
-            left = memoryview(data)
-            while left:
-                left = left[os.write(log.descriptor, left) :]
-            # Alone in the thread: whatever else ran there would fight for the interpreter with what is asked meanwhile.
-            await loop.run_in_executor(None, _datasync, log.descriptor)
-            if log.path.exists():
-                return place
-            self._log = None  # this process stood still, was taken for dead, and its log is being sealed
-        return 0
+    def _unkept(self, error: OSError) -> StoreError:
+        """The error of a ledger that can keep nothing more."""
+        self._broken = self._broken or StoreError(
+            f"{self._folder}: an answer could not be written ({error.strerror or error})",
+            fix="free or mount the disk and run again; every answer reported so far is kept",
+        )
+        return self._broken
 
     def _begin(self) -> Log:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -209,6 +229,9 @@ class Ledger:
             fcntl.flock(log.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         segments.sync_folder(self._folder)
         self._files.append(log)
+        self._size = 0
+        if self._beating is None:
+            self._beating = asyncio.get_running_loop().create_task(self._beat())
         return log
 
     async def _beat(self) -> None:
@@ -255,8 +278,8 @@ class Ledger:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._committer:
-            await self._committer
+        if self._syncing:
+            await self._syncing
         if self._beating:
             self._beating.cancel()
         self.close()

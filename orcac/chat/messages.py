@@ -185,7 +185,7 @@ def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:
 
 def valid_unicode(text: str) -> str:
     """`text` with U+FFFD for half characters, which JSON can carry and UTF-8 files cannot."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def dollars(amount: float) -> str:

@@ -39,6 +39,7 @@ from orcac.errors import EndpointError
 
 if TYPE_CHECKING:
     import aiohttp
+    import yarl
     from openai import AsyncOpenAI
 
 _NO_KEY = "none"  # what a local server that wants no key is sent
@@ -152,11 +153,10 @@ def _check_address(base_url: str) -> None:
 async def _open(client: AsyncOpenAI, *, timeout_s: float) -> AsyncIterator[OpenAIEndpoint]:
     import aiohttp
 
-    # The engine bounds what is in flight, and each call has a timeout of its own around it.
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(_CONNECT_S, timeout_s))
-    proxy = _proxy(str(client.base_url))
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy) as session:
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S)  # the engine bounds what is in flight
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s))
+    proxy, cookies = _proxy(str(client.base_url)), aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy, cookie_jar=cookies) as session:
         yield OpenAIEndpoint(client, session, timeout_s=timeout_s, proxy=proxy)
 
 
@@ -193,7 +193,7 @@ class _Refused(Exception):
 class _Target(NamedTuple):
     """Where and how the package would send a request for one model."""
 
-    url: str
+    url: yarl.URL
     headers: dict[str, str]
 
 
@@ -232,10 +232,9 @@ class OpenAIEndpoint:
                 async with self._aiming:  # once: writing one takes as long as a hundred requests
                     target = self._targets.get(request.model) or await self._aim(request.model)
             content = aiohttp.BytesPayload(dumps(body(request, refused)))
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._session.post(target.url, data=content, headers=target.headers, allow_redirects=False) as response,
-            ):
+            async with self._session.post(
+                target.url, data=content, headers=target.headers, allow_redirects=False
+            ) as response:
                 status, headers, received = response.status, response.headers, await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise self._error(classify(None, exception=ConnectionRefusedError()), str(error)) from None
@@ -267,6 +266,7 @@ class OpenAIEndpoint:
     async def _aim(self, model: str) -> _Target:
         """What the package would send for `model`, kept. Raises ValueError where it cannot write a request."""
         import openai
+        import yarl
 
         written = []
 
@@ -292,7 +292,7 @@ class OpenAIEndpoint:
         for name, value in headers.items():
             if not name.lower().startswith(_OPEN):
                 self._keep_secret(value.rpartition(" ")[2])
-        self._targets[model] = target = _Target(str(url), headers)
+        self._targets[model] = target = _Target(yarl.URL(str(url)), headers)
         return target
 
     def _keep_secret(self, secret: str | None) -> None:

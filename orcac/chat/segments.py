@@ -110,7 +110,7 @@ def request_record(request: ChatRequest) -> Record:
         "request": {
             "model": request.model,
             "messages": [[role, content] for role, content in request.messages],
-            "sampling": request.sampling.model_dump(),
+            "sampling": request.sampling.values,
             "origin": request.origin,
             "sample_index": request.sample_index,
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 from orcac.recipe import Frozen
 
@@ -18,6 +19,11 @@ class Sampling(Frozen):
     max_tokens: int = 1024
     seed: int | None = None
     extra: dict[str, int | float | str | bool] = {}
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The fields by name, made once: every record holds them. Not to be changed."""
+        return self.model_dump()
 
 
 class Price(Frozen):

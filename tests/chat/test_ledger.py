@@ -282,10 +282,9 @@ def test_a_full_disk_is_reported_to_everyone_and_the_segment_stays_readable(
                 return write_some(file, data[: len(data) - 40])
 
             monkeypatch.setattr(module.os, "write", full)
-            lost = await asyncio.gather(
-                *[ledger.append(request(str(n)), ChatResponse(text="y")) for n in range(3)], return_exceptions=True
-            )
-            assert [type(error) for error in lost] == [StoreError] * 3
+            for n in range(3):
+                with pytest.raises(StoreError, match="No space left"):
+                    ledger.append(request(str(n)), ChatResponse(text="y"))
             monkeypatch.setattr(module.os, "write", write_some)
             with pytest.raises(StoreError, match="No space left"):  # nothing may follow the half record
                 await ledger.append(request("later"), ChatResponse(text="z"))
@@ -293,6 +292,21 @@ def test_a_full_disk_is_reported_to_everyone_and_the_segment_stays_readable(
     asyncio.run(go())
     assert text(tmp_path, "kept") == "x"
     assert text(tmp_path, "later") is None
+
+
+def test_a_record_is_in_the_log_before_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    async def go() -> None:
+        monkeypatch.setattr(module, "_datasync", broken)
+        async with Ledger(tmp_path) as ledger:
+            durable = ledger.append(request("q"), ChatResponse(text="x"))
+            assert text(tmp_path, "q") == "x" and not durable.done()
+            with pytest.raises(StoreError, match="Input/output error"):
+                await durable
+
+    asyncio.run(go())
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
