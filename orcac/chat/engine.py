@@ -265,9 +265,14 @@ class _Asking:
             self._group.create_task(self._attempt(ticket, sent_at=now, charged=charged, bound=bound))
         return None
 
+    @property
+    def _has_answered(self) -> bool:
+        """Whether the endpoint has answered anything, durable or not."""
+        return self.tally.answered > 0 or self._undurable > 0
+
     def _may_start(self) -> bool:
         """Whether fresh requests make sense: not while all fails, nor while a crowd waits for its next attempt."""
-        only_refused = self._called_bad and not self.tally.answered
+        only_refused = self._called_bad and not self._has_answered
         if only_refused or self._failed_in_a_row >= _FAILED_IN_A_ROW:
             return not self._again and not self.tally.in_flight
         return len(self._again) < 4 * self._limiter.window + 64
@@ -324,11 +329,14 @@ class _Asking:
                 spent = bound if ERRORS[error.error].may_be_billed else 0.0
             if settled:
                 self._last_answer, self._lost_in_a_row, self._failed_in_a_row = self._loop.time(), 0, 0
-                if not settled.error or (ERRORS[settled.error].kept and (self.tally.answered or self._undurable)):
+                if not settled.error or (ERRORS[settled.error].kept and self._has_answered):
                     durable = self._ledger.append(ticket.request, settled)
                     self._undurable += 1
                 else:
                     self._lose(ticket, settled.error)
+            if self._loop.time() >= self._say_at:
+                self._say_at = self._loop.time() + _SAY_EVERY_S
+                self._on_progress(self.tally)
         except Exception as error:  # a full disk or a bug: keep what is in flight, then raise it
             self._halt(error)
         finally:
@@ -337,9 +345,6 @@ class _Asking:
             self._go_on()
         if settled and durable:
             await self._count(ticket, settled, durable)
-        if self._loop.time() >= self._say_at:
-            self._say_at = self._loop.time() + _SAY_EVERY_S
-            self._on_progress(self.tally)
 
     async def _count(self, ticket: _Ticket, settled: ChatResponse, durable: Awaitable[None]) -> None:
         """Count an answer when it is durable."""
@@ -347,7 +352,7 @@ class _Asking:
             await durable
             self.tally.count(ticket.request, settled, self._settings.price)
             self._busy.discard(ticket.key)
-        except StoreError as error:
+        except Exception as error:  # a disk that failed or a bug: the same
             self._halt(error)
         finally:
             self._undurable -= 1
@@ -379,7 +384,7 @@ class _Asking:
                 self._account.pause(error.retry_after)
         if kind.action is Action.GIVE_UP:
             self._called_bad += error.error == "bad_request"
-            if not self.tally.answered and self._called_bad >= _LOST_IN_A_ROW:
+            if not self._has_answered and self._called_bad >= _LOST_IN_A_ROW:
                 self._halt(self._stopped(ticket, error))
             return ChatResponse(error=error.error)
         ticket.failures += 1

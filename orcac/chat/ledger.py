@@ -40,7 +40,7 @@ from orcac.lease import HEARTBEAT_SECONDS
 
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 Numbers = npt.NDArray[np.int32]  # of records in an index
-_GATHER_S = 0.02  # how long records gather for a sync; the disk is busy for as long with each
+_GATHER_S = 0.02  # how long records gather for a sync, since each takes the disk some milliseconds
 _CHUNK = 65_536  # records that are looked at, or moved, together
 _RECENT = 4096  # records that are not in the sorted index yet; of a large one, more
 

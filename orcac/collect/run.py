@@ -96,8 +96,8 @@ def run_shard(job: CollectJob, index: int, count: int) -> Summary:
 def _run(asking: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` on a faster loop, with a collector of cycles that leaves alone what lives as long as we do.
 
-    A request in flight is some hundred objects and no cycle. By default they would have all modules gone through again
-    every thousand requests, a quarter of our CPU.
+    A request in flight is many objects and no cycle. By default they would have all modules gone through again and
+    again: a tenth to a quarter of our CPU.
     """
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
