@@ -22,7 +22,8 @@ The folder is all that has to be known: any process may send, poll and take in a
   it names, or to half, and sent again when others have ended.
 
 A request that a batch did not answer goes into another, `attempts` times; with `mode: auto` it is asked online
-instead.
+instead. One whose model refuses a parameter that need not be sent, or has another name for it, goes into another
+without it, in either mode; the record of the batch keeps what was refused, so that no later one sends it.
 
 What a batch can cost is held in the budget, under the batch's id, after its record is written and before it is sent,
 and is released when its answers are in the ledger, by whoever takes them in. So a batch whose job has died is counted
@@ -218,7 +219,8 @@ class _Asking:
             for folder in root.iterdir():  # left by a planner that was killed: nobody was asked
                 if folder.is_dir() and not (folder / "batch.json").exists():
                     shutil.rmtree(folder)
-            live = {batch.id: batch for batch in batches(self._answers) if not batch.settled}
+            known = batches(self._answers)
+            live = {batch.id: batch for batch in known if not batch.settled}
             claimed, needed = np.zeros(len(self._keys), bool), list[Batch]()
             for id, batch in live.items():
                 if id not in self._claims:
@@ -229,7 +231,7 @@ class _Asking:
                 needed += [batch] if mine.any() else []
             async with Ledger(self._answers, self._keys) as ledger:
                 settled = await self._count(ledger)
-            planned = await self._cut(root, self._may_be_asked() & ~settled & ~claimed, needed)
+            planned = await self._cut(root, self._may_be_asked() & ~settled & ~claimed, needed, known)
             if self._over_budget:  # what others hold of it may come back
                 same = (batch for batch in live.values() if batch.budget_usd is not None)
                 needed += [batch for batch in same if batch.budget == self._settings.budget_name]
@@ -266,8 +268,11 @@ class _Asking:
         again = self._again[self._error] & (self._times < self._settings.attempts)
         return (self._error == 0) | (again if self._settings.mode == "batch" else False)
 
-    async def _cut(self, root: Path, wanted: Mask, needed: list[Batch]) -> list[Batch]:
-        """Batches of the `wanted` requests, in order; what there is no room for is held back."""
+    async def _cut(self, root: Path, wanted: Mask, needed: list[Batch], known: list[Batch]) -> list[Batch]:
+        """Batches of the `wanted` requests, in order; what there is no room for is held back.
+
+        `known` are all that are on record, and `needed` those that claim something wanted.
+        """
         settings, shard, planned = self._settings, None, list[Batch]()
         left = micro(self._budget.left()) if self._budget else 0
         tokens = sum(batch.tokens for batch in needed)
@@ -295,7 +300,7 @@ class _Asking:
             left, tokens, taken = left - bound, tokens + more, taken + 1
             if shard is None or not shard.add(request, bound=bound):
                 close(shard)
-                shard = Shard(root, settings, request.model)
+                shard = Shard(root, settings, request.model, known)
                 shard.add(request, bound=bound)
         close(shard)
         return planned
@@ -325,7 +330,8 @@ class _Asking:
             self._learn_queue(batch, ended.message)
             return 0
         self._billed += billed
-        for key, miss in misses.items():
+        left = {key: miss for key, miss in misses.items() if not miss.refused}  # the others go into the next one
+        for key, miss in left.items():
             digest = np.bytes_(bytes.fromhex(key))
             place = int(np.searchsorted(self._keys, digest))
             if place < len(self._keys) and self._keys[place] == digest:
@@ -333,18 +339,18 @@ class _Asking:
                 self._times[place] += 1
                 self.tally.messages.setdefault(miss.error, miss.message)
         name = files.name(batch)
-        if ended.status == "failed":
+        if ended.status == "failed" and left:
             raise EndpointError(f"{name} failed: {ended.code}: {ended.message}", fix="mend what it names and run again")
-        for miss in misses.values():
+        for miss in left.values():
             if ERRORS[miss.error].action is Action.STOP and self._settings.mode == "batch":
                 fix = ERRORS[miss.error].fix.format(key=batch.api_key_env)
                 raise EndpointError(f"{name}: {miss.error}: {miss.message}", fix=f"{fix}, then run again")
-        if ended.status == "cancelled" and misses and batch.id not in self._cancelled:
+        if ended.status == "cancelled" and left and batch.id not in self._cancelled:
             raise EndpointError(
-                f"{name} was cancelled: {len(misses):,} of its {batch.requests:,} requests have no answer",
+                f"{name} was cancelled: {len(left):,} of its {batch.requests:,} requests have no answer",
                 fix="run again to ask them; what was answered is kept",
             )
-        return batch.requests - len(misses)
+        return batch.requests - len(left)
 
     def _learn_queue(self, batch: Batch, message: str) -> None:
         """The provider took no more tokens: wait until others have ended, or send fewer."""

@@ -43,6 +43,7 @@ class Batch:
     budget: str = ""  # the folder of the budget that pays for it, under `answers/budgets/`
     budget_usd: float | None = None  # None where there is none
     azure: dict[str, Any] | None = None  # of `Azure`
+    refused: list[str] = dataclasses.field(default_factory=list)  # parameters that its model does not take
     file_id: str = ""
     creating_at: float = 0.0  # `create` was sent then, and its answer was not heard
     provider_id: str = ""
@@ -108,7 +109,7 @@ def requests(folder: Path) -> Iterator[ChatRequest]:
 
 def upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
     """A line of the file that is uploaded."""
-    body = online.body(request)
+    body = online.body(request, batch.refused)
     if batch.azure and batch.azure["deployment"]:
         body["model"] = batch.azure["deployment"]
     line = {"custom_id": str(number), "method": "POST", "url": batch.url, "body": body}
@@ -116,9 +117,12 @@ def upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
 
 
 class Shard:
-    """A batch that is being planned: its folder without a record, which is none until `close`."""
+    """A batch that is being planned: its folder without a record, which is none until `close`.
 
-    def __init__(self, root: Path, settings: EndpointSettings, model: str) -> None:
+    `known` are batches that went before: what the same model refused of theirs is not sent again.
+    """
+
+    def __init__(self, root: Path, settings: EndpointSettings, model: str, known: Iterable[Batch]) -> None:
         self.batch = Batch(
             id=secrets.token_hex(8),
             base_url=settings.base_url,
@@ -133,6 +137,9 @@ class Shard:
             budget_usd=settings.budget_usd,
             azure=settings.azure.model_dump() if settings.azure else None,
         )
+        where = (settings.base_url, self.batch.azure, model)
+        same = (batch for batch in known if (batch.base_url, batch.azure, batch.model) == where)
+        self.batch.refused = sorted({parameter for batch in same for parameter in batch.refused})
         self._micro = 0
         self._folder, self._bytes = root / self.batch.id, 0
         self._folder.mkdir()

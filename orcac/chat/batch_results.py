@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from orcac.chat import openai as online
-from orcac.chat.messages import ERRORS, ChatResponse, classify, valid_unicode
+from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, classify, valid_unicode
 from orcac.chat.wire import dumps, loads
 
 _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that finds no room in the account's queue
@@ -20,6 +20,7 @@ class Result(NamedTuple):
     response: ChatResponse | None  # what settles the request, if anything does
     error: str = ""  # the class of `ERRORS` otherwise, or of a failure that settles it
     message: str = ""
+    refused: str = ""  # a parameter: the request may be sent again, without it
 
 
 class Verdict(NamedTuple):
@@ -69,8 +70,8 @@ def count(path: Path) -> int:
         return sum(line.endswith((b"\n", b"}")) for line in file)
 
 
-def read(line: bytes) -> Result:
-    """The result in one line."""
+def read(line: bytes, request: ChatRequest, refused: Container[str]) -> Result:
+    """The result in one line. `refused` are parameters that the request was sent without."""
     found = loads(line)
     response, error = found.get("response"), found.get("error")
     if isinstance(response, dict):
@@ -82,21 +83,27 @@ def read(line: bytes) -> Result:
             except ValueError as wrong:
                 return Result(None, "malformed", str(wrong)[:300])
         if isinstance(code, int) and code >= 400:
-            name = classify(code, body)
-            kept = ChatResponse(error=name) if ERRORS[name].kept else None
-            return Result(kept, name, f"HTTP {code}: {text(body)}")
+            return _error(code, body, f"HTTP {code}: {text(body)}", request, refused)
     code = error.get("code") if isinstance(error, dict) else ""
     if code in ("batch_expired", "batch_cancelled"):
         return Result(None, "not_answered", text(error) or str(code))
     return Result(None, "server", text(error) or "no response")
 
 
-def missing(ended: Verdict) -> Result:
+def missing(ended: Verdict, request: ChatRequest, refused: Container[str]) -> Result:
     """The result of a request that no line is about."""
     if ended.status == "failed" and not ended.queue_full:
-        name = classify(400, {"code": ended.code, "message": ended.message})
-        return Result(None, name, f"the batch failed: {ended.code}: {ended.message}")
+        told = {"code": ended.code, "message": ended.message}
+        return _error(400, told, f"the batch failed: {ended.code}: {ended.message}", request, refused)
     return Result(None, "not_answered", f"the batch is {ended.status}, with no word of this request")
+
+
+def _error(status: int, told: object, message: str, request: ChatRequest, refused: Container[str]) -> Result:
+    """The result of a request that was answered with an error."""
+    name = classify(status, told)
+    kept = ChatResponse(error=name) if ERRORS[name].kept else None
+    parameter = online.dispensable(told, request) if name == "unsupported" else ""
+    return Result(kept, name, message, "" if parameter in refused else parameter)
 
 
 def text(body: object) -> str:

@@ -267,7 +267,7 @@ class Steps:
             (folder / "output.jsonl").unlink(missing_ok=True)
             raise ChatError("malformed", f"its output file holds {whole:,} of {completed:,} answers")
         await asyncio.sleep(0)  # a signal may be waiting
-        keys, nothing = packed(request.key for request in files.requests(folder)), results.missing(ended)
+        keys = packed(request.key for request in files.requests(folder))
         answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, results.Result]()
         async with Ledger(self._answers, keys) as ledger:
             with contextlib.ExitStack() as stack:
@@ -281,10 +281,11 @@ class Steps:
                         await asyncio.gather(*appends)
                         appends.clear()
                         await asyncio.sleep(0)  # a signal may be waiting
-                    result = nothing
                     if number in found:
                         name, offset = found[number]
-                        result = results.read(files.line_at(opened[name], offset))
+                        result = results.read(files.line_at(opened[name], offset), request, batch.refused)
+                    else:
+                        result = results.missing(ended, request, batch.refused)
                     if result.response is None:
                         misses[request.key] = result
                         if ERRORS[result.error].may_be_billed:
@@ -295,13 +296,23 @@ class Steps:
                     if ledger.look(request) is None:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
-        if misses and ended.status != "failed":
-            files.leave(folder, misses)
-        self._close(batch, answered=answered, usd=spent + billed, status=ended.status, done=len(found))
+        left = [key for key, miss in misses.items() if not miss.refused]
+        if left and ended.status != "failed":
+            files.leave(folder, left)
+        more = {miss.refused for miss in misses.values() if miss.refused}
+        self._close(
+            batch,
+            answered=answered,
+            usd=spent + billed,
+            status=ended.status,
+            done=len(found),
+            refused=sorted({*batch.refused, *more}),
+        )
         notes = [f"{answered:,} answers"]
         notes += [f"{len(misses):,} requests without one"] if misses else []
         notes += [dollars(batch.usd)] if batch.usd else []
-        notes += [ended.message] if ended.message else []
+        notes += [f"the model refuses {' and '.join(sorted(more))}: they are sent again without"] if more else []
+        notes += [ended.message] if ended.message and not more else []
         self._say(f"{files.name(batch)} {batch.status}: {', '.join(notes)}")
         return Outcome(batch, ended, misses, billed)
 

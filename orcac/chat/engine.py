@@ -99,40 +99,26 @@ class Tally:
             self.answered += 1
 
 
-def survey(requests: Iterable[ChatRequest], *, ledger: Answers, price: Price) -> Tally:
-    """The tally of what `ledger` holds of `requests`."""
-    seen: set[str] = set()
-    tally = Tally(total=0)
-    for request in requests:
-        if (key := request.key) not in seen:
-            seen.add(key)
-            if settled := ledger.look(request):
-                tally.count(request, settled, price)
-    tally.total = len(seen)
-    return tally
-
-
 async def ask(
     requests: Iterable[ChatRequest],
     *,
     endpoint: AbstractAsyncContextManager[Endpoint],
     ledger: Answers,
+    tally: Tally,
     settings: EndpointSettings,
     account: Account | None = None,
     budget: Budget | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
-    known: Tally | None = None,
 ) -> Tally:
     """See to it that the ledger holds the answer, or the typed failure, of every request.
 
     Equal requests are asked once, and what the ledger holds is not asked; `endpoint`, `account` and `budget` are
-    entered only if something is left. Failures that are not recorded are in the tally's `failures`. `known` is what a
-    `survey` found; without it, `requests` are gone through twice.
+    entered only if something is left. `tally` has the number of requests and what the ledger held of them before; it
+    is brought up to date and returned. Failures that are not recorded are in its `failures`.
 
     Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
     """
-    tally = known or survey(requests, ledger=ledger, price=settings.price)
     asking = _Asking(
         requests,
         ledger=ledger,

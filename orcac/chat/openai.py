@@ -255,7 +255,7 @@ class OpenAIEndpoint:
             text = f"HTTP {status}: {_message(told)}" + (f", to {headers.get('location')}" if status < 400 else "")
             # Azure tells a request that is too large to wait for a day; the others need not.
             failed = self._error(name, text, None if name == "too_large" else wait, rates)
-            if name == "unsupported" and (parameter := _dispensable(told, request)):
+            if name == "unsupported" and (parameter := dispensable(told, request)):
                 raise _Refused(parameter, failed)
             raise failed
         try:
@@ -326,7 +326,7 @@ def body(request: ChatRequest, refused: Container[str] = ()) -> dict[str, Any]:
     return content | sampling.extra
 
 
-def _dispensable(told: object, request: ChatRequest) -> str:
+def dispensable(told: object, request: ChatRequest) -> str:
     """The parameter that an error's body refuses, where the request says the same without it; else ""."""
     inner = told.get("error", told) if isinstance(told, Mapping) else told
     if not isinstance(inner, Mapping):

@@ -168,11 +168,11 @@ async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
         requests,
         endpoint=endpoint,
         ledger=ledger,
+        tally=known,
         settings=settings,
         account=_account(job),
         budget=_budget(job),
         on_progress=show,
-        known=known,
     )
 
 

@@ -273,6 +273,27 @@ def test_what_expired_is_asked_again_in_a_batch(tmp_path: Path) -> None:
     all_answered_once(tmp_path, made, 10)
 
 
+@pytest.mark.parametrize("mode", ["batch", "auto"])
+def test_a_model_with_another_name_for_the_cap_is_asked_by_that_name(
+    tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts(tmp_path / "one", 5)
+    prompts(tmp_path / "two", 4, first=5)
+    made = Batches(fate=lambda question: "renamed")
+    with FaultServer(mount=made.mount) as server:
+        assert collect(tmp_path / "one", server, mode=mode)["answered"] == 5
+        (tmp_path / "two" / "answers").symlink_to(tmp_path / "one" / "answers")
+        collect(tmp_path / "two", server, mode=mode)
+        assert not server.asked, "in a batch, not online"
+    first, again, later = made.created.values()
+    assert all("max_tokens" in line["body"] for line in first.lines)
+    for line in (*again.lines, *later.lines):
+        assert line["body"]["max_completion_tokens"] == 1024 and "max_tokens" not in line["body"]
+    assert [len(one.lines) for one in (first, again, later)] == [5, 5, 4], "the next run knows"
+    assert made.billed == Counter({f"q{n}": 1 for n in range(9)})
+    assert "the model refuses max_tokens" in capsys.readouterr().err
+
+
 def test_auto_asks_online_what_the_batch_left(tmp_path: Path) -> None:
     fates: dict[str, Fate] = {"q0": "500", "q1": "malformed", "q2": "torn", "q3": "silence", "q4": "400"}
     prompts(tmp_path, 12)

@@ -52,6 +52,15 @@ class Memory(dict[str, ChatResponse]):
         self[request.key] = response
 
 
+def surveyed(asked: list[ChatRequest], ledger: Memory, price: Price = settings().price) -> Tally:
+    """The tally of what `ledger` holds of `asked`."""
+    distinct = {request.key: request for request in asked}
+    tally = Tally(total=len(distinct))
+    for key in distinct.keys() & ledger.keys():
+        tally.count(distinct[key], ledger[key], price)
+    return tally
+
+
 class Server:
     """An endpoint whose behaviour is `serve(server, question)`; it keeps the times of every attempt."""
 
@@ -97,6 +106,7 @@ class Server:
                 asked,
                 endpoint=self.open(),
                 ledger=ledger,
+                tally=surveyed(asked, ledger, settings(**changes).price),
                 settings=settings(**changes),
                 account=account,
                 budget=budget,
@@ -134,7 +144,7 @@ def test_equal_requests_are_asked_once_and_known_ones_never() -> None:
     assert len(server.sent) == 5
     answers = server.ask(requests(8), ledger)
     assert len(server.sent) == 8 and len(answers) == 8
-    unopened = ask(asked, endpoint=None, ledger=ledger, settings=settings())  # type: ignore[arg-type]
+    unopened = ask(asked, endpoint=None, ledger=ledger, tally=surveyed(asked, ledger), settings=settings())  # type: ignore[arg-type]
     assert simulated.run(unopened).answered == 5
 
 
@@ -458,6 +468,30 @@ def test_retry_after_is_heeded_by_every_job_on_the_account(tmp_path: Path) -> No
     assert Account(tmp_path, "b").paused_until() == 0, "a job that starts later asks, and says why it stops"
 
 
+def test_an_error_of_ours_keeps_what_is_in_flight() -> None:
+    """While an answer is counted, and while progress is told."""
+
+    class Full(Memory):
+        async def append(self, request: ChatRequest, response: ChatResponse) -> None:
+            await super().append(request, response)
+            if len(self) == 10:
+                raise StoreError("the disk is full")
+
+    server, ledger = Server(after_a_second), Full()
+    with pytest.raises(StoreError, match="the disk is full"):
+        server.ask(requests(500), ledger)
+    assert 10 < len(ledger) == len(server.sent) < 500
+
+    def broken(tally: Tally) -> None:
+        if tally.answered:
+            raise BrokenPipeError
+
+    server, ledger = Server(after_a_second), Memory()
+    with pytest.raises(BrokenPipeError):
+        server.ask(requests(500), ledger, on_progress=broken)
+    assert 0 < len(ledger) == len(server.sent) < 500
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains(number: signal.Signals) -> None:
     async def serve(server: Server, question: str) -> ChatResponse:
@@ -480,7 +514,12 @@ def test_progress_tells_all() -> None:
         server = Server(failing("server", first=1))
         endpoint, price = server.open(), Price(input=1e5, output=1e5)
         await ask(
-            requests(3), endpoint=endpoint, ledger=Memory(), settings=settings(price=price), on_progress=tallies.append
+            requests(3),
+            endpoint=endpoint,
+            ledger=Memory(),
+            tally=Tally(total=3),
+            settings=settings(price=price),
+            on_progress=tallies.append,
         )
 
     simulated.run(go())

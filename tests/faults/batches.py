@@ -20,8 +20,14 @@ Call = Literal["upload", "create", "list", "retrieve", "cancel", "content"]
 Trouble = Literal["", "500", "429", "401", "dropped", "deaf", "hangs", "mute", "half"]
 # dropped: closed before it is heard; deaf: done, then closed without a word
 # hangs: never heard; mute: done, but no word of it ever comes; half: of a file
-Fate = Literal["", "400", "500", "429", "quota", "malformed", "torn", "silence"]
+Fate = Literal["", "400", "500", "429", "quota", "malformed", "torn", "silence", "renamed"]
+# renamed: this model takes max_completion_tokens, and no max_tokens
 OVERFLOW = {"message": "maximum context length is 4097 tokens", "code": "context_length_exceeded"}
+RENAMED = {
+    "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.",
+    "param": "max_tokens",
+    "code": "unsupported_parameter",
+}
 
 
 @dataclass
@@ -223,6 +229,9 @@ class Batches:
             return
         if fate == "quota":
             errors.append(said(429, {"error": {"message": "no credit", "code": "insufficient_quota"}}))
+            return
+        if fate == "renamed" and "max_tokens" in line["body"]:
+            errors.append(said(400, {"error": RENAMED}))
             return
         self.billed[question] += 1
         message = {"role": "assistant", "content": f"answer to {question}"}
