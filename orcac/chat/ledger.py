@@ -1,8 +1,8 @@
 """The ledger: every answer that was ever received, on disk before it counts, shared by all experiments.
 
-A folder of append-only logs, JSON Lines, and of the Parquet files that old logs are sealed into (`segments` is about
-these files). A log has one writer, so any number of processes on one file system can add answers at once. A record
-holds the whole request, too: the ledger can be read, exported and keyed anew by itself.
+A folder of append-only logs, JSON Lines, and of the Parquet files that old logs are sealed into (`segments` reads
+these files, `sealing` makes the latter). A log has one writer, so any number of processes on one file system can add
+answers at once. A record holds the whole request, too: the ledger can be read, exported and keyed anew by itself.
 
 - When `append` returns, the record is in the log and outlives this process; when the future that it returns is done,
   it is durable and outlives the host. Appends that come while a sync is under way share the next one (group commit),
@@ -34,7 +34,8 @@ import numpy.typing as npt
 
 from orcac.chat import segments
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse
-from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, order_of, records, seal
+from orcac.chat.sealing import seal
+from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, order_of, records
 from orcac.errors import StoreError
 from orcac.lease import HEARTBEAT_SECONDS
 

@@ -1,13 +1,10 @@
 """The files of the ledger: logs that are written line by line, and the Parquet files that dead logs are sealed into.
 
+This module reads them, and says how a record stands in either; `ledger` writes logs, `sealing` seals them.
+
     HOST-PID-RANDOM.jsonl     a log: one writer, which holds a lock on it and touches it while it lives
     HOST-PID-RANDOM.sealing   a log whose writer is dead, while it is being sealed
     RANDOM.parquet            sealed records, in the order in which they were written; names the files that went into it
-
-Nothing is ever lost between these: a sealed file appears whole, by a rename, before what went into it is removed, and
-whoever finds both reads one of them. A log is renamed before it is sealed, and a writer looks for the name of its log
-after every sync: a writer that stood still for so long that it was taken for dead writes its last records again,
-elsewhere. So the lock and the heartbeat save work and are nothing that an answer depends on.
 
 A kill in the middle of a write leaves a log's last line without its end. It is skipped, and gone when the log is
 sealed; it was never acknowledged. A line of JSON that is no record, whoever wrote it, is skipped, too: its question is
@@ -21,10 +18,8 @@ million. A lookup goes by the index, so a sorted file would save nothing.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import secrets
 import time
 from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
@@ -40,7 +35,6 @@ from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse, 
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
-from orcac.lease import STALE_SECONDS
 from orcac.rows import batched
 
 Keys = npt.NDArray[np.bytes_]  # S16: digests
@@ -66,10 +60,7 @@ RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s
 _START = b'{"key":"'
 _KEY = slice(len(_START), len(_START) + 32)  # where a key stands in its line
 _BLOCK = 2048  # records that are looked at together, and rows of a row group
-_LOGS, _LOG_BYTES = 16, 4 << 20  # so many dead logs, or so many bytes of them, are worth sealing
-_ZSTD_GAIN = 4  # about how much smaller sealed records are
-_SMALL_BYTES = 1 << 20  # sealed files of less are always taken into the next
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("key", pa.binary(16)),
         ("low", pa.int32()),
@@ -90,7 +81,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _INDEX = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
-_WORDS = ["model", "origin", "sampling", "finish_reason", "error"]  # that few values stand for
+WORDS = ["model", "origin", "sampling", "finish_reason", "error"]  # that few values stand for
 
 
 def record_of(request: ChatRequest, response: ChatResponse) -> Record:
@@ -233,6 +224,11 @@ class Log:
             if record is not None and (wanted is None or record["key"] in wanted):
                 yield record
 
+    def tables(self) -> Iterator[pa.Table]:
+        """The records as a sealed file holds them."""
+        for block in batched(self.records(), _BLOCK):
+            yield pa.Table.from_pylist([_row(record) for record in block], schema=SCHEMA)
+
     def since(self, place: int) -> Iterator[tuple[int, Record]]:
         """(the offset behind it, record) of what was written from offset `place` on, the start of a line."""
         for start, _, line in self._lines(place):
@@ -342,7 +338,7 @@ class Sealed:
 
     def tables(self) -> Iterator[pa.Table]:
         for group in range(self._file.num_row_groups):
-            yield self._group(group, _SCHEMA.names)
+            yield self._group(group, SCHEMA.names)
 
     def close(self) -> None:
         self._file.close()
@@ -351,7 +347,7 @@ class Sealed:
     def _batches(self, columns: list[str] | None, size: int) -> Iterator[pa.RecordBatch]:
         try:
             for batch in self._file.iter_batches(batch_size=size, columns=columns, use_threads=False):
-                yield _with_all(batch, columns or _SCHEMA.names)
+                yield _with_all(batch, columns or SCHEMA.names)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._damaged(error) from error
 
@@ -420,93 +416,6 @@ def records(folder: Path, wanted: Container[str] | None = None) -> Iterator[Reco
             yield from file.records(wanted)
     finally:
         close(files)
-
-
-def seal(folder: Path) -> None:
-    """Turn dead logs into a Parquet file, where there are enough of them, and small Parquet files into a larger one.
-
-    One process does it; others go on meanwhile. Where the folder cannot be written, nothing is done. Raises StoreError
-    where a record is damaged.
-    """
-    with contextlib.suppress(OSError):
-        if not _is_worth_it([*folder.glob("*.sealing"), *(path for path in folder.glob("*.jsonl") if _is_old(path))]):
-            return
-        with (folder / "seal.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _seal(folder)
-
-
-def _seal(folder: Path) -> None:
-    _tidy(folder)
-    with contextlib.ExitStack() as held:
-        dead = [path for path in folder.glob("*.jsonl") if _is_dead(path, held)]
-        logs = [*dead, *folder.glob("*.sealing")]
-        if not _is_worth_it(logs):
-            return
-        size = sum(path.stat().st_size for path in logs)
-        logs = sorted(path.rename(path.with_suffix(".sealing")) for path in logs)
-        small, gathered = [], size // _ZSTD_GAIN
-        for path in sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_size):
-            if path.stat().st_size <= max(_SMALL_BYTES, 2 * gathered):
-                small.append(path)
-                gathered += path.stat().st_size
-        files: list[File] = [*map(Sealed, small), *map(Log, logs)]
-        try:
-            _write(folder, files)
-        finally:
-            close(files)
-        for path in (*logs, *small):
-            path.unlink(missing_ok=True)
-
-
-def _tidy(folder: Path) -> None:
-    """Remove what a sealer that was killed has left."""
-    for path in folder.glob("*.part"):
-        path.unlink(missing_ok=True)
-    sealed = [Sealed(path) for path in folder.glob("*.parquet")]
-    close(sealed)
-    for name in {name for file in sealed for name in file.made_from}:
-        for suffix in (".jsonl", ".sealing", ".parquet"):
-            (folder / f"{name}{suffix}").unlink(missing_ok=True)
-
-
-def _is_worth_it(logs: list[Path]) -> bool:
-    return len(logs) >= _LOGS or sum(path.stat().st_size for path in logs) >= _LOG_BYTES
-
-
-def _is_old(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > STALE_SECONDS
-
-
-def _is_dead(path: Path, held: contextlib.ExitStack) -> bool:
-    """Whether the writer is gone: nobody holds the lock, here or, by the heartbeat, on another host. Keeps the lock."""
-    if not _is_old(path):
-        return False
-    file = held.enter_context(path.open("r+b"))  # as an exclusive lock on NFS demands
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _write(folder: Path, files: list[File]) -> None:
-    name = secrets.token_hex(8)
-    part, path = folder / f"{name}.part", folder / f"{name}.parquet"
-    shape = _SCHEMA.with_metadata({"made_from": json.dumps([file.path.stem for file in files])})
-    with pq.ParquetWriter(part, shape, compression="zstd", use_dictionary=_WORDS, write_statistics=False) as writer:
-        for file in files:
-            for table in file.tables() if isinstance(file, Sealed) else _tables(file):
-                writer.write_table(table.replace_schema_metadata(shape.metadata))
-    with part.open("rb") as file_:
-        os.fsync(file_.fileno())
-    part.rename(path)
-    sync_folder(folder)
-
-
-def _tables(log: Log) -> Iterator[pa.Table]:
-    for block in batched(log.records(), _BLOCK):
-        yield pa.Table.from_pylist([_row(record) for record in block], schema=_SCHEMA)
 
 
 def _row(record: Record) -> Record:

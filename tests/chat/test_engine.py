@@ -28,6 +28,7 @@ from orcac.chat.settings import EndpointSettings, Price, Sampling
 from orcac.errors import EndpointError, StoreError
 
 ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
+FREE = Price()
 Serve = Callable[["Server", str], Awaitable[ChatResponse]]
 
 
@@ -52,7 +53,7 @@ class Memory(dict[str, ChatResponse]):
         self[request.key] = response
 
 
-def surveyed(asked: list[ChatRequest], ledger: Memory, price: Price = settings().price) -> Tally:
+def surveyed(asked: list[ChatRequest], ledger: Memory, price: Price = FREE) -> Tally:
     """The tally of what `ledger` holds of `asked`."""
     distinct = {request.key: request for request in asked}
     tally = Tally(total=len(distinct))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcac.chat import ledger as module
-from orcac.chat import segments
+from orcac.chat import sealing, segments
 from orcac.chat.ledger import Ledger, packed, records, seal
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
@@ -114,7 +115,7 @@ def grow_old(folder: Path, *, seal_always: bool = False) -> None:
     for path in folder.glob("*.jsonl"):
         os.utime(path, (0, 0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "_LOGS", 1 if seal_always else segments._LOGS)
+        patch.setattr(sealing, "_LOGS", 1 if seal_always else sealing._LOGS)
         seal(folder)
 
 
@@ -143,7 +144,9 @@ def test_files_from_before_batches_are_of_answers_got_one_by_one(
 ) -> None:
     with monkeypatch.context() as then:
         then.setattr(segments, "RESPONSE", tuple(name for name in segments.RESPONSE if name != "batched"))
-        then.setattr(segments, "_SCHEMA", segments._SCHEMA.remove(segments._SCHEMA.get_field_index("batched")))
+        old_schema = segments.SCHEMA.remove(segments.SCHEMA.get_field_index("batched"))
+        for module_ in (segments, sealing):
+            then.setattr(module_, "SCHEMA", old_schema)
         write(tmp_path, ("sealed", "1"))
         grow_old(tmp_path, seal_always=True)
         (old,) = tmp_path.glob("*.parquet")
@@ -178,7 +181,7 @@ def test_a_log_whose_writer_lives_is_not_sealed(tmp_path: Path) -> None:
 
 def test_a_writer_that_was_taken_for_dead_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on two hosts without common locks, one of which stood still for minutes."""
-    monkeypatch.setattr(segments.fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(sealing.fcntl, "flock", lambda *_: None)
 
     async def go() -> None:
         async with Ledger(tmp_path) as ledger:
@@ -193,6 +196,39 @@ def test_a_writer_that_was_taken_for_dead_loses_nothing(tmp_path: Path, monkeypa
     assert len(list(records(tmp_path))) == 2
 
 
+def test_a_log_that_is_taken_while_it_is_synced_and_written_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing.fcntl, "flock", lambda *_: None)
+
+    async def go() -> None:
+        loop, later = asyncio.get_running_loop(), []
+        async with Ledger(tmp_path) as ledger:
+
+            def taken(file: int) -> None:
+                """Sealed, then added to, then synced, in that order."""
+                os.fsync(file)
+                if not later:
+                    grow_old(tmp_path, seal_always=True)
+                    added = threading.Event()
+
+                    def add() -> None:
+                        later.append(ledger.append(request("b"), ChatResponse(text="2")))
+                        added.set()
+
+                    loop.call_soon_threadsafe(add)
+                    assert added.wait(10)
+
+            monkeypatch.setattr(module, "_datasync", taken)
+            await ledger.append(request("a"), ChatResponse(text="1"))
+            await later[0]
+            assert ledger.get(request("a")) == ChatResponse(text="1")
+            assert ledger.get(request("b")) == ChatResponse(text="2")
+
+    asyncio.run(go())
+    assert (text(tmp_path, "a"), text(tmp_path, "b")) == ("1", "2")
+
+
 @pytest.mark.parametrize("at", ["fsync", "rename", "unlink"])
 def test_sealing_may_be_killed_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     write(tmp_path, ("a", "1"), ("b", "2"))
@@ -200,7 +236,7 @@ def test_sealing_may_be_killed_anywhere(tmp_path: Path, monkeypatch: pytest.Monk
     for calls in range(4):
         with pytest.MonkeyPatch.context() as patch:
             left = calls
-            owner = segments.os if at == "fsync" else segments.Path
+            owner = sealing.os if at == "fsync" else sealing.Path
             does = getattr(owner, at)
 
             def killed(*arguments: object, **more: object) -> object:
