@@ -1,7 +1,7 @@
 """What asking models takes, and what it keeps: every promise is counted by a server that is a process of its own.
 
     python benchmarks/ask.py                 all parts but the last: about half an hour
-    python benchmarks/ask.py speed           or: kills, terms, cut, limits, faults, dollars, memory, known
+    python benchmarks/ask.py speed           or: kills, terms, cut, limits, faults, dollars, batch, memory, known
     python benchmarks/ask.py million         memory again, with a million requests
 
 The server is `tests/faults`: chat completions on loopback, 50 ms, answers of 200 tokens, prompts of about 200. Each
@@ -19,15 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import os
 import platform
 import random
 import re
-import resource
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,229 +34,22 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-FILLER = " ".join(["What follows from what was said before?"] * 22)  # about 200 tokens
+
+from ask_clients import finish, start, write_prompts  # noqa: E402
+from faults import Child, FaultServer  # noqa: E402
+from faults.batches import Batches, Call, Trouble  # noqa: E402
+
+from orcac.chat.ledger import records  # noqa: E402
+
 ANSWER_TOKENS = 200
 
 
-# --- the clients, each in a process of its own -------------------------------------------------------------------
-
-
-def question(number: int) -> str:
-    return f"Question {number}. {FILLER}"
-
-
-def body(number: int) -> dict[str, Any]:
-    return {
-        "model": "m",
-        "messages": [{"role": "user", "content": question(number)}],
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "max_tokens": 1024,
-    }
-
-
-async def _spread(count: int, in_flight: int, one: Callable[[int], Any]) -> None:
-    numbers = iter(range(count))
-
-    async def worker() -> None:
-        for number in numbers:
-            await one(number)
-
-    await asyncio.gather(*(worker() for _ in range(in_flight)))
-
-
-def bare(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
-    """The least that a client can do: no limits, no retries, nothing is kept."""
-    import aiohttp
-
-    async def go() -> None:
-        connector = aiohttp.TCPConnector(limit=in_flight)
-        async with aiohttp.ClientSession(connector=connector, headers={"Authorization": "Bearer x"}) as session:
-
-            async def one(number: int) -> None:
-                async with session.post(f"{base_url}/chat/completions", json=body(number)) as response:
-                    assert (await response.json())["choices"][0]["message"]["content"]
-
-            await _spread(count, in_flight, one)
-
-    return lambda: asyncio.run(go())
-
-
-def sdk(base_url: str, count: int, in_flight: int, *, transport: str = "") -> Callable[[], None]:
-    import openai
-    import openai.resources.chat.completions
-
-    async def go() -> None:
-        http = openai.DefaultAioHttpClient() if transport == "aiohttp" else None
-        async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=2, http_client=http) as client:
-
-            async def one(number: int) -> None:
-                assert (await client.chat.completions.create(**body(number))).choices[0].message.content
-
-            await _spread(count, in_flight, one)
-
-    return lambda: asyncio.run(go())
-
-
-class _Words:
-    def encode(self, text: str, **_: Any) -> list[str]:
-        return text.split()
-
-
-def curator(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
-    os.environ |= {"OPENAI_API_KEY": "x", "CURATOR_VIEWER": "0", "TELEMETRY_ENABLED": "false"}
-    os.environ["CURATOR_CACHE_DIR"] = tempfile.mkdtemp()
-    import tiktoken  # type: ignore[import-not-found]
-
-    tiktoken.get_encoding = tiktoken.encoding_for_model = lambda name: _Words()
-    from bespokelabs import curator as library  # type: ignore[import-not-found]
-
-    limits = {"max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10, "max_concurrent_requests": in_flight}
-    model = library.LLM(
-        model_name="m", backend="openai", backend_params={"base_url": base_url, "max_retries": 10, **limits}
-    )
-    return lambda: model([question(number) for number in range(count)])
-
-
-def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], None]:
-    """A `collect` node."""
-    import openai.resources.chat.completions  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
-
-    from orcac.chat.settings import EndpointSettings, Price
-    from orcac.collect import run as collect
-
-    if "price" in settings:
-        settings = settings | {"price": Price(**settings["price"])}
-    endpoint = EndpointSettings(kind="openai", base_url=base_url).model_copy(update=settings)
-    asking, join, cpu = job(folder, endpoint), collect.in_order, [0.0]
-
-    def in_order(*given: Any) -> Any:
-        cpu[0] = _cpu()
-        return join(*given)
-
-    def go() -> None:
-        collect.in_order = in_order
-        told = {"summary": collect.run(asking)}
-        print(json.dumps(told | {"join_cpu_s": _cpu() - cpu[0]}))
-
-    return go
-
-
-def job(folder: Path, endpoint: Any) -> Any:
-    """The job of a `collect` node that asks the prompts of `folder` at `endpoint` (EndpointSettings)."""
-    from orcac.chat.settings import Sampling
-    from orcac.collect.recipe import CollectExecution, CollectRecipe
-    from orcac.job import Job
-
-    for name in ("out", "work"):
-        (folder / name).mkdir(exist_ok=True)
-    return Job(
-        ref="collect/x",
-        label="ask",
-        recipe=CollectRecipe(model="m", sampling=Sampling(), origin="api"),
-        execution=CollectExecution(endpoint=endpoint),
-        inputs={"prompts": [folder / "prompts"]},
-        by_ref={},
-        out=folder / "out",
-        work=folder / "work",
-        answers=folder / "answers",
-    )
-
-
-def client() -> None:
-    """`ask.py --client NAME BASE_URL COUNT IN_FLIGHT FOLDER SETTINGS`: run one, and print what it took."""
-    name, base_url, count, in_flight, folder, settings = sys.argv[2:]
-    given = (base_url, int(count), int(in_flight))
-    match name:
-        case "aiohttp":
-            go = bare(*given)
-        case "openai":
-            go = sdk(*given)
-        case "openai+aiohttp":
-            go = sdk(*given, transport="aiohttp")
-        case "curator":
-            go = curator(*given)
-        case _:
-            go = ours(base_url, Path(folder), {"concurrency": int(in_flight)} | json.loads(settings))
-    before, start = _cpu(), time.perf_counter()
-    try:
-        go()
-    except Exception as error:
-        if not hasattr(error, "fix"):
-            raise
-        print(json.dumps({"error": str(error)}))
-    took = {"cpu_s": _cpu() - before, "wall_s": time.perf_counter() - start}
-    print(json.dumps(took | {"mb": peak_mb()}))
-
-
-def peak_mb() -> float:
-    """The peak of this program: getrusage would count what forked it, too."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1024  # type: ignore[index]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def start(name: str, base_url: str, count: int, in_flight: int, folder: Path, **settings: Any) -> subprocess.Popen[str]:
-    python = os.environ.get("CURATOR_PYTHON", sys.executable) if name == "curator" else sys.executable
-    line = [python, __file__, "--client", name, base_url, str(count), str(in_flight), str(folder)]
-    return subprocess.Popen(
-        [*line, json.dumps(settings)],
-        stdout=subprocess.PIPE,
-        stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-    )
-
-
-def finish(process: subprocess.Popen[str], *, may_fail: bool = False) -> dict[str, Any]:
-    printed, _ = process.communicate()
-    assert may_fail or process.returncode == 0, f"exit {process.returncode}; VERBOSE=1 shows why"
-    told: dict[str, Any] = {"exit": process.returncode}
-    for line in printed.splitlines():
-        if line.startswith("{"):
-            told |= json.loads(line)
-    return told
-
-
-def write_prompts(folder: Path, count: int, *, filler: bool = True) -> Path:
-    from orcac import rows
-    from orcac.rows import Prompt
-
-    (folder / "prompts").mkdir(parents=True)
-    prompts = (
-        Prompt(
-            id=f"{number:020x}",
-            source="s",
-            task="t",
-            query=question(number) if filler else f"Question {number}.",
-            system_id=1,
-            system="",
-        )
-        for number in range(count)
-    )
-    rows.write(folder / "prompts" / "prompts.parquet", Prompt, prompts)
-    return folder
-
-
-def server(*arguments: str, latency: float = 0.05) -> Any:
-    from faults import Child
-
+def server(*arguments: str, latency: float = 0.05) -> Child:
     return Child("--latency", str(latency), "--answer-tokens", str(ANSWER_TOKENS), *arguments)
 
 
 def durable(folder: Path) -> set[str]:
     """The questions whose answers are in the ledger."""
-    try:
-        from orcac.chat.segments import records  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        from orcac.chat.ledger import records
     return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
 
 
@@ -461,6 +251,57 @@ def dollars(folder: Path) -> None:
         report(f"the whole is said to have cost {said:.2f} USD; {every:.2f} were billed ({said / every - 1:+.1%})")
 
 
+def _stuck_at(call: Call, number: int, trouble: Trouble) -> Callable[[Call, int], Trouble]:
+    return lambda what, before: trouble if (what, before) == (call, number) else ""
+
+
+def batch(folder: Path) -> None:
+    """Killed while each call hangs, before it is heard and after it is done; and at any moment."""
+    tries, count = 5, 200
+    calls: tuple[Call, ...] = ("upload", "create", "content")
+    for call in calls:
+        made_again = lost = paid_again = 0
+        for number in range(2 * tries):
+            place = write_prompts(folder / f"{call}-{number}", count, filler=False)
+            trouble: Trouble = "hangs" if number % 2 else "mute"
+            hit = random.randrange(4)  # of the four batches
+            made = Batches(_stuck_at(call, hit, trouble))
+            with FaultServer(mount=made.mount) as serving:
+                client = start("batches", serving.base_url, count // 4, 0, place)
+                assert made.stuck.wait(60)
+                client.kill()
+                finish(client, may_fail=True)
+                finish(start("batches", serving.base_url, count // 4, 0, place))
+            made_again += len(made.created) - 4
+            lost += count - len(durable(place))
+            paid_again += made.billed.total() - len(made.billed)
+        report(
+            f"{2 * tries} SIGKILLs while {call!r} hangs, half of them before it was heard: {made_again} batches made "
+            f"twice, {lost} answers lost, {paid_again} paid twice"
+        )
+    kills, count, each = 20, 10_000, 250
+    place, dead = write_prompts(folder / "any", count, filler=False), 0
+    made = Batches(hours_each=0.01)
+    with FaultServer(mount=made.mount) as serving:
+        while dead < kills:
+            goal = made.calls.total() + random.randint(1, 12)
+            client = start("batches", serving.base_url, each, 0, place)
+            while made.calls.total() < goal and client.poll() is None:
+                time.sleep(0.001)
+            time.sleep(random.uniform(0.0, 0.05))
+            if client.poll() is not None:
+                break  # it had nothing more to do
+            client.kill()
+            finish(client, may_fail=True)
+            dead += 1
+        finish(start("batches", serving.base_url, each, 0, place))
+    report(
+        f"{dead} SIGKILLs at any moment of {count:,} requests in {count // each} batches: "
+        f"{len(made.created) - count // each} batches made twice, {count - len(durable(place))} answers lost, "
+        f"{made.billed.total() - len(made.billed)} paid twice; {made.calls.total():,} calls in all"
+    )
+
+
 def memory(folder: Path, counts: tuple[int, ...] = (10_000, 100_000)) -> None:
     for count in counts:
         place = write_prompts(folder / f"memory-{count}", count)
@@ -507,13 +348,11 @@ def known(folder: Path, count: int = 1_000_000) -> None:
 
 
 PARTS: dict[str, Callable[[Path], None]] = {
-    one.__name__: one for one in (speed, kills, terms, cut, limits, faults, dollars, memory, known, million)
+    one.__name__: one for one in (speed, kills, terms, cut, limits, faults, dollars, batch, memory, known, million)
 }
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--client"]:
-        return client()
     chosen = sys.argv[1:] or [name for name in PARTS if name != "million"]
     if unknown := [name for name in chosen if name not in PARTS]:
         sys.exit(f"no part is called {unknown[0]}; there are {', '.join(PARTS)}")

@@ -31,6 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import ask_clients  # noqa: E402
 from child import measured  # noqa: E402
 
 ANSWER = " and so on" * 80
@@ -54,25 +55,24 @@ async def connect(*_: Any, **__: Any) -> AsyncIterator[Stub]:
 
 def child(what: str, folder: Path) -> None:
     import aiohttp  # noqa: F401
-    import ask
     import openai.resources.chat.completions  # noqa: F401
 
     from orcac.chat.settings import EndpointSettings
     from orcac.collect import run as collect
 
-    told: dict[str, Any] = {"imports_mb": ask.peak_mb()}
+    told: dict[str, Any] = {"imports_mb": ask_clients.peak_mb()}
     collect.connect = connect  # type: ignore[assignment]
     join = collect.in_order
 
     def in_order(*given: Any) -> Any:
-        told["asking_mb"] = ask.peak_mb()
+        told["asking_mb"] = ask_clients.peak_mb()
         return join(*given)
 
     collect.in_order = in_order
-    job = ask.job(folder, EndpointSettings(kind="openai", base_url="http://x", concurrency=256))
+    job = ask_clients.job(folder, EndpointSettings(kind="openai", base_url="http://x", concurrency=256))
     cpu, start = time.process_time(), time.perf_counter()
     told["summary"] = collect.run_shard(job, 0, 1) if what in ("seal", "decide") else collect.run(job)
-    told |= {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - start, "mb": ask.peak_mb()}
+    told |= {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - start, "mb": ask_clients.peak_mb()}
     print(json.dumps(told))
 
 
@@ -83,19 +83,17 @@ def measure(what: str, folder: Path) -> dict[str, Any]:
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         return child(sys.argv[2], Path(sys.argv[3]))
-    import ask
-
-    ask.report("| requests | what | wall s | CPU s/1,000 | imports MB | asking MB | peak MB |")
-    ask.report("|---|---|---|---|---|---|---|")
+    print("| requests | what | wall s | CPU s/1,000 | imports MB | asking MB | peak MB |")
+    print("|---|---|---|---|---|---|---|")
     for count in [int(word) for word in sys.argv[1:]] or [10_000, 100_000]:
         with tempfile.TemporaryDirectory() as place:
-            folder = ask.write_prompts(Path(place) / "node", count)
+            folder = ask_clients.write_prompts(Path(place) / "node", count)
             for what in ("ask and join", "seal", "decide", "join"):
                 told = measure(what, folder)
                 answered = told["summary"]["answered"]
                 assert answered == count, f"{answered:,} of {count:,}"
                 asking = f"{told['asking_mb']:.0f}" if "asking_mb" in told else ""
-                ask.report(
+                print(
                     f"| {count:,} | {what} | {told['wall_s']:.1f} | {told['cpu_s'] * 1000 / count:.3f} "
                     f"| {told['imports_mb']:.0f} | {asking} | {told['mb']:.0f} |"
                 )

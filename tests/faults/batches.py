@@ -90,6 +90,12 @@ class Batches:
 
     def _wrapped(self, call: Call, handle: Callable[[web.Request], Any]) -> Any:
         async def wrapped(request: web.Request) -> web.StreamResponse:
+            try:
+                return await answered(request)
+            except ConnectionResetError:  # the client was killed
+                return _closed(request)
+
+        async def answered(request: web.Request) -> web.StreamResponse:
             trouble = self._behaviour(call, self.calls[call])
             self.calls[call] += 1
             if trouble in ("500", "429", "401"):

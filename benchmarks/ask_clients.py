@@ -1,0 +1,247 @@
+"""The clients of `ask.py`, each as a process of its own, and the prompts that they ask.
+
+python benchmarks/ask_clients.py NAME BASE_URL COUNT IN_FLIGHT FOLDER SETTINGS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FILLER = " ".join(["What follows from what was said before?"] * 22)  # about 200 tokens
+
+
+def question(number: int) -> str:
+    return f"Question {number}. {FILLER}"
+
+
+def body(number: int) -> dict[str, Any]:
+    return {
+        "model": "m",
+        "messages": [{"role": "user", "content": question(number)}],
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_tokens": 1024,
+    }
+
+
+async def _spread(count: int, in_flight: int, one: Callable[[int], Any]) -> None:
+    numbers = iter(range(count))
+
+    async def worker() -> None:
+        for number in numbers:
+            await one(number)
+
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
+
+
+def bare(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
+    """The least that a client can do: no limits, no retries, nothing is kept."""
+    import aiohttp
+
+    async def go() -> None:
+        connector = aiohttp.TCPConnector(limit=in_flight)
+        async with aiohttp.ClientSession(connector=connector, headers={"Authorization": "Bearer x"}) as session:
+
+            async def one(number: int) -> None:
+                async with session.post(f"{base_url}/chat/completions", json=body(number)) as response:
+                    assert (await response.json())["choices"][0]["message"]["content"]
+
+            await _spread(count, in_flight, one)
+
+    return lambda: asyncio.run(go())
+
+
+def sdk(base_url: str, count: int, in_flight: int, *, transport: str = "") -> Callable[[], None]:
+    import openai
+    import openai.resources.chat.completions
+
+    async def go() -> None:
+        http = openai.DefaultAioHttpClient() if transport == "aiohttp" else None
+        async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=2, http_client=http) as client:
+
+            async def one(number: int) -> None:
+                assert (await client.chat.completions.create(**body(number))).choices[0].message.content
+
+            await _spread(count, in_flight, one)
+
+    return lambda: asyncio.run(go())
+
+
+class _Words:
+    def encode(self, text: str, **_: Any) -> list[str]:
+        return text.split()
+
+
+def curator(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
+    os.environ |= {"OPENAI_API_KEY": "x", "CURATOR_VIEWER": "0", "TELEMETRY_ENABLED": "false"}
+    os.environ["CURATOR_CACHE_DIR"] = tempfile.mkdtemp()
+    import tiktoken  # type: ignore[import-not-found]
+
+    tiktoken.get_encoding = tiktoken.encoding_for_model = lambda name: _Words()
+    from bespokelabs import curator as library  # type: ignore[import-not-found]
+
+    limits = {"max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10, "max_concurrent_requests": in_flight}
+    model = library.LLM(
+        model_name="m", backend="openai", backend_params={"base_url": base_url, "max_retries": 10, **limits}
+    )
+    return lambda: model([question(number) for number in range(count)])
+
+
+def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], None]:
+    """A `collect` node."""
+    import openai.resources.chat.completions  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    from orcac.chat.settings import EndpointSettings, Price
+    from orcac.collect import run as collect
+
+    if "price" in settings:
+        settings = settings | {"price": Price(**settings["price"])}
+    endpoint = EndpointSettings(kind="openai", base_url=base_url).model_copy(update=settings)
+    asking, join, cpu = job(folder, endpoint), collect.in_order, [0.0]
+
+    def in_order(*given: Any) -> Any:
+        cpu[0] = _cpu()
+        return join(*given)
+
+    def go() -> None:
+        collect.in_order = in_order
+        told = {"summary": collect.run(asking)}
+        print(json.dumps(told | {"join_cpu_s": _cpu() - cpu[0]}))
+
+    return go
+
+
+def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
+    """A `collect` node in batches of `each` requests, by a provider whose day is some seconds long."""
+    from orcac.chat import batch_files, batch_steps
+    from orcac.chat.settings import EndpointSettings, Price
+    from orcac.collect.run import run
+
+    batch_files.MOST_REQUESTS = each
+    batch_steps._POLL_S = batch_steps._POLL_MOST_S = 0.05
+    batch_steps._SETTLE_S = 1.0
+    endpoint = EndpointSettings(kind="openai", base_url=base_url)
+    endpoint = endpoint.model_copy(update={"mode": "batch", "price": Price(input=1.0, output=1.0), "budget_usd": 1e6})
+    asking = job(folder, endpoint)
+    return lambda: print(json.dumps({"summary": run(asking)}))
+
+
+def job(folder: Path, endpoint: Any) -> Any:
+    """The job of a `collect` node that asks the prompts of `folder` at `endpoint` (EndpointSettings)."""
+    from orcac.chat.settings import Sampling
+    from orcac.collect.recipe import CollectExecution, CollectRecipe
+    from orcac.job import Job
+
+    for name in ("out", "work"):
+        (folder / name).mkdir(exist_ok=True)
+    return Job(
+        ref="collect/x",
+        label="ask",
+        recipe=CollectRecipe(model="m", sampling=Sampling(), origin="api"),
+        execution=CollectExecution(endpoint=endpoint),
+        inputs={"prompts": [folder / "prompts"]},
+        by_ref={},
+        out=folder / "out",
+        work=folder / "work",
+        answers=folder / "answers",
+    )
+
+
+def client() -> None:
+    """Run one, and print what it took."""
+    name, base_url, count, in_flight, folder, settings = sys.argv[1:]
+    given = (base_url, int(count), int(in_flight))
+    match name:
+        case "aiohttp":
+            go = bare(*given)
+        case "openai":
+            go = sdk(*given)
+        case "openai+aiohttp":
+            go = sdk(*given, transport="aiohttp")
+        case "curator":
+            go = curator(*given)
+        case "batches":
+            go = batches(base_url, int(count), Path(folder))
+        case _:
+            go = ours(base_url, Path(folder), {"concurrency": int(in_flight)} | json.loads(settings))
+    before, start = _cpu(), time.perf_counter()
+    try:
+        go()
+    except Exception as error:
+        if not hasattr(error, "fix"):
+            raise
+        print(json.dumps({"error": str(error)}))
+    took = {"cpu_s": _cpu() - before, "wall_s": time.perf_counter() - start}
+    print(json.dumps(took | {"mb": peak_mb()}))
+
+
+def peak_mb() -> float:
+    """The peak of this program: getrusage would count what forked it, too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1024  # type: ignore[index]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def start(name: str, base_url: str, count: int, in_flight: int, folder: Path, **settings: Any) -> subprocess.Popen[str]:
+    python = os.environ.get("CURATOR_PYTHON", sys.executable) if name == "curator" else sys.executable
+    line = [python, __file__, name, base_url, str(count), str(in_flight), str(folder)]
+    return subprocess.Popen(
+        [*line, json.dumps(settings)],
+        stdout=subprocess.PIPE,
+        stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+    )
+
+
+def finish(process: subprocess.Popen[str], *, may_fail: bool = False) -> dict[str, Any]:
+    printed, _ = process.communicate()
+    assert may_fail or process.returncode == 0, f"exit {process.returncode}; VERBOSE=1 shows why"
+    told: dict[str, Any] = {"exit": process.returncode}
+    for line in printed.splitlines():
+        if line.startswith("{"):
+            told |= json.loads(line)
+    return told
+
+
+def write_prompts(folder: Path, count: int, *, filler: bool = True) -> Path:
+    from orcac import rows
+    from orcac.rows import Prompt
+
+    (folder / "prompts").mkdir(parents=True)
+    prompts = (
+        Prompt(
+            id=f"{number:020x}",
+            source="s",
+            task="t",
+            query=question(number) if filler else f"Question {number}.",
+            system_id=1,
+            system="",
+        )
+        for number in range(count)
+    )
+    rows.write(folder / "prompts" / "prompts.parquet", Prompt, prompts)
+    return folder
+
+
+if __name__ == "__main__":
+    client()
