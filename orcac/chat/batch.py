@@ -57,13 +57,14 @@ from orcac.chat.budget import Budget, micro
 from orcac.chat.engine import Tally
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger import FAILURES, Keys, Ledger, contained, packed
-from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, dollars
+from orcac.chat.messages import ERRORS, Action, ChatRequest, dollars
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
 
 _SHOW_S = 1.0  # between two updates of the progress
 _QUEUE_S, _QUEUE_WAIT_S = 24 * 3600.0, 300.0  # how long a batch may find no room in the account's queue; between tries
 _BLOCK = 1000  # requests that are looked at together
+_WORTH = 0.01  # of all requests: where the budget has room for fewer, no batch is worth its day
 
 Mask = npt.NDArray[np.bool_]
 
@@ -129,7 +130,7 @@ class _Asking:
         self._keys = packed(request.key for request in requests())
         self._error = np.zeros(len(self._keys), "u1")  # in FAILURES: why batches did not answer it; 0 where none has
         self._times = np.zeros(len(self._keys), "u4")  # that they did not
-        self._again = np.array([error == "" or _is_worth_another(error) for error in FAILURES])
+        self._tries = np.array([_tries(error, settings.attempts) for error in FAILURES])  # in batches
         self._claims: dict[str, Keys] = {}  # by the id of a batch
         self.tally = Tally(total=len(self._keys))
         self._billed = 0.0  # USD, at most, of answers that came and made no sense
@@ -137,10 +138,10 @@ class _Asking:
         self._queue_full = 0.0  # since when (monotonic)
         self._held_back = 0  # requests that the budget or the queue has no room for yet
         self._over_budget = False  # it was the budget
+        self._next_bound = 0.0  # USD, of the first of them
         if settings.mode == "auto":  # a run that was stopped has asked some of it already
             for batch in (batch for batch in batches(answers) if batch.settled):
-                left = files.left(answers / "batches" / batch.id)
-                self._error[contained(self._keys, left)] = FAILURES.index("not_answered")
+                self._note_left(batch.id)
         self._cancelled = {batch.id for batch in batches(answers) if batch.status in ("cancelled", "cancelling")}
 
     async def run(self) -> Tally:
@@ -161,7 +162,7 @@ class _Asking:
                     for id in [id for id, task in tasks.items() if task in ended]:
                         try:
                             outcome = tasks.pop(id).result()
-                            gained += self._ended(outcome)
+                            gained += self._ended(id, outcome)
                             room |= not (outcome and outcome.verdict.queue_full)
                         except OrcacError as problem:  # the others' answers are not lost for it
                             problems.append(problem)
@@ -180,6 +181,13 @@ class _Asking:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
         self._fail()
         return self.tally
+
+    def _note_left(self, id: str) -> None:
+        """Take note of what a batch that is settled has left."""
+        mine = contained(self._keys, files.left(self._answers / "batches" / id))
+        self._error[mine] = FAILURES.index("not_answered")
+        self._times[mine] += 1
+        self.tally.messages.setdefault("not_answered", "a batch that ended left it")
 
     def _fail(self) -> None:
         """Enter what no batch answered as failures."""
@@ -224,7 +232,7 @@ class _Asking:
             claimed, needed = np.zeros(len(self._keys), bool), list[Batch]()
             for id, batch in live.items():
                 if id not in self._claims:
-                    self._claims[id] = packed(request.key for request in files.requests(root / id))
+                    self._claims[id] = files.keys(root / id)
                     await asyncio.sleep(0)  # a signal may be waiting
                 mine = contained(self._keys, self._claims[id])
                 claimed |= mine
@@ -265,7 +273,7 @@ class _Asking:
 
     def _may_be_asked(self) -> Mask:
         """Which requests no batch has failed to answer, or a further one may."""
-        again = self._again[self._error] & (self._times < self._settings.attempts)
+        again = self._times < self._tries[self._error]
         return (self._error == 0) | (again if self._settings.mode == "batch" else False)
 
     async def _cut(self, root: Path, wanted: Mask, needed: list[Batch], known: list[Batch]) -> list[Batch]:
@@ -284,7 +292,7 @@ class _Asking:
             batch = shard.close()
             if self._steps.hold(batch):
                 planned.append(batch)
-                self._claims[batch.id] = packed(request.key for request in files.requests(root / batch.id))
+                self._claims[batch.id] = files.keys(root / batch.id)
             else:  # a job that asks online was faster
                 files.forget(root / batch.id)
                 self._over_budget, self._held_back = True, self._held_back + batch.requests
@@ -296,13 +304,21 @@ class _Asking:
             over_budget = self._budget is not None and bound > left
             if over_budget or (tokens > 0 and tokens + more > self._queue_tokens):
                 self._over_budget, self._held_back = over_budget, int(wanted.sum()) - taken
+                self._next_bound = bound / 1e6
                 break
             left, tokens, taken = left - bound, tokens + more, taken + 1
             if shard is None or not shard.add(request, bound=bound):
                 close(shard)
                 shard = Shard(root, settings, request.model, known)
                 shard.add(request, bound=bound)
+        if shard and self._over_budget and taken < _WORTH * self.tally.total:
+            shard.drop()
+            self._held_back += taken
+            return planned
         close(shard)
+        if planned and self._over_budget:
+            wait = f"the other {self._held_back:,} wait for what these do not use"
+            self._say(f"the budget has room for {taken:,} requests, at what they can cost at most; {wait}")
         return planned
 
     def _spent(self) -> EndpointError:
@@ -312,18 +328,19 @@ class _Asking:
         need = f" by about {dollars(each * self._held_back)}" if each else ""
         return EndpointError(
             f"the budget of {dollars(self._budget.usd)} holds no further batch ({dollars(self._budget.spent())} spent, "
-            f"{self._held_back:,} of {tally.total:,} requests left)",
+            f"{self._held_back:,} of {tally.total:,} requests left, each at most {dollars(self._next_bound)})",
             fix=f"raise `budget`{need} and run again; what is answered is kept",
         )
 
     # --- what came back ----------------------------------------------------------------------------------------------
 
-    def _ended(self, outcome: Outcome | None) -> int:
+    def _ended(self, id: str, outcome: Outcome | None) -> int:
         """Take note of what a batch brought. Returns how many requests it settled.
 
         Raises EndpointError where a person must mend something first.
         """
-        if outcome is None:  # another process took it in: the ledger will tell
+        if outcome is None:  # another process took it in: the ledger will tell the rest
+            self._note_left(id)
             return 1
         batch, ended, misses, billed = outcome
         if ended.queue_full:
@@ -332,9 +349,7 @@ class _Asking:
         self._billed += billed
         left = {key: miss for key, miss in misses.items() if not miss.refused}  # the others go into the next one
         for key, miss in left.items():
-            digest = np.bytes_(bytes.fromhex(key))
-            place = int(np.searchsorted(self._keys, digest))
-            if place < len(self._keys) and self._keys[place] == digest:
+            if (place := self._place(key)) is not None:
                 self._error[place] = FAILURES.index(miss.error)
                 self._times[place] += 1
                 self.tally.messages.setdefault(miss.error, miss.message)
@@ -351,6 +366,12 @@ class _Asking:
                 fix="run again to ask them; what was answered is kept",
             )
         return batch.requests - len(left)
+
+    def _place(self, key: str) -> int | None:
+        """Where a key stands among ours, if it does. As NumPy holds keys they have no zeros at their end."""
+        digest = np.array([bytes.fromhex(key)], "S16")
+        place = int(np.searchsorted(self._keys, digest)[0])
+        return place if place < len(self._keys) and self._keys[place] == digest[0] else None
 
     def _learn_queue(self, batch: Batch, message: str) -> None:
         """The provider took no more tokens: wait until others have ended, or send fewer."""
@@ -384,39 +405,10 @@ class _Asking:
             )
 
 
-def _is_worth_another(error: str) -> bool:
-    """Whether another batch may answer a request that one left with this class of error."""
-    return error == "not_answered" or ERRORS[error].action in (Action.RETRY, Action.SLOW_DOWN)
-
-
-async def cancel(answers: Path, id: str) -> str:
-    """Cancel a batch, or give up one that the provider has lost. Returns what became of it, in words.
-
-    Raises InputError where there is nothing to cancel, and EndpointError where the provider does not answer.
-    """
-    async with AsyncExitStack() as stack:
-        steps = Steps(answers, EndpointSettings(kind="openai"), Providers(stack), say=lambda text: None)
-        try:
-            return await steps.cancel(id)
-        except ChatError as error:
-            raise EndpointError(f"batch {id}: {error.error}: {error}", fix="try again") from None
-
-
-async def look(answers: Path) -> list[str]:
-    """Bring the records of all live batches up to what their providers say. Returns what stood in the way, in words."""
-
-    async def one(steps: Steps, id: str) -> str:
-        try:
-            await steps.look(id)
-        except ChatError as error:
-            return f"batch {id}: {error.error}: {error}"
-        except OrcacError as error:
-            return error.message
-        return ""
-
-    async with AsyncExitStack() as stack:
-        steps = Steps(
-            answers, EndpointSettings(kind="openai", timeout_seconds=10.0), Providers(stack), lambda text: None
-        )
-        live = [batch.id for batch in batches(answers) if not batch.settled]
-        return [problem for id in live if (problem := await one(steps, id))]
+def _tries(error: str, attempts: int) -> int:
+    """How many batches may leave a request with this class of error."""
+    if error == "not_answered":
+        return attempts
+    if not error or ERRORS[error].action not in (Action.RETRY, Action.SLOW_DOWN):
+        return 0
+    return min(attempts, ERRORS[error].attempts or attempts)

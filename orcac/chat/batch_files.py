@@ -107,6 +107,14 @@ def requests(folder: Path) -> Iterator[ChatRequest]:
         yield from (request_of(loads(line)) for line in file)
 
 
+def keys(folder: Path) -> Keys:
+    """Of its requests; none where the batch has been settled since it was looked at."""
+    try:
+        return packed(request.key for request in requests(folder))
+    except FileNotFoundError:
+        return packed([])
+
+
 def upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
     """A line of the file that is uploaded."""
     body = online.body(request, batch.refused)
@@ -159,6 +167,11 @@ class Shard:
         batch.tokens += tokens
         self._micro += bound
         return True
+
+    def drop(self) -> None:
+        """Plan nothing after all."""
+        self._file.close()
+        shutil.rmtree(self._folder)
 
     def close(self) -> Batch:
         self._file.flush()

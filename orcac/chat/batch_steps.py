@@ -20,7 +20,7 @@ from orcac.chat import batch_results as results
 from orcac.chat.batch_files import ENDED, Batch
 from orcac.chat.batch_provider import Gone, Provider, Providers
 from orcac.chat.budget import Budget
-from orcac.chat.ledger import Ledger, packed
+from orcac.chat.ledger import Ledger
 from orcac.chat.messages import ERRORS, Action, ChatError, dollars
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
@@ -65,7 +65,7 @@ class Steps:
                     self.seen.pop(id)
                     return None
                 if batch.status in ENDED:
-                    return await self._settle(id)
+                    return await self.settle(id)
                 if batch.provider_id:
                     await self._look(batch)
                 else:
@@ -88,36 +88,59 @@ class Steps:
                 )
 
     async def cancel(self, id: str) -> str:
-        """Cancel a batch, or give up one that the provider has lost. Returns what was done, in words.
+        """Cancel a batch; take in one that has ended; give up one that was lost before and still is.
 
-        Raises ChatError as the provider does, and InputError where there is nothing to cancel.
+        Returns what was done, in words. Raises ChatError as the provider does, InputError where there is nothing to
+        cancel, and EndpointError where the provider seems to have lost it just now.
         """
         async with self._alone(id) as batch:
             if not batch.provider_id and batch.creating_at:
                 await self._recover(batch)
-            if batch.settled or (batch.status in ENDED and not batch.lost):
+            if batch.settled:
                 raise InputError(f"{files.name(batch)} has ended already ({batch.status})", fix="`orcac batches list`")
             if not batch.provider_id:
                 self._close(batch, status="cancelled")
                 return "was never sent; its requests are free"
-            provider = await self._provider(batch)
+            provider, was_lost = await self._provider(batch), bool(batch.lost)
             try:
                 answer = await provider.retrieve(batch)
-            except Gone:
-                answer = {"status": "lost"}
-            if batch.lost and results.status(answer) in (*ENDED, "lost"):
-                self._close(batch, status="given up", usd=batch.usd_bound)
-                return f"is given up; it may have cost up to {dollars(batch.usd_bound)}"
-            if results.status(answer) not in (*ENDED, "cancelling", "lost"):
-                answer = await provider.cancel(batch)
-            self._record(batch, status=results.status(answer), lost="")
-            return f"is {batch.status}; what it has answered is taken in by the next run"
+                if results.status(answer) not in (*ENDED, "cancelling"):
+                    answer = await provider.cancel(batch)
+                self._record(batch, status=results.status(answer))
+            except Gone as gone:
+                why = f"the provider does not know it ({gone})"
+            else:
+                why = ""
+                if batch.status not in ENDED:
+                    self._record(batch, lost="")
+                    return (
+                        f"is {batch.status}; what it has answered is taken in by the next run or `orcac batches list`"
+                    )
+        if not why:
+            try:
+                outcome = await self.settle(id)
+                took = "by another process" if outcome is None else f"{outcome.batch.answered:,} answers"
+                return f"has ended ({batch.status}); it is taken in: {took}"
+            except EndpointError as lost:
+                if not was_lost:
+                    raise
+                why = lost.message
+        if not was_lost:
+            raise await self._lost(id, why)
+        async with self._alone(id) as batch:
+            self._close(batch, status="given up", usd=batch.usd_bound)
+        return f"is given up; it may have cost up to {dollars(batch.usd_bound)}"
 
-    async def look(self, id: str) -> None:
-        """Bring the record up to what the provider says. Raises ChatError, and EndpointError where it is lost."""
+    async def catch_up(self, id: str) -> None:
+        """Bring the record up to what the provider says, and take in what has ended.
+
+        Raises ChatError, and EndpointError where it is lost.
+        """
         batch = self.seen[id] = files.read(self._folder(id))
         if batch.provider_id and not batch.settled and batch.status not in ENDED:
             await self._look(batch)
+        if not batch.settled and self.seen[id].status in ENDED:
+            await self.settle(id)
 
     def hold(self, batch: Batch) -> bool:
         """Set aside in its budget what a batch can cost; False where that does not fit."""
@@ -237,7 +260,11 @@ class Steps:
                 if not now.settled:
                     self._record(now, status=results.status(answer), done=done, lost="")
 
-    async def _settle(self, id: str) -> Outcome | None:
+    async def settle(self, id: str) -> Outcome | None:
+        """Take in what a batch that has ended has answered; None where another process did.
+
+        Raises ChatError, and EndpointError where it or a file of it is lost.
+        """
         async with self._readers, self._alone(id) as batch:
             if batch.settled:
                 return None
@@ -267,7 +294,7 @@ class Steps:
             (folder / "output.jsonl").unlink(missing_ok=True)
             raise ChatError("malformed", f"its output file holds {whole:,} of {completed:,} answers")
         await asyncio.sleep(0)  # a signal may be waiting
-        keys = packed(request.key for request in files.requests(folder))
+        keys = files.keys(folder)
         answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, results.Result]()
         async with Ledger(self._answers, keys) as ledger:
             with contextlib.ExitStack() as stack:

@@ -32,7 +32,7 @@ def command() -> None:
 @click.option("--all", "ended", is_flag=True, help="Those too whose answers are taken in.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records for a script.")
 def list_(ended: bool, as_json: bool) -> None:
-    """Show how far batches are, and what they cost at most.
+    """Show how far batches are, and what they cost at most; take in the answers of those that have ended.
 
     The provider is asked how far each is; where it does not answer, the last word that a run had of it is shown.
 
@@ -41,11 +41,12 @@ def list_(ended: bool, as_json: bool) -> None:
       orcac batches list
       orcac batches list --all --json
     """
-    from orcac.chat.batch import look
+    from orcac.chat.batch_control import catch_up
     from orcac.chat.batch_files import batches
 
     _, store = opened()
-    problems = asyncio.run(look(store.answers))
+    live = [batch.id for batch in batches(store.answers) if not batch.settled]
+    problems = asyncio.run(catch_up(store.answers, live, say=lambda text: click.echo(plain(text), err=True)))
     shown = [batch for batch in batches(store.answers) if ended or not batch.settled]
     for problem in problems:
         click.echo(plain(f"warning: {problem}"), err=True)
@@ -63,16 +64,16 @@ def list_(ended: bool, as_json: bool) -> None:
 def cancel(ids: tuple[str, ...], every: bool) -> None:
     """Cancel batches, or give up lost ones.
 
-    IDS are as `list` shows them, or beginnings of these. What a batch has answered is paid for, and the next run takes
-    it in; a run that waits for one stops when it ends. A batch that the provider has lost is given up: its requests are
-    asked again, and what it may have cost is gone.
+    IDS are as `list` shows them, or beginnings of these. What a batch has answered is paid for, and the next run or
+    `list` takes it in; a run that waits for one stops when it ends. A batch that the provider has lost, and still does
+    not know, is given up: its requests are asked again, and what it may have cost is gone.
 
     \b
     Example:
       orcac batches cancel 0f3a5c19d2b8e4f6
       orcac batches cancel --all
     """
-    from orcac.chat.batch import cancel as stop
+    from orcac.chat.batch_control import cancel as stop
     from orcac.chat.batch_files import batches
 
     _, store = opened()
@@ -80,6 +81,8 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
     if not ids and not every:
         raise InputError("no batch is named", fix="name one that `orcac batches list` shows, or say --all")
     chosen = live if every else [_find(live, text) for text in ids]
+    if not chosen:
+        click.echo("no batch is under way")
     failures: list[OrcacError] = []
     for id in chosen:
         try:
@@ -115,7 +118,7 @@ def _show(shown: list[Batch]) -> None:
     for name in ("requests", "done", "at most", "age"):
         table.add_column(name, justify="right", no_wrap=True)
     for batch in shown:
-        done = f"{100 * batch.done / batch.requests:.0f} %" if batch.requests else "-"
+        done = f"{100 * (batch.answered if batch.settled else batch.done) / batch.requests:.0f} %"
         usd = dollars(batch.usd) if batch.settled else dollars(batch.usd_bound)
         status = f"{batch.status}, lost" if batch.lost else batch.status
         age = clock(max(0.0, time.time() - batch.planned_at))

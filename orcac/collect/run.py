@@ -32,6 +32,7 @@ import uvloop
 from orcac import rows
 from orcac.chat.account import Account, account_name
 from orcac.chat.batch import ask_in_batches
+from orcac.chat.batch_control import check_unclaimed
 from orcac.chat.batch_files import batches
 from orcac.chat.budget import Budget
 from orcac.chat.connect import connect
@@ -127,12 +128,17 @@ def _ledger(job: CollectJob, questions: Questions) -> Ledger:
 async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None:
     """Have asked in batches what the ledger does not answer; None where `_ask` has still to see to the rest."""
     settings = job.execution.endpoint
-    if settings.mode == "online":
+    none_is_live = all(batch.settled for batch in batches(job.answers))
+    if settings.mode == "online" and none_is_live:
         return None
     async with _ledger(job, questions) as ledger:  # read anew whenever batches have ended
         known, missing = _survey(questions, ledger, job)
+    if settings.mode == "online":
+        wanted = np.unique(questions.keys.keys[questions.keys.number[missing]])
+        await check_unclaimed(job.answers, wanted, say=lambda text: _say(job, text))
+        return None
     # one that was killed while it took in the last answers has a batch to close, which holds a part of the budget
-    if not missing.any() and all(batch.settled for batch in batches(job.answers)):
+    if not missing.any() and none_is_live:
         return None
     show = _shown(job, known.total)
     tally = await ask_in_batches(

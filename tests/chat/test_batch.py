@@ -20,12 +20,13 @@ from faults import FaultServer
 from faults.batches import Batches, Call, Fate, Trouble
 
 from orcac import rows
-from orcac.chat import batch, batch_files, batch_provider, batch_steps
+from orcac.chat import batch, batch_control, batch_files, batch_provider, batch_steps
 from orcac.chat.batch_files import batches
 from orcac.chat.budget import Budget
 from orcac.chat.ledger import records
 from orcac.chat.settings import Azure, Price
 from orcac.cli import cli
+from orcac.collect.questions import request as question
 from orcac.collect.run import run
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.rows import Prompt, Response
@@ -294,6 +295,58 @@ def test_a_model_with_another_name_for_the_cap_is_asked_by_that_name(
     assert "the model refuses max_tokens" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("mode", "fate"),
+    [("batch", "500"), ("batch", "malformed"), ("auto", "500"), ("auto", "malformed"), ("auto", "silence")],
+)
+def test_a_question_whose_key_ends_in_zeros_is_left_like_any_other(tmp_path: Path, mode: str, fate: Fate) -> None:
+    """NumPy strips zeros from the end of what it holds as bytes."""
+    recipe = job(tmp_path, "http://x", mode=mode).recipe
+    number = next(n for n in range(10_000) if question(recipe, system="", query=f"q{n}").key.endswith("00"))
+    prompts(tmp_path, 3, first=number - 1)
+    made = Batches(fate=lambda text: fate if text == f"q{number}" else "")
+    with FaultServer(mount=made.mount) as server:
+        summary = collect(tmp_path, server, mode=mode, attempts=3)
+        assert set(server.asked) == ({f"q{number}"} if mode == "auto" else set())
+    assert [len(one.lines) for one in made.created.values()] == [3, 1, 1][: 3 if mode == "batch" else 1]
+    assert summary["answered"] == (3 if mode == "auto" else 2)
+
+
+def test_online_does_not_pay_for_what_a_batch_is_paid_for(tmp_path: Path) -> None:
+    prompts(tmp_path, 6)
+    made = Batches(hours_each=1, hours_per_look=0.0)
+    with FaultServer(mount=made.mount) as server:
+        child = start(tmp_path, server)
+        assert child.stderr and "submitted" in child.stderr.readline()
+        child.kill()
+        child.communicate()
+        with pytest.raises(EndpointError, match="6 of 6 questions stand in batches that go on") as caught:
+            collect(tmp_path, server, mode="online")
+        assert "orcac batches cancel" in caught.value.fix and not server.asked
+        made.pass_hours(4)
+        (record,) = batches(tmp_path / "answers")
+        asyncio.run(batch_control.cancel(tmp_path / "answers", record.id))
+        made.pass_hours(1)
+        assert collect(tmp_path, server, mode="online")["answered"] == 6
+        assert server.billed == Counter({"q4": 1, "q5": 1}), "the batch had answered the others"
+    all_billed = made.billed + server.billed
+    assert all_billed == Counter({f"q{n}": 1 for n in range(6)})
+
+
+def test_a_batch_that_no_run_needs_any_more_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path))
+    prompts(tmp_path, 5)
+    made = Batches(hours_each=1, hours_per_look=0.0)
+    with FaultServer(mount=made.mount) as server:
+        child = start(tmp_path, server, budget_usd=1e6)
+        assert child.stderr and "submitted" in child.stderr.readline()
+        child.kill()
+        child.communicate()
+        made.pass_hours(5)
+        assert "no batch is under way" in orcac("batches", "list")
+    assert len(list(records(tmp_path / "answers"))) == 5 and spent(tmp_path) == 5 * ONE
+
+
 def test_auto_asks_online_what_the_batch_left(tmp_path: Path) -> None:
     fates: dict[str, Fate] = {"q0": "500", "q1": "malformed", "q2": "torn", "q3": "silence", "q4": "400"}
     prompts(tmp_path, 12)
@@ -377,8 +430,33 @@ def test_what_the_provider_has_lost_is_reported_and_can_be_given_up(tmp_path: Pa
                 collect(tmp_path, server)
         (record,) = batches(tmp_path / "answers")
         assert f"orcac batches cancel {record.id}" in caught.value.fix and not record.settled
-        assert "is given up" in asyncio.run(batch.cancel(tmp_path / "answers", record.id))
+        assert "is given up" in asyncio.run(batch_control.cancel(tmp_path / "answers", record.id))
         assert collect(tmp_path, server)["answered"] == 5
+
+
+def test_cancelling_a_batch_that_seems_lost_gives_up_what_is_still_lost_alone(tmp_path: Path) -> None:
+    prompts(tmp_path, 5)
+    made, answers = Batches(hours_each=1, hours_per_look=0.0), tmp_path / "answers"
+
+    def cancel() -> str:
+        (record,) = batches(answers)
+        return asyncio.run(batch_control.cancel(answers, record.id))
+
+    with FaultServer(mount=made.mount) as server:
+        child = start(tmp_path, server)
+        assert child.stderr and "submitted" in child.stderr.readline()
+        child.kill()
+        child.communicate()
+        hidden, made.created = made.created, {}
+        with pytest.raises(EndpointError, match="the provider does not know it") as caught:
+            cancel()
+        assert "gives it up" in caught.value.fix and batches(answers)[0].lost
+        made.created = hidden  # the key was another project's
+        made.pass_hours(5)
+        assert "it is taken in: 5 answers" in cancel()
+        assert collect(tmp_path, server)["answered"] == 5
+    assert len(made.created) == 1
+    all_answered_once(tmp_path, made, 5)
 
 
 def test_a_cancelled_batch_is_taken_in_and_stops_the_run(tmp_path: Path) -> None:
@@ -389,7 +467,7 @@ def test_a_cancelled_batch_is_taken_in_and_stops_the_run(tmp_path: Path) -> None
         assert child.stderr and "submitted" in child.stderr.readline()
         made.pass_hours(8)
         (record,) = batches(tmp_path / "answers")
-        assert "cancelling" in asyncio.run(batch.cancel(tmp_path / "answers", record.id))
+        assert "cancelling" in asyncio.run(batch_control.cancel(tmp_path / "answers", record.id))
         _, said = child.communicate(timeout=10)
         assert child.returncode == 4 and "was cancelled: 6 of its 10 requests have no answer" in said
         made.hours_per_look = 30
@@ -475,6 +553,21 @@ def test_the_budget_is_reserved_before_a_batch_is_sent(tmp_path: Path) -> None:
         collect(tmp_path, server, budget_usd=1e6)
     assert all(made.billed[question] == 1 for question in before)
     all_answered_once(tmp_path, made, 30)
+
+
+def test_a_budget_that_is_nearly_spent_sends_no_tiny_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(batch, "_WORTH", 0.2)
+    prompts(tmp_path, 20)
+    made = Batches()
+    with (
+        FaultServer(mount=made.mount) as server,
+        pytest.raises(EndpointError, match=r"holds no further batch .* each at most [\d,.]+ USD"),
+    ):
+        collect(tmp_path, server, budget_usd=4 * (BOUND + 1))
+    assert [len(one.lines) for one in made.created.values()] == [4], "three more would fit"
+    assert "the budget has room for 4 requests, at what they can cost at most" in capsys.readouterr().err
 
 
 def test_two_runs_of_one_budget_wait_for_what_the_other_holds(tmp_path: Path) -> None:
