@@ -10,8 +10,9 @@ nothing waits for that but the end, unless the disk lags far behind. What can ha
 
 - RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
   `attempts` of its class. The wait grows, but is hardly one while others are answered. Out of attempts, it is a typed
-  failure of this `ask` only. While failures come and no answer between them, nothing fresh is sent; where many
-  requests were lost so, the endpoint is down, and the run ends.
+  failure of this `ask` only. While failures come and no answer between them, nothing fresh is sent. A server that has
+  answered and fails for everybody is waited for, some minutes, and no request's attempts are counted meanwhile; where
+  many requests were lost without an answer between them, the endpoint is down, and the run ends.
 - SLOW DOWN: the limiter cuts its rate; the request waits and costs no attempt.
 - GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint has answered
   others; one that has only ever refused says nothing of the requests. One that calls many requests in a row
@@ -52,10 +53,11 @@ _FLAKY_S = 0.03  # the same while others are answered; it doubles with each atte
 _PUSHED_BACK_S = 1.0  # the longest wait after a push-back, since the rate is the limiter's to find
 _PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
 _BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
+_OUTAGE_S = 300.0  # without an answer, while a server that has answered fails for everybody
 _LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
 _FAILED_IN_A_ROW = 16  # attempts, with no answer between them: nothing fresh is sent
 _UNDURABLE = 1000  # answers by which the disk may lag behind
-_SAY_EVERY_S = 0.2  # how often progress is told
+_SAY_EVERY_S = 0.5  # how often progress is told, whether there is any or not
 
 
 class Endpoint(Protocol):
@@ -89,6 +91,7 @@ class Tally:
     usd: float = 0.0  # at most, for all answers so far, whenever they were paid
     tokens: int = 0  # of the answers of this `ask`, in and out
     in_flight: int = 0
+    paused_s: float = 0.0  # until the server wants to be asked again
 
     def count(self, request: ChatRequest, settled: Settled, price: Price) -> None:
         """Enter what settles a request, at the cost that `ChatRequest.usd_of` finds."""
@@ -179,9 +182,10 @@ class _Asking:
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0  # when it rings
         self._last_answer = self._loop.time()
-        self._say_at = self._loop.time() + _SAY_EVERY_S
         self._failed_in_a_row = self._lost_in_a_row = 0
         self._called_bad = 0  # requests that the endpoint called bad
+        self._refused: list[tuple[ChatRequest, ChatResponse]] = []  # before it answered any, with what they met
+        self._failing: set[str] = set()  # keys of what failed since the last answer
 
     def draw(self) -> bool:
         """See to it that `_fresh` is the next request to ask; False where none is left."""
@@ -197,11 +201,24 @@ class _Asking:
     async def run(self, model: Endpoint) -> None:
         self._model = model
         with halt_on_signals(self._halt):
-            async with asyncio.TaskGroup() as self._group:
-                self._go_on()
-                await self._finished
+            telling = self._loop.create_task(self._tell())
+            try:
+                async with asyncio.TaskGroup() as self._group:
+                    self._go_on()
+                    await self._finished
+            finally:
+                telling.cancel()
         if self._halted:
             raise self._halted
+
+    async def _tell(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(_SAY_EVERY_S)
+                self.tally.paused_s = max(0.0, self._limiter.paused_until - self._loop.time())
+                self._on_progress(self.tally)
+        except Exception as error:  # as of a terminal that is gone
+            self._halt(error)
 
     def _go_on(self) -> None:
         """Send all that may go now, and see to it that this is called again when more may go."""
@@ -312,17 +329,20 @@ class _Asking:
                 self.tally.tokens += settled.input_tokens + settled.output_tokens
             except ChatError as error:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
-                spent = bound if ERRORS[error.error].may_be_billed else 0.0
+                spent = bound if self._may_be_billed(error) else 0.0
             if settled:
                 self._last_answer, self._lost_in_a_row, self._failed_in_a_row = self._loop.time(), 0, 0
+                self._failing.clear()
                 if not settled.error or (ERRORS[settled.error].kept and self._has_answered):
                     durable = self._ledger.append(ticket.request, settled)
                     self._undurable += 1
                 else:
                     self._lose(ticket, settled.error)
-            if self._loop.time() >= self._say_at:
-                self._say_at = self._loop.time() + _SAY_EVERY_S
-                self._on_progress(self.tally)
+                    if ERRORS[settled.error].kept:
+                        self._refused.append((ticket.request, settled))
+                if self._refused and self._has_answered:  # then they were about the requests, after all
+                    refused, self._refused = self._refused, []
+                    self._group.create_task(self._keep(refused))
         except Exception as error:  # a full disk or a bug: keep what is in flight, then raise it
             self._halt(error)
         finally:
@@ -345,6 +365,15 @@ class _Asking:
             if self.tally.in_flight < self._limiter.window:
                 self._go_on()
 
+    async def _keep(self, refused: list[tuple[ChatRequest, ChatResponse]]) -> None:
+        """Record failures that are counted already."""
+        try:
+            for request, settled in refused:
+                await self._ledger.append(request, settled)
+                del self.tally.failures[request.key]
+        except Exception as error:
+            self._halt(error)
+
     def _settle(self, bound: float, spent: float) -> None:
         if self._budget:
             try:
@@ -358,7 +387,7 @@ class _Asking:
         slow_down = kind.action is Action.SLOW_DOWN
         if kind.action is not Action.STOP:
             self.tally.messages.setdefault(error.error, str(error))
-        if kind.may_be_billed:
+        if self._may_be_billed(error):
             self.tally.usd += bound
         if slow_down:
             self._limiter.pushed_back(sent_at, now)
@@ -376,8 +405,9 @@ class _Asking:
         ticket.failures += 1
         lost = False
         if kind.action is Action.RETRY:
-            ticket.attempts[error.error] += 1
             self._failed_in_a_row += 1
+            self._failing.add(ticket.key)
+            ticket.attempts[error.error] += not (kind.passes and self._is_out(now))
             most = self._settings.attempts
             lost = ticket.attempts[error.error] >= min(most, kind.attempts or most)
         self._lost_in_a_row += lost
@@ -395,11 +425,19 @@ class _Asking:
             heapq.heappush(self._again, (now + random.uniform(0, longest), ticket.key, ticket))
         return None
 
+    def _may_be_billed(self, error: ChatError) -> bool:
+        kind = ERRORS[error.error]
+        return kind.may_be_billed or (kind.azure_bills and self._settings.azure is not None)
+
     def _lose(self, ticket: _Ticket, error: str) -> None:
         """A failure of this `ask` alone."""
         self.tally.failed[error] += 1
         self.tally.failures[ticket.key] = error
         self._busy.discard(ticket.key)
+
+    def _is_out(self, now: float) -> bool:
+        """Whether an endpoint that has answered fails for everybody, and not for long: then no request is to blame."""
+        return self._has_answered and len(self._failing) >= _LOST_IN_A_ROW and now - self._last_answer < _OUTAGE_S
 
     def _hopeless(self, error: ChatError, *, lost: bool) -> bool:
         """Whether nobody will be answered before a person mends something."""

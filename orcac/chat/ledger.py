@@ -188,7 +188,7 @@ class Ledger:
         while self._pending and self._log:
             await asyncio.sleep(_GATHER_S)
             log, batch, self._pending = self._log, self._pending, []
-            failed: StoreError | None = None
+            failed: Exception | None = None
             try:
                 # Alone in the thread: whatever else ran there would fight for the interpreter with what is asked.
                 await loop.run_in_executor(None, _datasync, log.descriptor)
@@ -200,7 +200,7 @@ class Ledger:
                     continue
             except OSError as error:
                 failed = self._unkept(error)
-            except StoreError as error:
+            except Exception as error:  # no thread, or no memory: whoever waits must hear of it
                 failed = error
             for one in batch:
                 if not failed:

@@ -55,7 +55,7 @@ class Limiter:
         self.share = 1
         self._full_at = float("-inf")  # when the window last held the sender back
         self._latency_s = 0.0  # mean
-        self._paused_until = self._next_request = self._next_tokens = float("-inf")
+        self.paused_until = self._next_request = self._next_tokens = float("-inf")
         self._window_ceiling = settings.concurrency
         self._window = float(min(_FIRST_WINDOW, settings.concurrency))
         self._slow_start, self._held_until = True, float("-inf")
@@ -91,7 +91,7 @@ class Limiter:
     @property
     def opens_at(self) -> float:
         """When the next request may be sent."""
-        return max(self._paused_until, self._next_request, self._next_tokens)
+        return max(self.paused_until, self._next_request, self._next_tokens)
 
     def charge(self, request: ChatRequest) -> int:
         """The tokens that a request is charged when it is sent."""
@@ -176,7 +176,7 @@ class Limiter:
                 self.pause(now + min(reset_s, 1.0))  # a bucket that refills all the time is whole much later
 
     def pause(self, until: float) -> None:
-        self._paused_until = max(self._paused_until, until)
+        self.paused_until = max(self.paused_until, until)
 
     @property
     def _unit(self) -> float:

@@ -171,13 +171,14 @@ def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:
     """The smallest and the largest max_tokens of requests that `response`, got under max_tokens `cap`, settles.
 
     An answer that ended by itself is the answer under every cap that holds it; one that was cut off serves its own cap
-    and smaller ones. What overflows the context under a cap does so under a larger one.
+    alone, since under a smaller one it would be shorter. What overflows the context under a cap does so under a larger
+    one.
     """
     match response.error, response.finish_reason:
         case "context_overflow", _:
             return cap, ANY_CAP
         case "", "length":
-            return 0, cap
+            return cap, cap
         case "", _:
             return min(cap, response.output_tokens or cap), ANY_CAP
     return 0, ANY_CAP
@@ -210,23 +211,27 @@ class Action(enum.Enum):
 class ErrorClass(NamedTuple):
     action: Action
     may_be_billed: bool = False  # the model may have answered, though the answer did not arrive
+    azure_bills: bool = False  # Azure asks for money all the same
+    passes: bool = False  # it may be everybody's for a while, as of a server that starts anew
     kept: bool = False  # says something of the request and not of the server: the ledger may keep it like an answer
     attempts: int | None = None  # of this class, where it is worth fewer than the endpoint's
     fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
 
 
 ERRORS: Mapping[str, ErrorClass] = {
-    "unreachable": ErrorClass(Action.RETRY, fix="start the server, or correct the endpoint's base_url"),
+    "unreachable": ErrorClass(Action.RETRY, passes=True, fix="start the server, or correct the endpoint's base_url"),
     "dropped": ErrorClass(Action.RETRY, may_be_billed=True, fix="see the server's log"),
     "timeout": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="raise timeout_seconds"),
     "malformed": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="check what base_url serves"),
-    "server": ErrorClass(Action.RETRY, fix="see the server's log or the provider's status page"),
+    "server": ErrorClass(Action.RETRY, passes=True, fix="see the server's log or the provider's status page"),
     "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
     "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
     "bad_request": ErrorClass(Action.GIVE_UP, fix="change the teacher's sampling, or mend the server"),
-    "content_filter": ErrorClass(Action.GIVE_UP, kept=True, fix="see which filter the provider has on"),
+    "content_filter": ErrorClass(
+        Action.GIVE_UP, kept=True, azure_bills=True, fix="see which filter the provider has on"
+    ),
     "context_overflow": ErrorClass(
-        Action.GIVE_UP, kept=True, fix="lower max_tokens, or serve the model with a longer context"
+        Action.GIVE_UP, kept=True, azure_bills=True, fix="lower max_tokens, or serve the model with a longer context"
     ),
     "not_recorded": ErrorClass(Action.GIVE_UP),
     "not_answered": ErrorClass(Action.GIVE_UP, fix="say `mode: auto`, so that what batches leave is asked online"),
@@ -283,6 +288,8 @@ _BY_STATUS = {
     409: "server",
     425: "server",
     429: "rate_limit",
+    504: "timeout",  # of a gateway: the model may have answered
+    524: "timeout",
 }
 _BAD = (400, 413, 422)
 # Where no code tells: words of the message, lower-cased, and the statuses with which they mean the class.

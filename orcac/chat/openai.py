@@ -32,7 +32,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
+from orcac.chat.messages import ANY_CAP, ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.wire import dumps, loads
 from orcac.errors import EndpointError
@@ -309,8 +309,7 @@ class OpenAIEndpoint:
 
 
 def body(request: ChatRequest, refused: Container[str] = ()) -> dict[str, Any]:
-    """The JSON of a request, without the parameters that the model has refused; `extra` of the sampling wins over what
-    stands beside it."""
+    """The JSON of a request, without the parameters that the model has refused."""
     sampling = request.sampling
     content: dict[str, Any] = {
         "model": request.model,
@@ -349,7 +348,7 @@ def parse(content: bytes, *, latency_s: float, rates: RateHeaders | None = None)
         choice = answer["choices"][0]
         message, usage = choice["message"], answer.get("usage")
         text = message.get("content") or message.get("refusal") or ""
-        input_tokens, output_tokens = _counted(usage)
+        input_tokens, output_tokens = _counted(usage, text)
         return ChatResponse(
             text=valid_unicode(text),
             finish_reason=valid_unicode(choice.get("finish_reason") or "unknown"),
@@ -363,12 +362,12 @@ def parse(content: bytes, *, latency_s: float, rates: RateHeaders | None = None)
         raise ValueError(f"not a chat completion ({error!r}): {content!r}") from error
 
 
-def _counted(usage: Any) -> tuple[int, int]:
-    """(input, output) tokens, or (0, 0) where either is no count: the answer is paid for and good all the same."""
+def _counted(usage: Any, text: str) -> tuple[int, int]:
+    """(input, output) tokens, or (0, 0) where either makes no sense: the answer is paid for and good all the same."""
     if not isinstance(usage, Mapping):
         return 0, 0
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if type(read) is int and type(written) is int and read >= 0 and written >= 0:
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(read) is int and type(written) is int and 0 <= read <= ANY_CAP and bool(text) <= written <= ANY_CAP:
         return read, written
     return 0, 0
 

@@ -349,6 +349,7 @@ def _notes(tally: Tally, seconds: float) -> list[str]:
     notes = [f"{tally.tokens / seconds:,.0f} tokens/s"] if tally.tokens and seconds else []
     notes += [f"{tally.in_flight:,} in flight"] if tally.in_flight else []
     notes += [dollars(tally.usd)] if tally.usd else []
+    notes += [f"the server wants a pause of {tally.paused_s:.0f} s"] if tally.paused_s >= 1 else []
     for title, counts in (("failed", tally.failed), ("retried", tally.retried)):
         if counts:
             notes.append(f"{title}: " + ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())))

@@ -133,12 +133,28 @@ def _system_messages(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Fi
                     yield from _number((*path, source, part, index), number, numbers)
 
 
+_MORE_ANSWERS = "several answers to one request would be paid for and one of them kept"
+_BESIDE = "write it beside `extra`, where its name is known"
+_NOT_EXTRA = {
+    "n": _MORE_ANSWERS,
+    "best_of": _MORE_ANSWERS,
+    "stream": "answers come whole",
+    "model": "it is the teacher's `model`",
+    "messages": "they are what is asked",
+    "max_completion_tokens": "`max_tokens` is sent by this name where the model wants it",
+    **dict.fromkeys(("temperature", "top_p", "max_tokens", "seed"), _BESIDE),
+}  # parameters of a request that would change what it costs, or whose answer it is
+
+
 def _teachers(spec: Spec) -> Iterator[Finding]:
     for name, teacher in spec.teachers.items():
         path, endpoint = ("teachers", name), teacher.endpoint
         if spec.budget is not None and isinstance(endpoint, OpenAIEndpoint) and not teacher.price:
             message = f"teacher `{name}` has no price, so the budget caps nothing; add `price: {{input, output}}`"
             yield Finding(path, message, ((*path, "price"), ("budget",)))
+        for parameter in sorted(teacher.sampling.extra.keys() & _NOT_EXTRA.keys()):
+            message = f"`{parameter}` is not for `extra`: {_NOT_EXTRA[parameter]}"
+            yield Finding((*path, "sampling", "extra", parameter), message)
         if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
             message = f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert"
             yield Finding((*path, "model"), message)

@@ -333,9 +333,9 @@ class SystemMessages(Part):
 class Sampling(Part):
     temperature: Number = semantic("randomness of decoding; the paper's is 0.7", 1.0, ge=0, le=2)
     top_p: Number = semantic("nucleus of the sampling; the paper's is 0.95", 1.0, gt=0, le=1)
-    max_tokens: Count = semantic("the longest answer", 1024, unit="tokens")
+    max_tokens: Count = semantic("the longest answer", 1024, unit="tokens", le=2**31 - 1)
     seed: Whole | None = semantic("sent to the endpoint, which may honour it", None)
-    extra: dict[str, int | float | str | bool] = semantic("sent in the request's body as it is", {})
+    extra: dict[str, int | float | str | bool] = semantic("further parameters of a request, sent as they are", {})
 
 
 class Price(Part):

@@ -24,7 +24,7 @@ from orcac.chat.account import Account
 from orcac.chat.budget import Budget
 from orcac.chat.engine import Tally, ask
 from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, conversation, dollars, usd
-from orcac.chat.settings import EndpointSettings, Price, Sampling
+from orcac.chat.settings import Azure, EndpointSettings, Price, Sampling
 from orcac.errors import EndpointError, StoreError
 
 ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
@@ -189,6 +189,13 @@ def test_a_push_back_costs_no_attempt_and_retry_after_holds_for_everyone() -> No
     assert not [at for at, _ in server.sent if 1 < at < 31]
 
 
+def test_a_pause_is_told_while_it_lasts() -> None:
+    told: list[float] = []
+    server = Server(failing("rate_limit", first=1, retry_after=30))
+    server.ask(requests(1), on_progress=lambda tally: told.append(tally.paused_s))
+    assert max(told) > 29 and sum(5 < left < 25 for left in told) > 10 and told[-1] < 1
+
+
 def test_nothing_fresh_is_sent_while_all_fails() -> None:
     first: dict[str, float] = {}
 
@@ -338,6 +345,33 @@ def test_a_refusal_is_recorded_where_it_tells_of_the_request(error: str, answere
     assert len(server.sent) == 30 and len(ledger) == kept
 
 
+def test_refusals_before_the_first_answer_are_recorded_after_it() -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if question in ("q1", "q2", "q3"):
+            raise ChatError("content_filter", "mock")
+        return await after_a_second(server, question)
+
+    server, ledger = Server(serve), Memory()
+    server.ask(requests(20), ledger)
+    assert len(ledger) == 20 and [ledger[key].error for key in list(ledger)].count("content_filter") == 3
+    server.ask(requests(20), ledger)
+    assert len(server.sent) == 20, "nobody is asked again"
+
+
+def test_azure_bills_what_it_filters(tmp_path: Path) -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        await asyncio.sleep(1)
+        if int(question[1:]) % 2:
+            raise ChatError("content_filter", "mock")
+        return ANSWER
+
+    price, asked = Price(output=1e6 / 1024), requests(100)
+    for azure, spent in ((None, 50 * 20 / 1024), (Azure(api_version="1"), 50 * 20 / 1024 + 50)):
+        budget = Budget(tmp_path / str(azure), 1000.0)
+        Server(serve).ask(asked, price=price, budget=budget, azure=azure)
+        assert budget.spent() == pytest.approx(spent, abs=0.001)
+
+
 def test_an_endpoint_that_calls_every_request_bad_ends_the_run_and_is_asked_again() -> None:
     server, ledger, asked = Server(refusing("bad_request", answered=0)), Memory(), requests(1000)
     with pytest.raises(EndpointError, match="model m: bad_request: mock says no"):
@@ -345,6 +379,19 @@ def test_an_endpoint_that_calls_every_request_bad_ends_the_run_and_is_asked_agai
     assert len(server.sent) == 16 and not ledger
     mended = Server(after_a_second)
     assert not any(answer.error for answer in mended.ask(asked, ledger).values())
+
+
+def test_an_outage_is_waited_for_and_leaves_no_holes() -> None:
+    """As of a server that is started anew, or is down for a minute."""
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        await asyncio.sleep(0.1)
+        if 3 < asyncio.get_running_loop().time() < 100:
+            raise ChatError("server", "mock")
+        return ANSWER
+
+    answers = Server(serve).ask(requests(1000), concurrency=16)
+    assert not any(answer.error for answer in answers.values())
 
 
 @pytest.mark.parametrize(("error", "attempts"), [("unreachable", 3), ("server", 3), ("timeout", 3)])

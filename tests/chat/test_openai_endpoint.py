@@ -139,7 +139,7 @@ def test_failures_over_a_socket(fault: Any, error: str, retry_after: float | Non
     assert (caught.value.error, caught.value.retry_after) == (error, retry_after)
 
 
-@pytest.mark.parametrize("fault", ["uncounted", "miscounted"])
+@pytest.mark.parametrize("fault", ["uncounted", "miscounted", "half counted", "not counted", "overcounted"])
 def test_an_answer_with_no_usage_or_a_wrong_one_is_an_answer(fault: Any) -> None:
     with FaultServer(lambda question, before: fault) as server:
         answer = ask(server.base_url)

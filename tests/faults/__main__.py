@@ -12,6 +12,7 @@ import time
 
 from aiohttp import web
 
+from .batches import Batches
 from .limits import Limits
 from .server import FAULTS, Fault, FaultServer
 
@@ -58,6 +59,7 @@ def main() -> None:
             charge=given.charge,
             headers=not given.no_rate_headers,
         )
+    batches = Batches()
     server = FaultServer(
         behaviour,
         latency_s=given.latency,
@@ -65,7 +67,7 @@ def main() -> None:
         answer_tokens=given.answer_tokens,
         slots=given.slots,
         limits=limits,
-        mount=lambda app: _controls(app, server),
+        mount=lambda app: (_controls(app, server), batches.mount(app)),
     )
     asyncio.run(_serve(server, given.port))
 

@@ -40,6 +40,9 @@ Fault = Literal[
     "slow",  # the first byte comes after `slow_s`
     "uncounted",  # no usage
     "miscounted",  # a usage that makes no sense
+    "half counted",  # a usage without what was written
+    "not counted",  # one that says that nothing was written
+    "overcounted",  # one that no integer of 32 bits holds
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 Behaviour = Callable[[str, int], Fault]  # (the user message, how often it was asked before) -> what goes wrong
@@ -218,6 +221,12 @@ class FaultServer:
             usage = None
         elif fault == "miscounted":
             usage = {"prompt_tokens": -3, "completion_tokens": "many", "total_tokens": None}
+        elif fault == "half counted":
+            usage = {"prompt_tokens": INPUT_TOKENS}
+        elif fault == "not counted":
+            usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": 0}
+        elif fault == "overcounted":
+            usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": 3_000_000_000}
         return json.dumps(
             {
                 "id": "chatcmpl-1",
