@@ -313,10 +313,10 @@ class Steps:
                         result = results.read(files.line_at(opened[name], offset), request, batch.refused)
                     else:
                         result = results.missing(ended, request, batch.refused)
+                    if result.error and ERRORS[result.error].bills(azure=batch.azure is not None):
+                        billed += request.usd_bound(price) * price.batch
                     if result.response is None:
                         misses[request.key] = result
-                        if ERRORS[result.error].may_be_billed:
-                            billed += request.usd_bound(price) * price.batch
                         continue
                     spent += request.usd_of(result.response, price)
                     answered += not result.response.error

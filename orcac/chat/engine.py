@@ -169,6 +169,7 @@ class _Asking:
     ) -> None:
         self._account, self._budget = account, budget
         self._ledger, self._settings, self._on_progress = ledger, settings, on_progress
+        self._azure = settings.azure is not None
         self.tally = tally
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings)
@@ -329,7 +330,7 @@ class _Asking:
                 self.tally.tokens += settled.input_tokens + settled.output_tokens
             except ChatError as error:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
-                spent = bound if self._may_be_billed(error) else 0.0
+                spent = bound if ERRORS[error.error].bills(azure=self._azure) else 0.0
             if settled:
                 self._last_answer, self._lost_in_a_row, self._failed_in_a_row = self._loop.time(), 0, 0
                 self._failing.clear()
@@ -387,7 +388,7 @@ class _Asking:
         slow_down = kind.action is Action.SLOW_DOWN
         if kind.action is not Action.STOP:
             self.tally.messages.setdefault(error.error, str(error))
-        if self._may_be_billed(error):
+        if kind.bills(azure=self._azure):
             self.tally.usd += bound
         if slow_down:
             self._limiter.pushed_back(sent_at, now)
@@ -424,10 +425,6 @@ class _Asking:
                 longest = min(longest, _FLAKY_S * 2 ** min(self._failed_in_a_row, _FAILED_IN_A_ROW))
             heapq.heappush(self._again, (now + random.uniform(0, longest), ticket.key, ticket))
         return None
-
-    def _may_be_billed(self, error: ChatError) -> bool:
-        kind = ERRORS[error.error]
-        return kind.may_be_billed or (kind.azure_bills and self._settings.azure is not None)
 
     def _lose(self, ticket: _Ticket, error: str) -> None:
         """A failure of this `ask` alone."""

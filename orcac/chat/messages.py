@@ -217,6 +217,10 @@ class ErrorClass(NamedTuple):
     attempts: int | None = None  # of this class, where it is worth fewer than the endpoint's
     fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
 
+    def bills(self, *, azure: bool) -> bool:
+        """Whether such a failure may cost as much as an answer."""
+        return self.may_be_billed or (azure and self.azure_bills)
+
 
 ERRORS: Mapping[str, ErrorClass] = {
     "unreachable": ErrorClass(Action.RETRY, passes=True, fix="start the server, or correct the endpoint's base_url"),

@@ -328,6 +328,20 @@ def test_a_full_disk_is_reported_to_everyone_and_the_segment_stays_readable(
     assert text(tmp_path, "later") is None
 
 
+def test_whatever_stops_a_sync_is_told_to_whoever_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(file: int) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def go() -> None:
+        monkeypatch.setattr(module, "_datasync", no_thread)
+        async with Ledger(tmp_path) as ledger:
+            waiting = [ledger.append(request(str(n)), ChatResponse(text="x")) for n in range(3)]
+            told = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+            assert all(isinstance(error, RuntimeError) for error in told)
+
+    asyncio.run(go())
+
+
 def test_a_record_is_in_the_log_before_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(file: int) -> None:
         raise OSError(5, "Input/output error")
