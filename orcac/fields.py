@@ -8,18 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 
-def lookup(row: Any, path: str) -> Any:
-    """What stands at `path`; None where there is nothing, or null."""
-    if isinstance(row, dict) and row.get(path) is not None:
-        return row[path]
+def lookup(row: Any, path: str, absent: Any = None) -> Any:
+    """What stands at `path`: None where that is null, also on the way; `absent` where there is nothing."""
+    if isinstance(row, dict) and path in row:
+        if row[path] is not None:
+            return row[path]
+        absent = None
     value = row
     for name in path.split("."):
         if isinstance(value, dict):
-            value = value.get(name)
+            value = value.get(name, absent)
         elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
             value = value[int(name)]
         else:
-            return None
+            return None if value is None else absent
     return value
 
 

@@ -19,3 +19,9 @@ def test_lookup(path: str, value: object) -> None:
 def test_a_key_that_holds_null_gives_way_to_the_path() -> None:
     assert lookup({"a.b": None, "a": {"b": 1}}, "a.b") == 1
     assert lookup([], "a") is None
+
+
+def test_null_is_not_nothing() -> None:
+    row = {"a": {"n": None}, "b.c": None, "list": [None]}
+    assert [lookup(row, path, "absent") for path in ("a.n", "a.n.m", "b.c", "list.0")] == [None] * 4
+    assert [lookup(row, path, "absent") for path in ("c", "a.m", "a.m.k", "list.1", "b")] == ["absent"] * 5

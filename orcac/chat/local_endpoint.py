@@ -20,14 +20,18 @@ from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 
 POOL = 4  # batches that wait at once
+Asked = tuple[ChatRequest, asyncio.Future[ChatResponse]]
 
 
 @asynccontextmanager
 async def load(weights: Path, settings: EndpointSettings, *, threads: int, gpus: int) -> AsyncIterator[LocalEndpoint]:
     """The model of a folder. Raises InputError where it cannot be loaded or its chat template is of no use."""
     model = await asyncio.to_thread(LocalModel.load, weights, threads=threads, gpus=gpus)
-    async with asyncio.TaskGroup() as group:
-        yield LocalEndpoint(model, group, where=weights.name, batch=settings.batch)
+    endpoint = LocalEndpoint(model, where=weights.name, batch=settings.batch)
+    try:
+        yield endpoint
+    finally:
+        endpoint.stop()
 
 
 class Model(Protocol):
@@ -41,43 +45,51 @@ class Model(Protocol):
 
 
 class LocalEndpoint:
-    def __init__(self, model: Model, group: asyncio.TaskGroup, *, where: str, batch: int) -> None:
+    def __init__(self, model: Model, *, where: str, batch: int) -> None:
         self.where = where
-        self._model, self._group, self._batch = model, group, batch
-        self._waiting: list[tuple[ChatRequest, asyncio.Future[ChatResponse]]] = []
-        self._working = False
+        self._model, self._batch = model, batch
+        self._waiting: list[Asked] = []
+        self._working: asyncio.Task[None] | None = None  # while there is something to do
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """The answer, when the batch that the request fell into is done.
 
         Raises ChatError where the prompt leaves no room for one or the sampling has `extra`, EndpointError where a
-        batch does not fit in memory.
+        batch does not fit in memory, and whatever else the model raises.
         """
         if request.sampling.extra:
             raise ChatError("unsupported", f"a local model knows no {', '.join(request.sampling.extra)}")
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
-        if not self._working:
-            self._working = True
-            self._group.create_task(self._work())
+        if self._working is None:
+            self._working = asyncio.create_task(self._work())
         return await answer
 
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                await asyncio.sleep(0)  # let all that is being sent arrive
-                pool, self._waiting = self._waiting, []
-                by_kind: dict[tuple[str, int], list[tuple[ChatRequest, asyncio.Future[ChatResponse]]]] = {}
-                for one in pool:
-                    by_kind.setdefault((one[0].sampling.model_dump_json(), one[0].sample_index), []).append(one)
-                for alike in by_kind.values():
-                    prompts = [_prompt(request) for request, _ in alike]
-                    for indices in self._model.batches(prompts, batch_size=self._batch):
-                        await self._answer([alike[index] for index in indices])
-        finally:
-            self._working = False
+    def stop(self) -> None:
+        """Begin no further batch."""
+        if self._working:
+            self._working.cancel()
 
-    async def _answer(self, batch: list[tuple[ChatRequest, asyncio.Future[ChatResponse]]]) -> None:
+    async def _work(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(0)  # let all that is being sent arrive
+            pool, self._waiting = self._waiting, []
+            try:
+                await self._answer_all(pool)
+            except Exception as error:
+                _fail(pool, error)
+        self._working = None
+
+    async def _answer_all(self, pool: list[Asked]) -> None:
+        by_kind: dict[tuple[str, int], list[Asked]] = {}
+        for one in pool:
+            by_kind.setdefault((one[0].sampling.model_dump_json(), one[0].sample_index), []).append(one)
+        for alike in by_kind.values():
+            prompts = [_prompt(request) for request, _ in alike]
+            for indices in self._model.batches(prompts, batch_size=self._batch):
+                await self._answer([alike[index] for index in indices])
+
+    async def _answer(self, batch: list[Asked]) -> None:
         start, (first, _) = time.perf_counter(), batch[0]
         try:
             answers = await asyncio.to_thread(
@@ -89,9 +101,7 @@ class LocalEndpoint:
                 seed=(first.sampling.seed or 0) + first.sample_index,
             )
         except Exception as error:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(_mend(error, len(batch)))
+            _fail(batch, _mend(error, len(batch)))
             return
         latency_s = time.perf_counter() - start
         for (_, future), made in zip(batch, answers, strict=True):
@@ -116,6 +126,12 @@ def _prompt(request: ChatRequest) -> tuple[str, str]:
     """(system, user)"""
     texts = {message.role: message.content for message in request.messages}
     return texts.get("system", ""), texts["user"]
+
+
+def _fail(asked: list[Asked], error: Exception) -> None:
+    for _, answer in asked:
+        if not answer.done():  # whoever asked may have gone
+            answer.set_exception(error)
 
 
 def _mend(error: Exception, size: int) -> Exception:

@@ -51,6 +51,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Of the request that the package wrote: what belongs to its own connection, or says how it sends and retries.
 _NOT_OURS = ("host", "connection", "content-length", "accept-encoding", "x-stainless-")
 _OPEN = ("accept", "content-type", "user-agent", "openai-")  # header names that hold no secret
+_SECRET_CHARACTERS = 8  # fewer are no secret, but for a key's
 
 
 @asynccontextmanager
@@ -136,6 +137,12 @@ def key_of(settings: EndpointSettings) -> tuple[str, str]:
 
 
 def _check_address(base_url: str) -> None:
+    if "?" in base_url or "#" in base_url:  # it is not shown: what follows may be a secret
+        raise EndpointError(
+            "base_url has a query or a fragment, with which no address can be made",
+            fix="leave out the ? or # and what follows it; give Azure's `api_version` in `azure`, the key in the "
+            "environment",
+        )
     try:
         parts = urlsplit(base_url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and base_url.isprintable()
@@ -291,12 +298,14 @@ class OpenAIEndpoint:
             url = url.copy_with(userinfo=b"")
         for name, value in headers.items():
             if not name.lower().startswith(_OPEN):
-                self._keep_secret(value.rpartition(" ")[2])
+                self._keep_secret(value.rpartition(" ")[2], header=name)
         self._targets[model] = target = _Target(yarl.URL(str(url)), headers)
         return target
 
-    def _keep_secret(self, secret: str | None) -> None:
-        if secret and secret != _NO_KEY:
+    def _keep_secret(self, secret: str | None, *, header: str = "authorization") -> None:
+        """Mask it from now on. A short value of a header that holds no key is no secret."""
+        of_key = header.lower().endswith(("authorization", "api-key"))
+        if secret and secret != _NO_KEY and (of_key or len(secret) >= _SECRET_CHARACTERS):
             self._secrets |= {secret, repr(secret)[1:-1]}  # as it is, and as exceptions quote it
 
     def _error(

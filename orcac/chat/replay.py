@@ -3,7 +3,8 @@
 A recording is JSON Lines or Parquet (by the file's name), with a mapping from our names to its fields. A
 field is a key or a path, as `orcac.fields` reads them. Prompts are matched by question, and by system message
 too where the recording has one, both with white space normalised. Where several rows answer one question, the
-first is the answer and the others are counted.
+first is the answer and the others are counted. A system message that is null is none; a row whose question or answer
+is null answers nothing, and is counted.
 
 Only the answers that are `wanted` are kept, so memory is linear in the job and not in the recording.
 Replayed answers do not go through the ledger: they stand in a local file already, and a miss is no fact
@@ -13,6 +14,7 @@ about the teacher but about the file, which may be a larger one next time.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,8 @@ import pyarrow.parquet as pq
 from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, valid_unicode
 from orcac.errors import InputError
 from orcac.fields import lookup
+
+_ABSENT = object()
 
 
 class Source(NamedTuple):
@@ -40,14 +44,15 @@ class _Asked(NamedTuple):
 
 
 class Replay:
-    """The answers of `source` to the `wanted` requests. `duplicates` counts the rows that came too late.
+    """The answers of `source` to the `wanted` requests. `duplicates` counts the rows that came too late, `skipped`
+    those without a question or an answer.
 
     Raises InputError, with file and line, where a row is broken or lacks a field.
     """
 
     def __init__(self, source: Source, wanted: Iterable[ChatRequest]) -> None:
         self.where = ", ".join(path.name for path in source.answers)
-        self.duplicates = 0
+        self.duplicates = self.skipped = 0
         self._by_system = "system" in source.fields
         self._answers: dict[_Asked, str] = {}
         keep = {self._asked(request) for request in wanted}
@@ -59,8 +64,11 @@ class Replay:
                     if source.questions
                     else _text(path, line, row, source.fields["question"])
                 )
-                system = _text(path, line, row, source.fields["system"]) if self._by_system else None
+                system = (_text(path, line, row, source.fields["system"]) or "") if self._by_system else None
                 answer = _text(path, line, row, source.fields["answer"])
+                if question is None or answer is None:
+                    self.skipped += 1
+                    continue
                 asked = _normal(question, system)
                 if asked in self._answers:
                     self.duplicates += 1
@@ -77,8 +85,13 @@ class Replay:
         """The recorded answer. Raises ChatError `not_recorded` where there is none."""
         answer = self.find(request)
         if answer is None:
-            raise ChatError("not_recorded", f"{self.where}: no answer to this question")
+            raise ChatError("not_recorded", self.missed(request))
         return answer
+
+    def missed(self, request: ChatRequest) -> str:
+        """That there is no answer, for people."""
+        question = textwrap.shorten(self._asked(request).question, 80, placeholder="...")
+        return f"{self.where}: no answer to {question!r}"
 
     def find(self, request: ChatRequest) -> ChatResponse | None:
         """The recorded answer, None where there is none."""
@@ -94,22 +107,25 @@ def _normal(question: str, system: str | None) -> _Asked:
     return _Asked(" ".join(question.split()), None if system is None else " ".join(system.split()))
 
 
-def _questions(source: Source) -> Iterator[tuple[str, str]]:
+def _questions(source: Source) -> Iterator[tuple[str, str | None]]:
     """(id, text) of every question that stands in a file of its own."""
     for path in source.questions:
         for line, row in _rows(path):
             number = _field(path, line, row, source.question_fields["id"])
-            yield str(number), _text(path, line, row, source.question_fields["question"])
+            if number is not None:
+                yield str(number), _text(path, line, row, source.question_fields["question"])
 
 
-def _question_of(path: Path, line: int, row: Any, field: str, texts: Mapping[str, str]) -> str:
-    number = str(_field(path, line, row, field))
-    if number not in texts:
+def _question_of(path: Path, line: int, row: Any, field: str, texts: Mapping[str, str | None]) -> str | None:
+    number = _field(path, line, row, field)
+    if number is None:
+        return None
+    if str(number) not in texts:
         raise InputError(
-            f"{path}:{line}: no question has the id {number!r}",
+            f"{path}:{line}: no question has the id {str(number)!r}",
             fix="give the file of questions that belongs to these answers",
         )
-    return texts[number]
+    return texts[str(number)]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -135,8 +151,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _field(path: Path, line: int, row: Any, field: str) -> Any:
-    value = lookup(row, field)
-    if value is None:
+    """What stands at `field`, None for null."""
+    value = lookup(row, field, _ABSENT)
+    if value is _ABSENT:
         raise InputError(
             f"{path}:{line}: the row has no field {field!r}",
             fix="correct the recording's fields, or mend or remove the row",
@@ -144,9 +161,11 @@ def _field(path: Path, line: int, row: Any, field: str) -> Any:
     return value
 
 
-def _text(path: Path, line: int, row: Any, field: str) -> str:
-    """The text at `field`, as it can be written to a file."""
+def _text(path: Path, line: int, row: Any, field: str) -> str | None:
+    """The text at `field`, as it can be written to a file; None for null."""
     value = _field(path, line, row, field)
+    if value is None:
+        return None
     if not isinstance(value, str):
         raise InputError(
             f"{path}:{line}: the field {field!r} is not text but {type(value).__name__}",

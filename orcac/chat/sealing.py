@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from orcac.chat.segments import SCHEMA, WORDS, File, Log, Sealed, close, sync_folder
+from orcac.chat.segments import SCHEMA, WORDS, File, Log, Sealed, allow_many_files, close, sync_folder
 from orcac.lease import STALE_SECONDS
 
 _LOGS, _LOG_BYTES = 16, 4 << 20  # so many dead logs, or so many bytes of them, are worth sealing
@@ -32,6 +32,7 @@ def seal(folder: Path) -> None:
     One process does it; others go on meanwhile. Where the folder cannot be written, nothing is done. Raises StoreError
     where a record is damaged.
     """
+    allow_many_files()
     with contextlib.suppress(OSError):
         if not _is_worth_it([*folder.glob("*.sealing"), *(path for path in folder.glob("*.jsonl") if _is_old(path))]):
             return

@@ -18,8 +18,10 @@ million. A lookup goes by the index, so a sorted file would save nothing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import resource
 import time
 from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
@@ -375,8 +377,21 @@ def _with_all(rows: R, columns: list[str]) -> R:
 File = Log | Sealed
 
 
+def allow_many_files() -> None:
+    """Let this process open more files than the 1,024 (macOS: 256) of most systems, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # What macOS calls infinite is 10,240; FACTS numbers 65,536.
+    most = 10_240 if hard == resource.RLIM_INFINITY else min(hard, 1 << 16)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 def opened(folder: Path) -> list[File]:
-    """Every file of the ledger, open, each record in one of them; its name may be gone by the time it is read."""
+    """Every file of the ledger, open, each record in one of them; its name may be gone by the time it is read.
+
+    Raises StoreError where there are more than this process may open.
+    """
+    allow_many_files()
     while True:
         files: list[File] = []
         try:
@@ -391,6 +406,15 @@ def opened(folder: Path) -> list[File]:
             }
         except FileNotFoundError:
             settled = False
+        except OSError as error:
+            close(files)
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            count = sum(1 for _ in folder.iterdir())
+            raise StoreError(
+                f"{folder}: its {count:,} files are more than this process may open ({os.strerror(error.errno)})",
+                fix=f"raise the limit, `ulimit -Hn {3 * count}` as root, and run again: old logs then become one file",
+            ) from error
         if not settled:  # something was sealed between two looks
             close(files)
             continue

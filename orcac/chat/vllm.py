@@ -2,7 +2,7 @@
 
 It is asked over HTTP as any other server, so nothing of vLLM is imported and it may live in an environment of its
 own; `vllm` is looked for beside our Python, then on the PATH. It runs under `chat.guard`, so no way of dying leaves a
-GPU taken. What it says goes to a log file; its last lines are in the error where it does not come up.
+GPU taken. What it says goes to a log file; its last lines are in the error where it does not come up, or ends early.
 
 Other people of the machine cannot ask it: it wants a key, which is made here and handed on by the environment.
 """
@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from orcac.chat import openai
+from orcac.chat.messages import ChatError, ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 
@@ -29,7 +30,7 @@ _LAST_LINES = 5
 
 
 @asynccontextmanager
-async def serve(settings: EndpointSettings, *, model: str, log: Path) -> AsyncIterator[openai.OpenAIEndpoint]:
+async def serve(settings: EndpointSettings, *, model: str, log: Path) -> AsyncIterator[Served]:
     """The endpoint of `model`, once it is healthy.
 
     Raises EndpointError where there is no vLLM, where it ends or where it is not healthy in `start_seconds`.
@@ -51,10 +52,31 @@ async def serve(settings: EndpointSettings, *, model: str, log: Path) -> AsyncIt
         base_url = f"http://127.0.0.1:{port}"
         await _healthy(server, base_url, settings=settings, model=model, log=log)
         async with openai.connect_to(f"{base_url}/v1", timeout_s=settings.timeout_seconds, key=key) as endpoint:
-            yield endpoint
+            yield Served(endpoint, server, log=log)
     finally:
         server.stdin.close()
         await asyncio.shield(asyncio.to_thread(server.wait))
+
+
+class Served:
+    """The endpoint of a server of ours, which says so where that has ended."""
+
+    def __init__(self, endpoint: openai.OpenAIEndpoint, server: subprocess.Popen[bytes], *, log: Path) -> None:
+        self.where = endpoint.where
+        self._endpoint, self._server, self._log = endpoint, server, log
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        """One attempt. Raises ChatError, or EndpointError where no other attempt can help."""
+        try:
+            return await self._endpoint.complete(request)
+        except ChatError as error:
+            if error.error not in ("unreachable", "dropped") or self._server.poll() is None:
+                raise
+            raise EndpointError(
+                f"vLLM ended with exit code {self._server.returncode} while it served {request.model}"
+                f"{_said(self._log)}",
+                fix=f"see {self._log}, then run again; what is answered is kept",
+            ) from error
 
 
 def command(settings: EndpointSettings, *, model: str, port: int) -> list[str]:

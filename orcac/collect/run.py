@@ -55,6 +55,7 @@ from orcac.rows import Prompt, Response
 __all__ = ["run", "run_shard"]
 
 _SAME = ("finish_reason", "error", "input_tokens", "output_tokens")  # of a ChatResponse and of a row
+_ROWS_SHOWN = 100  # of a recording, for which progress is told once
 _YOUNG_OBJECTS = 20_000  # that are made before the collector looks for cycles among them
 T = TypeVar("T")
 CollectJob = Job[CollectRecipe, CollectExecution]
@@ -225,14 +226,20 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
 
 def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -> Iterator[ChatResponse]:
     replay = Replay(_source(job), questions.requests())
-    progress = job.progress(len(questions), "answers")
-    said = f"{replay.duplicates:,} rows of the recording come too late" if replay.duplicates else ""
+    show, tally = _shown(job, len(questions)), Tally(total=len(questions), messages=messages)
+    counts = ((replay.duplicates, "come too late"), (replay.skipped, "lack a question or an answer"))
+    said = ", ".join(f"{count:,} rows of the recording {what}" for count, what in counts if count)
     for number, asked in enumerate(questions.requests(), start=1):
         answer = replay.find(asked)
-        if answer is None:
-            messages.setdefault("not_recorded", f"{replay.where}: no answer to this question")
+        if answer:
+            tally.answered += 1
+        else:
+            tally.failed["not_recorded"] += 1
+            if "not_recorded" not in messages:
+                messages["not_recorded"] = replay.missed(asked)
         yield answer or ChatResponse(error="not_recorded")
-        progress.update(number, said)
+        if number % _ROWS_SHOWN == 0 or number == len(questions):
+            show(tally, said)
 
 
 def _write(job: CollectJob, questions: Questions, answers: Iterator[ChatResponse], messages: dict[str, str]) -> Summary:
@@ -285,8 +292,8 @@ def _write(job: CollectJob, questions: Questions, answers: Iterator[ChatResponse
 
 
 def _account(job: CollectJob) -> Account | None:
-    """Whoever asks the same model; an embedded teacher is its job's own."""
-    if job.recipe.origin != "api":
+    """Whoever asks the same model; an embedded teacher is its job's own, as is a server that the job starts."""
+    if job.recipe.origin != "api" or job.execution.endpoint.kind == "vllm":
         return None
     return Account(job.answers / "accounts", account_name(job.execution.endpoint, job.recipe.model))
 

@@ -15,7 +15,7 @@ import pytest
 
 from orcac.chat import account
 from orcac.chat.account import Account, account_name
-from orcac.chat.settings import EndpointSettings
+from orcac.chat.settings import Azure, EndpointSettings
 
 JOB = """
 import asyncio, sys
@@ -122,12 +122,24 @@ def test_what_is_over_or_makes_no_sense_is_no_pause(tmp_path: Path, monkeypatch:
 
 def test_an_account_is_where_with_which_key_and_what(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     settings = EndpointSettings(kind="openai", base_url="http://host/v1")
     name = account_name(settings, "m")
     assert name == account_name(settings.model_copy(update={"base_url": "http://host/v1/", "concurrency": 9}), "m")
     others = [account_name(settings.model_copy(update={"api_key_env": "MINE"}), "m"), account_name(settings, "n")]
-    assert len({name, *others, account_name(EndpointSettings(kind="openai"), "m")}) == 4
+    nowhere = account_name(EndpointSettings(kind="openai"), "m")
+    assert len({name, *others, nowhere}) == 4
+    assert nowhere == account_name(settings.model_copy(update={"base_url": "https://api.openai.com/v1/"}), "m")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://host/v1")
     assert name == account_name(EndpointSettings(kind="openai"), "m")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
     assert name == account_name(settings, "m")
+
+
+def test_an_azure_deployment_is_an_account() -> None:
+    def name(deployment: str | None, model: str) -> str:
+        azure = Azure(api_version="1", deployment=deployment)
+        return account_name(EndpointSettings(kind="openai", base_url="https://x.openai.azure.com", azure=azure), model)
+
+    assert name("a", "m") != name("b", "m")
+    assert name("a", "m") == name("a", "n") == name(None, "a")

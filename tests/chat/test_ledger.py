@@ -5,6 +5,8 @@ import contextlib
 import dataclasses
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -59,6 +61,23 @@ def test_reading_leaves_no_trace(tmp_path: Path) -> None:
     folder = tmp_path / "answers"
     write(folder)
     assert not folder.exists()
+
+
+def test_more_files_than_a_process_may_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, ("a", "1"))
+    (log,) = tmp_path.iterdir()
+    for number in range(300):
+        shutil.copy(log, tmp_path / f"{number}.jsonl")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        assert len(list(records(tmp_path))) == 301
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        monkeypatch.setattr(segments, "allow_many_files", lambda: None)  # as if that were all
+        with pytest.raises(StoreError, match=r"301 files are more(.|\n)*ulimit"):
+            list(records(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_log_cut_at_any_byte_of_its_last_three_records_loses_the_torn_one_alone(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import pytest
+
+from orcac.chat import local_endpoint as module
 from orcac.chat.local import LocalAnswer
 from orcac.chat.local_endpoint import LocalEndpoint
 from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation
-from orcac.chat.settings import Sampling
-from orcac.errors import EndpointError
+from orcac.chat.settings import EndpointSettings, Sampling
+from orcac.errors import EndpointError, InputError
 
 
 class Model:
@@ -40,9 +44,8 @@ def request(user: str, **sampling: object) -> ChatRequest:
 
 def ask(model: Model, *requests: ChatRequest, batch: int = 2) -> list[ChatResponse | BaseException]:
     async def go() -> list[ChatResponse | BaseException]:
-        async with asyncio.TaskGroup() as group:
-            endpoint = LocalEndpoint(model, group, where="model", batch=batch)
-            return await asyncio.gather(*map(endpoint.complete, requests), return_exceptions=True)
+        endpoint = LocalEndpoint(model, where="model", batch=batch)
+        return await asyncio.gather(*map(endpoint.complete, requests), return_exceptions=True)
 
     return asyncio.run(go())
 
@@ -65,3 +68,26 @@ def test_a_prompt_that_leaves_no_room_and_a_batch_that_does_not_fit() -> None:
     assert isinstance(short, ChatResponse)
     assert isinstance(long, ChatError) and long.error == "context_overflow"
     assert isinstance(huge, EndpointError) and "lower the endpoint's `batch`" in str(huge)
+
+
+class Refusing(Model):
+    """Takes no prompt but `a`."""
+
+    def batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
+        if any(user != "a" for _, user in prompts):
+            raise InputError("the chat template takes no such message", fix="drop it")
+        return super().batches(prompts, batch_size=batch_size)
+
+
+def test_a_template_that_takes_no_prompt_is_told_to_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.LocalModel, "load", lambda *_, **__: Refusing())
+
+    async def go() -> None:
+        async with module.load(Path("m"), EndpointSettings(kind="local"), threads=1, gpus=0) as endpoint:
+            failed = await asyncio.gather(*(endpoint.complete(request(q)) for q in "bc"), return_exceptions=True)
+            assert all(isinstance(error, InputError) for error in failed)
+            assert (await endpoint.complete(request("a"))).text == "A"
+            await endpoint.complete(request("b"))
+
+    with pytest.raises(InputError, match="drop it"):  # and no ExceptionGroup
+        asyncio.run(asyncio.wait_for(go(), 10))

@@ -358,6 +358,24 @@ def test_an_address_that_is_none_is_refused(address: str, monkeypatch: pytest.Mo
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "address", ["http://h/v1?code=secret", "http://h/v1#secret", "http://h/v1?a@secret", "h?secret"]
+)
+def test_an_address_with_a_query_is_refused_unseen(address: str) -> None:
+    with pytest.raises(EndpointError, match=r"leave out the \? or #") as caught:
+        ask(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_of_other_headers_what_can_be_a_secret_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "k")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-flag: 0\nx-gateway: pass-word")
+    monkeypatch.setattr(module, "_told", lambda content: "0, k and pass-word")
+    with FaultServer(lambda question, before: "401") as server, pytest.raises(ChatError) as caught:
+        connect(server.base_url)
+    assert str(caught.value) == "HTTP 401: 0, *** and ***"
+
+
 def test_a_request_that_cannot_leave_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_ORG_ID", "org\n")
     with FaultServer() as server, pytest.raises(ChatError, match="header") as caught:

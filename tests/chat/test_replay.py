@@ -85,13 +85,27 @@ def test_questions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
         answer(source, request("q1"))
 
 
+def test_null_is_no_system_message_and_no_answer(tmp_path: Path) -> None:
+    row = {"system_prompt": None, "question": "q", "response": "a"}
+    path = lines(tmp_path / "a.jsonl", [{**row, "response": None}, {**row, "question": None}, row])
+    asked = request("q")
+    replay = Replay(Source((path,), FIELDS), [asked])
+    assert asyncio.run(replay.complete(asked)).text == "a"
+    assert (replay.skipped, replay.duplicates) == (2, 0)
+    questions = lines(
+        tmp_path / "q.jsonl", [{"id": None, "text": "q"}, {"id": 1, "text": None}, {"id": 2, "text": "q"}]
+    )
+    lines(path, [{"id": number, "text": "a"} for number in (None, 1, 2)])
+    joined = Source((path,), {"id": "id", "answer": "text"}, (questions,), {"id": "id", "question": "text"})
+    assert answer(joined, asked) == "a" and Replay(joined, [asked]).skipped == 2
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
         ("{", "not a line of JSON"),
         ("[]", "no field 'question'"),
         ('{"question": "q"}', "no field 'answer'"),
-        ('{"question": "q", "answer": null}', "no field 'answer'"),
         ('{"question": "q", "answer": 4}', "'answer' is not text but int"),
         ("[" * 100_000, "not a line of JSON"),
     ],

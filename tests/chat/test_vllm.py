@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from orcac.chat.connect import connect
-from orcac.chat.messages import ChatRequest, ChatResponse, conversation
+from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.errors import EndpointError
 
@@ -75,6 +76,22 @@ def test_one_that_does_not_come_up_is_told_with_its_last_words(
     with pytest.raises(EndpointError, match=r"(?s)exit code 1 before it served m.*CUDA out of memory") as caught:
         ask(tmp_path)
     assert str(tmp_path / "vllm.log") in str(caught.value)
+
+
+def test_one_that_dies_midway_is_told_with_its_log(notes: Path, tmp_path: Path) -> None:
+    async def go() -> None:
+        settings = EndpointSettings(kind="vllm", start_seconds=20)
+        async with connect(settings, model="m", weights=None, work=tmp_path, threads=1, gpus=1) as model:
+            assert (await model.complete(REQUEST)).text == "answer to q"
+            os.kill(json.loads(notes.read_text())["pids"][0], signal.SIGKILL)
+            while True:  # as the engine does, until it is known to have ended
+                with contextlib.suppress(ChatError):
+                    await model.complete(REQUEST)
+                await asyncio.sleep(0.02)
+
+    with pytest.raises(EndpointError, match=r"exit code 137 while it served m") as caught:
+        asyncio.run(asyncio.wait_for(go(), 30))
+    assert str(tmp_path / "vllm.log") in caught.value.fix and "base_url" not in str(caught.value)
 
 
 def test_one_that_is_never_healthy_is_given_up_and_stopped(notes: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pytest
 from orcac import rows
 from orcac.chat.ledger import records
 from orcac.chat.settings import EndpointSettings, Price, Sampling
+from orcac.collect import run as module
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.collect.run import run, run_shard
 from orcac.errors import InputError
@@ -120,11 +122,12 @@ def recorded(answers: Path, fields: dict[str, str], *, questions: Path | None = 
     )
 
 
-def test_a_recording_is_replayed_and_misses_are_typed(tmp_path: Path) -> None:
+def test_a_recording_is_replayed_and_misses_are_typed_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "answers.jsonl"
-    path.write_text(
-        "".join(json.dumps({"q": q, "a": a}) + "\n" for q, a in (("one", "1"), ("one", "uno"), ("two", "2")))
-    )
+    pairs = (("one", "1"), ("one", "uno"), ("two", "2"), ("three", None))
+    path.write_text("".join(json.dumps({"q": q, "a": a}) + "\n" for q, a in pairs))
     recording = recorded(path, {"question": "q", "answer": "a"})
     prompts = [prompt("two"), prompt("three"), prompt("one", system="Be brief.")]
     made = job(tmp_path / "job", prompts, origin="replay", recording=recording, files=[path])
@@ -143,6 +146,9 @@ def test_a_recording_is_replayed_and_misses_are_typed(tmp_path: Path) -> None:
         "usd": 0.0,
     }
     assert not made.answers.exists()
+    told = capsys.readouterr().err
+    assert "not_recorded: answers.jsonl: no answer to 'three'\n" in told
+    assert "failed: 1 not_recorded  1 rows of the recording come too late, 1 rows" in told
 
 
 def test_a_recording_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
@@ -155,6 +161,15 @@ def test_a_recording_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
     assert not list(made.out.iterdir())
     none = job(tmp_path / "none", [], origin="replay", recording=recording, files=[path])
     assert run(none)["prompts"] == 0
+
+
+def test_only_a_server_that_others_ask_is_an_account(tmp_path: Path) -> None:
+    made = job(tmp_path, QUERIES)
+    recipe = made.recipe.model_copy(update={"origin": "api"})
+    for kind in ("openai", "vllm"):  # each shard starts a vLLM of its own
+        execution = CollectExecution(endpoint=EndpointSettings(kind=kind))
+        account = module._account(dataclasses.replace(made, recipe=recipe, execution=execution))
+        assert (account is None) == (kind == "vllm")
 
 
 @pytest.mark.data
