@@ -24,19 +24,18 @@ from pathlib import Path
 from types import TracebackType
 
 from orcac import lease
-from orcac.chat.settings import EndpointSettings
+from orcac.chat.settings import OPENAI_URL, EndpointSettings
 
 LOOK_SECONDS = 1.0  # how old what a job knows of the others may be
 _FORGET_SECONDS = 3600.0  # a job that was merely stopped for a while is counted again when it goes on
 _PAUSE = "pause-"
-_OPENAI = "https://api.openai.com/v1"  # where the openai package asks if nobody names an address
 
 
 def account_name(settings: EndpointSettings, model: str) -> str:
     """What jobs that share limits have in common, as a file name. Of the key it knows the variable's name alone."""
     azure = settings.azure
     named = os.environ.get("AZURE_OPENAI_ENDPOINT" if azure else "OPENAI_BASE_URL")
-    address = settings.base_url or named or ("" if azure else _OPENAI)
+    address = settings.base_url or named or ("" if azure else OPENAI_URL)
     limited = (azure.deployment if azure else None) or model  # Azure's limits are a deployment's
     text = json.dumps([address.rstrip("/"), settings.api_key_env, limited])
     return hashlib.sha256(text.encode()).hexdigest()[:20]

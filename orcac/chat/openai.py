@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from orcac.chat.messages import ANY_CAP, ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
-from orcac.chat.settings import EndpointSettings
+from orcac.chat.settings import OPENAI_URL, EndpointSettings
 from orcac.chat.wire import dumps, loads
 from orcac.errors import EndpointError
 
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 _NO_KEY = "none"  # what a local server that wants no key is sent
 _CONNECT_S = 10.0  # a server that takes longer to take the call is not there
 _IDLE_S = 4.0  # a connection is not kept longer, since uvicorn (vLLM) hangs up after 5
-_OPENAI = "https://api.openai.com/v1"
 _AD_TOKEN = "AZURE_OPENAI_AD_TOKEN"  # the package's name for it
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Of the request that the package wrote: what belongs to its own connection, or says how it sends and retries.
@@ -107,7 +106,7 @@ def client_of(settings: EndpointSettings) -> AsyncOpenAI:
         )
     if address:
         _check_address(address)
-    _proxy(address or _OPENAI)
+    _proxy(address or OPENAI_URL)
     loopback = urlsplit(address or "").hostname in _LOOPBACK
     http = DefaultAsyncHttpxClient(trust_env=False) if loopback else None  # no proxy between us and ourselves
     timeout_s = settings.timeout_seconds

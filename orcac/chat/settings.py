@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from orcac.recipe import Frozen
 
+OPENAI_URL = "https://api.openai.com/v1"  # where the openai package asks if nobody names an address
+
 
 class Sampling(Frozen):
     """The decoding parameters that are sent with a request.

@@ -56,7 +56,7 @@ def test_the_cap_is_not_in_the_key_but_decides_which_records_serve() -> None:
     ended = ChatResponse(text="x", finish_reason="stop", output_tokens=40)
     assert served_caps(100, ended) == (40, ANY_CAP)
     assert served_caps(100, replace(ended, output_tokens=0)) == (100, ANY_CAP), "nobody counted: its own cap held it"
-    assert served_caps(100, replace(ended, finish_reason="length", output_tokens=100)) == (0, 100)
+    assert served_caps(100, replace(ended, finish_reason="length", output_tokens=100)) == (100, 100)
     assert served_caps(100, ChatResponse(error="context_overflow")) == (100, ANY_CAP)
     assert served_caps(100, ChatResponse(error="content_filter")) == (0, ANY_CAP)
 
