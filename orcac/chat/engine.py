@@ -102,6 +102,7 @@ class Tally:
 async def ask(
     requests: Iterable[ChatRequest],
     *,
+    label: str,
     endpoint: AbstractAsyncContextManager[Endpoint],
     ledger: Answers,
     tally: Tally,
@@ -112,8 +113,8 @@ async def ask(
 ) -> Tally:
     """See to it that the ledger holds the answer, or the typed failure, of every request.
 
-    Equal requests are asked once, and what the ledger holds is not asked; `endpoint`, `account` and `budget` are
-    entered only if something is left. `tally` has the number of requests and what the ledger held of them before; it
+    `label` names this `ask` for people. Equal requests are asked once, and what the ledger holds is not asked;
+    `endpoint`, `account` and `budget` are entered only if something is left. `tally` has the number of requests and what the ledger held of them before; it
     is brought up to date and returned. Failures that are not recorded are in its `failures`.
 
     Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
@@ -121,6 +122,7 @@ async def ask(
     """
     asking = _Asking(
         requests,
+        label=label,
         ledger=ledger,
         settings=settings,
         account=account,
@@ -157,6 +159,7 @@ class _Asking:
         self,
         requests: Iterable[ChatRequest],
         *,
+        label: str,
         ledger: Answers,
         settings: EndpointSettings,
         account: Account | None,
@@ -166,7 +169,7 @@ class _Asking:
     ) -> None:
         self._account, self._budget = account, budget
         self._ledger, self._settings, self._on_progress = ledger, settings, on_progress
-        self.tally = tally
+        self.tally, self._label = tally, label
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings)
         self._requests = iter(requests)
@@ -291,10 +294,11 @@ class _Asking:
         about = "about" if tally.answered else "at most"
         more = rest + bound - budget.left()  # the last one must fit, too
         return EndpointError(
-            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
-            f"{dollars(spent)} spent, {tally.answered:,} of {tally.total:,} requests answered; the other {left:,} "
-            f"would cost {about} {dollars(rest)}",
-            fix=f"raise `budget` by {about} {dollars(more)} for them and run again; what is answered is kept",
+            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: {dollars(spent)} spent, "
+            f"and one more may cost up to {dollars(bound)}; of `{self._label}` {tally.answered:,} of {tally.total:,} "
+            f"requests are answered, the other {left:,} would cost {about} {dollars(rest)}",
+            fix=f"raise `budget` by {about} {dollars(more)} for the rest of `{self._label}` alone (`orcac cost` tells what "
+            "all that is left would cost) and run again; what is answered is kept",
         )
 
     async def _attempt(self, ticket: _Ticket, *, sent_at: float, charged: int, bound: float) -> None:

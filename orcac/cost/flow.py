@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import lengths, priors
 from orcac.cost.figures import NOTHING, Range, between, times, total
-from orcac.cost.measured import Measured, Record, tokens_each
+from orcac.cost.measured import Mean, Measured, Record, teacher, tokens_each
 from orcac.cost.shape import Model, student_model
 from orcac.filter.recipe import FilterRecipe
 from orcac.plan.node import Node
@@ -31,6 +31,7 @@ from orcac.store import Store
 from orcac.student.recipe import StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
+_ENOUGH = 30  # answers to a node's own prompts that say more than many to others
 T = TypeVar("T")
 
 
@@ -150,6 +151,10 @@ class Flow:
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
             left = 1 - found.answered / found.asked if found.asked else 0.0
+            if found.replies >= _ENOUGH or (found.replies and not rate):
+                unknown, each = f"tokens a request of {recipe.model}", found.input_tokens / found.replies
+                tokens = times(each, 1 + 1 / found.replies**0.5, unknown)
+                basis = (f"{unknown} {each:.0f}: measured from {_answers(found.replies)} to these prompts", why)
         return Asked(count, left, count, tokens, answer, _all(basis))
 
     def _answer(self, node: Node) -> tuple[Range, str]:
@@ -160,19 +165,35 @@ class Flow:
         most, unknown = recipe.sampling.max_tokens, f"tokens an answer of {recipe.model}"
         if recipe.origin == "reference":
             return priors.REFERENCE.range, priors.REFERENCE.basis
-        found = self.answered.get(node.ref)
-        if found and found.replies >= 30:  # fewer say less than the same teacher's other answers
-            each = found.output_tokens / found.replies
-            why = f"{unknown} {each:.0f}: measured from {found.replies:,} answers to these prompts"
-            return times(each, 1 + 1 / found.replies**0.5, unknown).at_most(most), why
-        if measured := self.measured.answer(recipe.model_dump(mode="json")):
-            why = f"{unknown} {measured.value:.0f}: measured from {measured.n:,} answers"
-            return times(measured.value, priors.ELSEWHERE, unknown).at_most(most), why
+        own, elsewhere = self._mean(node.ref), self._elsewhere(node)
+        if own and (own.n >= _ENOUGH or not elsewhere or elsewhere.n <= own.n):
+            why = f"{unknown} {own.value:.0f}: measured from {_answers(own.n)} to these prompts"
+            return times(own.value, 1 + 1 / own.n**0.5, unknown).at_most(most), why
+        if elsewhere:
+            why = f"{unknown} {elsewhere.value:.0f}: measured from {_answers(elsewhere.n)}"
+            factor = max(priors.ELSEWHERE, 1 + 1 / elsewhere.n**0.5)
+            return times(elsewhere.value, factor, unknown).at_most(most), why
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
             return times(execution.expect_tokens, priors.EXPECTED, unknown).at_most(most), why
         prior = priors.SOLVED if recipe.origin == "solver" else priors.ANSWER
         return prior.range.at_most(most), prior.basis
+
+    def _mean(self, ref: str) -> Mean | None:
+        """Tokens of an answer, over what the ledger has of a node that is not made yet."""
+        found = self.answered.get(ref)
+        return Mean(found.output_tokens / found.replies, found.replies) if found and found.replies else None
+
+    def _elsewhere(self, node: Node) -> Mean | None:
+        """The same of what this teacher answered to most of: a node that is made, or one that is begun."""
+        who = teacher(node.recipe.model_dump(mode="json"))
+        begun = [
+            mean
+            for ref in self.answered
+            if (mean := self._mean(ref)) and teacher(self.plan.nodes[ref].recipe.model_dump(mode="json")) == who
+        ]
+        made = self.measured.answer(node.recipe.model_dump(mode="json"))
+        return max([*begun, *([made] if made else [])], key=lambda mean: mean.n, default=None)
 
     # --- examples and rows ---------------------------------------------------------------------------------------
 
@@ -244,6 +265,10 @@ class Flow:
             return self.model(node.inputs["start"][0])
         folder = self.store.folder(ref) / "model" if record else None
         return student_model(node, folder, record["summary"]["parameters"] if record else None)
+
+
+def _answers(n: int) -> str:
+    return f"{n:,} answer{'s' if n > 1 else ''}"
 
 
 def _all(*parts: tuple[str, ...]) -> tuple[str, ...]:
