@@ -11,6 +11,7 @@ prompts of two sources with equal texts, until they are sampled; the checkpoints
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,12 +138,14 @@ class Flow:
         count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
         recipe = node.recipe
         assert isinstance(recipe, CollectRecipe)
+        unsure = math.inf  # of the mean of what is read, as a share of it
         if rate := self.measured.characters(recipe.model):
             exact = [self.measured.record(part) for part in node.inputs["prompts"] if part in self.done]
             summaries = [sample["summary"] for sample in exact if sample]
             if len(summaries) == len(node.inputs["prompts"]) and all("characters" in part for part in summaries):
                 characters = sum(part["characters"] for part in summaries) / count.mid
-                tokens = times(characters / rate.value, 1 + 0.3 / rate.n**0.5, f"input of {recipe.model}")
+                unsure = 0.3 / rate.n**0.5
+                tokens = times(characters / rate.value, 1 + unsure, f"input of {recipe.model}")
                 basis = (f"characters a token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
         if record:  # by hand or from a recording: nobody counted tokens
             count, answers = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
@@ -151,7 +154,7 @@ class Flow:
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
             left = 1 - found.answered / found.asked if found.asked else 0.0
-            if found.replies >= _ENOUGH or (found.replies and not rate):
+            if found.replies and 1 / found.replies**0.5 <= unsure:
                 unknown, each = f"tokens a request of {recipe.model}", found.input_tokens / found.replies
                 tokens = times(each, 1 + 1 / found.replies**0.5, unknown)
                 basis = (f"{unknown} {each:.0f}: measured from {_answers(found.replies)} to these prompts", why)
