@@ -114,8 +114,9 @@ async def ask(
     """See to it that the ledger holds the answer, or the typed failure, of every request.
 
     `label` names this `ask` for people. Equal requests are asked once, and what the ledger holds is not asked;
-    `endpoint`, `account` and `budget` are entered only if something is left. `tally` has the number of requests and what the ledger held of them before; it
-    is brought up to date and returned. Failures that are not recorded are in its `failures`.
+    `endpoint`, `account` and `budget` are entered only if something is left. `tally` has the number of requests
+    and what the ledger held of them before; it is brought up to date and returned. Failures that are not recorded are
+    in its `failures`.
 
     Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
@@ -294,11 +295,12 @@ class _Asking:
         about = "about" if tally.answered else "at most"
         more = rest + bound - budget.left()  # the last one must fit, too
         return EndpointError(
-            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: {dollars(spent)} spent, "
-            f"and one more may cost up to {dollars(bound)}; of `{self._label}` {tally.answered:,} of {tally.total:,} "
-            f"requests are answered, the other {left:,} would cost {about} {dollars(rest)}",
-            fix=f"raise `budget` by {about} {dollars(more)} for the rest of `{self._label}` alone (`orcac cost` tells what "
-            "all that is left would cost) and run again; what is answered is kept",
+            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
+            f"{dollars(spent)} spent, and one more may cost up to {dollars(bound)}; of `{self._label}` "
+            f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
+            f"{dollars(rest)}",
+            fix=f"raise `budget` by {about} {dollars(more)} for `{self._label}` alone (`orcac cost` tells what all "
+            "that is left would cost) and run again; what is answered is kept",
         )
 
     async def _attempt(self, ticket: _Ticket, *, sent_at: float, charged: int, bound: float) -> None:

@@ -10,20 +10,25 @@ prompts of two sources with equal texts, until they are sampled; the checkpoints
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
+from orcac.chat.budget import Budget
+from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import lengths, priors
 from orcac.cost.figures import NOTHING, Range, between, times, total
 from orcac.cost.measured import Mean, Measured, Record, teacher, tokens_each
 from orcac.cost.shape import Model, student_model
+from orcac.errors import InputError
 from orcac.filter.recipe import FilterRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
@@ -32,6 +37,7 @@ from orcac.store import Store
 from orcac.student.recipe import StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
+_FIRST, _SOME = 200, 8  # queries that are read of a file to see how long they are; files
 _ENOUGH = 30  # answers to a node's own prompts that say more than many to others
 T = TypeVar("T")
 
@@ -110,14 +116,56 @@ class Flow:
             return Prompts(Range(float(recipe.subset.take)), tokens, _all(*(part.basis for part in pool)))
         source, execution = recipe.source, node.execution
         assert source is not None
-        counted, why = _count(recipe.name, source, execution)
+        assert isinstance(execution, SampleExecution)
+        counted, why = self._count(recipe.name, source, execution)
         if record:  # made before samples counted their characters
-            counted, why = Range(float(record["summary"]["kept"])), ""
-        query, query_why = _query(recipe, source, execution)
+            counted, why = Range(float(record["summary"]["kept"])), ()
+        query, query_why = self._query(recipe.name, source, execution)
         texts = [message.text for message in (*recipe.draw.always, *recipe.draw.multiple_choice)]
         system = sum(map(len, texts)) / len(texts) / priors.CHARACTERS.mid
         frame = priors.FRAME * (1 + sum(map(bool, texts)) / len(texts)) + 3
-        return Prompts(counted, query + Range(system + frame), _all((why, query_why)))
+        return Prompts(counted, query + Range(system + frame), _all(why, query_why))
+
+    def _count(self, name: str, source: Source, execution: SampleExecution) -> tuple[Range, tuple[str, ...]]:
+        """How many queries a source gives, and why."""
+        if source.puzzles:
+            return Range(float(source.puzzles.count)), ()
+        if source.take:
+            return Range(float(source.take)), ()
+        unknown, expected, some = f"queries in {name}", execution.expect_queries, source.tasks or source.per_task
+        if not (expected and some) and (rows := self._files(_rows, source, execution)):
+            kept = priors.TASKS if some else priors.DISTINCT
+            return Range(float(rows)) * kept.range, (f"{name} has {rows:,} rows: counted", kept.basis)
+        if expected:
+            why = f"{unknown} {expected:,}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
+            return times(expected, priors.EXPECTED, unknown), (why,)
+        return priors.QUERIES.range, (priors.QUERIES.basis,)
+
+    def _query(self, name: str, source: Source, execution: SampleExecution) -> tuple[Range, tuple[str, ...]]:
+        """Mean tokens of a query, without its system message, and why."""
+        if source.puzzles:
+            length = _puzzle(source.puzzles.task, source.puzzles.size)
+            return Range(length) / priors.CHARACTERS.range, (priors.CHARACTERS.basis,)
+        unknown = f"tokens a query of {name}"
+        if execution.expect_tokens:
+            why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
+            return times(execution.expect_tokens, priors.EXPECTED, unknown), (why,)
+        if not (first := self._files(_first, source, execution)):
+            return priors.QUERY.range, (priors.QUERY.basis,)
+        length = mean(first)
+        why = f"{unknown} {length / priors.CHARACTERS.mid:.0f}: the first {len(first):,} that were read of it"
+        return times(length, priors.EXPECTED, unknown) / priors.CHARACTERS.range, (why, priors.CHARACTERS.basis)
+
+    def _files(self, read: Callable[[Source, list[Path]], T], source: Source, execution: SampleExecution) -> T | None:
+        """What `read` finds in the files of a source, read once; None where some are not here or are broken."""
+        key = (read.__name__, source.model_dump_json())
+        if key not in self.known:
+            self.known[key] = None
+            if source.files and not source.hub and not source.absent:
+                with contextlib.suppress(OSError, InputError):
+                    self.known[key] = read(source, [Path(execution.files[ref.sha256]) for ref in source.files])
+        found: T | None = self.known[key]
+        return found
 
     def _together(self, refs: tuple[str, ...]) -> Prompts:
         parts = [self.prompts(ref) for ref in refs]
@@ -155,9 +203,9 @@ class Flow:
             count = Range(float(found.asked))
             left = 1 - found.answered / found.asked if found.asked else 0.0
             if found.replies and 1 / found.replies**0.5 <= unsure:
-                unknown, each = f"tokens a request of {recipe.model}", found.input_tokens / found.replies
-                tokens = times(each, 1 + 1 / found.replies**0.5, unknown)
-                basis = (f"{unknown} {each:.0f}: measured from {_answers(found.replies)} to these prompts", why)
+                unknown, read = f"tokens a request of {recipe.model}", found.input_tokens / found.replies
+                tokens = times(read, 1 + 1 / found.replies**0.5, unknown)
+                basis = (f"{unknown} {read:.0f}: measured from {_answers(found.replies)} to these prompts", why)
         return Asked(count, left, count, tokens, answer, _all(basis))
 
     def _answer(self, node: Node) -> tuple[Range, str]:
@@ -197,6 +245,17 @@ class Flow:
         ]
         made = self.measured.answer(node.recipe.model_dump(mode="json"))
         return max([*begun, *([made] if made else [])], key=lambda mean: mean.n, default=None)
+
+    def budget_left(self, settings: EndpointSettings) -> float | None:
+        """USD of an experiment's budget that nobody has spent or set aside; None where it has none."""
+        name, usd = settings.budget_name, settings.budget_usd
+        folder = self.store.answers / "budgets" / name
+        if usd is None or not folder.is_dir():  # nobody has spent of it
+            return usd
+        if (name, str(usd)) not in self.known:
+            self.known[name, str(usd)] = Budget(folder, usd).left()
+        left: float = self.known[name, str(usd)]
+        return left
 
     # --- examples and rows ---------------------------------------------------------------------------------------
 
@@ -278,37 +337,19 @@ def _all(*parts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(why for part in parts for why in part if why))
 
 
-def _count(name: str, source: Source, execution: Any) -> tuple[Range, str]:
-    """How many queries a source gives, and why."""
-    assert isinstance(execution, SampleExecution)
-    if source.puzzles:
-        return Range(float(source.puzzles.count)), ""
-    if source.take:
-        return Range(float(source.take)), ""
-    unknown = f"queries in {name}"
-    if execution.expect_queries:
-        why = f"{unknown} {execution.expect_queries:,}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
-        return times(execution.expect_queries, priors.EXPECTED, unknown), why
-    try:
-        size = sum(Path(place).stat().st_size for place in execution.files.values())
-    except OSError:
-        size = 0
-    if size:
-        return Range(float(size)) / priors.QUERY_BYTES.range, f"{priors.QUERY_BYTES.basis}: {name}"
-    return priors.QUERIES.range, priors.QUERIES.basis
+def _rows(source: Source, paths: list[Path]) -> int:
+    from orcac.sample.formats import count
+
+    return sum(count(path, source) for path in paths)
 
 
-def _query(recipe: SampleRecipe, source: Source, execution: Any) -> tuple[Range, str]:
-    """Mean tokens of a query, without its system message, and why."""
-    assert isinstance(execution, SampleExecution)
-    if source.puzzles:
-        length = _puzzle(source.puzzles.task, source.puzzles.size)
-        return Range(length) / priors.CHARACTERS.range, priors.CHARACTERS.basis
-    if execution.expect_tokens:
-        unknown = f"tokens a query of {recipe.name}"
-        why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
-        return times(execution.expect_tokens, priors.EXPECTED, unknown), why
-    return priors.QUERY.range, priors.QUERY.basis
+def _first(source: Source, paths: list[Path]) -> list[int]:
+    """Characters of the first queries of some of the files, from all over them."""
+    from orcac.sample.formats import FORMATS
+
+    some = paths[:: -(-len(paths) // _SOME)]
+    read = FORMATS[source.format]
+    return [len(item.query) for path in some for item in islice(read(path, path.name, source), _FIRST)]
 
 
 @functools.lru_cache(maxsize=256)

@@ -420,7 +420,7 @@ def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path
     with pytest.raises(EndpointError, match="budget"):
         again.ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert not again.sent
-    assert caught.value.fix.startswith("raise `budget` by about 40.20 USD for the rest of `these` alone (`orcac cost` ")
+    assert caught.value.fix.startswith("raise `budget` by about 40.20 USD for `these` alone (`orcac cost` ")
     Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 111.2))
     assert len(ledger) == 60
 

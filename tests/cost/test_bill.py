@@ -473,4 +473,6 @@ def test_a_model_that_is_here_is_priced_by_its_config_whatever_that_says(tmp_pat
 
 def test_a_budget_that_does_not_suffice_is_said() -> None:
     assert not any("its budget" in why for why in whole(budget="1_000 USD").basis)
-    assert any("its budget of 1.0 USD ends it before everything is asked" in why for why in whole(budget="1 USD").basis)
+    assert any(
+        "its budget of 1.00 USD ends it before everything is asked" in why for why in whole(budget="1 USD").basis
+    )
