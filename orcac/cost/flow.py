@@ -206,6 +206,9 @@ class Flow:
                 unknown, read = f"tokens a request of {recipe.model}", found.input_tokens / found.replies
                 tokens = times(read, 1 + 1 / found.replies**0.5, unknown)
                 basis = (f"{unknown} {read:.0f}: measured from {_answers(found.replies)} to these prompts", why)
+            if found.looked_up < found.asked:
+                part = f"{found.looked_up:,} of {found.asked:,}, at random"
+                basis = (*basis, f"{node.label}: what the ledger answers of its questions is taken from {part}")
         return Asked(count, left, count, tokens, answer, _all(basis))
 
     def _answer(self, node: Node) -> tuple[Range, str]:

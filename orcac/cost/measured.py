@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from orcac.plan.plan import Plan
 from orcac.store import Store
 
 Record = dict[str, Any]
+LOOKED_UP = 20_000  # questions of one node, at most, that are looked up in the ledger
 
 
 class Mean(NamedTuple):
@@ -34,7 +36,8 @@ class Answered:
 
     asked: int  # distinct questions
     answered: int  # of them; failures that are final too
-    replies: int  # answers among them whose tokens were counted
+    looked_up: int  # of them: where it is less than all, the two above are taken from a random part
+    replies: int  # answers among what was looked up whose tokens were counted
     input_tokens: int  # of these
     output_tokens: int
 
@@ -187,8 +190,8 @@ class Measured:
     def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
         """For each collect node of `refs` whose prompts stand in the store: what the ledger holds of its questions.
 
-        The index of the ledger is read once, and only where there is such a node: about a second for a million sealed
-        answers, or for 100,000 in logs. Raises StoreError where it is damaged.
+        The index of the ledger is read once, and only where there is such a node. Of a node with many prompts a part
+        of `LOOKED_UP` is looked up, so that this takes about a second. Raises StoreError where the ledger is damaged.
         """
         nodes = [
             plan.nodes[ref]
@@ -203,46 +206,51 @@ class Measured:
         from orcac.chat.ledger import Ledger
 
         keys = self._keys(nodes)
-        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate(list(keys.values()))))
+        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([some for some, _ in keys.values()])))
         result = {}
         for node in nodes:
             recipe: Any = node.recipe
-            found = ledger.find(keys[node.ref], recipe.sampling.max_tokens)
+            some, weight = keys[node.ref]
+            found = ledger.find(some, recipe.sampling.max_tokens)
             facts = ledger.facts[found[found >= 0]]
             replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
-            result[node.ref] = Answered(len(keys[node.ref]), len(facts), len(replies), read, written)
+            asked, left = round(len(some) * weight), round((len(some) - len(facts)) * weight)
+            result[node.ref] = Answered(asked, asked - left, len(some), len(replies), read, written)
         ledger.close()
         return result
 
-    def _keys(self, nodes: Iterable[Node]) -> dict[str, Any]:
-        """For each collect node the keys of its questions, as `collect` asks them: sorted, each once.
-
-        Prompts are read once for all teachers that are asked them.
+    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[Any, float]]:
+        """For each collect node the keys of its questions, as `collect` asks them, and how many questions each of them
+        stands for: sorted, each once; of a large node a random part. Prompts are read once for all nodes.
         """
         import numpy as np
+        import pyarrow.parquet as pq
 
         from orcac.chat.messages import conversation, digest_of, key_head, key_tail
         from orcac.collect.questions import request
         from orcac.rows import read_columns
 
-        heads: dict[str, bytes] = {}
-        asked: dict[str, dict[bytes, list[bytes]]] = {}  # sample node -> head -> digests
+        found: dict[str, list[bytes]] = {}
+        sizes: dict[str, int] = {}
+        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, head and keys of each
         for node in nodes:
             recipe: Any = node.recipe
-            heads[node.ref] = key_head(request(recipe, system="", query=""))
+            paths = [self._store.folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
+            sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
+            share = min(1.0, LOOKED_UP / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                asked.setdefault(prompts, {})[heads[node.ref]] = []
-        for prompts, digests in asked.items():
+                taker = share, key_head(request(recipe, system="", query="")), found[node.ref]
+                takers.setdefault(prompts, []).append(taker)
+        for prompts, all_ in takers.items():
+            chance, most = random.Random(0), max(share for share, _, _ in all_)
             for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
-                tail = key_tail(conversation(system=system, user=query))
-                for head, found in digests.items():
-                    found.append(digest_of(head, tail))
-
-        def every(node: Node) -> list[bytes]:
-            return [key for prompts in node.inputs["prompts"] for key in asked[prompts][heads[node.ref]]]
-
-        return {node.ref: np.unique(np.array(every(node), "S16")) for node in nodes}
+                if (drawn := chance.random()) < most:
+                    tail = key_tail(conversation(system=system, user=query))
+                    for share, head, keys in all_:
+                        if drawn < share:
+                            keys.append(digest_of(head, tail))
+        return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 
 def hardware(execution: Mapping[str, Any], precision: str) -> tuple[Any, ...]:
