@@ -153,7 +153,7 @@ class Flow:
         if not (first := self._files(_first, source, execution)):
             return priors.QUERY.range, (priors.QUERY.basis,)
         length = mean(first)
-        why = f"{unknown} {length / priors.CHARACTERS.mid:.0f}: the first {len(first):,} that were read of it"
+        why = f"{unknown} {length / priors.CHARACTERS.mid:.0f}: measured on {len(first):,} queries of its files"
         return times(length, priors.EXPECTED, unknown) / priors.CHARACTERS.range, (why, priors.CHARACTERS.basis)
 
     def _files(self, read: Callable[[Source, list[Path]], T], source: Source, execution: SampleExecution) -> T | None:
@@ -240,14 +240,16 @@ class Flow:
 
     def _elsewhere(self, node: Node) -> Mean | None:
         """The same of what this teacher answered to most of: a node that is made, or one that is begun."""
-        who = teacher(node.recipe.model_dump(mode="json"))
-        begun = [
-            mean
-            for ref in self.answered
-            if (mean := self._mean(ref)) and teacher(self.plan.nodes[ref].recipe.model_dump(mode="json")) == who
-        ]
-        made = self.measured.answer(node.recipe.model_dump(mode="json"))
-        return max([*begun, *([made] if made else [])], key=lambda mean: mean.n, default=None)
+        recipe = node.recipe.model_dump(mode="json")
+        known = (self._begun.get(teacher(recipe)), self.measured.answer(recipe))
+        return max(filter(None, known), key=lambda mean: mean.n, default=None)
+
+    @functools.cached_property
+    def _begun(self) -> dict[str, Mean]:
+        """Teacher -> `_mean` of the node that has most answers of it."""
+        found = {ref: mean for ref in self.answered if (mean := self._mean(ref))}
+        fewest_first = sorted(found, key=lambda ref: found[ref].n)
+        return {teacher(self.plan.nodes[ref].recipe.model_dump(mode="json")): found[ref] for ref in fewest_first}
 
     def budget_left(self, settings: EndpointSettings) -> float | None:
         """USD of an experiment's budget that nobody has spent or set aside; None where it has none."""
