@@ -293,10 +293,11 @@ class _Asking:
         left = tally.total - tally.answered - tally.failed.total()
         rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
         about = "about" if tally.answered else "at most"
-        more = rest + bound - budget.left()  # the last one must fit, too
+        free = budget.left()
+        more = rest + bound - free  # the last one must fit, too
         return EndpointError(
             f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
-            f"{dollars(spent)} spent, and one more may cost up to {dollars(bound)}; of `{self._label}` "
+            f"{dollars(spent)} spent; one more may cost up to {bound:.4g} USD, {free:.4g} are left; of `{self._label}` "
             f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
             f"{dollars(rest)}",
             fix=f"raise `budget` by {about} {dollars(more)} for `{self._label}` alone (`orcac cost` tells what all "
