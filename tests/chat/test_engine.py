@@ -413,8 +413,8 @@ def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path
         Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert len(ledger) == 20 and caught.value.exit_code == 4
     assert caught.value.message.endswith(
-        "the budget of 71.00 USD holds no further request: 20.00 USD spent; one more may cost up to 51.2 USD, 51 are left; "
-        "of `these` 20 of 60 requests are answered, the other 40 would cost about 40.00 USD"
+        "the budget of 71.00 USD holds no further request: 20.00 USD spent; one more may cost up to 51.2 USD, "
+        "51 are left; of `these` 20 of 60 requests are answered, the other 40 would cost about 40.00 USD"
     )
     again = Server(after_a_second)
     with pytest.raises(EndpointError, match="budget"):
