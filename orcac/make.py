@@ -54,7 +54,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
     with disk_errors(store.folder(name)), store.lease(name, say=_say):
-        job = _job(plan, store, node, folder=store.folder(name))
+        job = _job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
         summary = _guarded(store, node, lambda: run_shard(job, index, count))
         done = {"shard": name, "summary": summary}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
@@ -97,7 +97,7 @@ def _missing_extra(kind: str) -> Iterator[None]:
         ) from None
 
 
-def _job(plan: Plan, store: Store, node: Node, *, folder: Path) -> Job[Any, Any]:
+def _job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") -> Job[Any, Any]:
     folders = {ref: store.verify(ref) for ref in node.needs}
     out = folder / "work" / "out"
     shutil.rmtree(out, ignore_errors=True)
@@ -105,7 +105,7 @@ def _job(plan: Plan, store: Store, node: Node, *, folder: Path) -> Job[Any, Any]
     store.answers.mkdir(parents=True, exist_ok=True)
     return Job(
         ref=node.ref,
-        label=f"{node.kind} {node.label}",
+        label=f"{node.kind} {node.label}{part}",
         recipe=node.recipe,
         execution=node.execution,
         inputs={role: [folders[ref] for ref in refs] for role, refs in node.inputs.items()},

@@ -105,6 +105,7 @@ class Tally:
 async def ask(
     requests: Iterable[ChatRequest],
     *,
+    label: str,
     endpoint: AbstractAsyncContextManager[Endpoint],
     ledger: Answers,
     tally: Tally,
@@ -115,15 +116,17 @@ async def ask(
 ) -> Tally:
     """See to it that the ledger holds the answer, or the typed failure, of every request.
 
-    Equal requests are asked once, and what the ledger holds is not asked; `endpoint`, `account` and `budget` are
-    entered only if something is left. `tally` has the number of requests and what the ledger held of them before; it
-    is brought up to date and returned. Failures that are not recorded are in its `failures`.
+    `label` names this `ask` for people. Equal requests are asked once, and what the ledger holds is not asked;
+    `endpoint`, `account` and `budget` are entered only if something is left. `tally` has the number of requests
+    and what the ledger held of them before; it is brought up to date and returned. Failures that are not recorded are
+    in its `failures`.
 
     Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
     """
     asking = _Asking(
         requests,
+        label=label,
         ledger=ledger,
         settings=settings,
         account=account,
@@ -160,6 +163,7 @@ class _Asking:
         self,
         requests: Iterable[ChatRequest],
         *,
+        label: str,
         ledger: Answers,
         settings: EndpointSettings,
         account: Account | None,
@@ -170,7 +174,7 @@ class _Asking:
         self._account, self._budget = account, budget
         self._ledger, self._settings, self._on_progress = ledger, settings, on_progress
         self._azure = settings.azure is not None
-        self.tally = tally
+        self.tally, self._label = tally, label
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings)
         self._requests = iter(requests)
@@ -307,12 +311,15 @@ class _Asking:
         left = tally.total - tally.answered - tally.failed.total()
         rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
         about = "about" if tally.answered else "at most"
-        more = rest + bound - budget.left()  # the last one must fit, too
+        free = budget.left()
+        more = rest + bound - free  # the last one must fit, too
         return EndpointError(
             f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
-            f"{dollars(spent)} spent, {tally.answered:,} of {tally.total:,} requests answered; the other {left:,} "
-            f"would cost {about} {dollars(rest)}",
-            fix=f"raise `budget` by {about} {dollars(more)} for them and run again; what is answered is kept",
+            f"{dollars(spent)} spent; one more may cost up to {bound:.4g} USD, {free:.4g} are left; of `{self._label}` "
+            f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
+            f"{dollars(rest)}",
+            fix=f"raise `budget` by {about} {dollars(more)} for `{self._label}` alone (`orcac cost` tells what all "
+            "that is left would cost) and run again; what is answered is kept",
         )
 
     async def _attempt(self, ticket: _Ticket, *, sent_at: float, charged: int, bound: float) -> None:

@@ -126,8 +126,16 @@ def digest(head: bytes, messages: Iterable[Message]) -> bytes:
     BLAKE2b of the head, a line end, and the messages as canonical JSON, in ASCII. In pieces, since a million keys are
     to be made in seconds.
     """
-    pairs = b",".join([b"[%b,%b]" % (_quoted(role), _quoted(content)) for role, content in messages])
-    return hashlib.blake2b(b"%b\n[%b]" % (head, pairs), digest_size=16).digest()
+    return digest_of(head, key_tail(messages))
+
+
+def key_tail(messages: Iterable[Message]) -> bytes:
+    """The other part of a key's content, which all teachers that are asked the same share."""
+    return b"[%b]" % b",".join([b"[%b,%b]" % (_quoted(role), _quoted(content)) for role, content in messages])
+
+
+def digest_of(head: bytes, tail: bytes) -> bytes:
+    return hashlib.blake2b(b"%b\n%b" % (head, tail), digest_size=16).digest()
 
 
 def _quoted(text: str) -> bytes:

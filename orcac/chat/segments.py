@@ -196,17 +196,16 @@ class Log:
     def index(self, wanted: Keys | None) -> Iterator[Index]:
         """The records of `wanted` keys, in blocks."""
         for block in batched(self._lines(), _BLOCK):
-            chosen = self._chosen(block, wanted)
-            parsed = [
-                (place, record) for place, number, line in chosen if (record := self._record(number, line)) is not None
-            ]
-            keys = np.array([bytes.fromhex(record["key"]) for _, record in parsed], "S16")
-            facts = np.array(
-                [(*facts_of(cap_of(record), response_of(record)), 0, place) for place, record in parsed], FACTS
-            )
-            at = np.array([record["at"] for _, record in parsed])
+            found: list[tuple[bytes, float, tuple[Any, ...]]] = []
+            for place, number, line in self._chosen(block, wanted):
+                record = self._record(number, line)  # one at a time: texts that are kept cost more than to parse them
+                if record is not None:
+                    facts = facts_of(cap_of(record), response_of(record))
+                    found.append((bytes.fromhex(record["key"]), record["at"], (*facts, 0, place)))
+            keys = np.array([key for key, _, _ in found], "S16")
             keep = contained(keys, wanted)
-            yield Index(keys[keep], at[keep], facts[keep])
+            at, every = np.array([at for _, at, _ in found]), np.array([facts for _, _, facts in found], FACTS)
+            yield Index(keys[keep], at[keep], every[keep])
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses at ascending offsets."""

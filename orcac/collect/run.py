@@ -173,6 +173,7 @@ async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
     requests = questions.requests_where(missing)
     return await ask(
         requests,
+        label=job.label,
         endpoint=endpoint,
         ledger=ledger,
         tally=known,

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from orcac.chat.messages import dollars
 from orcac.collect.recipe import CollectExecution
 from orcac.cost import figures
 from orcac.cost.figures import NOTHING, Range
@@ -58,15 +59,17 @@ def total(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], paid: Co
 
 def _over_budget(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:
     """A line for each experiment whose budget does not suffice for what `costs` asks."""
-    asked: dict[tuple[str, float], float] = {}
+    asked: dict[tuple[str, float, float], float] = {}
     for ref, cost in costs.items():
         execution = plan.nodes[ref].execution
-        if isinstance(execution, CollectExecution) and execution.endpoint.budget_usd is not None:
-            budget = execution.endpoint.budget_name, execution.endpoint.budget_usd
+        if isinstance(execution, CollectExecution) and cost.budget_left is not None:
+            assert execution.endpoint.budget_usd is not None
+            budget = execution.endpoint.budget_name, execution.endpoint.budget_usd, cost.budget_left
             asked[budget] = asked.get(budget, 0.0) + cost.usd_spec.mid
-    for (name, usd), needed in asked.items():
-        if needed > usd:
-            yield f"{name}: its budget of {figures.money(usd)} ends it before everything is asked"
+    for (name, usd, left), needed in asked.items():
+        if needed > left:
+            text = f"{name}: its budget of {dollars(usd)} ends it before everything is asked"
+            yield text + (f": {dollars(left)} of it are left, {dollars(needed)} are needed" if left < usd else "")
 
 
 def _chain(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str]) -> Range:

@@ -10,19 +10,25 @@ prompts of two sources with equal texts, until they are sampled; the checkpoints
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
+from orcac.chat.budget import Budget
+from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import lengths, priors
 from orcac.cost.figures import NOTHING, Range, between, times, total
-from orcac.cost.measured import Measured, Record, tokens_each
+from orcac.cost.measured import Mean, Measured, Record, teacher, tokens_each
 from orcac.cost.shape import Model, student_model
+from orcac.errors import InputError
 from orcac.filter.recipe import FilterRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
@@ -31,6 +37,8 @@ from orcac.store import Store
 from orcac.student.recipe import StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
+_FIRST, _SOME = 200, 8  # queries that are read of a file to see how long they are; files
+_ENOUGH = 30  # answers to a node's own prompts that say more than many to others
 T = TypeVar("T")
 
 
@@ -108,14 +116,56 @@ class Flow:
             return Prompts(Range(float(recipe.subset.take)), tokens, _all(*(part.basis for part in pool)))
         source, execution = recipe.source, node.execution
         assert source is not None
-        counted, why = _count(recipe.name, source, execution)
+        assert isinstance(execution, SampleExecution)
+        counted, why = self._count(recipe.name, source, execution)
         if record:  # made before samples counted their characters
-            counted, why = Range(float(record["summary"]["kept"])), ""
-        query, query_why = _query(recipe, source, execution)
+            counted, why = Range(float(record["summary"]["kept"])), ()
+        query, query_why = self._query(recipe.name, source, execution)
         texts = [message.text for message in (*recipe.draw.always, *recipe.draw.multiple_choice)]
         system = sum(map(len, texts)) / len(texts) / priors.CHARACTERS.mid
         frame = priors.FRAME * (1 + sum(map(bool, texts)) / len(texts)) + 3
-        return Prompts(counted, query + Range(system + frame), _all((why, query_why)))
+        return Prompts(counted, query + Range(system + frame), _all(why, query_why))
+
+    def _count(self, name: str, source: Source, execution: SampleExecution) -> tuple[Range, tuple[str, ...]]:
+        """How many queries a source gives, and why."""
+        if source.puzzles:
+            return Range(float(source.puzzles.count)), ()
+        if source.take:
+            return Range(float(source.take)), ()
+        unknown, expected, some = f"queries in {name}", execution.expect_queries, source.tasks or source.per_task
+        if not (expected and some) and (rows := self._files(_rows, source, execution)):
+            kept = priors.TASKS if some else priors.DISTINCT
+            return Range(float(rows)) * kept.range, (f"{name} has {rows:,} rows: counted", kept.basis)
+        if expected:
+            why = f"{unknown} {expected:,}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
+            return times(expected, priors.EXPECTED, unknown), (why,)
+        return priors.QUERIES.range, (priors.QUERIES.basis,)
+
+    def _query(self, name: str, source: Source, execution: SampleExecution) -> tuple[Range, tuple[str, ...]]:
+        """Mean tokens of a query, without its system message, and why."""
+        if source.puzzles:
+            length = _puzzle(source.puzzles.task, source.puzzles.size)
+            return Range(length) / priors.CHARACTERS.range, (priors.CHARACTERS.basis,)
+        unknown = f"tokens a query of {name}"
+        if execution.expect_tokens:
+            why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
+            return times(execution.expect_tokens, priors.EXPECTED, unknown), (why,)
+        if not (first := self._files(_first, source, execution)):
+            return priors.QUERY.range, (priors.QUERY.basis,)
+        length = mean(first)
+        why = f"{unknown} {length / priors.CHARACTERS.mid:.0f}: measured on {len(first):,} queries of its files"
+        return times(length, priors.EXPECTED, unknown) / priors.CHARACTERS.range, (why, priors.CHARACTERS.basis)
+
+    def _files(self, read: Callable[[Source, list[Path]], T], source: Source, execution: SampleExecution) -> T | None:
+        """What `read` finds in the files of a source, read once; None where some are not here or are broken."""
+        key = (read.__name__, source.model_dump_json())
+        if key not in self.known:
+            self.known[key] = None
+            if source.files and not source.hub and not source.absent:
+                with contextlib.suppress(OSError, InputError):
+                    self.known[key] = read(source, [Path(execution.files[ref.sha256]) for ref in source.files])
+        found: T | None = self.known[key]
+        return found
 
     def _together(self, refs: tuple[str, ...]) -> Prompts:
         parts = [self.prompts(ref) for ref in refs]
@@ -136,12 +186,14 @@ class Flow:
         count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
         recipe = node.recipe
         assert isinstance(recipe, CollectRecipe)
+        unsure = math.inf  # of the mean of what is read, as a share of it
         if rate := self.measured.characters(recipe.model):
             exact = [self.measured.record(part) for part in node.inputs["prompts"] if part in self.done]
             summaries = [sample["summary"] for sample in exact if sample]
             if len(summaries) == len(node.inputs["prompts"]) and all("characters" in part for part in summaries):
                 characters = sum(part["characters"] for part in summaries) / count.mid
-                tokens = times(characters / rate.value, 1 + 0.3 / rate.n**0.5, f"input of {recipe.model}")
+                unsure = 0.3 / rate.n**0.5
+                tokens = times(characters / rate.value, 1 + unsure, f"input of {recipe.model}")
                 basis = (f"characters a token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
         if record:  # by hand or from a recording: nobody counted tokens
             count, answers = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
@@ -150,6 +202,13 @@ class Flow:
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
             left = 1 - found.answered / found.asked if found.asked else 0.0
+            if found.replies and 1 / found.replies**0.5 <= unsure:
+                unknown, read = f"tokens a request of {recipe.model}", found.input_tokens / found.replies
+                tokens = times(read, 1 + 1 / found.replies**0.5, unknown)
+                basis = (f"{unknown} {read:.0f}: measured from {_answers(found.replies)} to these prompts", why)
+            if found.looked_up < found.asked:
+                part = f"{found.looked_up:,} of {found.asked:,}, at random"
+                basis = (*basis, f"{node.label}: what the ledger answers of its questions is taken from {part}")
         return Asked(count, left, count, tokens, answer, _all(basis))
 
     def _answer(self, node: Node) -> tuple[Range, str]:
@@ -160,19 +219,48 @@ class Flow:
         most, unknown = recipe.sampling.max_tokens, f"tokens an answer of {recipe.model}"
         if recipe.origin == "reference":
             return priors.REFERENCE.range, priors.REFERENCE.basis
-        found = self.answered.get(node.ref)
-        if found and found.replies >= 30:  # fewer say less than the same teacher's other answers
-            each = found.output_tokens / found.replies
-            why = f"{unknown} {each:.0f}: measured from {found.replies:,} answers to these prompts"
-            return times(each, 1 + 1 / found.replies**0.5, unknown).at_most(most), why
-        if measured := self.measured.answer(recipe.model_dump(mode="json")):
-            why = f"{unknown} {measured.value:.0f}: measured from {measured.n:,} answers"
-            return times(measured.value, priors.ELSEWHERE, unknown).at_most(most), why
+        own, elsewhere = self._mean(node.ref), self._elsewhere(node)
+        if own and (own.n >= _ENOUGH or not elsewhere or elsewhere.n <= own.n):
+            why = f"{unknown} {own.value:.0f}: measured from {_answers(own.n)} to these prompts"
+            return times(own.value, 1 + 1 / own.n**0.5, unknown).at_most(most), why
+        if elsewhere:
+            why = f"{unknown} {elsewhere.value:.0f}: measured from {_answers(elsewhere.n)}"
+            factor = max(priors.ELSEWHERE, 1 + 1 / elsewhere.n**0.5)
+            return times(elsewhere.value, factor, unknown).at_most(most), why
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
             return times(execution.expect_tokens, priors.EXPECTED, unknown).at_most(most), why
         prior = priors.SOLVED if recipe.origin == "solver" else priors.ANSWER
         return prior.range.at_most(most), prior.basis
+
+    def _mean(self, ref: str) -> Mean | None:
+        """Tokens of an answer, over what the ledger has of a node that is not made yet."""
+        found = self.answered.get(ref)
+        return Mean(found.output_tokens / found.replies, found.replies) if found and found.replies else None
+
+    def _elsewhere(self, node: Node) -> Mean | None:
+        """The same of what this teacher answered to most of: a node that is made, or one that is begun."""
+        recipe = node.recipe.model_dump(mode="json")
+        known = (self._begun.get(teacher(recipe)), self.measured.answer(recipe))
+        return max(filter(None, known), key=lambda mean: mean.n, default=None)
+
+    @functools.cached_property
+    def _begun(self) -> dict[str, Mean]:
+        """Teacher -> `_mean` of the node that has most answers of it."""
+        found = {ref: mean for ref in self.answered if (mean := self._mean(ref))}
+        fewest_first = sorted(found, key=lambda ref: found[ref].n)
+        return {teacher(self.plan.nodes[ref].recipe.model_dump(mode="json")): found[ref] for ref in fewest_first}
+
+    def budget_left(self, settings: EndpointSettings) -> float | None:
+        """USD of an experiment's budget that nobody has spent or set aside; None where it has none."""
+        name, usd = settings.budget_name, settings.budget_usd
+        folder = self.store.answers / "budgets" / name
+        if usd is None or not folder.is_dir():  # nobody has spent of it
+            return usd
+        if (name, str(usd)) not in self.known:
+            self.known[name, str(usd)] = Budget(folder, usd).left()
+        left: float = self.known[name, str(usd)]
+        return left
 
     # --- examples and rows ---------------------------------------------------------------------------------------
 
@@ -246,41 +334,27 @@ class Flow:
         return student_model(node, folder, record["summary"]["parameters"] if record else None)
 
 
+def _answers(n: int) -> str:
+    return f"{n:,} answer{'s' if n > 1 else ''}"
+
+
 def _all(*parts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(why for part in parts for why in part if why))
 
 
-def _count(name: str, source: Source, execution: Any) -> tuple[Range, str]:
-    """How many queries a source gives, and why."""
-    assert isinstance(execution, SampleExecution)
-    if source.puzzles:
-        return Range(float(source.puzzles.count)), ""
-    if source.take:
-        return Range(float(source.take)), ""
-    unknown = f"queries in {name}"
-    if execution.expect_queries:
-        why = f"{unknown} {execution.expect_queries:,}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
-        return times(execution.expect_queries, priors.EXPECTED, unknown), why
-    try:
-        size = sum(Path(place).stat().st_size for place in execution.files.values())
-    except OSError:
-        size = 0
-    if size:
-        return Range(float(size)) / priors.QUERY_BYTES.range, f"{priors.QUERY_BYTES.basis}: {name}"
-    return priors.QUERIES.range, priors.QUERIES.basis
+def _rows(source: Source, paths: list[Path]) -> int:
+    from orcac.sample.formats import count
+
+    return sum(count(path, source) for path in paths)
 
 
-def _query(recipe: SampleRecipe, source: Source, execution: Any) -> tuple[Range, str]:
-    """Mean tokens of a query, without its system message, and why."""
-    assert isinstance(execution, SampleExecution)
-    if source.puzzles:
-        length = _puzzle(source.puzzles.task, source.puzzles.size)
-        return Range(length) / priors.CHARACTERS.range, priors.CHARACTERS.basis
-    if execution.expect_tokens:
-        unknown = f"tokens a query of {recipe.name}"
-        why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, taken to a factor of {priors.EXPECTED}"
-        return times(execution.expect_tokens, priors.EXPECTED, unknown), why
-    return priors.QUERY.range, priors.QUERY.basis
+def _first(source: Source, paths: list[Path]) -> list[int]:
+    """Characters of the first queries of some of the files, from all over them."""
+    from orcac.sample.formats import FORMATS
+
+    some = paths[:: -(-len(paths) // _SOME)]
+    read = FORMATS[source.format]
+    return [len(item.query) for path in some for item in islice(read(path, path.name, source), _FIRST)]
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import json
+import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from orcac.plan.plan import Plan
 from orcac.store import Store
 
 Record = dict[str, Any]
+LOOKED_UP = 20_000  # questions of one node, at most, that are looked up in the ledger
 
 
 class Mean(NamedTuple):
@@ -34,8 +36,9 @@ class Answered:
 
     asked: int  # distinct questions
     answered: int  # of them; failures that are final too
-    replies: int  # answers among them, which have tokens
-    input_tokens: int
+    looked_up: int  # of them: where it is less than all, the two above are taken from a random part
+    replies: int  # answers among what was looked up whose tokens were counted
+    input_tokens: int  # of these
     output_tokens: int
 
 
@@ -62,8 +65,8 @@ class Measured:
     # --- lengths -----------------------------------------------------------------------------------------------
 
     def answer(self, recipe: Mapping[str, Any]) -> Mean | None:
-        """Tokens of an answer of this teacher under this sampling, over all that it answered."""
-        return self._answers.get(_teacher(recipe))
+        """Tokens of an answer of this teacher under this sampling, over all nodes that are made of its answers."""
+        return self._answers.get(teacher(recipe))
 
     @functools.cached_property
     def _answers(self) -> dict[str, Mean]:
@@ -71,7 +74,7 @@ class Measured:
         for record in self.records("collect").values():
             answered, tokens = (int(record["summary"].get(key, 0)) for key in ("answered", "output_tokens"))
             if answered and tokens:
-                n, total = sums.get(key := _teacher(record["recipe"]), (0, 0))
+                n, total = sums.get(key := teacher(record["recipe"]), (0, 0))
                 sums[key] = n + answered, total + tokens
         return {key: Mean(total / n, n) for key, (n, total) in sums.items()}
 
@@ -94,7 +97,7 @@ class Measured:
 
     def kept(self, recipe: Mapping[str, Any], responses: Mapping[str, Any]) -> Mean | None:
         """The share that a filter of this recipe kept of answers of this teacher."""
-        return self._kept.get((canonical(dict(recipe)), _teacher(responses)))
+        return self._kept.get((canonical(dict(recipe)), teacher(responses)))
 
     @functools.cached_property
     def _kept(self) -> dict[tuple[str, str], Mean]:
@@ -102,7 +105,7 @@ class Measured:
         for record in self.records("filter").values():
             collected = self.record(_one(record, "responses"))
             if collected:
-                read, kept = sums.get(key := (canonical(record["recipe"]), _teacher(collected["recipe"])), (0, 0))
+                read, kept = sums.get(key := (canonical(record["recipe"]), teacher(collected["recipe"])), (0, 0))
                 sums[key] = read + int(record["summary"]["read"]), kept + int(record["summary"]["kept"])
         return {key: Mean(kept / read, read) for key, (read, kept) in sums.items() if read and kept}
 
@@ -187,48 +190,67 @@ class Measured:
     def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
         """For each collect node of `refs` whose prompts stand in the store: what the ledger holds of its questions.
 
-        The index of the ledger is read once, and only where there is such a node: about a second for a million answers.
-        Raises StoreError where it is damaged.
+        The index of the ledger is read once, and only where there is such a node. Of a node with many prompts a part
+        of `LOOKED_UP` is looked up, so that this takes about a second. Raises StoreError where the ledger is damaged.
         """
         nodes = [
             plan.nodes[ref]
             for ref in refs
-            if getattr(plan.nodes[ref].recipe, "origin", "") in ("api", "solver")
+            if getattr(plan.nodes[ref].recipe, "origin", "") in ("api", "solver", "local")
             and all(self._store.is_done(prompts) for prompts in plan.nodes[ref].inputs["prompts"])
         ]
         if not nodes or not self._store.answers.is_dir():
             return {}
         import numpy as np
 
-        from orcac.chat.ledger import Ledger, packed
+        from orcac.chat.ledger import Ledger
 
-        keys = {node.ref: packed(self._keys(node)) for node in nodes}
-        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate(list(keys.values()))))
+        keys = self._keys(nodes)
+        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([some for some, _ in keys.values()])))
         result = {}
         for node in nodes:
             recipe: Any = node.recipe
-            found = ledger.find(keys[node.ref], recipe.sampling.max_tokens)
+            some, weight = keys[node.ref]
+            found = ledger.find(some, recipe.sampling.max_tokens)
             facts = ledger.facts[found[found >= 0]]
-            replies = facts[facts["failure"] == 0]
+            replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
-            result[node.ref] = Answered(len(keys[node.ref]), len(facts), len(replies), read, written)
+            asked, left = round(len(some) * weight), round((len(some) - len(facts)) * weight)
+            result[node.ref] = Answered(asked, asked - left, len(some), len(replies), read, written)
         ledger.close()
         return result
 
-    def _keys(self, node: Node) -> Iterator[str]:
-        """The keys of a node's questions, as `collect` asks them."""
-        from orcac import rows
-        from orcac.chat.messages import ChatRequest, conversation
+    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[Any, float]]:
+        """For each collect node the keys of its questions, as `collect` asks them, and how many questions each of them
+        stands for: sorted, each once; of a large node a random part. Prompts are read once for all nodes.
+        """
+        import numpy as np
+        import pyarrow.parquet as pq
 
-        recipe: Any = node.recipe
-        for prompts in node.inputs["prompts"]:
-            for prompt in rows.read(self._store.folder(prompts) / "prompts.parquet", rows.Prompt):
-                yield ChatRequest(
-                    model=recipe.model,
-                    messages=conversation(system=prompt.system, user=prompt.query),
-                    sampling=recipe.sampling,
-                    origin=recipe.answerer,
-                ).key
+        from orcac.chat.messages import conversation, digest_of, key_head, key_tail
+        from orcac.collect.questions import request
+        from orcac.rows import read_columns
+
+        found: dict[str, list[bytes]] = {}
+        sizes: dict[str, int] = {}
+        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, head and keys of each
+        for node in nodes:
+            recipe: Any = node.recipe
+            paths = [self._store.folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
+            sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
+            share = min(1.0, LOOKED_UP / max(sizes[node.ref], 1))
+            for prompts in node.inputs["prompts"]:
+                taker = share, key_head(request(recipe, system="", query="")), found[node.ref]
+                takers.setdefault(prompts, []).append(taker)
+        for prompts, all_ in takers.items():
+            chance, most = random.Random(0), max(share for share, _, _ in all_)
+            for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
+                if (drawn := chance.random()) < most:
+                    tail = key_tail(conversation(system=system, user=query))
+                    for share, head, keys in all_:
+                        if drawn < share:
+                            keys.append(digest_of(head, tail))
+        return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 
 def hardware(execution: Mapping[str, Any], precision: str) -> tuple[Any, ...]:
@@ -254,7 +276,7 @@ def _worked(record: Record) -> float:
     return max(seconds - priors.START_MODEL, seconds / 10, 1e-3)
 
 
-def _teacher(recipe: Mapping[str, Any]) -> str:
+def teacher(recipe: Mapping[str, Any]) -> str:
     return canonical({name: recipe.get(name) for name in ("model", "sampling", "origin")})
 
 

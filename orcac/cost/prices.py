@@ -40,13 +40,14 @@ class Cost:
     disk: Range = NOTHING  # bytes that are added to the store
     basis: tuple[str, ...] = ()  # what it rests on, in words; exact where it says nothing
     questions: Questions | None = None  # of a collect node, so that `total` pays for each once
+    budget_left: float | None = None  # of a collect node: USD of its experiment's budget that nobody has set aside
 
     def asking(self, share: float) -> Cost:
         """With this share of the questions. The artifact is as large as ever."""
         return replace(self, **{name: getattr(self, name) * share for name in FIGURES if name != "disk"})
 
 
-FIGURES = tuple(field.name for field in fields(Cost) if field.name not in ("basis", "questions"))
+FIGURES = tuple(field.name for field in fields(Cost) if field.name not in ("basis", "questions", "budget_left"))
 
 
 # --- asking ------------------------------------------------------------------------------------------------------
@@ -126,6 +127,7 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
         disk=asked.prompts * text + (NOTHING if free else count * ledger),
         basis=(*asked.basis, *cost.basis),
         questions=None if free else wanted,
+        budget_left=flow.budget_left(settings),
     )
 
 

@@ -29,7 +29,10 @@ class Prior(NamedTuple):
 
 
 QUERY = Prior("tokens a query", 100, 180, 320, "OpenOrca's 284 questions have 178")
-ANSWER = Prior("tokens an answer", 100, 200, 400, "recorded GPT-4 and ChatGPT answers have 132 to 170, the paper's 290")
+ANSWER = Prior(
+    "tokens an answer", 20, 200, 600,
+    "recorded GPT-4 and ChatGPT answers have 132 to 170, the paper's 290, bare ones few",
+)  # fmt: skip
 SOLVED = Prior("tokens an answer of the embedded teacher", 10, 50, 150, "words and marks; 36 on boolean expressions")
 REFERENCE = Prior("tokens a reference answer", 5, 20, 80, "FLAN's targets are a label or a sentence")
 CHARACTERS = Prior("characters a teacher's token", 4.1, 4.5, 4.9, "GPT's tokenizer on recorded queries and answers")
@@ -52,8 +55,9 @@ ANSWERING_MFU = Prior("MFU of answering", 0.015, 0.05, 0.15, "batched generation
 CPU_TRAINING = Prior("GFLOP/s a thread, training", 20, 50, 100, "48 to 61 with the miniature's student")
 CPU_ANSWERING = Prior("GFLOP/s a thread, answering", 1.5, 5, 20, "token by token; small matrices")
 SHAPE = Prior("parameters of the student", 1e9, 7e9, 3e10, "its files are not here and `student.like` is not set")
-QUERIES = Prior("queries in a source", 1e3, 1e4, 1e6, "its files are not here and `expect.queries` is not set")
-QUERY_BYTES = Prior("bytes of a file a query", 300, 900, 3000, "counted only when it is sampled")
+QUERIES = Prior("queries in a source", 1e3, 1e4, 1e6, "no file of it can be counted and `expect.queries` is not set")
+DISTINCT = Prior("share of rows that are queries of their own", 0.8, 1.0, 1.0, "equal ones are drawn once")
+TASKS = Prior("share of rows that `tasks` and `per_task` leave", 0.05, 0.5, 1.0, "which these are is not read here")
 JUDGING = Prior("tokens of a judge's instructions", 150, 200, 300, "the wording of common judge prompts")
 VERDICT = Prior("tokens of a verdict", 80, 200, 400, "two marks and a short explanation")
 HANDLING = Prior("rows a second, without a model", 3e3, 1e4, 3e4, "sampling, filtering and tokenizing on one thread")

@@ -105,6 +105,7 @@ class Server:
         tally = simulated.run(
             ask(
                 asked,
+                label="these",
                 endpoint=self.open(),
                 ledger=ledger,
                 tally=surveyed(asked, ledger, settings(**changes).price),
@@ -145,7 +146,8 @@ def test_equal_requests_are_asked_once_and_known_ones_never() -> None:
     assert len(server.sent) == 5
     answers = server.ask(requests(8), ledger)
     assert len(server.sent) == 8 and len(answers) == 8
-    unopened = ask(asked, endpoint=None, ledger=ledger, tally=surveyed(asked, ledger), settings=settings())  # type: ignore[arg-type]
+    known = surveyed(asked, ledger)
+    unopened = ask(asked, label="these", endpoint=None, ledger=ledger, tally=known, settings=settings())  # type: ignore[arg-type]
     assert simulated.run(unopened).answered == 5
 
 
@@ -458,14 +460,14 @@ def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path
         Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert len(ledger) == 20 and caught.value.exit_code == 4
     assert caught.value.message.endswith(
-        "the budget of 71.00 USD holds no further request: 20.00 USD spent, 20 of 60 requests answered; "
-        "the other 40 would cost about 40.00 USD"
+        "the budget of 71.00 USD holds no further request: 20.00 USD spent; one more may cost up to 51.2 USD, "
+        "51 are left; of `these` 20 of 60 requests are answered, the other 40 would cost about 40.00 USD"
     )
     again = Server(after_a_second)
     with pytest.raises(EndpointError, match="budget"):
         again.ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert not again.sent
-    assert caught.value.fix.startswith("raise `budget` by about 40.20 USD ")
+    assert caught.value.fix.startswith("raise `budget` by about 40.20 USD for `these` alone (`orcac cost` ")
     Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 111.2))
     assert len(ledger) == 60
 
@@ -563,6 +565,7 @@ def test_progress_tells_all() -> None:
         endpoint, price = server.open(), Price(input=1e5, output=1e5)
         await ask(
             requests(3),
+            label="these",
             endpoint=endpoint,
             ledger=Memory(),
             tally=Tally(total=3),

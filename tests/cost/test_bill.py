@@ -5,20 +5,25 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from faults import FaultServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orcac.cost import figures, priors
+from orcac.cost import figures, measured, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range, between, times
 from orcac.cost.flow import Flow
 from orcac.cost.lengths import pack
+from orcac.errors import EndpointError
 from orcac.gpus import peak
 from orcac.make import make
 from orcac.plan.lower import lower
@@ -226,6 +231,7 @@ SPEC: dict[str, Any] = {
     "stages": {name: {"dataset": name, "epochs": 1} for name in ("pool", "few", "fewer")},
     "curriculum": ["pool", "few", "fewer"],
 }
+MORE = SPEC["datasets"] | {"few": {"teacher": "a", "queries": ["r"]}}
 
 
 def small(folder: Path, name: str = "small", **changes: Any) -> Plan:
@@ -280,7 +286,76 @@ def test_answers_in_the_ledger_are_not_counted_again(made: tuple[Plan, Store, di
     answers = [json.loads(line)["response"]["output_tokens"] for line in lines[:50]]
     assert cost.requests == Range(30.0)
     assert cost.output_tokens.mid == pytest.approx(30 * sum(answers) / 50)
-    assert any("measured from 50 answers to these prompts" in why for why in cost.basis)
+    assert sum("measured from 50 answers to these prompts" in why for why in cost.basis) == 2  # read and written
+
+    (half.answers / "one.jsonl").write_text("".join(lines[:5]))  # fewer are something, too
+    cost = price(plan, half)[ref]
+    assert cost.requests == Range(75.0) and cost.output_tokens.mid == pytest.approx(75 * sum(answers[:5]) / 5)
+    assert cost.output_tokens.high > 1.4 * cost.output_tokens.mid
+    # what this teacher said so far is known where nothing can be looked up: the other dataset is not drawn yet
+    other = small(tmp_path, queries=SPEC["queries"] | {"r": SPEC["queries"]["q"] | {"size": [4, 6]}}, datasets=MORE)
+    assert any("measured from 5 answers" in why for why in price(other, half)[at(other, "collect/few")].basis)
+
+
+def test_of_many_questions_a_part_is_looked_up(
+    made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store, _ = made
+    monkeypatch.setattr(measured, "LOOKED_UP", 40)
+    half = Store(tmp_path)
+    ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
+    half.folder(prompts).parent.mkdir()
+    half.folder(prompts).symlink_to(store.folder(prompts))
+    half.answers.mkdir()
+    (segment,) = store.answers.glob("*.jsonl")
+    lines = segment.read_text().splitlines(keepends=True)
+    (half.answers / "one.jsonl").write_text("".join(lines[:40]))
+    cost = price(plan, half)[ref]
+    assert cost.requests.mid == pytest.approx(40, abs=15)
+    assert any("of 80, at random" in why for why in cost.basis)
+
+
+TWO_TEACHERS = """
+orcac: 1
+name: two
+queries: {q: {format: jsonl, path: q.jsonl, fields: {query: q}}}
+teachers:
+  b:
+    {model: b, endpoint: &here {kind: openai, base_url: URL, concurrency: 4}, sampling: &short {max_tokens: 16},
+     price: &usd {input: 1000, output: 2000}}
+  c: {model: c, endpoint: *here, sampling: *short, price: *usd}
+datasets: {b: {teacher: b, queries: [q]}, c: {teacher: c, queries: [q]}}
+student: {size: tiny, tokenizer: {vocabulary: 300, train_on: [b]}, max_length: 512}
+stages: {b: {dataset: b, epochs: 1, batch: 8 rows}, c: {dataset: c, epochs: 1, batch: 8 rows}}
+curriculum: [b, c]
+budget: 1 USD
+"""
+
+
+def test_a_budget_that_stops_two_teachers_and_their_cost_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    store = Store(tmp_path / "store")
+    (tmp_path / "q.jsonl").write_text("".join(f'{{"q": "question {n}"}}\n' for n in range(60)))
+    with FaultServer() as server:
+        (tmp_path / "two.yaml").write_text(TWO_TEACHERS.replace("URL", server.base_url))
+        plan = planned(tmp_path / "two.yaml")
+        before = price(plan, store)
+        make(plan, store, at(plan, "queries/b/q"))
+        said = 0.0
+        for name, usd in (("b", "1 USD"), ("c", "2 USD")):
+            (tmp_path / "two.yaml").write_text(TWO_TEACHERS.replace("URL", server.base_url).replace("1 USD", usd))
+            plan = planned(tmp_path / "two.yaml")
+            with pytest.raises(EndpointError, match="holds no further request") as caught:
+                make(plan, store, at(plan, f"collect/{name}"))
+            assert f"for `collect {name}` alone" in caught.value.fix
+            said += float(re.search(r"would cost about ([\d.]+) USD", caught.value.message)[1])  # type: ignore[index]
+        now = price(plan, store)
+        both = total(plan, now, list(plan.nodes))
+        assert both.usd.mid == pytest.approx(said, rel=0.02)
+        assert any("of it are left" in why for why in both.basis)
+        billed = 120 * (7 * 1000 + 11 * 2000) / 1e6
+    ask = total(plan, before, [at(plan, "collect/b"), at(plan, "collect/c")])
+    assert ask.requests.mid == 120 and ask.usd.low < billed < ask.usd.high
 
 
 def test_measured_means_win_over_what_is_expected(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
@@ -298,6 +373,28 @@ def test_measured_means_win_over_what_is_expected(made: tuple[Plan, Store, dict[
     sampled, first = store.artifact(ref)["summary"], store.artifact(at(made[0], "queries/pool/q"))["summary"]
     rate = first["characters"] / answered["input_tokens"]
     assert cost.input_tokens.mid / cost.requests.mid == pytest.approx(sampled["characters"] / 400 / rate)
+
+
+def test_the_rows_of_local_files_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text("".join('{"q": "%s"}\n\n' % ("word " * 90) for _ in range(60)))
+    pq.write_table(pa.table({"q": ["word"] * 70}), tmp_path / "q.parquet")
+    (tmp_path / "q.json").write_text(json.dumps({"examples": [{"input": "1 + 1?", "target": "2"}] * 50}))
+
+    def asked(**source: Any) -> Cost:
+        plan = small(tmp_path, queries={"q": source})
+        return price(plan, NOWHERE)[at(plan, "collect/pool")]
+
+    table = {"format": "jsonl", "path": "q.jsonl", "fields": {"query": "q"}}
+    cost = asked(**table)
+    assert (cost.requests.mid, cost.requests.high) == (60, 60) and any("60 rows: counted" in why for why in cost.basis)
+    assert cost.input_tokens.mid / 60 == pytest.approx(90 * 5 / 4.5, rel=0.2)
+    assert asked(**table | {"expect": {"queries": 1000}}).requests.mid == 60
+    assert asked(**table | {"expect": {"queries": 1000}, "per_task": 9}).requests.mid == 1000
+    assert asked(**table | {"per_task": 9}).requests.low < 9
+    assert asked(format="parquet", path="q.parquet", fields={"query": "q"}).requests.mid == 70
+    assert asked(format="bbh", path="q.json").requests.mid == 50
+    (tmp_path / "q.parquet").write_text("none")
+    assert asked(format="parquet", path="q.parquet", fields={"query": "q"}).requests.mid == priors.QUERIES.mid
 
 
 def test_a_damaged_record_says_nothing(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
@@ -473,4 +570,6 @@ def test_a_model_that_is_here_is_priced_by_its_config_whatever_that_says(tmp_pat
 
 def test_a_budget_that_does_not_suffice_is_said() -> None:
     assert not any("its budget" in why for why in whole(budget="1_000 USD").basis)
-    assert any("its budget of 1.0 USD ends it before everything is asked" in why for why in whole(budget="1 USD").basis)
+    assert any(
+        "its budget of 1.00 USD ends it before everything is asked" in why for why in whole(budget="1 USD").basis
+    )

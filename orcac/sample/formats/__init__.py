@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from orcac.sample.formats import agieval, bbh, flan_cot, jsonl, natural_instructions, parquet
-from orcac.sample.formats.item import Item, Reader
+from pathlib import Path
 
-__all__ = ["FORMATS", "SUFFIXES", "Item", "Reader"]
+from orcac.sample.formats import agieval, bbh, files, flan_cot, jsonl, natural_instructions, parquet
+from orcac.sample.formats.item import Item, Reader
+from orcac.sample.recipe import Source
+
+__all__ = ["FORMATS", "SUFFIXES", "Item", "Reader", "count"]
 
 FORMATS: dict[str, Reader] = {
     "flan-cot": flan_cot.read,
@@ -24,3 +27,13 @@ SUFFIXES = {  # how the names of its files end, by which they are found in a fol
     "bbh": ".json",
     "agieval": ".jsonl",
 }
+
+
+def count(path: Path, source: Source) -> int:
+    """How many items a file holds; where lines or metadata tell, none is read. Raises InputError as its reader does."""
+    match source.format:
+        case "jsonl" | "agieval" | "flan-cot":
+            return files.count(path)
+        case "parquet":
+            return parquet.count(path)
+    return sum(1 for _ in FORMATS[source.format](path, path.name, source))

@@ -24,6 +24,16 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     return items(_rows(path, source.fields.values()), path, name, source.fields)
 
 
+def count(path: Path) -> int:
+    """How many rows a file says that it has. Raises InputError for one that is no Parquet."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{path}: cannot be read as Parquet: {error}", fix="mend or download the file again"
+        ) from error
+
+
 def _rows(path: Path, keys: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     wanted = {part for key in keys for part in (key, key.partition(".")[0])}
     number = 0
