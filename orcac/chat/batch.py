@@ -329,8 +329,8 @@ class _Asking:
         return EndpointError(
             f"the budget of {dollars(self._budget.usd)} holds no further batch ({dollars(self._budget.spent())} spent, "
             f"{self._held_back:,} of {tally.total:,} requests left, each at most {dollars(self._next_bound)})",
-            fix=f"raise `budget`{need} for these (`orcac cost` tells what all that is left would cost) and run again; what is "
-            "answered is kept",
+            fix=f"raise `budget`{need} for these (`orcac cost` tells what all that is left would cost) and run again; "
+            "what is answered is kept",
         )
 
     # --- what came back ----------------------------------------------------------------------------------------------
