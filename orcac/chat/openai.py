@@ -32,7 +32,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
+from orcac.chat.messages import ANY_CAP, ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.wire import dumps, loads
 from orcac.errors import EndpointError
@@ -368,7 +368,7 @@ def _counted(usage: Any) -> tuple[int, int]:
     if not isinstance(usage, Mapping):
         return 0, 0
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if type(read) is int and type(written) is int and read >= 0 and written >= 0:
+    if type(read) is int and type(written) is int and 0 <= read <= ANY_CAP and 0 <= written <= ANY_CAP:
         return read, written
     return 0, 0
 

@@ -362,9 +362,26 @@ def test_json_that_is_no_record_is_skipped(tmp_path: Path) -> None:
     foreign: list[object] = [{**first, "response": {**first["response"], "error": "bad_request"}}]
     foreign += [{name: first[name] for name in first if name != lacking} for lacking in ("at", "request", "response")]
     foreign += [{**first, "response": response} for response in (None, {}, {**first["response"], "more": 1})]
-    foreign += [{"at": 1.0}, 7]
+    foreign += [{"at": 1.0}, 7, {**first, "key": "zz"}, {**first, "key": first["key"].upper()}, {**first, "at": 1e300}]
+    for part, field, values in (
+        ("request", "model", (5, "\ud800")),
+        ("request", "messages", ([], ["ab"], [["user", 5]])),
+        ("request", "sample_index", (True, -1)),
+        ("request", "sampling", (None, {"max_tokens": 2**40})),
+        ("response", "text", (None, "\ud800")),
+        ("response", "finish_reason", (None,)),
+        ("response", "input_tokens", (None, "seven", -5, True, 1.5)),
+        ("response", "output_tokens", (2**40,)),
+        ("response", "latency_s", ("1", float("nan"))),
+        ("response", "error", (None, 0, "timeout")),
+        ("response", "batched", (None,)),
+    ):
+        foreign += [{**first, part: {**first[part], field: value}} for value in values]
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in (*foreign, *others)]
     segment.write_text("".join(lines))
+    assert [text(tmp_path, question) for question in "abc"] == [None, "2", "3"]
+    assert len(list(records(tmp_path))) == 2
+    grow_old(tmp_path, seal_always=True)
     assert [text(tmp_path, question) for question in "abc"] == [None, "2", "3"]
     write(tmp_path, ("a", "again"))
     assert text(tmp_path, "a") == "again"
