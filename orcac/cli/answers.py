@@ -93,23 +93,11 @@ def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
 
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    """What is written from now on. Only logs grow; what is sealed was in a log before."""
-    from orcac.chat.segments import Log
+    from orcac.chat.following import Following
 
-    logs: dict[Path, Log] = {}
-    read: dict[Path, int] = {}
-    begun = False
+    following = Following(folder)
     while True:
-        for path in sorted(folder.glob("*.jsonl")):
-            with contextlib.suppress(FileNotFoundError):
-                log = logs[path] = logs.get(path) or Log(path)
-                if path not in read:
-                    read[path] = 0 if begun else log.end()
-                for end, record in log.since(read[path]):
-                    read[path] = end
-                    if keep(record):
-                        yield record
-        begun = True
+        yield from filter(keep, following.look())
         time.sleep(_LOOK_EVERY_S)
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from orcac.chat import ledger as module
 from orcac.chat import sealing, segments
+from orcac.chat.following import Following
 from orcac.chat.ledger import Ledger, packed, records, seal
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
@@ -385,6 +387,66 @@ def test_json_that_is_no_record_is_skipped(tmp_path: Path) -> None:
     assert [text(tmp_path, question) for question in "abc"] == [None, "2", "3"]
     write(tmp_path, ("a", "again"))
     assert text(tmp_path, "a") == "again"
+
+
+def follow(folder: Path, *steps: Callable[[], object]) -> list[str]:
+    """The questions that are followed, a look before the first of `steps` and after each."""
+    following = Following(folder)
+    found = list(following.look())
+    for step in steps:
+        step()
+        found += following.look()
+    return [record["request"]["messages"][-1][1] for record in found]
+
+
+def test_what_is_sealed_between_two_looks_is_followed(tmp_path: Path) -> None:
+    """Whoever follows may stand still for long: a log comes, grows and is sealed, and that file into a larger one."""
+
+    def sealed(*questions: str) -> None:
+        for question in questions:
+            write(tmp_path, (question, "x"))
+            grow_old(tmp_path, seal_always=True)
+
+    def grown() -> None:
+        with next(tmp_path.glob("*.jsonl")).open("ab") as log:
+            log.write(segments.line_of(segments.record_of(request("grown"), ChatResponse(text="x"))))
+        sealed()
+        sealed("new")
+
+    sealed("before")
+    write(tmp_path, ("old", "x"))
+    write(tmp_path, ("old too", "x"))
+    found = follow(
+        tmp_path,
+        grown,
+        lambda: sealed("1", "2", "3"),
+        lambda: write(tmp_path, ("4", "x")),
+        lambda: grow_old(tmp_path, seal_always=True),
+        lambda: write(tmp_path, ("5", "x")),
+    )
+    assert found == ["grown", "new", "1", "2", "3", "4", "5"]
+
+
+def test_what_a_writer_that_was_taken_for_dead_writes_again_is_followed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing.fcntl, "flock", lambda *_: None)
+
+    async def go() -> None:
+        async with Ledger(tmp_path) as ledger:
+            await ledger.append(request("a"), ChatResponse(text="1"))
+            following = Following(tmp_path)
+            pending = ledger.append(request("b"), ChatResponse(text="2"))
+            found = list(following.look())
+            grow_old(tmp_path, seal_always=True)
+            found += following.look()
+            await pending
+            await ledger.append(request("c"), ChatResponse(text="3"))
+            found += following.look()
+            assert [record["request"]["messages"][-1][1] for record in found] == ["b", "c"]
+
+    asyncio.run(go())
+    assert len(list(tmp_path.glob("*.jsonl"))) == 1, "it has begun another log"
 
 
 def test_failures_of_the_endpoint_are_refused(tmp_path: Path) -> None:
