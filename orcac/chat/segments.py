@@ -7,8 +7,8 @@ This module reads them, and says how a record stands in either; `ledger` writes 
     RANDOM.parquet            sealed records, in the order in which they were written; names the files that went into it
 
 A kill in the middle of a write leaves a log's last line without its end. It is skipped, and gone when the log is
-sealed; it was never acknowledged. A line of JSON that is no record, whoever wrote it, is skipped, too: its question is
-asked again. A line that is no JSON is damage, and is named.
+sealed; it was never acknowledged. A line of JSON that is no record (a field is missing, of another type, or out of all
+bounds), whoever wrote it, is skipped, too: its question is asked again. A line that is no JSON is damage, and is named.
 
 Sealed records stand in the order of time and not of their keys: what was asked together is read together, mostly in
 the order in which it is wanted, and the columns that the index needs are 50 bytes a record, read in a second for a
@@ -30,10 +30,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orcac.chat.messages import ERRORS, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
+from orcac.chat.messages import ANY_CAP, ERRORS, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
@@ -57,10 +58,13 @@ FACTS = np.dtype(
     ]
 )
 FAILURES = ("", *ERRORS)
+KEPT = tuple(name for name, kind in ERRORS.items() if kind.kept)
 _CODES = {name: code for code, name in enumerate(FAILURES)}
 RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
+_FIELDS = frozenset(RESPONSE)
 _START = b'{"key":"'
 _KEY = slice(len(_START), len(_START) + 32)  # where a key stands in its line
+_LAST = 1e11  # seconds since 1970 that a calendar still has
 _BLOCK = 2048  # records that are looked at together, and rows of a row group
 SCHEMA = pa.schema(
     [
@@ -115,12 +119,12 @@ def line_of(record: Record) -> bytes:
 
 
 def request_of(record: Record) -> ChatRequest:
-    """The request that a record holds. Raises TypeError, ValueError or KeyError where it holds none."""
+    """The request that a record holds. Raises ValueError where its sampling is none."""
     request = record["request"]
     return ChatRequest(
         model=request["model"],
         messages=tuple(Message(*message) for message in request["messages"]),
-        sampling=Sampling(**request["sampling"]),
+        sampling=Sampling.model_validate(request["sampling"], strict=True),
         origin=request["origin"],
         sample_index=request["sample_index"],
     )
@@ -157,25 +161,104 @@ def contained(keys: Keys, wanted: Keys | None) -> npt.NDArray[np.bool_]:
     return np.asarray(wanted[found] == keys)
 
 
-def _parse(line: bytes) -> Record | None:
-    """The record in a line, under the key of this version; None where it is none. Raises ValueError for no JSON."""
-    record = loads(line)
-    match record:
-        case {
-            "key": str(),
-            "at": int() | float(),
-            "request": {"sampling": {"max_tokens": int()}},
-            "response": {"text": str(), "error": error} as response,
-        } if response.keys() <= set(RESPONSE) and (not error or (error in ERRORS and ERRORS[error].kept)):
-            pass
-        case _:
-            return None
-    if record.get("key_version") != KEY_VERSION:  # an older rule: it holds all that the key is made of
-        try:
+class Foreign(Exception):
+    """Why a line of JSON is no record."""
+
+
+class Flawed(Foreign):
+    """What is wrong with a record."""
+
+
+def parsed(line: bytes) -> Record:
+    """The record in a line, under the key of this version.
+
+    Raises ValueError for no JSON, Flawed for a record with a field that cannot be, Foreign for any other JSON.
+    """
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        with contextlib.suppress(RecursionError):
+            json.loads(line)
+        raise Flawed("it holds half a character, or a number that is none") from None
+    if type(record) is not dict or not type(record.get("request")) is type(record.get("response")) is dict:
+        raise Foreign("it has no request and response")
+    record["response"].setdefault("batched", False)  # absent from older logs
+    try:
+        if wrong := _wrong(record):
+            raise Flawed(f"`{wrong}` cannot be {_told(record, wrong)}")
+        if record.get("key_version") != KEY_VERSION:  # an older rule: it holds all that the key is made of
             record |= {"key": request_of(record).key, "key_version": KEY_VERSION}
-        except (TypeError, ValueError, KeyError, AttributeError):
-            return None
-    return dict(record)
+    except KeyError as error:
+        raise Flawed(f"it has no `{error.args[0]}`") from error
+    except ValueError as error:
+        raise Flawed("its sampling is none") from error
+    return record
+
+
+def vetted(line: bytes) -> Record:
+    """`parsed` of a line that somebody gives us. Raises Flawed, too, where its key is not that of its request.
+
+    Such a record would be taken for the answer to another question. What is in the ledger is believed: making a key
+    takes as long as reading its line.
+    """
+    record = parsed(line)
+    try:
+        key = request_of(record).key
+    except ValueError as error:
+        raise Flawed("its sampling is none") from error
+    if key != record["key"]:
+        raise Flawed("its key is not that of its request")
+    return record
+
+
+def _wrong(record: Record) -> str:
+    """The field that does not hold what it should, "" where all do. Written out: a table takes twice the time."""
+    request, response = record["request"], record["response"]
+    key, sampling = record["key"], request["sampling"]
+    if type(key) is not str or (
+        record.get("key_version") == KEY_VERSION and (len(key) != 32 or key.strip("0123456789abcdef"))
+    ):
+        return "key"
+    if type(record["at"]) not in (float, int) or not 0 <= record["at"] < _LAST:
+        return "at"
+    if type(request["model"]) is not str:
+        return "request.model"
+    if type(request["messages"]) is not list or not request["messages"]:
+        return "request.messages"
+    for message in request["messages"]:
+        if type(message) is not list or len(message) != 2 or not type(message[0]) is type(message[1]) is str:
+            return "request.messages"
+    if type(sampling) is not dict:
+        return "request.sampling"
+    if type(sampling["max_tokens"]) is not int or not 0 <= sampling["max_tokens"] <= ANY_CAP:
+        return "request.sampling.max_tokens"
+    if type(request["origin"]) is not str:
+        return "request.origin"
+    if type(request["sample_index"]) is not int or not 0 <= request["sample_index"] <= ANY_CAP:
+        return "request.sample_index"
+    if type(response["text"]) is not str:
+        return "response.text"
+    if type(response["finish_reason"]) is not str:
+        return "response.finish_reason"
+    if type(response["input_tokens"]) is not int or not 0 <= response["input_tokens"] <= ANY_CAP:
+        return "response.input_tokens"
+    if type(response["output_tokens"]) is not int or not 0 <= response["output_tokens"] <= ANY_CAP:
+        return "response.output_tokens"
+    if type(response["latency_s"]) not in (float, int) or not 0 <= response["latency_s"] < _LAST:
+        return "response.latency_s"
+    if type(response["error"]) is not str or (response["error"] and response["error"] not in KEPT):
+        return "response.error"
+    if type(response["batched"]) is not bool:
+        return "response.batched"
+    return "" if response.keys() <= _FIELDS else "response"
+
+
+def _told(record: Record, field: str) -> str:
+    """What stands in `field`, for people."""
+    value: Any = record
+    for name in field.split("."):
+        value = value[name]
+    return "what it is" if isinstance(value, dict | list) else json.dumps(value)[:60]
 
 
 class Index(NamedTuple):
@@ -267,7 +350,9 @@ class Log:
 
     def _record(self, number: int | None, line: bytes) -> Record | None:
         try:
-            return _parse(line)
+            return parsed(line)
+        except Foreign:
+            return None
         except ValueError as error:
             where = self.path if number is None else f"{self.path}:{number}"
             raise StoreError(
@@ -454,7 +539,7 @@ def _row(record: Record) -> Record:
         "sample_index": request["sample_index"],
         "sampling": dumps(request["sampling"]).decode(),
         "messages": dumps(request["messages"]).decode(),  # as bytes each would keep room to grow
-        **{name: response.get(name, getattr(_EMPTY, name)) for name in RESPONSE},
+        **{name: response[name] for name in RESPONSE},
     }
 
 

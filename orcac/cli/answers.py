@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from orcac.chat.segments import Record
 
 _LOOK_EVERY_S = 0.5
+_AN_EXPORT = "name a file that `orcac answers export` wrote, unpacked if it was packed"
 
 
 @click.command("answers")
-@click.argument("what", type=click.Choice(["list", "count", "export", "import"]), default="count")
+@click.argument("what", type=click.Choice(["list", "count", "export", "import"]), required=False)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--model", help="Of this model alone.")
 @click.option("--contains", help="Those whose messages or answer contain this text.")
@@ -30,7 +31,7 @@ _LOOK_EVERY_S = 0.5
 @click.option("--follow", is_flag=True, help="list: go on with what is answered from now on, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="list, count: print for a script; list: a record a line.")
 def command(
-    what: str,
+    what: str | None,
     file: Path | None,
     model: str | None,
     contains: str | None,
@@ -42,24 +43,26 @@ def command(
     """Look into the ledger: every answer that was ever received, whatever experiment asked.
 
     \b
-    count   how many answers and failures there are of each model, and their tokens
-    list    the records, one a line; with --follow those that are yet to come
+    count   how many answers and failures there are of each model, and their tokens; the default
+    list    the records, one a line; with --follow, where it is the default, those that are yet to come
     export  write whole records to FILE (JSON Lines; `-` is the standard output)
-    import  take records from FILE, as export wrote it; nothing is replaced
+    import  take records from FILE, as export wrote it: all, or none where one is damaged; nothing is replaced
 
     \b
     Example:
       orcac answers
       orcac answers list --model gpt-4o --contains "step by step" --limit 20
-      orcac answers list --follow
+      orcac answers --follow
       orcac answers export gpt-4o.jsonl --model gpt-4o
       orcac answers import gpt-4o.jsonl
     """
+    what = what or ("list" if follow else "count")
     if (file is None) == (what in ("export", "import")):
         which = "needs a FILE" if file is None else "takes no FILE"
         raise InputError(f"`orcac answers {what}` {which}", fix=f"`orcac answers {what} --help` shows how")
     if follow and what != "list":
         raise InputError(f"`orcac answers {what}` cannot follow", fix="`orcac answers list --follow`")
+    _check_class(error)
     folder = opened()[1].answers
 
     def keep(record: Record) -> bool:
@@ -74,16 +77,24 @@ def command(
         assert file is not None
         _import(folder, file)
         return
-    with contextlib.suppress(KeyboardInterrupt):
-        found = _limited(_followed(folder, keep) if follow else _recorded(folder, keep), limit)
-        if what == "count":
-            _count(found, as_json)
-        elif what == "export":
-            assert file is not None
-            _export(found, file)
-        else:
-            for record in found:
-                click.echo(json.dumps(record, ensure_ascii=False) if as_json else _line(record))
+    found = _limited(_followed(folder, keep) if follow else _recorded(folder, keep), limit)
+    if what == "count":
+        _count(found, as_json)
+    elif what == "export":
+        assert file is not None
+        _export(found, file)
+    else:
+        with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
+            _list(found, as_json)
+
+
+def _check_class(error: str | None) -> None:
+    from orcac.chat.segments import KEPT
+
+    if error not in (None, "any", *KEPT):
+        raise InputError(
+            f"the ledger keeps no failures of class {error!r}", fix=f"say --error {' or '.join(('any', *KEPT))}"
+        )
 
 
 def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
@@ -93,23 +104,11 @@ def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
 
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    """What is written from now on. Only logs grow; what is sealed was in a log before."""
-    from orcac.chat.segments import Log
+    from orcac.chat.following import Following
 
-    logs: dict[Path, Log] = {}
-    read: dict[Path, int] = {}
-    begun = False
+    following = Following(folder)
     while True:
-        for path in sorted(folder.glob("*.jsonl")):
-            with contextlib.suppress(FileNotFoundError):
-                log = logs[path] = logs.get(path) or Log(path)
-                if path not in read:
-                    read[path] = 0 if begun else log.end()
-                for end, record in log.since(read[path]):
-                    read[path] = end
-                    if keep(record):
-                        yield record
-        begun = True
+        yield from filter(keep, following.look())
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -124,13 +123,26 @@ def _texts(record: Record) -> list[str]:
     return [*(content for _, content in record["request"]["messages"]), record["response"]["text"]]
 
 
+def _list(found: Iterator[Record], as_json: bool) -> None:
+    from orcac.chat.segments import line_of
+
+    for record in found:
+        click.echo(line_of(record) if as_json else _line(record), nl=not as_json)
+
+
 def _line(record: Record) -> str:
     """In 80 columns: when, model, tokens, how it ended, and as much of question and answer as there is room for."""
     response = record["response"]
     when = time.strftime("%m-%d %H:%M", time.localtime(record["at"]))
-    ended = response["error"] or response["finish_reason"]
-    head = f"{when}  {record['request']['model'][:16]:16}  {response['output_tokens']:>5,}  {ended[:8]:8}  "
-    question, answer = (" ".join(plain(text).split()) for text in _texts(record)[-2:])
+    model, ended, question, answer = (
+        " ".join(plain(text).split())
+        for text in (
+            record["request"]["model"],
+            response["error"] or response["finish_reason"],
+            *_texts(record)[-2:],
+        )
+    )
+    head = f"{when}  {model[:16]:16}  {response['output_tokens']:>5,}  {ended[:8]:8}  "
     room = (79 - len(head) - 4) // 2
     return head + f"{_cut(question, room):{room}} -> {_cut(answer, room)}".rstrip()
 
@@ -171,19 +183,26 @@ def _count(found: Iterator[Record], as_json: bool) -> None:
 
 
 def _export(found: Iterator[Record], file: Path) -> None:
-    def lines() -> Iterator[str]:
-        return (json.dumps(record, ensure_ascii=False, separators=(",", ":")) for record in found)
+    from orcac.chat.segments import line_of
 
     if str(file) == "-":
-        for line in lines():
-            click.echo(line)
+        for record in found:
+            click.echo(line_of(record), nl=False)
         return
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: not a file", fix="name a file; `-` is the standard output")
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}", fix="make it, or name a file elsewhere")
     part, count = file.with_name(file.name + ".part"), 0
-    with part.open("w", encoding="utf-8", errors="surrogatepass") as out:
-        for line in lines():
-            out.write(line + "\n")
-            count += 1
-    part.replace(file)
+    try:
+        with part.open("wb") as out:
+            for record in found:
+                out.write(line_of(record))
+                count += 1
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     click.echo(f"{count:,} records in {file}")
 
 
@@ -191,28 +210,52 @@ def _import(folder: Path, file: Path) -> None:
     import asyncio
 
     from orcac.chat.ledger import Ledger
-    from orcac.chat.segments import Log, request_of
+    from orcac.chat.segments import record_of, request_of, response_of
 
     if not file.is_file():
-        raise InputError(f"{file}: no such file", fix="name a file that `orcac answers export` wrote")
+        raise InputError(f"{file}: no such file", fix=_AN_EXPORT)
+    there = foreign = 0
+    for record in _read(file):  # all, before any is taken
+        there, foreign = there + (record is not None), foreign + (record is None)
+    if foreign and not there:
+        raise InputError(f"{file}: no line of it is a record", fix=_AN_EXPORT)
 
     async def go() -> tuple[int, int]:
         taken = known = 0
-        log = Log(file)
         async with Ledger(folder) as ledger:
             pending: list[Any] = []
-            for record in log.records():
-                if ledger.look(request_of(record)):
+            for record in filter(None, _read(file)):
+                request = request_of(record)
+                if ledger.look(request):
                     known += 1
                     continue
-                pending.append(ledger.append_record(record))
+                ours = record_of(request, response_of(record)) | {"at": record["at"]}
+                pending.append(ledger.append_record(ours))
                 taken += 1
                 if len(pending) == 1000:
                     await asyncio.gather(*pending)
                     pending = []
             await asyncio.gather(*pending)
-        log.close()
         return taken, known
 
     taken, known = asyncio.run(go())
-    click.echo(f"{taken:,} records taken, {known:,} were known")
+    skipped = f", {foreign:,} {'line was' if foreign == 1 else 'lines were'} no record" if foreign else ""
+    click.echo(f"{taken:,} records taken, {known:,} were known{skipped}")
+
+
+def _read(file: Path) -> Iterator[Record | None]:
+    """The record in each line, None where it is something else. Raises InputError for a damaged one."""
+    from orcac.chat.segments import Flawed, Foreign, vetted
+
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield vetted(line)
+            except Flawed as flaw:
+                raise InputError(f"{file}:{number}: a damaged record: {flaw}", fix="mend or remove that line") from flaw
+            except Foreign:
+                yield None
+            except ValueError as error:
+                if line.endswith(b"\n") and line.strip():
+                    raise InputError(f"{file}:{number}: not a line of JSON", fix=_AN_EXPORT) from error
+                yield None  # an empty line, or a last one that was cut off

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from orcac.chat import ledger as module
 from orcac.chat import sealing, segments
+from orcac.chat.following import Following
 from orcac.chat.ledger import Ledger, packed, records, seal
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
@@ -393,12 +395,89 @@ def test_json_that_is_no_record_is_skipped(tmp_path: Path) -> None:
     foreign: list[object] = [{**first, "response": {**first["response"], "error": "bad_request"}}]
     foreign += [{name: first[name] for name in first if name != lacking} for lacking in ("at", "request", "response")]
     foreign += [{**first, "response": response} for response in (None, {}, {**first["response"], "more": 1})]
-    foreign += [{"at": 1.0}, 7]
+    foreign += [{"at": 1.0}, 7, {**first, "key": "zz"}, {**first, "key": first["key"].upper()}, {**first, "at": 1e300}]
+    for part, field, values in (
+        ("request", "model", (5, "\ud800")),
+        ("request", "messages", ([], ["ab"], [["user", 5]])),
+        ("request", "sample_index", (True, -1)),
+        ("request", "sampling", (None, {"max_tokens": 2**40})),
+        ("response", "text", (None, "\ud800")),
+        ("response", "finish_reason", (None,)),
+        ("response", "input_tokens", (None, "seven", -5, True, 1.5)),
+        ("response", "output_tokens", (2**40,)),
+        ("response", "latency_s", ("1", float("nan"))),
+        ("response", "error", (None, 0, "timeout")),
+        ("response", "batched", (None,)),
+    ):
+        foreign += [{**first, part: {**first[part], field: value}} for value in values]
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in (*foreign, *others)]
     segment.write_text("".join(lines))
     assert [text(tmp_path, question) for question in "abc"] == [None, "2", "3"]
+    assert len(list(records(tmp_path))) == 2
+    grow_old(tmp_path, seal_always=True)
+    assert [text(tmp_path, question) for question in "abc"] == [None, "2", "3"]
     write(tmp_path, ("a", "again"))
     assert text(tmp_path, "a") == "again"
+
+
+def follow(folder: Path, *steps: Callable[[], object]) -> list[str]:
+    """The questions that are followed, a look before the first of `steps` and after each."""
+    following = Following(folder)
+    found = list(following.look())
+    for step in steps:
+        step()
+        found += following.look()
+    return [record["request"]["messages"][-1][1] for record in found]
+
+
+def test_what_is_sealed_between_two_looks_is_followed(tmp_path: Path) -> None:
+    """Whoever follows may stand still for long: a log comes, grows and is sealed, and that file into a larger one."""
+
+    def sealed(*questions: str) -> None:
+        for question in questions:
+            write(tmp_path, (question, "x"))
+            grow_old(tmp_path, seal_always=True)
+
+    def grown() -> None:
+        with next(tmp_path.glob("*.jsonl")).open("ab") as log:
+            log.write(segments.line_of(segments.record_of(request("grown"), ChatResponse(text="x"))))
+        sealed()
+        sealed("new")
+
+    sealed("before")
+    write(tmp_path, ("old", "x"))
+    write(tmp_path, ("old too", "x"))
+    found = follow(
+        tmp_path,
+        grown,
+        lambda: sealed("1", "2", "3"),
+        lambda: write(tmp_path, ("4", "x")),
+        lambda: grow_old(tmp_path, seal_always=True),
+        lambda: write(tmp_path, ("5", "x")),
+    )
+    assert found == ["grown", "new", "1", "2", "3", "4", "5"]
+
+
+def test_what_a_writer_that_was_taken_for_dead_writes_again_is_followed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing.fcntl, "flock", lambda *_: None)
+
+    async def go() -> None:
+        async with Ledger(tmp_path) as ledger:
+            await ledger.append(request("a"), ChatResponse(text="1"))
+            following = Following(tmp_path)
+            pending = ledger.append(request("b"), ChatResponse(text="2"))
+            found = list(following.look())
+            grow_old(tmp_path, seal_always=True)
+            found += following.look()
+            await pending
+            await ledger.append(request("c"), ChatResponse(text="3"))
+            found += following.look()
+            assert [record["request"]["messages"][-1][1] for record in found] == ["b", "c"]
+
+    asyncio.run(go())
+    assert len(list(tmp_path.glob("*.jsonl"))) == 1, "it has begun another log"
 
 
 def test_failures_of_the_endpoint_are_refused(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ def completion(message: dict[str, object], **more: object) -> bytes:
 def test_answers_are_read() -> None:
     read = module.parse(completion({"content": "a\ud83d b"}, finish_reason="length"), latency_s=2.0)
     assert read == ChatResponse(text="a\ufffd b", finish_reason="length", latency_s=2.0)
+    absurd = completion({"content": "a"}, finish_reason="stop")[:-1] + b', "usage": {"prompt_tokens": 1099511627776}}'
+    assert module.parse(absurd, latency_s=0) == ChatResponse(text="a", finish_reason="stop"), (
+        "the ledger could not hold it"
+    )
     assert module.parse(completion({"content": None, "refusal": "No."}), latency_s=0).text == "No."
     assert module.parse(completion({"content": None}, finish_reason="content_filter"), latency_s=0).text == ""
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import os
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -78,7 +81,7 @@ def test_follows_what_is_written_from_now_on(store: Path, monkeypatch: pytest.Mo
             raise KeyboardInterrupt from None
 
     monkeypatch.setattr("orcac.cli.answers.time.sleep", step)
-    texts = [json.loads(line)["request"]["messages"][-1][1] for line in run("list", "--follow", "--json").splitlines()]
+    texts = [json.loads(line)["request"]["messages"][-1][1] for line in run("--follow", "--json").splitlines()]
     assert texts == ["second", "first \x1b[31m", "third"]
 
 
@@ -91,7 +94,87 @@ def test_what_is_exported_can_be_imported_once(tmp_path: Path, monkeypatch: pyte
     assert run("export", "-") == file.read_text()
 
 
-@pytest.mark.parametrize("line", [("export",), ("list", "x"), ("count", "--follow"), ("import", "none.jsonl")])
+def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[bytes]]:
+    """A file of three records and its lines, with another store to import them into."""
+    file = tmp_path / "some.jsonl"
+    run("export", str(file))
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "other"))
+    return file, file.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "wrong"),
+    [
+        ("response", "input_tokens", "seven", '`response.input_tokens` cannot be "seven"'),
+        ("response", "output_tokens", -5, "`response.output_tokens`"),
+        ("response", "text", "\ud800", "half a character"),
+        ("request", "model", 5, "`request.model`"),
+        ("request", "model", "another", "its key is not that of its request"),
+        ("request", "sampling", {"temperature": "1.0", "max_tokens": 9}, "its sampling is none"),
+    ],
+)
+def test_of_a_file_with_a_damaged_or_forged_record_nothing_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, field: str, value: object, wrong: str
+) -> None:
+    file, lines = exported(tmp_path, monkeypatch)
+    record = json.loads(lines[1])
+    record[part][field] = value
+    file.write_bytes(lines[0] + json.dumps(record).encode() + b"\n" + lines[2])
+    with pytest.raises(InputError, match=f"{file}:2: .*{wrong}"):
+        run("import", str(file))
+    assert "no answers" in run("count")
+
+
+def test_what_of_an_import_is_no_record_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, lines = exported(tmp_path, monkeypatch)
+    file.write_bytes(lines[0].rstrip(b"\n"))
+    assert run("import", str(file)) == "1 records taken, 0 were known\n", "a last line without its end"
+    file.write_bytes(b'{"question": "q"}\n' + lines[1] + lines[2][:-9])
+    assert run("import", str(file)) == "1 records taken, 0 were known, 2 lines were no record\n"
+    for foreign in (b'{"question": "q"}\n', lines[0][:-9], gzip.compress(lines[0] * 99)):
+        file.write_bytes(foreign)
+        with pytest.raises(InputError) as caught:
+            run("import", str(file))
+        assert "orcac answers export" in caught.value.fix
+
+
+def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orcac.chat.segments.line_of", interrupted)
+    with pytest.raises(click.Abort):  # which is the exit code 130
+        command.main(["export", str(tmp_path / "some.jsonl")], standalone_mode=False)
+    assert not list(tmp_path.glob("some.jsonl*"))
+
+
+def test_an_export_replaces_files_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="not a file"):
+        run("export", str(tmp_path / "pipe"))
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_no_text_of_a_record_reaches_the_terminal_raw(store: Path) -> None:
+    (log,) = (store / "answers").glob("*.jsonl")
+    record = json.loads(log.read_bytes().splitlines()[0])
+    record["request"]["model"] = record["response"]["finish_reason"] = "\x1b[31m\nx"
+    log.write_text(json.dumps(record) + "\n")
+    assert len(run("list").splitlines()) == 1 and "\x1b" not in run("list") + run("count")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("export",),
+        ("export", "nodir/x.jsonl"),
+        ("export", "."),
+        ("list", "x"),
+        ("list", "--error", "nonsense"),
+        ("count", "--follow"),
+        ("import", "none.jsonl"),
+    ],
+)
 def test_what_makes_no_sense_is_an_error_with_a_fix(line: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:
         run(*line)
