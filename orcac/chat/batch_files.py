@@ -18,7 +18,7 @@ from orcac.chat import openai as online
 from orcac.chat.budget import micro
 from orcac.chat.ledger import Keys, packed
 from orcac.chat.messages import ChatRequest
-from orcac.chat.segments import request_of, request_record
+from orcac.chat.record import request_of, request_record
 from orcac.chat.settings import Azure, EndpointSettings, Price
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.chat.segments import File, Log, Record, opened
+from orcac.chat.record import Record
+from orcac.chat.segments import File, Log, opened
 
 _AGAIN = 1000  # records at the end of a log that its writer may write again, when it was taken for dead
 _Name = tuple[str, float]

@@ -34,8 +34,9 @@ import numpy.typing as npt
 
 from orcac.chat import segments
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse
+from orcac.chat.record import FAILURES, Facts, Record, cap_of, facts_of, line_of, record_of, response_of
 from orcac.chat.sealing import seal
-from orcac.chat.segments import FACTS, FAILURES, Keys, Log, contained, order_of, records
+from orcac.chat.segments import FACTS, Keys, Log, contained, order_of, records
 from orcac.errors import StoreError
 from orcac.lease import HEARTBEAT_SECONDS
 
@@ -59,7 +60,7 @@ class _Pending(NamedTuple):
     """A record that is in the log and not yet durable."""
 
     key: bytes
-    facts: segments.Facts
+    facts: Facts
     line: bytes
     place: int  # in the log
     durable: asyncio.Future[None]
@@ -151,17 +152,17 @@ class Ledger:
 
         Raises StoreError where it cannot be written, and through the future where it cannot be made durable.
         """
-        record = segments.record_of(request, response)
-        return self._append(record, segments.facts_of(request.sampling.max_tokens, response))
+        record = record_of(request, response)
+        return self._append(record, facts_of(request.sampling.max_tokens, response))
 
-    def append_record(self, record: segments.Record) -> asyncio.Future[None]:
+    def append_record(self, record: Record) -> asyncio.Future[None]:
         """`append` of a record as `records` gives it, which keeps its time."""
-        return self._append(record, segments.facts_of(segments.cap_of(record), segments.response_of(record)))
+        return self._append(record, facts_of(cap_of(record), response_of(record)))
 
-    def _append(self, record: segments.Record, facts: segments.Facts) -> asyncio.Future[None]:
+    def _append(self, record: Record, facts: Facts) -> asyncio.Future[None]:
         error = record["response"]["error"]
         assert not error or ERRORS[error].kept, error
-        line, loop = segments.line_of(record), asyncio.get_running_loop()
+        line, loop = line_of(record), asyncio.get_running_loop()
         pending = _Pending(bytes.fromhex(record["key"]), facts, line, self._write(line), loop.create_future())
         self._pending.append(pending)
         if self._syncing is None or self._syncing.done():

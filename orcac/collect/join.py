@@ -15,7 +15,7 @@ import numpy as np
 
 from orcac.chat.ledger import Ledger, Numbers
 from orcac.chat.messages import ChatResponse
-from orcac.chat.segments import RESPONSE
+from orcac.chat.record import RESPONSE
 from orcac.chat.wire import dumps, loads
 
 _PART, _PARTS = 4096, 256  # prompts of one part, at least; parts, at most: each is an open file

@@ -39,8 +39,8 @@ from orcac.chat.connect import connect
 from orcac.chat.engine import Tally, ask
 from orcac.chat.ledger import Ledger, seal
 from orcac.chat.messages import ERRORS, ChatResponse, dollars
+from orcac.chat.record import FAILURES
 from orcac.chat.replay import Replay, Source
-from orcac.chat.segments import FAILURES
 from orcac.chat.settings import Price
 from orcac.collect.join import in_order
 from orcac.collect.questions import Questions, request

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcac.chat import ledger as module
-from orcac.chat import sealing, segments
+from orcac.chat import record, sealing, segments
 from orcac.chat.following import Following
 from orcac.chat.ledger import Ledger, packed, records, seal
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
@@ -162,7 +162,8 @@ def test_files_from_before_batches_are_of_answers_got_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
-        then.setattr(segments, "RESPONSE", tuple(name for name in segments.RESPONSE if name != "batched"))
+        for module_ in (record, segments):
+            then.setattr(module_, "RESPONSE", tuple(name for name in record.RESPONSE if name != "batched"))
         old_schema = segments.SCHEMA.remove(segments.SCHEMA.get_field_index("batched"))
         for module_ in (segments, sealing):
             then.setattr(module_, "SCHEMA", old_schema)
@@ -440,7 +441,7 @@ def test_what_is_sealed_between_two_looks_is_followed(tmp_path: Path) -> None:
 
     def grown() -> None:
         with next(tmp_path.glob("*.jsonl")).open("ab") as log:
-            log.write(segments.line_of(segments.record_of(request("grown"), ChatResponse(text="x"))))
+            log.write(record.line_of(record.record_of(request("grown"), ChatResponse(text="x"))))
         sealed()
         sealed("new")
 

@@ -142,7 +142,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatc
     def interrupted(_: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orcac.chat.segments.line_of", interrupted)
+    monkeypatch.setattr("orcac.chat.record.line_of", interrupted)
     with pytest.raises(click.Abort):  # which is the exit code 130
         command.main(["export", str(tmp_path / "some.jsonl")], standalone_mode=False)
     assert not list(tmp_path.glob("some.jsonl*"))
