@@ -7,6 +7,7 @@ run -> publish. A kill at any point leaves either the old state, or `work/` to g
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -55,6 +56,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
     with disk_errors(store.folder(name)), store.lease(name, say=_say):
         job = _job(plan, store, node, folder=store.folder(name))
+        job = dataclasses.replace(job, label=f"{job.label} {index + 1}-of-{count}")  # several print side by side
         summary = _guarded(store, node, lambda: run_shard(job, index, count))
         done = {"shard": name, "summary": summary}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")

@@ -152,6 +152,7 @@ class _Asking:
 
     _model: Endpoint
     _group: asyncio.TaskGroup
+    _teller: asyncio.TimerHandle
 
     def __init__(
         self,
@@ -179,7 +180,6 @@ class _Asking:
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0  # when it rings
         self._last_answer = self._loop.time()
-        self._say_at = self._loop.time() + _SAY_EVERY_S
         self._failed_in_a_row = self._lost_in_a_row = 0
         self._called_bad = 0  # requests that the endpoint called bad
 
@@ -197,11 +197,23 @@ class _Asking:
     async def run(self, model: Endpoint) -> None:
         self._model = model
         with halt_on_signals(self._halt):
-            async with asyncio.TaskGroup() as self._group:
-                self._go_on()
-                await self._finished
+            try:
+                async with asyncio.TaskGroup() as self._group:
+                    self._tell()
+                    self._go_on()
+                    await self._finished
+            finally:
+                self._teller.cancel()
         if self._halted:
             raise self._halted
+
+    def _tell(self) -> None:
+        """Tell how far it is, now and from now on, also while nothing comes back."""
+        self._teller = self._loop.call_later(_SAY_EVERY_S, self._tell)
+        try:
+            self._on_progress(self.tally)
+        except Exception as error:  # nobody reads, or a full disk: keep what is in flight, then raise it
+            self._halt(error)
 
     def _go_on(self) -> None:
         """Send all that may go now, and see to it that this is called again when more may go."""
@@ -320,9 +332,6 @@ class _Asking:
                     self._undurable += 1
                 else:
                     self._lose(ticket, settled.error)
-            if self._loop.time() >= self._say_at:
-                self._say_at = self._loop.time() + _SAY_EVERY_S
-                self._on_progress(self.tally)
         except Exception as error:  # a full disk or a bug: keep what is in flight, then raise it
             self._halt(error)
         finally:
