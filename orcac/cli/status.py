@@ -194,7 +194,7 @@ def _lines(rows: list[_Row], width: int) -> Iterator[RenderableType]:
         yield line
         indent = 4 if row.cells["node"].startswith(" ") else 2
         for text in _filled(notes, width - indent):
-            yield Padding(Text(text, "dim"), (0, 0, 0, indent))
+            yield Padding(Text(text, "dim"), (0, 0, 0, indent), expand=False)
 
 
 def _filled(parts: list[str], width: int) -> Iterator[str]:
