@@ -23,11 +23,14 @@ from orcac.plan.plan import Plan
 def command(node: str, shard: str | None, log: str | None) -> None:
     """Make NODE (KIND/ID as `orcac plan` lists it), whose inputs must be made. This is what every rule calls.
 
+    On a terminal its progress is one line that is redrawn; with --log, as Snakemake's jobs have it, plain lines.
+
     \b
     Example:
       orcac make train/0f3a5c19d2b8e4f60711
     """
     from orcac.make import make, make_shard
+    from orcac.progress import live_line
 
     if log:
         try:
@@ -37,17 +40,23 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     path, store = opened()
     plan = Plan.read(path, beginning=node)
     if shard is None:
-        if not make(plan, store, node):
+        with live_line():
+            made = make(plan, store, node)
+        if not made:
             click.echo(f"{node} is made already", err=True)
         return
     found = re.fullmatch(r"(\d+)-of-(\d+)", shard)
     if not found:
         raise InputError(f"--shard {shard}: not a shard", fix="write it as 3-of-8")
-    make_shard(plan, store, node, int(found[1]) - 1, int(found[2]))
+    with live_line():
+        make_shard(plan, store, node, int(found[1]) - 1, int(found[2]))
 
 
 class _Tee(io.TextIOBase):
-    """stderr, and a log beside the artifact. By hand it grows with every try; Snakemake begins it anew."""
+    """stderr, and a log beside the artifact. By hand it grows with every try; Snakemake begins it anew.
+
+    It is no terminal, though it may write to one: Snakemake's jobs share that.
+    """
 
     def __init__(self, terminal: TextIO, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -150,8 +150,15 @@ async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None
         on_progress=show,
         say=lambda text: _say(job, text),
     )
+    left = Counter(tally.failures.values())
+    if settings.mode == "auto":  # no failures yet: `_ask` asks them
+        tally.failed -= left
     show(tally)
-    return tally if settings.mode == "batch" else None
+    if settings.mode == "batch":
+        return tally
+    if left:
+        _say(job, f"{left.total():,} of {tally.total:,} requests are left by batches, and are asked online")
+    return None
 
 
 async def _ask(job: CollectJob, questions: Questions, ledger: Ledger) -> Tally:
@@ -353,14 +360,17 @@ def _source(job: CollectJob) -> Source:
 
 
 def _notes(tally: Tally, seconds: float) -> list[str]:
-    """For the progress line: `910 tokens/s`, `64 in flight`, `1.20 USD`, `failed: 2 server`, `retried: 5 server`."""
-    notes = [f"{tally.tokens / seconds:,.0f} tokens/s"] if tally.tokens and seconds else []
+    """For the progress line, of which a narrow terminal shows the beginning: `failed: 2 server`, `retried: 5 server`,
+    `64 in flight`, `1.20 USD`, `910 tokens/s`."""
+    notes = [
+        f"{title}: " + ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+        for title, counts in (("failed", tally.failed), ("retried", tally.retried))
+        if counts
+    ]
     notes += [f"{tally.in_flight:,} in flight"] if tally.in_flight else []
     notes += [dollars(tally.usd)] if tally.usd else []
     notes += [f"the server wants a pause of {tally.paused_s:.0f} s"] if tally.paused_s >= 1 else []
-    for title, counts in (("failed", tally.failed), ("retried", tally.retried)):
-        if counts:
-            notes.append(f"{title}: " + ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())))
+    notes += [f"{tally.tokens / seconds:,.0f} tokens/s"] if tally.tokens and seconds else []
     return notes
 
 

@@ -37,8 +37,9 @@ class State:
     rate: float | None = None  # units a second, while it is being made
     eta_seconds: float | None = None
     usd: float | None = None  # so far
-    note: str = ""
+    note: str = ""  # while it is being made
     error: str = ""  # of the last try, where that failed
+    shards: tuple[State, ...] = ()  # of a node that is asked for in shards, once one of them has begun
 
 
 def read_state(store: Store, node: Node | str) -> State:
@@ -50,8 +51,10 @@ def read_state(store: Store, node: Node | str) -> State:
         return State(name="done" if names else "to do")
     own = _read(folder, names)
     parts = _shards(f"{folder}/shards", shards) if shards > 1 and "shards" in names else []
-    shown = _sum(parts, shards) if parts and own.total is None else own
     begun = {own.name, *(part.name for part in parts)}
+    if any(part.name != "to do" for part in parts):
+        own = replace(own, shards=tuple(parts))
+    shown = _sum(own) if own.shards and own.total is None else own
     if "making" in begun:
         return replace(shown, name="making")
     if "error.json" in names and (error := store.error(ref)):
@@ -78,7 +81,7 @@ def _read(folder: str, names: set[str]) -> State:
         unit=str(record.get("unit", "")),
         rate=rate if making else None,
         usd=_number(record.get("usd")),
-        note=str(record.get("note", "")),
+        note=str(record.get("note", "")) if making else "",
     )
 
 
@@ -91,7 +94,6 @@ def _counted(*, name: Name, done: float | None, total: float | None, rate: float
 
 
 def _shards(folder: str, count: int) -> list[State]:
-    """Those that have left anything."""
     parts = []
     for index in range(1, count + 1):
         shard = f"{folder}/{index}-of-{count}"
@@ -102,26 +104,26 @@ def _shards(folder: str, count: int) -> list[State]:
             size = _number(summary.get("prompts"))
             usd = _number(summary.get("usd"))
             parts.append(_counted(name="done", done=size, total=size, rate=None, unit="answers", usd=usd))
-        elif names:
+        else:
             parts.append(_read(shard, names))
     return parts
 
 
-def _sum(parts: list[State], count: int) -> State:
-    """One state for all shards of `count`; its name is not settled here."""
-    known = [part for part in parts if part.done is not None and part.total is not None]
+def _sum(own: State) -> State:
+    """A node's state with the counts of its shards; its name is not settled here. What they note stays theirs."""
+    known = [part for part in own.shards if part.done is not None and part.total is not None]
     if not known:
-        return State(name="partial")
+        return own
     totals = [part.total or 0 for part in known]
     dollars = [part.usd for part in known if part.usd is not None]
     return _counted(
-        name="partial",
+        name=own.name,
         done=sum(part.done or 0 for part in known),
-        total=sum(totals) + max(totals) * (count - len(known)),
+        total=sum(totals) + max(totals) * (len(own.shards) - len(known)),
         unit=next((part.unit for part in known if part.unit), ""),
         rate=sum(part.rate for part in known if part.rate) or None,
         usd=sum(dollars) if dollars else None,
-        note="  ".join(dict.fromkeys(part.note for part in known if part.note)),
+        shards=own.shards,
     )
 
 

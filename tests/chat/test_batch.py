@@ -347,7 +347,7 @@ def test_a_batch_that_no_run_needs_any_more_is_taken_in(tmp_path: Path, monkeypa
     assert len(list(records(tmp_path / "answers"))) == 5 and spent(tmp_path) == 5 * ONE
 
 
-def test_auto_asks_online_what_the_batch_left(tmp_path: Path) -> None:
+def test_auto_asks_online_what_the_batch_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fates: dict[str, Fate] = {"q0": "500", "q1": "malformed", "q2": "torn", "q3": "silence", "q4": "400"}
     prompts(tmp_path, 12)
     made = Batches(fate=lambda question: fates.get(question, ""), hours_each=2.4, hours_per_look=13)  # 10 of 12
@@ -357,7 +357,10 @@ def test_auto_asks_online_what_the_batch_left(tmp_path: Path) -> None:
     assert len(made.created) == 1
     assert (summary["answered"], summary["failed"]) == (11, {"context_overflow": 1})
     assert summary["usd"] == 5 * ONE + 6 * 2 * ONE, "each at its own price"
-    assert [row.error for row in responses(tmp_path)] == [""] * 4 + ["context_overflow"] + [""] * 7
+    said = capsys.readouterr().err
+    batches, _, online = said.partition("child  6 of 12 requests are left by batches, and are asked online\n")
+    assert "child  server: HTTP 500" in batches and "12/12" not in batches, "why, and not as the end"
+    assert online.startswith("child  12/12 answers  100 %") and "failed: 1 context_overflow" in online
 
 
 def test_auto_that_was_stopped_while_it_asked_online_needs_no_further_batch(tmp_path: Path) -> None:

@@ -557,6 +557,16 @@ def test_a_signal_drains(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
+def test_progress_is_told_while_nothing_comes_back() -> None:
+    async def after_a_minute(server: Server, question: str) -> ChatResponse:
+        await asyncio.sleep(60)
+        return ANSWER
+
+    in_flight: list[int] = []
+    Server(after_a_minute).ask(requests(3), on_progress=lambda tally: in_flight.append(tally.in_flight))
+    assert in_flight.count(3) > 60
+
+
 def test_progress_tells_all() -> None:
     tallies: list[Tally] = []
 

@@ -80,8 +80,59 @@ def test_status_tells_a_person_and_a_script(place: Path) -> None:
     assert states[ref]["eta_seconds"] == pytest.approx(558 / 22.1)
     assert states[failed] | {"label": ""} == {
         "label": "", "name": "failed", "done": None, "total": None, "unit": "", "rate": None, "eta_seconds": None,
-        "usd": None, "note": "", "error": message,
+        "usd": None, "note": "", "error": message, "shards": [],
     }  # fmt: skip
+
+
+NARROW = """
+node              what  progress
+NODE              pool  400/1,200 answers  33 %
+  8.0/s  ETA 1:40  0.75 USD
+  shards: 1 making, 1 to do
+  1 of 2                400/600 answers  67 %
+    8.0/s  ETA 0:25  0.75 USD
+    retried: 12 server, 3 rate_limit  64 in flight
+    910 tokens/s
+"""
+MIDDLE = """
+node              what  progress                 a second   ETA   USD
+NODE              pool  400/1,200 answers  33 %       8.0  1:40  0.75
+  shards: 1 making, 1 to do
+  1 of 2                400/600 answers  67 %         8.0  0:25  0.75
+    retried: 12 server, 3 rate_limit  64 in flight  910 tokens/s
+"""
+WIDE = """
+node              what  progress                 a second   ETA   USD
+NODE              pool  400/1,200 answers  33 %       8.0  1:40  0.75  shards: 1 making, 1 to do
+  1 of 2                400/600 answers  67 %         8.0  0:25  0.75  """
+WIDE += "retried: 12 server, 3 rate_limit  64 in flight  910 tokens/s\n"
+
+
+@pytest.mark.parametrize(
+    "columns, shown",
+    [(50, NARROW), (80, MIDDLE), (140, WIDE)],
+)
+def test_status_shows_each_shard_at_any_width(
+    place: Path, monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
+) -> None:
+    plan = Plan.read(place / "plan.json")
+    ref = next(ref for ref, node in plan.nodes.items() if getattr(node.execution, "shards", 1) == 2)
+    shard = place / "store" / ref / "shards" / "1-of-2"
+    (shard / "work").mkdir(parents=True)
+    note = "retried: 12 server, 3 rate_limit  64 in flight  0.75 USD  910 tokens/s"
+    record = {"done": 400, "total": 600, "unit": "answers", "rate": 8.0, "usd": 0.75, "note": note}
+    (shard / "work" / "progress.json").write_text(json.dumps(record))
+    (shard / "lease.json").write_text(ELSEWHERE)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = [line.rstrip() for line in orcac("status")[1].splitlines()]
+    assert (
+        lines[lines.index("2 of 16 nodes done") + 2 :] == shown.replace("NODE            ", ref[:16]).split("\n")[1:-1]
+    )
+    states = json.loads(orcac("status", "--json")[1])["states"]
+    assert [(shard["name"], shard["done"], shard["note"]) for shard in states[ref]["shards"]] == [
+        ("making", 400, note),
+        ("to do", None, ""),
+    ]
 
 
 def test_verify_names_what_is_damaged_and_repair_has_it_made_again(place: Path) -> None:

@@ -60,6 +60,7 @@ def test_shards_are_summed(tmp_path: Path, node: Node) -> None:
     put(first, lease=LEASE, work__progress=progress(10, 50))
     state = read_state(store, node)
     assert (state.name, state.done, state.total) == ("making", 10, 100), "the other is as large, and has not begun"
+    assert [(shard.name, shard.done) for shard in state.shards] == [("making", 10), ("to do", None)]
     put(second, lease=LEASE, work__progress=progress(20, 49, rate=3.0, usd=1.0))
     state = read_state(store, node)
     assert (state.done, state.total, state.rate, state.usd) == (30, 99, 5.0, 1.5)
@@ -70,6 +71,9 @@ def test_shards_are_summed(tmp_path: Path, node: Node) -> None:
     assert (state.name, state.done, state.total, state.rate, state.usd) == ("making", 70, 99, 3.0, 3.0)
     (second / "lease.json").unlink()
     assert read_state(store, node).name == "partial"
+    put(folder, lease=LEASE, work__progress=progress(72, 99))
+    state = read_state(store, node)
+    assert (state.done, [shard.name for shard in state.shards]) == (72, ["done", "partial"]), "the node asks the rest"
 
 
 @pytest.mark.parametrize(
@@ -87,4 +91,5 @@ def test_shards_are_summed(tmp_path: Path, node: Node) -> None:
 def test_a_progress_file_may_hold_anything(tmp_path: Path, node: Node, text: str) -> None:
     put(tmp_path / node.ref, work__progress=text)
     put(tmp_path / node.ref / "shards" / "1-of-2", done=text, work__progress=text)
-    assert read_state(Store(tmp_path), node) == State(name="partial")
+    state = read_state(Store(tmp_path), node)
+    assert state == State(name="partial", shards=(State(name="done", unit="answers"), State(name="to do")))
