@@ -11,8 +11,8 @@ measured is ours. Prompts and answers are of about 200 tokens. Each line is a pr
     decide         a rerun that finds every answer on record: keys are made, the index is read, nothing is asked
     join           the whole rerun: decided, and the rows written
 
-`asking` is the peak of memory until everything is answered, `peak` that of the whole; both with the packages that the
-transport needs. CPU is the process's, imports left out.
+`asking` is the peak of memory until everything is answered, `peak` that of the whole, both with what is imported: for
+`ask and join` that is the packages of the transport, too. CPU is the process's, imports left out.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ async def connect(*_: Any, **__: Any) -> AsyncIterator[Stub]:
 
 
 def child(what: str, folder: Path) -> None:
-    import aiohttp  # noqa: F401
-    import openai.resources.chat.completions  # noqa: F401
+    if what == "ask and join":  # the others ask nobody
+        import aiohttp  # noqa: F401
+        import openai.resources.chat.completions  # noqa: F401
 
     from orcac.chat.settings import EndpointSettings
     from orcac.collect import run as collect

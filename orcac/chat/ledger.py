@@ -11,8 +11,8 @@ answers at once. A record holds the whole request, too: the ledger can be read, 
 - Only what settles a request is recorded: an answer (cut off or not), or a failure of the request itself. A
   server that was down, or that called the request bad, says nothing for good: it is asked again next time.
 
-Opening reads an index: for every record of a wanted key its digest, its caps, its tokens and its place, 40 bytes in
-all. Texts stay on disk, those that were just received, too, so that memory does not grow with their number.
+Opening reads an index: for every record of a wanted key which one it is, its caps, its tokens and its place, 32 bytes
+in all. Texts stay on disk, those that were just received, too, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Iterator
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ from orcac.chat import segments
 from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse
 from orcac.chat.record import FAILURES, Facts, Record, cap_of, facts_of, line_of, record_of, response_of
 from orcac.chat.sealing import seal
-from orcac.chat.segments import FACTS, Keys, Log, contained, order_of, records
+from orcac.chat.segments import FACTS, Keys, Log, contained, named, order_of, records
 from orcac.errors import StoreError
 from orcac.lease import HEARTBEAT_SECONDS
 
@@ -87,14 +88,16 @@ class Ledger:
         self._syncing: asyncio.Task[None] | None = None
         self._files = segments.opened(folder)
         self._recent: dict[bytes, list[tuple[Any, ...]]] = {}  # key -> FACTS of each
-        self._keys, self._sorted, at = np.empty(0, "S16"), np.empty(0, FACTS), np.empty(0)
+        self._wanted = wanted
+        self._keys = np.empty(0, "S16" if wanted is None else "u4")  # by their names
+        self._sorted, at = np.empty(0, FACTS), np.empty(0)
         for number, file in enumerate(self._files):
             for some in file.index(wanted):
                 some.facts["file"] = number
-                for array, more in ((self._keys, some.keys), (at, some.at), (self._sorted, some.facts)):
+                for array, more in ((self._keys, some.names), (at, some.at), (self._sorted, some.facts)):
                     array.resize(len(array) + len(more), refcheck=False)  # in place: there may be millions
                     array[len(array) - len(more) :] = more
-        order = order_of(self._keys, at)
+        order = order_of(self._keys, at) if wanted is None else np.lexsort((at, self._keys))
         del at
         self._keys = self._keys[order]
         for name in FACTS.names or ():  # one after the other: a second copy of all is saved
@@ -121,7 +124,11 @@ class Ledger:
         found = np.full(len(keys), -1, np.int32)
         for begin in range(0, len(keys), _CHUNK):
             some, settled = keys[begin : begin + _CHUNK], found[begin : begin + _CHUNK]
-            at, end = np.searchsorted(self._keys, some, "left"), np.searchsorted(self._keys, some, "right")
+            names, mine = named(some, self._wanted)
+            at = np.zeros(len(some), np.intp)
+            end = at.copy()
+            at[mine] = np.searchsorted(self._keys, names, "left")
+            end[mine] = np.searchsorted(self._keys, names, "right")
             open_ = np.flatnonzero(at < end)
             while len(open_):
                 facts = self._sorted[at[open_]]
@@ -246,9 +253,13 @@ class Ledger:
     def _facts(self, request: ChatRequest) -> Any:
         """FACTS of the record that settles `request`, or None."""
         key, cap = bytes.fromhex(request.key), request.sampling.max_tokens
-        stored = key.rstrip(b"\0")  # as numpy gives it
-        place = bisect.bisect_left(self._keys, stored)  # NumPy's own search takes four times as long for one key
-        while place < len(self._keys) and self._keys[place] == stored:
+        name: bytes | int = key.rstrip(b"\0")  # as numpy gives it
+        if self._wanted is not None:
+            name = bisect.bisect_left(self._wanted, name)  # NumPy's own search takes four times as long for one key
+            is_wanted = name < len(self._wanted) and self._wanted[name] == key.rstrip(b"\0")
+            name = name if is_wanted else len(self._wanted)  # which none has
+        place = bisect.bisect_left(self._keys, name)
+        while place < len(self._keys) and self._keys[place] == name:
             facts = self._sorted[place]
             if facts["low"] <= cap <= facts["high"]:
                 return facts
@@ -262,12 +273,14 @@ class Ledger:
         """Put what is recent behind what the index has of the same key: it was written later."""
         if not self._recent:
             return
-        keys = np.array([key for key, some in self._recent.items() for _ in some], "S16")
-        facts = np.array([entry for some in self._recent.values() for entry in some], FACTS)
-        self._recent = {}
-        order = np.argsort(keys, kind="stable")
-        places = np.searchsorted(self._keys, keys[order], side="right")
-        _insert(self._keys, places, keys[order])
+        _, mine = named(np.array(list(self._recent), "S16"), self._wanted)
+        recent = dict(compress(self._recent.items(), mine))
+        self._recent = dict(compress(self._recent.items(), ~mine))  # which have no name
+        names, _ = named(np.array([key for key, some in recent.items() for _ in some], "S16"), self._wanted)
+        facts = np.array([entry for some in recent.values() for entry in some], FACTS)
+        order = np.argsort(names, kind="stable")
+        places = np.searchsorted(self._keys, names[order], side="right")
+        _insert(self._keys, places, names[order])
         _insert(self._sorted, places, facts[order])
 
     def close(self) -> None:

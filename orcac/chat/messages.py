@@ -134,6 +134,12 @@ def key_tail(messages: Iterable[Message]) -> bytes:
     return b"[%b]" % b",".join([b"[%b,%b]" % (_quoted(role), _quoted(content)) for role, content in messages])
 
 
+def turn_tail(*, system: str, user: str) -> bytes:
+    """`key_tail` of a `conversation`, which need not be made for it."""
+    turn = b'["user",' + _quoted(user) + b"]]"
+    return b'[["system",' + _quoted(system) + b"]," + turn if system else b"[" + turn
+
+
 def digest_of(head: bytes, tail: bytes) -> bytes:
     return hashlib.blake2b(b"%b\n%b" % (head, tail), digest_size=16).digest()
 

@@ -87,20 +87,30 @@ def order_of(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArr
     return np.lexsort((low, high) if at is None else (at, low, high))
 
 
+def named(keys: Keys, wanted: Keys | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """(names, which): what stands in an index for those of `keys` that are wanted, and which these are.
+
+    A name is the key itself or, where `wanted` is given, which is sorted, its place there: of the same order, and a
+    quarter of the size.
+    """
+    if wanted is None:
+        return keys, np.ones(len(keys), bool)
+    if not len(wanted):
+        return np.empty(0, "u4"), np.zeros(len(keys), bool)
+    found = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    which = wanted[found] == keys
+    return found[which].astype("u4"), which
+
+
 def contained(keys: Keys, wanted: Keys | None) -> npt.NDArray[np.bool_]:
     """Which of `keys` are among `wanted`, which is sorted; all where it is None."""
-    if wanted is None:
-        return np.ones(len(keys), bool)
-    if not len(wanted):
-        return np.zeros(len(keys), bool)
-    found = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    return np.asarray(wanted[found] == keys)
+    return named(keys, wanted)[1]
 
 
 class Index(NamedTuple):
     """Of some records of one file, in its order."""
 
-    keys: Keys
+    names: npt.NDArray[Any]  # of the keys, as `named` makes them
     at: npt.NDArray[np.float64]  # when they were written, in seconds since 1970
     facts: npt.NDArray[Any]  # FACTS
 
@@ -122,9 +132,9 @@ class Log:
                     facts = facts_of(cap_of(record), response_of(record))
                     found.append((bytes.fromhex(record["key"]), record["at"], (*facts, 0, place)))
             keys = np.array([key for key, _, _ in found], "S16")
-            keep = contained(keys, wanted)
+            names, keep = named(keys, wanted)
             at, every = np.array([at for _, at, _ in found]), np.array([facts for _, _, facts in found], FACTS)
-            yield Index(keys[keep], at[keep], every[keep])
+            yield Index(names, at[keep], every[keep])
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses at ascending offsets."""
@@ -214,7 +224,8 @@ class Sealed:
         first = 0
         for batch in self._batches(_INDEX, 8 * _BLOCK):
             keys = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
-            keep = np.flatnonzero(contained(keys, wanted))
+            names, wanted_ones = named(keys, wanted)
+            keep = np.flatnonzero(wanted_ones)
             facts = np.zeros(len(keep), FACTS)
             for name in ("low", "high", "input_tokens", "output_tokens"):
                 facts[name] = batch.column(name).to_numpy()[keep]
@@ -223,7 +234,7 @@ class Sealed:
             facts["batched"] = batch.column("batched").to_numpy(zero_copy_only=False)[keep]
             facts["place"] = keep + first
             first += len(batch)
-            yield Index(keys[keep], batch.column("at").to_numpy()[keep], facts)
+            yield Index(names, batch.column("at").to_numpy()[keep], facts)
 
     def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
         """The responses of ascending rows."""

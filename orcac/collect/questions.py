@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orcac import rows
-from orcac.chat.messages import ChatRequest, conversation, digest, key_head
+from orcac.chat.messages import ChatRequest, conversation, digest_of, key_head, turn_tail
 from orcac.chat.segments import Keys, order_of
 from orcac.collect.recipe import CollectRecipe
 from orcac.rows import Prompt
@@ -54,7 +54,7 @@ class Questions:
     def keys(self) -> Distinct:
         """The key of each prompt's request; equal where the texts are."""
         head = key_head(request(self._recipe, system="", query=""))
-        return distinct(digest(head, conversation(system=system, user=query)) for query, system in self._texts())
+        return distinct(digest_of(head, turn_tail(system=system, user=query)) for query, system in self._texts())
 
     @cached_property
     def first(self) -> Mask:

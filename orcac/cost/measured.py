@@ -227,7 +227,7 @@ class Measured:
         import numpy as np
         import pyarrow.parquet as pq
 
-        from orcac.chat.messages import conversation, digest_of, key_head, key_tail
+        from orcac.chat.messages import digest_of, key_head, turn_tail
         from orcac.collect.questions import request
         from orcac.rows import read_columns
 
@@ -246,7 +246,7 @@ class Measured:
             chance, most = random.Random(0), max(share for share, _, _ in all_)
             for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
                 if (drawn := chance.random()) < most:
-                    tail = key_tail(conversation(system=system, user=query))
+                    tail = turn_tail(system=system, user=query)
                     for share, head, keys in all_:
                         if drawn < share:
                             keys.append(digest_of(head, tail))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -360,6 +361,32 @@ def test_whatever_stops_a_sync_is_told_to_whoever_waits(tmp_path: Path, monkeypa
             waiting = [ledger.append(request(str(n)), ChatResponse(text="x")) for n in range(3)]
             told = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
             assert all(isinstance(error, RuntimeError) for error in told)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("wants", ["all", "some", "any"])
+def test_what_is_wanted_is_found_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wants: str) -> None:
+    """Among them keys that end in zeros, which NumPy strips."""
+    monkeypatch.setattr(module, "_RECENT", 0)
+    many = map(str, range(100_000))
+    asked = [*islice((text for text in many if request(text).key.endswith("00")), 3), *map(str, range(40))]
+    before, after, never = asked[::3], asked[1::3], asked[2::3]
+    write(tmp_path, *((text, f"old {text}") for text in before))
+    wanted = {"all": asked, "some": [asked[0], *asked[-3:]], "any": None}[wants]
+    keys = None if wanted is None else packed(request(text).key for text in wanted)
+
+    async def go() -> None:
+        async with Ledger(tmp_path, wanted=keys) as ledger:
+            await asyncio.gather(*(ledger.append(request(text), ChatResponse(text=f"new {text}")) for text in after))
+            for text in asked:
+                is_known = text in after or (text in before and (wanted is None or text in wanted))
+                answer = ledger.get(request(text))
+                assert (answer.text[4:] if answer else None) == (text if is_known else None)
+                found = ledger.find(packed([request(text).key]), 1024)
+                merged = is_known and (wanted is None or text in wanted)
+                assert [response.text[4:] for _, response in ledger.responses(found[found >= 0])] == [text] * merged
+            assert never and all(ledger.look(request(text)) is None for text in never)
 
     asyncio.run(go())
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orcac.chat.messages import (
     ANY_CAP,
@@ -14,7 +16,9 @@ from orcac.chat.messages import (
     ChatResponse,
     classify,
     conversation,
+    key_tail,
     served_caps,
+    turn_tail,
 )
 from orcac.chat.settings import Price, Sampling
 
@@ -29,6 +33,13 @@ REQUEST = ChatRequest(
 def test_the_key_is_pinned() -> None:
     """Answers are found by it for years: a change here is a new KEY_VERSION and a new digest below."""
     assert REQUEST.key == "3d4a586acf9d677ab193d684af0d1277"
+
+
+@given(st.text(), st.text())
+def test_a_key_made_in_pieces_is_the_same(system: str, user: str) -> None:
+    messages = conversation(system=system, user=user)
+    content = json.dumps(messages, separators=(",", ":")).encode()
+    assert key_tail(messages) == turn_tail(system=system, user=user) == content
 
 
 def test_the_key_changes_with_whatever_determines_the_answer() -> None:
