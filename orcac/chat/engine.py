@@ -370,7 +370,7 @@ class _Asking:
             self._halt(error)
         finally:
             self._undurable -= 1
-            if self.tally.in_flight < self._limiter.window:
+            if self._undurable == _UNDURABLE - 1 or not self.tally.in_flight:  # else nothing waits for this
                 self._go_on()
 
     async def _keep(self, refused: list[tuple[ChatRequest, ChatResponse]]) -> None:

@@ -147,10 +147,15 @@ class Ledger:
         """(place in `numbers`, response) of these records, in the order in which they stand on disk."""
         files = self._sorted["file"][numbers]
         for file in np.unique(files).tolist():
-            here = np.flatnonzero(files == file)
-            here = here[np.argsort(self._sorted["place"][numbers[here]])]
-            for begin in range(0, len(here), _CHUNK):
-                some = here[begin : begin + _CHUNK]
+            here = np.flatnonzero(files == file).astype(np.int32)
+            order = self._sorted["place"][numbers[here]]  # and, in its lower part, which of `numbers` it is
+            assert int(order.max()) < 2**63 // len(numbers), file
+            order *= len(numbers)
+            order += here
+            del here
+            order.sort()  # in place: there may be millions
+            for begin in range(0, len(order), _CHUNK):
+                some = order[begin : begin + _CHUNK] % len(numbers)
                 responses = self._files[file].responses(self._sorted["place"][numbers[some]])
                 yield from zip(some.tolist(), responses, strict=True)
 
