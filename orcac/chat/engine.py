@@ -33,10 +33,11 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import functools
 import heapq
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -73,8 +74,7 @@ class Endpoint(Protocol):
 class Answers(Protocol):
     """What the engine needs of a ledger."""
 
-    def look(self, request: ChatRequest) -> Settled | None: ...
-    def append(self, request: ChatRequest, response: ChatResponse) -> Awaitable[None]: ...
+    def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]: ...
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -116,10 +116,9 @@ async def ask(
 ) -> Tally:
     """See to it that the ledger holds the answer, or the typed failure, of every request.
 
-    `label` names this `ask` for people. Equal requests are asked once, and what the ledger holds is not asked;
-    `endpoint`, `account` and `budget` are entered only if something is left. `tally` has the number of requests
-    and what the ledger held of them before; it is brought up to date and returned. Failures that are not recorded are
-    in its `failures`.
+    `label` names this `ask` for people. `requests` are what the ledger lacks, each once; where there are none,
+    `endpoint`, `account` and `budget` are not entered. `tally` has the number of all requests and what the ledger held
+    of them before; it is brought up to date and returned. Failures that are not recorded are in its `failures`.
 
     Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
     StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
@@ -149,7 +148,7 @@ class _Ticket:
 
     key: str
     request: ChatRequest
-    attempts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # that count, by class
+    attempts: dict[str, int] = dataclasses.field(default_factory=dict)  # that count, by class
     failures: int = 0  # all, with push-backs; the wait grows with them
 
 
@@ -180,7 +179,6 @@ class _Asking:
         self._requests = iter(requests)
         self._fresh: _Ticket | None = None  # the next that was never sent
         self._again: list[tuple[float, str, _Ticket]] = []  # a heap by the time of the next attempt
-        self._busy: set[str] = set()  # keys of what is in flight, waits for its next attempt or is not durable yet
         self._undurable = 0  # answers in the log
         self._halted: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
@@ -194,14 +192,9 @@ class _Asking:
 
     def draw(self) -> bool:
         """See to it that `_fresh` is the next request to ask; False where none is left."""
-        while self._fresh is None:
-            request = next(self._requests, None)
-            if request is None:
-                return False
-            key = request.key
-            if key not in self._busy and key not in self.tally.failures and not self._ledger.look(request):
-                self._fresh = _Ticket(key, request)
-        return True
+        if self._fresh is None and (request := next(self._requests, None)):
+            self._fresh = _Ticket(request.key, request)
+        return self._fresh is not None
 
     async def run(self, model: Endpoint) -> None:
         self._model = model
@@ -236,7 +229,7 @@ class _Asking:
             self._halted = self._halted or error
         if self.tally.in_flight >= self._limiter.window:
             self._limiter.fills(self._loop.time())
-        if not self.tally.in_flight and (self._halted or not (self._again or self.draw())):
+        if not (self.tally.in_flight or self._undurable) and (self._halted or not (self._again or self.draw())):
             self._finished.set_result(None)
         elif next_at is not None and (self._timer is None or next_at < self._wakes_at):
             if self._timer:
@@ -266,7 +259,6 @@ class _Asking:
                 heapq.heappop(self._again)
             else:
                 self._fresh = None
-                self._busy.add(ticket.key)
             charged = self._limiter.charge(ticket.request)
             self._limiter.sent(now, charged)
             self.tally.in_flight += 1
@@ -324,7 +316,6 @@ class _Asking:
 
     async def _attempt(self, ticket: _Ticket, *, sent_at: float, charged: int, bound: float) -> None:
         settled: ChatResponse | None = None
-        durable: Awaitable[None] | None = None
         spent = bound  # until it is known
         try:
             try:
@@ -344,6 +335,7 @@ class _Asking:
                 if not settled.error or (ERRORS[settled.error].kept and self._has_answered):
                     durable = self._ledger.append(ticket.request, settled)
                     self._undurable += 1
+                    durable.add_done_callback(functools.partial(self._count, ticket.request, settled))
                 else:
                     self._lose(ticket, settled.error)
                     if ERRORS[settled.error].kept:
@@ -357,21 +349,16 @@ class _Asking:
             self.tally.in_flight -= 1
             self._settle(bound, spent)
             self._go_on()
-        if settled and durable:
-            await self._count(ticket, settled, durable)
 
-    async def _count(self, ticket: _Ticket, settled: ChatResponse, durable: Awaitable[None]) -> None:
+    def _count(self, request: ChatRequest, settled: ChatResponse, durable: asyncio.Future[None]) -> None:
         """Count an answer when it is durable."""
-        try:
-            await durable
-            self.tally.count(ticket.request, settled, self._settings.price)
-            self._busy.discard(ticket.key)
-        except Exception as error:  # a disk that failed or a bug: the same
+        self._undurable -= 1
+        if error := durable.exception():
             self._halt(error)
-        finally:
-            self._undurable -= 1
-            if self._undurable == _UNDURABLE - 1 or not self.tally.in_flight:  # else nothing waits for this
-                self._go_on()
+        else:
+            self.tally.count(request, settled, self._settings.price)
+        if self._undurable in (0, _UNDURABLE - 1):  # else nothing waits for this
+            self._go_on()
 
     async def _keep(self, refused: list[tuple[ChatRequest, ChatResponse]]) -> None:
         """Record failures that are counted already."""
@@ -415,8 +402,8 @@ class _Asking:
         if kind.action is Action.RETRY:
             self._failed_in_a_row += 1
             self._failing.add(ticket.key)
-            ticket.attempts[error.error] += not (kind.passes and self._is_out(now))
-            most = self._settings.attempts
+            counts, most = not (kind.passes and self._is_out(now)), self._settings.attempts
+            ticket.attempts[error.error] = ticket.attempts.get(error.error, 0) + counts
             lost = ticket.attempts[error.error] >= min(most, kind.attempts or most)
         self._lost_in_a_row += lost
         if self._hopeless(error, lost=lost):
@@ -437,7 +424,6 @@ class _Asking:
         """A failure of this `ask` alone."""
         self.tally.failed[error] += 1
         self.tally.failures[ticket.key] = error
-        self._busy.discard(ticket.key)
 
     def _is_out(self, now: float) -> bool:
         """Whether an endpoint that has answered fails for everybody, and not for long: then no request is to blame."""

@@ -29,7 +29,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orcac.chat.messages import ANY_CAP, ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
@@ -196,19 +196,12 @@ class _Refused(Exception):
         self.parameter, self.error = parameter, error
 
 
-class _Target(NamedTuple):
-    """Where and how the package would send a request for one model."""
-
-    url: yarl.URL
-    headers: dict[str, str]
-
-
 class OpenAIEndpoint:
     def __init__(
         self, client: AsyncOpenAI, session: aiohttp.ClientSession, *, timeout_s: float, proxy: str | None = None
     ) -> None:
         self._client, self._session, self._timeout_s = client, session, timeout_s
-        self._targets: dict[str, _Target] = {}  # by model, which Azure has in its addresses
+        self._targets: dict[str, yarl.URL] = {}  # by model, which Azure has in its addresses
         self._aiming = asyncio.Lock()
         self._refused: dict[str, frozenset[str]] = {}  # by model: parameters
         self._secrets = {
@@ -238,9 +231,7 @@ class OpenAIEndpoint:
                 async with self._aiming:  # once: writing one takes as long as a hundred requests
                     target = self._targets.get(request.model) or await self._aim(request.model)
             content = aiohttp.BytesPayload(dumps(body(request, refused)))
-            async with self._session.post(
-                target.url, data=content, headers=target.headers, allow_redirects=False
-            ) as response:
+            async with self._session.post(target, data=content, allow_redirects=False) as response:
                 status, headers, received = response.status, response.headers, await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise self._error(classify(None, exception=ConnectionRefusedError()), str(error)) from None
@@ -269,8 +260,11 @@ class OpenAIEndpoint:
         except ValueError as error:
             raise self._error(classify(None, exception=error), str(error), rates=rates) from None
 
-    async def _aim(self, model: str) -> _Target:
-        """What the package would send for `model`, kept. Raises ValueError where it cannot write a request."""
+    async def _aim(self, model: str) -> yarl.URL:
+        """Where the package would send a request for `model`; its headers are the session's from then on.
+
+        Raises ValueError where it cannot write one.
+        """
         import openai
         import yarl
 
@@ -298,7 +292,8 @@ class OpenAIEndpoint:
         for name, value in headers.items():
             if not name.lower().startswith(_OPEN):
                 self._keep_secret(value.rpartition(" ")[2], header=name)
-        self._targets[model] = target = _Target(yarl.URL(str(url)), headers)
+        self._session.headers.update(headers)  # the same for every model
+        self._targets[model] = target = yarl.URL(str(url))
         return target
 
     def _keep_secret(self, secret: str | None, *, header: str = "authorization") -> None:
