@@ -14,9 +14,9 @@ nothing waits for that but the end, unless the disk lags far behind. What can ha
   answered and fails for everybody is waited for, some minutes, and no request's attempts are counted meanwhile; where
   many requests were lost without an answer between them, the endpoint is down, and the run ends.
 - SLOW DOWN: the limiter cuts its rate; the request waits and costs no attempt.
-- GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint has answered
-  others; one that has only ever refused says nothing of the requests. One that calls many requests in a row
-  bad, and has answered none, ends the run.
+- GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint answers others,
+  before or after; one that has only ever refused says nothing of the requests. One that calls many requests in a
+  row bad, and has answered none, ends the run.
 - STOP: nothing more is sent.
 
 Stopping (for an error, the budget, SIGINT or SIGTERM) always waits for what is in flight, since it is paid
@@ -353,10 +353,11 @@ class _Asking:
     def _count(self, request: ChatRequest, settled: ChatResponse, durable: asyncio.Future[None]) -> None:
         """Count an answer when it is durable."""
         self._undurable -= 1
-        if error := durable.exception():
-            self._halt(error)
-        else:
+        try:
+            durable.result()
             self.tally.count(request, settled, self._settings.price)
+        except Exception as error:  # a disk that failed or a bug: keep what is in flight, then raise it
+            self._halt(error)
         if self._undurable in (0, _UNDURABLE - 1):  # else nothing waits for this
             self._go_on()
 

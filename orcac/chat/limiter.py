@@ -102,8 +102,8 @@ class Limiter:
 
     def sent(self, now: float, tokens: int) -> None:
         """A request that is charged so many tokens leaves now."""
-        earliest = now - _CREDIT_S
-        self._next_request = max(self._next_request, earliest) + 1 / self.requests_a_second
+        earliest, rate = now - _CREDIT_S, self.requests_a_second
+        self._next_request = max(self._next_request, earliest) + 1 / rate
         self._next_tokens = max(self._next_tokens, earliest) + tokens * self.share / self._tokens_ceiling
         if not self._slots or now >= self._slots[-1].at + _SLOT_S:
             self._slots.append(_Slot(now))
@@ -111,7 +111,7 @@ class Limiter:
         self._sent_since += 1
         if self._sent_since > _REMEMBERED:
             self._sent_since, self._pushed_since = self._sent_since / 2, self._pushed_since / 2
-        while self._slots[0].at < now - max(_LOOK_BACK_S, 4 / self.requests_a_second):
+        while self._slots[0].at < now - max(_LOOK_BACK_S, 4 / rate):
             self._slots.popleft()
 
     def fills(self, now: float) -> None:

@@ -231,8 +231,9 @@ class OpenAIEndpoint:
                 async with self._aiming:  # once: writing one takes as long as a hundred requests
                     target = self._targets.get(request.model) or await self._aim(request.model)
             content = aiohttp.BytesPayload(dumps(body(request, refused)))
-            async with self._session.post(target, data=content, allow_redirects=False) as response:
-                status, headers, received = response.status, response.headers, await response.read()
+            response = await self._session.post(target, data=content, allow_redirects=False)
+            received = await response.read()  # then, or where that fails, the connection is free
+            status, headers = response.status, response.headers
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise self._error(classify(None, exception=ConnectionRefusedError()), str(error)) from None
         except TimeoutError:
