@@ -58,6 +58,7 @@ from orcac.chat.engine import Tally
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger import FAILURES, Keys, Ledger, contained, packed
 from orcac.chat.messages import ERRORS, Action, ChatRequest, dollars
+from orcac.chat.segments import named
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
 
@@ -350,9 +351,10 @@ class _Asking:
         self._billed += billed
         left = {key: miss for key, miss in misses.items() if not miss.refused}  # the others go into the next one
         for key, miss in left.items():
-            if (place := self._place(key)) is not None:
-                self._error[place] = FAILURES.index(miss.error)
-                self._times[place] += 1
+            place, _ = named(packed([key]), self._keys)  # one, or none where others wanted it
+            self._error[place] = FAILURES.index(miss.error)
+            self._times[place] += 1
+            if len(place):
                 self.tally.messages.setdefault(miss.error, miss.message)
         name = files.name(batch)
         if ended.status == "failed" and left:
@@ -367,12 +369,6 @@ class _Asking:
                 fix="run again to ask them; what was answered is kept",
             )
         return batch.requests - len(left)
-
-    def _place(self, key: str) -> int | None:
-        """Where a key stands among ours, if it does. As NumPy holds keys they have no zeros at their end."""
-        digest = np.array([bytes.fromhex(key)], "S16")
-        place = int(np.searchsorted(self._keys, digest)[0])
-        return place if place < len(self._keys) and self._keys[place] == digest[0] else None
 
     def _learn_queue(self, batch: Batch, message: str) -> None:
         """The provider took no more tokens: wait until others have ended, or send fewer."""

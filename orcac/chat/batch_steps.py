@@ -101,32 +101,30 @@ class Steps:
             if not batch.provider_id:
                 self._close(batch, status="cancelled")
                 return "was never sent; its requests are free"
-            provider, was_lost = await self._provider(batch), bool(batch.lost)
+            provider, was_lost, gone = await self._provider(batch), bool(batch.lost), ""
             try:
                 answer = await provider.retrieve(batch)
                 if results.status(answer) not in (*ENDED, "cancelling"):
                     answer = await provider.cancel(batch)
                 self._record(batch, status=results.status(answer))
-            except Gone as gone:
-                why = f"the provider does not know it ({gone})"
+            except Gone as error:
+                gone = f"the provider does not know it ({error})"
             else:
-                why = ""
                 if batch.status not in ENDED:
                     self._record(batch, lost="")
                     return (
                         f"is {batch.status}; what it has answered is taken in by the next run or `orcac batches list`"
                     )
-        if not why:
+        if not gone:
             try:
                 outcome = await self.settle(id)
                 took = "by another process" if outcome is None else f"{outcome.batch.answered:,} answers"
                 return f"has ended ({batch.status}); it is taken in: {took}"
-            except EndpointError as lost:
+            except EndpointError:  # a file of it is lost
                 if not was_lost:
                     raise
-                why = lost.message
-        if not was_lost:
-            raise await self._lost(id, why)
+        elif not was_lost:
+            raise await self._lost(id, gone)
         async with self._alone(id) as batch:
             self._close(batch, status="given up", usd=batch.usd_bound)
         return f"is given up; it may have cost up to {dollars(batch.usd_bound)}"

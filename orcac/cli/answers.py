@@ -62,6 +62,10 @@ def command(
         raise InputError(f"`orcac answers {what}` {which}", fix=f"`orcac answers {what} --help` shows how")
     if follow and what != "list":
         raise InputError(f"`orcac answers {what}` cannot follow", fix="`orcac answers list --follow`")
+    if what == "import" and (model or contains or error or limit or as_json):
+        raise InputError(
+            "`orcac answers import` takes whole files", fix="`orcac answers export` takes --model and so on"
+        )
     _check_class(error)
     folder = opened()[1].answers
 

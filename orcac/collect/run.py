@@ -130,7 +130,7 @@ async def _ask_in_batches(job: CollectJob, questions: Questions) -> Tally | None
     """Have asked in batches what the ledger does not answer; None where `_ask` has still to see to the rest."""
     settings = job.execution.endpoint
     none_is_live = all(batch.settled for batch in batches(job.answers))
-    if settings.mode == "online" and none_is_live:
+    if settings.mode == "online" and (none_is_live or job.recipe.origin != "api"):  # batches ask no other
         return None
     async with _ledger(job, questions) as ledger:  # read anew whenever batches have ended
         known, missing = _survey(questions, ledger, job)

@@ -221,6 +221,14 @@ def start(folder: Path, server: FaultServer, **settings: float) -> subprocess.Po
     return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
 
 
+def killed_once_submitted(folder: Path, server: FaultServer, **settings: float) -> None:
+    """A run whose batch goes on without it."""
+    child = start(folder, server, **settings)
+    assert child.stderr and "submitted" in child.stderr.readline()
+    child.kill()
+    child.communicate()
+
+
 def test_sigterm_leaves_at_once_and_the_batch_goes_on(tmp_path: Path) -> None:
     prompts(tmp_path, 10)
     made = Batches(hours_each=1, hours_per_look=0.0)
@@ -316,10 +324,7 @@ def test_online_does_not_pay_for_what_a_batch_is_paid_for(tmp_path: Path) -> Non
     prompts(tmp_path, 6)
     made = Batches(hours_each=1, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
-        child = start(tmp_path, server)
-        assert child.stderr and "submitted" in child.stderr.readline()
-        child.kill()
-        child.communicate()
+        killed_once_submitted(tmp_path, server)
         with pytest.raises(EndpointError, match="6 of 6 questions stand in batches that go on") as caught:
             collect(tmp_path, server, mode="online")
         assert "orcac batches cancel" in caught.value.fix and not server.asked
@@ -338,10 +343,7 @@ def test_a_batch_that_no_run_needs_any_more_is_taken_in(tmp_path: Path, monkeypa
     prompts(tmp_path, 5)
     made = Batches(hours_each=1, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
-        child = start(tmp_path, server, budget_usd=1e6)
-        assert child.stderr and "submitted" in child.stderr.readline()
-        child.kill()
-        child.communicate()
+        killed_once_submitted(tmp_path, server, budget_usd=1e6)
         made.pass_hours(5)
         assert "no batch is under way" in orcac("batches", "list")
     assert len(list(records(tmp_path / "answers"))) == 5 and spent(tmp_path) == 5 * ONE
@@ -446,10 +448,7 @@ def test_cancelling_a_batch_that_seems_lost_gives_up_what_is_still_lost_alone(tm
         return asyncio.run(batch_control.cancel(answers, record.id))
 
     with FaultServer(mount=made.mount) as server:
-        child = start(tmp_path, server)
-        assert child.stderr and "submitted" in child.stderr.readline()
-        child.kill()
-        child.communicate()
+        killed_once_submitted(tmp_path, server)
         hidden, made.created = made.created, {}
         with pytest.raises(EndpointError, match="the provider does not know it") as caught:
             cancel()
@@ -486,10 +485,7 @@ def test_the_command_lists_and_cancels(tmp_path: Path, monkeypatch: pytest.Monke
     made = Batches(hours_each=2, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         assert "no batch is under way" in orcac("batches", "list")
-        child = start(tmp_path, server)
-        assert child.stderr and "submitted" in child.stderr.readline()
-        child.kill()
-        child.communicate()
+        killed_once_submitted(tmp_path, server)
         made.pass_hours(12)
         (shown,) = json.loads(orcac("batches", "list", "--json"))
         assert (shown["status"], shown["done"], shown["requests"]) == ("in_progress", 6, 8)

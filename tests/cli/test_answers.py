@@ -92,6 +92,8 @@ def test_what_is_exported_can_be_imported_once(tmp_path: Path, monkeypatch: pyte
     assert run("import", str(file)) == "2 records taken, 0 were known\n"
     assert run("import", str(file)) == "0 records taken, 2 were known\n"
     assert run("export", "-") == file.read_text()
+    with pytest.raises(InputError, match="takes whole files"):
+        run("import", str(file), "--model", "gpt")
 
 
 def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[bytes]]:
