@@ -3,10 +3,10 @@ paid for.
 
 Requests are drawn from a stream when there is room for them, and answers go to the ledger and nowhere else: what an
 `ask` holds is what is in flight, whatever the number of requests. Every request in flight is a task of its own; when
-one ends, what may go next is sent. A request is in flight until its answer is in the ledger's log, which outlives
-this process, so that a kill costs at most one window of answers. It counts when it is durable, and outlives the host;
-nothing waits for that but the end, unless the disk lags far behind. What can happen to a request is the table
-`messages.ERRORS`:
+some have ended, their answers are written to the ledger's log together, and then what may go next is sent. The log
+outlives this process, so that a kill costs at most one window of answers. An answer counts when it is durable, and
+outlives the host; nothing waits for that but the end, unless the disk lags far behind. What can happen to a request is
+the table `messages.ERRORS`:
 
 - RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
   `attempts` of its class. The wait grows, but is hardly one while others are answered. Out of attempts, it is a typed
@@ -75,6 +75,7 @@ class Answers(Protocol):
     """What the engine needs of a ledger."""
 
     def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]: ...
+    def flush(self) -> None: ...
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -182,6 +183,7 @@ class _Asking:
         self._undurable = 0  # answers in the log
         self._halted: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
+        self._goes_on = False  # `_go_on` is called soon
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0  # when it rings
         self._last_answer = self._loop.time()
@@ -202,7 +204,7 @@ class _Asking:
             telling = self._loop.create_task(self._tell())
             try:
                 async with asyncio.TaskGroup() as self._group:
-                    self._go_on()
+                    self._go_on_soon()
                     await self._finished
             finally:
                 telling.cancel()
@@ -218,17 +220,23 @@ class _Asking:
         except Exception as error:  # as of a terminal that is gone
             self._halt(error)
 
+    def _go_on_soon(self) -> None:
+        """Have `_go_on` called when everything was heard that has come by now: then it is written together."""
+        if not self._goes_on:
+            self._goes_on = True
+            self._loop.call_soon(self._go_on)
+
     def _go_on(self) -> None:
         """Send all that may go now, and see to it that this is called again when more may go."""
+        self._goes_on = False
         if self._finished.done():
             return
         next_at: float | None = None
         try:
+            self._ledger.flush()
             next_at = self._send()
-        except Exception as error:  # of the stream of requests
+        except Exception as error:  # of a full disk, or of the stream of requests
             self._halted = self._halted or error
-        if self.tally.in_flight >= self._limiter.window:
-            self._limiter.fills(self._loop.time())
         if not (self.tally.in_flight or self._undurable) and (self._halted or not (self._again or self.draw())):
             self._finished.set_result(None)
         elif next_at is not None and (self._timer is None or next_at < self._wakes_at):
@@ -238,18 +246,19 @@ class _Asking:
 
     def _wake(self) -> None:
         self._timer = None
-        self._go_on()
+        self._go_on_soon()
 
     def _send(self) -> float | None:
         """Send all that may go now. Returns when more may go if nothing happens before, None if never."""
-        while not self._halted and self.tally.in_flight < self._limiter.window and self._undurable < _UNDURABLE:
-            now = self._loop.time()
+        limiter, now = self._limiter, self._loop.time()
+        self._share(now)
+        window = limiter.window
+        while not self._halted and self.tally.in_flight < window and self._undurable < _UNDURABLE:
             due = bool(self._again) and self._again[0][0] <= now
             if not due and not (self._may_start() and self.draw()):
                 return self._again[0][0] if self._again else None
-            self._share(now)
-            if self._limiter.opens_at > now:
-                return self._limiter.opens_at
+            if limiter.opens_at > now:
+                return limiter.opens_at
             ticket = self._again[0][2] if due else self._fresh
             assert ticket is not None
             bound = ticket.request.usd_bound(self._settings.price)
@@ -259,10 +268,12 @@ class _Asking:
                 heapq.heappop(self._again)
             else:
                 self._fresh = None
-            charged = self._limiter.charge(ticket.request)
-            self._limiter.sent(now, charged)
+            charged = limiter.charge(ticket.request)
+            limiter.sent(now, charged)
             self.tally.in_flight += 1
             self._group.create_task(self._attempt(ticket, sent_at=now, charged=charged, bound=bound))
+        if self.tally.in_flight >= window:
+            limiter.fills(now)
         return None
 
     @property
@@ -348,7 +359,7 @@ class _Asking:
         finally:
             self.tally.in_flight -= 1
             self._settle(bound, spent)
-            self._go_on()
+            self._go_on_soon()
 
     def _count(self, request: ChatRequest, settled: ChatResponse, durable: asyncio.Future[None]) -> None:
         """Count an answer when it is durable."""
@@ -359,7 +370,7 @@ class _Asking:
         except Exception as error:  # a disk that failed or a bug: keep what is in flight, then raise it
             self._halt(error)
         if self._undurable in (0, _UNDURABLE - 1):  # else nothing waits for this
-            self._go_on()
+            self._go_on_soon()
 
     async def _keep(self, refused: list[tuple[ChatRequest, ChatResponse]]) -> None:
         """Record failures that are counted already."""
@@ -444,7 +455,7 @@ class _Asking:
     def _halt(self, reason: BaseException) -> None:
         """Send nothing more; `run` raises the first reason when nothing is in flight any longer."""
         self._halted = self._halted or reason
-        self._loop.call_soon(self._go_on)
+        self._go_on_soon()
 
     def _stopped(self, ticket: _Ticket, error: ChatError) -> EndpointError:
         fix = ERRORS[error.error].fix.format(key=self._settings.api_key_env)

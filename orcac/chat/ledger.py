@@ -4,9 +4,10 @@ A folder of append-only logs, JSON Lines, and of the Parquet files that old logs
 these files, `sealing` makes the latter). A log has one writer, so any number of processes on one file system can add
 answers at once. A record holds the whole request, too: the ledger can be read, exported and keyed anew by itself.
 
-- When `append` returns, the record is in the log and outlives this process; when the future that it returns is done,
-  it is durable and outlives the host. Appends that come while a sync is under way share the next one (group commit),
-  so the cost of a sync is divided by the number of requests in flight.
+- What `append` was given is in the log after the next `flush`, and outlives this process; when the future that it
+  returned is done, it is durable and outlives the host. Appends that come while a sync is under way share the next one
+  (group commit), so the cost of a sync is divided by the number of requests in flight; those between two flushes share
+  one write.
 - What settles a request is the record of its key that serves its cap (`messages.served_caps`) and was written first.
 - Only what settles a request is recorded: an answer (cut off or not), or a failure of the request itself. A
   server that was down, or that called the request bad, says nothing for good: it is asked again next time.
@@ -58,7 +59,7 @@ class Known(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """A record that is in the log and not yet durable."""
+    """A record that is not yet durable."""
 
     key: bytes
     facts: Facts
@@ -81,7 +82,8 @@ class Ledger:
     def __init__(self, folder: Path, wanted: Keys | None = None) -> None:
         self._folder = folder
         self._log: Log | None = None  # made at the first append, so that reading alone leaves no trace
-        self._size = 0  # of the log, in bytes
+        self._size = 0  # of the log, in bytes, with what is unwritten
+        self._unwritten: list[bytes] = []  # lines
         self._beating: asyncio.Task[None] | None = None
         self._broken: StoreError | None = None
         self._pending: list[_Pending] = []
@@ -160,9 +162,9 @@ class Ledger:
                 yield from zip(some.tolist(), responses, strict=True)
 
     def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]:
-        """Record what settles `request`: it is in the log on return, and durable when the future is done.
+        """Record what settles `request`: it is in the log after `flush`, and durable when the future is done.
 
-        Raises StoreError where it cannot be written, and through the future where it cannot be made durable.
+        Raises StoreError where no log can be written, and through the future where the record is not kept.
         """
         record = record_of(request, response)
         return self._append(record, facts_of(request.sampling.max_tokens, response))
@@ -175,25 +177,37 @@ class Ledger:
         error = record["response"]["error"]
         assert not error or ERRORS[error].kept, error
         line, loop = line_of(record), asyncio.get_running_loop()
-        pending = _Pending(bytes.fromhex(record["key"]), facts, line, self._write(line), loop.create_future())
+        pending = _Pending(bytes.fromhex(record["key"]), facts, line, self._place(line), loop.create_future())
         self._pending.append(pending)
         if self._syncing is None or self._syncing.done():
             self._syncing = loop.create_task(self._sync())
         return pending.durable
 
-    def _write(self, line: bytes) -> int:
-        """Add a line to the log. Returns its offset."""
+    def _place(self, line: bytes) -> int:
+        """Have a line added to the log. Returns its offset."""
         if self._broken:  # then the log may end in half a record, which must stay its last
             raise self._broken
         try:
-            log = self._log = self._log or self._begin()
-            left = memoryview(line)
-            while left:
-                left = left[os.write(log.descriptor, left) :]
+            self._log = self._log or self._begin()
         except OSError as error:
             raise self._unkept(error) from error
+        self._unwritten.append(line)
         self._size += len(line)
         return self._size - len(line)
+
+    def flush(self) -> None:
+        """Write to the log what was appended. Raises StoreError where that fails, now or before."""
+        if self._broken:
+            raise self._broken
+        if not (self._unwritten and self._log):
+            return
+        left = memoryview(b"".join(self._unwritten))
+        self._unwritten.clear()
+        try:
+            while left:
+                left = left[os.write(self._log.descriptor, left) :]
+        except OSError as error:
+            raise self._unkept(error) from error
 
     async def _sync(self) -> None:
         """Make durable what is pending, all of which stands in the present log."""
@@ -203,13 +217,14 @@ class Ledger:
             log, batch, self._pending = self._log, self._pending, []
             failed: Exception | None = None
             try:
+                self.flush()
                 # Alone in the thread: whatever else ran there would fight for the interpreter with what is asked.
                 await loop.run_in_executor(None, _datasync, log.descriptor)
                 if not log.path.exists():
                     # This process stood still, was taken for dead, and its log is being sealed: all of it elsewhere.
-                    self._log = None
+                    self._log, self._unwritten = None, []
                     batch, self._pending = [*batch, *self._pending], []
-                    self._pending = [one._replace(place=self._write(one.line)) for one in batch]
+                    self._pending = [one._replace(place=self._place(one.line)) for one in batch]
                     continue
             except OSError as error:
                 failed = self._unkept(error)

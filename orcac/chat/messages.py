@@ -86,7 +86,10 @@ class ChatRequest:
     @property
     def input_token_bound(self) -> int:
         """No tokenizer makes more tokens of the input: one a byte, and 16 a message for its frame."""
-        return sum(len(text if text.isascii() else text.encode()) + 16 for _, text in self.messages)
+        bound = 0
+        for _, text in self.messages:
+            bound += 16 + len(text if text.isascii() else text.encode())
+        return bound
 
     def usd_bound(self, price: Price) -> float:
         """The most that this request can cost, in USD."""

@@ -52,6 +52,8 @@ class Memory(dict[str, ChatResponse]):
         durable.set_result(None)
         return durable
 
+    def flush(self) -> None: ...
+
 
 def surveyed(asked: list[ChatRequest], ledger: Memory, price: Price = FREE) -> Tally:
     """The tally of what `ledger` holds of `asked`."""
@@ -153,6 +155,26 @@ def test_the_window_is_bounded_and_reached() -> None:
     server = Server(after_a_second)
     server.ask(requests(500), concurrency=50)
     assert server.peak == 50
+
+
+def test_a_kill_costs_at_most_one_window() -> None:
+    """Of what was sent, all but a window's worth is in the log."""
+
+    class Log(Memory):
+        written = 0
+
+        def flush(self) -> None:
+            self.written = len(self)
+
+    ledger, most = Log(), 0
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        nonlocal most
+        most = max(most, len(server.sent) - ledger.written)
+        return await after_a_second(server, question)
+
+    Server(serve).ask(requests(500), ledger, concurrency=50)
+    assert most == 50
 
 
 def test_rates_are_paced() -> None:

@@ -339,9 +339,13 @@ def test_a_full_disk_is_reported_to_everyone_and_the_segment_stays_readable(
                 return write_some(file, data[: len(data) - 40])
 
             monkeypatch.setattr(module.os, "write", full)
-            for n in range(3):
+            waiting = [ledger.append(request(str(n)), ChatResponse(text="y")) for n in range(3)]
+            for _ in range(2):
                 with pytest.raises(StoreError, match="No space left"):
-                    ledger.append(request(str(n)), ChatResponse(text="y"))
+                    ledger.flush()
+            for durable in waiting:
+                with pytest.raises(StoreError, match="No space left"):
+                    await durable
             monkeypatch.setattr(module.os, "write", write_some)
             with pytest.raises(StoreError, match="No space left"):  # nothing may follow the half record
                 await ledger.append(request("later"), ChatResponse(text="z"))
@@ -399,6 +403,7 @@ def test_a_record_is_in_the_log_before_it_is_durable(tmp_path: Path, monkeypatch
         monkeypatch.setattr(module, "_datasync", broken)
         async with Ledger(tmp_path) as ledger:
             durable = ledger.append(request("q"), ChatResponse(text="x"))
+            ledger.flush()
             assert text(tmp_path, "q") == "x" and not durable.done()
             with pytest.raises(StoreError, match="Input/output error"):
                 await durable
