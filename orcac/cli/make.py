@@ -14,6 +14,7 @@ import click
 from orcac.cli.common import opened
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
+from orcac.progress import DRAWN
 
 
 @click.command("make")
@@ -64,7 +65,7 @@ class _Tee(io.TextIOBase):
         self._log.write(time.strftime("--- %Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
 
     def write(self, text: str) -> int:
-        self._log.write(text)
+        self._log.write(text.removeprefix(DRAWN))
         return self._terminal.write(text)
 
     def flush(self) -> None:

@@ -15,13 +15,17 @@ from types import FrameType
 import click
 
 from orcac.cli.common import compiled, fitting, held, opened, plain
+from orcac.cli.foot import drawn, terminal
 from orcac.cli.report import show
 from orcac.errors import InputError
 from orcac.make import refuse_what_waits
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
+from orcac.progress import DRAWN_VARIABLE
 from orcac.smk import snakefile
 from orcac.store import Store
+
+_ASKS = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments of Snakemake with which nothing is made
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -58,7 +62,7 @@ def command(arguments: tuple[str, ...]) -> int:
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
     code = _snakemake(plan, path, store, further)
-    if "-n" in further or "--dry-run" in further or "--dryrun" in further:
+    if _ASKS.intersection(further):
         return code
     if all(store.is_done(plan.experiments[name].report) for name in names):
         click.echo(f"done in {time.monotonic() - start:.0f} s\n")
@@ -69,8 +73,9 @@ def command(arguments: tuple[str, ...]) -> int:
 
 def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
-    if not any(argument.startswith("--profile") for argument in further):
-        line += ["--cores", "all", "--quiet", "all"]  # here: the nodes print their own progress
+    here = not any(argument.startswith(("--profile", "--executor")) for argument in further)
+    if here:
+        line += ["--cores", "all", "--quiet", "all"]  # the nodes print their own progress
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
     targets = ",".join(item.report for item in plan.experiments.values())
@@ -79,7 +84,17 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
         "ORCAC_STORE": str(store.root),
         "ORCAC_TARGETS": targets,
     }
-    child = subprocess.Popen(line, env=environment)
+    console = None if _ASKS.intersection(further) else terminal()
+    if console is None:
+        return _wait(subprocess.Popen(line, env=environment))
+    if here:  # elsewhere the nodes' lines reach their logs alone
+        environment[DRAWN_VARIABLE] = "1"
+    with drawn(console, plan, store) as stderr:
+        return _wait(subprocess.Popen(line, env=environment, stderr=stderr))
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """Until Snakemake ends, who hears of our SIGTERM."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         child.send_signal(number)

@@ -1,0 +1,90 @@
+"""The foot of a terminal while Snakemake runs: the nodes at work, redrawn in place; what is printed scrolls by above.
+
+What runs below us writes its stderr into a pipe, and its lines come out above the foot. Of the lines that tell how far
+a node is, the foot shows more: they bear `progress.DRAWN`, and stay away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from orcac.cli.common import plain
+from orcac.cli.node_lines import node_lines
+from orcac.plan.plan import Plan
+from orcac.plan.state import read_state
+from orcac.progress import DRAWN, clock
+from orcac.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_REDRAW_S = 0.5
+_SHARE = 20  # of the time, at most one part goes into looking: a plan may have thousands of nodes
+_LAST_WORDS_S = 1.0  # for the pipe to end; what outlives Snakemake may hold it open
+
+
+def terminal() -> Console | None:
+    """stderr, where something can be redrawn on it."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_terminal and not console.is_dumb_terminal else None
+
+
+@contextlib.contextmanager
+def drawn(console: Console, plan: Plan, store: Store) -> Iterator[int]:
+    """A file descriptor to write to, while the foot stands."""
+    from rich.live import Live
+
+    read, write = os.pipe()
+    ended = threading.Event()
+    foot = _Foot(plan, store)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        def redraw() -> None:
+            took = 0.0
+            while not ended.wait(max(_REDRAW_S, _SHARE * took)):
+                start = time.monotonic()
+                live.update(foot.look(console.width), refresh=True)
+                took = time.monotonic() - start
+
+        def print_above() -> None:
+            with os.fdopen(read, encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    if not line.startswith(DRAWN):
+                        console.print(plain(line.rstrip("\n")), markup=False, highlight=False, soft_wrap=True)
+
+        threads = [threading.Thread(target=each, daemon=True) for each in (redraw, print_above)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield write
+        finally:
+            os.close(write)
+            ended.set()
+            for thread in threads:
+                thread.join(_LAST_WORDS_S)
+
+
+class _Foot:
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan, self._store = plan, store
+        self._start = time.monotonic()
+        self._left = set(plan.nodes)
+
+    def look(self, width: int) -> RenderableType:
+        """What is being made now, and how many nodes are done."""
+        from rich.console import Group
+        from rich.text import Text
+
+        states = {ref: read_state(self._store, self._plan.nodes[ref]) for ref in self._left}
+        self._left -= {ref for ref, state in states.items() if state.name == "done"}
+        making = [(ref, states[ref]) for ref in self._plan.nodes if ref in states and states[ref].name == "making"]
+        count, took = len(self._plan.nodes), clock(time.monotonic() - self._start)
+        done = Text(f"{count - len(self._left)} of {count} nodes done  {took}")
+        return Group(Text(), done, *node_lines(self._plan, making, width))

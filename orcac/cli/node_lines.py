@@ -1,0 +1,111 @@
+"""Nodes and their shards as lines on a terminal: a table whose columns give way where it is narrow."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orcac.chat.messages import dollars
+from orcac.cli.common import STYLES, plain
+from orcac.plan.plan import Plan
+from orcac.plan.state import State
+from orcac.progress import clock
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Of a node or a shard. Where a column finds no room, its cells stand in this form among the notes.
+_COLUMNS = {"node": "", "what": "{}", "progress": "", "a second": "{}/s", "ETA": "ETA {}", "USD": "{} USD"}
+_FIGURES = {"a second", "ETA", "USD"}
+_FITTING = (tuple(_COLUMNS), ("node", "what", "progress"), ("node", "progress"))  # the first that finds room
+
+
+def node_lines(plan: Plan, shown: Iterable[tuple[str, State]], width: int) -> Iterator[RenderableType]:
+    """A head and a line for each KIND/ID and its state, and for each of its shards; none where nothing is shown."""
+    if rows := [row for ref, state in shown for row in _rows(ref, plan.nodes[ref].label, state)]:
+        yield from _lines(rows, width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A node, or a shard of one."""
+
+    cells: dict[str, str]  # as _COLUMNS
+    style: str
+    notes: list[str]
+
+
+def _rows(ref: str, label: str, state: State) -> Iterator[_Row]:
+    """A node's row, and one for each of its shards that is at work or left half done."""
+    kind, _, number = ref.partition("/")
+    yield _row(f"{kind}/{number[:8]}", plain(label), state)
+    for index, shard in enumerate(state.shards, start=1):
+        if shard.name in ("making", "partial"):
+            yield _row(f"  {index} of {len(state.shards)}", "", shard)
+
+
+def _row(name: str, what: str, state: State) -> _Row:
+    usd = "" if state.usd is None else dollars(state.usd)
+    shards = Counter(shard.name for shard in state.shards)
+    notes = ["shards: " + ", ".join(f"{count} {name}" for name, count in shards.items())] if shards else []
+    notes += [part for part in re.split(r"\s\s+|\n", plain(state.note)) if part and not (usd and part.endswith(" USD"))]
+    cells = {
+        "node": name,
+        "what": what,
+        "progress": _progress(state),
+        "a second": "" if state.rate is None else f"{state.rate:,.1f}",
+        "ETA": "" if state.eta_seconds is None else clock(state.eta_seconds),
+        "USD": usd.removesuffix(" USD"),
+    }
+    return _Row(cells=cells, style=STYLES[state.name], notes=notes)
+
+
+def _progress(state: State) -> str:
+    counted = "" if state.done is None else f"{state.done:,}/{state.total:,} {plain(state.unit)}"
+    if state.done is not None and state.total:
+        counted += f"  {100 * state.done / state.total:.0f} %"
+    if state.name == "making":
+        return counted or "begins"
+    return f"{state.name}, {counted}" if counted else state.name
+
+
+def _lines(rows: list[_Row], width: int) -> Iterator[RenderableType]:
+    """The rows, aligned below their heads; notes stand behind a row where `width` has room for them, else below it."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    widths = {name: max(len(name), *(len(row.cells[name]) for row in rows)) for name in _COLUMNS}
+    columns = next((some for some in _FITTING if sum(widths[name] + 2 for name in some) - 2 <= width), _FITTING[-1])
+
+    def aligned(name: str, cell: str) -> str:
+        return cell.rjust(widths[name]) if name in _FIGURES else cell.ljust(widths[name])
+
+    yield Text("  ".join(aligned(name, name) for name in columns), "bold", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        line = Text("  ", no_wrap=True, overflow="ellipsis").join(
+            Text(aligned(name, row.cells[name]), row.style if name in ("node", "progress") else "") for name in columns
+        )
+        moved = [name for name in _COLUMNS if name not in columns and row.cells[name]]
+        notes = [*(_COLUMNS[name].format(row.cells[name]) for name in moved), *row.notes]
+        if len(line) + 2 + len("  ".join(notes)) <= width:
+            yield line.append("  " + "  ".join(notes), "dim")
+            continue
+        yield line
+        indent = 4 if row.cells["node"].startswith(" ") else 2
+        for text in _filled(notes, width - indent):
+            yield Padding(Text(text, "dim"), (0, 0, 0, indent), expand=False)
+
+
+def _filled(parts: list[str], width: int) -> Iterator[str]:
+    """Lines of whole parts, each with as many as `width` has room for."""
+    line = ""
+    for part in parts:
+        if line and len(line) + 2 + len(part) > width:
+            yield line
+            line = ""
+        line = f"{line}  {part}" if line else part
+    if line:
+        yield line
