@@ -4,15 +4,17 @@
     python benchmarks/ask.py speed           or: kills, terms, cut, limits, faults, dollars, batch, memory, known
     python benchmarks/ask.py million         memory again, with a million requests
 
-The server is `tests/faults`: chat completions on loopback, 50 ms, answers of 200 tokens, prompts of about 200. Each
-client is a fresh process, and clients take turns; ratios are of one run. Ours goes through all that a `collect` node
-does: prompts read from Parquet, answers durable in the ledger, rows written. Rates are counted by the server, from its
-first answer to its last; CPU is the client's, from before the first request to the end, imports left out.
+The server is `tests/faults`: chat completions on loopback, 50 ms where nothing else is said, answers of 200 tokens,
+prompts of about 200. Each client is a fresh process, and clients take turns; ratios are of one run. Ours goes through
+all that a `collect` node does: prompts read from Parquet, answers durable in the ledger, rows written. Rates are
+counted by the server, from its first answer to its last; CPU is the client's, from before the first request to the end,
+imports left out.
 
-`speed` lets a run last ten seconds or more, so that what happens once (slow start, connections, reading the prompts)
-has its due weight and no more. The rate is that of asking; the CPU is the whole node's, and a line says what of it is
-the join. bespokelabs-curator takes part where it is installed, or where CURATOR_PYTHON names an interpreter that has
-it; its tokenizer, which it would fetch, is stood in for by counting words.
+`speed` lets a run last about ten seconds, so that what happens once (slow start, connections, reading the prompts) has
+its due weight and no more; with 20 ms of latency and 256 in flight a client is bound by its core. The rate is that of
+asking; the CPU is the whole node's, and a line says what of it is the join. bespokelabs-curator takes part where it is
+installed, or where CURATOR_PYTHON names an interpreter that has it; its tokenizer, which it would fetch, is stood in
+for by counting words.
 """
 
 from __future__ import annotations
@@ -64,11 +66,11 @@ def speed(folder: Path) -> None:
     names = ["aiohttp", "ours", "openai+aiohttp", "openai"]
     if importlib.util.find_spec("bespokelabs") or "CURATOR_PYTHON" in os.environ:
         names.append("curator")
-    report("| client | in flight | answers/s | of aiohttp | CPU s/1,000 | times aiohttp | MB |")
-    report("|---|---|---|---|---|---|---|")
-    notes = []
-    with server() as serving:
-        for in_flight, many in ((64, 12_000), (256, 40_000)):
+    report("| client | latency, ms | in flight | answers/s | of aiohttp | CPU s/1,000 | times aiohttp | MB |")
+    report("|---|---|---|---|---|---|---|---|")
+    joins = []
+    for latency_ms, in_flight, many in ((50, 64, 12_000), (50, 256, 40_000), (20, 256, 80_000)):
+        with server(latency=latency_ms / 1000) as serving:
             took: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in names}
             for turn in range(3):
                 for name in names:
@@ -77,7 +79,7 @@ def speed(folder: Path) -> None:
                         continue
                     count = 2_000 if slow else many
                     serving.reset()
-                    place = folder / f"speed-{in_flight}-{turn}-{name}"
+                    place = folder / f"speed-{latency_ms}-{in_flight}-{turn}-{name}"
                     if name == "ours":
                         write_prompts(place, count)
                     told = finish(start(name, serving.base_url, count, in_flight, place))
@@ -85,16 +87,15 @@ def speed(folder: Path) -> None:
                     assert seen.billed == count, f"{name}: {seen.billed} of {count}"
                     cpus = [told.get(key, 0.0) * 1000 / count for key in ("cpu_s", "join_cpu_s")]
                     took[name].append((count / seen.span_s, told["mb"], cpus[0], cpus[1]))
-            of = {name: [statistics.median(part) for part in zip(*all_, strict=True)] for name, all_ in took.items()}
-            base_rate, _, base_cpu, _ = of["aiohttp"]
-            for name, (rate, mb, cpu, _) in of.items():
-                report(
-                    f"| {name} | {in_flight} | {rate:,.0f} | {rate / base_rate:.2f} | {cpu:.3f} "
-                    f"| {cpu / base_cpu:.1f} | {mb:.0f} |"
-                )
-            notes.append(f"of our CPU at {in_flight}, {of['ours'][3]:.3f} s/1,000 is the join")
-        seen = serving.counters()
-    report(f"({'; '.join(notes)}; the server's own CPU in all of these runs: {seen.cpu_s:.1f} s)")
+        of = {name: [statistics.median(part) for part in zip(*all_, strict=True)] for name, all_ in took.items()}
+        base_rate, _, base_cpu, _ = of["aiohttp"]
+        for name, (rate, mb, cpu, _) in of.items():
+            report(
+                f"| {name} | {latency_ms} | {in_flight} | {rate:,.0f} | {rate / base_rate:.2f} | {cpu:.3f} "
+                f"| {cpu / base_cpu:.1f} | {mb:.0f} |"
+            )
+        joins.append(f"{of['ours'][3]:.3f}")
+    report(f"(of our CPU, {', '.join(joins)} s/1,000 are the join)")
 
 
 def kills(folder: Path, *, number: signal.Signals = signal.SIGKILL, count: int = 10_000, times: int = 20) -> None:
