@@ -41,7 +41,7 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
         with store.lease(node.ref, say=_say):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
-            _guarded(store, node, lambda: _run(plan, store, node))
+            _guarded(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
     return True
 
 
@@ -55,7 +55,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
     with disk_errors(store.folder(name)), store.lease(name, say=_say):
         job = _job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
-        summary = _guarded(store, node, lambda: run_shard(job, index, count))
+        summary = _guarded(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
         done = {"shard": name, "summary": summary}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
@@ -71,16 +71,17 @@ def refuse_what_waits(nodes: Iterable[Node]) -> None:
         )
 
 
-def _guarded(store: Store, node: Node, work: Callable[[], T]) -> T:
-    """Run `work`, leaving word in the store of why it failed."""
+def _guarded(store: Store, kind: str, *, ref: str, work: Callable[[], T]) -> T:
+    """Run `work`, leaving word in the folder of the node or shard `ref` of why it failed."""
+    store.forget_error(ref)  # a kill leaves no word, and that of an earlier try would stand for it
     try:
-        with disk_errors(store.folder(node.ref)), _missing_extra(node.kind):
+        with disk_errors(store.folder(ref)), _missing_extra(kind):
             return work()
     except OrcacError as error:
-        store.note_error(node.ref, str(error), error.exit_code)
+        store.note_error(ref, str(error), error.exit_code)
         raise
     except Exception as error:
-        store.note_error(node.ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
+        store.note_error(ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
         raise
 
 
@@ -118,7 +119,6 @@ def _job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") 
 
 def _run(plan: Plan, store: Store, node: Node) -> None:
     _say(f"{node.kind} {node.label} ({node.ref})")
-    store.forget_error(node.ref)  # a kill leaves no word, and that of an earlier try would stand for it
     started, cpu = time.time(), _cpu_seconds()
     job = _job(plan, store, node, folder=store.folder(node.ref))
     summary: Summary = KINDS[node.kind].load_run()(job)

@@ -182,14 +182,6 @@ class Store:
         """Take back the word of an earlier try."""
         (self.folder(ref) / "error.json").unlink(missing_ok=True)
 
-    def error(self, ref: str) -> dict[str, Any] | None:
-        """What the last try failed of, or None."""
-        try:
-            error: dict[str, Any] = json.loads((self.folder(ref) / "error.json").read_text(encoding="utf-8"))
-            return error if {"message", "exit_code"} <= error.keys() else None
-        except (OSError, ValueError, AttributeError, RecursionError):  # none, or cut by a crash: it is for people only
-            return None
-
     @contextlib.contextmanager
     def lease(self, ref: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
         """Hold the node alone, waiting for whoever holds it now."""

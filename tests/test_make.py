@@ -51,9 +51,7 @@ def test_a_node_that_lacks_torch_says_what_to_install(
     store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
     with pytest.raises(InputError, match="needs torch"):
         make(plan, store, ref)
-    error = store.error(ref)
-    assert error is not None
-    assert error["exit_code"] == 2
+    assert read_state(store, ref).exit_code == 2
 
 
 def test_a_try_takes_back_the_word_of_an_earlier_one(
@@ -64,7 +62,7 @@ def test_a_try_takes_back_the_word_of_an_earlier_one(
     store.note_error(ref, "what failed the first time", 1)
 
     def run(job: object) -> None:
-        assert store.error(ref) is None
+        assert not read_state(store, ref).error
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sample_run, "run", run)

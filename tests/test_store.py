@@ -31,7 +31,7 @@ def test_an_artifact_lists_its_files_and_leaves_no_work(tmp_path: Path) -> None:
     assert list(store.artifact(REF)["files"]) == ["sub/a.txt"]
     assert store.verify(REF) == tmp_path / REF
     assert not (tmp_path / REF / "work").exists()
-    assert store.error(REF) is None
+    assert not (tmp_path / REF / "error.json").exists()
 
 
 def test_a_lost_marker_is_put_back_without_work(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orcac.chat.messages import dollars
@@ -39,12 +39,14 @@ class _Row:
 
 
 def _rows(ref: str, label: str, state: State) -> Iterator[_Row]:
-    """A node's row, and one for each of its shards that is at work or left half done."""
+    """A node's row, and one for each of its shards that is at work, failed (the node's error is told elsewhere) or was
+    left half done."""
     kind, _, number = ref.partition("/")
     yield _row(f"{kind}/{number[:8]}", plain(label), state)
     for index, shard in enumerate(state.shards, start=1):
-        if shard.name in ("making", "partial"):
-            yield _row(f"  {index} of {len(state.shards)}", "", shard)
+        if shard.name in ("making", "failed", "partial"):
+            why = shard.error if shard.error != state.error else ""
+            yield _row(f"  {index} of {len(state.shards)}", "", replace(shard, note=why or shard.note))
 
 
 def _row(name: str, what: str, state: State) -> _Row:

@@ -113,12 +113,10 @@ def _explain(plan: Plan, store: Store, code: int) -> int:
     """Say which nodes failed and why; the exit code is the first failure's."""
     codes = []
     for ref, node in plan.nodes.items():
-        if read_state(store, node).name == "failed" and (error := store.error(ref)):
-            click.echo(
-                plain(f"\nfailed: {node.kind} {node.label} ({ref})\n  " + error["message"].replace("\n", "\n  ")),
-                err=True,
-            )
-            codes.append(int(error["exit_code"]))
+        if (state := read_state(store, node)).exit_code is not None:
+            message = state.error.replace("\n", "\n  ")
+            click.echo(plain(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
+            codes.append(state.exit_code)
     if not codes:
         click.echo("\nSnakemake stopped before the report was made; the lines above say why", err=True)
     click.echo("what was made is kept; run the same command again to go on", err=True)

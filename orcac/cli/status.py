@@ -30,8 +30,8 @@ _PATIENCE_SECONDS = 10.0  # between two nodes of a run nothing is being made for
 def command(once: bool, as_json: bool) -> None:
     """Show how far the compiled plan is: what is done, what is being made, what failed and why.
 
-    A collect node has a line for each shard that is at work or left half done. On a terminal, while something is being
-    made, all is redrawn until nothing is any more or Ctrl-C ends it.
+    A collect node has a line for each shard that is at work, failed or left half done. On a terminal, while something
+    is being made, all is redrawn until nothing is any more or Ctrl-C ends it.
 
     \b
     Example:

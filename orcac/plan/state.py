@@ -2,7 +2,7 @@
 
     done      its marker stands
     making    somebody holds its lease, or that of one of its shards
-    failed    nobody does, and the last try left word of why
+    failed    nobody does, and the last try, or that of one of its shards, left word of why
     partial   nobody does, and a try left something to go on from
     to do     none of these
 
@@ -39,6 +39,7 @@ class State:
     usd: float | None = None  # so far
     note: str = ""  # while it is being made
     error: str = ""  # of the last try, where that failed
+    exit_code: int | None = None  # with it
     shards: tuple[State, ...] = ()  # of a node that is asked for in shards, once one of them has begun
 
 
@@ -51,15 +52,16 @@ def read_state(store: Store, node: Node | str) -> State:
         return State(name="done" if names else "to do")
     own = _read(folder, names)
     parts = _shards(f"{folder}/shards", shards) if shards > 1 and "shards" in names else []
-    begun = {own.name, *(part.name for part in parts)}
+    every = (own, *parts)
     if any(part.name != "to do" for part in parts):
         own = replace(own, shards=tuple(parts))
     shown = _sum(own) if own.shards and own.total is None else own
-    if "making" in begun:
-        return replace(shown, name="making")
-    if "error.json" in names and (error := store.error(ref)):
-        return replace(shown, name="failed", error=str(error["message"]))
-    return replace(shown, name="partial" if begun & {"partial", "done"} else "to do")
+    if any(part.name == "making" for part in every):
+        return replace(shown, name="making", error="", exit_code=None)
+    if failed := next((part for part in every if part.name == "failed"), None):
+        return replace(shown, name="failed", error=failed.error, exit_code=failed.exit_code)
+    begun = any(part.name in ("partial", "done") for part in every)
+    return replace(shown, name="partial" if begun else "to do")
 
 
 def _list(folder: str) -> set[str]:
@@ -70,18 +72,23 @@ def _list(folder: str) -> set[str]:
 
 
 def _read(folder: str, names: set[str]) -> State:
-    """What one folder, a node's or a shard's, says of itself: making, partial or to do."""
+    """What one folder, a node's or a shard's, says of itself: making, failed, partial or to do."""
     making = "lease.json" in names and is_leased(Path(folder))
     record = _json(f"{folder}/work/progress.json") if "work" in names else {}
+    word = _json(f"{folder}/error.json") if "error.json" in names and not making else {}
+    code = _number(word.get("exit_code"))
+    failed = "message" in word and code is not None
     done, total, rate = (_number(record.get(key)) for key in ("done", "total", "rate"))
     return _counted(
-        name="making" if making else "partial" if "work" in names else "to do",
+        name="making" if making else "failed" if failed else "partial" if "work" in names else "to do",
         done=done,
         total=total,
         unit=str(record.get("unit", "")),
         rate=rate if making else None,
         usd=_number(record.get("usd")),
         note=str(record.get("note", "")) if making else "",
+        error=str(word["message"]) if failed else "",
+        exit_code=int(code) if failed and code is not None else None,
     )
 
 

@@ -80,7 +80,7 @@ def test_status_tells_a_person_and_a_script(place: Path) -> None:
     assert states[ref]["eta_seconds"] == pytest.approx(558 / 22.1)
     assert states[failed] | {"label": ""} == {
         "label": "", "name": "failed", "done": None, "total": None, "unit": "", "rate": None, "eta_seconds": None,
-        "usd": None, "note": "", "error": message, "shards": [],
+        "usd": None, "note": "", "error": message, "exit_code": 4, "shards": [],
     }  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def test_each_state_has_its_sign(tmp_path: Path, node: Node) -> None:
     half = State(name="partial", done=30, total=100, unit="answers", usd=0.5)
     assert read_state(store, node) == half
     put(folder, error={"message": "no key", "exit_code": 4})
-    assert read_state(store, node) == State(name="failed", done=30, total=100, unit="answers", usd=0.5, error="no key")
+    failed = State(name="failed", done=30, total=100, unit="answers", usd=0.5, error="no key", exit_code=4)
+    assert read_state(store, node) == failed
     put(folder, lease=LEASE)
     assert read_state(store, node.ref) == State(
         name="making", done=30, total=100, unit="answers", rate=2.0, eta_seconds=35.0, usd=0.5
@@ -74,6 +75,23 @@ def test_shards_are_summed(tmp_path: Path, node: Node) -> None:
     put(folder, lease=LEASE, work__progress=progress(72, 99))
     state = read_state(store, node)
     assert (state.done, [shard.name for shard in state.shards]) == (72, ["done", "partial"]), "the node asks the rest"
+
+
+def test_a_shard_that_failed_says_so_until_it_is_tried_again(tmp_path: Path, node: Node) -> None:
+    store, folder = Store(tmp_path), tmp_path / node.ref
+    first, second = folder / "shards" / "1-of-2", folder / "shards" / "2-of-2"
+    put(first, lease=LEASE, work__progress=progress(10, 50))
+    put(second, error={"message": "no key", "exit_code": 4}, work__progress=progress(20, 50))
+    state = read_state(store, node)
+    assert (state.name, state.error, [shard.name for shard in state.shards]) == ("making", "", ["making", "failed"])
+    (first / "lease.json").unlink()
+    state = read_state(store, node)
+    assert (state.name, state.error, state.exit_code, state.done) == ("failed", "no key", 4, 30)
+    put(second, lease=LEASE)
+    assert [shard.name for shard in read_state(store, node).shards] == ["partial", "making"]
+    (second / "error.json").unlink()  # as the next try does
+    (second / "lease.json").unlink()
+    assert read_state(store, node).name == "partial"
 
 
 @pytest.mark.parametrize(
