@@ -73,7 +73,7 @@ class Progress:
             self._next_write = now + _WRITE_EVERY
             self._write(rate, shown, usd)
         terminal = sys.stderr
-        if isinstance(terminal, _Terminal) and terminal.is_ours() and done < self._total:
+        if isinstance(terminal, _Terminal) and is_ours(terminal) and done < self._total:
             terminal.redraw(self._label, self._text(rate, shown))
         elif ends or self._is_due(note, now):
             self._said, self._said_at, self._said_note = done, now, note
@@ -149,12 +149,6 @@ class _Terminal(io.TextIOBase):
         self._stream, self._drawn = stream, False
         self._labelled = True
 
-    def is_ours(self) -> bool:
-        """Whether we are in its foreground: jobs in the background share it, and would overwrite one another."""
-        with contextlib.suppress(OSError):
-            return os.tcgetpgrp(self.fileno()) == os.getpgrp()
-        return False
-
     def redraw(self, label: str, text: str) -> None:
         """The last line, cut to the terminal's width; the label, which says nothing new, goes first, and for good."""
         width = (os.get_terminal_size(self.fileno()).columns or 80) - 1
@@ -189,6 +183,14 @@ class _Terminal(io.TextIOBase):
 
     def fileno(self) -> int:
         return self._stream.fileno()
+
+
+def is_ours(stream: TextIO | io.TextIOBase) -> bool:
+    """Whether it is a terminal, and we are in its foreground: jobs in the background share it, and would overwrite one
+    another."""
+    with contextlib.suppress(OSError):
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    return False
 
 
 def clock(seconds: float) -> str:

@@ -1,13 +1,16 @@
 """The foot of a terminal while Snakemake runs: the nodes at work, redrawn in place; what is printed scrolls by above.
 
-What runs below us writes its stderr into a pipe, and its lines come out above the foot. Of the lines that tell how far
-a node is, the foot shows more: they bear `progress.DRAWN`, and stay away.
+What runs below us writes into a pipe, and its lines come out above the foot. Of the lines that tell how far a node is,
+the foot shows more: they bear `progress.DRAWN`, and stay away.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ from orcac.cli.common import plain
 from orcac.cli.node_lines import node_lines
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
-from orcac.progress import DRAWN, clock
+from orcac.progress import DRAWN, clock, is_ours
 from orcac.store import Store
 
 if TYPE_CHECKING:
@@ -25,26 +28,29 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.5
 _SHARE = 20  # of the time, at most one part goes into looking: a plan may have thousands of nodes
+_BLOCK = 1 << 16  # bytes; lines that came together are printed together, since each print draws the foot
 _LAST_WORDS_S = 1.0  # for the pipe to end; what outlives Snakemake may hold it open
 
 
 def terminal() -> Console | None:
-    """stderr, where something can be redrawn on it."""
+    """stderr, where something can be redrawn on it: no file, whatever FORCE_COLOR says, and no shell's terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    return console if console.is_terminal and not console.is_dumb_terminal else None
+    return console if is_ours(sys.stderr) and console.is_terminal and not console.is_dumb_terminal else None
 
 
 @contextlib.contextmanager
 def drawn(console: Console, plan: Plan, store: Store) -> Iterator[int]:
     """A file descriptor to write to, while the foot stands."""
     from rich.live import Live
+    from rich.text import Text
 
     read, write = os.pipe()
     ended = threading.Event()
     foot = _Foot(plan, store)
     with Live(console=console, auto_refresh=False, transient=True) as live:
+        console.show_cursor()  # Ctrl-Z and SIGKILL would leave it hidden
 
         def redraw() -> None:
             took = 0.0
@@ -54,10 +60,17 @@ def drawn(console: Console, plan: Plan, store: Store) -> Iterator[int]:
                 took = time.monotonic() - start
 
         def print_above() -> None:
-            with os.fdopen(read, encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    if not line.startswith(DRAWN):
-                        console.print(plain(line.rstrip("\n")), markup=False, highlight=False, soft_wrap=True)
+            text = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+            begun = ""
+            with os.fdopen(read, "rb", buffering=0) as pipe:
+                while block := pipe.read(_BLOCK):
+                    *lines, begun = (begun + text.decode(block)).split("\n")
+                    say(lines)
+            say([begun] if begun else [])
+
+        def say(lines: list[str]) -> None:
+            if shown := [plain(line.expandtabs()) for line in lines if not line.startswith(DRAWN)]:
+                console.print(Text("\n".join(shown)), soft_wrap=True)
 
         threads = [threading.Thread(target=each, daemon=True) for each in (redraw, print_above)]
         for thread in threads:

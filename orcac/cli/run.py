@@ -89,8 +89,9 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
         return _wait(subprocess.Popen(line, env=environment))
     if here:  # elsewhere the nodes' lines reach their logs alone
         environment[DRAWN_VARIABLE] = "1"
-    with drawn(console, plan, store) as stderr:
-        return _wait(subprocess.Popen(line, env=environment, stderr=stderr))
+    shares = sys.stdout.isatty()  # the terminal
+    with drawn(console, plan, store) as above:
+        return _wait(subprocess.Popen(line, env=environment, stdout=above if shares else None, stderr=above))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
