@@ -7,8 +7,8 @@ Several nodes run side by side under Snakemake, in one terminal or into logs, so
 stands by itself and moves no cursor. One comes every 5 s while work is done. While none is, one comes when the note
 says something of a new kind, and otherwise every half minute or, where the note stays as it is, every minute.
 `live_line` is for a process that has a terminal to itself: there the line is one, and is redrawn in place. Where
-`orcac run` has it, the lines of all nodes go through a pipe to it: they bear the mark DRAWN, and it draws what the
-files say instead.
+`orcac run` has it, the lines of all nodes go through a pipe to it: they bear the mark DRAWN where there is a file, and
+it draws what the files say instead.
 
 The same, once a second, as a small JSON file for others to read (`orcac status`): done, total, unit, rate (a second),
 eta_seconds, note, usd (null where unknown), at (seconds since 1970). It is for people: it is replaced atomically but
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TextIO
 
 DRAWN = "\x1e"  # the first character of a line that somebody draws from its file
-DRAWN_VARIABLE = "ORCAC_DRAWN"  # of the environment; it is set where somebody does
+DRAWN_VARIABLE = "ORCAC_DRAWN"  # of the environment: the pipe to who does, as `pipe_name` has it
 
 _LOOK_EVERY = 0.5  # seconds; a live line is redrawn as often
 _WRITE_EVERY = 1.0
@@ -78,8 +78,9 @@ class Progress:
         elif ends or self._is_due(note, now):
             self._said, self._said_at, self._said_note = done, now, note
             self._words |= _words(note)
-            mark = "" if ends or DRAWN_VARIABLE not in os.environ else DRAWN
-            print(f"{mark}{self._label}  {self._text(rate, shown)}", file=terminal, flush=True)
+            mark = "" if ends or self._path is None or DRAWN_VARIABLE not in os.environ else DRAWN
+            line = f"{mark}{self._label}  {self._text(rate, shown)}\n"  # at once: what came between would be drawn, too
+            print(line, end="", file=terminal, flush=True)
 
     def _is_due(self, note: str, now: float) -> bool:
         """Whether a line comes before the end."""
@@ -183,6 +184,12 @@ class _Terminal(io.TextIOBase):
 
     def fileno(self) -> int:
         return self._stream.fileno()
+
+
+def pipe_name(descriptor: int) -> str:
+    """What tells a pipe from others. A job that inherits the variable may write elsewhere, as Slurm's do."""
+    pipe = os.fstat(descriptor)
+    return f"{pipe.st_dev}:{pipe.st_ino}"
 
 
 def is_ours(stream: TextIO | io.TextIOBase) -> bool:

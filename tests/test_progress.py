@@ -13,9 +13,11 @@ import termios
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from orcac import progress
-from orcac.progress import Progress
+from orcac.cli import cli
+from orcac.progress import DRAWN, DRAWN_VARIABLE, Progress
 
 
 def test_the_file_says_what_the_line_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +40,19 @@ def test_the_file_says_what_the_line_says(tmp_path: Path, monkeypatch: pytest.Mo
     shown.update(100)
     assert json.loads(path.read_text())["done"] == 100, "the end is written, due or not"
     assert [file.name for file in tmp_path.iterdir()] == ["progress.json"]
+
+
+def test_lines_that_somebody_draws_from_the_file_bear_a_mark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DRAWN_VARIABLE, "1:2")
+    monkeypatch.setattr(progress, "_SAY_EVERY", 0.0)
+    Progress(label="a", total=2, unit="steps", path=tmp_path / "progress.json").update(1)
+    assert capsys.readouterr().err.startswith(f"{DRAWN}a  1/2 steps")
+    Progress(label="a", total=2, unit="MB").update(1)
+    assert capsys.readouterr().err.startswith("a  1/2 MB"), "as of a download, which has no file"
+    job = CliRunner().invoke(cli, ["make", "train/0", "--log", str(tmp_path / "log")])
+    assert job.exit_code and DRAWN_VARIABLE not in os.environ, "its stderr is no such pipe, as in a Slurm job"
 
 
 def test_a_file_that_cannot_be_written_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

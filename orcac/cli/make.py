@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
@@ -14,7 +15,7 @@ import click
 from orcac.cli.common import opened
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
-from orcac.progress import DRAWN
+from orcac.progress import DRAWN, DRAWN_VARIABLE, pipe_name
 
 
 @click.command("make")
@@ -33,6 +34,8 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     from orcac.make import make, make_shard
     from orcac.progress import live_line
 
+    if DRAWN_VARIABLE in os.environ and os.environ[DRAWN_VARIABLE] != pipe_name(2):
+        del os.environ[DRAWN_VARIABLE]
     if log:
         try:
             sys.stderr = _Tee(sys.stderr, Path(log))

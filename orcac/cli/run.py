@@ -21,7 +21,7 @@ from orcac.errors import InputError
 from orcac.make import refuse_what_waits
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
-from orcac.progress import DRAWN_VARIABLE
+from orcac.progress import DRAWN_VARIABLE, pipe_name
 from orcac.smk import snakefile
 from orcac.store import Store
 
@@ -73,9 +73,8 @@ def command(arguments: tuple[str, ...]) -> int:
 
 def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
-    here = not any(argument.startswith(("--profile", "--executor")) for argument in further)
-    if here:
-        line += ["--cores", "all", "--quiet", "all"]  # the nodes print their own progress
+    if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
+        line += ["--cores", "all", "--quiet", "all"]  # here: the nodes print their own progress
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
     targets = ",".join(item.report for item in plan.experiments.values())
@@ -87,10 +86,9 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
     console = None if _ASKS.intersection(further) else terminal()
     if console is None:
         return _wait(subprocess.Popen(line, env=environment))
-    if here:  # elsewhere the nodes' lines reach their logs alone
-        environment[DRAWN_VARIABLE] = "1"
     shares = sys.stdout.isatty()  # the terminal
     with drawn(console, plan, store) as above:
+        environment[DRAWN_VARIABLE] = pipe_name(above)
         return _wait(subprocess.Popen(line, env=environment, stdout=above if shares else None, stderr=above))
 
 

@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from orcac import errors
 from orcac.errors import OrcacError
+from orcac.progress import DRAWN
 from orcac.train.launch import Command
 
 _POLL_S = 0.1
@@ -140,9 +141,9 @@ class _Group:
             text = raw.decode("utf-8", "replace").rstrip("\n")
             name, line = (f"rank {rank}", text) if rank is not None else _unlabelled(text)
             kept = self._said.setdefault(name, collections.deque(maxlen=_KEPT))
-            kept.append(line)
+            kept.append(line.removeprefix(DRAWN))
             if shown and name == "rank 0":
-                print(line, file=sys.stderr, flush=True)
+                print(f"{line}\n", end="", file=sys.stderr, flush=True)  # at once, as `progress` does
 
     def wait(self) -> None:
         """Until all have ended; not for long once one has ended badly."""

@@ -48,7 +48,7 @@ def test_a_rank_that_is_killed_ends_the_others(tmp_path):
     killed = f"""
         while not pathlib.Path({str(tmp_path / "pid")!r}).exists():
             time.sleep(0.01)
-        print("so far so good", file=sys.stderr, flush=True)
+        print("\\x1eso far so good", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     with pytest.raises(OrcacError, match=r"rank 1 of 2 was ended by SIGKILL\n    \[rank 1\] so far so good") as error:
