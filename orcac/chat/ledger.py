@@ -207,6 +207,8 @@ class Ledger:
             while left:
                 left = left[os.write(self._log.descriptor, left) :]
         except OSError as error:
+            with contextlib.suppress(OSError):  # what stands there was paid for, too
+                _datasync(self._log.descriptor)
             raise self._unkept(error) from error
 
     async def _sync(self) -> None:

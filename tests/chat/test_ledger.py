@@ -327,7 +327,7 @@ def test_appends_that_wait_together_share_one_sync(tmp_path: Path, monkeypatch: 
 def test_a_full_disk_is_reported_to_everyone_and_the_segment_stays_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_some = os.write
+    write_some, synced = os.write, list[int]()
 
     async def go() -> None:
         async with Ledger(tmp_path) as ledger:
@@ -340,6 +340,7 @@ def test_a_full_disk_is_reported_to_everyone_and_the_segment_stays_readable(
 
             monkeypatch.setattr(module.os, "write", full)
             waiting = [ledger.append(request(str(n)), ChatResponse(text="y")) for n in range(3)]
+            monkeypatch.setattr(module, "_datasync", lambda file: synced.append(os.fstat(file).st_size))
             for _ in range(2):
                 with pytest.raises(StoreError, match="No space left"):
                     ledger.flush()
@@ -352,6 +353,8 @@ def test_a_full_disk_is_reported_to_everyone_and_the_segment_stays_readable(
 
     asyncio.run(go())
     assert text(tmp_path, "kept") == "x"
+    assert text(tmp_path, "0") == "y"
+    assert synced == [path.stat().st_size for path in tmp_path.glob("*.jsonl")], "it outlives the host"
     assert text(tmp_path, "later") is None
 
 
