@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from orcac.smk import snakefile
 from orcac.store import Store
 
 _ASKS = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments of Snakemake with which nothing is made
+_FORWARD_AFTER_S = 0.5
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -68,6 +70,9 @@ def command(arguments: tuple[str, ...]) -> int:
         click.echo(f"done in {time.monotonic() - start:.0f} s\n")
         show(plan, store, names)
         return 0
+    if code == 0:
+        click.echo("\nmade what Snakemake's arguments ask for; that is not all: no report", err=True)
+        return 0
     return _explain(plan, store, code)
 
 
@@ -93,19 +98,30 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
-    """Until Snakemake ends, who hears of our SIGTERM."""
+    """Until Snakemake ends, who hears of our SIGTERM. Raises KeyboardInterrupt where a signal ended it.
+
+    Not at once, and one time: what stops a whole process group (`timeout`, systemd) has told it already, and Snakemake
+    waits for itself for ever where a second SIGTERM comes while it handles the first.
+    """
+    told = threading.Timer(_FORWARD_AFTER_S, child.terminate)
+    told.daemon = True
 
     def forward(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
+        if told.ident is None:
+            told.start()
 
     before = signal.signal(signal.SIGTERM, forward)
     try:
-        return child.wait()
+        code = child.wait()
     except KeyboardInterrupt:  # the terminal sent it to Snakemake too, which lets running nodes end
         child.wait()
         raise
     finally:
+        told.cancel()
         signal.signal(signal.SIGTERM, before)
+    if told.ident is not None and code:
+        raise KeyboardInterrupt
+    return code
 
 
 def _explain(plan: Plan, store: Store, code: int) -> int:

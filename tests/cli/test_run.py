@@ -1,0 +1,73 @@
+"""`orcac run` around Snakemake: what it makes of signals and of Snakemake's own arguments."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
+
+WAIT = "import subprocess, sys; from orcac.cli.run import _wait; _wait(subprocess.Popen([sys.executable, '-c', {!r}]))"
+# As Snakemake's scheduler does it: the handler takes a lock, and a second signal within it waits for that for ever.
+CHILD = """
+import os, signal, threading, time
+lock, told = threading.Lock(), []
+def handle(*_):
+    with lock:
+        print("told", flush=True)
+        time.sleep(0.3)
+    told.append(1)
+signal.signal(signal.SIGTERM, handle)
+print(os.getpid(), flush=True)
+while not told:
+    time.sleep(0.01)
+raise SystemExit(1)
+"""
+
+
+@pytest.fixture
+def waiting() -> Iterator[subprocess.Popen[bytes]]:
+    run = subprocess.Popen(
+        [sys.executable, "-c", WAIT.format(CHILD)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    yield run
+    if run.poll() is None:
+        os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+
+
+def test_sigterm_to_all_at_once_stops_all(waiting: subprocess.Popen[bytes]) -> None:
+    assert waiting.stdout
+    child = int(waiting.stdout.readline())
+    os.kill(child, signal.SIGTERM)
+    assert waiting.stdout.readline() == b"told\n"
+    waiting.terminate()
+    _, said = waiting.communicate(timeout=10)
+    assert b"KeyboardInterrupt" in said  # so exit code 130, not that of a node that failed
+
+
+def test_sigterm_to_us_alone_reaches_snakemake(waiting: subprocess.Popen[bytes]) -> None:
+    assert waiting.stdout
+    waiting.stdout.readline()
+    waiting.terminate()
+    assert waiting.stdout.readline() == b"told\n"
+    waiting.terminate()
+    _, said = waiting.communicate(timeout=10)
+    assert b"KeyboardInterrupt" in said
+
+
+def test_what_snakemake_was_asked_to_leave_out_is_no_failure(tmp_path: Path) -> None:
+    line = [Path(sys.executable).parent / "orcac", "run", SMOKE, "--until", "sample"]
+    environment = os.environ | {"ORCAC_STORE": str(tmp_path / "store"), "ORCAC_PLAN": str(tmp_path / "plan.json")}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "that is not all" in done.stderr and "stopped" not in done.stderr
