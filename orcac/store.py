@@ -23,6 +23,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,12 @@ class Store:
     def forget_error(self, ref: str) -> None:
         """Take back the word of an earlier try."""
         (self.folder(ref) / "error.json").unlink(missing_ok=True)
+
+    def check_writable(self) -> None:
+        """Raises StoreError where nothing can be made here."""
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()
 
     @contextlib.contextmanager
     def lease(self, ref: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:

@@ -61,6 +61,8 @@ def command(arguments: tuple[str, ...]) -> int:
         show(plan, store, names)
         return 0
     refuse_what_waits(plan.nodes[ref] for ref in todo)
+    if not _ASKS.intersection(further):
+        store.check_writable()  # Snakemake would end without a word
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
     code = _snakemake(plan, path, store, further)
@@ -133,6 +135,7 @@ def _explain(plan: Plan, store: Store, code: int) -> int:
             click.echo(plain(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
             codes.append(state.exit_code)
     if not codes:
-        click.echo("\nSnakemake stopped before the report was made; the lines above say why", err=True)
+        by_hand = shlex.join(["snakemake", "--snakefile", str(snakefile()), "--cores", "all"])
+        click.echo(f"\nSnakemake stopped and no node failed; where no line above says why, `{by_hand}` does", err=True)
     click.echo("what was made is kept; run the same command again to go on", err=True)
     return codes[0] if codes else max(code, 1)  # negative: a signal ended Snakemake

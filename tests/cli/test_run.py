@@ -71,3 +71,12 @@ def test_what_snakemake_was_asked_to_leave_out_is_no_failure(tmp_path: Path) -> 
     done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "that is not all" in done.stderr and "stopped" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that nobody may write to")
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    line = [Path(sys.executable).parent / "orcac", "run", SMOKE]
+    environment = os.environ | {"ORCAC_STORE": "/sys/kernel", "ORCAC_PLAN": str(tmp_path / "plan.json")}
+    failed = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert failed.returncode == 5, failed.stderr
+    assert "/sys/kernel: cannot write here" in failed.stderr and "ORCAC_STORE" in failed.stderr
