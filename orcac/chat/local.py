@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from orcac.chat.offline import offline
+from orcac.errors import InputError
+
+_MEND = "give all files of one model that generates text: config.json, the tokenizer's, and whole .safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,8 @@ class LocalModel:
     def load(cls, folder: Path, *, threads: int, gpus: int) -> LocalModel:
         """Put it on the GPU where `gpus` grants one and there is one, else on the CPU.
 
-        Raises InputError where the folder's tokenizer or chat template is of no use.
+        Raises InputError where the folder's weights, tokenizer or chat template are of no use. transformers draws
+        weights that are missing at random, and says so in a warning.
         """
         offline(threads=threads)
         import torch
@@ -55,9 +59,24 @@ class LocalModel:
         from orcac.chat.template import load_tokenizer
 
         torch.set_num_threads(threads)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype="auto", trust_remote_code=False, local_files_only=True, use_safetensors=True
-        )
+        try:
+            model, found = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                dtype="auto",
+                trust_remote_code=False,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # the libraries have no class for files that are wrong
+            raise InputError(
+                f"the model cannot be loaded: {' '.join(str(error).split())[:300] or type(error).__name__}", fix=_MEND
+            ) from error
+        if missing := sorted(found["missing_keys"]):
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise InputError(f"the model lacks weights: {', '.join(missing[:3])}{more}", fix=_MEND)
         device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
         return cls(model.to(device).eval(), load_tokenizer(folder))
 

@@ -70,7 +70,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except Exception as error:  # the libraries have no class for files that are wrong
         raise InputError(
-            f"the student's tokenizer cannot be loaded: {error}",
+            f"the model's tokenizer cannot be loaded: {error}",
             fix="give all of its files, tokenizer.json above all; code that a model brings is never run",
         ) from error
 
@@ -169,6 +169,11 @@ class ChatFormat:
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
+        if not self._tokenizer.chat_template:
+            raise InputError(
+                "the model has no chat template: nothing says how it is asked",
+                fix="take a chat model, or add chat_template.jinja to its folder",
+            )
         try:
             (text,), (spans,) = render_jinja_template(
                 conversations=[messages],
@@ -177,7 +182,7 @@ class ChatFormat:
                 add_generation_prompt=add_generation_prompt,
                 **self._tokenizer.special_tokens_map,
             )
-        except (TemplateError, TypeError, AttributeError) as error:  # the latter of a model that has no template
+        except (TemplateError, TypeError) as error:
             roles = " and ".join(message["role"] for message in messages)
             raise InputError(
                 f"the model's chat template takes no {roles} message ({error})",

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -124,6 +125,37 @@ def test_a_template_that_knows_no_system_message_serves_prompts_without(model, m
     assert model._tokenizer.decode(chat.prompts([("", "Why?")])[0]) == "Why?>"
     with pytest.raises(InputError, match="takes no system and user message"):
         chat.prompts([("Think.", "Why?")])
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("a weight is missing", "lacks weights: model.layers.0.mlp.down_proj.weight"),
+        ("weights are cut short", "cannot be loaded: .*metadata"),
+        ("config.json is cut short", "cannot be loaded: .*config"),
+        ("there is no template", "no chat template"),
+    ],
+)
+def test_a_damaged_folder_is_told_and_nothing_is_answered_at_random(folder, tmp_path, harm, said):
+    from safetensors.torch import load_file, save_file
+
+    from orcac.errors import InputError
+
+    broken = tmp_path / "model"
+    shutil.copytree(folder, broken)
+    stored = broken / "model.safetensors"
+    if harm == "a weight is missing":
+        tensors = load_file(stored)
+        del tensors["model.layers.0.mlp.down_proj.weight"]
+        save_file(tensors, stored, metadata={"format": "pt"})
+    elif harm == "weights are cut short":
+        stored.write_bytes(stored.read_bytes()[:5000])
+    elif harm == "config.json is cut short":
+        (broken / "config.json").write_text("{")
+    else:
+        (broken / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match=said):
+        LocalModel.load(broken, threads=1, gpus=0).batches(PROMPTS, batch_size=2)
 
 
 def test_no_gpu_is_taken_that_was_not_granted(folder, monkeypatch):
