@@ -43,19 +43,22 @@ def count(path: Path) -> int:
 def document(path: Path) -> Any:
     """The one JSON value that a file holds. Raises InputError, with line and column, where it is not JSON."""
     try:
-        return json.loads(path.read_bytes())
+        content = path.read_bytes()
+        return _value(content.decode(json.detect_encoding(content)))
     except json.JSONDecodeError as error:
         where = f"{error.lineno}:{error.colno}"
         raise broken(path, where, f"not JSON: {error.msg}", fix="mend or download the file again") from error
     except UnicodeDecodeError as error:
         raise broken(path, 1, f"byte {error.start} is not UTF-8", fix="save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {error}", fix="mend or download the file again") from error
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of a JSON Lines file. Raises InputError where a line is no JSON object."""
     for number, line in lines(path):
         try:
-            value = json.loads(line)
+            value = _value(line)
         except json.JSONDecodeError as error:
             raise broken(
                 path,
@@ -63,6 +66,20 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 f"not JSON: {error.msg}",
                 fix="put one JSON object on each line; a file that is one JSON list must be split into lines",
             ) from error
+        except (ValueError, RecursionError) as error:
+            raise broken(path, number, str(error), fix="mend or remove the line") from error
         if not isinstance(value, dict):
             raise broken(path, number, "not a JSON object", fix='put an object, {"key": value, ...}, on each line')
         yield number, value
+
+
+def _value(text: str) -> Any:
+    """The value. Raises ValueError also for half a character, which no file of ours can hold, and for a number of
+    thousands of digits; RecursionError for one that is nested too deep."""
+    value = json.loads(text)
+    if "\\ud" in text or "\\uD" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("a text holds half a character (a lone surrogate)") from error
+    return value
