@@ -22,6 +22,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -170,6 +171,19 @@ Minutes = Annotated[
     ),
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+_VARIABLE = "^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+def _variable(value: str) -> str:
+    if re.fullmatch(_VARIABLE[1:-1], value):
+        return value
+    said = "the NAME of an environment variable is wanted here; set that variable to the key, which belongs in no file"
+    raise PydanticCustomError("variable", said)  # without the value, which logs would show
+
+
+Variable = Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE})]
 Paths = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
@@ -363,7 +377,7 @@ class OpenAIEndpoint(_Asked):
         None,
     )
     azure: Azure | None = execution("addresses and key as Azure OpenAI wants them", None)
-    api_key_env: str | None = execution(
+    api_key_env: Variable | None = execution(
         "the NAME of the environment variable that holds the key; OPENAI_API_KEY when absent, with `azure` "
         "AZURE_OPENAI_API_KEY, or a token of Entra ID in AZURE_OPENAI_AD_TOKEN where that holds none",
         None,
