@@ -186,7 +186,10 @@ class Store:
     def check_writable(self) -> None:
         """Raises StoreError where nothing can be made here."""
         with disk_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:  # a file system that makes no folders
+                raise OSError(errno.EPERM, error.strerror) from error
             tempfile.TemporaryFile(dir=self.root).close()
 
     @contextlib.contextmanager

@@ -74,9 +74,10 @@ def test_what_snakemake_was_asked_to_leave_out_is_no_failure(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that nobody may write to")
-def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["/sys/kernel", "/proc/none/store"])
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path, store: str) -> None:
     line = [Path(sys.executable).parent / "orcac", "run", SMOKE]
-    environment = os.environ | {"ORCAC_STORE": "/sys/kernel", "ORCAC_PLAN": str(tmp_path / "plan.json")}
+    environment = os.environ | {"ORCAC_STORE": store, "ORCAC_PLAN": str(tmp_path / "plan.json")}
     failed = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert failed.returncode == 5, failed.stderr
-    assert "/sys/kernel: cannot write here" in failed.stderr and "ORCAC_STORE" in failed.stderr
+    assert f"{store}: cannot write here" in failed.stderr and "ORCAC_STORE" in failed.stderr
