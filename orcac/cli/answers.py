@@ -70,10 +70,10 @@ def command(
     folder = opened()[1].answers
 
     def keep(record: Record) -> bool:
-        response = record["response"]
+        failure = _failure(record)
         return (
             (model is None or record["request"]["model"] == model)
-            and (error is None or response["error"] == error or (error == "any" and response["error"] != ""))
+            and (error is None or failure == error or (error == "any" and failure != ""))
             and (contains is None or any(contains in text for text in _texts(record)))
         )
 
@@ -127,6 +127,14 @@ def _texts(record: Record) -> list[str]:
     return [*(content for _, content in record["request"]["messages"]), record["response"]["text"]]
 
 
+def _failure(record: Record) -> str:
+    """The class of a failure, "" of an answer. OpenAI's filter takes an answer away and charges for it all the same: a
+    record has that as an answer without a text."""
+    response = record["response"]
+    filtered = response["finish_reason"] == "content_filter" and not response["text"]
+    return response["error"] or ("content_filter" if filtered else "")
+
+
 def _list(found: Iterator[Record], as_json: bool) -> None:
     from orcac.chat.record import line_of
 
@@ -142,7 +150,7 @@ def _line(record: Record) -> str:
         " ".join(plain(text).split())
         for text in (
             record["request"]["model"],
-            response["error"] or response["finish_reason"],
+            _failure(record) or response["finish_reason"],
             *_texts(record)[-2:],
         )
     )
@@ -163,7 +171,7 @@ def _count(found: Iterator[Record], as_json: bool) -> None:
             record["request"]["model"],
             dict.fromkeys(("answers", "cut_off", "failures", "input_tokens", "output_tokens"), 0),
         )
-        counts["failures" if response["error"] else "answers"] += 1
+        counts["failures" if _failure(record) else "answers"] += 1
         counts["cut_off"] += response["finish_reason"] == "length"
         counts["input_tokens"] += response["input_tokens"]
         counts["output_tokens"] += response["output_tokens"]

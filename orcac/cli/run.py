@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shlex
@@ -100,12 +101,12 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
-    """Until Snakemake ends, who hears of our SIGTERM. Raises KeyboardInterrupt where a signal ended it.
+    """Until Snakemake ends. A SIGTERM to us goes on to it and its jobs; raises KeyboardInterrupt where that ended it.
 
-    Not at once, and one time: what stops a whole process group (`timeout`, systemd) has told it already, and Snakemake
-    waits for itself for ever where a second SIGTERM comes while it handles the first.
+    Not at once, and one time: what stops a whole process group (`timeout`, systemd) has told them already, and
+    Snakemake waits for itself for ever where a second SIGTERM comes while it handles the first.
     """
-    told = threading.Timer(_FORWARD_AFTER_S, child.terminate)
+    told = threading.Timer(_FORWARD_AFTER_S, _stop, [child.pid])
     told.daemon = True
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -124,6 +125,21 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
     if told.ident is not None and code:
         raise KeyboardInterrupt
     return code
+
+
+def _stop(snakemake: int) -> None:
+    """SIGTERM to Snakemake, which begins nothing more and waits for its jobs, and to those on this machine, which end
+    with what they have. The shells between them hear nothing: they would go at once, and Snakemake would not wait."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(snakemake)
+        below = parent.children(recursive=True)
+        parent.terminate()
+        for process in below:
+            with contextlib.suppress(psutil.Error):
+                if [Path(part).name for part in process.cmdline()[1:3]] == ["orcac", "make"]:
+                    process.terminate()
 
 
 def _explain(plan: Plan, store: Store, code: int) -> int:

@@ -27,6 +27,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 ("gpt", "first \x1b[31m", ChatResponse(text="one", finish_reason="stop", output_tokens=3)),
                 ("gpt", "second", ChatResponse(text="two", finish_reason="length", output_tokens=4)),
                 ("llama", "third", ChatResponse(error="context_overflow")),
+                ("claude", "fourth", ChatResponse(finish_reason="content_filter", input_tokens=5)),
             ):
                 request = ChatRequest(
                     model=model, messages=conversation(system="s", user=question), sampling=Sampling(), origin="api"
@@ -47,7 +48,7 @@ def run(*line: str) -> str:
 def test_counts_by_model() -> None:
     models = json.loads(run("count", "--json"))["models"]
     assert models["gpt"] == {"answers": 2, "cut_off": 1, "failures": 0, "input_tokens": 0, "output_tokens": 7}
-    assert models["llama"]["failures"] == 1
+    assert models["llama"]["failures"] == models["claude"]["failures"] == 1 and not models["claude"]["answers"]
     assert "gpt" in run() and "no answers" in run("count", "--model", "none")
 
 
@@ -56,7 +57,8 @@ def test_lists_what_is_asked_for_in_80_columns() -> None:
     assert [
         json.loads(line)["response"]["text"] for line in run("list", "--json", "--contains", "second").splitlines()
     ] == ["two"]
-    assert len(run("list", "--error", "any").splitlines()) == 1
+    assert len(run("list", "--error", "any").splitlines()) == 2
+    assert "fourth" in run("list", "--error", "content_filter")
     assert len(run("list", "--limit", "2").splitlines()) == 2
 
 
@@ -70,7 +72,7 @@ def test_follows_what_is_written_from_now_on(store: Path, monkeypatch: pytest.Mo
             lambda: None,
             lambda: log.write_bytes(lines[0] + lines[1] + lines[2][:40]),
             lambda: (store / "answers" / "another.jsonl").write_bytes(lines[0]),
-            lambda: log.write_bytes(b"".join(lines)),
+            lambda: log.write_bytes(b"".join(lines[:3])),
         )
     )
 

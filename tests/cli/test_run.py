@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults import FaultServer
+
+from orcac.chat.segments import records
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 
@@ -63,6 +70,33 @@ def test_sigterm_to_us_alone_reaches_snakemake(waiting: subprocess.Popen[bytes])
     waiting.terminate()
     _, said = waiting.communicate(timeout=10)
     assert b"KeyboardInterrupt" in said
+
+
+def test_sigterm_to_us_alone_lets_jobs_end_with_what_they_have(tmp_path: Path) -> None:
+    with FaultServer(latency_s=0.5) as server:
+        spec = tmp_path / "spec.yaml"
+        endpoint = f"{{kind: openai, base_url: {json.dumps(server.base_url)}, concurrency: 4}}"
+        spec.write_text(
+            f"orcac: 1\nname: stopped\nseed: 1\nextends: {SMOKE}\n"
+            f"teachers: {{assistant: {{model: m, endpoint: {endpoint}}}}}\n"
+        )
+        line = [Path(sys.executable).parent / "orcac", "run", spec, "--until", "collect"]
+        environment = os.environ | {"ORCAC_STORE": str(tmp_path / "store"), "ORCAC_PLAN": str(tmp_path / "plan.json")}
+        run = subprocess.Popen(line, env=environment, start_new_session=True, stderr=subprocess.PIPE)
+        try:
+            while sum(server.billed.values()) < 20:
+                assert run.poll() is None
+                time.sleep(0.05)
+            run.terminate()
+            _, said = run.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+        assert run.returncode == 130, said
+        asked = Counter(record["request"]["messages"][-1][1] for record in records(tmp_path / "store" / "answers"))
+        billed = server.billed
+        assert 20 <= billed.total() < 200 and set(billed.values()) == {1}
+        assert billed.keys() <= asked.keys(), "what was in flight is kept"
 
 
 def test_what_snakemake_was_asked_to_leave_out_is_no_failure(tmp_path: Path) -> None:
