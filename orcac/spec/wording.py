@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
+import re
 import typing
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from orcac.spec.problems import Problem, shown
+from orcac.spec.problems import Mark, Problem, shown
 from orcac.spec.schema import Draw, Spec
 from orcac.spec.source import Tree
 
@@ -34,6 +36,7 @@ _WANTED = {
     "model_attributes_type": "a map of keys to values",
     "tuple_type": "a list, as in [a, b],",
 }
+_SECRET = re.compile("key|secret|password", re.IGNORECASE)  # in the names of values that are not repeated
 _LIMITS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -46,6 +49,13 @@ def worded(tree: Tree, errors: Sequence[ErrorDetails]) -> list[Problem]:
     """The problems that pydantic's errors are. A key that is merely misspelt is not told as missing, too."""
     misspelt = {_meant(error) for error in errors if error["type"] == "extra_forbidden"}
     return [_worded(tree, error) for error in errors if error["type"] != "missing" or error["loc"] not in misspelt]
+
+
+def _hidden(place: Mark, secret: Mark) -> Mark:
+    """`place` without what its line has from `secret` on, which logs would keep."""
+    if place.line != secret.line:
+        return place
+    return dataclasses.replace(place, source=place.source[: secret.column - 1] + "...")
 
 
 def _meant(error: ErrorDetails) -> Path:
@@ -61,8 +71,13 @@ def _worded(tree: Tree, error: ErrorDetails) -> Problem:
     key = str(location[-1]) if location else ""
     on_key = key == "[key]"
     place = tree.place(steps, key=on_key)
+    if kind == "variable":
+        return Problem(_hidden(place, place), error["msg"])
     if kind == "extra_forbidden":
-        return Problem(tree.place([*steps, key], key=True), f"unknown key `{key}`; {_hint(key, _known_keys(location))}")
+        place = tree.place([*steps, key], key=True)
+        if _SECRET.search(key):
+            place = _hidden(place, tree.place([*steps, key]))
+        return Problem(place, f"unknown key `{key}`; {_hint(key, _known_keys(location))}")
     if kind == "missing":
         if isinstance(location[-1], int):
             return Problem(place, f"{_named(location)} needs one value more")
