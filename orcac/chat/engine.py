@@ -398,6 +398,8 @@ class _Asking:
             self.tally.usd += bound
         if slow_down:
             self._limiter.pushed_back(sent_at, now)
+        if error.error == "timeout":
+            self._limiter.timed_out(sent_at, now)
         if error.rates:
             self._limiter.heard(error.rates, now, pushed_back=slow_down)
         if error.retry_after:

@@ -3,7 +3,8 @@
 - **Window.** It starts small and doubles with every round of answers (slow start), each round spread over half of its
   time. It stops where more requests in
   flight no longer bring more answers a second: a server that queues says nothing, its latency grows instead. Then it
-  goes back to about what brought the most, and tries again later.
+  goes back to about what brought the most, and tries again later. Where answers come late and some too late to be
+  waited for, it halves: work that nobody waits for is done, and paid, all the same.
 - **Rates** are spaced evenly instead of refilled by the minute, so that a server which counts by the second agrees.
   The ceiling is what the spec declares, or the limit in the response's headers where that is lower. A limit that nobody
   tells is found: the first overload sets the rate to what was taken lately; each later one cuts it, first by little
@@ -46,6 +47,8 @@ _LEAST_RATE = 1 / 60  # requests a second
 
 _GAIN, _ROUNDS = 1.05, 2  # a window is too large when so many rounds brought less gain than that
 _HOLD_S = 60.0  # until a window that was too large is tried again
+_LATE, _OF = 4.0, 40  # timeouts, of about so many answers, that tell that it is much too large, where
+_SLOW = 0.25  # answers take such a share of the time in which they would have timed out: else something hangs
 
 
 class Limiter:
@@ -61,6 +64,7 @@ class Limiter:
         self._slow_start, self._held_until = True, float("-inf")
         self._round = _Round(at=float("-inf"), window=self._window)
         self._best, self._best_window, self._flat = 0.0, self._window, 0
+        self._late, self._halved_at = 0.0, float("-inf")  # timeouts lately
 
         self._requests_declared = self._requests_ceiling = _a_second(settings.requests_per_minute)
         self._tokens_declared = self._tokens_ceiling = _a_second(settings.tokens_per_minute)
@@ -80,7 +84,11 @@ class Limiter:
     @property
     def window(self) -> int:
         """How many requests may be in flight, at least 1."""
-        return min(int(self._window), math.ceil(self._window_ceiling / self.share))
+        return min(int(self._window), self._most)
+
+    @property
+    def _most(self) -> int:
+        return math.ceil(self._window_ceiling / self.share)
 
     @property
     def requests_a_second(self) -> float:
@@ -122,6 +130,7 @@ class Limiter:
         """An answer came to a request that was sent at `sent_at`, `charged` so many tokens."""
         self._latency_s += (now - sent_at - self._latency_s) / min(self._answers + 1, 50)
         self._answers += 1
+        self._late -= self._late / _OF
         used = response.input_tokens + response.output_tokens
         if used:
             self._counted += 1
@@ -161,6 +170,17 @@ class Limiter:
         self._cut_at = self._grown_at = now
         self._sent_since = self._pushed_since = 0.0
         self._next_request = max(self._next_request, now + 1 / self._found)
+
+    def timed_out(self, sent_at: float, now: float) -> None:
+        """No answer came in time to a request that was sent at `sent_at`."""
+        if sent_at <= self._halved_at or (self._answers and self._latency_s < _SLOW * (now - sent_at)):
+            return
+        self._late += 1
+        if self._late >= _LATE:
+            self._window, self._late, self._halved_at = max(1.0, self.window / 2), 0.0, now
+            self._best, self._best_window, self._flat = 0.0, self._window, 0
+            self._slow_start, self._held_until = False, now + _HOLD_S
+            self._round = _Round(at=now, window=self._window)
 
     def heard(self, rates: RateHeaders, now: float, *, pushed_back: bool = False) -> None:
         """What a response's headers say. What is left is a fact of the moment, so only a push-back's counts."""
@@ -206,7 +226,7 @@ class Limiter:
         now_ends = self._round.count(full)
         if full and not self._flat and now >= self._held_until:
             step = 1.0 if self._slow_start else 1 / self._window
-            self._window = min(self._window_ceiling, self._window + step)
+            self._window = min(self._most, self._window + step)
         if now_ends:
             self._end_round(now)
             self._round = _Round(at=now, window=self._window)

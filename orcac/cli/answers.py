@@ -171,8 +171,8 @@ def _count(found: Iterator[Record], as_json: bool) -> None:
             record["request"]["model"],
             dict.fromkeys(("answers", "cut_off", "failures", "input_tokens", "output_tokens"), 0),
         )
-        counts["failures" if _failure(record) else "answers"] += 1
-        counts["cut_off"] += response["finish_reason"] == "length"
+        counts["failures" if response["error"] else "answers"] += 1
+        counts["cut_off"] += response["finish_reason"] in ("length", "content_filter")
         counts["input_tokens"] += response["input_tokens"]
         counts["output_tokens"] += response["output_tokens"]
     if as_json:

@@ -359,7 +359,11 @@ class Price(Part):
 
 
 class _Asked(Part):
-    concurrency: Count = execution("requests in flight, at most, of all jobs on the account", 32, unit="requests")
+    concurrency: Count = execution(
+        "requests in flight, at most, of all jobs on the account (one that begins is heeded within a second)",
+        32,
+        unit="requests",
+    )
     timeout: Number = execution("before a request counts as lost", 120.0, unit="seconds", gt=0)
     attempts: Count = execution("tries for each request before its failure is final", 6)
 

@@ -267,6 +267,32 @@ class Bucket:
         return True
 
 
+def test_a_server_that_falls_behind_the_timeout_is_asked_less() -> None:
+    """It works on what nobody waits for any longer, and bills it."""
+    slots, begun, work = asyncio.Semaphore(4), Counter[str](), set[asyncio.Task[None]]()
+
+    async def answer(question: str) -> None:
+        async with slots:
+            begun[question] += 1
+            await asyncio.sleep(0.5)
+
+    async def serve(server: Server, question: str) -> ChatResponse:
+        task = asyncio.create_task(answer(question))
+        work.add(task)
+        try:
+            await asyncio.wait_for(asyncio.shield(task), 4)
+        except TimeoutError:
+            raise ChatError("timeout", "mock") from None
+        return ANSWER
+
+    server = Server(serve)
+    answers = server.ask(requests(600), concurrency=256, attempts=4)
+    assert not any(answer.error for answer in answers.values())
+    assert begun.total() < 1.3 * 600
+    times = [at for at, _ in server.sent]
+    assert times[-1] < 1.4 * 600 / 8, "and no less than it can take"
+
+
 @pytest.mark.parametrize(
     ("rate", "latency_s", "burst_s", "tells"),
     [(10, 1, 1, False), (10, 3, 0.5, True), (100, 0.05, 0.1, False), (100, 0.05, 1, True), (100, 2, 60, False)],
