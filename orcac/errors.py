@@ -14,6 +14,9 @@ Broken invariants are asserts and do show a traceback: they are our bugs.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class OrcacError(Exception):
     """Base of all. `fix` is one sentence in the imperative that says how to go on."""
@@ -43,3 +46,18 @@ class EndpointError(OrcacError):
 
 class StoreError(OrcacError):
     exit_code = 5
+
+
+@contextlib.contextmanager
+def reading(what: str, *, fix: str) -> Iterator[None]:
+    """Raise whatever the libraries raise of files that somebody gave as an InputError that begins with `what`.
+
+    They have no class for it: a wrong value ends in any error at all, deep inside them.
+    """
+    try:
+        yield
+    except (OrcacError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{what}: {said[:300] or type(error).__name__}", fix=fix) from error

@@ -180,7 +180,7 @@ class _Asking:
         self._requests = iter(requests)
         self._fresh: _Ticket | None = None  # the next that was never sent
         self._again: list[tuple[float, str, _Ticket]] = []  # a heap by the time of the next attempt
-        self._undurable = 0  # answers in the log
+        self._undurable = 0  # answers that the ledger was given
         self._halted: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._goes_on = False  # `_go_on` is called soon

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orcac.chat.offline import offline
-from orcac.errors import InputError
-
-_MEND = "give all files of one model that generates text: config.json, the tokenizer's, and whole .safetensors"
+from orcac.errors import InputError, reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,34 +47,15 @@ class LocalModel:
     def load(cls, folder: Path, *, threads: int, gpus: int) -> LocalModel:
         """Put it on the GPU where `gpus` grants one and there is one, else on the CPU.
 
-        Raises InputError where the folder's weights, tokenizer or chat template are of no use. transformers draws
-        weights that are missing at random, and says so in a warning.
+        Raises InputError where the folder's weights, tokenizer or chat template are of no use.
         """
         offline(threads=threads)
         import torch
-        from transformers import AutoModelForCausalLM
 
         from orcac.chat.template import load_tokenizer
 
         torch.set_num_threads(threads)
-        try:
-            model, found = AutoModelForCausalLM.from_pretrained(
-                str(folder),
-                dtype="auto",
-                trust_remote_code=False,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-        except MemoryError:
-            raise
-        except Exception as error:  # the libraries have no class for files that are wrong
-            raise InputError(
-                f"the model cannot be loaded: {' '.join(str(error).split())[:300] or type(error).__name__}", fix=_MEND
-            ) from error
-        if missing := sorted(found["missing_keys"]):
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise InputError(f"the model lacks weights: {', '.join(missing[:3])}{more}", fix=_MEND)
+        model = load_model(folder, whose="the model", dtype="auto")
         device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
         return cls(model.to(device).eval(), load_tokenizer(folder))
 
@@ -177,3 +156,30 @@ def _stream(seed: int, system: str, user: str) -> Any:
 
     digest = hashlib.sha256("\x1f".join((str(seed), system, user)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def load_model(folder: Path, *, whose: str, **how: Any) -> Any:
+    """The causal language model in `folder`, with further arguments of `from_pretrained`.
+
+    Raises InputError, which begins with `whose`, where it is none or lacks weights: transformers draws those at random,
+    and says so in a warning.
+    """
+    from transformers import AutoModelForCausalLM
+
+    fix = "give all files of one model that generates text"
+    with reading(f"{whose} cannot be loaded as a causal language model", fix=fix):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **how,
+        )
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            f"{whose} lacks weights: {', '.join(missing[:3])}{more}",
+            fix="give all its .safetensors files, with their index",
+        )
+    return model

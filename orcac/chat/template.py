@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orcac.errors import InputError
+from orcac.errors import InputError, reading
 
 Tokenizer = Any  # a transformers PreTrainedTokenizerBase; that library is imported in what runs only
 
@@ -66,13 +66,9 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a model folder. Raises InputError where it cannot be read without code of its own."""
     from transformers import AutoTokenizer
 
-    try:
+    fix = "give all of its files, tokenizer.json above all; code that a model brings is never run"
+    with reading("the model's tokenizer cannot be loaded", fix=fix):
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except Exception as error:  # the libraries have no class for files that are wrong
-        raise InputError(
-            f"the model's tokenizer cannot be loaded: {error}",
-            fix="give all of its files, tokenizer.json above all; code that a model brings is never run",
-        ) from error
 
 
 class Example(NamedTuple):

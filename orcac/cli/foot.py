@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from orcac.cli.common import plain
 from orcac.cli.node_lines import node_lines
 from orcac.plan.plan import Plan
-from orcac.plan.state import read_state
+from orcac.plan.state import State, read_states
 from orcac.progress import DRAWN, clock, is_ours
 from orcac.store import Store
 
@@ -88,16 +88,15 @@ class _Foot:
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan, self._store = plan, store
         self._start = time.monotonic()
-        self._left = set(plan.nodes)
+        self._states: dict[str, State] = {}
 
     def look(self, width: int) -> RenderableType:
         """What is being made now, and how many nodes are done."""
         from rich.console import Group
         from rich.text import Text
 
-        states = {ref: read_state(self._store, self._plan.nodes[ref]) for ref in self._left}
-        self._left -= {ref for ref, state in states.items() if state.name == "done"}
-        making = [(ref, states[ref]) for ref in self._plan.nodes if ref in states and states[ref].name == "making"]
-        count, took = len(self._plan.nodes), clock(time.monotonic() - self._start)
-        done = Text(f"{count - len(self._left)} of {count} nodes done  {took}")
-        return Group(Text(), done, *node_lines(self._plan, making, width))
+        states = self._states = read_states(self._store, self._plan.nodes, self._states)
+        making = [(ref, state) for ref, state in states.items() if state.name == "making"]
+        done = sum(state.name == "done" for state in states.values())
+        head = Text(f"{done} of {len(states)} nodes done  {clock(time.monotonic() - self._start)}")
+        return Group(Text(), head, *node_lines(self._plan, making, width))

@@ -28,7 +28,7 @@ from orcac.smk import snakefile
 from orcac.store import Store
 
 _ASKS = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments of Snakemake with which nothing is made
-_FORWARD_AFTER_S = 0.5
+_FORWARD_AFTER_S = 0.5  # less than that in which a job takes two signals for one (chat/interrupt.py)
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})

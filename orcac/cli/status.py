@@ -14,7 +14,7 @@ import click
 from orcac.cli.common import STYLES, opened, plain
 from orcac.cli.node_lines import node_lines
 from orcac.plan.plan import Plan
-from orcac.plan.state import State, read_state
+from orcac.plan.state import State, read_states
 from orcac.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def command(once: bool, as_json: bool) -> None:
     """
     path, store = opened()
     plan = Plan.read(path)
-    states = _read(plan, store, {})
+    states = read_states(store, plan.nodes, {})
     if as_json:
         nodes = {ref: {"label": plan.nodes[ref].label, **asdict(state)} for ref, state in states.items()}
         click.echo(json.dumps({"states": nodes}, indent=1, ensure_ascii=False))
@@ -60,20 +60,12 @@ def command(once: bool, as_json: bool) -> None:
                 state.name != "done" for state in states.values()
             ):
                 time.sleep(_REDRAW_SECONDS)
-                states = _read(plan, store, states)
+                states = read_states(store, plan.nodes, states)
                 live.update(_picture(plan, states, console.width), refresh=True)
                 if _making(states):
                     seen = time.monotonic()
         except KeyboardInterrupt:
             return
-
-
-def _read(plan: Plan, store: Store, before: dict[str, State]) -> dict[str, State]:
-    """Every node's state; what was done `before` stays so."""
-    return {
-        ref: before[ref] if ref in before and before[ref].name == "done" else read_state(store, node)
-        for ref, node in plan.nodes.items()
-    }
 
 
 def _making(states: dict[str, State]) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +63,14 @@ def read_state(store: Store, node: Node | str) -> State:
         return replace(shown, name="failed", error=failed.error, exit_code=failed.exit_code)
     begun = any(part.name in ("partial", "done") for part in every)
     return replace(shown, name="partial" if begun else "to do")
+
+
+def read_states(store: Store, nodes: Mapping[str, Node], before: Mapping[str, State]) -> dict[str, State]:
+    """The state of each of `nodes`; what was done `before` stays so, and is not looked at again."""
+    return {
+        ref: before[ref] if ref in before and before[ref].name == "done" else read_state(store, node)
+        for ref, node in nodes.items()
+    }
 
 
 def _list(folder: str) -> set[str]:

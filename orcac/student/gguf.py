@@ -21,8 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orcac.errors import InputError
-from orcac.student.weights import reading
+from orcac.errors import InputError, reading
 
 _SPLITS_AS_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
 _SPLITS_OFF_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from orcac import hub
+from orcac.chat.local import load_model
 from orcac.chat.template import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, Tokenizer, chat_template, load_tokenizer
-from orcac.errors import InputError
+from orcac.errors import InputError, reading
 from orcac.recipe import Execution, open_ref
 from orcac.student import gguf, weights
 from orcac.student.recipe import Pretrained
@@ -116,32 +117,15 @@ def prepare(tokenizer: Tokenizer) -> None:
 def check_trainable(folder: Path) -> None:
     """Raise InputError where the model is no language model that generates, is quantized, or lacks weights.
 
-    transformers draws weights that are missing at random, and says so in a warning. No weight is read for this.
+    No weight is read for this.
     """
-    from transformers import AutoModelForCausalLM
-
     config = load_config(folder)
     if getattr(config, "quantization_config", None):
         raise InputError(
             "the student's weights are quantized, and cannot be trained as they are",
             fix="give the model that they were made from",
         )
-    fix = "give all files of one model that generates text"
-    with weights.reading("the student cannot be loaded as a causal language model", fix=fix):
-        _, found = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            device_map="meta",
-            trust_remote_code=False,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    if missing := sorted(found["missing_keys"]):
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            f"the student lacks weights: {', '.join(missing[:3])}{more}",
-            fix="give all its .safetensors files, with their index",
-        )
+    load_model(folder, whose="the student", device_map="meta")
 
 
 def load_config(folder: Path) -> Any:
@@ -149,7 +133,7 @@ def load_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     fix = "give a model of a type that transformers has; code that a model brings is never run"
-    with weights.reading("the student's config.json cannot be used", fix=fix):
+    with reading("the student's config.json cannot be used", fix=fix):
         return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
 
 
@@ -179,7 +163,7 @@ def set_ends(model: Path, tokenizer: Tokenizer) -> None:
     config, generation = model / "config.json", model / "generation_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
     how: dict[str, Any] = {"bos_token_id": values.get("bos_token_id")}
-    with weights.reading("the student's generation_config.json cannot be used", fix="mend it, or leave it out"):
+    with reading("the student's generation_config.json cannot be used", fix="mend it, or leave it out"):
         if generation.exists():
             how = dict(json.loads(generation.read_text(encoding="utf-8")))
         before = how.get("eos_token_id", values.get("eos_token_id"))

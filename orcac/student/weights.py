@@ -39,21 +39,6 @@ def check(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def reading(what: str, *, fix: str) -> Iterator[None]:
-    """Raise whatever the libraries raise of files that somebody gave as an InputError that begins with `what`.
-
-    They have no class for it: a wrong value ends in any error at all, deep inside them.
-    """
-    try:
-        yield
-    except (OrcacError, MemoryError):
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{what}: {said[:300] or type(error).__name__}", fix=fix) from error
-
-
-@contextlib.contextmanager
 def os_errors(folder: Path) -> Iterator[None]:
     """Raise what the system refused as the OSError that it is, for whoever names a full disk.
 

@@ -131,8 +131,8 @@ def test_a_template_that_knows_no_system_message_serves_prompts_without(model, m
     ("harm", "said"),
     [
         ("a weight is missing", "lacks weights: model.layers.0.mlp.down_proj.weight"),
-        ("weights are cut short", "cannot be loaded: .*metadata"),
-        ("config.json is cut short", "cannot be loaded: .*config"),
+        ("weights are cut short", "cannot be loaded as a causal language model: .*metadata"),
+        ("config.json is cut short", "cannot be loaded as a causal language model: .*config"),
         ("there is no template", "no chat template"),
     ],
 )
