@@ -41,7 +41,7 @@ from ask_clients import finish, start, write_prompts  # noqa: E402
 from faults import Child, FaultServer  # noqa: E402
 from faults.batches import Batches, Call, Trouble  # noqa: E402
 
-from orcac.chat.ledger import records  # noqa: E402
+from orcac.chat.ledger.ledger import records  # noqa: E402
 
 ANSWER_TOKENS = 200
 
@@ -135,7 +135,7 @@ def terms(folder: Path) -> None:
 
 def cut(folder: Path) -> None:
     """The log cut at every byte of its last three records."""
-    from orcac.chat.ledger import Ledger
+    from orcac.chat.ledger.ledger import Ledger
     from orcac.chat.messages import ChatRequest, ChatResponse, conversation
     from orcac.chat.settings import Sampling
 
@@ -317,7 +317,7 @@ def million(folder: Path) -> None:
 
 def known(folder: Path, count: int = 1_000_000) -> None:
     """A ledger with a million answers, and a run that wants all of them."""
-    from orcac.chat.ledger import Ledger
+    from orcac.chat.ledger.ledger import Ledger
     from orcac.chat.messages import ChatRequest, ChatResponse, conversation
     from orcac.chat.settings import Sampling
 

@@ -126,7 +126,8 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
 
 def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
     """A `collect` node in batches of `each` requests, by a provider whose day is some seconds long."""
-    from orcac.chat import batch_files, batch_steps
+    from orcac.chat.batch import files as batch_files
+    from orcac.chat.batch import steps as batch_steps
     from orcac.chat.settings import EndpointSettings, Price
     from orcac.collect.run import run
 

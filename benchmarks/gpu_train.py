@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     given = vars(parser.parse_args())
     parts, repeats = given.pop("parts") or PARTS, given.pop("repeats")
-    from orcac.chat.offline import offline
+    from orcac.model.offline import offline
 
     offline(threads=1)
     import torch

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from orcac.cost import memory
 from orcac.cost.bill import price
 from orcac.cost.flow import Flow
-from orcac.gpus import peak
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
+from orcac.train.gpus import peak
 
 SPEC = Path(__file__).parent.parent / "specs/orca-13b.yaml"
 

@@ -29,7 +29,7 @@ LOOKS = 4  # at the held-out examples while it trains, the last at the end
 def held_out(prompts: Path, student: Path, *, count: int, max_length: int) -> list[Any]:
     """Examples (template.Example) that the spec trains on no part of."""
     from orcac import rows
-    from orcac.chat.template import ChatFormat, load_tokenizer
+    from orcac.model.chat_format import ChatFormat, load_tokenizer
 
     folder = Path(os.environ["ORCAC_DATA"]) / "teacher_flask"
     lines = (folder / "model_output/outputs/gpt4.jsonl").read_text(encoding="utf-8").split("\n")
@@ -129,7 +129,7 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     from orcac.plan.lower import lower
     from orcac.plan.plan import Plan
     from orcac.spec.load import load
-    from orcac.store import Store
+    from orcac.store.store import Store
 
     plan, store = Plan(), Store(folder)
     lower(plan, load(SPEC))

@@ -421,7 +421,7 @@ def main() -> None:
     if given.trl is None and importlib.util.find_spec("trl"):
         given.trl = sys.executable
     pythons = {"ours": sys.executable, "TRL": given.trl, "Trainer": sys.executable}
-    from orcac.chat.offline import offline
+    from orcac.model.offline import offline
 
     offline(threads=1)
     import torch

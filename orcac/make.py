@@ -25,7 +25,7 @@ from orcac.job import Job, Summary, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan, find, write_if_changed
-from orcac.store import Store, disk_errors
+from orcac.store.store import Store, disk_errors
 
 T = TypeVar("T")
 _HARDWARE = {"threads", "gpus", "nodes", "gpu", "processes", "recompute", "offload"}  # what a speed depends on

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from orcac.errors import InputError, OrcacError
 from orcac.plan.plan import default_path, read_json, write_if_changed
-from orcac.store import Store
+from orcac.store.store import Store
 
 T = TypeVar("T")
 Asked: TypeAlias = T | Callable[[Any], T]

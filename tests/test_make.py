@@ -13,7 +13,7 @@ from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
 from orcac.sample import run as sample_run
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 
 SPECS = Path(__file__).parents[1] / "specs"
 

@@ -41,10 +41,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from orcac.chat.account import Account
-from orcac.chat.budget import Budget
 from orcac.chat.interrupt import halt_on_signals
-from orcac.chat.limiter import Limiter
+from orcac.chat.limits.account import Account
+from orcac.chat.limits.budget import Budget
+from orcac.chat.limits.limiter import Limiter
 from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, Settled, dollars
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.errors import EndpointError, StoreError

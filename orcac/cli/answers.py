@@ -15,7 +15,7 @@ from orcac.cli.common import opened, plain
 from orcac.errors import InputError
 
 if TYPE_CHECKING:
-    from orcac.chat.record import Record
+    from orcac.chat.ledger.record import Record
 
 _LOOK_EVERY_S = 0.5
 _AN_EXPORT = "name a file that `orcac answers export` wrote, unpacked if it was packed"
@@ -93,7 +93,7 @@ def command(
 
 
 def _check_class(error: str | None) -> None:
-    from orcac.chat.record import KEPT
+    from orcac.chat.ledger.record import KEPT
 
     if error not in (None, "any", *KEPT):
         raise InputError(
@@ -102,13 +102,13 @@ def _check_class(error: str | None) -> None:
 
 
 def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    from orcac.chat.ledger import records
+    from orcac.chat.ledger.ledger import records
 
     return filter(keep, records(folder))
 
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    from orcac.chat.following import Following
+    from orcac.chat.ledger.following import Following
 
     following = Following(folder)
     while True:
@@ -136,7 +136,7 @@ def _failure(record: Record) -> str:
 
 
 def _list(found: Iterator[Record], as_json: bool) -> None:
-    from orcac.chat.record import line_of
+    from orcac.chat.ledger.record import line_of
 
     for record in found:
         click.echo(line_of(record) if as_json else _line(record), nl=not as_json)
@@ -195,7 +195,7 @@ def _count(found: Iterator[Record], as_json: bool) -> None:
 
 
 def _export(found: Iterator[Record], file: Path) -> None:
-    from orcac.chat.record import line_of
+    from orcac.chat.ledger.record import line_of
 
     if str(file) == "-":
         for record in found:
@@ -221,8 +221,8 @@ def _export(found: Iterator[Record], file: Path) -> None:
 def _import(folder: Path, file: Path) -> None:
     import asyncio
 
-    from orcac.chat.ledger import Ledger
-    from orcac.chat.record import record_of, request_of, response_of
+    from orcac.chat.ledger.ledger import Ledger
+    from orcac.chat.ledger.record import record_of, request_of, response_of
 
     if not file.is_file():
         raise InputError(f"{file}: no such file", fix=_AN_EXPORT)
@@ -257,7 +257,7 @@ def _import(folder: Path, file: Path) -> None:
 
 def _read(file: Path) -> Iterator[Record | None]:
     """The record in each line, None where it is something else. Raises InputError for a damaged one."""
-    from orcac.chat.record import Flawed, Foreign, vetted
+    from orcac.chat.ledger.record import Flawed, Foreign, vetted
 
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):

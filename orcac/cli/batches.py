@@ -14,7 +14,7 @@ from orcac.cli.common import opened, plain
 from orcac.errors import InputError, OrcacError
 
 if TYPE_CHECKING:
-    from orcac.chat.batch_files import Batch
+    from orcac.chat.batch.files import Batch
 
 
 @click.group("batches")
@@ -41,8 +41,8 @@ def list_(ended: bool, as_json: bool) -> None:
       orcac batches list
       orcac batches list --all --json
     """
-    from orcac.chat.batch_control import catch_up
-    from orcac.chat.batch_files import batches
+    from orcac.chat.batch.control import catch_up
+    from orcac.chat.batch.files import batches
 
     _, store = opened()
     live = [batch.id for batch in batches(store.answers) if not batch.settled]
@@ -73,8 +73,8 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
       orcac batches cancel 0f3a5c19d2b8e4f6
       orcac batches cancel --all
     """
-    from orcac.chat.batch_control import cancel as stop
-    from orcac.chat.batch_files import batches
+    from orcac.chat.batch.control import cancel as stop
+    from orcac.chat.batch.files import batches
 
     _, store = opened()
     live = [batch.id for batch in batches(store.answers) if not batch.settled]

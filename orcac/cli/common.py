@@ -15,7 +15,7 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_path
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
-from orcac.store import Store
+from orcac.store.store import Store
 
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 

@@ -15,7 +15,7 @@ from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range
 from orcac.plan.plan import Experiment, Plan
 from orcac.spec.load import BASE
-from orcac.store import Store
+from orcac.store.store import Store
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # what an assumption must move to be worth a line
 _PRIORS = tuple(prior.name for prior in vars(priors).values() if isinstance(prior, priors.Prior))

@@ -39,7 +39,7 @@ def make_(base: str, model: str, delta: Path, as_json: bool) -> None:
     Example:
       orcac delta make models/llama-13b train/0f3a5c19 student-delta
     """
-    from orcac import delta as deltas
+    from orcac.publish import delta as deltas
 
     made = deltas.make(_model(base), _model(model), delta)
     if as_json:
@@ -65,7 +65,7 @@ def apply_(base: str, delta: Path, model: Path) -> None:
     Example:
       orcac delta apply models/llama-13b student-delta student
     """
-    from orcac import delta as deltas
+    from orcac.publish import delta as deltas
 
     total = deltas.apply(_model(base), delta, model)
     click.echo(f"{plain(str(model))}: {size(total)}, every file as it was")

@@ -15,7 +15,7 @@ from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY
 from orcac.plan.plan import Plan, find
 from orcac.plan.state import read_state
-from orcac.store import Store
+from orcac.store.store import Store
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -25,7 +25,7 @@ def command(what: str, folder: Path) -> None:
       orcac export specs/tiny.yaml student
       orcac export specs/tiny.yaml:no-assistant student-without
     """
-    from orcac.export import export
+    from orcac.publish.export import export
 
     head, _, arm = what.rpartition(":")
     spec, arm = (what, BASE) if Path(what).exists() or not head else (head, arm)

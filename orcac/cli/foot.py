@@ -21,7 +21,7 @@ from orcac.cli.node_lines import node_lines
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.progress import DRAWN, clock, is_ours
-from orcac.store import Store
+from orcac.store.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

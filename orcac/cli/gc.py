@@ -10,8 +10,8 @@ import click
 
 from orcac.cli.common import compiled, opened, plain, size
 from orcac.errors import InputError
-from orcac.garbage import Item, find, remove
 from orcac.sample.recipe import SampleRecipe
+from orcac.store.garbage import Item, find, remove
 
 
 @click.command("gc")

@@ -69,7 +69,7 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
 
 
 def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
-    from orcac.plan.picture import picture
+    from orcac.plan.picture.picture import picture
 
     names = {ref: now.name for ref, now in states.items()}
     try:

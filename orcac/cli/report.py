@@ -10,7 +10,7 @@ import click
 from orcac.cli.common import compiled, opened
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
-from orcac.store import Store
+from orcac.store.store import Store
 
 
 @click.command("report")

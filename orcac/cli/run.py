@@ -25,7 +25,7 @@ from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
 from orcac.progress import DRAWN_VARIABLE, pipe_name
 from orcac.smk import snakefile
-from orcac.store import Store
+from orcac.store.store import Store
 
 _ASKS = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments of Snakemake with which nothing is made
 _FORWARD_AFTER_S = 0.5  # less than that in which a job takes two signals for one (chat/interrupt.py)

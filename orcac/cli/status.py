@@ -15,7 +15,7 @@ from orcac.cli.common import STYLES, opened, plain
 from orcac.cli.node_lines import node_lines
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
-from orcac.store import Store
+from orcac.store.store import Store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

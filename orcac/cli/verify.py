@@ -11,9 +11,9 @@ import click
 
 from orcac.cli.common import compiled, opened, plain, size
 from orcac.errors import InputError, StoreError
-from orcac.lease import hold_if_free, is_leased
 from orcac.plan.plan import find
-from orcac.store import Store
+from orcac.store.lease import hold_if_free, is_leased
+from orcac.store.store import Store
 
 
 @click.command("verify")
@@ -121,7 +121,7 @@ def _repair(store: Store, ref: str) -> bool:
 
 def _damaged_answers(store: Store) -> str:
     """What is wrong with the first damaged record of the ledger, "" where all are whole."""
-    from orcac.chat.ledger import records
+    from orcac.chat.ledger.ledger import records
 
     try:
         for _ in records(store.answers):

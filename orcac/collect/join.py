@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orcac.chat.ledger import Ledger, Numbers
+from orcac.chat.ledger.ledger import Ledger, Numbers
+from orcac.chat.ledger.record import RESPONSE
 from orcac.chat.messages import ChatResponse
-from orcac.chat.record import RESPONSE
 from orcac.chat.wire import dumps, loads
 
 _PART, _PARTS = 4096, 256  # prompts of one part, at least; parts, at most: each is an open file

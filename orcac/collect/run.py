@@ -30,17 +30,17 @@ import pyarrow as pa
 import uvloop
 
 from orcac import rows
-from orcac.chat.account import Account, account_name
-from orcac.chat.batch import ask_in_batches
-from orcac.chat.batch_control import check_unclaimed
-from orcac.chat.batch_files import batches
-from orcac.chat.budget import Budget
-from orcac.chat.connect import connect
+from orcac.chat.batch.control import check_unclaimed
+from orcac.chat.batch.files import batches
+from orcac.chat.batch.planner import ask_in_batches
+from orcac.chat.endpoints.connect import connect
+from orcac.chat.endpoints.replay import Replay, Source
 from orcac.chat.engine import Tally, ask
-from orcac.chat.ledger import Ledger, seal
+from orcac.chat.ledger.ledger import Ledger, seal
+from orcac.chat.ledger.record import FAILURES
+from orcac.chat.limits.account import Account, account_name
+from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ERRORS, ChatResponse, dollars
-from orcac.chat.record import FAILURES
-from orcac.chat.replay import Replay, Source
 from orcac.chat.settings import Price
 from orcac.collect.join import in_order
 from orcac.collect.questions import Questions, request

@@ -21,7 +21,7 @@ from orcac.cost.prices import FIGURES, KINDS, Cost
 from orcac.cost.questions import Seen, questions, see
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.store import Store
+from orcac.store.store import Store
 
 __all__ = ["FIGURES", "Cost", "price", "total"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, TypeVar
 
-from orcac.chat.budget import Budget
+from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import lengths, priors
@@ -33,7 +33,7 @@ from orcac.filter.recipe import FilterRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.sample.recipe import SampleExecution, SampleRecipe, Source
-from orcac.store import Store
+from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 

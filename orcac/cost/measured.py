@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from orcac.cost import priors
 from orcac.plan.node import Node, canonical
 from orcac.plan.plan import Plan
-from orcac.store import Store
+from orcac.store.store import Store
 
 Record = dict[str, Any]
 LOOKED_UP = 20_000  # questions of one node, at most, that are looked up in the ledger
@@ -203,7 +203,7 @@ class Measured:
             return {}
         import numpy as np
 
-        from orcac.chat.ledger import Ledger
+        from orcac.chat.ledger.ledger import Ledger
 
         keys = self._keys(nodes)
         ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([some for some, _ in keys.values()])))

@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from orcac.cost.shape import parameters, student_model
-from orcac.gpus import GIB, GPUS
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.spec.load import Experiment, told
 from orcac.spec.problems import Problem
-from orcac.store import Store
+from orcac.store.store import Store
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.train.gpus import GIB, GPUS
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
 BUCKET = 500_000_000  # numbers in DeepSpeed's buffer for gradients on their way (reduce_bucket_size, its default)

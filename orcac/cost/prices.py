@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
-from orcac import gpus
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures, priors
@@ -18,6 +17,7 @@ from orcac.cost.measured import hardware
 from orcac.cost.questions import Questions, Seen, questions
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
+from orcac.train import gpus
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
 _LONG = 86_400.0  # seconds of asking from which it is worth a word

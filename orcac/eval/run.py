@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcac import rows
+from orcac.checkers.parse import final_answer, same_answer
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.eval.scores import score
 from orcac.job import Job, Summary
-from orcac.parse import final_answer, same_answer
 
 if TYPE_CHECKING:
-    from orcac.chat.local import LocalModel
+    from orcac.model.generation import LocalModel
 
 __all__ = ["run"]
 
@@ -100,7 +100,7 @@ def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> l
 
 
 def _load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
-    from orcac.chat.local import LocalModel  # needs torch; scoring and its tests do not
+    from orcac.model.generation import LocalModel  # needs torch; scoring and its tests do not
 
     return LocalModel.load(folder, threads=threads, gpus=gpus)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orcac.plan.plan import Plan
-from orcac.store import Store
+from orcac.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from orcac.lease import is_leased
 from orcac.plan.node import Node
-from orcac.store import Store
+from orcac.store.lease import is_leased
+from orcac.store.store import Store
 
 Name = Literal["done", "making", "failed", "partial", "to do"]
 

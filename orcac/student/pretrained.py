@@ -18,11 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from orcac import hub
-from orcac.chat.local import load_model
-from orcac.chat.template import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, Tokenizer, chat_template, load_tokenizer
 from orcac.errors import InputError, reading
+from orcac.model import weights
+from orcac.model.chat_format import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, Tokenizer, chat_template, load_tokenizer
+from orcac.model.generation import load_model
 from orcac.recipe import Execution, open_ref
-from orcac.student import gguf, weights
+from orcac.student import gguf
 from orcac.student.recipe import Pretrained
 
 PAD = "[[PAD]]"

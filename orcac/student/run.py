@@ -6,10 +6,10 @@ import json
 import math
 from pathlib import Path
 
-from orcac.chat.offline import offline
 from orcac.job import Job, Summary
+from orcac.model.offline import offline
+from orcac.model.weights import os_errors
 from orcac.student.recipe import StudentExecution, StudentRecipe
-from orcac.student.weights import os_errors
 
 
 def run(job: Job[StudentRecipe, StudentExecution]) -> Summary:
@@ -48,6 +48,6 @@ def parameters(model: Path) -> int:
 
 def vocabulary(model: Path) -> int:
     """How many entries the tokenizer of a model folder has."""
-    from orcac.chat.template import load_tokenizer
+    from orcac.model.chat_format import load_tokenizer
 
     return len(load_tokenizer(model))

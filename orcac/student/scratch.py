@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orcac import rows
-from orcac.chat.template import SPECIAL_MARKS, Tokenizer, chat_template
 from orcac.errors import InputError
+from orcac.model.chat_format import SPECIAL_MARKS, Tokenizer, chat_template
 from orcac.student.recipe import Scratch
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from orcac import rows
-from orcac.chat.offline import offline
-from orcac.chat.template import ChatFormat, load_tokenizer
 from orcac.errors import InputError
 from orcac.job import Job, Summary
+from orcac.model.chat_format import ChatFormat, load_tokenizer
+from orcac.model.offline import offline
 from orcac.recipe import Execution
 from orcac.tokenize import rowfile
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from orcac import gpus
+from orcac.train import gpus
 from orcac.train.stage import Stage
 
 _GIB = 1 << 30

@@ -7,9 +7,9 @@ from __future__ import annotations
 import json
 import os
 
-from orcac.chat.offline import offline
 from orcac.errors import InputError
 from orcac.job import Job, Summary
+from orcac.model.offline import offline
 from orcac.train import processes
 from orcac.train.launch import commands, free_port
 from orcac.train.recipe import TrainExecution, TrainRecipe

@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from orcac.chat.offline import offline
 from orcac.errors import InputError, OrcacError
 from orcac.job import Summary, packages_in_use
+from orcac.model.offline import offline
+from orcac.model.weights import os_errors
 from orcac.progress import Progress
-from orcac.student.weights import os_errors
 from orcac.tokenize import rowfile
 from orcac.train import checks, distributed, processes
 from orcac.train.checkpoints import Metrics, Saver, check_fits, delete_torn, newest, step_of

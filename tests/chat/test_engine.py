@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from orcac.chat.account import Account
-from orcac.chat.budget import Budget
 from orcac.chat.engine import Tally, ask
+from orcac.chat.limits.account import Account
+from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, conversation, dollars, usd
 from orcac.chat.settings import Azure, EndpointSettings, Price, Sampling
 from orcac.errors import EndpointError, StoreError

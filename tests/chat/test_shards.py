@@ -19,15 +19,15 @@ import pytest
 from faults import Fault, FaultServer
 
 from orcac import rows
-from orcac.chat.account import LOOK_SECONDS
-from orcac.chat.budget import Budget
-from orcac.chat.ledger import records
+from orcac.chat.ledger.ledger import records
+from orcac.chat.limits.account import LOOK_SECONDS
+from orcac.chat.limits.budget import Budget
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.rows import Prompt
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 
 SHARDS, QUESTIONS, IN_FLIGHT = 3, 300, 6
 ANSWER_USD = 18 * 1e-3  # of 7 and 11 tokens

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from orcac.chat.ledger import Ledger
+from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.cli.answers import command
@@ -146,7 +146,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatc
     def interrupted(_: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orcac.chat.record.line_of", interrupted)
+    monkeypatch.setattr("orcac.chat.ledger.record.line_of", interrupted)
     with pytest.raises(click.Abort):  # which is the exit code 130
         command.main(["export", str(tmp_path / "some.jsonl")], standalone_mode=False)
     assert not list(tmp_path.glob("some.jsonl*"))

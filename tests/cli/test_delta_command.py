@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from orcac.cli import cli
 from orcac.errors import InputError
-from orcac.store import Store
+from orcac.store.store import Store
 
 REF = "train/" + "0f" * 10
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from orcac.cli.diff import command
 from orcac.errors import InputError
-from orcac.store import Store
+from orcac.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 SMOKE = (ROOT / "specs" / "smoke.yaml").read_text()

@@ -14,7 +14,7 @@ from orcac.errors import InputError, OrcacError, StoreError
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 HOSTILE = "</h1><script>x</script> [a](javascript:x) | `b` **c** https://d.e \x1b[2J {{ f }}"

@@ -20,7 +20,7 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.progress import DRAWN, DRAWN_VARIABLE, Progress
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 
 SPECS = Path(__file__).parents[2] / "specs"
 ON_TERMINAL = """

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from faults import FaultServer
 
-from orcac.chat.segments import records
+from orcac.chat.ledger.files import records
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 

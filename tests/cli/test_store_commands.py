@@ -16,7 +16,7 @@ from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 
 SPEC = str(Path(__file__).parents[2] / "specs" / "smoke.yaml")
 ELSEWHERE = json.dumps({"host": "elsewhere", "pid": 1, "started": "1"})

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orcac.chat.ledger import Ledger
+from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.collect import join

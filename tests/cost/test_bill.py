@@ -24,13 +24,13 @@ from orcac.cost.figures import Range, between, times
 from orcac.cost.flow import Flow
 from orcac.cost.lengths import pack
 from orcac.errors import EndpointError
-from orcac.gpus import peak
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
+from orcac.train.gpus import peak
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = Store(Path("nowhere"))

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from orcac.cli import cli
 from orcac.cost.memory import CAUTION, Memory, Stage, changed, has, held, memory, nearest
 from orcac.cost.shape import parameters
-from orcac.gpus import GIB, GPUS
 from orcac.spec.problems import SpecErrors
 from orcac.spec.schema import SHAPES
 from orcac.student.recipe import Scratch
+from orcac.train.gpus import GIB, GPUS
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
 

@@ -15,7 +15,7 @@ from orcac.plan.later import fetched, notes
 from orcac.plan.lower import lower
 from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 
 SPEC: dict[str, Any] = {
     "orcac": 1,

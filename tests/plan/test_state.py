@@ -12,7 +12,7 @@ from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_state
 from orcac.spec.load import load
-from orcac.store import Store
+from orcac.store.store import Store
 
 SPECS = Path(__file__).parents[2] / "specs"
 LEASE = json.dumps({"host": "elsewhere", "pid": 1, "started": "1"})

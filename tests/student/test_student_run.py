@@ -7,10 +7,10 @@ import pytest
 import tiny
 
 from orcac.errors import InputError
+from orcac.model.weights import os_errors
 from orcac.recipe import Execution, FileRef, HubRef, file_digest
 from orcac.student.recipe import Pretrained, StudentRecipe
 from orcac.student.run import run
-from orcac.student.weights import os_errors
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_shards_are_copied_with_their_index(tmp_path, scratch):
 
 
 def test_a_chat_model_keeps_its_words_and_all_its_ends(tmp_path, scratch):
-    from orcac.chat.template import ChatFormat, load_tokenizer
+    from orcac.model.chat_format import ChatFormat, load_tokenizer
 
     tokenizer = load_tokenizer(scratch)
     tokenizer.add_special_tokens({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})

@@ -9,8 +9,8 @@ import pytest
 import tiny
 from safetensors.numpy import load_file
 
-from orcac.chat.template import ChatFormat, load_tokenizer
 from orcac.errors import InputError
+from orcac.model.chat_format import ChatFormat, load_tokenizer
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.tokenize.run import run, spill_ids
 

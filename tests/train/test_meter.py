@@ -3,8 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from orcac import gpus
-from orcac.train import meter
+from orcac.train import gpus, meter
 from orcac.train.meter import Meter
 from orcac.train.recipe import TrainExecution, TrainRecipe
 from orcac.train.stage import Stage

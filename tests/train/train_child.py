@@ -66,7 +66,7 @@ def _try(folder: Path, inputs: list[Path], place: str | None) -> int:
 
 
 if __name__ == "__main__":
-    from orcac.chat.offline import offline
+    from orcac.model.offline import offline
 
     offline(threads=1)
     from orcac.train.worker import load_model

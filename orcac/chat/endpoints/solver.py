@@ -1,0 +1,174 @@
+"""The embedded teachers: an OpenAI-compatible server on loopback that really solves reasoning tasks.
+
+It is asked over HTTP by the same client as any other teacher, so a laptop without a key runs all of the code that
+a paid run does. The model's name is the skill, `assistant` or `expert`; what both know is `orcac.puzzles`, and how
+they say it is `orcac.puzzles.wording`. By hand:
+
+    python -m orcac.chat.endpoints.solver --port 8000
+    curl localhost:8000/v1/chat/completions -d '{"model": "expert", "messages": [
+        {"role": "system", "content": "Think step by step."}, {"role": "user", "content": "not True or False is"}]}'
+
+The answer is a function of the request alone: the same request, the same bytes. So `temperature` and `top_p` are
+taken and change nothing; a field that is not known is refused rather than ignored, as it may be a misspelt one
+that was meant to change the answer. The system messages are read together, and the last user message is the query.
+Tokens are counted as words and punctuation marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from types import TracebackType
+from typing import Literal, get_args
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orcac.puzzles import solve
+from orcac.puzzles.wording import Skill, word
+
+__all__ = ["SolverServer", "application"]
+
+CANNOT = "I can't solve this kind of question."
+DEFAULT_ERROR_RATE = 0.2  # of the assistant, on hard queries
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Message(_Body):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
+
+
+class _Request(_Body):
+    """The body of a chat completion request, as far as this server honours it."""
+
+    model: str
+    messages: list[_Message] = Field(min_length=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    n: Literal[1] | None = None
+    stream: Literal[False] | None = None
+    seed: int | None = None
+    error_rate: float = Field(DEFAULT_ERROR_RATE, ge=0, le=1)  # the assistant's; an expert makes no errors
+
+
+def application() -> web.Application:
+    app = web.Application()
+    app.router.add_get("/v1/models", _models)
+    app.router.add_post("/v1/chat/completions", _chat_completions)
+    return app
+
+
+class SolverServer:
+    """An async context manager that serves on 127.0.0.1, at a port that the system picks."""
+
+    def __init__(self) -> None:
+        # A client's idle connection must not hold up the end of the node.
+        self._runner = web.AppRunner(application(), access_log=None, shutdown_timeout=1.0)
+        self.base_url = ""  # known once the server is entered
+
+    async def __aenter__(self) -> SolverServer:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0]
+        self.base_url = f"http://{host}:{port}/v1"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+
+async def _models(_: web.Request) -> web.Response:
+    data = [{"id": skill, "object": "model", "created": 0, "owned_by": "orcac"} for skill in get_args(Skill)]
+    return web.json_response({"object": "list", "data": data})
+
+
+async def _chat_completions(http: web.Request) -> web.Response:
+    try:
+        request = _Request.model_validate_json(await http.read())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _error(400, f"{where}: {first['msg']}" if where else first["msg"], param=where or None)
+    if request.model not in get_args(Skill):
+        message = f"The model `{request.model}` does not exist; there are {' and '.join(get_args(Skill))}."
+        return _error(404, message, param="model", code="model_not_found")
+    if request.messages[-1].role != "user":
+        return _error(400, "messages: the last one must be the user's", param="messages")
+    return web.json_response(_complete(request))
+
+
+def _complete(request: _Request) -> dict[str, object]:
+    """The body of the response."""
+    text = _respond(request)
+    limit = request.max_completion_tokens or request.max_tokens
+    ends = [match.end() for match in _TOKEN.finditer(text)]
+    cut = limit is not None and len(ends) > limit
+    if limit is not None and cut:
+        ends, text = ends[:limit], text[: ends[limit - 1]]
+    prompt_tokens = sum(len(_TOKEN.findall(message.content)) for message in request.messages)
+    return {
+        "id": "chatcmpl-" + hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:24],
+        "object": "chat.completion",
+        "created": 0,
+        "model": request.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "logprobs": None,
+                "finish_reason": "length" if cut else "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": len(ends),
+            "total_tokens": prompt_tokens + len(ends),
+        },
+    }
+
+
+def _respond(request: _Request) -> str:
+    query = request.messages[-1].content
+    solution = solve(query)
+    if solution is None:
+        return CANNOT
+    return word(
+        solution,
+        system="\n".join(m.content for m in request.messages if m.role in ("system", "developer")),
+        skill="expert" if request.model == "expert" else "assistant",
+        error_rate=request.error_rate,
+        query=query,
+        seed=request.seed or 0,
+    )
+
+
+def _error(status: int, message: str, *, param: str | None = None, code: str | None = None) -> web.Response:
+    """An error in the form that OpenAI gives it."""
+    body = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return web.json_response({"error": body}, status=status)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m orcac.chat.endpoints.solver", description="Serve the embedded teachers."
+    )
+    parser.add_argument("--port", type=int, default=8000)
+    port = parser.parse_args().port
+    try:
+        web.run_app(application(), host="127.0.0.1", port=port)
+    except OSError as error:
+        parser.exit(1, f"cannot serve on port {port}: {error.strerror}\n  fix: give another --port\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from orcac.chat.endpoints.replay import Replay, Source
+from orcac.chat.messages import ChatError, ChatRequest, conversation
+from orcac.chat.settings import Sampling
+from orcac.errors import InputError
+
+FIELDS = {"question": "question", "answer": "response", "system": "system_prompt"}
+ROWS = [
+    {"system_prompt": "Be brief.", "question": "What is  2 + 2?", "response": "4"},
+    {"system_prompt": "", "question": "What is 2 + 2?", "response": "It is 4."},
+    {"system_prompt": "", "question": "What is 2 + 2?\n", "response": "Four."},
+]
+
+
+def request(question: str, system: str = "") -> ChatRequest:
+    messages = conversation(system=system, user=question)
+    return ChatRequest(model="m", messages=messages, sampling=Sampling(), origin="replay")
+
+
+def answer(source: Source, asked: ChatRequest) -> str | None:
+    try:
+        return asyncio.run(Replay(source, [asked]).complete(asked)).text
+    except ChatError as error:
+        assert error.error == "not_recorded"
+        return None
+
+
+def lines(path: Path, rows: list[object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_an_answer_is_found_by_question_and_system_message(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"openorca.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+    else:
+        lines(path, list(ROWS))
+    source = Source((path,), FIELDS)
+    assert answer(source, request("What is 2 + 2?", "Be brief.")) == "4"
+    assert answer(source, request(" What is 2 + 2?")) == "It is 4."
+    assert answer(source, request("What is 2 + 2?", "be brief.")) is None
+    assert answer(source, request("What is 2 + 3?")) is None
+    assert Replay(source, [request("What is 2 + 2?")]).duplicates == 1
+
+
+def test_without_a_system_field_the_question_decides(tmp_path: Path) -> None:
+    source = Source((lines(tmp_path / "a.jsonl", list(ROWS)),), {"question": "question", "answer": "response"})
+    assert answer(source, request("What is 2 + 2?", "Whatever")) == "4"
+
+
+def test_fields_may_be_paths(tmp_path: Path) -> None:
+    rows = [{"a.b": "dotted", "messages": [{"content": "s"}, {"content": "q"}], "out": [{"content": "yes"}]}]
+    path = lines(tmp_path / "a.jsonl", list(rows))
+    nested = {"question": "messages.1.content", "system": "messages.0.content", "answer": "out.0.content"}
+    assert answer(Source((path,), nested), request("q", "s")) == "yes"
+    assert answer(Source((path,), {**nested, "answer": "a.b"}), request("q", "s")) == "dotted"
+
+
+def test_half_characters_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"question": "q\\ud800", "answer": "a\\udc00"}\n')
+    assert answer(Source((path,), {"question": "question", "answer": "answer"}), request("q\ufffd")) == "a\ufffd"
+
+
+def test_questions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
+    questions = lines(tmp_path / "q.jsonl", [{"idx": 1, "text": "q1"}, {"idx": "2", "text": "q2"}])
+    answers = lines(tmp_path / "a.jsonl", [{"question_id": 2, "text": "a2"}, {"question_id": 1, "text": "a1"}])
+    joined = {"id": "question_id", "answer": "text"}
+    source = Source((answers,), joined, (questions,), {"id": "idx", "question": "text"})
+    assert [answer(source, request(question)) for question in ("q1", "q2", "q3")] == ["a1", "a2", None]
+    lines(answers, [{"question_id": 1, "text": "a1"}, {"question_id": 9, "text": "a9"}])
+    with pytest.raises(InputError, match=r"a\.jsonl:2: no question has the id '9'"):
+        answer(source, request("q1"))
+
+
+def test_null_is_no_system_message_and_no_answer(tmp_path: Path) -> None:
+    row = {"system_prompt": None, "question": "q", "response": "a"}
+    path = lines(tmp_path / "a.jsonl", [{**row, "response": None}, {**row, "question": None}, row])
+    asked = request("q")
+    replay = Replay(Source((path,), FIELDS), [asked])
+    assert asyncio.run(replay.complete(asked)).text == "a"
+    assert (replay.skipped, replay.duplicates) == (2, 0)
+    questions = lines(
+        tmp_path / "q.jsonl", [{"id": None, "text": "q"}, {"id": 1, "text": None}, {"id": 2, "text": "q"}]
+    )
+    lines(path, [{"id": number, "text": "a"} for number in (None, 1, 2)])
+    joined = Source((path,), {"id": "id", "answer": "text"}, (questions,), {"id": "id", "question": "text"})
+    assert answer(joined, asked) == "a" and Replay(joined, [asked]).skipped == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{", "not a line of JSON"),
+        ("[]", "no field 'question'"),
+        ('{"question": "q"}', "no field 'answer'"),
+        ('{"question": "q", "answer": 4}', "'answer' is not text but int"),
+        ("[" * 100_000, "not a line of JSON"),
+    ],
+)
+def test_broken_rows_are_named(tmp_path: Path, line: str, complaint: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"question": "q", "answer": "a"}\n\n' + line + "\n")
+    with pytest.raises(InputError, match=r"a\.jsonl:3: .*" + complaint):
+        answer(Source((path,), {"question": "question", "answer": "answer"}), request("q"))
+
+
+def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match=r"a\.parquet: not a Parquet file"):
+        answer(Source((path,), FIELDS), request("q"))
+
+
+@pytest.mark.data
+@pytest.mark.skipif("ORCAC_DATA" not in os.environ, reason="ORCAC_DATA names no recorded data")
+def test_orca_style_rows() -> None:
+    path = Path(os.environ["ORCAC_DATA"]) / "teacher_orca_dpo" / "validation.jsonl"
+    fields = {
+        "question": "input.messages.1.content",
+        "system": "input.messages.0.content",
+        "answer": "preferred_output.0.content",
+    }
+    asked = []
+    for line in path.read_text().splitlines():
+        system, user = json.loads(line)["input"]["messages"]
+        asked.append(request(user["content"], system["content"]))
+    replay = Replay(Source((path,), fields), asked)
+    assert len(asked) == 284
+    assert all(asyncio.run(replay.complete(one)).text for one in asked)

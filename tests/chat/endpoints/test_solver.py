@@ -1,0 +1,159 @@
+import asyncio
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+import pytest
+
+from orcac.chat.endpoints.solver import CANNOT, SolverServer
+
+QUERY = "True and not ( False or True ) or False is"
+STEPS = "Think step by step."
+
+
+def ask(use: Callable[[openai.AsyncOpenAI], Awaitable[Any]]) -> Any:
+    """What `use` makes of a client of a fresh server."""
+
+    async def run() -> Any:
+        async with (
+            SolverServer() as server,
+            openai.AsyncOpenAI(base_url=server.base_url, api_key="none", max_retries=0) as client,
+        ):
+            return await use(client)
+
+    return asyncio.run(run())
+
+
+def complete(query: str = QUERY, system: str = "", model: str = "expert", **more: Any) -> Any:
+    messages: list[Any] = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": query})
+    return ask(lambda client: client.chat.completions.create(model=model, messages=messages, **more))
+
+
+def test_it_answers_as_the_system_message_asks() -> None:
+    assert complete().choices[0].message.content == "False"
+    explained = complete(system=STEPS)
+    text = explained.choices[0].message.content
+    assert text.startswith("( False or True ) is True\n= True and not True or False\n")
+    assert text.endswith("\nSo the answer is False.")
+    assert explained.choices[0].finish_reason == "stop"
+    assert (explained.object, explained.created, explained.model) == ("chat.completion", 0, "expert")
+    assert explained.usage.prompt_tokens == 16  # 5 of the system message, 11 of the query
+    assert explained.usage.total_tokens == 16 + explained.usage.completion_tokens
+
+
+def test_the_model_is_the_skill_and_the_error_rate_the_assistants() -> None:
+    def last(model: str, error_rate: float) -> str:
+        answer = complete(system=STEPS, model=model, extra_body={"error_rate": error_rate})
+        return answer.choices[0].message.content.splitlines()[-1]
+
+    assert last("assistant", 0.0) == "So the answer is False."
+    assert last("assistant", 1.0) == "So the answer is True."
+    assert last("expert", 1.0) == "So the answer is False."
+
+
+def test_the_same_request_has_the_same_bytes() -> None:
+    async def bodies(client: openai.AsyncOpenAI) -> list[bytes]:
+        message: Any = {"role": "user", "content": QUERY}
+        raw = client.chat.completions.with_raw_response
+        seeds = (3, 3, 4)
+        return [
+            (await raw.create(model="assistant", messages=[message], seed=seed, temperature=0.7)).content
+            for seed in seeds
+        ]
+
+    first, again, other = ask(bodies)
+    assert first == again == ask(bodies)[0]
+    assert json.loads(first)["id"] != json.loads(other)["id"]
+
+
+def test_max_tokens_cuts_and_says_so() -> None:
+    answer = complete(system=STEPS, max_tokens=6)
+    assert answer.choices[0].message.content == "( False or True ) is"
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage.completion_tokens == 6
+    assert complete(max_tokens=1).choices[0].finish_reason == "stop"
+
+
+def test_it_says_what_it_cannot_do() -> None:
+    answer = complete("Who wrote Faust?", system=STEPS)
+    assert answer.choices[0].message.content == CANNOT
+    assert answer.choices[0].finish_reason == "stop"
+
+
+def test_it_lists_its_models() -> None:
+    async def models(client: openai.AsyncOpenAI) -> list[str]:
+        return [model.id async for model in client.models.list()]
+
+    assert ask(models) == ["assistant", "expert"]
+
+
+def test_an_unknown_model_is_not_found() -> None:
+    with pytest.raises(openai.NotFoundError) as error:
+        complete(model="gpt-4")
+    assert error.value.code == "model_not_found"
+    assert "gpt-4" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"extra_body": {"error_rate": 1.5}}, "error_rate"),
+        ({"extra_body": {"error_rat": 0.1}}, "error_rat"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"n": 2}, "n"),
+        ({"extra_body": {"stream": True}}, "stream"),
+        ({"extra_body": {"messages": []}}, "messages"),
+        ({"extra_body": {"messages": [{"role": "user"}]}}, "messages.0.content"),
+        ({"extra_body": {"messages": [{"role": "robot", "content": ""}]}}, "messages.0.role"),
+        ({"extra_body": {"messages": [{"role": "assistant", "content": "Hi"}]}}, "messages"),
+    ],
+)
+def test_a_bad_request_is_refused_by_the_field_that_is_wrong(more: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        complete(**more)
+    assert error.value.param == param
+    assert error.value.type == "invalid_request_error"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"model": "expert"}'])
+def test_what_is_no_request_at_all_is_refused(body: bytes) -> None:
+    def post(address: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection(address, timeout=10)
+        connection.request("POST", "/v1/chat/completions", body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    async def run() -> tuple[int, Any]:
+        async with SolverServer() as server:
+            return await asyncio.to_thread(post, urlsplit(server.base_url).netloc)
+
+    status, answer = asyncio.run(run())
+    assert status == 400
+    assert answer["error"]["message"]
+
+
+def test_it_runs_by_hand_and_says_when_the_port_is_taken() -> None:
+    async def run() -> subprocess.CompletedProcess[str]:
+        async with SolverServer() as server:
+            command = [
+                sys.executable,
+                "-m",
+                "orcac.chat.endpoints.solver",
+                "--port",
+                str(urlsplit(server.base_url).port),
+            ]
+            return await asyncio.to_thread(
+                subprocess.run, command, capture_output=True, text=True, timeout=30, env=os.environ
+            )
+
+    result = asyncio.run(run())
+    assert result.returncode == 1
+    assert "cannot serve on port" in result.stderr
+    assert "Traceback" not in result.stderr

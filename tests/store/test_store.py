@@ -1,0 +1,144 @@
+"""The store: whole artifacts or none, damage found where it is, one maker at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from orcac.errors import StoreError
+from orcac.store.lease import is_leased
+from orcac.store.store import Store, disk_errors
+
+REF = "sample/0123456789abcdef0123"
+
+
+def publish(store: Store, text: str = "hello") -> None:
+    out = store.folder(REF) / "work" / "out"
+    (out / "sub").mkdir(parents=True)
+    (out / "sub" / "a.txt").write_text(text)
+    with store.lease(REF):
+        store.publish(REF, out, {"ref": REF, "summary": {}})
+
+
+def test_an_artifact_lists_its_files_and_leaves_no_work(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.folder(REF).mkdir(parents=True)
+    store.note_error(REF, "what went wrong in the last try", 1)
+    publish(store)
+    assert list(store.artifact(REF)["files"]) == ["sub/a.txt"]
+    assert store.verify(REF) == tmp_path / REF
+    assert not (tmp_path / REF / "work").exists()
+    assert not (tmp_path / REF / "error.json").exists()
+
+
+def test_a_lost_marker_is_put_back_without_work(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    before = store.marker(REF).read_bytes()
+    store.marker(REF).unlink()  # as Snakemake does to a job that it saw fail
+    assert store.republish(REF)
+    assert store.marker(REF).read_bytes() == before
+
+
+def test_while_its_marker_is_away_an_artifact_still_serves(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    store.marker(REF).unlink()
+    assert store.verify(REF) == tmp_path / REF
+
+
+@pytest.mark.parametrize("harm", ["change", "cut", "remove"])
+def test_damage_is_found_named_and_not_published_again(tmp_path: Path, harm: str) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    path = tmp_path / REF / "sub" / "a.txt"
+    {"change": lambda: path.write_text("hellO"), "cut": lambda: path.write_text("hell"), "remove": path.unlink}[harm]()
+    with pytest.raises(StoreError, match=r"sub/a\.txt") as caught:
+        store.verify(REF)
+    assert "run again" in caught.value.fix
+    assert not store.republish(REF)
+
+
+@pytest.mark.parametrize("text", ['{"files": ', "[" * 100_000])
+def test_a_damaged_record_is_an_error_with_a_fix(tmp_path: Path, text: str) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    store.marker(REF).write_text(text)
+    with pytest.raises(StoreError, match=r"artifact\.json: the record is damaged"):
+        store.verify(REF)
+
+
+def test_a_full_disk_is_an_error_that_says_where(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="the disk is full"), disk_errors(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError), disk_errors(tmp_path):
+        (tmp_path / "nothing").read_text()
+
+
+def test_who_lost_the_lease_publishes_nothing_and_leaves_the_new_holder_alone(tmp_path: Path) -> None:
+    store, lease = Store(tmp_path), tmp_path / REF / "lease.json"
+    out = store.folder(REF) / "work" / "out"
+    with store.lease(REF):
+        out.mkdir(parents=True)
+        lease.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
+        with pytest.raises(StoreError, match="took it over"):
+            store.publish(REF, out, {})
+    assert is_leased(tmp_path / REF)
+    assert not store.is_done(REF)
+
+
+def test_all_damage_is_listed_and_what_is_dropped_counts_as_not_made(tmp_path: Path) -> None:
+    store, folder = Store(tmp_path), tmp_path / REF
+    out = folder / "work" / "out"
+    (out / "sub").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "sub/c.txt"):
+        (out / name).write_text(name)
+    with store.lease(REF):
+        store.publish(REF, out, {"ref": REF, "summary": {}})
+    (folder / "work").mkdir()
+    (folder / "work" / "checkpoint").write_text("days of work")
+    (folder / "log.txt").write_text("")
+    (folder / "a.txt").write_text("A.txt")
+    (folder / "sub" / "c.txt").unlink()
+    hashed: list[int] = []
+    assert [damage.path.name for damage in store.damages(REF, hashed.append)] == ["a.txt", "c.txt"]
+    assert sum(hashed) == 10, "of the two files that are there"
+    with store.lease(REF):
+        store.drop(REF)
+    assert not store.has_record(REF)
+    assert {path.name for path in folder.iterdir()} == {"work", "log.txt", "lease.lock"}
+    assert (folder / "work" / "checkpoint").exists()
+
+
+def test_dropping_a_damaged_marker_alone_loses_no_work(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    store.marker(REF).write_text('{"files": {"sub/a.txt": 1}}')
+    assert [damage.path for damage in store.damages(REF)] == [store.marker(REF)]
+    with store.lease(REF):
+        store.drop(REF)
+    assert not store.is_done(REF)
+    assert store.republish(REF)
+    assert not list(store.damages(REF))
+
+
+def test_a_store_lists_its_nodes_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    for other in ("answers/host.jsonl", f"mine/{REF[7:]}/notes.txt", "sample/readme/artifact.json", ".trash/x/y"):
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).write_text("")
+    assert store.refs() == [REF]
+
+
+def test_an_empty_setting_is_none_and_a_file_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCAC_STORE", "")
+    assert Store.default().root == Path("store")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match="no folder") as caught:
+        Store.default()
+    assert "ORCAC_STORE" in caught.value.fix
