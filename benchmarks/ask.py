@@ -41,7 +41,7 @@ from ask_clients import finish, start, write_prompts  # noqa: E402
 from faults import Child, FaultServer  # noqa: E402
 from faults.batches import Batches, Call, Trouble  # noqa: E402
 
-from orcac.chat.ledger.ledger import records  # noqa: E402
+from orcac.chat.ledger.files import records  # noqa: E402
 
 ANSWER_TOKENS = 200
 

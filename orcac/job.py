@@ -8,6 +8,8 @@ processes did the work it also holds `packages`, their `packages_in_use`, which 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,3 +52,34 @@ class Job(Generic[R, E]):
     def progress(self, total: int, unit: str) -> Progress:
         """Progress lines, and `work/progress.json` for `orcac status`. `unit` is plural, e.g. "answers"."""
         return Progress(label=self.label, total=total, unit=unit, path=self.work / "progress.json")
+
+
+_MMAP_THRESHOLD, _BYTES = -3, 256 << 10  # glibc's M_MMAP_THRESHOLD
+
+
+class _NoPandas:
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ImportError(name)
+
+
+def stay_small() -> None:
+    """To be called before anything large is made; a second call changes nothing.
+
+    - Arrow looks for pandas at the first array, and loads it where it is installed: 45 MB and half a second. Here it
+      finds none, and does not look again.
+    - Arrow's own pool keeps 40 MB that it once had; the system's gives them back.
+    - glibc puts what is larger than the largest thing that was ever freed into its heap, where small things keep it
+      from being given back. A fixed threshold ends that.
+    """
+    import pyarrow as pa
+
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BYTES)
+    pa.set_memory_pool(pa.system_memory_pool())
+    hidden = _NoPandas()
+    sys.meta_path.insert(0, hidden)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(hidden)

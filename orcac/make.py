@@ -24,7 +24,8 @@ from orcac.errors import InputError, OrcacError
 from orcac.job import Job, Summary, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
-from orcac.plan.plan import Plan, find, write_if_changed
+from orcac.plan.plan import Plan, find
+from orcac.store.durable import write_if_changed
 from orcac.store.store import Store, disk_errors
 
 T = TypeVar("T")

@@ -27,6 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from orcac.store import durable
+from orcac.text import clock
+
 DRAWN = "\x1e"  # the first character of a line that somebody draws from its file
 DRAWN_VARIABLE = "ORCAC_DRAWN"  # of the environment: the pipe to who does, as `pipe_name` has it
 
@@ -117,10 +120,8 @@ class Progress:
             "usd": usd,
             "at": time.time(),
         }
-        part = self._path.with_suffix(".json.part")
         with contextlib.suppress(OSError):
-            part.write_text(json.dumps(record) + "\n", encoding="utf-8")
-            part.replace(self._path)
+            durable.write(self._path, json.dumps(record) + "\n", sync=False)
 
 
 def _words(note: str) -> set[str]:
@@ -198,10 +199,3 @@ def is_ours(stream: TextIO | io.TextIOBase) -> bool:
     with contextlib.suppress(OSError):
         return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
     return False
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds as people read them: 0:25, 12:07:00."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

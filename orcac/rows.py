@@ -15,10 +15,12 @@ import typing
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from orcac.store.durable import replacing_by_name
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +105,13 @@ def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
 def write_tables(path: Path, kind: type[Prompt], tables: Iterable[pa.RecordBatch]) -> int:
     """`write` of rows that are columns already."""
     count = 0
-    part = path.with_name(path.name + ".part")
-    with pq.ParquetWriter(part, schema(kind), compression="zstd", write_statistics=False) as writer:
+    with (
+        replacing_by_name(path) as part,
+        pq.ParquetWriter(part, schema(kind), compression="zstd", write_statistics=False) as writer,
+    ):
         for table in tables:
             writer.write_batch(table)
             count += len(table)
-    part.replace(path)
     return count
 
 
@@ -152,12 +155,30 @@ def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: list[typing.A
     return pa.RecordBatch.from_arrays(columns, schema=shape)
 
 
+def lookup(row: Any, path: str, absent: Any = None) -> Any:
+    """What stands at `path`: None where that is null, also on the way; `absent` where there is nothing."""
+    if isinstance(row, dict) and path in row:
+        if row[path] is not None:
+            return row[path]
+        absent = None
+    value = row
+    for name in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(name, absent)
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None if value is None else absent
+    return value
+
+
 __all__ = [
     "Answer",
     "Prompt",
     "Rejected",
     "Response",
     "batched",
+    "lookup",
     "prompt_id",
     "read",
     "read_columns",

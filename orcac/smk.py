@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from orcac.errors import InputError, OrcacError
-from orcac.plan.plan import default_path, read_json, write_if_changed
+from orcac.plan.plan import default_path, read_json
+from orcac.store.durable import write_if_changed
 from orcac.store.store import Store
 
 T = TypeVar("T")

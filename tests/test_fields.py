@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from orcac.fields import lookup
+from orcac.rows import lookup
 
 ROW = {"a": {"b": 1, "n": None}, "a.b": 2, "a.n": None, "list": ["x", {"y": 3}]}
 

@@ -41,13 +41,15 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from orcac.chat.failures import ERRORS, Action, ChatError
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.limits.limiter import Limiter
-from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, Settled, dollars
+from orcac.chat.messages import ChatRequest, ChatResponse, Settled
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.errors import EndpointError, StoreError
+from orcac.text import dollars
 
 _BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
 _FLAKY_S = 0.03  # the same while others are answered; it doubles with each attempt that failed since the last answer

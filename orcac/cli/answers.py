@@ -13,6 +13,7 @@ import click
 
 from orcac.cli.common import opened, plain
 from orcac.errors import InputError
+from orcac.store.durable import replacing
 
 if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
@@ -102,7 +103,7 @@ def _check_class(error: str | None) -> None:
 
 
 def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    from orcac.chat.ledger.ledger import records
+    from orcac.chat.ledger.files import records
 
     return filter(keep, records(folder))
 
@@ -205,16 +206,11 @@ def _export(found: Iterator[Record], file: Path) -> None:
         raise InputError(f"{file}: not a file", fix="name a file; `-` is the standard output")
     if not file.parent.is_dir():
         raise InputError(f"{file}: there is no folder {file.parent}", fix="make it, or name a file elsewhere")
-    part, count = file.with_name(file.name + ".part"), 0
-    try:
-        with part.open("wb") as out:
-            for record in found:
-                out.write(line_of(record))
-                count += 1
-        part.replace(file)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    count = 0
+    with replacing(file) as out:
+        for record in found:
+            out.write(line_of(record))
+            count += 1
     click.echo(f"{count:,} records in {file}")
 
 

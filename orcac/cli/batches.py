@@ -109,8 +109,7 @@ def _show(shown: list[Batch]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from orcac.chat.messages import dollars
-    from orcac.progress import clock
+    from orcac.text import clock, dollars
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("batch", "model", "status"):

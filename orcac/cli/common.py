@@ -84,10 +84,3 @@ def opened() -> tuple[Path, Store]:
 def plain(text: str) -> str:
     """Text of others (a server's message, a file's) with nothing in it that a terminal obeys."""
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
-
-
-def size(count: int) -> str:
-    """Bytes for people: 1.2 GB."""
-    from rich.filesize import decimal
-
-    return decimal(count)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from functools import partial
 from typing import Any
 
 import click
 
+from orcac import text
 from orcac.cli.common import compiled, opened
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
@@ -115,11 +117,11 @@ def _ranges(cost: Cost) -> dict[str, str]:
     return {
         name: figures.with_range(figure, show) if figure.mid else "-"
         for name, figure, show in (
-            ("teachers", cost.usd_spec, figures.money),
-            ("GPU hours", cost.gpu_hours, figures.hours),
-            ("GPUs", cost.gpu_usd, figures.money),
-            ("time", cost.seconds, figures.duration),
-            ("disk", cost.disk, figures.size),
+            ("teachers", cost.usd_spec, partial(text.dollars, digits=2)),
+            ("GPU hours", cost.gpu_hours, text.hours),
+            ("GPUs", cost.gpu_usd, partial(text.dollars, digits=2)),
+            ("time", cost.seconds, text.duration),
+            ("disk", cost.disk, text.size),
         )
     }
 
@@ -139,14 +141,14 @@ def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, li
 
 def _line(name: str, cost: Cost) -> str:
     cells = [
-        _short(cost.requests, figures.brief),
-        _short(cost.input_tokens, figures.brief),
-        _short(cost.output_tokens, figures.brief),
-        _short(cost.usd, lambda usd: figures.money(usd).removesuffix(" USD")),
-        _short(cost.usd_batch, lambda usd: figures.money(usd).removesuffix(" USD")),
-        _short(cost.gpu_hours, lambda hours: figures.hours(hours).removesuffix(" h")),
-        _short(cost.seconds, figures.duration),
-        _short(cost.disk, figures.size),
+        _short(cost.requests, text.brief),
+        _short(cost.input_tokens, text.brief),
+        _short(cost.output_tokens, text.brief),
+        _short(cost.usd, lambda usd: text.dollars(usd, 2).removesuffix(" USD")),
+        _short(cost.usd_batch, lambda usd: text.dollars(usd, 2).removesuffix(" USD")),
+        _short(cost.gpu_hours, lambda hours: text.hours(hours).removesuffix(" h")),
+        _short(cost.seconds, text.duration),
+        _short(cost.disk, text.size),
     ]
     row = "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS[1:], strict=True))
     most = _WIDTHS[0]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import opened, plain, size
+from orcac.cli.common import opened, plain
 from orcac.errors import InputError
 from orcac.plan.plan import find
+from orcac.text import size
 
 
 @click.group("delta")

@@ -7,11 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from orcac import text
 from orcac.cli.common import opened, plain, uncollected
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price, total
@@ -217,9 +219,9 @@ def _show_table(console: Console, found: list[Difference]) -> None:
             escape(one.new.arm),
             str(len(one.effect.remade)),
             str(len(one.effect.reused) + len(one.effect.stored)),
-            figures.count(cost.requests.mid) if cost.requests.mid else "",
-            figures.count(cost.usd_spec.mid, _SHOWN) if cost.usd_spec.mid else "",
-            figures.count(cost.gpu_hours.mid, _SHOWN) if cost.gpu_hours.mid else "",
+            text.count(cost.requests.mid) if cost.requests.mid else "",
+            text.count(cost.usd_spec.mid, _SHOWN) if cost.usd_spec.mid else "",
+            text.count(cost.gpu_hours.mid, _SHOWN) if cost.gpu_hours.mid else "",
         )
     console.print(table)
 
@@ -228,14 +230,14 @@ def _costs(cost: Cost) -> list[tuple[str, Range, Callable[[float], str]]]:
     """Each figure that is not nothing: its name, the figure, how it is told."""
 
     def short(value: float) -> str:
-        return figures.count(value, _SHOWN)
+        return text.count(value, _SHOWN)
 
     shown: list[tuple[str, Range, Callable[[float], str]]] = [
-        ("requests", cost.requests, figures.count),
-        ("tokens", cost.input_tokens + cost.output_tokens, figures.count),
-        ("dollars", cost.usd_spec, figures.money),
+        ("requests", cost.requests, text.count),
+        ("tokens", cost.input_tokens + cost.output_tokens, text.count),
+        ("dollars", cost.usd_spec, partial(text.dollars, digits=2)),
         ("GPU hours", cost.gpu_hours, short),
-        ("disk", cost.disk, figures.size),
+        ("disk", cost.disk, text.size),
     ]
     return [one for one in shown if one[1].mid]
 

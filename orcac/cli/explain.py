@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import STYLES, opened, plain, size
+from orcac.cli.common import STYLES, opened, plain
 from orcac.errors import StoreError
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY
 from orcac.plan.plan import Plan, find
 from orcac.plan.state import read_state
 from orcac.store.store import Store
+from orcac.text import size
 
 if TYPE_CHECKING:
     from rich.table import Table

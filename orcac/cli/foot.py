@@ -20,8 +20,9 @@ from orcac.cli.common import plain
 from orcac.cli.node_lines import node_lines
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
-from orcac.progress import DRAWN, clock, is_ours
+from orcac.progress import DRAWN, is_ours
 from orcac.store.store import Store
+from orcac.text import clock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

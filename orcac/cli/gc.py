@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from orcac.cli.common import compiled, opened, plain, size
+from orcac.cli.common import compiled, opened, plain
 from orcac.errors import InputError
 from orcac.sample.recipe import SampleRecipe
 from orcac.store.garbage import Item, find, remove
+from orcac.text import size
 
 
 @click.command("gc")

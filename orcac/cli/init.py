@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from orcac.errors import InputError
-from orcac.plan.plan import write_if_changed
 from orcac.smk import study
+from orcac.store.durable import write_if_changed
 
 # Files and folders, by the same name in a checkout, in the wheel and in a study; pyproject.toml puts them in the wheel.
 LAID_OUT = (

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orcac.chat.messages import dollars
 from orcac.cli.common import STYLES, plain
 from orcac.plan.plan import Plan
 from orcac.plan.state import State
-from orcac.progress import clock
+from orcac.text import clock, dollars
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

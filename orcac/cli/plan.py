@@ -14,9 +14,10 @@ from orcac.cli.common import STYLES, compiled, opened, plain
 from orcac.errors import InputError
 from orcac.plan.later import fetched
 from orcac.plan.node import Node
-from orcac.plan.plan import Plan, write_if_changed
+from orcac.plan.plan import Plan
 from orcac.plan.sharing import arms_told, needed, short_label, users
 from orcac.plan.state import State, read_state
+from orcac.store.durable import write_if_changed
 
 if TYPE_CHECKING:
     from rich.table import Table

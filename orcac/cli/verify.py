@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compiled, opened, plain, size
+from orcac.cli.common import compiled, opened, plain
 from orcac.errors import InputError, StoreError
 from orcac.plan.plan import find
 from orcac.store.lease import hold_if_free, is_leased
 from orcac.store.store import Store
+from orcac.text import size
 
 
 @click.command("verify")
@@ -121,7 +122,7 @@ def _repair(store: Store, ref: str) -> bool:
 
 def _damaged_answers(store: Store) -> str:
     """What is wrong with the first damaged record of the ledger, "" where all are whole."""
-    from orcac.chat.ledger.ledger import records
+    from orcac.chat.ledger.files import records
 
     try:
         for _ in records(store.answers):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orcac import rows
-from orcac.chat.ledger.files import Keys, order_of
+from orcac.chat.ledger.keys import Keys, order_of
 from orcac.chat.messages import ChatRequest, conversation, digest_of, key_head, turn_tail
 from orcac.collect.recipe import CollectRecipe
 from orcac.rows import Prompt

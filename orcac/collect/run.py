@@ -36,21 +36,23 @@ from orcac.chat.batch.planner import ask_in_batches
 from orcac.chat.endpoints.connect import connect
 from orcac.chat.endpoints.replay import Replay, Source
 from orcac.chat.engine import Tally, ask
-from orcac.chat.ledger.ledger import Ledger, seal
+from orcac.chat.failures import ERRORS
+from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.record import FAILURES
+from orcac.chat.ledger.sealing import seal
 from orcac.chat.limits.account import Account, account_name
 from orcac.chat.limits.budget import Budget
-from orcac.chat.messages import ERRORS, ChatResponse, dollars
+from orcac.chat.messages import ChatResponse
 from orcac.chat.settings import Price
 from orcac.collect.join import in_order
 from orcac.collect.questions import Questions, request
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.hub import fetch
-from orcac.job import Job, Summary
-from orcac.memory import stay_small
+from orcac.job import Job, Summary, stay_small
 from orcac.recipe import FileRef, open_ref
 from orcac.rows import Prompt, Response
+from orcac.text import dollars
 
 __all__ = ["run", "run_shard"]
 

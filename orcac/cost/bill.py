@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orcac.chat.messages import dollars
 from orcac.collect.recipe import CollectExecution
 from orcac.cost import figures
 from orcac.cost.figures import NOTHING, Range
@@ -22,6 +21,7 @@ from orcac.cost.questions import Seen, questions, see
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
+from orcac.text import dollars
 
 __all__ = ["FIGURES", "Cost", "price", "total"]
 

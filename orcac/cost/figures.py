@@ -60,7 +60,7 @@ class Range:
         return Range(min(self.mid, most), spread)
 
     def as_json(self) -> dict[str, float]:
-        return {name: _rounded(getattr(self, name), 4) for name in ("low", "mid", "high")}
+        return {name: float(f"{getattr(self, name):.4g}") for name in ("low", "mid", "high")}
 
 
 NOTHING = Range(0.0)
@@ -105,58 +105,6 @@ def _joined(
 
 
 # --- for people ------------------------------------------------------------------------------------------------
-
-_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
-_TIMES = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
-_SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-
-
-def _rounded(value: float, digits: int) -> float:
-    return float(f"{value:.{digits}g}")
-
-
-def _number(value: float, digits: int) -> str:
-    """`digits` of it that count, whole from `digits` figures up: 5,100 of 5,148; 2.7 of 2.71."""
-    value = _rounded(value, digits)
-    after = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{after}f}"
-
-
-def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int) -> str:
-    for scale, unit in scales:
-        if _rounded(value, digits) >= scale:
-            return f"{_number(value / scale, digits)} {unit}"
-    return _number(value, digits)
-
-
-def count(value: float, digits: int = 3) -> str:
-    """`5.09 M`, `17,038`."""
-    return f"{value:,.0f}" if value < 1e5 and digits > 2 else _scaled(value, _SCALES, digits)
-
-
-def brief(value: float) -> str:
-    """A count in six characters: `5.09 M`, `17 k`, `2,546`."""
-    return count(value) if value < 1e4 else _scaled(value, (*_SCALES, (1e3, "k")), 3 if value >= 1e5 else 2)
-
-
-def duration(seconds: float, digits: int = 2) -> str:
-    """`6.7 days`, `40 min`."""
-    return _scaled(seconds, _TIMES, digits) if seconds >= 1 else ("0 s" if seconds == 0 else "< 1 s")
-
-
-def size(octets: float, digits: int = 2) -> str:
-    """`52 GB`."""
-    return _scaled(octets, _SIZES, digits) if octets >= 1000 else f"{octets:.0f} B"
-
-
-def money(usd: float, digits: int = 2) -> str:
-    """`5,100 USD`; what is less than a cent is told as that."""
-    return "< 0.01 USD" if 0 < usd < 0.01 else f"{_number(usd, digits)} USD"
-
-
-def hours(value: float) -> str:
-    """`3,200 h`."""
-    return f"{_number(value, 2)} h"
 
 
 def with_range(figure: Range, show: Callable[[float], str]) -> str:

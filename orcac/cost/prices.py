@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+from orcac import text
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures, priors
@@ -96,7 +97,7 @@ def _asking_time(
             charged = count * (read + Range(float(max_tokens))) / (settings.tokens_per_minute / 60)
             if charged.mid > 1.1 * ways[bound].mid:
                 why += (
-                    f"; {figures.duration(charged.mid)} instead of {figures.duration(ways[bound].mid)} where the "
+                    f"; {text.duration(charged.mid)} instead of {text.duration(ways[bound].mid)} where the "
                     "server charges `max_tokens` against its limit in advance"
                 )
         basis.append(why)
@@ -116,7 +117,7 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
         wanted = questions(flow, node.ref, answered)
         left = wanted.new / max(1e-9, sum(part.size * part.share for part in wanted.parts))
     count = asked.prompts * left
-    text = (asked.input + asked.output) * priors.TEXT_BYTES
+    octets = (asked.input + asked.output) * priors.TEXT_BYTES
     cost = _asking(settings, count, asked.input, asked.output, recipe.sampling.max_tokens)
     if free:
         cost = Cost(seconds=cost.seconds, basis=cost.basis)
@@ -124,7 +125,7 @@ def _collect(flow: Flow, node: Node, answered: Seen) -> Cost:
     return replace(
         cost,
         seconds=cost.seconds + Range(priors.START),
-        disk=asked.prompts * text + (NOTHING if free else count * ledger),
+        disk=asked.prompts * octets + (NOTHING if free else count * ledger),
         basis=(*asked.basis, *cost.basis),
         questions=None if free else wanted,
         budget_left=flow.budget_left(settings),

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orcac.errors import InputError, reading
 from orcac.model.offline import offline
+from orcac.model.weights import load_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,30 +156,3 @@ def _stream(seed: int, system: str, user: str) -> Any:
 
     digest = hashlib.sha256("\x1f".join((str(seed), system, user)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def load_model(folder: Path, *, whose: str, **how: Any) -> Any:
-    """The causal language model in `folder`, with further arguments of `from_pretrained`.
-
-    Raises InputError, which begins with `whose`, where it is none or lacks weights: transformers draws those at random,
-    and says so in a warning.
-    """
-    from transformers import AutoModelForCausalLM
-
-    fix = "give all files of one model that generates text"
-    with reading(f"{whose} cannot be loaded as a causal language model", fix=fix):
-        model, found = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            trust_remote_code=False,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            **how,
-        )
-    if missing := sorted(found["missing_keys"]):
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            f"{whose} lacks weights: {', '.join(missing[:3])}{more}",
-            fix="give all its .safetensors files, with their index",
-        )
-    return model

@@ -9,8 +9,9 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from orcac.errors import InputError, OrcacError
+from orcac.errors import InputError, OrcacError, reading
 
 _PROBE = 1 << 20  # bytes
 
@@ -55,3 +56,30 @@ def os_errors(folder: Path) -> Iterator[None]:
             with tempfile.TemporaryFile(dir=folder) as probe:
                 os.posix_fallocate(probe.fileno(), 0, _PROBE)
         raise
+
+
+def load_model(folder: Path, *, whose: str, **how: Any) -> Any:
+    """The causal language model in `folder`, with further arguments of `from_pretrained`.
+
+    Raises InputError, which begins with `whose`, where it is none or lacks weights: transformers draws those at random,
+    and says so in a warning.
+    """
+    from transformers import AutoModelForCausalLM
+
+    fix = "give all files of one model that generates text"
+    with reading(f"{whose} cannot be loaded as a causal language model", fix=fix):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **how,
+        )
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            f"{whose} lacks weights: {', '.join(missing[:3])}{more}",
+            fix="give all its .safetensors files, with their index",
+        )
+    return model

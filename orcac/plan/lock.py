@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from orcac.errors import InputError, PinError
-from orcac.plan.plan import Experiment, Plan, write_if_changed
+from orcac.plan.plan import Experiment, Plan
+from orcac.store.durable import write_if_changed
 
 FORMAT = 1
 

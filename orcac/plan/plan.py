@@ -7,7 +7,6 @@ pydantic models where speed matters (`orcac/smk.py`) and with them where a node 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from orcac.errors import InputError
 from orcac.kinds import KINDS
 from orcac.plan.node import Node, canonical
+from orcac.store.durable import write_if_changed
 from orcac.train.recipe import TrainExecution
 
 FORMAT = 2
@@ -179,31 +179,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"{path}: the plan was made by another version of orcac", fix="compile the spec again")
     return data
-
-
-def write_if_changed(path: Path, text: str) -> bool:
-    """Replace a file atomically, or leave it alone when it holds `text` already.
-
-    Raises OSError where it cannot be written, and where a device, a pipe or a folder stands: what is renamed over
-    /dev/null is no device any more.
-    """
-    if path.is_file():
-        if path.read_bytes() == text.encode():
-            return False
-    elif path.exists():
-        raise OSError(errno.EINVAL, "not a file", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    return True
 
 
 def _node(data: dict[str, Any]) -> Node:

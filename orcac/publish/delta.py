@@ -45,7 +45,7 @@ from orcac.errors import InputError
 from orcac.hub import is_inside
 from orcac.progress import Progress
 from orcac.recipe import file_digest
-from orcac.store.folder import whole
+from orcac.store.durable import new_folder
 
 FORMAT = 1
 CHUNK = 1 << 22  # values compared at once
@@ -79,7 +79,7 @@ def make(base: Files, model: Files, out: Path) -> Made:
     if strange == len(ours.tensors):
         raise InputError("the base has no tensor of the model's", fix="give the base that the model was trained from")
     progress = _Bytes("delta make", theirs.bytes + sum(path.stat().st_size for path in model.values()))
-    with whole(out) as folder:
+    with new_folder(out) as folder:
         digests = {name: file_digest(theirs.files[name].path, progress.add) for name in theirs.files}
         compared = _write_container(folder / "delta.safetensors", ours, theirs, progress)
         results = {}
@@ -119,7 +119,7 @@ def apply(base: Files, delta: Path, out: Path) -> int:
     total = sum(facts["bytes"] for facts in manifest["model"].values())
     progress = _Bytes("delta apply", theirs.bytes + total)
     _check_base(theirs, manifest["base"], progress)
-    with whole(out, needs=total) as folder, _damage(delta):
+    with new_folder(out, needs=total) as folder, _damage(delta):
         container = _File(delta / "delta.safetensors").tensors
         for name, facts in manifest["model"].items():
             path = folder / name

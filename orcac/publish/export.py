@@ -17,10 +17,11 @@ from typing import Any
 from orcac.errors import OrcacError, StoreError
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.progress import Progress, clock
+from orcac.progress import Progress
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportRecipe, Stage
-from orcac.store.folder import whole
+from orcac.store.durable import new_folder
 from orcac.store.store import Store
+from orcac.text import clock
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$]|^[-+]|(?<=^\d)[.)]|:(?=//)")
 
@@ -45,7 +46,7 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, about: str, out: Pa
     megabytes = max(total // 10**6, 1)
     progress = Progress(label=f"export {arm}", total=megabytes, unit="MB")
     done = 0
-    with whole(out, needs=total) as folder:
+    with new_folder(out, needs=total) as folder:
         for name, (path, facts) in files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ def card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) -> str:
         keep_trailing_newline=True,
     )
     filters: dict[str, Any] = {
-        "count": lambda number: "–" if number is None else wording.count(number),
+        "count": lambda number: "–" if number is None else f"{number:,}",
         "interval": wording.interval,
         "loss": lambda value: "–" if value is None else f"{value:.3f}",
         "percent": wording.percent,

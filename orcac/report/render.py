@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from orcac.report import plots, wording
 from orcac.report.results import Results
+from orcac.text import dollars
 
 __all__ = ["html", "markdown"]
 
@@ -57,7 +58,8 @@ def _environment(*, autoescape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for name in ("count", "dollars", "interval", "p_value", "percent", "points", "points_interval", "reasons"):
+    for name in ("interval", "p_value", "percent", "points", "points_interval", "reasons"):
         environment.filters[name] = getattr(wording, name)
+    environment.filters |= {"count": "{:,}".format, "dollars": dollars}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment

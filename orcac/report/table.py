@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED, count, interval, p_value, percent, points, points_interval
+from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED, interval, p_value, percent, points, points_interval
 
 __all__ = ["terminal_table"]
 
@@ -24,7 +24,7 @@ def terminal_table(results: dict[str, Any]) -> str:
     for bench in results["benchmarks"]:
         paper = "" if bench["paper"] is None else f", Orca-13B in the paper {percent(bench['paper'])} %"
         lines.append(
-            f"{bench['name']}: {count(bench['n'])} items, guessing {percent(bench['chance'])} %, "
+            f"{bench['name']}: {bench['n']:,} items, guessing {percent(bench['chance'])} %, "
             f"constant answer {percent(bench['constant'])} %{paper}"
         )
         header = _COLUMNS.format(

@@ -12,8 +12,6 @@ __all__ = [
     "AT_CHANCE",
     "NOTHING_MEASURED",
     "Finding",
-    "count",
-    "dollars",
     "findings",
     "interval",
     "p_value",
@@ -50,14 +48,6 @@ def points_interval(ends: Interval) -> str:
 
 def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def count(number: int) -> str:
-    return f"{number:,}"
-
-
-def dollars(usd: float) -> str:
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
 def reasons(counts: dict[str, int]) -> str:

@@ -31,6 +31,7 @@ from typing import Any
 
 from orcac.errors import StoreError
 from orcac.recipe import file_digest
+from orcac.store import durable
 from orcac.store.lease import hold, is_ours
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
@@ -161,8 +162,7 @@ class Store:
         with disk_errors(folder):
             files: dict[str, dict[str, Any]] = {}
             for path in sorted(path for path in out.rglob("*") if path.is_file()):
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
+                durable.sync_file(path)
                 name = path.relative_to(out).as_posix()
                 files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -266,15 +266,4 @@ def _damages(
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+    durable.write(path, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

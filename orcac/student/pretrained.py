@@ -21,7 +21,7 @@ from orcac import hub
 from orcac.errors import InputError, reading
 from orcac.model import weights
 from orcac.model.chat_format import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, Tokenizer, chat_template, load_tokenizer
-from orcac.model.generation import load_model
+from orcac.model.weights import load_model
 from orcac.recipe import Execution, open_ref
 from orcac.student import gguf
 from orcac.student.recipe import Pretrained

@@ -25,6 +25,7 @@ from tensorboardX.record_writer import RecordWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from orcac.errors import InputError
+from orcac.store import durable
 from orcac.train import distributed
 from orcac.train.stage import Stage
 
@@ -90,9 +91,7 @@ class Saver(TrainerCallback):
         distributed.barrier()  # every process has written its part
         if distributed.is_first():
             (folder / _PICKLE).unlink(missing_ok=True)
-            part = folder / f"{_MARKER}.part"
-            part.write_text(json.dumps(_layout(self._stage)), encoding="utf-8")
-            part.replace(folder / _MARKER)
+            durable.write(folder / _MARKER, json.dumps(_layout(self._stage)))
         now = time.monotonic()
         self._next = now + max(self._every, 9 * (now - self._started))
 
@@ -114,9 +113,7 @@ class Metrics:
         path, events = (folder / name for name in self.FILES)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:resumed] if resumed else []
         assert len(lines) == resumed and all(line.endswith("\n") for line in lines)
-        part = path.with_name(path.name + ".part")
-        part.write_text("".join(lines), encoding="utf-8")
-        part.replace(path)
+        durable.write(path, "".join(lines))
         self._file = path.open("a", encoding="utf-8")
         events.unlink(missing_ok=True)
         self._shown = time.monotonic()

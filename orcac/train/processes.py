@@ -30,6 +30,7 @@ from typing import IO, Any
 from orcac import errors
 from orcac.errors import OrcacError
 from orcac.progress import DRAWN
+from orcac.store import durable
 from orcac.train.launch import Command
 
 _POLL_S = 0.1
@@ -78,9 +79,7 @@ def tell(error: BaseException, *, rank: int, work: Path) -> None:
         said = {"errno": error.errno, "strerror": error.strerror, "filename": str(error.filename or work)}
     else:
         return
-    part = work / f"error-{rank}.json.part"
-    part.write_text(json.dumps(said), encoding="utf-8")
-    part.replace(work / f"error-{rank}.json")
+    durable.write(work / f"error-{rank}.json", json.dumps(said))
 
 
 def obey_starter() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from orcac.store import durable
+
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64", torch.bool: "BOOL"}
 
 
@@ -31,7 +33,7 @@ class TensorFile:
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)  # so that the tensors are aligned
         self._tensors, self._names = tensors, iter(tensors)
-        self._path, self._part = path, path.with_name(path.name + ".part")
+        self._path, self._part = path, durable.part_of(path)
         self._file = self._part.open("wb")
         self._file.write(len(text).to_bytes(8, "little") + text)
         self._file.flush()
@@ -48,4 +50,4 @@ class TensorFile:
         """All tensors were added: put the file in its place."""
         assert next(self._names, None) is None
         self._file.close()
-        self._part.replace(self._path)
+        durable.move(self._part, self._path)

@@ -30,6 +30,7 @@ from orcac.job import Summary, packages_in_use
 from orcac.model.offline import offline
 from orcac.model.weights import os_errors
 from orcac.progress import Progress
+from orcac.store import durable
 from orcac.tokenize import rowfile
 from orcac.train import checks, distributed, processes
 from orcac.train.checkpoints import Metrics, Saver, check_fits, delete_torn, newest, step_of
@@ -200,9 +201,7 @@ def main() -> None:
         if rank == 0:
             deepspeed = {"deepspeed": metadata.version("deepspeed")} if stage.execution.zero else {}
             summary |= {"packages": packages_in_use() | deepspeed}
-            part = stage.work / "summary.json.part"
-            part.write_text(json.dumps(summary), encoding="utf-8")
-            part.replace(stage.work / "summary.json")
+            durable.write(stage.work / "summary.json", json.dumps(summary))
         distributed.barrier()
         code = 0
     except SystemExit as stopped:

@@ -21,11 +21,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from orcac.chat.engine import Tally, ask
+from orcac.chat.failures import ChatError
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, RateHeaders, conversation, dollars, usd
+from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders, conversation, usd
 from orcac.chat.settings import Azure, EndpointSettings, Price, Sampling
 from orcac.errors import EndpointError, StoreError
+from orcac.text import dollars
 
 ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
 FREE = Price()

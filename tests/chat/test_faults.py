@@ -16,7 +16,7 @@ from child import IN_FLIGHT, job
 from faults import Fault, FaultServer
 
 from orcac import rows
-from orcac.chat.ledger.ledger import records
+from orcac.chat.ledger.files import records
 from orcac.chat.settings import Price
 from orcac.collect.run import run
 from orcac.errors import EndpointError

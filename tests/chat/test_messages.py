@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.chat.messages import (
-    ANY_CAP,
-    ERRORS,
-    ChatRequest,
-    ChatResponse,
-    classify,
-    conversation,
-    key_tail,
-    served_caps,
-    turn_tail,
-)
+from orcac.chat.failures import ERRORS, classify
+from orcac.chat.messages import ANY_CAP, ChatRequest, ChatResponse, conversation, key_tail, served_caps, turn_tail
 from orcac.chat.settings import Price, Sampling
 
 REQUEST = ChatRequest(

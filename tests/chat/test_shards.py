@@ -19,7 +19,7 @@ import pytest
 from faults import Fault, FaultServer
 
 from orcac import rows
-from orcac.chat.ledger.ledger import records
+from orcac.chat.ledger.files import records
 from orcac.chat.limits.account import LOOK_SECONDS
 from orcac.chat.limits.budget import Budget
 from orcac.make import make

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from orcac.cli.init import LAID_OUT, command
 from orcac.errors import InputError
-from orcac.plan.plan import write_if_changed
 from orcac.smk import snakefile
 from orcac.spec.load import load
+from orcac.store.durable import write_if_changed
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from orcac import rows
-from orcac.chat.ledger.ledger import records
+from orcac.chat.ledger.files import records
 from orcac.chat.settings import EndpointSettings, Price, Sampling
 from orcac.collect import run as module
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording

@@ -11,8 +11,8 @@ from orcac.chat.batch import files as files
 from orcac.chat.batch.files import batches
 from orcac.chat.batch.provider import Providers
 from orcac.chat.batch.steps import Steps
-from orcac.chat.ledger.ledger import Keys, contained
-from orcac.chat.messages import ChatError
+from orcac.chat.failures import ChatError
+from orcac.chat.ledger.keys import Keys, contained
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
 

@@ -15,13 +15,14 @@ from typing import IO, Any
 import numpy as np
 
 from orcac.chat.endpoints import openai as online
-from orcac.chat.ledger.ledger import Keys, packed
+from orcac.chat.ledger.keys import Keys, packed
 from orcac.chat.ledger.record import request_of, request_record
 from orcac.chat.limits.budget import micro
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import Azure, EndpointSettings, Price
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
+from orcac.store import durable
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # of one batch, by OpenAI's rules
 ENDED = ("completed", "expired", "cancelled", "failed")  # what a provider's batch stays at
@@ -88,18 +89,8 @@ def read(folder: Path) -> Batch:
 
 
 def write(folder: Path, batch: Batch) -> None:
-    path = folder / "batch.json"
-    part = path.with_name(f"batch.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(batch), file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    for place in (folder, folder.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    durable.write(folder / "batch.json", json.dumps(dataclasses.asdict(batch), indent=1) + "\n")
+    durable.sync_folder(folder.parent)
 
 
 def requests(folder: Path) -> Iterator[ChatRequest]:

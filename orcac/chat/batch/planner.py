@@ -54,13 +54,16 @@ from orcac.chat.batch.files import Batch, Shard, batches
 from orcac.chat.batch.provider import Providers
 from orcac.chat.batch.steps import Outcome, Steps, alone
 from orcac.chat.engine import Tally
+from orcac.chat.failures import ERRORS, Action
 from orcac.chat.interrupt import halt_on_signals
-from orcac.chat.ledger.files import named
-from orcac.chat.ledger.ledger import FAILURES, Keys, Ledger, contained, packed
+from orcac.chat.ledger.keys import Keys, contained, named, packed
+from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.record import FAILURES
 from orcac.chat.limits.budget import Budget, micro
-from orcac.chat.messages import ERRORS, Action, ChatRequest, dollars
+from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
+from orcac.text import dollars
 
 _SHOW_S = 1.0  # between two updates of the progress
 _QUEUE_S, _QUEUE_WAIT_S = 24 * 3600.0, 300.0  # how long a batch may find no room in the account's queue; between tries

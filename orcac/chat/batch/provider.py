@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack
@@ -14,8 +13,10 @@ from urllib.parse import urlsplit
 
 from orcac.chat.batch.files import Batch
 from orcac.chat.endpoints import openai as online
-from orcac.chat.messages import ChatError, classify, valid_unicode
+from orcac.chat.failures import ChatError, classify
+from orcac.chat.messages import valid_unicode
 from orcac.chat.settings import Azure
+from orcac.store.durable import replacing
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -70,14 +71,10 @@ class Provider:
 
     async def download(self, file_id: str, path: Path) -> None:
         """The file appears whole or not at all."""
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with self._errors(), part.open("wb") as file:
+        with self._errors(), replacing(path) as file:
             async with self._client.files.with_streaming_response.content(file_id) as response:
                 async for chunk in response.iter_bytes():
                     file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
 
     async def _answer(self, call: Awaitable[Any], *, one: bool = True) -> dict[str, Any]:
         with self._errors():

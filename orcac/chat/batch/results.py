@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orcac.chat.endpoints import openai as online
-from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse, classify, valid_unicode
+from orcac.chat.failures import ERRORS, classify
+from orcac.chat.messages import ChatRequest, ChatResponse, valid_unicode
 from orcac.chat.wire import dumps, loads
 
 _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that finds no room in the account's queue

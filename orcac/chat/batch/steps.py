@@ -19,12 +19,13 @@ from orcac.chat.batch import files as files
 from orcac.chat.batch import results as results
 from orcac.chat.batch.files import ENDED, Batch
 from orcac.chat.batch.provider import Gone, Provider, Providers
+from orcac.chat.failures import ERRORS, Action, ChatError
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
-from orcac.chat.messages import ERRORS, Action, ChatError, dollars
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
 from orcac.store.lease import hold_if_free
+from orcac.text import dollars
 
 _POLL_S, _POLL_MOST_S = 10.0, 60.0  # between two looks at a batch: the first, and the longest
 _SETTLE_S = 60.0  # after it was sent, a batch is in the provider's list or was never made

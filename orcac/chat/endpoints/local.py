@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse
+from orcac.chat.failures import ChatError
+from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 from orcac.model.generation import LocalAnswer, LocalModel

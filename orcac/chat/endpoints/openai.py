@@ -32,7 +32,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from orcac.chat.messages import ANY_CAP, ChatError, ChatRequest, ChatResponse, RateHeaders, classify, valid_unicode
+from orcac.chat.failures import ChatError, classify
+from orcac.chat.messages import ANY_CAP, ChatRequest, ChatResponse, RateHeaders, valid_unicode
 from orcac.chat.settings import OPENAI_URL, EndpointSettings
 from orcac.chat.wire import dumps, loads
 from orcac.errors import EndpointError

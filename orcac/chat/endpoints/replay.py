@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, valid_unicode
+from orcac.chat.failures import ChatError
+from orcac.chat.messages import ChatRequest, ChatResponse, valid_unicode
 from orcac.errors import InputError
-from orcac.fields import lookup
+from orcac.rows import lookup
 
 _ABSENT = object()
 

@@ -21,7 +21,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from orcac.chat.endpoints import openai
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse
+from orcac.chat.failures import ChatError
+from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 

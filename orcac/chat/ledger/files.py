@@ -32,13 +32,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orcac.chat.ledger.keys import Keys, contained, named
 from orcac.chat.ledger.record import CODES, RESPONSE, Foreign, Record, cap_of, facts_of, parsed, response_of
 from orcac.chat.messages import KEY_VERSION, ChatResponse, served_caps
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 from orcac.rows import batched
 
-Keys = npt.NDArray[np.bytes_]  # S16: digests
 R = TypeVar("R", pa.Table, pa.RecordBatch)
 
 FACTS = np.dtype(
@@ -78,33 +78,6 @@ SCHEMA = pa.schema(
 )
 _INDEX = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
 WORDS = ["model", "origin", "sampling", "finish_reason", "error"]  # that few values stand for
-
-
-def order_of(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
-    """What sorts `keys`; equal ones by `at`, or as they stand. Digests are sorted as numbers: four times as fast."""
-    halves = keys.view(">u8").reshape(-1, 2)
-    high, low = halves[:, 0].astype("u8"), halves[:, 1].astype("u8")
-    return np.lexsort((low, high) if at is None else (at, low, high))
-
-
-def named(keys: Keys, wanted: Keys | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """(names, which): what stands in an index for those of `keys` that are wanted, and which these are.
-
-    A name is the key itself or, where `wanted` is given, which is sorted, its place there: of the same order, and a
-    quarter of the size.
-    """
-    if wanted is None:
-        return keys, np.ones(len(keys), bool)
-    if not len(wanted):
-        return np.empty(0, "u4"), np.zeros(len(keys), bool)
-    found = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    which = wanted[found] == keys
-    return found[which].astype("u4"), which
-
-
-def contained(keys: Keys, wanted: Keys | None) -> npt.NDArray[np.bool_]:
-    """Which of `keys` are among `wanted`, which is sorted; all where it is None."""
-    return named(keys, wanted)[1]
 
 
 class Index(NamedTuple):
@@ -391,12 +364,3 @@ def _row(record: Record) -> Record:
 
 
 _EMPTY = ChatResponse()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,7 +25,7 @@ import fcntl
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +34,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from orcac.chat.failures import ERRORS
 from orcac.chat.ledger import files as segments
-from orcac.chat.ledger.files import FACTS, Keys, Log, contained, named, order_of, records
+from orcac.chat.ledger.files import FACTS, Log
+from orcac.chat.ledger.keys import Keys, named, order_of
 from orcac.chat.ledger.record import FAILURES, Facts, Record, cap_of, facts_of, line_of, record_of, response_of
-from orcac.chat.ledger.sealing import seal
-from orcac.chat.messages import ERRORS, ChatRequest, ChatResponse
+from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.errors import StoreError
+from orcac.store.durable import sync_folder
 from orcac.store.lease import HEARTBEAT_SECONDS
 
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
@@ -66,11 +68,6 @@ class _Pending(NamedTuple):
     line: bytes
     place: int  # in the log
     durable: asyncio.Future[None]
-
-
-def packed(keys: Iterable[str]) -> Keys:
-    """Keys as `Ledger` wants them: S16, sorted, each once."""
-    return np.unique(np.fromiter(map(bytes.fromhex, keys), "S16"))
 
 
 class Ledger:
@@ -258,7 +255,7 @@ class Ledger:
         log = Log(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644))
         with contextlib.suppress(OSError):  # a file system without locks: the heartbeat is enough
             fcntl.flock(log.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        segments.sync_folder(self._folder)
+        sync_folder(self._folder)
         self._files.append(log)
         self._size = 0
         if self._beating is None:
@@ -331,6 +328,3 @@ def _insert(array: npt.NDArray[Any], places: npt.NDArray[np.intp], more: npt.NDA
         here = np.searchsorted(places, begin)
         array[begin + here : end + len(places)] = np.insert(array[begin:end], places[here:] - begin, more[here:])
         places, more, end = places[:here], more[:here], begin
-
-
-__all__ = ["FAILURES", "Keys", "Known", "Ledger", "contained", "packed", "records", "seal"]

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from orcac.chat.messages import ANY_CAP, ERRORS, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
+from orcac.chat.failures import ERRORS
+from orcac.chat.messages import ANY_CAP, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import secrets
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from orcac.chat.ledger.files import SCHEMA, WORDS, File, Log, Sealed, allow_many_files, close, sync_folder
+from orcac.chat.ledger.files import SCHEMA, WORDS, File, Log, Sealed, allow_many_files, close
+from orcac.store.durable import move
 from orcac.store.lease import STALE_SECONDS
 
 _LOGS, _LOG_BYTES = 16, 4 << 20  # so many dead logs, or so many bytes of them, are worth sealing
@@ -103,7 +103,4 @@ def _write(folder: Path, files: list[File]) -> None:
         for file in files:
             for table in file.tables():
                 writer.write_table(table.replace_schema_metadata(shape.metadata))
-    with part.open("rb") as file_:
-        os.fsync(file_.fileno())
-    part.rename(path)
-    sync_folder(folder)
+    move(part, path)

@@ -42,6 +42,7 @@ from typing import NamedTuple
 
 from orcac.errors import StoreError
 from orcac.store import lease
+from orcac.store.durable import sync_folder
 
 _SLICES = 100  # a slice is this part of what is left, or what one request needs
 _LOOK_SECONDS = 1.0  # how old a job's idea of what the others left may be
@@ -319,9 +320,7 @@ class Budget:
             aside.unlink()
         if linked:
             self._number += 1
-            folder = os.open(self._log, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            sync_folder(self._log)
         else:
             time.sleep(0.001)  # another host may see the other's file a little later
         return linked

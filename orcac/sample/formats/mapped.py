@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orcac.errors import InputError
-from orcac.fields import lookup
+from orcac.rows import lookup
 from orcac.sample.formats.files import broken
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import listed_options

@@ -26,7 +26,7 @@ from orcac.chat.batch import planner as batch
 from orcac.chat.batch import provider as batch_provider
 from orcac.chat.batch import steps as batch_steps
 from orcac.chat.batch.files import batches
-from orcac.chat.ledger.ledger import records
+from orcac.chat.ledger.files import records
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import Azure, Price
 from orcac.cli import cli

@@ -9,7 +9,8 @@ import pytest
 
 from orcac.chat.endpoints import local as module
 from orcac.chat.endpoints.local import LocalEndpoint
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation
+from orcac.chat.failures import ChatError
+from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.errors import EndpointError, InputError
 from orcac.model.generation import LocalAnswer

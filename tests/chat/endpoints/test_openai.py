@@ -9,7 +9,8 @@ from aiohttp import web
 from faults import FaultServer, Limits
 
 from orcac.chat.endpoints import openai as module
-from orcac.chat.messages import ERRORS, Action, ChatError, ChatRequest, ChatResponse, conversation
+from orcac.chat.failures import ERRORS, Action, ChatError
+from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Azure, EndpointSettings, Sampling
 from orcac.errors import EndpointError
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orcac.chat.endpoints.replay import Replay, Source
-from orcac.chat.messages import ChatError, ChatRequest, conversation
+from orcac.chat.failures import ChatError
+from orcac.chat.messages import ChatRequest, conversation
 from orcac.chat.settings import Sampling
 from orcac.errors import InputError
 

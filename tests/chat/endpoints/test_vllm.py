@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from orcac.chat.endpoints.connect import connect
-from orcac.chat.messages import ChatError, ChatRequest, ChatResponse, conversation
+from orcac.chat.failures import ChatError
+from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.errors import EndpointError
 

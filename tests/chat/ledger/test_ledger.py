@@ -23,8 +23,11 @@ from hypothesis import strategies as st
 from orcac.chat.ledger import files as segments
 from orcac.chat.ledger import ledger as module
 from orcac.chat.ledger import record, sealing
+from orcac.chat.ledger.files import records
 from orcac.chat.ledger.following import Following
-from orcac.chat.ledger.ledger import Ledger, packed, records, seal
+from orcac.chat.ledger.keys import packed
+from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.sealing import seal
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.errors import StoreError

@@ -1,0 +1,174 @@
+"""The classes of failure of a request, and their consequences for the request and for the run.
+
+Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only
+place that reads those words, and everything else looks at the class alone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from orcac.chat.messages import RateHeaders
+
+
+class Action(enum.Enum):
+    """What an error means for the request that met it, and for the rest."""
+
+    RETRY = "retry"  # try this request again; it has a number of attempts
+    SLOW_DOWN = "slow down"  # everyone is too fast: try again for as long as answers keep coming
+    GIVE_UP = "give up"  # this request can never be answered: its failure is final, and is a row
+    STOP = "stop"  # no request can be answered until a person mends something
+
+
+class ErrorClass(NamedTuple):
+    action: Action
+    may_be_billed: bool = False  # the model may have answered, though the answer did not arrive
+    azure_bills: bool = False  # Azure asks for money all the same
+    passes: bool = False  # it may be everybody's for a while, as of a server that starts anew
+    kept: bool = False  # says something of the request and not of the server: the ledger may keep it like an answer
+    attempts: int | None = None  # of this class, where it is worth fewer than the endpoint's
+    fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
+
+    def bills(self, *, azure: bool) -> bool:
+        """Whether such a failure may cost as much as an answer."""
+        return self.may_be_billed or (azure and self.azure_bills)
+
+
+ERRORS: Mapping[str, ErrorClass] = {
+    "unreachable": ErrorClass(Action.RETRY, passes=True, fix="start the server, or correct the endpoint's base_url"),
+    "dropped": ErrorClass(Action.RETRY, may_be_billed=True, fix="see the server's log"),
+    "timeout": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="raise timeout_seconds"),
+    "malformed": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="check what base_url serves"),
+    "server": ErrorClass(Action.RETRY, passes=True, fix="see the server's log or the provider's status page"),
+    "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
+    "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
+    "bad_request": ErrorClass(Action.GIVE_UP, fix="change the teacher's sampling, or mend the server"),
+    "content_filter": ErrorClass(
+        Action.GIVE_UP, kept=True, azure_bills=True, fix="see which filter the provider has on"
+    ),
+    "context_overflow": ErrorClass(
+        Action.GIVE_UP, kept=True, azure_bills=True, fix="lower max_tokens, or serve the model with a longer context"
+    ),
+    "not_recorded": ErrorClass(Action.GIVE_UP),
+    "not_answered": ErrorClass(Action.GIVE_UP, fix="say `mode: auto`, so that what batches leave is asked online"),
+    "auth": ErrorClass(Action.STOP, fix="put a valid API key in the environment variable {key}"),
+    "forbidden": ErrorClass(Action.STOP, fix="give the key in {key} access to this model and region"),
+    "quota": ErrorClass(Action.STOP, fix="add credit to the account of the key in {key}"),
+    "not_found": ErrorClass(Action.STOP, fix="correct the teacher's model or the endpoint's base_url"),
+    "unsupported": ErrorClass(Action.STOP, fix="change the teacher's sampling to what the model accepts"),
+    "unsendable": ErrorClass(
+        Action.STOP, fix="write base_url with http:// or https://, and check the OPENAI_ variables of the environment"
+    ),
+}
+
+
+class ChatError(Exception):
+    """What an endpoint raises when a request got no answer. Its text never holds an API key."""
+
+    def __init__(
+        self, error: str, message: str, *, retry_after: float | None = None, rates: RateHeaders | None = None
+    ) -> None:
+        assert error in ERRORS, error
+        super().__init__(message)
+        self.error = error
+        self.retry_after = retry_after  # seconds that the server asks everyone to wait
+        self.rates = rates
+
+
+_BY_CODE = {
+    "insufficient_quota": "quota",
+    "billing_hard_limit_reached": "quota",
+    "billing_not_active": "quota",
+    "invalid_api_key": "auth",
+    "model_not_found": "not_found",
+    "deploymentnotfound": "not_found",
+    "operationnotsupported": "not_found",
+    "content_filter": "content_filter",
+    "content_policy_violation": "content_filter",
+    "responsibleaipolicyviolation": "content_filter",
+    "invalid_prompt": "content_filter",
+    "context_length_exceeded": "context_overflow",
+    "string_above_max_length": "context_overflow",
+    "exceed_context_size_error": "context_overflow",
+    "unsupported_parameter": "unsupported",
+    "unsupported_value": "unsupported",
+    "unknown_parameter": "unsupported",
+    "slow_down": "rate_limit",
+}
+_BY_STATUS = {
+    401: "auth",
+    402: "quota",
+    403: "forbidden",
+    404: "not_found",
+    408: "timeout",
+    409: "server",
+    425: "server",
+    429: "rate_limit",
+    504: "timeout",  # of a gateway: the model may have answered
+    524: "timeout",
+}
+_BAD = (400, 413, 422)
+# Where no code tells: words of the message, lower-cased, and the statuses with which they mean the class.
+_BY_WORDS: tuple[tuple[str, tuple[int, ...], str], ...] = (
+    ("exceeded your current quota", (429,), "quota"),
+    ("out of call volume quota", (403,), "quota"),
+    ("request too large", (429,), "too_large"),
+    ("retry after 86400 seconds", (429,), "too_large"),  # Azure's word for what fits into no minute
+    ("context length", _BAD, "context_overflow"),
+    ("context window", _BAD, "context_overflow"),
+    ("maximum model length", _BAD, "context_overflow"),
+    ("max_model_len", _BAD, "context_overflow"),
+    ("must be at least 1, got -", _BAD, "context_overflow"),  # vLLM, of what the prompt leaves for the answer
+    ("`inputs` tokens +", _BAD, "context_overflow"),
+    ("content management policy", _BAD, "content_filter"),
+    ("unrecognized request argument", _BAD, "unsupported"),
+    ("unsupported parameter", _BAD, "unsupported"),
+    ("supports at most", _BAD, "unsupported"),
+    ("api version not supported", _BAD, "not_found"),
+    ("maximum pending requests", (503,), "rate_limit"),
+    ("queue is full", (503,), "rate_limit"),
+)
+
+
+def classify(status: int | None, body: object = None, exception: Exception | None = None) -> str:
+    """The error class of a failed call, a name in `ERRORS`.
+
+    `status` and `body` are the HTTP response's (the parsed JSON, with or without its outer `error`, or text).
+    Without a status, `exception` tells what went wrong: TimeoutError; ConnectionRefusedError when nothing was
+    sent; ConnectionError when the connection broke; ValueError when the answer made no sense.
+    """
+    if status is None:
+        match exception:
+            case TimeoutError():
+                return "timeout"
+            case ConnectionRefusedError():
+                return "unreachable"
+            case ConnectionError():
+                return "dropped"
+            case ValueError():
+                return "malformed"
+        raise AssertionError(f"not a transport error: {exception!r}")
+    code, message = _code_and_message(body)
+    if code:
+        return _BY_CODE[code]
+    for words, statuses, name in _BY_WORDS:
+        if status in statuses and words in message:
+            return name
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status < 400:  # it sends us elsewhere
+        return "not_found"
+    return "server" if status >= 500 else "bad_request"
+
+
+def _code_and_message(body: object) -> tuple[str, str]:
+    """The lower-cased `code` (or type) that we know and the message of an error body; "" where it has none."""
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
+        body = body["error"]
+    if isinstance(body, Mapping):
+        codes = [str(body.get(name) or "").lower() for name in ("code", "type")]
+        message = str(body.get("message") or body.get("detail") or "").lower()
+        return next((code for code in codes if code in _BY_CODE), ""), message
+    return "", str(body or "").lower()

@@ -1,0 +1,122 @@
+"""Files and folders that appear whole or not at all, and stay after a power cut.
+
+The order is always the same: write beside, sync, rename, sync the folder. Without the first sync a crash can leave an
+empty file under the final name; without the second it can lose the rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from orcac.errors import InputError
+
+
+def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """Replace the file `path` by `content`. Raises OSError, and then leaves `path` as it was.
+
+    Without `sync` the file is still replaced atomically, but may be an older version after a power cut.
+    """
+    part = part_of(path)
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        move(part, path) if sync else part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """`write`, unless the file holds `text` already. Return whether it was written; make its folder if need be.
+
+    Raises OSError if it cannot be written, or if `path` is a device, a pipe or a folder: a rename would replace
+    /dev/null by a file.
+    """
+    if path.is_file():
+        if path.read_bytes() == text.encode():
+            return False
+    elif path.exists():
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, text)
+    return True
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write to, which takes the place of `path` at the end; after an error it is removed."""
+    with replacing_by_name(path) as part, part.open("wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def replacing_by_name(path: Path) -> Iterator[Path]:
+    """`replacing` for libraries that open a file themselves: yield the path of a file beside `path`."""
+    part = part_of(path)
+    try:
+        yield part
+        move(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def part_of(path: Path) -> Path:
+    """Return the name, beside `path` and of this process alone, under which the file is written."""
+    return path.with_name(f"{path.name}.{os.getpid()}.part")
+
+
+def move(part: Path, path: Path) -> None:
+    """Sync the finished file `part` and rename it to `path`, in the same folder."""
+    sync_file(part)
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_folder(out: Path, *, needs: int = 0) -> Iterator[Path]:
+    """Yield a folder beside `out` to write to, which becomes `out` at the end; after an error it is removed.
+
+    Raises InputError if `out` exists already, or if fewer than `needs` bytes are free.
+    """
+    if os.path.lexists(out):
+        raise InputError(f"{out}: exists already", fix="name a folder that does not exist, or remove this one")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    if free < needs:
+        raise InputError(
+            f"{out.parent}: {needs / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free",
+            fix="free some space, or name a folder on another disk",
+        )
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        for path in part.rglob("*"):
+            if path.is_file():
+                sync_file(path)
+        part.rename(out)
+        sync_folder(out.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

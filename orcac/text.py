@@ -1,0 +1,70 @@
+"""Numbers as text for a person: dollars, counts, sizes, durations. Every message, table and page words them alike.
+
+An exact figure (an amount that was paid) is given in full; an estimate is rounded to `digits` significant digits, since
+more would claim a precision that it does not have.
+"""
+
+from __future__ import annotations
+
+import math
+
+_COUNTS = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+_DURATIONS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+_SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def dollars(usd: float, digits: int | None = None) -> str:
+    """Return an amount: `1,234.50 USD`, below one dollar `0.0042 USD`; an estimate of two digits: `5,100 USD`."""
+    if digits is not None:
+        return "< 0.01 USD" if 0 < usd < 0.01 else f"{_number(usd, digits)} USD"
+    return f"{usd:,.2f} USD" if usd >= 1 or usd == 0 else f"{usd:.2g} USD"
+
+
+def count(value: float, digits: int = 3) -> str:
+    """Return a count: `5.09 M`, `17,038`."""
+    return f"{value:,.0f}" if value < 1e5 and digits > 2 else _scaled(value, _COUNTS, digits)
+
+
+def brief(value: float) -> str:
+    """Return a count in at most six characters: `5.09 M`, `17 k`, `2,546`."""
+    return count(value) if value < 1e4 else _scaled(value, (*_COUNTS, (1e3, "k")), 3 if value >= 1e5 else 2)
+
+
+def size(octets: float, digits: int = 2) -> str:
+    """Return a number of bytes in decimal units: `52 GB`."""
+    return _scaled(octets, _SIZES, digits) if octets >= 1000 else f"{octets:.0f} B"
+
+
+def duration(seconds: float, digits: int = 2) -> str:
+    """Return an estimated duration: `6.7 days`, `40 min`."""
+    return _scaled(seconds, _DURATIONS, digits) if seconds >= 1 else ("0 s" if seconds == 0 else "< 1 s")
+
+
+def hours(value: float) -> str:
+    """Return an estimated number of hours: `3,200 h`."""
+    return f"{_number(value, 2)} h"
+
+
+def clock(seconds: float) -> str:
+    """Return a measured duration as a clock shows it: `0:25`, `12:07:00`."""
+    minutes, second = divmod(round(seconds), 60)
+    full_hours, minute = divmod(minutes, 60)
+    return f"{full_hours}:{minute:02d}:{second:02d}" if full_hours else f"{minute}:{second:02d}"
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def _number(value: float, digits: int) -> str:
+    """Return `value` with `digits` significant digits, without decimals once it has that many: 5,100 of 5,148."""
+    value = _rounded(value, digits)
+    decimals = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int) -> str:
+    for scale, unit in scales:
+        if _rounded(value, digits) >= scale:
+            return f"{_number(value / scale, digits)} {unit}"
+    return _number(value, digits)
