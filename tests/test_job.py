@@ -5,7 +5,7 @@ import sys
 
 _CODE = """
 import sys
-from orcac.memory import stay_small
+from orcac.job import stay_small
 stay_small()
 stay_small()
 import pyarrow as pa

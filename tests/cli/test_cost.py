@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from orcac.cli import cli
-from orcac.cost import figures
+from orcac.text import dollars
 
 ROOT = Path(__file__).parents[2]
 ORCA = str(ROOT / "specs" / "orca-13b.yaml")
@@ -67,5 +67,5 @@ def test_several_specs_are_summed_and_nothing_heavy_is_loaded() -> None:
 
 
 def test_what_costs_less_than_a_cent_fits_its_column() -> None:
-    assert figures.money(0.000047) == "< 0.01 USD"
-    assert (figures.money(0.0), figures.money(0.05)) == ("0 USD", "0.050 USD")
+    assert dollars(0.000047, 2) == "< 0.01 USD"
+    assert (dollars(0.0, 2), dollars(0.05, 2)) == ("0 USD", "0.050 USD")

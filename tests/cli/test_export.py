@@ -124,7 +124,7 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(spec: Path) -> None:
     with pytest.raises(InputError, match="no arm `other`") as error:
         orcac("export", f"{spec}:other", "out")
     assert error.value.fix == "its arms: base, no-first"
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         orcac("export", spec, "store")
     (spec.parent / "store" / last(plan, "base") / "model" / "config.json").write_text("[]")
     before = sorted(spec.parent.iterdir())

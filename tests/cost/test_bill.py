@@ -7,6 +7,7 @@ import json
 import math
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from faults import FaultServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orcac import text
 from orcac.cost import figures, measured, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range, between, times
@@ -179,20 +181,20 @@ def test_ranges_hold_their_middle(mid: float, down: float, up: float) -> None:
 @pytest.mark.parametrize(
     ("figure", "show", "text"),
     [
-        (times(5148, 1.25, "a"), figures.money, "5,100 USD (4,100 to 6,400)"),
-        (times(0.0543, 1.5, "a"), figures.money, "0.054 USD (0.036 to 0.081)"),
-        (Range(6.71 * 86400), figures.duration, "6.7 days"),
-        (times(3000, 3, "a"), figures.duration, "50 min (17 min to 2.5 h)"),
-        (Range(5_090_000.0), figures.count, "5.09 M"),
-        (Range(999_999.0), figures.count, "1.00 M"),
-        (Range(17_038.0), figures.count, "17,038"),
-        (Range(17_038.0), figures.brief, "17 k"),
-        (Range(370_123.0), figures.brief, "370 k"),
-        (Range(2546.0), figures.brief, "2,546"),
-        (Range(0.2), figures.duration, "< 1 s"),
-        (Range(52e9), figures.size, "52 GB"),
-        (Range(0.0), figures.money, "0 USD"),
-        (Range(3601.0), figures.duration, "1.0 h"),
+        (times(5148, 1.25, "a"), partial(text.dollars, digits=2), "5,100 USD (4,100 to 6,400)"),
+        (times(0.0543, 1.5, "a"), partial(text.dollars, digits=2), "0.054 USD (0.036 to 0.081)"),
+        (Range(6.71 * 86400), text.duration, "6.7 days"),
+        (times(3000, 3, "a"), text.duration, "50 min (17 min to 2.5 h)"),
+        (Range(5_090_000.0), text.count, "5.09 M"),
+        (Range(999_999.0), text.count, "1.00 M"),
+        (Range(17_038.0), text.count, "17,038"),
+        (Range(17_038.0), text.brief, "17 k"),
+        (Range(370_123.0), text.brief, "370 k"),
+        (Range(2546.0), text.brief, "2,546"),
+        (Range(0.2), text.duration, "< 1 s"),
+        (Range(52e9), text.size, "52 GB"),
+        (Range(0.0), partial(text.dollars, digits=2), "0 USD"),
+        (Range(3601.0), text.duration, "1.0 h"),
     ],
 )  # fmt: skip
 def test_figures_are_written_for_people(figure: Range, show: Any, text: str) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -164,12 +165,12 @@ def test_what_is_shared_by_all_is_not_stacked_with_what_is_not() -> None:
 
 
 def test_the_same_plan_gives_the_same_bytes() -> None:
-    code = "from tests.plan.test_picture import *; import hashlib;"
+    code = "from test_picture import *; import hashlib;"
     code += "svg = picture(scattered(7), {}, title='t') + picture(study(80), {}, title='t');"
     code += "print(hashlib.sha256(svg.encode()).hexdigest())"
     digests = set()
     for seed in ("1", "2"):  # of the hashes of str, and so the order of sets
-        env = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(["", *sys.path])}
+        env = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])}
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
         digests.add(done.stdout)
     assert len(digests) == 1
