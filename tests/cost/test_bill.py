@@ -402,9 +402,9 @@ def test_the_rows_of_local_files_are_counted(tmp_path: Path) -> None:
 def test_a_damaged_record_says_nothing(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
     plan, _, before = made
     store = Store(tmp_path)
-    for kind, text in (("collect", "{"), ("tokenize", "[]"), ("train", '{"recipe": 1}')):
+    for kind, content in (("collect", "{"), ("tokenize", "[]"), ("train", '{"recipe": 1}')):
         (tmp_path / kind / "0").mkdir(parents=True)
-        (tmp_path / kind / "0" / "artifact.json").write_text(text)
+        (tmp_path / kind / "0" / "artifact.json").write_text(content)
     assert price(plan, store) == before
 
 

@@ -25,12 +25,13 @@ from orcac.chat.ledger import ledger as module
 from orcac.chat.ledger import record, sealing
 from orcac.chat.ledger.files import records
 from orcac.chat.ledger.following import Following
-from orcac.chat.ledger.keys import packed
+from orcac.chat.ledger.keys import order_of, packed
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.sealing import seal
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.errors import StoreError
+from orcac.store import durable
 
 
 def request(question: str) -> ChatRequest:
@@ -261,7 +262,7 @@ def test_sealing_may_be_killed_anywhere(tmp_path: Path, monkeypatch: pytest.Monk
     for calls in range(4):
         with pytest.MonkeyPatch.context() as patch:
             left = calls
-            owner = sealing.os if at == "fsync" else sealing.Path
+            owner = durable.os if at == "fsync" else sealing.Path
             does = getattr(owner, at)
 
             def killed(*arguments: object, **more: object) -> object:
@@ -568,4 +569,4 @@ def test_the_index_grows_in_place(old: list[int], new: list[int], chunk: int) ->
 @given(st.lists(st.binary(min_size=16, max_size=16) | st.sampled_from([b"\0" * 16, b"a" + b"\0" * 15]), max_size=50))
 def test_keys_are_sorted_as_bytes(digests: list[bytes]) -> None:
     keys = np.array(digests, "S16")
-    assert segments.order_of(keys).tolist() == sorted(range(len(digests)), key=digests.__getitem__)
+    assert order_of(keys).tolist() == sorted(range(len(digests)), key=digests.__getitem__)
