@@ -15,13 +15,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 import numpy as np
 import uvloop
@@ -29,23 +27,22 @@ import uvloop
 from orcac.chat.batch.control import check_unclaimed
 from orcac.chat.batch.files import batches
 from orcac.chat.batch.planner import ask_in_batches
+from orcac.chat.display import TallyLine, print_line
 from orcac.chat.endpoints.connect import connect
 from orcac.chat.engine import Tally
 from orcac.chat.engine import ask as ask_online
-from orcac.chat.ledger.join import in_order
 from orcac.chat.ledger.ledger import Ledger
-from orcac.chat.ledger.record import FAILURES
+from orcac.chat.ledger.order import in_order
 from orcac.chat.ledger.sealing import seal
 from orcac.chat.limits.account import Account, account_name
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatResponse
-from orcac.chat.questions import Mask, Questions
-from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.questions import Questions
+from orcac.chat.settings import EndpointSettings
+from orcac.chat.survey import survey
 from orcac.progress import Progress
-from orcac.text import dollars
 
 _YOUNG_OBJECTS = 20_000  # allocations between two runs of Python's cycle collector
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +64,12 @@ class Asker:
     """Asks `questions` and reads their answers. Use as a context manager, from the main thread."""
 
     _runner: asyncio.Runner
-    _ledger: Ledger | None = None
+    _ledger: Ledger
     _tally: Tally
 
     def __init__(self, questions: Questions, execution: ChatExecution) -> None:
         self._questions, self._execution = questions, execution
+        self._open = AsyncExitStack()
 
     def __enter__(self) -> Asker:
         """Start an event loop, and keep Python's cycle collector from the objects that live as long as the process.
@@ -87,11 +85,8 @@ class Asker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if self._ledger:
-                self._runner.run(self._ledger.aclose())
-        finally:
-            self._runner.close()
+        with self._runner:
+            self._runner.run(self._open.aclose())
 
     def ask(self) -> Tally:
         """Have the ledger hold an answer, or the failure, of every question, and return how many there are of each.
@@ -103,8 +98,7 @@ class Asker:
         return self._tally
 
     def responses(self) -> Iterator[ChatResponse]:
-        """Yield the response to each question, in order, after `ask`; a failure that is not recorded as an empty one."""
-        assert self._ledger is not None
+        """Yield the response to each question in order, once `ask` has returned. A failure is a response with an error."""
         questions, keys = self._questions, self._questions.keys
         numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.number]
         failed = {n: self._tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
@@ -115,7 +109,7 @@ class Asker:
 
     async def _ask(self) -> Tally:
         tally = await self._ask_in_batches()
-        self._ledger = self._open_ledger()
+        self._ledger = await self._open.enter_async_context(self._open_ledger())
         return tally or await self._ask_online(self._ledger)
 
     async def _ask_in_batches(self) -> Tally | None:
@@ -134,10 +128,10 @@ class Asker:
             wanted = np.unique(questions.keys.keys[questions.keys.number[missing]])
             await check_unclaimed(how.answers, wanted, say=self._say)
             return None
-        # A run that was killed while it took in the last answers has a batch to close, which holds a part of the budget.
+        # A run that was killed while it took in the last answers left a batch that still holds a part of the budget.
         if not (missing.any() or is_any_live):
             return None
-        show = self.show(known.total)
+        show = self._line(known.total)
         tally = await ask_in_batches(
             lambda: questions.requests(questions.first),
             settings=settings,
@@ -159,7 +153,7 @@ class Asker:
     async def _ask_online(self, ledger: Ledger) -> Tally:
         questions, how, settings = self._questions, self._execution, self._execution.endpoint
         known, missing = survey(questions, ledger, settings.price)
-        show = self.show(known.total)
+        show = self._line(known.total)
         if not missing.any():
             show(known)
             return known
@@ -194,3 +188,9 @@ class Asker:
         if settings.budget_usd is None:
             return None
         return Budget(self._execution.answers / "budgets" / settings.budget_name, settings.budget_usd)
+
+    def _line(self, total: int) -> TallyLine:
+        return TallyLine(self._execution.progress(total, "answers"), self._execution.label)
+
+    def _say(self, text: str) -> None:
+        print_line(self._execution.label, text)

@@ -75,7 +75,7 @@ class Questions:
         )
 
     def requests(self, wanted: Mask | None = None) -> Iterator[ChatRequest]:
-        """Yield the requests selected by the mask, or all, in order. Selected ones are given the key computed before."""
+        """Yield the requests that the mask selects, which are given the keys computed before, or all of them."""
         if wanted is None:
             yield from (self.request(system=system, user=user) for system, user in self._texts())
             return

@@ -30,7 +30,6 @@ from orcac.chat.ledger.files import records
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import Azure, Price
 from orcac.cli import cli
-from orcac.collect.questions import request as question
 from orcac.collect.run import run
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.rows import Prompt, Response
