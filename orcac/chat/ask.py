@@ -98,7 +98,7 @@ class Asker:
         return self._tally
 
     def responses(self) -> Iterator[ChatResponse]:
-        """Yield the response to each question in order, once `ask` has returned. A failure is a response with an error."""
+        """Yield the response to each question, in order, once `ask` has returned. A failed one has an `error`."""
         questions, keys = self._questions, self._questions.keys
         numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.number]
         failed = {n: self._tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
