@@ -50,7 +50,7 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.hub import fetch
 from orcac.job import Job, Summary, stay_small
-from orcac.recipe import FileRef, open_ref
+from orcac.recipe import FileRef, resolve_file
 from orcac.rows import Prompt, Response
 from orcac.text import dollars
 
@@ -337,7 +337,7 @@ def _weights(job: CollectJob) -> Path | None:
         fetched = fetch(recipe.hub, kind="model", label=job.label)
         files = {PurePosixPath(name).name: path for path, name in fetched.files}
     else:
-        files = {ref.name: open_ref(ref, job.execution) for ref in recipe.files}
+        files = {ref.name: resolve_file(ref, job.execution) for ref in recipe.files}
     for name, file in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -350,7 +350,7 @@ def _source(job: CollectJob) -> Source:
     assert recording is not None, job.ref
 
     def places(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:
-        return tuple(open_ref(ref, job.execution) for ref in refs)
+        return tuple(resolve_file(ref, job.execution) for ref in refs)
 
     fetched = [fetch(ref, kind="dataset", label=job.label) for ref in recording.hub]
     return Source(
