@@ -17,7 +17,7 @@ import numpy as np
 from orcac.chat.endpoints import openai as online
 from orcac.chat.ledger.keys import Keys, packed
 from orcac.chat.ledger.record import request_of, request_record
-from orcac.chat.limits.budget import micro
+from orcac.chat.limits.budget import to_micro_usd
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import Azure, EndpointSettings, Price
 from orcac.chat.wire import dumps, loads
@@ -175,7 +175,7 @@ class Shard:
 
 def bound_of(request: ChatRequest, price: Price) -> int:
     """The most that it can cost in a batch, in micro-dollars."""
-    return micro(request.usd_bound(price) * price.batch)
+    return to_micro_usd(request.usd_bound(price) * price.batch)
 
 
 def tokens_of(request: ChatRequest) -> int:
