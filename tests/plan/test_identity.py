@@ -25,6 +25,7 @@ from orcac.plan.node import canonical
 from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.load import load
 from orcac.spec.schema import Spec, Stage
+from orcac.spec.units import BatchSize
 
 # stages one to four learn from pool, few, taped and own; the tokenizer is trained on own
 BIG = """\
