@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orcac.chat.settings import SOLVER_VERSION, Azure, EndpointSettings
-from orcac.chat.settings import Price as AskedPrice
-from orcac.chat.settings import Sampling as AskedSampling
+from orcac.chat.settings import SOLVER_VERSION, EndpointSettings, Sampling
 from orcac.collect.recipe import CollectRecipe, Recording, Weights
 from orcac.plan.sources import LocalFiles
 from orcac.recipe import HubRef
@@ -22,10 +20,11 @@ from orcac.spec import schema
 Origin = Literal["api", "local", "solver", "replay", "reference"]
 
 
-def lower_sampling(teacher: schema.Teacher, max_tokens: int | None = None) -> AskedSampling:
+def lower_sampling(teacher: schema.Teacher, max_tokens: int | None = None) -> Sampling:
     """Return the teacher's decoding parameters; `max_tokens` replaces the teacher's own limit."""
-    sampling = AskedSampling(**teacher.sampling.model_dump())
-    return sampling if max_tokens is None else sampling.model_copy(update={"max_tokens": max_tokens})
+    if max_tokens is None:
+        return teacher.sampling
+    return teacher.sampling.model_copy(update={"max_tokens": max_tokens})
 
 
 def lower_teacher(
@@ -74,7 +73,7 @@ def lower_endpoint(teacher: schema.Teacher, *, budget_usd: float | None, budget_
     if budget_usd is not None:
         settings |= {"budget_usd": budget_usd, "budget_name": budget_name}
     if teacher.price:
-        settings["price"] = AskedPrice(**teacher.price.model_dump())
+        settings["price"] = teacher.price
     if isinstance(endpoint, schema.OpenAIEndpoint | schema.VLLMEndpoint | schema.SolverEndpoint):
         settings |= {
             "concurrency": endpoint.concurrency,
@@ -87,7 +86,7 @@ def lower_endpoint(teacher: schema.Teacher, *, budget_usd: float | None, budget_
             "mode": endpoint.mode,
             "requests_per_minute": endpoint.requests_per_minute,
             "tokens_per_minute": endpoint.tokens_per_minute,
-            "azure": endpoint.azure and Azure(**endpoint.azure.model_dump()),
+            "azure": endpoint.azure,
             "api_key_env": endpoint.api_key_env or ("AZURE_OPENAI_API_KEY" if endpoint.azure else "OPENAI_API_KEY"),
         }
     if isinstance(endpoint, schema.VLLMEndpoint):
