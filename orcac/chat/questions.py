@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from orcac.chat.keys import conversation_json, key_digest
 from orcac.chat.ledger.keys import Keys, order_of
-from orcac.chat.messages import ChatRequest, conversation, digest_of, key_head, turn_tail
+from orcac.chat.messages import ChatRequest, conversation
 
 Mask = npt.NDArray[np.bool_]
 Texts = Callable[[], Iterable[tuple[str, str]]]
@@ -46,8 +47,8 @@ class Questions:
     @cached_property
     def keys(self) -> DistinctKeys:
         """The key of each question; equal if the texts are equal."""
-        head = key_head(self._template)
-        return distinct(digest_of(head, turn_tail(system=system, user=user)) for system, user in self._texts())
+        prefix, texts = self._template.key_prefix, self._texts()
+        return distinct(key_digest(prefix, conversation_json(system=system, user=user)) for system, user in texts)
 
     @cached_property
     def first(self) -> Mask:
@@ -82,7 +83,7 @@ class Questions:
         keys, chosen = self.keys.keys, self.keys.number[wanted]
         for (system, user), number in zip(compress(self._texts(), wanted), chosen, strict=True):
             made = self.request(system=system, user=user)
-            made.know_key(_padded(keys[number]))
+            made.set_key(_padded(keys[number]))
             yield made
 
 

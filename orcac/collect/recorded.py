@@ -14,7 +14,7 @@ from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.hub import fetch
 from orcac.job import Job
-from orcac.recipe import FileRef, open_ref
+from orcac.recipe import FileRef, resolve_file
 
 _SHOW_EVERY = 100  # rows of a recording between two updates of the progress line
 
@@ -54,7 +54,7 @@ def _source(job: Job[CollectRecipe, CollectExecution]) -> Source:
     assert recording is not None, job.ref
 
     def paths(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:
-        return tuple(open_ref(ref, job.execution) for ref in refs)
+        return tuple(resolve_file(ref, job.execution) for ref in refs)
 
     fetched = [fetch(ref, kind="dataset", label=job.label) for ref in recording.hub]
     return Source(

@@ -29,7 +29,7 @@ from orcac.collect.recorded import references, replayed
 from orcac.collect.unanswered import unanswered
 from orcac.hub import fetch
 from orcac.job import Job, Summary, stay_small
-from orcac.recipe import open_ref
+from orcac.recipe import resolve_file
 from orcac.rows import Response
 
 __all__ = ["run", "run_shard"]
@@ -152,7 +152,7 @@ def _weights(job: CollectJob) -> Path | None:
         fetched = fetch(recipe.hub, kind="model", label=job.label)
         files = {PurePosixPath(name).name: path for path, name in fetched.files}
     else:
-        files = {ref.name: open_ref(ref, job.execution) for ref in recipe.files}
+        files = {ref.name: resolve_file(ref, job.execution) for ref in recipe.files}
     for name, file in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
