@@ -83,7 +83,7 @@ class Budget:
     """
 
     def __init__(self, folder: Path, usd: float) -> None:
-        self._log, self._jobs, self._job = folder / "log", folder / "jobs", lease.job_name()
+        self._log, self._jobs, self._job = folder / "log", folder / "jobs", lease.new_job_name()
         self.usd = usd
         self._cap = int((Decimal(repr(usd)) * 1_000_000).to_integral_value(ROUND_FLOOR))
         self._number, self._state = 0, _State()
@@ -219,13 +219,13 @@ class Budget:
         return self._claimed > before
 
     def _claiming(self, state: _State, claimed: int) -> _State:
-        mine = _Claim(claimed=claimed, spent=self._spent, host=lease.this_boot())
+        mine = _Claim(claimed=claimed, spent=self._spent, host=lease.boot_id())
         return dataclasses.replace(state, jobs=state.jobs | {self._job: mine})
 
     def _open(self) -> None:
         folder = self._jobs / self._job
         with self._disk():
-            self._held.enter_context(lease.hold(folder))
+            self._held.enter_context(lease.acquire(folder))
             self._file = os.open(folder / "used", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self._note()
 
@@ -249,7 +249,7 @@ class Budget:
 
     def _is_gone(self, name: str, claim: _Claim) -> bool:
         """Whether another job of this host, since it was started, is surely dead."""
-        here = lease.this_boot()
+        here = lease.boot_id()
         return bool(here) and claim.host == here and name != self._job and not lease.is_leased(self._jobs / name)
 
     def _may_give(self, name: str, claim: _Claim) -> bool:
