@@ -24,7 +24,7 @@ from orcac.errors import InputError, OrcacError
 from orcac.job import Job, Summary, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
-from orcac.plan.plan import Plan, find
+from orcac.plan.plan import Plan, find_ref
 from orcac.store.durable import write_if_changed
 from orcac.store.store import Store, disk_errors
 
@@ -34,11 +34,11 @@ _HARDWARE = {"threads", "gpus", "nodes", "gpu", "processes", "recompute", "offlo
 
 def make(plan: Plan, store: Store, ref: str) -> bool:
     """Make the node unless its artifact stands; False when it did. Raises OrcacError, with word left in the store."""
-    node = plan.nodes[find(plan.nodes, ref)]
+    node = plan.nodes[find_ref(plan.nodes, ref)]
     with disk_errors(store.folder(node.ref)):
         if store.is_done(node.ref):
             return False
-        refuse_what_waits([node])
+        refuse_blocked([node])
         with store.lease(node.ref, report=_say):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
@@ -50,7 +50,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     """Ask one shard of a collect node's prompts: its answers go to the ledger, its marker to `shards/I-of-N/`."""
     from orcac.collect.run import run_shard
 
-    node = plan.nodes[find(plan.nodes, ref)]
+    node = plan.nodes[find_ref(plan.nodes, ref)]
     if node.kind != "collect" or not 0 <= index < count:
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
@@ -62,9 +62,9 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
         shutil.rmtree(job.work, ignore_errors=True)
 
 
-def refuse_what_waits(nodes: Iterable[Node]) -> None:
+def refuse_blocked(nodes: Iterable[Node]) -> None:
     """Raises InputError where a node is planned and priced but cannot be made yet."""
-    reasons = list(dict.fromkeys(reason for node in nodes for reason in node.waits))
+    reasons = list(dict.fromkeys(reason for node in nodes for reason in node.blockers))
     if reasons:
         raise InputError(
             "\n  ".join(["this can be planned and priced, but not made yet:", *reasons]),

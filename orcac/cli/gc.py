@@ -34,7 +34,7 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     for node in plan.nodes.values():
         if isinstance(node.recipe, SampleRecipe) and node.recipe.source and node.recipe.source.absent:
             raise InputError(
-                f"{node.waits[0]}: what is made from it has another id here than where its files are",
+                f"{node.blockers[0]}: what is made from it has another id here than where its files are",
                 fix="collect garbage where every file that the specs name is here",
             )
     _, store = opened()

@@ -11,7 +11,7 @@ import click
 
 from orcac.cli.common import compiled, opened, plain
 from orcac.errors import InputError, StoreError
-from orcac.plan.plan import find
+from orcac.plan.plan import find_ref
 from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store
 from orcac.text import size
@@ -75,7 +75,7 @@ def _named(store: Store, what: tuple[str, ...]) -> list[str]:
     refs = list(compiled(specs)[0].nodes) if specs else []
     for name in what:
         if name not in specs:
-            ref = find(known, name)
+            ref = find_ref(known, name)
             if not store.has_record(ref):
                 raise InputError(f"{ref}: not made yet", fix="`orcac status` says how far it is")
             refs.append(ref)

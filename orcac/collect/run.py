@@ -38,19 +38,19 @@ from orcac.chat.endpoints.replay import Replay, Source
 from orcac.chat.engine import Tally, ask
 from orcac.chat.failures import ERRORS
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.order import in_order
 from orcac.chat.ledger.record import FAILURES
 from orcac.chat.ledger.sealing import seal
 from orcac.chat.limits.account import Account, account_name
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatResponse
-from orcac.chat.settings import Price
-from orcac.collect.join import in_order
+from orcac.chat.settings import FREE, Price
 from orcac.collect.questions import Questions, request
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.hub import fetch
 from orcac.job import Job, Summary, stay_small
-from orcac.recipe import FileRef, open_ref
+from orcac.recipe import FileRef, resolve_file
 from orcac.rows import Prompt, Response
 from orcac.text import dollars
 
@@ -317,7 +317,7 @@ def _budget(job: CollectJob) -> Budget | None:
 
 def _price(job: CollectJob) -> Price:
     """What nobody is asked for costs nothing."""
-    return Price() if job.recipe.origin in ("replay", "reference") else job.execution.endpoint.price
+    return FREE if job.recipe.origin in ("replay", "reference") else job.execution.endpoint.price
 
 
 def _reference(prompt: Prompt) -> ChatResponse:
@@ -337,7 +337,7 @@ def _weights(job: CollectJob) -> Path | None:
         fetched = fetch(recipe.hub, kind="model", label=job.label)
         files = {PurePosixPath(name).name: path for path, name in fetched.files}
     else:
-        files = {ref.name: open_ref(ref, job.execution) for ref in recipe.files}
+        files = {ref.name: resolve_file(ref, job.execution) for ref in recipe.files}
     for name, file in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -350,7 +350,7 @@ def _source(job: CollectJob) -> Source:
     assert recording is not None, job.ref
 
     def places(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:
-        return tuple(open_ref(ref, job.execution) for ref in refs)
+        return tuple(resolve_file(ref, job.execution) for ref in refs)
 
     fetched = [fetch(ref, kind="dataset", label=job.label) for ref in recording.hub]
     return Source(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from jobs import CollectJob, make_job
 
 from orcac import rows
 from orcac.chat.ledger.files import records
@@ -16,7 +17,6 @@ from orcac.collect import run as module
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.collect.run import run, run_shard
 from orcac.errors import InputError
-from orcac.job import Job
 from orcac.recipe import FileRef, file_digest
 from orcac.rows import Prompt, Response, prompt_id
 
@@ -33,39 +33,25 @@ def job(
     origin: Literal["solver", "replay"] = "solver",
     recording: Recording | None = None,
     files: Sequence[Path] = (),
-) -> Job[CollectRecipe, CollectExecution]:
+) -> CollectJob:
     folders = []
     for number, prompts in enumerate(inputs):
         folders.append(folder / f"prompts{number}")
         folders[-1].mkdir(parents=True)
         rows.write(folders[-1] / "prompts.parquet", Prompt, prompts)
-    for name in ("out", "work"):
-        (folder / name).mkdir()
-    return Job(
-        ref="collect/x",
-        label="expert",
-        recipe=CollectRecipe(
-            model="expert",
-            sampling=Sampling(temperature=0.0),
-            origin=origin,
-            solver_version=1 if origin == "solver" else None,
-            recording=recording,
-        ),
-        execution=CollectExecution(
-            endpoint=EndpointSettings(
-                kind=origin, price=Price(input=1.0, output=2.0), budget_usd=100.0, budget_name="x"
-            ),
-            files={file_digest(path): str(path) for path in files},
-        ),
-        inputs={"prompts": folders},
-        by_ref={},
-        out=folder / "out",
-        work=folder / "work",
-        answers=folder / "answers",
+    recipe = CollectRecipe(
+        model="expert",
+        sampling=Sampling(temperature=0.0),
+        origin=origin,
+        solver_version=1 if origin == "solver" else None,
+        recording=recording,
     )
+    endpoint = EndpointSettings(kind=origin, price=Price(input=1.0, output=2.0), budget_usd=100.0, budget_name="x")
+    execution = CollectExecution(endpoint=endpoint, files={file_digest(path): str(path) for path in files})
+    return make_job(folder, recipe, execution, inputs={"prompts": folders}, label="expert")
 
 
-def responses(job: Job[CollectRecipe, CollectExecution]) -> list[Response]:
+def responses(job: CollectJob) -> list[Response]:
     return list(rows.read(job.out / "responses.parquet", Response))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
@@ -17,7 +18,6 @@ from orcac.filter.reasons import KEEP, Reasons
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.run import run
 from orcac.job import Job
-from orcac.recipe import Execution
 
 STRICT = FilterRecipe(max_characters=60, drop_refusals=True, agree_with_reference=True, contamination_ngram=3)
 
@@ -86,22 +86,10 @@ def job(tmp_path: Path, recipe: FilterRecipe, responses: list[rows.Response], be
         folders[-1].mkdir(exist_ok=True)
         items = [rows.Prompt(id="", source=name, task="t", query=q, system_id=1, system="") for q in queries]
         rows.write(folders[-1] / "prompts.parquet", rows.Prompt, items)
-    collected, out = tmp_path / "collect", tmp_path / "out"
-    for folder in (collected, out):
-        folder.mkdir(exist_ok=True)
+    collected = tmp_path / "collect"
+    collected.mkdir(exist_ok=True)
     rows.write(collected / "responses.parquet", rows.Response, responses)
-    inputs = {"responses": [collected], "benchmarks": folders}
-    return Job(
-        ref="filter/0",
-        label="f",
-        recipe=recipe,
-        execution=Execution(),
-        inputs=inputs,
-        by_ref={},
-        out=out,
-        work=out,
-        answers=out,
-    )
+    return make_job(tmp_path, recipe, inputs={"responses": [collected], "benchmarks": folders})
 
 
 ROWS = st.lists(

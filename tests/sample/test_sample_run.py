@@ -9,10 +9,11 @@ import hub_server
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.job import Job, Summary
+from orcac.job import Summary
 from orcac.recipe import Execution, FileRef, HubRef, file_digest
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleRecipe, Source, Subset
 from orcac.sample.run import run
@@ -26,20 +27,14 @@ class Bench:
 
     def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[Summary, Path]:
         self.count += 1
-        out = self.root / str(self.count)
-        out.mkdir()
-        job = Job(
-            ref="sample/0",
-            label=recipe.name,
-            recipe=recipe,
-            execution=Execution(files=files or {}),
+        job = make_job(
+            self.root / str(self.count),
+            recipe,
+            Execution(files=files or {}),
             inputs={"from": inputs} if inputs else {},
-            by_ref={},
-            out=out,
-            work=out,
-            answers=out,
+            label=recipe.name,
         )
-        return run(job), out
+        return run(job), job.out
 
     def prompts(self, folder: Path) -> list[rows.Prompt]:
         return list(rows.read(folder / "prompts.parquet", rows.Prompt))
