@@ -22,7 +22,7 @@ from orcac.errors import InputError, reading
 from orcac.model import weights
 from orcac.model.chat_format import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, Tokenizer, chat_template, load_tokenizer
 from orcac.model.weights import load_model
-from orcac.recipe import Execution, open_ref
+from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
 from orcac.student.recipe import Pretrained
 
@@ -43,7 +43,7 @@ def find(recipe: Pretrained, *, execution: Execution, label: str) -> Files:
     assert (recipe.hub is None) != (not recipe.files), "exactly one of files and hub"
     if recipe.hub is None:
         refuse([file.name for file in recipe.files])
-        return Files({file.name: open_ref(file, execution) for file in recipe.files}, {})
+        return Files({file.name: resolve_file(file, execution) for file in recipe.files}, {})
     fetched = hub.fetch(recipe.hub, kind="model", label=label)
     paths = {PurePosixPath(name).name: path for path, name in fetched.files}
     refuse(list(paths))

@@ -12,7 +12,7 @@ from pathlib import Path
 from orcac.chat.batch.files import Batch, encode_upload_line, write_record
 from orcac.chat.batch.tuning import Tuning
 from orcac.chat.ledger.record import request_record
-from orcac.chat.limits.budget import micro
+from orcac.chat.limits.budget import to_micro_usd
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.chat.wire import dumps
@@ -82,7 +82,7 @@ class BatchDraft:
 
 def bound_cost(request: ChatRequest, price: Price) -> int:
     """Return the most that a request can cost in a batch, in micro-dollars."""
-    return micro(request.usd_bound(price) * price.batch)
+    return to_micro_usd(request.usd_bound(price) * price.batch)
 
 
 def estimate_tokens(request: ChatRequest) -> int:

@@ -14,7 +14,7 @@ from orcac.chat.endpoints import openai as online
 from orcac.chat.ledger.keys import Keys, packed
 from orcac.chat.ledger.record import request_of
 from orcac.chat.messages import ChatRequest
-from orcac.chat.settings import Azure, EndpointSettings, Price
+from orcac.chat.settings import FREE, Azure, EndpointSettings, Price
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 from orcac.store import durable
@@ -34,7 +34,7 @@ class Batch:
     tokens: int  # an estimate of its input, which counts against the provider's queue
     usd_bound: float  # the most that it can cost, in whole micro-dollars
     planned_at: float
-    price: dict[str, float] = dataclasses.field(default_factory=dict)  # the fields of `Price` at planning time
+    price: dict[str, float] = dataclasses.field(default_factory=FREE.model_dump)  # a `Price`, as of planning
     budget: str = ""  # the folder of the budget that pays for it, under `answers/budgets/`
     budget_usd: float | None = None  # None: no budget
     azure: dict[str, str | None] | None = None  # the fields of `Azure`

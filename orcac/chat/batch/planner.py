@@ -25,7 +25,7 @@ from orcac.chat.failures import ERRORS, Action
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger.keys import Keys, contained, packed
 from orcac.chat.ledger.ledger import Ledger
-from orcac.chat.limits.budget import Budget, micro
+from orcac.chat.limits.budget import Budget, to_micro_usd
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
@@ -49,7 +49,7 @@ async def ask_in_batches(
     Each call of `requests` must yield the same requests; it is called several times. With `mode: auto` each request
     goes into one batch at most, in all calls together. Batches that claim one of the requests are followed to their
     end, even if all requests are answered already. `budget` is that of `settings`; it is not entered.
-    `on_progress` gets the tally and a note on the batches that run, `on_event` a line of text for each event of a batch.
+    `on_progress` gets the tally and a note on the batches that run; `on_event` gets a line about each event of a batch.
 
     Returns the tally, with the class of failure of each request that is left.
     Raises EndpointError if a person must act first, if the budget is reached, and on SIGINT and SIGTERM. These two wait
@@ -241,16 +241,14 @@ class _BatchRun:
         self.tally = tally
         return settled
 
-    async def _write_batches(
-        self, root: Path, wanted: Mask, needed: list[Batch], recorded: list[Batch]
-    ) -> list[Batch]:
-        """Write batches of the `wanted` requests under `root`, in order, and hold their cost.
+    async def _write_batches(self, root: Path, wanted: Mask, needed: list[Batch], recorded: list[Batch]) -> list[Batch]:
+        """Write batches of the `wanted` requests under `root`, in order, and claim their cost from the budget.
 
         `needed` are the live batches that claim a request of this run, `recorded` are all batches on record. Requests
         for which the budget or the queue has no room are counted in `_held_back`. Returns the new batches.
         """
         settings, draft, planned = self._settings, None, list[Batch]()
-        left = micro(self._budget.left()) if self._budget else 0
+        left = to_micro_usd(self._budget.left()) if self._budget else 0
         tokens = sum(batch.tokens for batch in needed)
         self._held_back, self._over_budget, taken = 0, False, 0
 
@@ -258,7 +256,7 @@ class _BatchRun:
             if draft is None:
                 return
             batch = draft.finish()
-            if self._steps.hold_cost(batch):
+            if self._steps.claim_budget(batch):
                 planned.append(batch)
                 self._claims[batch.id] = files.read_keys(root / batch.id)
             else:  # another job that asks online has reserved the rest of the budget since

@@ -15,8 +15,8 @@ from orcac.chat.batch.files import Batch
 from orcac.chat.batch.results import RemoteBatch, parse_description
 from orcac.chat.endpoints import openai as online
 from orcac.chat.failures import ChatError, classify
-from orcac.chat.messages import valid_unicode
 from orcac.chat.settings import Azure
+from orcac.chat.wire import replace_surrogates
 from orcac.store.durable import replacing
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ class Provider:
                     file.write(chunk)
 
     async def _description(self, call: Awaitable[_RawResponse]) -> RemoteBatch:
-        answer = await self._json(call, "id", str)
-        with self._errors():
-            return parse_description(answer)
+        return parse_description(await self._json(call, "id", str))
 
     async def _json(self, call: Awaitable[_RawResponse], field: str, kind: type) -> dict[str, Any]:
         """Return the JSON object that a call answers with. Raises ChatError unless `field` in it is of type `kind`."""
@@ -144,7 +142,7 @@ class Provider:
         """Return a message on one line, without secrets and at most 300 characters long."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
-        return " ".join(valid_unicode(text).split())[:300]
+        return " ".join(replace_surrogates(text).split())[:300]
 
 
 class Providers:

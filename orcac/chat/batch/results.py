@@ -13,8 +13,8 @@ from typing import IO, NamedTuple
 
 from orcac.chat.endpoints import openai as online
 from orcac.chat.failures import ERRORS, classify
-from orcac.chat.messages import ChatRequest, ChatResponse, valid_unicode
-from orcac.chat.wire import dumps, loads
+from orcac.chat.messages import ChatRequest, ChatResponse
+from orcac.chat.wire import dumps, loads, replace_surrogates
 
 _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that finds no room in the account's queue
 
@@ -48,7 +48,7 @@ class Result(NamedTuple):
 
 
 def parse_description(answer: Mapping[str, object]) -> RemoteBatch:
-    """Return the description of a batch in a response of the Batch API. Raises ValueError if a count is not a number."""
+    """Return the description of a batch in a response of the Batch API."""
     errors, counts = answer.get("errors"), answer.get("request_counts")
     listed = errors.get("data") if isinstance(errors, dict) else None
     error = next((error for error in listed or [] if isinstance(error, dict)), {})
@@ -58,11 +58,15 @@ def parse_description(answer: Mapping[str, object]) -> RemoteBatch:
         status=str(answer.get("status") or "unknown"),
         code=str(error.get("code") or ""),
         message=error_text(error) if error else "",
-        completed=int(counts.get("completed") or 0),
-        failed=int(counts.get("failed") or 0),
+        completed=_count(counts.get("completed")),
+        failed=_count(counts.get("failed")),
         output_file_id=str(answer.get("output_file_id") or ""),
         error_file_id=str(answer.get("error_file_id") or ""),
     )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def index_lines(path: Path, count: int) -> Iterator[tuple[int, int]]:
@@ -124,7 +128,7 @@ def missing_result(ended: RemoteBatch, request: ChatRequest, refused: Container[
 def _failure(status: int, body: object, message: str, request: ChatRequest, refused: Container[str]) -> Result:
     """Return the result of a request that was answered with an error."""
     name = classify(status, body)
-    recorded = ChatResponse(error=name) if ERRORS[name].kept else None
+    recorded = ChatResponse(error=name) if ERRORS[name].recorded else None
     parameter = online.dispensable(body, request) if name == "unsupported" else ""
     return Result(recorded, name, message, "" if parameter in refused else parameter)
 
@@ -133,4 +137,4 @@ def error_text(body: object) -> str:
     """Return the message in an error body, on one line and at most 300 characters long."""
     inner = body.get("error", body) if isinstance(body, dict) else body
     message = inner.get("message") if isinstance(inner, dict) else inner
-    return " ".join(valid_unicode(str(message or "")).split())[:300]
+    return " ".join(replace_surrogates(str(message or "")).split())[:300]

@@ -25,7 +25,7 @@ from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
-from orcac.store.lease import hold_if_free
+from orcac.store.lease import try_acquire
 from orcac.text import dollars
 
 _AT_ONCE = 500  # answers that are made durable together
@@ -159,10 +159,10 @@ class Steps:
         if not batch.settled and self.unsettled[id].status in ENDED:
             await self.settle(id)
 
-    def hold_cost(self, batch: Batch) -> bool:
-        """Hold the most that a batch can cost in its budget. Returns False if it does not fit."""
+    def claim_budget(self, batch: Batch) -> bool:
+        """Claim the most that a batch can cost from its budget. Returns False if it does not fit."""
         budget = self._budget(batch)
-        return budget is None or budget.hold(f"batch-{batch.id}", batch.usd_bound)
+        return budget is None or budget.claim(f"batch-{batch.id}", batch.usd_bound)
 
     def _budget(self, batch: Batch) -> Budget | None:
         if batch.budget_usd is None:
@@ -228,7 +228,7 @@ class Steps:
                 return
             if batch.creating_at and await self._recover(batch):
                 return
-            if not self.hold_cost(batch):  # the process that planned it was killed before it held the cost
+            if not self.claim_budget(batch):  # the process that planned it was killed before it claimed its cost
                 batch.status = "over budget"
                 self._close(batch)
                 return
@@ -367,7 +367,7 @@ class Steps:
                         result = results.parse_result(line, request, batch.refused)
                     else:
                         result = results.missing_result(ended, request, batch.refused)
-                    if result.error and ERRORS[result.error].bills(azure=is_azure):
+                    if result.error and ERRORS[result.error].may_be_billed(azure=is_azure):
                         billed += request.usd_bound(price) * price.batch
                     if result.response is None:
                         misses[request.key] = result
@@ -384,7 +384,7 @@ class Steps:
 async def hold_lease(folder: Path) -> AsyncIterator[None]:
     """Hold the lease of a folder; wait while another process holds it."""
     while True:
-        with hold_if_free(folder) as is_ours:
+        with try_acquire(folder) as is_ours:
             if is_ours:
                 yield
                 return
