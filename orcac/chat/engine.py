@@ -259,8 +259,8 @@ class _Asking:
             due = bool(self._again) and self._again[0][0] <= now
             if not due and not (self._may_start() and self.draw()):
                 return self._again[0][0] if self._again else None
-            if limiter.opens_at > now:
-                return limiter.opens_at
+            if limiter.next_send_at > now:
+                return limiter.next_send_at
             ticket = self._again[0][2] if due else self._fresh
             assert ticket is not None
             bound = ticket.request.usd_bound(self._settings.price)
@@ -270,12 +270,12 @@ class _Asking:
                 heapq.heappop(self._again)
             else:
                 self._fresh = None
-            charged = limiter.charge(ticket.request)
-            limiter.sent(now, charged)
+            charged = limiter.estimate_tokens(ticket.request)
+            limiter.on_send(now, charged)
             self.tally.in_flight += 1
             self._group.create_task(self._attempt(ticket, sent_at=now, charged=charged, bound=bound))
         if self.tally.in_flight >= window:
-            limiter.fills(now)
+            limiter.on_full_window(now)
         return None
 
     @property
@@ -293,7 +293,7 @@ class _Asking:
     def _share(self, now: float) -> None:
         """Heed what the other jobs on this account do, and were told."""
         if self._account:
-            self._limiter.share = self._account.live_jobs()
+            self._limiter.live_jobs = self._account.live_jobs()
             self._limiter.pause(now + self._account.paused_until() - time.time())
 
     def _affordable(self, bound: float) -> bool:
@@ -336,8 +336,8 @@ class _Asking:
                 spent = ticket.request.usd_of(settled, self._settings.price)
                 now = self._loop.time()
                 if settled.rates:
-                    self._limiter.heard(settled.rates, now)
-                self._limiter.answered(now, settled, sent_at=sent_at, charged=charged)
+                    self._limiter.on_headers(now, settled.rates)
+                self._limiter.on_answer(now, settled, sent_at=sent_at, charged=charged)
                 self.tally.tokens += settled.input_tokens + settled.output_tokens
             except ChatError as error:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
@@ -399,11 +399,11 @@ class _Asking:
         if kind.may_be_billed(azure=self._azure):
             self.tally.usd += bound
         if slow_down:
-            self._limiter.pushed_back(sent_at, now)
+            self._limiter.on_push_back(now, sent_at=sent_at)
         if error.error == "timeout":
-            self._limiter.timed_out(sent_at, now)
+            self._limiter.on_timeout(now, sent_at=sent_at)
         if error.rates:
-            self._limiter.heard(error.rates, now, pushed_back=slow_down)
+            self._limiter.on_headers(now, error.rates, pushed_back=slow_down)
         if error.retry_after:
             self._limiter.pause(now + error.retry_after)
             if self._account and error.retry_after <= _PATIENCE_S:  # for longer ones each job stops by itself
