@@ -18,7 +18,7 @@ from orcac.errors import OrcacError, StoreError
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.progress import Progress
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportRecipe, TrainedStage
 from orcac.store.durable import new_folder
 from orcac.store.store import Store
 from orcac.text import clock
@@ -150,7 +150,7 @@ def _hub_datasets(plan: Plan, dataset: Dataset) -> set[str]:
     return {hub["repo"] for source in sources for hub in source.get("hub", ())}
 
 
-def _stage(plan: Plan, store: Store, stage: Stage) -> dict[str, Any]:
+def _stage(plan: Plan, store: Store, stage: TrainedStage) -> dict[str, Any]:
     record, packed = _record(store, stage.train), _record(store, stage.tokenize)
     summary, made, hardware = (record.get(key, {}) for key in ("summary", "made", "hardware"))
     gpus = hardware.get("nodes", 1) * hardware.get("gpus", 0)

@@ -11,7 +11,7 @@ from typing import Any
 from orcac import rows
 from orcac.job import Job
 from orcac.report.compare import adjusted, benchmark
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
 
 __all__ = ["gather"]
@@ -104,7 +104,7 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
     )
 
 
-def _stage(store: Artifacts, stage: Stage) -> StageResult:
+def _stage(store: Artifacts, stage: TrainedStage) -> StageResult:
     packed, trained = store.summary(stage.tokenize), store.summary(stage.train)
     return StageResult(
         stage=stage.name,
@@ -123,7 +123,7 @@ def _datasets(arm: Arm) -> Iterator[tuple[str, Dataset]]:
         yield dataset.filter, dataset
 
 
-def _stages(arm: Arm) -> Iterator[tuple[str, Stage]]:
+def _stages(arm: Arm) -> Iterator[tuple[str, TrainedStage]]:
     for stage in arm.stages:
         yield stage.tokenize, stage
 
@@ -155,7 +155,7 @@ def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
     )
 
 
-def _packing(store: Artifacts, stage: Stage, users: tuple[str, ...]) -> Packing:
+def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> Packing:
     packed = store.summary(stage.tokenize)
     return Packing(
         dataset=stage.dataset,

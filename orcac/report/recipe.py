@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from orcac.recipe import Execution, Frozen, Recipe
 
-__all__ = ["VERSION", "Arm", "Baseline", "Dataset", "Evaluation", "ReportExecution", "ReportRecipe", "Stage"]
+__all__ = ["VERSION", "Arm", "Baseline", "Dataset", "Evaluation", "ReportExecution", "ReportRecipe", "TrainedStage"]
 
 VERSION = 1
 
@@ -21,7 +21,7 @@ class Dataset(Frozen):
     teacher: str
 
 
-class Stage(Frozen):
+class TrainedStage(Frozen):
     name: str
     dataset: str
     tokenize: str
@@ -40,7 +40,7 @@ class Arm(Frozen):
     name: str
     student: str
     datasets: tuple[Dataset, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainedStage, ...]
     evaluations: tuple[Evaluation, ...]
 
 
