@@ -82,9 +82,7 @@ class Tally:
     retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     # the first message of each error class that did not stop the run, and under `budget` that the run waits for it
     messages: dict[str, str] = dataclasses.field(default_factory=dict)
-    failures: dict[str, str] = dataclasses.field(
-        default_factory=dict
-    )  # key -> class, of failures that are not recorded
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of each unrecorded failure
     usd: float = 0.0  # an upper bound of the cost of all answers, including those from earlier runs
     tokens: int = 0  # input and output of the answers of this `ask`
     in_flight: int = 0
@@ -136,7 +134,7 @@ async def ask(
     if run.prefetch():
         async with endpoint as model, account or contextlib.nullcontext():
             with budget or contextlib.nullcontext():
-                await run.finish(model)
+                await run.ask_all(model)
         on_progress(tally)
     return tally
 
@@ -194,7 +192,7 @@ class _Run:
             self._fresh = _Pending(request.key, request)
         return self._fresh is not None
 
-    async def finish(self, model: Endpoint) -> None:
+    async def ask_all(self, model: Endpoint) -> None:
         """Ask `model` until no request is left or the run is halted; then raise the reason."""
         self._model = model
         with halt_on_signals(self._halt):
@@ -220,7 +218,7 @@ class _Run:
     # --- sending -----------------------------------------------------------------------------------------------------
 
     def _schedule_advance(self) -> None:
-        """Schedule `_advance` on the next turn of the loop, so that answers that arrive together are flushed together."""
+        """Schedule `_advance` on the next loop turn, so that answers which arrive together are flushed together."""
         if not self._is_advance_scheduled:
             self._is_advance_scheduled = True
             self._loop.call_soon(self._advance)
@@ -447,7 +445,7 @@ class _Run:
         self._tally.failures[pending.key] = error
 
     def _halt(self, reason: BaseException) -> None:
-        """Send nothing more; `finish` raises the first reason when no request is in flight any more."""
+        """Send nothing more; `ask_all` raises the first reason when no request is in flight any more."""
         self._halted = self._halted or reason
         self._schedule_advance()
 
