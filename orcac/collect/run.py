@@ -46,10 +46,10 @@ from orcac.chat.messages import ChatResponse
 from orcac.chat.settings import Price
 from orcac.collect.join import in_order
 from orcac.collect.questions import Questions, request
-from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary, ShardSummary
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.hub import fetch
-from orcac.job import Job, Summary, stay_small
+from orcac.job import Job, stay_small
 from orcac.recipe import FileRef, open_ref
 from orcac.rows import Prompt, Response
 from orcac.text import dollars
@@ -63,7 +63,7 @@ T = TypeVar("T")
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
-def run(job: CollectJob) -> Summary:
+def run(job: CollectJob) -> CollectSummary:
     """Ask what nobody has answered yet, and write `responses.parquet` (rows.Response).
 
     Raises what `chat.engine.ask` raises; what was answered until then is kept in the ledger. Where it raises
@@ -80,12 +80,12 @@ def run(job: CollectJob) -> Summary:
     return _run(_ask_and_join(job, questions))
 
 
-def run_shard(job: CollectJob, index: int, count: int) -> Summary:
+def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     """Ask the prompts number index, index + count, ... (from 0); their answers stand in the ledger."""
     stay_small()
     questions = Questions(job.recipe, job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # looked up where they are written
-        return {"prompts": len(questions)}
+        return ShardSummary(prompts=len(questions))
 
     async def go() -> Tally:
         tally = await _ask_in_batches(job, questions)
@@ -94,7 +94,7 @@ def run_shard(job: CollectJob, index: int, count: int) -> Summary:
 
     tally = _run(go())
     failed = dict(sorted(tally.failed.items()))
-    return {"prompts": len(questions), "answered": tally.answered, "failed": failed, "usd": round(tally.usd, 6)}
+    return ShardSummary(prompts=len(questions), answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
 
 
 def _run(asking: Coroutine[Any, Any, T]) -> T:
@@ -109,7 +109,7 @@ def _run(asking: Coroutine[Any, Any, T]) -> T:
         return runner.run(asking)
 
 
-async def _ask_and_join(job: CollectJob, questions: Questions) -> Summary:
+async def _ask_and_join(job: CollectJob, questions: Questions) -> CollectSummary:
     tally = await _ask_in_batches(job, questions)
     async with _ledger(job, questions) as ledger:
         tally = tally or await _ask(job, questions, ledger)
@@ -252,7 +252,9 @@ def _replayed(job: CollectJob, questions: Questions, messages: dict[str, str]) -
             show(tally, said)
 
 
-def _write(job: CollectJob, questions: Questions, answers: Iterator[ChatResponse], messages: dict[str, str]) -> Summary:
+def _write(
+    job: CollectJob, questions: Questions, answers: Iterator[ChatResponse], messages: dict[str, str]
+) -> CollectSummary:
     """Write the rows. Prompts of two sources with equal texts are one request: each counts, its tokens count once.
 
     `usd` is what these answers cost at the endpoint's prices, whenever they were paid, by the rule that the budget
@@ -291,14 +293,14 @@ def _write(job: CollectJob, questions: Questions, answers: Iterator[ChatResponse
     if count and failed.total() == count:
         path.unlink()
         raise _unanswered(job, failed, messages)
-    return {
-        "prompts": count,
-        "answered": count - failed.total(),
-        "failed": dict(sorted(failed.items())),
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "usd": round(usd, 6),
-    }
+    return CollectSummary(
+        prompts=count,
+        answered=count - failed.total(),
+        failed=dict(sorted(failed.items())),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        usd=round(usd, 6),
+    )
 
 
 def _account(job: CollectJob) -> Account | None:
