@@ -46,7 +46,7 @@ from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.limits.limiter import Limiter
-from orcac.chat.messages import ChatRequest, ChatResponse, Settled
+from orcac.chat.messages import Billable, ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.errors import EndpointError, StoreError
 from orcac.text import dollars
@@ -96,7 +96,7 @@ class Tally:
     in_flight: int = 0
     paused_s: float = 0.0  # until the server wants to be asked again
 
-    def count(self, request: ChatRequest, settled: Settled, price: Price) -> None:
+    def count(self, request: ChatRequest, settled: Billable, price: Price) -> None:
         """Enter what settles a request, at the cost that `ChatRequest.usd_of` finds."""
         self.usd += request.usd_of(settled, price)
         if settled.error:
@@ -293,7 +293,7 @@ class _Asking:
     def _share(self, now: float) -> None:
         """Heed what the other jobs on this account do, and were told."""
         if self._account:
-            self._limiter.share = self._account.share()
+            self._limiter.share = self._account.live_jobs()
             self._limiter.pause(now + self._account.paused_until() - time.time())
 
     def _affordable(self, bound: float) -> bool:
@@ -341,17 +341,17 @@ class _Asking:
                 self.tally.tokens += settled.input_tokens + settled.output_tokens
             except ChatError as error:
                 settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
-                spent = bound if ERRORS[error.error].bills(azure=self._azure) else 0.0
+                spent = bound if ERRORS[error.error].may_be_billed(azure=self._azure) else 0.0
             if settled:
                 self._last_answer, self._lost_in_a_row, self._failed_in_a_row = self._loop.time(), 0, 0
                 self._failing.clear()
-                if not settled.error or (ERRORS[settled.error].kept and self._has_answered):
+                if not settled.error or (ERRORS[settled.error].recorded and self._has_answered):
                     durable = self._ledger.append(ticket.request, settled)
                     self._undurable += 1
                     durable.add_done_callback(functools.partial(self._count, ticket.request, settled))
                 else:
                     self._lose(ticket, settled.error)
-                    if ERRORS[settled.error].kept:
+                    if ERRORS[settled.error].recorded:
                         self._refused.append((ticket.request, settled))
                 if self._refused and self._has_answered:  # then they were about the requests, after all
                     refused, self._refused = self._refused, []
@@ -396,7 +396,7 @@ class _Asking:
         slow_down = kind.action is Action.SLOW_DOWN
         if kind.action is not Action.STOP:
             self.tally.messages.setdefault(error.error, str(error))
-        if kind.bills(azure=self._azure):
+        if kind.may_be_billed(azure=self._azure):
             self.tally.usd += bound
         if slow_down:
             self._limiter.pushed_back(sent_at, now)
@@ -418,7 +418,7 @@ class _Asking:
         if kind.action is Action.RETRY:
             self._failed_in_a_row += 1
             self._failing.add(ticket.key)
-            counts, most = not (kind.passes and self._is_out(now)), self._settings.attempts
+            counts, most = not (kind.transient and self._is_out(now)), self._settings.attempts
             ticket.attempts[error.error] = ticket.attempts.get(error.error, 0) + counts
             lost = ticket.attempts[error.error] >= min(most, kind.attempts or most)
         self._lost_in_a_row += lost

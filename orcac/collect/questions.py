@@ -18,8 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orcac import rows
+from orcac.chat.keys import conversation_json, key_digest
 from orcac.chat.ledger.keys import Keys, order_of
-from orcac.chat.messages import ChatRequest, conversation, digest_of, key_head, turn_tail
+from orcac.chat.messages import ChatRequest, conversation
 from orcac.collect.recipe import CollectRecipe
 from orcac.rows import Prompt
 
@@ -53,8 +54,8 @@ class Questions:
     @cached_property
     def keys(self) -> Distinct:
         """The key of each prompt's request; equal where the texts are."""
-        head = key_head(request(self._recipe, system="", query=""))
-        return distinct(digest_of(head, turn_tail(system=system, user=query)) for query, system in self._texts())
+        prefix, texts = request(self._recipe, system="", query="").key_prefix, self._texts()
+        return distinct(key_digest(prefix, conversation_json(system=system, user=query)) for query, system in texts)
 
     @cached_property
     def first(self) -> Mask:
@@ -93,7 +94,7 @@ class Questions:
         keys, chosen = self.keys.keys, self.keys.number[wanted]
         for (query, system), number in zip(compress(self._texts(), wanted), chosen, strict=True):
             made = request(self._recipe, system=system, query=query)
-            made.know_key(keys[number].ljust(16, b"\0"))
+            made.set_key(keys[number].ljust(16, b"\0"))
             yield made
 
     def _texts(self) -> Iterator[tuple[str, str]]:

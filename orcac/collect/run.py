@@ -38,13 +38,13 @@ from orcac.chat.endpoints.replay import Replay, Source
 from orcac.chat.engine import Tally, ask
 from orcac.chat.failures import ERRORS
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.order import in_order
 from orcac.chat.ledger.record import FAILURES
 from orcac.chat.ledger.sealing import seal
 from orcac.chat.limits.account import Account, account_name
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatResponse
-from orcac.chat.settings import Price
-from orcac.collect.join import in_order
+from orcac.chat.settings import FREE, Price
 from orcac.collect.questions import Questions, request
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary, ShardSummary
 from orcac.errors import EndpointError, InputError, OrcacError
@@ -319,7 +319,7 @@ def _budget(job: CollectJob) -> Budget | None:
 
 def _price(job: CollectJob) -> Price:
     """What nobody is asked for costs nothing."""
-    return Price() if job.recipe.origin in ("replay", "reference") else job.execution.endpoint.price
+    return FREE if job.recipe.origin in ("replay", "reference") else job.execution.endpoint.price
 
 
 def _reference(prompt: Prompt) -> ChatResponse:

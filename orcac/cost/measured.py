@@ -326,13 +326,13 @@ class Measured:
         import numpy as np
         import pyarrow.parquet as pq
 
-        from orcac.chat.messages import digest_of, key_head, turn_tail
+        from orcac.chat.keys import conversation_json, key_digest
         from orcac.collect.questions import request
         from orcac.rows import read_columns
 
         found: dict[str, list[bytes]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, head and keys of each
+        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, key prefix, keys
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
@@ -340,16 +340,16 @@ class Measured:
             sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, key_head(request(recipe, system="", query="")), found[node.ref]
+                taker = share, request(recipe, system="", query="").key_prefix, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, _, _ in all_)
             for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
                 if (drawn := chance.random()) < most:
-                    tail = turn_tail(system=system, user=query)
-                    for share, head, keys in all_:
+                    messages = conversation_json(system=system, user=query)
+                    for share, prefix, keys in all_:
                         if drawn < share:
-                            keys.append(digest_of(head, tail))
+                            keys.append(key_digest(prefix, messages))
         return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 

@@ -21,9 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from orcac.chat.settings import SOLVER_VERSION, Azure, EndpointSettings
-from orcac.chat.settings import Price as AskedPrice
-from orcac.chat.settings import Sampling as AskedSampling
+from orcac.chat.settings import SOLVER_VERSION, EndpointSettings, Sampling
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording, Weights
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
@@ -339,8 +337,8 @@ class _Arm:
         )
         return self._add(address, recipe, execution, label=label, prompts=prompts)
 
-    def _sampling(self, teacher: schema.Teacher, max_tokens: int = 0) -> AskedSampling:
-        sampling = AskedSampling(**teacher.sampling.model_dump())
+    def _sampling(self, teacher: schema.Teacher, max_tokens: int = 0) -> Sampling:
+        sampling = teacher.sampling
         return sampling.model_copy(update={"max_tokens": max_tokens}) if max_tokens else sampling
 
     def _endpoint(self, teacher: schema.Teacher) -> EndpointSettings:
@@ -350,7 +348,7 @@ class _Arm:
             budget = {"budget_usd": self.spec.budget, "budget_name": self.spec.name}
             settings = settings.model_copy(update=budget)
         if teacher.price:
-            settings = settings.model_copy(update={"price": AskedPrice(**teacher.price.model_dump())})
+            settings = settings.model_copy(update={"price": teacher.price})
         if isinstance(endpoint, schema.OpenAIEndpoint | schema.VLLMEndpoint | schema.SolverEndpoint):
             limits = {
                 "concurrency": endpoint.concurrency,
@@ -359,10 +357,9 @@ class _Arm:
             }
             settings = settings.model_copy(update=limits)
         if isinstance(endpoint, schema.OpenAIEndpoint):
-            names = ("base_url", "mode", "requests_per_minute", "tokens_per_minute")
-            azure = endpoint.azure and Azure(**endpoint.azure.model_dump())
-            key = endpoint.api_key_env or ("AZURE_OPENAI_API_KEY" if azure else "OPENAI_API_KEY")
-            update = {name: getattr(endpoint, name) for name in names} | {"azure": azure, "api_key_env": key}
+            names = ("base_url", "azure", "mode", "requests_per_minute", "tokens_per_minute")
+            key = endpoint.api_key_env or ("AZURE_OPENAI_API_KEY" if endpoint.azure else "OPENAI_API_KEY")
+            update = {name: getattr(endpoint, name) for name in names} | {"api_key_env": key}
             settings = settings.model_copy(update=update)
         if isinstance(endpoint, schema.VLLMEndpoint):
             update = {"path": endpoint.path, "arguments": endpoint.arguments, "start_seconds": endpoint.ready_within}

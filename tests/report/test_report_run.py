@@ -4,6 +4,7 @@ import random
 import re
 from pathlib import Path
 
+import jobs
 import pytest
 
 from orcac import rows
@@ -128,19 +129,8 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[row
         )
         for arm, (datasets, stages) in chains.items()
     )
-    out = tmp_path / "out"
-    out.mkdir()
-    return Job(
-        ref="report/0",
-        label="report",
-        recipe=ReportRecipe(seed=7, arms=arms),
-        execution=ReportExecution(title="tiny", about="Orca in miniature <b>"),
-        inputs={},
-        by_ref=store.folders,
-        out=out,
-        work=tmp_path,
-        answers=tmp_path,
-    )
+    execution = ReportExecution(title="tiny", about="Orca in miniature <b>")
+    return jobs.make_job(tmp_path, ReportRecipe(seed=7, arms=arms), execution, by_ref=store.folders)
 
 
 ATTACK = "<script>alert(1)</script> so the answer is Yes"

@@ -144,7 +144,7 @@ class Steps:
     def hold(self, batch: Batch) -> bool:
         """Set aside in its budget what a batch can cost; False where that does not fit."""
         budget = self._budget(batch)
-        return budget is None or budget.hold(f"batch-{batch.id}", batch.usd_bound)
+        return budget is None or budget.claim(f"batch-{batch.id}", batch.usd_bound)
 
     def _budget(self, batch: Batch) -> Budget | None:
         if batch.budget_usd is None:
@@ -312,7 +312,7 @@ class Steps:
                         result = results.read(files.line_at(opened[name], offset), request, batch.refused)
                     else:
                         result = results.missing(ended, request, batch.refused)
-                    if result.error and ERRORS[result.error].bills(azure=batch.azure is not None):
+                    if result.error and ERRORS[result.error].may_be_billed(azure=batch.azure is not None):
                         billed += request.usd_bound(price) * price.batch
                     if result.response is None:
                         misses[request.key] = result

@@ -32,9 +32,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orcac.chat.keys import KEY_VERSION
 from orcac.chat.ledger.keys import Keys, contained, named
 from orcac.chat.ledger.record import CODES, RESPONSE, Foreign, Record, cap_of, facts_of, parsed, response_of
-from orcac.chat.messages import KEY_VERSION, ChatResponse, served_caps
+from orcac.chat.messages import ChatResponse, served_caps
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 from orcac.rows import batched

@@ -172,7 +172,7 @@ class Ledger:
 
     def _append(self, record: Record, facts: Facts) -> asyncio.Future[None]:
         error = record["response"]["error"]
-        assert not error or ERRORS[error].kept, error
+        assert not error or ERRORS[error].recorded, error
         line, loop = line_of(record), asyncio.get_running_loop()
         pending = _Pending(bytes.fromhex(record["key"]), facts, line, self._place(line), loop.create_future())
         self._pending.append(pending)

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from orcac.chat.failures import ERRORS
-from orcac.chat.messages import ANY_CAP, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
+from orcac.chat.keys import KEY_VERSION
+from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message, served_caps
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps
 
@@ -22,7 +23,7 @@ Record = dict[str, Any]
 Facts = tuple[int, int, int, int, int, bool]  # of a record: `segments.FACTS` but for its place
 
 FAILURES = ("", *ERRORS)
-KEPT = tuple(name for name, kind in ERRORS.items() if kind.kept)
+KEPT = tuple(name for name, kind in ERRORS.items() if kind.recorded)
 CODES = {name: code for code, name in enumerate(FAILURES)}
 RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
 _FIELDS = frozenset(RESPONSE)
@@ -160,19 +161,19 @@ def _wrong(record: Record) -> str:
             return "request.messages"
     if type(sampling) is not dict:
         return "request.sampling"
-    if type(sampling["max_tokens"]) is not int or not 0 <= sampling["max_tokens"] <= ANY_CAP:
+    if type(sampling["max_tokens"]) is not int or not 0 <= sampling["max_tokens"] <= MAX_CAP:
         return "request.sampling.max_tokens"
     if type(request["origin"]) is not str:
         return "request.origin"
-    if type(request["sample_index"]) is not int or not 0 <= request["sample_index"] <= ANY_CAP:
+    if type(request["sample_index"]) is not int or not 0 <= request["sample_index"] <= MAX_CAP:
         return "request.sample_index"
     if type(response["text"]) is not str:
         return "response.text"
     if type(response["finish_reason"]) is not str:
         return "response.finish_reason"
-    if type(response["input_tokens"]) is not int or not 0 <= response["input_tokens"] <= ANY_CAP:
+    if type(response["input_tokens"]) is not int or not 0 <= response["input_tokens"] <= MAX_CAP:
         return "response.input_tokens"
-    if type(response["output_tokens"]) is not int or not 0 <= response["output_tokens"] <= ANY_CAP:
+    if type(response["output_tokens"]) is not int or not 0 <= response["output_tokens"] <= MAX_CAP:
         return "response.output_tokens"
     if type(response["latency_s"]) not in (float, int) or not 0 <= response["latency_s"] < _LAST:
         return "response.latency_s"
