@@ -24,9 +24,7 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root, self.count = root, 0
 
-    def run(
-        self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path
-    ) -> tuple[dict[str, object], Path]:
+    def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[dict, Path]:
         self.count += 1
         job = make_job(
             self.root / str(self.count),
@@ -40,9 +38,7 @@ class Bench:
     def prompts(self, folder: Path) -> list[rows.Prompt]:
         return list(rows.read(folder / "prompts.parquet", rows.Prompt))
 
-    def source(
-        self, queries: dict[str, int], *, name: str = "s", seed: int = 0, **more
-    ) -> tuple[dict[str, object], Path]:
+    def source(self, queries: dict[str, int], *, name: str = "s", seed: int = 0, **more) -> tuple[dict, Path]:
         """A source of so many queries of each task, one file a task."""
         files, refs = {}, []
         for task, count in queries.items():
