@@ -86,7 +86,7 @@ def test_a_second_run_asks_nobody_and_makes_the_same_bytes(tmp_path: Path) -> No
 def test_shards_leave_their_answers_to_the_run(tmp_path: Path) -> None:
     whole, parts = job(tmp_path / "whole", QUERIES), job(tmp_path / "parts", QUERIES)
     run(whole)
-    assert [run_shard(parts, index, 3)["prompts"] for index in range(3)] == [2, 1, 1]
+    assert [run_shard(parts, index, 3).prompts for index in range(3)] == [2, 1, 1]
     assert len(list(records(parts.answers))) == 4
     assert not list(parts.out.iterdir())
     segments = sorted(parts.answers.iterdir())

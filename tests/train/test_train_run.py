@@ -79,7 +79,7 @@ def test_tensorboard_reads_the_same_figures(uninterrupted):
 
 
 def test_killed_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, inputs, uninterrupted):
-    epoch = uninterrupted[1]["steps"] // 8
+    epoch = uninterrupted[1].steps // 8
     # between an epoch's last step and its checkpoint, at an epoch's first row, in the middle of a checkpoint, before
     # its marker
     places = [f"log:{2 * epoch}", f"fetch:{3 * 3 * epoch + 1}", "save:10", "mark:2"]
