@@ -20,7 +20,7 @@ from orcac.filter.recipe import FilterSummary
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.progress import Progress
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportRecipe, TrainedStage
 from orcac.store.durable import new_folder
 from orcac.store.store import Store
 from orcac.student.recipe import StudentSummary
@@ -163,7 +163,7 @@ def _hub_datasets(plan: Plan, dataset: Dataset) -> set[str]:
     return {hub["repo"] for source in sources for hub in source.get("hub", ())}
 
 
-def _stage(plan: Plan, store: Store, stage: Stage) -> dict[str, Any]:
+def _stage(plan: Plan, store: Store, stage: TrainedStage) -> dict[str, Any]:
     trained, packed = _summary(store, TrainSummary, stage.train), _summary(store, TokenizeSummary, stage.tokenize)
     record = _record(store, stage.train)
     made, hardware = record.get("made", {}), record.get("hardware", {})

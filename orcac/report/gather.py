@@ -13,7 +13,7 @@ from orcac.collect.recipe import CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
 from orcac.report.compare import adjusted, benchmark
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
 from orcac.sample.recipe import SampleSummary
 from orcac.student.recipe import StudentSummary
@@ -113,7 +113,7 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
     )
 
 
-def _stage(store: Artifacts, stage: Stage) -> StageResult:
+def _stage(store: Artifacts, stage: TrainedStage) -> StageResult:
     packed, trained = store.summary(TokenizeSummary, stage.tokenize), store.summary(TrainSummary, stage.train)
     return StageResult(
         stage=stage.name,
@@ -132,7 +132,7 @@ def _datasets(arm: Arm) -> Iterator[tuple[str, Dataset]]:
         yield dataset.filter, dataset
 
 
-def _stages(arm: Arm) -> Iterator[tuple[str, Stage]]:
+def _stages(arm: Arm) -> Iterator[tuple[str, TrainedStage]]:
     for stage in arm.stages:
         yield stage.tokenize, stage
 
@@ -164,7 +164,7 @@ def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
     )
 
 
-def _packing(store: Artifacts, stage: Stage, users: tuple[str, ...]) -> Packing:
+def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> Packing:
     packed = store.summary(TokenizeSummary, stage.tokenize)
     return Packing(
         dataset=stage.dataset,

@@ -21,7 +21,7 @@ __all__ = [
     "ReportExecution",
     "ReportRecipe",
     "ReportSummary",
-    "Stage",
+    "TrainedStage",
 ]
 
 VERSION = 1
@@ -35,7 +35,7 @@ class Dataset(Frozen):
     teacher: str
 
 
-class Stage(Frozen):
+class TrainedStage(Frozen):
     name: str
     dataset: str
     tokenize: str
@@ -54,7 +54,7 @@ class Arm(Frozen):
     name: str
     student: str
     datasets: tuple[Dataset, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainedStage, ...]
     evaluations: tuple[Evaluation, ...]
 
 

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from orcac import hub, rows
 from orcac.job import Job
 from orcac.progress import Progress
-from orcac.recipe import Execution, open_ref
+from orcac.recipe import Execution, resolve_file
 from orcac.sample.draw import pick_message
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
@@ -67,7 +67,7 @@ def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str
     if source.format == "puzzles":
         assert source.puzzles is not None
         return [partial(_prompts, recipe, partial(generate, source.puzzles))], {}
-    paths = [(open_ref(ref, job.execution), ref.name) for ref in source.files]
+    paths = [(resolve_file(ref, job.execution), ref.name) for ref in source.files]
     commits: dict[str, str] = {}
     for ref in source.hub:
         revision = f"{ref.repo}@{ref.revision}"

@@ -9,7 +9,7 @@ import pytest
 
 from orcac import rows
 from orcac.job import Job
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.run import run
 from orcac.report.table import terminal_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
@@ -54,7 +54,7 @@ class FakeStore:
             teacher=teacher,
         )
 
-    def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> Stage:
+    def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> TrainedStage:
         if f"tokenize/{dataset}" not in self.folders:
             sizes = {"examples": examples, "packed": examples - 3, "too_long": 3, "rows": examples // 2}
             tokens = {"tokens": 200 * examples, "supervised_tokens": 120 * examples, "fill": 0.974}
@@ -67,7 +67,7 @@ class FakeStore:
                 for step in range(1, steps + 1):
                     loss = end + (start - end) * 0.98**step + rng.gauss(0, 0.02)
                     file.write(json.dumps({"step": step, "loss": loss}) + "\n")
-        return Stage(name=name, dataset=dataset, tokenize=f"tokenize/{dataset}", train=f"train/{train}")
+        return TrainedStage(name=name, dataset=dataset, tokenize=f"tokenize/{dataset}", train=f"train/{train}")
 
 
 def answer(
