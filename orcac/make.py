@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from orcac import __version__
 from orcac.errors import InputError, OrcacError
-from orcac.job import Job, Summary, packages_in_use
+from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan, find_ref
@@ -57,7 +57,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     with disk_errors(store.folder(name)), store.lease(name, report=_say):
         job = _job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
         summary = _guarded(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
-        done = {"shard": name, "summary": summary}
+        done = {"shard": name, "summary": summary.as_json()}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
 
@@ -122,8 +122,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
     _say(f"{node.kind} {node.label} ({node.ref})")
     started, cpu = time.time(), _cpu_seconds()
     job = _job(plan, store, node, folder=store.folder(node.ref))
-    summary: Summary = KINDS[node.kind].load_run()(job)
-    packages = summary.pop("packages", None) or packages_in_use()
+    summary = KINDS[node.kind].load_run()(job)
     record = {
         "ref": node.ref,
         "kind": node.kind,
@@ -132,8 +131,8 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "version": KINDS[node.kind].version,
         "recipe": node.recipe.model_dump(mode="json"),
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
-        "summary": summary,
-        "made": _provenance(started, cpu) | {"packages": packages},
+        "summary": summary.as_json(),
+        "made": _provenance(started, cpu) | {"packages": job.packages or packages_in_use()},
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
