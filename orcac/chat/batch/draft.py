@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from orcac.chat.batch.files import Batch, encode_upload_line, write_record
+from orcac.chat.batch import files
+from orcac.chat.batch.files import Batch
 from orcac.chat.batch.tuning import Tuning
 from orcac.chat.ledger.record import request_record
 from orcac.chat.limits.budget import to_micro_usd
@@ -51,7 +52,7 @@ class BatchDraft:
 
     def add(self, request: ChatRequest, *, bound: int) -> bool:
         """Add a request that costs at most `bound` micro-dollars. Returns False if the draft has no room for it."""
-        batch, size = self.batch, len(encode_upload_line(self.batch, self.batch.requests, request))
+        batch, size = self.batch, len(files.encode_upload_line(self.batch, self.batch.requests, request))
         if batch.requests and (
             batch.model != request.model
             or batch.requests == self._tuning.most_requests
@@ -76,7 +77,7 @@ class BatchDraft:
         os.fsync(self._file.fileno())
         self._file.close()
         self.batch.usd_bound = self._micro_usd / 1e6
-        write_record(self._folder, self.batch)
+        files.write_record(self._folder, self.batch)
         return self.batch
 
 
