@@ -39,7 +39,7 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
         if store.is_done(node.ref):
             return False
         refuse_blocked([node])
-        with store.lease(node.ref, say=_say):
+        with store.lease(node.ref, report=_say):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
             _guarded(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
@@ -54,7 +54,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     if node.kind != "collect" or not 0 <= index < count:
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
-    with disk_errors(store.folder(name)), store.lease(name, say=_say):
+    with disk_errors(store.folder(name)), store.lease(name, report=_say):
         job = _job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
         summary = _guarded(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
         done = {"shard": name, "summary": summary}
@@ -74,15 +74,15 @@ def refuse_blocked(nodes: Iterable[Node]) -> None:
 
 def _guarded(store: Store, kind: str, *, ref: str, work: Callable[[], T]) -> T:
     """Run `work`, leaving word in the folder of the node or shard `ref` of why it failed."""
-    store.forget_error(ref)  # a kill leaves no word, and that of an earlier try would stand for it
+    store.clear_error(ref)  # a kill records no reason, and that of an earlier try would pass for its own
     try:
         with disk_errors(store.folder(ref)), _missing_extra(kind):
             return work()
     except OrcacError as error:
-        store.note_error(ref, str(error), error.exit_code)
+        store.record_error(ref, str(error), error.exit_code)
         raise
     except Exception as error:
-        store.note_error(ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
+        store.record_error(ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
         raise
 
 

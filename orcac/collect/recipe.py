@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
+from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 
@@ -55,8 +56,13 @@ class CollectRecipe(Recipe):
     recording: Recording | None = None
 
     @property
+    def template(self) -> ChatRequest:
+        """The request that is sent for each prompt, still without messages."""
+        return ChatRequest(model=self.model, messages=(), sampling=self.sampling, origin=self.answerer)
+
+    @property
     def answerer(self) -> str:
-        """`ChatRequest.origin` of what is asked: who answers, with the version or the weights where there are any."""
+        """`ChatRequest.origin`: the source of the answers, with its version or the digest of its weights."""
         if self.weights:
             return f"{self.origin}/{self.weights.digest}"
         return self.origin if self.solver_version is None else f"{self.origin}/{self.solver_version}"

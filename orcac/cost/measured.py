@@ -228,7 +228,6 @@ class Measured:
         import pyarrow.parquet as pq
 
         from orcac.chat.keys import conversation_json, key_digest
-        from orcac.collect.questions import request
         from orcac.rows import read_columns
 
         found: dict[str, list[bytes]] = {}
@@ -240,7 +239,7 @@ class Measured:
             sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
             share = min(1.0, LOOKED_UP / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, request(recipe, system="", query="").key_prefix, found[node.ref]
+                taker = share, recipe.template.key_prefix, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, _, _ in all_)

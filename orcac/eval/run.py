@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcac import rows
-from orcac.checkers.parse import final_answer, same_answer
+from orcac.checkers import final_answer, same_answer
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.eval.scores import score

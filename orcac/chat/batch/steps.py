@@ -24,7 +24,7 @@ from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
-from orcac.store.lease import hold_if_free
+from orcac.store.lease import try_acquire
 from orcac.text import dollars
 
 _POLL_S, _POLL_MOST_S = 10.0, 60.0  # between two looks at a batch: the first, and the longest
@@ -347,7 +347,7 @@ class Steps:
 async def alone(folder: Path) -> AsyncIterator[None]:
     """Hold a folder alone, waiting for whoever holds it."""
     while True:
-        with hold_if_free(folder) as free:
+        with try_acquire(folder) as free:
             if free:
                 yield
                 return

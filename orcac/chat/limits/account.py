@@ -97,9 +97,9 @@ class Account:
         return False
 
     async def __aenter__(self) -> Account:
-        job = self._folder / lease.job_name()
+        job = self._folder / lease.new_job_name()
         self._cleanup.callback(shutil.rmtree, job, ignore_errors=True)
-        self._cleanup.enter_context(lease.hold(job))
+        self._cleanup.enter_context(lease.acquire(job))
         return self
 
     async def __aexit__(

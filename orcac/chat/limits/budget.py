@@ -86,7 +86,7 @@ class Budget:
 
     def __init__(self, folder: Path, usd: float, *, refresh_s: float = 1.0) -> None:
         """`refresh_s` is the age at which the state is read again to decide if a large claim is given back."""
-        self._log, self._jobs, self._job = folder / "log", folder / "jobs", lease.job_name()
+        self._log, self._jobs, self._job = folder / "log", folder / "jobs", lease.new_job_name()
         self.usd = usd
         self._cap = int((Decimal(repr(usd)) * 1_000_000).to_integral_value(ROUND_FLOOR))
         self._number, self._state = 0, _State()  # the newest file of the log that was read, and its content
@@ -225,13 +225,13 @@ class Budget:
 
     def _with_claim(self, state: _State, claimed: int) -> _State:
         """Return `state` with `claimed` as this job's claim."""
-        mine = _Claim(claimed=claimed, spent=self._spent, host=lease.this_boot())
+        mine = _Claim(claimed=claimed, spent=self._spent, host=lease.boot_id())
         return dataclasses.replace(state, jobs=state.jobs | {self._job: mine})
 
     def _open(self) -> None:
         folder = self._jobs / self._job
         with self._store_errors():
-            self._cleanup.enter_context(lease.hold(folder))
+            self._cleanup.enter_context(lease.acquire(folder))
             self._file = os.open(folder / "used", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self._write_used()
 
@@ -255,7 +255,7 @@ class Budget:
 
     def _is_dead(self, name: str, claim: _Claim) -> bool:
         """Return True if this is another job, of this host since its boot, whose process has surely ended."""
-        here = lease.this_boot()
+        here = lease.boot_id()
         return bool(here) and claim.host == here and name != self._job and not lease.is_leased(self._jobs / name)
 
     def _may_give_back(self, name: str, claim: _Claim) -> bool:

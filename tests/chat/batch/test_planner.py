@@ -27,9 +27,9 @@ from orcac.chat.batch import steps as batch_steps
 from orcac.chat.batch.files import batches
 from orcac.chat.ledger.files import records
 from orcac.chat.limits.budget import Budget
+from orcac.chat.questions import Questions
 from orcac.chat.settings import Azure, Price
 from orcac.cli import cli
-from orcac.collect.questions import request as question
 from orcac.collect.run import run
 from orcac.errors import EndpointError, InputError, OrcacError
 
@@ -297,8 +297,8 @@ def test_a_model_with_another_name_for_the_cap_is_asked_by_that_name(
 )
 def test_a_question_whose_key_ends_in_zeros_is_left_like_any_other(tmp_path: Path, mode: str, fate: Fate) -> None:
     """NumPy strips zeros from the end of what it holds as bytes."""
-    recipe = collect_job(tmp_path, "http://x", mode=mode).recipe
-    number = next(n for n in range(10_000) if question(recipe, system="", query=f"q{n}").key.endswith("00"))
+    questions = Questions(collect_job(tmp_path, "http://x", mode=mode).recipe.template, list)
+    number = next(n for n in range(10_000) if questions.request(system="", user=f"q{n}").key.endswith("00"))
     write_prompts(tmp_path, 3, first=number - 1)
     made = Batches(fate=lambda text: fate if text == f"q{number}" else "")
     with FaultServer(mount=made.mount) as server:

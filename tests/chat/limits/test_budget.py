@@ -27,7 +27,7 @@ from orcac.chat.limits.budget import Budget
 
 folder, host, cap, count, seed = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 if host:
-    lease._here = lease.this_boot = lambda: host
+    lease._host = lease.boot_id = lambda: host
 chance = random.Random(seed)
 billed = os.open(folder / "billed", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 with Budget(folder / "budget", cap) as budget:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from jobs import CollectJob, make_job
 from orcac import rows
 from orcac.chat.ledger.files import records
 from orcac.chat.settings import EndpointSettings, Price, Sampling
-from orcac.collect import run as module
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.collect.run import run, run_shard
 from orcac.errors import InputError
@@ -134,7 +132,7 @@ def test_a_recording_is_replayed_and_misses_are_typed_and_told(
     assert not made.answers.exists()
     told = capsys.readouterr().err
     assert "not_recorded: answers.jsonl: no answer to 'three'\n" in told
-    assert "failed: 1 not_recorded  1 rows of the recording come too late, 1 rows" in told
+    assert "failed: 1 not_recorded  1 rows of the recording repeat an earlier question, 1 rows" in told
 
 
 def test_a_recording_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
@@ -147,15 +145,6 @@ def test_a_recording_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
     assert not list(made.out.iterdir())
     none = job(tmp_path / "none", [], origin="replay", recording=recording, files=[path])
     assert run(none)["prompts"] == 0
-
-
-def test_only_a_server_that_others_ask_is_an_account(tmp_path: Path) -> None:
-    made = job(tmp_path, QUERIES)
-    recipe = made.recipe.model_copy(update={"origin": "api"})
-    for kind in ("openai", "vllm"):  # each shard starts a vLLM of its own
-        execution = CollectExecution(endpoint=EndpointSettings(kind=kind))
-        account = module._account(dataclasses.replace(made, recipe=recipe, execution=execution))
-        assert (account is None) == (kind == "vllm")
 
 
 @pytest.mark.data
