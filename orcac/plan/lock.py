@@ -3,7 +3,7 @@
     specs/tiny.yaml  ->  specs/tiny.lock       canonical JSON, small enough to commit
 
     arms    arm -> address of a node -> KIND/ID
-    nodes   KIND/ID -> identity rule, VERSION, recipe and inputs: enough to name the cause of a move without the old code
+    nodes   KIND/ID -> identity rule, VERSION, recipe and inputs: enough to name the cause of a move without old code
 
 `compile` refuses to go on if the id at a pinned address is another now, whatever the cause: an edit, a data file, or a
 new version of orcac that would make something else. Addresses that are not in the lock are free: a new arm moves
