@@ -8,20 +8,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from orcac.collect import recipe as collect
 from orcac.eval import recipe as eval_
 from orcac.filter import recipe as filter_
+from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample import recipe as sample
 from orcac.student import recipe as student
+from orcac.summary import Summary
 from orcac.tokenize import recipe as tokenize
 from orcac.train import recipe as train
-
-if TYPE_CHECKING:
-    from orcac.job import Job, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,8 @@ class Kind:
 
     def load_run(self) -> Callable[[Job[Recipe, Execution]], Summary]:
         """Import the kind's `run.py` and return its `run`, whose job must have this kind's recipe and execution."""
-        module = importlib.import_module(f"orcac.{self.name}.run")
-        return cast("Callable[[Job[Recipe, Execution]], Summary]", module.run)
+        run: Callable[[Job[Recipe, Execution]], Summary] = importlib.import_module(f"orcac.{self.name}.run").run
+        return run
 
 
 KINDS = {

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
 from orcac import __version__
 from orcac.errors import InputError, OrcacError
-from orcac.job import Job, Summary, packages_in_use
+from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan, find_ref
@@ -52,7 +52,7 @@ class Provenance(TypedDict):
     cpu_seconds: float  # of this process and its children
     peak_memory_mb: float
     slurm_job: str  # "" outside Slurm
-    packages: object  # name -> version
+    packages: dict[str, str]  # name -> version
 
 
 def make(plan: Plan, store: Store, ref: str) -> bool:
@@ -87,7 +87,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
         job = _prepare_job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
         collect_job = cast("CollectJob", job)
         summary = _run_recording_errors(store, node.kind, ref=name, work=lambda: run_shard(collect_job, index, count))
-        done = {"shard": name, "summary": summary}
+        done = {"shard": name, "summary": summary.as_json()}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
 
@@ -156,8 +156,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
     _print_line(f"{node.kind} {node.label} ({node.ref})")
     started, cpu = time.time(), _cpu_seconds()
     job = _prepare_job(plan, store, node, folder=store.folder(node.ref))
-    summary: Summary = KINDS[node.kind].load_run()(job)
-    packages = summary.pop("packages", None) or packages_in_use()  # a kind that ran other processes names theirs
+    summary = KINDS[node.kind].load_run()(job)
     record = {
         "ref": node.ref,
         "kind": node.kind,
@@ -166,15 +165,15 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "version": KINDS[node.kind].version,
         "recipe": node.recipe.model_dump(mode="json"),
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
-        "summary": summary,
-        "made": _provenance(started, cpu, packages),
+        "summary": summary.as_json(),
+        "made": _provenance(started, cpu, job.packages or packages_in_use()),
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
     _print_line(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
 
 
-def _provenance(started: float, cpu: float, packages: object) -> Provenance:
+def _provenance(started: float, cpu: float, packages: dict[str, str]) -> Provenance:
     """Return the circumstances of a making that began at `started` (Unix time), after `cpu` seconds of CPU time."""
     usages = [resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {

@@ -23,7 +23,7 @@ from orcac.errors import InputError
 from orcac.make import refuse_blocked
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
-from orcac.progress import DRAWN_VARIABLE, pipe_name
+from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
 from orcac.store.store import Store
 
@@ -96,7 +96,7 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
         return _wait(subprocess.Popen(line, env=environment))
     shares = sys.stdout.isatty()  # the terminal
     with drawn(console, plan, store) as above:
-        environment[DRAWN_VARIABLE] = pipe_name(above)
+        environment[REDRAWN_VARIABLE] = pipe_id(above)
         return _wait(subprocess.Popen(line, env=environment, stdout=above if shares else None, stderr=above))
 
 

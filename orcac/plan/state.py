@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from orcac.collect.recipe import ShardSummary
+from orcac.errors import StoreError
 from orcac.plan.node import Node
 from orcac.store.lease import is_leased
 from orcac.store.store import Store
@@ -115,14 +117,20 @@ def _read_shards(folder: str, count: int) -> list[State]:
         shard = f"{folder}/{index}-of-{count}"
         names = _list_names(shard)
         if "done.json" in names:
-            summary = _read_json(f"{shard}/done.json").get("summary")
-            summary = summary if isinstance(summary, dict) else {}
-            size = _parse_number(summary.get("prompts"))
-            state = State(name="done", unit="answers", usd=_parse_number(summary.get("usd")))
-            shards.append(_add_counts(state, size, size, None))
+            size, usd = _read_shard_summary(f"{shard}/done.json")
+            shards.append(_add_counts(State(name="done", unit="answers", usd=usd), size, size, None))
         else:
             shards.append(_read_folder(shard, names))
     return shards
+
+
+def _read_shard_summary(path: str) -> tuple[float | None, float | None]:
+    """Return the number of prompts of a finished shard and its cost (USD), from its marker; None if unknown."""
+    try:
+        summary = ShardSummary.from_json(_read_json(path).get("summary"), Path(path))
+    except StoreError:
+        return None, None
+    return _parse_number(summary.prompts), _parse_number(summary.usd)
 
 
 def _add_up_shards(own: State) -> State:
