@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orcac import rows
-from orcac.chat.ledger.keys import Keys, order_of
+from orcac.chat.ledger.keys import Keys, argsort_keys
 from orcac.chat.messages import ChatRequest, conversation, digest_of, key_head, turn_tail
 from orcac.collect.recipe import CollectRecipe
 from orcac.rows import Prompt
@@ -114,7 +114,7 @@ def request(recipe: CollectRecipe, *, system: str, query: str) -> ChatRequest:
 
 def distinct(digests: Iterable[bytes]) -> Distinct:
     every = np.fromiter(digests, "S16")
-    order = order_of(every)  # equal ones as they stand
+    order = argsort_keys(every)  # equal ones as they stand
     every = every[order]
     new = np.ones(len(every), bool)
     new[1:] = every[1:] != every[:-1]

@@ -216,12 +216,12 @@ def _survey(questions: Questions, ledger: Ledger, job: CollectJob) -> tuple[Tall
     (keys, number, first), price = questions.keys, _price(job)
     numbers = np.where(first, ledger.find(keys, job.recipe.sampling.max_tokens)[number], -1)
     settled = numbers[numbers >= 0]
-    failures, read, written = (ledger.facts[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
+    failures, read, written = (ledger.entries[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
     failed = np.bincount(failures, minlength=len(FAILURES))
     tally = Tally(total=int(first.sum()), answered=int(failed[0]))
     tally.failed.update({FAILURES[n]: int(failed[n]) for n in range(1, len(FAILURES)) if failed[n]})
     good = failures == 0
-    batched = ledger.facts["batched"][settled]
+    batched = ledger.entries["batched"][settled]
     shares = np.where(batched, price.batch, 1.0)
     paid = read * np.float64(price.input) + written * np.float64(price.output)
     tally.usd = float((paid * shares)[good].sum()) / 1e6

@@ -16,7 +16,7 @@ from child import IN_FLIGHT, job
 from faults import Fault, FaultServer
 
 from orcac import rows
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.settings import Price
 from orcac.collect.run import run
 from orcac.errors import EndpointError
@@ -42,7 +42,7 @@ def prompts(folder: Path, count: int) -> None:
 
 def durable(folder: Path) -> set[str]:
     """The questions whose answers are in the ledger."""
-    return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
+    return {record["request"]["messages"][-1][1] for record in read_records(folder / "answers")}
 
 
 def responses(folder: Path) -> list[Response]:
