@@ -104,21 +104,22 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
     import openai.resources.chat.completions  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
+    from orcac.chat import ask
     from orcac.chat.settings import EndpointSettings, Price
-    from orcac.collect import run as collect
+    from orcac.collect.run import run
 
     if "price" in settings:
         settings = settings | {"price": Price(**settings["price"])}
     endpoint = EndpointSettings(kind="openai", base_url=base_url).model_copy(update=settings)
-    asking, join, cpu = job(folder, endpoint), collect.in_order, [0.0]
+    asking, join, cpu = job(folder, endpoint), ask.in_order, [0.0]
 
     def in_order(*given: Any) -> Any:
         cpu[0] = _cpu()
         return join(*given)
 
     def go() -> None:
-        collect.in_order = in_order
-        told = {"summary": collect.run(asking)}
+        ask.in_order = in_order
+        told = {"summary": run(asking).as_json()}
         print(json.dumps(told | {"join_cpu_s": _cpu() - cpu[0]}))
 
     return go
@@ -137,7 +138,7 @@ def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
     endpoint = EndpointSettings(kind="openai", base_url=base_url)
     endpoint = endpoint.model_copy(update={"mode": "batch", "price": Price(input=1.0, output=1.0), "budget_usd": 1e6})
     asking = job(folder, endpoint)
-    return lambda: print(json.dumps({"summary": run(asking)}))
+    return lambda: print(json.dumps({"summary": run(asking).as_json()}))
 
 
 def job(folder: Path, endpoint: Any) -> Any:

@@ -13,10 +13,12 @@ from typing import Any
 from orcac.collect import recipe as collect
 from orcac.eval import recipe as eval_
 from orcac.filter import recipe as filter_
+from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample import recipe as sample
 from orcac.student import recipe as student
+from orcac.summary import Summary
 from orcac.tokenize import recipe as tokenize
 from orcac.train import recipe as train
 
@@ -28,9 +30,10 @@ class Kind:
     recipe: type[Recipe]
     execution: type[Execution]
 
-    def load_run(self) -> Callable[..., Any]:
-        """`run(job) -> Summary` of this kind."""
-        return importlib.import_module(f"orcac.{self.name}.run").run
+    def load_run(self) -> Callable[[Job[Any, Any]], Summary]:
+        """Import this kind's `run(job)`, which returns the summary."""
+        run: Callable[[Job[Any, Any]], Summary] = importlib.import_module(f"orcac.{self.name}.run").run
+        return run
 
 
 KINDS = {

@@ -21,10 +21,10 @@ from typing import Any, TypeVar
 
 from orcac import __version__
 from orcac.errors import InputError, OrcacError
-from orcac.job import Job, Summary, packages_in_use
+from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
-from orcac.plan.plan import Plan, find
+from orcac.plan.plan import Plan, find_ref
 from orcac.store.durable import write_if_changed
 from orcac.store.store import Store, disk_errors
 
@@ -34,12 +34,12 @@ _HARDWARE = {"threads", "gpus", "nodes", "gpu", "processes", "recompute", "offlo
 
 def make(plan: Plan, store: Store, ref: str) -> bool:
     """Make the node unless its artifact stands; False when it did. Raises OrcacError, with word left in the store."""
-    node = plan.nodes[find(plan.nodes, ref)]
+    node = plan.nodes[find_ref(plan.nodes, ref)]
     with disk_errors(store.folder(node.ref)):
         if store.is_done(node.ref):
             return False
-        refuse_what_waits([node])
-        with store.lease(node.ref, say=_say):
+        refuse_blocked([node])
+        with store.lease(node.ref, report=_say):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
             _guarded(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
@@ -50,21 +50,21 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
     """Ask one shard of a collect node's prompts: its answers go to the ledger, its marker to `shards/I-of-N/`."""
     from orcac.collect.run import run_shard
 
-    node = plan.nodes[find(plan.nodes, ref)]
+    node = plan.nodes[find_ref(plan.nodes, ref)]
     if node.kind != "collect" or not 0 <= index < count:
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
-    with disk_errors(store.folder(name)), store.lease(name, say=_say):
+    with disk_errors(store.folder(name)), store.lease(name, report=_say):
         job = _job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
         summary = _guarded(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
-        done = {"shard": name, "summary": summary}
+        done = {"shard": name, "summary": summary.as_json()}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
 
 
-def refuse_what_waits(nodes: Iterable[Node]) -> None:
+def refuse_blocked(nodes: Iterable[Node]) -> None:
     """Raises InputError where a node is planned and priced but cannot be made yet."""
-    reasons = list(dict.fromkeys(reason for node in nodes for reason in node.waits))
+    reasons = list(dict.fromkeys(reason for node in nodes for reason in node.blockers))
     if reasons:
         raise InputError(
             "\n  ".join(["this can be planned and priced, but not made yet:", *reasons]),
@@ -74,15 +74,15 @@ def refuse_what_waits(nodes: Iterable[Node]) -> None:
 
 def _guarded(store: Store, kind: str, *, ref: str, work: Callable[[], T]) -> T:
     """Run `work`, leaving word in the folder of the node or shard `ref` of why it failed."""
-    store.forget_error(ref)  # a kill leaves no word, and that of an earlier try would stand for it
+    store.clear_error(ref)  # a kill records no reason, and that of an earlier try would pass for its own
     try:
         with disk_errors(store.folder(ref)), _missing_extra(kind):
             return work()
     except OrcacError as error:
-        store.note_error(ref, str(error), error.exit_code)
+        store.record_error(ref, str(error), error.exit_code)
         raise
     except Exception as error:
-        store.note_error(ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
+        store.record_error(ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
         raise
 
 
@@ -122,8 +122,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
     _say(f"{node.kind} {node.label} ({node.ref})")
     started, cpu = time.time(), _cpu_seconds()
     job = _job(plan, store, node, folder=store.folder(node.ref))
-    summary: Summary = KINDS[node.kind].load_run()(job)
-    packages = summary.pop("packages", None) or packages_in_use()
+    summary = KINDS[node.kind].load_run()(job)
     record = {
         "ref": node.ref,
         "kind": node.kind,
@@ -132,8 +131,8 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "version": KINDS[node.kind].version,
         "recipe": node.recipe.model_dump(mode="json"),
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
-        "summary": summary,
-        "made": _provenance(started, cpu) | {"packages": packages},
+        "summary": summary.as_json(),
+        "made": _provenance(started, cpu) | {"packages": job.packages or packages_in_use()},
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)

@@ -70,7 +70,7 @@ def file_digest(path: Path, hashed: Callable[[int], None] = lambda count: None) 
     return digest.hexdigest()
 
 
-def open_ref(ref: FileRef, execution: Execution) -> Path:
+def resolve_file(ref: FileRef, execution: Execution) -> Path:
     """Where the content of `ref` lies. Raises InputError when it is gone or is not what was compiled."""
     path = Path(execution.files[ref.sha256])
     if not path.is_file():

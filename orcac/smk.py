@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from orcac.errors import InputError, OrcacError
-from orcac.plan.plan import default_path, read_json
+from orcac.plan.plan import default_plan_path, read_plan_data
 from orcac.store.durable import write_if_changed
 from orcac.store.store import Store
 
@@ -38,9 +38,9 @@ class Rules:
         # for cycles each time some more are there would take a fifth of its time
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)
-        path = default_path()
+        path = default_plan_path()
         try:
-            plan, self.store = read_json(path), Store.default()
+            plan, self.store = read_plan_data(path), Store.default()
         except OrcacError as error:
             raise SystemExit(str(error)) from None
         os.environ["ORCAC_PLAN"] = str(_keep(plan, path.parent))
@@ -104,10 +104,10 @@ class Rules:
         return self._each(kind, lambda execution: int(execution["minutes"]))
 
     def gpus(self, kind: str) -> Asked[int]:
-        """Of a job on one machine; see `on_several`."""
+        """Of a job on one machine; see `multi_node`."""
         return self._each(kind, lambda execution: 0 if execution.get("nodes", 1) > 1 else int(execution["gpus"]))
 
-    def on_several(self, kind: str, resource: str) -> Asked[int | str | None]:
+    def multi_node(self, kind: str, resource: str) -> Asked[int | str | None]:
         """What a job on several machines asks Slurm for besides; None, and so not asked for, of one on a single one.
 
         Room for a task a machine, which the job's own srun fills as it likes (`mpi`: so that the job is not put into an
@@ -157,17 +157,17 @@ def _keep(plan: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-def snakefile() -> Path:
+def find_snakefile() -> Path:
     """The Snakefile to run: the working folder's where it is a study's, so that `orcac run` and `snakemake` do the
     same; else the package's own. Another Snakefile that lies in the working folder by chance is not run."""
     here = Path("Snakefile")
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if "from orcac.smk import Rules" in here.read_text(encoding="utf-8"):
             return here.absolute()
-    return study() / "Snakefile"
+    return find_study_folder() / "Snakefile"
 
 
-def study() -> Path:
+def find_study_folder() -> Path:
     """The folder that holds Snakefile, rules/, profiles/, slurm/ and specs/: a checkout's top, in a wheel `study/`.
 
     Raises InputError where there is neither.

@@ -5,22 +5,22 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Literal
 
+from orcac.fields import Count, Number, Share, Whole, execution, semantic
 from orcac.recipe import Frozen
 
 OPENAI_URL = "https://api.openai.com/v1"  # where the openai package asks if nobody names an address
 
 
 class Sampling(Frozen):
-    """The decoding parameters that are sent with a request.
+    """The decoding parameters that are sent with each request."""
 
-    `extra` is sent in the body as it is (vLLM's top_k, the embedded teacher's error_rate, ...).
-    """
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 1024
-    seed: int | None = None
-    extra: dict[str, int | float | str | bool] = {}
+    temperature: Number = semantic("randomness of decoding; the paper's is 0.7", 1.0, ge=0, le=2)
+    top_p: Number = semantic("nucleus of the sampling; the paper's is 0.95", 1.0, gt=0, le=1)
+    max_tokens: Count = semantic("the longest answer", 1024, unit="tokens", le=2**31 - 1)
+    seed: Whole | None = semantic("sent to the endpoint, which may honour it", None)
+    extra: dict[str, int | float | str | bool] = semantic(
+        "further parameters of the request body, sent unchanged (vLLM's `top_k`, for example)", {}
+    )
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -29,18 +29,21 @@ class Sampling(Frozen):
 
 
 class Price(Frozen):
-    """USD per million tokens; `batch` is what a request costs in batch mode, as a share of that."""
+    """The price of a model's tokens."""
 
-    input: float = 0.0
-    output: float = 0.0
-    batch: float = 0.5
+    input: Number = execution("price of input tokens", unit="USD per million tokens", ge=0)
+    output: Number = execution("price of output tokens", unit="USD per million tokens", ge=0)
+    batch: Share = execution("price of a request in batch mode, as a share of the prices above", 0.5)
+
+
+FREE = Price(input=0.0, output=0.0)
 
 
 class Azure(Frozen):
-    """What Azure's addresses have beyond OpenAI's."""
+    """The settings that Azure OpenAI needs beyond those of OpenAI."""
 
-    api_version: str
-    deployment: str | None = None  # None: it is called as the model is
+    api_version: str = execution("version of Azure's API, such as 2024-10-21", min_length=1)
+    deployment: str | None = execution("name of the model's deployment; the model's own name when absent", None)
 
 
 class EndpointSettings(Frozen):
@@ -60,7 +63,7 @@ class EndpointSettings(Frozen):
     concurrency: int = 32  # requests in flight, at most
     timeout_seconds: float = 120.0
     attempts: int = 6  # for each request, before its failure is final
-    price: Price = Price()
+    price: Price = FREE
     budget_usd: float | None = None  # never exceeded by all that is asked under `budget_name`
     budget_name: str = ""  # the experiment's name: its jobs spend from one budget
 

@@ -94,12 +94,12 @@ def command(
 
 
 def _check_class(error: str | None) -> None:
-    from orcac.chat.ledger.record import KEPT_FAILURES
+    from orcac.chat.ledger.record import RECORDED_FAILURES
 
-    if error not in (None, "any", *KEPT_FAILURES):
+    if error not in (None, "any", *RECORDED_FAILURES):
         raise InputError(
             f"the ledger keeps no failures of class {error!r}",
-            fix=f"say --error {' or '.join(('any', *KEPT_FAILURES))}",
+            fix=f"say --error {' or '.join(('any', *RECORDED_FAILURES))}",
         )
 
 

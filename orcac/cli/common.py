@@ -12,7 +12,7 @@ import click
 from orcac.cost import memory
 from orcac.plan.lock import check_pins, lock_path
 from orcac.plan.lower import lower
-from orcac.plan.plan import Plan, default_path
+from orcac.plan.plan import Plan, default_plan_path
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
@@ -78,7 +78,7 @@ def fitting(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None
 
 def opened() -> tuple[Path, Store]:
     """The plan's path and the store."""
-    return default_path(), Store.default()
+    return default_plan_path(), Store.default()
 
 
 def plain(text: str) -> str:

@@ -7,7 +7,7 @@ import json
 import click
 
 from orcac.cli.common import compiled, fitting, held, opened, plain
-from orcac.plan.later import notes
+from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 
 ARMS_NAMED = 20
@@ -41,7 +41,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "nodes": len(plan.nodes),
             "done": done,
             "arms": arms,
-            "notes": notes(plan),
+            "notes": describe_deferred(plan),
         }
         click.echo(json.dumps(summary))
         return
@@ -50,8 +50,8 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         names = list(experiment.arms)
         further = f" and {len(names) - ARMS_NAMED:,} more" if len(names) > ARMS_NAMED else ""
         click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({', '.join(names[:ARMS_NAMED])}{further})")
-    shared = sum(len(users) > 1 for users in plan.users().values())
+    shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
-    for line in notes(plan):
+    for line in describe_deferred(plan):
         click.echo(plain(f"  {line}"))
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

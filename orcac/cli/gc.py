@@ -34,12 +34,12 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     for node in plan.nodes.values():
         if isinstance(node.recipe, SampleRecipe) and node.recipe.source and node.recipe.source.absent:
             raise InputError(
-                f"{node.waits[0]}: what is made from it has another id here than where its files are",
+                f"{node.blockers[0]}: what is made from it has another id here than where its files are",
                 fix="collect garbage where every file that the specs name is here",
             )
     _, store = opened()
     found = find(store, plan.nodes)
-    others = [ref for ref in found.held if ref not in plan.nodes]
+    others = [ref for ref in found.in_use if ref not in plan.nodes]
     if others and delete:
         raise InputError(
             f"{others[0]} is being made now, and no given spec reaches it: what it needs would be removed",
@@ -48,12 +48,12 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     removed = [item for item in found.items if remove(store, item)] if delete else []
     if as_json:
         items = [_as_json(item) | {"removed": item in removed} for item in found.items]
-        click.echo(json.dumps({"items": items, "held": found.held}, indent=1, ensure_ascii=False))
+        click.echo(json.dumps({"items": items, "held": found.in_use}, indent=1, ensure_ascii=False))
         return
     shown = removed if delete else found.items
     if shown:
         _show(shown)
-    for ref in found.held:
+    for ref in found.in_use:
         click.echo(f"{ref} is being made now and stays", err=True)
     if others:
         click.echo(f"  no given spec reaches {others[0]}: what it needs may be listed; name its spec too", err=True)
@@ -69,7 +69,7 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
 
 def _as_json(item: Item) -> dict[str, Any]:
     return {
-        "what": item.what,
+        "what": item.category,
         "ref": item.ref,
         "label": item.label,
         "path": str(item.path),
@@ -90,8 +90,8 @@ def _show(items: list[Item]) -> None:
     table.add_column("made")
     sums: Counter[str] = Counter()
     for item in sorted(items, key=lambda item: -item.bytes):
-        name = item.ref if item.what != "stray" else f"{item.ref}/{item.path.name}"
-        table.add_row(size(item.bytes), item.what, Text(plain(name)), Text(plain(item.label)))
-        sums[item.what] += item.bytes
+        name = item.ref if item.category != "stray" else f"{item.ref}/{item.path.name}"
+        table.add_row(size(item.bytes), item.category, Text(plain(name)), Text(plain(item.label)))
+        sums[item.category] += item.bytes
     Console(highlight=False).print(table)
     click.echo(", ".join(f"{what} {size(count)}" for what, count in sums.items()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from orcac.cli.common import compiled
-from orcac.plan.lock import lock_path, pin, write_lock
+from orcac.plan.lock import format_lock, lock_path, write_lock
 from orcac.plan.plan import BASELINES
 
 
@@ -26,7 +26,7 @@ def command(specs: tuple[str, ...]) -> None:
     plan, _ = compiled(specs)
     for experiment in plan.experiments.values():
         path = lock_path(Path(experiment.spec))
-        changed = write_lock(path, pin(plan, experiment))
+        changed = write_lock(path, format_lock(plan, experiment))
         count = len({ref for addresses in experiment.addresses.values() for ref in addresses.values()})
         arms = len(experiment.arms.keys() - {BASELINES})
         of = f"{count} nodes of {arms} arm{'s' * (arms != 1)}"

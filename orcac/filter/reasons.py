@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 
-from orcac.checkers.parse import final_answer, same_answer
+from orcac.checkers import final_answer, same_answer
 from orcac.filter.contamination import Index, ngram_digests
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.refusals import is_refusal

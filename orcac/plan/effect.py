@@ -18,11 +18,11 @@ class Effect:
     dropped: list[str]  # the old side alone needed them
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return not (self.remade or self.stored or self.dropped)
 
 
-def effect(plan: Plan, old: list[str], new: list[str], store: Store) -> Effect:
+def compute_effect(plan: Plan, old: list[str], new: list[str], store: Store) -> Effect:
     """`old` and `new` are the nodes of two arms of one plan, in the order of making."""
     before, after = set(old), set(new)
     fresh = [ref for ref in new if ref not in before]

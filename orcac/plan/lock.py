@@ -49,7 +49,7 @@ def lock_path(spec: Path) -> Path:
     return spec.with_suffix(".lock")
 
 
-def pin(plan: Plan, experiment: Experiment) -> str:
+def format_lock(plan: Plan, experiment: Experiment) -> str:
     """The lock's text for an experiment of a plan."""
     refs = {ref for addresses in experiment.addresses.values() for ref in addresses.values()}
     nodes = {ref: plan.nodes[ref].content for ref in refs}

@@ -42,7 +42,7 @@ class Node(BaseModel):
     inputs: dict[str, tuple[str, ...]]  # role -> KIND/ID, in order
     execution: SerializeAsAny[Execution]
     label: str
-    waits: tuple[str, ...] = ()  # why it can be planned but not be made yet; each names its place in the spec
+    blockers: tuple[str, ...] = ()  # reasons why it can be planned but not made yet; each names its place in the spec
 
     @cached_property
     def content(self) -> dict[str, Any]:

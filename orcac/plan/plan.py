@@ -26,7 +26,7 @@ FORMAT = 2
 BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
 
 
-def default_path() -> Path:
+def default_plan_path() -> Path:
     """`build/plan.json` in the working folder, or what ORCAC_PLAN says, where it says anything."""
     return Path(os.environ.get("ORCAC_PLAN") or "build/plan.json")
 
@@ -73,7 +73,7 @@ class Plan:
                 stack.extend(self.nodes[ref].needs)
         return sorted(wanted, key=self._places.__getitem__)
 
-    def users(self) -> dict[str, list[str]]:
+    def map_nodes_to_users(self) -> dict[str, list[str]]:
         """KIND/ID -> `spec:arm` for every arm that needs the node; a report is needed by none.
 
         BASELINES stands there where nothing else does: they are no arm, and share with the arms what these need.
@@ -90,7 +90,7 @@ class Plan:
         return users
 
     def to_json(self) -> str:
-        users = self.users()
+        users = self.map_nodes_to_users()
         nodes = {
             ref: {
                 "kind": node.kind,
@@ -99,7 +99,7 @@ class Plan:
                 "inputs": node.content["inputs"],
                 "execution": node.execution.model_dump(mode="json"),
                 "arms": users[ref],
-                "waits": list(node.waits),
+                "waits": list(node.blockers),
             }
             for ref, node in self.nodes.items()
         }
@@ -130,7 +130,7 @@ class Plan:
 
         Raises InputError when there is no plan or it is not one of this version.
         """
-        data = read_json(path)
+        data = read_plan_data(path)
         try:
             nodes = {ref: _node(data["nodes"][ref]) for ref in data["order"] if ref.startswith(beginning)}
             if any(node.ref != ref for ref, node in nodes.items()):
@@ -151,7 +151,7 @@ class Plan:
         return cls(nodes=nodes, experiments=experiments, _places=places)
 
 
-def find(refs: Iterable[str], text: str) -> str:
+def find_ref(refs: Iterable[str], text: str) -> str:
     """The one of `refs` (KIND/ID) that `text` names: it whole, or a beginning of it or of its ID alone.
 
     Raises InputError where none does, or several.
@@ -166,7 +166,7 @@ def find(refs: Iterable[str], text: str) -> str:
     return near[0]
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_plan_data(path: Path) -> dict[str, Any]:
     """The plan file as plain data."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -189,5 +189,5 @@ def _node(data: dict[str, Any]) -> Node:
         inputs={role: tuple(refs) for role, refs in data["inputs"].items()},
         execution=kind.execution.model_validate(data["execution"]),
         label=data["label"],
-        waits=tuple(data["waits"]),
+        blockers=tuple(data["waits"]),
     )

@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from orcac.collect.recipe import ShardSummary
+from orcac.errors import StoreError
 from orcac.plan.node import Node
 from orcac.store.lease import is_leased
 from orcac.store.store import Store
@@ -115,14 +117,20 @@ def _shards(folder: str, count: int) -> list[State]:
         shard = f"{folder}/{index}-of-{count}"
         names = _list(shard)
         if "done.json" in names:
-            summary = _json(f"{shard}/done.json").get("summary")
-            summary = summary if isinstance(summary, dict) else {}
-            size = _number(summary.get("prompts"))
-            usd = _number(summary.get("usd"))
+            size, usd = _finished(f"{shard}/done.json")
             parts.append(_counted(name="done", done=size, total=size, rate=None, unit="answers", usd=usd))
         else:
             parts.append(_read(shard, names))
     return parts
+
+
+def _finished(path: str) -> tuple[float | None, float | None]:
+    """Return the number of prompts of a finished shard and what it cost (USD), by its marker; None if unknown."""
+    try:
+        summary = ShardSummary.from_json(_json(path).get("summary"), Path(path))
+    except StoreError:
+        return None, None
+    return _number(summary.prompts), _number(summary.usd)
 
 
 def _sum(own: State) -> State:

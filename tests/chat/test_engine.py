@@ -25,12 +25,11 @@ from orcac.chat.failures import ChatError
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders, conversation, usd
-from orcac.chat.settings import Azure, EndpointSettings, Price, Sampling
+from orcac.chat.settings import FREE, Azure, EndpointSettings, Price, Sampling
 from orcac.errors import EndpointError, StoreError
 from orcac.text import dollars
 
 ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
-FREE = Price()
 Serve = Callable[["Server", str], Awaitable[ChatResponse]]
 
 
@@ -415,7 +414,7 @@ def test_azure_bills_what_it_filters(tmp_path: Path) -> None:
             raise ChatError("content_filter", "mock")
         return ANSWER
 
-    price, asked = Price(output=1e6 / 1024), requests(100)
+    price, asked = Price(input=0.0, output=1e6 / 1024), requests(100)
     for azure, spent in ((None, 50 * 20 / 1024), (Azure(api_version="1"), 50 * 20 / 1024 + 50)):
         budget = Budget(tmp_path / str(azure), 1000.0)
         Server(serve).ask(asked, price=price, budget=budget, azure=azure)
@@ -503,7 +502,11 @@ def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
 
 
 def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path) -> None:
-    price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)  # an answer costs 1 USD, at most 51.2
+    price, ledger, asked = (
+        Price(input=0.0, output=1e6 / 20),
+        Memory(),
+        requests(60),
+    )  # an answer costs 1 USD, at most 51.2
     with pytest.raises(EndpointError) as caught:
         Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert len(ledger) == 20 and caught.value.exit_code == 4
@@ -521,7 +524,7 @@ def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path
 
 
 def test_waiting_for_what_another_job_set_aside_is_said(tmp_path: Path) -> None:
-    price, said = Price(output=1e6 / 20), list[str]()
+    price, said = Price(input=0.0, output=1e6 / 20), list[str]()
     with Budget(tmp_path, 60.0) as other:
         assert other.reserve(50.0)
 
@@ -533,11 +536,11 @@ def test_waiting_for_what_another_job_set_aside_is_said(tmp_path: Path) -> None:
 
         mine = Budget(tmp_path, 60.0)
         assert len(Server(after_a_second).ask(requests(2), price=price, budget=mine, on_progress=show)) == 2
-    assert said == ["another job has set aside what is left of it; waiting for that"]
+    assert said == ["another job has reserved the rest of it; waiting for that job"]
 
 
 def test_what_the_ledger_holds_was_paid_and_counts_no_more(tmp_path: Path) -> None:
-    price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)
+    price, ledger, asked = Price(input=0.0, output=1e6 / 20), Memory(), requests(60)
     Server(after_a_second).ask(asked[:50], ledger, price=price)
     Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 62.0))
     assert Budget(tmp_path, 62.0).spent() == 10.0
@@ -552,7 +555,7 @@ def test_a_budget_that_cannot_be_kept_stops_and_keeps_what_is_in_flight(tmp_path
 
     server, ledger = Server(serve), Memory()
     with pytest.raises(StoreError, match="budget cannot be kept"):
-        server.ask(requests(500), ledger, price=Price(output=1.0), budget=Budget(tmp_path / "b", 0.2))
+        server.ask(requests(500), ledger, price=Price(input=0.0, output=1.0), budget=Budget(tmp_path / "b", 0.2))
     assert 9 < len(ledger) == len(server.sent) < 500
 
 

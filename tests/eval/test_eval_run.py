@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import jobs
 import pytest
 
 from orcac import rows
@@ -61,29 +62,21 @@ ITEMS = [
 ]
 
 
-def make_job(tmp_path: Path, monkeypatch, model: StandIn, items=ITEMS, name: str = "job", **recipe) -> Job:
+def make_job(tmp_path: Path, monkeypatch, model: StandIn, items=ITEMS, name: str = "job", **fields) -> Job:
     monkeypatch.setattr(eval_run, "_load_model", lambda folder, **_: model)
     root = tmp_path / name
-    for folder in ("items", "model", "out", "work"):
+    for folder in ("items", "model"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     rows.write(root / "items" / "prompts.parquet", rows.Prompt, items)
-    return Job(
-        ref="eval/0",
-        label="eval test",
-        recipe=EvalRecipe(system_id=5, system="Be brief.", **recipe),
-        execution=EvalExecution(batch_size=2),
-        inputs={"model": [root / "model"], "items": [root / "items"]},
-        by_ref={},
-        out=root / "out",
-        work=root / "work",
-        answers=root,
-    )
+    inputs = {"model": [root / "model"], "items": [root / "items"]}
+    recipe = EvalRecipe(system_id=5, system="Be brief.", **fields)
+    return jobs.make_job(root, recipe, EvalExecution(batch_size=2), inputs=inputs)
 
 
 def test_scores_by_hand(tmp_path, monkeypatch) -> None:
     job = make_job(tmp_path, monkeypatch, StandIn())
     summary = eval_run.run(job)
-    assert summary == {
+    assert summary.as_json() == {
         "n": 5,
         "correct": 3,
         "accuracy": 0.6,

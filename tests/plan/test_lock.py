@@ -11,7 +11,7 @@ import pytest
 from orcac import kinds
 from orcac.errors import InputError, PinError
 from orcac.kinds import KINDS
-from orcac.plan.lock import check_pins, lock_path, pin, write_lock
+from orcac.plan.lock import check_pins, format_lock, lock_path, write_lock
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
@@ -43,7 +43,7 @@ def spec(tmp_path: Path) -> Path:
     path = tmp_path / "pinned.yaml"
     path.write_text(json.dumps(SPEC))
     plan = compiled(path)
-    write_lock(lock_path(path), pin(plan, plan.experiments["pinned"]))
+    write_lock(lock_path(path), format_lock(plan, plan.experiments["pinned"]))
     return path
 
 
@@ -64,7 +64,7 @@ def test_the_ids_of_a_spec_are_what_they_were(name: str, monkeypatch: pytest.Mon
         monkeypatch.delenv(variable, raising=False)
     plan = compiled(ROOT / "specs" / f"{name}.yaml")
     (experiment,) = plan.experiments.values()
-    assert pin(plan, experiment) == (GOLDEN / f"{name}.lock").read_text()
+    assert format_lock(plan, experiment) == (GOLDEN / f"{name}.lock").read_text()
 
 
 def test_what_is_not_pinned_is_free(spec: Path) -> None:

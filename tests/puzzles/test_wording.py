@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from orcac.checkers.parse import final_answer
+from orcac.checkers import final_answer
 from orcac.puzzles import TASKS, generate, solve
 from orcac.puzzles.wording import Skill, Style, fails, style, word
 

@@ -9,10 +9,10 @@ import hub_server
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.job import Job, Summary
 from orcac.recipe import Execution, FileRef, HubRef, file_digest
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleRecipe, Source, Subset
 from orcac.sample.run import run
@@ -24,27 +24,21 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root, self.count = root, 0
 
-    def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[Summary, Path]:
+    def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[dict, Path]:
         self.count += 1
-        out = self.root / str(self.count)
-        out.mkdir()
-        job = Job(
-            ref="sample/0",
-            label=recipe.name,
-            recipe=recipe,
-            execution=Execution(files=files or {}),
+        job = make_job(
+            self.root / str(self.count),
+            recipe,
+            Execution(files=files or {}),
             inputs={"from": inputs} if inputs else {},
-            by_ref={},
-            out=out,
-            work=out,
-            answers=out,
+            label=recipe.name,
         )
-        return run(job), out
+        return run(job).as_json(), job.out
 
     def prompts(self, folder: Path) -> list[rows.Prompt]:
         return list(rows.read(folder / "prompts.parquet", rows.Prompt))
 
-    def source(self, queries: dict[str, int], *, name: str = "s", seed: int = 0, **more) -> tuple[Summary, Path]:
+    def source(self, queries: dict[str, int], *, name: str = "s", seed: int = 0, **more) -> tuple[dict, Path]:
         """A source of so many queries of each task, one file a task."""
         files, refs = {}, []
         for task, count in queries.items():

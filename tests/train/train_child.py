@@ -16,13 +16,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
+from orcac.job import Job
 from orcac.train.recipe import TrainExecution, TrainRecipe
 from orcac.train.run import run
 
 RECIPE = TrainRecipe(seed=3, epochs=8, learning_rate=3e-2, schedule="cosine", batch_rows=6, weight_decay=0.1)
 
 
-def job(root: Path, rows: Path, student: Path, *, recipe: TrainRecipe = RECIPE, **execution: Any) -> tiny.Job:
+def job(root: Path, rows: Path, student: Path, *, recipe: TrainRecipe = RECIPE, **execution: Any) -> Job:
     values = {"micro_batch_rows": 2, "save_every_seconds": 0} | execution
     return tiny.job(root, recipe, {"rows": [rows], "start": [student]}, TrainExecution(**values))
 

@@ -17,9 +17,9 @@ import numpy as np
 from orcac.chat.endpoints import openai as online
 from orcac.chat.ledger.keys import Keys, pack_keys
 from orcac.chat.ledger.record import request_of, request_record
-from orcac.chat.limits.budget import micro
+from orcac.chat.limits.budget import to_micro_usd
 from orcac.chat.messages import ChatRequest
-from orcac.chat.settings import Azure, EndpointSettings, Price
+from orcac.chat.settings import FREE, Azure, EndpointSettings, Price
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 from orcac.store import durable
@@ -40,7 +40,7 @@ class Batch:
     tokens: int  # of its input, a guess: what waits in the provider's queue
     usd_bound: float  # the most that it can cost, in whole micro-dollars
     planned_at: float  # Unix time, as all times here
-    price: dict[str, float] = dataclasses.field(default_factory=dict)  # of `Price`, as it was when it was planned
+    price: dict[str, float] = dataclasses.field(default_factory=FREE.model_dump)  # a `Price`, as of planning
     budget: str = ""  # the folder of the budget that pays for it, under `answers/budgets/`
     budget_usd: float | None = None  # None where there is none
     azure: dict[str, Any] | None = None  # of `Azure`
@@ -175,7 +175,7 @@ class Shard:
 
 def bound_of(request: ChatRequest, price: Price) -> int:
     """The most that it can cost in a batch, in micro-dollars."""
-    return micro(request.usd_bound(price) * price.batch)
+    return to_micro_usd(request.usd_bound(price) * price.batch)
 
 
 def tokens_of(request: ChatRequest) -> int:

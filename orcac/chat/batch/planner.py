@@ -59,7 +59,7 @@ from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger.keys import Keys, compact_keys, isin, pack_keys
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.record import FAILURES
-from orcac.chat.limits.budget import Budget, micro
+from orcac.chat.limits.budget import Budget, to_micro_usd
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
@@ -286,7 +286,7 @@ class _Asking:
         `known` are all that are on record, and `needed` those that claim something wanted.
         """
         settings, shard, planned = self._settings, None, list[Batch]()
-        left = micro(self._budget.left()) if self._budget else 0
+        left = to_micro_usd(self._budget.left()) if self._budget else 0
         tokens = sum(batch.tokens for batch in needed)
         self._held_back, self._over_budget, taken = 0, False, 0
 

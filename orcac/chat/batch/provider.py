@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from orcac.chat.batch.files import Batch
 from orcac.chat.endpoints import openai as online
 from orcac.chat.failures import ChatError, classify
-from orcac.chat.messages import valid_unicode
 from orcac.chat.settings import Azure
+from orcac.chat.wire import replace_surrogates
 from orcac.store.durable import replacing
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Provider:
     def _masked(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
-        return " ".join(valid_unicode(text).split())[:300]
+        return " ".join(replace_surrogates(text).split())[:300]
 
 
 class Providers:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from orcac.chat.endpoints import openai as online
 from orcac.chat.failures import ERRORS, classify
-from orcac.chat.messages import ChatRequest, ChatResponse, valid_unicode
-from orcac.chat.wire import dumps, loads
+from orcac.chat.messages import ChatRequest, ChatResponse
+from orcac.chat.wire import dumps, loads, replace_surrogates
 
 _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that finds no room in the account's queue
 
@@ -102,7 +102,7 @@ def missing(ended: Verdict, request: ChatRequest, refused: Container[str]) -> Re
 def _error(status: int, told: object, message: str, request: ChatRequest, refused: Container[str]) -> Result:
     """The result of a request that was answered with an error."""
     name = classify(status, told)
-    kept = ChatResponse(error=name) if ERRORS[name].kept else None
+    kept = ChatResponse(error=name) if ERRORS[name].recorded else None
     parameter = online.dispensable(told, request) if name == "unsupported" else ""
     return Result(kept, name, message, "" if parameter in refused else parameter)
 
@@ -111,4 +111,4 @@ def text(body: object) -> str:
     """The message in an error body."""
     inner = body.get("error", body) if isinstance(body, dict) else body
     message = inner.get("message") if isinstance(inner, dict) else inner
-    return " ".join(valid_unicode(str(message or "")).split())[:300]
+    return " ".join(replace_surrogates(str(message or "")).split())[:300]

@@ -24,7 +24,7 @@ from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
-from orcac.store.lease import hold_if_free
+from orcac.store.lease import try_acquire
 from orcac.text import dollars
 
 _POLL_S, _POLL_MOST_S = 10.0, 60.0  # between two looks at a batch: the first, and the longest
@@ -144,7 +144,7 @@ class Steps:
     def hold(self, batch: Batch) -> bool:
         """Set aside in its budget what a batch can cost; False where that does not fit."""
         budget = self._budget(batch)
-        return budget is None or budget.hold(f"batch-{batch.id}", batch.usd_bound)
+        return budget is None or budget.claim(f"batch-{batch.id}", batch.usd_bound)
 
     def _budget(self, batch: Batch) -> Budget | None:
         if batch.budget_usd is None:
@@ -312,7 +312,7 @@ class Steps:
                         result = results.read(files.line_at(opened[name], offset), request, batch.refused)
                     else:
                         result = results.missing(ended, request, batch.refused)
-                    if result.error and ERRORS[result.error].bills(azure=batch.azure is not None):
+                    if result.error and ERRORS[result.error].may_be_billed(azure=batch.azure is not None):
                         billed += request.usd_bound(price) * price.batch
                     if result.response is None:
                         misses[request.key] = result
@@ -347,7 +347,7 @@ class Steps:
 async def alone(folder: Path) -> AsyncIterator[None]:
     """Hold a folder alone, waiting for whoever holds it."""
     while True:
-        with hold_if_free(folder) as free:
+        with try_acquire(folder) as free:
             if free:
                 yield
                 return

@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orcac.chat.failures import ChatError, classify
-from orcac.chat.messages import ANY_CAP, ChatRequest, ChatResponse, RateHeaders, valid_unicode
+from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.settings import OPENAI_URL, EndpointSettings
-from orcac.chat.wire import dumps, loads
+from orcac.chat.wire import dumps, loads, replace_surrogates
 from orcac.errors import EndpointError
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ class OpenAIEndpoint:
     ) -> ChatError:
         for secret in sorted(self._secrets, key=len, reverse=True):
             message = message.replace(secret, "***")
-        text = " ".join(valid_unicode(message).split())[:300]
+        text = " ".join(replace_surrogates(message).split())[:300]
         return ChatError(name, text, retry_after=retry_after, rates=rates)
 
 
@@ -355,8 +355,8 @@ def parse(content: bytes, *, latency_s: float, rates: RateHeaders | None = None)
         text = message.get("content") or message.get("refusal") or ""
         input_tokens, output_tokens = _counted(usage, text)
         return ChatResponse(
-            text=valid_unicode(text),
-            finish_reason=valid_unicode(choice.get("finish_reason") or "unknown"),
+            text=replace_surrogates(text),
+            finish_reason=replace_surrogates(choice.get("finish_reason") or "unknown"),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             latency_s=latency_s,
@@ -372,7 +372,7 @@ def _counted(usage: Any, text: str) -> tuple[int, int]:
     if not isinstance(usage, Mapping):
         return 0, 0
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(read) is int and type(written) is int and 0 <= read <= ANY_CAP and bool(text) <= written <= ANY_CAP:
+    if type(read) is int and type(written) is int and 0 <= read <= MAX_CAP and bool(text) <= written <= MAX_CAP:
         return read, written
     return 0, 0
 

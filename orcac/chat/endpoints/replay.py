@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orcac.chat.failures import ChatError
-from orcac.chat.messages import ChatRequest, ChatResponse, valid_unicode
+from orcac.chat.messages import ChatRequest, ChatResponse
+from orcac.chat.wire import replace_surrogates
 from orcac.errors import InputError
 from orcac.rows import lookup
 
@@ -172,4 +173,4 @@ def _text(path: Path, line: int, row: Any, field: str) -> str | None:
             f"{path}:{line}: the field {field!r} is not text but {type(value).__name__}",
             fix="correct the recording's fields, or mend or remove the row",
         )
-    return valid_unicode(value)
+    return replace_surrogates(value)

@@ -33,6 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orcac.chat.keys import KEY_VERSION
 from orcac.chat.ledger.keys import CompactKeys, Keys, compact_keys, isin
 from orcac.chat.ledger.record import (
     FAILURE_CODES,
@@ -45,7 +46,7 @@ from orcac.chat.ledger.record import (
     parse_record,
     response_of,
 )
-from orcac.chat.messages import KEY_VERSION, ChatResponse, served_caps
+from orcac.chat.messages import ChatResponse, served_caps
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 from orcac.rows import batched

@@ -147,7 +147,7 @@ class Ledger:
 
     def _append(self, record: Record, values: EntryValues) -> asyncio.Future[None]:
         error = record["response"]["error"]
-        assert not error or ERRORS[error].kept, error
+        assert not error or ERRORS[error].recorded, error
         line, loop = line_of(record), asyncio.get_running_loop()
         key = bytes.fromhex(record["key"])
         pending = _Pending(key, values, line, self._add_line(line), loop.create_future())

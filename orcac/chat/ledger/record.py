@@ -14,7 +14,8 @@ from typing import TypedDict, TypeGuard
 import orjson
 
 from orcac.chat.failures import ERRORS
-from orcac.chat.messages import ANY_CAP, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
+from orcac.chat.keys import KEY_VERSION
+from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message, served_caps
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps
 
@@ -54,7 +55,7 @@ class Record(TypedDict):
 EntryValues = tuple[int, int, int, int, int, bool]  # the fields of `files.ENTRY` up to `batched`
 
 FAILURES = ("", *ERRORS)
-KEPT_FAILURES = tuple(name for name, kind in ERRORS.items() if kind.kept)
+RECORDED_FAILURES = tuple(name for name, kind in ERRORS.items() if kind.recorded)
 FAILURE_CODES = {name: code for code, name in enumerate(FAILURES)}
 RESPONSE_FIELDS = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
 _FIELDS = frozenset(RESPONSE_FIELDS)
@@ -204,23 +205,23 @@ def _find_invalid_field(record: Record) -> str:
             return "request.messages"
     if type(sampling) is not dict:
         return "request.sampling"
-    if type(sampling["max_tokens"]) is not int or not 0 <= sampling["max_tokens"] <= ANY_CAP:
+    if type(sampling["max_tokens"]) is not int or not 0 <= sampling["max_tokens"] <= MAX_CAP:
         return "request.sampling.max_tokens"
     if type(request["origin"]) is not str:
         return "request.origin"
-    if type(request["sample_index"]) is not int or not 0 <= request["sample_index"] <= ANY_CAP:
+    if type(request["sample_index"]) is not int or not 0 <= request["sample_index"] <= MAX_CAP:
         return "request.sample_index"
     if type(response["text"]) is not str:
         return "response.text"
     if type(response["finish_reason"]) is not str:
         return "response.finish_reason"
-    if type(response["input_tokens"]) is not int or not 0 <= response["input_tokens"] <= ANY_CAP:
+    if type(response["input_tokens"]) is not int or not 0 <= response["input_tokens"] <= MAX_CAP:
         return "response.input_tokens"
-    if type(response["output_tokens"]) is not int or not 0 <= response["output_tokens"] <= ANY_CAP:
+    if type(response["output_tokens"]) is not int or not 0 <= response["output_tokens"] <= MAX_CAP:
         return "response.output_tokens"
     if type(response["latency_s"]) not in (float, int) or not 0 <= response["latency_s"] < _LATEST:
         return "response.latency_s"
-    if type(response["error"]) is not str or (response["error"] and response["error"] not in KEPT_FAILURES):
+    if type(response["error"]) is not str or (response["error"] and response["error"] not in RECORDED_FAILURES):
         return "response.error"
     if type(response["batched"]) is not bool:
         return "response.batched"

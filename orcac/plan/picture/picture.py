@@ -33,7 +33,7 @@ from math import ceil
 
 from orcac.plan.picture.layout import Item, layout
 from orcac.plan.plan import Plan
-from orcac.plan.sharing import arms_told, needed, short_label, users
+from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, strip_arm
 
 BOXES, ROWS = 150, 36
 STATES = ("done", "making", "failed", "partial", "to do")
@@ -117,7 +117,7 @@ class _Box:
     item: Item
 
 
-def picture(plan: Plan, states: Mapping[str, str], *, title: str) -> str:
+def draw_plan(plan: Plan, states: Mapping[str, str], *, title: str) -> str:
     """The SVG of a plan of at least one node. states: KIND/ID -> one of STATES; a node that it lacks is to do."""
     known = _known(plan, states)
     boxes = _boxes(known)
@@ -159,7 +159,7 @@ def picture(plan: Plan, states: Mapping[str, str], *, title: str) -> str:
 
 
 def _known(plan: Plan, states: Mapping[str, str]) -> _Known:
-    arms = users(plan)
+    arms = map_nodes_to_arms(plan)
     depths: dict[str, int] = {}
     for ref, node in plan.nodes.items():
         depths[ref] = 1 + max((depths[need] for need in node.needs), default=-1)
@@ -167,9 +167,9 @@ def _known(plan: Plan, states: Mapping[str, str]) -> _Known:
         plan=plan,
         states=states,
         arms=arms,
-        places={arm: place for place, arm in enumerate(needed(plan))},
+        places={arm: place for place, arm in enumerate(map_arms_to_nodes(plan))},
         depths=depths,
-        names={ref: short_label(node.label, arms[ref]) for ref, node in plan.nodes.items()},
+        names={ref: strip_arm(node.label, arms[ref]) for ref, node in plan.nodes.items()},
     )
 
 
@@ -201,10 +201,10 @@ def _alike(known: _Known, ref: str, step: int) -> Hashable:
 def _single(known: _Known, ref: str) -> _Box:
     kind, _, number = ref.partition("/")
     arms, sharing, state = known.arms[ref], known.sharing(ref), known.state(ref)
-    foot = arms_told(arms, len(known.places)) if sharing == "all" else ", ".join(arms)
+    foot = describe_arms(arms, len(known.places)) if sharing == "all" else ", ".join(arms)
     if sharing == "some" and _width(foot, 11.5) > _WIDTHS[1] - 2 * _PAD:
         foot = f"{len(arms):,} of {len(known.places):,} arms"
-    about = [ref, known.plan.nodes[ref].label, state, f"wanted by {arms_told(arms, len(known.places))}"]
+    about = [ref, known.plan.nodes[ref].label, state, f"wanted by {describe_arms(arms, len(known.places))}"]
     if sharing == "some":
         about[-1] += f": {_some(arms)}"
     item = Item(column=known.depths[ref], height=_HEIGHT)
@@ -215,7 +215,7 @@ def _stack(known: _Known, refs: list[str]) -> _Box:
     sharings = {known.sharing(ref) for ref in refs}
     sharing = sharings.pop() if len(sharings) == 1 else "some"
     uses = Counter(arm for ref in refs for arm in known.arms[ref])
-    wanted = arms_told([arm for arm in uses if arm in known.places] or list(uses), len(known.places))
+    wanted = describe_arms([arm for arm in uses if arm in known.places] or list(uses), len(known.places))
     foot = wanted
     if sharing == "one" and len(set(uses.values())) == 1:
         each = next(iter(uses.values()))

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from child import job
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from jobs import collect_job
 
 from orcac.chat.batch import steps as batch_steps
 from orcac.chat.settings import Price
@@ -19,7 +19,7 @@ if __name__ == "__main__":
     batch_steps._SETTLE_S = 1.0
     try:
         price = Price(input=1e6, output=2e6)
-        run(job(Path(sys.argv[1]), sys.argv[2], mode="batch", price=price, **json.loads(sys.argv[3])))
+        run(collect_job(Path(sys.argv[1]), sys.argv[2], mode="batch", price=price, **json.loads(sys.argv[3])))
     except OrcacError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child import job
 from click.testing import CliRunner
 from faults import FaultServer
 from faults.batches import Batches, Call, Fate, Trouble
+from jobs import collect_job, read_responses, write_prompts
 
-from orcac import rows
 from orcac.chat.batch import control as batch_control
 from orcac.chat.batch import files as batch_files
 from orcac.chat.batch import planner as batch
@@ -28,12 +27,12 @@ from orcac.chat.batch import steps as batch_steps
 from orcac.chat.batch.files import batches
 from orcac.chat.ledger.files import read_records
 from orcac.chat.limits.budget import Budget
+from orcac.chat.questions import Questions
 from orcac.chat.settings import Azure, Price
 from orcac.cli import cli
-from orcac.collect.questions import request as question
+from orcac.collect.recipe import CollectSummary
 from orcac.collect.run import run
 from orcac.errors import EndpointError, InputError, OrcacError
-from orcac.rows import Prompt, Response
 
 KEY = "sk-a-secret-that-must-not-be-seen"
 PRICE = Price(input=1e6, output=2e6)  # a dollar and two a token; half of that in a batch
@@ -50,26 +49,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_QUEUE_WAIT_S", 0.01)
 
 
-def prompts(folder: Path, count: int, first: int = 0) -> None:
-    (folder / "prompts").mkdir(parents=True)
-    path = folder / "prompts" / "prompts.parquet"
-    made = (
-        Prompt(id=f"{n:020x}", source="s", task="t", query=f"q{n}", system_id=1, system="")
-        for n in range(first, first + count)
-    )
-    rows.write(path, Prompt, made)
-
-
-def collect(folder: Path, server: FaultServer, **settings: Any) -> dict[str, object]:
-    return run(job(folder, server.base_url, **{"mode": "batch", "price": PRICE, **settings}))
-
-
-def responses(folder: Path) -> list[Response]:
-    return list(rows.read(folder / "out" / "responses.parquet", Response))
+def collect(folder: Path, server: FaultServer, **settings: Any) -> CollectSummary:
+    return run(collect_job(folder, server.base_url, **{"mode": "batch", "price": PRICE, **settings}))
 
 
 def all_answered_once(folder: Path, made: Batches, count: int) -> None:
-    assert [row.response for row in responses(folder)] == [f"answer to q{n}" for n in range(count)]
+    assert [row.response for row in read_responses(folder)] == [f"answer to q{n}" for n in range(count)]
     assert made.billed == Counter({f"q{n}": 1 for n in range(count)})
     keys = [record["key"] for record in read_records(folder / "answers")]
     assert len(keys) == len(set(keys)) == count
@@ -82,11 +67,11 @@ def of(*troubles: tuple[Call, int, Trouble]) -> Any:
 
 
 def test_a_batch_is_asked_priced_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    prompts(tmp_path, 20)
+    write_prompts(tmp_path, 20)
     made = Batches(hours_each=0.5)
     with FaultServer(mount=made.mount) as server:
         summary = collect(tmp_path, server)
-        assert summary == {
+        assert summary.as_json() == {
             "prompts": 20,
             "answered": 20,
             "failed": {},
@@ -95,7 +80,7 @@ def test_a_batch_is_asked_priced_and_kept(tmp_path: Path, capsys: pytest.Capture
             "usd": 20 * ONE,
         }
         assert collect(tmp_path, server) == summary, "a second run asks nobody"
-        assert collect(tmp_path, server, mode="online")["usd"] == 20 * ONE, "what a batch cost does not change"
+        assert collect(tmp_path, server, mode="online").usd == 20 * ONE, "what a batch cost does not change"
         assert len(made.created) == 1 and not server.asked
     all_answered_once(tmp_path, made, 20)
     (record,) = batches(tmp_path / "answers")
@@ -109,8 +94,8 @@ def test_a_batch_is_asked_priced_and_kept(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_batches_are_cut_by_the_providers_caps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts(tmp_path / "few", 20)
-    prompts(tmp_path / "small", 20)
+    write_prompts(tmp_path / "few", 20)
+    write_prompts(tmp_path / "small", 20)
     monkeypatch.setattr(batch_files, "MOST_REQUESTS", 7)
     made = Batches()
     with FaultServer(mount=made.mount) as server:
@@ -171,7 +156,7 @@ def test_ended_after_every_step_nothing_is_sent_twice_or_lost(tmp_path: Path, mo
     with FaultServer(mount=made.mount) as server:
         while True:
             folder = tmp_path / str(step)
-            prompts(folder, 3, first=3 * step)
+            write_prompts(folder, 3, first=3 * step)
             killer.left = step
             try:
                 collect(folder, server, budget_usd=budget_usd)
@@ -186,7 +171,7 @@ def test_ended_after_every_step_nothing_is_sent_twice_or_lost(tmp_path: Path, mo
             known = set(made.created)
             assert len(made.created) == step + 1
             assert len(list(read_records(folder / "answers"))) == 3, f"step {step}"
-            assert [row.response for row in responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
+            assert [row.response for row in read_responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
             step += 1
     assert step > 12 and set(made.billed.values()) == {1}
 
@@ -207,7 +192,7 @@ def spent(folder: Path) -> float:
     ],
 )
 def test_killed_while_a_call_is_under_way(tmp_path: Path, call: Call, trouble: Trouble) -> None:
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     made = Batches(of((call, 0, trouble)))
     with FaultServer(mount=made.mount) as server:
         child = start(tmp_path, server)
@@ -234,7 +219,7 @@ def killed_once_submitted(folder: Path, server: FaultServer, **settings: float) 
 
 
 def test_sigterm_leaves_at_once_and_the_batch_goes_on(tmp_path: Path) -> None:
-    prompts(tmp_path, 10)
+    write_prompts(tmp_path, 10)
     made = Batches(hours_each=1, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         child = start(tmp_path, server)
@@ -269,7 +254,7 @@ def test_calls_that_fail_are_made_again_and_a_batch_is_not(
     tmp_path: Path, troubles: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_steps.random, "uniform", lambda low, high: 0.0)
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     made = Batches(of(*troubles), forget_metadata=troubles[-1][0] == "list")
     with FaultServer(mount=made.mount) as server:
         collect(tmp_path, server)
@@ -278,7 +263,7 @@ def test_calls_that_fail_are_made_again_and_a_batch_is_not(
 
 
 def test_what_expired_is_asked_again_in_a_batch(tmp_path: Path) -> None:
-    prompts(tmp_path, 10)
+    write_prompts(tmp_path, 10)
     made = Batches(hours_each=4, hours_per_look=13)  # 6 of 10 are answered in 24 hours
     with FaultServer(mount=made.mount) as server:
         collect(tmp_path, server)
@@ -290,11 +275,11 @@ def test_what_expired_is_asked_again_in_a_batch(tmp_path: Path) -> None:
 def test_a_model_with_another_name_for_the_cap_is_asked_by_that_name(
     tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prompts(tmp_path / "one", 5)
-    prompts(tmp_path / "two", 4, first=5)
+    write_prompts(tmp_path / "one", 5)
+    write_prompts(tmp_path / "two", 4, first=5)
     made = Batches(fate=lambda question: "renamed")
     with FaultServer(mount=made.mount) as server:
-        assert collect(tmp_path / "one", server, mode=mode)["answered"] == 5
+        assert collect(tmp_path / "one", server, mode=mode).answered == 5
         (tmp_path / "two" / "answers").symlink_to(tmp_path / "one" / "answers")
         collect(tmp_path / "two", server, mode=mode)
         assert not server.asked, "in a batch, not online"
@@ -313,19 +298,19 @@ def test_a_model_with_another_name_for_the_cap_is_asked_by_that_name(
 )
 def test_a_question_whose_key_ends_in_zeros_is_left_like_any_other(tmp_path: Path, mode: str, fate: Fate) -> None:
     """NumPy strips zeros from the end of what it holds as bytes."""
-    recipe = job(tmp_path, "http://x", mode=mode).recipe
-    number = next(n for n in range(10_000) if question(recipe, system="", query=f"q{n}").key.endswith("00"))
-    prompts(tmp_path, 3, first=number - 1)
+    questions = Questions(collect_job(tmp_path, "http://x", mode=mode).recipe.template, list)
+    number = next(n for n in range(10_000) if questions.request(system="", user=f"q{n}").key.endswith("00"))
+    write_prompts(tmp_path, 3, first=number - 1)
     made = Batches(fate=lambda text: fate if text == f"q{number}" else "")
     with FaultServer(mount=made.mount) as server:
         summary = collect(tmp_path, server, mode=mode, attempts=3)
         assert set(server.asked) == ({f"q{number}"} if mode == "auto" else set())
     assert [len(one.lines) for one in made.created.values()] == [3, 1, 1][: 3 if mode == "batch" else 1]
-    assert summary["answered"] == (3 if mode == "auto" else 2)
+    assert summary.answered == (3 if mode == "auto" else 2)
 
 
 def test_online_does_not_pay_for_what_a_batch_is_paid_for(tmp_path: Path) -> None:
-    prompts(tmp_path, 6)
+    write_prompts(tmp_path, 6)
     made = Batches(hours_each=1, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         killed_once_submitted(tmp_path, server)
@@ -336,7 +321,7 @@ def test_online_does_not_pay_for_what_a_batch_is_paid_for(tmp_path: Path) -> Non
         (record,) = batches(tmp_path / "answers")
         asyncio.run(batch_control.cancel(tmp_path / "answers", record.id))
         made.pass_hours(1)
-        assert collect(tmp_path, server, mode="online")["answered"] == 6
+        assert collect(tmp_path, server, mode="online").answered == 6
         assert server.billed == Counter({"q4": 1, "q5": 1}), "the batch had answered the others"
     all_billed = made.billed + server.billed
     assert all_billed == Counter({f"q{n}": 1 for n in range(6)})
@@ -344,7 +329,7 @@ def test_online_does_not_pay_for_what_a_batch_is_paid_for(tmp_path: Path) -> Non
 
 def test_a_batch_that_no_run_needs_any_more_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path))
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     made = Batches(hours_each=1, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         killed_once_submitted(tmp_path, server, budget_usd=1e6)
@@ -355,14 +340,14 @@ def test_a_batch_that_no_run_needs_any_more_is_taken_in(tmp_path: Path, monkeypa
 
 def test_auto_asks_online_what_the_batch_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fates: dict[str, Fate] = {"q0": "500", "q1": "malformed", "q2": "torn", "q3": "silence", "q4": "400"}
-    prompts(tmp_path, 12)
+    write_prompts(tmp_path, 12)
     made = Batches(fate=lambda question: fates.get(question, ""), hours_each=2.4, hours_per_look=13)  # 10 of 12
     with FaultServer(mount=made.mount) as server:
         summary = collect(tmp_path, server, mode="auto")
         assert set(server.asked) == {"q0", "q1", "q2", "q3", "q10", "q11"} and server.billed.total() == 6
     assert len(made.created) == 1
-    assert (summary["answered"], summary["failed"]) == (11, {"context_overflow": 1})
-    assert summary["usd"] == 5 * ONE + 6 * 2 * ONE, "each at its own price"
+    assert (summary.answered, summary.failed) == (11, {"context_overflow": 1})
+    assert summary.usd == 5 * ONE + 6 * 2 * ONE, "each at its own price"
     said = capsys.readouterr().err
     batches, _, online = said.partition("child  6 of 12 requests are left by batches, and are asked online\n")
     assert "child  server: HTTP 500" in batches and "12/12" not in batches, "why, and not as the end"
@@ -370,23 +355,23 @@ def test_auto_asks_online_what_the_batch_left(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_auto_that_was_stopped_while_it_asked_online_needs_no_further_batch(tmp_path: Path) -> None:
-    prompts(tmp_path, 12)
+    write_prompts(tmp_path, 12)
     made = Batches(hours_each=2.4, hours_per_look=13)  # 10 of 12
     with FaultServer(lambda question, before: "" if before else "401", mount=made.mount) as server:
         with pytest.raises(EndpointError, match="auth"):
             collect(tmp_path, server, mode="auto")
-        assert collect(tmp_path, server, mode="auto", concurrency=1)["answered"] == 12
+        assert collect(tmp_path, server, mode="auto", concurrency=1).answered == 12
     assert len(made.created) == 1 and server.billed.total() == 2
 
 
 def test_a_request_that_fails_in_every_batch_is_a_typed_failure(tmp_path: Path) -> None:
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     made = Batches(fate=lambda question: "500" if question == "q3" else "")
     with FaultServer(mount=made.mount) as server:
         summary = collect(tmp_path, server, attempts=3)
         assert not server.asked
     assert [len(one.lines) for one in made.created.values()] == [5, 1, 1]
-    assert (summary["answered"], summary["failed"]) == (4, {"not_answered": 1})
+    assert (summary.answered, summary.failed) == (4, {"not_answered": 1})
 
 
 @pytest.mark.parametrize(
@@ -399,7 +384,7 @@ def test_a_request_that_fails_in_every_batch_is_a_typed_failure(tmp_path: Path) 
     ],
 )
 def test_what_a_person_must_mend_stops_and_goes_on_afterwards(tmp_path: Path, setup: Any, said: str, fix: str) -> None:
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     with FaultServer(mount=Batches(**setup).mount) as server:
         with pytest.raises(EndpointError, match=said) as caught:
             collect(tmp_path, server)
@@ -408,14 +393,14 @@ def test_what_a_person_must_mend_stops_and_goes_on_afterwards(tmp_path: Path, se
     with FaultServer(mount=made.mount) as server:
         for path in (tmp_path / "answers" / "batches").glob("*/batch.json"):  # the next server has another port
             path.write_text(re.sub(r"http://[\d.:]+/v1", server.base_url, path.read_text()))
-        assert collect(tmp_path, server)["answered"] == 5
+        assert collect(tmp_path, server).answered == 5
     assert made.billed.total() == (1 if "quota" in said else 5)
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
 def test_a_queue_that_is_too_small_gets_smaller_batches_in_turn(tmp_path: Path) -> None:
-    prompts(tmp_path, 40)
+    write_prompts(tmp_path, 40)
     made = Batches(queue_tokens=60)  # which it counts in its own way: 6 a request, and we guess 5
     with FaultServer(mount=made.mount) as server:
         collect(tmp_path, server)
@@ -426,7 +411,7 @@ def test_a_queue_that_is_too_small_gets_smaller_batches_in_turn(tmp_path: Path) 
 
 @pytest.mark.parametrize("lost", ["batch", "file"])
 def test_what_the_provider_has_lost_is_reported_and_can_be_given_up(tmp_path: Path, lost: str) -> None:
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     made = Batches(of(("retrieve" if lost == "batch" else "content", 0, "hangs")))
     with FaultServer(mount=made.mount) as server:
         child = start(tmp_path, server)
@@ -440,11 +425,11 @@ def test_what_the_provider_has_lost_is_reported_and_can_be_given_up(tmp_path: Pa
         (record,) = batches(tmp_path / "answers")
         assert f"orcac batches cancel {record.id}" in caught.value.fix and not record.settled
         assert "is given up" in asyncio.run(batch_control.cancel(tmp_path / "answers", record.id))
-        assert collect(tmp_path, server)["answered"] == 5
+        assert collect(tmp_path, server).answered == 5
 
 
 def test_cancelling_a_batch_that_seems_lost_gives_up_what_is_still_lost_alone(tmp_path: Path) -> None:
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     made, answers = Batches(hours_each=1, hours_per_look=0.0), tmp_path / "answers"
 
     def cancel() -> str:
@@ -460,13 +445,13 @@ def test_cancelling_a_batch_that_seems_lost_gives_up_what_is_still_lost_alone(tm
         made.created = hidden  # the key was another project's
         made.pass_hours(5)
         assert "it is taken in: 5 answers" in cancel()
-        assert collect(tmp_path, server)["answered"] == 5
+        assert collect(tmp_path, server).answered == 5
     assert len(made.created) == 1
     all_answered_once(tmp_path, made, 5)
 
 
 def test_a_cancelled_batch_is_taken_in_and_stops_the_run(tmp_path: Path) -> None:
-    prompts(tmp_path, 10)
+    write_prompts(tmp_path, 10)
     made = Batches(hours_each=2, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         child = start(tmp_path, server)
@@ -485,7 +470,7 @@ def test_a_cancelled_batch_is_taken_in_and_stops_the_run(tmp_path: Path) -> None
 def test_the_command_lists_and_cancels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "80")
-    prompts(tmp_path, 8)
+    write_prompts(tmp_path, 8)
     made = Batches(hours_each=2, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         assert "no batch is under way" in orcac("batches", "list")
@@ -499,7 +484,7 @@ def test_the_command_lists_and_cancels(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(InputError, match="0 batches"):
             orcac("batches", "cancel", "x")
         made.hours_per_look = 30
-        assert collect(tmp_path, server)["answered"] == 8, "a run that begins after the cancel asks the rest"
+        assert collect(tmp_path, server).answered == 8, "a run that begins after the cancel asks the rest"
         assert "no batch is under way" in orcac("batches", "list") and "87.00 USD" in orcac("batches", "list", "--all")
     listed = orcac("batches", "list", "--json")
     assert listed.strip() == "[]"
@@ -508,7 +493,7 @@ def test_the_command_lists_and_cancels(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_list_says_what_it_cannot_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path))
-    prompts(tmp_path, 2)
+    write_prompts(tmp_path, 2)
     made = Batches(of(("retrieve", 0, "401"), ("retrieve", 1, "401")), hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         with pytest.raises(EndpointError, match=r"auth: .*it goes on at the provider"):
@@ -529,8 +514,8 @@ def orcac(*line: str) -> str:
 
 def test_two_runs_never_ask_one_question_twice(tmp_path: Path) -> None:
     """Two datasets that overlap, at the same moment, on one ledger."""
-    prompts(tmp_path / "one", 20)
-    prompts(tmp_path / "two", 20, first=10)
+    write_prompts(tmp_path / "one", 20)
+    write_prompts(tmp_path / "two", 20, first=10)
     (tmp_path / "answers").mkdir()
     for name in ("one", "two"):
         (tmp_path / name / "answers").symlink_to(tmp_path / "answers")
@@ -540,11 +525,11 @@ def test_two_runs_never_ask_one_question_twice(tmp_path: Path) -> None:
             _, said = child.communicate(timeout=60)
             assert child.returncode == 0, said
     assert made.billed == Counter({f"q{n}": 1 for n in range(30)})
-    assert len(responses(tmp_path / "one")) == len(responses(tmp_path / "two")) == 20
+    assert len(read_responses(tmp_path / "one")) == len(read_responses(tmp_path / "two")) == 20
 
 
 def test_the_budget_is_reserved_before_a_batch_is_sent(tmp_path: Path) -> None:
-    prompts(tmp_path, 30)
+    write_prompts(tmp_path, 30)
     made = Batches()
     budget = BOUND + 5 * ONE
     with FaultServer(mount=made.mount) as server:
@@ -562,7 +547,7 @@ def test_a_budget_that_is_nearly_spent_sends_no_tiny_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(batch, "_WORTH", 0.2)
-    prompts(tmp_path, 20)
+    write_prompts(tmp_path, 20)
     made = Batches()
     with (
         FaultServer(mount=made.mount) as server,
@@ -579,7 +564,7 @@ def test_two_runs_of_one_budget_wait_for_what_the_other_holds(tmp_path: Path) ->
     made = Batches(hours_each=1, hours_per_look=0.0)
     with FaultServer(mount=made.mount) as server:
         for name, first in (("one", 0), ("two", 5)):
-            prompts(tmp_path / name, 5, first=first)
+            write_prompts(tmp_path / name, 5, first=first)
             (tmp_path / name / "answers").symlink_to(tmp_path / "answers")
         budget = {"budget_usd": 6 * BOUND}
         child = start(tmp_path / "one", server, **budget)
@@ -588,7 +573,7 @@ def test_two_runs_of_one_budget_wait_for_what_the_other_holds(tmp_path: Path) ->
         child.communicate()
         assert spent(tmp_path) == pytest.approx(5 * BOUND)
         made.hours_per_look = 30
-        assert collect(tmp_path / "two", server, **budget)["answered"] == 5
+        assert collect(tmp_path / "two", server, **budget).answered == 5
     assert made.billed == Counter({f"q{n}": 1 for n in range(10)})
     assert spent(tmp_path) == 10 * ONE
 
@@ -597,11 +582,11 @@ def test_azure_is_asked_in_its_own_words(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
     azure = {"api_version": "2024-10-21", "deployment": "mine"}
     where = {"api_key_env": "AZURE_OPENAI_API_KEY", "azure": Azure(**azure)}
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     made = Batches(root="/openai")
     with FaultServer(mount=made.mount) as server:
         address = server.base_url.removesuffix("/v1")
-        assert run(job(tmp_path, address, mode="batch", **where))["answered"] == 5
+        assert run(collect_job(tmp_path, address, mode="batch", **where)).answered == 5
     all_answered_once(tmp_path, made, 5)
     (sent,) = made.created.values()
     assert {(line["url"], line["body"]["model"]) for line in sent.lines} == {("/chat/completions", "mine")}
@@ -611,7 +596,7 @@ def test_azure_is_asked_in_its_own_words(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_record_that_makes_no_sense_is_named(tmp_path: Path) -> None:
-    prompts(tmp_path, 2)
+    write_prompts(tmp_path, 2)
     folder = tmp_path / "answers" / "batches" / "x"
     folder.mkdir(parents=True)
     (folder / "batch.json").write_text('{"id": 1}')

@@ -20,7 +20,7 @@ from orcac.chat.ledger.record import (
     request_of,
     response_of,
 )
-from orcac.chat.messages import ANY_CAP, ChatResponse
+from orcac.chat.messages import MAX_CAP, ChatResponse
 
 RECORD = record_of(request("q"), ChatResponse(text="a", finish_reason="stop", output_tokens=3))
 
@@ -49,7 +49,7 @@ def test_a_record_gives_back_its_request_and_response() -> None:
 @pytest.mark.parametrize(
     ("response", "entry"),
     [
-        (ChatResponse(text="a", finish_reason="stop", input_tokens=7, output_tokens=3), (3, ANY_CAP, 7, 3, 0, False)),
+        (ChatResponse(text="a", finish_reason="stop", input_tokens=7, output_tokens=3), (3, MAX_CAP, 7, 3, 0, False)),
         (ChatResponse(text="a", finish_reason="length", output_tokens=9, batched=True), (9, 9, 0, 9, 0, True)),
     ],
 )

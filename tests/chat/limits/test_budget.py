@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orcac.chat.limits.budget import Budget, micro
+from orcac.chat.limits.budget import Budget, to_micro_usd
 from orcac.errors import StoreError
 
 JOB = """
@@ -27,7 +27,7 @@ from orcac.chat.limits.budget import Budget
 
 folder, host, cap, count, seed = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 if host:
-    lease._here = lease.this_boot = lambda: host
+    lease._host = lease.boot_id = lambda: host
 chance = random.Random(seed)
 billed = os.open(folder / "billed", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 with Budget(folder / "budget", cap) as budget:
@@ -71,8 +71,8 @@ def test_many_jobs_spend_all_of_it_and_not_a_micro_dollar_more(tmp_path: Path) -
     assert [job.wait(120) for job in jobs] == [0] * 6
     assert cap * 1e6 - 2000 < billed(tmp_path) <= cap * 1e6
     with Budget(tmp_path / "budget", cap) as budget:
-        assert micro(budget.spent()) == billed(tmp_path), "what ended is known to the micro-dollar"
-        assert micro(budget.left()) == cap * 1e6 - billed(tmp_path)
+        assert to_micro_usd(budget.spent()) == billed(tmp_path), "what ended is known to the micro-dollar"
+        assert to_micro_usd(budget.left()) == cap * 1e6 - billed(tmp_path)
         assert not list((tmp_path / "budget" / "jobs").iterdir())
 
 
@@ -89,7 +89,7 @@ def test_kills_cost_what_was_in_flight_at_most(tmp_path: Path) -> None:
     assert [job.wait(120) for job in jobs] == [0] * 3
     assert cap * 1e6 - 2000 - kills * 8 * 2000 < billed(tmp_path) <= cap * 1e6
     with Budget(tmp_path / "budget", cap) as budget:
-        assert billed(tmp_path) <= micro(budget.spent()) <= billed(tmp_path) + kills * 8 * 2000
+        assert billed(tmp_path) <= to_micro_usd(budget.spent()) <= billed(tmp_path) + kills * 8 * 2000
 
 
 def test_what_a_job_of_another_host_left_behind_counts_as_spent(tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def test_what_a_job_of_another_host_left_behind_counts_as_spent(tmp_path: Path) 
             if json.loads(job.read_text())["host"] == "elsewhere":
                 os.utime(job, (time.time() - 61, time.time() - 61))
         assert not budget.may_recover() and not budget.reserve(0.001)
-        rest = micro(budget.spent())
+        rest = to_micro_usd(budget.spent())
         assert cap * 1e6 - 1000 < rest <= cap * 1e6
     assert start(tmp_path, cap=cap, host="elsewhere").wait(60) == 0, "a job of that host takes it back"
     with Budget(tmp_path / "budget", cap) as budget:
-        assert micro(budget.spent()) <= cap * 1e6
+        assert to_micro_usd(budget.spent()) <= cap * 1e6
         assert len(json.loads(max((tmp_path / "budget" / "log").glob("*.json")).read_text())["jobs"]) == 0
 
 
@@ -147,7 +147,7 @@ def test_what_is_free_fits_when_all_is_spent(tmp_path: Path) -> None:
 
 
 def test_a_price_is_rounded_up_and_a_float_is_no_price() -> None:
-    assert [micro(usd) for usd in (0.0, 1e-9, 1e-6, 0.1 + 0.2, 29e-6, 29.1e-6)] == [0, 1, 1, 300_000, 29, 30]
+    assert [to_micro_usd(usd) for usd in (0.0, 1e-9, 1e-6, 0.1 + 0.2, 29e-6, 29.1e-6)] == [0, 1, 1, 300_000, 29, 30]
 
 
 class TwoJobs(RuleBasedStateMachine):
@@ -195,7 +195,7 @@ class TwoJobs(RuleBasedStateMachine):
     def holds(self) -> None:
         if hasattr(self, "jobs"):
             assert self.billed + sum(map(sum, self.in_flight)) <= self.CAP
-            assert [micro(job.spent()) for job in self.jobs] == [self.billed] * 2
+            assert [to_micro_usd(job.spent()) for job in self.jobs] == [self.billed] * 2
 
     def teardown(self) -> None:
         for job in getattr(self, "jobs", ()):
@@ -210,10 +210,10 @@ TestTwoJobs.settings = settings(max_examples=30, stateful_step_count=30, deadlin
 
 def test_what_is_held_outlives_its_job_and_is_counted_once(tmp_path: Path) -> None:
     for _ in range(2):  # as a job that was killed in between does it
-        assert Budget(tmp_path, 1.0).hold("batch-a", 0.6)
+        assert Budget(tmp_path, 1.0).claim("batch-a", 0.6)
     with Budget(tmp_path, 1.0) as other:
         assert (other.spent(), other.left()) == (0.6, 0.4)
-        assert not other.hold("batch-b", 0.400001) and not other.reserve(0.5)
+        assert not other.claim("batch-b", 0.400001) and not other.reserve(0.5)
         assert other.reserve(0.1)
         other.settle(0.1, 0.1)
     for _ in range(2):

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from orcac.plan.node import Node
-from orcac.plan.picture.picture import BOXES, ROWS, STATES, picture
+from orcac.plan.picture.picture import BOXES, ROWS, STATES, draw_plan
 from orcac.plan.plan import Experiment, Plan
 from orcac.recipe import Execution, Recipe
 
@@ -83,7 +83,7 @@ PLANS = {"study": study(4), "one arm": study(1), **{f"scattered {seed}": scatter
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
 def test_every_node_stands_once_and_nothing_covers_it(plan: Plan) -> None:
-    svg = picture(plan, {}, title="t")
+    svg = draw_plan(plan, {}, title="t")
     found = boxes(svg)
     assert sorted(about.split("\n")[0] for about in found) == sorted(plan.nodes)
     width, height = (float(number) for number in re.findall(r'width="(\d+)" height="(\d+)"', svg)[0])
@@ -104,12 +104,12 @@ def test_lines_are_those_that_nothing_else_implies(plan: Plan) -> None:
     for ref, node in plan.nodes.items():
         above[ref] = {ref}.union(*(above[need] for need in node.needs))
         wanted += sum(all(need == other or need not in above[other] for other in node.needs) for need in node.needs)
-    assert len(lines(picture(plan, {}, title="t"))) == wanted
+    assert len(lines(draw_plan(plan, {}, title="t"))) == wanted
 
 
 def test_the_report_hangs_on_the_evaluations_alone() -> None:
     plan = study(5)
-    found = boxes(svg := picture(plan, {}, title="t"))
+    found = boxes(svg := draw_plan(plan, {}, title="t"))
     report = next(place for about, place in found.items() if about.startswith("report/"))
     ends = [line for line in lines(svg) if line.endswith(f" {report[0]:.0f} {(report[1] + report[3]) / 2:.0f}")]
     assert len(ends) == 10
@@ -119,7 +119,7 @@ def test_sharing_and_state_are_told_without_colour() -> None:
     plan = study(6, between=2)
     trains = [ref for ref in plan.nodes if ref.startswith("train/")]
     states = dict(zip(trains, STATES, strict=False))
-    svg = picture(plan, states, title="t")
+    svg = draw_plan(plan, states, title="t")
     about = {text.split("\n")[0]: text for text in boxes(svg)}
     assert about[trains[0]].endswith("wanted by 3 of 6 arms: base, arm-2, arm-4")
     assert about[trains[2]].endswith("wanted by base")
@@ -137,7 +137,7 @@ HOSTILE = '</title><script>alert(1)</script>" onload="x" &amp; <![CDATA[ \x00\x1
 def test_hostile_names_stay_text() -> None:
     plan = study(3, name=HOSTILE)
     add(plan, "sample", HOSTILE)
-    svg = picture(plan, {}, title=HOSTILE)
+    svg = draw_plan(plan, {}, title=HOSTILE)
     svg.encode()  # no lone surrogate is left
     root = ElementTree.fromstring(svg)
     tags = {element.tag.removeprefix(SVG) for element in root.iter()}
@@ -151,7 +151,7 @@ def test_hostile_names_stay_text() -> None:
 @pytest.mark.parametrize("arms, between", [(60, 1), (200, 50), (1000, 300), (400, 399)])
 def test_many_arms_are_stacked_and_every_node_is_counted(arms: int, between: int) -> None:
     plan = study(arms, between=between)
-    svg = picture(plan, {}, title="t")
+    svg = draw_plan(plan, {}, title="t")
     stacks = [re.match(r"([\d,]+) \w+ nodes: ", about) for about in boxes(svg)]
     assert sum(int(stack[1].replace(",", "")) if stack else 1 for stack in stacks) == len(plan.nodes)
     assert len(stacks) <= min(BOXES, 11 * ROWS) and len(svg.encode()) < 100_000
@@ -159,14 +159,14 @@ def test_many_arms_are_stacked_and_every_node_is_counted(arms: int, between: int
 
 
 def test_what_is_shared_by_all_is_not_stacked_with_what_is_not() -> None:
-    about = boxes(picture(study(1000, between=300), {}, title="t"))
+    about = boxes(draw_plan(study(1000, between=300), {}, title="t"))
     assert any(text.startswith("sample/") and text.endswith("all 1,000 arms") for text in about)
     assert any(text.startswith("300 train nodes") for text in about)
 
 
 def test_the_same_plan_gives_the_same_bytes() -> None:
     code = "from test_picture import *; import hashlib;"
-    code += "svg = picture(scattered(7), {}, title='t') + picture(study(80), {}, title='t');"
+    code += "svg = draw_plan(scattered(7), {}, title='t') + draw_plan(study(80), {}, title='t');"
     code += "print(hashlib.sha256(svg.encode()).hexdigest())"
     digests = set()
     for seed in ("1", "2"):  # of the hashes of str, and so the order of sets
