@@ -536,7 +536,7 @@ def test_waiting_for_what_another_job_set_aside_is_said(tmp_path: Path) -> None:
 
         mine = Budget(tmp_path, 60.0)
         assert len(Server(after_a_second).ask(requests(2), price=price, budget=mine, on_progress=show)) == 2
-    assert said == ["another job has set aside what is left of it; waiting for that"]
+    assert said == ["another job has reserved the rest of it; waiting for that job"]
 
 
 def test_what_the_ledger_holds_was_paid_and_counts_no_more(tmp_path: Path) -> None:
