@@ -16,7 +16,7 @@ from faults.batches import Batches, Call, Trouble
 from jobs import collect_job, read_responses, run_collect
 
 from orcac.chat.batch.tuning import Tuning
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import Price
 from orcac.cli import cli
@@ -78,5 +78,5 @@ def assert_answered_once(folder: Path, made: Batches, count: int) -> None:
     """Assert that q0, q1, ... are answered in order, and that each was billed and recorded once."""
     assert [row.response for row in read_responses(folder)] == [f"answer to q{n}" for n in range(count)]
     assert made.billed == Counter({f"q{n}": 1 for n in range(count)})
-    keys = [record["key"] for record in records(folder / "answers")]
+    keys = [record["key"] for record in read_records(folder / "answers")]
     assert len(keys) == len(set(keys)) == count

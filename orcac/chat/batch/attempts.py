@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orcac.chat.failures import ERRORS, Action
-from orcac.chat.ledger.keys import Keys, named, packed
+from orcac.chat.ledger.keys import Keys, compact_keys, pack_keys
 from orcac.chat.ledger.record import FAILURES
 from orcac.chat.settings import EndpointSettings
 
@@ -19,7 +19,7 @@ class Attempts:
     """The distinct requests of a run by sorted key, each with the batches that failed to answer it."""
 
     def __init__(self, keys: Iterable[str], settings: EndpointSettings) -> None:
-        self.keys = packed(keys)
+        self.keys = pack_keys(keys)
         self._error = np.zeros(len(self.keys), "u1")  # index in FAILURES of the last batch's failure; 0: there is none
         self._failed = np.zeros(len(self.keys), "u4")  # batches that failed to answer it
         self._limits = np.array([_most_batches(error, settings.attempts) for error in FAILURES])
@@ -30,7 +30,7 @@ class Attempts:
 
     def add_failures(self, keys: Keys, error: str) -> bool:
         """Record that a batch failed to answer some requests. Returns False if none of them is of this run."""
-        places, _ = named(keys, self.keys)
+        places, _ = compact_keys(keys, self.keys)
         self._error[places] = FAILURES.index(error)
         self._failed[places] += 1
         return len(places) > 0

@@ -11,7 +11,7 @@ from orcac.chat.batch import files
 from orcac.chat.batch.provider import Providers
 from orcac.chat.batch.steps import Steps
 from orcac.chat.failures import ChatError
-from orcac.chat.ledger.keys import Keys, contained
+from orcac.chat.ledger.keys import Keys, isin
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
 
@@ -61,7 +61,7 @@ async def check_unclaimed(answers: Path, keys: Keys, on_event: Callable[[str], N
 
     def count_claims() -> dict[str, int]:
         counts = {
-            id: int(contained(files.read_keys(answers / "batches" / id), keys).sum()) for id in files.live_ids(answers)
+            id: int(isin(files.read_keys(answers / "batches" / id), keys).sum()) for id in files.live_ids(answers)
         }
         return {id: count for id, count in counts.items() if count}
 

@@ -59,7 +59,7 @@ class BatchDraft:
             or self._bytes + size > self._tuning.most_bytes
         ):
             return False
-        self._file.write(dumps(request_record(request)) + b"\n")
+        self._file.write(dumps({"request": request_record(request)}) + b"\n")
         self._bytes += size
         batch.requests += 1
         batch.tokens += estimate_tokens(request)

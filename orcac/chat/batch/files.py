@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from orcac.chat.endpoints import openai as online
-from orcac.chat.ledger.keys import Keys, packed
+from orcac.chat.ledger.keys import Keys, pack_keys
 from orcac.chat.ledger.record import request_of
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import FREE, Azure, EndpointSettings, Price
@@ -105,15 +105,15 @@ def write_record(folder: Path, batch: Batch) -> None:
 def read_requests(folder: Path) -> Iterator[ChatRequest]:
     """Yield the requests of a batch in the order of their lines."""
     with (folder / "requests.jsonl").open("rb") as file:
-        yield from (request_of(loads(line)) for line in file)
+        yield from (request_of(loads(line)["request"]) for line in file)
 
 
 def read_keys(folder: Path) -> Keys:
     """Return the sorted keys of a batch's requests; none if it was settled in the meantime."""
     try:
-        return packed(request.key for request in read_requests(folder))
+        return pack_keys(request.key for request in read_requests(folder))
     except FileNotFoundError:
-        return packed([])
+        return pack_keys([])
 
 
 def encode_upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
@@ -133,7 +133,7 @@ def delete_unsent(folder: Path) -> None:
 
 def write_unanswered(folder: Path, keys: Iterable[str]) -> None:
     """Record the keys of the requests that an ended batch did not answer."""
-    (folder / "left").write_bytes(packed(keys).tobytes())
+    (folder / "left").write_bytes(pack_keys(keys).tobytes())
 
 
 def read_unanswered(folder: Path) -> Keys:

@@ -23,7 +23,7 @@ from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
 from orcac.chat.engine import Tally
 from orcac.chat.failures import ERRORS, Action
 from orcac.chat.interrupt import halt_on_signals
-from orcac.chat.ledger.keys import Keys, contained, packed
+from orcac.chat.ledger.keys import Keys, isin, pack_keys
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget, to_micro_usd
 from orcac.chat.messages import ChatRequest
@@ -203,7 +203,7 @@ class _BatchRun:
                 if id not in self._claims:
                     self._claims[id] = files.read_keys(root / id)
                     await asyncio.sleep(0)  # lets a waiting signal in
-                mine = contained(self._attempts.keys, self._claims[id])
+                mine = isin(self._attempts.keys, self._claims[id])
                 claimed |= mine
                 needed += [batch] if mine.any() else []
             async with Ledger(self._answers, self._attempts.keys) as ledger:
@@ -233,7 +233,7 @@ class _BatchRun:
         tally = Tally(total=len(self._attempts), messages=self.tally.messages)
         settled = np.zeros(len(self._attempts), bool)
         async for place, request in self._distinct_requests():
-            if answer := ledger.look(request):
+            if answer := ledger.get_outcome(request):
                 settled[place] = True
                 tally.count(request, answer, self._settings.price)
         self._attempts.clear_failures(settled)
@@ -319,7 +319,7 @@ class _BatchRun:
         self._billed += billed
         left = {key: miss for key, miss in misses.items() if not miss.refused}  # the others go into the next batch
         for key, miss in left.items():
-            if self._attempts.add_failures(packed([key]), miss.error):
+            if self._attempts.add_failures(pack_keys([key]), miss.error):
                 self.tally.messages.setdefault(miss.error, miss.message)
         if ended.status == "failed" and left:
             raise EndpointError(

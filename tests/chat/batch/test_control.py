@@ -26,7 +26,7 @@ from jobs import write_prompts
 
 from orcac.chat.batch.control import cancel as cancel_batch
 from orcac.chat.batch.files import read_batches
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.errors import EndpointError, InputError
 
 
@@ -56,7 +56,7 @@ def test_listing_settles_an_ended_batch_that_no_run_needs(tmp_path: Path, monkey
         submit_and_kill(tmp_path, server, budget_usd=1e6)
         made.pass_hours(5)
         assert "no batch is under way" in orcac("batches", "list")
-    assert len(list(records(tmp_path / "answers"))) == 5 and spent_usd(tmp_path) == 5 * ONE
+    assert len(list(read_records(tmp_path / "answers"))) == 5 and spent_usd(tmp_path) == 5 * ONE
 
 
 @pytest.mark.parametrize("lost", ["batch", "file"])

@@ -47,9 +47,7 @@ def test_a_batch_is_asked_priced_and_recorded(tmp_path: Path, capsys: pytest.Cap
             "usd": 20 * ONE,
         }
         assert collect(tmp_path, server) == summary, "a second run asks nothing"
-        assert collect(tmp_path, server, mode="online").usd == 20 * ONE, (
-            "in another mode it still costs as little"
-        )
+        assert collect(tmp_path, server, mode="online").usd == 20 * ONE, "in another mode it still costs as little"
         assert len(made.created) == 1 and not server.asked
     assert_answered_once(tmp_path, made, 20)
     (record,) = read_batches(tmp_path / "answers")
@@ -185,9 +183,7 @@ def test_a_request_that_fails_in_every_batch_is_a_typed_failure(tmp_path: Path) 
         ({"behaviour": troubles(("create", 0, "401"))}, r"auth: HTTP 401: .*\*\*\*", "OPENAI_API_KEY"),
     ],
 )
-def test_a_run_stops_if_a_person_must_act_and_then_continues(
-    tmp_path: Path, setup: Any, said: str, fix: str
-) -> None:
+def test_a_run_stops_if_a_person_must_act_and_then_continues(tmp_path: Path, setup: Any, said: str, fix: str) -> None:
     write_prompts(tmp_path, 5)
     with FaultServer(mount=Batches(**setup).mount) as server:
         with pytest.raises(EndpointError, match=said) as caught:
@@ -236,9 +232,7 @@ def test_the_cost_of_a_batch_is_claimed_before_it_is_sent(tmp_path: Path) -> Non
     with FaultServer(mount=made.mount) as server:
         with pytest.raises(EndpointError, match=r"budget of .* holds no further batch") as caught:
             collect(tmp_path, server, budget_usd=budget)
-        assert made.billed.total() == 6, (
-            "after five answers there is room for the bound of a sixth"
-        )
+        assert made.billed.total() == 6, "after five answers there is room for the bound of a sixth"
         assert "raise `budget` by about 348.00 USD" in caught.value.fix
         before = made.billed.copy()
         collect(tmp_path, server, budget_usd=1e6)

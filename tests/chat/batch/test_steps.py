@@ -26,7 +26,7 @@ from orcac.chat.batch import files, steps
 from orcac.chat.batch.files import read_batches
 from orcac.chat.batch.provider import Provider
 from orcac.chat.batch.tuning import Tuning
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import Azure
 
@@ -68,9 +68,7 @@ class Killer:
         return awaited if inspect.iscoroutinefunction(call) else called
 
 
-def test_a_kill_after_any_step_repeats_and_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_after_any_step_repeats_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget_usd = 3 * BOUND + 1.5  # room for the most that one batch can cost, and not for two
     killer, made, step, known = Killer(monkeypatch), Batches(hours_each=1), 0, set[str]()
     with FaultServer(mount=made.mount) as server:
@@ -90,7 +88,7 @@ def test_a_kill_after_any_step_repeats_and_loses_nothing(
             assert spent_usd(folder) == 3 * ONE, f"step {step}"
             known = set(made.created)
             assert len(made.created) == step + 1
-            assert len(list(records(folder / "answers"))) == 3, f"step {step}"
+            assert len(list(read_records(folder / "answers"))) == 3, f"step {step}"
             assert [row.response for row in read_responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
             step += 1
     assert step > 12 and set(made.billed.values()) == {1}
