@@ -25,7 +25,7 @@ from orcac.chat.batch import planner as batch
 from orcac.chat.batch import provider as batch_provider
 from orcac.chat.batch import steps as batch_steps
 from orcac.chat.batch.files import batches
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.limits.budget import Budget
 from orcac.chat.questions import Questions
 from orcac.chat.settings import Azure, Price
@@ -56,7 +56,7 @@ def collect(folder: Path, server: FaultServer, **settings: Any) -> CollectSummar
 def all_answered_once(folder: Path, made: Batches, count: int) -> None:
     assert [row.response for row in read_responses(folder)] == [f"answer to q{n}" for n in range(count)]
     assert made.billed == Counter({f"q{n}": 1 for n in range(count)})
-    keys = [record["key"] for record in records(folder / "answers")]
+    keys = [record["key"] for record in read_records(folder / "answers")]
     assert len(keys) == len(set(keys)) == count
 
 
@@ -170,7 +170,7 @@ def test_ended_after_every_step_nothing_is_sent_twice_or_lost(tmp_path: Path, mo
             assert spent(folder) == 3 * ONE, f"step {step}"
             known = set(made.created)
             assert len(made.created) == step + 1
-            assert len(list(records(folder / "answers"))) == 3, f"step {step}"
+            assert len(list(read_records(folder / "answers"))) == 3, f"step {step}"
             assert [row.response for row in read_responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
             step += 1
     assert step > 12 and set(made.billed.values()) == {1}
@@ -335,7 +335,7 @@ def test_a_batch_that_no_run_needs_any_more_is_taken_in(tmp_path: Path, monkeypa
         killed_once_submitted(tmp_path, server, budget_usd=1e6)
         made.pass_hours(5)
         assert "no batch is under way" in orcac("batches", "list")
-    assert len(list(records(tmp_path / "answers"))) == 5 and spent(tmp_path) == 5 * ONE
+    assert len(list(read_records(tmp_path / "answers"))) == 5 and spent(tmp_path) == 5 * ONE
 
 
 def test_auto_asks_online_what_the_batch_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
