@@ -69,7 +69,7 @@ def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
     """Raises PinError where a pinned id moved; a spec without a lock is free."""
     if not os.path.lexists(path):  # what is there and is no lock is refused below, not passed over
         return
-    found = moved(plan, experiment, _read(path))
+    found = moved(plan, experiment, read_lock(path))
     if not found:
         return
     roots = [one for one in found if one.causes or not one.new]
@@ -133,7 +133,7 @@ def _roles(node: Mapping[str, Any]) -> str:
     return ", ".join(f"{len(refs)} {role}" for role, refs in sorted(node["inputs"].items()))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_lock(path: Path) -> dict[str, Any]:
     fix = "pin the spec again, or bring the file back from version control"
     try:
         lock: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

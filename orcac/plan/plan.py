@@ -100,6 +100,7 @@ class Plan:
                 "execution": node.execution.model_dump(mode="json"),
                 "arms": users[ref],
                 "waits": list(node.blockers),
+                **({} if node.version is None else {"version": node.version}),
             }
             for ref, node in self.nodes.items()
         }
@@ -189,5 +190,6 @@ def _node(data: dict[str, Any]) -> Node:
         inputs={role: tuple(refs) for role, refs in data["inputs"].items()},
         execution=kind.execution.model_validate(data["execution"]),
         label=data["label"],
+        version=data.get("version"),
         blockers=tuple(data["waits"]),
     )
