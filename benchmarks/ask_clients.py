@@ -119,7 +119,7 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
 
     def go() -> None:
         ask.in_order = in_order
-        told = {"summary": run(asking)}
+        told = {"summary": run(asking).as_json()}
         print(json.dumps(told | {"join_cpu_s": _cpu() - cpu[0]}))
 
     return go
@@ -138,7 +138,7 @@ def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
     endpoint = EndpointSettings(kind="openai", base_url=base_url)
     endpoint = endpoint.model_copy(update={"mode": "batch", "price": Price(input=1.0, output=1.0), "budget_usd": 1e6})
     asking = job(folder, endpoint)
-    return lambda: print(json.dumps({"summary": run(asking)}))
+    return lambda: print(json.dumps({"summary": run(asking).as_json()}))
 
 
 def job(folder: Path, endpoint: Any) -> Any:

@@ -73,7 +73,8 @@ def child(what: str, folder: Path) -> None:
     ask.in_order = in_order
     job = ask_clients.job(folder, EndpointSettings(kind="openai", base_url="http://x", concurrency=256))
     cpu, start = time.process_time(), time.perf_counter()
-    told["summary"] = collect.run_shard(job, 0, 1) if what in ("seal", "decide") else collect.run(job)
+    summary = collect.run_shard(job, 0, 1) if what in ("seal", "decide") else collect.run(job)
+    told["summary"] = summary.as_json()
     told |= {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - start, "mb": ask_clients.peak_mb()}
     print(json.dumps(told))
 

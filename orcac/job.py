@@ -2,8 +2,8 @@
 
 `out` is where the artifact's files go; it is fresh at every try and is published as a whole when `run` returns.
 `work` survives a kill: whatever lets the next try go on (checkpoints, answers received) stands there.
-`run` returns the artifact's summary: a few JSON numbers and texts that a person wants to see of it. Where other
-processes did the work it also holds `packages`, their `packages_in_use`, which go into the artifact's provenance.
+`run` returns the artifact's summary, of the type in the kind's `recipe.py`. If other processes did the work, it puts
+their `packages_in_use` into `packages`, which go into the artifact's provenance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from orcac.recipe import Execution, Recipe
 
 R = TypeVar("R", bound=Recipe)
 E = TypeVar("E", bound=Execution)
-Summary = dict[str, object]
 
 
 def packages_in_use() -> dict[str, str]:
@@ -43,6 +42,7 @@ class Job(Generic[R, E]):
     out: Path
     work: Path
     answers: Path  # the ledger of answers that all experiments share
+    packages: dict[str, str] = dataclasses.field(default_factory=dict)  # of other processes, if those did the work
 
     def one(self, role: str) -> Path:
         """The folder of the single input in this role."""

@@ -9,7 +9,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,6 +16,7 @@ from orcac.cost import memory
 from orcac.cost.outdated import describe_outdated
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
+from orcac.plan.node import NodeContent
 from orcac.plan.plan import Plan, default_plan_path
 from orcac.plan.upgrade import keep, read_pinned
 from orcac.spec.load import Experiment, load
@@ -72,7 +72,7 @@ def uncollected() -> Iterator[None]:
 
 def _keep_pinned(plan: Plan) -> Plan:
     """Return the plan with the pinned artifacts of older VERSIONs, and print how many they are."""
-    contents: list[dict[str, Any]] = []
+    contents: list[NodeContent] = []
     for experiment in plan.experiments.values():
         path = lock_path(Path(experiment.spec))
         if os.path.lexists(path):

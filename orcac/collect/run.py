@@ -24,11 +24,11 @@ from orcac.chat.ask import Asker, ChatExecution
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.prompts import Prompts
-from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary, ShardSummary
 from orcac.collect.recorded import references, replayed
 from orcac.collect.unanswered import unanswered
 from orcac.hub import fetch
-from orcac.job import Job, Summary, stay_small
+from orcac.job import Job, stay_small
 from orcac.recipe import resolve_file
 from orcac.rows import Response
 
@@ -38,7 +38,7 @@ _SAME = ("finish_reason", "error", "input_tokens", "output_tokens")  # fields of
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
-def run(job: CollectJob) -> Summary:
+def run(job: CollectJob) -> CollectSummary:
     """Ask the questions without an answer, and write `responses.parquet` (rows.Response).
 
     Raises what `chat.ask.Asker.ask` raises; what was answered until then is kept in the ledger. If no prompt at all has
@@ -58,16 +58,16 @@ def run(job: CollectJob) -> Summary:
         return _write(job, prompts, questions, asker.responses(), messages)
 
 
-def run_shard(job: CollectJob, index: int, count: int) -> Summary:
+def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     """Ask the prompts number index, index + count, ... (from 0) and leave their answers in the ledger."""
     stay_small()
     prompts = Prompts(job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # `run` looks them up
-        return {"prompts": len(prompts)}
+        return ShardSummary(prompts=len(prompts))
     with Asker(Questions(job.recipe.template, prompts.texts), _chat_execution(job)) as asker:
         tally = asker.ask()
     failed = dict(sorted(tally.failed.items()))
-    return {"prompts": len(prompts), "answered": tally.answered, "failed": failed, "usd": round(tally.usd, 6)}
+    return ShardSummary(prompts=len(prompts), answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
 
 
 def _chat_execution(job: CollectJob) -> ChatExecution:
@@ -90,7 +90,7 @@ def _write(
     questions: Questions,
     responses: Iterator[ChatResponse],
     messages: dict[str, str],
-) -> Summary:
+) -> CollectSummary:
     """Write a row for each prompt. Prompts of two sources with equal texts are one question: its tokens count once.
 
     `usd` is the price of these responses at the endpoint, whenever they were paid, as the budget counts it
@@ -132,14 +132,14 @@ def _write(
     if count and failed.total() == count:
         path.unlink()
         raise unanswered(job, failed, messages)
-    return {
-        "prompts": count,
-        "answered": count - failed.total(),
-        "failed": dict(sorted(failed.items())),
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "usd": round(usd, 6),
-    }
+    return CollectSummary(
+        prompts=count,
+        answered=count - failed.total(),
+        failed=dict(sorted(failed.items())),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        usd=round(usd, 6),
+    )
 
 
 def _weights(job: CollectJob) -> Path | None:

@@ -16,6 +16,7 @@ from orcac.collect.recipe import CollectExecution
 from orcac.cost import figures
 from orcac.cost.figures import NOTHING, Range
 from orcac.cost.flow import Flow
+from orcac.cost.measured import LOOKED_UP
 from orcac.cost.prices import FIGURES, KINDS, Cost
 from orcac.cost.questions import Seen, questions, see
 from orcac.plan.node import Node
@@ -26,9 +27,9 @@ from orcac.text import dollars
 __all__ = ["FIGURES", "Cost", "price", "total"]
 
 
-def price(plan: Plan, store: Store) -> dict[str, Cost]:
+def price(plan: Plan, store: Store, looked_up: int = LOOKED_UP) -> dict[str, Cost]:
     """KIND/ID -> what it costs to make it now, for every node of the plan."""
-    flow = Flow(plan, store)
+    flow = Flow(plan, store, looked_up)
     answered: Seen = {}
     for ref in plan.nodes:
         if ref.startswith("collect/") and ref in flow.done:

@@ -23,23 +23,25 @@ from typing import Any, TypeVar
 
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
-from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.cost import lengths, priors
 from orcac.cost.figures import NOTHING, Range, between, times, total
-from orcac.cost.measured import Mean, Measured, Record, teacher, tokens_each
+from orcac.cost.measured import LOOKED_UP, Mean, Measured, Record, mean_tokens, teacher_key
 from orcac.cost.shape import Model, student_model
 from orcac.errors import InputError
-from orcac.filter.recipe import FilterRecipe
+from orcac.filter.recipe import FilterRecipe, FilterSummary
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.sample.recipe import SampleExecution, SampleRecipe, Source
+from orcac.sample.recipe import SampleExecution, SampleRecipe, SampleSummary, Source
 from orcac.store.store import Store
-from orcac.student.recipe import StudentRecipe
-from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.student.recipe import StudentRecipe, StudentSummary
+from orcac.summary import Summary
+from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
 
 _FIRST, _SOME = 200, 8  # queries that are read of a file to see how long they are; files
 _ENOUGH = 30  # answers to a node's own prompts that say more than many to others
 T = TypeVar("T")
+S = TypeVar("S", bound=Summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +89,27 @@ def _once(method: Callable[[Flow, str], T]) -> Callable[[Flow, str], T]:
 
 
 class Flow:
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self.plan, self.store, self.measured = plan, store, Measured(store)
+    def __init__(self, plan: Plan, store: Store, looked_up: int = LOOKED_UP) -> None:
+        self.plan, self.store, self.measured = plan, store, Measured(store, looked_up)
         self.known: dict[tuple[str, str], Any] = {}
         self.done = {ref for ref in plan.nodes if store.is_done(ref)}
         todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
         self.answered = self.measured.answered(plan, todo)
 
-    def _node(self, ref: str) -> tuple[Node, Record | None]:
-        return self.plan.nodes[ref], self.measured.record(ref) if ref in self.done else None
+    def _node(self, summary: type[S], ref: str) -> tuple[Node, Record[S] | None]:
+        """Return a node and, if it is done, its record."""
+        return self.plan.nodes[ref], self.measured.record(summary, ref) if ref in self.done else None
 
     # --- prompts -------------------------------------------------------------------------------------------------
 
     @_once
     def prompts(self, ref: str) -> Prompts:
-        """Of one sample node."""
-        node, record = self._node(ref)
+        """Return the prompts of a sample node."""
+        node, record = self._node(SampleSummary, ref)
         recipe = node.recipe
         assert isinstance(recipe, SampleRecipe)
-        if record and "characters" in record["summary"]:
-            kept, characters = (int(record["summary"][key]) for key in ("kept", "characters"))
+        if record and record.summary.characters is not None:
+            kept, characters = record.summary.kept, record.summary.characters
             tokens = Range(characters / max(kept, 1)) / priors.CHARACTERS.range + Range(2.0 * priors.FRAME + 3)
             return Prompts(Range(float(kept)), tokens, (priors.CHARACTERS.basis,))
         if recipe.subset:
@@ -119,7 +122,7 @@ class Flow:
         assert isinstance(execution, SampleExecution)
         counted, why = self._count(recipe.name, source, execution)
         if record:  # made before samples counted their characters
-            counted, why = Range(float(record["summary"]["kept"])), ()
+            counted, why = Range(float(record.summary.kept)), ()
         query, query_why = self._query(recipe.name, source, execution)
         texts = [message.text for message in (*recipe.draw.always, *recipe.draw.multiple_choice)]
         system = sum(map(len, texts)) / len(texts) / priors.CHARACTERS.mid
@@ -177,10 +180,10 @@ class Flow:
 
     @_once
     def asked(self, ref: str) -> Asked:
-        """Of one collect node."""
-        node, record = self._node(ref)
-        if record and (each := tokens_each(record["summary"])):
-            prompts, answers = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
+        """Return the requests of a collect node and their answers."""
+        node, record = self._node(CollectSummary, ref)
+        if record and (each := mean_tokens(record.summary)):
+            prompts, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
             return Asked(prompts, 0.0, answers, Range(each[0]), Range(each[1]), ())
         pooled, (answer, why) = self._together(node.inputs["prompts"]), self._answer(node)
         count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
@@ -188,15 +191,14 @@ class Flow:
         assert isinstance(recipe, CollectRecipe)
         unsure = math.inf  # of the mean of what is read, as a share of it
         if rate := self.measured.characters(recipe.model):
-            exact = [self.measured.record(part) for part in node.inputs["prompts"] if part in self.done]
-            summaries = [sample["summary"] for sample in exact if sample]
-            if len(summaries) == len(node.inputs["prompts"]) and all("characters" in part for part in summaries):
-                characters = sum(part["characters"] for part in summaries) / count.mid
+            known = self.done.issuperset(node.inputs["prompts"])
+            characters = self.measured.total_characters(node.inputs["prompts"]) if known else None
+            if characters is not None:
                 unsure = 0.3 / rate.n**0.5
-                tokens = times(characters / rate.value, 1 + unsure, f"input of {recipe.model}")
+                tokens = times(characters / count.mid / rate.value, 1 + unsure, f"input of {recipe.model}")
                 basis = (f"characters a token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
         if record:  # by hand or from a recording: nobody counted tokens
-            count, answers = (Range(float(record["summary"][key])) for key in ("prompts", "answered"))
+            count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
             return Asked(count, 0.0, answers, tokens, answer, _all(basis))
         left = 1.0
         if found := self.answered.get(ref):
@@ -241,7 +243,7 @@ class Flow:
     def _elsewhere(self, node: Node) -> Mean | None:
         """The same of what this teacher answered to most of: a node that is made, or one that is begun."""
         recipe = node.recipe.model_dump(mode="json")
-        known = (self._begun.get(teacher(recipe)), self.measured.answer(recipe))
+        known = (self._begun.get(teacher_key(recipe)), self.measured.answer(recipe))
         return max(filter(None, known), key=lambda mean: mean.n, default=None)
 
     @functools.cached_property
@@ -249,7 +251,7 @@ class Flow:
         """Teacher -> `_mean` of the node that has most answers of it."""
         found = {ref: mean for ref in self.answered if (mean := self._mean(ref))}
         fewest_first = sorted(found, key=lambda ref: found[ref].n)
-        return {teacher(self.plan.nodes[ref].recipe.model_dump(mode="json")): found[ref] for ref in fewest_first}
+        return {teacher_key(self.plan.nodes[ref].recipe.model_dump(mode="json")): found[ref] for ref in fewest_first}
 
     def budget_left(self, settings: EndpointSettings) -> float | None:
         """USD of an experiment's budget that nobody has spent or set aside; None where it has none."""
@@ -266,13 +268,13 @@ class Flow:
 
     @_once
     def examples(self, ref: str) -> Examples:
-        """Of one filter node."""
-        node, record = self._node(ref)
+        """Return the examples that a filter node keeps."""
+        node, record = self._node(FilterSummary, ref)
         (responses,) = node.inputs["responses"]
         asked, recipe = self.asked(responses), node.recipe
         tokens = asked.input + asked.output
         if record:
-            return Examples(Range(float(record["summary"]["kept"])), tokens, asked.basis)
+            return Examples(Range(float(record.summary.kept)), tokens, asked.basis)
         assert isinstance(recipe, FilterRecipe)
         teacher = self.plan.nodes[responses].recipe.model_dump(mode="json")
         if share := self.measured.kept(recipe.model_dump(mode="json"), teacher):
@@ -286,14 +288,13 @@ class Flow:
 
     @_once
     def rows(self, ref: str) -> Rows:
-        """Of one tokenize node."""
-        node, record = self._node(ref)
+        """Return the rows of a tokenize node."""
+        node, record = self._node(TokenizeSummary, ref)
         recipe = node.recipe
         assert isinstance(recipe, TokenizeRecipe)
         if record:
-            summary = record["summary"]
-            rows, packed = float(summary["rows"]), float(summary["packed"])
-            fill = summary.get("tokens", 0.0) / (rows * recipe.max_length) or 1.0
+            rows, packed = float(record.summary.rows), float(record.summary.packed)
+            fill = record.summary.tokens / (rows * recipe.max_length) or 1.0
             return Rows(Range(rows), recipe.max_length, Range(packed / rows), fill, ())
         (filtered,), (student,) = node.inputs["examples"], node.inputs["student"]
         examples, (ratio, frame, why) = self.examples(filtered), self._ratio(student)
@@ -327,11 +328,11 @@ class Flow:
     @_once
     def model(self, ref: str) -> Model:
         """The student that a student or train node leaves."""
-        node, record = self._node(ref)
-        if node.kind == "train":
-            return self.model(node.inputs["start"][0])
+        if self.plan.nodes[ref].kind == "train":
+            return self.model(self.plan.nodes[ref].inputs["start"][0])
+        node, record = self._node(StudentSummary, ref)
         folder = self.store.folder(ref) / "model" if record else None
-        return student_model(node, folder, record["summary"]["parameters"] if record else None)
+        return student_model(node, folder, record.summary.parameters if record else None)
 
 
 def _answers(n: int) -> str:

@@ -14,7 +14,7 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures, priors
 from orcac.cost.figures import NOTHING, Range
 from orcac.cost.flow import Flow
-from orcac.cost.measured import hardware
+from orcac.cost.measured import Hardware
 from orcac.cost.questions import Questions, Seen, questions
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
@@ -182,7 +182,7 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
     if recipe.tokens:
         slots = Range(recipe.tokens / rows.fill)
     devices = execution.nodes * execution.gpus
-    ours = hardware(execution.model_dump(), recipe.precision)
+    speed_key = Hardware.from_values(execution.model_dump()).speed_key(recipe.precision)
     basis = [*rows.basis, *model.basis]
     flops, per_device = model.flops(rows.length), 0.0
     again = priors.RECOMPUTED if execution.recompute else 1.0
@@ -190,7 +190,7 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
         per_device = gpus.peak(execution.gpu, recipe.precision)
         if not execution.gpu:
             basis.append(f"which GPU: not said in hardware.train, taken to be {gpus.ASSUMED}")
-    measured = flow.measured.trained(round(model.parameters.mid), ours) if model.parameters.is_exact else None
+    measured = flow.measured.trained(round(model.parameters.mid), speed_key) if model.parameters.is_exact else None
     stepping = NOTHING
     if measured and not (execution.gpus and execution.mfu):
         speed = figures.times(measured.value, 1.15, priors.MFU.name) * float(max(devices, 1))
@@ -248,10 +248,10 @@ def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
     cost = Cost(seconds=Range(priors.START), disk=octets, basis=items.basis)
     if models := node.inputs.get("model"):
         model = flow.model(models[0])
-        ours = hardware(execution.model_dump(), "")
+        speed_key = Hardware.from_values(execution.model_dump()).speed_key("")
         measured = None
         if model.parameters.is_exact:
-            measured = flow.measured.evaluated(round(model.parameters.mid), ours, recipe.max_new_tokens)
+            measured = flow.measured.evaluated(round(model.parameters.mid), speed_key, recipe.max_new_tokens)
         tokens = items.tokens * priors.STUDENT_RATIO.mid + answer
         flops = items.count * tokens * model.parameters * 2
         if measured:

@@ -6,12 +6,14 @@ node, of a baseline). A judged benchmark has `against` too: the collect nodes of
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.recipe import Execution, Frozen, Recipe
+from orcac.summary import Summary
 
-__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "Judge"]
+__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary", "Judge", "TaskCounts"]
 
 VERSION = 1
 
@@ -39,3 +41,24 @@ class EvalExecution(Execution):
     batch_size: int = 64
     gpu: str | None = None  # which GPU, for estimates
     judge: EndpointSettings | None = None  # where the judge is asked
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCounts:
+    """The items of one task: all, those answered right, and those in whose answer the parser found nothing."""
+
+    n: int
+    correct: int
+    unparsed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalSummary(Summary):
+    kind: ClassVar[str] = "eval"
+
+    n: int  # items
+    correct: int
+    accuracy: float
+    unparsed: int
+    chance: float  # accuracy of guessing
+    tasks: dict[str, TaskCounts] = field(default_factory=dict)

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcac import rows
 from orcac.checkers import final_answer, same_answer
 from orcac.errors import InputError
-from orcac.eval.recipe import EvalExecution, EvalRecipe
+from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary, TaskCounts
 from orcac.eval.scores import score
-from orcac.job import Job, Summary
+from orcac.job import Job
 
 if TYPE_CHECKING:
     from orcac.model.generation import LocalModel
@@ -35,7 +35,7 @@ class Reply(NamedTuple):
     finish_reason: str
 
 
-def run(job: Job[EvalRecipe, EvalExecution]) -> Summary:
+def run(job: Job[EvalRecipe, EvalExecution]) -> EvalSummary:
     """Raises InputError for a benchmark without items or an item without a reference."""
     items = list(rows.read(job.one("items") / "prompts.parquet", rows.Prompt))
     if not items:
@@ -51,10 +51,13 @@ def run(job: Job[EvalRecipe, EvalExecution]) -> Summary:
     rows.write(job.out / "answers.parquet", rows.Answer, answers)
     scores = score(answers)
     (job.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
-    tasks = {
-        task: {key: values[key] for key in ("n", "correct", "unparsed")} for task, values in scores["tasks"].items()
-    }
-    return {key: scores[key] for key in ("n", "correct", "accuracy", "unparsed", "chance")} | {"tasks": tasks}
+    return EvalSummary(
+        **{key: scores[key] for key in ("n", "correct", "accuracy", "unparsed", "chance")},
+        tasks={
+            task: TaskCounts(values["n"], values["correct"], values["unparsed"])
+            for task, values in scores["tasks"].items()
+        },
+    )
 
 
 def _said(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:

@@ -7,9 +7,13 @@ fields below: read = kept + sum of rejected by reason, and the node fails otherw
 
 from __future__ import annotations
 
-from orcac.recipe import Execution, Recipe
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-__all__ = ["VERSION", "Execution", "FilterRecipe"]
+from orcac.recipe import Execution, Recipe
+from orcac.summary import Summary
+
+__all__ = ["VERSION", "Execution", "FilterRecipe", "FilterSummary"]
 
 VERSION = 1
 
@@ -23,3 +27,12 @@ class FilterRecipe(Recipe):
     drop_duplicates: bool = True  # same system message, query and response, after normalising white space
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterSummary(Summary):
+    kind: ClassVar[str] = "filter"
+
+    read: int  # rows; read = kept + the sum of rejected
+    kept: int
+    rejected: dict[str, int] = field(default_factory=dict)  # reason -> rows

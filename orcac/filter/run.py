@@ -16,12 +16,12 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.filter.contamination import Index, index
 from orcac.filter.reasons import KEEP, Reasons
-from orcac.filter.recipe import FilterRecipe
-from orcac.job import Job, Summary
+from orcac.filter.recipe import FilterRecipe, FilterSummary
+from orcac.job import Job
 from orcac.recipe import Execution
 
 
-def run(job: Job[FilterRecipe, Execution]) -> Summary:
+def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
     """Write `kept.parquet`, `rejected.parquet` and `counts.json`."""
     responses = job.one("responses") / "responses.parquet"
     reasons = Reasons(job.recipe, _benchmarks(job))
@@ -42,8 +42,8 @@ def run(job: Job[FilterRecipe, Execution]) -> Summary:
     )
     assert kept + rejected == len(verdicts)
     counted = Counter(verdict for verdict in verdicts if verdict != KEEP)
-    summary: Summary = {"read": len(verdicts), "kept": kept, "rejected": dict(sorted(counted.items()))}
-    counts = summary | {"overlaps": dict(sorted(reasons.overlaps.items()))}
+    summary = FilterSummary(read=len(verdicts), kept=kept, rejected=dict(sorted(counted.items())))
+    counts = summary.as_json() | {"overlaps": dict(sorted(reasons.overlaps.items()))}
     (job.out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n")
     return summary
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from pydantic import ValidationError
 
 from orcac.errors import StoreError
 from orcac.kinds import KINDS
-from orcac.plan.node import IDENTITY, Node, canonical
+from orcac.plan.node import IDENTITY, Node, NodeContent, canonical
 from orcac.plan.plan import Experiment, Plan
-from orcac.recipe import Execution, rules_of
+from orcac.recipe import Execution, Recipe, rules_of
 from orcac.report.recipe import ReportRecipe
 from orcac.store.store import Store
 
@@ -43,7 +43,7 @@ class OlderNodes:
 
     _nodes: dict[str, Node] = field(default_factory=dict)
 
-    def add(self, content: Mapping[str, Any], *, label: str = "") -> None:
+    def add(self, content: NodeContent) -> None:
         """Add a node by its content, as an artifact or a lock records it. Content that cannot be kept is left out."""
         kind = KINDS.get(content["kind"])
         if kind is None or content["identity"] != IDENTITY:
@@ -55,7 +55,7 @@ class OlderNodes:
                 recipe=kind.recipe.model_validate(content["recipe"]),
                 inputs={role: tuple(refs) for role, refs in content["inputs"].items()},
                 execution=Execution(),  # of the planned node, if this one is kept
-                label=label,
+                label="",
             )
         except ValidationError:  # the recipe has lost a field since
             return
@@ -84,14 +84,13 @@ def find_older(plan: Plan, store: Store) -> OlderNodes:
             ref = f"{name}/{marker.parent.name}"
             if ref not in plan.nodes:
                 try:
-                    record = store.artifact(ref)
-                    found.add(record, label=record["label"])
+                    found.add(cast(NodeContent, store.artifact(ref)))  # a record includes the content
                 except (StoreError, KeyError, TypeError):
                     continue  # damage is for `orcac verify` to find
     return found
 
 
-def read_pinned(contents: Iterable[Mapping[str, Any]]) -> OlderNodes:
+def read_pinned(contents: Iterable[NodeContent]) -> OlderNodes:
     """Return the nodes of a lock, by their contents."""
     found = OlderNodes()
     for content in contents:
@@ -163,16 +162,25 @@ def _map_to_older(plan: Plan, older: OlderNodes, store: Store) -> dict[str, Node
     return nodes
 
 
-def _with(node: Node, **changes: Any) -> Node:
+def _with(
+    node: Node, *, recipe: Recipe, inputs: dict[str, tuple[str, ...]] | None = None, version: int | None = None
+) -> Node:
     """Return a node with some fields changed; `model_copy` would copy the id that it has computed."""
-    fields = {name: getattr(node, name) for name in Node.model_fields}
-    return Node(**(fields | changes))
+    return Node(
+        kind=node.kind,
+        recipe=recipe,
+        inputs=node.inputs if inputs is None else inputs,
+        execution=node.execution,
+        label=node.label,
+        version=version,
+        blockers=node.blockers,
+    )
 
 
 def _with_refs(recipe: ReportRecipe, nodes: Mapping[str, Node]) -> ReportRecipe:
     """Return a report's recipe with the KIND/IDs in it replaced; no other recipe holds any."""
 
-    def replaced(value: Any) -> Any:
+    def replaced(value: object) -> object:
         if isinstance(value, dict):
             return {key: replaced(item) for key, item in value.items()}
         if isinstance(value, list):

@@ -10,11 +10,24 @@ Inputs: `from` (sample nodes) for a subset, else none.
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
+from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "Draw", "Execution", "Message", "Puzzles", "SampleExecution", "SampleRecipe", "Source", "Subset"]
+__all__ = [
+    "VERSION",
+    "Draw",
+    "Execution",
+    "Message",
+    "Puzzles",
+    "SampleExecution",
+    "SampleRecipe",
+    "SampleSummary",
+    "Source",
+    "Subset",
+]
 
 VERSION = 1  # raise it when the same recipe would make other prompts
 
@@ -81,3 +94,15 @@ class SampleExecution(Execution):
 
     expect_queries: int | None = None  # in all its files, before `take`
     expect_tokens: int | None = None  # mean length of a query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSummary(Summary):
+    kind: ClassVar[str] = "sample"
+
+    read: int  # rows of the source; read = kept + the sum of dropped
+    kept: int
+    tasks: int | None = None  # distinct tasks of the kept prompts
+    characters: int | None = None  # of the kept prompts: system message and query
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> rows
+    hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> the commit it stood for

@@ -12,19 +12,19 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from orcac import hub, rows
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.progress import Progress
 from orcac.recipe import Execution, resolve_file
 from orcac.sample.draw import pick_message
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
 from orcac.sample.pool import choose, survey
-from orcac.sample.recipe import SampleRecipe
+from orcac.sample.recipe import SampleRecipe, SampleSummary
 
 Part = Callable[[], Iterator[rows.Prompt]]  # one file, generator or other sample; may be read again
 
 
-def run(job: Job[SampleRecipe, Execution]) -> Summary:
+def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
     """Write `prompts.parquet`.
 
     Raises InputError for bad files, and for a `take` of more than there is; of a source on a hub
@@ -47,8 +47,14 @@ def run(job: Job[SampleRecipe, Execution]) -> Summary:
 
     count = rows.write(job.out / "prompts.parquet", rows.Prompt, kept())
     assert pool.read == count + dropped.total()
-    summary: Summary = {"read": pool.read, "kept": count, "tasks": len(tasks), "characters": characters}
-    return summary | {"dropped": dict(sorted(dropped.items()))} | ({"hub": commits} if commits else {})
+    return SampleSummary(
+        read=pool.read,
+        kept=count,
+        tasks=len(tasks),
+        characters=characters,
+        dropped=dict(sorted(dropped.items())),
+        hub=commits or None,
+    )
 
 
 def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str]]:

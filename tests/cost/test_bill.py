@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orcac import text
-from orcac.cost import figures, measured, priors
+from orcac.cost import figures, priors
 from orcac.cost.bill import FIGURES, Cost, price, total
 from orcac.cost.figures import Range, between, times
 from orcac.cost.flow import Flow
@@ -299,11 +299,8 @@ def test_answers_in_the_ledger_are_not_counted_again(made: tuple[Plan, Store, di
     assert any("measured from 5 answers" in why for why in price(other, half)[at(other, "collect/few")].basis)
 
 
-def test_of_many_questions_a_part_is_looked_up(
-    made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_questions_a_part_is_looked_up(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
     plan, store, _ = made
-    monkeypatch.setattr(measured, "LOOKED_UP", 40)
     half = Store(tmp_path)
     ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
     half.folder(prompts).parent.mkdir()
@@ -312,7 +309,7 @@ def test_of_many_questions_a_part_is_looked_up(
     (segment,) = store.answers.glob("*.jsonl")
     lines = segment.read_text().splitlines(keepends=True)
     (half.answers / "one.jsonl").write_text("".join(lines[:40]))
-    cost = price(plan, half)[ref]
+    cost = price(plan, half, looked_up=40)[ref]
     assert cost.requests.mid == pytest.approx(40, abs=15)
     assert any("of 80, at random" in why for why in cost.basis)
 
@@ -501,23 +498,34 @@ def test_a_stage_in_tokens_is_priced_as_the_epochs_that_it_amounts_to(tmp_path: 
     assert by_tokens.high < by_epochs.high  # how many rows there are is no unknown of it
 
 
+PACKED = {"examples": 200, "packed": 200, "too_long": 0, "rows": 50, "tokens": 50 * 1024}
+PACKED |= {"supervised_tokens": 20_000, "fill": 0.5}
+TRAINED = {"steps": 25, "tokens": 50 * 1024, "supervised_tokens": 20_000, "first_loss": 3.0, "final_loss": 2.0}
+
+
+def add_record(plan: Plan, store: Store, ref: str, summary: dict, hardware: dict) -> None:
+    """Mark a node as made in 106 s, with this summary."""
+    node = plan.nodes[ref]
+    record = {
+        "recipe": node.recipe.model_dump(mode="json"),
+        "inputs": {role: list(refs) for role, refs in node.inputs.items()},
+        "summary": summary,
+        "made": {"seconds": 106.0},
+        "hardware": hardware,
+        "files": {},
+    }
+    store.folder(ref).mkdir(parents=True)
+    store.marker(ref).write_text(json.dumps(record))
+
+
 def test_the_mfu_of_other_students_on_this_gpu_prices_a_stage(tmp_path: Path) -> None:
     gpu = {"train": {"gpus": 1, "gpu": "h100-80gb", "precision": "bf16"}}
     plan, store = small(tmp_path, hardware=gpu), Store(tmp_path / "store")
     ref, rows, train = (at(plan, address) for address in ("train/few", "tokenize/pool", "train/pool"))
     before = price(plan, store)[ref]
-    for made, summary in ((rows, {"rows": 50, "packed": 200, "tokens": 50 * 2048 / 2}), (train, {"mfu": 0.11})):
-        node = plan.nodes[made]
-        record = {
-            "recipe": node.recipe.model_dump(mode="json"),
-            "inputs": {role: list(refs) for role, refs in node.inputs.items()},
-            "summary": summary,
-            "made": {"seconds": 106.0},
-            "hardware": {"threads": 1, "gpus": 1, "nodes": 1, "gpu": "h100-80gb"},
-            "files": {},
-        }
-        store.folder(made).mkdir(parents=True)
-        store.marker(made).write_text(json.dumps(record))
+    hardware = {"threads": 1, "gpus": 1, "nodes": 1, "gpu": "h100-80gb"}
+    add_record(plan, store, rows, PACKED, hardware)
+    add_record(plan, store, train, TRAINED | {"mfu": 0.11}, hardware)
     now = price(plan, store)[ref]
     assert any("MFU 0.22: measured on stages of other students on this GPU, n = 1" in why for why in now.basis)
     assert priors.MFU.basis not in now.basis and now.gpu_hours.mid > before.gpu_hours.mid
@@ -527,18 +535,8 @@ def test_the_speed_of_one_stage_prices_the_next(tmp_path: Path) -> None:
     plan, store = small(tmp_path), Store(tmp_path / "store")
     before = price(plan, store)[at(plan, "train/few")]
     student, rows, train = (at(plan, address) for address in ("student", "tokenize/pool", "train/pool"))
-    for ref, summary in ((student, {"parameters": 806_016}), (rows, {"rows": 50, "packed": 200}), (train, {})):
-        node = plan.nodes[ref]
-        record = {
-            "recipe": node.recipe.model_dump(mode="json"),
-            "inputs": {role: list(refs) for role, refs in node.inputs.items()},
-            "summary": summary,
-            "made": {"seconds": 106.0},
-            "hardware": {"threads": 1, "gpus": 0, "nodes": 1, "gpu": None},
-            "files": {},
-        }
-        store.folder(ref).mkdir(parents=True)
-        store.marker(ref).write_text(json.dumps(record))
+    for ref, summary in ((student, {"parameters": 806_016}), (rows, PACKED), (train, TRAINED)):
+        add_record(plan, store, ref, summary, {"threads": 1, "gpus": 0, "nodes": 1, "gpu": None})
     now = price(plan, store)
     cost, length = now[at(plan, "train/few")], SPEC["student"].get("max_length", 2048)
     assert any(

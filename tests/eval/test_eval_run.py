@@ -76,7 +76,7 @@ def make_job(tmp_path: Path, monkeypatch, model: StandIn, items=ITEMS, name: str
 def test_scores_by_hand(tmp_path, monkeypatch) -> None:
     job = make_job(tmp_path, monkeypatch, StandIn())
     summary = eval_run.run(job)
-    assert summary == {
+    assert summary.as_json() == {
         "n": 5,
         "correct": 3,
         "accuracy": 0.6,

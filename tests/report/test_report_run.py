@@ -226,14 +226,14 @@ def test_same_inputs_same_bytes(job: Job) -> None:
 
 def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"b": ("puzzles", CHANCE)})
-    assert run(job)["all_at_chance"]
+    assert run(job).all_at_chance
     page, text = ((job.out / name).read_text() for name in ("report.html", "report.md"))
     assert "All students are at chance" in page[: page.index("<h2>Results</h2>")]
     assert AT_CHANCE in text[: text.index("## Results")]
 
 
 def test_one_arm_above_chance_lifts_the_sentence(job: Job) -> None:
-    assert not run(job)["all_at_chance"]
+    assert not run(job).all_at_chance
     for name in ("report.html", "report.md"):
         assert "All students are at chance" not in (job.out / name).read_text()
 

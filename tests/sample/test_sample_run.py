@@ -13,7 +13,6 @@ from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.job import Summary
 from orcac.recipe import Execution, FileRef, HubRef, file_digest
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleRecipe, Source, Subset
 from orcac.sample.run import run
@@ -25,7 +24,7 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root, self.count = root, 0
 
-    def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[Summary, Path]:
+    def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[dict, Path]:
         self.count += 1
         job = make_job(
             self.root / str(self.count),
@@ -34,12 +33,12 @@ class Bench:
             inputs={"from": inputs} if inputs else {},
             label=recipe.name,
         )
-        return run(job), job.out
+        return run(job).as_json(), job.out
 
     def prompts(self, folder: Path) -> list[rows.Prompt]:
         return list(rows.read(folder / "prompts.parquet", rows.Prompt))
 
-    def source(self, queries: dict[str, int], *, name: str = "s", seed: int = 0, **more) -> tuple[Summary, Path]:
+    def source(self, queries: dict[str, int], *, name: str = "s", seed: int = 0, **more) -> tuple[dict, Path]:
         """A source of so many queries of each task, one file a task."""
         files, refs = {}, []
         for task, count in queries.items():

@@ -12,7 +12,7 @@ from orcac.chat.batch.files import batches
 from orcac.chat.batch.provider import Providers
 from orcac.chat.batch.steps import Steps
 from orcac.chat.failures import ChatError
-from orcac.chat.ledger.keys import Keys, contained
+from orcac.chat.ledger.keys import Keys, isin
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, OrcacError
 
@@ -61,7 +61,7 @@ async def check_unclaimed(answers: Path, keys: Keys, say: Callable[[str], None])
 
     def claim() -> dict[str, int]:
         live = [batch.id for batch in batches(answers) if not batch.settled]
-        counts = {id: int(contained(files.keys(answers / "batches" / id), keys).sum()) for id in live}
+        counts = {id: int(isin(files.keys(answers / "batches" / id), keys).sum()) for id in live}
         return {id: count for id, count in counts.items() if count}
 
     if not (claimed := claim()):

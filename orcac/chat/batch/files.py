@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from orcac.chat.endpoints import openai as online
-from orcac.chat.ledger.keys import Keys, packed
+from orcac.chat.ledger.keys import Keys, pack_keys
 from orcac.chat.ledger.record import request_of, request_record
 from orcac.chat.limits.budget import to_micro_usd
 from orcac.chat.messages import ChatRequest
@@ -95,15 +95,15 @@ def write(folder: Path, batch: Batch) -> None:
 
 def requests(folder: Path) -> Iterator[ChatRequest]:
     with (folder / "requests.jsonl").open("rb") as file:
-        yield from (request_of(loads(line)) for line in file)
+        yield from (request_of(loads(line)["request"]) for line in file)
 
 
 def keys(folder: Path) -> Keys:
     """Of its requests; none where the batch has been settled since it was looked at."""
     try:
-        return packed(request.key for request in requests(folder))
+        return pack_keys(request.key for request in requests(folder))
     except FileNotFoundError:
-        return packed([])
+        return pack_keys([])
 
 
 def upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
@@ -152,7 +152,7 @@ class Shard:
             batch.model != request.model or batch.requests == MOST_REQUESTS or self._bytes + size > MOST_BYTES
         ):
             return False
-        self._file.write(dumps(request_record(request)) + b"\n")
+        self._file.write(dumps({"request": request_record(request)}) + b"\n")
         self._bytes += size
         batch.requests += 1
         batch.tokens += tokens
@@ -200,7 +200,7 @@ def forget(folder: Path) -> None:
 
 def leave(folder: Path, keys: Iterable[str]) -> None:
     """Note the requests, by key, that a batch which ended has not settled."""
-    (folder / "left").write_bytes(packed(keys).tobytes())
+    (folder / "left").write_bytes(pack_keys(keys).tobytes())
 
 
 def left(folder: Path) -> Keys:

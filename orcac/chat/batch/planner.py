@@ -56,7 +56,7 @@ from orcac.chat.batch.steps import Outcome, Steps, alone
 from orcac.chat.engine import Tally
 from orcac.chat.failures import ERRORS, Action
 from orcac.chat.interrupt import halt_on_signals
-from orcac.chat.ledger.keys import Keys, contained, named, packed
+from orcac.chat.ledger.keys import Keys, compact_keys, isin, pack_keys
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.record import FAILURES
 from orcac.chat.limits.budget import Budget, to_micro_usd
@@ -131,7 +131,7 @@ class _Asking:
         self._requests, self._settings, self._answers = requests, settings, answers
         self._budget, self._on_progress, self._say = budget, on_progress, say
         self._steps = Steps(answers, settings, providers, say)
-        self._keys = packed(request.key for request in requests())
+        self._keys = pack_keys(request.key for request in requests())
         self._error = np.zeros(len(self._keys), "u1")  # in FAILURES: why batches did not answer it; 0 where none has
         self._times = np.zeros(len(self._keys), "u4")  # that they did not
         self._tries = np.array([_tries(error, settings.attempts) for error in FAILURES])  # in batches
@@ -188,7 +188,7 @@ class _Asking:
 
     def _note_left(self, id: str) -> None:
         """Take note of what a batch that is settled has left."""
-        mine = contained(self._keys, files.left(self._answers / "batches" / id))
+        mine = isin(self._keys, files.left(self._answers / "batches" / id))
         self._error[mine] = FAILURES.index("not_answered")
         self._times[mine] += 1
         self.tally.messages.setdefault("not_answered", "a batch that ended left it")
@@ -238,7 +238,7 @@ class _Asking:
                 if id not in self._claims:
                     self._claims[id] = files.keys(root / id)
                     await asyncio.sleep(0)  # a signal may be waiting
-                mine = contained(self._keys, self._claims[id])
+                mine = isin(self._keys, self._claims[id])
                 claimed |= mine
                 needed += [batch] if mine.any() else []
             async with Ledger(self._answers, self._keys) as ledger:
@@ -267,7 +267,7 @@ class _Asking:
         tally = Tally(total=len(self._keys), messages=self.tally.messages)
         settled = np.zeros(len(self._keys), bool)
         async for place, request in self._each():
-            if answer := ledger.look(request):
+            if answer := ledger.get_outcome(request):
                 settled[place] = True
                 tally.count(request, answer, self._settings.price)
         self._error[settled] = 0
@@ -354,7 +354,7 @@ class _Asking:
         self._billed += billed
         left = {key: miss for key, miss in misses.items() if not miss.refused}  # the others go into the next one
         for key, miss in left.items():
-            place, _ = named(packed([key]), self._keys)  # one, or none where others wanted it
+            place, _ = compact_keys(pack_keys([key]), self._keys)  # one, or none where others wanted it
             self._error[place] = FAILURES.index(miss.error)
             self._times[place] += 1
             if len(place):

@@ -319,7 +319,7 @@ class Steps:
                         continue
                     spent += request.usd_of(result.response, price)
                     answered += not result.response.error
-                    if ledger.look(request) is None:
+                    if ledger.get_outcome(request) is None:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
         left = [key for key, miss in misses.items() if not miss.refused]

@@ -25,11 +25,12 @@ from orcac.chat.batch import planner as batch
 from orcac.chat.batch import provider as batch_provider
 from orcac.chat.batch import steps as batch_steps
 from orcac.chat.batch.files import batches
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.limits.budget import Budget
 from orcac.chat.questions import Questions
 from orcac.chat.settings import Azure, Price
 from orcac.cli import cli
+from orcac.collect.recipe import CollectSummary
 from orcac.collect.run import run
 from orcac.errors import EndpointError, InputError, OrcacError
 
@@ -48,14 +49,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_QUEUE_WAIT_S", 0.01)
 
 
-def collect(folder: Path, server: FaultServer, **settings: Any) -> dict[str, object]:
+def collect(folder: Path, server: FaultServer, **settings: Any) -> CollectSummary:
     return run(collect_job(folder, server.base_url, **{"mode": "batch", "price": PRICE, **settings}))
 
 
 def all_answered_once(folder: Path, made: Batches, count: int) -> None:
     assert [row.response for row in read_responses(folder)] == [f"answer to q{n}" for n in range(count)]
     assert made.billed == Counter({f"q{n}": 1 for n in range(count)})
-    keys = [record["key"] for record in records(folder / "answers")]
+    keys = [record["key"] for record in read_records(folder / "answers")]
     assert len(keys) == len(set(keys)) == count
 
 
@@ -70,7 +71,7 @@ def test_a_batch_is_asked_priced_and_kept(tmp_path: Path, capsys: pytest.Capture
     made = Batches(hours_each=0.5)
     with FaultServer(mount=made.mount) as server:
         summary = collect(tmp_path, server)
-        assert summary == {
+        assert summary.as_json() == {
             "prompts": 20,
             "answered": 20,
             "failed": {},
@@ -79,7 +80,7 @@ def test_a_batch_is_asked_priced_and_kept(tmp_path: Path, capsys: pytest.Capture
             "usd": 20 * ONE,
         }
         assert collect(tmp_path, server) == summary, "a second run asks nobody"
-        assert collect(tmp_path, server, mode="online")["usd"] == 20 * ONE, "what a batch cost does not change"
+        assert collect(tmp_path, server, mode="online").usd == 20 * ONE, "what a batch cost does not change"
         assert len(made.created) == 1 and not server.asked
     all_answered_once(tmp_path, made, 20)
     (record,) = batches(tmp_path / "answers")
@@ -169,7 +170,7 @@ def test_ended_after_every_step_nothing_is_sent_twice_or_lost(tmp_path: Path, mo
             assert spent(folder) == 3 * ONE, f"step {step}"
             known = set(made.created)
             assert len(made.created) == step + 1
-            assert len(list(records(folder / "answers"))) == 3, f"step {step}"
+            assert len(list(read_records(folder / "answers"))) == 3, f"step {step}"
             assert [row.response for row in read_responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
             step += 1
     assert step > 12 and set(made.billed.values()) == {1}
@@ -278,7 +279,7 @@ def test_a_model_with_another_name_for_the_cap_is_asked_by_that_name(
     write_prompts(tmp_path / "two", 4, first=5)
     made = Batches(fate=lambda question: "renamed")
     with FaultServer(mount=made.mount) as server:
-        assert collect(tmp_path / "one", server, mode=mode)["answered"] == 5
+        assert collect(tmp_path / "one", server, mode=mode).answered == 5
         (tmp_path / "two" / "answers").symlink_to(tmp_path / "one" / "answers")
         collect(tmp_path / "two", server, mode=mode)
         assert not server.asked, "in a batch, not online"
@@ -305,7 +306,7 @@ def test_a_question_whose_key_ends_in_zeros_is_left_like_any_other(tmp_path: Pat
         summary = collect(tmp_path, server, mode=mode, attempts=3)
         assert set(server.asked) == ({f"q{number}"} if mode == "auto" else set())
     assert [len(one.lines) for one in made.created.values()] == [3, 1, 1][: 3 if mode == "batch" else 1]
-    assert summary["answered"] == (3 if mode == "auto" else 2)
+    assert summary.answered == (3 if mode == "auto" else 2)
 
 
 def test_online_does_not_pay_for_what_a_batch_is_paid_for(tmp_path: Path) -> None:
@@ -320,7 +321,7 @@ def test_online_does_not_pay_for_what_a_batch_is_paid_for(tmp_path: Path) -> Non
         (record,) = batches(tmp_path / "answers")
         asyncio.run(batch_control.cancel(tmp_path / "answers", record.id))
         made.pass_hours(1)
-        assert collect(tmp_path, server, mode="online")["answered"] == 6
+        assert collect(tmp_path, server, mode="online").answered == 6
         assert server.billed == Counter({"q4": 1, "q5": 1}), "the batch had answered the others"
     all_billed = made.billed + server.billed
     assert all_billed == Counter({f"q{n}": 1 for n in range(6)})
@@ -334,7 +335,7 @@ def test_a_batch_that_no_run_needs_any_more_is_taken_in(tmp_path: Path, monkeypa
         killed_once_submitted(tmp_path, server, budget_usd=1e6)
         made.pass_hours(5)
         assert "no batch is under way" in orcac("batches", "list")
-    assert len(list(records(tmp_path / "answers"))) == 5 and spent(tmp_path) == 5 * ONE
+    assert len(list(read_records(tmp_path / "answers"))) == 5 and spent(tmp_path) == 5 * ONE
 
 
 def test_auto_asks_online_what_the_batch_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -345,8 +346,8 @@ def test_auto_asks_online_what_the_batch_left(tmp_path: Path, capsys: pytest.Cap
         summary = collect(tmp_path, server, mode="auto")
         assert set(server.asked) == {"q0", "q1", "q2", "q3", "q10", "q11"} and server.billed.total() == 6
     assert len(made.created) == 1
-    assert (summary["answered"], summary["failed"]) == (11, {"context_overflow": 1})
-    assert summary["usd"] == 5 * ONE + 6 * 2 * ONE, "each at its own price"
+    assert (summary.answered, summary.failed) == (11, {"context_overflow": 1})
+    assert summary.usd == 5 * ONE + 6 * 2 * ONE, "each at its own price"
     said = capsys.readouterr().err
     batches, _, online = said.partition("child  6 of 12 requests are left by batches, and are asked online\n")
     assert "child  server: HTTP 500" in batches and "12/12" not in batches, "why, and not as the end"
@@ -359,7 +360,7 @@ def test_auto_that_was_stopped_while_it_asked_online_needs_no_further_batch(tmp_
     with FaultServer(lambda question, before: "" if before else "401", mount=made.mount) as server:
         with pytest.raises(EndpointError, match="auth"):
             collect(tmp_path, server, mode="auto")
-        assert collect(tmp_path, server, mode="auto", concurrency=1)["answered"] == 12
+        assert collect(tmp_path, server, mode="auto", concurrency=1).answered == 12
     assert len(made.created) == 1 and server.billed.total() == 2
 
 
@@ -370,7 +371,7 @@ def test_a_request_that_fails_in_every_batch_is_a_typed_failure(tmp_path: Path) 
         summary = collect(tmp_path, server, attempts=3)
         assert not server.asked
     assert [len(one.lines) for one in made.created.values()] == [5, 1, 1]
-    assert (summary["answered"], summary["failed"]) == (4, {"not_answered": 1})
+    assert (summary.answered, summary.failed) == (4, {"not_answered": 1})
 
 
 @pytest.mark.parametrize(
@@ -392,7 +393,7 @@ def test_what_a_person_must_mend_stops_and_goes_on_afterwards(tmp_path: Path, se
     with FaultServer(mount=made.mount) as server:
         for path in (tmp_path / "answers" / "batches").glob("*/batch.json"):  # the next server has another port
             path.write_text(re.sub(r"http://[\d.:]+/v1", server.base_url, path.read_text()))
-        assert collect(tmp_path, server)["answered"] == 5
+        assert collect(tmp_path, server).answered == 5
     assert made.billed.total() == (1 if "quota" in said else 5)
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
@@ -424,7 +425,7 @@ def test_what_the_provider_has_lost_is_reported_and_can_be_given_up(tmp_path: Pa
         (record,) = batches(tmp_path / "answers")
         assert f"orcac batches cancel {record.id}" in caught.value.fix and not record.settled
         assert "is given up" in asyncio.run(batch_control.cancel(tmp_path / "answers", record.id))
-        assert collect(tmp_path, server)["answered"] == 5
+        assert collect(tmp_path, server).answered == 5
 
 
 def test_cancelling_a_batch_that_seems_lost_gives_up_what_is_still_lost_alone(tmp_path: Path) -> None:
@@ -444,7 +445,7 @@ def test_cancelling_a_batch_that_seems_lost_gives_up_what_is_still_lost_alone(tm
         made.created = hidden  # the key was another project's
         made.pass_hours(5)
         assert "it is taken in: 5 answers" in cancel()
-        assert collect(tmp_path, server)["answered"] == 5
+        assert collect(tmp_path, server).answered == 5
     assert len(made.created) == 1
     all_answered_once(tmp_path, made, 5)
 
@@ -483,7 +484,7 @@ def test_the_command_lists_and_cancels(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(InputError, match="0 batches"):
             orcac("batches", "cancel", "x")
         made.hours_per_look = 30
-        assert collect(tmp_path, server)["answered"] == 8, "a run that begins after the cancel asks the rest"
+        assert collect(tmp_path, server).answered == 8, "a run that begins after the cancel asks the rest"
         assert "no batch is under way" in orcac("batches", "list") and "87.00 USD" in orcac("batches", "list", "--all")
     listed = orcac("batches", "list", "--json")
     assert listed.strip() == "[]"
@@ -572,7 +573,7 @@ def test_two_runs_of_one_budget_wait_for_what_the_other_holds(tmp_path: Path) ->
         child.communicate()
         assert spent(tmp_path) == pytest.approx(5 * BOUND)
         made.hours_per_look = 30
-        assert collect(tmp_path / "two", server, **budget)["answered"] == 5
+        assert collect(tmp_path / "two", server, **budget).answered == 5
     assert made.billed == Counter({f"q{n}": 1 for n in range(10)})
     assert spent(tmp_path) == 10 * ONE
 
@@ -585,7 +586,7 @@ def test_azure_is_asked_in_its_own_words(tmp_path: Path, monkeypatch: pytest.Mon
     made = Batches(root="/openai")
     with FaultServer(mount=made.mount) as server:
         address = server.base_url.removesuffix("/v1")
-        assert run(collect_job(tmp_path, address, mode="batch", **where))["answered"] == 5
+        assert run(collect_job(tmp_path, address, mode="batch", **where)).answered == 5
     all_answered_once(tmp_path, made, 5)
     (sent,) = made.created.values()
     assert {(line["url"], line["body"]["model"]) for line in sent.lines} == {("/chat/completions", "mine")}
