@@ -30,7 +30,6 @@ cost nothing. Rates and pauses are shared by all jobs that ask the account (acco
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -47,8 +46,9 @@ from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.limits.limiter import Limiter
-from orcac.chat.messages import Billable, ChatRequest, ChatResponse
-from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.messages import ChatRequest, ChatResponse
+from orcac.chat.settings import EndpointSettings
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError, StoreError
 from orcac.text import dollars
 
@@ -70,31 +70,6 @@ class AnswerLog(Protocol):
 
     def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]: ...
     def flush(self) -> None: ...
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Tally:
-    """The progress of an `ask`."""
-
-    total: int  # distinct requests
-    answered: int = 0
-    failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # final failures by class
-    retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    # the first message of each error class that did not stop the run, and under `budget` that the run waits for it
-    messages: dict[str, str] = dataclasses.field(default_factory=dict)
-    failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of each unrecorded failure
-    usd: float = 0.0  # an upper bound of the cost of all answers, including those from earlier runs
-    tokens: int = 0  # input and output of the answers of this `ask`
-    in_flight: int = 0
-    paused_s: float = 0.0  # the rest of the pause that the server asked for
-
-    def count(self, request: ChatRequest, response: Billable, price: Price) -> None:
-        """Add the final response to a request, at its cost (`ChatRequest.usd_of`)."""
-        self.usd += request.usd_of(response, price)
-        if response.error:
-            self.failed[response.error] += 1
-        else:
-            self.answered += 1
 
 
 async def ask(
