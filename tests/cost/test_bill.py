@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from orcac import text
 from orcac.cost import figures, priors
-from orcac.cost.bill import FIGURES, Cost, price, total
-from orcac.cost.figures import Range, between, times
+from orcac.cost.bill import FIGURES, Cost, price, total_cost
+from orcac.cost.figures import Range, between, within_factor
 from orcac.cost.flow import Flow
 from orcac.cost.lengths import pack
 from orcac.errors import EndpointError
@@ -131,19 +131,21 @@ def test_an_arm_pays_for_what_the_base_does_not_ask(orca: tuple[Plan, dict[str, 
     base = experiment.arms["base"]
 
     def adds(arm: str) -> Cost:
-        return total(plan, costs, experiment.arms[arm], paid=base)
+        return total_cost(plan, costs, experiment.arms[arm], paid=base)
 
     judged = adds("no-assistant").requests.mid
     assert adds("assistant-at-1m").requests.mid == judged  # ChatGPT's million are among its five
     assert adds("expert-at-5m").requests.mid == pytest.approx(4_090_000 + judged)  # and GPT-4's, the other way round
     assert adds("base").requests.mid == 0
-    both = total(plan, costs, [*base, *experiment.arms["expert-at-5m"]])
-    assert both.requests.mid == pytest.approx(total(plan, costs, base).requests.mid + adds("expert-at-5m").requests.mid)
+    both = total_cost(plan, costs, [*base, *experiment.arms["expert-at-5m"]])
+    assert both.requests.mid == pytest.approx(
+        total_cost(plan, costs, base).requests.mid + adds("expert-at-5m").requests.mid
+    )
 
 
 def test_no_total_is_more_than_its_parts_and_every_range_holds_its_middle(orca: tuple[Plan, dict[str, Cost]]) -> None:
     plan, costs = orca
-    whole = total(plan, costs, list(plan.nodes))
+    whole = total_cost(plan, costs, list(plan.nodes))
     for name in FIGURES:
         parts = [getattr(cost, name) for cost in costs.values()]
         assert all(0 <= part.low <= part.mid <= part.high < math.inf for part in parts)
@@ -155,7 +157,7 @@ def test_no_total_is_more_than_its_parts_and_every_range_holds_its_middle(orca: 
 
 
 def test_what_rests_on_one_unknown_adds_and_on_two_combines_in_quadrature() -> None:
-    one, same, other = times(10, 1.2, "a"), times(5, 1.2, "a"), times(10, 1.2, "b")
+    one, same, other = within_factor(10, 1.2, "a"), within_factor(5, 1.2, "a"), within_factor(10, 1.2, "b")
     assert (one * same).high == pytest.approx(50 * 1.44)
     assert (one * other).high == pytest.approx(100 * math.exp(math.hypot(math.log(1.2), math.log(1.2))))
     assert (one / same).high == pytest.approx(2)  # wrong together, so their ratio is right
@@ -169,10 +171,10 @@ def test_what_rests_on_one_unknown_adds_and_on_two_combines_in_quadrature() -> N
 @given(st.floats(0.1, 1e9), st.floats(1, 9), st.floats(1, 9))
 def test_ranges_hold_their_middle(mid: float, down: float, up: float) -> None:
     figure = between(mid / down, mid, mid * up, "a")
-    capped = figure.at_most(mid * 1.5), figure.at_most(mid / 1.5)
+    capped = figure.capped_at(mid * 1.5), figure.capped_at(mid / 1.5)
     assert capped[0].high <= mid * 1.5 * (1 + 1e-9)
     assert capped[1].high <= mid / 1.5 * (1 + 1e-9)
-    added, rooted = figure + times(mid, 2, "b"), figure.through(math.sqrt)
+    added, rooted = figure + within_factor(mid, 2, "b"), figure.propagate(math.sqrt)
     for made in (figure, figure * figure, Range(1.0) / figure, added, rooted, *capped):
         assert made.low <= made.mid * (1 + 1e-9)
         assert made.mid <= made.high * (1 + 1e-9)
@@ -181,10 +183,10 @@ def test_ranges_hold_their_middle(mid: float, down: float, up: float) -> None:
 @pytest.mark.parametrize(
     ("figure", "show", "text"),
     [
-        (times(5148, 1.25, "a"), partial(text.dollars, digits=2), "5,100 USD (4,100 to 6,400)"),
-        (times(0.0543, 1.5, "a"), partial(text.dollars, digits=2), "0.054 USD (0.036 to 0.081)"),
+        (within_factor(5148, 1.25, "a"), partial(text.dollars, digits=2), "5,100 USD (4,100 to 6,400)"),
+        (within_factor(0.0543, 1.5, "a"), partial(text.dollars, digits=2), "0.054 USD (0.036 to 0.081)"),
         (Range(6.71 * 86400), text.duration, "6.7 days"),
-        (times(3000, 3, "a"), text.duration, "50 min (17 min to 2.5 h)"),
+        (within_factor(3000, 3, "a"), text.duration, "50 min (17 min to 2.5 h)"),
         (Range(5_090_000.0), text.count, "5.09 M"),
         (Range(999_999.0), text.count, "1.00 M"),
         (Range(17_038.0), text.count, "17,038"),
@@ -198,7 +200,7 @@ def test_ranges_hold_their_middle(mid: float, down: float, up: float) -> None:
     ],
 )  # fmt: skip
 def test_figures_are_written_for_people(figure: Range, show: Any, text: str) -> None:
-    assert figures.with_range(figure, show) == text
+    assert figures.format_range(figure, show) == text
 
 
 @pytest.mark.parametrize("mean", [60, 300, 604, 773, 1500])
@@ -270,7 +272,7 @@ def test_what_a_finished_pool_answered_is_not_asked_again(made: tuple[Plan, Stor
     assert before[at(plan, "collect/few")].requests.mid == 30
     assert now[at(plan, "collect/few")].requests.mid == 0  # nobody has drawn it yet, but it is part of the pool
     assert now[at(plan, "collect/fewer")].requests.mid == 10  # another teacher
-    together = total(plan, before, list(plan.nodes))
+    together = total_cost(plan, before, list(plan.nodes))
     assert together.requests.mid == 90  # so neither is it counted twice before
 
 
@@ -349,11 +351,11 @@ def test_a_budget_that_stops_two_teachers_and_their_cost_agree(tmp_path: Path, m
             assert f"for `collect {name}` alone" in caught.value.fix
             said += float(re.search(r"would cost about ([\d.]+) USD", caught.value.message)[1])  # type: ignore[index]
         now = price(plan, store)
-        both = total(plan, now, list(plan.nodes))
+        both = total_cost(plan, now, list(plan.nodes))
         assert both.usd.mid == pytest.approx(said, rel=0.02)
         assert any("of it are left" in why for why in both.basis)
         billed = 120 * (7 * 1000 + 11 * 2000) / 1e6
-    ask = total(plan, before, [at(plan, "collect/b"), at(plan, "collect/c")])
+    ask = total_cost(plan, before, [at(plan, "collect/b"), at(plan, "collect/c")])
     assert ask.requests.mid == 120 and ask.usd.low < billed < ask.usd.high
 
 
@@ -422,7 +424,7 @@ def test_more_queries_never_cost_less(one: int, other: int) -> None:
 def whole(**changes: Any) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
         plan = small(Path(folder), curriculum=["pool"], **changes)
-    return total(plan, price(plan, NOWHERE), list(plan.nodes))
+    return total_cost(plan, price(plan, NOWHERE), list(plan.nodes))
 
 
 def test_batches_are_cheaper_and_do_not_wait_for_one_another(tmp_path: Path) -> None:
@@ -440,8 +442,8 @@ def test_batches_are_cheaper_and_do_not_wait_for_one_another(tmp_path: Path) -> 
         "mode: auto" in why for why in auto[ref].basis
     )
     both = [ref, at(plan, "collect/two")]
-    assert total(batched, batch, both).seconds.mid == max(batch[one].seconds.mid for one in both)
-    assert total(plan, online, both).seconds.mid > max(online[one].seconds.mid for one in both)
+    assert total_cost(batched, batch, both).seconds.mid == max(batch[one].seconds.mid for one in both)
+    assert total_cost(plan, online, both).seconds.mid > max(online[one].seconds.mid for one in both)
 
 
 ASKED = """

@@ -12,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcac.cli import cli
-from orcac.cost.memory import CAUTION, Memory, Stage, changed, has, held, memory, nearest
-from orcac.cost.shape import parameters
+from orcac.cost.memory import (
+    CAUTION,
+    Memory,
+    SizedStage,
+    describe_changes,
+    estimate_memory,
+    gpu_memory,
+    layer_bytes,
+    nearest_setting,
+)
+from orcac.cost.shape import count_parameters
 from orcac.spec.problems import SpecErrors
 from orcac.spec.schema import SHAPES
 from orcac.student.recipe import Scratch
@@ -67,7 +76,7 @@ def kept(layers: int, precision: str, *, cast: bool = False, recompute: bool = F
 @pytest.mark.parametrize(("precision", "cast"), [("fp32", False), ("bf16", False), ("bf16", True)])
 def test_a_layer_keeps_what_was_counted(precision: str, cast: bool) -> None:
     each = [kept(layers, precision, cast=cast) for layers in (1, 3)]
-    assert (each[1] - each[0]) / 2 == 3 * LENGTH * held(SMALL, LENGTH, precision, cast=cast)
+    assert (each[1] - each[0]) / 2 == 3 * LENGTH * layer_bytes(SMALL, LENGTH, precision, cast=cast)
 
 
 def test_a_layer_that_is_computed_again_keeps_its_input() -> None:
@@ -77,9 +86,9 @@ def test_a_layer_that_is_computed_again_keeps_its_input() -> None:
 
 def test_published_figures_come_out() -> None:
     """ZeRO (Rajbhandari et al. 2020, figure 1): GB of a model of 7.5 B parameters on 64 GPUs, gradients of 2 bytes."""
-    scale = 7.5 / parameters(shape("7B"))
+    scale = 7.5 / count_parameters(shape("7B"))
     for zero, published in ((1, 31.4), (2, 16.6), (3, 1.9)):
-        of = memory(shape("7B"), 2048, "bf16", TrainExecution(nodes=8, gpus=8, zero=zero))
+        of = estimate_memory(shape("7B"), 2048, "bf16", TrainExecution(nodes=8, gpus=8, zero=zero))
         assert (of.weights + of.gradients / 2 + of.optimizer) * scale == pytest.approx(published, abs=0.05)
 
 
@@ -97,7 +106,7 @@ TABLE = [  # size, precision, how; GiB: weights, gradients, optimizer, buffers
 
 @pytest.mark.parametrize(("size", "precision", "how", "wanted"), TABLE, ids=[f"{row[0]}-{row[2]}" for row in TABLE])
 def test_what_a_parameter_takes(size: str, precision: str, how: dict[str, Any], wanted: tuple[float, ...]) -> None:
-    found = memory(shape(size), 2048, precision, TrainExecution(**how))
+    found = estimate_memory(shape(size), 2048, precision, TrainExecution(**how))
     assert [round(part / GIB, 1) for part in found[:4]] == list(wanted)
     assert found.total == pytest.approx(sum(found[:6]))
 
@@ -113,14 +122,14 @@ EXECUTIONS = st.builds(
 def test_what_is_advised_fits_and_changes_no_more_than_it_says(size: str, precision: str, how: TrainExecution) -> None:
     rows = how.nodes * how.gpus * how.micro_batch_rows * 8
     recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1, batch_rows=rows, precision=precision)  # type: ignore[arg-type]
-    stage = Stage(None, recipe, how, shape(size), 2048)  # type: ignore[arg-type]
-    now, advised = stage.memory(), nearest(stage)
+    stage = SizedStage(None, recipe, how, shape(size), 2048)  # type: ignore[arg-type]
+    now, advised = stage.memory(), nearest_setting(stage)
     if advised:
-        assert stage.memory(advised).total <= CAUTION * (has(how) or 0)
+        assert stage.memory(advised).total <= CAUTION * (gpu_memory(how) or 0)
         assert recipe.batch_rows % (advised.nodes * advised.gpus * advised.micro_batch_rows) == 0
         assert advised.nodes * advised.gpus > 1 or not advised.zero or advised.offload
-        assert bool(changed(how, advised)) == (advised != how)
-    elif now.total <= CAUTION * (has(how) or 0):
+        assert bool(describe_changes(how, advised)) == (advised != how)
+    elif now.total <= CAUTION * (gpu_memory(how) or 0):
         raise AssertionError("what is there fits, and is not advised")
     more = how.model_copy(update={"micro_batch_rows": how.micro_batch_rows + 1})
     assert stage.memory(more).total >= now.total
@@ -140,9 +149,9 @@ ADVICE = [
 @pytest.mark.parametrize(("size", "how", "wanted"), ADVICE, ids=[row[2] for row in ADVICE])
 def test_the_nearest_setting_that_fits(size: str, how: dict[str, Any], wanted: str) -> None:
     recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1, batch_rows=160, precision="bf16")
-    stage = Stage(None, recipe, TrainExecution(**how), shape(size), 2048)  # type: ignore[arg-type]
-    advised = nearest(stage)
-    assert advised and changed(stage.execution, advised) == wanted
+    stage = SizedStage(None, recipe, TrainExecution(**how), shape(size), 2048)  # type: ignore[arg-type]
+    advised = nearest_setting(stage)
+    assert advised and describe_changes(stage.execution, advised) == wanted
 
 
 # --- what a user sees ----------------------------------------------------------------------------------------------
