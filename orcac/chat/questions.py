@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orcac.chat.keys import conversation_json, key_digest
-from orcac.chat.ledger.keys import Keys, order_of
+from orcac.chat.ledger.keys import Keys, argsort_keys
 from orcac.chat.messages import ChatRequest, conversation
 
 Mask = npt.NDArray[np.bool_]
@@ -90,7 +90,7 @@ class Questions:
 def distinct(digests: Iterable[bytes]) -> DistinctKeys:
     """Sort digests of 16 bytes, keeping each once."""
     every = np.fromiter(digests, "S16")
-    order = order_of(every)  # stable, so that the first of equal ones comes first
+    order = argsort_keys(every)  # stable, so that the first of equal ones comes first
     every = every[order]
     new = np.ones(len(every), bool)
     new[1:] = every[1:] != every[:-1]

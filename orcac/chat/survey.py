@@ -19,12 +19,12 @@ def survey(questions: Questions, ledger: Ledger, price: Price) -> tuple[Tally, M
     keys, number, first = questions.keys
     found = np.where(first, ledger.find(keys, questions.max_tokens)[number], -1)
     settled = found[found >= 0]
-    failures, read, written = (ledger.facts[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
+    failures, read, written = (ledger.entries[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
     by_class = np.bincount(failures, minlength=len(FAILURES))
     tally = Tally(total=int(first.sum()), answered=int(by_class[0]))
     tally.failed.update({FAILURES[n]: int(by_class[n]) for n in range(1, len(FAILURES)) if by_class[n]})
     is_answer = failures == 0
-    shares = np.where(ledger.facts["batched"][settled], price.batch, 1.0)
+    shares = np.where(ledger.entries["batched"][settled], price.batch, 1.0)
     paid = read * np.float64(price.input) + written * np.float64(price.output)
     tally.usd = float((paid * shares)[is_answer].sum()) / 1e6
     uncounted = is_answer & (read == 0) & (written == 0)  # the server gave no usage: the bound of the request counts

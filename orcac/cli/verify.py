@@ -122,10 +122,10 @@ def _repair(store: Store, ref: str) -> bool:
 
 def _damaged_answers(store: Store) -> str:
     """What is wrong with the first damaged record of the ledger, "" where all are whole."""
-    from orcac.chat.ledger.files import records
+    from orcac.chat.ledger.files import read_records
 
     try:
-        for _ in records(store.answers):
+        for _ in read_records(store.answers):
             pass
     except StoreError as error:
         return str(error)

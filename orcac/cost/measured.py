@@ -309,7 +309,7 @@ class Measured:
             assert isinstance(recipe, CollectRecipe)
             some, weight = keys[node.ref]
             found = ledger.find(some, recipe.sampling.max_tokens)
-            facts = ledger.facts[found[found >= 0]]
+            facts = ledger.entries[found[found >= 0]]
             replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
             asked, left = round(len(some) * weight), round((len(some) - len(facts)) * weight)

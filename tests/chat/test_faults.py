@@ -16,7 +16,7 @@ from faults import Fault, FaultServer
 from jobs import IN_FLIGHT, collect_job, read_responses, write_prompts
 
 from orcac import rows
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.settings import Price
 from orcac.collect.run import run
 from orcac.errors import EndpointError
@@ -32,7 +32,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def durable(folder: Path) -> set[str]:
     """The questions whose answers are in the ledger."""
-    return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
+    return {record["request"]["messages"][-1][1] for record in read_records(folder / "answers")}
 
 
 def start(folder: Path, server: FaultServer) -> subprocess.Popen[bytes]:

@@ -19,7 +19,7 @@ import pytest
 from faults import Fault, FaultServer
 
 from orcac import rows
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.limits.account import REFRESH_S
 from orcac.chat.limits.budget import Budget
 from orcac.make import make
@@ -85,7 +85,7 @@ class Study:
         return [self.start("make", collect, "--shard", f"{number}-of-{SHARDS}") for number in range(1, SHARDS + 1)]
 
     def durable(self) -> set[str]:
-        return {record["request"]["messages"][-1][1] for record in records(self.folder / "store" / "answers")}
+        return {record["request"]["messages"][-1][1] for record in read_records(self.folder / "store" / "answers")}
 
 
 @pytest.fixture

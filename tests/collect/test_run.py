@@ -10,7 +10,7 @@ import pytest
 from jobs import CollectJob, make_job
 
 from orcac import rows
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.settings import EndpointSettings, Price, Sampling
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.collect.run import run, run_shard
@@ -85,7 +85,7 @@ def test_shards_leave_their_answers_to_the_run(tmp_path: Path) -> None:
     whole, parts = job(tmp_path / "whole", QUERIES), job(tmp_path / "parts", QUERIES)
     run(whole)
     assert [run_shard(parts, index, 3).prompts for index in range(3)] == [2, 1, 1]
-    assert len(list(records(parts.answers))) == 4
+    assert len(list(read_records(parts.answers))) == 4
     assert not list(parts.out.iterdir())
     segments = sorted(parts.answers.iterdir())
     run(parts)

@@ -85,7 +85,7 @@ class Budget:
     """
 
     def __init__(self, folder: Path, usd: float, *, refresh_s: float = 1.0) -> None:
-        """`refresh_s` is the age at which the state is read again to decide if a large claim is given back."""
+        """`refresh_s` is the age at which the state is read again to decide how much of a large claim to give back."""
         self._log, self._jobs, self._job = folder / "log", folder / "jobs", lease.new_job_name()
         self.usd = usd
         self._cap = int((Decimal(repr(usd)) * 1_000_000).to_integral_value(ROUND_FLOOR))
