@@ -58,10 +58,24 @@ def total_cost(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], pai
     for ref in sorted(wanted, key=lambda ref: -costs[ref].requests.mid):
         cost = costs[ref]
         shared[ref] = cost.scaled(add_questions(asked, cost.questions)) if cost.questions else cost
-    sums = {name: figures.sum_ranges(getattr(shared[ref], name) for ref in wanted) for name in FIGURES}
-    sums["seconds"] = _longest_chain(plan, shared, wanted)
     basis = (*(why for ref in wanted for why in costs[ref].basis), *_budget_warnings(plan, shared))
-    return Cost(basis=tuple(dict.fromkeys(basis)), **sums)
+
+    def add(figure: str) -> Range:
+        return figures.sum_ranges(getattr(shared[ref], figure) for ref in wanted)
+
+    return Cost(
+        requests=add("requests"),
+        input_tokens=add("input_tokens"),
+        output_tokens=add("output_tokens"),
+        usd=add("usd"),
+        usd_batch=add("usd_batch"),
+        usd_spec=add("usd_spec"),
+        seconds=_longest_chain(plan, shared, wanted),
+        gpu_hours=add("gpu_hours"),
+        gpu_usd=add("gpu_usd"),
+        disk=add("disk"),
+        basis=tuple(dict.fromkeys(basis)),
+    )
 
 
 def _budget_warnings(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:

@@ -73,9 +73,8 @@ def estimate_memory(shape: Scratch, length: int, precision: str, execution: Trai
     # the step flattens the gradients (ZeRO 3 group by group) after the activations are freed
     stepping = 4 * (min(GATHERED, own) if zero == 3 else own) if zero >= 2 else 0
     if zero:
-        sent = (
-            BUCKETS * BUCKET if execution.gpus else min(BUCKET, count)
-        )  # on a CPU, memory counts once it is written to
+        # a CPU's memory is taken only when it is written to, so its buckets never exceed the gradients
+        sent = BUCKETS * BUCKET if execution.gpus else min(BUCKET, count)
         buffers = width * (sent + (min(GATHERED, count) if zero == 3 else 0))
     else:
         buffers = 4 * count if processes > 1 else 0  # DDP copies the gradients
@@ -119,7 +118,7 @@ def layer_bytes(shape: Scratch, length: int, precision: str, *, cast: bool) -> f
     )
 
 
-# --- settings that fit --------------------------------------------------------------------------------------------------
+# --- settings that fit -----------------------------------------------------------------------------------------------
 
 
 class SizedStage(NamedTuple):
@@ -201,7 +200,7 @@ def _larger(stage: SizedStage) -> Iterator[TrainExecution]:
             yield now.model_copy(update={"nodes": nodes, "gpus": gpus, **best})
 
 
-# --- text ----------------------------------------------------------------------------------------------------------
+# --- text ------------------------------------------------------------------------------------------------------------
 
 _KEYS = {"nodes": "nodes", "gpus": "gpus", "zero": "zero", "offload": "offload", "recompute": "recompute",
          "micro_batch_rows": "micro_batch"}  # fmt: skip

@@ -84,7 +84,7 @@ def _asking_time(
     if settings.kind in ("replay", "reference"):
         return count / priors.HANDLING.range, (priors.HANDLING.basis,)
     if settings.mode != "online":
-        rest = "mode: auto: priced as if batches answered all; requests that they leave are asked online, at the full price"
+        rest = "mode: auto: priced as if batches answered all; the requests that they leave are asked at the full price"
         return priors.BATCH_HOURS.range * 3600, (priors.BATCH_HOURS.basis, *([rest] if settings.mode == "auto" else []))
     latency = priors.LATENCY.range + written / priors.WRITING.range
     limits = {f"{settings.concurrency} requests in flight": count * latency / settings.concurrency}
