@@ -155,7 +155,7 @@ class Flow:
         if source.puzzles:
             length = _puzzle_length(source.puzzles.task, source.puzzles.size)
             return Range(length) / priors.CHARACTERS.range, (priors.CHARACTERS.basis,)
-        unknown = f"tokens a query of {name}"
+        unknown = f"tokens per query of {name}"
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, trusted to a factor of {priors.EXPECTED}"
             return within_factor(execution.expect_tokens, priors.EXPECTED, unknown), (why,)
@@ -204,7 +204,10 @@ class Flow:
             if characters is not None:
                 unsure = 0.3 / rate.n**0.5
                 tokens = within_factor(characters / count.mid / rate.value, 1 + unsure, f"input of {recipe.model}")
-                basis = (f"characters a token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
+                basis = (
+                    f"characters per token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts",
+                    why,
+                )
         if record:  # its answers are recorded ones or references, whose tokens are not counted
             count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
             return Requests(count, 0.0, answers, tokens, answer, _unique(basis))
@@ -213,7 +216,7 @@ class Flow:
             count = Range(float(found.asked))
             left = 1 - found.answered / found.asked if found.asked else 0.0
             if found.replies and 1 / found.replies**0.5 <= unsure:
-                unknown, read = f"tokens a request of {recipe.model}", found.input_tokens / found.replies
+                unknown, read = f"tokens per request of {recipe.model}", found.input_tokens / found.replies
                 tokens = within_factor(read, 1 + 1 / found.replies**0.5, unknown)
                 basis = (f"{unknown} {read:.0f}: measured from {_answers_text(found.replies)} to these prompts", why)
             if found.looked_up < found.asked:
@@ -226,7 +229,7 @@ class Flow:
         recipe, execution = node.recipe, node.execution
         assert isinstance(recipe, CollectRecipe)
         assert isinstance(execution, CollectExecution)
-        most, unknown = recipe.sampling.max_tokens, f"tokens an answer of {recipe.model}"
+        most, unknown = recipe.sampling.max_tokens, f"tokens per answer of {recipe.model}"
         if recipe.origin == "reference":
             return priors.REFERENCE.range, priors.REFERENCE.basis
         own, elsewhere = self._ledger_mean(node.ref), self._elsewhere(node)
