@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from orcac.chat.endpoints import openai as online
+from orcac.chat.endpoints.completions import build_body
 from orcac.chat.ledger.keys import Keys, pack_keys
 from orcac.chat.ledger.record import request_of, request_record
 from orcac.chat.limits.budget import to_micro_usd
@@ -108,7 +108,7 @@ def keys(folder: Path) -> Keys:
 
 def upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
     """A line of the file that is uploaded."""
-    body = online.body(request, batch.refused)
+    body = build_body(request, batch.refused)
     if batch.azure and batch.azure["deployment"]:
         body["model"] = batch.azure["deployment"]
     line = {"custom_id": str(number), "method": "POST", "url": batch.url, "body": body}

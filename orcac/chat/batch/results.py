@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orcac.chat.endpoints import openai as online
+from orcac.chat.endpoints.completions import find_dispensable, parse_completion
 from orcac.chat.failures import ERRORS, classify
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.wire import dumps, loads, replace_surrogates
@@ -79,7 +79,7 @@ def read(line: bytes, request: ChatRequest, refused: Container[str]) -> Result:
         code, body = response.get("status_code"), response.get("body")
         if code == 200:
             try:
-                answer = online.parse(dumps(body), latency_s=0.0)
+                answer = parse_completion(dumps(body), latency_s=0.0)
                 return Result(dataclasses.replace(answer, batched=True))
             except ValueError as wrong:
                 return Result(None, "malformed", str(wrong)[:300])
@@ -103,7 +103,7 @@ def _error(status: int, told: object, message: str, request: ChatRequest, refuse
     """The result of a request that was answered with an error."""
     name = classify(status, told)
     kept = ChatResponse(error=name) if ERRORS[name].recorded else None
-    parameter = online.dispensable(told, request) if name == "unsupported" else ""
+    parameter = find_dispensable(told, request) if name == "unsupported" else ""
     return Result(kept, name, message, "" if parameter in refused else parameter)
 
 
