@@ -7,9 +7,9 @@ from pathlib import Path
 
 from orcac.chat.display import TallyLine
 from orcac.chat.endpoints.replay import Replay, Source
-from orcac.chat.engine import Tally
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
+from orcac.chat.tally import Tally
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.hub import fetch

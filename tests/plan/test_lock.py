@@ -125,7 +125,7 @@ NODE = '{"format": 1, "arms": {"base": {"train/s": "train/1"}}, "nodes": {"train
 )
 def test_a_damaged_lock_is_an_error_with_a_fix(spec: Path, text: str) -> None:
     lock_path(spec).write_text(text)
-    with pytest.raises(InputError, match="no lock, or it is damaged") as caught:
+    with pytest.raises(InputError, match="not a lock, or it is damaged") as caught:
         check(spec)
     assert caught.value.fix
 
