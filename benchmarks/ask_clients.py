@@ -6,6 +6,7 @@ python benchmarks/ask_clients.py NAME BASE_URL COUNT IN_FLIGHT FOLDER SETTINGS
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import re
@@ -127,18 +128,17 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
 
 def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
     """A `collect` node in batches of `each` requests, by a provider whose day is some seconds long."""
-    from orcac.chat.batch import files as batch_files
-    from orcac.chat.batch import steps as batch_steps
+    from orcac.chat.ask import ChatExecution
+    from orcac.chat.batch.tuning import Tuning
     from orcac.chat.settings import EndpointSettings, Price
-    from orcac.collect.run import run
+    from orcac.collect import run as collect
 
-    batch_files.MOST_REQUESTS = each
-    batch_steps._POLL_S = batch_steps._POLL_MOST_S = 0.05
-    batch_steps._SETTLE_S = 1.0
+    tuning = Tuning(poll_s=0.05, longest_poll_s=0.05, settle_s=1.0, most_requests=each)
+    collect.ChatExecution = functools.partial(ChatExecution, tuning=tuning)
     endpoint = EndpointSettings(kind="openai", base_url=base_url)
     endpoint = endpoint.model_copy(update={"mode": "batch", "price": Price(input=1.0, output=1.0), "budget_usd": 1e6})
     asking = job(folder, endpoint)
-    return lambda: print(json.dumps({"summary": run(asking).as_json()}))
+    return lambda: print(json.dumps({"summary": collect.run(asking).as_json()}))
 
 
 def job(folder: Path, endpoint: Any) -> Any:

@@ -25,11 +25,11 @@ import numpy as np
 import uvloop
 
 from orcac.chat.batch.control import check_unclaimed
-from orcac.chat.batch.files import batches
+from orcac.chat.batch.files import live_ids
 from orcac.chat.batch.planner import ask_in_batches
+from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
 from orcac.chat.display import TallyLine, print_line
 from orcac.chat.endpoints.connect import connect
-from orcac.chat.engine import Tally
 from orcac.chat.engine import ask as ask_online
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.order import in_order
@@ -40,6 +40,7 @@ from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.survey import survey
+from orcac.chat.tally import Tally
 from orcac.progress import Progress
 
 _YOUNG_OBJECTS = 20_000  # allocations between two runs of Python's cycle collector
@@ -58,6 +59,7 @@ class ChatExecution:
     weights: Callable[[], Path | None] = lambda: None  # provides the folder of a model that this process loads
     threads: int = 1
     gpus: int = 0
+    tuning: Tuning = DEFAULT_TUNING  # of batches
 
 
 class Asker:
@@ -118,7 +120,7 @@ class Asker:
         Return None if the rest is to be asked online.
         """
         questions, how, settings = self._questions, self._execution, self._execution.endpoint
-        is_any_live = any(not batch.settled for batch in batches(how.answers))
+        is_any_live = bool(live_ids(how.answers))
         may_be_claimed = is_any_live and settings.kind in ("openai", "vllm")  # whose answers share their keys
         if settings.mode == "online" and not may_be_claimed:
             return None
@@ -126,7 +128,7 @@ class Asker:
             known, missing = survey(questions, ledger, settings.price)
         if settings.mode == "online":
             wanted = np.unique(questions.keys.keys[questions.keys.number[missing]])
-            await check_unclaimed(how.answers, wanted, say=self._say)
+            await check_unclaimed(how.answers, wanted, on_event=self._say)
             return None
         # A run that was killed while it took in the last answers left a batch that still holds a part of the budget.
         if not (missing.any() or is_any_live):
@@ -138,7 +140,8 @@ class Asker:
             answers=how.answers,
             budget=self._budget(),
             on_progress=show,
-            say=self._say,
+            on_event=self._say,
+            tuning=how.tuning,
         )
         left = Counter(tally.failures.values())
         if settings.mode == "auto":  # they are asked online next

@@ -9,7 +9,7 @@ import pytest
 from faults import FaultServer
 
 from orcac.chat.ask import Asker, ChatExecution
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.messages import ChatRequest
 from orcac.chat.questions import Questions
 from orcac.chat.settings import EndpointSettings, Price, Sampling
@@ -43,7 +43,7 @@ def test_answers_come_in_order_and_a_second_job_pays_for_none_of_them(tmp_path: 
         assert (tally.total, tally.answered) == (3, 3)
         assert texts == [f"answer to q{n}" for n in (0, 1, 1, 0)]
         billed = server.billed.total()
-        assert billed == len(list(records(tmp_path / "answers"))) == 3
+        assert billed == len(list(read_records(tmp_path / "answers"))) == 3
         with Asker(questions([*TEXTS, ("", "q2")]), execution(tmp_path, server)) as asker:
             tally = asker.ask()
             assert [response.text for response in asker.responses()][:4] == texts
