@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from orcac.cost.shape import parameters, student_model
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.spec.load import Experiment, told
+from orcac.spec.load import Experiment, merge_problems
 from orcac.spec.problems import Problem
 from orcac.store.store import Store
 from orcac.student.recipe import Scratch
@@ -277,6 +277,6 @@ def _told(plan: Plan, experiment: Experiment, store: Store, say: Callable[[Stage
             if key not in said:  # a sweep has a thousand stages of one size
                 said[key] = say(one)
             if said[key]:
-                problem = Problem(arm.tree.place(("hardware", "train")), said[key])
+                problem = Problem(arm.tree.locate(("hardware", "train")), said[key])
                 found.setdefault(name, {})[problem] = None
-    return told(experiment.base.tree, {name: list(problems) for name, problems in found.items()})
+    return merge_problems(experiment.base.tree, {name: list(problems) for name, problems in found.items()})

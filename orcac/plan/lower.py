@@ -34,7 +34,7 @@ from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleR
 from orcac.spec import schema
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
-from orcac.spec.paths import Found
+from orcac.spec.paths import FileSet
 from orcac.student.recipe import Pretrained, Scratch, StudentExecution, StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.recipe import TrainExecution, TrainRecipe
@@ -146,7 +146,7 @@ class _Arm:
     def __init__(self, plan: Plan, arm: Arm, common: _Common) -> None:
         self.plan, self.arm, self.spec, self.common = plan, arm, arm.spec, common
         # a section that no patch touched is one tree for all arms; `stages` and the curriculum are lowered arm by arm
-        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.value.items()) if name not in _OWN)
+        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.entries.items()) if name not in _OWN)
         self.addresses: dict[str, str] = {}
         self.wanted: list[str] = []  # what this arm is for: its last stage and its evaluations
         seed = self.spec.student.seed
@@ -201,7 +201,7 @@ class _Arm:
         self.addresses[address] = self.plan.add(node)
         return self.addresses[address]
 
-    def _files(self, found: Found | None) -> _Files:
+    def _files(self, found: FileSet | None) -> _Files:
         files = _Files()
         for path in found.files if found else ():
             digest = self.common.digest(path)
@@ -244,7 +244,7 @@ class _Arm:
             own = hashlib.sha256(f"{self.spec.seed}/{section}/{name}".encode()).hexdigest()
             puzzles = Puzzles(task=queries.task, size=queries.size, count=queries.take, seed=int(own[:8], 16))
             return Source(format=queries.format, puzzles=puzzles), SampleExecution(**work), ()
-        found = self.arm.found[section, name, "path"]
+        found = self.arm.files[section, name, "path"]
         files = self._files(found)
         fields = getattr(queries, "fields", {})
         source = Source(
@@ -301,9 +301,9 @@ class _Arm:
         """The answers of a teacher, or of a baseline, to prompts."""
         described = self.spec.teachers[teacher]
         endpoint = described.endpoint
-        found = self.arm.found.get(("teachers", teacher, "endpoint", "path"), Found())
+        found = self.arm.files.get(("teachers", teacher, "endpoint", "path"), FileSet())
         files = self._files(found)
-        questions = self._files(self.arm.found.get(("teachers", teacher, "endpoint", "questions")))
+        questions = self._files(self.arm.files.get(("teachers", teacher, "endpoint", "questions")))
         recording = None
         if isinstance(endpoint, schema.ReplayEndpoint):
             recording = Recording(
@@ -405,7 +405,7 @@ class _Arm:
     def _student(self) -> str:
         student, work = self.spec.student, _work(self.spec.hardware.train) | {"gpus": 0}
         if student.base is not None:
-            found = self.arm.found["student", "base"]
+            found = self.arm.files["student", "base"]
             files = self._files(found)
             pretrained = Pretrained(files=files.refs, hub=found.hub[0] if found.hub else None)
             name = found.hub[0].repo if found.hub else (found.root or found.files[0]).name
