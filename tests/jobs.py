@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+from unittest import mock
 
 from orcac import rows
+from orcac.chat.ask import ChatExecution
+from orcac.chat.batch.tuning import Tuning
 from orcac.chat.settings import EndpointSettings, Sampling
-from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.collect import run as collect_run
+from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.rows import Prompt, Response
@@ -51,6 +56,12 @@ def collect_job(root: Path, base_url: str, **settings: object) -> CollectJob:
     recipe = CollectRecipe(model="m", sampling=Sampling(), origin="api")
     inputs = {"prompts": [root / "prompts"]}
     return make_job(root, recipe, CollectExecution(endpoint=endpoint), inputs=inputs, label="child")
+
+
+def run_collect(job: CollectJob, tuning: Tuning) -> CollectSummary:
+    """Run a collect job with other waits and sizes of batches."""
+    with mock.patch.object(collect_run, "ChatExecution", functools.partial(ChatExecution, tuning=tuning)):
+        return collect_run.run(job)
 
 
 def write_prompts(root: Path, count: int, *, first: int = 0) -> None:

@@ -1,14 +1,14 @@
-"""How a model is asked, as values: what determines an answer (`Sampling`) and what does not (`EndpointSettings`)."""
+"""The settings of a chat call, as values. `Sampling` determines the answer; `EndpointSettings` does not."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from orcac.fields import Count, Number, Share, Whole, execution, semantic
 from orcac.recipe import Frozen
 
-OPENAI_URL = "https://api.openai.com/v1"  # where the openai package asks if nobody names an address
+OPENAI_URL = "https://api.openai.com/v1"  # the openai package's default address
 
 
 class Sampling(Frozen):
@@ -23,8 +23,8 @@ class Sampling(Frozen):
     )
 
     @cached_property
-    def values(self) -> dict[str, Any]:
-        """The fields by name, made once: every record holds them. Not to be changed."""
+    def values(self) -> dict[str, object]:
+        """The fields by name, computed once, since every record holds them. Callers must not change the dict."""
         return self.model_dump()
 
 
@@ -47,25 +47,25 @@ class Azure(Frozen):
 
 
 class EndpointSettings(Frozen):
-    """Where a model is and how hard it may be asked. Never part of an id."""
+    """The address of a model and the limits for asking it. They are never part of an id."""
 
     kind: Literal["openai", "local", "vllm", "solver", "replay", "reference"]
     base_url: str | None = None  # None is the openai package's default
     api_key_env: str = "OPENAI_API_KEY"  # the *name* of the variable that holds the key
     azure: Azure | None = None
-    path: str | None = None  # vllm: the folder of the model's weights; None: as the model is called
-    arguments: tuple[str, ...] = ()  # vllm: further ones of its command line
-    start_seconds: float = 1800.0  # vllm: until it is healthy
-    batch: int = 16  # local: prompts that are answered at once
+    path: str | None = None  # vllm: the folder of the model's weights; None: the model's name is passed
+    arguments: tuple[str, ...] = ()  # vllm: further arguments of its command line
+    start_seconds: float = 1800.0  # vllm: the longest time until the server is healthy
+    batch: int = 16  # local: the number of prompts generated together
     mode: Literal["online", "batch", "auto"] = "online"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
-    concurrency: int = 32  # requests in flight, at most
+    concurrency: int = 32  # the most requests in flight
     timeout_seconds: float = 120.0
-    attempts: int = 6  # for each request, before its failure is final
+    attempts: int = 6  # per request, before its failure is final
     price: Price = FREE
-    budget_usd: float | None = None  # never exceeded by all that is asked under `budget_name`
-    budget_name: str = ""  # the experiment's name: its jobs spend from one budget
+    budget_usd: float | None = None  # the cap on all spending under `budget_name`
+    budget_name: str = ""  # the experiment's name, since its jobs share one budget
 
 
-SOLVER_VERSION = 1  # raise it when the embedded teacher would word or decide an answer differently
+SOLVER_VERSION = 1  # part of a request's origin; raise it if the embedded teacher's answers change

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orcac.errors import InputError, reading
+from orcac.errors import InputError, as_input_error
 
 Tokenizer = Any  # a transformers PreTrainedTokenizerBase; that library is imported in what runs only
 
@@ -67,7 +67,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
     fix = "give all of its files, tokenizer.json above all; code that a model brings is never run"
-    with reading("the model's tokenizer cannot be loaded", fix=fix):
+    with as_input_error("the model's tokenizer cannot be loaded", fix=fix):
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orcac.errors import InputError, OrcacError, reading
+from orcac.errors import InputError, OrcacError, as_input_error
 
 _PROBE = 1 << 20  # bytes
 
@@ -67,7 +67,7 @@ def load_model(folder: Path, *, whose: str, **how: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     fix = "give all files of one model that generates text"
-    with reading(f"{whose} cannot be loaded as a causal language model", fix=fix):
+    with as_input_error(f"{whose} cannot be loaded as a causal language model", fix=fix):
         model, found = AutoModelForCausalLM.from_pretrained(
             str(folder),
             trust_remote_code=False,

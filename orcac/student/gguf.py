@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orcac.errors import InputError, reading
+from orcac.errors import InputError, as_input_error
 
 _SPLITS_AS_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
 _SPLITS_OFF_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
@@ -37,7 +37,7 @@ def convert(file: Path, folder: Path) -> None:
     except ModuleNotFoundError:
         raise InputError("a student of a .gguf file needs the package gguf", fix="pip install 'orcac[train]'") from None
     fix = "fetch the file again, or give the model's own directory of safetensors"
-    with reading(f"{file.name}: cannot be read as a model", fix=fix):
+    with as_input_error(f"{file.name}: cannot be read as a model", fix=fix):
         reader = gguf.GGUFReader(file)
         fields = {name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1}
         _check_rotary(file, fields, {tensor.name for tensor in reader.tensors})

@@ -18,11 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from orcac import hub
-from orcac.errors import InputError, reading
+from orcac.errors import InputError, as_input_error
 from orcac.model import weights
 from orcac.model.chat_format import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, Tokenizer, chat_template, load_tokenizer
 from orcac.model.weights import load_model
-from orcac.recipe import Execution, open_ref
+from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
 from orcac.student.recipe import Pretrained
 
@@ -43,7 +43,7 @@ def find(recipe: Pretrained, *, execution: Execution, label: str) -> Files:
     assert (recipe.hub is None) != (not recipe.files), "exactly one of files and hub"
     if recipe.hub is None:
         refuse([file.name for file in recipe.files])
-        return Files({file.name: open_ref(file, execution) for file in recipe.files}, {})
+        return Files({file.name: resolve_file(file, execution) for file in recipe.files}, {})
     fetched = hub.fetch(recipe.hub, kind="model", label=label)
     paths = {PurePosixPath(name).name: path for path, name in fetched.files}
     refuse(list(paths))
@@ -134,7 +134,7 @@ def load_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     fix = "give a model of a type that transformers has; code that a model brings is never run"
-    with reading("the student's config.json cannot be used", fix=fix):
+    with as_input_error("the student's config.json cannot be used", fix=fix):
         return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
 
 
@@ -164,7 +164,7 @@ def set_ends(model: Path, tokenizer: Tokenizer) -> None:
     config, generation = model / "config.json", model / "generation_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
     how: dict[str, Any] = {"bos_token_id": values.get("bos_token_id")}
-    with reading("the student's generation_config.json cannot be used", fix="mend it, or leave it out"):
+    with as_input_error("the student's generation_config.json cannot be used", fix="mend it, or leave it out"):
         if generation.exists():
             how = dict(json.loads(generation.read_text(encoding="utf-8")))
         before = how.get("eos_token_id", values.get("eos_token_id"))

@@ -6,13 +6,13 @@ import json
 import math
 from pathlib import Path
 
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.model.offline import offline
 from orcac.model.weights import os_errors
-from orcac.student.recipe import StudentExecution, StudentRecipe
+from orcac.student.recipe import StudentExecution, StudentRecipe, StudentSummary
 
 
-def run(job: Job[StudentRecipe, StudentExecution]) -> Summary:
+def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
     """Write `model/`.
 
     Raises InputError where the texts or the files make no student; of a student on a hub what `hub.fetch` raises.
@@ -32,8 +32,7 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> Summary:
             scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
         else:
             pretrained.build(model, found.paths, work=job.work, seed=recipe.seed)
-    summary: Summary = {"parameters": parameters(model), "vocabulary": vocabulary(model)}
-    return summary | ({"hub": found.commits} if found.commits else {})
+    return StudentSummary(parameters=parameters(model), vocabulary=vocabulary(model), hub=found.commits or None)
 
 
 def parameters(model: Path) -> int:

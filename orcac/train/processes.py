@@ -29,7 +29,7 @@ from typing import IO, Any
 
 from orcac import errors
 from orcac.errors import OrcacError
-from orcac.progress import DRAWN
+from orcac.progress import REDRAWN
 from orcac.store import durable
 from orcac.train.launch import Command
 
@@ -140,7 +140,7 @@ class _Group:
             text = raw.decode("utf-8", "replace").rstrip("\n")
             name, line = (f"rank {rank}", text) if rank is not None else _unlabelled(text)
             kept = self._said.setdefault(name, collections.deque(maxlen=_KEPT))
-            kept.append(line.removeprefix(DRAWN))
+            kept.append(line.removeprefix(REDRAWN))
             if shown and name == "rank 0":
                 print(f"{line}\n", end="", file=sys.stderr, flush=True)  # at once, as `progress` does
 

@@ -8,22 +8,22 @@ import json
 import os
 
 from orcac.errors import InputError
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.model.offline import offline
 from orcac.train import processes
 from orcac.train.launch import commands, free_port
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import TrainExecution, TrainRecipe, TrainSummary
 from orcac.train.stage import Stage
 
 
-def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
+def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
     """Write `model/` and `metrics.jsonl`. Raises OrcacError where a check fails or the loss is not finite."""
     stage = Stage(
         label=job.label,
         recipe=job.recipe,
         execution=job.execution,
-        rows=job.one("rows"),
-        start=job.one("start"),
+        rows=job.input("rows"),
+        start=job.input("start"),
         out=job.out,
         work=job.work,
     )
@@ -44,4 +44,6 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
     told.write_text(stage.model_dump_json(), encoding="utf-8")
     summary.unlink(missing_ok=True)
     processes.run(commands(stage, told, port=free_port(), environ=os.environ), job.work)
-    return json.loads(summary.read_text(encoding="utf-8"))
+    left = json.loads(summary.read_text(encoding="utf-8"))
+    job.packages.update(left["packages"])
+    return TrainSummary.from_json(left["summary"], summary)

@@ -26,7 +26,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from orcac.errors import InputError, OrcacError
-from orcac.job import Summary, packages_in_use
+from orcac.job import packages_in_use
 from orcac.model.offline import offline
 from orcac.model.weights import os_errors
 from orcac.progress import Progress
@@ -38,13 +38,14 @@ from orcac.train.data import Rows, count_tokens, plan_order
 from orcac.train.launch import from_slurm
 from orcac.train.loss import SupervisedLoss
 from orcac.train.meter import Meter
+from orcac.train.recipe import TrainSummary
 from orcac.train.stage import Stage
 from orcac.train.trainer import AtStart, PackedTrainer, settings
 
 OPTIMIZER = "optimizer.safetensors"
 
 
-def train(stage: Stage) -> Summary:
+def train(stage: Stage) -> TrainSummary:
     """Write `model/`, the metrics and, where it is to be kept, the optimizer's state to `stage.out`.
 
     Returns the artifact's summary; its figures of speed and memory are of the last try. Raises OrcacError
@@ -116,18 +117,18 @@ def train(stage: Stage) -> Summary:
     with os_errors(stage.out):
         save(stage, trainer)
     losses = [json.loads(line)["loss"] for line in (stage.work / "metrics.jsonl").read_text("utf-8").splitlines()]
-    return {
-        "steps": order.steps,
-        "tokens": int(order.seen.real[-1]),
-        "supervised_tokens": int(order.seen.supervised[-1]),
-        "first_loss": losses[0],
-        "final_loss": losses[-1],
-        "tokens_per_second": round(meter.tokens_per_second) or None,
-        "mfu": round(meter.mfu, 4) or None,
-        "mfu_of": meter.peak_of,
-        "peak_gib": round(meter.peak_gib, 2),
-        "processes": stage.world_size,
-    }
+    return TrainSummary(
+        steps=order.steps,
+        tokens=int(order.seen.real[-1]),
+        supervised_tokens=int(order.seen.supervised[-1]),
+        first_loss=losses[0],
+        final_loss=losses[-1],
+        tokens_per_second=round(meter.tokens_per_second) or None,
+        mfu=round(meter.mfu, 4) or None,
+        mfu_of=meter.peak_of,
+        peak_gib=round(meter.peak_gib, 2),
+        processes=stage.world_size,
+    )
 
 
 def save(stage: Stage, trainer: Any) -> None:
@@ -200,8 +201,8 @@ def main() -> None:
         summary = train(stage)
         if rank == 0:
             deepspeed = {"deepspeed": metadata.version("deepspeed")} if stage.execution.zero else {}
-            summary |= {"packages": packages_in_use() | deepspeed}
-            durable.write(stage.work / "summary.json", json.dumps(summary))
+            left = {"summary": summary.as_json(), "packages": packages_in_use() | deepspeed}
+            durable.write(stage.work / "summary.json", json.dumps(left))
         distributed.barrier()
         code = 0
     except SystemExit as stopped:

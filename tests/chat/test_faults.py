@@ -16,7 +16,7 @@ from faults import Fault, FaultServer
 from jobs import IN_FLIGHT, collect_job, read_responses, write_prompts
 
 from orcac import rows
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.settings import Price
 from orcac.collect.run import run
 from orcac.errors import EndpointError
@@ -32,7 +32,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def durable(folder: Path) -> set[str]:
     """The questions whose answers are in the ledger."""
-    return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
+    return {record["request"]["messages"][-1][1] for record in read_records(folder / "answers")}
 
 
 def start(folder: Path, server: FaultServer) -> subprocess.Popen[bytes]:
@@ -99,7 +99,7 @@ def test_under_mixed_faults_every_row_is_an_answer_or_a_typed_failure(tmp_path: 
     write_prompts(tmp_path, 200)
     with FaultServer(behaviour) as server:
         summary = run(collect_job(tmp_path, server.base_url, attempts=3, price=Price(input=1.0, output=2.0)))
-        assert summary == {
+        assert summary.as_json() == {
             "prompts": 200,
             "answered": 195,
             "failed": {"context_overflow": 4, "server": 1},
@@ -140,7 +140,7 @@ def test_a_server_that_refuses_everything_makes_nothing_and_is_asked_again(
         said = "Extra inputs are not permitted: top_k" if fault == "422" else "maximum context length is 4097"
         assert said in caught.value.message and capsys.readouterr().err.count(said) == 1
     with FaultServer() as server:
-        assert run(collect_job(tmp_path, server.base_url))["answered"] == 5
+        assert run(collect_job(tmp_path, server.base_url)).answered == 5
 
 
 def test_tokens_count_once_and_uncounted_ones_cost_the_bound(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_tokens_count_once_and_uncounted_ones_cost_the_bound(tmp_path: Path) -> 
     with FaultServer(lambda question, before: "uncounted" if question == "q2" else "") as server:
         made = collect_job(tmp_path, server.base_url, price=price)
         made = dataclasses.replace(made, inputs={"prompts": [tmp_path / "prompts", tmp_path / "other"]})
-        assert run(made) == {
+        assert run(made).as_json() == {
             "prompts": 6,
             "answered": 6,
             "failed": {},

@@ -9,7 +9,7 @@ import pytest
 
 from orcac import rows
 from orcac.job import Job
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.run import run
 from orcac.report.table import terminal_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
@@ -54,7 +54,7 @@ class FakeStore:
             teacher=teacher,
         )
 
-    def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> Stage:
+    def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> TrainedStage:
         if f"tokenize/{dataset}" not in self.folders:
             sizes = {"examples": examples, "packed": examples - 3, "too_long": 3, "rows": examples // 2}
             tokens = {"tokens": 200 * examples, "supervised_tokens": 120 * examples, "fill": 0.974}
@@ -67,7 +67,7 @@ class FakeStore:
                 for step in range(1, steps + 1):
                     loss = end + (start - end) * 0.98**step + rng.gauss(0, 0.02)
                     file.write(json.dumps({"step": step, "loss": loss}) + "\n")
-        return Stage(name=name, dataset=dataset, tokenize=f"tokenize/{dataset}", train=f"train/{train}")
+        return TrainedStage(name=name, dataset=dataset, tokenize=f"tokenize/{dataset}", train=f"train/{train}")
 
 
 def answer(
@@ -226,14 +226,14 @@ def test_same_inputs_same_bytes(job: Job) -> None:
 
 def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"b": ("puzzles", CHANCE)})
-    assert run(job)["all_at_chance"]
+    assert run(job).all_at_chance
     page, text = ((job.out / name).read_text() for name in ("report.html", "report.md"))
     assert "All students are at chance" in page[: page.index("<h2>Results</h2>")]
     assert AT_CHANCE in text[: text.index("## Results")]
 
 
 def test_one_arm_above_chance_lifts_the_sentence(job: Job) -> None:
-    assert not run(job)["all_at_chance"]
+    assert not run(job).all_at_chance
     for name in ("report.html", "report.md"):
         assert "All students are at chance" not in (job.out / name).read_text()
 

@@ -37,7 +37,7 @@ def pretrained(root, source, *, without=(), also=()):
 def test_from_scratch_has_the_shape_and_the_same_bytes_again(tmp_path, examples, scratch):
     job = tiny.job(tmp_path, StudentRecipe(seed=0, scratch=tiny.SHAPE), {"texts": [examples]})
     embeddings, attention, mlp, norms = 2 * 300 * 16, 16 * 16 * 2 + 16 * 8 * 2, 3 * 16 * 24, 3 * 16
-    assert run(job) == {"parameters": embeddings + attention + mlp + norms, "vocabulary": 300}
+    assert run(job).as_json() == {"parameters": embeddings + attention + mlp + norms, "vocabulary": 300}
     assert contents(job.out / "model") == contents(scratch)
     other = tiny.make_student(tmp_path / "other", examples, seed=1) / "model"
     differ = {name for name, content in contents(other).items() if content != contents(scratch)[name]}
@@ -61,7 +61,7 @@ def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):
     del values["pad_token"]
     bare.write_text(json.dumps(values))
     job = pretrained(tmp_path, scratch, without=("tokenizer_config.json", "chat_template.jinja"), also=[bare])
-    assert run(job)["vocabulary"] == 301
+    assert run(job).vocabulary == 301
     tokenizer = AutoTokenizer.from_pretrained(job.out / "model")
     assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("[[PAD]]", 300)
     assert "{% generation %}" in tokenizer.chat_template
@@ -206,7 +206,7 @@ def test_a_student_on_a_hub_is_the_one_in_its_directory(tmp_path, monkeypatch, s
         commit = server.add("models/o/m", files | {"m/pytorch_model.bin": b"no", "m/own.py": b"no"})
         source = Pretrained(hub=HubRef(repo="o/m", revision=commit, path="m"))
         there = tiny.job(tmp_path / "there", StudentRecipe(seed=0, pretrained=source), {})
-        assert run(there) == summary | {"hub": {f"o/m@{commit}": commit}}
+        assert run(there).as_json() == summary.as_json() | {"hub": {f"o/m@{commit}": commit}}
         assert constants.HF_HUB_OFFLINE  # the libraries that read the student next may not go on downloading
         asked = [path for _, path, _ in server.log]
     assert contents(there.out / "model") == contents(here.out / "model")

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from orcac.chat.ledger.ledger import Ledger, Numbers
-from orcac.chat.ledger.record import RESPONSE
+from orcac.chat.ledger.index import EntryNumbers
+from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.record import RESPONSE_FIELDS
 from orcac.chat.messages import ChatResponse
 from orcac.chat.wire import dumps, loads
 
 
 def in_order(
-    ledger: Ledger, numbers: Numbers, folder: Path, *, part_size: int = 4096, max_parts: int = 256
+    ledger: Ledger, numbers: EntryNumbers, folder: Path, *, part_size: int = 4096, max_parts: int = 256
 ) -> Iterator[ChatResponse | None]:
     """Yield the response of each of `numbers` in turn, None for -1.
 
@@ -37,13 +38,13 @@ def in_order(
         files = [stack.enter_context((folder / f"{part}.jsonl").open("wb")) for part in range(parts)]
         for index, response in ledger.responses(numbers[answered]):
             question = answered.item(index)
-            values = [question % size, *(getattr(response, name) for name in RESPONSE)]
+            values = [question % size, *(getattr(response, name) for name in RESPONSE_FIELDS)]
             files[question // size].write(dumps(values) + b"\n")
     for part in range(parts):
         responses: list[ChatResponse | None] = [None] * min(size, len(numbers) - part * size)
         with (folder / f"{part}.jsonl").open("rb") as lines:
             for line in lines:
                 question, *values = loads(line)
-                responses[question] = ChatResponse(**dict(zip(RESPONSE, values, strict=True)))
+                responses[question] = ChatResponse(**dict(zip(RESPONSE_FIELDS, values, strict=True)))
         yield from responses
     shutil.rmtree(folder)
