@@ -50,7 +50,8 @@ VALIDATOR = jsonschema.Draft202012Validator(build_json_schema())
 # messages of rules that a JSON Schema can express; the other rules need the spec's names or files
 EXPRESSIBLE = re.compile(
     r"unknown key|is missing(?!: give| before)|expected |needs (one more value|at least)|must be (at|1|the NAME)"
-    r"|cannot be `|is not (a (?!multiple|number;|text;)|an (?!owner)|known)|a name is made of|must be a map|give `.*` a list"
+    r"|cannot be `|is not (a (?!multiple|number;|text;)|an (?!owner)|known)|a name is made of"
+    r"|must be a map|give `.*` a list"
 )
 INEXPRESSIBLE = {  # numbers as keys, limits of numbers with a unit, and the effect of a sweep on other sections
     "a text for a message number", "a share beyond the whole", "too small a size", "an infinite rate",
