@@ -187,9 +187,9 @@ def _train(flow: Flow, node: Node, answered: Seen) -> Cost:
     flops, per_device = model.flops(rows.length), 0.0
     again = priors.RECOMPUTED if execution.recompute else 1.0
     if execution.gpus:
-        per_device = gpus.peak(execution.gpu, recipe.precision)
+        per_device = gpus.peak_flops(execution.gpu, recipe.precision)
         if not execution.gpu:
-            basis.append(f"which GPU: not said in hardware.train, taken to be {gpus.ASSUMED}")
+            basis.append(f"which GPU: not said in hardware.train, taken to be {gpus.DEFAULT_GPU}")
     measured = flow.measured.trained(round(model.parameters.mid), ours) if model.parameters.is_exact else None
     stepping = NOTHING
     if measured and not (execution.gpus and execution.mfu):
@@ -229,7 +229,7 @@ def _mfu(flow: Flow, recipe: TrainRecipe, execution: TrainExecution) -> tuple[Ra
     """
     if execution.mfu:
         return figures.times(execution.mfu, 1.05, priors.MFU.name), f"MFU {execution.mfu}: hardware.train.mfu"
-    known = flow.measured.mfu(execution.gpu or gpus.ASSUMED, recipe.precision, recompute=execution.recompute)
+    known = flow.measured.mfu(execution.gpu or gpus.DEFAULT_GPU, recipe.precision, recompute=execution.recompute)
     if known:
         why = f"MFU {known.value:.2f}: measured on stages of other students on this GPU, n = {known.n}"
         return figures.times(known.value, 1.25, priors.MFU.name), why
@@ -260,7 +260,7 @@ def _eval(flow: Flow, node: Node, answered: Seen) -> Cost:
                 f"{measured.value:.2g} items a second: measured on evaluations of such a student, n = {measured.n}",
             )
         elif execution.gpus:
-            seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak(execution.gpu, "bf16"))
+            seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak_flops(execution.gpu, "bf16"))
             whys = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
         else:
             seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))

@@ -32,7 +32,7 @@ from orcac.plan.plan import Plan
 from orcac.spec.load import load
 from orcac.store.store import Store
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
-from orcac.train.gpus import peak
+from orcac.train.gpus import peak_flops
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = Store(Path("nowhere"))
@@ -88,7 +88,7 @@ def test_the_document_shows_what_the_code_says(bill: Any) -> None:
 def test_the_prior_of_mfu_is_what_the_papers_160_hours_imply(orca: tuple[Plan, dict[str, Cost]]) -> None:
     slots = 5_090_000 * 4 / 2.7 * 2048
     flops = 6 * 13.016e9 + 12 * 40 * 5120 * 2048
-    implied = slots * flops / (20 * peak("a100-80gb", "bf16") * 160 * 3600)
+    implied = slots * flops / (20 * peak_flops("a100-80gb", "bf16") * 160 * 3600)
     assert implied == pytest.approx(priors.MFU.mid, abs=0.005)
     plan, costs = orca
     assert costs[at(plan, "student")].disk.mid == pytest.approx(2 * 13.016e9, rel=1e-3)

@@ -38,7 +38,7 @@ async def load(weights: Path, settings: EndpointSettings, *, threads: int, gpus:
 class Model(Protocol):
     """What is asked of `LocalModel`."""
 
-    def batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]: ...
+    def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]: ...
 
     def answer_batch(
         self, prompts: list[tuple[str, str]], *, temperature: float, top_p: float, max_new_tokens: int, seed: int
@@ -87,7 +87,7 @@ class LocalEndpoint:
             by_kind.setdefault((one[0].sampling.model_dump_json(), one[0].sample_index), []).append(one)
         for alike in by_kind.values():
             prompts = [_prompt(request) for request, _ in alike]
-            for indices in self._model.batches(prompts, batch_size=self._batch):
+            for indices in self._model.plan_batches(prompts, batch_size=self._batch):
                 await self._answer([alike[index] for index in indices])
 
     async def _answer(self, batch: list[Asked]) -> None:
