@@ -45,8 +45,8 @@ def count_tokens(labels: Array) -> TokenCounts:
     for start in range(0, len(labels), _ROWS_AT_ONCE):
         supervised_mask = np.asarray(labels[start : start + _ROWS_AT_ONCE]) != MASKED
         counts = supervised_mask.sum(axis=1)
-        after_last = supervised_mask[:, ::-1].argmax(axis=1)
-        real.append(np.where(counts > 0, supervised_mask.shape[1] - after_last, 0))
+        padding = supervised_mask[:, ::-1].argmax(axis=1)
+        real.append(np.where(counts > 0, supervised_mask.shape[1] - padding, 0))
         supervised.append(counts)
     return TokenCounts(np.concatenate(real), np.concatenate(supervised))
 
@@ -68,7 +68,7 @@ class RowOrder:
     def steps_per_epoch(self) -> int:
         return math.ceil(self.rows / self.batch)
 
-    def batches(self) -> Iterator[np.ndarray]:
+    def iterate_batches(self) -> Iterator[np.ndarray]:
         """Yield the row numbers of each step: int64 (batch,), PADDING_ROW at the end of an epoch's last batch."""
         for epoch in range(math.ceil(self.steps / self.steps_per_epoch)):
             left = self.steps - epoch * self.steps_per_epoch
@@ -112,7 +112,7 @@ class RankSampler(Sampler[list[int]]):
         return self._order.steps * (self._order.batch // math.prod(self._shape[1:]))
 
     def __iter__(self) -> Iterator[list[int]]:
-        for rows in self._order.batches():
+        for rows in self._order.iterate_batches():
             yield from rows.reshape(self._shape)[:, self._rank].tolist()
 
 
