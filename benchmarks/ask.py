@@ -41,7 +41,7 @@ from ask_clients import finish, start, write_prompts  # noqa: E402
 from faults import Child, FaultServer  # noqa: E402
 from faults.batches import Batches, Call, Trouble  # noqa: E402
 
-from orcac.chat.ledger.files import records  # noqa: E402
+from orcac.chat.ledger.files import read_records  # noqa: E402
 
 ANSWER_TOKENS = 200
 
@@ -52,7 +52,7 @@ def server(*arguments: str, latency: float = 0.05) -> Child:
 
 def durable(folder: Path) -> set[str]:
     """The questions whose answers are in the ledger."""
-    return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
+    return {record["request"]["messages"][-1][1] for record in read_records(folder / "answers")}
 
 
 def report(line: str) -> None:

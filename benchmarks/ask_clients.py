@@ -6,6 +6,7 @@ python benchmarks/ask_clients.py NAME BASE_URL COUNT IN_FLIGHT FOLDER SETTINGS
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import re
@@ -104,21 +105,22 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
     import openai.resources.chat.completions  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
+    from orcac.chat import ask
     from orcac.chat.settings import EndpointSettings, Price
-    from orcac.collect import run as collect
+    from orcac.collect.run import run
 
     if "price" in settings:
         settings = settings | {"price": Price(**settings["price"])}
     endpoint = EndpointSettings(kind="openai", base_url=base_url).model_copy(update=settings)
-    asking, join, cpu = job(folder, endpoint), collect.in_order, [0.0]
+    asking, join, cpu = job(folder, endpoint), ask.in_order, [0.0]
 
     def in_order(*given: Any) -> Any:
         cpu[0] = _cpu()
         return join(*given)
 
     def go() -> None:
-        collect.in_order = in_order
-        told = {"summary": collect.run(asking)}
+        ask.in_order = in_order
+        told = {"summary": run(asking).as_json()}
         print(json.dumps(told | {"join_cpu_s": _cpu() - cpu[0]}))
 
     return go
@@ -126,18 +128,17 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
 
 def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
     """A `collect` node in batches of `each` requests, by a provider whose day is some seconds long."""
-    from orcac.chat.batch import files as batch_files
-    from orcac.chat.batch import steps as batch_steps
+    from orcac.chat.ask import ChatExecution
+    from orcac.chat.batch.tuning import Tuning
     from orcac.chat.settings import EndpointSettings, Price
-    from orcac.collect.run import run
+    from orcac.collect import run as collect
 
-    batch_files.MOST_REQUESTS = each
-    batch_steps._POLL_S = batch_steps._POLL_MOST_S = 0.05
-    batch_steps._SETTLE_S = 1.0
+    tuning = Tuning(poll_s=0.05, longest_poll_s=0.05, settle_s=1.0, most_requests=each)
+    collect.ChatExecution = functools.partial(ChatExecution, tuning=tuning)
     endpoint = EndpointSettings(kind="openai", base_url=base_url)
     endpoint = endpoint.model_copy(update={"mode": "batch", "price": Price(input=1.0, output=1.0), "budget_usd": 1e6})
     asking = job(folder, endpoint)
-    return lambda: print(json.dumps({"summary": run(asking)}))
+    return lambda: print(json.dumps({"summary": collect.run(asking).as_json()}))
 
 
 def job(folder: Path, endpoint: Any) -> Any:

@@ -58,21 +58,23 @@ def child(what: str, folder: Path) -> None:
         import aiohttp  # noqa: F401
         import openai.resources.chat.completions  # noqa: F401
 
+    from orcac.chat import ask
     from orcac.chat.settings import EndpointSettings
     from orcac.collect import run as collect
 
     told: dict[str, Any] = {"imports_mb": ask_clients.peak_mb()}
-    collect.connect = connect  # type: ignore[assignment]
-    join = collect.in_order
+    ask.connect = connect  # type: ignore[assignment]
+    join = ask.in_order
 
     def in_order(*given: Any) -> Any:
         told["asking_mb"] = ask_clients.peak_mb()
         return join(*given)
 
-    collect.in_order = in_order
+    ask.in_order = in_order
     job = ask_clients.job(folder, EndpointSettings(kind="openai", base_url="http://x", concurrency=256))
     cpu, start = time.process_time(), time.perf_counter()
-    told["summary"] = collect.run_shard(job, 0, 1) if what in ("seal", "decide") else collect.run(job)
+    summary = collect.run_shard(job, 0, 1) if what in ("seal", "decide") else collect.run(job)
+    told["summary"] = summary.as_json()
     told |= {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - start, "mb": ask_clients.peak_mb()}
     print(json.dumps(told))
 

@@ -1,15 +1,15 @@
-"""Everything that orcac raises on purpose, and the exit code that each becomes.
+"""The errors that orcac raises on purpose, and the exit code of each.
 
-    OrcacError                 1   a node's work failed, for a reason we can name
-    ├── InputError             2   what the user gave is wrong: a spec, an argument, a data file
-    │   └── SpecErrors         2   every error of a spec at once, each with file:line:column
-    ├── PinError               3   an id that the spec's lock pins has moved
-    ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when mended
+    OrcacError                 1   a node's work failed for a known reason
+    ├── InputError             2   the user's input is wrong: a spec, an argument, a data file
+    │   └── SpecErrors         2   all errors of a spec at once, each with file:line:column
+    ├── PinError               3   an id that the spec's lock pins has changed
+    ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when that is mended
     └── StoreError             5   the store is full, damaged or not writable
 
-Exit code 0 is success; `orcac diff` returns 1 for "different"; 130 is an interrupt. A user never sees a
-traceback for any of these: the command line prints the message, which says what, where and how to mend it.
-Broken invariants are asserts and do show a traceback: they are our bugs.
+Exit code 0 is success; `orcac diff` returns 1 for "different"; 130 is an interrupt. The command line prints the message
+and the fix of these errors, never a traceback. Broken invariants are asserts and do show a traceback: they are bugs of
+orcac itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 
 class OrcacError(Exception):
-    """Base of all. `fix` is one sentence in the imperative that says how to go on."""
+    """Base of all errors. `message` names the cause and its place; `fix` is one imperative sentence on how to go on."""
 
     exit_code = 1
 
@@ -33,31 +33,39 @@ class OrcacError(Exception):
 
 
 class InputError(OrcacError):
+    """Wrong input of the user: a spec, an argument or a data file."""
+
     exit_code = 2
 
 
 class PinError(OrcacError):
+    """An id that differs from the one that the spec's lock pins."""
+
     exit_code = 3
 
 
 class EndpointError(OrcacError):
+    """A teacher or a hub that is down, refuses the key or is out of quota."""
+
     exit_code = 4
 
 
 class StoreError(OrcacError):
+    """A store that is full, damaged or not writable."""
+
     exit_code = 5
 
 
 @contextlib.contextmanager
-def reading(what: str, *, fix: str) -> Iterator[None]:
-    """Raise whatever the libraries raise of files that somebody gave as an InputError that begins with `what`.
+def as_input_error(subject: str, *, fix: str) -> Iterator[None]:
+    """Turn any error that a library raises about a user's file into an InputError that begins with `subject`.
 
-    They have no class for it: a wrong value ends in any error at all, deep inside them.
+    Libraries have no class for a wrong value in a file: it ends in any error at all, deep inside them.
     """
     try:
         yield
     except (OrcacError, MemoryError):
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{what}: {said[:300] or type(error).__name__}", fix=fix) from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{subject}: {reason[:300] or type(error).__name__}", fix=fix) from error

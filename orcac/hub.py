@@ -1,15 +1,15 @@
-"""What lies on a Hugging Face hub: `hf://OWNER/NAME[@REVISION][/PATH]`.
+"""Files on a Hugging Face hub: `hf://OWNER/NAME[@REVISION][/PATH]`.
 
-`parse_hub` reads such a reference and touches no network. `fetch` resolves its revision to a commit, lists that
-commit's files, downloads those that the reference names into the cache that all Hugging Face tools share
-(`HF_HOME`), and holds each against the digest that the hub lists, those that were in the cache already too.
+`parse_hub` reads such a reference and uses no network. `fetch` resolves its revision to a commit, lists that commit's
+files, downloads those that the reference names into the cache that all Hugging Face tools share (`HF_HOME`), and checks
+each against the digest that the hub lists, even if it was in the cache before.
 
-- Nothing that is fetched is run, and of a model no pickle and no code is even downloaded.
-- The library goes on after a cut connection where the file broke off; a file that is whole is not fetched again.
-  What heals by itself (429, 5xx, a lost connection, a damaged file) is tried again, a few times.
-- The token (`HF_TOKEN`, or what `hf auth login` stored) goes to the hub and nowhere else: errors are told in our own
-  words, never in the server's, which may repeat it.
-- Files come one after the other. Large ones fill the line by themselves, and a kill leaves one file at most to redo.
+- Fetched files are never run, and pickles and code of a model are not even downloaded.
+- After a cut connection the library goes on from the byte where it broke off; a whole file is not fetched again. Errors
+  that may pass (429, 5xx, a lost connection, a damaged file) are tried again, a few times.
+- The token (`HF_TOKEN`, or the one that `hf auth login` stored) goes to the hub and nowhere else. Error messages are
+  worded here and never repeat the server's, which may contain the token.
+- Files are fetched one after the other: a large one uses the whole connection, and a kill loses one file at most.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from orcac.errors import EndpointError, InputError, OrcacError, StoreError
@@ -41,28 +41,28 @@ Kind = Literal["dataset", "model"]
 T = TypeVar("T")
 
 WAITS_SECONDS = (1.0, 4.0, 16.0)  # between tries
-PATIENCE_SECONDS = 60.0  # without a byte, where the library itself would wait for ever
+STALL_SECONDS = 60.0  # without a byte; the library itself would wait for ever
 FORM = (
     "write hf://OWNER/NAME, hf://OWNER/NAME@REVISION, or either with /PATH after it, "
     "e.g. hf://Open-Orca/OpenOrca@main/1M-GPT4-Augmented.parquet"
 )
 _NAME = re.compile(r"(?!.*(?:--|\.\.|\.git$))\w(?:[\w.-]{0,94}\w)?", re.ASCII)
-_REVISION = re.compile(r"refs/(?:pr/\d+|convert/\w+)(?=/|$)|[^/]+")  # the hub's own refs hold slashes
+_REVISION = re.compile(r"refs/(?:pr/\d+|convert/\w+)(?=/|$)|[^/]+")  # the hub's own refs contain slashes
 _MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The files of a reference, and the commit that its revision stood for."""
+    """The files of a reference, and the commit that its revision was resolved to."""
 
     files: list[tuple[Path, str]]  # (path on this machine, name inside the repository), sorted by name
     commit: str
 
 
 def parse_hub(url: str) -> HubRef:
-    """The reference that `hf://...` writes. Raises InputError where it is malformed.
+    """Parse `hf://...`. Raises InputError if it is malformed.
 
-    A revision that holds a slash is written with %2F, except for the hub's own `refs/pr/N` and `refs/convert/NAME`.
+    A slash in a revision is written as %2F, except in the hub's own `refs/pr/N` and `refs/convert/NAME`.
     """
 
     def malformed(why: str, fix: str = FORM) -> InputError:
@@ -71,16 +71,16 @@ def parse_hub(url: str) -> HubRef:
     if not url.startswith("hf://"):
         raise malformed("does not begin with hf://")
     if not url.isprintable() or "\\" in url:
-        raise malformed("holds a character that no name on a hub has")
+        raise malformed("contains a character that names on a hub do not have")
     owner, slash, rest = url.removeprefix("hf://").partition("/")
     if owner in ("datasets", "models"):
-        raise malformed(f"`{owner}/` is no owner", f"leave out `{owner}/`: which it is follows from where it stands")
+        raise malformed(f"`{owner}/` is not an owner", f"leave out `{owner}/`: its place in the spec decides that")
     if not slash or not rest:
         raise malformed("names no owner and repository")
     name = re.split("[@/]", rest, maxsplit=1)[0]
     for part in (owner, name):
         if not _NAME.fullmatch(part):
-            raise malformed(f"{part!r} is no name of an owner or a repository")
+            raise malformed(f"{part!r} is not a name of an owner or a repository")
     rest, revision = rest[len(name) :], HubRef.model_fields["revision"].default
     if rest.startswith("@"):
         found = _REVISION.match(rest[1:])
@@ -88,7 +88,7 @@ def parse_hub(url: str) -> HubRef:
             raise malformed("names no revision after @")
         rest, revision = rest[1 + found.end() :], found[0].replace("%2F", "/")
         if not is_inside(revision) or revision.startswith("-") or not revision.isascii() or " " in revision:
-            raise malformed(f"{revision!r} is no name of a branch, tag or commit")
+            raise malformed(f"{revision!r} is not a name of a branch, tag or commit")
     path = rest.removeprefix("/")
     if rest and not is_inside(path):
         raise malformed("has an empty part, `.` or `..` in its path")
@@ -96,12 +96,12 @@ def parse_hub(url: str) -> HubRef:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name with slashes stays inside its folder, and can be shown as it is."""
+    """Return whether a name with slashes stays inside its folder and is printable."""
     return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
 def matches(path: str, name: str) -> bool:
-    """Whether `path`, a file, a folder or a glob, names the file `name`. `**` stands for any folders, or none."""
+    """Return whether `path` (a file, a folder or a glob) matches the file `name`. `**` matches any folders, or none."""
 
     def glob(parts: list[str], names: list[str]) -> bool:
         if not parts or not names:
@@ -113,28 +113,30 @@ def matches(path: str, name: str) -> bool:
     return path in ("", name) or name.startswith(f"{path}/") or glob(path.split("/"), name.split("/"))
 
 
-def fetch(ref: HubRef, *, kind: Kind, label: str, suffix: str = "") -> Fetched:
-    """Download what `ref` names, unless the cache has it. `label` begins the progress line.
+def fetch(ref: HubRef, *, kind: Kind, label: str, suffix: str = "", stall_seconds: float = STALL_SECONDS) -> Fetched:
+    """Download the files that `ref` names, unless they are in the cache. `label` begins the progress line.
 
-    Of a dataset: the files that its path names; where that is a folder or "", those of them that end in `suffix`. Of
-    a model: what makes one, directly in the folder that its path names.
+    Of a dataset: the files that its path matches; if the path is a folder or "", only those that end in `suffix`. Of
+    a model: weights, configuration and tokenizer, directly in the folder that its path names. A request fails after
+    `stall_seconds` without a byte.
 
-    Raises InputError where the reference names nothing that may be read, EndpointError where the hub cannot be
-    reached or fails, StoreError where the cache cannot be written.
+    Raises InputError if the reference names nothing that may be read, EndpointError if the hub cannot be reached or
+    fails, StoreError if the cache cannot be written.
     """
-    api = _api()
-    commit, listed = _patiently(ref, kind, lambda: _listing(api, ref, kind))
+    api = _api(stall_seconds)
+    commit, listed = _retrying(ref, kind, lambda: _list_files(api, ref, kind))
     chosen = _choose_model(ref, listed) if kind == "model" else _choose(ref, listed, suffix)
     counter = _Counter(label=f"{label} {ref.repo}", total=sum(file.size for file in chosen))
     files = []
     for file in chosen:
-        path = _patiently(ref, kind, partial(_get, ref, kind, commit, file, counter.bar(file.size)))
+        path = _retrying(ref, kind, partial(_download, ref, kind, commit, file, counter.bar(file.size)))
         counter.finish(file.size)
         files.append((path, file.path))
     return Fetched(files=files, commit=commit)
 
 
-def _api() -> HfApi:
+def _api(stall_seconds: float) -> HfApi:
+    """Return a client of the hub that the environment names. Raises InputError if the environment allows none."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         import huggingface_hub
@@ -143,37 +145,49 @@ def _api() -> HfApi:
         raise InputError(f"reading from a hub needs the package {error.name}", fix="pip install 'orcac[hub]'") from None
     if constants.HF_HUB_OFFLINE:
         raise InputError(
-            "HF_HUB_OFFLINE is set, and a source lies on a hub",
+            "HF_HUB_OFFLINE is set, and a source is on a hub",
             fix="unset it, or `orcac make` this node on a machine that may reach the hub",
         )
     if urlsplit(constants.ENDPOINT).scheme not in ("http", "https"):
-        raise InputError("HF_ENDPOINT is no address", fix="set it to https://HOST, or unset it for huggingface.co")
+        raise InputError("HF_ENDPOINT is not an address", fix="set it to https://HOST, or unset it for huggingface.co")
     token = huggingface_hub.get_token() or ""
     if not (token.isascii() and token.isprintable()):
-        raise InputError("HF_TOKEN holds characters that no token has", fix="set it to the token alone, or unset it")
+        raise InputError(
+            "HF_TOKEN contains characters that tokens do not have", fix="set it to the token alone, or unset it"
+        )
     huggingface_hub.utils.logging.set_verbosity_error()  # it would warn of each retry, with signed addresses
+    hooks = huggingface_hub.utils.get_session().event_hooks
+    earlier = [hook for hook in hooks["request"] if not isinstance(hook, _StallLimit)]
+    hooks["request"] = [*earlier, _StallLimit(stall_seconds)]
     return huggingface_hub.HfApi(library_name="orcac")
 
 
-def _listing(api: HfApi, ref: HubRef, kind: Kind) -> tuple[str, list[RepoFile]]:
-    """The commit that the revision stands for now, and that commit's files by name."""
-    from huggingface_hub.hf_api import RepoFile
-    from huggingface_hub.utils import get_session
+class _Request(Protocol):
+    """The part of the library's HTTP request that holds its time limits in seconds, None for unlimited."""
 
-    hooks = get_session().event_hooks
-    if _limit_waiting not in hooks["request"]:
-        hooks["request"].append(_limit_waiting)
+    extensions: dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _StallLimit:
+    """A request hook that limits waits which the library leaves unlimited: a silent hub must not hold up a node."""
+
+    seconds: float
+
+    def __call__(self, request: _Request) -> None:
+        limits = request.extensions["timeout"]
+        limits |= {name: self.seconds for name, limit in limits.items() if limit is None}
+
+
+def _list_files(api: HfApi, ref: HubRef, kind: Kind) -> tuple[str, list[RepoFile]]:
+    """Return the commit that the revision means now, and that commit's files, sorted by name."""
+    from huggingface_hub.hf_api import RepoFile
+
     commit = api.repo_info(ref.repo, repo_type=kind, revision=ref.revision).sha
     if commit is None:
         raise ValueError("no commit")
     tree = api.list_repo_tree(ref.repo, repo_type=kind, revision=commit, recursive=True)
     return commit, sorted((file for file in tree if isinstance(file, RepoFile)), key=lambda file: file.path)
-
-
-def _limit_waiting(request: Any) -> None:
-    """A hub that accepts and then says nothing must not hold a node for ever."""
-    limits = request.extensions["timeout"]
-    limits |= {name: PATIENCE_SECONDS for name, limit in limits.items() if limit is None}
 
 
 def _choose(ref: HubRef, listed: list[RepoFile], suffix: str) -> list[RepoFile]:
@@ -182,47 +196,48 @@ def _choose(ref: HubRef, listed: list[RepoFile], suffix: str) -> list[RepoFile]:
     if not any(ref.path == file.path for file in found) and not set(ref.path) & set("*?["):  # a folder, or all
         chosen = [file for file in found if file.path.endswith(suffix)]
     if not chosen:
-        what = f"no {suffix} file" if found else "nothing"
+        missing = f"no {suffix} file" if found else "nothing"
         names = [file.path for file in listed if is_inside(file.path)]
         near = difflib.get_close_matches(ref.path, names, n=3, cutoff=0.3) or names[:3]
         raise InputError(
-            f"{_name(ref)} holds {what} at {ref.path or '/'!r}",
+            f"{_name(ref)} has {missing} at {ref.path or '/'!r}",
             fix=f"name a file, a folder or a glob of it, such as {', '.join(near)}" if near else "name another",
         )
-    return _all_inside(ref, chosen)
+    return _check_names(ref, chosen)
 
 
 def _choose_model(ref: HubRef, listed: list[RepoFile]) -> list[RepoFile]:
-    """Weights, configuration and tokenizer; no pickle, no code, no second copy of the weights."""
+    """Return the weights, configuration and tokenizer, without pickles, code or a second copy of the weights."""
     folder = PurePosixPath(ref.path)
     here = [file for file in listed if PurePosixPath(file.path).parent == folder]
     names = {PurePosixPath(file.path).name for file in here}
     if "config.json" not in names:
         raise InputError(
-            f"{_name(ref)} holds no model at {ref.path or '/'!r} (no config.json)",
+            f"{_name(ref)} has no model at {ref.path or '/'!r} (no config.json)",
             fix="name the folder of one: hf://OWNER/NAME/FOLDER",
         )
     if not any(name.endswith(".safetensors") for name in names):
         raise InputError(
-            f"{_name(ref)} holds no .safetensors weights",
+            f"{_name(ref)} has no .safetensors weights",
             fix="name a repository or revision that does; pickled weights can run code and are never fetched",
         )
     chosen = [file for file in here if file.path.endswith(_MODEL_FILES)]
-    return _all_inside(ref, [file for file in chosen if not PurePosixPath(file.path).name.startswith("consolidated")])
+    return _check_names(ref, [file for file in chosen if not PurePosixPath(file.path).name.startswith("consolidated")])
 
 
-def _all_inside(ref: HubRef, chosen: list[RepoFile]) -> list[RepoFile]:
+def _check_names(ref: HubRef, chosen: list[RepoFile]) -> list[RepoFile]:
+    """Return the files. Raises InputError if a name leads out of the repository's folder."""
     for file in chosen:
         if not is_inside(file.path):
-            raise InputError(f"{_name(ref)} holds a file named {file.path!r}", fix="name the files that you need")
+            raise InputError(f"{_name(ref)} has a file named {file.path!r}", fix="name the files that you need")
     return chosen
 
 
-def _get(ref: HubRef, kind: Kind, commit: str, file: RepoFile, bar: type) -> Path:
-    """The file on this machine, with the content that the hub lists."""
+def _download(ref: HubRef, kind: Kind, commit: str, file: RepoFile, bar: type) -> Path:
+    """Return the path of the file on this machine, with the content that the hub lists."""
     from huggingface_hub import hf_hub_download
 
-    for anew in (False, True):  # what the cache has may be damaged
+    for anew in (False, True):  # the copy in the cache may be damaged
         path = Path(
             hf_hub_download(
                 ref.repo,
@@ -240,7 +255,7 @@ def _get(ref: HubRef, kind: Kind, commit: str, file: RepoFile, bar: type) -> Pat
 
 
 def _digest(path: Path, file: RepoFile) -> str:
-    """What the hub lists of a file: the sha256 of a large one, git's own digest of a small one."""
+    """Return the digest that the hub lists for a file: the sha256 of a large one, git's own digest of a small one."""
     if file.lfs:
         return file_digest(path)
     content = path.read_bytes()
@@ -248,7 +263,7 @@ def _digest(path: Path, file: RepoFile) -> str:
 
 
 class _Counter:
-    """Counts the bytes of several files into one progress line; what the cache has counts as done."""
+    """A progress line over the bytes of several files; files in the cache count as done."""
 
     def __init__(self, *, label: str, total: int) -> None:
         self._megabytes = max(total // 10**6, 1)
@@ -256,7 +271,7 @@ class _Counter:
         self._total, self._done = total, 0
 
     def bar(self, size: int) -> type:
-        """The bar that the library moves while it downloads a file of so many bytes, or tries to again."""
+        """Return the class of a bar that the library moves while it downloads a file of `size` bytes, or retries it."""
         from tqdm import tqdm
 
         counter, here = self, [0]
@@ -267,55 +282,55 @@ class _Counter:
 
             def update(self, n: float | None = 1) -> None:
                 here[0] = min(here[0] + int(n or 0), size)
-                counter._say(counter._done + here[0])
+                counter._show(counter._done + here[0])
 
             def update_transfer(self, n: int) -> None:
-                """Xet counts what it writes, which `update` is told, and what it receives, which is less."""
+                """Ignore the bytes that Xet receives, which are fewer than it writes; `update` counts those."""
 
             def set_transfer_postfix_str(self, s: str, refresh: bool = True) -> None:
-                """Said of what it receives."""
+                """Ignore the text about the bytes that Xet receives."""
 
         return Bar
 
     def finish(self, size: int) -> None:
         self._done += size
-        self._say(self._done)
+        self._show(self._done)
 
-    def _say(self, done: int) -> None:
+    def _show(self, done: int) -> None:
         whole = done >= self._total
         self._progress.update(self._megabytes if whole else min(done // 10**6, self._megabytes - 1))
 
 
-def _patiently(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
-    """What `work` returns; it is tried again where that may help."""
+def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
+    """Return the result of `work`, trying it again after errors that may pass. Raises OrcacError."""
     from huggingface_hub.errors import HTTPError
 
     for wait in (*WAITS_SECONDS, None):
         try:
             return work()
         except (HTTPError, OSError, RuntimeError, ValueError, LookupError) as error:  # RuntimeError is Xet's
-            told, may_heal = _told(error, ref, kind)
-            if wait is None or not may_heal:
-                raise told from error
-        print(f"{_name(ref)}: {told.message}; again in {wait:.0f} s", file=sys.stderr, flush=True)
+            failure, may_pass = _translate(error, ref, kind)
+            if wait is None or not may_pass:
+                raise failure from error
+        print(f"{_name(ref)}: {failure.message}; again in {wait:.0f} s", file=sys.stderr, flush=True)
         time.sleep(wait)
     raise AssertionError
 
 
-def _told(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacError, bool]:
-    """An error in our words, and whether it may heal by itself."""
+def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacError, bool]:
+    """Return the library's error as one of ours, and whether it may pass by itself."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.LocalEntryNotFoundError | ValueError) and error.__cause__:
-        error = error.__cause__  # the library found the cache empty too; this is why it looked there
+        error = error.__cause__  # the library then looked in the cache, in vain; the cause is why it did
     address = urlsplit(constants.ENDPOINT)
     host = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
     page = f"{host}/{'datasets/' if kind == 'dataset' else ''}{ref.repo}"
-    later = "run again when it answers; what has come is kept"
+    later = "run again when it answers; the files fetched so far are kept"
     match error:
         case errors.GatedRepoError():
             fix = f"ask for access at {page}, and set HF_TOKEN to a token of yours"
-            return InputError(f"{page} is gated: it is open to those alone whom its owner admits", fix=fix), False
+            return InputError(f"{page} is gated: only accounts that its owner admits may read it", fix=fix), False
         case errors.RepositoryNotFoundError():
             fix = "correct the name; if it is private, set HF_TOKEN to a token that may read it"
             return InputError(f"{page}: there is no such {kind}, or it is private", fix=fix), False
@@ -328,26 +343,26 @@ def _told(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacError, bo
                 fix = "set HF_TOKEN to a token that is valid, or unset it"
                 return EndpointError(f"{host} refuses the token", fix=fix), False
             if status in (403, 451):
-                fix = f"see {page}; where it asks for more rights, set HF_TOKEN to a token that has them"
+                fix = f"see {page}; if it asks for more rights, set HF_TOKEN to a token that has them"
                 return InputError(f"{page} must not be read (HTTP {status})", fix=fix), False
             return EndpointError(f"{host} answered HTTP {status}", fix=later), status in (408, 429) or status >= 500
         case errors.HTTPError():
-            fix = "check the network, the proxy and HF_ENDPOINT, and run again; what has come is kept"
+            fix = "check the network, the proxy and HF_ENDPOINT, and run again; the files fetched so far are kept"
             return EndpointError(f"{host} cannot be reached, or the connection broke off", fix=fix), True
         case OSError() | RuntimeError() if number := _system_error(error):
             full = number in (errno.ENOSPC, errno.EDQUOT)
-            what = "the disk is full" if full else os.strerror(number)
-            fix = "free some space, or set HF_HOME to a folder where the cache may grow; what has come is kept"
-            return StoreError(f"{constants.HF_HUB_CACHE}: cannot write what {page} holds: {what}", fix=fix), False
+            reason = "the disk is full" if full else os.strerror(number)
+            fix = "free some space, or set HF_HOME to a folder where the cache may grow; fetched files are kept"
+            return StoreError(f"{constants.HF_HUB_CACHE}: cannot write the files of {page}: {reason}", fix=fix), False
         case errors.FileMetadataError() | ValueError() | LookupError():
             return EndpointError(f"{host} does not answer as a hub does", fix="check the proxy and HF_ENDPOINT"), True
         case _:
-            fix = "run again; what has come is kept. Where a proxy stops Xet transfers, set HF_HUB_DISABLE_XET=1"
-            return EndpointError(f"a file of {page} came damaged or cut short", fix=fix), True
+            fix = "run again; fetched files are kept. If a proxy stops Xet transfers, set HF_HUB_DISABLE_XET=1"
+            return EndpointError(f"a file of {page} arrived damaged or cut short", fix=fix), True
 
 
 def _system_error(error: BaseException) -> int:
-    """The number of what the system refused; 0 where that is not why. Xet's has it in its words."""
+    """Return the errno of an error of the system; 0 if it is another error. Xet gives the number in its message."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))

@@ -1,6 +1,6 @@
-"""The one table of kinds. A kind is a package of the same name: `recipe.py` says what is asked, `run.py` does it.
+"""The table of kinds. A kind is a package of the same name: `recipe.py` describes its results, `run.py` makes them.
 
-Recipes are light and imported here; `run` is found by name only when a node is made, since it may need torch.
+This module imports only the recipes, which are light. `run.py` may need torch, and is imported when a node is made.
 """
 
 from __future__ import annotations
@@ -8,29 +8,33 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from orcac.collect import recipe as collect
 from orcac.eval import recipe as eval_
 from orcac.filter import recipe as filter_
+from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample import recipe as sample
 from orcac.student import recipe as student
+from orcac.summary import Summary
 from orcac.tokenize import recipe as tokenize
 from orcac.train import recipe as train
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
+    """A kind of node. `version` enters the ids, so a higher one remakes every artifact of the kind."""
+
     name: str
     version: int
     recipe: type[Recipe]
     execution: type[Execution]
 
-    def load_run(self) -> Callable[..., Any]:
-        """`run(job) -> Summary` of this kind."""
-        return importlib.import_module(f"orcac.{self.name}.run").run
+    def load_run(self) -> Callable[[Job[Recipe, Execution]], Summary]:
+        """Import the kind's `run.py` and return its `run`, whose job must have this kind's recipe and execution."""
+        run: Callable[[Job[Recipe, Execution]], Summary] = importlib.import_module(f"orcac.{self.name}.run").run
+        return run
 
 
 KINDS = {

@@ -1,7 +1,8 @@
-"""Make one node: recipe + input artifacts -> artifact. It is what every rule calls, and what a person can call.
+"""Makes one node: recipe + input artifacts -> artifact. Every rule calls it through `orcac make`.
 
-The order is the contract: done already? -> lease -> done meanwhile? -> complete but unmarked? -> verify inputs ->
-run -> publish. A kill at any point leaves either the old state, or `work/` to go on from, or the whole artifact.
+The order of steps is a contract: done already? -> take the lease -> done meanwhile? -> complete but without its marker?
+-> verify the inputs -> run -> publish. A kill at any point leaves the old state, or `work/` to go on from, or the whole
+artifact.
 """
 
 from __future__ import annotations
@@ -17,89 +18,129 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
 from orcac import __version__
 from orcac.errors import InputError, OrcacError
-from orcac.job import Job, Summary, packages_in_use
+from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
-from orcac.plan.plan import Plan, find
+from orcac.plan.plan import Plan, find_ref
+from orcac.recipe import Execution, Recipe
 from orcac.store.durable import write_if_changed
 from orcac.store.store import Store, disk_errors
 
+if TYPE_CHECKING:
+    from orcac.collect.run import CollectJob
+
 T = TypeVar("T")
-_HARDWARE = {"threads", "gpus", "nodes", "gpu", "processes", "recompute", "offload"}  # what a speed depends on
+# the fields of an execution that a node's speed depends on; the cost estimates compare nodes by them
+_HARDWARE = {"threads", "gpus", "nodes", "gpu", "processes", "recompute", "offload"}
+# the packages of the extra `train`
+_TRAIN_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "tensorboardX")
+
+
+class Provenance(TypedDict):
+    """The circumstances of a making, as the artifact's record holds them."""
+
+    orcac: str
+    python: str
+    host: str
+    platform: str
+    started: str  # UTC
+    seconds: float
+    cpu_seconds: float  # of this process and its children
+    peak_memory_mb: float
+    slurm_job: str  # "" outside Slurm
+    packages: dict[str, str]  # name -> version
 
 
 def make(plan: Plan, store: Store, ref: str) -> bool:
-    """Make the node unless its artifact stands; False when it did. Raises OrcacError, with word left in the store."""
-    node = plan.nodes[find(plan.nodes, ref)]
+    """Make the node `ref` (KIND/ID, or a beginning of it) and return True; return False if it is made already.
+
+    Raises OrcacError; the reason of a failed try is recorded in the store as well.
+    """
+    node = plan.nodes[find_ref(plan.nodes, ref)]
     with disk_errors(store.folder(node.ref)):
         if store.is_done(node.ref):
             return False
-        refuse_what_waits([node])
-        with store.lease(node.ref, say=_say):
+        refuse_blocked([node])
+        with store.lease(node.ref, report=_print_line):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
-            _guarded(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
+            _run_recording_errors(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
     return True
 
 
 def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> None:
-    """Ask one shard of a collect node's prompts: its answers go to the ledger, its marker to `shards/I-of-N/`."""
+    """Ask the prompts of one shard of a collect node. `index` counts from 0.
+
+    The answers go to the ledger, and the shard's marker to `shards/I-of-N/`, where I counts from 1. Raises OrcacError.
+    """
     from orcac.collect.run import run_shard
 
-    node = plan.nodes[find(plan.nodes, ref)]
+    node = plan.nodes[find_ref(plan.nodes, ref)]
     if node.kind != "collect" or not 0 <= index < count:
         raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
-    with disk_errors(store.folder(name)), store.lease(name, say=_say):
-        job = _job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
-        summary = _guarded(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
-        done = {"shard": name, "summary": summary}
+    with disk_errors(store.folder(name)), store.lease(name, report=_print_line):
+        job = _prepare_job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
+        collect_job = cast("CollectJob", job)
+        summary = _run_recording_errors(store, node.kind, ref=name, work=lambda: run_shard(collect_job, index, count))
+        done = {"shard": name, "summary": summary.as_json()}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
 
 
-def refuse_what_waits(nodes: Iterable[Node]) -> None:
-    """Raises InputError where a node is planned and priced but cannot be made yet."""
-    reasons = list(dict.fromkeys(reason for node in nodes for reason in node.waits))
+def refuse_blocked(nodes: Iterable[Node]) -> None:
+    """Raise InputError if a node cannot be made: an input is missing, or only an older orcac could make it."""
+    nodes = list(nodes)
+    for node in nodes:
+        if node.version is not None:
+            raise InputError(
+                f"{node.ref} was made by VERSION {node.version} of `{node.kind}`, which this orcac cannot make again",
+                fix="restore it from a copy of the store, or pin the spec again: then today's VERSION makes it",
+            )
+    reasons = list(dict.fromkeys(reason for node in nodes for reason in node.blockers))
     if reasons:
         raise InputError(
             "\n  ".join(["this can be planned and priced, but not made yet:", *reasons]),
-            fix="bring what is missing, or change those places of the spec; then compile again",
+            fix="supply the missing files, or change those places of the spec; then compile again",
         )
 
 
-def _guarded(store: Store, kind: str, *, ref: str, work: Callable[[], T]) -> T:
-    """Run `work`, leaving word in the folder of the node or shard `ref` of why it failed."""
-    store.forget_error(ref)  # a kill leaves no word, and that of an earlier try would stand for it
+def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[], T]) -> T:
+    """Run `work`; if it fails, record the reason in the folder of the node or shard `ref`."""
+    store.clear_error(ref)  # a kill records no reason, and that of an earlier try would pass for its own
     try:
-        with disk_errors(store.folder(ref)), _missing_extra(kind):
+        with disk_errors(store.folder(ref)), _explain_missing_package(kind):
             return work()
     except OrcacError as error:
-        store.note_error(ref, str(error), error.exit_code)
+        store.record_error(ref, str(error), error.exit_code)
         raise
     except Exception as error:
-        store.note_error(ref, f"{type(error).__name__}: {error} (a fault of orcac; the log has the traceback)", 1)
+        store.record_error(ref, f"{type(error).__name__}: {error} (a bug in orcac; the log has the traceback)", 1)
         raise
 
 
 @contextlib.contextmanager
-def _missing_extra(kind: str) -> Iterator[None]:
-    """What holds a model comes with the extra `train`; a machine that only compiles does without."""
+def _explain_missing_package(kind: str) -> Iterator[None]:
+    """Raise InputError if a package of the extra `train` is missing. A machine that only compiles does without it."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "tensorboardX"):
+        if error.name not in _TRAIN_PACKAGES:
             raise
         raise InputError(
             f"`{kind}` needs {error.name}", fix="pip install torch, then pip install 'orcac[train]'"
         ) from None
 
 
-def _job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") -> Job[Any, Any]:
+def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") -> Job[Recipe, Execution]:
+    """Verify the node's inputs and return its job, with an empty `out` and the `work` of the last try, in `folder`.
+
+    Raises StoreError if a file of an input is damaged.
+    """
     folders = {ref: store.verify(ref) for ref in node.needs}
     out = folder / "work" / "out"
     shutil.rmtree(out, ignore_errors=True)
@@ -119,11 +160,10 @@ def _job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") 
 
 
 def _run(plan: Plan, store: Store, node: Node) -> None:
-    _say(f"{node.kind} {node.label} ({node.ref})")
+    _print_line(f"{node.kind} {node.label} ({node.ref})")
     started, cpu = time.time(), _cpu_seconds()
-    job = _job(plan, store, node, folder=store.folder(node.ref))
-    summary: Summary = KINDS[node.kind].load_run()(job)
-    packages = summary.pop("packages", None) or packages_in_use()
+    job = _prepare_job(plan, store, node, folder=store.folder(node.ref))
+    summary = KINDS[node.kind].load_run()(job)
     record = {
         "ref": node.ref,
         "kind": node.kind,
@@ -132,16 +172,17 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "version": KINDS[node.kind].version,
         "recipe": node.recipe.model_dump(mode="json"),
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
-        "summary": summary,
-        "made": _provenance(started, cpu) | {"packages": packages},
+        "summary": summary.as_json(),
+        "made": _provenance(started, cpu, job.packages or packages_in_use()),
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
-    _say(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
+    _print_line(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
 
 
-def _provenance(started: float, cpu: float) -> dict[str, Any]:
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+def _provenance(started: float, cpu: float, packages: dict[str, str]) -> Provenance:
+    """Return the circumstances of a making that began at `started` (Unix time), after `cpu` seconds of CPU time."""
+    usages = [resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "orcac": __version__,
         "python": platform.python_version(),
@@ -150,15 +191,17 @@ def _provenance(started: float, cpu: float) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "cpu_seconds": round(_cpu_seconds() - cpu, 3),
-        "peak_memory_mb": round(max(resource.getrusage(one).ru_maxrss for one in who) / 1024, 1),
+        "peak_memory_mb": round(max(usage.ru_maxrss for usage in usages) / 1024, 1),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "packages": packages,
     }
 
 
 def _cpu_seconds() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,18 +1,19 @@
-"""Progress as lines on stderr: how far, how fast, how long still, and what else is worth seeing.
+"""Progress as lines on stderr: the count, the rate, the time left, and a note.
 
     train assistant  1,200/1,758 steps  68 %  22.1/s  ETA 0:25  loss 0.412
     collect answers  1,200/3,000 answers  40 %  no answers for 0:45  retried: 310 rate_limit  16 in flight
 
-Several nodes run side by side under Snakemake, in one terminal or into logs, so a line is plain: it names its node,
-stands by itself and moves no cursor. One comes every 5 s while work is done. While none is, one comes when the note
-says something of a new kind, and otherwise every half minute or, where the note stays as it is, every minute.
-`live_line` is for a process that has a terminal to itself: there the line is one, and is redrawn in place. Where
-`orcac run` has it, the lines of all nodes go through a pipe to it: they bear the mark DRAWN where there is a file, and
-it draws what the files say instead.
+Several nodes run side by side under Snakemake, in one terminal or into logs. So a line is plain text: it names its
+node, is complete by itself and moves no cursor. While work advances there is a line every 5 s. While it does not, there
+is one at once if the note has a new word, else every 30 s, or every 60 s if the note stays the same.
 
-The same, once a second, as a small JSON file for others to read (`orcac status`): done, total, unit, rate (a second),
-eta_seconds, note, usd (null where unknown), at (seconds since 1970). It is for people: it is replaced atomically but
-not synced, and where it cannot be written the node goes on without.
+A process that has a terminal to itself shows one line instead, redrawn in place (`redraw_in_place`). Under `orcac run`
+all nodes write into a pipe to it. Lines of a node that has a progress file begin with the mark REDRAWN there: `orcac
+run` drops them and redraws the node from its file.
+
+The progress file is small JSON, rewritten once a second for other processes to read (`orcac status`): done, total,
+unit, rate (per second), eta_seconds, note, usd (null if unknown), at (seconds since 1970). It is for people, so it is
+replaced atomically but not synced, and a node that cannot write it goes on without it.
 """
 
 from __future__ import annotations
@@ -24,81 +25,94 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from orcac.store import durable
 from orcac.text import clock
 
-DRAWN = "\x1e"  # the first character of a line that somebody draws from its file
-DRAWN_VARIABLE = "ORCAC_DRAWN"  # of the environment: the pipe to who does, as `pipe_name` has it
+REDRAWN = "\x1e"  # the first character of a line that `orcac run` redraws from the node's file
+REDRAWN_VARIABLE = "ORCAC_DRAWN"  # the environment variable that holds the `pipe_id` of the pipe to `orcac run`
 
-_LOOK_EVERY = 0.5  # seconds; a live line is redrawn as often
-_WRITE_EVERY = 1.0
-_SAY_EVERY = 5.0
-_STALLED = 30.0  # without anything done; a line that says something else comes as often
-_SAY_STALLED_EVERY = 60.0  # one that says the same
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """How often progress is shown, in seconds."""
+
+    redraw: float = 0.5  # between two looks at what is due; a line in place is redrawn as often
+    file: float = 1.0  # between two writes of the file
+    line: float = 5.0  # between two lines while work advances
+    stalled: float = 30.0  # without any advance; also between two lines whose notes differ
+    repeated: float = 60.0  # between two lines with the same note
+
+
+_INTERVALS = Intervals()
 
 
 class Progress:
-    """Says how far something is: lines, the last one at the end, and `path`, where one is given."""
+    """The progress of some work, shown as lines on stderr and in the file `path`, if one is given."""
 
-    def __init__(self, *, label: str, total: int, unit: str, path: Path | None = None) -> None:
+    def __init__(
+        self, *, label: str, total: int, unit: str, path: Path | None = None, intervals: Intervals = _INTERVALS
+    ) -> None:
         self._label, self._total, self._unit, self._path = label, total, unit, path
-        self._start = self._moved = self._said_at = time.monotonic()
+        self._every = intervals
+        self._started = self._advanced = self._printed = time.monotonic()
         self._next_look = self._next_write = 0.0
-        self._first: int | None = None
-        self._done = self._said = -1
-        self._said_note = ""
-        self._words: set[str] = set()  # that a line's note had
+        self._first: int | None = None  # the count at the first update
+        self._done = self._printed_done = -1
+        self._printed_note = ""
+        self._printed_words: set[str] = set()  # of the notes of all lines so far
 
     def update(self, done: int, note: str = "", *, usd: float | None = None) -> None:
-        """`done` is the count so far, of `total`; `note` is what else is worth seeing (loss, dollars, errors).
+        """Record that `done` of `total` are done, and show it if that is due. The last update is always shown.
 
-        `usd` is what the work has cost so far. May be called for every row: what is not due costs well under 1 µs.
-        It must be called for a line to come, also while nothing is done.
+        `note` is text to show beside the count (loss, dollars, errors); `usd` is the cost of the work so far. A call
+        that shows nothing takes well under 1 µs, so it may be called for every row. Lines come only from such calls,
+        so it must also be called while no work advances.
         """
         now = time.monotonic()
         if done != self._done:
-            if self._first is None:  # what a resumed node had done before says nothing of its rate
-                self._first, self._start = done, now
-            self._done, self._moved = done, now
-        ends = done >= self._total and done != self._said
+            if self._first is None:  # the rate is that of this process: a resumed node begins at the earlier count
+                self._first, self._started = done, now
+            self._done, self._advanced = done, now
+        ends = done >= self._total and done != self._printed_done
         if now < self._next_look and not ends:
             return
-        self._next_look = now + _LOOK_EVERY
+        self._next_look = now + self._every.redraw
         rate, shown = self._rate(now), note
-        if now - self._moved >= _STALLED and done < self._total:
+        if now - self._advanced >= self._every.stalled and done < self._total:
             rate = None
-            silent = f"no {self._unit} for {clock(now - self._moved)}"
-            shown = f"{silent}  {note}" if note else silent
+            pause = f"no {self._unit} for {clock(now - self._advanced)}"
+            shown = f"{pause}  {note}" if note else pause
         if now >= self._next_write or ends:
-            self._next_write = now + _WRITE_EVERY
+            self._next_write = now + self._every.file
             self._write(rate, shown, usd)
         terminal = sys.stderr
-        if isinstance(terminal, _Terminal) and is_ours(terminal) and done < self._total:
+        if isinstance(terminal, _Terminal) and is_in_foreground(terminal) and done < self._total:
             terminal.redraw(self._label, self._text(rate, shown))
         elif ends or self._is_due(note, now):
-            self._said, self._said_at, self._said_note = done, now, note
-            self._words |= _words(note)
-            mark = "" if ends or self._path is None or DRAWN_VARIABLE not in os.environ else DRAWN
-            line = f"{mark}{self._label}  {self._text(rate, shown)}\n"  # at once: what came between would be drawn, too
-            print(line, end="", file=terminal, flush=True)
+            self._printed, self._printed_done, self._printed_note = now, done, note
+            self._printed_words |= _words(note)
+            mark = "" if ends or self._path is None or REDRAWN_VARIABLE not in os.environ else REDRAWN
+            # One write for the mark, the line and its end: the reader of the pipe would draw a part that came alone.
+            print(f"{mark}{self._label}  {self._text(rate, shown)}\n", end="", file=terminal, flush=True)
 
     def _is_due(self, note: str, now: float) -> bool:
-        """Whether a line comes before the end."""
-        waited = now - self._said_at
-        if waited < _SAY_EVERY or self._said >= self._total:
+        """Return whether a line other than the last one is due."""
+        waited = now - self._printed
+        if waited < self._every.line or self._printed_done >= self._total:
             return False
-        if self._done != self._said or not _words(note) <= self._words:
+        if self._done != self._printed_done or not _words(note) <= self._printed_words:
             return True
-        return waited >= (_STALLED if note != self._said_note else _SAY_STALLED_EVERY)
+        return waited >= (self._every.stalled if note != self._printed_note else self._every.repeated)
 
     def _rate(self, now: float) -> float | None:
-        """A second, since the first update; None while nothing was done."""
+        """Return the rate per second since the first update; None if nothing was done since."""
         if self._first is None or self._done <= self._first:
             return None
-        return (self._done - self._first) / max(now - self._start, 1e-9)
+        return (self._done - self._first) / max(now - self._started, 1e-9)
 
     def _text(self, rate: float | None, note: str) -> str:
         share = 100 * self._done / self._total if self._total else 100.0
@@ -125,13 +139,13 @@ class Progress:
 
 
 def _words(note: str) -> set[str]:
-    """What a note speaks of, whatever its figures are."""
+    """Return the words of a note without its figures: a new word means that the note reports something new."""
     return {word.strip(",:") for word in note.split() if not word[0].isdigit()}
 
 
 @contextlib.contextmanager
-def live_line() -> Iterator[None]:
-    """While it lasts, progress on a terminal is one line that is redrawn; what else is printed scrolls by above it."""
+def redraw_in_place() -> Iterator[None]:
+    """Show progress as one line at the end of the terminal, if stderr is one; other output scrolls by above it."""
     before = sys.stderr
     if not before.isatty() or os.environ.get("TERM") == "dumb":
         yield
@@ -152,13 +166,16 @@ class _Terminal(io.TextIOBase):
         self._labelled = True
 
     def redraw(self, label: str, text: str) -> None:
-        """The last line, cut to the terminal's width; the label, which says nothing new, goes first, and for good."""
+        """Draw the line anew, cut to the terminal's width.
+
+        The label is left out first, since it never changes, and stays out: a line that switched would flicker.
+        """
         width = (os.get_terminal_size(self.fileno()).columns or 80) - 1
         self._labelled &= len(label) + 2 + len(text) <= width
         line = f"{label}  {text}" if self._labelled else text
         if len(line) > width:
             words = line[: width - 1].split(" ")[:-1]
-            while words and words[-1].replace(",", "").replace(".", "").isdecimal():  # a figure, and not of what
+            while words and words[-1].replace(",", "").replace(".", "").isdecimal():  # a figure that lost its unit
                 words.pop()
             line = " ".join(words).rstrip(" ,") + " …"
         self._stream.write(f"\r{line}\x1b[K")
@@ -166,7 +183,7 @@ class _Terminal(io.TextIOBase):
         self._drawn = True
 
     def leave(self) -> None:
-        """The line stays as it is, and what comes next comes below."""
+        """Keep the line as it is and go on below it."""
         if self._drawn:
             self._stream.write("\n")
             self._drawn = False
@@ -187,15 +204,17 @@ class _Terminal(io.TextIOBase):
         return self._stream.fileno()
 
 
-def pipe_name(descriptor: int) -> str:
-    """What tells a pipe from others. A job that inherits the variable may write elsewhere, as Slurm's do."""
+def pipe_id(descriptor: int) -> str:
+    """Return a name that tells the pipe from all others: a job may inherit the variable and write elsewhere (Slurm)."""
     pipe = os.fstat(descriptor)
     return f"{pipe.st_dev}:{pipe.st_ino}"
 
 
-def is_ours(stream: TextIO | io.TextIOBase) -> bool:
-    """Whether it is a terminal, and we are in its foreground: jobs in the background share it, and would overwrite one
-    another."""
+def is_in_foreground(stream: TextIO | io.TextIOBase) -> bool:
+    """Return whether the stream is a terminal with this process in its foreground.
+
+    Jobs in the background share the terminal, and would overwrite each other's line.
+    """
     with contextlib.suppress(OSError):
         return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
     return False

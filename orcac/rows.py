@@ -1,10 +1,10 @@
-"""The rows that pass between nodes, and the one way they are written and read (Parquet, zstd).
+"""Rows that pass between nodes, written to and read from Parquet with zstd.
 
     Prompt   --teacher-->   Response   --filter-->   Response (kept) | Rejected (with its reason)
     Prompt (a benchmark's item)   --student-->   Answer
 
-A row carries its whole provenance (source, task, system message by number, teacher), so that any table can be
-read by itself. Nothing in a row depends on the clock or the machine: same inputs, same bytes.
+A row carries its whole provenance (source, task, number of the system message, teacher), so that any table can be
+read by itself. Nothing in a row depends on the clock or the machine: the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from orcac.store.durable import replacing_by_name
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One user message, its system message, and what is known of its answer."""
+    """One user message, its system message, and its right answer if that is known."""
 
     id: str  # digest of (source, task, query, system): see `prompt_id`
     source: str  # the spec's name for the collection, e.g. `cot`
@@ -33,19 +33,19 @@ class Prompt:
     query: str  # the user message
     system_id: int  # number in the library of system messages; 1 is the empty one
     system: str  # its text
-    reference: str = ""  # the right answer where one is known, else ""
+    reference: str = ""  # the right answer; "" if none is known
     options: list[str] = dataclasses.field(default_factory=list)  # the allowed final answers; [] is free-form
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Response(Prompt):
-    """A prompt with what a teacher said to it."""
+    """A prompt with a teacher's response."""
 
     teacher: str  # the model's name
-    response: str  # "" where there was none
-    finish_reason: str  # "stop", "length", "content_filter", ...; "" where the request failed
-    error: str = ""  # the error class where the request failed for good (see chat.messages), else ""
-    input_tokens: int = 0  # as the endpoint counted them; 0 where it did not
+    response: str  # "" if the request failed
+    finish_reason: str  # "stop", "length", "content_filter", ...; "" if the request failed
+    error: str = ""  # the error class if the request failed for good (see chat.failures), else ""
+    input_tokens: int = 0  # as the endpoint counted them; 0 if it did not
     output_tokens: int = 0
 
 
@@ -58,7 +58,7 @@ class Rejected(Response):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Prompt):
-    """A benchmark item as the student answered it. `system` is the message it was evaluated under."""
+    """A benchmark item with the student's answer. `system` is the message that it was evaluated under."""
 
     response: str
     finish_reason: str
@@ -67,15 +67,14 @@ class Answer(Prompt):
 
 
 def prompt_id(source: str, task: str, query: str, system: str) -> str:
-    """20 hex digits that name a prompt by its content."""
+    """Return 20 hex digits that name a prompt by its content."""
     text = "\x1f".join((source, task, query, system))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 Row = TypeVar("Row", bound=Prompt)
 T = TypeVar("T")
-# Rows that are held at once: long answers make these 20 MB.
-_ROW_GROUP = 2048
+_ROW_GROUP = 2048  # rows in memory at once: 20 MB if the answers are long
 _ARROW = {
     str: pa.string(),
     int: pa.int64(),
@@ -86,13 +85,13 @@ _ARROW = {
 
 
 def schema(kind: type[Prompt]) -> pa.Schema:
-    """The Arrow schema of a row type, in the order of its fields."""
+    """Return the Arrow schema of a row type, in the order of its fields."""
     hints = typing.get_type_hints(kind)
     return pa.schema([(field.name, _ARROW[hints[field.name]]) for field in dataclasses.fields(kind)])
 
 
 def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
-    """Write `rows` in batches; the file appears whole or not at all. Returns how many there were."""
+    """Write rows in batches and return their number. The file appears whole or not at all."""
     shape = schema(kind)
 
     def columns(some: list[Row]) -> list[pa.Array]:
@@ -103,7 +102,7 @@ def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
 
 
 def write_tables(path: Path, kind: type[Prompt], tables: Iterable[pa.RecordBatch]) -> int:
-    """`write` of rows that are columns already."""
+    """Write rows that are columns already, as `write` does, and return their number."""
     count = 0
     with (
         replacing_by_name(path) as part,
@@ -116,47 +115,50 @@ def write_tables(path: Path, kind: type[Prompt], tables: Iterable[pa.RecordBatch
 
 
 def read(path: Path, kind: type[Row]) -> Iterator[Row]:
-    """The rows of a file, in order. A file of a wider type may be read as a narrower one."""
+    """Yield the rows of a file, in order. A file of a wider type may be read as a narrower one."""
     names = [field.name for field in dataclasses.fields(kind)]
     for values in read_columns(path, names):
         yield kind(**dict(zip(names, values, strict=True)))
 
 
-def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[typing.Any, ...]]:
-    """The values of these columns, row by row."""
+def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of these columns, row by row, as the types of their schema."""
     for table in read_tables(path, names):
         yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
 def read_tables(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """These columns, some rows at a time."""
-    with pq.ParquetFile(path, pre_buffer=False) as file:  # else all that was read is kept until the end
+    """Yield these columns, some rows at a time."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # with it, everything read stays in memory until the end
         for table in file.iter_batches(batch_size=_ROW_GROUP, columns=list(names), use_threads=False):
             yield table.select(list(names))
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last of fewer."""
+    """Yield the items in lists of `size`; the last list may be shorter."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
 
 
-def widen(row: Prompt, kind: type[Row], **more: typing.Any) -> Row:
-    """`row` as the wider type `kind`, with the fields that it lacks. Lists are shared, not copied."""
-    known = {name: getattr(row, name) for name in row.__dataclass_fields__}
-    return kind(**(known | more))
+def widen(row: Prompt, kind: type[Row], **more: object) -> Row:
+    """Return `row` as the wider type `kind`; `more` gives the further fields. Lists are shared, not copied."""
+    make: Callable[..., Row] = kind
+    return make(**({name: getattr(row, name) for name in row.__dataclass_fields__} | more))
 
 
-def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: list[typing.Any]) -> pa.RecordBatch:
-    """`widen` of rows that are columns."""
+def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: Sequence[object]) -> pa.RecordBatch:
+    """Return rows that are columns as the wider type `kind`; `more` gives the further columns."""
     shape = schema(kind)
     columns = [pa.array(more[f.name], f.type) if f.name in more else table.column(f.name) for f in shape]
     return pa.RecordBatch.from_arrays(columns, schema=shape)
 
 
-def lookup(row: Any, path: str, absent: Any = None) -> Any:
-    """What stands at `path`: None where that is null, also on the way; `absent` where there is nothing."""
+def lookup(row: object, path: str, absent: object = None) -> object:
+    """Return the value at a dotted path into nested JSON; None if it, or a value on the way, is null.
+
+    `absent` is returned if the path leads nowhere. A key of `row` that contains dots itself goes before the path.
+    """
     if isinstance(row, dict) and path in row:
         if row[path] is not None:
             return row[path]

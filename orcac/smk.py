@@ -1,11 +1,11 @@
-"""What the rules ask of the plan. Everything a rule needs and Snakemake lacks stands here, so rules stay static.
+"""Answers the rules' questions about the plan. All logic that a rule needs is here, so that the rules stay static.
 
-An input function returns nothing once its own node's marker stands: an artifact is finished whatever happens to
-its siblings, and the id, not a file's age, says when it is out of date.
+An input function returns nothing once its own node's marker exists: a finished artifact stays finished whatever happens
+to its siblings, and it is the id that shows an artifact out of date, not the age of a file.
 
-A run keeps its plan: jobs start long after Snakemake did (a Slurm job reads the Snakefile again, maybe tomorrow),
-and `orcac compile` of another spec meanwhile must not take their nodes away. So the plan is copied beside itself
-under a name of its content, and ORCAC_PLAN, which every job inherits, names the copy.
+A run keeps its plan. Jobs start long after Snakemake did (a Slurm job reads the Snakefile again, perhaps a day later),
+and `orcac compile` of another spec must not take their nodes away meanwhile. So the plan is copied beside itself under
+a name that depends on its content, and ORCAC_PLAN, which every job inherits, names the copy.
 """
 
 from __future__ import annotations
@@ -17,118 +17,145 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from orcac.errors import InputError, OrcacError
-from orcac.plan.plan import default_path, read_json
+from orcac.plan.plan import NodeData, PlanData, default_plan_path, read_plan_data
 from orcac.store.durable import write_if_changed
 from orcac.store.store import Store
 
 T = TypeVar("T")
-Asked: TypeAlias = T | Callable[[Any], T]
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Wildcards(Protocol):
+    """Snakemake's wildcards of a job."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Resource: TypeAlias = T | Callable[[Wildcards], T]  # one value for all jobs of a rule, or a function of the job
 
 
 class Rules:
-    """The plan as the rules see it. Functions take Snakemake's wildcards (`id`, and `shard` for collect)."""
+    """The plan as the rules see it. Its methods return values, or functions of Snakemake's wildcards."""
 
     def __init__(self) -> None:
-        # Snakemake is about to build objects by the hundred thousand, and drops none of them: looking through them
-        # for cycles each time some more are there would take a fifth of its time
+        # Snakemake is about to build objects by the hundred thousand and drops none of them. A search for cycles at
+        # the usual intervals would take a fifth of its time.
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)
-        path = default_path()
+        path = default_plan_path()
         try:
-            plan, self.store = read_json(path), Store.default()
+            plan, self.store = read_plan_data(path), Store.default()
         except OrcacError as error:
             raise SystemExit(str(error)) from None
-        os.environ["ORCAC_PLAN"] = str(_keep(plan, path.parent))
-        self._nodes: dict[str, dict[str, Any]] = plan["nodes"]
-        self._reports = [item["report"] for item in plan["experiments"].values()]
-        # jobs call `orcac`: the one that belongs to this Snakemake, whatever is first on the PATH
+        os.environ["ORCAC_PLAN"] = str(_copy_plan(plan, path.parent))
+        self._nodes = plan["nodes"]
+        reports = [experiment["report"] for experiment in plan["experiments"].values()]
+        # jobs call `orcac`, and must get the one of this Snakemake's Python, whatever is first on the PATH
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        wanted = os.environ.get("ORCAC_TARGETS", "")  # `orcac run SPEC` asks for its own reports alone
-        self._targets = wanted.split(",") if wanted else self._reports
+        targets = os.environ.get("ORCAC_TARGETS", "")  # set by `orcac run SPEC`, which makes only that spec's report
+        self._targets = targets.split(",") if targets else reports
 
     @property
     def targets(self) -> list[str]:
-        return [str(self.store.marker(ref)) for ref in self._targets]
+        """The markers of the reports to make."""
+        return [self._marker(ref) for ref in self._targets]
 
     def marker(self, kind: str) -> str:
-        """The output of a kind's rule, with the wildcard in it."""
+        """Return the output pattern of a kind's rule, with the wildcard `id`."""
         return f"{self.store.root}/{kind}/{{id}}/artifact.json"
 
     def log(self, kind: str) -> str:
-        """Beside the artifact, and kept when the node fails."""
+        """Return the log pattern of a kind's rule. The log is beside the artifact, and stays if the node fails."""
         return f"{self.store.root}/{kind}/{{id}}/log.txt"
+
+    def shard(self) -> str:
+        """Return the output pattern of a shard, with the wildcards `id` and `shard` (I-of-N)."""
+        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}/done.json"
 
     def shard_log(self) -> str:
         return f"{self.store.root}/collect/{{id}}/shards/{{shard}}/log.txt"
 
-    def shard(self) -> str:
-        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}/done.json"
+    def inputs(self, kind: str) -> Callable[[Wildcards], list[str]]:
+        """Return the input function of a kind: the markers of a node's inputs, and of its shards if it has several."""
 
-    def inputs(self, kind: str) -> Callable[[Any], list[str]]:
-        """The markers of a node's inputs; for collect, of its shards too."""
-
-        def find(wildcards: Any) -> list[str]:
+        def find_inputs(wildcards: Wildcards) -> list[str]:
             ref = f"{kind}/{wildcards.id}"
             if self.store.is_done(ref):
                 return []
-            found = [self._marker(need) for need in self._needs(ref)]
-            count = self._node(ref)["execution"].get("shards", 1)
+            markers = [self._marker(need) for need in self._needs(ref)]
+            count = _integer(self._node(ref)["execution"].get("shards", 1))
             if count > 1:
                 shards = self.store.folder(ref) / "shards"
-                found += [str(shards / f"{index}-of-{count}" / "done.json") for index in range(1, count + 1)]
-            return found
+                markers += [str(shards / f"{index}-of-{count}" / "done.json") for index in range(1, count + 1)]
+            return markers
 
-        return _signed(find)
+        return _with_signature(find_inputs)
 
-    def shard_inputs(self, wildcards: Any) -> list[str]:
+    def shard_inputs(self, wildcards: Wildcards) -> list[str]:
         return [self._marker(need) for need in self._needs(f"collect/{wildcards.id}")]
 
-    def threads(self, kind: str) -> Asked[int]:
-        return self._each(kind, lambda execution: int(execution["threads"]))
+    def threads(self, kind: str) -> Resource[int]:
+        return self._resource(kind, lambda execution: _integer(execution["threads"]))
 
-    def memory(self, kind: str) -> Callable[..., int]:
-        """MB; twice at the second attempt, four times from the third on: one killed for memory needs more."""
-        same = self._each(kind, lambda execution: int(execution["memory_mb"]))
+    def memory(self, kind: str) -> Callable[[Wildcards, int], int]:
+        """Return a function of wildcards and attempt: MB, doubled at the second attempt and once more at the third.
 
-        def ask(wildcards: Any, attempt: int) -> int:
-            return (same(wildcards) if callable(same) else same) * min(2 ** (attempt - 1), 4)
+        A job that was killed for its memory needs more.
+        """
+        memory = self._resource(kind, lambda execution: _integer(execution["memory_mb"]))
 
-        return _signed(ask)
+        def find_memory(wildcards: Wildcards, attempt: int) -> int:
+            return (memory(wildcards) if callable(memory) else memory) * min(2 ** (attempt - 1), 4)
 
-    def minutes(self, kind: str) -> Asked[int]:
-        return self._each(kind, lambda execution: int(execution["minutes"]))
+        return _with_signature(find_memory)
 
-    def gpus(self, kind: str) -> Asked[int]:
-        """Of a job on one machine; see `on_several`."""
-        return self._each(kind, lambda execution: 0 if execution.get("nodes", 1) > 1 else int(execution["gpus"]))
+    def minutes(self, kind: str) -> Resource[int]:
+        return self._resource(kind, lambda execution: _integer(execution["minutes"]))
 
-    def on_several(self, kind: str, resource: str) -> Asked[int | str | None]:
-        """What a job on several machines asks Slurm for besides; None, and so not asked for, of one on a single one.
+    def gpus(self, kind: str) -> Resource[int]:
+        """Return the GPUs of a job on one machine; 0 for a job on several, whose GPUs `multi_node` requests."""
+        return self._resource(
+            kind, lambda execution: 0 if execution.get("nodes", 1) != 1 else _integer(execution["gpus"])
+        )
 
-        Room for a task a machine, which the job's own srun fills as it likes (`mpi`: so that the job is not put into an
-        srun itself), and GPUs by machine, where `gpu` would be their number over all of them.
+    def multi_node(self, kind: str, resource: str) -> Resource[int | str | None]:
+        """Return a Slurm resource (nodes, tasks, tasks_per_gpu, gres or mpi) of a job on several machines.
+
+        It is None for a job on one machine, which makes Snakemake leave it out. A job on several gets one task for each
+        machine, and starts its processes there with an srun of its own; `mpi` keeps Snakemake from wrapping the job in
+        an srun. GPUs are requested for each machine (`gres`), since `gpu` would be their number over all machines.
         """
 
-        def find(execution: dict[str, Any]) -> int | str | None:
-            nodes, gpus = execution["nodes"], execution["gpus"]
+        def find_resource(execution: Mapping[str, object]) -> int | str | None:
+            nodes, gpus = _integer(execution["nodes"]), _integer(execution["gpus"])
             if nodes == 1:
                 return None
-            several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
-            return (several | ({"gres": f"gpu:{gpus}"} if gpus else {})).get(resource)
+            values: dict[str, int | str] = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+            if gpus:
+                values["gres"] = f"gpu:{gpus}"
+            return values.get(resource)
 
-        return self._each(kind, find)
+        return self._resource(kind, find_resource)
 
-    def _each(self, kind: str, find: Callable[[dict[str, Any]], T]) -> Asked[T]:
-        """What a job of a kind asks for: a plain value where all ask alike, since Snakemake is slow to call."""
-        asked = {find(node["execution"]) for node in self._nodes.values() if node["kind"] == kind}
-        if len(asked) == 1:
-            return asked.pop()
-        return _signed(lambda wildcards: find(self._node(f"{kind}/{wildcards.id}")["execution"]))
+    def _resource(self, kind: str, find: Callable[[Mapping[str, object]], T]) -> Resource[T]:
+        """Return `find(execution)` itself if it is the same for all nodes of a kind, else a function of wildcards.
+
+        Snakemake is slow to call functions.
+        """
+        values = {find(node["execution"]) for node in self._nodes.values() if node["kind"] == kind}
+        if len(values) == 1:
+            return values.pop()
+
+        def find_for_job(wildcards: Wildcards) -> T:
+            return find(self._node(f"{kind}/{wildcards.id}")["execution"])
+
+        return _with_signature(find_for_job)
 
     def _needs(self, ref: str) -> list[str]:
         return list(dict.fromkeys(need for refs in self._node(ref)["inputs"].values() for need in refs))
@@ -136,41 +163,49 @@ class Rules:
     def _marker(self, ref: str) -> str:
         return str(self.store.marker(ref))
 
-    def _node(self, ref: str) -> dict[str, Any]:
+    def _node(self, ref: str) -> NodeData:
         try:
             return self._nodes[ref]
         except KeyError:
             raise SystemExit(f"{ref}: no such node in the plan\n  fix: compile the spec again") from None
 
 
-def _signed(function: Callable[..., T]) -> Callable[..., T]:
-    """With its signature at hand: Snakemake asks for it again at every job, and working it out is slow."""
-    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+def _integer(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _with_signature(function: F) -> F:
+    """Store a function's signature in it. Snakemake inspects it again for every job, which is slow to compute."""
+    function.__dict__["__signature__"] = inspect.signature(function)
     return function
 
 
-def _keep(plan: dict[str, Any], folder: Path) -> Path:
-    """The plan's copy for one run; the copy's copy is itself."""
+def _copy_plan(plan: PlanData, folder: Path) -> Path:
+    """Write a run's copy of the plan and return its path. The copy of a copy is the same file."""
     text = json.dumps(plan, sort_keys=True) + "\n"
     path = folder / f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     write_if_changed(path, text)
     return path
 
 
-def snakefile() -> Path:
-    """The Snakefile to run: the working folder's where it is a study's, so that `orcac run` and `snakemake` do the
-    same; else the package's own. Another Snakefile that lies in the working folder by chance is not run."""
+def find_snakefile() -> Path:
+    """Return the working folder's Snakefile if it is a study's, else the one of the package.
+
+    So `orcac run` and a bare `snakemake` do the same. An unrelated Snakefile in the working folder is not run. Raises
+    InputError if orcac was installed without its rules.
+    """
     here = Path("Snakefile")
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if "from orcac.smk import Rules" in here.read_text(encoding="utf-8"):
             return here.absolute()
-    return study() / "Snakefile"
+    return find_study_folder() / "Snakefile"
 
 
-def study() -> Path:
-    """The folder that holds Snakefile, rules/, profiles/, slurm/ and specs/: a checkout's top, in a wheel `study/`.
+def find_study_folder() -> Path:
+    """Return the folder of Snakefile, rules/, profiles/, slurm/ and specs/.
 
-    Raises InputError where there is neither.
+    It is the top of a checkout, and `orcac/study/` in a wheel. Raises InputError if there is neither.
     """
     package = Path(__file__).resolve().parent
     for folder in (package / "study", package.parent):

@@ -10,10 +10,10 @@ rule train:
         mem_mb=PLAN.memory("train"),
         runtime=PLAN.minutes("train"),
         gpu=PLAN.gpus("train"),
-        nodes=PLAN.on_several("train", "nodes"),
-        tasks=PLAN.on_several("train", "tasks"),
-        tasks_per_gpu=PLAN.on_several("train", "tasks_per_gpu"),
-        gres=PLAN.on_several("train", "gres"),
-        mpi=PLAN.on_several("train", "mpi"),
+        nodes=PLAN.multi_node("train", "nodes"),
+        tasks=PLAN.multi_node("train", "tasks"),
+        tasks_per_gpu=PLAN.multi_node("train", "tasks_per_gpu"),
+        gres=PLAN.multi_node("train", "gres"),
+        mpi=PLAN.multi_node("train", "mpi"),
     shell:
         "orcac make train/{wildcards.id} --log {log:q}"

@@ -216,8 +216,6 @@ def serving(monkeypatch: pytest.MonkeyPatch, cache: str) -> Iterator[HubServer]:
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session
 
-    from orcac import hub
-
     with HubServer() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
@@ -226,7 +224,6 @@ def serving(monkeypatch: pytest.MonkeyPatch, cache: str) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", f"{cache}/no-token")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.delenv("HF_TOKEN", raising=False)
-        monkeypatch.setattr(hub, "WAITS_SECONDS", (0.0, 0.0))
-        monkeypatch.setattr("time.sleep", lambda seconds: None)  # the library waits by it
+        monkeypatch.setattr("time.sleep", lambda seconds: None)  # between tries, ours and the library's
         yield server
     close_session()

@@ -59,7 +59,7 @@ def test_a_try_takes_back_the_word_of_an_earlier_one(
 ) -> None:
     store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
     store.folder(ref).mkdir(parents=True)
-    store.note_error(ref, "what failed the first time", 1)
+    store.record_error(ref, "what failed the first time", 1)
 
     def run(job: object) -> None:
         assert not read_state(store, ref).error

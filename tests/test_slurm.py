@@ -89,14 +89,14 @@ def test_a_dry_run_plans_every_rule_with_its_resources(planned: Path) -> None:
     assert not re.search(r"nodes=|tasks|gres|mpi", done.stdout), "a job on one machine asks for nothing else"
 
 
-def test_a_stage_on_several_machines_says_so_to_slurm(planned: Path) -> None:
+def test_a_stage_multi_node_machines_says_so_to_slurm(planned: Path) -> None:
     def asked(hardware: str) -> dict[str, object]:
         (planned / "spec.yaml").write_text(SPEC.partition("hardware:")[0] + f"hardware:\n  train: {hardware}\n")
         os.environ["ORCAC_PLAN"] = str(planned / "plan.json")
         subprocess.run(["orcac", "compile", planned / "spec.yaml"], cwd=ROOT, check=True, capture_output=True)
         rules = Rules()
         names = ("nodes", "tasks", "tasks_per_gpu", "gres", "mpi")
-        several = {name: rules.on_several("train", name) for name in names}
+        several = {name: rules.multi_node("train", name) for name in names}
         return several | {"gpu": rules.gpus("train")}
 
     two = {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gpu": 0}

@@ -7,9 +7,11 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+from jobs import make_job
+
 from orcac import rows
 from orcac.job import Job
-from orcac.recipe import Execution
+from orcac.recipe import Execution, Recipe
 from orcac.student.recipe import Scratch, StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
@@ -38,23 +40,10 @@ def write_examples(folder: Path, examples: list[rows.Response]) -> Path:
     return folder
 
 
-def job(root: Path, recipe: object, inputs: dict[str, list[Path]], execution: object = None) -> Job:
+def job(root: Path, recipe: Recipe, inputs: dict[str, list[Path]], execution: Execution | None = None) -> Job:
     """Return a job that writes under `root`; as at a second try, `out` is new and `work` is kept."""
-    (root / "work").mkdir(parents=True, exist_ok=True)
     tries = len(list(root.glob("out*")))
-    out = root / f"out{tries}"
-    out.mkdir()
-    return Job(
-        ref="kind/0",
-        label="test",
-        recipe=recipe,
-        execution=execution or Execution(),
-        inputs=inputs,
-        by_ref={},
-        out=out,
-        work=root / "work",
-        answers=root,
-    )
+    return make_job(root, recipe, execution, inputs=inputs, out=f"out{tries}")
 
 
 def make_student(root: Path, examples: Path, *, shape: Scratch = SHAPE, seed: int = 0) -> Path:

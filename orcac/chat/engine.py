@@ -1,36 +1,35 @@
-"""The engine: asks an endpoint what the ledger lacks, as fast as the server allows, and loses nothing it
-paid for.
+"""The engine: it asks an endpoint the questions that the ledger cannot answer, as fast as the server allows, and loses
+no answer that it paid for.
 
-Requests are drawn from a stream when there is room for them, and answers go to the ledger and nowhere else: what an
-`ask` holds is what is in flight, whatever the number of requests. Every request in flight is a task of its own; when
-some have ended, their answers are written to the ledger's log together, and then what may go next is sent. The log
-outlives this process, so that a kill costs at most one window of answers. An answer counts when it is durable, and
-outlives the host; nothing waits for that but the end, unless the disk lags far behind. What can happen to a request is
-the table `messages.ERRORS`:
+Requests are drawn from an iterator when there is room for them, and answers go to the ledger and nowhere else, so the
+memory of an `ask` grows with the requests in flight and not with their total. Each request in flight is a task of its
+own. When some of them have ended, their answers are written to the ledger's log together, and then the next requests
+are sent. The log survives a kill of this process, so a kill costs at most one window of answers. An answer counts when
+it is durable, that is, when it would survive a crash of the host. Only the end of the run waits for that, unless the
+disk lags far behind. `failures.ERRORS` maps each class of failure to one of four consequences:
 
-- RETRY: again after a random wait (full jitter), beside the fresh work and in the order of time, up to
-  `attempts` of its class. The wait grows, but is hardly one while others are answered. Out of attempts, it is a typed
-  failure of this `ask` only. While failures come and no answer between them, nothing fresh is sent. A server that has
-  answered and fails for everybody is waited for, some minutes, and no request's attempts are counted meanwhile; where
-  many requests were lost without an answer between them, the endpoint is down, and the run ends.
-- SLOW DOWN: the limiter cuts its rate; the request waits and costs no attempt.
-- GIVE UP: a typed failure. It is recorded like an answer if its class is `kept` and the endpoint answers others,
-  before or after; one that has only ever refused says nothing of the requests. One that calls many requests in a
-  row bad, and has answered none, ends the run.
+- RETRY: the request is sent again after a random wait (full jitter), up to the `attempts` of its error class. Retries
+  and fresh requests are sent side by side, in the order of time. The wait grows with each failure, but stays short
+  while other requests are answered. A request that is out of attempts is a typed failure of this `ask` only. While
+  attempts fail and no answer arrives between them, no fresh request is sent. `health.py` decides if the endpoint is to
+  blame, and when to end the run.
+- SLOW DOWN: the limiter cuts its rate; the request waits, and the attempt is not counted.
+- GIVE UP: a typed failure. It is recorded like an answer if its class is `recorded` and the endpoint answers other
+  requests, before or after it: refusals from an endpoint that has only ever refused show nothing about the requests. An
+  endpoint that calls many requests bad, and has answered none, ends the run.
 - STOP: nothing more is sent.
 
-Stopping (for an error, the budget, SIGINT or SIGTERM) always waits for what is in flight, since it is paid
-for; then the reason is raised. A second signal does not wait. Running again goes on from the ledger.
+A stop (for an error, the budget, SIGINT or SIGTERM) always waits for the requests in flight, since they are paid for;
+then the reason is raised. A second signal does not wait. The next run continues from the ledger.
 
-The budget holds under concurrency since a request reserves the most it can cost before it is sent, also among
-jobs (budget.py). A request that failed after it may have been answered counts as spent in full. What the ledger
-answers costs nothing. Rates and pauses are the account's, among all jobs that ask it (account.py).
+The budget holds under concurrency and among jobs, because a request reserves its highest possible cost before it is
+sent (budget.py). A request that failed after it may have been answered counts as spent in full. Answers from the ledger
+cost nothing. Rates and pauses are shared by all jobs that ask the account (account.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -42,67 +41,35 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from orcac.chat.failures import ERRORS, Action, ChatError
+from orcac.chat.health import Health, Timing
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.limits.limiter import Limiter
-from orcac.chat.messages import ChatRequest, ChatResponse, Settled
-from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.messages import ChatRequest, ChatResponse
+from orcac.chat.settings import EndpointSettings
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError, StoreError
 from orcac.text import dollars
 
-_BACKOFF_S, _DOUBLINGS = 0.5, 7  # the longest wait for the first failure, and how often it doubles
-_FLAKY_S = 0.03  # the same while others are answered; it doubles with each attempt that failed since the last answer
-_PUSHED_BACK_S = 1.0  # the longest wait after a push-back, since the rate is the limiter's to find
-_PATIENCE_S = 600.0  # without an answer, while the server says that it is asked too fast
-_BUDGET_S = 1.0  # between two looks at a budget that others may give something back to
-_OUTAGE_S = 300.0  # without an answer, while a server that has answered fails for everybody
-_LOST_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: it is the endpoint
-_FAILED_IN_A_ROW = 16  # attempts, with no answer between them: nothing fresh is sent
-_UNDURABLE = 1000  # answers by which the disk may lag behind
-_SAY_EVERY_S = 0.5  # how often progress is told, whether there is any or not
+_MAX_UNSYNCED = 1000  # answers in the ledger that need not be durable yet; beyond that, sending waits for the disk
 
 
 class Endpoint(Protocol):
-    """A model that can be asked. `where` names it for people, e.g. its base URL; it holds no secret."""
+    """A model that can be asked. `where` names it in messages, e.g. its base URL; it contains no secret."""
 
     where: str
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
-        """One attempt. Raises ChatError when there was no answer."""
+        """Make one attempt. Raises ChatError if there was no answer."""
         ...
 
 
-class Answers(Protocol):
-    """What the engine needs of a ledger."""
+class AnswerLog(Protocol):
+    """The methods of a ledger that the engine calls."""
 
     def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]: ...
     def flush(self) -> None: ...
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Tally:
-    """How far an `ask` is."""
-
-    total: int  # distinct requests
-    answered: int = 0
-    failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # for good
-    retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    messages: dict[str, str] = dataclasses.field(default_factory=dict)  # of each class that did not stop us, the first;
-    # and of `budget`, while it is waited for
-    failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of failures that are not recorded
-    usd: float = 0.0  # at most, for all answers so far, whenever they were paid
-    tokens: int = 0  # of the answers of this `ask`, in and out
-    in_flight: int = 0
-    paused_s: float = 0.0  # until the server wants to be asked again
-
-    def count(self, request: ChatRequest, settled: Settled, price: Price) -> None:
-        """Enter what settles a request, at the cost that `ChatRequest.usd_of` finds."""
-        self.usd += request.usd_of(settled, price)
-        if settled.error:
-            self.failed[settled.error] += 1
-        else:
-            self.answered += 1
 
 
 async def ask(
@@ -110,23 +77,24 @@ async def ask(
     *,
     label: str,
     endpoint: AbstractAsyncContextManager[Endpoint],
-    ledger: Answers,
+    ledger: AnswerLog,
     tally: Tally,
     settings: EndpointSettings,
     account: Account | None = None,
     budget: Budget | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
+    timing: Timing = Timing(),  # noqa: B008  # frozen
 ) -> Tally:
-    """See to it that the ledger holds the answer, or the typed failure, of every request.
+    """Ask until every request has its answer, or its typed failure, in the ledger or in `tally.failures`.
 
-    `label` names this `ask` for people. `requests` are what the ledger lacks, each once; where there are none,
-    `endpoint`, `account` and `budget` are not entered. `tally` has the number of all requests and what the ledger held
-    of them before; it is brought up to date and returned. Failures that are not recorded are in its `failures`.
+    `label` names this `ask` in messages. `requests` are those that the ledger cannot answer, each once; if there are
+    none, `endpoint`, `account` and `budget` are not entered. `tally` starts with the total of all requests and the
+    counts of those that the ledger answers; it is updated in place and returned.
 
-    Raises EndpointError when nobody can be answered until something is mended or when the budget is reached,
-    StoreError when an answer cannot be written, KeyboardInterrupt on SIGINT and SIGTERM.
+    Raises EndpointError if no request can be answered until a cause is fixed by hand, or if the budget is reached;
+    StoreError if an answer cannot be written; KeyboardInterrupt on SIGINT and SIGTERM.
     """
-    asking = _Asking(
+    run = _Run(
         requests,
         label=label,
         ledger=ledger,
@@ -135,27 +103,28 @@ async def ask(
         budget=budget,
         on_progress=on_progress,
         tally=tally,
+        timing=timing,
     )
     on_progress(tally)
-    if asking.draw():
+    if run.prefetch():
         async with endpoint as model, account or contextlib.nullcontext():
             with budget or contextlib.nullcontext():
-                await asking.run(model)
+                await run.ask_all(model)
         on_progress(tally)
     return tally
 
 
 @dataclasses.dataclass(slots=True)
-class _Ticket:
-    """A request on its way to an answer."""
+class _Pending:
+    """A request that has no final response yet."""
 
     key: str
     request: ChatRequest
-    attempts: dict[str, int] = dataclasses.field(default_factory=dict)  # that count, by class
-    failures: int = 0  # all, with push-backs; the wait grows with them
+    attempts: dict[str, int] = dataclasses.field(default_factory=dict)  # error class -> failed attempts that count
+    failures: int = 0  # all failed attempts, including push-backs; the wait grows with them
 
 
-class _Asking:
+class _Run:
     """The state of one `ask`."""
 
     _model: Endpoint
@@ -166,222 +135,154 @@ class _Asking:
         requests: Iterable[ChatRequest],
         *,
         label: str,
-        ledger: Answers,
+        ledger: AnswerLog,
         settings: EndpointSettings,
         account: Account | None,
         budget: Budget | None,
         on_progress: Callable[[Tally], None],
         tally: Tally,
+        timing: Timing,
     ) -> None:
-        self._account, self._budget = account, budget
-        self._ledger, self._settings, self._on_progress = ledger, settings, on_progress
-        self._azure = settings.azure is not None
-        self.tally, self._label = tally, label
+        self._account, self._budget, self._ledger = account, budget, ledger
+        self._settings, self._timing, self._on_progress = settings, timing, on_progress
+        self._on_azure = settings.azure is not None
+        self._tally, self._label = tally, label
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings)
+        self._health = Health(now=self._loop.time(), total=tally.total, has_answered=tally.answered > 0, timing=timing)
         self._requests = iter(requests)
-        self._fresh: _Ticket | None = None  # the next that was never sent
-        self._again: list[tuple[float, str, _Ticket]] = []  # a heap by the time of the next attempt
-        self._undurable = 0  # answers that the ledger was given
-        self._halted: BaseException | None = None
+        self._fresh: _Pending | None = None  # the next request that was never sent
+        self._retries: list[tuple[float, str, _Pending]] = []  # a heap by the time of the next attempt
+        self._early_refusals: list[tuple[ChatRequest, ChatResponse]] = []  # those before the endpoint's first answer
+        self._unsynced = 0  # answers in the ledger that are not durable yet
+        self._halt_reason: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
-        self._goes_on = False  # `_go_on` is called soon
+        self._is_advance_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._wakes_at = 0.0  # when it rings
-        self._last_answer = self._loop.time()
-        self._failed_in_a_row = self._lost_in_a_row = 0
-        self._called_bad = 0  # requests that the endpoint called bad
-        self._refused: list[tuple[ChatRequest, ChatResponse]] = []  # before it answered any, with what they met
-        self._failing: set[str] = set()  # keys of what failed since the last answer
+        self._timer_at = 0.0
 
-    def draw(self) -> bool:
-        """See to it that `_fresh` is the next request to ask; False where none is left."""
+    def prefetch(self) -> bool:
+        """Draw the next request into `_fresh` if it is empty. Returns False if no request is left."""
         if self._fresh is None and (request := next(self._requests, None)):
-            self._fresh = _Ticket(request.key, request)
+            self._fresh = _Pending(request.key, request)
         return self._fresh is not None
 
-    async def run(self, model: Endpoint) -> None:
+    async def ask_all(self, model: Endpoint) -> None:
+        """Ask `model` until no request is left or the run is halted; then raise the reason."""
         self._model = model
         with halt_on_signals(self._halt):
-            telling = self._loop.create_task(self._tell())
+            reporting = self._loop.create_task(self._report_progress())
             try:
                 async with asyncio.TaskGroup() as self._group:
-                    self._go_on_soon()
+                    self._schedule_advance()
                     await self._finished
             finally:
-                telling.cancel()
-        if self._halted:
-            raise self._halted
+                reporting.cancel()
+        if self._halt_reason:
+            raise self._halt_reason
 
-    async def _tell(self) -> None:
+    async def _report_progress(self) -> None:
         try:
             while True:
-                await asyncio.sleep(_SAY_EVERY_S)
-                self.tally.paused_s = max(0.0, self._limiter.paused_until - self._loop.time())
-                self._on_progress(self.tally)
-        except Exception as error:  # as of a terminal that is gone
+                await asyncio.sleep(self._timing.progress)
+                self._tally.paused_s = max(0.0, self._limiter.paused_until - self._loop.time())
+                self._on_progress(self._tally)
+        except Exception as error:  # e.g. of a terminal that is gone
             self._halt(error)
 
-    def _go_on_soon(self) -> None:
-        """Have `_go_on` called when everything was heard that has come by now: then it is written together."""
-        if not self._goes_on:
-            self._goes_on = True
-            self._loop.call_soon(self._go_on)
+    # --- sending -----------------------------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
-        """Send all that may go now, and see to it that this is called again when more may go."""
-        self._goes_on = False
+    def _schedule_advance(self) -> None:
+        """Schedule `_advance` on the next loop turn, so that answers which arrive together are flushed together."""
+        if not self._is_advance_scheduled:
+            self._is_advance_scheduled = True
+            self._loop.call_soon(self._advance)
+
+    def _advance(self) -> None:
+        """Flush the ledger, send all requests that may be sent now, and set a timer for the next one."""
+        self._is_advance_scheduled = False
         if self._finished.done():
             return
         next_at: float | None = None
         try:
             self._ledger.flush()
             next_at = self._send()
-        except Exception as error:  # of a full disk, or of the stream of requests
-            self._halted = self._halted or error
-        if not (self.tally.in_flight or self._undurable) and (self._halted or not (self._again or self.draw())):
+        except Exception as error:  # of a full disk, or of the iterator of requests
+            self._halt_reason = self._halt_reason or error
+        is_idle = not (self._tally.in_flight or self._unsynced)
+        if is_idle and (self._halt_reason or not (self._retries or self.prefetch())):
             self._finished.set_result(None)
-        elif next_at is not None and (self._timer is None or next_at < self._wakes_at):
+        elif next_at is not None and (self._timer is None or next_at < self._timer_at):
             if self._timer:
                 self._timer.cancel()
-            self._timer, self._wakes_at = self._loop.call_at(next_at, self._wake), next_at
+            self._timer, self._timer_at = self._loop.call_at(next_at, self._on_timer), next_at
 
-    def _wake(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._go_on_soon()
+        self._schedule_advance()
 
     def _send(self) -> float | None:
-        """Send all that may go now. Returns when more may go if nothing happens before, None if never."""
+        """Send all requests that may be sent now.
+
+        Returns the time at which more may be sent if nothing happens before, or None if only an event can change that.
+        """
         limiter, now = self._limiter, self._loop.time()
-        self._share(now)
+        self._read_account(now)
         window = limiter.window
-        while not self._halted and self.tally.in_flight < window and self._undurable < _UNDURABLE:
-            due = bool(self._again) and self._again[0][0] <= now
-            if not due and not (self._may_start() and self.draw()):
-                return self._again[0][0] if self._again else None
-            if limiter.opens_at > now:
-                return limiter.opens_at
-            ticket = self._again[0][2] if due else self._fresh
-            assert ticket is not None
-            bound = ticket.request.usd_bound(self._settings.price)
-            if not self._affordable(bound):
-                return now + _BUDGET_S
-            if due:
-                heapq.heappop(self._again)
+        while not self._halt_reason and self._tally.in_flight < window and self._unsynced < _MAX_UNSYNCED:
+            is_due = bool(self._retries) and self._retries[0][0] <= now
+            if not is_due and not (self._may_send_fresh() and self.prefetch()):
+                return self._retries[0][0] if self._retries else None
+            if limiter.next_send_at > now:
+                return limiter.next_send_at
+            pending = self._retries[0][2] if is_due else self._fresh
+            assert pending is not None
+            bound = pending.request.usd_bound(self._settings.price)
+            if not self._reserve(bound):
+                return now + self._timing.budget_poll
+            if is_due:
+                heapq.heappop(self._retries)
             else:
                 self._fresh = None
-            charged = limiter.charge(ticket.request)
-            limiter.sent(now, charged)
-            self.tally.in_flight += 1
-            self._group.create_task(self._attempt(ticket, sent_at=now, charged=charged, bound=bound))
-        if self.tally.in_flight >= window:
-            limiter.fills(now)
+            charged = limiter.estimate_tokens(pending.request)
+            limiter.on_send(now, charged)
+            self._tally.in_flight += 1
+            self._group.create_task(self._attempt(pending, sent_at=now, charged=charged, bound=bound))
+        if self._tally.in_flight >= window:
+            limiter.on_full_window(now)
         return None
 
-    @property
-    def _has_answered(self) -> bool:
-        """Whether the endpoint has answered anything, durable or not."""
-        return self.tally.answered > 0 or self._undurable > 0
+    def _may_send_fresh(self) -> bool:
+        """Return False while the endpoint rejects all requests, or while very many wait for their next attempt.
 
-    def _may_start(self) -> bool:
-        """Whether fresh requests make sense: not while all fails, nor while a crowd waits for its next attempt."""
-        only_refused = self._called_bad and not self._has_answered
-        if only_refused or self._failed_in_a_row >= _FAILED_IN_A_ROW:
-            return not self._again and not self.tally.in_flight
-        return len(self._again) < 4 * self._limiter.window + 64
+        An endpoint that rejects all requests still gets a fresh one when nothing else is left to send.
+        """
+        if self._health.rejects_all:
+            return not self._retries and not self._tally.in_flight
+        return len(self._retries) < 4 * self._limiter.window + 64
 
-    def _share(self, now: float) -> None:
-        """Heed what the other jobs on this account do, and were told."""
+    def _read_account(self, now: float) -> None:
+        """Apply the number and the pauses of the other jobs on the account."""
         if self._account:
-            self._limiter.share = self._account.share()
+            self._limiter.live_jobs = self._account.live_jobs()
             self._limiter.pause(now + self._account.paused_until() - time.time())
 
-    def _affordable(self, bound: float) -> bool:
-        """Whether a request of at most `bound` USD fits; it is then set aside. When none ever will, the run halts."""
+    # --- the budget --------------------------------------------------------------------------------------------------
+
+    def _reserve(self, bound: float) -> bool:
+        """Reserve `bound` USD for a request. Returns False if they do not fit; halts if they never will."""
         try:
             if self._budget is None or self._budget.reserve(bound):
                 return True
-            if not self.tally.in_flight and not self._undurable:
+            if not self._tally.in_flight and not self._unsynced:
                 if not self._budget.may_recover():
-                    self._halt(self._spent(self._budget, bound))
-                elif "budget" not in self.tally.messages:
-                    self.tally.messages["budget"] = "another job has set aside what is left of it; waiting for that"
-                    self._on_progress(self.tally)
+                    self._halt(self._budget_error(self._budget, bound))
+                elif "budget" not in self._tally.messages:
+                    self._tally.messages["budget"] = "another job has reserved the rest of it; waiting for that job"
+                    self._on_progress(self._tally)
         except StoreError as error:
             self._halt(error)
         return False
-
-    def _spent(self, budget: Budget, bound: float) -> EndpointError:
-        tally = self.tally
-        left = tally.total - tally.answered - tally.failed.total()
-        rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
-        about = "about" if tally.answered else "at most"
-        free = budget.left()
-        more = rest + bound - free  # the last one must fit, too
-        return EndpointError(
-            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
-            f"{dollars(spent)} spent; one more may cost up to {bound:.4g} USD, {free:.4g} are left; of `{self._label}` "
-            f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
-            f"{dollars(rest)}",
-            fix=f"raise `budget` by {about} {dollars(more)} for `{self._label}` alone (`orcac cost` tells what all "
-            "that is left would cost) and run again; what is answered is kept",
-        )
-
-    async def _attempt(self, ticket: _Ticket, *, sent_at: float, charged: int, bound: float) -> None:
-        settled: ChatResponse | None = None
-        spent = bound  # until it is known
-        try:
-            try:
-                settled = await self._model.complete(ticket.request)
-                spent = ticket.request.usd_of(settled, self._settings.price)
-                now = self._loop.time()
-                if settled.rates:
-                    self._limiter.heard(settled.rates, now)
-                self._limiter.answered(now, settled, sent_at=sent_at, charged=charged)
-                self.tally.tokens += settled.input_tokens + settled.output_tokens
-            except ChatError as error:
-                settled = self._failed(ticket, error, sent_at=sent_at, bound=bound)
-                spent = bound if ERRORS[error.error].bills(azure=self._azure) else 0.0
-            if settled:
-                self._last_answer, self._lost_in_a_row, self._failed_in_a_row = self._loop.time(), 0, 0
-                self._failing.clear()
-                if not settled.error or (ERRORS[settled.error].kept and self._has_answered):
-                    durable = self._ledger.append(ticket.request, settled)
-                    self._undurable += 1
-                    durable.add_done_callback(functools.partial(self._count, ticket.request, settled))
-                else:
-                    self._lose(ticket, settled.error)
-                    if ERRORS[settled.error].kept:
-                        self._refused.append((ticket.request, settled))
-                if self._refused and self._has_answered:  # then they were about the requests, after all
-                    refused, self._refused = self._refused, []
-                    self._group.create_task(self._keep(refused))
-        except Exception as error:  # a full disk or a bug: keep what is in flight, then raise it
-            self._halt(error)
-        finally:
-            self.tally.in_flight -= 1
-            self._settle(bound, spent)
-            self._go_on_soon()
-
-    def _count(self, request: ChatRequest, settled: ChatResponse, durable: asyncio.Future[None]) -> None:
-        """Count an answer when it is durable."""
-        self._undurable -= 1
-        try:
-            durable.result()
-            self.tally.count(request, settled, self._settings.price)
-        except Exception as error:  # a disk that failed or a bug: keep what is in flight, then raise it
-            self._halt(error)
-        if self._undurable in (0, _UNDURABLE - 1):  # else nothing waits for this
-            self._go_on_soon()
-
-    async def _keep(self, refused: list[tuple[ChatRequest, ChatResponse]]) -> None:
-        """Record failures that are counted already."""
-        try:
-            for request, settled in refused:
-                await self._ledger.append(request, settled)
-                del self.tally.failures[request.key]
-        except Exception as error:
-            self._halt(error)
 
     def _settle(self, bound: float, spent: float) -> None:
         if self._budget:
@@ -390,80 +291,141 @@ class _Asking:
             except StoreError as error:
                 self._halt(error)
 
-    def _failed(self, ticket: _Ticket, error: ChatError, *, sent_at: float, bound: float) -> ChatResponse | None:
-        """Do what the class of `error` asks for. Returns the failure where the request gives up."""
-        now, kind = self._loop.time(), ERRORS[error.error]
-        slow_down = kind.action is Action.SLOW_DOWN
-        if kind.action is not Action.STOP:
-            self.tally.messages.setdefault(error.error, str(error))
-        if kind.bills(azure=self._azure):
-            self.tally.usd += bound
-        if slow_down:
-            self._limiter.pushed_back(sent_at, now)
-        if error.error == "timeout":
-            self._limiter.timed_out(sent_at, now)
-        if error.rates:
-            self._limiter.heard(error.rates, now, pushed_back=slow_down)
-        if error.retry_after:
-            self._limiter.pause(now + error.retry_after)
-            if self._account and error.retry_after <= _PATIENCE_S:  # for longer ones each job stops by itself
-                self._account.pause(error.retry_after)
-        if kind.action is Action.GIVE_UP:
-            self._called_bad += error.error == "bad_request"
-            if not self._has_answered and self._called_bad >= _LOST_IN_A_ROW:
-                self._halt(self._stopped(ticket, error))
-            return ChatResponse(error=error.error)
-        ticket.failures += 1
-        lost = False
-        if kind.action is Action.RETRY:
-            self._failed_in_a_row += 1
-            self._failing.add(ticket.key)
-            counts, most = not (kind.passes and self._is_out(now)), self._settings.attempts
-            ticket.attempts[error.error] = ticket.attempts.get(error.error, 0) + counts
-            lost = ticket.attempts[error.error] >= min(most, kind.attempts or most)
-        self._lost_in_a_row += lost
-        if self._hopeless(error, lost=lost):
-            self._halt(self._stopped(ticket, error))
-        elif lost:
-            self._lose(ticket, error.error)
-        else:
-            self.tally.retried[error.error] += 1
-            longest = _BACKOFF_S * 2 ** min(ticket.failures - 1, _DOUBLINGS)
-            if slow_down:
-                longest = min(longest, _PUSHED_BACK_S)
-            elif error.error != "unreachable":
-                longest = min(longest, _FLAKY_S * 2 ** min(self._failed_in_a_row, _FAILED_IN_A_ROW))
-            heapq.heappush(self._again, (now + random.uniform(0, longest), ticket.key, ticket))
-        return None
-
-    def _lose(self, ticket: _Ticket, error: str) -> None:
-        """A failure of this `ask` alone."""
-        self.tally.failed[error] += 1
-        self.tally.failures[ticket.key] = error
-
-    def _is_out(self, now: float) -> bool:
-        """Whether an endpoint that has answered fails for everybody, and not for long: then no request is to blame."""
-        return self._has_answered and len(self._failing) >= _LOST_IN_A_ROW and now - self._last_answer < _OUTAGE_S
-
-    def _hopeless(self, error: ChatError, *, lost: bool) -> bool:
-        """Whether nobody will be answered before a person mends something."""
-        action, silent_s = ERRORS[error.error].action, self._loop.time() - self._last_answer
-        return (
-            action is Action.STOP
-            or (error.retry_after or 0) > _PATIENCE_S
-            or (action is Action.SLOW_DOWN and silent_s > _PATIENCE_S)
-            or (lost and error.error == "unreachable")  # which no request can be the cause of
-            or self._lost_in_a_row >= min(_LOST_IN_A_ROW, self.tally.total)
+    def _budget_error(self, budget: Budget, bound: float) -> EndpointError:
+        tally = self._tally
+        left = tally.total - tally.answered - tally.failed.total()
+        rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
+        about = "about" if tally.answered else "at most"
+        free = budget.left()
+        more = rest + bound - free  # the bound of the last request must fit as well
+        return EndpointError(
+            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
+            f"{dollars(spent)} spent; one more may cost up to {bound:.4g} USD, {free:.4g} are left; of `{self._label}` "
+            f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
+            f"{dollars(rest)}",
+            fix=f"raise `budget` by {about} {dollars(more)} for `{self._label}` alone (`orcac cost` shows the cost of "
+            "everything that is left) and run again; all answers so far are kept",
         )
 
-    def _halt(self, reason: BaseException) -> None:
-        """Send nothing more; `run` raises the first reason when nothing is in flight any longer."""
-        self._halted = self._halted or reason
-        self._go_on_soon()
+    # --- one attempt and its outcome ---------------------------------------------------------------------------------
 
-    def _stopped(self, ticket: _Ticket, error: ChatError) -> EndpointError:
+    async def _attempt(self, pending: _Pending, *, sent_at: float, charged: int, bound: float) -> None:
+        response: ChatResponse | None = None
+        spent = bound  # until the cost is known
+        try:
+            try:
+                response = await self._model.complete(pending.request)
+                spent = pending.request.usd_of(response, self._settings.price)
+                now = self._loop.time()
+                if response.rates:
+                    self._limiter.on_headers(now, response.rates)
+                self._limiter.on_answer(now, response, sent_at=sent_at, charged=charged)
+                self._tally.tokens += response.input_tokens + response.output_tokens
+            except ChatError as error:
+                response = self._on_error(pending, error, sent_at=sent_at, bound=bound)
+                spent = bound if ERRORS[error.error].may_be_billed(azure=self._on_azure) else 0.0
+            if response:
+                self._on_final_response(pending, response)
+        except Exception as error:  # a full disk or a bug: keep the answers in flight, then raise it
+            self._halt(error)
+        finally:
+            self._tally.in_flight -= 1
+            self._settle(bound, spent)
+            self._schedule_advance()
+
+    def _on_final_response(self, pending: _Pending, response: ChatResponse) -> None:
+        """Record an answer or a refusal."""
+        health = self._health
+        health.on_final_response(self._loop.time(), is_answer=not response.error)
+        if not response.error or (ERRORS[response.error].recorded and health.has_answered):
+            durable = self._ledger.append(pending.request, response)
+            self._unsynced += 1
+            durable.add_done_callback(functools.partial(self._on_durable, pending.request, response))
+        else:
+            self._fail(pending, response.error)
+            if ERRORS[response.error].recorded:
+                self._early_refusals.append((pending.request, response))
+        if self._early_refusals and health.has_answered:  # the requests were the cause of these, not the endpoint
+            refusals, self._early_refusals = self._early_refusals, []
+            self._group.create_task(self._record_refusals(refusals))
+
+    def _on_durable(self, request: ChatRequest, response: ChatResponse, durable: asyncio.Future[None]) -> None:
+        """Count a response when it is durable."""
+        self._unsynced -= 1
+        try:
+            durable.result()
+            self._tally.count(request, response, self._settings.price)
+        except Exception as error:  # a disk that failed or a bug: keep the answers in flight, then raise it
+            self._halt(error)
+        if self._unsynced in (0, _MAX_UNSYNCED - 1):  # otherwise nothing waits for the disk
+            self._schedule_advance()
+
+    async def _record_refusals(self, refusals: list[tuple[ChatRequest, ChatResponse]]) -> None:
+        """Record refusals that the tally has already counted."""
+        try:
+            for request, response in refusals:
+                await self._ledger.append(request, response)
+                del self._tally.failures[request.key]
+        except Exception as error:
+            self._halt(error)
+
+    def _on_error(self, pending: _Pending, error: ChatError, *, sent_at: float, bound: float) -> ChatResponse | None:
+        """Apply the consequences of a failed attempt. Returns the final response if the request gives up."""
+        now, kind, health = self._loop.time(), ERRORS[error.error], self._health
+        if kind.action is not Action.STOP:
+            self._tally.messages.setdefault(error.error, str(error))
+        if kind.may_be_billed(azure=self._on_azure):
+            self._tally.usd += bound
+        self._adapt_rates(error, now, sent_at=sent_at)
+        if kind.action is Action.GIVE_UP:
+            if error.error == "bad_request" and health.on_bad_request():
+                self._halt(self._endpoint_error(pending, error))
+            return ChatResponse(error=error.error)
+        pending.failures += 1
+        exhausted = False
+        if kind.action is Action.RETRY:
+            counts, most = health.on_failed_attempt(now, key=pending.key, error=error.error), self._settings.attempts
+            pending.attempts[error.error] = pending.attempts.get(error.error, 0) + counts
+            exhausted = pending.attempts[error.error] >= min(most, kind.attempts or most)
+            if exhausted:
+                health.on_exhausted()
+        if health.is_hopeless(now, error, exhausted=exhausted):
+            self._halt(self._endpoint_error(pending, error))
+        elif exhausted:
+            self._fail(pending, error.error)
+        else:
+            self._tally.retried[error.error] += 1
+            wait = random.uniform(0, health.longest_wait(error.error, failures=pending.failures))
+            heapq.heappush(self._retries, (now + wait, pending.key, pending))
+        return None
+
+    def _adapt_rates(self, error: ChatError, now: float, *, sent_at: float) -> None:
+        """Apply the push-back, the timeout, the limits and the pause that a failure states."""
+        pushed_back = ERRORS[error.error].action is Action.SLOW_DOWN
+        if pushed_back:
+            self._limiter.on_push_back(now, sent_at=sent_at)
+        if error.error == "timeout":
+            self._limiter.on_timeout(now, sent_at=sent_at)
+        if error.rates:
+            self._limiter.on_headers(now, error.rates, pushed_back=pushed_back)
+        if error.retry_after:
+            self._limiter.pause(now + error.retry_after)
+            if self._account and error.retry_after <= self._timing.push_back_patience:
+                self._account.pause(error.retry_after)  # a longer pause ends the run, in each job by itself
+
+    def _fail(self, pending: _Pending, error: str) -> None:
+        """Count a final failure of this `ask` that is not recorded."""
+        self._tally.failed[error] += 1
+        self._tally.failures[pending.key] = error
+
+    def _halt(self, reason: BaseException) -> None:
+        """Send nothing more; `ask_all` raises the first reason when no request is in flight any more."""
+        self._halt_reason = self._halt_reason or reason
+        self._schedule_advance()
+
+    def _endpoint_error(self, pending: _Pending, error: ChatError) -> EndpointError:
         fix = ERRORS[error.error].fix.format(key=self._settings.api_key_env)
         return EndpointError(
-            f"{self._model.where}, model {ticket.request.model}: {error.error}: {error}",
-            fix=f"{fix}, then run again; {self.tally.answered:,} of {self.tally.total:,} answers are kept",
+            f"{self._model.where}, model {pending.request.model}: {error.error}: {error}",
+            fix=f"{fix}, then run again; {self._tally.answered:,} of {self._tally.total:,} answers are kept",
         )

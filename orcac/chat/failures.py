@@ -1,7 +1,7 @@
 """The classes of failure of a request, and their consequences for the request and for the run.
 
-Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only
-place that reads those words, and everything else looks at the class alone.
+Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only function
+that reads those words, and all other code looks at the class alone.
 """
 
 from __future__ import annotations
@@ -14,50 +14,57 @@ from orcac.chat.messages import RateHeaders
 
 
 class Action(enum.Enum):
-    """What an error means for the request that met it, and for the rest."""
+    """The consequence of an error for the request that met it and for the other requests."""
 
-    RETRY = "retry"  # try this request again; it has a number of attempts
-    SLOW_DOWN = "slow down"  # everyone is too fast: try again for as long as answers keep coming
-    GIVE_UP = "give up"  # this request can never be answered: its failure is final, and is a row
-    STOP = "stop"  # no request can be answered until a person mends something
+    RETRY = "retry"  # try this request again, up to its number of attempts
+    SLOW_DOWN = "slow down"  # all requests come too fast: try again for as long as answers arrive
+    GIVE_UP = "give up"  # this request can never be answered: its failure is final, and becomes a row
+    STOP = "stop"  # no request can be answered until the cause is fixed by hand
 
 
 class ErrorClass(NamedTuple):
-    action: Action
-    may_be_billed: bool = False  # the model may have answered, though the answer did not arrive
-    azure_bills: bool = False  # Azure asks for money all the same
-    passes: bool = False  # it may be everybody's for a while, as of a server that starts anew
-    kept: bool = False  # says something of the request and not of the server: the ledger may keep it like an answer
-    attempts: int | None = None  # of this class, where it is worth fewer than the endpoint's
-    fix: str = ""  # for a person; {key} is the name of the environment variable with the API key
+    """The properties of one class of failure."""
 
-    def bills(self, *, azure: bool) -> bool:
-        """Whether such a failure may cost as much as an answer."""
-        return self.may_be_billed or (azure and self.azure_bills)
+    action: Action
+    may_be_answered: bool = False  # the model may have answered, although the answer did not arrive
+    azure_bills: bool = False  # Azure charges for it nevertheless
+    transient: bool = False  # it may affect every request for a while, e.g. while a server restarts
+    recorded: bool = False  # it is a property of the request, not of the server, so the ledger may record it
+    attempts: int | None = None  # a limit for this class, if it deserves fewer attempts than the endpoint allows
+    fix: str = ""  # advice for the user; {key} is the name of the environment variable with the API key
+
+    def may_be_billed(self, *, azure: bool) -> bool:
+        """Return True if such a failure may cost as much as an answer."""
+        return self.may_be_answered or (azure and self.azure_bills)
 
 
 ERRORS: Mapping[str, ErrorClass] = {
-    "unreachable": ErrorClass(Action.RETRY, passes=True, fix="start the server, or correct the endpoint's base_url"),
-    "dropped": ErrorClass(Action.RETRY, may_be_billed=True, fix="see the server's log"),
-    "timeout": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="raise timeout_seconds"),
-    "malformed": ErrorClass(Action.RETRY, may_be_billed=True, attempts=4, fix="check what base_url serves"),
-    "server": ErrorClass(Action.RETRY, passes=True, fix="see the server's log or the provider's status page"),
+    "unreachable": ErrorClass(Action.RETRY, transient=True, fix="start the server, or correct the endpoint's base_url"),
+    "dropped": ErrorClass(Action.RETRY, may_be_answered=True, fix="see the server's log"),
+    "timeout": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="raise timeout_seconds"),
+    "malformed": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="check which server base_url reaches"),
+    "server": ErrorClass(Action.RETRY, transient=True, fix="see the server's log or the provider's status page"),
     "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
     "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
-    "bad_request": ErrorClass(Action.GIVE_UP, fix="change the teacher's sampling, or mend the server"),
+    "bad_request": ErrorClass(Action.GIVE_UP, fix="change the teacher's sampling, or repair the server"),
     "content_filter": ErrorClass(
-        Action.GIVE_UP, kept=True, azure_bills=True, fix="see which filter the provider has on"
+        Action.GIVE_UP, recorded=True, azure_bills=True, fix="see which filter the provider applies"
     ),
     "context_overflow": ErrorClass(
-        Action.GIVE_UP, kept=True, azure_bills=True, fix="lower max_tokens, or serve the model with a longer context"
+        Action.GIVE_UP,
+        recorded=True,
+        azure_bills=True,
+        fix="lower max_tokens, or serve the model with a longer context",
     ),
     "not_recorded": ErrorClass(Action.GIVE_UP),
-    "not_answered": ErrorClass(Action.GIVE_UP, fix="say `mode: auto`, so that what batches leave is asked online"),
+    "not_answered": ErrorClass(
+        Action.GIVE_UP, fix="set `mode: auto`, so that requests which batches leave are asked online"
+    ),
     "auth": ErrorClass(Action.STOP, fix="put a valid API key in the environment variable {key}"),
     "forbidden": ErrorClass(Action.STOP, fix="give the key in {key} access to this model and region"),
     "quota": ErrorClass(Action.STOP, fix="add credit to the account of the key in {key}"),
     "not_found": ErrorClass(Action.STOP, fix="correct the teacher's model or the endpoint's base_url"),
-    "unsupported": ErrorClass(Action.STOP, fix="change the teacher's sampling to what the model accepts"),
+    "unsupported": ErrorClass(Action.STOP, fix="change the teacher's sampling to values that the model accepts"),
     "unsendable": ErrorClass(
         Action.STOP, fix="write base_url with http:// or https://, and check the OPENAI_ variables of the environment"
     ),
@@ -65,7 +72,7 @@ ERRORS: Mapping[str, ErrorClass] = {
 
 
 class ChatError(Exception):
-    """What an endpoint raises when a request got no answer. Its text never holds an API key."""
+    """A request got no answer: the exception of every endpoint. Its text never contains an API key."""
 
     def __init__(
         self, error: str, message: str, *, retry_after: float | None = None, rates: RateHeaders | None = None
@@ -73,7 +80,7 @@ class ChatError(Exception):
         assert error in ERRORS, error
         super().__init__(message)
         self.error = error
-        self.retry_after = retry_after  # seconds that the server asks everyone to wait
+        self.retry_after = retry_after  # the seconds for which the server asks all requests to wait
         self.rates = rates
 
 
@@ -106,21 +113,25 @@ _BY_STATUS = {
     409: "server",
     425: "server",
     429: "rate_limit",
-    504: "timeout",  # of a gateway: the model may have answered
+    504: "timeout",  # from a gateway, so the model may have answered
     524: "timeout",
 }
 _BAD = (400, 413, 422)
-# Where no code tells: words of the message, lower-cased, and the statuses with which they mean the class.
+# For bodies without a known code: words of the lower-cased message, and the statuses with which they mean the class.
 _BY_WORDS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("exceeded your current quota", (429,), "quota"),
     ("out of call volume quota", (403,), "quota"),
     ("request too large", (429,), "too_large"),
-    ("retry after 86400 seconds", (429,), "too_large"),  # Azure's word for what fits into no minute
+    ("retry after 86400 seconds", (429,), "too_large"),  # Azure's wording for a request that fits into no minute
     ("context length", _BAD, "context_overflow"),
     ("context window", _BAD, "context_overflow"),
     ("maximum model length", _BAD, "context_overflow"),
     ("max_model_len", _BAD, "context_overflow"),
-    ("must be at least 1, got -", _BAD, "context_overflow"),  # vLLM, of what the prompt leaves for the answer
+    (
+        "must be at least 1, got -",
+        _BAD,
+        "context_overflow",
+    ),  # vLLM's wording for a prompt without room for the answer
     ("`inputs` tokens +", _BAD, "context_overflow"),
     ("content management policy", _BAD, "content_filter"),
     ("unrecognized request argument", _BAD, "unsupported"),
@@ -133,11 +144,11 @@ _BY_WORDS: tuple[tuple[str, tuple[int, ...], str], ...] = (
 
 
 def classify(status: int | None, body: object = None, exception: Exception | None = None) -> str:
-    """The error class of a failed call, a name in `ERRORS`.
+    """Return the error class of a failed call, a key of `ERRORS`.
 
-    `status` and `body` are the HTTP response's (the parsed JSON, with or without its outer `error`, or text).
-    Without a status, `exception` tells what went wrong: TimeoutError; ConnectionRefusedError when nothing was
-    sent; ConnectionError when the connection broke; ValueError when the answer made no sense.
+    `status` and `body` are those of the HTTP response; the body is parsed JSON, with or without its outer `error`, or
+    text. Without a status, `exception` decides: TimeoutError; ConnectionRefusedError if nothing was sent;
+    ConnectionError if the connection broke; ValueError if the response could not be read.
     """
     if status is None:
         match exception:
@@ -158,13 +169,16 @@ def classify(status: int | None, body: object = None, exception: Exception | Non
             return name
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    if status < 400:  # it sends us elsewhere
+    if status < 400:  # a redirect
         return "not_found"
     return "server" if status >= 500 else "bad_request"
 
 
 def _code_and_message(body: object) -> tuple[str, str]:
-    """The lower-cased `code` (or type) that we know and the message of an error body; "" where it has none."""
+    """Return an error body's `code` (or else its type) if it is in `_BY_CODE`, and its message; "" if absent.
+
+    Both are lower-cased.
+    """
     if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
         body = body["error"]
     if isinstance(body, Mapping):

@@ -1,6 +1,7 @@
-"""SIGINT and SIGTERM as a request to finish: what is in flight is paid for and worth a few seconds more.
+"""SIGINT and SIGTERM as a request to finish: answers in flight are paid for, so they are worth a few seconds more.
 
-One request may come as several signals: of whoever stops a whole process group, and of `orcac run`, which hands it on.
+One stop may arrive as several signals, for example if a whole process group is stopped and `orcac run` also forwards
+the signal.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_ONE_S = 1.0  # signals within so long are one
-
 
 @contextmanager
-def halt_on_signals(halt: Callable[[BaseException], None]) -> Iterator[None]:
-    """Call `halt` with a KeyboardInterrupt on the first signal.
+def halt_on_signals(halt: Callable[[BaseException], None], *, debounce_s: float = 1.0) -> Iterator[None]:
+    """Call `halt` once, with a KeyboardInterrupt, on the first signal.
 
-    From a second later on, and at the end, the handlers are as they were before: another signal does what it always
-    did.
+    Signals within `debounce_s` of the first count as the same stop. After that time, and at the end of the block, the
+    previous handlers are restored, so another signal takes its usual effect. Outside the main thread, which alone can
+    have signal handlers, the block runs without any.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can have signal handlers
+        yield
         return
-    loop, stopped = asyncio.get_running_loop(), False
+    loop, is_stopped = asyncio.get_running_loop(), False
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -33,11 +33,11 @@ def halt_on_signals(halt: Callable[[BaseException], None]) -> Iterator[None]:
                 signal.signal(number, handler)
 
     def stop(number: signal.Signals) -> None:
-        nonlocal stopped
-        if not stopped:
-            stopped = True
-            loop.call_later(_ONE_S, restore)
-            halt(KeyboardInterrupt(f"stopped by {number.name}; what was in flight is kept"))
+        nonlocal is_stopped
+        if not is_stopped:
+            is_stopped = True
+            loop.call_later(debounce_s, restore)
+            halt(KeyboardInterrupt(f"stopped by {number.name}; all answers in flight are kept"))
 
     for number in before:
         loop.add_signal_handler(number, stop, number)

@@ -1,7 +1,7 @@
-"""JSON as it is sent, received and logged: each request and answer goes through it several times, so it is orjson's.
+"""JSON as it is sent, received and logged. Each request and answer is encoded several times, hence orjson.
 
-orjson is strict where others are not. What it refuses, half characters (`"\\ud800"`) above all, is left to the standard
-library: an answer is paid for in whatever form it comes.
+orjson is stricter than most encoders. Texts that it refuses, above all those with lone surrogates (`"\\ud800"`), go to
+the standard library instead, because an answer is paid for in whatever form it arrives.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import orjson
 
 
 def dumps(value: object) -> bytes:
-    """`value` as compact JSON in UTF-8. Raises TypeError or ValueError for what JSON cannot hold.
+    """Return `value` as compact JSON in UTF-8. Raises TypeError or ValueError if JSON cannot express it.
 
-    The bytes keep some kilobytes of room to grow: decode them where many are held.
+    orjson over-allocates each result by some kilobytes, so decode results that are kept in large numbers.
     """
     try:
         return orjson.dumps(value)
@@ -24,8 +24,13 @@ def dumps(value: object) -> bytes:
 
 
 def loads(content: bytes | str) -> Any:
-    """The value of a JSON text. Raises ValueError where it is none, RecursionError where it is too deep."""
+    """Return the value of a JSON text. Raises ValueError if it is not JSON, RecursionError if it nests too deeply."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         return json.loads(content)
+
+
+def replace_surrogates(text: str) -> str:
+    """Return `text` with U+FFFD in place of each lone surrogate, which JSON can carry and a UTF-8 file cannot."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

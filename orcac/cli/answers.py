@@ -94,18 +94,19 @@ def command(
 
 
 def _check_class(error: str | None) -> None:
-    from orcac.chat.ledger.record import KEPT
+    from orcac.chat.ledger.record import RECORDED_FAILURES
 
-    if error not in (None, "any", *KEPT):
+    if error not in (None, "any", *RECORDED_FAILURES):
         raise InputError(
-            f"the ledger keeps no failures of class {error!r}", fix=f"say --error {' or '.join(('any', *KEPT))}"
+            f"the ledger keeps no failures of class {error!r}",
+            fix=f"say --error {' or '.join(('any', *RECORDED_FAILURES))}",
         )
 
 
 def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    from orcac.chat.ledger.files import records
+    from orcac.chat.ledger.files import read_records
 
-    return filter(keep, records(folder))
+    return filter(keep, read_records(folder))
 
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
@@ -113,7 +114,7 @@ def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
 
     following = Following(folder)
     while True:
-        yield from filter(keep, following.look())
+        yield from filter(keep, following.read_new())
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -233,11 +234,12 @@ def _import(folder: Path, file: Path) -> None:
         async with Ledger(folder) as ledger:
             pending: list[Any] = []
             for record in filter(None, _read(file)):
-                request = request_of(record)
-                if ledger.look(request):
+                request = request_of(record["request"])
+                if ledger.get_outcome(request):
                     known += 1
                     continue
-                ours = record_of(request, response_of(record)) | {"at": record["at"]}
+                ours = record_of(request, response_of(record))
+                ours["at"] = record["at"]
                 pending.append(ledger.append_record(ours))
                 taken += 1
                 if len(pending) == 1000:
@@ -253,15 +255,17 @@ def _import(folder: Path, file: Path) -> None:
 
 def _read(file: Path) -> Iterator[Record | None]:
     """The record in each line, None where it is something else. Raises InputError for a damaged one."""
-    from orcac.chat.ledger.record import Flawed, Foreign, vetted
+    from orcac.chat.ledger.record import InvalidRecord, NotARecord, parse_and_verify
 
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                yield vetted(line)
-            except Flawed as flaw:
-                raise InputError(f"{file}:{number}: a damaged record: {flaw}", fix="mend or remove that line") from flaw
-            except Foreign:
+                yield parse_and_verify(line)
+            except InvalidRecord as error:
+                raise InputError(
+                    f"{file}:{number}: a damaged record: {error}", fix="mend or remove that line"
+                ) from error
+            except NotARecord:
                 yield None
             except ValueError as error:
                 if line.endswith(b"\n") and line.strip():

@@ -41,13 +41,13 @@ def list_(ended: bool, as_json: bool) -> None:
       orcac batches list
       orcac batches list --all --json
     """
-    from orcac.chat.batch.control import catch_up
-    from orcac.chat.batch.files import batches
+    from orcac.chat.batch.control import refresh
+    from orcac.chat.batch.files import live_ids, read_batches
 
     _, store = opened()
-    live = [batch.id for batch in batches(store.answers) if not batch.settled]
-    problems = asyncio.run(catch_up(store.answers, live, say=lambda text: click.echo(plain(text), err=True)))
-    shown = [batch for batch in batches(store.answers) if ended or not batch.settled]
+    live = live_ids(store.answers)
+    problems = asyncio.run(refresh(store.answers, live, on_event=lambda text: click.echo(plain(text), err=True)))
+    shown = [batch for batch in read_batches(store.answers) if ended or not batch.settled]
     for problem in problems:
         click.echo(plain(f"warning: {problem}"), err=True)
     if as_json:
@@ -74,10 +74,10 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
       orcac batches cancel --all
     """
     from orcac.chat.batch.control import cancel as stop
-    from orcac.chat.batch.files import batches
+    from orcac.chat.batch.files import live_ids
 
     _, store = opened()
-    live = [batch.id for batch in batches(store.answers) if not batch.settled]
+    live = live_ids(store.answers)
     if not ids and not every:
         raise InputError("no batch is named", fix="name one that `orcac batches list` shows, or say --all")
     chosen = live if every else [_find(live, text) for text in ids]

@@ -6,8 +6,8 @@ import json
 
 import click
 
-from orcac.cli.common import compiled, fitting, held, opened, plain
-from orcac.plan.later import notes
+from orcac.cli.common import compiled, fitting, held, opened, plain, warn_outdated
+from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 
 ARMS_NAMED = 20
@@ -31,6 +31,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     held(plan)
     path, store = opened()
     fitting(plan, experiments, store)
+    outdated = warn_outdated(plan, experiments, store)
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)
     if as_json:
@@ -41,7 +42,8 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "nodes": len(plan.nodes),
             "done": done,
             "arms": arms,
-            "notes": notes(plan),
+            "notes": describe_deferred(plan),
+            "outdated": outdated,
         }
         click.echo(json.dumps(summary))
         return
@@ -50,8 +52,8 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         names = list(experiment.arms)
         further = f" and {len(names) - ARMS_NAMED:,} more" if len(names) > ARMS_NAMED else ""
         click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({', '.join(names[:ARMS_NAMED])}{further})")
-    shared = sum(len(users) > 1 for users in plan.users().values())
+    shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
-    for line in notes(plan):
+    for line in describe_deferred(plan):
         click.echo(plain(f"  {line}"))
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

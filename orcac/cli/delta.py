@@ -10,7 +10,7 @@ import click
 
 from orcac.cli.common import opened, plain
 from orcac.errors import InputError
-from orcac.plan.plan import find
+from orcac.plan.plan import find_ref
 from orcac.text import size
 
 
@@ -89,5 +89,5 @@ def _model(text: str) -> dict[str, Path]:
                 f"{text}: neither a folder nor a train or student node of the store",
                 fix="give a model's folder, KIND/ID, or hf://OWNER/NAME",
             )
-        folder = store.verify(find(made, text)) / "model"
+        folder = store.verify(find_ref(made, text)) / "model"
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}

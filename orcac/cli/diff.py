@@ -16,10 +16,10 @@ import click
 from orcac import text
 from orcac.cli.common import opened, plain, uncollected
 from orcac.cost import figures
-from orcac.cost.bill import FIGURES, Cost, price, total
+from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
 from orcac.errors import InputError
-from orcac.plan.effect import Effect, effect
+from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.diff import ABSENT, Change, changes
@@ -51,7 +51,7 @@ class Difference:
 
     @property
     def is_nothing(self) -> bool:
-        return not self.changes and self.effect.is_nothing
+        return not self.changes and self.effect.is_empty
 
 
 @click.command("diff")
@@ -102,8 +102,8 @@ def _differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
     found = []
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
-        felt = effect(plan, nodes[one], nodes[other], store)
-        cost = total(plan, costs, felt.remade, paid=felt.reused)
+        felt = compute_effect(plan, nodes[one], nodes[other], store)
+        cost = total_cost(plan, costs, felt.remade, paid=felt.reused)
         found.append(Difference(one, other, changes(*specs), felt, cost))
     return found, plan
 
@@ -177,7 +177,7 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
         old, new = (escape(_short(value)) for value in (change.old, change.new))
         console.print(Padding(f"{escape(plain(change.path))}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2)))
     felt = one.effect
-    if felt.is_nothing:
+    if felt.is_empty:
         console.print("  nothing is remade")
         return
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
@@ -193,7 +193,7 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
             table.add_row(f"  [{style}]{verb}[/]", _kinds(plan, refs))
     costs = _costs(one.cost)
     for number, (name, figure, show) in enumerate(costs if whole else ()):
-        table.add_row("" if number else "  costs", f"{name:<10} {figures.with_range(figure, show)}")
+        table.add_row("" if number else "  costs", f"{name:<10} {figures.format_range(figure, show)}")
     if not whole or not costs:
         told = [
             f"{show(figure.mid)}" + ("" if name in ("dollars", "disk") else f" {name}") for name, figure, show in costs

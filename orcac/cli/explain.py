@@ -13,7 +13,7 @@ from orcac.cli.common import STYLES, opened, plain
 from orcac.errors import StoreError
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY
-from orcac.plan.plan import Plan, find
+from orcac.plan.plan import Plan, find_ref
 from orcac.plan.state import read_state
 from orcac.store.store import Store
 from orcac.text import size
@@ -49,7 +49,7 @@ def command(node: str, as_json: bool) -> None:
     """
     path, store = opened()
     plan = Plan.read(path) if path.exists() else Plan()
-    ref = find([*plan.nodes, *store.refs()], node)
+    ref = find_ref([*plan.nodes, *store.refs()], node)
     facts = _facts(plan, store, ref)
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
@@ -76,7 +76,7 @@ def _facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
         "ref": ref,
         "label": node.label if node else record.get("label", ""),
         "in_plan": node is not None,
-        "used_by": plan.users().get(ref, []),
+        "used_by": plan.map_nodes_to_users().get(ref, []),
         "report_of": [name for name, item in plan.experiments.items() if item.report == ref],
         "needed_by": needed_by,
         "identity": {**identity, "inputs": inputs},

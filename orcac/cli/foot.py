@@ -1,7 +1,7 @@
 """The foot of a terminal while Snakemake runs: the nodes at work, redrawn in place; what is printed scrolls by above.
 
 What runs below us writes into a pipe, and its lines come out above the foot. Of the lines that tell how far a node is,
-the foot shows more: they bear `progress.DRAWN`, and stay away.
+the foot shows more: they bear `progress.REDRAWN`, and stay away.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orcac.cli.common import plain
 from orcac.cli.node_lines import node_lines
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
-from orcac.progress import DRAWN, is_ours
+from orcac.progress import REDRAWN, is_in_foreground
 from orcac.store.store import Store
 from orcac.text import clock
 
@@ -38,7 +38,7 @@ def terminal() -> Console | None:
     from rich.console import Console
 
     console = Console(stderr=True)
-    return console if is_ours(sys.stderr) and console.is_terminal and not console.is_dumb_terminal else None
+    return console if is_in_foreground(sys.stderr) and console.is_terminal and not console.is_dumb_terminal else None
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def drawn(console: Console, plan: Plan, store: Store) -> Iterator[int]:
             say([begun] if begun else [])
 
         def say(lines: list[str]) -> None:
-            if shown := [plain(line.expandtabs()) for line in lines if not line.startswith(DRAWN)]:
+            if shown := [plain(line.expandtabs()) for line in lines if not line.startswith(REDRAWN)]:
                 console.print(Text("\n".join(shown)), soft_wrap=True)
 
         threads = [threading.Thread(target=each, daemon=True) for each in (redraw, print_above)]

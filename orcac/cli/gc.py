@@ -10,6 +10,7 @@ import click
 
 from orcac.cli.common import compiled, opened, plain
 from orcac.errors import InputError
+from orcac.plan.upgrade import find_older, find_unreplaced
 from orcac.sample.recipe import SampleRecipe
 from orcac.store.garbage import Item, find, remove
 from orcac.text import size
@@ -23,7 +24,8 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     """Show, or remove, what none of SPECS reaches in the store, and what killed runs left behind.
 
     Name every spec whose artifacts you want to keep, and those that are running: nothing is removed while a node is
-    being made that none of them reaches. All answers of teachers stay: they were paid for.
+    being made that none of them reaches. All answers of teachers stay: they were paid for. Artifacts of SPECS that an
+    older VERSION made stay until today's VERSION has replaced them.
 
     \b
     Example:
@@ -34,12 +36,12 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     for node in plan.nodes.values():
         if isinstance(node.recipe, SampleRecipe) and node.recipe.source and node.recipe.source.absent:
             raise InputError(
-                f"{node.waits[0]}: what is made from it has another id here than where its files are",
+                f"{node.blockers[0]}: what is made from it has another id here than where its files are",
                 fix="collect garbage where every file that the specs name is here",
             )
     _, store = opened()
-    found = find(store, plan.nodes)
-    others = [ref for ref in found.held if ref not in plan.nodes]
+    found = find(store, plan.nodes.keys() | find_unreplaced(plan, find_older(plan, store), store))
+    others = [ref for ref in found.in_use if ref not in plan.nodes]
     if others and delete:
         raise InputError(
             f"{others[0]} is being made now, and no given spec reaches it: what it needs would be removed",
@@ -48,12 +50,12 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     removed = [item for item in found.items if remove(store, item)] if delete else []
     if as_json:
         items = [_as_json(item) | {"removed": item in removed} for item in found.items]
-        click.echo(json.dumps({"items": items, "held": found.held}, indent=1, ensure_ascii=False))
+        click.echo(json.dumps({"items": items, "held": found.in_use}, indent=1, ensure_ascii=False))
         return
     shown = removed if delete else found.items
     if shown:
         _show(shown)
-    for ref in found.held:
+    for ref in found.in_use:
         click.echo(f"{ref} is being made now and stays", err=True)
     if others:
         click.echo(f"  no given spec reaches {others[0]}: what it needs may be listed; name its spec too", err=True)
@@ -69,7 +71,7 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
 
 def _as_json(item: Item) -> dict[str, Any]:
     return {
-        "what": item.what,
+        "what": item.category,
         "ref": item.ref,
         "label": item.label,
         "path": str(item.path),
@@ -90,8 +92,8 @@ def _show(items: list[Item]) -> None:
     table.add_column("made")
     sums: Counter[str] = Counter()
     for item in sorted(items, key=lambda item: -item.bytes):
-        name = item.ref if item.what != "stray" else f"{item.ref}/{item.path.name}"
-        table.add_row(size(item.bytes), item.what, Text(plain(name)), Text(plain(item.label)))
-        sums[item.what] += item.bytes
+        name = item.ref if item.category != "stray" else f"{item.ref}/{item.path.name}"
+        table.add_row(size(item.bytes), item.category, Text(plain(name)), Text(plain(item.label)))
+        sums[item.category] += item.bytes
     Console(highlight=False).print(table)
     click.echo(", ".join(f"{what} {size(count)}" for what, count in sums.items()))

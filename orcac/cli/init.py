@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from orcac.errors import InputError
-from orcac.smk import study
+from orcac.smk import find_study_folder
 from orcac.store.durable import write_if_changed
 
 # Files and folders, by the same name in a checkout, in the wheel and in a study; pyproject.toml puts them in the wheel.
@@ -81,7 +81,7 @@ def command(folder: str) -> None:
 
 def _files() -> dict[str, str]:
     """Path in the study -> text."""
-    top, files = study(), {}
+    top, files = find_study_folder(), {}
     for name in LAID_OUT:
         for path in [top / name, *sorted((top / name).rglob("*"))]:
             if path.is_file():

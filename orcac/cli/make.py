@@ -15,7 +15,7 @@ import click
 from orcac.cli.common import opened
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
-from orcac.progress import DRAWN, DRAWN_VARIABLE, pipe_name
+from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id
 
 
 @click.command("make")
@@ -32,10 +32,10 @@ def command(node: str, shard: str | None, log: str | None) -> None:
       orcac make train/0f3a5c19d2b8e4f60711
     """
     from orcac.make import make, make_shard
-    from orcac.progress import live_line
+    from orcac.progress import redraw_in_place
 
-    if DRAWN_VARIABLE in os.environ and os.environ[DRAWN_VARIABLE] != pipe_name(2):
-        del os.environ[DRAWN_VARIABLE]
+    if REDRAWN_VARIABLE in os.environ and os.environ[REDRAWN_VARIABLE] != pipe_id(2):
+        del os.environ[REDRAWN_VARIABLE]
     if log:
         try:
             sys.stderr = _Tee(sys.stderr, Path(log))
@@ -44,7 +44,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     path, store = opened()
     plan = Plan.read(path, beginning=node)
     if shard is None:
-        with live_line():
+        with redraw_in_place():
             made = make(plan, store, node)
         if not made:
             click.echo(f"{node} is made already", err=True)
@@ -52,7 +52,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     found = re.fullmatch(r"(\d+)-of-(\d+)", shard)
     if not found:
         raise InputError(f"--shard {shard}: not a shard", fix="write it as 3-of-8")
-    with live_line():
+    with redraw_in_place():
         make_shard(plan, store, node, int(found[1]) - 1, int(found[2]))
 
 
@@ -68,7 +68,7 @@ class _Tee(io.TextIOBase):
         self._log.write(time.strftime("--- %Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
 
     def write(self, text: str) -> int:
-        self._log.write(text.removeprefix(DRAWN))
+        self._log.write(text.removeprefix(REDRAWN))
         return self._terminal.write(text)
 
     def flush(self) -> None:

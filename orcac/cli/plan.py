@@ -12,10 +12,10 @@ import click
 
 from orcac.cli.common import STYLES, compiled, opened, plain
 from orcac.errors import InputError
-from orcac.plan.later import fetched
+from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.plan.sharing import arms_told, needed, short_label, users
+from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, strip_arm
 from orcac.plan.state import State, read_state
 from orcac.store.durable import write_if_changed
 
@@ -44,7 +44,7 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
     plan, _ = compiled(specs)
     _, store = opened()
     states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
-    arms = users(plan)
+    arms = map_nodes_to_arms(plan)
     if svg:
         _draw(plan, states, svg)
     if as_json:
@@ -57,8 +57,8 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
                 "total": states[ref].total,
                 "arms": arms[ref],
                 "inputs": node.needs,
-                "later": fetched(node),
-                "waits": node.waits,
+                "later": list_hub_addresses(node),
+                "waits": node.blockers,
             }
             for ref, node in plan.nodes.items()
         ]
@@ -70,11 +70,11 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
 
 
 def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
-    from orcac.plan.picture.picture import picture
+    from orcac.plan.picture.picture import draw_plan
 
     names = {ref: now.name for ref, now in states.items()}
     try:
-        write_if_changed(path, picture(plan, names, title=", ".join(plan.experiments)))
+        write_if_changed(path, draw_plan(plan, names, title=", ".join(plan.experiments)))
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror})", fix="name a file in a folder of yours"
@@ -85,7 +85,7 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
     from rich.console import Console
 
     console = Console(highlight=False)
-    every = needed(plan)
+    every = map_arms_to_nodes(plan)
     own: dict[str, list[str]] = {arm: [] for arm in every}  # and what the baselines alone need, last
     by_all: list[str] = []
     by_some: list[str] = []
@@ -95,7 +95,7 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
         else:
             (by_all if len(names) == len(every) else by_some).append(ref)
     listed = in_full or len(every) <= LISTED
-    shared = ((f"shared by {arms_told(list(every), len(every))}", by_all), ("shared by some", by_some))
+    shared = ((f"shared by {describe_arms(list(every), len(every))}", by_all), ("shared by some", by_some))
     sections = [(title, refs) for title, refs in shared if refs]
     if listed:
         sections += [(f"{arm} alone" if len(own) > 1 else arm, refs) for arm, refs in own.items()]
@@ -119,7 +119,7 @@ def _nodes(
     from rich.markup import escape
     from rich.table import Table
 
-    labels = {ref: plain(short_label(plan.nodes[ref].label, arms[ref])) for ref in plan.nodes}
+    labels = {ref: plain(strip_arm(plan.nodes[ref].label, arms[ref])) for ref in plan.nodes}
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan: sections stand in line
     table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
@@ -128,7 +128,7 @@ def _nodes(
     table.add_column(overflow="fold")
     for ref in refs:
         shared = "" if len(arms[ref]) in (1, total) else ", ".join(arms[ref])
-        shared = shared if len(shared) <= 60 else arms_told(arms[ref], total)
+        shared = shared if len(shared) <= 60 else describe_arms(arms[ref], total)
         style = STYLES[states[ref].name]
         table.add_row(ref[:-12], escape(labels[ref]), f"[{style}]{told[ref]}[/]", escape(shared))
     return table
@@ -162,4 +162,4 @@ def _told(state: State, node: Node) -> str:
     if state.name == "done":
         return "done"
     told = f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name
-    return f"{told}, waits" if node.waits else f"{told}, later" if fetched(node) else told
+    return f"{told}, waits" if node.blockers else f"{told}, later" if list_hub_addresses(node) else told

@@ -16,15 +16,15 @@ from types import FrameType
 
 import click
 
-from orcac.cli.common import compiled, fitting, held, opened, plain
+from orcac.cli.common import compiled, fitting, held, opened, plain, warn_outdated
 from orcac.cli.foot import drawn, terminal
 from orcac.cli.report import show
 from orcac.errors import InputError
-from orcac.make import refuse_what_waits
+from orcac.make import refuse_blocked
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
-from orcac.progress import DRAWN_VARIABLE, pipe_name
-from orcac.smk import snakefile
+from orcac.progress import REDRAWN_VARIABLE, pipe_id
+from orcac.smk import find_snakefile
 from orcac.store.store import Store
 
 _ASKS = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments of Snakemake with which nothing is made
@@ -53,6 +53,7 @@ def command(arguments: tuple[str, ...]) -> int:
     held(plan)
     path, store = opened()
     fitting(plan, experiments, store)
+    warn_outdated(plan, experiments, store)
     plan.write(path)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
@@ -61,7 +62,7 @@ def command(arguments: tuple[str, ...]) -> int:
         click.echo(f"nothing to do: the report is made{gone}\n")
         show(plan, store, names)
         return 0
-    refuse_what_waits(plan.nodes[ref] for ref in todo)
+    refuse_blocked(plan.nodes[ref] for ref in todo)
     if not _ASKS.intersection(further):
         store.check_writable()  # Snakemake would end without a word
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
@@ -80,7 +81,7 @@ def command(arguments: tuple[str, ...]) -> int:
 
 
 def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
-    line = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile())]
     if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
         line += ["--cores", "all", "--quiet", "all"]  # here: the nodes print their own progress
     line += further
@@ -96,7 +97,7 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
         return _wait(subprocess.Popen(line, env=environment))
     shares = sys.stdout.isatty()  # the terminal
     with drawn(console, plan, store) as above:
-        environment[DRAWN_VARIABLE] = pipe_name(above)
+        environment[REDRAWN_VARIABLE] = pipe_id(above)
         return _wait(subprocess.Popen(line, env=environment, stdout=above if shares else None, stderr=above))
 
 
@@ -151,7 +152,7 @@ def _explain(plan: Plan, store: Store, code: int) -> int:
             click.echo(plain(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
             codes.append(state.exit_code)
     if not codes:
-        by_hand = shlex.join(["snakemake", "--snakefile", str(snakefile()), "--cores", "all"])
+        by_hand = shlex.join(["snakemake", "--snakefile", str(find_snakefile()), "--cores", "all"])
         click.echo(f"\nSnakemake stopped and no node failed; where no line above says why, `{by_hand}` does", err=True)
     click.echo("what was made is kept; run the same command again to go on", err=True)
     return codes[0] if codes else max(code, 1)  # negative: a signal ended Snakemake

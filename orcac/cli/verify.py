@@ -11,8 +11,8 @@ import click
 
 from orcac.cli.common import compiled, opened, plain
 from orcac.errors import InputError, StoreError
-from orcac.plan.plan import find
-from orcac.store.lease import hold_if_free, is_leased
+from orcac.plan.plan import find_ref
+from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store
 from orcac.text import size
 
@@ -40,7 +40,7 @@ def command(what: tuple[str, ...], repair: bool, as_json: bool) -> int:
     damaged: dict[str, list[str]] = {}
     with _counting(_recorded_bytes(store, refs), quiet=as_json) as hashed:
         for ref in refs:
-            if found := [str(damage) for damage in store.damages(ref, hashed)]:
+            if found := [str(damage) for damage in store.find_damage(ref, hashed)]:
                 damaged[ref] = found
     repaired = [ref for ref in damaged if repair and _repair(store, ref)]
     answers = None if what else _damaged_answers(store)
@@ -75,7 +75,7 @@ def _named(store: Store, what: tuple[str, ...]) -> list[str]:
     refs = list(compiled(specs)[0].nodes) if specs else []
     for name in what:
         if name not in specs:
-            ref = find(known, name)
+            ref = find_ref(known, name)
             if not store.has_record(ref):
                 raise InputError(f"{ref}: not made yet", fix="`orcac status` says how far it is")
             refs.append(ref)
@@ -113,8 +113,8 @@ def _counting(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 def _repair(store: Store, ref: str) -> bool:
     """Unmake it under its lease, if it is still damaged then."""
-    with hold_if_free(store.folder(ref)) as held:
-        if not held or not any(store.damages(ref)):
+    with try_acquire(store.folder(ref)) as held:
+        if not held or not any(store.find_damage(ref)):
             return False
         store.drop(ref)
     return True
@@ -122,10 +122,10 @@ def _repair(store: Store, ref: str) -> bool:
 
 def _damaged_answers(store: Store) -> str:
     """What is wrong with the first damaged record of the ledger, "" where all are whole."""
-    from orcac.chat.ledger.files import records
+    from orcac.chat.ledger.files import read_records
 
     try:
-        for _ in records(store.answers):
+        for _ in read_records(store.answers):
             pass
     except StoreError as error:
         return str(error)

@@ -8,12 +8,15 @@ ledger by what determines them, so neither the number of shards nor the address 
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
+from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings, Sampling
-from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe, rule
+from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "CollectExecution", "CollectRecipe", "Recording", "Weights"]
+__all__ = ["VERSION", "CollectExecution", "CollectRecipe", "CollectSummary", "Recording", "ShardSummary", "Weights"]
 
 VERSION = 1
 
@@ -51,12 +54,17 @@ class CollectRecipe(Recipe):
     # who answers: a served model, one loaded here, the embedded one, a recording, or each prompt's own reference
     origin: Literal["api", "local", "solver", "replay", "reference"]
     weights: Weights | None = None  # of a model that is loaded here
-    solver_version: int | None = None  # of the embedded teacher, when that is who answers
+    solver_version: int | None = rule(None)  # of the embedded teacher, if it is the one that answers
     recording: Recording | None = None
 
     @property
+    def template(self) -> ChatRequest:
+        """The request that is sent for each prompt, still without messages."""
+        return ChatRequest(model=self.model, messages=(), sampling=self.sampling, origin=self.answerer)
+
+    @property
     def answerer(self) -> str:
-        """`ChatRequest.origin` of what is asked: who answers, with the version or the weights where there are any."""
+        """`ChatRequest.origin`: the source of the answers, with its version or the digest of its weights."""
         if self.weights:
             return f"{self.origin}/{self.weights.digest}"
         return self.origin if self.solver_version is None else f"{self.origin}/{self.solver_version}"
@@ -66,3 +74,26 @@ class CollectExecution(Execution):
     endpoint: EndpointSettings
     shards: int = 1  # jobs that the prompts are split over
     expect_tokens: int | None = None  # mean length of an answer, for estimates until answers are measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectSummary(Summary):
+    kind: ClassVar[str] = "collect"
+
+    prompts: int  # prompts = answered + the sum of failed
+    answered: int
+    failed: dict[str, int] = field(default_factory=dict)  # error class -> prompts
+    input_tokens: int = 0  # 0 if nothing counted them: a recording, or references
+    output_tokens: int = 0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSummary(Summary):
+    """The figures of one shard of a collect node. A recording, or references, are not asked shard by shard: then the
+    number of prompts is all that is known."""
+
+    prompts: int
+    answered: int | None = field(default=None, metadata=OMIT_NONE)
+    failed: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)  # error class -> prompts
+    usd: float | None = field(default=None, metadata=OMIT_NONE)

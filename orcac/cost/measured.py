@@ -1,7 +1,7 @@
-"""What the store knows already: answers, lengths and speeds that other nodes were measured to have.
+"""Answers, lengths and speeds that were measured on the artifacts and the ledger of a store.
 
-Records are read when something is asked of them, each kind once. One that is damaged says nothing. How fast a
-stage trained is its work over the time of its whole last try, less a usual start-up; the median is taken, since a
+The records of a kind are read once, when the first of them is needed. A damaged record is skipped. The speed of a
+stage is its work over the time of its whole last try, less a usual start-up; the median over stages is taken, since a
 stage that was resumed looks faster than it was.
 """
 
@@ -11,187 +11,283 @@ import functools
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
+from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.cost import priors
+from orcac.errors import StoreError
+from orcac.eval.recipe import EvalSummary
+from orcac.filter.recipe import FilterSummary
 from orcac.plan.node import Node, canonical
 from orcac.plan.plan import Plan
+from orcac.sample.recipe import SampleSummary
 from orcac.store.store import Store
+from orcac.student.recipe import StudentSummary
+from orcac.summary import Summary
+from orcac.tokenize.recipe import TokenizeSummary
+from orcac.train.recipe import TrainSummary
 
-Record = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+
 LOOKED_UP = 20_000  # questions of one node, at most, that are looked up in the ledger
+
+S = TypeVar("S", bound=Summary)
+K = TypeVar("K", bound=Hashable)
 
 
 class Mean(NamedTuple):
     value: float
-    n: int  # of what it was measured on
+    n: int  # how many things it was measured on
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The part of an execution that a speed depends on, as artifacts record it."""
+
+    threads: int = 1
+    gpus: int = 0
+    nodes: int = 1
+    gpu: str | None = None
+    recompute: bool = False
+    offload: bool = False
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> Hardware:
+        """Read the fields of an execution, some of which may be missing. Raises ValueError if a count is no integer."""
+        counts = [values.get(name, default) for name, default in (("threads", 1), ("gpus", 0), ("nodes", 1))]
+        threads, gpus, nodes = (count for count in counts if isinstance(count, int))
+        return cls(
+            threads=threads,
+            gpus=gpus,
+            nodes=nodes,
+            gpu=str(values["gpu"]) if values.get("gpu") else None,
+            recompute=bool(values.get("recompute")),
+            offload=bool(values.get("offload")),
+        )
+
+    def speed_key(self, precision: str) -> tuple[object, ...]:
+        """Return a key that two executions share if their speeds are comparable.
+
+        It holds the GPU and the precision, or the number of CPU threads; and whether a stage computes its activations
+        twice, or AdamW on the CPU.
+        """
+        if self.gpus:
+            return (self.gpu, precision, self.recompute, self.offload)
+        return ("cpu", self.threads, self.recompute, self.offload)
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[S]):
+    """The record of a finished artifact."""
+
+    recipe: Mapping[str, object]
+    inputs: Mapping[str, Sequence[str]]  # role -> KIND/IDs
+    summary: S
+    seconds: float  # from the start of its making to the end
+    hardware: Hardware | None  # None if an older orcac made it
+
+    def first_input(self, role: str) -> str:
+        """Return the KIND/ID of the first input in this role."""
+        return self.inputs[role][0]
+
+    def number(self, name: str) -> float:
+        """Return a field of the recipe that is a number; 0 if it is missing or None."""
+        value = self.recipe.get(name)
+        return float(value) if isinstance(value, (int, float)) else 0.0
+
+    @property
+    def working_seconds(self) -> float:
+        """Return the seconds without those of a usual start-up."""
+        return max(self.seconds - priors.START_MODEL, self.seconds / 10, 1e-3)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the ledger holds of one collect node's questions."""
+    """The answers of the ledger to the questions of one collect node."""
 
     asked: int  # distinct questions
-    answered: int  # of them; failures that are final too
-    looked_up: int  # of them: where it is less than all, the two above are taken from a random part
-    replies: int  # answers among what was looked up whose tokens were counted
-    input_tokens: int  # of these
+    answered: int  # questions that have an answer, or a failure that is final
+    looked_up: int  # questions looked up; if fewer than all, the two counts above are scaled up from a random part
+    replies: int  # answers among those looked up whose tokens were counted
+    input_tokens: int  # of these replies
     output_tokens: int
 
 
 class Measured:
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    """The measurements of one store, for as long as one pricing takes."""
 
-    @functools.cache  # noqa: B019  lives as long as one pricing
-    def records(self, kind: str) -> Mapping[str, Record]:
-        """KIND/ID -> the record of every finished artifact of a kind, whoever wanted it."""
-        found = {}
-        for path in sorted((self._store.root / kind).glob("*/artifact.json")):
+    def __init__(self, store: Store, looked_up: int = LOOKED_UP) -> None:
+        self._store, self._looked_up = store, looked_up
+        self._records: dict[str, Mapping[str, Record[Summary]]] = {}
+
+    def records(self, summary: type[S]) -> Mapping[str, Record[S]]:
+        """Return KIND/ID -> record of every finished artifact of the kind that has this type of summary."""
+        if summary.kind not in self._records:
+            self._records[summary.kind] = cast("Mapping[str, Record[Summary]]", dict(self._read(summary)))
+        return cast("Mapping[str, Record[S]]", self._records[summary.kind])
+
+    def _read(self, summary: type[S]) -> Iterator[tuple[str, Record[S]]]:
+        for path in sorted((self._store.root / summary.kind).glob("*/artifact.json")):
             try:
-                record = json.loads(path.read_text(encoding="utf-8"))
-                assert all(isinstance(record[part], dict) for part in ("recipe", "inputs", "summary", "made"))
-            except (OSError, ValueError, KeyError, TypeError, AssertionError):
+                values = json.loads(path.read_text(encoding="utf-8"))
+                assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
+                hardware = values.get("hardware")
+                record = Record(
+                    recipe=values["recipe"],
+                    inputs=values["inputs"],
+                    summary=summary.from_json(values["summary"], path),
+                    seconds=float(values["made"]["seconds"]),
+                    hardware=Hardware.from_values(hardware) if hardware else None,
+                )
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, StoreError):
                 continue
-            found[f"{kind}/{path.parent.name}"] = record
-        return found
+            yield f"{summary.kind}/{path.parent.name}", record
 
-    def record(self, ref: str) -> Record | None:
-        return self.records(ref.partition("/")[0]).get(ref)
+    def record(self, summary: type[S], ref: str) -> Record[S] | None:
+        """Return the record of a finished artifact; None if it is not made, or its record is damaged."""
+        return self.records(summary).get(ref)
 
     # --- lengths -----------------------------------------------------------------------------------------------
 
-    def answer(self, recipe: Mapping[str, Any]) -> Mean | None:
-        """Tokens of an answer of this teacher under this sampling, over all nodes that are made of its answers."""
-        return self._answers.get(teacher(recipe))
+    def answer(self, recipe: Mapping[str, object]) -> Mean | None:
+        """Return the mean tokens of an answer of this collect recipe's teacher, over all finished nodes."""
+        return self._answers.get(teacher_key(recipe))
 
     @functools.cached_property
     def _answers(self) -> dict[str, Mean]:
         sums: dict[str, tuple[int, int]] = {}
-        for record in self.records("collect").values():
-            answered, tokens = (int(record["summary"].get(key, 0)) for key in ("answered", "output_tokens"))
+        for record in self.records(CollectSummary).values():
+            answered, tokens = record.summary.answered, record.summary.output_tokens
             if answered and tokens:
-                n, total = sums.get(key := teacher(record["recipe"]), (0, 0))
+                n, total = sums.get(key := teacher_key(record.recipe), (0, 0))
                 sums[key] = n + answered, total + tokens
         return {key: Mean(total / n, n) for key, (n, total) in sums.items()}
 
     def characters(self, model: str) -> Mean | None:
-        """Characters of a prompt for one token that the model counts, the frame of its messages included."""
+        """Return the mean characters of a prompt for one token that the model counts, its messages' frame included."""
         return self._characters.get(model)
 
     @functools.cached_property
     def _characters(self) -> dict[str, Mean]:
         sums: dict[str, tuple[int, int, int]] = {}
-        for record in self.records("collect").values():
-            prompts = [self.record(ref) for ref in record["inputs"].get("prompts", ())]
-            summaries = [sample["summary"] for sample in prompts if sample]
-            tokens = int(record["summary"].get("input_tokens", 0))
-            if tokens and len(summaries) == len(prompts) and all("characters" in summary for summary in summaries):
-                n, characters, total = sums.get(key := record["recipe"]["model"], (0, 0, 0))
-                characters += sum(int(summary["characters"]) for summary in summaries)
-                sums[key] = n + int(record["summary"]["prompts"]), characters, total + tokens
-        return {key: Mean(characters / total, n) for key, (n, characters, total) in sums.items()}
+        for record in self.records(CollectSummary).values():
+            read = self.total_characters(record.inputs.get("prompts", ()))
+            if record.summary.input_tokens and read is not None:
+                n, characters, tokens = sums.get(key := str(record.recipe["model"]), (0, 0, 0))
+                sums[key] = n + record.summary.prompts, characters + read, tokens + record.summary.input_tokens
+        return {key: Mean(characters / tokens, n) for key, (n, characters, tokens) in sums.items()}
 
-    def kept(self, recipe: Mapping[str, Any], responses: Mapping[str, Any]) -> Mean | None:
-        """The share that a filter of this recipe kept of answers of this teacher."""
-        return self._kept.get((canonical(dict(recipe)), teacher(responses)))
+    def total_characters(self, samples: Iterable[str]) -> int | None:
+        """Return the characters of all prompts of these sample nodes; None if they are not known of each node."""
+        total = 0
+        for ref in samples:
+            record = self.record(SampleSummary, ref)
+            if record is None or record.summary.characters is None:
+                return None
+            total += record.summary.characters
+        return total
+
+    def kept(self, recipe: Mapping[str, object], responses: Mapping[str, object]) -> Mean | None:
+        """Return the share of this teacher's answers that filters of this recipe kept."""
+        return self._kept.get((canonical(dict(recipe)), teacher_key(responses)))
 
     @functools.cached_property
     def _kept(self) -> dict[tuple[str, str], Mean]:
         sums: dict[tuple[str, str], tuple[int, int]] = {}
-        for record in self.records("filter").values():
-            collected = self.record(_one(record, "responses"))
+        for record in self.records(FilterSummary).values():
+            collected = self.record(CollectSummary, record.first_input("responses"))
             if collected:
-                read, kept = sums.get(key := (canonical(record["recipe"]), teacher(collected["recipe"])), (0, 0))
-                sums[key] = read + int(record["summary"]["read"]), kept + int(record["summary"]["kept"])
+                read, kept = sums.get(key := (canonical(record.recipe), teacher_key(collected.recipe)), (0, 0))
+                sums[key] = read + record.summary.read, kept + record.summary.kept
         return {key: Mean(kept / read, read) for key, (read, kept) in sums.items() if read and kept}
 
     def ratio(self, student: str) -> Mean | None:
-        """Tokens of an example as this student counts them, for one that the teacher counted."""
+        """Return the tokens of an example as this student counts them, for one token that its teacher counted."""
         return self._ratios.get(student)
 
     @functools.cached_property
     def _ratios(self) -> dict[str, Mean]:
         sums: dict[str, tuple[int, float, float]] = {}
-        for record in self.records("tokenize").values():
-            examples = self.record(_one(record, "examples"))
-            collected = self.record(_one(examples, "responses")) if examples else None
-            if collected and (teachers := tokens_each(collected["summary"])):
-                summary, student = record["summary"], _one(record, "student")
+        for record in self.records(TokenizeSummary).values():
+            examples = self.record(FilterSummary, record.first_input("examples"))
+            collected = self.record(CollectSummary, examples.first_input("responses")) if examples else None
+            if collected and (teacher := mean_tokens(collected.summary)):
+                student, packed = record.first_input("student"), record.summary.packed
                 n, ours, theirs = sums.get(student, (0, 0.0, 0.0))
-                packed = int(summary["packed"])
-                sums[student] = n + packed, ours + summary["tokens"], theirs + packed * sum(teachers)
+                sums[student] = n + packed, ours + record.summary.tokens, theirs + packed * sum(teacher)
         return {key: Mean(ours / theirs, n) for key, (n, ours, theirs) in sums.items()}
 
     # --- speeds ------------------------------------------------------------------------------------------------
 
     def parameters(self, ref: str) -> int | None:
-        """Of a student, or of the student that a stage started from."""
+        """Return the parameters of a student, or of the student that a stage started from; None if not known."""
         while ref.startswith("train/"):
-            record = self.record(ref)
-            if not record:
+            stage = self.record(TrainSummary, ref)
+            if not stage:
                 return None
-            ref = _one(record, "start")
-        record = self.record(ref)
-        return int(record["summary"]["parameters"]) if record else None
+            ref = stage.first_input("start")
+        student = self.record(StudentSummary, ref)
+        return student.summary.parameters if student else None
 
     def mfu(self, gpu: str, precision: str, *, recompute: bool) -> Mean | None:
-        """Of stages of any student on this GPU, padding counted as work: a stage's own record leaves it out."""
+        """Return the MFU of stages of any student on this GPU, padding counted as work.
+
+        The record of a stage leaves padding out.
+        """
         return self._mfus.get((gpu, precision, recompute))
 
     @functools.cached_property
     def _mfus(self) -> dict[tuple[str, str, bool], Mean]:
-        found = defaultdict(list)
-        for record in self.records("train").values():
-            rows, ours, share = self.record(_one(record, "rows")), record.get("hardware"), record["summary"].get("mfu")
-            if rows and ours and ours["gpus"] and share and not ours.get("offload"):
-                fill = rows["summary"]["tokens"] / (rows["summary"]["rows"] * rows["recipe"]["max_length"])
-                key = str(ours.get("gpu")), record["recipe"]["precision"], bool(ours.get("recompute"))
-                found[key].append(share / fill)
-        return {key: Mean(median(values), len(values)) for key, values in found.items()}
+        found: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+        for record in self.records(TrainSummary).values():
+            rows = self.record(TokenizeSummary, record.first_input("rows"))
+            hardware, mfu = record.hardware, record.summary.mfu
+            if rows and hardware and hardware.gpus and mfu and not hardware.offload:
+                fill = rows.summary.tokens / (rows.summary.rows * rows.number("max_length"))
+                found[str(hardware.gpu), str(record.recipe["precision"]), hardware.recompute].append(mfu / fill)
+        return _medians(found)
 
-    def trained(self, parameters: int, hardware: tuple[Any, ...]) -> Mean | None:
-        """Row slots a second on one GPU, or on all CPU threads, of stages of a student of this size."""
-        return self._trained.get((parameters, *hardware))
-
-    @functools.cached_property
-    def _trained(self) -> dict[tuple[Any, ...], Mean]:
-        speeds = defaultdict(list)
-        for ref, record in self.records("train").items():
-            rows, ours = self.record(_one(record, "rows")), record.get("hardware")
-            if rows and ours and (parameters := self.parameters(ref)):
-                recipe = record["recipe"]
-                epochs = recipe.get("epochs") or recipe["tokens"] / rows["summary"]["tokens"]
-                slots = rows["summary"]["rows"] * rows["recipe"]["max_length"] * epochs
-                speed = slots / _worked(record) / max(1, ours.get("nodes", 1) * ours["gpus"])
-                speeds[parameters, *hardware(ours, recipe["precision"])].append(speed)
-        return {key: Mean(median(values), len(values)) for key, values in speeds.items()}
-
-    def evaluated(self, parameters: int, hardware: tuple[Any, ...], max_new_tokens: int) -> Mean | None:
-        """Items a second that a student of this size answers."""
-        return self._evaluated.get((parameters, *hardware, max_new_tokens))
+    def trained(self, parameters: int, speed_key: tuple[object, ...]) -> Mean | None:
+        """Return the row slots a second, on one GPU or on all CPU threads, of stages of a student of this size."""
+        return self._trained.get((parameters, *speed_key))
 
     @functools.cached_property
-    def _evaluated(self) -> dict[tuple[Any, ...], Mean]:
-        speeds = defaultdict(list)
-        for record in self.records("eval").values():
-            ours = record.get("hardware")
-            model = record["inputs"].get("model")
-            if ours and model and (parameters := self.parameters(model[0])):
-                key = parameters, *hardware(ours, ""), record["recipe"]["max_new_tokens"]
-                speeds[key].append(record["summary"]["n"] / _worked(record))
-        return {key: Mean(median(values), len(values)) for key, values in speeds.items()}
+    def _trained(self) -> dict[tuple[object, ...], Mean]:
+        speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        for ref, record in self.records(TrainSummary).items():
+            rows, hardware = self.record(TokenizeSummary, record.first_input("rows")), record.hardware
+            if rows and hardware and (parameters := self.parameters(ref)):
+                epochs = record.number("epochs") or record.number("tokens") / rows.summary.tokens
+                slots = rows.summary.rows * rows.number("max_length") * epochs
+                speed = slots / record.working_seconds / max(1, hardware.nodes * hardware.gpus)
+                speeds[parameters, *hardware.speed_key(str(record.recipe["precision"]))].append(speed)
+        return _medians(speeds)
+
+    def evaluated(self, parameters: int, speed_key: tuple[object, ...], max_new_tokens: int) -> Mean | None:
+        """Return the items a second that a student of this size answers."""
+        return self._evaluated.get((parameters, *speed_key, max_new_tokens))
+
+    @functools.cached_property
+    def _evaluated(self) -> dict[tuple[object, ...], Mean]:
+        speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        for record in self.records(EvalSummary).values():
+            hardware, model = record.hardware, record.inputs.get("model")
+            if hardware and model and (parameters := self.parameters(model[0])):
+                key = parameters, *hardware.speed_key(""), record.recipe["max_new_tokens"]
+                speeds[key].append(record.summary.n / record.working_seconds)
+        return _medians(speeds)
 
     # --- answers that are paid for -----------------------------------------------------------------------------
 
     def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
-        """For each collect node of `refs` whose prompts stand in the store: what the ledger holds of its questions.
+        """Return, for each collect node of `refs` whose prompts are made, the answers that the ledger has for it.
 
-        The index of the ledger is read once, and only where there is such a node. Of a node with many prompts a part
-        of `LOOKED_UP` is looked up, so that this takes about a second. Raises StoreError where the ledger is damaged.
+        The index of the ledger is read once, and only if there is such a node. At most `looked_up` questions of one
+        node are looked up, so that this takes about a second. Raises StoreError if the ledger is damaged.
         """
         nodes = [
             plan.nodes[ref]
@@ -209,10 +305,11 @@ class Measured:
         ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([some for some, _ in keys.values()])))
         result = {}
         for node in nodes:
-            recipe: Any = node.recipe
+            recipe = node.recipe
+            assert isinstance(recipe, CollectRecipe)
             some, weight = keys[node.ref]
             found = ledger.find(some, recipe.sampling.max_tokens)
-            facts = ledger.facts[found[found >= 0]]
+            facts = ledger.entries[found[found >= 0]]
             replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
             asked, left = round(len(some) * weight), round((len(some) - len(facts)) * weight)
@@ -220,65 +317,52 @@ class Measured:
         ledger.close()
         return result
 
-    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[Any, float]]:
-        """For each collect node the keys of its questions, as `collect` asks them, and how many questions each of them
-        stands for: sorted, each once; of a large node a random part. Prompts are read once for all nodes.
+    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, float]]:
+        """Return, for each collect node, the ledger keys of its questions and the questions that each key represents.
+
+        The keys are those that `collect` uses, sorted and distinct (S16); of a large node they are a random part.
+        The prompts of a sample node are read once for all collect nodes.
         """
         import numpy as np
         import pyarrow.parquet as pq
 
-        from orcac.chat.messages import digest_of, key_head, turn_tail
-        from orcac.collect.questions import request
+        from orcac.chat.keys import conversation_json, key_digest
         from orcac.rows import read_columns
 
         found: dict[str, list[bytes]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, head and keys of each
+        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, key prefix, keys
         for node in nodes:
-            recipe: Any = node.recipe
+            recipe = node.recipe
+            assert isinstance(recipe, CollectRecipe)
             paths = [self._store.folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
             sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
-            share = min(1.0, LOOKED_UP / max(sizes[node.ref], 1))
+            share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, key_head(request(recipe, system="", query="")), found[node.ref]
+                taker = share, recipe.template.key_prefix, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, _, _ in all_)
             for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
                 if (drawn := chance.random()) < most:
-                    tail = turn_tail(system=system, user=query)
-                    for share, head, keys in all_:
+                    messages = conversation_json(system=system, user=query)
+                    for share, prefix, keys in all_:
                         if drawn < share:
-                            keys.append(digest_of(head, tail))
+                            keys.append(key_digest(prefix, messages))
         return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 
-def hardware(execution: Mapping[str, Any], precision: str) -> tuple[Any, ...]:
-    """What makes two speeds comparable: the GPU and the precision, or the number of CPU threads; and whether a stage
-    computes its activations twice, or AdamW on the CPU."""
-    how = tuple(bool(execution.get(name)) for name in ("recompute", "offload"))
-    if execution["gpus"]:
-        return (execution.get("gpu"), precision, *how)
-    return ("cpu", execution["threads"], *how)
-
-
-def tokens_each(collected: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Mean (input, output) tokens of a collect node's answers, by its summary; None where nobody counted them."""
-    answered = collected.get("answered", 0)
-    if not answered or not collected.get("input_tokens") or not collected.get("output_tokens"):
+def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:
+    """Return the mean (input, output) tokens of a collect node's answers; None if they were not counted."""
+    if not (collected.answered and collected.input_tokens and collected.output_tokens):
         return None
-    return collected["input_tokens"] / answered, collected["output_tokens"] / answered
+    return collected.input_tokens / collected.answered, collected.output_tokens / collected.answered
 
 
-def _worked(record: Record) -> float:
-    """Seconds, without what it took to start."""
-    seconds = float(record["made"]["seconds"])
-    return max(seconds - priors.START_MODEL, seconds / 10, 1e-3)
-
-
-def teacher(recipe: Mapping[str, Any]) -> str:
+def teacher_key(recipe: Mapping[str, object]) -> str:
+    """Return a key that two collect recipes share if the same teacher answers, under the same sampling."""
     return canonical({name: recipe.get(name) for name in ("model", "sampling", "origin")})
 
 
-def _one(record: Record, role: str) -> str:
-    return str(record["inputs"][role][0])
+def _medians(values: Mapping[K, list[float]]) -> dict[K, Mean]:
+    return {key: Mean(median(measured), len(measured)) for key, measured in values.items()}

@@ -1,27 +1,29 @@
-"""What `eval` makes: `answers.parquet` (rows.Answer) and `scores.json`, for one student or baseline and one benchmark.
+"""The recipe of `eval`, which makes `answers.parquet` (rows.Answer) and `scores.json` of one model on one benchmark.
 
-Inputs: `items` (one sample node), and who answers them: `model` (a train or student node) or `answers` (a collect
-node, of a baseline). A judged benchmark has `against` too: the collect nodes of those it is compared with.
+Inputs: `items` (one sample node), and either `model` (a train or student node, which is asked) or `answers` (the
+collect node of a baseline). A judged benchmark also has `against`: the collect nodes whose answers it is compared with.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.recipe import Execution, Frozen, Recipe
+from orcac.summary import Summary
 
-__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "Judge"]
+__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary", "Judge", "TaskCounts"]
 
 VERSION = 1
 
 
 class Judge(Frozen):
-    """The model that compares two answers; it sees each pair in both orders."""
+    """A model that compares two answers; it sees each pair in both orders."""
 
     model: str
     sampling: Sampling
-    origin: Literal["api", "solver"] = "api"  # who answers under that name
+    origin: Literal["api", "solver"] = "api"  # the kind of endpoint that answers under that name
 
 
 class EvalRecipe(Recipe):
@@ -39,3 +41,24 @@ class EvalExecution(Execution):
     batch_size: int = 64
     gpu: str | None = None  # which GPU, for estimates
     judge: EndpointSettings | None = None  # where the judge is asked
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCounts:
+    """The items of one task: all, those answered right, and those in whose answer the parser found nothing."""
+
+    n: int
+    correct: int
+    unparsed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalSummary(Summary):
+    kind: ClassVar[str] = "eval"
+
+    n: int  # items
+    correct: int
+    accuracy: float
+    unparsed: int
+    chance: float  # accuracy of guessing
+    tasks: dict[str, TaskCounts] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcac.errors import InputError, reading
+from orcac.errors import InputError, as_input_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -68,7 +68,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     fix = "give all of its files, tokenizer.json above all; code that a model brings is never run"
-    with reading("the model's tokenizer cannot be loaded", fix=fix):
+    with as_input_error("the model's tokenizer cannot be loaded", fix=fix):
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
 

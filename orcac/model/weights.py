@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orcac.errors import InputError, OrcacError, reading
+from orcac.errors import InputError, OrcacError, as_input_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,7 +52,7 @@ def load_model(folder: Path, *, subject: str, **options: object) -> PreTrainedMo
     from transformers import AutoModelForCausalLM
 
     fix = "give all files of one model that generates text"
-    with reading(f"{subject} cannot be loaded as a causal language model", fix=fix):
+    with as_input_error(f"{subject} cannot be loaded as a causal language model", fix=fix):
         model, report = AutoModelForCausalLM.from_pretrained(
             str(folder),
             trust_remote_code=False,

@@ -1,4 +1,4 @@
-"""What a change remakes: the nodes of one arm against those of another, and against the store."""
+"""The nodes that a change remakes: those of one arm compared with those of another, and with the store."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from orcac.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Nodes as KIND/ID, in the order of making."""
+    """The nodes (KIND/ID) of two arms by what happens to them, in the order of making."""
 
-    reused: list[str]  # both sides need them
-    remade: list[str]  # the new side alone needs them, and they must be made
-    stored: list[str]  # the new side alone needs them, and they stand in the store
-    dropped: list[str]  # the old side alone needed them
+    reused: list[str]  # both arms need them
+    remade: list[str]  # only the new arm needs them, and the store lacks them
+    stored: list[str]  # only the new arm needs them, and the store has them
+    dropped: list[str]  # only the old arm needs them
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return not (self.remade or self.stored or self.dropped)
 
 
-def effect(plan: Plan, old: list[str], new: list[str], store: Store) -> Effect:
-    """`old` and `new` are the nodes of two arms of one plan, in the order of making."""
+def compute_effect(plan: Plan, old: list[str], new: list[str], store: Store) -> Effect:
+    """Compare the nodes `old` and `new` of two arms of one plan, each in the order of making."""
     before, after = set(old), set(new)
     fresh = [ref for ref in new if ref not in before]
     done = {ref for ref in fresh if store.is_done(ref)}

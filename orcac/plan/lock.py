@@ -1,39 +1,50 @@
-"""The lock beside a spec: the ids that a study was pinned to, and what each was made of.
+"""The lock beside a spec: the ids that a study is pinned to, and the content of each node.
 
     specs/tiny.yaml  ->  specs/tiny.lock       canonical JSON, small enough to commit
 
-    arms    arm -> address (what the node is for) -> KIND/ID
-    nodes   KIND/ID -> identity rule, VERSION, recipe and inputs: enough to say what moved, without the old code
+    arms    arm -> address of a node -> KIND/ID
+    nodes   KIND/ID -> identity rule, VERSION, recipe and inputs: enough to name the cause of a move without old code
 
-`compile` refuses where a pinned address has another id now, whatever moved it: an edit, a data file, or a new version
-of orcac that would make something else. What is not pinned is free: a new arm moves nothing. The report is not pinned,
-since it changes with every arm that is added.
+`compile` refuses to go on if the id at a pinned address is another now, whatever the cause: an edit, a data file, or a
+new version of orcac that would make something else. Addresses that are not in the lock are free: a new arm moves
+nothing. The report is not pinned, since every arm that is added changes it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from orcac.errors import InputError, PinError
+from orcac.plan.node import NodeContent
 from orcac.plan.plan import Experiment, Plan
 from orcac.store.durable import write_if_changed
 
 FORMAT = 1
+_LISTED = 20  # moved nodes in an error message
+
+
+class Lock(TypedDict):
+    """The lock file."""
+
+    format: int
+    name: str  # of the experiment
+    arms: dict[str, dict[str, str]]
+    nodes: dict[str, NodeContent]
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """A pinned node whose id is another now. `causes` is empty where only its inputs moved."""
+class MovedPin:
+    """A pinned node whose id is another now. Without `causes`, only its inputs moved."""
 
     arm: str
-    address: str  # "" where the whole arm is gone
+    address: str  # "" if the whole arm is gone
     old: str  # KIND/ID
-    new: str  # KIND/ID, or "" where nothing has this address now
+    new: str  # KIND/ID, or "" if the address is gone
     causes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -49,16 +60,19 @@ def lock_path(spec: Path) -> Path:
     return spec.with_suffix(".lock")
 
 
-def pin(plan: Plan, experiment: Experiment) -> str:
-    """The lock's text for an experiment of a plan."""
+def format_lock(plan: Plan, experiment: Experiment) -> str:
+    """Return the text of a lock that pins every addressed node of an experiment."""
     refs = {ref for addresses in experiment.addresses.values() for ref in addresses.values()}
     nodes = {ref: plan.nodes[ref].content for ref in refs}
-    content = {"format": FORMAT, "name": experiment.name, "arms": experiment.addresses, "nodes": nodes}
-    return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    lock = Lock(format=FORMAT, name=experiment.name, arms=experiment.addresses, nodes=nodes)
+    return json.dumps(lock, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_lock(path: Path, text: str) -> bool:
-    """Write the lock; False where it said the same already."""
+    """Write a lock and return True, or leave a file of the same text alone and return False.
+
+    Raises InputError if the file cannot be written.
+    """
     try:
         return write_if_changed(path, text)
     except OSError as error:
@@ -66,77 +80,80 @@ def write_lock(path: Path, text: str) -> bool:
 
 
 def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
-    """Raises PinError where a pinned id moved; a spec without a lock is free."""
-    if not os.path.lexists(path):  # what is there and is no lock is refused below, not passed over
+    """Raise PinError if an id that the lock at `path` pins has moved. A spec without a lock passes.
+
+    Raises InputError if there is a file at `path` that is not a lock.
+    """
+    if not os.path.lexists(path):  # unlike exists(), true for a dangling link, which must be refused and not passed
         return
-    found = moved(plan, experiment, _read(path))
-    if not found:
+    moved = find_moved_pins(plan, experiment, read_lock(path))
+    if not moved:
         return
-    roots = [one for one in found if one.causes or not one.new]
-    further = len(found) - len(roots)
-    lines = [f"{path}: {len(found)} pinned ids moved", *(f"  {one}" for one in roots[:20])]
-    if len(roots) > 20:
-        lines.append(f"  and {len(roots) - 20} more")
-    if further:
-        lines.append(f"  {further} more are made from these")
+    roots = [pin for pin in moved if pin.causes or not pin.new]
+    lines = [f"{path}: {len(moved)} pinned ids moved", *(f"  {pin}" for pin in roots[:_LISTED])]
+    if len(roots) > _LISTED:
+        lines.append(f"  and {len(roots) - _LISTED} more")
+    if followers := len(moved) - len(roots):
+        lines.append(f"  {followers} more are made from these")
     fix = f"undo the change, or accept it with `orcac pin {experiment.spec}`"
     raise PinError("\n".join(lines), fix=fix)
 
 
-def moved(plan: Plan, experiment: Experiment, lock: Mapping[str, Any]) -> list[Moved]:
-    """The pinned nodes that moved, arm by arm as the spec has them, each KIND/ID once."""
-    found: dict[tuple[str, str], Moved] = {}
+def find_moved_pins(plan: Plan, experiment: Experiment, lock: Lock) -> list[MovedPin]:
+    """Return the pinned nodes that moved, in the order of the spec's arms; a node of several arms is listed once."""
+    moved: dict[tuple[str, str], MovedPin] = {}
     for arm in (arm for arm in lock["arms"] if arm not in experiment.addresses):
-        found[arm, ""] = Moved(arm=arm, address="", old="", new="", causes=())
+        moved[arm, ""] = MovedPin(arm=arm, address="", old="", new="", causes=())
     for arm, now in experiment.addresses.items():
         for address, old in lock["arms"].get(arm, {}).items():
             new = now.get(address, "")
-            if new != old and (old, new) not in found:
-                causes = tuple(differences(lock["nodes"][old], plan.nodes[new].content)) if new else ()
-                found[old, new] = Moved(arm=arm, address=address, old=old, new=new, causes=causes)
-    return list(found.values())
+            if new != old and (old, new) not in moved:
+                causes = tuple(describe_differences(lock["nodes"][old], plan.nodes[new].content)) if new else ()
+                moved[old, new] = MovedPin(arm=arm, address=address, old=old, new=new, causes=causes)
+    return list(moved.values())
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two nodes of one address by themselves, in words; nothing where only inputs do."""
+def describe_differences(old: NodeContent, new: NodeContent) -> Iterator[str]:
+    """Yield a phrase for each difference between two nodes, except for other ids of as many inputs."""
     if old["identity"] != new["identity"]:
         yield f"the rule of identity {old['identity']} -> {new['identity']}"
     if old["version"] != new["version"]:
         yield f"VERSION of `{new['kind']}` {old['version']} -> {new['version']}"
-    before, after = dict(_leaves(old["recipe"], "")), dict(_leaves(new["recipe"], ""))
+    before, after = dict(_iterate_leaves(old["recipe"], "")), dict(_iterate_leaves(new["recipe"], ""))
     for path in dict.fromkeys([*before, *after]):
         if before.get(path) != after.get(path):
-            yield f"{path} {_short(before.get(path, '(default)'))} -> {_short(after.get(path, '(default)'))}"
-    if set(old["inputs"]) != set(new["inputs"]) or any(
-        len(old["inputs"][role]) != len(new["inputs"][role]) for role in old["inputs"]
-    ):
-        yield f"it takes other inputs: {_roles(old)} -> {_roles(new)}"
+            yield f"{path} {_shorten(before.get(path, '(default)'))} -> {_shorten(after.get(path, '(default)'))}"
+    if {role: len(refs) for role, refs in old["inputs"].items()} != {
+        role: len(refs) for role, refs in new["inputs"].items()
+    }:
+        yield f"it takes other inputs: {_count_inputs(old)} -> {_count_inputs(new)}"
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _iterate_leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """Yield (path, value) for each leaf of a JSON value. Empty maps and lists of plain values count as leaves."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else key)
+            yield from _iterate_leaves(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]")
+            yield from _iterate_leaves(item, f"{path}[{index}]")
     else:
         yield path, value
 
 
-def _short(value: Any) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _roles(node: Mapping[str, Any]) -> str:
+def _count_inputs(node: NodeContent) -> str:
     return ", ".join(f"{len(refs)} {role}" for role, refs in sorted(node["inputs"].items()))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_lock(path: Path) -> Lock:
     fix = "pin the spec again, or bring the file back from version control"
     try:
-        lock: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        lock: Lock = json.loads(path.read_text(encoding="utf-8"))
         for addresses in lock["arms"].values():
             for ref in addresses.values():
                 node = lock["nodes"][ref]
@@ -145,7 +162,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
-        raise InputError(f"{path}: this is no lock, or it is damaged", fix=fix) from None
+        raise InputError(f"{path}: the file is not a lock, or it is damaged", fix=fix) from None
     if lock.get("format") != FORMAT:
         raise InputError(f"{path}: the lock was written by another version of orcac", fix=fix)
     return lock

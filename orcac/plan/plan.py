@@ -1,8 +1,8 @@
-"""The plan: every node that the given specs need, each once, and which arms want it; kept as build/plan.json.
+"""The plan: every node that the given specs need, once, with the arms that need it; stored as build/plan.json.
 
-The file is the whole interface between the compiler and Snakemake: canonical (sorted, no times, no absolute
-store), and rewritten only when its bytes change, so that compiling twice touches nothing. It is read without
-pydantic models where speed matters (`orcac/smk.py`) and with them where a node is made.
+The file is the whole interface between the compiler and Snakemake. It is canonical (sorted, without times and without
+the store's path) and rewritten only if its bytes change, so that a second compilation touches nothing. `orcac/smk.py`
+reads it without pydantic models, for speed; the commands that make a node read it with them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 from pydantic import ValidationError
 
@@ -23,33 +23,66 @@ from orcac.store.durable import write_if_changed
 from orcac.train.recipe import TrainExecution
 
 FORMAT = 2
-BASELINES = "(baselines)"  # what they answer is wanted by the study, and by none of its arms; no arm can be named so
+BASELINES = "(baselines)"  # stands in `Experiment.arms` for all baselines; an arm cannot have this name
 
 
-def default_path() -> Path:
-    """`build/plan.json` in the working folder, or what ORCAC_PLAN says, where it says anything."""
+class NodeData(TypedDict):
+    """A node in the plan file."""
+
+    kind: str
+    label: str
+    recipe: dict[str, object]
+    inputs: dict[str, list[str]]
+    execution: dict[str, object]
+    arms: list[str]
+    waits: list[str]  # `Node.blockers`
+    version: NotRequired[int]  # of a kept node alone (`Node.version`)
+
+
+class ExperimentData(TypedDict):
+    """An experiment in the plan file. `arms` are pairs, since keys are sorted and the spec's order matters."""
+
+    spec: str
+    report: str
+    arms: list[tuple[str, list[str]]]
+    addresses: dict[str, dict[str, str]]
+
+
+class PlanData(TypedDict):
+    """The plan file."""
+
+    format: int
+    order: list[str]
+    experiments: dict[str, ExperimentData]
+    nodes: dict[str, NodeData]
+
+
+def default_plan_path() -> Path:
+    """Return the path in ORCAC_PLAN, or `build/plan.json` in the working folder if that is unset or empty."""
     return Path(os.environ.get("ORCAC_PLAN") or "build/plan.json")
 
 
 @dataclass(slots=True)
 class Experiment:
-    """One compiled spec: where it came from, its report, and for each arm the nodes that it needs."""
+    """One compiled spec."""
 
     name: str
     spec: str  # path as given
     report: str  # KIND/ID
-    arms: dict[str, list[str]]  # arm, or BASELINES -> KIND/ID in the order of making, shared nodes included
-    addresses: dict[str, dict[str, str]]  # arm -> what a node is for in it, as `train/expert` -> KIND/ID
+    arms: dict[str, list[str]]  # arm, or BASELINES -> all nodes that it needs (KIND/ID), in the order of making
+    addresses: dict[str, dict[str, str]]  # arm -> address of a node in it, e.g. `train/expert` -> KIND/ID
 
 
 @dataclass(slots=True)
 class Plan:
+    """The nodes of one or several experiments."""
+
     nodes: dict[str, Node] = field(default_factory=dict)  # KIND/ID -> node, inputs before those that need them
     experiments: dict[str, Experiment] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)  # KIND/ID -> its place in `nodes`
 
     def add(self, node: Node) -> str:
-        """Add a node unless its equal is there; its inputs must be. Returns KIND/ID."""
+        """Add a node, unless the plan has an equal one; return KIND/ID. The plan must have the node's inputs."""
         assert all(ref in self.nodes for ref in node.needs), f"{node.ref} is added before its inputs"
         if node.ref not in self.nodes:
             self._places[node.ref] = len(self.nodes)
@@ -57,26 +90,26 @@ class Plan:
         return node.ref
 
     def keep_optimizer(self, ref: str) -> None:
-        """A stage's AdamW state stays in its artifact, since a stage of some arm is trained upon it."""
+        """Make the stage `ref` keep AdamW's state in its artifact, because another stage is trained upon it."""
         node = self.nodes[ref]
         assert isinstance(node.execution, TrainExecution)
         execution = node.execution.model_copy(update={"keep_optimizer": True})
         self.nodes[ref] = node.model_copy(update={"execution": execution})
 
     def closure(self, refs: list[str]) -> list[str]:
-        """`refs` and all that they need, in the order of making."""
-        wanted, stack = set(), list(refs)
+        """Return `refs` and all nodes that they need, directly or not, in the order of making."""
+        found, stack = set(), list(refs)
         while stack:
             ref = stack.pop()
-            if ref not in wanted:
-                wanted.add(ref)
+            if ref not in found:
+                found.add(ref)
                 stack.extend(self.nodes[ref].needs)
-        return sorted(wanted, key=self._places.__getitem__)
+        return sorted(found, key=self._places.__getitem__)
 
-    def users(self) -> dict[str, list[str]]:
-        """KIND/ID -> `spec:arm` for every arm that needs the node; a report is needed by none.
+    def map_nodes_to_users(self) -> dict[str, list[str]]:
+        """Return KIND/ID -> `SPEC:ARM` of every arm that needs the node. The list of a report is empty.
 
-        BASELINES stands there where nothing else does: they are no arm, and share with the arms what these need.
+        A node that baselines alone need has the user `SPEC:(baselines)`; one that arms need as well has only the arms.
         """
         users: dict[str, list[str]] = {ref: [] for ref in self.nodes}
         for name, experiment in self.experiments.items():
@@ -90,8 +123,9 @@ class Plan:
         return users
 
     def to_json(self) -> str:
-        users = self.users()
-        nodes = {
+        """Return the text of the plan file (`PlanData`)."""
+        users = self.map_nodes_to_users()
+        nodes: dict[str, NodeData] = {
             ref: {
                 "kind": node.kind,
                 "label": node.label,
@@ -99,26 +133,32 @@ class Plan:
                 "inputs": node.content["inputs"],
                 "execution": node.execution.model_dump(mode="json"),
                 "arms": users[ref],
-                "waits": list(node.waits),
+                "waits": list(node.blockers),
             }
             for ref, node in self.nodes.items()
         }
-        experiments = {
+        for ref, node in self.nodes.items():
+            if node.version is not None:
+                nodes[ref]["version"] = node.version
+        experiments: dict[str, ExperimentData] = {
             name: {
-                "spec": item.spec,
-                "report": item.report,
-                "arms": list(item.arms.items()),  # pairs: their order is the spec's, and keys are sorted
-                "addresses": item.addresses,
+                "spec": experiment.spec,
+                "report": experiment.report,
+                "arms": list(experiment.arms.items()),
+                "addresses": experiment.addresses,
             }
-            for name, item in self.experiments.items()
+            for name, experiment in self.experiments.items()
         }
-        # a line a node: as canonical as indented JSON, and ten times as fast to write
+        # one line for each node: as canonical as indented JSON, and ten times as fast to write
         head = {"format": FORMAT, "order": list(self.nodes), "experiments": experiments}
         lines = [f"{canonical(ref)}:{canonical(nodes[ref])}" for ref in sorted(nodes)]
         return "{" + canonical(head)[1:-1] + ',"nodes":{\n' + ",\n".join(lines) + "\n}}\n"
 
     def write(self, path: Path) -> bool:
-        """Write the plan; False when the file held the same bytes already and was left alone."""
+        """Write the plan file and return True, or leave a file of the same bytes alone and return False.
+
+        Raises InputError if the file cannot be written.
+        """
         try:
             return write_if_changed(path, self.to_json())
         except OSError as error:
@@ -126,15 +166,17 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path, *, beginning: str = "") -> Plan:
-        """The plan, or of a large one just the nodes whose KIND/ID begins so, which is all that making one needs.
+        """Read the plan file. With `beginning`, read only the nodes whose KIND/ID begins with it, for speed.
 
-        Raises InputError when there is no plan or it is not one of this version.
+        Raises InputError if the file is missing, damaged, or written by another version of orcac.
         """
-        data = read_json(path)
+        data = read_plan_data(path)
         try:
-            nodes = {ref: _node(data["nodes"][ref]) for ref in data["order"] if ref.startswith(beginning)}
+            nodes = {ref: _parse_node(data["nodes"][ref]) for ref in data["order"] if ref.startswith(beginning)}
             if any(node.ref != ref for ref, node in nodes.items()):
-                raise InputError(f"{path}: its ids are not this orcac's", fix="compile the spec again")
+                raise InputError(
+                    f"{path}: another version of orcac computed the ids in this plan", fix="compile the spec again"
+                )
             experiments = {
                 name: Experiment(
                     name=name,
@@ -151,23 +193,27 @@ class Plan:
         return cls(nodes=nodes, experiments=experiments, _places=places)
 
 
-def find(refs: Iterable[str], text: str) -> str:
-    """The one of `refs` (KIND/ID) that `text` names: it whole, or a beginning of it or of its ID alone.
+def find_ref(refs: Iterable[str], text: str) -> str:
+    """Return the only one of `refs` (KIND/ID) that begins with `text`, or whose ID does. A full match wins.
 
-    Raises InputError where none does, or several.
+    Raises InputError if none or several begin so.
     """
-    near = sorted({ref for ref in refs if ref.startswith(text) or ref.partition("/")[2].startswith(text)})
-    if text in near:
+    matches = sorted({ref for ref in refs if ref.startswith(text) or ref.partition("/")[2].startswith(text)})
+    if text in matches:
         return text
-    if not near:
+    if not matches:
         raise InputError(f"{text}: no such node in the plan or the store", fix="`orcac plan SPEC` lists a spec's nodes")
-    if len(near) > 1:
-        raise InputError(f"{text}: {len(near)} nodes begin so", fix=f"write more of the id: {', '.join(near[:3])}")
-    return near[0]
+    if len(matches) > 1:
+        fix = f"write more of the id: {', '.join(matches[:3])}"
+        raise InputError(f"{text}: the names of {len(matches)} nodes begin so", fix=fix)
+    return matches[0]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The plan file as plain data."""
+def read_plan_data(path: Path) -> PlanData:
+    """Read the plan file as plain data; only its format number is checked.
+
+    Raises InputError if the file is missing, unreadable or not JSON, or has another format number.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -178,10 +224,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"{path}: the plan was made by another version of orcac", fix="compile the spec again")
-    return data
+    return cast(PlanData, data)
 
 
-def _node(data: dict[str, Any]) -> Node:
+def _parse_node(data: NodeData) -> Node:
     kind = KINDS[data["kind"]]
     return Node(
         kind=kind.name,
@@ -189,5 +235,6 @@ def _node(data: dict[str, Any]) -> Node:
         inputs={role: tuple(refs) for role, refs in data["inputs"].items()},
         execution=kind.execution.model_validate(data["execution"]),
         label=data["label"],
-        waits=tuple(data["waits"]),
+        version=data.get("version"),
+        blockers=tuple(data["waits"]),
     )

@@ -1,4 +1,4 @@
-"""Which arms want a node, and how to tell it."""
+"""Lists which arms need a node, and names arms for a reader."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ from collections.abc import Sequence
 from orcac.plan.plan import BASELINES, Plan
 
 
-def users(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """KIND/ID -> the arms that want the node, in the order of the specs; `spec:arm` where there are several specs.
+def map_nodes_to_arms(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return KIND/ID -> the names of the arms that need the node, in the order of the specs.
 
-    A report is wanted by every arm of its spec.
+    A report belongs to every arm of its spec. A node that only baselines need has the single name BASELINES.
     """
-    found = plan.users()
+    found = plan.map_nodes_to_users()
     for name, experiment in plan.experiments.items():
         found[experiment.report] = [f"{name}:{arm}" for arm in experiment.arms if arm != BASELINES]
-    return {ref: tuple(_told(plan, arm) for arm in arms) for ref, arms in found.items()}
+    return {ref: tuple(_arm_name(plan, user) for user in users) for ref, users in found.items()}
 
 
-def needed(plan: Plan) -> dict[str, list[str]]:
-    """Each arm, told as by `users` and in the order of the specs -> the nodes that it needs. BASELINES are none."""
+def map_arms_to_nodes(plan: Plan) -> dict[str, list[str]]:
+    """Return each arm's name -> the nodes (KIND/ID) that it needs, in the order of the specs, without BASELINES."""
     return {
-        _told(plan, f"{name}:{arm}"): refs
+        _arm_name(plan, f"{name}:{arm}"): refs
         for name, experiment in plan.experiments.items()
         for arm, refs in experiment.arms.items()
         if arm != BASELINES
     }
 
 
-def _told(plan: Plan, arm: str) -> str:
-    return arm if len(plan.experiments) > 1 else arm.partition(":")[2]
+def _arm_name(plan: Plan, user: str) -> str:
+    """Return `SPEC:ARM` as it is if the plan holds several specs, else ARM."""
+    return user if len(plan.experiments) > 1 else user.partition(":")[2]
 
 
-def short_label(label: str, arms: tuple[str, ...]) -> str:
-    """A node's label without the arm that it begins with, where that arm is told beside it."""
+def strip_arm(label: str, arms: tuple[str, ...]) -> str:
+    """Return a node's label without the arm that it begins with, for a place that shows `arms` beside the label."""
     for arm in arms:
-        if label.startswith(own := f"{arm.rpartition(':')[2]}: "):
-            return label[len(own) :]
+        if label.startswith(prefix := f"{arm.rpartition(':')[2]}: "):
+            return label[len(prefix) :]
     return label
 
 
-def arms_told(arms: Sequence[str], total: int) -> str:
-    """How many of `total` arms these are, in words; a lone one by its name."""
+def describe_arms(arms: Sequence[str], total: int) -> str:
+    """Return a phrase for `arms` out of `total`: a single arm's name, `both arms`, `all 3 arms` or `2 of 3 arms`."""
     if len(arms) == 1:
         return arms[0]
     if len(arms) == total == 2:

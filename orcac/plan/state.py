@@ -1,14 +1,15 @@
-"""How far a node is, read from its folder in the store alone: no Snakemake, no other node, no plan.
+"""The state of a node, read from its folder in the store alone: without Snakemake, the plan or any other node.
 
-    done      its marker stands
-    making    somebody holds its lease, or that of one of its shards
-    failed    nobody does, and the last try, or that of one of its shards, left word of why
-    partial   nobody does, and a try left something to go on from
+    done      it has its marker
+    making    its lease is held, or that of one of its shards
+    failed    not making; the last try, or that of one of its shards, left an error
+    partial   not making, not failed; a try left work to go on from
     to do     none of these
 
-One directory listing says most of it, and is all that a node costs of which the store knows nothing: thousands are
-read in a moment. The rest comes from small files that others write meanwhile, so each may be missing, old or
-anything at all. A shard that is done counts as all its part, one that has not begun as the largest part known.
+One directory listing decides most of it, and it is the only cost of a node that the store does not know: thousands are
+read in a moment. The rest comes from small files that jobs write meanwhile, so each of them may be missing, outdated or
+malformed. In the sums over shards, a shard that is done counts its whole size, and one that has not begun counts as
+much as the largest known shard.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from orcac.collect.recipe import ShardSummary
+from orcac.errors import StoreError
 from orcac.plan.node import Node
 from orcac.store.lease import is_leased
 from orcac.store.store import Store
@@ -29,121 +32,130 @@ Name = Literal["done", "making", "failed", "partial", "to do"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """None, or "", where it is not known."""
+    """The state of a node or a shard. A field that is not known is None or ""."""
 
     name: Name
-    done: int | None = None  # of `total`, in `unit`s; not of a node that is done
+    done: int | None = None  # of `total`, in `unit`s; not known for a node that is done
     total: int | None = None
     unit: str = ""
     rate: float | None = None  # units a second, while it is being made
     eta_seconds: float | None = None
     usd: float | None = None  # so far
     note: str = ""  # while it is being made
-    error: str = ""  # of the last try, where that failed
-    exit_code: int | None = None  # with it
-    shards: tuple[State, ...] = ()  # of a node that is asked for in shards, once one of them has begun
+    error: str = ""  # of the last try, if that failed
+    exit_code: int | None = None  # of the last try, if that failed
+    shards: tuple[State, ...] = ()  # of a collect node with several shards, once one of them has begun
 
 
 def read_state(store: Store, node: Node | str) -> State:
-    """The state of a node, or of a KIND/ID (whose shards are then not looked at)."""
+    """Return the state of a node, or of a KIND/ID; for a KIND/ID without its shards."""
     ref, shards = (node, 1) if isinstance(node, str) else (node.ref, getattr(node.execution, "shards", 1))
-    folder = f"{store.root}/{ref}"  # as text: making a Path costs more than looking at it
-    names = _list(folder)
+    folder = f"{store.root}/{ref}"  # a string: making a Path takes longer than listing the folder
+    names = _list_names(folder)
     if "artifact.json" in names or not names:
         return State(name="done" if names else "to do")
-    own = _read(folder, names)
-    parts = _shards(f"{folder}/shards", shards) if shards > 1 and "shards" in names else []
-    every = (own, *parts)
+    own = _read_folder(folder, names)
+    parts = _read_shards(f"{folder}/shards", shards) if shards > 1 and "shards" in names else []
     if any(part.name != "to do" for part in parts):
         own = replace(own, shards=tuple(parts))
-    shown = _sum(own) if own.shards and own.total is None else own
-    if any(part.name == "making" for part in every):
-        return replace(shown, name="making", error="", exit_code=None)
-    if failed := next((part for part in every if part.name == "failed"), None):
-        return replace(shown, name="failed", error=failed.error, exit_code=failed.exit_code)
-    begun = any(part.name in ("partial", "done") for part in every)
-    return replace(shown, name="partial" if begun else "to do")
+    counted = _add_up_shards(own) if own.shards and own.total is None else own
+    both = (own, *parts)
+    if any(part.name == "making" for part in both):
+        return replace(counted, name="making", error="", exit_code=None)
+    if failed := next((part for part in both if part.name == "failed"), None):
+        return replace(counted, name="failed", error=failed.error, exit_code=failed.exit_code)
+    has_begun = any(part.name in ("partial", "done") for part in both)
+    return replace(counted, name="partial" if has_begun else "to do")
 
 
 def read_states(store: Store, nodes: Mapping[str, Node], before: Mapping[str, State]) -> dict[str, State]:
-    """The state of each of `nodes`; what was done `before` stays so, and is not looked at again."""
+    """Return the state of each of `nodes`. A node that was done in `before` stays done and is not read again."""
     return {
         ref: before[ref] if ref in before and before[ref].name == "done" else read_state(store, node)
         for ref, node in nodes.items()
     }
 
 
-def _list(folder: str) -> set[str]:
+def _list_names(folder: str) -> set[str]:
     try:
-        return set(os.listdir(folder))  # noqa: PTH208  text, as above
+        return set(os.listdir(folder))  # noqa: PTH208  a string, for the speed that `read_state` needs
     except OSError:
         return set()
 
 
-def _read(folder: str, names: set[str]) -> State:
-    """What one folder, a node's or a shard's, says of itself: making, failed, partial or to do."""
-    making = "lease.json" in names and is_leased(Path(folder))
-    record = _json(f"{folder}/work/progress.json") if "work" in names else {}
-    word = _json(f"{folder}/error.json") if "error.json" in names and not making else {}
-    code = _number(word.get("exit_code"))
-    failed = "message" in word and code is not None
-    done, total, rate = (_number(record.get(key)) for key in ("done", "total", "rate"))
-    return _counted(
-        name="making" if making else "failed" if failed else "partial" if "work" in names else "to do",
-        done=done,
-        total=total,
-        unit=str(record.get("unit", "")),
-        rate=rate if making else None,
-        usd=_number(record.get("usd")),
-        note=str(record.get("note", "")) if making else "",
-        error=str(word["message"]) if failed else "",
-        exit_code=int(code) if failed and code is not None else None,
+def _read_folder(folder: str, names: set[str]) -> State:
+    """Return the state of one folder, of a node or of a shard, that is not done."""
+    is_making = "lease.json" in names and is_leased(Path(folder))
+    progress = _read_json(f"{folder}/work/progress.json") if "work" in names else {}
+    error = _read_json(f"{folder}/error.json") if "error.json" in names and not is_making else {}
+    code = _parse_number(error.get("exit_code"))
+    has_failed = "message" in error and code is not None
+    state = State(
+        name="making" if is_making else "failed" if has_failed else "partial" if "work" in names else "to do",
+        unit=str(progress.get("unit", "")),
+        usd=_parse_number(progress.get("usd")),
+        note=str(progress.get("note", "")) if is_making else "",
+        error=str(error["message"]) if has_failed else "",
+        exit_code=int(code) if has_failed and code is not None else None,
     )
+    done, total, rate = (_parse_number(progress.get(key)) for key in ("done", "total", "rate"))
+    return _add_counts(state, done, total, rate if is_making else None)
 
 
-def _counted(*, name: Name, done: float | None, total: float | None, rate: float | None, **more: Any) -> State:
-    """A state with what follows from its counts."""
+def _add_counts(state: State, done: float | None, total: float | None, rate: float | None) -> State:
+    """Return `state` with counts, rate and remaining time, or unchanged if a count is not known."""
     if done is None or total is None:
-        return State(name=name, **more)
+        return state
     eta = max(total - done, 0) / rate if rate else None
-    return State(name=name, done=int(done), total=int(total), rate=rate, eta_seconds=eta, **more)
+    return replace(state, done=int(done), total=int(total), rate=rate, eta_seconds=eta)
 
 
-def _shards(folder: str, count: int) -> list[State]:
-    parts = []
+def _read_shards(folder: str, count: int) -> list[State]:
+    """Return the states of the shards 1 to `count` in `folder`."""
+    shards = []
     for index in range(1, count + 1):
         shard = f"{folder}/{index}-of-{count}"
-        names = _list(shard)
+        names = _list_names(shard)
         if "done.json" in names:
-            summary = _json(f"{shard}/done.json").get("summary")
-            summary = summary if isinstance(summary, dict) else {}
-            size = _number(summary.get("prompts"))
-            usd = _number(summary.get("usd"))
-            parts.append(_counted(name="done", done=size, total=size, rate=None, unit="answers", usd=usd))
+            size, usd = _read_shard_summary(f"{shard}/done.json")
+            shards.append(_add_counts(State(name="done", unit="answers", usd=usd), size, size, None))
         else:
-            parts.append(_read(shard, names))
-    return parts
+            shards.append(_read_folder(shard, names))
+    return shards
 
 
-def _sum(own: State) -> State:
-    """A node's state with the counts of its shards; its name is not settled here. What they note stays theirs."""
-    known = [part for part in own.shards if part.done is not None and part.total is not None]
+def _read_shard_summary(path: str) -> tuple[float | None, float | None]:
+    """Return the number of prompts of a finished shard and its cost (USD), from its marker; None if unknown."""
+    try:
+        summary = ShardSummary.from_json(_read_json(path).get("summary"), Path(path))
+    except StoreError:
+        return None, None
+    return _parse_number(summary.prompts), _parse_number(summary.usd)
+
+
+def _add_up_shards(own: State) -> State:
+    """Return a node's state with the counts, rates and dollars of its shards added up, but none of their notes."""
+    known = [shard for shard in own.shards if shard.done is not None and shard.total is not None]
     if not known:
         return own
-    totals = [part.total or 0 for part in known]
-    dollars = [part.usd for part in known if part.usd is not None]
-    return _counted(
+    totals = [shard.total or 0 for shard in known]
+    dollars = [shard.usd for shard in known if shard.usd is not None]
+    state = State(
         name=own.name,
-        done=sum(part.done or 0 for part in known),
-        total=sum(totals) + max(totals) * (len(own.shards) - len(known)),
-        unit=next((part.unit for part in known if part.unit), ""),
-        rate=sum(part.rate for part in known if part.rate) or None,
+        unit=next((shard.unit for shard in known if shard.unit), ""),
         usd=sum(dollars) if dollars else None,
         shards=own.shards,
     )
+    return _add_counts(
+        state,
+        done=sum(shard.done or 0 for shard in known),
+        total=sum(totals) + max(totals) * (len(own.shards) - len(known)),
+        rate=sum(shard.rate for shard in known if shard.rate) or None,
+    )
 
 
-def _json(path: str) -> dict[str, Any]:
+def _read_json(path: str) -> dict[str, object]:
+    """Return the JSON object in a file, or {} if there is none."""
     try:
         value = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -151,6 +163,6 @@ def _json(path: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(value: object) -> float | None:
-    """A count or an amount; None for all else, NaN and infinity too."""
+def _parse_number(value: object) -> float | None:
+    """Return a count or an amount as a float; None for any other value, NaN and infinity included."""
     return float(value) if isinstance(value, (int, float)) and 0 <= value < float("inf") else None

@@ -12,16 +12,24 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from orcac.collect.recipe import CollectSummary
 from orcac.errors import OrcacError, StoreError
+from orcac.filter.recipe import FilterSummary
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.progress import Progress
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportRecipe, TrainedStage
 from orcac.store.durable import new_folder
 from orcac.store.store import Store
+from orcac.student.recipe import StudentSummary
+from orcac.summary import Summary
 from orcac.text import clock
+from orcac.tokenize.recipe import TokenizeSummary
+from orcac.train.recipe import TrainSummary
+
+S = TypeVar("S", bound=Summary)
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$]|^[-+]|(?<=^\d)[.)]|:(?=//)")
 
@@ -88,7 +96,7 @@ def card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) -> str:
     }
     environment.filters |= filters
     last = store.artifact(arm.stages[-1].train)
-    student = _record(store, arm.student)
+    student = _summary(store, StudentSummary, arm.student)
     nodes = [arm.student, *(ref for dataset in arm.datasets for ref in (dataset.collect, dataset.filter))]
     nodes += [ref for stage in arm.stages for ref in (stage.tokenize, stage.train)]
     scores = [_score(store, evaluation) for evaluation in arm.evaluations if store.is_done(evaluation.eval)]
@@ -98,7 +106,7 @@ def card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) -> str:
         about=about,
         base_model=_base_model(plan.nodes[arm.student]),
         datasets=sorted({repo for dataset in arm.datasets for repo in _hub_datasets(plan, dataset)}),
-        parameters=student.get("summary", {}).get("parameters"),
+        parameters=student and student.parameters,
         start=_start(plan.nodes[arm.student]),
         teachers=list(dict.fromkeys(dataset.teacher for dataset in arm.datasets)),
         max_length=_recipe(plan, arm.stages[-1].tokenize)["max_length"],
@@ -129,6 +137,11 @@ def _record(store: Store, ref: str) -> dict[str, Any]:
     return store.artifact(ref) if store.has_record(ref) else {}
 
 
+def _summary(store: Store, summary: type[S], ref: str) -> S | None:
+    """Return the summary of an artifact; None if its record is gone."""
+    return summary.from_json(store.artifact(ref)["summary"], store.marker(ref)) if store.has_record(ref) else None
+
+
 def _recipe(plan: Plan, ref: str) -> dict[str, Any]:
     return plan.nodes[ref].recipe.model_dump(mode="json")
 
@@ -150,30 +163,36 @@ def _hub_datasets(plan: Plan, dataset: Dataset) -> set[str]:
     return {hub["repo"] for source in sources for hub in source.get("hub", ())}
 
 
-def _stage(plan: Plan, store: Store, stage: Stage) -> dict[str, Any]:
-    record, packed = _record(store, stage.train), _record(store, stage.tokenize)
-    summary, made, hardware = (record.get(key, {}) for key in ("summary", "made", "hardware"))
+def _stage(plan: Plan, store: Store, stage: TrainedStage) -> dict[str, Any]:
+    trained, packed = _summary(store, TrainSummary, stage.train), _summary(store, TokenizeSummary, stage.tokenize)
+    record = _record(store, stage.train)
+    made, hardware = record.get("made", {}), record.get("hardware", {})
     gpus = hardware.get("nodes", 1) * hardware.get("gpus", 0)
     threads = hardware.get("threads", 1)
     on = f"{gpus} × {hardware.get('gpu') or 'GPU'}" if gpus else f"{threads} CPU thread{'s' if threads > 1 else ''}"
     return {
         "name": stage.name,
         "dataset": stage.dataset,
-        "examples": packed.get("summary", {}).get("packed"),
+        "examples": packed and packed.packed,
         "learning_rate": f"{_recipe(plan, stage.train)['learning_rate']:g}",
         "time": clock(made.get("seconds", 0)),
         "hardware": on,
-        **{key: summary.get(key) for key in ("steps", "tokens", "first_loss", "final_loss")},
+        "steps": trained and trained.steps,
+        "tokens": trained and trained.tokens,
+        "first_loss": trained and trained.first_loss,
+        "final_loss": trained and trained.final_loss,
     }
 
 
 def _data(plan: Plan, store: Store, dataset: Dataset) -> dict[str, Any]:
+    asked = _summary(store, CollectSummary, dataset.collect)
+    filtered = _summary(store, FilterSummary, dataset.filter)
     return {
         "name": dataset.name,
         "teacher": dataset.teacher,
         "model": _recipe(plan, dataset.collect)["model"],
-        "asked": _record(store, dataset.collect).get("summary", {}).get("prompts"),
-        "kept": _record(store, dataset.filter).get("summary", {}).get("kept"),
+        "asked": asked and asked.prompts,
+        "kept": filtered and filtered.kept,
         "collect": dataset.collect,
         "filter": dataset.filter,
     }

@@ -1,7 +1,10 @@
-"""Reasoning tasks in the manner of BIG-Bench Hard: made to any number and difficulty, and solved from their text.
+"""Puzzles: reasoning tasks after BIG-Bench Hard, generated in any number and difficulty, and solved from their text.
 
-The queries are worded as the real ones are, so that a benchmark file and a generated set are interchangeable, and
-the solver answers both. `base.py` has the types, one module a task the rest.
+The queries are worded like the real ones, so that a benchmark file and a generated set are interchangeable and the
+solver answers both. `base.py` has the types, each task has a module, and `wording.py` puts a solution into words.
+
+Every generated query and every solution is determined by its arguments and enters artifacts, so a change of the text
+or of the order of random draws remakes them. A puzzle is plain text: this room may import no kind, no model, no store.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ TASKS: dict[str, Task] = {
 
 
 def generate(task: str, *, size: int, rng: random.Random) -> Puzzle:
-    """A puzzle of this task and size. Raises InputError for a task or a size that there is not."""
+    """Generate a puzzle. Raises InputError if there is no such task, or if the task has no puzzles of this size."""
     if task not in TASKS:
         raise InputError(f"{task}: no such puzzle task", fix=f"use one of {', '.join(TASKS)}")
     kind = TASKS[task]
@@ -48,7 +51,7 @@ def generate(task: str, *, size: int, rng: random.Random) -> Puzzle:
 
 
 def solve(query: str) -> Solution | None:
-    """The solution of a query of any of these tasks, from its text alone; None where it is of none of them."""
+    """Solve a query from its text alone. Return None if it belongs to no task."""
     for task in TASKS.values():
         solution = task.solve(query)
         if solution is not None:

@@ -1,11 +1,11 @@
-"""The types of a reasoning task, and the few bits of wording that several tasks share.
+"""The types of a reasoning task, and the bits of wording that several tasks share.
 
-A task is two functions that know nothing of each other: `generate` makes a query and knows its answer because it
-made it; `solve` reads a query, from wherever it comes, and reasons. A teacher is a `solve` with a way of wording
-what it found (`wording.py`), so it can no more see a reference than any other teacher can.
+A task is two functions that know nothing of each other: `generate` makes a query, whose answer it knows by
+construction; `solve` reads any query, generated or not, and works its answer out. A teacher is a `solve` whose solution
+`wording.py` puts into words, so it sees the reference as little as any other teacher does.
 
-A solution carries its own mistake: `wrong` is what a careless reasoner would say in place of the last step. Only
-the task knows what a plausible slip looks like; whether it is made is the teacher's affair.
+A solution includes a plausible mistake: `wrong` is the last step of a careless reasoner. Only the task knows such a
+mistake; whether a teacher makes it is decided in `wording.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Puzzle:
-    """A generated query. `options` are the allowed final answers; [] where the answer is a number."""
+    """A generated query. `options` are the allowed final answers; [] if the answer is a number."""
 
     query: str
     reference: str
@@ -31,7 +31,7 @@ class Puzzle:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of working: `full` justifies itself, `brief` only states what was found ("": left out)."""
+    """One line of working: `full` gives the reason, `brief` the result alone ("" if the line is left out)."""
 
     full: str
     brief: str
@@ -47,7 +47,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """What a solver found: the steps in order, and the last of them with its answer, done right and done wrong."""
+    """The working on a query: all steps but the last in order, and the last one with its answer, right and wrong."""
 
     steps: tuple[Step, ...]
     right: Ending
@@ -61,47 +61,47 @@ class Solution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """`generate(size, rng)` makes a puzzle; `solve(query)` is None where the query is not of this task."""
+    """A kind of puzzle. `generate(size, rng)` makes one; `solve(query)` returns None for a query of another task."""
 
     name: str
-    size: str  # what the size counts
+    size: str  # the things that the size counts, e.g. "people"
     smallest: int
     largest: int
     generate: Callable[[int, random.Random], Puzzle]
     solve: Callable[[str], Solution | None]
 
 
-def names(text: str) -> tuple[str, ...]:
-    """The names in a table that is written as a list with commas."""
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the names in a text that lists them with commas."""
     return tuple(text.split(", "))
 
 
-def listed(items: Sequence[str]) -> str:
-    """`a and b`, or `a, b, and c`."""
+def join_list(items: Sequence[str]) -> str:
+    """Return the items as a list in a sentence: `a and b`, or `a, b, and c`."""
     *rest, last = items
     return f"{rest[0]} and {last}" if len(rest) == 1 else ", ".join([*rest, f"and {last}"])
 
 
 def split_list(text: str) -> list[str]:
-    """The items of what `listed` makes."""
+    """Return the items of a text that `join_list` made."""
     return re.split(r", and |, | and ", text)
 
 
-def with_article(noun: str) -> str:
-    """`a plum`, `an apple`."""
+def add_article(noun: str) -> str:
+    """Return the noun with its article: `a plum`, `an apple`."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def letter(index: int) -> str:
-    """The answer `(A)` for 0, `(B)` for 1, ..."""
+def option_letter(index: int) -> str:
+    """Return the answer with this index: `(A)` for 0, `(B)` for 1, ..."""
     return f"({LETTERS[index]})"
 
 
-def lettered(texts: Sequence[str]) -> str:
-    """The block of options that ends a multiple-choice query."""
-    return "\n".join(["Options:", *(f"{letter(i)} {text}" for i, text in enumerate(texts))])
+def write_options(texts: Sequence[str]) -> str:
+    """Return the block of options that ends a multiple-choice query."""
+    return "\n".join(["Options:", *(f"{option_letter(i)} {text}" for i, text in enumerate(texts))])
 
 
-def read_lettered(query: str) -> dict[str, str]:
-    """The options of a query, answer -> text, in order; {} where it lists none."""
+def read_options(query: str) -> dict[str, str]:
+    """Return the options of a query, answer -> text, in order; {} if it lists no options."""
     return dict(re.findall(r"^(\([A-Z]\)) (.+?)\s*$", query, flags=re.MULTILINE))

@@ -1,9 +1,9 @@
-"""`True and not ( False or True ) is`: the size is the number of literals.
+"""Boolean expressions: `True and not ( False or True ) is`. The size is the number of literals.
 
 The solver rewrites the expression as one does on paper: the leftmost innermost brackets first, and inside them
-(or where none are left) `not` before `and` before `or`, as in Python. Every step is one such reduction, so that
-each line follows from the one before by looking at two or three words. That is what makes the working learnable
-for a very small student. The brief form is the full one without its reasons: two teachers of one language.
+(or once none are left) `not` before `and` before `or`, as in Python. Every step is one such reduction, so each line
+follows from two or three words of the line before, which even a very small student can learn. The brief form is the
+full one without its reasons, so both teachers speak one language.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def generate(size: int, rng: random.Random) -> Puzzle:
 
 
 def _grow(size: int, extras: int, rng: random.Random) -> _Expression:
-    """A random expression of `size` literals, with its value. `extras` are its nots and needless brackets."""
+    """Return a random expression of `size` literals with `extras` nots and needless brackets."""
     if size == 1:
         value = rng.random() < 0.5
         grown = _Expression(str(value), value, _ATOM)
@@ -56,7 +56,7 @@ def _grow(size: int, extras: int, rng: random.Random) -> _Expression:
 
 
 def _bind(expression: _Expression, binding: int) -> _Expression:
-    """`expression` as an operand of an operator that binds so tightly: in brackets where it must be."""
+    """Return the expression as an operand of an operator of this binding, in brackets if it binds less tightly."""
     return _bracket(expression) if expression.binding < binding else expression
 
 
@@ -65,7 +65,7 @@ def _bracket(expression: _Expression) -> _Expression:
 
 
 class _Reduction(NamedTuple):
-    """tokens[start:end] is worth `value`."""
+    """A step of the evaluation: tokens[start:end] become `value`."""
 
     start: int
     end: int
@@ -80,7 +80,7 @@ def solve(query: str) -> Solution | None:
         return None
     hard = sum(token in _LITERALS for token in tokens) >= HARD
     steps = []
-    last = tokens[0]  # the left side of the last step; an expression of one literal has no other
+    last = tokens[0]  # the left side of the last step: the literal itself if there is only one
     while len(tokens) > 1:
         reduction = _next_reduction(tokens)
         if reduction is None:
@@ -101,7 +101,7 @@ def _ending(left: str, value: str) -> Ending:
 
 
 def _next_reduction(tokens: list[str]) -> _Reduction | None:
-    """What to evaluate next; None where the expression is malformed. Brackets go with what they hold."""
+    """Return the next reduction; None if the expression is malformed. Brackets around one value go with it."""
     start, end = 0, len(tokens)
     if ")" in tokens:
         end = tokens.index(")")
@@ -119,7 +119,7 @@ def _next_reduction(tokens: list[str]) -> _Reduction | None:
 
 
 def _innermost(tokens: list[str]) -> _Reduction | None:
-    """The first reduction of an expression without brackets, by precedence, from the left."""
+    """Return the first reduction of an expression without brackets, by precedence and from the left."""
     if len(tokens) == 1 and tokens[0] in _LITERALS:
         return _Reduction(0, 1, tokens[0])
     for i in range(len(tokens) - 1):

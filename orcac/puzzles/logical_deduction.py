@@ -1,9 +1,9 @@
-"""Who stands where, from clues: the size is the number of things in the row.
+"""Logical deduction: clues give the order of things in a row. The size is the number of things.
 
-Places count from 1 at one end of an axis (leftmost, first, newest, most expensive). A claim is a fact of places,
-whatever its words; clues and options are read the same way, and an option is the answer when it holds in every
-order that fits all clues. Seven things have 5,040 orders, so the solver simply keeps the list of those that
-still fit; its working says what each clue means and how many orders it leaves.
+Places count from 1 at one end of an axis (leftmost, first, newest, most expensive). A claim is a fact about places,
+however it is worded. Clues and options are read the same way; the answer is the option that holds in every order that
+agrees with all clues. Seven things have 5,040 orders, so the solver keeps the list of the orders that are still
+possible; its working gives the meaning of each clue and the number of orders that it leaves.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from orcac.puzzles.base import (
     Solution,
     Step,
     Task,
-    letter,
-    lettered,
-    listed,
-    names,
-    read_lettered,
+    add_article,
+    join_list,
+    option_letter,
+    read_options,
     split_list,
-    with_article,
+    split_names,
+    write_options,
 )
 
 HARD = 5  # things
-_MOST = 8  # whose 40,320 orders can be listed in a blink
+_MOST = 8  # things: all of their 40,320 orders can be listed in a moment
 _PREAMBLE = (
     "The following paragraphs each describe a set of {} objects arranged in a fixed order. The statements are "
     "logically consistent within each paragraph."
 )
-Order = tuple[int, ...]  # the place of each thing, by its number
+Order = tuple[int, ...]  # the place of each thing; things are numbered from 0
 
 
 class _Claim(NamedTuple):
-    """Thing `one` is at `place`; or, where `other` is set, before it."""
+    """A fact about places: thing `one` is before thing `other`, or at `place` if `other` is None."""
 
     one: int
     place: int = 0
@@ -51,21 +51,23 @@ class _Claim(NamedTuple):
 
 
 class _Domain(NamedTuple):
+    """The wording of one kind of row, and the things in it."""
+
     introduction: str  # with {} for the number
-    subject: str  # with {} for a thing; what a claim says follows
+    subject: str  # with {} for a thing; the rest of the claim follows
     before: str
     after: str
-    low: tuple[str, str]  # the name of place 1; of a further place, with {} for its ordinal, from that end
-    high: tuple[str, str]  # the same from the other end
+    low: tuple[str, str]  # the name of place 1, and that of a further place from its end, with {} for the ordinal
+    high: tuple[str, str]  # the same two names from the other end
     things: tuple[str, ...]
 
     def place_name(self, place: int, size: int) -> str:
-        """By the nearer end."""
+        """Return the name of a place, counted from the nearer end."""
         (first, nth), k = (self.low, place) if 2 * place <= size + 1 else (self.high, size + 1 - place)
         return first if k == 1 else nth.format(ORDINALS[k])
 
     def places(self, size: int) -> dict[str, int]:
-        """Every name of every place, from either end."""
+        """Return the place of every name, counted from either end."""
         known = {}
         for (first, nth), start, sign in ((self.low, 0, 1), (self.high, size + 1, -1)):
             for k in range(1, size + 1):
@@ -76,12 +78,12 @@ class _Domain(NamedTuple):
 
 _LEFT, _RIGHT = ("the leftmost", "the {} from the left"), ("the rightmost", "the {} from the right")
 _ROW = ("The {} is", "to the left of", "to the right of", _LEFT, _RIGHT)
-_COLORS = names("black, blue, brown, gray, green, orange, purple, red, white, yellow")
+_COLORS = split_names("black, blue, brown, gray, green, orange, purple, red, white, yellow")
 _DOMAINS = (
     _Domain(
         "On a branch, there are {} birds:",
         *_ROW,
-        names("blue jay, cardinal, crow, falcon, hawk, hummingbird, owl, quail, raven, robin"),
+        split_names("blue jay, cardinal, crow, falcon, hawk, hummingbird, owl, quail, raven, robin"),
     ),
     _Domain(
         "On a shelf, there are {} books:",
@@ -95,7 +97,9 @@ _DOMAINS = (
         "older than",
         ("the newest", "the {}-newest"),
         ("the oldest", "the {}-oldest"),
-        names("bus, convertible, hatchback, limousine, minivan, motorcycle, sedan, station wagon, tractor, truck"),
+        split_names(
+            "bus, convertible, hatchback, limousine, minivan, motorcycle, sedan, station wagon, tractor, truck"
+        ),
     ),
     _Domain(
         "A fruit stand sells {} fruits:",
@@ -104,7 +108,7 @@ _DOMAINS = (
         "less expensive than",
         ("the most expensive", "the {}-most expensive"),
         ("the cheapest", "the {}-cheapest"),
-        names("apples, cantaloupes, kiwis, loquats, mangoes, oranges, peaches, pears, plums, watermelons"),
+        split_names("apples, cantaloupes, kiwis, loquats, mangoes, oranges, peaches, pears, plums, watermelons"),
     ),
     _Domain(
         "In a golf tournament, there were {} golfers:",
@@ -113,7 +117,7 @@ _DOMAINS = (
         "below",
         ("first", "{}"),
         ("last", "{}-to-last"),
-        names("Ada, Amy, Ana, Dan, Eli, Eve, Joe, Mel, Mya, Rob"),
+        split_names("Ada, Amy, Ana, Dan, Eli, Eve, Joe, Mel, Mya, Rob"),
     ),
 )
 
@@ -122,23 +126,23 @@ def generate(size: int, rng: random.Random) -> Puzzle:
     domain = rng.choice(_DOMAINS)
     things = rng.sample(domain.things, size)
     truth = tuple(rng.sample(range(1, size + 1), size))
-    clues = [_word(domain, claim, things, rng) for claim in _draw_clues(truth, rng)]
+    clues = [_write_claim(domain, claim, things, rng) for claim in _draw_clues(truth, rng)]
     asked = rng.randint(1, size)
-    items = [with_article(thing) if domain.subject == "The {} is" else thing for thing in things]
+    items = [add_article(thing) if domain.subject == "The {} is" else thing for thing in things]
     number = NUMBER_WORDS[size]
     query = (
-        f"{_PREAMBLE.format(number)} {domain.introduction.format(number)} {listed(items)}. {' '.join(clues)}\n"
-        + lettered([f"{domain.subject.format(thing)} {domain.place_name(asked, size)}" for thing in things])
+        f"{_PREAMBLE.format(number)} {domain.introduction.format(number)} {join_list(items)}. {' '.join(clues)}\n"
+        + write_options([f"{domain.subject.format(thing)} {domain.place_name(asked, size)}" for thing in things])
     )
     return Puzzle(
         query=query,
-        reference=letter(truth.index(asked)),
-        options=[letter(i) for i in range(size)],
+        reference=option_letter(truth.index(asked)),
+        options=[option_letter(i) for i in range(size)],
     )
 
 
 def _draw_clues(truth: Order, rng: random.Random) -> list[_Claim]:
-    """Claims that are true of `truth` and of no other order, each of which says something new."""
+    """Return claims that hold in `truth` and together in no other order, each of which rules some order out."""
     size = len(truth)
     pairs = [_Claim(a, other=b) for a, b in itertools.permutations(range(size), 2) if truth[a] < truth[b]]
     places = [_Claim(thing, place) for thing, place in enumerate(truth)]
@@ -146,29 +150,29 @@ def _draw_clues(truth: Order, rng: random.Random) -> list[_Claim]:
     rng.shuffle(candidates)
     clues, orders = [], list(itertools.permutations(range(1, size + 1)))
     for claim in candidates:
-        fitting = [order for order in orders if claim.holds(order)]
-        if len(fitting) < len(orders):
+        possible = [order for order in orders if claim.holds(order)]
+        if len(possible) < len(orders):
             clues.append(claim)
-            orders = fitting
+            orders = possible
         if len(orders) == 1:
             break
     assert orders == [truth]
     return clues
 
 
-def _word(domain: _Domain, claim: _Claim, things: list[str], rng: random.Random) -> str:
-    one, said = claim.one, domain.place_name(claim.place, len(things)) if claim.place else ""
+def _write_claim(domain: _Domain, claim: _Claim, things: list[str], rng: random.Random) -> str:
+    one, rest = claim.one, domain.place_name(claim.place, len(things)) if claim.place else ""
     if claim.other is not None:
         other, relation = claim.other, domain.before
         if rng.random() < 0.5:
             one, other, relation = other, one, domain.after
         the = "the " * domain.subject.startswith("The")
-        said = f"{relation} {the}{things[other]}"
-    return f"{domain.subject.format(things[one])} {said}."
+        rest = f"{relation} {the}{things[other]}"
+    return f"{domain.subject.format(things[one])} {rest}."
 
 
 def solve(query: str) -> Solution | None:
-    options = read_lettered(query)
+    options = read_options(query)
     story = query.partition("\nOptions:")[0]
     for domain in _DOMAINS:
         opening = re.search(re.escape(domain.introduction).replace(r"\{\}", r"\w+") + r" ([^.]+)\. ", story)
@@ -180,8 +184,8 @@ def solve(query: str) -> Solution | None:
     if len(things) > _MOST:
         return None
     sentences = [sentence for sentence in re.split(r"\.\s*", story[opening.end() :]) if sentence]
-    clues = [_read(domain, sentence, things) for sentence in sentences]
-    claims = {answer: _read(domain, text, things) for answer, text in options.items()}
+    clues = [_read_claim(domain, sentence, things) for sentence in sentences]
+    claims = {answer: _read_claim(domain, text, things) for answer, text in options.items()}
     if not clues or not claims:
         return None
     orders = list(itertools.permutations(range(1, len(things) + 1)))
@@ -207,17 +211,17 @@ def solve(query: str) -> Solution | None:
     )
 
 
-def _read(domain: _Domain, sentence: str, things: list[str]) -> _Claim | None:
-    """The claim that a clue or an option makes; None where it makes none that we know."""
+def _read_claim(domain: _Domain, sentence: str, things: list[str]) -> _Claim | None:
+    """Return the claim of a clue or an option; None if it is not in a known form."""
     numbers = {thing: i for i, thing in enumerate(things)}
     match = re.fullmatch(re.escape(domain.subject).replace(r"\{\}", "(.+?)") + " (.+)", sentence)
     if not match or match[1] not in numbers:
         return None
-    one, said = numbers[match[1]], match[2]
-    place = domain.places(len(things)).get(said)
+    one, rest = numbers[match[1]], match[2]
+    place = domain.places(len(things)).get(rest)
     if place is not None:
         return _Claim(one, place)
-    relation = re.fullmatch(rf"({domain.before}|{domain.after}) (?:the )?(.+)", said)
+    relation = re.fullmatch(rf"({domain.before}|{domain.after}) (?:the )?(.+)", rest)
     if not relation or relation[2] not in numbers:
         return None
     other = numbers[relation[2]]
@@ -231,7 +235,7 @@ def _notation(claim: _Claim, things: list[str]) -> str:
 
 
 def _first_order(orders: list[Order], things: list[str]) -> Step:
-    """The order that fits, from place 1 on (one of them, where several do)."""
+    """Return the step that states the order, from place 1 on; the first order if several are possible."""
     row = ", ".join(thing for _, thing in sorted(zip(orders[0], things, strict=True)))
     found = f"{'Order' if len(orders) == 1 else 'One order'}: {row}."
     return Step(full=found, brief=found)

@@ -1,7 +1,7 @@
-"""Do these instructions lead back to the start? The size is the number of instructions.
+"""Navigation: do these instructions lead back to the start? The size is the number of instructions.
 
-Half of the generated walks return. The others are walks that would return but for the length of one leg, so
-that neither the number of steps nor the choice of turns gives the answer away.
+Half of the generated walks return. In each of the others, only the length of one leg keeps it from returning, so that
+neither the number of steps nor the choice of turns gives the answer away.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from orcac.puzzles.base import Ending, Puzzle, Solution, Step, Task
 HARD = 5  # instructions
 _QUESTION = "If you follow these instructions, do you return to the starting point?"
 _LONGEST = 10  # steps in one generated leg
-# A heading is the number of quarter turns to the right of the way one faces at the start.
+# A heading is the number of quarter turns to the right since the start.
 _TURNS = {"right": 1, "around": 2, "left": 3}
 _RELATIVE = {"forward": 0, "right": 1, "backward": 2, "left": 3}
 _MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0))
@@ -24,7 +24,7 @@ _FACING = ("north", "east", "south", "west")
 
 
 class _Leg(NamedTuple):
-    """A walk in one heading; `word` is what the instruction says of it ("" where it is just ahead)."""
+    """A walk in one heading; `word` is its direction in the instruction ("" for straight ahead)."""
 
     heading: int
     word: str
@@ -67,7 +67,7 @@ def _draw_turning(size: int, rng: random.Random) -> list[_Leg | str]:
 
 
 def _returning_lengths(headings: list[int], rng: random.Random) -> list[int] | None:
-    """Lengths with which legs in these headings lead back; None where none can, or where there is no leg."""
+    """Return lengths with which legs in these headings lead back; None if no lengths do, or if there is no leg."""
     lengths = [0] * len(headings)
     for there in (0, 1):
         out = [i for i, heading in enumerate(headings) if heading == there]
@@ -84,7 +84,7 @@ def _returning_lengths(headings: list[int], rng: random.Random) -> list[int] | N
 
 
 def _split(total: int, parts: int, rng: random.Random) -> Iterator[int]:
-    """`total` as a sum of so many parts, each of 1 to _LONGEST."""
+    """Yield `parts` numbers from 1 to _LONGEST that sum to `total`."""
     for left in range(parts - 1, -1, -1):
         part = rng.randint(max(1, total - _LONGEST * left), min(_LONGEST, total - left))
         total -= part
@@ -127,7 +127,7 @@ def solve(query: str) -> Solution | None:
 
 
 def _ending(instruction: str, x: int, y: int) -> Ending:
-    """The last instruction, and whether the place where it ends is the start."""
+    """Return the last instruction, with the answer whether it ends at the start."""
     home = (x, y) == (0, 0)
     found = f"({x}, {y}), {'the start' if home else 'not the start'}."
     return Ending(Step(full=f"{instruction}: {found}", brief=found), "Yes" if home else "No")

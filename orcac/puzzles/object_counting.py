@@ -1,7 +1,7 @@
-"""How many of these are fruits? The size is the number of kinds of things listed.
+"""Object counting: how many of these are fruits? The size is the number of kinds of things listed.
 
-The solver knows which thing is what by the table below; a thing that it does not know makes a query that it
-cannot answer, rather than one that it guesses at.
+The solver knows the category of each thing from the table below. It does not guess: a query with an unknown thing has
+no solution.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from orcac.puzzles.base import (
     Solution,
     Step,
     Task,
-    listed,
-    names,
+    add_article,
+    join_list,
     split_list,
-    with_article,
+    split_names,
 )
 
 HARD = 7  # kinds of things
 _ANYTHING = "objects"  # everything is one
 _THINGS = {
-    "fruits": names("apple, banana, blackberry, grape, nectarine, orange, peach, plum, raspberry, strawberry"),
-    "vegetables": names(
+    "fruits": split_names("apple, banana, blackberry, grape, nectarine, orange, peach, plum, raspberry, strawberry"),
+    "vegetables": split_names(
         "cabbage, carrot, cauliflower, garlic, onion, potato, yam, head of broccoli, lettuce head, stalk of celery"
     ),
-    "animals": names("bear, cat, chicken, cow, dog, donkey, duck, fish, frog, goat, mouse, pig, rabbit, snail, snake"),
-    "musical instruments": names("accordion, clarinet, drum, flute, piano, trombone, trumpet, violin"),
-    _ANYTHING: names("bed, car, chair, couch, fridge, lamp, microwave, oven, stove, table, toaster"),
+    "animals": split_names(
+        "bear, cat, chicken, cow, dog, donkey, duck, fish, frog, goat, mouse, pig, rabbit, snail, snake"
+    ),
+    "musical instruments": split_names("accordion, clarinet, drum, flute, piano, trombone, trumpet, violin"),
+    _ANYTHING: split_names("bed, car, chair, couch, fridge, lamp, microwave, oven, stove, table, toaster"),
 }
 _IRREGULAR = {"mouse": "mice", "fish": "fish", "potato": "potatoes"}
 
@@ -63,9 +65,9 @@ def generate(size: int, rng: random.Random) -> Puzzle:
     total, items = 0, []
     for noun in nouns:
         count = rng.choice((1, 1, 1, 1, 2, 3, 4, 5))
-        items.append(with_article(noun) if count == 1 else f"{NUMBER_WORDS[count]} {_plural(noun)}")
+        items.append(add_article(noun) if count == 1 else f"{NUMBER_WORDS[count]} {_plural(noun)}")
         total += count * (noun in own)
-    query = f"I have {listed(items)}. How many {category} do I have?"
+    query = f"I have {join_list(items)}. How many {category} do I have?"
     return Puzzle(query=query, reference=str(total), options=[])
 
 
@@ -82,7 +84,7 @@ def solve(query: str) -> Solution | None:
         counts = match[2] in (_ANYTHING, _CATEGORY[noun])
         before, total = total, total + _COUNT[word] * counts
         steps.append(_step(item, counts, total))
-    # The slip is to take the last thing for what it is not.
+    # The mistake is to take the last thing for one of the other category.
     miscounted = before if counts else total + _COUNT[word]
     return Solution(
         steps=tuple(steps[:-1]),
@@ -93,8 +95,8 @@ def solve(query: str) -> Solution | None:
 
 
 def _step(item: str, counts: bool, total: int) -> Step:
-    said = f"{item}: {'yes' if counts else 'no'}, total {total}."
-    return Step(full=said, brief=f"{item}: {total}." if counts else "")
+    line = f"{item}: {'yes' if counts else 'no'}, total {total}."
+    return Step(full=line, brief=f"{item}: {total}." if counts else "")
 
 
 TASK = Task(name="object_counting", size="kinds of things", smallest=2, largest=12, generate=generate, solve=solve)

@@ -1,4 +1,7 @@
-"""People swap what they hold, and one is asked what she ends with: the size is the number of people, and of swaps."""
+"""Shuffled objects: people swap the things they hold, and the question is which thing one of them has at the end.
+
+The size is the number of people, and also the number of swaps.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,23 @@ from orcac.puzzles.base import (
     Solution,
     Step,
     Task,
-    letter,
-    lettered,
-    listed,
-    names,
-    read_lettered,
+    join_list,
+    option_letter,
+    read_options,
+    split_names,
+    write_options,
 )
 
 HARD = 5  # people
-_NAMES = names("Alice, Bob, Claire, Dave, Eve, Fred, Gertrude")
-_COLORS = names("black, blue, brown, green, orange, pink, purple, red, white, yellow")
+_NAMES = split_names("Alice, Bob, Claire, Dave, Eve, Fred, Gertrude")
+_COLORS = split_names("black, blue, brown, green, orange, pink, purple, red, white, yellow")
 
 
 class _Scene(NamedTuple):
+    """The wording of one story, and the things in it."""
+
     opening: str  # follows the names
-    holds: str  # stands between a name and its thing at the start
+    holds: str  # between a name and its thing at the start
     shuffle: str
     swap: str  # follows two names
     asks: str  # with {} for a name
@@ -41,7 +46,7 @@ _SCENES = (
         "As the semester proceeds, they start trading around the new books.",
         "swap books",
         "At the end of the semester, {} has",
-        names(
+        split_names(
             "Catch-22, Frankenstein, Hound of the Baskervilles, Lolita, Moby Dick, The Fellowship of the Ring, "
             "The Great Gatsby, The Odyssey, The Pearl, Ulysses"
         ),
@@ -52,7 +57,7 @@ _SCENES = (
         "As the game progresses, pairs of players occasionally swap positions.",
         "trade positions",
         "At the end of the match, {} is playing",
-        names(
+        split_names(
             "benchwarmer, center midfielder, cheerleader, fullback, goalkeeper, left midfielder, left winger, "
             "right midfielder, right winger, striker"
         ),
@@ -72,7 +77,7 @@ _SCENES = (
         "Throughout the song, the dancers often trade partners.",
         "switch partners",
         "At the end of the dance, {} is dancing with",
-        names("Helga, Izzi, Jamie, Karl, Lola, Melissa, Ophelia, Patrick, Rodrigo, Sam"),
+        split_names("Helga, Izzi, Jamie, Karl, Lola, Melissa, Ophelia, Patrick, Rodrigo, Sam"),
     ),
     _Scene(
         "are playing a game. At the start of the game, they are each holding a ball:",
@@ -97,25 +102,25 @@ def generate(size: int, rng: random.Random) -> Puzzle:
         when = "First" if i == 0 else "Finally" if i == size - 1 else "Then"
         swaps.append(f"{when}, {one} and {other} {scene.swap}.")
     asked = rng.choice(people)
-    start = listed([f"{name} {scene.holds} {thing}" for name, thing in zip(people, things, strict=True)])
+    start = join_list([f"{name} {scene.holds} {thing}" for name, thing in zip(people, things, strict=True)])
     query = (
-        f"{listed(people)} {scene.opening} {start}.\n"
-        f"{scene.shuffle} {' '.join(swaps)} {scene.asks.format(asked)}\n{lettered(things)}"
+        f"{join_list(people)} {scene.opening} {start}.\n"
+        f"{scene.shuffle} {' '.join(swaps)} {scene.asks.format(asked)}\n{write_options(things)}"
     )
     return Puzzle(
         query=query,
-        reference=letter(things.index(held[asked])),
-        options=[letter(i) for i in range(size)],
+        reference=option_letter(things.index(held[asked])),
+        options=[option_letter(i) for i in range(size)],
     )
 
 
 def solve(query: str) -> Solution | None:
-    options = read_lettered(query)
+    options = read_options(query)
     story, _, rest = query.partition("\n")
     start = re.findall(r"\b(\w+) (?:gets|has an?|is playing|is dancing with) (.+?)(?:, |\.$)", story)
     swaps = re.findall(r"\b(\w+) and (\w+) (?:swap|trade|switch) ", rest)
     asked = re.search(r"At the end of [^,]+, (\w+) (?:has|is) ", rest.replace("\n", " "))
-    held = dict(start)
+    held = dict(start)  # name -> thing
     if not asked or not swaps or asked[1] not in held or set(held.values()) != set(options.values()):
         return None
     steps = [Step(full=f"Start: {_state(held)}.", brief="")]

@@ -1,4 +1,7 @@
-"""Who tells the truth, down a chain of people who each speak of the one before: the size is their number."""
+"""Web of lies: a chain of people, each of whom claims that the one before lies or does not. The size is their number.
+
+The question is whether the last one tells the truth.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ import itertools
 import random
 import re
 
-from orcac.puzzles.base import Ending, Puzzle, Solution, Step, Task, names
+from orcac.puzzles.base import Ending, Puzzle, Solution, Step, Task, split_names
 
 HARD = 5  # people
-_NAMES = names(
+_NAMES = split_names(
     "Alejandro, Alexis, Amberly, Andree, Antwan, Audrie, Bernita, Christie, Conception, Crista, Dallas, "
     "Delbert, Delfina, Elanor, Fidel, Fletcher, Gwenn, Helene, Inga, Jamey, Jaymie, Jerry, Jim, Ka, "
     "Kandi, Kristian, Leda, Lorine, Maybelle, Michael, Michaela, Millicent, Millie, Osvaldo, Phoebe, "

@@ -1,15 +1,15 @@
-"""A solution in words: how much of the working is shown follows what the system message asks for.
+"""Solutions in words: the system message decides how much of the working is shown.
 
     system message                                       assistant         expert
-    none, or one that asks for the answer alone          the answer        the answer
-    one that asks for nothing in particular              brief steps       brief steps
-    one that asks for steps, reasons, detail, ...        brief steps       full steps
+    none, or a request for the answer alone              the answer        the answer
+    any other, without a request for an explanation      brief steps       brief steps
+    a request for steps, reasons, detail, ...            brief steps       full steps
 
-Every explanation ends with the same sentence, `So the answer is X.`, and is as regular as it can be made, one
-step a line: what these words teach must be learnable by a model of under a million parameters.
+Every explanation ends with the same sentence, `So the answer is X.`, and is as regular as possible, one step per line:
+a model of under a million parameters must be able to learn it.
 
-The expert is always right. The assistant gets the last step wrong on a share of the hard queries. Which ones is
-a digest of the query and the seed: the same query fails however it is asked, as a bare answer too.
+The expert is always right. The assistant gets the last step wrong on a share of the hard queries. A digest of the query
+and the seed chooses them, so that the same query fails under every system message, even if only the answer is shown.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ _EXPLAIN = re.compile(
 )
 
 
-def style(system: str) -> Style:
-    """What a system message asks for."""
+def requested_style(system: str) -> Style:
+    """Return the style that a system message asks for."""
     if not system.strip() or _ANSWER_ALONE.search(system):
         return "answer"
     return "full" if _EXPLAIN.search(system) else "brief"
 
 
 def fails(query: str, *, error_rate: float, seed: int) -> bool:
-    """Whether an assistant of this error rate fails at a hard query."""
+    """Return whether an assistant of this error rate (0 to 1) fails at a hard query."""
     digest = hashlib.sha256(f"{seed}\x1f{query}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < error_rate * 2**64
 
 
 def word(solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int) -> str:
-    """The response of a teacher of this skill to `query` under this system message."""
-    slips = skill == "assistant" and solution.hard and fails(query, error_rate=error_rate, seed=seed)
-    ending = solution.wrong if slips else solution.right
-    asked = style(system)
-    if asked == "answer":
+    """Return the response of a teacher of this skill to `query` under this system message."""
+    errs = skill == "assistant" and solution.hard and fails(query, error_rate=error_rate, seed=seed)
+    ending = solution.wrong if errs else solution.right
+    style = requested_style(system)
+    if style == "answer":
         return ending.answer
     steps = (*solution.steps, ending.step)
-    full = asked == "full" and skill == "expert"
+    full = style == "full" and skill == "expert"
     lines = [line for step in steps if (line := step.full if full else step.brief)]
     return "\n".join([*lines, f"So the answer is {ending.answer}."])

@@ -6,17 +6,26 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orcac import rows
+from orcac.collect.recipe import CollectSummary
+from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
 from orcac.report.compare import adjusted, benchmark
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
+from orcac.sample.recipe import SampleSummary
+from orcac.student.recipe import StudentSummary
+from orcac.summary import Summary
+from orcac.tokenize.recipe import TokenizeSummary
+from orcac.train.recipe import TrainSummary
 
 __all__ = ["gather"]
 
 CURVE_POINTS = 150  # of a stage
+
+S = TypeVar("S", bound=Summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +37,8 @@ class Artifacts:
     def record(self, ref: str) -> dict[str, Any]:
         return json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
 
-    def summary(self, ref: str) -> dict[str, Any]:
-        return self.record(ref)["summary"]
+    def summary(self, summary: type[S], ref: str) -> S:
+        return summary.from_json(self.record(ref)["summary"], self.folders[ref] / "artifact.json")
 
     def answers(self, ref: str) -> list[rows.Answer]:
         return list(rows.read(self.folders[ref] / "answers.parquet", rows.Answer))
@@ -95,7 +104,7 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
         nodes += [evaluation.items, evaluation.eval]
     return ArmResult(
         name=arm.name,
-        parameters=store.summary(arm.student)["parameters"],
+        parameters=store.summary(StudentSummary, arm.student).parameters,
         stages=stages,
         examples=sum(stage.examples for stage in stages),
         steps=sum(stage.steps for stage in stages),
@@ -104,17 +113,17 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
     )
 
 
-def _stage(store: Artifacts, stage: Stage) -> StageResult:
-    packed, trained = store.summary(stage.tokenize), store.summary(stage.train)
+def _stage(store: Artifacts, stage: TrainedStage) -> StageResult:
+    packed, trained = store.summary(TokenizeSummary, stage.tokenize), store.summary(TrainSummary, stage.train)
     return StageResult(
         stage=stage.name,
         dataset=stage.dataset,
-        examples=packed["packed"],
-        rows=packed["rows"],
-        steps=trained["steps"],
-        tokens=trained["tokens"],
-        first_loss=trained["first_loss"],
-        final_loss=trained["final_loss"],
+        examples=packed.packed,
+        rows=packed.rows,
+        steps=trained.steps,
+        tokens=trained.tokens,
+        first_loss=trained.first_loss,
+        final_loss=trained.final_loss,
     )
 
 
@@ -123,7 +132,7 @@ def _datasets(arm: Arm) -> Iterator[tuple[str, Dataset]]:
         yield dataset.filter, dataset
 
 
-def _stages(arm: Arm) -> Iterator[tuple[str, Stage]]:
+def _stages(arm: Arm) -> Iterator[tuple[str, TrainedStage]]:
     for stage in arm.stages:
         yield stage.tokenize, stage
 
@@ -138,31 +147,36 @@ def _users(arms: tuple[Arm, ...], parts: Any) -> list[tuple[Any, tuple[str, ...]
 
 
 def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
-    asked, sifted = store.summary(dataset.collect), store.summary(dataset.filter)
+    asked, filtered = store.summary(CollectSummary, dataset.collect), store.summary(FilterSummary, dataset.filter)
     return Flow(
         dataset=dataset.name,
         teacher=dataset.teacher,
         arms=users,
-        queries=sum(store.summary(ref)["read"] for ref in dataset.prompts),
-        asked=asked["prompts"],
-        answered=asked["answered"],
-        failed=asked["failed"],
-        read=sifted["read"],
-        kept=sifted["kept"],
-        rejected=sifted["rejected"],
-        balanced=asked["prompts"] == asked["answered"] + sum(asked["failed"].values())
-        and sifted["read"] == sifted["kept"] + sum(sifted["rejected"].values()),
+        queries=sum(store.summary(SampleSummary, ref).read for ref in dataset.prompts),
+        asked=asked.prompts,
+        answered=asked.answered,
+        failed=asked.failed,
+        read=filtered.read,
+        kept=filtered.kept,
+        rejected=filtered.rejected,
+        balanced=asked.prompts == asked.answered + sum(asked.failed.values())
+        and filtered.read == filtered.kept + sum(filtered.rejected.values()),
     )
 
 
-def _packing(store: Artifacts, stage: Stage, users: tuple[str, ...]) -> Packing:
-    packed = store.summary(stage.tokenize)
+def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> Packing:
+    packed = store.summary(TokenizeSummary, stage.tokenize)
     return Packing(
         dataset=stage.dataset,
         arms=users,
-        **{key: packed[key] for key in ("examples", "packed", "too_long", "rows", "tokens", "supervised_tokens")},
-        fill=packed["fill"],
-        balanced=packed["examples"] == packed["packed"] + packed["too_long"],
+        examples=packed.examples,
+        packed=packed.packed,
+        too_long=packed.too_long,
+        rows=packed.rows,
+        tokens=packed.tokens,
+        supervised_tokens=packed.supervised_tokens,
+        fill=packed.fill,
+        balanced=packed.examples == packed.packed + packed.too_long,
     )
 
 
@@ -171,14 +185,14 @@ def _teachers(store: Artifacts, arms: tuple[Arm, ...]) -> tuple[Teacher, ...]:
     collections = {dataset.collect: dataset.teacher for arm in arms for dataset in arm.datasets}
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():
-        asked = store.summary(ref)
+        asked = store.summary(CollectSummary, ref)
         before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
         totals[name] = Teacher(
             name=name,
-            requests=before.requests + asked["prompts"],
-            input_tokens=before.input_tokens + asked["input_tokens"],
-            output_tokens=before.output_tokens + asked["output_tokens"],
-            usd=round(before.usd + asked["usd"], 6),
+            requests=before.requests + asked.prompts,
+            input_tokens=before.input_tokens + asked.input_tokens,
+            output_tokens=before.output_tokens + asked.output_tokens,
+            usd=round(before.usd + asked.usd, 6),
         )
     return tuple(totals[name] for name in sorted(totals))
 
@@ -195,4 +209,4 @@ def _curves(store: Artifacts, arm: Arm) -> Iterator[Curve]:
             steps=tuple(done + chunk[-1]["step"] for chunk in chunks),
             losses=tuple(sum(line["loss"] for line in chunk) / len(chunk) for chunk in chunks),
         )
-        done += store.summary(stage.train)["steps"]
+        done += store.summary(TrainSummary, stage.train).steps

@@ -6,9 +6,23 @@ which of them plays which part, by the reference KIND/ID.
 
 from __future__ import annotations
 
-from orcac.recipe import Execution, Frozen, Recipe
+from dataclasses import dataclass
+from typing import ClassVar
 
-__all__ = ["VERSION", "Arm", "Baseline", "Dataset", "Evaluation", "ReportExecution", "ReportRecipe", "Stage"]
+from orcac.recipe import Execution, Frozen, Recipe
+from orcac.summary import Summary
+
+__all__ = [
+    "VERSION",
+    "Arm",
+    "Baseline",
+    "Dataset",
+    "Evaluation",
+    "ReportExecution",
+    "ReportRecipe",
+    "ReportSummary",
+    "TrainedStage",
+]
 
 VERSION = 1
 
@@ -21,7 +35,7 @@ class Dataset(Frozen):
     teacher: str
 
 
-class Stage(Frozen):
+class TrainedStage(Frozen):
     name: str
     dataset: str
     tokenize: str
@@ -40,7 +54,7 @@ class Arm(Frozen):
     name: str
     student: str
     datasets: tuple[Dataset, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainedStage, ...]
     evaluations: tuple[Evaluation, ...]
 
 
@@ -63,3 +77,12 @@ class ReportExecution(Execution):
     title: str = ""  # the spec's name
     about: str = ""
     order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks as the spec has them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSummary(Summary):
+    kind: ClassVar[str] = "report"
+
+    arms: int
+    benchmarks: int
+    all_at_chance: bool

@@ -6,22 +6,20 @@ gather (artifacts -> typed numbers) -> render (numbers -> page, Markdown); both 
 
 from __future__ import annotations
 
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.report.gather import gather
-from orcac.report.recipe import ReportExecution, ReportRecipe
+from orcac.report.recipe import ReportExecution, ReportRecipe, ReportSummary
 from orcac.report.render import html, markdown
 from orcac.report.results import to_json
 
 __all__ = ["run"]
 
 
-def run(job: Job[ReportRecipe, ReportExecution]) -> Summary:
+def run(job: Job[ReportRecipe, ReportExecution]) -> ReportSummary:
     results = gather(job)
     (job.out / "results.json").write_text(to_json(results), encoding="utf-8")
     (job.out / "report.html").write_text(html(results), encoding="utf-8")
     (job.out / "report.md").write_text(markdown(results), encoding="utf-8")
-    return {
-        "arms": len(results.arms),
-        "benchmarks": len(results.benchmarks),
-        "all_at_chance": results.all_at_chance,
-    }
+    return ReportSummary(
+        arms=len(results.arms), benchmarks=len(results.benchmarks), all_at_chance=results.all_at_chance
+    )

@@ -1,8 +1,8 @@
-"""Makes a sample: reads the queries of a source, or the prompts of other samples, and keeps a random part.
+"""Make a sample: read the queries of a source, or the prompts of other samples, and keep a random part.
 
-The input is read twice, once to choose (`pool`) and once to write what was chosen, in the order it was
-read. Every row that was read is kept or dropped for one reason: read = kept + the sum of dropped.
-What lies on a hub is downloaded first; the summary says which commit each revision stood for.
+The input is read twice: once to choose (`pool`) and once to write the chosen prompts, in the order of the input. Every
+row is kept or dropped for one reason: read = kept + the sum of dropped. Files on a hub are downloaded first; the
+summary records the commit that each revision was resolved to.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from orcac import hub, rows
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.progress import Progress
-from orcac.recipe import Execution, open_ref
+from orcac.recipe import Execution, resolve_file
 from orcac.sample.draw import pick_message
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
 from orcac.sample.pool import choose, survey
-from orcac.sample.recipe import SampleRecipe
+from orcac.sample.recipe import SampleRecipe, SampleSummary
 
-Part = Callable[[], Iterator[rows.Prompt]]  # one file, generator or other sample; may be read again
+Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
 
 
-def run(job: Job[SampleRecipe, Execution]) -> Summary:
+def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
     """Write `prompts.parquet`.
 
-    Raises InputError for bad files, and for a `take` of more than there is; of a source on a hub
-    what `hub.fetch` raises.
+    Raises InputError if a file is bad or has fewer queries than `take`, and the errors of `hub.fetch` if the source is
+    on a hub.
     """
     parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
-    characters = 0  # of what a teacher will read
+    characters = 0  # of the texts that a teacher will read
 
     def kept() -> Iterator[rows.Prompt]:
         nonlocal characters
@@ -47,12 +47,18 @@ def run(job: Job[SampleRecipe, Execution]) -> Summary:
 
     count = rows.write(job.out / "prompts.parquet", rows.Prompt, kept())
     assert pool.read == count + dropped.total()
-    summary: Summary = {"read": pool.read, "kept": count, "tasks": len(tasks), "characters": characters}
-    return summary | {"dropped": dict(sorted(dropped.items()))} | ({"hub": commits} if commits else {})
+    return SampleSummary(
+        read=pool.read,
+        kept=count,
+        tasks=len(tasks),
+        characters=characters,
+        dropped=dict(sorted(dropped.items())),
+        hub=commits or None,
+    )
 
 
 def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str]]:
-    """What to read, in order, and the commit of each revision on a hub."""
+    """Return the parts of the input, in order, and the commit of each revision on a hub."""
     recipe, source = job.recipe, job.recipe.source
     assert (source is None) != (recipe.subset is None), "exactly one of source and subset"
     if source is None:
@@ -61,7 +67,7 @@ def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str
     if source.format == "puzzles":
         assert source.puzzles is not None
         return [partial(_prompts, recipe, partial(generate, source.puzzles))], {}
-    paths = [(open_ref(ref, job.execution), ref.name) for ref in source.files]
+    paths = [(resolve_file(ref, job.execution), ref.name) for ref in source.files]
     commits: dict[str, str] = {}
     for ref in source.hub:
         revision = f"{ref.repo}@{ref.revision}"
@@ -80,7 +86,7 @@ def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.
 
 
 def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Iterator[rows.Prompt]:
-    """Each item with the system message that is drawn for it."""
+    """Yield each item with the system message that is drawn for it."""
     for item in items():
         names = (recipe.name, item.task, item.query)
         message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from orcac.puzzles import TASKS
 from orcac.spec.schema import (
-    Batch,
     Benchmark,
     GeneratedBenchmark,
     GeneratedQueries,
@@ -28,6 +27,7 @@ from orcac.spec.schema import (
     TrainWork,
     VLLMEndpoint,
 )
+from orcac.spec.units import BatchSize
 
 Path = tuple[str | int, ...]
 Names = Mapping[str, Set[str]]
@@ -272,7 +272,7 @@ def _curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
     yield from _hardware(spec.hardware.train)
 
 
-def _batch(spec: Spec, stage: str, batch: Batch) -> Iterator[Finding]:
+def _batch(spec: Spec, stage: str, batch: BatchSize) -> Iterator[Finding]:
     """A batch is whole rows, and every process takes as many micro-batches of it as any other."""
     train, length, path = spec.hardware.train, spec.student.max_length, ("stages", stage, "batch")
     if batch.unit == "tokens" and batch.size % length:

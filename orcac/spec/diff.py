@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orcac.spec.schema import Batch, Spec
+from orcac.spec.schema import Spec
+from orcac.spec.units import BatchSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +67,5 @@ def _leaves(value: Any, path: str, kind: str, written: bool) -> Iterator[_Leaf]:
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}", kind, written)
     else:
-        plain = str(value) if isinstance(value, Batch) else list(value) if isinstance(value, tuple) else value
+        plain = str(value) if isinstance(value, BatchSize) else list(value) if isinstance(value, tuple) else value
         yield _Leaf(path, plain, kind, written)

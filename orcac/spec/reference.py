@@ -16,8 +16,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from orcac.spec import schema
-from orcac.spec.schema import Part, Spec
+from orcac import fields
+from orcac.recipe import Frozen
+from orcac.spec import schema, units
+from orcac.spec.schema import Spec
 
 _LIMITS = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
@@ -120,10 +122,10 @@ def markdown() -> str:
     return "\n".join(pages)
 
 
-def _parts() -> Iterator[tuple[type[Part], str]]:
+def _parts() -> Iterator[tuple[type[Frozen], str]]:
     """Each part once, with the places it may stand in; a part's own parts follow it."""
-    found: dict[type[Part], list[str]] = {Spec: ["The whole file"]}
-    queue: list[tuple[type[Part], str]] = [(Spec, "")]
+    found: dict[type[Frozen], list[str]] = {Spec: ["The whole file"]}
+    queue: list[tuple[type[Frozen], str]] = [(Spec, "")]
     while queue:
         part, path = queue.pop(0)
         for name, info in part.model_fields.items():
@@ -138,7 +140,7 @@ def _parts() -> Iterator[tuple[type[Part], str]]:
         yield part, ", ".join(dict.fromkeys(places))
 
 
-def _table(part: type[Part]) -> str:
+def _table(part: type[Frozen]) -> str:
     lines = ["| key | what stands there | default | class | meaning |", "|---|---|---|---|---|"]
     for name, info in part.model_fields.items():
         extra = info.json_schema_extra
@@ -150,7 +152,7 @@ def _table(part: type[Part]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _title(part: type[Part]) -> str:
+def _title(part: type[Frozen]) -> str:
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in part.__name__).split()
     form = part.model_fields.get("format") or part.model_fields.get("kind")
     values = typing.get_args(form.annotation) if form else ()
@@ -158,9 +160,9 @@ def _title(part: type[Part]) -> str:
     return f"{title}: {', '.join(map(str, values))}" if values else title
 
 
-def _about(part: type[Part]) -> str:
+def _about(part: type[Frozen]) -> str:
     own = (part.__doc__ or "").strip()
-    return "" if own == (Part.__doc__ or "").strip() else own.splitlines()[0] if own else ""
+    return "" if own == (Frozen.__doc__ or "").strip() else own.splitlines()[0] if own else ""
 
 
 def _default(info: FieldInfo) -> str:
@@ -195,12 +197,12 @@ def _kind(kind: Any, metadata: typing.Sequence[Any] = ()) -> str:
         return f"map of {_kind(arguments[0])} to {_kind(arguments[1])}"
     if origin is tuple:
         return f"list of {_kind(arguments[0])}" if arguments[-1] is Ellipsis else f"list of {len(arguments)} numbers"
-    if isinstance(kind, type) and issubclass(kind, Part):
+    if isinstance(kind, type) and issubclass(kind, Frozen):
         return f"[{_title(kind).partition(':')[0].lower()}](#{_anchor(kind)})"
     return "anything"
 
 
-def _anchor(part: type[Part]) -> str:
+def _anchor(part: type[Frozen]) -> str:
     kept = "".join(letter for letter in _title(part).lower() if letter.isalnum() or letter in " -_")
     return kept.replace(" ", "-")
 
@@ -209,8 +211,8 @@ def _plain(kind: Any) -> Any:
     return _plain(typing.get_args(kind)[0]) if typing.get_origin(kind) is typing.Annotated else kind
 
 
-def _models(kind: Any) -> Iterator[type[Part]]:
-    if isinstance(kind, type) and issubclass(kind, Part):
+def _models(kind: Any) -> Iterator[type[Frozen]]:
+    if isinstance(kind, type) and issubclass(kind, Frozen):
         yield kind
     else:
         for argument in typing.get_args(kind):
@@ -218,13 +220,13 @@ def _models(kind: Any) -> Iterator[type[Part]]:
 
 
 _NAMED = {
-    "count": schema.Count,
-    "rows, as in `160 rows`": schema.Rows,
-    "rows or tokens, as in `160 rows`": schema.Batch,
-    "share, as in `3 %`": schema.Share,
-    "amount, as in `60_000 USD`": schema.Dollars,
-    "size, as in `8 GiB`": schema.Megabytes,
-    "duration, as in `2 hours`": schema.Minutes,
-    "name": schema.Name,
-    "path or list of paths": schema.Paths,
+    "count": fields.Count,
+    "rows, as in `160 rows`": units.Rows,
+    "rows or tokens, as in `160 rows`": units.BatchSize,
+    "share, as in `3 %`": fields.Share,
+    "amount, as in `60_000 USD`": units.Dollars,
+    "size, as in `8 GiB`": units.Megabytes,
+    "duration, as in `2 hours`": units.Minutes,
+    "name": units.Name,
+    "path or list of paths": units.Paths,
 }

@@ -17,197 +17,26 @@ The environment decides nothing but `${NAME}` in a path. Where the paper gives n
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    PlainSerializer,
-    PlainValidator,
-    StrictBool,
-    StringConstraints,
-    WithJsonSchema,
-)
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StrictBool
 
-Class = Literal["semantic", "execution", "label"]
-
-
-def _field(kind: Class, default: Any, help: str, unit: str, **limits: Any) -> Any:
-    extra: dict[str, Any] = {"class": kind} | ({"unit": unit} if unit else {})
-    given = {} if "default_factory" in limits else {"default": default}
-    return Field(description=help, json_schema_extra=extra, **given, **limits)
-
-
-def semantic(help: str, default: Any = ..., unit: str = "", **limits: Any) -> Any:
-    return _field("semantic", default, help, unit, **limits)
-
-
-def execution(help: str, default: Any = ..., unit: str = "", **limits: Any) -> Any:
-    return _field("execution", default, help, unit, **limits)
-
-
-def label(help: str, default: Any = ..., unit: str = "", **limits: Any) -> Any:
-    return _field("label", default, help, unit, **limits)
-
-
-def _measure(pattern: str, shape: str, scales: dict[str, float]) -> BeforeValidator:
-    """A number with a unit, as in `3 %`: `shape` is how it should look, `scales` what each unit is worth."""
-
-    def read(value: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return value
-        text = value if isinstance(value, str) else ""
-        found = re.fullmatch(rf"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*({pattern})\s*", text)
-        if not found:
-            raise PydanticCustomError("measure", "a measure", {"shape": shape})
-        return float(Decimal(found[1]) * Decimal(str(scales[found[2]])))  # `7 %` is 0.07 to the last digit
-
-    return BeforeValidator(read)
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    raise PydanticCustomError("number", "a number")
-
-
-_Number = BeforeValidator(_number)
-Whole = Annotated[int, _Number]
-Number = Annotated[float, _Number]
-Count = Annotated[int, Field(ge=1), _Number]  # limits first, or the JSON Schema lacks them
-Rows = Annotated[
-    int,
-    _measure("rows?", "a number of rows, such as `160 rows`", {"row": 1, "rows": 1}),
-    Field(ge=1),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^ *[0-9][0-9_]* +rows? *$"}]}
-    ),
-]
-
-
-class Batch(NamedTuple):
-    """Of an optimizer step, as it was said; a row holds as many tokens as it is long."""
-
-    size: int
-    unit: Literal["rows", "tokens"] = "rows"
-
-    def __str__(self) -> str:
-        return f"{self.size} {self.unit}"
-
-    def rows(self, max_length: int) -> int:
-        """In whole rows."""
-        return self.size if self.unit == "rows" else self.size // max_length
-
-
-def _batch(value: Any) -> Batch:
-    if isinstance(value, Batch):
-        return value
-    shape = "a number of rows or tokens, such as `160 rows`"
-    found = (
-        re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(row|token)s?\s*", value) if isinstance(value, str) else None
-    )
-    if not found and (not isinstance(value, int | float) or isinstance(value, bool)):
-        raise PydanticCustomError("measure", "a measure", {"shape": shape})
-    count = Decimal(found[1] if found else str(value))
-    if count != count.to_integral_value():
-        raise PydanticKnownError("int_from_float")
-    if count < 1:
-        raise PydanticKnownError("greater_than_equal", {"ge": 1})
-    if count > 2**40:
-        raise PydanticKnownError("less_than_equal", {"le": 2**40})
-    return Batch(int(count), "tokens" if found and found[2] == "token" else "rows")
-
-
-BatchSize = Annotated[
-    Batch,
-    PlainValidator(_batch),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1},
-                {"type": "string", "pattern": "^ *[0-9][0-9_]* *(row|token)s? *$"},
-            ]
-        }
-    ),
-]
-Share = Annotated[
-    float,
-    _measure("%", "a share, such as `3 %` or 0.03", {"%": 0.01}),
-    Field(ge=0, le=1),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": "^ *[0-9_.]+ *% *$"}]}
-    ),
-]
-Dollars = Annotated[
-    float,
-    _measure("USD", "an amount, such as `60_000 USD`", {"USD": 1}),
-    Field(ge=0),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^ *[0-9_.]+ *USD *$"}]}),
-]
-Megabytes = Annotated[
-    int,
-    _measure("MiB|GiB", "a size, such as `8 GiB`", {"MiB": 1, "GiB": 1024}),
-    Field(ge=100),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^ *[0-9_.]+ *[MG]iB *$"}]}),
-]
-Minutes = Annotated[
-    int,
-    _measure(
-        "minutes?|hours?|days?",
-        "a duration, such as `2 hours`",
-        {"minute": 1, "minutes": 1, "hour": 60, "hours": 60, "day": 1440, "days": 1440},
-    ),
-    Field(ge=1),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^ *[0-9_.]+ *(minute|hour|day)s? *$"}]}
-    ),
-]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-
-
-_VARIABLE = "^[A-Za-z_][A-Za-z0-9_]*$"
-
-
-def _variable(value: str) -> str:
-    if re.fullmatch(_VARIABLE[1:-1], value):
-        return value
-    said = "the NAME of an environment variable is wanted here; set that variable to the key, which belongs in no file"
-    raise PydanticCustomError("variable", said)  # without the value, which logs would show
-
-
-Variable = Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE})]
-Paths = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-
-
-class Part(BaseModel):
-    """Base of every part of a spec: strict about keys, immutable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
+from orcac.chat.settings import Azure, Price, Sampling
+from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, label, semantic
+from orcac.recipe import Frozen
+from orcac.spec.units import BatchSize, Dollars, Megabytes, Minutes, Name, Paths, Rows, RowsOrTokens, Variable
 
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
 
-class Expect(Part):
+class Expect(Frozen):
     """What a source is expected to hold, until it is here: for estimates alone."""
 
     queries: Count | None = execution("queries in all its files, before `take`", None)
     tokens: Count | None = execution("mean length of a query", None, unit="tokens")
 
 
-class _Generated(Part):
+class _Generated(Frozen):
     format: Literal["puzzles"] = semantic("generated reasoning tasks in the BIG-Bench-Hard manner")
     task: Literal[
         "boolean_expressions",
@@ -221,7 +50,7 @@ class _Generated(Part):
     take: Count = semantic("how many to generate", unit="queries")
 
 
-class _Files(Part):
+class _Files(Frozen):
     path: Paths = semantic(
         "files or globs, relative to the spec; they enter the id by content and base name, never by folder. "
         "${NAME} is the environment's. `hf://OWNER/NAME[@REVISION][/PATH]` is of a hub, and enters by these words"
@@ -247,7 +76,7 @@ class _KnownForm(_Files):
     format: Literal["flan-cot", "natural-instructions", "bbh", "agieval"] = semantic("a published file format")
 
 
-class _Query(Part):
+class _Query(Frozen):
     missing: Literal["error", "later"] = execution(
         "where files are not here: refuse, or plan and price without them until they are", "error"
     )
@@ -268,7 +97,7 @@ class FormQueries(_Query, _KnownForm):
 Queries = Annotated[GeneratedQueries | TableQueries | FormQueries, Field(discriminator="format")]
 
 
-class _Asking(Part):
+class _Asking(Frozen):
     system: Whole = semantic("number of the system message to evaluate under; the paper's is 1, the empty one", 1)
     temperature: Number = semantic("0 is greedy; the paper's open-ended runs use 0.7", 0.0, ge=0, le=2)
     top_p: Number = semantic("nucleus of the sampling", 1.0, gt=0, le=1)
@@ -281,7 +110,7 @@ class _Protocol(_Asking):
     )
 
 
-class _Item(Part):
+class _Item(Frozen):
     missing: Literal["error", "skip", "later"] = execution(
         "where files are not here: refuse, leave the benchmark out, or plan and price without them until they are",
         "error",
@@ -315,7 +144,7 @@ Benchmark = Annotated[
 # --- system messages, teachers, datasets, filters ------------------------------------------------------------
 
 
-class Draw(Part):
+class Draw(Frozen):
     always: tuple[int, ...] = semantic("messages drawn for every query", min_length=1)
     multiple_choice: tuple[int, ...] = semantic("messages for queries that list their options", ())
     mix: Literal["joined", "alone"] = semantic(
@@ -338,27 +167,13 @@ class _OrNumbers:
 Draws = dict[Name, Annotated[Draw, BeforeValidator(_short_draw), _OrNumbers]]
 
 
-class SystemMessages(Part):
+class SystemMessages(Frozen):
     library: str | None = semantic("a YAML file of numbered messages, relative to the spec; enters by text", None)
     messages: dict[int, str] = semantic("further messages by number; they win over the library's", {})
     draw: Draws = semantic("query source -> the numbers that its messages are drawn from; 1 (empty) when absent", {})
 
 
-class Sampling(Part):
-    temperature: Number = semantic("randomness of decoding; the paper's is 0.7", 1.0, ge=0, le=2)
-    top_p: Number = semantic("nucleus of the sampling; the paper's is 0.95", 1.0, gt=0, le=1)
-    max_tokens: Count = semantic("the longest answer", 1024, unit="tokens", le=2**31 - 1)
-    seed: Whole | None = semantic("sent to the endpoint, which may honour it", None)
-    extra: dict[str, int | float | str | bool] = semantic("further parameters of a request, sent as they are", {})
-
-
-class Price(Part):
-    input: Number = execution("of what the model reads", unit="USD per million tokens", ge=0)
-    output: Number = execution("of what the model writes", unit="USD per million tokens", ge=0)
-    batch: Share = execution("what a request costs in batch mode, as a share of the above", 0.5)
-
-
-class _Asked(Part):
+class _Asked(Frozen):
     concurrency: Count = execution(
         "requests in flight, at most, of all jobs on the account (one that begins is heeded within a second)",
         32,
@@ -366,11 +181,6 @@ class _Asked(Part):
     )
     timeout: Number = execution("before a request counts as lost", 120.0, unit="seconds", gt=0)
     attempts: Count = execution("tries for each request before its failure is final", 6)
-
-
-class Azure(Part):
-    api_version: str = execution("of Azure's API, e.g. 2024-10-21", min_length=1)
-    deployment: str | None = execution("what the model is deployed as; its own name when absent", None)
 
 
 class OpenAIEndpoint(_Asked):
@@ -397,25 +207,25 @@ class VLLMEndpoint(_Asked):
     kind: Literal["vllm"] = semantic("a model that `vllm serve` serves on this machine while it is asked")
     path: str | None = execution("the folder of its weights; when absent vLLM fetches what the model's name says", None)
     arguments: tuple[str, ...] = execution("further ones for `vllm serve`, e.g. [--max-model-len, '8192']", ())
-    gpus: Annotated[int, Field(ge=0, le=16), _Number] = execution("GPUs the job asks for", 1)
+    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution("GPUs the job asks for", 1)
     ready_within: Number = execution("before a server not yet healthy counts as failed", 1800.0, unit="seconds", gt=0)
 
 
-class LocalEndpoint(Part):
+class LocalEndpoint(Frozen):
     kind: Literal["local"] = semantic("a model that is loaded where it is asked (transformers), on the CPU or a GPU")
     path: str = semantic(
         "a Hugging Face model directory, relative to the spec, which enters by content; or "
         "hf://OWNER/NAME[@REVISION], which enters by these words"
     )
     batch: Count = execution("prompts answered at once", 16, unit="prompts")
-    gpus: Annotated[int, Field(ge=0, le=1), _Number] = execution("GPUs the job asks for: 0 or 1", 0)
+    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs the job asks for: 0 or 1", 0)
 
 
 class SolverEndpoint(_Asked):
     kind: Literal["solver"] = semantic("the embedded teacher, served on loopback; models: assistant, expert")
 
 
-class ReplayEndpoint(Part):
+class ReplayEndpoint(Frozen):
     kind: Literal["replay"] = semantic("recorded answers, found by question and system message")
     path: Paths = semantic("JSONL or Parquet files of answers; enter by content")
     fields: dict[Literal["question", "answer", "system", "id"], str] = semantic("our name -> the file's key")
@@ -423,7 +233,7 @@ class ReplayEndpoint(Part):
     question_fields: dict[Literal["id", "question"], str] = semantic("our name -> that file's key", {})
 
 
-class ReferenceEndpoint(Part):
+class ReferenceEndpoint(Frozen):
     kind: Literal["reference"] = semantic("the reference that each query brings: training on a source's own labels")
 
 
@@ -433,7 +243,7 @@ Endpoint = Annotated[
 ]
 
 
-class Teacher(Part):
+class Teacher(Frozen):
     model: str = semantic("the model's name as its endpoint knows it", min_length=1)
     sampling: Sampling = semantic("decoding", Sampling())
     endpoint: Endpoint = semantic("where it is asked")
@@ -441,14 +251,14 @@ class Teacher(Part):
     expect: Count | None = execution("mean length of an answer, until answers are measured", None, unit="tokens")
 
 
-class Sample(Part):
+class Sample(Frozen):
     from_: Name = semantic("the dataset whose prompts are drawn from", alias="from")
     take: Count = semantic(
         "how many, drawn uniformly; each keeps its message; a smaller draw is in a larger one", unit="prompts"
     )
 
 
-class Dataset(Part):
+class Dataset(Frozen):
     teacher: Name = semantic("who answers")
     queries: tuple[Name, ...] = semantic("which query sources", ())
     sample: Sample | None = semantic("instead of `queries`: a random subset of another dataset's prompts", None)
@@ -457,16 +267,16 @@ class Dataset(Part):
         "without, worded anew",
         {},
     )
-    shards: Annotated[int, Field(ge=1, le=1000), _Number] = execution("jobs that the asking is split over", 1)
+    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("jobs that the asking is split over", 1)
 
 
-class Contamination(Part):
+class Contamination(Frozen):
     ngram: Count = semantic(
         "reject a query that shares so many consecutive words with a benchmark item", 13, unit="words"
     )
 
 
-class Filters(Part):
+class Filters(Frozen):
     finish_reason: tuple[str, ...] = semantic("keep answers that ended so", ("stop",))
     min_characters: Count = semantic("shortest answer kept", 1, unit="characters")
     max_characters: Count | None = semantic("longest answer kept", None, unit="characters")
@@ -479,7 +289,7 @@ class Filters(Part):
 # --- student, stages, hardware ---------------------------------------------------------------------------------
 
 
-class Shape(Part):
+class Shape(Frozen):
     hidden: Count = semantic("width of the residual stream")
     layers: Count = semantic("number of blocks")
     heads: Count = semantic("attention heads")
@@ -492,14 +302,14 @@ class Shape(Part):
 Size = Literal["tiny", "160M", "1B", "7B", "13B"]
 
 
-class Tokenizer(Part):
-    vocabulary: Annotated[int, Field(ge=300), _Number] = semantic(
+class Tokenizer(Frozen):
+    vocabulary: Annotated[int, Field(ge=300), NUMBERS_ONLY] = semantic(
         "entries of the byte-level BPE, special tokens included", unit="tokens"
     )
     train_on: tuple[Name, ...] = semantic("datasets whose texts it is trained on, whatever the arm", min_length=1)
 
 
-class Student(Part):
+class Student(Frozen):
     base: str | None = semantic(
         "pretrained: a Hugging Face model directory or a .gguf file, relative to the spec, which enters by content; "
         "or hf://OWNER/NAME[@REVISION], which enters by these words",
@@ -525,7 +335,7 @@ class Student(Part):
 PAPERS_EPOCHS = 4
 
 
-class Stage(Part):
+class Stage(Frozen):
     dataset: Name = semantic("what it is trained on")
     tokens: Count | None = semantic(
         "how long, instead of `epochs`: the stage ends with the step that reaches so many, padding left out",
@@ -539,8 +349,9 @@ class Stage(Part):
     learning_rate: Number = semantic("peak", 2e-5, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = semantic("after the warm-up", "linear")
     warmup: Share = semantic("share of the steps", 0.03)
-    batch: BatchSize = semantic(
-        "an optimizer step, over all GPUs; in tokens (`327_680 tokens`) a multiple of student.max_length", Batch(160)
+    batch: RowsOrTokens = semantic(
+        "an optimizer step, over all GPUs; in tokens (`327_680 tokens`) a multiple of student.max_length",
+        BatchSize(160),
     )
     weight_decay: Number = semantic("of AdamW", 0.0, ge=0)
     max_grad_norm: Number = semantic("gradients are clipped to it", 1.0, gt=0)
@@ -554,22 +365,22 @@ Gpu = Literal[
 ]
 
 
-class Work(Part):
+class Work(Frozen):
     threads: Count = execution("CPU threads a job", 1)
     memory: Megabytes = execution("memory a job", 2000, unit="MiB")
     time: Minutes = execution("time a job", 120, unit="minutes")
 
 
 class EvalWork(Work):
-    gpus: Annotated[int, Field(ge=0, le=1), _Number] = execution("GPUs a job: 0 or 1", 0)
+    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs a job: 0 or 1", 0)
     gpu: Gpu | None = execution("which GPU, for estimates", None)
     batch: Rows = execution("items answered at a time", 64, unit="items")
 
 
 class TrainWork(Work):
-    nodes: Annotated[int, Field(ge=1, le=1024), _Number] = execution("machines a job", 1)
-    gpus: Annotated[int, Field(ge=0, le=16), _Number] = execution("GPUs a machine; 0 trains on the CPU", 0)
-    processes: Annotated[int, Field(ge=1, le=256), _Number] = execution(
+    nodes: Annotated[int, Field(ge=1, le=1024), NUMBERS_ONLY] = execution("machines a job", 1)
+    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution("GPUs a machine; 0 trains on the CPU", 0)
+    processes: Annotated[int, Field(ge=1, le=256), NUMBERS_ONLY] = execution(
         "processes a machine that share the work and the threads, where `gpus` is 0; with GPUs there is one for each", 1
     )
     gpu: Gpu | None = execution("which GPU: its memory, which the stage must fit into, and its peak", None)
@@ -597,16 +408,16 @@ class TrainWork(Work):
     price: Number | None = execution("of a GPU, for estimates", None, unit="USD per hour", ge=0)
 
 
-class Hardware(Part):
+class Hardware(Frozen):
     train: TrainWork = semantic("for `train`; threads, memory and time for `student` too", TrainWork())
     eval: EvalWork = execution("for `eval`", EvalWork())
     other: Work = execution("for everything else", Work())
 
 
-class Spec(Part):
+class Spec(Frozen):
     """One experiment."""
 
-    orcac: Annotated[Literal[1], _Number] = label("version of the language")
+    orcac: Annotated[Literal[1], NUMBERS_ONLY] = label("version of the language")
     extends: str | None = label("another spec, relative to this one, that this one is a patch on", None)
     name: Name = label("name of the experiment; a safe file name")
     about: str = label("one line for people", "")

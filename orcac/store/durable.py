@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and stay after a power cut.
+"""Durable writes: files and folders that appear whole or not at all, and survive a power cut.
 
 The order is always the same: write beside, sync, rename, sync the folder. Without the first sync a crash can leave an
 empty file under the final name; without the second it can lose the rename.
@@ -19,7 +19,7 @@ from orcac.errors import InputError
 
 
 def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:
-    """Replace the file `path` by `content`. Raises OSError, and then leaves `path` as it was.
+    """Replace the file `path` by `content`. Raises OSError if that fails, and then leaves `path` as it was.
 
     Without `sync` the file is still replaced atomically, but may be an older version after a power cut.
     """
@@ -33,7 +33,7 @@ def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """`write`, unless the file holds `text` already. Return whether it was written; make its folder if need be.
+    """Write `text`, unless the file holds it already, and return whether it was written. Make its folder if need be.
 
     Raises OSError if it cannot be written, or if `path` is a device, a pipe or a folder: a rename would replace
     /dev/null by a file.
@@ -50,14 +50,17 @@ def write_if_changed(path: Path, text: str) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file to write to, which takes the place of `path` at the end; after an error it is removed."""
+    """Yield an open file that replaces `path` at the end; after an error it is removed instead."""
     with replacing_by_name(path) as part, part.open("wb") as file:
         yield file
 
 
 @contextlib.contextmanager
 def replacing_by_name(path: Path) -> Iterator[Path]:
-    """`replacing` for libraries that open a file themselves: yield the path of a file beside `path`."""
+    """Yield the path of a file that replaces `path` at the end, for libraries that open files themselves.
+
+    After an error it is removed instead.
+    """
     part = part_of(path)
     try:
         yield part
@@ -68,12 +71,12 @@ def replacing_by_name(path: Path) -> Iterator[Path]:
 
 
 def part_of(path: Path) -> Path:
-    """Return the name, beside `path` and of this process alone, under which the file is written."""
+    """Return a path beside `path`, unique to this process, to write the file under until it is whole."""
     return path.with_name(f"{path.name}.{os.getpid()}.part")
 
 
 def move(part: Path, path: Path) -> None:
-    """Sync the finished file `part` and rename it to `path`, in the same folder."""
+    """Sync the finished file `part`, rename it to `path` on the same file system, and sync the folder of `path`."""
     sync_file(part)
     part.replace(path)
     sync_folder(path.parent)
@@ -96,7 +99,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(out: Path, *, needs: int = 0) -> Iterator[Path]:
-    """Yield a folder beside `out` to write to, which becomes `out` at the end; after an error it is removed.
+    """Yield a new folder that becomes `out` at the end; after an error it is removed instead.
 
     Raises InputError if `out` exists already, or if fewer than `needs` bytes are free.
     """

@@ -1,14 +1,14 @@
-"""What in the store nothing needs: found, shown, removed.
+"""Garbage in the store: files that no given spec needs, listed and removed.
 
-    artifact    made, and reached by no given spec
-    unfinished  a try's leftovers, of a node that no given spec reaches
-    work        progress of a node that is done: a kill came between its marker and the clearing up
-    stray       half a write, or a lease set aside, that a kill left
-    trash       what a killed removal had moved aside
+    artifact    an artifact that no given spec reaches
+    unfinished  the leftovers of a try at a node that no given spec reaches
+    work        the progress of a finished node: a kill came between its marker and the clearing up
+    stray       a file that a kill left behind: half a write, or a lease that was set aside
+    trash       folders that a killed removal had moved aside
 
-What somebody holds is left alone, and so is what a person put beside the nodes. The ledger of answers is never
-touched: it was paid for. A folder is moved into `.trash/` of the store under its lease, which is one step, and only
-then removed: a kill leaves whole artifacts and trash, and the next removal takes the trash.
+Leased nodes are left alone, and so are files that a person put beside the nodes. The ledger of answers is never
+touched: its answers were paid for. A folder is first moved into the store's `.trash/` under its lease, which is one
+step, and then removed: a kill leaves whole artifacts and trash, and the next removal takes the trash.
 """
 
 from __future__ import annotations
@@ -22,52 +22,59 @@ from pathlib import Path
 from typing import Literal
 
 from orcac.errors import StoreError
-from orcac.store.lease import hold_if_free, is_leased
+from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store, disk_errors
 
 _TRASH = ".trash"
 _STRAY = ("*.part", "lease.*.old")
 
+Category = Literal["artifact", "unfinished", "work", "stray", "trash"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing that can go: a folder or a file at `path`, of so many bytes."""
+    """A folder or file that can be removed as a whole."""
 
-    what: Literal["artifact", "unfinished", "work", "stray", "trash"]
-    ref: str  # the node's KIND/ID; "" of trash
-    label: str  # what the node made, for people
+    category: Category
+    ref: str  # the node's KIND/ID; "" for trash
+    label: str  # the node's label, for people
     path: Path
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """The garbage of a store, and the nodes that have some but are being made now."""
+
     items: list[Item]
-    held: list[str]  # nodes with something that could go, but for somebody making them now
+    in_use: list[str]  # KIND/ID
 
 
 def find(store: Store, reached: Container[str]) -> Found:
-    """What can go where `reached` are the nodes (KIND/ID) that are wanted."""
+    """Return the garbage of a store, given the nodes (KIND/ID) that specs reach."""
     found = Found([], [])
     trash = store.root / _TRASH
     if trash.is_dir():
-        found.items.append(Item(what="trash", ref="", label="", path=trash, bytes=_bytes(trash)))
+        found.items.append(Item(category="trash", ref="", label="", path=trash, bytes=_bytes(trash)))
     for ref in store.refs():
         items = list(_of_node(store, ref, wanted=ref in reached))
         if items and any(is_leased(folder) for folder in _folders(store, ref)):
-            found.held.append(ref)
+            found.in_use.append(ref)
         else:
             found.items.extend(items)
     return found
 
 
 def remove(store: Store, item: Item) -> bool:
-    """Remove it; False where somebody began to make its node meanwhile, or it is gone. Raises StoreError."""
+    """Remove an item and return whether it was removed: False if it is gone, or if its node is being made now.
+
+    Raises StoreError if it cannot be removed.
+    """
     with disk_errors(item.path), contextlib.ExitStack() as leases:
-        if item.ref and not all(leases.enter_context(hold_if_free(folder)) for folder in _folders(store, item.ref)):
+        if item.ref and not all(leases.enter_context(try_acquire(folder)) for folder in _folders(store, item.ref)):
             return False
         aside = item.path
-        if item.what != "trash":
+        if item.category != "trash":
             aside = store.root / _TRASH / uuid.uuid4().hex
             aside.parent.mkdir(exist_ok=True)
             try:
@@ -80,28 +87,29 @@ def remove(store: Store, item: Item) -> bool:
         aside.unlink(missing_ok=True)
     if aside.exists():
         raise StoreError(f"{aside}: could not be removed whole", fix="mend its permissions and run gc again")
-    with contextlib.suppress(OSError):  # another removal is at work in it, or it was the trash
+    with contextlib.suppress(OSError):  # another removal uses the trash, or the trash itself was removed
         (store.root / _TRASH).rmdir()
     return True
 
 
 def _of_node(store: Store, ref: str, *, wanted: bool) -> Iterator[Item]:
+    """Yield the garbage of one node: all of it unless it is wanted."""
     label = _label(store, ref)
     if not wanted:
-        what: Literal["artifact", "unfinished"] = "artifact" if store.has_record(ref) else "unfinished"
+        category: Category = "artifact" if store.has_record(ref) else "unfinished"
         folder = store.folder(ref)
-        yield Item(what=what, ref=ref, label=label, path=folder, bytes=_bytes(folder))
+        yield Item(category=category, ref=ref, label=label, path=folder, bytes=_bytes(folder))
         return
     for folder in _folders(store, ref):
         if store.is_done(ref) and (folder / "work").is_dir():
-            yield Item(what="work", ref=ref, label=label, path=folder / "work", bytes=_bytes(folder / "work"))
+            yield Item(category="work", ref=ref, label=label, path=folder / "work", bytes=_bytes(folder / "work"))
         for pattern in _STRAY:
             for path in sorted(folder.glob(pattern)):
-                yield Item(what="stray", ref=ref, label=label, path=path, bytes=_bytes(path))
+                yield Item(category="stray", ref=ref, label=label, path=path, bytes=_bytes(path))
 
 
 def _folders(store: Store, ref: str) -> list[Path]:
-    """The node's folder and its shards': each has a lease of its own."""
+    """Return the node's folder and those of its shards: each has its own lease."""
     folder = store.folder(ref)
     return [folder, *sorted(path for path in folder.glob("shards/*/") if path.is_dir())]
 
@@ -114,7 +122,7 @@ def _label(store: Store, ref: str) -> str:
 
 
 def _bytes(path: Path) -> int:
-    """Of a file, or of all files under a folder; what vanishes meanwhile counts nothing."""
+    """Return the size of a file, or of all files under a folder. A file that vanishes meanwhile counts as 0."""
     total = 0
     for file in [path, *path.rglob("*")]:
         with contextlib.suppress(FileNotFoundError):

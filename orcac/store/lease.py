@@ -1,8 +1,9 @@
-"""A lease: who is making a node now, so that two runs on one store, from any two machines, keep apart.
+"""Leases on folders, so that two runs on one store, from any two machines, never make the same node at once.
 
-It is `lease.json` in the node's folder: a file with a heartbeat (its mtime, every 5 s). It is free when it is 60 s
-old, or when its process on this host is gone. It is taken under a short file lock; the heartbeat is what works across
-hosts, whatever the file system. The folder may be moved away while somebody waits (`orcac gc`): then it is made again.
+A lease is the file `lease.json` in the node's folder, with a heartbeat: its mtime moves every 5 s. A lease is free if
+it is 60 s old, or if its process on this host has ended. It is taken under a short file lock, which keeps processes of
+one host apart; between hosts the heartbeat does, on any file system. `orcac gc` may move the folder away while a
+process waits for its lease: the process then makes the folder again.
 """
 
 from __future__ import annotations
@@ -18,30 +19,34 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def hold(folder: Path, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
-    """Hold the folder alone, waiting for whoever holds it now; `waiting` is told once who that is."""
-    path, told = folder / "lease.json", False
+def acquire(
+    folder: Path, on_wait: Callable[[str], None] = lambda holder: None, *, poll_seconds: float = 0.5
+) -> Iterator[None]:
+    """Hold the folder's lease, making the folder if need be and waiting while another process holds the lease.
+
+    `on_wait` is called once, with the present holder's name, if there is anything to wait for.
+    """
+    path, waiting = folder / "lease.json", False
     while not _take(path):
-        if path.exists() and not told:
-            told = True
-            waiting(_holder(path))
+        if path.exists() and not waiting:
+            waiting = True
+            on_wait(_holder_name(path))
         folder.mkdir(parents=True, exist_ok=True)
-        if told:
-            time.sleep(0.5)
+        if waiting:
+            time.sleep(poll_seconds)
     with _beating(path):
         yield
 
 
 @contextlib.contextmanager
-def hold_if_free(folder: Path) -> Iterator[bool]:
-    """Hold the folder alone if nobody holds it; whether that is so. False where there is no such folder."""
+def try_acquire(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lease if it is free, and yield whether it was. Yield False if there is no such folder."""
     path = folder / "lease.json"
     if not _take(path):
         yield False
@@ -51,43 +56,57 @@ def hold_if_free(folder: Path) -> Iterator[bool]:
 
 
 def is_leased(folder: Path) -> bool:
-    """Whether somebody is making this node now."""
+    """Return whether any process holds the folder's lease now."""
     path = folder / "lease.json"
     return path.exists() and not _is_free(path)
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether this process holds the folder still."""
-    return _is_ours(folder / "lease.json")
+def owns_lease(folder: Path) -> bool:
+    """Return whether this process still holds the folder's lease."""
+    return _is_own(folder / "lease.json")
 
 
-def job_name() -> str:
-    """A file name for this process's part in something, which no other process has, nor a later one."""
+def new_job_name() -> str:
+    """Return a file name for this process's share of some work; no other process, and no later one, has the same."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
-def this_boot() -> str:
-    """This host (and container) since it was started: whose processes can be seen, and whose page cache is whole."""
+def boot_id() -> str:
+    """Return a name of this host (and container) since its last start; "" if the system does not give one.
+
+    Two processes with the same name can see each other's process ids, and share a page cache that no crash has emptied.
+    """
     boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{_here()} {boot.read_text().strip()}" if boot.exists() else ""
+    return f"{_host()} {boot.read_text().strip()}" if boot.exists() else ""
 
 
 @contextlib.contextmanager
 def _beating(path: Path) -> Iterator[None]:
+    """Keep the lease alive by its heartbeat, and give it up at the end unless another process took it over."""
     ended = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, ended), daemon=True)
-    beat.start()
+    heartbeat = threading.Thread(target=_beat, args=(path, ended), daemon=True)
+    heartbeat.start()
     try:
         yield
     finally:
         ended.set()
-        beat.join()
-        if _is_ours(path):
+        heartbeat.join()
+        if _is_own(path):
             path.unlink(missing_ok=True)
 
 
+def _beat(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(OSError):
+            if _is_own(path):
+                os.utime(path)
+
+
 def _take(path: Path) -> bool:
-    """Take the lease if it is free. The lock makes look-and-take one step among processes of one host."""
+    """Take the lease if it is free, and return whether it was; False if the folder is missing.
+
+    The lock makes the check and the taking one step among processes of one host.
+    """
     with contextlib.suppress(FileNotFoundError), path.with_name("lease.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists() and not _set_aside(path):
@@ -97,13 +116,16 @@ def _take(path: Path) -> bool:
         except FileExistsError:  # another host was faster
             return False
         with os.fdopen(descriptor, "w") as file:
-            json.dump(_me(), file)
+            json.dump(_own_record(), file)
         return True
-    return False  # there is no folder, or it was moved away meanwhile
+    return False  # the folder is missing, or was moved away meanwhile
 
 
 def _set_aside(path: Path) -> bool:
-    """Move a free lease out of the way. One that another host took between the look and the move is put back."""
+    """Move a free lease out of the way, and return whether the path is clear now.
+
+    Another host may take the lease between the check and the move; its lease is then put back.
+    """
     if not _is_free(path):
         return False
     aside = path.with_name(f"lease.{uuid.uuid4().hex}.old")
@@ -120,13 +142,13 @@ def _set_aside(path: Path) -> bool:
     return free
 
 
-def _me() -> dict[str, Any]:
-    return {"host": _here(), "pid": os.getpid(), "started": _started(os.getpid())}
+def _own_record() -> dict[str, object]:
+    return {"host": _host(), "pid": os.getpid(), "started": _start_time(os.getpid())}
 
 
-def _is_ours(path: Path) -> bool:
+def _is_own(path: Path) -> bool:
     try:
-        return _read(path) == _me()
+        return _read(path) == _own_record()
     except OSError:
         return False
 
@@ -137,14 +159,15 @@ def _is_free(path: Path) -> bool:
         holder = _read(path)
     except FileNotFoundError:
         return True
-    if holder.get("host") == _here() and sys.platform == "linux":
-        return _started(holder.get("pid")) != holder.get("started")
+    if holder.get("host") == _host() and sys.platform == "linux":
+        return _start_time(holder.get("pid")) != holder.get("started")
     return age > STALE_SECONDS
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Who holds it; nothing where that is being written, was cut by a crash, or may not be read: its age decides.
+def _read(path: Path) -> dict[str, object]:
+    """Return the lease's record of its holder, or {} if that cannot be read; the lease then counts by its age alone.
 
+    It cannot be read while it is being written, after a crash cut it short, or without the permission to read it.
     Raises FileNotFoundError.
     """
     try:
@@ -156,31 +179,27 @@ def _read(path: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _here() -> str:
-    """This host, and the container on it: process ids mean something only within both."""
+def _host() -> str:
+    """Return a name of this host and of the container on it: a process id has a meaning only within both."""
     space = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()} {space.readlink()}" if space.is_symlink() else socket.gethostname()
 
 
-def _started(pid: object) -> str:
-    """The start time of a process in clock ticks, "" when it is gone: a reused pid is not taken for its forebear."""
+def _start_time(pid: object) -> str:
+    """Return the start time of a process in clock ticks, "" if it has ended.
+
+    The start time tells two processes apart that had the same id, one after the other.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] in "ZX" else fields[19]  # one that is dead already and waits for its parent is gone
+    return "" if fields[0] in "ZX" else fields[19]  # a process that is dead and waits for its parent has ended
 
 
-def _holder(path: Path) -> str:
+def _holder_name(path: Path) -> str:
     try:
         holder = _read(path)
         return f"process {holder['pid']} on {str(holder['host']).split()[0]}"
     except (OSError, LookupError):
         return "another process"
-
-
-def _beat(path: Path, ended: threading.Event) -> None:
-    while not ended.wait(HEARTBEAT_SECONDS):
-        with contextlib.suppress(OSError):
-            if _is_ours(path):
-                os.utime(path)

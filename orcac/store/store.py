@@ -1,18 +1,18 @@
-"""The store: `store/<kind>/<id>/`, one folder an artifact.
+"""The store: `store/<kind>/<id>/`, one folder per artifact.
 
     artifact.json   the marker, and the only output that a rule declares; written last, atomically
-    complete.json   the same bytes, written just before: Snakemake deletes a marker when it is killed or retries,
-                    and a node that finds its own complete record publishes again instead of working again
-    <files>         what the kind leaves
-    work/           progress of a node that is being made: checkpoints, partial answers; gone when it is done
-    lease.json      who is making it now (lease.py)
-    error.json      why the last try failed
-    log.txt         what the last try printed
-    shards/         of a collect node: a folder like this one for each part, with `done.json` for a marker
+    complete.json   a twin of the marker, written just before it: Snakemake deletes a marker when it is killed or
+                    retries, and a node that finds its twin publishes again instead of working again
+    <files>         the files that the kind makes
+    work/           progress of an unfinished node: checkpoints, partial answers; removed at the end
+    lease.json      the lease of the process that makes it now (lease.py)
+    error.json      the reason why the last try failed
+    log.txt         the output of the last try
+    shards/         of a collect node: a folder like this one for each shard, with `done.json` as its marker
 
-Rules. A file of an artifact is never changed once artifact.json stands. Every input is checked against its
-digest before it is used, so damage is found where it is, not three nodes later. What is removed loses its
-record first: half an artifact is none.
+Rules. A file of an artifact never changes once artifact.json exists. Every input is checked against its digest before
+it is used, so that damage is found where it is, not three nodes later. A removal removes the record first, since an
+artifact that has lost some of its files must not count as one.
 """
 
 from __future__ import annotations
@@ -24,59 +24,73 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from orcac.errors import StoreError
 from orcac.recipe import file_digest
 from orcac.store import durable
-from orcac.store.lease import hold, is_ours
+from orcac.store.lease import acquire, owns_lease
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
-_ABOUT = ("lease.json", "lease.lock", "error.json", "log.txt", "shards", "work")  # of the making, not of what is made
+_NOT_FILES = ("lease.json", "lease.lock", "error.json", "log.txt", "shards", "work")  # in the folder, not the artifact
+
+
+class FileFacts(TypedDict):
+    """The recorded size and digest of an artifact's file."""
+
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
+    """A file of an artifact that is not as recorded."""
+
     path: Path
-    what: str
+    problem: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}"
+        return f"{self.path}: {self.problem}"
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
+    """The artifacts under one folder. A node is named by `ref`, its KIND/ID."""
+
     root: Path
 
     @classmethod
     def default(cls) -> Store:
-        """`store` in the working folder, or where ORCAC_STORE says, where it says anything.
+        """Return the store that ORCAC_STORE names, or `store` in the working folder if that is unset or empty.
 
-        Raises StoreError where that is no folder.
+        Raises StoreError if it is not a folder.
         """
         root = Path(os.environ.get("ORCAC_STORE") or "store")
         if os.path.lexists(root) and not root.is_dir():
-            raise StoreError(f"{root}: the store is no folder", fix="move it away, or set ORCAC_STORE to a folder")
+            raise StoreError(f"{root}: the store is not a folder", fix="move it away, or set ORCAC_STORE to a folder")
         return cls(root)
 
     def folder(self, ref: str) -> Path:
+        """Return the node's folder, which may not exist yet."""
         return self.root / ref
 
     def marker(self, ref: str) -> Path:
+        """Return the path of the node's artifact.json, which may not exist yet."""
         return self.root / ref / "artifact.json"
 
     def is_done(self, ref: str) -> bool:
+        """Return whether the node's marker exists."""
         return self.marker(ref).is_file()
 
     def has_record(self, ref: str) -> bool:
-        """Whether it is made, or was when Snakemake took its marker away."""
+        """Return whether the node is made, even if Snakemake has removed its marker."""
         return self.is_done(ref) or self.marker(ref).with_name("complete.json").is_file()
 
     def refs(self) -> list[str]:
-        """KIND/ID of every node that has left anything here. A folder that no node has held is not ours."""
+        """Return the KIND/ID of every node that has been begun, sorted. Folders that are not of nodes are left out."""
         return sorted(
             ref
             for folder in self.root.glob("*/*/")
@@ -86,28 +100,29 @@ class Store:
 
     @property
     def answers(self) -> Path:
-        """The ledger of answers, shared by all experiments."""
+        """The folder of the ledger of answers, which all experiments share."""
         return self.root / "answers"
 
     def artifact(self, ref: str) -> dict[str, Any]:
-        """The artifact's record. Raises StoreError when it is missing or damaged.
+        """Return the artifact's record. Raises StoreError if it is missing or damaged.
 
-        The twin serves while the marker is away: Snakemake removes it before a job that finds all done.
+        The twin serves while the marker is away: Snakemake removes the marker before it runs a job that finds its
+        node done.
         """
         marker = self.marker(ref)
         twin = marker.with_name("complete.json")
-        return _record(twin if twin.is_file() and not marker.is_file() else marker)
+        return _read_record(twin if twin.is_file() and not marker.is_file() else marker)
 
     def verify(self, ref: str) -> Path:
-        """The artifact's folder, once every file of it is as recorded. Raises StoreError naming the one that is not."""
+        """Check every file of an artifact and return its folder. Raises StoreError naming the first damaged file."""
         folder = self.folder(ref)
-        _verify(folder, self.artifact(ref))
+        _check_files(folder, self.artifact(ref)["files"])
         return folder
 
-    def damages(self, ref: str, hashed: Callable[[int], None] = lambda count: None) -> Iterator[Damage]:
-        """All that is wrong with an artifact; `hashed` is told of every so many bytes.
+    def find_damage(self, ref: str, on_read: Callable[[int], None] = lambda count: None) -> Iterator[Damage]:
+        """Yield everything that is wrong with an artifact, calling `on_read` with the bytes of each read.
 
-        Raises StoreError when it is not made, or may not be read.
+        Raises StoreError if the artifact is not made, or may not be read.
         """
         try:
             record = self.artifact(ref)
@@ -116,12 +131,12 @@ class Store:
                 raise
             yield Damage(self.marker(ref), "the record is damaged")
             return
-        yield from _damages(self.folder(ref), record, hashed)
+        yield from _damaged_files(self.folder(ref), record["files"], on_read)
 
     def drop(self, ref: str) -> None:
-        """Unmake an artifact whose lease is held: it is to do again, and goes on from what `work/` holds.
+        """Remove the files and the record of an artifact whose lease is held; the next try goes on from `work/`.
 
-        Where the marker alone is damaged, its twin stays: the next try checks it and puts the marker back.
+        If the marker alone is damaged, only the marker goes: the next try checks the twin and puts the marker back.
         """
         marker = self.marker(ref)
         twin = marker.with_name("complete.json")
@@ -132,7 +147,7 @@ class Store:
                 return
             twin.unlink(missing_ok=True)
             for path in marker.parent.iterdir():
-                if path.name in _ABOUT:
+                if path.name in _NOT_FILES:
                     continue
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -140,51 +155,51 @@ class Store:
                     path.unlink()
 
     def republish(self, ref: str) -> bool:
-        """Put the marker back where the work was complete; False where it was not, or is damaged."""
+        """Put the marker back if the twin and all its files are sound, and return whether they are."""
         folder = self.folder(ref)
         try:
-            record = _record(folder / "complete.json")
-            _verify(folder, record)
+            record = _read_record(folder / "complete.json")
+            _check_files(folder, record["files"])
         except StoreError:
             return False
         _write(folder / "artifact.json", record)
         return True
 
-    def publish(self, ref: str, out: Path, record: dict[str, Any]) -> None:
-        """Move the files under `out` into the artifact's folder and write its record, marker last.
+    def publish(self, ref: str, out: Path, record: Mapping[str, object]) -> None:
+        """Move the files under `out` into the artifact's folder and write its record, the marker last.
 
-        `record` gains `files`: name -> {sha256, bytes}. Raises StoreError when the disk is full.
+        `record` gains `files`: name -> {sha256, bytes}. Raises StoreError if the disk is full, or if another run took
+        the lease meanwhile.
         """
         folder = self.folder(ref)
-        if not is_ours(folder):
+        if not owns_lease(folder):
             fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
-            raise StoreError(f"{ref}: another run took it over while this one stood still", fix=fix)
+            raise StoreError(f"{ref}: another run took it over while this one was suspended", fix=fix)
         with disk_errors(folder):
-            files: dict[str, dict[str, Any]] = {}
+            files: dict[str, FileFacts] = {}
             for path in sorted(path for path in out.rglob("*") if path.is_file()):
-                durable.sync_file(path)
                 name = path.relative_to(out).as_posix()
                 files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o644)  # some writers keep their files private; a store is shared
-                path.replace(folder / name)
+                path.chmod(0o644)  # some writers make their files private, and a store is shared
+                durable.move(path, folder / name)
             record = {**record, "files": files}
             _write(folder / "complete.json", record)
             _write(folder / "artifact.json", record)
         shutil.rmtree(folder / "work", ignore_errors=True)
-        self.forget_error(ref)
+        self.clear_error(ref)
 
-    def note_error(self, ref: str, message: str, code: int) -> None:
-        """Leave word of why the last try failed, for `orcac run` and `orcac status`."""
+    def record_error(self, ref: str, message: str, code: int) -> None:
+        """Write the reason why a try failed, for `orcac run` and `orcac status`."""
         with contextlib.suppress(OSError):
             _write(self.folder(ref) / "error.json", {"message": message, "exit_code": code})
 
-    def forget_error(self, ref: str) -> None:
-        """Take back the word of an earlier try."""
+    def clear_error(self, ref: str) -> None:
+        """Remove the reason why an earlier try failed."""
         (self.folder(ref) / "error.json").unlink(missing_ok=True)
 
     def check_writable(self) -> None:
-        """Raises StoreError where nothing can be made here."""
+        """Raise StoreError if the store cannot be written to."""
         with disk_errors(self.root):
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -193,15 +208,15 @@ class Store:
             tempfile.TemporaryFile(dir=self.root).close()
 
     @contextlib.contextmanager
-    def lease(self, ref: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-        """Hold the node alone, waiting for whoever holds it now."""
-        with hold(self.folder(ref), waiting=lambda holder: say(f"{ref} is being made by {holder}; waiting")):
+    def lease(self, ref: str, report: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+        """Hold the node's lease, waiting for the process that holds it now; `report` gets a line about the wait."""
+        with acquire(self.folder(ref), on_wait=lambda holder: report(f"{ref} is being made by {holder}; waiting")):
             yield
 
 
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a StoreError that says where; other errors pass."""
+    """Raise StoreError, naming the folder, if the disk turns out to be full or read-only. Other errors pass."""
     try:
         yield
     except OSError as error:
@@ -214,7 +229,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for facts in record["files"].values():
@@ -222,7 +237,7 @@ def _record(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
-        raise StoreError(f"{path}: the record is damaged", fix=_mend(path.parent)) from None
+        raise StoreError(f"{path}: the record is damaged", fix=_repair_hint(path.parent)) from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
     return record
@@ -230,33 +245,33 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _is_record(path: Path) -> bool:
     try:
-        _record(path)
+        _read_record(path)
     except StoreError:
         return False
     return True
 
 
-def _verify(folder: Path, record: dict[str, Any]) -> None:
-    for damage in _damages(folder, record):
-        raise StoreError(str(damage), fix=_mend(folder))
+def _check_files(folder: Path, files: Mapping[str, FileFacts]) -> None:
+    for damage in _damaged_files(folder, files):
+        raise StoreError(str(damage), fix=_repair_hint(folder))
 
 
-def _mend(folder: Path) -> str:
+def _repair_hint(folder: Path) -> str:
     ref = f"{folder.parent.name}/{folder.name}"
     return f"`orcac verify {ref} --repair`, then run again: it is remade for whatever needs it"
 
 
-def _damages(
-    folder: Path, record: dict[str, Any], hashed: Callable[[int], None] = lambda count: None
+def _damaged_files(
+    folder: Path, files: Mapping[str, FileFacts], on_read: Callable[[int], None] = lambda count: None
 ) -> Iterator[Damage]:
-    for name, facts in record["files"].items():
+    for name, facts in files.items():
         path = folder / name
         try:
             if not path.is_file():
                 yield Damage(path, "the file is missing from its artifact")
             elif path.stat().st_size != facts["bytes"]:
                 yield Damage(path, "the file is damaged (its size is not the recorded one)")
-            elif file_digest(path, hashed) != facts["sha256"]:
+            elif file_digest(path, on_read) != facts["sha256"]:
                 yield Damage(path, "the file is damaged (its digest is not the recorded one)")
         except OSError as error:
             if error.errno != errno.EIO:
@@ -265,5 +280,5 @@ def _damages(
             yield Damage(path, "the file is damaged (its disk cannot read it)")
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
+def _write(path: Path, record: Mapping[str, object]) -> None:
     durable.write(path, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orcac.errors import InputError, reading
+from orcac.errors import InputError, as_input_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -42,7 +42,7 @@ def convert(file: Path, folder: Path) -> None:
     except ModuleNotFoundError:
         raise InputError("a student of a .gguf file needs the package gguf", fix="pip install 'orcac[train]'") from None
     fix = "fetch the file again, or give the model's own directory of safetensors"
-    with reading(f"{file.name}: cannot be read as a model", fix=fix):
+    with as_input_error(f"{file.name}: cannot be read as a model", fix=fix):
         reader = gguf.GGUFReader(file)
         fields: Fields = {name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1}
         _check_rotary(file, fields, {tensor.name for tensor in reader.tensors})

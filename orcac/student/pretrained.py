@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcac import hub
-from orcac.errors import InputError, reading
+from orcac.errors import InputError, as_input_error
 from orcac.model.chat_format import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, chat_template, load_tokenizer
 from orcac.model.weights import check_weights, load_model
-from orcac.recipe import Execution, open_ref
+from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
 from orcac.student.recipe import Pretrained
 
@@ -47,7 +47,7 @@ def find_files(recipe: Pretrained, *, execution: Execution, label: str) -> Model
     assert (recipe.hub is None) != (not recipe.files), "exactly one of files and hub"
     if recipe.hub is None:
         check_files([file.name for file in recipe.files])
-        return ModelFiles({file.name: open_ref(file, execution) for file in recipe.files}, {})
+        return ModelFiles({file.name: resolve_file(file, execution) for file in recipe.files}, {})
     fetched = hub.fetch(recipe.hub, kind="model", label=label)
     paths = {PurePosixPath(name).name: path for path, name in fetched.files}
     check_files(list(paths))
@@ -141,7 +141,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     fix = "give a model of a type that transformers has; code that a model brings is never run"
-    with reading("the student's config.json cannot be used", fix=fix):
+    with as_input_error("the student's config.json cannot be used", fix=fix):
         return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
 
 
@@ -172,7 +172,7 @@ def set_end_tokens(model: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     config, generation = model / "config.json", model / "generation_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
     generation_values = {"bos_token_id": values.get("bos_token_id")}
-    with reading("the student's generation_config.json cannot be used", fix="correct it, or leave it out"):
+    with as_input_error("the student's generation_config.json cannot be used", fix="correct it, or leave it out"):
         if generation.exists():
             generation_values = dict(json.loads(generation.read_text(encoding="utf-8")))
         before = generation_values.get("eos_token_id", values.get("eos_token_id"))

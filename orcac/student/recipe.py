@@ -5,9 +5,13 @@ Inputs: `texts` (filter nodes), from which the tokenizer of a from-scratch stude
 
 from __future__ import annotations
 
-from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-__all__ = ["VERSION", "Pretrained", "Scratch", "StudentExecution", "StudentRecipe"]
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
+from orcac.summary import OMIT_NONE, Summary
+
+__all__ = ["VERSION", "Pretrained", "Scratch", "StudentExecution", "StudentRecipe", "StudentSummary"]
 
 VERSION = 2
 
@@ -44,3 +48,14 @@ class StudentRecipe(Recipe):
 
 class StudentExecution(Execution):
     like: str | None = None  # for estimates: the named shape of a model that is not downloaded yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentSummary(Summary):
+    """The summary of a student."""
+
+    kind: ClassVar[str] = "student"
+
+    parameters: int
+    vocabulary: int | None = None  # entries of the tokenizer
+    hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> its commit

@@ -6,13 +6,13 @@ import json
 import math
 from pathlib import Path
 
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.model.offline import go_offline
 from orcac.model.weights import raising_os_errors
-from orcac.student.recipe import StudentExecution, StudentRecipe
+from orcac.student.recipe import StudentExecution, StudentRecipe, StudentSummary
 
 
-def run(job: Job[StudentRecipe, StudentExecution]) -> Summary:
+def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
     """Write `model/`, and return the number of its weights and of its tokens.
 
     Raises InputError if the texts or the files make no student, and the errors of `hub.fetch` for a student on a hub.
@@ -32,8 +32,9 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> Summary:
             scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
         else:
             pretrained.build(model, found.paths, work=job.work, seed=recipe.seed)
-    summary: Summary = {"parameters": count_parameters(model), "vocabulary": count_vocabulary(model)}
-    return summary | ({"hub": found.commits} if found.commits else {})
+    return StudentSummary(
+        parameters=count_parameters(model), vocabulary=count_vocabulary(model), hub=found.commits or None
+    )
 
 
 def count_parameters(model: Path) -> int:

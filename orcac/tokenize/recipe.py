@@ -10,11 +10,13 @@ Inputs: `examples` (one filter node), `student`.
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
+from orcac.summary import Summary
 
-__all__ = ["VERSION", "Execution", "TokenizeRecipe"]
+__all__ = ["VERSION", "Execution", "TokenizeRecipe", "TokenizeSummary"]
 
 VERSION = 1
 
@@ -23,3 +25,18 @@ class TokenizeRecipe(Recipe):
     seed: int
     max_length: int
     packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizeSummary(Summary):
+    """The counts of packed rows."""
+
+    kind: ClassVar[str] = "tokenize"
+
+    examples: int  # examples = packed + too_long
+    packed: int
+    too_long: int  # examples with more tokens than a row has slots
+    rows: int
+    tokens: int  # without padding
+    supervised_tokens: int
+    fill: float  # fraction of the rows' slots that hold tokens

@@ -16,27 +16,27 @@ import numpy as np
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.model.chat_format import ChatFormat, load_tokenizer
 from orcac.model.offline import go_offline
 from orcac.recipe import Execution
 from orcac.tokenize import rowfile
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
-from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 
 _EXAMPLES_AT_ONCE = 1000
 
 
-def run(job: Job[TokenizeRecipe, Execution]) -> Summary:
+def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
     """Write `rows.safetensors` and `counts.json`, and return the counts. Raises InputError if no example is left."""
     go_offline(threads=job.execution.threads)
-    recipe, student = job.recipe, job.one("student") / "model"
+    recipe, student = job.recipe, job.input("student") / "model"
     check_positions(student, recipe.max_length)
     tokenizer = load_tokenizer(student)
     spill = job.work / "ids.int32"
     lengths, prompts, too_long = spill_ids(
-        job.one("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
+        job.input("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
     )
     if not len(lengths):
         raise InputError(
@@ -60,17 +60,17 @@ def run(job: Job[TokenizeRecipe, Execution]) -> Summary:
     )
     spill.unlink()
     tokens = int(lengths.sum())
-    counts: Summary = {
-        "examples": len(lengths) + too_long,
-        "packed": len(lengths),
-        "too_long": too_long,
-        "rows": len(packed),
-        "tokens": tokens,
-        "supervised_tokens": tokens - int(prompts.sum()),
-        "fill": tokens / (len(packed) * recipe.max_length),
-    }
-    (job.out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
-    return counts
+    summary = TokenizeSummary(
+        examples=len(lengths) + too_long,
+        packed=len(lengths),
+        too_long=too_long,
+        rows=len(packed),
+        tokens=tokens,
+        supervised_tokens=tokens - int(prompts.sum()),
+        fill=tokens / (len(packed) * recipe.max_length),
+    )
+    (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
+    return summary
 
 
 def check_positions(student: Path, max_length: int) -> None:

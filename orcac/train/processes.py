@@ -29,7 +29,7 @@ from typing import IO, NamedTuple
 
 from orcac import errors
 from orcac.errors import OrcacError
-from orcac.progress import DRAWN
+from orcac.progress import REDRAWN
 from orcac.store import durable
 from orcac.train.launch import Command
 
@@ -144,7 +144,7 @@ class _Processes:
             text = raw.decode("utf-8", "replace").rstrip("\n")
             name, line = (f"rank {rank}", text) if rank is not None else _split_label(text)
             kept = self._last_lines.setdefault(name, collections.deque(maxlen=_KEPT_LINES))
-            kept.append(line.removeprefix(DRAWN))
+            kept.append(line.removeprefix(REDRAWN))
             if is_shown and name == "rank 0":
                 print(f"{line}\n", end="", file=sys.stderr, flush=True)  # in one write, as `progress` does
 

@@ -6,11 +6,13 @@ The paper gives no hyper-parameters; the defaults are ours.
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
+from orcac.summary import Summary
 
-__all__ = ["VERSION", "TrainExecution", "TrainRecipe"]
+__all__ = ["VERSION", "TrainExecution", "TrainRecipe", "TrainSummary"]
 
 VERSION = 2
 
@@ -42,3 +44,21 @@ class TrainExecution(Execution):
     mfu: float | None = None  # measured fraction of the GPU's peak that training reaches, for estimates
     usd_per_gpu_hour: float | None = None
     save_every_seconds: int = 30  # the most work that a kill costs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSummary(Summary):
+    """The summary of a trained stage; its figures of speed and memory are those of the last try."""
+
+    kind: ClassVar[str] = "train"
+
+    steps: int
+    tokens: int  # trained on, without padding
+    supervised_tokens: int
+    first_loss: float  # of the first step
+    final_loss: float
+    tokens_per_second: int | None = None  # None if the stage was too short to measure it
+    mfu: float | None = None  # fraction of the peak of `mfu_of`; None in the same case
+    mfu_of: str = ""  # the GPU or the matrix product that sets the peak
+    peak_gib: float | None = None  # the most memory that rank 0 used: of its GPU, or of the process without one
+    processes: int = 1

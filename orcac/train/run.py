@@ -8,15 +8,15 @@ import json
 import os
 
 from orcac.errors import InputError
-from orcac.job import Job, Summary
+from orcac.job import Job
 from orcac.model.offline import go_offline
 from orcac.train import processes
 from orcac.train.launch import build_commands, find_free_port
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import TrainExecution, TrainRecipe, TrainSummary
 from orcac.train.stage import StageJob
 
 
-def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
+def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
     """Write `model/` and `metrics.jsonl`, and return the summary.
 
     Raises OrcacError if a check fails or the loss is not finite.
@@ -25,8 +25,8 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
         label=job.label,
         recipe=job.recipe,
         execution=job.execution,
-        rows=job.one("rows"),
-        start=job.one("start"),
+        rows=job.input("rows"),
+        start=job.input("start"),
         out=job.out,
         work=job.work,
     )
@@ -43,8 +43,10 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> Summary:
 
         return train(stage)
 
-    stage_file, summary = job.work / "stage.json", job.work / "summary.json"
+    stage_file, summary_file = job.work / "stage.json", job.work / "summary.json"
     stage_file.write_text(stage.model_dump_json(), encoding="utf-8")
-    summary.unlink(missing_ok=True)
+    summary_file.unlink(missing_ok=True)
     processes.run(build_commands(stage, stage_file, port=find_free_port(), environ=os.environ), job.work)
-    return json.loads(summary.read_text(encoding="utf-8"))
+    result = json.loads(summary_file.read_text(encoding="utf-8"))
+    job.packages.update(result["packages"])
+    return TrainSummary.from_json(result["summary"], summary_file)

@@ -25,7 +25,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 
 from orcac.errors import InputError, OrcacError
-from orcac.job import Summary, packages_in_use
+from orcac.job import packages_in_use
 from orcac.model.offline import go_offline
 from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress
@@ -38,13 +38,14 @@ from orcac.train.launch import read_slurm_rank
 from orcac.train.loss import SupervisedLoss
 from orcac.train.meter import Meter, find_peak
 from orcac.train.metrics import MetricsWriter
+from orcac.train.recipe import TrainSummary
 from orcac.train.stage import StageJob
 from orcac.train.trainer import OnTrainBegin, PackedTrainer, build_arguments
 
 OPTIMIZER = "optimizer.safetensors"
 
 
-def train(stage: StageJob) -> Summary:
+def train(stage: StageJob) -> TrainSummary:
     """Write `model/`, the metrics and, with `keep_optimizer`, AdamW's state to `stage.out`.
 
     Returns the artifact's summary; its figures of speed and memory are those of the last try. Raises OrcacError if a
@@ -117,18 +118,18 @@ def train(stage: StageJob) -> Summary:
     with raising_os_errors(stage.out):
         save_artifact(stage, trainer)
     losses = [json.loads(line)["loss"] for line in (stage.work / "metrics.jsonl").read_text("utf-8").splitlines()]
-    return {
-        "steps": order.steps,
-        "tokens": int(order.seen.real[-1]),
-        "supervised_tokens": int(order.seen.supervised[-1]),
-        "first_loss": losses[0],
-        "final_loss": losses[-1],
-        "tokens_per_second": round(meter.tokens_per_second) or None,
-        "mfu": round(meter.mfu, 4) or None,
-        "mfu_of": meter.peak_of,
-        "peak_gib": round(meter.peak_gib, 2),
-        "processes": stage.world_size,
-    }
+    return TrainSummary(
+        steps=order.steps,
+        tokens=int(order.seen.real[-1]),
+        supervised_tokens=int(order.seen.supervised[-1]),
+        first_loss=losses[0],
+        final_loss=losses[-1],
+        tokens_per_second=round(meter.tokens_per_second) or None,
+        mfu=round(meter.mfu, 4) or None,
+        mfu_of=meter.peak_of,
+        peak_gib=round(meter.peak_gib, 2),
+        processes=stage.world_size,
+    )
 
 
 def save_artifact(stage: StageJob, trainer: Trainer) -> None:
@@ -202,8 +203,8 @@ def main() -> None:
         summary = train(stage)
         if rank == 0:
             deepspeed = {"deepspeed": metadata.version("deepspeed")} if stage.execution.zero else {}
-            summary |= {"packages": packages_in_use() | deepspeed}
-            durable.write(stage.work / "summary.json", json.dumps(summary))
+            result = {"summary": summary.as_json(), "packages": packages_in_use() | deepspeed}
+            durable.write(stage.work / "summary.json", json.dumps(result))
         distributed.barrier()
         code = 0
     except SystemExit as stopped:

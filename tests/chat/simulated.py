@@ -1,11 +1,11 @@
-"""An event loop whose clock jumps to the next timer: hours of waiting cost nothing, and every run is the same."""
+"""An event loop whose clock jumps to the next timer. Hours of waiting take no time, and every run is the same."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ class _Clock(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "everything waits for something that never happens"
+            assert timeout is not None, "every task waits for an event that never happens"
             self.now += timeout
         return ready
 
@@ -30,6 +30,7 @@ class _SimulatedLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[object, object, T]) -> T:
+    """Run `main` to its end in simulated time, from 0 s on. Returns its result."""
     with asyncio.Runner(loop_factory=_SimulatedLoop) as runner:
         return runner.run(main)

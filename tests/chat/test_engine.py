@@ -1,4 +1,4 @@
-"""The engine against models of servers, in simulated time."""
+"""Tests of orcac/chat/engine.py with models of servers, in simulated time."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from orcac.chat.engine import Tally, ask
+from orcac.chat.engine import ask
 from orcac.chat.failures import ChatError
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders, conversation, usd
-from orcac.chat.settings import Azure, EndpointSettings, Price, Sampling
+from orcac.chat.settings import FREE, Azure, EndpointSettings, Price, Sampling
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError, StoreError
 from orcac.text import dollars
 
 ANSWER = ChatResponse(text="x", finish_reason="stop", input_tokens=10, output_tokens=20)
-FREE = Price()
 Serve = Callable[["Server", str], Awaitable[ChatResponse]]
 
 
@@ -58,7 +58,7 @@ class Memory(dict[str, ChatResponse]):
 
 
 def surveyed(asked: list[ChatRequest], ledger: Memory, price: Price = FREE) -> Tally:
-    """The tally of what `ledger` holds of `asked`."""
+    """Return the tally with which a run over `asked` starts: the counts of those that `ledger` answers."""
     distinct = {request.key: request for request in asked}
     tally = Tally(total=len(distinct))
     for key in distinct.keys() & ledger.keys():
@@ -67,7 +67,7 @@ def surveyed(asked: list[ChatRequest], ledger: Memory, price: Price = FREE) -> T
 
 
 class Server:
-    """An endpoint whose behaviour is `serve(server, question)`; it keeps the times of every attempt."""
+    """An endpoint that answers with `serve(server, question)`, and keeps the time and the question of every attempt."""
 
     where = "http://mock/v1"
 
@@ -103,7 +103,7 @@ class Server:
         on_progress: Callable[[Tally], None] = lambda tally: None,
         **changes: object,
     ) -> dict[str, ChatResponse]:
-        """What settles each request, by key."""
+        """Ask, and return the final response to each request, by key."""
         random.seed(0)
         ledger = Memory() if ledger is None else ledger
         distinct = {request.key: request for request in asked}
@@ -120,10 +120,10 @@ class Server:
                 on_progress=on_progress,
             )
         )
-        settled = {key: ChatResponse(error=error) for key, error in tally.failures.items()} | ledger
+        final = {key: ChatResponse(error=error) for key, error in tally.failures.items()} | ledger
         assert tally.total == len({request.key for request in asked})
         assert tally.answered + tally.failed.total() == tally.total and not tally.in_flight
-        return {request.key: settled[request.key] for request in asked}
+        return {request.key: final[request.key] for request in asked}
 
 
 async def after_a_second(server: Server, question: str) -> ChatResponse:
@@ -132,7 +132,7 @@ async def after_a_second(server: Server, question: str) -> ChatResponse:
 
 
 def failing(error: str, *, first: int, retry_after: float | None = None) -> Serve:
-    """Every question fails so many times, then is answered."""
+    """Return a server that fails the first so many attempts of every question, then answers it."""
     seen: Counter[str] = Counter()
 
     async def serve(server: Server, question: str) -> ChatResponse:
@@ -145,7 +145,7 @@ def failing(error: str, *, first: int, retry_after: float | None = None) -> Serv
     return serve
 
 
-def test_nothing_is_opened_where_nothing_is_left() -> None:
+def test_nothing_is_opened_if_no_request_is_left() -> None:
     ledger, asked = Memory(), requests(5)
     Server(after_a_second).ask(asked, ledger)
     known = surveyed(asked, ledger)
@@ -160,7 +160,7 @@ def test_the_window_is_bounded_and_reached() -> None:
 
 
 def test_a_kill_costs_at_most_one_window() -> None:
-    """Of what was sent, all but a window's worth is in the log."""
+    """All but one window of the requests that were sent are in the log."""
 
     class Log(Memory):
         written = 0
@@ -189,15 +189,15 @@ def test_rates_are_paced() -> None:
     assert server.sent[-1][0] == pytest.approx(600 / 200 * 60, rel=0.06)
 
 
-def test_retries_go_beside_fresh_work() -> None:
+def test_retries_and_fresh_requests_are_sent_side_by_side() -> None:
     server = Server(failing("server", first=1))
     answers = server.ask(requests(200), concurrency=4)
     assert all(not answer.error for answer in answers.values())
     place = {question: n for n, (_, question) in enumerate(server.sent)}  # of the last attempt
-    assert place["q0"] < len(server.sent) / 2, "the first retry waited for all the fresh work"
+    assert place["q0"] < len(server.sent) / 2, "the first retry waited for all fresh requests"
 
 
-def test_a_push_back_costs_no_attempt_and_retry_after_holds_for_everyone() -> None:
+def test_a_push_back_costs_no_attempt_and_retry_after_pauses_all_requests() -> None:
     first = True
 
     async def serve(server: Server, question: str) -> ChatResponse:
@@ -213,14 +213,14 @@ def test_a_push_back_costs_no_attempt_and_retry_after_holds_for_everyone() -> No
     assert not [at for at, _ in server.sent if 1 < at < 31]
 
 
-def test_a_pause_is_told_while_it_lasts() -> None:
-    told: list[float] = []
+def test_a_pause_is_reported_while_it_lasts() -> None:
+    reported: list[float] = []
     server = Server(failing("rate_limit", first=1, retry_after=30))
-    server.ask(requests(1), on_progress=lambda tally: told.append(tally.paused_s))
-    assert max(told) > 29 and sum(5 < left < 25 for left in told) > 10 and told[-1] < 1
+    server.ask(requests(1), on_progress=lambda tally: reported.append(tally.paused_s))
+    assert max(reported) > 29 and sum(5 < left < 25 for left in reported) > 10 and reported[-1] < 1
 
 
-def test_nothing_fresh_is_sent_while_all_fails() -> None:
+def test_no_fresh_request_is_sent_while_all_attempts_fail() -> None:
     first: dict[str, float] = {}
 
     async def serve(server: Server, question: str) -> ChatResponse:
@@ -233,10 +233,10 @@ def test_nothing_fresh_is_sent_while_all_fails() -> None:
 
     answers = Server(serve).ask(requests(2000), concurrency=64, attempts=30)
     assert len(answers) == 2000 and not any(answer.error for answer in answers.values())
-    assert sum(at < 3 for at in first.values()) <= 16 + 16, "the failures that tell, and the first window"
+    assert sum(at < 3 for at in first.values()) <= 16 + 16, "the failures in a row, and the first window"
 
 
-def test_no_more_than_a_crowd_waits_for_its_next_attempt() -> None:
+def test_the_number_of_requests_that_wait_for_a_retry_is_bounded() -> None:
     waiting, most = set[str](), 0
 
     async def serve(server: Server, question: str) -> ChatResponse:
@@ -254,7 +254,7 @@ def test_no_more_than_a_crowd_waits_for_its_next_attempt() -> None:
 
 
 class Bucket:
-    """A server's own limiter: `rate` a second, as much as `burst` at once; `tokens` of each request count."""
+    """A server's own limiter: a token bucket that refills at `rate` per second and holds `burst`."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.rate, self.burst, self._credit, self._last = rate, burst, burst, 0.0
@@ -269,8 +269,8 @@ class Bucket:
         return True
 
 
-def test_a_server_that_falls_behind_the_timeout_is_asked_less() -> None:
-    """It works on what nobody waits for any longer, and bills it."""
+def test_a_server_that_is_slower_than_the_timeout_is_asked_less() -> None:
+    """The server also works on requests that timed out, and bills them."""
     slots, begun, work = asyncio.Semaphore(4), Counter[str](), set[asyncio.Task[None]]()
 
     async def answer(question: str) -> None:
@@ -292,17 +292,19 @@ def test_a_server_that_falls_behind_the_timeout_is_asked_less() -> None:
     assert not any(answer.error for answer in answers.values())
     assert begun.total() < 1.3 * 600
     times = [at for at, _ in server.sent]
-    assert times[-1] < 1.4 * 600 / 8, "and no less than it can take"
+    assert times[-1] < 1.4 * 600 / 8, "but not less than it can answer"
 
 
 @pytest.mark.parametrize(
-    ("rate", "latency_s", "burst_s", "tells"),
+    ("rate", "latency_s", "burst_s", "sends_retry_after"),
     [(10, 1, 1, False), (10, 3, 0.5, True), (100, 0.05, 0.1, False), (100, 0.05, 1, True), (100, 2, 60, False)],
 )
-def test_a_limit_that_is_not_the_declared_one_is_found(
-    rate: float, latency_s: float, burst_s: float, tells: bool
+def test_a_limit_below_the_declared_one_is_found(
+    rate: float, latency_s: float, burst_s: float, sends_retry_after: bool
 ) -> None:
-    """Declared 100 times too high, and halved midway: nothing is lost, little is pushed back, the rate is used."""
+    """The limit is declared 100 times too high, and halved midway. No request fails, few are pushed back, and the
+    limit is used in full.
+    """
     bucket, taken = Bucket(rate, max(1.0, rate * burst_s)), list[float]()
 
     async def serve(server: Server, question: str) -> ChatResponse:
@@ -310,7 +312,7 @@ def test_a_limit_that_is_not_the_declared_one_is_found(
         bucket.rate = rate if now < 90 else rate / 2
         await asyncio.sleep(0.01)
         if not bucket.take():
-            raise ChatError("rate_limit", "mock", retry_after=1 / bucket.rate if tells else None)
+            raise ChatError("rate_limit", "mock", retry_after=1 / bucket.rate if sends_retry_after else None)
         taken.append(now)
         await asyncio.sleep(latency_s)
         return ANSWER
@@ -326,15 +328,15 @@ def test_a_limit_that_is_not_the_declared_one_is_found(
     assert pushed_back <= (0.02 if rate >= 100 else 0.06) * len(server.sent), pushed_back
 
 
-def test_tokens_are_charged_as_the_server_does() -> None:
-    """One that counts all of max_tokens, never refunds, and says nothing but 429."""
-    bucket, told = Bucket(1000.0, 5000.0), RateHeaders(tokens_limit=60_000)
+def test_tokens_are_charged_as_the_server_charges_them() -> None:
+    """The server charges all of max_tokens, never corrects it, and sends 429 without Retry-After."""
+    bucket, headers = Bucket(1000.0, 5000.0), RateHeaders(tokens_limit=60_000)
 
     async def serve(server: Server, question: str) -> ChatResponse:
         if not bucket.take(1024 + 5):
             raise ChatError("rate_limit", "mock")
         await asyncio.sleep(1)
-        return dataclasses.replace(ANSWER, rates=told)
+        return dataclasses.replace(ANSWER, rates=headers)
 
     server = Server(serve)
     server.ask(requests(600), tokens_per_minute=6_000_000)
@@ -342,8 +344,8 @@ def test_tokens_are_charged_as_the_server_does() -> None:
     assert server.sent[-1][0] <= 1.1 * 600 * 1029 / 1000
 
 
-def test_a_server_that_queues_is_not_asked_for_more_than_it_can_do() -> None:
-    """40 at once, 10 a second each; what comes on top waits there, and only its latency tells."""
+def test_a_server_that_queues_is_not_asked_more_than_it_can_answer() -> None:
+    """The server answers 40 requests at once, each in 0.1 s; further ones queue there and raise the latency."""
 
     crowd: list[int] = []
 
@@ -373,7 +375,7 @@ def test_a_request_that_never_works_is_a_typed_failure_and_is_asked_again_next_t
 
 
 def refusing(error: str, *, answered: int) -> Serve:
-    """The first questions are answered, the others refused for good."""
+    """Return a server that answers the first questions and refuses the others for good."""
 
     async def serve(server: Server, question: str) -> ChatResponse:
         if int(question[1:]) < answered:
@@ -388,7 +390,7 @@ def refusing(error: str, *, answered: int) -> Serve:
     ("error", "answered", "kept"),
     [("content_filter", 1, 30), ("context_overflow", 1, 30), ("context_overflow", 0, 0), ("bad_request", 1, 1)],
 )
-def test_a_refusal_is_recorded_where_it_tells_of_the_request(error: str, answered: int, kept: int) -> None:
+def test_a_refusal_is_recorded_if_the_request_is_its_cause(error: str, answered: int, kept: int) -> None:
     server, ledger = Server(refusing(error, answered=answered)), Memory()
     answers = server.ask(requests(30), ledger)
     assert [answer.error for answer in answers.values()].count(error) == 30 - answered
@@ -405,17 +407,17 @@ def test_refusals_before_the_first_answer_are_recorded_after_it() -> None:
     server.ask(requests(20), ledger)
     assert len(ledger) == 20 and [ledger[key].error for key in list(ledger)].count("content_filter") == 3
     server.ask(requests(20), ledger)
-    assert len(server.sent) == 20, "nobody is asked again"
+    assert len(server.sent) == 20, "no request is sent again"
 
 
-def test_azure_bills_what_it_filters(tmp_path: Path) -> None:
+def test_requests_that_azure_filters_are_billed(tmp_path: Path) -> None:
     async def serve(server: Server, question: str) -> ChatResponse:
         await asyncio.sleep(1)
         if int(question[1:]) % 2:
             raise ChatError("content_filter", "mock")
         return ANSWER
 
-    price, asked = Price(output=1e6 / 1024), requests(100)
+    price, asked = Price(input=0.0, output=1e6 / 1024), requests(100)
     for azure, spent in ((None, 50 * 20 / 1024), (Azure(api_version="1"), 50 * 20 / 1024 + 50)):
         budget = Budget(tmp_path / str(azure), 1000.0)
         Server(serve).ask(asked, price=price, budget=budget, azure=azure)
@@ -431,8 +433,8 @@ def test_an_endpoint_that_calls_every_request_bad_ends_the_run_and_is_asked_agai
     assert not any(answer.error for answer in mended.ask(asked, ledger).values())
 
 
-def test_an_outage_is_waited_for_and_leaves_no_holes() -> None:
-    """As of a server that is started anew, or is down for a minute."""
+def test_a_run_outlasts_an_outage_and_no_request_fails() -> None:
+    """The server restarts, or is down for a minute."""
 
     async def serve(server: Server, question: str) -> ChatResponse:
         await asyncio.sleep(0.1)
@@ -452,7 +454,7 @@ def test_an_endpoint_that_is_down_ends_the_run(error: str, attempts: int) -> Non
     assert len(server.sent) < 200
 
 
-def test_what_is_in_flight_is_kept_when_a_key_is_refused() -> None:
+def test_answers_in_flight_are_kept_when_a_key_is_refused() -> None:
     async def serve(server: Server, question: str) -> ChatResponse:
         await asyncio.sleep(1 if question == "q3" else 5)
         if question == "q3":
@@ -466,7 +468,7 @@ def test_what_is_in_flight_is_kept_when_a_key_is_refused() -> None:
     assert len(server.sent) == 16 and len(ledger) == 15
 
 
-def test_nobody_waits_for_ever_on_a_limit() -> None:
+def test_a_limit_that_never_opens_ends_the_run() -> None:
     with pytest.raises(EndpointError, match="rate_limit"):
         Server(failing("rate_limit", first=10**9)).ask(requests(10))
     server = Server(failing("rate_limit", first=1, retry_after=86_400))
@@ -478,7 +480,7 @@ def test_nobody_waits_for_ever_on_a_limit() -> None:
 @examples(max_examples=30, deadline=None)
 @given(budget=st.floats(0.001, 0.3), seed=st.integers(0, 9))
 def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
-    """Answers of random size, some of them billed and then lost; the cap holds on the server's own account."""
+    """Answers have random sizes, and some are billed and then lost. The cap holds for the server's bills."""
     price, chance, billed = Price(input=2.0, output=10.0), random.Random(seed), 0.0
 
     async def serve(server: Server, question: str) -> ChatResponse:
@@ -502,8 +504,12 @@ def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
         assert billed <= Budget(Path(folder), budget).spent() + 1e-9 <= budget + 2e-9
 
 
-def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path) -> None:
-    price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)  # an answer costs 1 USD, at most 51.2
+def test_a_spent_budget_reports_the_answers_and_the_cost_of_the_rest(tmp_path: Path) -> None:
+    price, ledger, asked = (
+        Price(input=0.0, output=1e6 / 20),
+        Memory(),
+        requests(60),
+    )  # an answer costs 1 USD, at most 51.2
     with pytest.raises(EndpointError) as caught:
         Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 71.0))
     assert len(ledger) == 20 and caught.value.exit_code == 4
@@ -520,30 +526,30 @@ def test_a_spent_budget_says_what_is_done_and_what_the_rest_costs(tmp_path: Path
     assert len(ledger) == 60
 
 
-def test_waiting_for_what_another_job_set_aside_is_said(tmp_path: Path) -> None:
-    price, said = Price(output=1e6 / 20), list[str]()
+def test_waiting_for_the_reservation_of_another_job_is_reported(tmp_path: Path) -> None:
+    price, reported = Price(input=0.0, output=1e6 / 20), list[str]()
     with Budget(tmp_path, 60.0) as other:
         assert other.reserve(50.0)
 
         def show(tally: Tally) -> None:
-            if "budget" in tally.messages and not said:
-                said.append(tally.messages["budget"])
+            if "budget" in tally.messages and not reported:
+                reported.append(tally.messages["budget"])
                 other.settle(50.0, 0.0)
-                other.may_recover()  # gives back what it holds
+                other.may_recover()  # it gives back its claim
 
         mine = Budget(tmp_path, 60.0)
         assert len(Server(after_a_second).ask(requests(2), price=price, budget=mine, on_progress=show)) == 2
-    assert said == ["another job has set aside what is left of it; waiting for that"]
+    assert reported == ["another job has reserved the rest of it; waiting for that job"]
 
 
-def test_what_the_ledger_holds_was_paid_and_counts_no_more(tmp_path: Path) -> None:
-    price, ledger, asked = Price(output=1e6 / 20), Memory(), requests(60)
+def test_answers_from_the_ledger_do_not_count_against_the_budget(tmp_path: Path) -> None:
+    price, ledger, asked = Price(input=0.0, output=1e6 / 20), Memory(), requests(60)
     Server(after_a_second).ask(asked[:50], ledger, price=price)
     Server(after_a_second).ask(asked, ledger, price=price, budget=Budget(tmp_path, 62.0))
     assert Budget(tmp_path, 62.0).spent() == 10.0
 
 
-def test_a_budget_that_cannot_be_kept_stops_and_keeps_what_is_in_flight(tmp_path: Path) -> None:
+def test_a_budget_that_cannot_be_kept_ends_the_run_and_answers_in_flight_are_kept(tmp_path: Path) -> None:
     async def serve(server: Server, question: str) -> ChatResponse:
         if question == "q9":
             (tmp_path / "b" / "log").rename(tmp_path / "gone")
@@ -552,23 +558,21 @@ def test_a_budget_that_cannot_be_kept_stops_and_keeps_what_is_in_flight(tmp_path
 
     server, ledger = Server(serve), Memory()
     with pytest.raises(StoreError, match="budget cannot be kept"):
-        server.ask(requests(500), ledger, price=Price(output=1.0), budget=Budget(tmp_path / "b", 0.2))
+        server.ask(requests(500), ledger, price=Price(input=0.0, output=1.0), budget=Budget(tmp_path / "b", 0.2))
     assert 9 < len(ledger) == len(server.sent) < 500
 
 
-def test_retry_after_is_heeded_by_every_job_on_the_account(tmp_path: Path) -> None:
+def test_retry_after_pauses_every_job_on_the_account(tmp_path: Path) -> None:
     server = Server(failing("rate_limit", first=1, retry_after=0.2))
     server.ask(requests(1), account=Account(tmp_path, "a"))
     assert Account(tmp_path, "a").paused_until() > time.time() - 30
     server = Server(failing("rate_limit", first=1, retry_after=86_400))
     with pytest.raises(EndpointError, match="rate_limit"):
         server.ask(requests(1), account=Account(tmp_path, "b"))
-    assert Account(tmp_path, "b").paused_until() == 0, "a job that starts later asks, and says why it stops"
+    assert Account(tmp_path, "b").paused_until() == 0, "a job that starts later asks, and reports why it stops"
 
 
-def test_an_error_of_ours_keeps_what_is_in_flight() -> None:
-    """While an answer is counted, and while progress is told."""
-
+def test_answers_in_flight_are_kept_if_the_ledger_or_the_progress_report_fails() -> None:
     class Full(Memory):
         def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]:
             durable = super().append(request, response)
@@ -593,7 +597,7 @@ def test_an_error_of_ours_keeps_what_is_in_flight() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains(number: signal.Signals) -> None:
+def test_a_signal_waits_for_the_answers_in_flight(number: signal.Signals) -> None:
     async def serve(server: Server, question: str) -> ChatResponse:
         if question == "q40":
             os.kill(os.getpid(), number)
@@ -607,7 +611,7 @@ def test_a_signal_drains(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
-def test_progress_is_told_while_nothing_comes_back() -> None:
+def test_progress_is_reported_while_no_answer_arrives() -> None:
     async def after_a_minute(server: Server, question: str) -> ChatResponse:
         await asyncio.sleep(60)
         return ANSWER
@@ -617,7 +621,7 @@ def test_progress_is_told_while_nothing_comes_back() -> None:
     assert in_flight.count(3) > 60
 
 
-def test_progress_tells_all() -> None:
+def test_the_last_progress_report_is_complete() -> None:
     tallies: list[Tally] = []
 
     async def go() -> None:

@@ -12,15 +12,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from child import IN_FLIGHT, job
 from faults import Fault, FaultServer
+from jobs import IN_FLIGHT, collect_job, read_responses, write_prompts
 
 from orcac import rows
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.settings import Price
 from orcac.collect.run import run
 from orcac.errors import EndpointError
-from orcac.rows import Prompt, Response
+from orcac.rows import Prompt
 
 KEY = "sk-a-secret-that-must-not-be-seen"
 
@@ -30,23 +30,9 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n")  # as a file that holds a key ends
 
 
-def prompts(folder: Path, count: int) -> None:
-    (folder / "prompts").mkdir()
-    path = folder / "prompts" / "prompts.parquet"
-    rows.write(
-        path,
-        Prompt,
-        (Prompt(id=f"{n:020x}", source="s", task="t", query=f"q{n}", system_id=1, system="") for n in range(count)),
-    )
-
-
 def durable(folder: Path) -> set[str]:
     """The questions whose answers are in the ledger."""
-    return {record["request"]["messages"][-1][1] for record in records(folder / "answers")}
-
-
-def responses(folder: Path) -> list[Response]:
-    return list(rows.read(folder / "out" / "responses.parquet", Response))
+    return {record["request"]["messages"][-1][1] for record in read_records(folder / "answers")}
 
 
 def start(folder: Path, server: FaultServer) -> subprocess.Popen[bytes]:
@@ -63,7 +49,7 @@ def wait_until_billed(server: FaultServer, count: int) -> None:
 
 def test_killed_at_any_moment_no_answer_is_lost_or_paid_twice(tmp_path: Path) -> None:
     count, kills = 2000, 6
-    prompts(tmp_path, count)
+    write_prompts(tmp_path, count)
     with FaultServer(latency_s=0.005) as server:
         for kill in range(1, kills + 1):
             child = start(tmp_path, server)
@@ -74,16 +60,16 @@ def test_killed_at_any_moment_no_answer_is_lost_or_paid_twice(tmp_path: Path) ->
             time.sleep(0.05)  # what the dead client had sent is answered, and billed
             before = server.billed.copy()
             assert before.total() - len(kept) <= kill * IN_FLIGHT
-        run(job(tmp_path, server.base_url))
+        run(collect_job(tmp_path, server.base_url))
         assert all(server.billed[question] == before[question] for question in kept), "a kept answer was paid again"
         assert server.billed.total() <= count + kills * IN_FLIGHT
-    assert [row.response for row in responses(tmp_path)] == [f"answer to q{n}" for n in range(count)]
+    assert [row.response for row in read_responses(tmp_path)] == [f"answer to q{n}" for n in range(count)]
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_sigterm_drains_and_nothing_is_paid_twice(tmp_path: Path, times: int) -> None:
     """Also where it comes to the process group, and again from who started it."""
-    prompts(tmp_path, 300)
+    write_prompts(tmp_path, 300)
     with FaultServer(latency_s=0.1) as server:
         child = start(tmp_path, server)
         wait_until_billed(server, 60)
@@ -92,7 +78,7 @@ def test_sigterm_drains_and_nothing_is_paid_twice(tmp_path: Path, times: int) ->
             time.sleep(0.05)
         assert child.wait(10) != 0
         assert len(durable(tmp_path)) == server.billed.total() < 300
-        run(job(tmp_path, server.base_url))
+        run(collect_job(tmp_path, server.base_url))
         assert set(server.billed.values()) == {1} and len(server.billed) == 300
 
 
@@ -110,10 +96,10 @@ def test_under_mixed_faults_every_row_is_an_answer_or_a_typed_failure(tmp_path: 
             return ""
         return pushed_back.get(number) or faults[number % 4]
 
-    prompts(tmp_path, 200)
+    write_prompts(tmp_path, 200)
     with FaultServer(behaviour) as server:
-        summary = run(job(tmp_path, server.base_url, attempts=3, price=Price(input=1.0, output=2.0)))
-        assert summary == {
+        summary = run(collect_job(tmp_path, server.base_url, attempts=3, price=Price(input=1.0, output=2.0)))
+        assert summary.as_json() == {
             "prompts": 200,
             "answered": 195,
             "failed": {"context_overflow": 4, "server": 1},
@@ -122,7 +108,7 @@ def test_under_mixed_faults_every_row_is_an_answer_or_a_typed_failure(tmp_path: 
             "usd": pytest.approx(195 * (7 + 22) / 1e6),
         }
         assert [server.asked[f"q{n}"] for n in (1, 7, 33)] == [1, 1, 3], "answered, refused, always failing"
-    answered = responses(tmp_path)
+    answered = read_responses(tmp_path)
     assert [row.id for row in answered] == [f"{n:020x}" for n in range(200)]
     for number, row in enumerate(answered):
         expected = "context_overflow" if number % 50 == 7 else "server" if number == 33 else ""
@@ -131,42 +117,42 @@ def test_under_mixed_faults_every_row_is_an_answer_or_a_typed_failure(tmp_path: 
 
 
 def test_a_second_run_asks_only_what_failed_in_transport(tmp_path: Path) -> None:
-    prompts(tmp_path, 50)
+    write_prompts(tmp_path, 50)
     with FaultServer(lambda question, before: {"q3": "500", "q40": "400"}.get(question, "")) as server:
-        run(job(tmp_path, server.base_url, attempts=2))
+        run(collect_job(tmp_path, server.base_url, attempts=2))
     with FaultServer() as server:
-        run(job(tmp_path, server.base_url))
+        run(collect_job(tmp_path, server.base_url))
         assert server.asked == Counter({"q3": 1})
-    assert [row.error for row in responses(tmp_path) if row.error] == ["context_overflow"]
-    run(job(tmp_path, "http://127.0.0.1:9/v1"))  # nobody listens, and nobody is asked
+    assert [row.error for row in read_responses(tmp_path) if row.error] == ["context_overflow"]
+    run(collect_job(tmp_path, "http://127.0.0.1:9/v1"))  # nobody listens, and nobody is asked
 
 
 def test_a_server_that_refuses_everything_makes_nothing_and_is_asked_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     for fault in ("422", "400"):
         with (
             FaultServer(lambda question, before, fault=fault: fault) as server,
             pytest.raises(EndpointError, match=r"none of 5 prompts was answered: 5 ") as caught,
         ):
-            run(job(tmp_path, server.base_url))
+            run(collect_job(tmp_path, server.base_url))
         said = "Extra inputs are not permitted: top_k" if fault == "422" else "maximum context length is 4097"
         assert said in caught.value.message and capsys.readouterr().err.count(said) == 1
     with FaultServer() as server:
-        assert run(job(tmp_path, server.base_url))["answered"] == 5
+        assert run(collect_job(tmp_path, server.base_url)).answered == 5
 
 
 def test_tokens_count_once_and_uncounted_ones_cost_the_bound(tmp_path: Path) -> None:
-    prompts(tmp_path, 3)
+    write_prompts(tmp_path, 3)
     (tmp_path / "other").mkdir()
     again = [Prompt(id=f"other {n}", source="o", task="t", query=f"q{n}", system_id=1, system="") for n in range(3)]
     rows.write(tmp_path / "other" / "prompts.parquet", Prompt, again)
     price = Price(input=1e6, output=2e6)
     with FaultServer(lambda question, before: "uncounted" if question == "q2" else "") as server:
-        made = job(tmp_path, server.base_url, price=price)
+        made = collect_job(tmp_path, server.base_url, price=price)
         made = dataclasses.replace(made, inputs={"prompts": [tmp_path / "prompts", tmp_path / "other"]})
-        assert run(made) == {
+        assert run(made).as_json() == {
             "prompts": 6,
             "answered": 6,
             "failed": {},
@@ -178,12 +164,12 @@ def test_tokens_count_once_and_uncounted_ones_cost_the_bound(tmp_path: Path) -> 
 
 
 def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path) -> None:
-    prompts(tmp_path, 200)
+    write_prompts(tmp_path, 200)
     with (
         FaultServer(lambda question, before: "401" if question == "q5" else "") as server,
         pytest.raises(EndpointError) as caught,
     ):
-        run(job(tmp_path, server.base_url))
+        run(collect_job(tmp_path, server.base_url))
     assert server.asked["q5"] == 1 and server.asked.total() <= 2 * IN_FLIGHT
     assert len(durable(tmp_path)) == server.billed.total(), "what was in flight is kept"
     shown = f"{caught.value} {caught.value!r}"
@@ -197,15 +183,15 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
-    prompts(tmp_path, 5)
+    write_prompts(tmp_path, 5)
     with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1/, model m: unreachable"):
-        run(job(tmp_path, "http://127.0.0.1:9/v1", attempts=2))
+        run(collect_job(tmp_path, "http://127.0.0.1:9/v1", attempts=2))
 
 
 def test_the_budget_holds_on_the_servers_account(tmp_path: Path) -> None:
-    prompts(tmp_path, 200)
+    write_prompts(tmp_path, 200)
     price = Price(input=0.0, output=1e6 / 11)  # an answer is 1 USD, at most 1,024 / 11
     with FaultServer(lambda question, before: "dropped" if question == "q2" and not before else "") as server:
         with pytest.raises(EndpointError, match=r"budget of 250.00 USD"):
-            run(job(tmp_path, server.base_url, price=price, budget_usd=250.0, budget_name="x"))
+            run(collect_job(tmp_path, server.base_url, price=price, budget_usd=250.0, budget_name="x"))
         assert 50 < server.billed.total() <= 250

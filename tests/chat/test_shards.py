@@ -19,8 +19,8 @@ import pytest
 from faults import Fault, FaultServer
 
 from orcac import rows
-from orcac.chat.ledger.files import records
-from orcac.chat.limits.account import LOOK_SECONDS
+from orcac.chat.ledger.files import read_records
+from orcac.chat.limits.account import REFRESH_S
 from orcac.chat.limits.budget import Budget
 from orcac.make import make
 from orcac.plan.lower import lower
@@ -85,7 +85,7 @@ class Study:
         return [self.start("make", collect, "--shard", f"{number}-of-{SHARDS}") for number in range(1, SHARDS + 1)]
 
     def durable(self) -> set[str]:
-        return {record["request"]["messages"][-1][1] for record in records(self.folder / "store" / "answers")}
+        return {record["request"]["messages"][-1][1] for record in read_records(self.folder / "store" / "answers")}
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_shards_together_keep_the_accounts_rate(study: Study) -> None:
         assert [shard.wait(120) for shard in study.shards(collect)] == [0] * SHARDS
         assert set(server.billed.values()) == {1} and len(server.billed) == QUESTIONS
     first = [min(asked[prompt.query][0] for prompt in study.prompts[shard::SHARDS]) for shard in range(SHARDS)]
-    steady = [at for times in asked.values() for at in times if at > max(first) + 1.5 * LOOK_SECONDS]
+    steady = [at for times in asked.values() for at in times if at > max(first) + 1.5 * REFRESH_S]
     assert steady
     for start in steady:
         in_a_second = sum(start <= at < start + 1 for at in steady)

@@ -114,7 +114,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, lis
         ("response", "text", "\ud800", "half a character"),
         ("request", "model", 5, "`request.model`"),
         ("request", "model", "another", "its key is not that of its request"),
-        ("request", "sampling", {"temperature": "1.0", "max_tokens": 9}, "its sampling is none"),
+        ("request", "sampling", {"temperature": "1.0", "max_tokens": 9}, "its sampling is not valid"),
     ],
 )
 def test_of_a_file_with_a_damaged_or_forged_record_nothing_is_taken(

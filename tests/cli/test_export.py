@@ -20,10 +20,18 @@ SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 HOSTILE = "</h1><script>x</script> [a](javascript:x) | `b` **c** https://d.e \x1b[2J {{ f }}"
 SUMMARIES: dict[str, dict[str, Any]] = {
     "student": {"parameters": 806016},
-    "collect": {"prompts": 200},
-    "filter": {"kept": 198},
-    "tokenize": {"packed": 197},
-    "train": {"steps": 27, "tokens": 13337, "first_loss": 6.25, "final_loss": 1.5},
+    "collect": {"prompts": 200, "answered": 200},
+    "filter": {"read": 200, "kept": 198},
+    "tokenize": {
+        "examples": 198,
+        "packed": 197,
+        "too_long": 1,
+        "rows": 54,
+        "tokens": 13337,
+        "supervised_tokens": 9000,
+        "fill": 0.96,
+    },
+    "train": {"steps": 27, "tokens": 13337, "supervised_tokens": 9000, "first_loss": 6.25, "final_loss": 1.5},
 }
 SCORES = {"n": 40, "accuracy": 0.525, "interval": [0.375, 0.671], "unparsed_share": 0.075, "chance": 0.5}
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from orcac.cli.foot import drawn, terminal
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
-from orcac.progress import DRAWN, DRAWN_VARIABLE, Progress
+from orcac.progress import REDRAWN, REDRAWN_VARIABLE, Intervals, Progress
 from orcac.spec.load import load
 from orcac.store.store import Store
 
@@ -36,14 +36,14 @@ def test_lines_go_above_and_shards_at_work_are_drawn_below(tmp_path: Path, monke
     lower(plan, load(SPECS / "smoke.yaml"))
     node = next(node for node in plan.nodes.values() if getattr(node.execution, "shards", 1) == 2)
     shard = tmp_path / node.ref / "shards" / "2-of-2"
-    monkeypatch.setenv(DRAWN_VARIABLE, "1")
-    monkeypatch.setattr("orcac.progress._SAY_EVERY", 0.0)
+    monkeypatch.setenv(REDRAWN_VARIABLE, "1")
     console = Console(file=shown, force_terminal=True, width=100)
     with drawn(console, plan, Store(tmp_path)) as stderr, os.fdopen(os.dup(stderr), "w") as lines:
         (shard / "work").mkdir(parents=True)
         (shard / "lease.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
         monkeypatch.setattr("sys.stderr", lines)
-        progress = Progress(label="half", total=40, unit="answers", path=shard / "work" / "progress.json")
+        path, at_once = shard / "work" / "progress.json", Intervals(line=0.0)
+        progress = Progress(label="half", total=40, unit="answers", path=path, intervals=at_once)
         for done in (0, 11):
             progress.update(done, "3 in flight")
             time.sleep(1.1)  # the file is written once a second, and looked at twice
@@ -51,7 +51,7 @@ def test_lines_go_above_and_shards_at_work_are_drawn_below(tmp_path: Path, monke
         Progress(label="whole", total=40, unit="answers").update(40)
     text = shown.getvalue()
     assert "11/40 answers" in text and "2 of 2" in text and f"0 of {len(plan.nodes)} nodes done" in text
-    assert "half  11/40" not in text and DRAWN not in text, "what the foot draws is not printed, too"
+    assert "half  11/40" not in text and REDRAWN not in text, "what the foot draws is not printed, too"
     assert "rate_limit:  [2Jslow [bold]down\n" in text.replace("\r", ""), "as it came, but for what a terminal obeys"
     assert "whole  40/40 answers" in text, "the last line of a node stays"
     assert "\x1b[?25h" in text.partition("nodes done")[0], "Ctrl-Z and SIGKILL leave the cursor as it is"

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from orcac.cli.init import LAID_OUT, command
 from orcac.errors import InputError
-from orcac.smk import snakefile
+from orcac.smk import find_snakefile
 from orcac.spec.load import load
 from orcac.store.durable import write_if_changed
 
@@ -120,11 +120,11 @@ def test_killed_before_any_file_it_can_be_run_again(
 
 def test_a_study_runs_its_own_snakefile_and_no_other(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(study)
-    assert snakefile() == study / "Snakefile"
+    assert find_snakefile() == study / "Snakefile"
     (study / "Snakefile").write_text("rule all:\n    shell: 'echo of another project'\n")
-    assert snakefile() == ROOT / "Snakefile"
+    assert find_snakefile() == ROOT / "Snakefile"
     (study / "Snakefile").unlink()
-    assert snakefile() == ROOT / "Snakefile"
+    assert find_snakefile() == ROOT / "Snakefile"
 
 
 def test_it_says_where_artifacts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from faults import FaultServer
 
-from orcac.chat.ledger.files import records
+from orcac.chat.ledger.files import read_records
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 
@@ -92,7 +92,7 @@ def test_sigterm_to_us_alone_lets_jobs_end_with_what_they_have(tmp_path: Path) -
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.pid, signal.SIGKILL)
         assert run.returncode == 130, said
-        kept = {record["request"]["messages"][-1][1] for record in records(tmp_path / "store" / "answers")}
+        kept = {record["request"]["messages"][-1][1] for record in read_records(tmp_path / "store" / "answers")}
         assert 20 <= server.billed.total() < 200 and set(server.billed.values()) == {1}
         assert server.billed.keys() <= kept, "what was in flight, too"
 

@@ -1,4 +1,4 @@
-"""The filter as a node: each rule, the order of the rules, and that every row is accounted for."""
+"""Tests of orcac/filter/run.py and orcac/filter/reasons.py: each rule, their order, and one reason for every row."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
@@ -17,7 +18,6 @@ from orcac.filter.reasons import KEEP, Reasons
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.run import run
 from orcac.job import Job
-from orcac.recipe import Execution
 
 STRICT = FilterRecipe(max_characters=60, drop_refusals=True, agree_with_reference=True, contamination_ngram=3)
 
@@ -86,22 +86,10 @@ def job(tmp_path: Path, recipe: FilterRecipe, responses: list[rows.Response], be
         folders[-1].mkdir(exist_ok=True)
         items = [rows.Prompt(id="", source=name, task="t", query=q, system_id=1, system="") for q in queries]
         rows.write(folders[-1] / "prompts.parquet", rows.Prompt, items)
-    collected, out = tmp_path / "collect", tmp_path / "out"
-    for folder in (collected, out):
-        folder.mkdir(exist_ok=True)
+    collected = tmp_path / "collect"
+    collected.mkdir(exist_ok=True)
     rows.write(collected / "responses.parquet", rows.Response, responses)
-    inputs = {"responses": [collected], "benchmarks": folders}
-    return Job(
-        ref="filter/0",
-        label="f",
-        recipe=recipe,
-        execution=Execution(),
-        inputs=inputs,
-        by_ref={},
-        out=out,
-        work=out,
-        answers=out,
-    )
+    return make_job(tmp_path, recipe, inputs={"responses": [collected], "benchmarks": folders})
 
 
 ROWS = st.lists(
@@ -125,9 +113,9 @@ def test_every_row_is_kept_or_rejected_once_in_order(tmp_path_factory, responses
     summary = run(work)
     kept = list(rows.read(work.out / "kept.parquet", rows.Response))
     rejected = list(rows.read(work.out / "rejected.parquet", rows.Rejected))
-    assert summary["read"] == len(responses) == len(kept) + len(rejected)
-    assert summary["kept"] == len(kept)
-    assert summary["rejected"] == Counter(row.reason for row in rejected)
+    assert summary.read == len(responses) == len(kept) + len(rejected)
+    assert summary.kept == len(kept)
+    assert summary.rejected == Counter(row.reason for row in rejected)
     back = [rows.widen(row, rows.Rejected, reason="") for row in kept] + rejected
     assert Counter((row.query, row.response, row.error) for row in back) == Counter(
         (row.query, row.response, row.error) for row in responses
@@ -136,13 +124,13 @@ def test_every_row_is_kept_or_rejected_once_in_order(tmp_path_factory, responses
     assert all(any(row == other for other in places) for row in kept)  # a subsequence
 
 
-def test_counts_say_which_benchmark_was_overlapped(tmp_path):
+def test_counts_name_the_benchmark_that_is_overlapped(tmp_path):
     responses = [response(query=query) for query in ("x a b c", "b c d e", "free")]
     work = job(tmp_path, STRICT, responses, {"one": ["a b c d"], "two": ["b c d e"], "three": ["z"]})
     summary = run(work)
-    assert summary == {"read": 3, "kept": 1, "rejected": {"contamination": 2}}
+    assert summary.as_json() == {"read": 3, "kept": 1, "rejected": {"contamination": 2}}
     counts = json.loads((work.out / "counts.json").read_text())
-    assert counts == summary | {"overlaps": {"one": 2, "three": 0, "two": 1}}
+    assert counts == summary.as_json() | {"overlaps": {"one": 2, "three": 0, "two": 1}}
 
 
 def test_contamination_without_benchmarks_is_an_error(tmp_path):

@@ -113,7 +113,7 @@ def test_a_local_teacher_is_asked_like_any_other(folder, tmp_path):
     (tmp_path / "prompts").mkdir()
     rows.write(tmp_path / "prompts" / "prompts.parquet", rows.Prompt, prompts)
     job = tiny.job(tmp_path / "node", recipe, {"prompts": [tmp_path / "prompts"]}, execution)
-    assert run(job)["answered"] == 5
+    assert run(job).answered == 5
     answers = list(rows.read(job.out / "responses.parquet", rows.Response))
     assert all(0 < answer.output_tokens <= 5 and answer.input_tokens for answer in answers)
 

@@ -24,7 +24,8 @@ from orcac.plan.lower import lower
 from orcac.plan.node import canonical
 from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.load import load
-from orcac.spec.schema import Batch, Spec, Stage
+from orcac.spec.schema import Spec, Stage
+from orcac.spec.units import BatchSize
 
 # stages one to four learn from pool, few, taped and own; the tokenizer is trained on own
 BIG = """\
@@ -502,7 +503,7 @@ def explicit(value: Any) -> Any:
         return {key: item for key, item in written.items() if item is not None}
     if isinstance(value, dict):
         return {str(key): explicit(item) for key, item in value.items()}
-    return str(value) if isinstance(value, Batch) else list(value) if isinstance(value, tuple) else value
+    return str(value) if isinstance(value, BatchSize) else list(value) if isinstance(value, tuple) else value
 
 
 @pytest.mark.parametrize("given", [{}, BASED, SHAPED], ids=["size", "base", "shape"])

@@ -11,7 +11,7 @@ import pytest
 from orcac import kinds
 from orcac.errors import InputError, PinError
 from orcac.kinds import KINDS
-from orcac.plan.lock import check_pins, lock_path, pin, write_lock
+from orcac.plan.lock import check_pins, format_lock, lock_path, write_lock
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
@@ -43,7 +43,7 @@ def spec(tmp_path: Path) -> Path:
     path = tmp_path / "pinned.yaml"
     path.write_text(json.dumps(SPEC))
     plan = compiled(path)
-    write_lock(lock_path(path), pin(plan, plan.experiments["pinned"]))
+    write_lock(lock_path(path), format_lock(plan, plan.experiments["pinned"]))
     return path
 
 
@@ -64,7 +64,7 @@ def test_the_ids_of_a_spec_are_what_they_were(name: str, monkeypatch: pytest.Mon
         monkeypatch.delenv(variable, raising=False)
     plan = compiled(ROOT / "specs" / f"{name}.yaml")
     (experiment,) = plan.experiments.values()
-    assert pin(plan, experiment) == (GOLDEN / f"{name}.lock").read_text()
+    assert format_lock(plan, experiment) == (GOLDEN / f"{name}.lock").read_text()
 
 
 def test_what_is_not_pinned_is_free(spec: Path) -> None:
@@ -125,7 +125,7 @@ NODE = '{"format": 1, "arms": {"base": {"train/s": "train/1"}}, "nodes": {"train
 )
 def test_a_damaged_lock_is_an_error_with_a_fix(spec: Path, text: str) -> None:
     lock_path(spec).write_text(text)
-    with pytest.raises(InputError, match="no lock, or it is damaged") as caught:
+    with pytest.raises(InputError, match="not a lock, or it is damaged") as caught:
         check(spec)
     assert caught.value.fix
 

@@ -1,3 +1,7 @@
+"""Tests of orcac/puzzles/__init__.py, orcac/puzzles/base.py, orcac/puzzles/boolean_expressions.py,
+orcac/puzzles/logical_deduction.py, orcac/puzzles/navigate.py, orcac/puzzles/object_counting.py,
+orcac/puzzles/tracking_shuffled_objects.py and orcac/puzzles/web_of_lies.py."""
+
 import json
 import os
 import random
@@ -30,7 +34,7 @@ def make(name: str, size: int, seed: int) -> Puzzle:
 @pytest.mark.parametrize(("name", "size"), SIZED)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_the_solver_finds_what_the_generator_knows(name: str, size: int, seed: int) -> None:
+def test_the_solver_finds_the_answer_that_the_generator_knows(name: str, size: int, seed: int) -> None:
     puzzle = make(name, size, seed)
     solution = TASKS[name].solve(puzzle.query)
     assert solution is not None
@@ -42,7 +46,7 @@ def test_the_solver_finds_what_the_generator_knows(name: str, size: int, seed: i
 
 
 @given(size=st.integers(2, 12), seed=st.integers(0, 2**32))
-def test_a_boolean_expression_is_worth_what_python_says(size: int, seed: int) -> None:
+def test_a_boolean_expression_has_the_value_that_python_gives_it(size: int, seed: int) -> None:
     puzzle = make("boolean_expressions", size, seed)
     expression = puzzle.query.removesuffix(" is")
     assert str(eval(expression)) == puzzle.reference
@@ -149,11 +153,11 @@ def test_a_damaged_query_is_declined_or_answered_but_never_crashes(data: st.Data
         "In a golf tournament, there were two golfers: Amy and Eli. Eli was happy.\nOptions:\n(A) Amy finished first",
     ],
 )
-def test_what_cannot_be_read_is_declined(query: str) -> None:
+def test_a_query_that_cannot_be_read_is_declined(query: str) -> None:
     assert solve(query) is None
 
 
-def test_a_task_or_size_that_there_is_not_is_a_user_error() -> None:
+def test_an_unknown_task_or_size_is_a_user_error() -> None:
     with pytest.raises(InputError, match="no such puzzle task") as unknown:
         make("sudoku", 3, 0)
     assert "navigate" in unknown.value.fix

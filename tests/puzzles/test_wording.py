@@ -1,3 +1,5 @@
+"""Tests of orcac/puzzles/wording.py: the style that a system message asks for, and the assistant's mistakes."""
+
 import random
 from pathlib import Path
 from typing import Literal
@@ -7,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from orcac.checkers.parse import final_answer
+from orcac.checkers import final_answer
 from orcac.puzzles import TASKS, generate, solve
-from orcac.puzzles.wording import Skill, Style, fails, style, word
+from orcac.puzzles.wording import Skill, Style, fails, requested_style, word
 
 STEPS = "Think step by step and justify your answer."
 QUERY = "True and not ( False or True ) or False is"
 
 
-def say(query: str, system: str, skill: Skill, error_rate: float = 0.0) -> str:
+def respond(query: str, system: str, skill: Skill, error_rate: float = 0.0) -> str:
     solution = solve(query)
     assert solution is not None
     return word(solution, system=system, skill=skill, error_rate=error_rate, query=query, seed=0)
@@ -51,19 +53,19 @@ def say(query: str, system: str, skill: Skill, error_rate: float = 0.0) -> str:
         ("full", "Split the definition into parts and give a use of each."),
     ],
 )
-def test_the_style_is_what_the_system_message_asks_for(asked: Style, system: str) -> None:
-    assert style(system) == asked
+def test_the_system_message_decides_the_style(asked: Style, system: str) -> None:
+    assert requested_style(system) == asked
 
 
-def test_the_shipped_messages_get_what_they_ask_for() -> None:
+def test_the_shipped_messages_get_the_style_that_they_ask_for() -> None:
     library = Path(__file__).parents[2] / "specs" / "system_messages" / "orca.yaml"
     messages = YAML(typ="safe").load(library)["messages"]
     asked: dict[int, Style] = dict.fromkeys(range(1, 17), "full") | {1: "answer", 5: "brief", 16: "brief"}
-    assert {number: style(message["text"]) for number, message in messages.items()} == asked
+    assert {number: requested_style(message["text"]) for number, message in messages.items()} == asked
 
 
 def test_the_expert_explains_in_full() -> None:
-    assert say(QUERY, STEPS, "expert") == (
+    assert respond(QUERY, STEPS, "expert") == (
         "( False or True ) is True\n= True and not True or False\n"
         "not True is False\n= True and False or False\n"
         "True and False is False\n= False or False\n"
@@ -74,14 +76,14 @@ def test_the_expert_explains_in_full() -> None:
 
 def test_the_assistant_is_briefer_and_errs_in_the_last_step() -> None:
     working = "= True and not True or False\n= True and False or False\n= False or False\n= "
-    assert say(QUERY, STEPS, "assistant") == working + "False\nSo the answer is False."
-    assert say(QUERY, STEPS, "assistant", error_rate=1.0) == working + "True\nSo the answer is True."
-    assert say(QUERY, "", "assistant", error_rate=1.0) == "True"
+    assert respond(QUERY, STEPS, "assistant") == working + "False\nSo the answer is False."
+    assert respond(QUERY, STEPS, "assistant", error_rate=1.0) == working + "True\nSo the answer is True."
+    assert respond(QUERY, "", "assistant", error_rate=1.0) == "True"
 
 
-def test_only_the_assistant_errs_and_only_at_what_is_hard() -> None:
-    assert say(QUERY, "", "expert", error_rate=1.0) == "False"
-    assert say("True and not True is", "", "assistant", error_rate=1.0) == "False"
+def test_only_the_assistant_errs_and_only_at_hard_queries() -> None:
+    assert respond(QUERY, "", "expert", error_rate=1.0) == "False"
+    assert respond("True and not True is", "", "assistant", error_rate=1.0) == "False"
 
 
 def test_the_error_rate_is_the_share_of_queries_that_fail() -> None:
@@ -106,7 +108,7 @@ def test_the_final_answer_of_every_wording_can_be_read(
     puzzle = generate(name, size=size, rng=random.Random(seed))
     solution = TASKS[name].solve(puzzle.query)
     assert solution is not None
-    said = say(puzzle.query, system, skill, error_rate)
+    said = respond(puzzle.query, system, skill, error_rate)
     erred = solution.hard and skill == "assistant" and error_rate == 1.0
     expected = solution.wrong.answer if erred else puzzle.reference
     assert final_answer(said, puzzle.options) == expected

@@ -4,11 +4,12 @@ import random
 import re
 from pathlib import Path
 
+import jobs
 import pytest
 
 from orcac import rows
 from orcac.job import Job
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, Stage
+from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.run import run
 from orcac.report.table import terminal_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
@@ -53,7 +54,7 @@ class FakeStore:
             teacher=teacher,
         )
 
-    def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> Stage:
+    def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> TrainedStage:
         if f"tokenize/{dataset}" not in self.folders:
             sizes = {"examples": examples, "packed": examples - 3, "too_long": 3, "rows": examples // 2}
             tokens = {"tokens": 200 * examples, "supervised_tokens": 120 * examples, "fill": 0.974}
@@ -66,7 +67,7 @@ class FakeStore:
                 for step in range(1, steps + 1):
                     loss = end + (start - end) * 0.98**step + rng.gauss(0, 0.02)
                     file.write(json.dumps({"step": step, "loss": loss}) + "\n")
-        return Stage(name=name, dataset=dataset, tokenize=f"tokenize/{dataset}", train=f"train/{train}")
+        return TrainedStage(name=name, dataset=dataset, tokenize=f"tokenize/{dataset}", train=f"train/{train}")
 
 
 def answer(
@@ -128,19 +129,8 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[row
         )
         for arm, (datasets, stages) in chains.items()
     )
-    out = tmp_path / "out"
-    out.mkdir()
-    return Job(
-        ref="report/0",
-        label="report",
-        recipe=ReportRecipe(seed=7, arms=arms),
-        execution=ReportExecution(title="tiny", about="Orca in miniature <b>"),
-        inputs={},
-        by_ref=store.folders,
-        out=out,
-        work=tmp_path,
-        answers=tmp_path,
-    )
+    execution = ReportExecution(title="tiny", about="Orca in miniature <b>")
+    return jobs.make_job(tmp_path, ReportRecipe(seed=7, arms=arms), execution, by_ref=store.folders)
 
 
 ATTACK = "<script>alert(1)</script> so the answer is Yes"
@@ -236,14 +226,14 @@ def test_same_inputs_same_bytes(job: Job) -> None:
 
 def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"b": ("puzzles", CHANCE)})
-    assert run(job)["all_at_chance"]
+    assert run(job).all_at_chance
     page, text = ((job.out / name).read_text() for name in ("report.html", "report.md"))
     assert "All students are at chance" in page[: page.index("<h2>Results</h2>")]
     assert AT_CHANCE in text[: text.index("## Results")]
 
 
 def test_one_arm_above_chance_lifts_the_sentence(job: Job) -> None:
-    assert not run(job)["all_at_chance"]
+    assert not run(job).all_at_chance
     for name in ("report.html", "report.md"):
         assert "All students are at chance" not in (job.out / name).read_text()
 

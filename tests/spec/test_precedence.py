@@ -9,7 +9,8 @@ import pytest
 
 from orcac.errors import InputError
 from orcac.spec.load import Experiment, load
-from orcac.spec.schema import PAPERS_EPOCHS, Batch
+from orcac.spec.schema import PAPERS_EPOCHS
+from orcac.spec.units import BatchSize
 
 WHOLE = """\
 orcac: 1
@@ -67,7 +68,7 @@ def test_null_takes_back_what_was_said_below(tmp_path: Path) -> None:
     experiment = chain(
         tmp_path, "stages: {s: {epochs: 9, batch: 8 rows}}\nbudget: 1 USD\n", "", "stages: {s: {batch: null}}\n" + arm
     )
-    assert [arm.spec.stages["s"].batch for arm in experiment.arms.values()] == [Batch(160), Batch(160)]
+    assert [arm.spec.stages["s"].batch for arm in experiment.arms.values()] == [BatchSize(160), BatchSize(160)]
     assert epochs(experiment) == {"base": 9, "arm": 4}
     assert [arm.spec.budget for arm in experiment.arms.values()] == [1.0, None]
 
@@ -112,7 +113,7 @@ def test_an_inherited_arm_is_patched_too(tmp_path: Path) -> None:
     under = "budget: 5 USD\nablations: {arm: {stages: {s: {epochs: 7, batch: 8 rows}}, seed: 2}}\n"
     over = "ablations: {arm: {stages: {s: {epochs: null}}, budget: null}}\n"
     spec = chain(tmp_path, under, over).arms["arm"].spec
-    assert (spec.stages["s"].epochs, spec.stages["s"].batch, spec.seed, spec.budget) == (4, Batch(8), 2, None)
+    assert (spec.stages["s"].epochs, spec.stages["s"].batch, spec.seed, spec.budget) == (4, BatchSize(8), 2, None)
 
 
 def test_a_swept_value_is_what_the_spec_says_only_where_it_is_the_very_value(tmp_path: Path) -> None:

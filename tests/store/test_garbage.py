@@ -1,4 +1,4 @@
-"""Removing what nothing needs: the wanted, the held and the paid for stay, and a kill leaves nothing half there."""
+"""Tests of orcac/store/garbage.py: wanted, leased and paid files stay, and a kill leaves no half artifact."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def whole(store: Store) -> list[str]:
     return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
 
 
-def test_only_what_no_plan_reaches_goes(store: Store) -> None:
+def test_only_artifacts_that_no_plan_reaches_are_removed(store: Store) -> None:
     before = whole(store)
     (item,) = find(store, {KEPT}).items
-    assert (item.what, item.ref, item.label) == ("artifact", GONE, "made")
+    assert (item.category, item.ref, item.label) == ("artifact", GONE, "made")
     assert item.bytes > 5
     assert whole(store) == before, "looking changed something"
     assert remove(store, item)
     assert whole(store) == [name for name in before if not name.startswith(GONE)]
     assert find(store, {KEPT}).items == []
-    assert not remove(store, item), "what is gone already"
+    assert not remove(store, item), "it is gone already"
 
 
-def test_what_kills_leave_behind_goes_from_wanted_nodes_too(store: Store) -> None:
+def test_files_that_kills_leave_behind_are_removed_even_from_wanted_nodes(store: Store) -> None:
     folder, before = store.folder(KEPT), whole(store)
     (folder / "work").mkdir()
     (folder / "artifact.json.77.part").write_text("{")
     (folder / "lease.0123.old").write_text("{}")
-    assert sorted(item.what for item in find(store, {KEPT, GONE}).items) == ["stray", "stray", "work"]
+    assert sorted(item.category for item in find(store, {KEPT, GONE}).items) == ["stray", "stray", "work"]
     for item in find(store, {KEPT, GONE}).items:
         assert remove(store, item)
     assert whole(store) == before
@@ -60,16 +60,16 @@ def test_what_kills_leave_behind_goes_from_wanted_nodes_too(store: Store) -> Non
     assert find(store, {KEPT, GONE}).items == [], "the progress of a wanted node that is not done"
 
 
-@pytest.mark.parametrize("held", ["", "shards/1-of-2"])
-def test_what_is_held_stays(store: Store, held: str) -> None:
-    lease = store.folder(GONE) / held / "lease.json"
+@pytest.mark.parametrize("part", ["", "shards/1-of-2"])
+def test_a_leased_node_stays(store: Store, part: str) -> None:
+    lease = store.folder(GONE) / part / "lease.json"
     (item,) = find(store, {KEPT}).items
     lease.parent.mkdir(parents=True, exist_ok=True)
     lease.write_text(ELSEWHERE)
     before = whole(store)
-    assert not remove(store, item), "taken between the look and the removal"
+    assert not remove(store, item), "leased between the search and the removal"
     found = find(store, {KEPT})
-    assert (found.items, found.held) == ([], [GONE])
+    assert (found.items, found.in_use) == ([], [GONE])
     assert [name for name in whole(store) if not name.endswith(".lock")] == [
         name for name in before if not name.endswith(".lock")
     ]
@@ -88,7 +88,7 @@ def test_a_killed_removal_leaves_whole_artifacts_and_the_next_one_ends_it(
             remove(store, item)
     assert not store.folder(GONE).exists()
     (trash,) = find(store, {KEPT}).items
-    assert trash.what == "trash"
+    assert trash.category == "trash"
     assert trash.bytes >= item.bytes
     assert remove(store, trash)
     assert not (store.root / ".trash").exists()

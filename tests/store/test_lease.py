@@ -1,4 +1,4 @@
-"""Leases: one maker at a time, free at once when it is killed, and no harm from a folder that is moved away."""
+"""Tests of orcac/store/lease.py: one maker at a time, a lease freed at once by a kill, a folder that is moved away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orcac.store.lease import hold, hold_if_free, is_leased
+from orcac.store.lease import acquire, is_leased, try_acquire
 from orcac.store.store import Store
 
 REF = "sample/0123456789abcdef0123"
@@ -64,33 +64,33 @@ def test_the_lease_of_another_host_is_free_when_its_heart_stops(tmp_path: Path) 
     assert not is_leased(folder)
 
 
-def test_who_does_not_wait_gets_what_is_free_and_makes_no_folder(tmp_path: Path) -> None:
+def test_a_process_that_does_not_wait_gets_a_free_lease_and_makes_no_folder(tmp_path: Path) -> None:
     (tmp_path / "lease.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
-    with hold_if_free(tmp_path) as held:
-        assert not held
-    assert is_leased(tmp_path), "another's lease is gone"
+    with try_acquire(tmp_path) as acquired:
+        assert not acquired
+    assert is_leased(tmp_path), "another process's lease is gone"
     (tmp_path / "lease.json").unlink()
-    with hold_if_free(tmp_path) as held:
-        assert held
+    with try_acquire(tmp_path) as acquired:
+        assert acquired
         assert is_leased(tmp_path)
-    with hold_if_free(tmp_path / "none") as held:
-        assert not held
+    with try_acquire(tmp_path / "none") as acquired:
+        assert not acquired
     assert not (tmp_path / "none").exists()
 
 
-def test_who_waits_for_a_folder_that_is_moved_away_makes_it_again(tmp_path: Path) -> None:
-    folder, held = tmp_path / "node", threading.Event()
+def test_a_process_that_waits_for_a_folder_that_is_moved_away_makes_it_again(tmp_path: Path) -> None:
+    folder, acquired = tmp_path / "node", threading.Event()
     folder.mkdir()
     (folder / "lease.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
 
     def wait() -> None:
-        with hold(folder, waiting=lambda holder: folder.rename(tmp_path / "trash")):
-            held.set()
+        with acquire(folder, on_wait=lambda holder: folder.rename(tmp_path / "trash"), poll_seconds=0.01):
+            acquired.set()
 
     waiter = threading.Thread(target=wait)
     waiter.start()
     waiter.join(timeout=30)
-    assert held.is_set()
+    assert acquired.is_set()
     assert (tmp_path / "trash" / "lease.json").exists()
 
 
@@ -101,9 +101,9 @@ def test_a_lease_of_any_content_counts_by_its_age(tmp_path: Path, text: str) -> 
     path = tmp_path / "lease.json"
     path.write_text(text)
     assert is_leased(tmp_path)
-    with hold_if_free(tmp_path) as held:
-        assert not held
+    with try_acquire(tmp_path) as acquired:
+        assert not acquired
     os.utime(path, (0, 0))
     assert not is_leased(tmp_path)
-    with hold_if_free(tmp_path) as held:
-        assert held
+    with try_acquire(tmp_path) as acquired:
+        assert acquired

@@ -1,4 +1,4 @@
-"""The store: whole artifacts or none, damage found where it is, one maker at a time."""
+"""Tests of orcac/store/store.py: whole artifacts or none, damage found where it is, one maker at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def publish(store: Store, text: str = "hello") -> None:
 def test_an_artifact_lists_its_files_and_leaves_no_work(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.folder(REF).mkdir(parents=True)
-    store.note_error(REF, "what went wrong in the last try", 1)
+    store.record_error(REF, "the reason why the last try failed", 1)
     publish(store)
     assert list(store.artifact(REF)["files"]) == ["sub/a.txt"]
     assert store.verify(REF) == tmp_path / REF
@@ -78,7 +78,7 @@ def test_a_full_disk_is_an_error_that_says_where(tmp_path: Path) -> None:
         (tmp_path / "nothing").read_text()
 
 
-def test_who_lost_the_lease_publishes_nothing_and_leaves_the_new_holder_alone(tmp_path: Path) -> None:
+def test_a_run_that_lost_its_lease_publishes_nothing_and_leaves_the_new_holder_alone(tmp_path: Path) -> None:
     store, lease = Store(tmp_path), tmp_path / REF / "lease.json"
     out = store.folder(REF) / "work" / "out"
     with store.lease(REF):
@@ -90,7 +90,7 @@ def test_who_lost_the_lease_publishes_nothing_and_leaves_the_new_holder_alone(tm
     assert not store.is_done(REF)
 
 
-def test_all_damage_is_listed_and_what_is_dropped_counts_as_not_made(tmp_path: Path) -> None:
+def test_all_damage_is_listed_and_a_dropped_artifact_counts_as_not_made(tmp_path: Path) -> None:
     store, folder = Store(tmp_path), tmp_path / REF
     out = folder / "work" / "out"
     (out / "sub").mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_all_damage_is_listed_and_what_is_dropped_counts_as_not_made(tmp_path: P
     (folder / "a.txt").write_text("A.txt")
     (folder / "sub" / "c.txt").unlink()
     hashed: list[int] = []
-    assert [damage.path.name for damage in store.damages(REF, hashed.append)] == ["a.txt", "c.txt"]
+    assert [damage.path.name for damage in store.find_damage(REF, hashed.append)] == ["a.txt", "c.txt"]
     assert sum(hashed) == 10, "of the two files that are there"
     with store.lease(REF):
         store.drop(REF)
@@ -117,12 +117,12 @@ def test_dropping_a_damaged_marker_alone_loses_no_work(tmp_path: Path) -> None:
     store = Store(tmp_path)
     publish(store)
     store.marker(REF).write_text('{"files": {"sub/a.txt": 1}}')
-    assert [damage.path for damage in store.damages(REF)] == [store.marker(REF)]
+    assert [damage.path for damage in store.find_damage(REF)] == [store.marker(REF)]
     with store.lease(REF):
         store.drop(REF)
     assert not store.is_done(REF)
     assert store.republish(REF)
-    assert not list(store.damages(REF))
+    assert not list(store.find_damage(REF))
 
 
 def test_a_store_lists_its_nodes_and_nothing_else(tmp_path: Path) -> None:
@@ -134,11 +134,13 @@ def test_a_store_lists_its_nodes_and_nothing_else(tmp_path: Path) -> None:
     assert store.refs() == [REF]
 
 
-def test_an_empty_setting_is_none_and_a_file_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_setting_counts_as_unset_and_a_file_is_not_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ORCAC_STORE", "")
     assert Store.default().root == Path("store")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "file"))
-    with pytest.raises(StoreError, match="no folder") as caught:
+    with pytest.raises(StoreError, match="is not a folder") as caught:
         Store.default()
     assert "ORCAC_STORE" in caught.value.fix

@@ -92,7 +92,7 @@ def make(root: Path, path: Path) -> Path:
         root, StudentRecipe(seed=0, pretrained=Pretrained(files=(ref,))), {}, Execution(files={ref.sha256: str(path)})
     )
     summary = run(job)
-    assert summary["parameters"] and summary["vocabulary"]
+    assert summary.parameters and summary.vocabulary
     return job.out / "model"
 
 

@@ -21,7 +21,7 @@ def test_a_student_from_scratch_has_the_requested_shape_and_the_same_bytes_again
     job = tiny.job(tmp_path, StudentRecipe(seed=0, scratch=tiny.SHAPE), {"texts": [examples]})
     scratch = tiny.make_student(tmp_path / "same", examples) / "model"
     embeddings, attention, mlp, norms = 2 * 300 * 16, 16 * 16 * 2 + 16 * 8 * 2, 3 * 16 * 24, 3 * 16
-    assert run(job) == {"parameters": embeddings + attention + mlp + norms, "vocabulary": 300}
+    assert run(job).as_json() == {"parameters": embeddings + attention + mlp + norms, "vocabulary": 300}
     assert contents(job.out / "model") == contents(scratch)
     other = tiny.make_student(tmp_path / "other", examples, seed=1) / "model"
     differ = {name for name, content in contents(other).items() if content != contents(scratch)[name]}

@@ -36,10 +36,10 @@ def tokenize(root, made, **fields):
 def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     job = tokenize(tmp_path, made, packing=packing)
     summary = run(job)
-    assert json.loads((job.out / "counts.json").read_text()) == summary
-    assert (summary["examples"], summary["packed"], summary["too_long"]) == (41, 40, 1)
+    assert json.loads((job.out / "counts.json").read_text()) == summary.as_json()
+    assert (summary.examples, summary.packed, summary.too_long) == (41, 40, 1)
     arrays = load_file(job.out / "rows.safetensors")
-    assert {array.shape for array in arrays.values()} == {(summary["rows"], 64)}
+    assert {array.shape for array in arrays.values()} == {(summary.rows, 64)}
 
     chat = ChatFormat(load_tokenizer(made[1] / "model"))
     expected = chat.encode_examples([(row.system, row.query, row.response) for row in ROWS[:40]])
@@ -55,9 +55,9 @@ def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
             assert labels[start + learnt[0] : end].tolist() == ids[start + learnt[0] : end].tolist()
             found.append((ids[start:end].tolist(), int(learnt[0])))
     assert sorted(found) == sorted((example.input_ids, example.prompt_tokens) for example in expected)
-    assert summary["tokens"] == sum(len(ids) for ids, _ in found)
-    assert summary["supervised_tokens"] == (arrays["labels"] != -100).sum()
-    assert summary["fill"] == summary["tokens"] / arrays["labels"].size
+    assert summary.tokens == sum(len(ids) for ids, _ in found)
+    assert summary.supervised_tokens == (arrays["labels"] != -100).sum()
+    assert summary.fill == summary.tokens / arrays["labels"].size
 
 
 def test_the_seed_decides_the_bytes(tmp_path, made):

@@ -60,7 +60,7 @@ def signal_rank(monkeypatch, *, rank, place, number):
 
 def test_zero_2_trains_as_one_process_does(tmp_path, inputs, alone):
     job = train_child.job(tmp_path, *inputs, recipe=RECIPE, **TWO, zero=2, keep_optimizer=True)
-    assert run(job)["processes"] == 2
+    assert run(job).processes == 2
     assert losses(job.out) == pytest.approx(losses(alone), abs=1e-4)
     assert losses(job.out)[-1] < losses(job.out)[0]
     assert_close(job.out, alone, "model/model.safetensors")

@@ -26,17 +26,17 @@ def test_a_stage_learns_and_summarizes_its_training(uninterrupted, inputs):
     counts = json.loads((inputs[0] / "counts.json").read_text())
     lines = read_metrics(job)
     assert counts["rows"] % 6  # so that the last batch of an epoch is filled up
-    assert summary["steps"] == 8 * -(-counts["rows"] // 6)
-    assert [line["step"] for line in lines] == list(range(1, summary["steps"] + 1))
-    assert lines[-1]["tokens"] == summary["tokens"] == 8 * counts["tokens"]
+    assert summary.steps == 8 * -(-counts["rows"] // 6)
+    assert [line["step"] for line in lines] == list(range(1, summary.steps + 1))
+    assert lines[-1]["tokens"] == summary.tokens == 8 * counts["tokens"]
     assert lines[-1]["epoch"] == 8
-    assert summary["supervised_tokens"] == 8 * counts["supervised_tokens"]
-    assert (summary["first_loss"], summary["final_loss"]) == (lines[0]["loss"], lines[-1]["loss"])
-    assert summary["final_loss"] < summary["first_loss"] / 2
+    assert summary.supervised_tokens == 8 * counts["supervised_tokens"]
+    assert (summary.first_loss, summary.final_loss) == (lines[0]["loss"], lines[-1]["loss"])
+    assert summary.final_loss < summary.first_loss / 2
     assert max(line["learning_rate"] for line in lines) == 3e-2
     assert lines[0]["learning_rate"] < 3e-2 and lines[-1]["learning_rate"] < 3e-3
-    assert summary["tokens_per_second"] > 0 and 0 < summary["mfu"] < 1 and summary["peak_gib"] > 0
-    assert (summary["mfu_of"], summary["processes"]) == ("matmul on 1 CPU thread", 1)
+    assert summary.tokens_per_second > 0 and 0 < summary.mfu < 1 and summary.peak_gib > 0
+    assert (summary.mfu_of, summary.processes) == ("matmul on 1 CPU thread", 1)
     start, model = read_contents(inputs[1] / "model"), read_contents(job.out / "model")
     assert start.keys() == model.keys()
     assert {name for name in start if start[name] != model[name]} == {"model.safetensors"}
@@ -95,7 +95,7 @@ def test_a_stage_of_tokens_ends_where_they_are_reached(tmp_path, inputs, uninter
     recipe = train_child.RECIPE.model_copy(update={"epochs": None, "tokens": seen[9] - 1})
     job = train_child.job(tmp_path, *inputs, recipe=recipe)
     summary = run(job)
-    assert (summary["steps"], summary["tokens"]) == (10, seen[9])
+    assert (summary.steps, summary.tokens) == (10, seen[9])
     assert [line["tokens"] for line in read_metrics(job)] == seen[:10]
 
 
@@ -128,7 +128,7 @@ def test_bf16_and_a_constant_rate(tmp_path, inputs):
     )
     job = train_child.job(tmp_path, *inputs, recipe=recipe)
     summary = run(job)
-    assert summary["final_loss"] < summary["first_loss"]
+    assert summary.final_loss < summary.first_loss
     assert {line["learning_rate"] for line in read_metrics(job)} == {1e-2}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
+from orcac.job import Job
 from orcac.train.recipe import TrainExecution, TrainRecipe
 from orcac.train.run import run
 from orcac.train.stage import StageJob
@@ -23,7 +24,7 @@ from orcac.train.stage import StageJob
 RECIPE = TrainRecipe(seed=3, epochs=8, learning_rate=3e-2, schedule="cosine", batch_rows=6, weight_decay=0.1)
 
 
-def job(root: Path, rows: Path, student: Path, *, recipe: TrainRecipe = RECIPE, **execution: object) -> tiny.Job:
+def job(root: Path, rows: Path, student: Path, *, recipe: TrainRecipe = RECIPE, **execution: object) -> Job:
     """Return the job of a stage that writes under `root`."""
     values = {"micro_batch_rows": 2, "save_every_seconds": 0} | execution
     return tiny.job(root, recipe, {"rows": [rows], "start": [student]}, TrainExecution(**values))
@@ -47,7 +48,7 @@ def read_contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def read_metrics(job: tiny.Job) -> list[dict[str, float]]:
+def read_metrics(job: Job) -> list[dict[str, float]]:
     """Return the lines of a trained stage's metrics.jsonl."""
     return [json.loads(line) for line in (job.out / "metrics.jsonl").read_text().splitlines()]
 

@@ -1,4 +1,4 @@
-"""The Batch API of one account, through the openai package's files and batches (see batch.py)."""
+"""The Batch API of one account, through the files and batches of the openai package."""
 
 from __future__ import annotations
 
@@ -8,26 +8,39 @@ import time
 from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from orcac.chat.batch.files import Batch
-from orcac.chat.endpoints import openai as online
+from orcac.chat.batch.results import RemoteBatch, parse_description
+from orcac.chat.endpoints.client import find_key, make_client
+from orcac.chat.endpoints.completions import parse_retry_after
 from orcac.chat.failures import ChatError, classify
-from orcac.chat.messages import valid_unicode
 from orcac.chat.settings import Azure
+from orcac.chat.wire import replace_surrogates
 from orcac.store.durable import replacing
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+_CLOCK_ERROR_S = 86_400.0  # by how much the provider's clock may differ from ours, generously
+
 
 class Gone(Exception):
-    """The provider does not know what we ask for."""
+    """The provider does not know the batch or file that was asked for."""
+
+
+class _RawResponse(Protocol):
+    @property
+    def content(self) -> bytes: ...
 
 
 class Provider:
-    """The files and batches of one account. Every method raises ChatError, those that fetch raise Gone too."""
+    """The files and batches of one account. `where` is its address, without secrets.
+
+    Every method raises ChatError if the provider does not answer as it should; `create`, `retrieve`, `cancel` and
+    `download` raise Gone if the batch or the file is not there.
+    """
 
     def __init__(self, client: AsyncOpenAI, key: str) -> None:
         self._client = client
@@ -36,70 +49,81 @@ class Provider:
         self.where = str(client.base_url.copy_with(userinfo=b""))
 
     async def upload(self, path: Path, name: str) -> str:
+        """Upload a file of requests under `name`. Returns its id."""
         with path.open("rb") as file:
             call = self._client.files.with_raw_response.create(file=(name, file), purpose="batch")
-            return str((await self._answer(call))["id"])
+            return str((await self._json(call, "id", str))["id"])
 
-    async def create(self, batch: Batch) -> dict[str, Any]:
+    async def create(self, batch: Batch) -> RemoteBatch:
+        """Start a batch on its uploaded file."""
         call = self._client.batches.with_raw_response.create(
             input_file_id=batch.file_id,
-            endpoint=batch.url,  # type: ignore[arg-type]  # Azure has no version in it
+            endpoint=batch.path,  # type: ignore[arg-type]  # Azure's path has no version, which the package lacks
             completion_window="24h",
             metadata={"orcac": batch.id},
         )
-        return await self._answer(call)
+        return await self._description(call)
 
-    async def retrieve(self, batch: Batch) -> dict[str, Any]:
-        return await self._answer(self._client.batches.with_raw_response.retrieve(batch.provider_id))
+    async def retrieve(self, batch: Batch) -> RemoteBatch:
+        """Return the present description of a batch."""
+        return await self._description(self._client.batches.with_raw_response.retrieve(batch.provider_id))
 
-    async def cancel(self, batch: Batch) -> dict[str, Any]:
-        return await self._answer(self._client.batches.with_raw_response.cancel(batch.provider_id))
+    async def cancel(self, batch: Batch) -> RemoteBatch:
+        """Ask for a batch to be cancelled. Returns its description."""
+        return await self._description(self._client.batches.with_raw_response.cancel(batch.provider_id))
 
-    async def find(self, batch: Batch) -> dict[str, Any] | None:
-        """The provider's batch that was made of ours, None where its list, back to the time of ours, has none."""
-        after: dict[str, Any] = {}
+    async def find(self, batch: Batch) -> RemoteBatch | None:
+        """Search the provider's list, back to the planning of `batch`, for the batch that was made from it.
+
+        Returns None if the list does not hold it.
+        """
+        after: dict[str, object] = {}
         while True:
-            page = await self._answer(self._client.batches.with_raw_response.list(limit=100, **after), one=False)
-            listed = page["data"]
-            for one in listed:
-                if (one.get("metadata") or {}).get("orcac") == batch.id or one.get("input_file_id") == batch.file_id:
-                    return dict(one)
-            old = listed and listed[-1].get("created_at", 0) < batch.planned_at - 86_400  # whatever its clock says
-            if not page.get("has_more") or not listed or old:
+            call = self._client.batches.with_raw_response.list(limit=100, extra_query=after)
+            page = await self._json(call, "data", list)
+            for item in page["data"]:
+                made_from = (item.get("metadata") or {}).get("orcac"), item.get("input_file_id")
+                if batch.id == made_from[0] or batch.file_id == made_from[1]:
+                    return parse_description(item)
+            if not page.get("has_more") or not page["data"]:
                 return None
-            after = {"after": listed[-1]["id"]}
+            last = page["data"][-1]
+            if last.get("created_at", 0) < batch.planned_at - _CLOCK_ERROR_S:
+                return None
+            after = {"after": last["id"]}
 
     async def download(self, file_id: str, path: Path) -> None:
-        """The file appears whole or not at all."""
+        """Write a file of the provider to `path`, which appears whole or not at all."""
         with self._errors(), replacing(path) as file:
             async with self._client.files.with_streaming_response.content(file_id) as response:
                 async for chunk in response.iter_bytes():
                     file.write(chunk)
 
-    async def _answer(self, call: Awaitable[Any], *, one: bool = True) -> dict[str, Any]:
+    async def _description(self, call: Awaitable[_RawResponse]) -> RemoteBatch:
+        return parse_description(await self._json(call, "id", str))
+
+    async def _json(self, call: Awaitable[_RawResponse], field: str, kind: type) -> dict[str, Any]:
+        """Return the JSON object that a call answers with. Raises ChatError unless `field` in it is of type `kind`."""
         with self._errors():
             raw = await call
             body = json.loads(raw.content)
-            if not isinstance(body, dict) or not (
-                isinstance(body.get("id"), str) if one else isinstance(body.get("data"), list)
-            ):
+            if not isinstance(body, dict) or not isinstance(body.get(field), kind):
                 raise ValueError(f"not an answer of the Batch API: {raw.content[:200]!r}")
             return body
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
+        """Turn the errors of the openai package, and ValueError, into ChatError or Gone."""
         import openai
 
         try:
             yield
         except openai.APIStatusError as error:
-            name, text = (
-                classify(error.status_code, error.body),
-                self._masked(f"HTTP {error.status_code}: {error.message}"),
-            )
+            name = classify(error.status_code, error.body)
+            text = self._masked(f"HTTP {error.status_code}: {error.message}")
             if error.status_code == 404 and name == "not_found":
                 raise Gone(text) from None
-            wait = online.retry_after(error.response.headers, now=time.time())
+            wait = parse_retry_after(error.response.headers, now=time.time())
             raise ChatError(name, text, retry_after=wait) from None
         except openai.APITimeoutError:
             raise ChatError("timeout", "no answer in time") from None
@@ -111,29 +135,30 @@ class Provider:
         except ValueError as error:
             raise ChatError("malformed", self._masked(str(error))) from None
         except Exception as error:
-            if not type(error).__module__.startswith("httpx"):  # which comes bare out of a broken download
+            if not type(error).__module__.startswith("httpx"):  # a broken download raises httpx's error, not openai's
                 raise
             raise ChatError("dropped", self._masked(str(error))) from None
 
     def _masked(self, text: str) -> str:
+        """Return a message on one line, without secrets and at most 300 characters long."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
-        return " ".join(valid_unicode(text).split())[:300]
+        return " ".join(replace_surrogates(text).split())[:300]
 
 
 class Providers:
-    """A provider for each account that a batch was sent to."""
+    """The providers of all accounts that batches were sent to, each opened once and closed with `stack`."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack, self._open = stack, dict[tuple[str | None, str, Azure | None], Provider]()
 
     async def of(self, batch: Batch, timeout_s: float) -> Provider:
-        """Raises EndpointError where the account's key is missing here."""
+        """Return the provider of a batch. Raises EndpointError if the account's key is not set here."""
         settings = batch.settings.model_copy(update={"timeout_seconds": timeout_s})
-        if settings.azure:  # files and batches are the resource's: their addresses have no deployment
+        if settings.azure:  # the addresses of files and batches belong to the resource and have no deployment
             settings = settings.model_copy(update={"azure": Azure(api_version=settings.azure.api_version)})
         account = (settings.base_url, settings.api_key_env, settings.azure)
         if account not in self._open:
-            client = await self._stack.enter_async_context(online.client_of(settings))
-            self._open[account] = Provider(client, online.key_of(settings)[1])
+            client = await self._stack.enter_async_context(make_client(settings))
+            self._open[account] = Provider(client, find_key(settings)[1])
         return self._open[account]

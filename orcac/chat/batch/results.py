@@ -1,114 +1,140 @@
-"""What the output and error files of a batch say of each request (see batch.py). Nothing in them is trusted: a line
-that is no result is skipped, and its request counts as not answered."""
+"""The provider's description of a batch, and its output and error files.
+
+Nothing in the files is trusted: a line that is not a result is skipped, and its request counts as not answered.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
-from orcac.chat.endpoints import openai as online
+from orcac.chat.endpoints.completions import find_dispensable, parse_completion
 from orcac.chat.failures import ERRORS, classify
-from orcac.chat.messages import ChatRequest, ChatResponse, valid_unicode
-from orcac.chat.wire import dumps, loads
+from orcac.chat.messages import ChatRequest, ChatResponse
+from orcac.chat.wire import dumps, loads, replace_surrogates
 
 _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that finds no room in the account's queue
 
 
-class Result(NamedTuple):
-    response: ChatResponse | None  # what settles the request, if anything does
-    error: str = ""  # the class of `ERRORS` otherwise, or of a failure that settles it
-    message: str = ""
-    refused: str = ""  # a parameter: the request may be sent again, without it
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteBatch:
+    """A batch as its provider describes it. `code` and `message` are those of its first error as a whole."""
 
-
-class Verdict(NamedTuple):
-    """How a batch ended, and the first error of it as a whole."""
-
+    id: str
     status: str
     code: str = ""
     message: str = ""
+    completed: int = 0  # requests with a line in the output file, once there is one
+    failed: int = 0  # requests with a line in the error file
+    output_file_id: str = ""
+    error_file_id: str = ""
 
     @property
-    def queue_full(self) -> bool:
+    def found_queue_full(self) -> bool:
+        """Return whether it failed because the account's queue of tokens had no room for it."""
         return self.status == "failed" and self.code == _QUEUE_FULL
 
 
-def verdict(answer: dict[str, Any]) -> Verdict:
-    """That of a batch as the provider describes it."""
-    errors = answer.get("errors")
-    for error in (errors.get("data") or []) if isinstance(errors, dict) else []:
-        if isinstance(error, dict):
-            return Verdict(status(answer), str(error.get("code") or ""), text(error))
-    return Verdict(status(answer))
+class Result(NamedTuple):
+    """The result of one request: `response` if the request is settled, and the error if there is one."""
+
+    response: ChatResponse | None
+    error: str = ""  # a class in `ERRORS`; with a `response`, a failure that is recorded as the answer
+    message: str = ""
+    refused: str = ""  # the parameter that the model refuses; the request may be sent again without it
 
 
-def status(answer: dict[str, Any]) -> str:
-    return str(answer.get("status") or "unknown")
+def parse_description(answer: Mapping[str, object]) -> RemoteBatch:
+    """Return the description of a batch in a response of the Batch API."""
+    errors, counts = answer.get("errors"), answer.get("request_counts")
+    listed = errors.get("data") if isinstance(errors, dict) else None
+    error = next((error for error in listed or [] if isinstance(error, dict)), {})
+    counts = counts if isinstance(counts, dict) else {}
+    return RemoteBatch(
+        id=str(answer["id"]),
+        status=str(answer.get("status") or "unknown"),
+        code=str(error.get("code") or ""),
+        message=error_text(error) if error else "",
+        completed=_count(counts.get("completed")),
+        failed=_count(counts.get("failed")),
+        output_file_id=str(answer.get("output_file_id") or ""),
+        error_file_id=str(answer.get("error_file_id") or ""),
+    )
 
 
-def lines(path: Path, count: int) -> Iterator[tuple[int, int]]:
-    """(number of the request, where its line begins) for each line of a file that is about one of `count` requests."""
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def index_lines(path: Path, count: int) -> Iterator[tuple[int, int]]:
+    """Yield (request number, byte offset) for each line of a result file that names one of `count` requests."""
     if not path.exists():
         return
-    at = 0
+    offset = 0
     with path.open("rb") as file:
         for line in file:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 number = int(loads(line)["custom_id"])
                 if 0 <= number < count:
-                    yield number, at
-            at += len(line)
+                    yield number, offset
+            offset += len(line)
 
 
-def count(path: Path) -> int:
-    """The whole lines of a file; 0 where there is none."""
+def read_line(file: IO[bytes], offset: int) -> bytes:
+    """Return the line of a file that begins at a byte offset."""
+    file.seek(offset)
+    return file.readline()
+
+
+def count_whole_lines(path: Path) -> int:
+    """Return the number of lines of a file that are not cut off; 0 if there is no file."""
     if not path.exists():
         return 0
     with path.open("rb") as file:
         return sum(line.endswith((b"\n", b"}")) for line in file)
 
 
-def read(line: bytes, request: ChatRequest, refused: Container[str]) -> Result:
-    """The result in one line. `refused` are parameters that the request was sent without."""
+def parse_result(line: bytes, request: ChatRequest, refused: Container[str]) -> Result:
+    """Return the result in one line; `refused` are the parameters without which the request was sent."""
     found = loads(line)
     response, error = found.get("response"), found.get("error")
     if isinstance(response, dict):
         code, body = response.get("status_code"), response.get("body")
         if code == 200:
             try:
-                answer = online.parse(dumps(body), latency_s=0.0)
+                answer = parse_completion(dumps(body), latency_s=0.0)
                 return Result(dataclasses.replace(answer, batched=True))
             except ValueError as wrong:
                 return Result(None, "malformed", str(wrong)[:300])
         if isinstance(code, int) and code >= 400:
-            return _error(code, body, f"HTTP {code}: {text(body)}", request, refused)
+            return _failure(code, body, f"HTTP {code}: {error_text(body)}", request, refused)
     code = error.get("code") if isinstance(error, dict) else ""
     if code in ("batch_expired", "batch_cancelled"):
-        return Result(None, "not_answered", text(error) or str(code))
-    return Result(None, "server", text(error) or "no response")
+        return Result(None, "not_answered", error_text(error) or str(code))
+    return Result(None, "server", error_text(error) or "no response")
 
 
-def missing(ended: Verdict, request: ChatRequest, refused: Container[str]) -> Result:
-    """The result of a request that no line is about."""
-    if ended.status == "failed" and not ended.queue_full:
-        told = {"code": ended.code, "message": ended.message}
-        return _error(400, told, f"the batch failed: {ended.code}: {ended.message}", request, refused)
-    return Result(None, "not_answered", f"the batch is {ended.status}, with no word of this request")
+def missing_result(ended: RemoteBatch, request: ChatRequest, refused: Container[str]) -> Result:
+    """Return the result of a request that has no line in the files of an ended batch."""
+    if ended.status == "failed" and not ended.found_queue_full:
+        body = {"code": ended.code, "message": ended.message}
+        return _failure(400, body, f"the batch failed: {ended.code}: {ended.message}", request, refused)
+    return Result(None, "not_answered", f"the batch is {ended.status} and has no result for this request")
 
 
-def _error(status: int, told: object, message: str, request: ChatRequest, refused: Container[str]) -> Result:
-    """The result of a request that was answered with an error."""
-    name = classify(status, told)
-    kept = ChatResponse(error=name) if ERRORS[name].kept else None
-    parameter = online.dispensable(told, request) if name == "unsupported" else ""
-    return Result(kept, name, message, "" if parameter in refused else parameter)
+def _failure(status: int, body: object, message: str, request: ChatRequest, refused: Container[str]) -> Result:
+    """Return the result of a request that was answered with an error."""
+    name = classify(status, body)
+    recorded = ChatResponse(error=name) if ERRORS[name].recorded else None
+    parameter = find_dispensable(body, request) if name == "unsupported" else ""
+    return Result(recorded, name, message, "" if parameter in refused else parameter)
 
 
-def text(body: object) -> str:
-    """The message in an error body."""
+def error_text(body: object) -> str:
+    """Return the message in an error body, on one line and at most 300 characters long."""
     inner = body.get("error", body) if isinstance(body, dict) else body
     message = inner.get("message") if isinstance(inner, dict) else inner
-    return " ".join(valid_unicode(str(message or "")).split())[:300]
+    return " ".join(replace_surrogates(str(message or "")).split())[:300]

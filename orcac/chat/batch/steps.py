@@ -1,7 +1,7 @@
-"""One batch from its plan to the ledger, step by step (see batch.py).
+"""The steps that take one batch from its plan to the ledger.
 
-A step that changes something is made under the batch's lease, on the record as it then is. So any number of processes
-may see one batch through at once, and each goes on where another was killed.
+A step that changes something holds the batch's lease and works on the record as it then is. So any number of processes
+may take one batch through its steps at once, and each continues where another was killed.
 """
 
 from __future__ import annotations
@@ -13,138 +13,156 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from orcac.chat.batch import files as files
-from orcac.chat.batch import results as results
+from orcac.chat.batch import files, results
 from orcac.chat.batch.files import ENDED, Batch
 from orcac.chat.batch.provider import Gone, Provider, Providers
+from orcac.chat.batch.results import RemoteBatch, Result
+from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
 from orcac.chat.failures import ERRORS, Action, ChatError
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
-from orcac.store.lease import hold_if_free
+from orcac.store.lease import try_acquire
 from orcac.text import dollars
 
-_POLL_S, _POLL_MOST_S = 10.0, 60.0  # between two looks at a batch: the first, and the longest
-_SETTLE_S = 60.0  # after it was sent, a batch is in the provider's list or was never made
-_PATIENCE_S = 3600.0  # without word from the provider, while a batch waits there
 _AT_ONCE = 500  # answers that are made durable together
-_REFUSED = (Action.STOP, Action.GIVE_UP, Action.SLOW_DOWN)  # the server said no: nothing was made
+_REFUSALS = (Action.STOP, Action.GIVE_UP, Action.SLOW_DOWN)  # after these, the provider has made nothing
 
 
 class Outcome(NamedTuple):
-    """What a batch that has ended brought."""
+    """The outcome of a batch that has ended."""
 
     batch: Batch
-    verdict: results.Verdict
-    misses: dict[str, results.Result]  # by key: the requests that nothing settles
-    billed: float  # USD, at most, for those of them that may have been answered
+    ended: RemoteBatch
+    misses: dict[str, Result]  # by key, the results that do not settle their request
+    billed: float  # USD, the most that was billed for them
+
+
+class _Found(NamedTuple):
+    """The results of a batch's requests, once they are in the ledger."""
+
+    answered: int
+    spent: float  # USD, for the requests that are settled
+    billed: float  # USD, the most that was billed for the others
+    misses: dict[str, Result]
 
 
 class Steps:
-    """Brings batches to their end. `seen` are those that are not settled, as they were last seen."""
+    """The steps of all batches of one run or command.
+
+    `unsettled` holds the batches that are not settled, by id, as they were last read.
+    `on_event` gets one line of text about each event.
+    """
 
     def __init__(
-        self, answers: Path, settings: EndpointSettings, providers: Providers, say: Callable[[str], None]
+        self,
+        answers: Path,
+        settings: EndpointSettings,
+        providers: Providers,
+        on_event: Callable[[str], None],
+        tuning: Tuning = DEFAULT_TUNING,
     ) -> None:
-        self._answers, self._settings, self._providers, self._say = answers, settings, providers, say
+        self._answers, self._settings, self._providers = answers, settings, providers
+        self._on_event, self._tuning = on_event, tuning
         self._uploads, self._readers = asyncio.Semaphore(2), asyncio.Semaphore(1)
-        self.seen: dict[str, Batch] = {}
+        self.unsettled: dict[str, Batch] = {}
 
-    async def see_through(self, id: str) -> Outcome | None:
-        """Send the batch if it is not sent, wait until it ends, take in what it answered.
+    async def run_to_end(self, id: str) -> Outcome | None:
+        """Send the batch if it is not sent, wait until it ends, and put its answers into the ledger.
 
-        None where another process took it in. Raises EndpointError where a person must mend something.
+        Returns None if another process did the last of these. Raises EndpointError if a person must act first.
         """
-        wait, tries, heard_at = _POLL_S, 0, time.monotonic()
+        wait, tries, answered_at = self._tuning.poll_s, 0, time.monotonic()
         while True:
-            batch = self.seen[id] = files.read(self._folder(id))
+            batch = self.unsettled[id] = files.read_record(self._folder(id))
             try:
                 if batch.settled:
-                    self.seen.pop(id)
+                    self.unsettled.pop(id)
                     return None
                 if batch.status in ENDED:
                     return await self.settle(id)
                 if batch.provider_id:
-                    await self._look(batch)
+                    await self._poll(batch)
                 else:
                     await self._submit(id)
-                tries, heard_at = 0, time.monotonic()
-                if id not in self.seen or self.seen[id].status in ENDED:
+                tries, answered_at = 0, time.monotonic()
+                if id not in self.unsettled or self.unsettled[id].status in ENDED:
                     continue
                 await asyncio.sleep(wait)
-                wait = min(wait * 1.5, _POLL_MOST_S)
+                wait = min(wait * 1.5, self._tuning.longest_poll_s)
             except ChatError as error:
                 tries += 1
-                sent = self.seen[id].provider_id
-                patient = time.monotonic() - heard_at < _PATIENCE_S if sent else tries < self._settings.attempts
-                if error.error == "malformed" and not patient and self.seen[id].status in ENDED:
-                    raise await self._lost(id, str(error)) from None
-                if ERRORS[error.error].action in (Action.STOP, Action.GIVE_UP) or not patient:
-                    raise await self._stopped(self.seen[id], error) from None
-                await asyncio.sleep(
-                    max(error.retry_after or 0.0, random.uniform(0, min(2.0 ** min(tries, 6), _POLL_MOST_S)))
-                )
+                if self.unsettled[id].provider_id:
+                    is_patient = time.monotonic() - answered_at < self._tuning.silence_s
+                else:
+                    is_patient = tries < self._settings.attempts
+                if error.error == "malformed" and not is_patient and self.unsettled[id].status in ENDED:
+                    raise await self._mark_lost(id, str(error)) from None
+                if ERRORS[error.error].action in (Action.STOP, Action.GIVE_UP) or not is_patient:
+                    raise await self._stop_error(self.unsettled[id], error) from None
+                backoff = random.uniform(0, min(2.0 ** min(tries, 6), self._tuning.longest_poll_s))
+                await asyncio.sleep(max(error.retry_after or 0.0, backoff))
 
     async def cancel(self, id: str) -> str:
-        """Cancel a batch; take in one that has ended; give up one that was lost before and still is.
+        """Cancel a batch, settle one that has ended, or give up one that was lost before and still is.
 
-        Returns what was done, in words. Raises ChatError as the provider does, InputError where there is nothing to
-        cancel, and EndpointError where the provider seems to have lost it just now.
+        Returns a predicate for the batch, e.g. "is cancelling; ...". Raises ChatError as the provider does, InputError
+        if there is nothing to cancel, and EndpointError if the provider seems to have lost it only now.
         """
-        async with self._alone(id) as batch:
+        async with self._leased(id) as batch:
             if not batch.provider_id and batch.creating_at:
                 await self._recover(batch)
             if batch.settled:
-                raise InputError(f"{files.name(batch)} has ended already ({batch.status})", fix="`orcac batches list`")
+                raise InputError(f"{batch.title} has ended already ({batch.status})", fix="`orcac batches list`")
             if not batch.provider_id:
-                self._close(batch, status="cancelled")
+                batch.status = "cancelled"
+                self._close(batch)
                 return "was never sent; its requests are free"
             provider, was_lost, gone = await self._provider(batch), bool(batch.lost), ""
             try:
-                answer = await provider.retrieve(batch)
-                if results.status(answer) not in (*ENDED, "cancelling"):
-                    answer = await provider.cancel(batch)
-                self._record(batch, status=results.status(answer))
+                remote = await provider.retrieve(batch)
+                if remote.status not in (*ENDED, "cancelling"):
+                    remote = await provider.cancel(batch)
             except Gone as error:
                 gone = f"the provider does not know it ({error})"
             else:
+                batch.status, batch.lost = remote.status, batch.lost if remote.status in ENDED else ""
+                self._write(batch)
                 if batch.status not in ENDED:
-                    self._record(batch, lost="")
-                    return (
-                        f"is {batch.status}; what it has answered is taken in by the next run or `orcac batches list`"
-                    )
+                    return f"is {batch.status}; the next run or `orcac batches list` collects its answers"
         if not gone:
             try:
                 outcome = await self.settle(id)
-                took = "by another process" if outcome is None else f"{outcome.batch.answered:,} answers"
-                return f"has ended ({batch.status}); it is taken in: {took}"
-            except EndpointError:  # a file of it is lost
+                count = "by another process" if outcome is None else f"{outcome.batch.answered:,} answers"
+                return f"has ended ({batch.status}); its answers are collected: {count}"
+            except EndpointError:  # the provider has lost one of its files
                 if not was_lost:
                     raise
         elif not was_lost:
-            raise await self._lost(id, gone)
-        async with self._alone(id) as batch:
-            self._close(batch, status="given up", usd=batch.usd_bound)
+            raise await self._mark_lost(id, gone)
+        async with self._leased(id) as batch:
+            batch.status, batch.usd = "given up", batch.usd_bound
+            self._close(batch)
         return f"is given up; it may have cost up to {dollars(batch.usd_bound)}"
 
-    async def catch_up(self, id: str) -> None:
-        """Bring the record up to what the provider says, and take in what has ended.
+    async def refresh(self, id: str) -> None:
+        """Bring a batch's record up to date with its provider, and settle the batch if it has ended.
 
-        Raises ChatError, and EndpointError where it is lost.
+        Raises ChatError if the provider does not answer, and EndpointError if the batch is lost.
         """
-        batch = self.seen[id] = files.read(self._folder(id))
+        batch = self.unsettled[id] = files.read_record(self._folder(id))
         if batch.provider_id and not batch.settled and batch.status not in ENDED:
-            await self._look(batch)
-        if not batch.settled and self.seen[id].status in ENDED:
+            await self._poll(batch)
+        if not batch.settled and self.unsettled[id].status in ENDED:
             await self.settle(id)
 
-    def hold(self, batch: Batch) -> bool:
-        """Set aside in its budget what a batch can cost; False where that does not fit."""
+    def claim_budget(self, batch: Batch) -> bool:
+        """Claim the most that a batch can cost from its budget. Returns False if it does not fit."""
         budget = self._budget(batch)
-        return budget is None or budget.hold(f"batch-{batch.id}", batch.usd_bound)
+        return budget is None or budget.claim(f"batch-{batch.id}", batch.usd_bound)
 
     def _budget(self, batch: Batch) -> Budget | None:
         if batch.budget_usd is None:
@@ -158,39 +176,45 @@ class Steps:
         return self._providers.of(batch, self._settings.timeout_seconds)
 
     @asynccontextmanager
-    async def _alone(self, id: str) -> AsyncIterator[Batch]:
-        async with alone(self._folder(id)):
-            self.seen[id] = files.read(self._folder(id))
-            yield self.seen[id]
+    async def _leased(self, id: str) -> AsyncIterator[Batch]:
+        """Hold the batch's lease, and yield its record as it then is."""
+        async with hold_lease(self._folder(id)):
+            self.unsettled[id] = files.read_record(self._folder(id))
+            yield self.unsettled[id]
 
-    def _record(self, batch: Batch, **changes: Any) -> None:
-        for field, value in changes.items():
-            setattr(batch, field, value)
-        files.write(self._folder(batch.id), batch)
+    def _write(self, batch: Batch) -> None:
+        files.write_record(self._folder(batch.id), batch)
 
-    def _close(self, batch: Batch, **changes: Any) -> None:
-        """End the claim. The budget goes first, then the record: a kill between them has this done again, which
-        changes no budget, while a folder whose requests are gone must not seem to be live."""
+    def _close(self, batch: Batch) -> None:
+        """End the claim of a batch that has cost `batch.usd`.
+
+        The budget goes first, then the record. After a kill between them both are done again, which does not change
+        the budget. In the other order a folder without requests could look live.
+        """
         if budget := self._budget(batch):
-            budget.release(f"batch-{batch.id}", changes.get("usd", 0.0))
-        self._record(batch, settled=True, **changes)
-        files.drop(self._folder(batch.id))
-        self.seen.pop(batch.id, None)
+            budget.release(f"batch-{batch.id}", batch.usd)
+        batch.settled = True
+        self._write(batch)
+        files.delete_transfers(self._folder(batch.id))
+        self.unsettled.pop(batch.id, None)
 
-    async def _stopped(self, batch: Batch, error: ChatError) -> EndpointError:
+    async def _stop_error(self, batch: Batch, error: ChatError) -> EndpointError:
+        """Return the error with which a run ends that cannot take `batch` further now."""
         fix = ERRORS[error.error].fix.format(key=batch.api_key_env)
-        goes_on = "; it goes on at the provider" if batch.provider_id else ""
+        still_runs = "; it is still running at the provider" if batch.provider_id else ""
         where = (await self._provider(batch)).where
         return EndpointError(
-            f"{where}, {files.name(batch)}: {error.error}: {error}{goes_on}", fix=f"{fix}, then run again"
+            f"{where}, {batch.title}: {error.error}: {error}{still_runs}", fix=f"{fix}, then run again"
         )
 
-    async def _lost(self, id: str, why: str) -> EndpointError:
-        async with self._alone(id) as batch:
-            self._record(batch, lost=why)
+    async def _mark_lost(self, id: str, reason: str) -> EndpointError:
+        """Record that a batch is lost. Returns the error that reports it."""
+        async with self._leased(id) as batch:
+            batch.lost = reason
+            self._write(batch)
         where = (await self._provider(batch)).where
         return EndpointError(
-            f"{where}, {files.name(batch)}, {batch.requests:,} requests, at most {dollars(batch.usd_bound)}: {why}",
+            f"{where}, {batch.title}, {batch.requests:,} requests, at most {dollars(batch.usd_bound)}: {reason}",
             fix=f"check that {batch.api_key_env} holds a key of the project that sent it, and run again; if it is gone "
             f"for good, `orcac batches cancel {id}` gives it up, and its requests are asked again",
         )
@@ -198,157 +222,170 @@ class Steps:
     # --- sending -----------------------------------------------------------------------------------------------------
 
     async def _submit(self, id: str) -> None:
-        async with self._uploads, self._alone(id) as batch:
+        """Upload a batch and create it at the provider, unless another process did so or its budget is spent."""
+        async with self._uploads, self._leased(id) as batch:
             if batch.provider_id or batch.settled:
                 return
             if batch.creating_at and await self._recover(batch):
                 return
-            if not self.hold(batch):  # its planner was killed before it did
-                self._close(batch, status="over budget")
+            if not self.claim_budget(batch):  # the process that planned it was killed before it claimed its cost
+                batch.status = "over budget"
+                self._close(batch)
                 return
-            provider, folder = await self._provider(batch), self._folder(id)
+            provider = await self._provider(batch)
             if not batch.file_id:
-                upload = folder / "upload.jsonl"
-                with upload.open("wb") as file:
-                    for number, request in enumerate(files.requests(folder)):
-                        file.write(files.upload_line(batch, number, request))
-                file_id = await provider.upload(upload, f"orcac-{id}.jsonl")
-                self._record(batch, file_id=file_id, status="uploaded")
-                upload.unlink()
-            self._record(batch, creating_at=time.time())
+                await self._upload(batch, provider)
+            batch.creating_at = time.time()
+            self._write(batch)
             try:
-                created = await provider.create(batch)
+                remote = await provider.create(batch)
             except Gone as gone:
-                self._record(batch, creating_at=0.0, file_id="", status="planned")
+                batch.creating_at, batch.file_id, batch.status = 0.0, "", "planned"
+                self._write(batch)
                 raise ChatError("server", f"the file that was uploaded is gone ({gone})") from None
             except ChatError as error:
-                if ERRORS[error.error].action in _REFUSED:
-                    self._record(batch, creating_at=0.0)
+                if ERRORS[error.error].action in _REFUSALS:
+                    batch.creating_at = 0.0
+                    self._write(batch)
                 raise
-            self._sent(batch, created, "submitted")
+            self._record_created(batch, remote, "submitted")
+
+    async def _upload(self, batch: Batch, provider: Provider) -> None:
+        folder = self._folder(batch.id)
+        upload = folder / "upload.jsonl"
+        with upload.open("wb") as file:
+            for number, request in enumerate(files.read_requests(folder)):
+                file.write(files.encode_upload_line(batch, number, request))
+        batch.file_id = await provider.upload(upload, f"orcac-{batch.id}.jsonl")
+        batch.status = "uploaded"
+        self._write(batch)
+        upload.unlink()
 
     async def _recover(self, batch: Batch) -> bool:
-        """Find the batch whose `create` was sent and not answered; whether there is one. May wait `_SETTLE_S`."""
-        provider = await self._provider(batch)
+        """Find the batch whose `create` was sent and not answered. Returns whether there is one.
+
+        Waits until `settle_s` after the `create`, since a new batch may not be in the provider's list at once.
+        """
+        provider, settle_s = await self._provider(batch), self._tuning.settle_s
         while True:
             waited = time.time() - batch.creating_at
             if found := await provider.find(batch):
-                self._sent(batch, found, "found again")
+                self._record_created(batch, found, "found again")
                 return True
-            if waited >= _SETTLE_S:
-                self._record(batch, creating_at=0.0)
+            if waited >= settle_s:
+                batch.creating_at = 0.0
+                self._write(batch)
                 return False
-            await asyncio.sleep(min(_SETTLE_S - waited, 5.0))
+            await asyncio.sleep(min(settle_s - waited, 5.0))
 
-    def _sent(self, batch: Batch, answer: dict[str, Any], how: str) -> None:
-        self._record(batch, provider_id=str(answer["id"]), creating_at=0.0, status=results.status(answer))
+    def _record_created(self, batch: Batch, remote: RemoteBatch, how: str) -> None:
+        batch.provider_id, batch.creating_at, batch.status = remote.id, 0.0, remote.status
+        self._write(batch)
         most = f", at most {dollars(batch.usd_bound)}" if batch.usd_bound else ""
-        self._say(f"{files.name(batch)} {how}: {batch.requests:,} requests{most}")
+        self._on_event(f"{batch.title} {how}: {batch.requests:,} requests{most}")
 
-    # --- waiting and taking in ---------------------------------------------------------------------------------------
+    # --- waiting and settling ----------------------------------------------------------------------------------------
 
-    async def _look(self, batch: Batch) -> None:
+    async def _poll(self, batch: Batch) -> None:
+        """Record how far the provider is with a batch. Raises EndpointError if the provider does not know it."""
         try:
-            answer = await (await self._provider(batch)).retrieve(batch)
+            remote = await (await self._provider(batch)).retrieve(batch)
         except Gone as gone:
-            raise await self._lost(batch.id, f"the provider does not know it ({gone})") from None
-        counts = answer.get("request_counts") or {}
-        done = int(counts.get("completed") or 0) + int(counts.get("failed") or 0)
-        if (results.status(answer), done, "") != (batch.status, batch.done, batch.lost):
-            async with self._alone(batch.id) as now:
-                if not now.settled:
-                    self._record(now, status=results.status(answer), done=done, lost="")
+            raise await self._mark_lost(batch.id, f"the provider does not know it ({gone})") from None
+        done = remote.completed + remote.failed
+        if (remote.status, done, "") != (batch.status, batch.done, batch.lost):
+            async with self._leased(batch.id) as current:
+                if not current.settled:
+                    current.status, current.done, current.lost = remote.status, done, ""
+                    self._write(current)
 
     async def settle(self, id: str) -> Outcome | None:
-        """Take in what a batch that has ended has answered; None where another process did.
+        """Put the answers of an ended batch into the ledger and end its claim.
 
-        Raises ChatError, and EndpointError where it or a file of it is lost.
+        Returns None if another process did so. Raises ChatError if the provider does not answer, and EndpointError if
+        the batch or one of its files is lost.
         """
-        async with self._readers, self._alone(id) as batch:
+        async with self._readers, self._leased(id) as batch:
             if batch.settled:
                 return None
             provider, folder = await self._provider(batch), self._folder(id)
             try:
-                answer = await provider.retrieve(batch)
-                for name, key in (("output.jsonl", "output_file_id"), ("errors.jsonl", "error_file_id")):
-                    if answer.get(key) and not (folder / name).exists():
-                        await provider.download(str(answer[key]), folder / name)
+                ended = await provider.retrieve(batch)
+                for name, file_id in (("output.jsonl", ended.output_file_id), ("errors.jsonl", ended.error_file_id)):
+                    if file_id and not (folder / name).exists():
+                        await provider.download(file_id, folder / name)
             except Gone as gone:
-                why = f"it is gone, or a file of its results is ({gone})"
+                reason = f"it is gone, or a file of its results is ({gone})"
             else:
-                return await self._take_in(batch, answer)
-        raise await self._lost(id, why)
+                return await self._take_in(batch, ended)
+        raise await self._mark_lost(id, reason)
 
-    async def _take_in(self, batch: Batch, answer: dict[str, Any]) -> Outcome:
-        """All that the files say goes into the ledger; then the batch is settled. Doing it again adds nothing."""
-        folder, price, ended = self._folder(batch.id), batch.settings.price, results.verdict(answer)
-        found: dict[int, tuple[str, int]] = {}
+    async def _take_in(self, batch: Batch, ended: RemoteBatch) -> Outcome:
+        """Put all downloaded answers into the ledger and close the batch. Doing so again adds nothing."""
+        folder, lines = self._folder(batch.id), dict[int, tuple[str, int]]()
         for name in ("output.jsonl", "errors.jsonl"):
-            for number, offset in results.lines(folder / name, batch.requests):
-                found.setdefault(number, (name, offset))
-        completed = int((answer.get("request_counts") or {}).get("completed") or 0)
-        if (whole := results.count(folder / "output.jsonl")) < min(
-            completed, batch.requests
-        ):  # cut on its way, unnoticed
+            for number, offset in results.index_lines(folder / name, batch.requests):
+                lines.setdefault(number, (name, offset))
+        whole = results.count_whole_lines(folder / "output.jsonl")
+        if whole < min(ended.completed, batch.requests):  # a download was cut off and raised no error
             (folder / "output.jsonl").unlink(missing_ok=True)
-            raise ChatError("malformed", f"its output file holds {whole:,} of {completed:,} answers")
-        await asyncio.sleep(0)  # a signal may be waiting
-        keys = files.keys(folder)
-        answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, results.Result]()
-        async with Ledger(self._answers, keys) as ledger:
+            raise ChatError("malformed", f"its output file holds {whole:,} of {ended.completed:,} answers")
+        await asyncio.sleep(0)  # lets a waiting signal in
+        found = await self._store_answers(batch, ended, lines)
+        unanswered = [key for key, miss in found.misses.items() if not miss.refused]
+        if unanswered and ended.status != "failed":
+            files.write_unanswered(folder, unanswered)
+        refused = {miss.refused for miss in found.misses.values() if miss.refused}
+        batch.answered, batch.usd, batch.status = found.answered, found.spent + found.billed, ended.status
+        batch.done, batch.refused = len(lines), sorted({*batch.refused, *refused})
+        self._close(batch)
+        notes = [f"{found.answered:,} answers"]
+        notes += [f"{len(found.misses):,} requests without an answer"] if found.misses else []
+        notes += [dollars(batch.usd)] if batch.usd else []
+        notes += [f"sent again without {' and '.join(sorted(refused))}, which the model refuses"] if refused else []
+        notes += [ended.message] if ended.message and not refused else []
+        self._on_event(f"{batch.title} {batch.status}: {', '.join(notes)}")
+        return Outcome(batch, ended, found.misses, found.billed)
+
+    async def _store_answers(self, batch: Batch, ended: RemoteBatch, lines: dict[int, tuple[str, int]]) -> _Found:
+        """Put the answers of a batch into the ledger; `lines` maps a request's number to its (file name, offset)."""
+        folder, price, is_azure = self._folder(batch.id), batch.settings.price, batch.azure is not None
+        answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, Result]()
+        async with Ledger(self._answers, files.read_keys(folder)) as ledger:
             with contextlib.ExitStack() as stack:
-                opened = {
-                    name: stack.enter_context((folder / name).open("rb"))
-                    for name in {name for name, _ in found.values()}
-                }
+                names = {name for name, _ in lines.values()}
+                opened = {name: stack.enter_context((folder / name).open("rb")) for name in names}
                 appends: list[Awaitable[None]] = []
-                for number, request in enumerate(files.requests(folder)):
+                for number, request in enumerate(files.read_requests(folder)):
                     if number % _AT_ONCE == 0:
                         await asyncio.gather(*appends)
                         appends.clear()
-                        await asyncio.sleep(0)  # a signal may be waiting
-                    if number in found:
-                        name, offset = found[number]
-                        result = results.read(files.line_at(opened[name], offset), request, batch.refused)
+                        await asyncio.sleep(0)  # lets a waiting signal in
+                    if number in lines:
+                        name, offset = lines[number]
+                        line = results.read_line(opened[name], offset)
+                        result = results.parse_result(line, request, batch.refused)
                     else:
-                        result = results.missing(ended, request, batch.refused)
-                    if result.error and ERRORS[result.error].bills(azure=batch.azure is not None):
+                        result = results.missing_result(ended, request, batch.refused)
+                    if result.error and ERRORS[result.error].may_be_billed(azure=is_azure):
                         billed += request.usd_bound(price) * price.batch
                     if result.response is None:
                         misses[request.key] = result
                         continue
                     spent += request.usd_of(result.response, price)
                     answered += not result.response.error
-                    if ledger.look(request) is None:
+                    if ledger.get_outcome(request) is None:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
-        left = [key for key, miss in misses.items() if not miss.refused]
-        if left and ended.status != "failed":
-            files.leave(folder, left)
-        more = {miss.refused for miss in misses.values() if miss.refused}
-        self._close(
-            batch,
-            answered=answered,
-            usd=spent + billed,
-            status=ended.status,
-            done=len(found),
-            refused=sorted({*batch.refused, *more}),
-        )
-        notes = [f"{answered:,} answers"]
-        notes += [f"{len(misses):,} requests without one"] if misses else []
-        notes += [dollars(batch.usd)] if batch.usd else []
-        notes += [f"the model refuses {' and '.join(sorted(more))}: they are sent again without"] if more else []
-        notes += [ended.message] if ended.message and not more else []
-        self._say(f"{files.name(batch)} {batch.status}: {', '.join(notes)}")
-        return Outcome(batch, ended, misses, billed)
+        return _Found(answered, spent, billed, misses)
 
 
 @asynccontextmanager
-async def alone(folder: Path) -> AsyncIterator[None]:
-    """Hold a folder alone, waiting for whoever holds it."""
+async def hold_lease(folder: Path) -> AsyncIterator[None]:
+    """Hold the lease of a folder; wait while another process holds it."""
     while True:
-        with hold_if_free(folder) as free:
-            if free:
+        with try_acquire(folder) as is_ours:
+            if is_ours:
                 yield
                 return
         await asyncio.sleep(0.5)

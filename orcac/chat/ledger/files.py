@@ -1,18 +1,19 @@
-"""The files of the ledger: logs that are written line by line, and the Parquet files that dead logs are sealed into.
+"""The ledger's files: logs, which are written line by line, and the Parquet files into which dead logs are sealed.
 
-This module reads them, and says how a record stands in either; `ledger` writes logs, `sealing` seals them.
+This module reads both kinds and defines how a record is stored in each; `ledger` writes logs, `sealing` seals them.
 
     HOST-PID-RANDOM.jsonl     a log: one writer, which holds a lock on it and touches it while it lives
     HOST-PID-RANDOM.sealing   a log whose writer is dead, while it is being sealed
     RANDOM.parquet            sealed records, in the order in which they were written; names the files that went into it
 
-A kill in the middle of a write leaves a log's last line without its end. It is skipped, and gone when the log is
-sealed; it was never acknowledged. A line of JSON that is no record (a field is missing, of another type, or out of all
-bounds), whoever wrote it, is skipped, too: its question is asked again. A line that is no JSON is damage, and is named.
+A kill in the middle of a write leaves a log's last line without its end. That line was never acknowledged; it is
+skipped, and is gone once the log is sealed. A line of JSON that is not a record (a field is missing, of another type or
+out of bounds) is skipped whoever wrote it, and its question is asked again. A line that is not JSON is damage, and the
+error gives its place.
 
-Sealed records stand in the order of time and not of their keys: what was asked together is read together, mostly in
-the order in which it is wanted, and the columns that the index needs are 50 bytes a record, read in a second for a
-million. A lookup goes by the index, so a sorted file would save nothing.
+Sealed records are ordered by time and not by key: questions that were asked together are read together, mostly in the
+order in which they are wanted. The columns that the index needs take 50 bytes a record, and a million are read in a
+second. Lookups go through the index, so a file sorted by key would save nothing.
 """
 
 from __future__ import annotations
@@ -25,37 +26,50 @@ import resource
 from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orcac.chat.ledger.keys import Keys, contained, named
-from orcac.chat.ledger.record import CODES, RESPONSE, Foreign, Record, cap_of, facts_of, parsed, response_of
-from orcac.chat.messages import KEY_VERSION, ChatResponse, served_caps
+from orcac.chat.keys import KEY_VERSION
+from orcac.chat.ledger.keys import CompactKeys, Keys, compact_keys, isin
+from orcac.chat.ledger.record import (
+    FAILURE_CODES,
+    RESPONSE_FIELDS,
+    EntryValues,
+    NotARecord,
+    Record,
+    cap_of,
+    entry_of,
+    parse_record,
+    response_of,
+)
+from orcac.chat.messages import ChatResponse, served_caps
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 from orcac.rows import batched
 
 R = TypeVar("R", pa.Table, pa.RecordBatch)
+Positions = npt.NDArray[np.int64]  # of records in one file: byte offsets in a log, row numbers in a sealed file
+Entries = npt.NDArray[np.void]  # of dtype ENTRY
 
-FACTS = np.dtype(
+ENTRY = np.dtype(
     [
-        ("low", "i4"),  # the caps that it serves
-        ("high", "i4"),
+        ("low", "i4"),  # the smallest max_tokens that the record serves
+        ("high", "i4"),  # and the largest
         ("input_tokens", "i4"),
         ("output_tokens", "i4"),
-        ("failure", "u1"),  # a place in FAILURES
+        ("failure", "u1"),  # an index of FAILURES
         ("batched", "?"),
-        ("file", "u2"),  # which of the open files
-        ("place", "i8"),  # byte offset in a log, number of the row in a sealed file
+        ("file", "u2"),  # an index of the open files
+        ("position", "i8"),  # byte offset in a log, row number in a sealed file
     ]
 )
-_START = b'{"key":"'
-_KEY = slice(len(_START), len(_START) + 32)  # where a key stands in its line
-_BLOCK = 2048  # records that are looked at together, and rows of a row group
+_KEY_START = b'{"key":"'
+_KEY = slice(len(_KEY_START), len(_KEY_START) + 32)  # of a line: its key
+_BLOCK = 2048  # records that are processed together, and rows of a row group
 SCHEMA = pa.schema(
     [
         ("key", pa.binary(16)),
@@ -76,101 +90,106 @@ SCHEMA = pa.schema(
         ("batched", pa.bool_()),  # absent from older files
     ]
 )
-_INDEX = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
-WORDS = ["model", "origin", "sampling", "finish_reason", "error"]  # that few values stand for
+_INDEX_COLUMNS = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
+DICTIONARY_COLUMNS = ["model", "origin", "sampling", "finish_reason", "error"]  # they hold few distinct values
 
 
-class Index(NamedTuple):
-    """Of some records of one file, in its order."""
+class IndexBlock(NamedTuple):
+    """The index of some records of one file, in the file's order."""
 
-    names: npt.NDArray[Any]  # of the keys, as `named` makes them
-    at: npt.NDArray[np.float64]  # when they were written, in seconds since 1970
-    facts: npt.NDArray[Any]  # FACTS
+    keys: CompactKeys
+    at: npt.NDArray[np.float64]  # when each was written, in seconds since 1970
+    entries: Entries  # `file` is not set
+
+
+_Line = tuple[int, int, bytes]  # (offset, number, content); a named tuple takes ten times as long to make
 
 
 class Log:
-    """A log that is open for reading."""
+    """A log, open for reading."""
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY) if descriptor is None else descriptor
 
-    def index(self, wanted: Keys | None) -> Iterator[Index]:
-        """The records of `wanted` keys, in blocks."""
+    def index(self, wanted: Keys | None) -> Iterator[IndexBlock]:
+        """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks. Raises StoreError."""
         for block in batched(self._lines(), _BLOCK):
-            found: list[tuple[bytes, float, tuple[Any, ...]]] = []
-            for place, number, line in self._chosen(block, wanted):
-                record = self._record(number, line)  # one at a time: texts that are kept cost more than to parse them
+            digests: list[bytes] = []
+            times: list[float] = []
+            values: list[tuple[*EntryValues, int, int]] = []
+            for offset, number, line in self._select(block, wanted):
+                record = self._parse(line, number)  # one by one: to keep a block's texts costs more than to parse them
                 if record is not None:
-                    facts = facts_of(cap_of(record), response_of(record))
-                    found.append((bytes.fromhex(record["key"]), record["at"], (*facts, 0, place)))
-            keys = np.array([key for key, _, _ in found], "S16")
-            names, keep = named(keys, wanted)
-            at, every = np.array([at for _, at, _ in found]), np.array([facts for _, _, facts in found], FACTS)
-            yield Index(names, at[keep], every[keep])
+                    digests.append(bytes.fromhex(record["key"]))
+                    times.append(record["at"])
+                    values.append((*entry_of(cap_of(record), response_of(record)), 0, offset))
+            keys, mask = compact_keys(np.array(digests, "S16"), wanted)
+            yield IndexBlock(keys, np.array(times)[mask], np.array(values, ENTRY)[mask])
 
-    def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
-        """The responses at ascending offsets."""
+    def responses(self, positions: Positions) -> Iterator[ChatResponse]:
+        """Yield the responses at ascending offsets."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
-            for place in map(int, places):
-                file.seek(place)
-                record = self._record(None, file.readline())
+            for offset in map(int, positions):
+                file.seek(offset)
+                record = self._parse(file.readline())
                 assert record is not None, self.path
                 yield response_of(record)
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
+        """Yield the records with `wanted` keys (hex digits; None: all). Raises StoreError at a damaged line."""
         for _, number, line in self._lines():
-            of_now = line.startswith(_START) and line[_KEY.stop : _KEY.stop + 1] == b'"'
-            if wanted is not None and of_now and line[_KEY].decode("ascii", "replace") not in wanted:
+            if wanted is not None and _has_key(line) and line[_KEY].decode("ascii", "replace") not in wanted:
                 continue
-            record = self._record(number, line)
+            record = self._parse(line, number)
             if record is not None and (wanted is None or record["key"] in wanted):
                 yield record
 
     def tables(self) -> Iterator[pa.Table]:
-        """The records as a sealed file holds them."""
+        """Yield the records as tables of SCHEMA."""
         for block in batched(self.records(), _BLOCK):
-            yield pa.Table.from_pylist([_row(record) for record in block], schema=SCHEMA)
+            yield pa.Table.from_pylist([_row_of(record) for record in block], schema=SCHEMA)
 
-    def since(self, place: int) -> Iterator[tuple[int, Record]]:
-        """(the offset behind it, record) of what was written from offset `place` on, the start of a line."""
-        for start, _, line in self._lines(place):
-            record = self._record(None, line)
+    def read_from(self, offset: int) -> Iterator[tuple[int, Record]]:
+        """Yield (end, record) for each record from `offset` on, a line start; `end` is the offset behind the record."""
+        for start, _, line in self._lines(offset):
+            record = self._parse(line)
             if record is not None:
                 yield start + len(line), record
 
-    def end(self) -> int:
-        """The offset behind the last complete line."""
-        return max((place + len(line) for place, _, line in self._lines()), default=0)
+    def find_end(self) -> int:
+        """Return the offset behind the last complete line."""
+        return max((offset + len(line) for offset, _, line in self._lines()), default=0)
 
     def close(self) -> None:
         os.close(self.descriptor)
 
-    def _lines(self, place: int = 0) -> Iterator[tuple[int, int, bytes]]:
-        """(offset, number, line) of the complete lines from offset `place` on."""
+    def _lines(self, offset: int = 0) -> Iterator[_Line]:
+        """Yield the complete lines from `offset` on."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
-            file.seek(place)
+            file.seek(offset)
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break  # torn: a kill in the middle of a write, or a write under way
-                yield place, number, line
-                place += len(line)
+                yield offset, number, line
+                offset += len(line)
 
-    def _chosen(self, block: list[tuple[int, int, bytes]], wanted: Keys | None) -> list[tuple[int, int, bytes]]:
-        """Those that may be wanted: where the key does not stand in its place, the record must be parsed."""
+    def _select(self, block: list[_Line], wanted: Keys | None) -> list[_Line]:
+        """Return the lines that may have a wanted key: all of them if a line does not begin with its key."""
         if wanted is None:
             return block
         with contextlib.suppress(ValueError):
-            if all(line.startswith(_START) and line[_KEY.stop : _KEY.stop + 1] == b'"' for _, _, line in block):
+            if all(_has_key(line) for _, _, line in block):
                 digits = b"".join(line[_KEY] for _, _, line in block)
                 keys = np.frombuffer(bytes.fromhex(digits.decode("ascii")), "S16")
-                return [entry for entry, keep in zip(block, contained(keys, wanted), strict=True) if keep]
+                return [entry for entry, keep in zip(block, isin(keys, wanted), strict=True) if keep]
         return block
 
-    def _record(self, number: int | None, line: bytes) -> Record | None:
+    def _parse(self, line: bytes, number: int | None = None) -> Record | None:
+        """Return the record in a line, None if it is not one. Raises StoreError, with the number, if it is not JSON."""
         try:
-            return parsed(line)
-        except Foreign:
+            return parse_record(line)
+        except NotARecord:
             return None
         except ValueError as error:
             where = self.path if number is None else f"{self.path}:{number}"
@@ -179,49 +198,51 @@ class Log:
             ) from error
 
 
-class Sealed:
-    """A sealed file that is open for reading. Arrow's compute functions are left alone: to load them takes 45 MB."""
+class SealedFile:
+    """A sealed file, open for reading. Arrow's compute functions are not used: loading them takes 45 MB."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self._source = pa.OSFile(str(path), "rb")
-            self._file = pq.ParquetFile(self._source, pre_buffer=False)  # else it keeps all that was ever read
+            self._file = pq.ParquetFile(self._source, pre_buffer=False)  # with a buffer it keeps all that was ever read
         except pa.ArrowInvalid as error:
             raise self._damaged(error) from error
         self.made_from: list[str] = json.loads((self._file.schema_arrow.metadata or {}).get(b"made_from", b"[]"))
         counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
 
-    def index(self, wanted: Keys | None) -> Iterator[Index]:
+    def index(self, wanted: Keys | None) -> Iterator[IndexBlock]:
+        """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks. Raises StoreError."""
         first = 0
-        for batch in self._batches(_INDEX, 8 * _BLOCK):
-            keys = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
-            names, wanted_ones = named(keys, wanted)
-            keep = np.flatnonzero(wanted_ones)
-            facts = np.zeros(len(keep), FACTS)
+        for batch in self._batches(_INDEX_COLUMNS, 8 * _BLOCK):
+            digests = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
+            keys, mask = compact_keys(digests, wanted)
+            keep = np.flatnonzero(mask)
+            entries = np.zeros(len(keep), ENTRY)
             for name in ("low", "high", "input_tokens", "output_tokens"):
-                facts[name] = batch.column(name).to_numpy()[keep]
-            failures = np.fromiter(map(CODES.__getitem__, batch.column("error").to_pylist()), "u1", len(batch))
-            facts["failure"] = failures[keep]
-            facts["batched"] = batch.column("batched").to_numpy(zero_copy_only=False)[keep]
-            facts["place"] = keep + first
+                entries[name] = batch.column(name).to_numpy()[keep]
+            failures = map(FAILURE_CODES.__getitem__, batch.column("error").to_pylist())
+            entries["failure"] = np.fromiter(failures, "u1", len(batch))[keep]
+            entries["batched"] = batch.column("batched").to_numpy(zero_copy_only=False)[keep]
+            entries["position"] = keep + first
             first += len(batch)
-            yield Index(names, batch.column("at").to_numpy()[keep], facts)
+            yield IndexBlock(keys, batch.column("at").to_numpy()[keep], entries)
 
-    def responses(self, places: npt.NDArray[Any]) -> Iterator[ChatResponse]:
-        """The responses of ascending rows."""
-        bounds = np.searchsorted(places, [0, *self._ends])
+    def responses(self, positions: Positions) -> Iterator[ChatResponse]:
+        """Yield the responses at ascending row numbers."""
+        bounds = np.searchsorted(positions, [0, *self._ends])
         for group, (first, last) in enumerate(pairwise(bounds.tolist())):
             if first == last:
                 continue
             start = self._ends[group - 1] if group else 0
-            table = self._group(group, list(RESPONSE))
-            columns = [table.column(name).to_pylist() for name in RESPONSE]
-            for row in map(int, places[first:last] - start):
-                yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE, columns, strict=True)})
+            table = self._row_group(group, list(RESPONSE_FIELDS))
+            columns = [table.column(name).to_pylist() for name in RESPONSE_FIELDS]
+            for row in map(int, positions[first:last] - start):
+                yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE_FIELDS, columns, strict=True)})
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
+        """Yield the records with `wanted` keys (hex digits; None: all). Raises StoreError if the file is damaged."""
         for batch in self._batches(None, _BLOCK):
             slices = [batch]
             if wanted is not None:
@@ -239,12 +260,21 @@ class Sealed:
                         "origin": row["origin"],
                         "sample_index": row["sample_index"],
                     },
-                    "response": {name: row[name] for name in RESPONSE},
+                    "response": {
+                        "text": row["text"],
+                        "finish_reason": row["finish_reason"],
+                        "input_tokens": row["input_tokens"],
+                        "output_tokens": row["output_tokens"],
+                        "latency_s": row["latency_s"],
+                        "error": row["error"],
+                        "batched": row["batched"],
+                    },
                 }
 
     def tables(self) -> Iterator[pa.Table]:
+        """Yield the records as tables of SCHEMA."""
         for group in range(self._file.num_row_groups):
-            yield self._group(group, SCHEMA.names)
+            yield self._row_group(group, SCHEMA.names)
 
     def close(self) -> None:
         self._file.close()
@@ -253,65 +283,71 @@ class Sealed:
     def _batches(self, columns: list[str] | None, size: int) -> Iterator[pa.RecordBatch]:
         try:
             for batch in self._file.iter_batches(batch_size=size, columns=columns, use_threads=False):
-                yield _with_all(batch, columns or SCHEMA.names)
+                yield _add_missing_columns(batch, columns or SCHEMA.names)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._damaged(error) from error
 
-    def _group(self, group: int, columns: list[str]) -> pa.Table:
+    def _row_group(self, group: int, columns: list[str]) -> pa.Table:
         try:
-            return _with_all(self._file.read_row_group(group, columns=columns, use_threads=False), columns)
+            table = self._file.read_row_group(group, columns=columns, use_threads=False)
+            return _add_missing_columns(table, columns)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> StoreError:
         return StoreError(
             f"{self.path}: the file is damaged ({str(error).splitlines()[0]})",
-            fix="restore it from a copy, or remove it: what it holds will be asked again",
+            fix="restore it from a copy, or remove it: its questions will be asked again",
         )
 
 
-def _with_all(rows: R, columns: list[str]) -> R:
-    """`rows` with those of the columns, at their values of an empty response, that an older file does not have."""
+def _has_key(line: bytes) -> bool:
+    """Return whether a log line begins with a key of this version, so that it need not be parsed to compare the key."""
+    return line.startswith(_KEY_START) and line[_KEY.stop : _KEY.stop + 1] == b'"'
+
+
+def _add_missing_columns(rows: R, columns: list[str]) -> R:
+    """Return `rows` with all of `columns`; those that an older file lacks hold the values of an empty response."""
     for name in columns:
         if name not in rows.schema.names:
-            rows = rows.append_column(name, pa.repeat(getattr(_EMPTY, name), len(rows)))
+            rows = rows.append_column(name, pa.repeat(getattr(_EMPTY_RESPONSE, name), len(rows)))
     return rows
 
 
-File = Log | Sealed
+File = Log | SealedFile
 
 
 def allow_many_files() -> None:
-    """Let this process open more files than the 1,024 (macOS: 256) of most systems, as far as it may."""
+    """Raise this process's limit on open files, 1,024 on most systems (macOS: 256), as far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # What macOS calls infinite is 10,240; FACTS numbers 65,536.
+    # What macOS calls infinite is 10,240; the field `file` of ENTRY has room for 65,536.
     most = 10_240 if hard == resource.RLIM_INFINITY else min(hard, 1 << 16)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
-def opened(folder: Path) -> list[File]:
-    """Every file of the ledger, open, each record in one of them; its name may be gone by the time it is read.
+def open_files(folder: Path) -> list[File]:
+    """Open all files of the ledger, such that each record is in one of them. A file may lose its name while it is read.
 
-    Raises StoreError where there are more than this process may open.
+    Raises StoreError if there are more than this process may open, or if a sealed file is damaged.
     """
     allow_many_files()
     while True:
         files: list[File] = []
         try:
             for path in sorted(folder.glob("*.parquet")):
-                files.append(Sealed(path))
-            sealed = {name for file in files if isinstance(file, Sealed) for name in file.made_from}
+                files.append(SealedFile(path))
+            sealed = {name for file in files if isinstance(file, SealedFile) for name in file.made_from}
             for path in sorted((*folder.glob("*.jsonl"), *folder.glob("*.sealing"))):
                 if path.stem not in sealed:
                     files.append(Log(path))
-            settled = {path.name for path in folder.glob("*.parquet")} == {
-                file.path.name for file in files if isinstance(file, Sealed)
+            is_settled = {path.name for path in folder.glob("*.parquet")} == {
+                file.path.name for file in files if isinstance(file, SealedFile)
             }
         except FileNotFoundError:
-            settled = False
+            is_settled = False
         except OSError as error:
-            close(files)
+            close_files(files)
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             count = sum(1 for _ in folder.iterdir())
@@ -319,34 +355,35 @@ def opened(folder: Path) -> list[File]:
                 f"{folder}: its {count:,} files are more than this process may open ({os.strerror(error.errno)})",
                 fix=f"raise the limit, `ulimit -Hn {3 * count}` as root, and run again: old logs then become one file",
             ) from error
-        if not settled:  # something was sealed between two looks
-            close(files)
+        if not is_settled:  # logs were sealed between two listings
+            close_files(files)
             continue
-        for file in [file for file in files if isinstance(file, Sealed) and file.path.stem in sealed]:
+        for file in [file for file in files if isinstance(file, SealedFile) and file.path.stem in sealed]:
             files.remove(file)
             file.close()
         return files
 
 
-def close(files: Iterable[File]) -> None:
+def close_files(files: Iterable[File]) -> None:
     for file in files:
         file.close()
 
 
-def records(folder: Path, wanted: Container[str] | None = None) -> Iterator[Record]:
-    """The records in `folder`, file by file; those of `wanted` keys (hex digits) alone, or all.
+def read_records(folder: Path, wanted: Container[str] | None = None) -> Iterator[Record]:
+    """Yield the records in `folder` with `wanted` keys (hex digits; None: all), file by file.
 
-    Raises StoreError naming file and line where one is damaged.
+    Raises StoreError, with file and line, if one is damaged.
     """
-    files = opened(folder)
+    files = open_files(folder)
     try:
         for file in files:
             yield from file.records(wanted)
     finally:
-        close(files)
+        close_files(files)
 
 
-def _row(record: Record) -> Record:
+def _row_of(record: Record) -> dict[str, object]:
+    """Return a record as a row of SCHEMA."""
     low, high = served_caps(cap_of(record), response_of(record))
     request, response = record["request"], record["response"]
     return {
@@ -358,9 +395,9 @@ def _row(record: Record) -> Record:
         "origin": request["origin"],
         "sample_index": request["sample_index"],
         "sampling": dumps(request["sampling"]).decode(),
-        "messages": dumps(request["messages"]).decode(),  # as bytes each would keep room to grow
-        **{name: response[name] for name in RESPONSE},
+        "messages": dumps(request["messages"]).decode(),  # as bytes, each would keep room to grow
+        **response,
     }
 
 
-_EMPTY = ChatResponse()
+_EMPTY_RESPONSE = ChatResponse()

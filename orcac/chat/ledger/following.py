@@ -1,8 +1,8 @@
-"""What is added to a ledger from now on, as it is added: each record once, whatever is sealed meanwhile.
+"""Records that are added to a ledger from now on, each given once, however its files are sealed meanwhile.
 
-Only logs grow, so a look reads on where the last one ended. What has been opened stays open, since whoever looks may
-stand still for long between two looks (a full pipe, Ctrl-Z): a log whose name is gone is read to its end, and a log
-that came and was sealed in between is found in the sealed file, as what none of the files that went into it had.
+Only logs grow, so a read goes on at the offset where the last one ended. Files stay open between reads, since a reader
+may pause for long (a full pipe, Ctrl-Z). A log that has lost its name is read to its end. If a log was begun and sealed
+between two reads, its records are those of the sealed file that none of the files merged into it had.
 """
 
 from __future__ import annotations
@@ -11,76 +11,77 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.chat.ledger.files import File, Log, opened
+from orcac.chat.ledger.files import File, Log, SealedFile, open_files
 from orcac.chat.ledger.record import Record
 
-_AGAIN = 1000  # records at the end of a log that its writer may write again, when it was taken for dead
-_Name = tuple[str, float]
+_REWRITABLE = 1000  # last records of a log, which its writer may write to another after it was taken for dead
+_RecordId = tuple[str, float]  # (key, time of writing): equal for one record wherever it is stored
 
 
 class Following:
-    """The records that `look` gives were not in `folder` when this was made, nor given by an earlier look."""
+    """The records of `folder` that are written after this object is made."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._names = self._listed()
-        self._files = {file.path.stem: file for file in opened(folder)}
-        self._read = {stem: file.end() for stem, file in self._files.items() if isinstance(file, Log)}
-        self._given = {stem: deque[_Name](maxlen=_AGAIN) for stem in self._read}  # the last of each log
-        self._again: dict[_Name, None] = {}  # those of logs that are gone, in order
+        self._names = self._list_names()
+        self._files = {file.path.stem: file for file in open_files(folder)}
+        self._offsets = {stem: file.find_end() for stem, file in self._files.items() if isinstance(file, Log)}
+        self._given = {stem: deque[_RecordId](maxlen=_REWRITABLE) for stem in self._offsets}  # the last of each log
+        self._given_and_gone: dict[_RecordId, None] = {}  # those of logs that were sealed, in order
 
-    def look(self) -> Iterator[Record]:
-        names = self._listed()
+    def read_new(self) -> Iterator[Record]:
+        """Yield the records that no earlier call has yielded. Raises StoreError if one is damaged."""
+        names = self._list_names()
         if names != self._names:
-            yield from self._reopened()
+            yield from self._reopen()
             self._names = names
         for stem, file in self._files.items():
             if isinstance(file, Log):
-                yield from self._grown(stem, file)
+                yield from self._read_on(stem, file)
 
-    def _listed(self) -> set[str]:
+    def _list_names(self) -> set[str]:
         return {path.name for path in self._folder.glob("*") if path.suffix in (".jsonl", ".sealing", ".parquet")}
 
-    def _reopened(self) -> Iterator[Record]:
-        """What was added to logs that are gone, and what came in sealed files. Then the files are those of now."""
-        now = {file.path.stem: file for file in opened(self._folder)}
+    def _reopen(self) -> Iterator[Record]:
+        """Open the present files, after yielding the new records of logs that are gone and of new sealed files."""
+        now = {file.path.stem: file for file in open_files(self._folder)}
         gone = {stem: file for stem, file in self._files.items() if stem not in now}
         for stem, file in gone.items():
             if isinstance(file, Log):
-                yield from self._grown(stem, file)
-        yield from self._sealed(now, gone)
+                yield from self._read_on(stem, file)
+        yield from self._read_sealed(now, gone)
         for stem, file in gone.items():
             if isinstance(file, Log):
-                self._again |= dict.fromkeys(self._given.pop(stem))
-                del self._read[stem]
+                self._given_and_gone |= dict.fromkeys(self._given.pop(stem))
+                del self._offsets[stem]
             file.close()
-        for name in [*self._again][: -100 * _AGAIN]:
-            del self._again[name]
+        for id in [*self._given_and_gone][: -100 * _REWRITABLE]:
+            del self._given_and_gone[id]
         for stem, file in now.items():
             if stem in self._files:
-                file.close()  # the one that was open has the place up to which it was read
+                file.close()  # the one that is open already stays
             elif isinstance(file, Log):
-                self._read[stem], self._given[stem] = 0, deque(maxlen=_AGAIN)
+                self._offsets[stem], self._given[stem] = 0, deque(maxlen=_REWRITABLE)
         self._files = {stem: self._files.get(stem, file) for stem, file in now.items()}
 
-    def _sealed(self, now: dict[str, File], gone: dict[str, File]) -> Iterator[Record]:
-        """The records of sealed files that none of the files that are gone had."""
-        new = [file for stem, file in now.items() if not isinstance(file, Log) and stem not in self._files]
+    def _read_sealed(self, now: dict[str, File], gone: dict[str, File]) -> Iterator[Record]:
+        """Yield the records of new sealed files that are in none of the files that are gone."""
+        new = [file for stem, file in now.items() if isinstance(file, SealedFile) and stem not in self._files]
         if all(part in gone for file in new for part in file.made_from):
             return
-        known = {_name(record) for file in gone.values() for record in file.records()}
+        known = {_id_of(record) for file in gone.values() for record in file.records()}
         for file in new:
-            yield from (record for record in file.records() if _name(record) not in known)
+            yield from (record for record in file.records() if _id_of(record) not in known)
 
-    def _grown(self, stem: str, log: Log) -> Iterator[Record]:
-        for end, record in log.since(self._read[stem]):
-            self._read[stem] = end
-            name = _name(record)
-            self._given[stem].append(name)
-            if name not in self._again:
+    def _read_on(self, stem: str, log: Log) -> Iterator[Record]:
+        """Yield the records of a log behind the last one read."""
+        for end, record in log.read_from(self._offsets[stem]):
+            self._offsets[stem] = end
+            id = _id_of(record)
+            self._given[stem].append(id)
+            if id not in self._given_and_gone:
                 yield record
 
 
-def _name(record: Record) -> _Name:
-    """What tells a record from all others, wherever it stands."""
+def _id_of(record: Record) -> _RecordId:
     return record["key"], record["at"]

@@ -1,7 +1,7 @@
-"""A record of the ledger: one request and what settles it, as a line of JSON.
+"""A record of the ledger: one request and the response that settles it, as a line of JSON.
 
-Whoever reads one believes nothing: a field that is missing, of another type or out of all bounds makes the line no
-record (`parsed`), and a record that somebody gives us must have the key of its request, too (`vetted`).
+A reader trusts no line. A line with a field that is missing, has another type or is out of bounds is not a record
+(`parse_record`), and a record from elsewhere must also have the key of its request (`parse_and_verify`).
 """
 
 from __future__ import annotations
@@ -9,34 +9,67 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from typing import Any
+from typing import TypedDict, TypeGuard
 
 import orjson
 
 from orcac.chat.failures import ERRORS
-from orcac.chat.messages import ANY_CAP, KEY_VERSION, ChatRequest, ChatResponse, Message, served_caps
+from orcac.chat.keys import KEY_VERSION
+from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message, served_caps
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps
 
-Record = dict[str, Any]
-Facts = tuple[int, int, int, int, int, bool]  # of a record: `segments.FACTS` but for its place
+
+class RequestRecord(TypedDict):
+    """The fields of a `ChatRequest`."""
+
+    model: str
+    messages: list[list[str]]  # [[role, content], ...]
+    sampling: dict[str, object]  # the fields of `Sampling`
+    origin: str
+    sample_index: int
+
+
+class ResponseRecord(TypedDict):
+    """The recorded fields of a `ChatResponse`: all but the rates."""
+
+    text: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    latency_s: float
+    error: str
+    batched: bool
+
+
+class Record(TypedDict):
+    """One line of a log."""
+
+    key: str  # of the request: 32 hex digits
+    key_version: int  # the rule by which the key was made
+    at: float  # when it was written, in seconds since 1970
+    request: RequestRecord
+    response: ResponseRecord
+
+
+EntryValues = tuple[int, int, int, int, int, bool]  # the fields of `files.ENTRY` up to `batched`
 
 FAILURES = ("", *ERRORS)
-KEPT = tuple(name for name, kind in ERRORS.items() if kind.kept)
-CODES = {name: code for code, name in enumerate(FAILURES)}
-RESPONSE = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
-_FIELDS = frozenset(RESPONSE)
-_LAST = 1e11  # seconds since 1970 that a calendar still has
+RECORDED_FAILURES = tuple(name for name, kind in ERRORS.items() if kind.recorded)
+FAILURE_CODES = {name: code for code, name in enumerate(FAILURES)}
+RESPONSE_FIELDS = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
+_FIELDS = frozenset(RESPONSE_FIELDS)
+_LATEST = 1e11  # seconds since 1970; later times overflow a calendar
 
 
 def record_of(request: ChatRequest, response: ChatResponse) -> Record:
-    """A record as a log holds it. The key is first: readers find it without parsing the line."""
+    """Return the record of a request settled now. Its key is first: readers find it without parsing the line."""
     return {
         "key": request.key,
         "key_version": KEY_VERSION,
         "at": time.time(),
-        **request_record(request),
-        "response": {  # RESPONSE, written out: one is made for every answer
+        "request": request_record(request),
+        "response": {  # written out, which is faster than a loop over RESPONSE_FIELDS: every answer comes through here
             "text": response.text,
             "finish_reason": response.finish_reason,
             "input_tokens": response.input_tokens,
@@ -48,29 +81,27 @@ def record_of(request: ChatRequest, response: ChatResponse) -> Record:
     }
 
 
-def request_record(request: ChatRequest) -> Record:
-    """The part of a record that holds the request, which `request_of` reads."""
+def request_record(request: ChatRequest) -> RequestRecord:
+    """Return the part of a record that holds the request; `request_of` reads it."""
     return {
-        "request": {
-            "model": request.model,
-            "messages": [[role, content] for role, content in request.messages],
-            "sampling": request.sampling.values,
-            "origin": request.origin,
-            "sample_index": request.sample_index,
-        }
+        "model": request.model,
+        "messages": [[role, content] for role, content in request.messages],
+        "sampling": request.sampling.values,
+        "origin": request.origin,
+        "sample_index": request.sample_index,
     }
 
 
 def line_of(record: Record) -> bytes:
+    """Return a record as a line of a log, with its line end."""
     return dumps(record) + b"\n"
 
 
-def request_of(record: Record) -> ChatRequest:
-    """The request that a record holds. Raises ValueError where its sampling is none."""
-    request = record["request"]
+def request_of(request: RequestRecord) -> ChatRequest:
+    """Return the request that a record holds. Raises ValueError if its sampling is not valid."""
     return ChatRequest(
         model=request["model"],
-        messages=tuple(Message(*message) for message in request["messages"]),
+        messages=tuple(Message(role, content) for role, content in request["messages"]),
         sampling=Sampling.model_validate(request["sampling"], strict=True),
         origin=request["origin"],
         sample_index=request["sample_index"],
@@ -78,78 +109,92 @@ def request_of(record: Record) -> ChatRequest:
 
 
 def response_of(record: Record) -> ChatResponse:
+    """Return the response that a record holds."""
     return ChatResponse(**record["response"])
 
 
-def facts_of(cap: int, response: ChatResponse) -> Facts:
-    """What the index holds of a record, but for its place; `cap` is the request's max_tokens."""
+def entry_of(cap: int, response: ChatResponse) -> EntryValues:
+    """Return the index entry, without its position on disk, of a response to a request with max_tokens `cap`."""
     low, high = served_caps(cap, response)
-    return low, high, response.input_tokens, response.output_tokens, CODES[response.error], response.batched
+    return low, high, response.input_tokens, response.output_tokens, FAILURE_CODES[response.error], response.batched
 
 
 def cap_of(record: Record) -> int:
-    return int(record["request"]["sampling"]["max_tokens"])
+    """Return the request's max_tokens."""
+    cap = record["request"]["sampling"]["max_tokens"]
+    assert isinstance(cap, int)
+    return cap
 
 
-class Foreign(Exception):
-    """Why a line of JSON is no record."""
+class NotARecord(Exception):
+    """A line of JSON that is not a record; the message gives the reason."""
 
 
-class Flawed(Foreign):
-    """What is wrong with a record."""
+class InvalidRecord(NotARecord):
+    """A record with an impossible field, or without a required one."""
 
 
-def parsed(line: bytes) -> Record:
-    """The record in a line, under the key of this version.
+def parse_record(line: bytes) -> Record:
+    """Return the record in a line, under the key of this version.
 
-    Raises ValueError for no JSON, Flawed for a record with a field that cannot be, Foreign for any other JSON.
+    Raises ValueError if the line is not JSON, InvalidRecord if a field is missing or impossible, and NotARecord for any
+    other JSON.
     """
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         with contextlib.suppress(RecursionError):
             json.loads(line)
-        raise Flawed("it holds half a character, or a number that is none") from None
-    if type(record) is not dict or not type(record.get("request")) is type(record.get("response")) is dict:
-        raise Foreign("it has no request and response")
+        raise InvalidRecord("it holds half a character, or NaN or an infinite number") from None
+    if not _has_both_parts(record):
+        raise NotARecord("it has no request and response")
     record["response"].setdefault("batched", False)  # absent from older logs
     try:
-        if wrong := _wrong(record):
-            raise Flawed(f"`{wrong}` cannot be {_told(record, wrong)}")
-        if record.get("key_version") != KEY_VERSION:  # an older rule: it holds all that the key is made of
-            record |= {"key": request_of(record).key, "key_version": KEY_VERSION}
+        if field := _find_invalid_field(record):
+            raise InvalidRecord(f"`{field}` cannot be {_show_field(record, field)}")
+        if record.get("key_version") != KEY_VERSION:  # an older rule: the record holds everything that a key is made of
+            record["key"], record["key_version"] = request_of(record["request"]).key, KEY_VERSION
     except KeyError as error:
-        raise Flawed(f"it has no `{error.args[0]}`") from error
+        raise InvalidRecord(f"it has no `{error.args[0]}`") from error
     except ValueError as error:
-        raise Flawed("its sampling is none") from error
+        raise InvalidRecord("its sampling is not valid") from error
     return record
 
 
-def vetted(line: bytes) -> Record:
-    """`parsed` of a line that somebody gives us. Raises Flawed, too, where its key is not that of its request.
+def parse_and_verify(line: bytes) -> Record:
+    """Return the record in a line from elsewhere, after checking its key.
 
-    Such a record would be taken for the answer to another question. What is in the ledger is believed: making a key
-    takes as long as reading its line.
+    Raises what `parse_record` raises, and InvalidRecord if the key is not that of the request: such a record would pass
+    for the answer to another question. The ledger's own records are not checked, since making a key takes as long as
+    reading its line.
     """
-    record = parsed(line)
+    record = parse_record(line)
     try:
-        key = request_of(record).key
+        key = request_of(record["request"]).key
     except ValueError as error:
-        raise Flawed("its sampling is none") from error
+        raise InvalidRecord("its sampling is not valid") from error
     if key != record["key"]:
-        raise Flawed("its key is not that of its request")
+        raise InvalidRecord("its key is not that of its request")
     return record
 
 
-def _wrong(record: Record) -> str:
-    """The field that does not hold what it should, "" where all do. Written out: a table takes twice the time."""
+def _has_both_parts(value: object) -> TypeGuard[Record]:
+    """Return whether `value` is an object with a request and a response; `_find_invalid_field` checks their fields."""
+    return type(value) is dict and type(value.get("request")) is type(value.get("response")) is dict
+
+
+def _find_invalid_field(record: Record) -> str:
+    """Return the path of the first field with an impossible value, or "". Raises KeyError if a field is missing.
+
+    The checks are written out: a loop over a table takes twice the time.
+    """
     request, response = record["request"], record["response"]
     key, sampling = record["key"], request["sampling"]
     if type(key) is not str or (
         record.get("key_version") == KEY_VERSION and (len(key) != 32 or key.strip("0123456789abcdef"))
     ):
         return "key"
-    if type(record["at"]) not in (float, int) or not 0 <= record["at"] < _LAST:
+    if type(record["at"]) not in (float, int) or not 0 <= record["at"] < _LATEST:
         return "at"
     if type(request["model"]) is not str:
         return "request.model"
@@ -160,32 +205,33 @@ def _wrong(record: Record) -> str:
             return "request.messages"
     if type(sampling) is not dict:
         return "request.sampling"
-    if type(sampling["max_tokens"]) is not int or not 0 <= sampling["max_tokens"] <= ANY_CAP:
+    if type(sampling["max_tokens"]) is not int or not 0 <= sampling["max_tokens"] <= MAX_CAP:
         return "request.sampling.max_tokens"
     if type(request["origin"]) is not str:
         return "request.origin"
-    if type(request["sample_index"]) is not int or not 0 <= request["sample_index"] <= ANY_CAP:
+    if type(request["sample_index"]) is not int or not 0 <= request["sample_index"] <= MAX_CAP:
         return "request.sample_index"
     if type(response["text"]) is not str:
         return "response.text"
     if type(response["finish_reason"]) is not str:
         return "response.finish_reason"
-    if type(response["input_tokens"]) is not int or not 0 <= response["input_tokens"] <= ANY_CAP:
+    if type(response["input_tokens"]) is not int or not 0 <= response["input_tokens"] <= MAX_CAP:
         return "response.input_tokens"
-    if type(response["output_tokens"]) is not int or not 0 <= response["output_tokens"] <= ANY_CAP:
+    if type(response["output_tokens"]) is not int or not 0 <= response["output_tokens"] <= MAX_CAP:
         return "response.output_tokens"
-    if type(response["latency_s"]) not in (float, int) or not 0 <= response["latency_s"] < _LAST:
+    if type(response["latency_s"]) not in (float, int) or not 0 <= response["latency_s"] < _LATEST:
         return "response.latency_s"
-    if type(response["error"]) is not str or (response["error"] and response["error"] not in KEPT):
+    if type(response["error"]) is not str or (response["error"] and response["error"] not in RECORDED_FAILURES):
         return "response.error"
     if type(response["batched"]) is not bool:
         return "response.batched"
     return "" if response.keys() <= _FIELDS else "response"
 
 
-def _told(record: Record, field: str) -> str:
-    """What stands in `field`, for people."""
-    value: Any = record
+def _show_field(record: Record, field: str) -> str:
+    """Return the value of `field`, as JSON of 60 characters at most, for a message."""
+    value: object = record
     for name in field.split("."):
+        assert isinstance(value, dict)
         value = value[name]
-    return "what it is" if isinstance(value, dict | list) else json.dumps(value)[:60]
+    return "this list or object" if isinstance(value, dict | list) else json.dumps(value)[:60]

@@ -1,14 +1,15 @@
-"""One account, many jobs: who asks it now, and until when nobody may.
+"""One account, many jobs: how many jobs ask it now, and until when it is paused for all of them.
 
-A provider limits an account, not a process. So each job that asks one (the shards of a dataset, another experiment,
-other nodes of a cluster) shows itself under the account's folder, and takes its part of the declared rates:
+A provider limits an account, not a process. Each job that asks an account (a shard of a dataset, another experiment,
+another node of the cluster) therefore registers itself in the account's folder and takes its part of the declared
+rates:
 
-    NAME/JOB/lease.json    a job that lives; its heartbeat is a lease's, and works across hosts
-    NAME/pause-UNTIL       nobody asks before UNTIL, in seconds since 1970: a `Retry-After` that one job was told
+    NAME/JOB/lease.json    a live job; its heartbeat is that of a lease and works across hosts
+    NAME/pause-UNTIL       no job asks before UNTIL, in seconds since 1970: a `Retry-After` that one job received
 
-No file is ever changed by two jobs, so nothing is locked. A job that is killed is no longer counted at once on its
-own host and after a minute on others; a new one is seen within a second. Until then, and while the clocks of hosts
-differ, the account is asked a little too fast or too slowly, which the server says and the limiter heeds.
+No file is ever changed by two jobs, so no lock is needed. A killed job stops counting at once on its own host and
+after a minute on other hosts; a new job is noticed within a second. Until then, and while the clocks of hosts differ,
+the account is asked slightly too fast or too slowly. The server then pushes back, and the limiter adapts to it.
 """
 
 from __future__ import annotations
@@ -26,80 +27,85 @@ from types import TracebackType
 from orcac.chat.settings import OPENAI_URL, EndpointSettings
 from orcac.store import lease
 
-LOOK_SECONDS = 1.0  # how old what a job knows of the others may be
-_FORGET_SECONDS = 3600.0  # a job that was merely stopped for a while is counted again when it goes on
+REFRESH_S = 1.0  # the age at which the view of the account's folder is read again
+_FORGET_S = 3600.0  # the folder of a silent job is removed after this time; a job that was only stopped counts again
 _PAUSE = "pause-"
 
 
 def account_name(settings: EndpointSettings, model: str) -> str:
-    """What jobs that share limits have in common, as a file name. Of the key it knows the variable's name alone."""
+    """Return a file name that jobs have in common if and only if they share rate limits.
+
+    It depends on the address, the model and the name of the variable that holds the API key, never on the key.
+    """
     azure = settings.azure
-    named = os.environ.get("AZURE_OPENAI_ENDPOINT" if azure else "OPENAI_BASE_URL")
-    address = settings.base_url or named or ("" if azure else OPENAI_URL)
-    limited = (azure.deployment if azure else None) or model  # Azure's limits are a deployment's
+    default_url = os.environ.get("AZURE_OPENAI_ENDPOINT" if azure else "OPENAI_BASE_URL")
+    address = settings.base_url or default_url or ("" if azure else OPENAI_URL)
+    limited = (azure.deployment if azure else None) or model  # Azure limits a deployment, others a model
     text = json.dumps([address.rstrip("/"), settings.api_key_env, limited])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 class Account:
-    """This job's place on the account `name`, under `folder` (store/answers/accounts). Use as `async with`."""
+    """This job's registration with the account `name` in `folder` (store/answers/accounts). Use as `async with`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, refresh_s: float = REFRESH_S) -> None:
         self._folder = folder / name
-        self._held = contextlib.ExitStack()
-        self._looked = -math.inf  # monotonic seconds
-        self._share = 1
+        self._refresh_s = refresh_s
+        self._cleanup = contextlib.ExitStack()
+        self._refreshed_at = -math.inf  # monotonic seconds
+        self._live_jobs = 1
         self._paused_until = 0.0
 
-    def share(self) -> int:
-        """How many live jobs share the account now, this one included."""
-        self._look()
-        return self._share
+    def live_jobs(self) -> int:
+        """Return the number of live jobs that ask the account now, including this one."""
+        self._refresh()
+        return self._live_jobs
 
     def paused_until(self) -> float:
-        """Nobody may ask before this moment, in seconds since 1970; it may be past."""
-        self._look()
+        """Return the moment before which no job may ask, in seconds since 1970; it may be in the past."""
+        self._refresh()
         return self._paused_until
 
     def pause(self, seconds: float) -> None:
-        """Nobody asks this account for so long; a pause never shortens another."""
+        """Pause the account for all jobs from now on; a longer pause that is in force stays."""
         until = time.time() + seconds
         if until > self._paused_until:
             self._paused_until = until
-            with contextlib.suppress(OSError):  # the pause holds for this job at least
+            with contextlib.suppress(OSError):  # this job pauses in any case
                 (self._folder / f"{_PAUSE}{until:.3f}").touch()
 
-    def _look(self) -> None:
-        if time.monotonic() - self._looked < LOOK_SECONDS:
+    def _refresh(self) -> None:
+        if time.monotonic() - self._refreshed_at < self._refresh_s:
             return
-        self._looked = time.monotonic()
-        with contextlib.suppress(OSError):  # what a disk does not tell now it tells next time
+        self._refreshed_at = time.monotonic()
+        with contextlib.suppress(OSError):  # a disk that fails now may work at the next refresh
             entries = [path.name for path in self._folder.iterdir()]
-            self._share = max(1, sum(self._lives(self._folder / name) for name in entries if not _is_pause(name)))
+            jobs = [self._folder / name for name in entries if not _is_pause(name)]
+            self._live_jobs = max(1, sum(self._is_alive(job) for job in jobs))
             for name in filter(_is_pause, entries):
                 until = float(name.removeprefix(_PAUSE))
                 self._paused_until = max(self._paused_until, until)
                 if until < time.time():
                     (self._folder / name).unlink(missing_ok=True)
 
-    def _lives(self, job: Path) -> bool:
+    def _is_alive(self, job: Path) -> bool:
         if lease.is_leased(job):
             return True
         with contextlib.suppress(OSError):
-            if time.time() - (job / "lease.json").stat().st_mtime > _FORGET_SECONDS:
+            if time.time() - (job / "lease.json").stat().st_mtime > _FORGET_S:
                 shutil.rmtree(job, ignore_errors=True)
         return False
 
     async def __aenter__(self) -> Account:
-        job = self._folder / lease.job_name()
-        self._held.callback(shutil.rmtree, job, ignore_errors=True)
-        self._held.enter_context(lease.hold(job))
+        job = self._folder / lease.new_job_name()
+        self._cleanup.callback(shutil.rmtree, job, ignore_errors=True)
+        self._cleanup.enter_context(lease.acquire(job))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.close()
+        self._cleanup.close()
 
 
 def _is_pause(name: str) -> bool:

@@ -77,7 +77,7 @@ class Refusing(Model):
     def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
         if any(user != "a" for _, user in prompts):
             raise InputError("the chat template takes no such message", fix="drop it")
-        return super().batches(prompts, batch_size=batch_size)
+        return super().plan_batches(prompts, batch_size=batch_size)
 
 
 def test_a_template_that_takes_no_prompt_is_told_to_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:

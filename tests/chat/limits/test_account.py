@@ -1,4 +1,7 @@
-"""Accounts: real processes, killed, and a second host that is only a lease with a heartbeat."""
+"""Tests of orcac/chat/limits/account.py, with real processes that are killed.
+
+A job of another host is simulated by a lease file with a heartbeat.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from orcac.chat.limits import account
 from orcac.chat.limits.account import Account, account_name
 from orcac.chat.settings import Azure, EndpointSettings
 
@@ -49,7 +51,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def elsewhere(folder: Path, *, age: float = 0.0) -> Path:
-    """A job of another host whose heart beat so long ago."""
+    """Write the lease of a job of another host whose last heartbeat is `age` seconds old."""
     folder.mkdir(parents=True)
     lease = folder / "lease.json"
     lease.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
@@ -60,22 +62,22 @@ def elsewhere(folder: Path, *, age: float = 0.0) -> Path:
 def test_jobs_are_counted_while_they_live(tmp_path: Path) -> None:
     async def go() -> None:
         async with Account(tmp_path, "a") as mine, Account(tmp_path, "other") as other:
-            assert mine.share() == 1
+            assert mine.live_jobs() == 1
             jobs = [start(tmp_path) for _ in range(3)]
-            wait_until(lambda: mine.share() == 4)
-            assert other.share() == 1
+            wait_until(lambda: mine.live_jobs() == 4)
+            assert other.live_jobs() == 1
             jobs[0].kill()
-            wait_until(lambda: mine.share() == 3)
+            wait_until(lambda: mine.live_jobs() == 3)
             jobs[1].communicate()
-            wait_until(lambda: mine.share() == 2)
+            wait_until(lambda: mine.live_jobs() == 2)
             lease = elsewhere(tmp_path / "a" / "there")
-            wait_until(lambda: mine.share() == 3)
+            wait_until(lambda: mine.live_jobs() == 3)
             os.utime(lease, (time.time() - 61, time.time() - 61))
-            wait_until(lambda: mine.share() == 2)
-            os.utime(lease)  # it was only stopped
-            wait_until(lambda: mine.share() == 3)
+            wait_until(lambda: mine.live_jobs() == 2)
+            os.utime(lease)  # the job was only stopped, and goes on
+            wait_until(lambda: mine.live_jobs() == 3)
             os.utime(lease, (time.time() - 4000, time.time() - 4000))
-            wait_until(lambda: mine.share() == 2 and not lease.exists())
+            wait_until(lambda: mine.live_jobs() == 2 and not lease.exists())
             jobs[2].communicate()
 
     asyncio.run(go())
@@ -83,7 +85,7 @@ def test_jobs_are_counted_while_they_live(tmp_path: Path) -> None:
     assert not list((tmp_path / "other").iterdir())
 
 
-def test_a_pause_is_for_all_and_never_shortened(tmp_path: Path) -> None:
+def test_a_pause_applies_to_all_jobs_and_is_never_shortened(tmp_path: Path) -> None:
     async def go() -> None:
         async with Account(tmp_path, "a") as mine:
             assert mine.paused_until() < time.time()
@@ -103,24 +105,23 @@ def test_a_pause_is_for_all_and_never_shortened(tmp_path: Path) -> None:
         async with Account(tmp_path, "a") as late:
             return late.paused_until()
 
-    assert asyncio.run(later()) > time.time() + 900, "a job that starts in a pause waits, too"
+    assert asyncio.run(later()) > time.time() + 900, "a job that starts during a pause waits as well"
 
 
-def test_what_is_over_or_makes_no_sense_is_no_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "LOOK_SECONDS", 0.0)
+def test_expired_and_malformed_pauses_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for name in ("pause-1.5", "pause-inf", "pause-nan", "pause-", "pause-x"):
         (tmp_path / "a" / name).touch()
 
     async def go() -> tuple[float, int]:
-        async with Account(tmp_path, "a") as mine:
-            return mine.paused_until(), mine.share()
+        async with Account(tmp_path, "a", refresh_s=0.0) as mine:
+            return mine.paused_until(), mine.live_jobs()
 
     assert asyncio.run(go()) == (1.5, 1)
     assert not (tmp_path / "a" / "pause-1.5").exists()
 
 
-def test_an_account_is_where_with_which_key_and_what(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_is_an_address_a_key_variable_and_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     settings = EndpointSettings(kind="openai", base_url="http://host/v1")
@@ -136,7 +137,7 @@ def test_an_account_is_where_with_which_key_and_what(monkeypatch: pytest.MonkeyP
     assert name == account_name(settings, "m")
 
 
-def test_an_azure_deployment_is_an_account() -> None:
+def test_each_azure_deployment_is_an_account_of_its_own() -> None:
     def name(deployment: str | None, model: str) -> str:
         azure = Azure(api_version="1", deployment=deployment)
         return account_name(EndpointSettings(kind="openai", base_url="https://x.openai.azure.com", azure=azure), model)

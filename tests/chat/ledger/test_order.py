@@ -1,3 +1,5 @@
+"""Tests of orcac/chat/ledger/order.py."""
+
 from __future__ import annotations
 
 import asyncio
@@ -5,19 +7,15 @@ import random
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.order import in_order
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
-from orcac.collect import join
 
 
-def test_answers_come_in_the_order_of_the_prompts_whatever_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In parts that are smaller than the table, with prompts that share an answer and prompts without one."""
-    monkeypatch.setattr(join, "_PART", 7)
+def test_answers_are_brought_into_the_order_of_the_questions(tmp_path: Path) -> None:
+    """There are several parts, some questions share an answer, and some have none."""
     requests = [
         ChatRequest(model="m", messages=conversation(system="", user=str(n)), sampling=Sampling(), origin="api")
         for n in range(60)
@@ -32,9 +30,9 @@ def test_answers_come_in_the_order_of_the_prompts_whatever_their_own(
             asked = [*requests, *requests[10:20]]
             keys = np.array([bytes.fromhex(request.key) for request in asked], "S16")
             numbers = ledger.find(keys, asked[0].sampling.max_tokens)
-            got = list(join.in_order(ledger, numbers, tmp_path / "join"))
+            got = list(in_order(ledger, numbers, tmp_path / "parts", part_size=7))
             expected = [f"line\n{n} ?" if n < 50 else None for n in [*range(60), *range(10, 20)]]
             assert [answer and answer.text for answer in got] == expected
-            assert not (tmp_path / "join").exists()
+            assert not (tmp_path / "parts").exists()
 
     asyncio.run(go())

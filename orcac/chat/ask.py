@@ -1,0 +1,199 @@
+"""The façade of `chat`: have the questions of a job answered, whatever the role of the model that is asked.
+
+    with Asker(questions, execution) as asker:
+        tally = asker.ask()
+        for response in asker.responses(): ...
+
+A collect node asks this way, and so does everything else that asks a model. The steps are always these: seal old logs,
+look the questions up in the ledger, take in or wait for batches that hold some of them, ask the rest online within the
+account's limits and the budget, and read the answers back in the order of the questions. Only the keys of the questions
+are held in memory; texts and answers are streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import uvloop
+
+from orcac.chat.batch.control import check_unclaimed
+from orcac.chat.batch.files import live_ids
+from orcac.chat.batch.planner import ask_in_batches
+from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
+from orcac.chat.display import TallyLine, print_line
+from orcac.chat.endpoints.connect import connect
+from orcac.chat.engine import ask as ask_online
+from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.order import in_order
+from orcac.chat.ledger.sealing import seal
+from orcac.chat.limits.account import Account, account_name
+from orcac.chat.limits.budget import Budget
+from orcac.chat.messages import ChatResponse
+from orcac.chat.questions import Questions
+from orcac.chat.settings import EndpointSettings
+from orcac.chat.survey import survey
+from orcac.chat.tally import Tally
+from orcac.progress import Progress
+
+_YOUNG_OBJECTS = 20_000  # allocations between two runs of Python's cycle collector
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChatExecution:
+    """Where and how the questions of one job are asked. Nothing of it determines an answer."""
+
+    endpoint: EndpointSettings
+    model: str
+    label: str  # names the job in messages
+    answers: Path  # the ledger's folder, with batches, accounts and budgets below it
+    work: Path  # for logs and temporary files; kept when the job is killed
+    progress: Callable[[int, str], Progress]  # makes the progress line of so many items of a unit
+    weights: Callable[[], Path | None] = lambda: None  # provides the folder of a model that this process loads
+    threads: int = 1
+    gpus: int = 0
+    tuning: Tuning = DEFAULT_TUNING  # of batches
+
+
+class Asker:
+    """Asks `questions` and reads their answers. Use as a context manager, from the main thread."""
+
+    _runner: asyncio.Runner
+    _ledger: Ledger
+    _tally: Tally
+
+    def __init__(self, questions: Questions, execution: ChatExecution) -> None:
+        self._questions, self._execution = questions, execution
+        self._open = AsyncExitStack()
+
+    def __enter__(self) -> Asker:
+        """Start an event loop, and keep Python's cycle collector from the objects that live as long as the process.
+
+        A request in flight is many objects without a cycle. By default they would make the collector go through all
+        loaded modules again and again, which takes a tenth to a quarter of the CPU time.
+        """
+        gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._runner:
+            self._runner.run(self._open.aclose())
+
+    def ask(self) -> Tally:
+        """Have the ledger hold an answer, or the failure, of every question, and return how many there are of each.
+
+        A failure of this run that is not recorded is in `Tally.failures`, by the question's key. Raises EndpointError,
+        StoreError and KeyboardInterrupt as `engine.ask` does; what was answered until then is in the ledger.
+        """
+        self._tally = self._runner.run(self._ask())
+        return self._tally
+
+    def responses(self) -> Iterator[ChatResponse]:
+        """Yield the response to each question, in order, once `ask` has returned. A failed one has an `error`."""
+        questions, keys = self._questions, self._questions.keys
+        numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.number]
+        failed = {n: self._tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
+        del keys
+        questions.forget_keys()
+        for n, response in enumerate(in_order(self._ledger, numbers, self._execution.work / "join")):
+            yield response or ChatResponse(error=failed[n])
+
+    async def _ask(self) -> Tally:
+        tally = await self._ask_in_batches()
+        self._ledger = await self._open.enter_async_context(self._open_ledger())
+        return tally or await self._ask_online(self._ledger)
+
+    async def _ask_in_batches(self) -> Tally | None:
+        """Take in what batches answer, and send new ones if the endpoint's mode asks for it.
+
+        Return None if the rest is to be asked online.
+        """
+        questions, how, settings = self._questions, self._execution, self._execution.endpoint
+        is_any_live = bool(live_ids(how.answers))
+        may_be_claimed = is_any_live and settings.kind in ("openai", "vllm")  # whose answers share their keys
+        if settings.mode == "online" and not may_be_claimed:
+            return None
+        async with self._open_ledger() as ledger:  # opened again when batches have ended
+            known, missing = survey(questions, ledger, settings.price)
+        if settings.mode == "online":
+            wanted = np.unique(questions.keys.keys[questions.keys.number[missing]])
+            await check_unclaimed(how.answers, wanted, on_event=self._say)
+            return None
+        # A run that was killed while it took in the last answers left a batch that still holds a part of the budget.
+        if not (missing.any() or is_any_live):
+            return None
+        show = self._line(known.total)
+        tally = await ask_in_batches(
+            lambda: questions.requests(questions.first),
+            settings=settings,
+            answers=how.answers,
+            budget=self._budget(),
+            on_progress=show,
+            on_event=self._say,
+            tuning=how.tuning,
+        )
+        left = Counter(tally.failures.values())
+        if settings.mode == "auto":  # they are asked online next
+            tally.failed -= left
+        show(tally)
+        if settings.mode == "batch":
+            return tally
+        if left:
+            self._say(f"{left.total():,} of {tally.total:,} requests are left by batches, and are asked online")
+        return None
+
+    async def _ask_online(self, ledger: Ledger) -> Tally:
+        questions, how, settings = self._questions, self._execution, self._execution.endpoint
+        known, missing = survey(questions, ledger, settings.price)
+        show = self._line(known.total)
+        if not missing.any():
+            show(known)
+            return known
+        endpoint = connect(
+            settings, model=how.model, weights=how.weights(), work=how.work, threads=how.threads, gpus=how.gpus
+        )
+        return await ask_online(
+            questions.requests(missing),
+            label=how.label,
+            endpoint=endpoint,
+            ledger=ledger,
+            tally=known,
+            settings=settings,
+            account=self._account(),
+            budget=self._budget(),
+            on_progress=show,
+        )
+
+    def _open_ledger(self) -> Ledger:
+        seal(self._execution.answers)
+        return Ledger(self._execution.answers, wanted=self._questions.keys.keys)
+
+    def _account(self) -> Account | None:
+        """Return the account whose limits are shared with other jobs; a model that this job starts is its own."""
+        how = self._execution
+        if how.endpoint.kind != "openai":
+            return None
+        return Account(how.answers / "accounts", account_name(how.endpoint, how.model))
+
+    def _budget(self) -> Budget | None:
+        settings = self._execution.endpoint
+        if settings.budget_usd is None:
+            return None
+        return Budget(self._execution.answers / "budgets" / settings.budget_name, settings.budget_usd)
+
+    def _line(self, total: int) -> TallyLine:
+        return TallyLine(self._execution.progress(total, "answers"), self._execution.label)
+
+    def _say(self, text: str) -> None:
+        print_line(self._execution.label, text)

@@ -1,0 +1,106 @@
+"""The questions of one job: requests that differ in their texts alone, generated as often as needed and never held.
+
+A million questions take 20 MB: their keys, sorted, and for each question the position of its key. Texts are read again
+from their source for each pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import compress
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from orcac.chat.keys import conversation_json, key_digest
+from orcac.chat.ledger.keys import Keys, argsort_keys
+from orcac.chat.messages import ChatRequest, conversation
+
+Mask = npt.NDArray[np.bool_]
+Texts = Callable[[], Iterable[tuple[str, str]]]
+
+
+class DistinctKeys(NamedTuple):
+    """Keys of a sequence in which some may be equal. n is its length, m the number of distinct keys."""
+
+    keys: Keys  # S16 (m,): sorted, each once
+    number: npt.NDArray[np.uint32]  # (n,): the index in `keys` of each element's key
+    first: Mask  # (n,): whether no earlier element has the same key
+
+
+class Questions:
+    """The requests made from `template` by putting in each (system, user) pair that `texts()` yields.
+
+    `texts` is called once for each pass and yields the same pairs in the same order every time.
+    """
+
+    def __init__(self, template: ChatRequest, texts: Texts) -> None:
+        self._template, self._texts = template, texts
+
+    @property
+    def max_tokens(self) -> int:
+        """The cap on the length of an answer, in tokens; it is part of no key."""
+        return self._template.sampling.max_tokens
+
+    @cached_property
+    def keys(self) -> DistinctKeys:
+        """The key of each question; equal if the texts are equal."""
+        prefix, texts = self._template.key_prefix, self._texts()
+        return distinct(key_digest(prefix, conversation_json(system=system, user=user)) for system, user in texts)
+
+    @cached_property
+    def first(self) -> Mask:
+        """Whether no earlier question has the same texts, for each question."""
+        return self.keys.first
+
+    def forget_keys(self) -> None:
+        """Free the keys, which are computed again if they are needed again; `first` stays."""
+        _ = self.first
+        del self.keys
+
+    def key(self, number: int) -> str:
+        """Return the `ChatRequest.key` of the question with this index."""
+        return _padded(self.keys.keys[self.keys.number[number]]).hex()
+
+    def request(self, *, system: str, user: str) -> ChatRequest:
+        """Return the request with these texts."""
+        template = self._template
+        return ChatRequest(
+            model=template.model,
+            messages=conversation(system=system, user=user),
+            sampling=template.sampling,
+            origin=template.origin,
+            sample_index=template.sample_index,
+        )
+
+    def requests(self, wanted: Mask | None = None) -> Iterator[ChatRequest]:
+        """Yield the requests that the mask selects, which are given the keys computed before, or all of them."""
+        if wanted is None:
+            yield from (self.request(system=system, user=user) for system, user in self._texts())
+            return
+        keys, chosen = self.keys.keys, self.keys.number[wanted]
+        for (system, user), number in zip(compress(self._texts(), wanted), chosen, strict=True):
+            made = self.request(system=system, user=user)
+            made.set_key(_padded(keys[number]))
+            yield made
+
+
+def distinct(digests: Iterable[bytes]) -> DistinctKeys:
+    """Sort digests of 16 bytes, keeping each once."""
+    every = np.fromiter(digests, "S16")
+    order = argsort_keys(every)  # stable, so that the first of equal ones comes first
+    every = every[order]
+    new = np.ones(len(every), bool)
+    new[1:] = every[1:] != every[:-1]
+    first = np.zeros(len(every), bool)
+    first[order[new]] = True
+    number = np.empty(len(every), "u4")
+    number[order] = np.cumsum(new, dtype="u4") - 1
+    return DistinctKeys(every if new.all() else every[new], number, first)
+
+
+def _padded(key: bytes) -> bytes:
+    """Return the 16 bytes of a key, from which NumPy strips trailing zeros."""
+    return key.ljust(16, b"\0")

@@ -1,0 +1,36 @@
+"""How much of a job's questions the ledger answers already, and which of them are to be asked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.record import FAILURES
+from orcac.chat.questions import Mask, Questions
+from orcac.chat.settings import Price
+from orcac.chat.tally import Tally
+
+
+def survey(questions: Questions, ledger: Ledger, price: Price) -> tuple[Tally, Mask]:
+    """Return the tally of the recorded answers, and a mask of the questions to ask, each distinct one once.
+
+    The dollars are those of `ChatRequest.usd_of`, summed on columns: a million answers take a second.
+    """
+    keys, number, first = questions.keys
+    found = np.where(first, ledger.find(keys, questions.max_tokens)[number], -1)
+    settled = found[found >= 0]
+    failures, read, written = (ledger.entries[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
+    by_class = np.bincount(failures, minlength=len(FAILURES))
+    tally = Tally(total=int(first.sum()), answered=int(by_class[0]))
+    tally.failed.update({FAILURES[n]: int(by_class[n]) for n in range(1, len(FAILURES)) if by_class[n]})
+    is_answer = failures == 0
+    shares = np.where(ledger.entries["batched"][settled], price.batch, 1.0)
+    paid = read * np.float64(price.input) + written * np.float64(price.output)
+    tally.usd = float((paid * shares)[is_answer].sum()) / 1e6
+    uncounted = is_answer & (read == 0) & (written == 0)  # the server gave no usage: the bound of the request counts
+    if uncounted.any():
+        wanted = found >= 0
+        wanted[wanted] = uncounted
+        requests = zip(questions.requests(wanted), shares[uncounted].tolist(), strict=True)
+        tally.usd += sum(request.usd_bound(price) * share for request, share in requests)
+    return tally, first & (found < 0)

@@ -1,0 +1,65 @@
+"""Responses that no model is asked for: those of a recording, and the references that the prompts bring along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from orcac.chat.display import TallyLine
+from orcac.chat.endpoints.replay import Replay, Source
+from orcac.chat.messages import ChatResponse
+from orcac.chat.questions import Questions
+from orcac.chat.tally import Tally
+from orcac.collect.prompts import Prompts
+from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.hub import fetch
+from orcac.job import Job
+from orcac.recipe import FileRef, resolve_file
+
+_SHOW_EVERY = 100  # rows of a recording between two updates of the progress line
+
+
+def references(prompts: Prompts) -> Iterator[ChatResponse]:
+    """Yield each prompt's own reference without an explanation, as FLAN itself would be trained on."""
+    for prompt in prompts:
+        if prompt.reference:
+            yield ChatResponse(text=prompt.reference, finish_reason="stop")
+        else:
+            yield ChatResponse(error="not_recorded")
+
+
+def replayed(
+    job: Job[CollectRecipe, CollectExecution], questions: Questions, total: int, messages: dict[str, str]
+) -> Iterator[ChatResponse]:
+    """Yield the recording's response to each of `total` questions; put the first miss into `messages`."""
+    replay = Replay(_source(job), questions.requests())
+    show, tally = TallyLine(job.progress(total, "answers"), job.label), Tally(total=total, messages=messages)
+    counts = ((replay.duplicates, "repeat an earlier question"), (replay.skipped, "lack a question or an answer"))
+    note = ", ".join(f"{count:,} rows of the recording {problem}" for count, problem in counts if count)
+    for number, request in enumerate(questions.requests(), start=1):
+        answer = replay.find(request)
+        if answer:
+            tally.answered += 1
+        else:
+            tally.failed["not_recorded"] += 1
+            if "not_recorded" not in messages:
+                messages["not_recorded"] = replay.describe_miss(request)
+        yield answer or ChatResponse(error="not_recorded")
+        if number % _SHOW_EVERY == 0 or number == total:
+            show(tally, note)
+
+
+def _source(job: Job[CollectRecipe, CollectExecution]) -> Source:
+    recording = job.recipe.recording
+    assert recording is not None, job.ref
+
+    def paths(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:
+        return tuple(resolve_file(ref, job.execution) for ref in refs)
+
+    fetched = [fetch(ref, kind="dataset", label=job.label) for ref in recording.hub]
+    return Source(
+        answers=paths(recording.answers) + tuple(path for one in fetched for path, _ in one.files),
+        fields=recording.fields,
+        questions=paths(recording.questions),
+        question_fields=recording.question_fields,
+    )

@@ -1,0 +1,92 @@
+"""Fields that people write in a spec: how a field is declared, and the numbers that many of them hold.
+
+A declaration gives the field's class, one line of help and its unit. Docs, the JSON Schema for editors, `orcac diff`
+and the error messages read it. The classes:
+
+    semantic    changes the result, so it enters the ids of the nodes that depend on it
+    execution   changes where, how fast or at what cost a node is made; never enters an id
+    label       names and descriptions; never enters an id
+
+This module is below the spec's schema because the types that a spec, a recipe and a request share are declared with
+it (`orcac.chat.settings`), and asking models needs no spec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import Annotated, Any, Literal, TypedDict, Unpack
+
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+FieldClass = Literal["semantic", "execution", "label"]
+
+
+class Limits(TypedDict, total=False):
+    """Further arguments of a declaration, passed to pydantic's `Field` unchanged."""
+
+    ge: float
+    gt: float
+    le: float
+    lt: float
+    min_length: int
+    alias: str
+    default_factory: Callable[[dict[str, object]], object]
+
+
+def declare(
+    kind: FieldClass, help: str, default: Any = ..., unit: str = "", **limits: Unpack[Limits]
+) -> Any:  # pydantic's Field returns Any as well: the annotation beside it gives the type
+    """Return a pydantic field of a class; without a default it is required."""
+    extra: dict[str, JsonValue] = {"class": kind} | ({"unit": unit} if unit else {})
+    given = {} if "default_factory" in limits else {"default": default}
+    arguments: dict[str, Any] = {**given, **limits}
+    return Field(description=help, json_schema_extra=extra, **arguments)
+
+
+semantic = partial(declare, "semantic")
+execution = partial(declare, "execution")
+label = partial(declare, "label")
+
+
+def _refuse_text(value: object) -> int | float:
+    """Return a number unchanged. Raises for a text or a boolean, which pydantic would convert."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("number", "a number")
+
+
+def measure(pattern: str, shape: str, scales: dict[str, float]) -> BeforeValidator:
+    """Return a validator that reads a number with a unit, as in `3 %`; a plain number is accepted unchanged.
+
+    `pattern` matches the units, `shape` describes the expected form in errors, and `scales` maps each unit to its
+    factor.
+    """
+
+    def read(value: object) -> int | float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        text = value if isinstance(value, str) else ""
+        match = re.fullmatch(rf"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*({pattern})\s*", text)
+        if not match:
+            raise PydanticCustomError("measure", "a measure", {"shape": shape})
+        return float(Decimal(match[1]) * Decimal(str(scales[match[2]])))  # `7 %` is exactly 0.07
+
+    return BeforeValidator(read)
+
+
+NUMBERS_ONLY = BeforeValidator(_refuse_text)  # not pydantic's strict mode, which refuses 2.0 for a whole number
+Whole = Annotated[int, NUMBERS_ONLY]
+Number = Annotated[float, Field(strict=True)]
+Count = Annotated[int, Field(ge=1), NUMBERS_ONLY]  # limits first, or the JSON Schema lacks them
+Share = Annotated[
+    float,
+    measure("%", "a share, such as `3 %` or 0.03", {"%": 0.01}),
+    Field(ge=0, le=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": "^ *[0-9_.]+ *% *$"}]}
+    ),
+]

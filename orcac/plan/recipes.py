@@ -1,0 +1,90 @@
+"""Translates a spec's filters, student, stages and hardware into recipes and executions.
+
+The functions are pure: each reads the sections that it names, and knows no node, no arm and no file system. Query
+sources are translated in `sources.py`, teachers in `asking.py`; `lower.py` connects the recipes to a graph.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from orcac.filter.recipe import FilterRecipe
+from orcac.spec import schema
+from orcac.student.recipe import Scratch
+from orcac.train.recipe import TrainExecution, TrainRecipe
+
+
+class Resources(TypedDict):
+    """The fields of an `Execution` that a scheduler reads."""
+
+    threads: int
+    memory_mb: int
+    minutes: int
+    gpus: int
+
+
+def lower_work(work: schema.Work, *, gpus: int = 0) -> Resources:
+    """Return the resources of a job that runs on `gpus` GPUs."""
+    return {"threads": work.threads, "memory_mb": work.memory, "minutes": work.time, "gpus": gpus}
+
+
+def lower_filters(filters: schema.Filters) -> FilterRecipe:
+    return FilterRecipe(
+        finish_reasons=filters.finish_reason,
+        min_characters=filters.min_characters,
+        max_characters=filters.max_characters,
+        drop_refusals=filters.refusals == "drop",
+        agree_with_reference=filters.agreement,
+        drop_duplicates=filters.duplicates == "drop",
+        contamination_ngram=filters.contamination.ngram if filters.contamination else None,
+    )
+
+
+def lower_shape(student: schema.Student) -> Scratch:
+    """Return the shape of a student that is trained from scratch (one without `base`)."""
+    assert student.tokenizer is not None
+    shape = student.shape or schema.SHAPES[student.size or "tiny"]
+    return Scratch(
+        vocabulary=student.tokenizer.vocabulary,
+        positions=student.max_length,
+        kv_heads=shape.kv_heads or shape.heads,
+        **shape.model_dump(exclude={"kv_heads"}),
+    )
+
+
+def lower_stage(stage: schema.Stage, spec: schema.Spec) -> TrainRecipe:
+    """Return the recipe of one stage of `spec`."""
+    return TrainRecipe(
+        seed=training_seed(spec),
+        epochs=stage.epochs,
+        tokens=stage.tokens,
+        learning_rate=stage.learning_rate,
+        schedule=stage.schedule,
+        warmup=stage.warmup,
+        batch_rows=stage.batch.rows(spec.student.max_length),
+        weight_decay=stage.weight_decay,
+        max_grad_norm=stage.max_grad_norm,
+        precision=spec.hardware.train.precision,
+        optimizer=stage.optimizer,
+    )
+
+
+def lower_train_work(work: schema.TrainWork) -> TrainExecution:
+    return TrainExecution(
+        micro_batch_rows=work.micro_batch,
+        nodes=work.nodes,
+        processes=work.processes,
+        zero=work.zero,
+        offload=work.offload,
+        recompute=work.recompute,
+        compile=work.compile,
+        gpu=work.gpu,
+        mfu=work.mfu,
+        usd_per_gpu_hour=work.price,
+        **lower_work(work, gpus=work.gpus),
+    )
+
+
+def training_seed(spec: schema.Spec) -> int:
+    """Return the seed of first weights and training order: the student's own, or else the spec's."""
+    return spec.seed if spec.student.seed is None else spec.student.seed

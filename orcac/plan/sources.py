@@ -1,0 +1,90 @@
+"""Translates a spec's query sources and local files into the recipe of a `sample` node.
+
+A local file enters a recipe as content (`FileRef`: name and digest); the path of that content on this machine goes into
+the execution. Each file of an experiment is read once, however many arms and sources name it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from orcac.errors import InputError
+from orcac.recipe import FileRef, file_digest
+from orcac.sample.recipe import Puzzles, Source
+from orcac.spec import schema
+from orcac.spec.paths import Found
+
+FileQueries: TypeAlias = (
+    schema.TableQueries | schema.FormQueries | schema.TableBenchmark | schema.FormBenchmark | schema.OpenBenchmark
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFiles:
+    """Local files as content for a recipe (`refs`) and as paths for an execution (`paths`: sha256 -> path)."""
+
+    refs: tuple[FileRef, ...] = ()
+    paths: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class FileDigests:
+    """The sha256 digests of local files, each computed once."""
+
+    compute: Callable[[Path], str] = file_digest
+    _digests: dict[Path, str] = field(default_factory=dict)
+
+    def digest(self, path: Path) -> str:
+        """Return a file's digest. Raises InputError if the file cannot be read to its end or was removed."""
+        if path not in self._digests:
+            try:
+                self._digests[path] = self.compute(path)
+            except OSError as error:
+                fix = "give a file that can be read, then compile again"
+                raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
+        return self._digests[path]
+
+    def lower(self, found: Found | None) -> LocalFiles:
+        """Return the local files of one field of a spec, in the order of their names.
+
+        A file in a folder that the spec names as a whole is named by its path in that folder, any other by its base
+        name. The order does not depend on the folders that hold the files, since these are not part of an id.
+        """
+        refs, paths = [], {}
+        for path in found.files if found else ():
+            digest = self.digest(path)
+            name = path.relative_to(found.root).as_posix() if found and found.root else path.name
+            refs.append(FileRef(name=name, sha256=digest))
+            paths[digest] = str(path)
+        return LocalFiles(tuple(sorted(refs, key=lambda ref: (ref.name, ref.sha256))), paths)
+
+
+def lower_puzzles(queries: schema.GeneratedQueries | schema.GeneratedBenchmark, seed: int, address: str) -> Source:
+    """Return a source of generated tasks.
+
+    The tasks' seed depends on `address` (SECTION/NAME) as well as on the spec's `seed`, so that a benchmark of the same
+    task and size holds other puzzles than the training data.
+    """
+    own_seed = int(hashlib.sha256(f"{seed}/{address}".encode()).hexdigest()[:8], 16)
+    puzzles = Puzzles(task=queries.task, size=queries.size, count=queries.take, seed=own_seed)
+    return Source(format=queries.format, puzzles=puzzles)
+
+
+def lower_file_source(queries: FileQueries, found: Found, files: LocalFiles) -> Source:
+    """Return a source of queries from files. `found` is the resolved `path` of `queries`, `files` its local part."""
+    fields: Mapping[str, str] = getattr(queries, "fields", {})  # published formats have none
+    return Source(
+        format="jsonl" if queries.format == "open-ended" else queries.format,
+        files=files.refs,
+        hub=found.hub,
+        absent=found.absent,
+        fields={str(ours): key for ours, key in fields.items()},
+        tasks=queries.tasks,
+        take=queries.take,
+        per_task=queries.per_task,
+        sampling=queries.sampling,
+    )

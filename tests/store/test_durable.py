@@ -1,0 +1,86 @@
+"""Tests of orcac/store/durable.py: a file is replaced whole or not at all, and is synced before it is renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from orcac.errors import InputError
+from orcac.store import durable
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The syncs and renames so far: "sync file", "sync folder" or "rename"."""
+    seen: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        seen.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
+        sync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        seen.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", renamed)
+    return seen
+
+
+def test_a_file_is_synced_renamed_and_its_folder_synced(tmp_path: Path, calls: list[str]) -> None:
+    durable.write(tmp_path / "a", "é")
+    assert (tmp_path / "a").read_bytes() == "é".encode()
+    assert calls == ["sync file", "rename", "sync folder"]
+    durable.write(tmp_path / "a", b"b", sync=False)
+    assert (tmp_path / "a").read_bytes() == b"b" and calls[3:] == ["rename"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        durable.write(tmp_path / "a", "new")
+    with pytest.raises(OSError), durable.replacing(tmp_path / "a") as file:
+        file.write(b"new")
+    with pytest.raises(KeyboardInterrupt), durable.replacing_by_name(tmp_path / "a") as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
+
+
+def test_a_file_that_holds_the_text_already_is_not_written(tmp_path: Path, calls: list[str]) -> None:
+    path = tmp_path / "new" / "a"
+    assert durable.write_if_changed(path, "x") and not durable.write_if_changed(path, "x")
+    assert calls == ["sync file", "rename", "sync folder"]
+    assert durable.write_if_changed(path, "y") and path.read_text() == "y"
+    with pytest.raises(OSError, match="not a file"):
+        durable.write_if_changed(Path(os.devnull), "x")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "deep" / "out"
+    with pytest.raises(KeyboardInterrupt), durable.new_folder(out) as folder:
+        (folder / "a").write_text("half")
+        raise KeyboardInterrupt
+    assert [path.name for path in out.parent.iterdir()] == []
+    with durable.new_folder(out) as folder:
+        (folder / "a").write_text("whole")
+        assert not out.exists()
+    assert (out / "a").read_text() == "whole" and [path.name for path in out.parent.iterdir()] == ["out"]
+    with pytest.raises(InputError, match="exists already"), durable.new_folder(out):
+        pass
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(InputError, match="are needed"), durable.new_folder(tmp_path / "other", needs=2):
+        pass

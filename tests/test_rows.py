@@ -1,0 +1,76 @@
+"""Tests of orcac/rows.py: rows as Parquet, rows of wider types, and values at a path into nested JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orcac import rows
+from orcac.rows import lookup
+
+ROW = {"a": {"b": 1, "n": None}, "a.b": 2, "a.n": None, "list": ["x", {"y": 3}]}
+
+
+def prompt(number: int) -> rows.Prompt:
+    text = f"query {number}"
+    return rows.Prompt(
+        id=rows.prompt_id("s", "t", text, ""), source="s", task="t", query=text, system_id=1, system="", options=["a"]
+    )
+
+
+def test_rows_come_back_in_order_and_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    prompts = [prompt(number) for number in range(5000)]  # three batches
+    for name in ("one", "two"):
+        assert rows.write(tmp_path / name, rows.Prompt, prompts) == 5000
+    assert list(rows.read(tmp_path / "one", rows.Prompt)) == prompts
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    pairs = list(rows.read_columns(tmp_path / "one", ("query", "id")))
+    assert pairs[4999] == ("query 4999", prompts[4999].id) and len(pairs) == 5000
+
+
+def test_rows_and_columns_are_widened_alike_and_read_as_the_narrower_type(tmp_path: Path) -> None:
+    prompts = [prompt(number) for number in range(3)]
+    fields = {"response": "r", "finish_reason": "stop", "parsed": "a", "correct": True}
+    wide = [rows.widen(each, rows.Answer, **fields) for each in prompts]
+    assert rows.write(tmp_path / "rows", rows.Answer, wide) == 3
+    assert list(rows.read(tmp_path / "rows", rows.Prompt)) == prompts
+    rows.write(tmp_path / "prompts", rows.Prompt, prompts)
+    (table,) = rows.read_tables(tmp_path / "prompts", rows.schema(rows.Prompt).names)
+    columns = {name: [value] * 3 for name, value in fields.items()}
+    rows.write_tables(tmp_path / "columns", rows.Answer, [rows.widen_table(table, rows.Answer, **columns)])
+    assert list(rows.read(tmp_path / "columns", rows.Answer)) == wide
+
+
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
+    def broken():
+        yield prompt(0)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        rows.write(tmp_path / "rows", rows.Prompt, broken())
+    assert not list(tmp_path.iterdir())
+
+
+def test_items_are_batched_with_a_shorter_last_batch() -> None:
+    assert list(rows.batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("a.b", 2), ("a", ROW["a"]), ("a.n", None), ("list.0", "x"), ("list.1.y", 3)]
+    + [(path, None) for path in ("list.2", "list.-1", "list.²", "a.b.c", "a.", "", "b")],
+)
+def test_lookup(path: str, value: object) -> None:
+    assert lookup(ROW, path) == value
+
+
+def test_a_key_that_holds_null_gives_way_to_the_path() -> None:
+    assert lookup({"a.b": None, "a": {"b": 1}}, "a.b") == 1
+    assert lookup([], "a") is None
+
+
+def test_null_differs_from_a_missing_value() -> None:
+    row = {"a": {"n": None}, "b.c": None, "list": [None]}
+    assert [lookup(row, path, "absent") for path in ("a.n", "a.n.m", "b.c", "list.0")] == [None] * 4
+    assert [lookup(row, path, "absent") for path in ("c", "a.m", "a.m.k", "list.1", "b")] == ["absent"] * 5
