@@ -43,7 +43,7 @@ def replayed(
         else:
             tally.failed["not_recorded"] += 1
             if "not_recorded" not in messages:
-                messages["not_recorded"] = replay.missed(request)
+                messages["not_recorded"] = replay.describe_miss(request)
         yield answer or ChatResponse(error="not_recorded")
         if number % _SHOW_EVERY == 0 or number == total:
             show(tally, note)
