@@ -73,7 +73,7 @@ def fits() -> str:
     plan, store = Plan(), Store(Path("nowhere"))
     lower(plan, load(SPEC))
     (experiment,) = plan.experiments.values()
-    stage = memory.stage(plan, store, experiment.addresses["base"]["train/assistant"])
+    stage = memory.find_stage(plan, store, experiment.addresses["base"]["train/assistant"])
     assert stage
     heads = (*memory.Memory._fields[:6], "in all")
     lines = [f"| how | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]

@@ -93,7 +93,14 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
 
 
 def refuse_blocked(nodes: Iterable[Node]) -> None:
-    """Raise InputError if any of the nodes is planned and priced but cannot be made yet."""
+    """Raise InputError if a node cannot be made: an input is missing, or only an older orcac could make it."""
+    nodes = list(nodes)
+    for node in nodes:
+        if node.version is not None:
+            raise InputError(
+                f"{node.ref} was made by VERSION {node.version} of `{node.kind}`, which this orcac cannot make again",
+                fix="restore it from a copy of the store, or pin the spec again: then today's VERSION makes it",
+            )
     reasons = list(dict.fromkeys(reason for node in nodes for reason in node.blockers))
     if reasons:
         raise InputError(

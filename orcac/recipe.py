@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from orcac.errors import InputError
 
@@ -28,6 +29,25 @@ class Frozen(BaseModel):
 
 class Recipe(Frozen):
     """The description of a node's result; all of it is hashed."""
+
+
+def rule(default: Any) -> Any:
+    """Declare a recipe field that holds a version of our own code, as of a parser, and nothing that a spec says.
+
+    A rule that changes only some nodes is such a field: it is set on those alone, so that the others keep their ids.
+    An artifact that differs from a node in its rules alone was made for the same spec by another orcac
+    (`plan.upgrade`).
+    """
+    return Field(default, json_schema_extra={"rule": True})
+
+
+def rules_of(recipe: type[Recipe]) -> set[str]:
+    """Return the names of the fields declared by `rule`."""
+    return {
+        name
+        for name, info in recipe.model_fields.items()
+        if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("rule")
+    }
 
 
 class Execution(Frozen):

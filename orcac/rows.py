@@ -44,7 +44,7 @@ class Response(Prompt):
     teacher: str  # the model's name
     response: str  # "" if the request failed
     finish_reason: str  # "stop", "length", "content_filter", ...; "" if the request failed
-    error: str = ""  # the error class if the request failed for good (see chat.messages), else ""
+    error: str = ""  # the error class if the request failed for good (see chat.failures), else ""
     input_tokens: int = 0  # as the endpoint counted them; 0 if it did not
     output_tokens: int = 0
 

@@ -30,7 +30,6 @@ from orcac.chat.batch.planner import ask_in_batches
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
 from orcac.chat.display import TallyLine, print_line
 from orcac.chat.endpoints.connect import connect
-from orcac.chat.engine import Tally
 from orcac.chat.engine import ask as ask_online
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.order import in_order
@@ -41,6 +40,7 @@ from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.survey import survey
+from orcac.chat.tally import Tally
 from orcac.progress import Progress
 
 _YOUNG_OBJECTS = 20_000  # allocations between two runs of Python's cycle collector

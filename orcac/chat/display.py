@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from orcac.chat.engine import Tally
+from orcac.chat.tally import Tally
 from orcac.progress import Progress
 from orcac.text import dollars
 

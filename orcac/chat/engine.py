@@ -6,7 +6,7 @@ memory of an `ask` grows with the requests in flight and not with their total. E
 own. When some of them have ended, their answers are written to the ledger's log together, and then the next requests
 are sent. The log survives a kill of this process, so a kill costs at most one window of answers. An answer counts when
 it is durable, that is, when it would survive a crash of the host. Only the end of the run waits for that, unless the
-disk lags far behind. `failures.ERRORS` has the four possible consequences of a failure:
+disk lags far behind. `failures.ERRORS` maps each class of failure to one of four consequences:
 
 - RETRY: the request is sent again after a random wait (full jitter), up to the `attempts` of its error class. Retries
   and fresh requests are sent side by side, in the order of time. The wait grows with each failure, but stays short
@@ -30,7 +30,6 @@ cost nothing. Rates and pauses are shared by all jobs that ask the account (acco
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -47,8 +46,9 @@ from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.limits.limiter import Limiter
-from orcac.chat.messages import Billable, ChatRequest, ChatResponse
-from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.messages import ChatRequest, ChatResponse
+from orcac.chat.settings import EndpointSettings
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError, StoreError
 from orcac.text import dollars
 
@@ -70,31 +70,6 @@ class AnswerLog(Protocol):
 
     def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]: ...
     def flush(self) -> None: ...
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Tally:
-    """The progress of an `ask`."""
-
-    total: int  # distinct requests
-    answered: int = 0
-    failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # final failures by class
-    retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    # the first message of each error class that did not stop the run, and under `budget` that the run waits for it
-    messages: dict[str, str] = dataclasses.field(default_factory=dict)
-    failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of each unrecorded failure
-    usd: float = 0.0  # an upper bound of the cost of all answers, including those from earlier runs
-    tokens: int = 0  # input and output of the answers of this `ask`
-    in_flight: int = 0
-    paused_s: float = 0.0  # the rest of the pause that the server asked for
-
-    def count(self, request: ChatRequest, response: Billable, price: Price) -> None:
-        """Add the final response to a request, at its cost (`ChatRequest.usd_of`)."""
-        self.usd += request.usd_of(response, price)
-        if response.error:
-            self.failed[response.error] += 1
-        else:
-            self.answered += 1
 
 
 async def ask(
@@ -180,7 +155,7 @@ class _Run:
         self._retries: list[tuple[float, str, _Pending]] = []  # a heap by the time of the next attempt
         self._early_refusals: list[tuple[ChatRequest, ChatResponse]] = []  # those before the endpoint's first answer
         self._unsynced = 0  # answers in the ledger that are not durable yet
-        self._halted: BaseException | None = None
+        self._halt_reason: BaseException | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._is_advance_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -203,8 +178,8 @@ class _Run:
                     await self._finished
             finally:
                 reporting.cancel()
-        if self._halted:
-            raise self._halted
+        if self._halt_reason:
+            raise self._halt_reason
 
     async def _report_progress(self) -> None:
         try:
@@ -233,9 +208,9 @@ class _Run:
             self._ledger.flush()
             next_at = self._send()
         except Exception as error:  # of a full disk, or of the iterator of requests
-            self._halted = self._halted or error
+            self._halt_reason = self._halt_reason or error
         is_idle = not (self._tally.in_flight or self._unsynced)
-        if is_idle and (self._halted or not (self._retries or self.prefetch())):
+        if is_idle and (self._halt_reason or not (self._retries or self.prefetch())):
             self._finished.set_result(None)
         elif next_at is not None and (self._timer is None or next_at < self._timer_at):
             if self._timer:
@@ -254,7 +229,7 @@ class _Run:
         limiter, now = self._limiter, self._loop.time()
         self._read_account(now)
         window = limiter.window
-        while not self._halted and self._tally.in_flight < window and self._unsynced < _MAX_UNSYNCED:
+        while not self._halt_reason and self._tally.in_flight < window and self._unsynced < _MAX_UNSYNCED:
             is_due = bool(self._retries) and self._retries[0][0] <= now
             if not is_due and not (self._may_send_fresh() and self.prefetch()):
                 return self._retries[0][0] if self._retries else None
@@ -361,8 +336,7 @@ class _Run:
     def _on_final_response(self, pending: _Pending, response: ChatResponse) -> None:
         """Record an answer or a refusal."""
         health = self._health
-        health.on_final_response(self._loop.time())
-        health.has_answered = health.has_answered or not response.error
+        health.on_final_response(self._loop.time(), is_answer=not response.error)
         if not response.error or (ERRORS[response.error].recorded and health.has_answered):
             durable = self._ledger.append(pending.request, response)
             self._unsynced += 1
@@ -446,7 +420,7 @@ class _Run:
 
     def _halt(self, reason: BaseException) -> None:
         """Send nothing more; `ask_all` raises the first reason when no request is in flight any more."""
-        self._halted = self._halted or reason
+        self._halt_reason = self._halt_reason or reason
         self._schedule_advance()
 
     def _endpoint_error(self, pending: _Pending, error: ChatError) -> EndpointError:

@@ -1,8 +1,8 @@
-"""Is a failure the fault of the request or of the endpoint? The engine's rules for retries, waits and giving up.
+"""The engine's rules for retries, waits and giving up, which depend on the cause: the request or the endpoint.
 
-One request that fails among many that are answered has itself to blame, so it gets a limited number of attempts. If
-many requests fail and none is answered between them, the endpoint is to blame: then no attempt is counted against a
-request while the outage is short, and the run ends when it lasts.
+If one request fails and others are answered, that request is the cause, so it gets a limited number of attempts. If
+many requests fail and none is answered between them, the endpoint is the cause. If it has answered before, its failures
+then count against no request, for some minutes; a longer outage, or an endpoint that never answers, ends the run.
 
 Time is a parameter, in seconds of the caller's clock; this module never sleeps.
 """
@@ -14,8 +14,8 @@ import dataclasses
 from orcac.chat.failures import ERRORS, Action, ChatError
 
 _DOUBLINGS = 7  # the number of times that the longest wait doubles
-_EXHAUSTED_IN_A_ROW = 10  # requests out of attempts, or called bad, with no answer between them: the endpoint is down
-_FAILED_IN_A_ROW = 16  # failed attempts with no answer between them: nothing fresh is sent
+_MANY_REQUESTS = 10  # so many that fail, run out of attempts or are called bad, with no answer between them
+_FAILED_IN_A_ROW = 16  # after so many failed attempts with no answer between them, nothing fresh is sent
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Timing:
     push_back_backoff: float = 1.0  # the longest wait after a push-back, since the limiter finds the right rate
     push_back_patience: float = 600.0  # the longest time without an answer while the server pushes back
     outage_patience: float = 300.0  # the longest outage of a server that has answered
-    budget_poll: float = 1.0  # between two looks at a budget into which other jobs may give some back
+    budget_poll: float = 1.0  # between two checks of a spent budget to which other jobs may give some back
     progress: float = 0.5  # between two progress reports, even if nothing has changed
 
 
@@ -39,7 +39,7 @@ class Health:
         self.has_answered = has_answered
         self._timing = timing
         self._last_answer_at = now
-        self._max_exhausted = min(_EXHAUSTED_IN_A_ROW, total)
+        self._max_exhausted = min(_MANY_REQUESTS, total)
         self._failed_in_a_row = self._exhausted_in_a_row = 0
         self._bad_requests = 0
         self._failing: set[str] = set()  # the keys of the requests that failed since the last answer
@@ -49,8 +49,9 @@ class Health:
         """True if the endpoint has called requests bad and answered none, or many attempts in a row have failed."""
         return (self._bad_requests > 0 and not self.has_answered) or self._failed_in_a_row >= _FAILED_IN_A_ROW
 
-    def on_final_response(self, now: float) -> None:
-        """Record that a request got an answer or a final refusal: the endpoint works."""
+    def on_final_response(self, now: float, *, is_answer: bool) -> None:
+        """Record that a request got an answer or a final refusal, so the endpoint works."""
+        self.has_answered = self.has_answered or is_answer
         self._last_answer_at = now
         self._failed_in_a_row = self._exhausted_in_a_row = 0
         self._failing.clear()
@@ -58,7 +59,7 @@ class Health:
     def on_bad_request(self) -> bool:
         """Record that the endpoint called a request bad. Returns True if it does so with all, which ends the run."""
         self._bad_requests += 1
-        return not self.has_answered and self._bad_requests >= _EXHAUSTED_IN_A_ROW
+        return not self.has_answered and self._bad_requests >= _MANY_REQUESTS
 
     def on_failed_attempt(self, now: float, *, key: str, error: str) -> bool:
         """Record a failed attempt of a request. Returns True if it counts against the request.
@@ -71,7 +72,7 @@ class Health:
         return not (
             ERRORS[error].transient
             and self.has_answered
-            and len(self._failing) >= _EXHAUSTED_IN_A_ROW
+            and len(self._failing) >= _MANY_REQUESTS
             and now - self._last_answer_at < self._timing.outage_patience
         )
 

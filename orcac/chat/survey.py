@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from orcac.chat.engine import Tally
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.record import FAILURES
 from orcac.chat.questions import Mask, Questions
 from orcac.chat.settings import Price
+from orcac.chat.tally import Tally
 
 
 def survey(questions: Questions, ledger: Ledger, price: Price) -> tuple[Tally, Mask]:

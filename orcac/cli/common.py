@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from orcac.cost import memory
-from orcac.plan.lock import check_pins, lock_path
+from orcac.cost.outdated import describe_outdated
+from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
+from orcac.plan.node import NodeContent
 from orcac.plan.plan import Plan, default_plan_path
+from orcac.plan.upgrade import keep, read_pinned
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
@@ -20,13 +26,17 @@ from orcac.store.store import Store
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 
 
-def compiled(specs: Sequence[str]) -> tuple[Plan, list[Experiment]]:
-    """Load and lower specs into one plan, which is not written yet."""
+def compiled(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, list[Experiment]]:
+    """Load and lower specs into one plan, which is not written yet.
+
+    An artifact that a spec's lock pins stays in the plan although an older VERSION made it, unless not `pinned`.
+    """
     plan = Plan()
     with uncollected():
         experiments = [load(Path(spec)) for spec in specs]
         for experiment in experiments:
             lower(plan, experiment)
+    plan = _keep_pinned(plan) if pinned else plan
     for experiment in experiments:
         for name, why in experiment.base.left_out.items():
             click.echo(plain(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
@@ -60,19 +70,48 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def _keep_pinned(plan: Plan) -> Plan:
+    """Return the plan with the pinned artifacts of older VERSIONs, and print how many they are."""
+    contents: list[NodeContent] = []
+    for experiment in plan.experiments.values():
+        path = lock_path(Path(experiment.spec))
+        if os.path.lexists(path):
+            contents += read_lock(path)["nodes"].values()
+    if not contents:
+        return plan
+    kept_plan = keep(plan, read_pinned(contents), Store.default())
+    kept = [node for node in kept_plan.nodes.values() if node.version is not None]
+    if kept:
+        kinds = Counter(node.kind for node in kept)
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        click.echo(f"kept as pinned, though an older VERSION made them: {listed}", err=True)
+    return kept_plan
+
+
 def held(plan: Plan) -> None:
-    """Raises PinError where a lock beside one of the specs pins an id that moved."""
+    """Raise PinError if a lock beside one of the specs pins an id that moved."""
     for experiment in plan.experiments.values():
         check_pins(plan, experiment, lock_path(Path(experiment.spec)))
 
 
+def warn_outdated(plan: Plan, experiments: Sequence[Experiment], store: Store) -> list[str]:
+    """Print what would be remade because an older VERSION made it, at which price, and how to keep it."""
+    lines = describe_outdated(plan, store)
+    for line in lines:
+        click.echo(line, err=True)
+    if lines:
+        specs = shlex.join(str(experiment.file) for experiment in experiments)
+        click.echo(f"  to keep them as they are: `orcac pin --keep {specs}`", err=True)
+    return lines
+
+
 def fitting(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:
     """Raises SpecErrors where a stage does not fit its GPU; warns where a machine's memory is too small."""
-    problems = [problem for one in experiments for problem in memory.refusals(plan, one, store)]
+    problems = [problem for one in experiments for problem in memory.find_errors(plan, one, store)]
     if problems:
         raise SpecErrors(problems)
     for experiment in experiments:
-        for problem in memory.warnings(plan, experiment, store):
+        for problem in memory.find_warnings(plan, experiment, store):
             click.echo(str(problem), err=True)
 
 

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from orcac.cli.common import compiled, fitting, held, opened, plain
+from orcac.cli.common import compiled, fitting, held, opened, plain, warn_outdated
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 
@@ -31,6 +31,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     held(plan)
     path, store = opened()
     fitting(plan, experiments, store)
+    outdated = warn_outdated(plan, experiments, store)
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)
     if as_json:
@@ -42,6 +43,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "done": done,
             "arms": arms,
             "notes": describe_deferred(plan),
+            "outdated": outdated,
         }
         click.echo(json.dumps(summary))
         return

@@ -16,7 +16,7 @@ import click
 from orcac import text
 from orcac.cli.common import opened, plain, uncollected
 from orcac.cost import figures
-from orcac.cost.bill import FIGURES, Cost, price, total
+from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
 from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
@@ -103,7 +103,7 @@ def _differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
         felt = compute_effect(plan, nodes[one], nodes[other], store)
-        cost = total(plan, costs, felt.remade, paid=felt.reused)
+        cost = total_cost(plan, costs, felt.remade, paid=felt.reused)
         found.append(Difference(one, other, changes(*specs), felt, cost))
     return found, plan
 
@@ -193,7 +193,7 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
             table.add_row(f"  [{style}]{verb}[/]", _kinds(plan, refs))
     costs = _costs(one.cost)
     for number, (name, figure, show) in enumerate(costs if whole else ()):
-        table.add_row("" if number else "  costs", f"{name:<10} {figures.with_range(figure, show)}")
+        table.add_row("" if number else "  costs", f"{name:<10} {figures.format_range(figure, show)}")
     if not whole or not costs:
         told = [
             f"{show(figure.mid)}" + ("" if name in ("dollars", "disk") else f" {name}") for name, figure, show in costs

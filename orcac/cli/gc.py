@@ -10,6 +10,7 @@ import click
 
 from orcac.cli.common import compiled, opened, plain
 from orcac.errors import InputError
+from orcac.plan.upgrade import find_older, find_unreplaced
 from orcac.sample.recipe import SampleRecipe
 from orcac.store.garbage import Item, find, remove
 from orcac.text import size
@@ -23,7 +24,8 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     """Show, or remove, what none of SPECS reaches in the store, and what killed runs left behind.
 
     Name every spec whose artifacts you want to keep, and those that are running: nothing is removed while a node is
-    being made that none of them reaches. All answers of teachers stay: they were paid for.
+    being made that none of them reaches. All answers of teachers stay: they were paid for. Artifacts of SPECS that an
+    older VERSION made stay until today's VERSION has replaced them.
 
     \b
     Example:
@@ -38,7 +40,7 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
                 fix="collect garbage where every file that the specs name is here",
             )
     _, store = opened()
-    found = find(store, plan.nodes)
+    found = find(store, plan.nodes.keys() | find_unreplaced(plan, find_older(plan, store), store))
     others = [ref for ref in found.in_use if ref not in plan.nodes]
     if others and delete:
         raise InputError(

@@ -16,7 +16,7 @@ from types import FrameType
 
 import click
 
-from orcac.cli.common import compiled, fitting, held, opened, plain
+from orcac.cli.common import compiled, fitting, held, opened, plain, warn_outdated
 from orcac.cli.foot import drawn, terminal
 from orcac.cli.report import show
 from orcac.errors import InputError
@@ -53,6 +53,7 @@ def command(arguments: tuple[str, ...]) -> int:
     held(plan)
     path, store = opened()
     fitting(plan, experiments, store)
+    warn_outdated(plan, experiments, store)
     plan.write(path)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings, Sampling
-from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe, rule
 from orcac.summary import OMIT_NONE, Summary
 
 __all__ = ["VERSION", "CollectExecution", "CollectRecipe", "CollectSummary", "Recording", "ShardSummary", "Weights"]
@@ -54,7 +54,7 @@ class CollectRecipe(Recipe):
     # who answers: a served model, one loaded here, the embedded one, a recording, or each prompt's own reference
     origin: Literal["api", "local", "solver", "replay", "reference"]
     weights: Weights | None = None  # of a model that is loaded here
-    solver_version: int | None = None  # of the embedded teacher, when that is who answers
+    solver_version: int | None = rule(None)  # of the embedded teacher, if it is the one that answers
     recording: Recording | None = None
 
     @property

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from orcac.chat.display import TallyLine
 from orcac.chat.endpoints.replay import Replay, Source
-from orcac.chat.engine import Tally
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
+from orcac.chat.tally import Tally
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.hub import fetch
@@ -43,7 +43,7 @@ def replayed(
         else:
             tally.failed["not_recorded"] += 1
             if "not_recorded" not in messages:
-                messages["not_recorded"] = replay.missed(request)
+                messages["not_recorded"] = replay.describe_miss(request)
         yield answer or ChatResponse(error="not_recorded")
         if number % _SHOW_EVERY == 0 or number == total:
             show(tally, note)

@@ -86,7 +86,7 @@ def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
     """
     if not os.path.lexists(path):  # unlike exists(), true for a dangling link, which must be refused and not passed
         return
-    moved = find_moved_pins(plan, experiment, _read_lock(path))
+    moved = find_moved_pins(plan, experiment, read_lock(path))
     if not moved:
         return
     roots = [pin for pin in moved if pin.causes or not pin.new]
@@ -150,7 +150,7 @@ def _count_inputs(node: NodeContent) -> str:
     return ", ".join(f"{len(refs)} {role}" for role, refs in sorted(node["inputs"].items()))
 
 
-def _read_lock(path: Path) -> Lock:
+def read_lock(path: Path) -> Lock:
     fix = "pin the spec again, or bring the file back from version control"
     try:
         lock: Lock = json.loads(path.read_text(encoding="utf-8"))

@@ -55,6 +55,7 @@ class Node(BaseModel):
     inputs: dict[str, tuple[str, ...]]  # role -> KIND/ID, in order
     execution: SerializeAsAny[Execution]
     label: str
+    version: int | None = None  # the VERSION of a kept artifact (plan.upgrade); None is the kind's own
     blockers: tuple[str, ...] = ()  # reasons why it can be planned but not made yet; each names its place in the spec
 
     @cached_property
@@ -62,7 +63,7 @@ class Node(BaseModel):
         return {
             "identity": IDENTITY,
             "kind": self.kind,
-            "version": KINDS[self.kind].version,
+            "version": KINDS[self.kind].version if self.version is None else self.version,
             "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
             "inputs": {role: list(refs) for role, refs in self.inputs.items() if refs},
         }

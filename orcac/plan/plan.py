@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from pydantic import ValidationError
 
@@ -36,6 +36,7 @@ class NodeData(TypedDict):
     execution: dict[str, object]
     arms: list[str]
     waits: list[str]  # `Node.blockers`
+    version: NotRequired[int]  # of a kept node alone (`Node.version`)
 
 
 class ExperimentData(TypedDict):
@@ -136,6 +137,9 @@ class Plan:
             }
             for ref, node in self.nodes.items()
         }
+        for ref, node in self.nodes.items():
+            if node.version is not None:
+                nodes[ref]["version"] = node.version
         experiments: dict[str, ExperimentData] = {
             name: {
                 "spec": experiment.spec,
@@ -231,5 +235,6 @@ def _parse_node(data: NodeData) -> Node:
         inputs={role: tuple(refs) for role, refs in data["inputs"].items()},
         execution=kind.execution.model_validate(data["execution"]),
         label=data["label"],
+        version=data.get("version"),
         blockers=tuple(data["waits"]),
     )

@@ -20,12 +20,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from orcac.chat.engine import Tally, ask
+from orcac.chat.engine import ask
 from orcac.chat.failures import ChatError
 from orcac.chat.limits.account import Account
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders, conversation, usd
 from orcac.chat.settings import FREE, Azure, EndpointSettings, Price, Sampling
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError, StoreError
 from orcac.text import dollars
 

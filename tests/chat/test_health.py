@@ -23,8 +23,8 @@ def test_attempts_do_not_count_during_a_short_outage_of_an_endpoint_that_has_ans
     endpoint = health(has_answered=True, timing=Timing(outage_patience=60))
     assert fail(endpoint, count=20, error="server", now=1.0) == [True] * 9 + [False] * 11
     assert endpoint.on_failed_attempt(61.0, key="0", error="server"), "the outage lasts too long"
-    endpoint.on_final_response(62.0)
-    assert endpoint.on_failed_attempt(63.0, key="0", error="server"), "others are answered, so the request is to blame"
+    endpoint.on_final_response(62.0, is_answer=True)
+    assert endpoint.on_failed_attempt(63.0, key="0", error="server"), "others are answered, so the request is the cause"
 
 
 @pytest.mark.parametrize(("error", "has_answered"), [("timeout", True), ("malformed", True), ("server", False)])
@@ -36,7 +36,9 @@ def test_an_endpoint_that_calls_all_requests_bad_ends_the_run() -> None:
     endpoint = health()
     assert [endpoint.on_bad_request() for _ in range(10)] == [False] * 9 + [True]
     assert endpoint.rejects_all
-    endpoint.has_answered = True
+    endpoint.on_final_response(1.0, is_answer=False)
+    assert endpoint.rejects_all, "a refusal is not an answer"
+    endpoint.on_final_response(2.0, is_answer=True)
     assert not endpoint.rejects_all and not endpoint.on_bad_request()
 
 
@@ -46,7 +48,7 @@ def test_nothing_fresh_is_sent_after_sixteen_failures_in_a_row() -> None:
     assert not endpoint.rejects_all
     fail(endpoint, count=1, error="server", now=1.0)
     assert endpoint.rejects_all
-    endpoint.on_final_response(2.0)
+    endpoint.on_final_response(2.0, is_answer=True)
     assert not endpoint.rejects_all
 
 
@@ -77,7 +79,7 @@ def test_a_run_ends_when_many_requests_are_out_of_attempts_with_no_answer_betwee
     for n in range(1, most + 1):
         endpoint.on_exhausted()
         assert endpoint.is_hopeless(0.0, failure, exhausted=True) == (n == most)
-    endpoint.on_final_response(1.0)
+    endpoint.on_final_response(1.0, is_answer=True)
     assert not endpoint.is_hopeless(1.0, failure, exhausted=True)
 
 

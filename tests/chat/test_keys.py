@@ -1,4 +1,4 @@
-"""Tests of orcac/chat/keys.py: the key of a request, which must never change within a KEY_VERSION."""
+"""Tests of orcac/chat/keys.py and orcac/chat/settings.py: keys never change within a KEY_VERSION."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -136,13 +137,28 @@ def test_what_a_spec_holds_does_not_steer_the_terminal(folder: Path) -> None:
     assert all(letter.isprintable() or letter == "\n" for letter in text)
 
 
-def test_the_readme_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("page", "spec", "arm"),
+    [("README.md", "specs/more-expert.yaml", "more-expert"), ("docs/guide.md", "specs/orca-13b.yaml", "no-assistant")],
+)
+def test_the_pages_show_the_real_output(page: str, spec: str, arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("ORCAC_STORE", "none")
     monkeypatch.setenv("COLUMNS", "80")
     for variable in ("ORCAC_DATA", "EVAL"):
         monkeypatch.delenv(variable, raising=False)
-    sides = ("specs/orca-13b.yaml", "specs/orca-13b.yaml:no-assistant")
-    shown = (ROOT / "README.md").read_text().partition(f"$ orcac diff {' '.join(sides)}\n")[2].partition("```")[0]
+    sides = (spec, f"{spec}:{arm}")
+    shown = (ROOT / page).read_text().partition(f"$ orcac diff {' '.join(sides)}\n")[2].partition("```")[0]
     text, _ = diff(*sides)
     assert [line.rstrip() for line in text.splitlines()] == shown.splitlines()
+
+
+def test_the_specs_of_the_readme_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch, own = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert patch == (ROOT / "specs" / "more-expert.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(own)
+    Path("mine.jsonl").write_text('{"question": "1 + 1?"}\n')
+    Path("path/to/model").mkdir(parents=True)
+    Path("path/to/model/config.json").write_text("{}")
+    assert diff("mine.yaml", "mine.yaml")[1] == 0

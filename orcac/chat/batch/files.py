@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orcac.chat.endpoints import openai as online
+from orcac.chat.endpoints.completions import build_body
 from orcac.chat.ledger.keys import Keys, pack_keys
 from orcac.chat.ledger.record import request_of
 from orcac.chat.messages import ChatRequest
@@ -118,7 +118,7 @@ def read_keys(folder: Path) -> Keys:
 
 def encode_upload_line(batch: Batch, number: int, request: ChatRequest) -> bytes:
     """Return line `number` (from 0) of the file that is uploaded for `batch`."""
-    body = online.body(request, batch.refused)
+    body = build_body(request, batch.refused)
     if batch.azure and batch.azure["deployment"]:
         body["model"] = batch.azure["deployment"]
     line = {"custom_id": str(number), "method": "POST", "url": batch.path, "body": body}

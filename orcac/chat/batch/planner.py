@@ -20,7 +20,6 @@ from orcac.chat.batch.files import Batch, read_batches
 from orcac.chat.batch.provider import Providers
 from orcac.chat.batch.steps import Outcome, Steps, hold_lease
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
-from orcac.chat.engine import Tally
 from orcac.chat.failures import ERRORS, Action
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger.keys import Keys, isin, pack_keys
@@ -28,6 +27,7 @@ from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget, to_micro_usd
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError, OrcacError
 from orcac.text import dollars
 

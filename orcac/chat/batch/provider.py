@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from orcac.chat.batch.files import Batch
 from orcac.chat.batch.results import RemoteBatch, parse_description
-from orcac.chat.endpoints import openai as online
+from orcac.chat.endpoints.client import find_key, make_client
+from orcac.chat.endpoints.completions import parse_retry_after
 from orcac.chat.failures import ChatError, classify
 from orcac.chat.settings import Azure
 from orcac.chat.wire import replace_surrogates
@@ -122,7 +123,7 @@ class Provider:
             text = self._masked(f"HTTP {error.status_code}: {error.message}")
             if error.status_code == 404 and name == "not_found":
                 raise Gone(text) from None
-            wait = online.retry_after(error.response.headers, now=time.time())
+            wait = parse_retry_after(error.response.headers, now=time.time())
             raise ChatError(name, text, retry_after=wait) from None
         except openai.APITimeoutError:
             raise ChatError("timeout", "no answer in time") from None
@@ -158,6 +159,6 @@ class Providers:
             settings = settings.model_copy(update={"azure": Azure(api_version=settings.azure.api_version)})
         account = (settings.base_url, settings.api_key_env, settings.azure)
         if account not in self._open:
-            client = await self._stack.enter_async_context(online.client_of(settings))
-            self._open[account] = Provider(client, online.key_of(settings)[1])
+            client = await self._stack.enter_async_context(make_client(settings))
+            self._open[account] = Provider(client, find_key(settings)[1])
         return self._open[account]

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from orcac.chat.endpoints import openai as online
+from orcac.chat.endpoints.completions import find_dispensable, parse_completion
 from orcac.chat.failures import ERRORS, classify
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.wire import dumps, loads, replace_surrogates
@@ -105,7 +105,7 @@ def parse_result(line: bytes, request: ChatRequest, refused: Container[str]) -> 
         code, body = response.get("status_code"), response.get("body")
         if code == 200:
             try:
-                answer = online.parse(dumps(body), latency_s=0.0)
+                answer = parse_completion(dumps(body), latency_s=0.0)
                 return Result(dataclasses.replace(answer, batched=True))
             except ValueError as wrong:
                 return Result(None, "malformed", str(wrong)[:300])
@@ -129,7 +129,7 @@ def _failure(status: int, body: object, message: str, request: ChatRequest, refu
     """Return the result of a request that was answered with an error."""
     name = classify(status, body)
     recorded = ChatResponse(error=name) if ERRORS[name].recorded else None
-    parameter = online.dispensable(body, request) if name == "unsupported" else ""
+    parameter = find_dispensable(body, request) if name == "unsupported" else ""
     return Result(recorded, name, message, "" if parameter in refused else parameter)
 
 

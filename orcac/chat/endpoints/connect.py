@@ -1,4 +1,4 @@
-"""Which endpoint settings mean: the one table of ways to ask a model. A new one is a module and a line here."""
+"""The one table of ways to ask a model. A new way is a module and a case here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from orcac.chat.settings import EndpointSettings
 def connect(
     settings: EndpointSettings, *, model: str, weights: Path | None, work: Path, threads: int, gpus: int
 ) -> AbstractAsyncContextManager[Endpoint]:
-    """The endpoint at which `settings` ask `model`; nothing is started or loaded before it is entered.
+    """Return the endpoint at which `settings` ask `model`; a server is started, or a model loaded, when it is entered.
 
-    `weights` is the folder of a model that is loaded here, `work` is for logs; threads and GPUs are those of the node.
-    Entering it raises EndpointError or InputError, which say what to mend.
+    `weights` is the folder of a model that this process loads, `work` the folder for logs; threads and GPUs are those
+    of the node. Entering raises EndpointError or InputError if there is no such endpoint or no usable model.
     """
     match settings.kind:
         case "openai":
@@ -32,14 +32,14 @@ def connect(
             assert weights
             return load(weights, settings, threads=threads, gpus=gpus)
         case "solver":
-            return _solver(settings)
+            return _serve_solver(settings)
     raise AssertionError(settings.kind)
 
 
 @asynccontextmanager
-async def _solver(settings: EndpointSettings) -> AsyncIterator[Endpoint]:
-    """The embedded teacher, served on loopback for as long as it is asked."""
-    from orcac.chat.endpoints.solver import SolverServer  # brings an HTTP server
+async def _serve_solver(settings: EndpointSettings) -> AsyncIterator[Endpoint]:
+    """Yield the embedded teacher, served on loopback until the block ends."""
+    from orcac.chat.endpoints.solver import SolverServer  # imports an HTTP server
 
     async with (
         SolverServer() as server,

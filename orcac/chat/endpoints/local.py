@@ -1,8 +1,9 @@
-"""A model in this process, as an endpoint: what waits is answered in batches of like length.
+"""A model in this process, as an endpoint: waiting requests are answered in batches of similar length.
 
-While one batch is generated the engine sends more, so the next ones are chosen from a pool of several batches: sorted
-by length, little of them is padding. Generation is a thread's, since it takes seconds, and the loop goes on taking
-signals. An answer does not depend on its batch (`chat.local`), so neither batch nor pool is part of what is asked.
+While one batch is generated, the engine sends more requests, so the next batches are chosen from a pool of several:
+sorted by length, they hold little padding. A batch is generated in a thread, since it takes seconds and the event loop
+must go on handling signals. An answer does not depend on its batch (`model.generation`), so neither batch nor pool is
+part of a request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, ChatResponse
@@ -20,13 +21,20 @@ from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 from orcac.model.generation import LocalAnswer, LocalModel
 
-POOL = 4  # batches that wait at once
-Asked = tuple[ChatRequest, asyncio.Future[ChatResponse]]
+
+class _Waiting(NamedTuple):
+    """A request and the future that its response goes to."""
+
+    request: ChatRequest
+    response: asyncio.Future[ChatResponse]
 
 
 @asynccontextmanager
 async def load(weights: Path, settings: EndpointSettings, *, threads: int, gpus: int) -> AsyncIterator[LocalEndpoint]:
-    """The model of a folder. Raises InputError where it cannot be loaded or its chat template is of no use."""
+    """Load the model of a folder and yield its endpoint.
+
+    Raises InputError if the model cannot be loaded or its chat template cannot be used.
+    """
     model = await asyncio.to_thread(LocalModel.load, weights, threads=threads, gpus=gpus)
     endpoint = LocalEndpoint(model, where=weights.name, batch=settings.batch)
     try:
@@ -36,7 +44,7 @@ async def load(weights: Path, settings: EndpointSettings, *, threads: int, gpus:
 
 
 class Model(Protocol):
-    """What is asked of `LocalModel`."""
+    """The methods of `LocalModel` that an endpoint needs."""
 
     def batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]: ...
 
@@ -46,25 +54,27 @@ class Model(Protocol):
 
 
 class LocalEndpoint:
+    """A loaded model that answers up to `batch` requests at once. `where` names it in messages."""
+
     def __init__(self, model: Model, *, where: str, batch: int) -> None:
         self.where = where
         self._model, self._batch = model, batch
-        self._waiting: list[Asked] = []
-        self._working: asyncio.Task[None] | None = None  # while there is something to do
+        self._waiting: list[_Waiting] = []
+        self._working: asyncio.Task[None] | None = None  # while requests wait
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
-        """The answer, when the batch that the request fell into is done.
+        """Return the response, once the batch that holds the request is done.
 
-        Raises ChatError where the prompt leaves no room for one or the sampling has `extra`, EndpointError where a
-        batch does not fit in memory, and whatever else the model raises.
+        Raises ChatError if the prompt leaves no room for an answer or the sampling has `extra`, EndpointError if a
+        batch does not fit in memory, and any other error of the model.
         """
         if request.sampling.extra:
-            raise ChatError("unsupported", f"a local model knows no {', '.join(request.sampling.extra)}")
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, answer))
+            raise ChatError("unsupported", f"a local model has no parameter {', '.join(request.sampling.extra)}")
+        response = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(request, response))
         if self._working is None:
             self._working = asyncio.create_task(self._work())
-        return await answer
+        return await response
 
     def stop(self) -> None:
         """Begin no further batch."""
@@ -72,71 +82,75 @@ class LocalEndpoint:
             self._working.cancel()
 
     async def _work(self) -> None:
+        """Answer the waiting requests, one pool after the other."""
         while self._waiting:
-            await asyncio.sleep(0)  # let all that is being sent arrive
+            await asyncio.sleep(0)  # requests that are sent in this turn of the loop join the pool
             pool, self._waiting = self._waiting, []
             try:
-                await self._answer_all(pool)
+                await self._answer_pool(pool)
             except Exception as error:
                 _fail(pool, error)
         self._working = None
 
-    async def _answer_all(self, pool: list[Asked]) -> None:
-        by_kind: dict[tuple[str, int], list[Asked]] = {}
+    async def _answer_pool(self, pool: list[_Waiting]) -> None:
+        """Answer requests in batches, each of one sampling and of similar lengths."""
+        groups: dict[tuple[str, int], list[_Waiting]] = {}
         for one in pool:
-            by_kind.setdefault((one[0].sampling.model_dump_json(), one[0].sample_index), []).append(one)
-        for alike in by_kind.values():
-            prompts = [_prompt(request) for request, _ in alike]
+            groups.setdefault((one.request.sampling.model_dump_json(), one.request.sample_index), []).append(one)
+        for group in groups.values():
+            prompts = [_prompt_of(one.request) for one in group]
             for indices in self._model.batches(prompts, batch_size=self._batch):
-                await self._answer([alike[index] for index in indices])
+                await self._answer_batch([group[index] for index in indices])
 
-    async def _answer(self, batch: list[Asked]) -> None:
-        start, (first, _) = time.perf_counter(), batch[0]
+    async def _answer_batch(self, batch: list[_Waiting]) -> None:
+        start, first = time.perf_counter(), batch[0].request
         try:
             answers = await asyncio.to_thread(
                 self._model.answer_batch,
-                [_prompt(request) for request, _ in batch],
+                [_prompt_of(one.request) for one in batch],
                 temperature=first.sampling.temperature,
                 top_p=first.sampling.top_p,
                 max_new_tokens=first.sampling.max_tokens,
                 seed=(first.sampling.seed or 0) + first.sample_index,
             )
         except Exception as error:
-            _fail(batch, _mend(error, len(batch)))
+            _fail(batch, _explain(error, len(batch)))
             return
         latency_s = time.perf_counter() - start
-        for (_, future), made in zip(batch, answers, strict=True):
-            if future.done():  # whoever asked has gone
+        for one, answer in zip(batch, answers, strict=True):
+            if one.response.done():  # its request was cancelled
                 continue
-            if made.output_tokens:
-                future.set_result(
+            if answer.output_tokens:
+                one.response.set_result(
                     ChatResponse(
-                        text=made.text,
-                        finish_reason=made.finish_reason,
-                        input_tokens=made.input_tokens,
-                        output_tokens=made.output_tokens,
+                        text=answer.text,
+                        finish_reason=answer.finish_reason,
+                        input_tokens=answer.input_tokens,
+                        output_tokens=answer.output_tokens,
                         latency_s=latency_s,
                     )
                 )
             else:
-                message = f"{made.input_tokens} tokens leave no room for an answer"
-                future.set_exception(ChatError("context_overflow", message))
+                message = f"{answer.input_tokens} tokens leave no room for an answer"
+                one.response.set_exception(ChatError("context_overflow", message))
 
 
-def _prompt(request: ChatRequest) -> tuple[str, str]:
-    """(system, user)"""
+def _prompt_of(request: ChatRequest) -> tuple[str, str]:
+    """Return the (system, user) messages of a request; "" for no system message."""
     texts = {message.role: message.content for message in request.messages}
     return texts.get("system", ""), texts["user"]
 
 
-def _fail(asked: list[Asked], error: Exception) -> None:
-    for _, answer in asked:
-        if not answer.done():  # whoever asked may have gone
-            answer.set_exception(error)
+def _fail(waiting: list[_Waiting], error: Exception) -> None:
+    """Raise `error` for each request that is still waited for."""
+    for one in waiting:
+        if not one.response.done():
+            one.response.set_exception(error)
 
 
-def _mend(error: Exception, size: int) -> Exception:
-    if "out of memory" in str(error).lower():  # torch's is a RuntimeError of many names
+def _explain(error: Exception, size: int) -> Exception:
+    """Return an EndpointError with a fix if a batch of `size` prompts ran out of memory, else `error` itself."""
+    if "out of memory" in str(error).lower():  # torch raises RuntimeErrors of many names for it
         return EndpointError(
             f"a batch of {size} prompts does not fit in memory", fix="lower the endpoint's `batch`, and run again"
         )

@@ -1,14 +1,14 @@
-"""Recorded answers as an endpoint, so that nobody pays twice for what others have published.
+"""Recorded answers as an endpoint, so that published answers need not be paid for again.
 
-A recording is JSON Lines or Parquet (by the file's name), with a mapping from our names to its fields. A
-field is a key or a path, as `orcac.fields` reads them. Prompts are matched by question, and by system message
-too where the recording has one, both with white space normalised. Where several rows answer one question, the
-first is the answer and the others are counted. A system message that is null is none; a row whose question or answer
-is null answers nothing, and is counted.
+A recording is JSON Lines or Parquet, by the file's name, with a mapping from our names to its fields. A field is a key
+or a path, as `rows.lookup` reads it. Prompts are matched by question, and by system message if the recording has one,
+both with white space normalised. If several rows answer one question, the first one counts, and the others are counted
+as duplicates. A null system message is an empty one; a row whose question or answer is null answers nothing, and is
+counted as skipped.
 
-Only the answers that are `wanted` are kept, so memory is linear in the job and not in the recording.
-Replayed answers do not go through the ledger: they stand in a local file already, and a miss is no fact
-about the teacher but about the file, which may be a larger one next time.
+Only the answers to `wanted` requests are held, so memory is linear in the job and not in the recording. Replayed
+answers do not enter the ledger: they are in a local file already, and a miss is a fact about that file and not about
+the teacher. A larger file may have the answer next time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,50 +32,81 @@ _ABSENT = object()
 
 
 class Source(NamedTuple):
-    """Recorded files and which of their fields is which. `questions` hold texts that `answers` name by id."""
+    """Recorded files and the names of their fields. `questions` hold texts to which `answers` refer by id."""
 
     answers: tuple[Path, ...]
-    fields: Mapping[str, str]  # answer, and question or id; perhaps system
+    fields: Mapping[str, str]  # keys: answer, and question or id; perhaps system
     questions: tuple[Path, ...] = ()
-    question_fields: Mapping[str, str] = {}  # id, question
+    question_fields: Mapping[str, str] = {}  # keys: id, question
 
 
-class _Asked(NamedTuple):
+class _Prompt(NamedTuple):
+    """A question and its system message, with white space normalised."""
+
     question: str
-    system: str | None  # None where the recording does not tell
+    system: str | None  # None if the recording has no system messages
+
+
+class _Row(NamedTuple):
+    """One value of a file, with its place for messages."""
+
+    path: Path
+    number: int  # of the line, or of the row in Parquet, from 1
+    value: object
+
+    def field(self, name: str) -> object:
+        """Return the value at `name`, None for null. Raises InputError if there is no such field."""
+        value: object = lookup(self.value, name, _ABSENT)
+        if value is _ABSENT:
+            raise InputError(
+                f"{self.path}:{self.number}: the row has no field {name!r}",
+                fix="correct the recording's fields, or mend or remove the row",
+            )
+        return value
+
+    def text(self, name: str) -> str | None:
+        """Return the text at `name`, without lone surrogates, None for null. Raises InputError if it is not text."""
+        value = self.field(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise InputError(
+                f"{self.path}:{self.number}: the field {name!r} is not text but {type(value).__name__}",
+                fix="correct the recording's fields, or mend or remove the row",
+            )
+        return replace_surrogates(value)
 
 
 class Replay:
-    """The answers of `source` to the `wanted` requests. `duplicates` counts the rows that came too late, `skipped`
-    those without a question or an answer.
+    """The answers of `source` to the `wanted` requests.
 
-    Raises InputError, with file and line, where a row is broken or lacks a field.
+    `duplicates` counts the rows that repeat a wanted question, `skipped` those without a question or an answer. Raises
+    InputError, with file and line, if a row is broken or lacks a field.
     """
 
     def __init__(self, source: Source, wanted: Iterable[ChatRequest]) -> None:
         self.where = ", ".join(path.name for path in source.answers)
         self.duplicates = self.skipped = 0
-        self._by_system = "system" in source.fields
-        self._answers: dict[_Asked, str] = {}
-        keep = {self._asked(request) for request in wanted}
-        texts = dict(_questions(source))
+        self._has_system = "system" in source.fields
+        self._answers: dict[_Prompt, str] = {}
+        prompts = {self._prompt_of(request) for request in wanted}
+        questions = dict(_read_questions(source))
         for path in source.answers:
-            for line, row in _rows(path):
-                question = (
-                    _question_of(path, line, row, source.fields["id"], texts)
-                    if source.questions
-                    else _text(path, line, row, source.fields["question"])
-                )
-                system = (_text(path, line, row, source.fields["system"]) or "") if self._by_system else None
-                answer = _text(path, line, row, source.fields["answer"])
+            for row in _read_rows(path):
+                if source.questions:
+                    question = _find_question(row, source.fields["id"], questions)
+                else:
+                    question = row.text(source.fields["question"])
+                system = (row.text(source.fields["system"]) or "") if self._has_system else None
+                answer = row.text(source.fields["answer"])
                 if question is None or answer is None:
                     self.skipped += 1
                     continue
-                asked = _normal(question, system)
-                if asked in self._answers:
+                prompt = _normalize(question, system)
+                if prompt in self._answers:
                     self.duplicates += 1
-                elif asked in keep:
-                    self._answers[asked] = answer
+                elif prompt in prompts:
+                    self._answers[prompt] = answer
 
     async def __aenter__(self) -> Replay:
         return self
@@ -84,93 +115,72 @@ class Replay:
         pass
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
-        """The recorded answer. Raises ChatError `not_recorded` where there is none."""
+        """Return the recorded answer. Raises ChatError `not_recorded` if there is none."""
         answer = self.find(request)
         if answer is None:
-            raise ChatError("not_recorded", self.missed(request))
+            raise ChatError("not_recorded", self.describe_miss(request))
         return answer
 
-    def missed(self, request: ChatRequest) -> str:
-        """That there is no answer, for people."""
-        question = textwrap.shorten(self._asked(request).question, 80, placeholder="...")
+    def describe_miss(self, request: ChatRequest) -> str:
+        """Return the message for a request without a recorded answer."""
+        question = textwrap.shorten(self._prompt_of(request).question, 80, placeholder="...")
         return f"{self.where}: no answer to {question!r}"
 
     def find(self, request: ChatRequest) -> ChatResponse | None:
-        """The recorded answer, None where there is none."""
-        answer = self._answers.get(self._asked(request))
+        """Return the recorded answer, None if there is none."""
+        answer = self._answers.get(self._prompt_of(request))
         return None if answer is None else ChatResponse(text=answer, finish_reason="stop")
 
-    def _asked(self, request: ChatRequest) -> _Asked:
+    def _prompt_of(self, request: ChatRequest) -> _Prompt:
         by_role = {message.role: message.content for message in request.messages}
-        return _normal(by_role["user"], by_role.get("system", "") if self._by_system else None)
+        return _normalize(by_role["user"], by_role.get("system", "") if self._has_system else None)
 
 
-def _normal(question: str, system: str | None) -> _Asked:
-    return _Asked(" ".join(question.split()), None if system is None else " ".join(system.split()))
+def _normalize(question: str, system: str | None) -> _Prompt:
+    return _Prompt(" ".join(question.split()), None if system is None else " ".join(system.split()))
 
 
-def _questions(source: Source) -> Iterator[tuple[str, str | None]]:
-    """(id, text) of every question that stands in a file of its own."""
+def _read_questions(source: Source) -> Iterator[tuple[str, str | None]]:
+    """Yield (id, text) of every question in the files of questions."""
     for path in source.questions:
-        for line, row in _rows(path):
-            number = _field(path, line, row, source.question_fields["id"])
-            if number is not None:
-                yield str(number), _text(path, line, row, source.question_fields["question"])
+        for row in _read_rows(path):
+            id = row.field(source.question_fields["id"])
+            if id is not None:
+                yield str(id), row.text(source.question_fields["question"])
 
 
-def _question_of(path: Path, line: int, row: Any, field: str, texts: Mapping[str, str | None]) -> str | None:
-    number = _field(path, line, row, field)
-    if number is None:
+def _find_question(row: _Row, field: str, questions: Mapping[str, str | None]) -> str | None:
+    """Return the text of the question whose id is in `field`, None for null. Raises InputError for an unknown id."""
+    id = row.field(field)
+    if id is None:
         return None
-    if str(number) not in texts:
+    if str(id) not in questions:
         raise InputError(
-            f"{path}:{line}: no question has the id {str(number)!r}",
+            f"{row.path}:{row.number}: no question has the id {str(id)!r}",
             fix="give the file of questions that belongs to these answers",
         )
-    return texts[str(number)]
+    return questions[str(id)]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number, row) of a file; in Parquet, the number of the row."""
+def _read_rows(path: Path) -> Iterator[_Row]:
+    """Yield the rows of a file. Raises InputError if the file or a line is broken."""
     if path.suffix == ".parquet":
         try:
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 batches = file.iter_batches(batch_size=1000)
-                yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
+                for number, value in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
+                    yield _Row(path, number, value)
         except pa.ArrowInvalid as error:
             raise InputError(f"{path}: not a Parquet file ({error})", fix="fetch the file again") from error
         return
     with path.open("rb") as lines:
-        for number, text in enumerate(lines, start=1):
-            if not text.strip():
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
                 continue
             try:
-                yield number, json.loads(text)
+                value = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"{path}:{number}: not a line of JSON ({error})", fix="mend or remove the line"
                 ) from error
-
-
-def _field(path: Path, line: int, row: Any, field: str) -> Any:
-    """What stands at `field`, None for null."""
-    value = lookup(row, field, _ABSENT)
-    if value is _ABSENT:
-        raise InputError(
-            f"{path}:{line}: the row has no field {field!r}",
-            fix="correct the recording's fields, or mend or remove the row",
-        )
-    return value
-
-
-def _text(path: Path, line: int, row: Any, field: str) -> str | None:
-    """The text at `field`, as it can be written to a file; None for null."""
-    value = _field(path, line, row, field)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise InputError(
-            f"{path}:{line}: the field {field!r} is not text but {type(value).__name__}",
-            fix="correct the recording's fields, or mend or remove the row",
-        )
-    return replace_surrogates(value)
+            yield _Row(path, number, value)

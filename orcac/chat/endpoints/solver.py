@@ -1,17 +1,17 @@
 """The embedded teachers: an OpenAI-compatible server on loopback that really solves reasoning tasks.
 
-It is asked over HTTP by the same client as any other teacher, so a laptop without a key runs all of the code that
-a paid run does. The model's name is the skill, `assistant` or `expert`; what both know is `orcac.puzzles`, and how
-they say it is `orcac.puzzles.wording`. By hand:
+It is asked over HTTP by the same client as any other teacher, so a laptop without a key runs all of the code of a paid
+run. The model's name is the skill, `assistant` or `expert`; `orcac.puzzles` solves the tasks for both, and
+`orcac.puzzles.wording` words the answers. By hand:
 
     python -m orcac.chat.endpoints.solver --port 8000
     curl localhost:8000/v1/chat/completions -d '{"model": "expert", "messages": [
         {"role": "system", "content": "Think step by step."}, {"role": "user", "content": "not True or False is"}]}'
 
-The answer is a function of the request alone: the same request, the same bytes. So `temperature` and `top_p` are
-taken and change nothing; a field that is not known is refused rather than ignored, as it may be a misspelt one
-that was meant to change the answer. The system messages are read together, and the last user message is the query.
-Tokens are counted as words and punctuation marks.
+The answer is a function of the request alone: equal requests get equal bytes. So `temperature` and `top_p` are accepted
+and change nothing. An unknown field is refused rather than ignored, since it may be a misspelt one that was meant to
+change the answer. The system messages are read together, and the last user message is the query. Tokens are counted as
+words and punctuation marks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Message(_Body):
 
 
 class _Request(_Body):
-    """The body of a chat completion request, as far as this server honours it."""
+    """The fields of a chat completion request that this server accepts."""
 
     model: str
     messages: list[_Message] = Field(min_length=1)
@@ -60,6 +60,7 @@ class _Request(_Body):
 
 
 def application() -> web.Application:
+    """Return the server's application, with its two routes."""
     app = web.Application()
     app.router.add_get("/v1/models", _models)
     app.router.add_post("/v1/chat/completions", _chat_completions)
@@ -67,12 +68,12 @@ def application() -> web.Application:
 
 
 class SolverServer:
-    """An async context manager that serves on 127.0.0.1, at a port that the system picks."""
+    """A server on 127.0.0.1, at a port that the system picks, for the length of an `async with` block."""
 
     def __init__(self) -> None:
-        # A client's idle connection must not hold up the end of the node.
+        # A client's idle connection must not delay the end of the node.
         self._runner = web.AppRunner(application(), access_log=None, shutdown_timeout=1.0)
-        self.base_url = ""  # known once the server is entered
+        self.base_url = ""  # set once the server is entered
 
     async def __aenter__(self) -> SolverServer:
         await self._runner.setup()
@@ -104,16 +105,16 @@ async def _chat_completions(http: web.Request) -> web.Response:
         return _error(404, message, param="model", code="model_not_found")
     if request.messages[-1].role != "user":
         return _error(400, "messages: the last one must be the user's", param="messages")
-    return web.json_response(_complete(request))
+    return web.json_response(_build_completion(request))
 
 
-def _complete(request: _Request) -> dict[str, object]:
-    """The body of the response."""
-    text = _respond(request)
+def _build_completion(request: _Request) -> dict[str, object]:
+    """Return the body of the response."""
+    text = _answer(request)
     limit = request.max_completion_tokens or request.max_tokens
     ends = [match.end() for match in _TOKEN.finditer(text)]
-    cut = limit is not None and len(ends) > limit
-    if limit is not None and cut:
+    is_cut = limit is not None and len(ends) > limit
+    if limit is not None and is_cut:
         ends, text = ends[:limit], text[: ends[limit - 1]]
     prompt_tokens = sum(len(_TOKEN.findall(message.content)) for message in request.messages)
     return {
@@ -126,7 +127,7 @@ def _complete(request: _Request) -> dict[str, object]:
                 "index": 0,
                 "message": {"role": "assistant", "content": text},
                 "logprobs": None,
-                "finish_reason": "length" if cut else "stop",
+                "finish_reason": "length" if is_cut else "stop",
             }
         ],
         "usage": {
@@ -137,7 +138,8 @@ def _complete(request: _Request) -> dict[str, object]:
     }
 
 
-def _respond(request: _Request) -> str:
+def _answer(request: _Request) -> str:
+    """Return the text of the answer to the last message."""
     query = request.messages[-1].content
     solution = solve(query)
     if solution is None:
@@ -153,7 +155,7 @@ def _respond(request: _Request) -> str:
 
 
 def _error(status: int, message: str, *, param: str | None = None, code: str | None = None) -> web.Response:
-    """An error in the form that OpenAI gives it."""
+    """Return an error in OpenAI's form."""
     body = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
     return web.json_response({"error": body}, status=status)
 

@@ -1,10 +1,11 @@
 """A model served by vLLM for as long as it is asked: `vllm serve MODEL` on a free port of this machine.
 
-It is asked over HTTP as any other server, so nothing of vLLM is imported and it may live in an environment of its
-own; `vllm` is looked for beside our Python, then on the PATH. It runs under `chat.guard`, so no way of dying leaves a
-GPU taken. What it says goes to a log file; its last lines are in the error where it does not come up, or ends early.
+It is asked over HTTP like any other server, so nothing of vLLM is imported, and vLLM may be installed in another
+environment: the command is looked up beside this Python, then on the PATH. It runs under `guard`, so it leaves no GPU
+taken, however this process dies. Its output goes to a log file; an error of a server that does not start, or ends
+early, shows the last lines.
 
-Other people of the machine cannot ask it: it wants a key, which is made here and handed on by the environment.
+Other users of the machine cannot ask it: it demands a key, which is made here and passed in its environment.
 """
 
 from __future__ import annotations
@@ -26,22 +27,23 @@ from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError
 
-_POLL_S = 0.25
 _LAST_LINES = 5
 
 
 @asynccontextmanager
-async def serve(settings: EndpointSettings, *, model: str, log: Path) -> AsyncIterator[Served]:
-    """The endpoint of `model`, once it is healthy.
+async def serve(
+    settings: EndpointSettings, *, model: str, log: Path, poll_s: float = 0.25
+) -> AsyncIterator[VLLMEndpoint]:
+    """Start a server of `model` and yield its endpoint once it is healthy, which is checked every `poll_s` seconds.
 
-    Raises EndpointError where there is no vLLM, where it ends or where it is not healthy in `start_seconds`.
+    Raises EndpointError if vLLM is not installed, if it ends, or if it is not healthy within `start_seconds`.
     """
-    port, key = _free_port(), secrets.token_hex(16)
-    line = command(settings, model=model, port=port)
+    port, key = _find_free_port(), secrets.token_hex(16)
+    command = build_command(settings, model=model, port=port)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "orcac.chat.endpoints.guard", *line],
+            [sys.executable, "-m", "orcac.chat.endpoints.guard", *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -51,23 +53,23 @@ async def serve(settings: EndpointSettings, *, model: str, log: Path) -> AsyncIt
     assert server.stdin
     try:
         base_url = f"http://127.0.0.1:{port}"
-        await _healthy(server, base_url, settings=settings, model=model, log=log)
+        await _wait_until_healthy(server, base_url, settings=settings, model=model, log=log, poll_s=poll_s)
         async with openai.connect_to(f"{base_url}/v1", timeout_s=settings.timeout_seconds, key=key) as endpoint:
-            yield Served(endpoint, server, log=log)
+            yield VLLMEndpoint(endpoint, server, log=log)
     finally:
         server.stdin.close()
         await asyncio.shield(asyncio.to_thread(server.wait))
 
 
-class Served:
-    """The endpoint of a server of ours, which says so where that has ended."""
+class VLLMEndpoint:
+    """The endpoint of a server that this process started, which reports the server's end."""
 
     def __init__(self, endpoint: openai.OpenAIEndpoint, server: subprocess.Popen[bytes], *, log: Path) -> None:
         self.where = endpoint.where
         self._endpoint, self._server, self._log = endpoint, server, log
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
-        """One attempt. Raises ChatError, or EndpointError where no other attempt can help."""
+        """Make one attempt. Raises ChatError, or EndpointError if the server has ended and no attempt can succeed."""
         try:
             return await self._endpoint.complete(request)
         except ChatError as error:
@@ -75,13 +77,13 @@ class Served:
                 raise
             raise EndpointError(
                 f"vLLM ended with exit code {self._server.returncode} while it served {request.model}"
-                f"{_said(self._log)}",
-                fix=f"see {self._log}, then run again; what is answered is kept",
+                f"{_last_lines(self._log)}",
+                fix=f"see {self._log}, then run again; all answers so far are kept",
             ) from error
 
 
-def command(settings: EndpointSettings, *, model: str, port: int) -> list[str]:
-    """The command line. Raises EndpointError where there is no vLLM."""
+def build_command(settings: EndpointSettings, *, model: str, port: int) -> list[str]:
+    """Return the command line of the server. Raises EndpointError if vLLM is not installed."""
     beside = Path(sys.executable).with_name("vllm")
     program = str(beside) if beside.is_file() else shutil.which("vllm")
     if not program:
@@ -94,15 +96,16 @@ def command(settings: EndpointSettings, *, model: str, port: int) -> list[str]:
     return [program, "serve", model, *local, *settings.arguments]
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
-async def _healthy(
-    server: subprocess.Popen[bytes], base_url: str, *, settings: EndpointSettings, model: str, log: Path
+async def _wait_until_healthy(
+    server: subprocess.Popen[bytes], base_url: str, *, settings: EndpointSettings, model: str, log: Path, poll_s: float
 ) -> None:
+    """Return once the server answers `/health`. Raises EndpointError if it ends or `start_seconds` are over."""
     import aiohttp
 
     try:
@@ -114,18 +117,18 @@ async def _healthy(
                             return
                 except (aiohttp.ClientError, OSError):  # it does not listen yet
                     pass
-                await asyncio.sleep(_POLL_S)
+                await asyncio.sleep(poll_s)
     except TimeoutError:
         raise EndpointError(
-            f"vLLM did not serve {model} in {settings.start_seconds:g} s{_said(log)}",
+            f"vLLM did not serve {model} in {settings.start_seconds:g} s{_last_lines(log)}",
             fix=f"see {log}, or raise the endpoint's `ready_within`",
         ) from None
     raise EndpointError(
-        f"vLLM ended with exit code {server.returncode} before it served {model}{_said(log)}", fix=f"see {log}"
+        f"vLLM ended with exit code {server.returncode} before it served {model}{_last_lines(log)}", fix=f"see {log}"
     )
 
 
-def _said(log: Path) -> str:
-    """The last lines of the log, for a message."""
+def _last_lines(log: Path) -> str:
+    """Return the last lines of the log, each cut to 200 characters, to be appended to a message."""
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()][-_LAST_LINES:]
     return "".join(f"\n    {line[:200]}" for line in lines)

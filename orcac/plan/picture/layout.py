@@ -1,11 +1,11 @@
 """A layered drawing of a DAG, after Sugiyama, Tagawa and Toda (1981): columns are given, rows are found.
 
-An edge that spans columns goes through a lane in each column between, so that it never runs under a box. All edges
-out of one box share their lanes: they leave as one line and part where they must, which is most of what keeps a
-shared node with many users readable. Rows are ordered by barycentre sweeps, the ordering with the fewest crossings
-is kept, and heights are then least squares: each box as near to its neighbours' mean as order and spacing allow.
+An edge that spans columns passes a lane in each column between, so that it never runs under a box. All edges out of one
+box share their lanes: they leave as one line and part at the last common lane, which keeps a shared node with many
+users readable. Rows are ordered by barycentre sweeps, and the ordering with the fewest crossings is kept. Heights are
+then a least-squares fit: each box is as near to the mean of its neighbours as order and spacing allow.
 
-Everything is a list in a fixed order, sorts are stable and no hash is walked: equal input gives equal output.
+Every collection is a list in a fixed order, sorts are stable, and no set is iterated: equal input gives equal output.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SWEEPS = 12
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A box, or a lane of height LANE that edges pass through. `y` is its middle."""
+    """A box, or a lane that edges pass. `y` is the height of its middle."""
 
     column: int
     height: float
@@ -33,10 +33,10 @@ class Item:
 
 
 def layout(boxes: Sequence[Item], edges: Iterable[tuple[int, int]]) -> dict[tuple[int, int], list[Item]]:
-    """Set each box's `y`; return for each edge the items that it passes, its two boxes included.
+    """Set the `y` of each box; return for each edge the items that it passes, its two boxes included.
 
-    boxes: in the order that ties between rows fall back to; their columns count from 0
-    edges: (from, to) as places in `boxes`, each to a later column
+    boxes: columns count from 0; ties between rows are settled by the order of this list
+    edges: (from, to), places in `boxes`; each leads to a later column
     """
     columns: list[list[Item]] = [[] for _ in range(1 + max(box.column for box in boxes))]
     for box in boxes:
@@ -53,7 +53,7 @@ def layout(boxes: Sequence[Item], edges: Iterable[tuple[int, int]]) -> dict[tupl
             path.append(lanes[a, column])
         _join(path[-1], boxes[b])
         paths[a, b] = [*path, boxes[b]]
-    _place(_ordered(columns))
+    _set_heights(_order_rows(columns))
     return paths
 
 
@@ -62,24 +62,25 @@ def _join(a: Item, b: Item) -> None:
     b.before.append(a)
 
 
-def _ordered(columns: list[list[Item]]) -> list[list[Item]]:
-    best, fewest = columns, _crossings(columns)
+def _order_rows(columns: list[list[Item]]) -> list[list[Item]]:
+    """Return the columns with their items in the order of fewest crossings that the sweeps found."""
+    best, fewest = columns, _count_crossings(columns)
     for sweep in range(SWEEPS):
         columns = [list(column) for column in columns]
         if sweep % 2 == 0:
             for left, column in pairwise(columns):
-                _sort(column, left, lambda item: item.before)
+                _sort_column(column, left, lambda item: item.before)
         else:
             for column, right in reversed(list(pairwise(columns))):
-                _sort(column, right, lambda item: item.after)
-        crossings = _crossings(columns)
+                _sort_column(column, right, lambda item: item.after)
+        crossings = _count_crossings(columns)
         if crossings < fewest:
             best, fewest = columns, crossings
     return best
 
 
-def _sort(column: list[Item], fixed: list[Item], neighbours: Callable[[Item], list[Item]]) -> None:
-    """Order a column by the mean place of its neighbours in the fixed one; an item without any stays where it is."""
+def _sort_column(column: list[Item], fixed: list[Item], neighbours: Callable[[Item], list[Item]]) -> None:
+    """Order a column by the mean place of each item's neighbours in the fixed column. Items without any keep theirs."""
     place = {id(item): index for index, item in enumerate(fixed)}
     joined = [item for item in column if neighbours(item)]
     mean = {id(item): sum(place[id(near)] for near in neighbours(item)) / len(neighbours(item)) for item in joined}
@@ -87,7 +88,7 @@ def _sort(column: list[Item], fixed: list[Item], neighbours: Callable[[Item], li
     column[:] = [next(again) if neighbours(item) else item for item in column]
 
 
-def _crossings(columns: list[list[Item]]) -> int:
+def _count_crossings(columns: list[list[Item]]) -> int:
     total = 0
     for left, right in pairwise(columns):
         place = {id(item): index for index, item in enumerate(right)}
@@ -100,38 +101,39 @@ def _crossings(columns: list[list[Item]]) -> int:
     return total
 
 
-def _place(columns: list[list[Item]]) -> None:
+def _set_heights(columns: list[list[Item]]) -> None:
+    """Set the `y` of each item in sweeps: the first look at one side of a column, the last four at both."""
     for column in columns:
-        _fit(column, [0.0] * len(column), [1.0] * len(column))
+        _fit_heights(column, [0.0] * len(column), [1.0] * len(column))
     for sweep in range(2 * SWEEPS):
         for column in columns if sweep % 2 == 0 else reversed(columns):
-            wanted, weights = [], []
+            targets, weights = [], []
             for item in column:
                 side = item.before if sweep % 2 == 0 else item.after
                 near = side if side and sweep < 2 * SWEEPS - 4 else item.before + item.after
-                # a lane beside a lane or its own box is what a bend would show in
+                # lanes weigh more, since a line that bends at a lane is more conspicuous than a box off its mean
                 strength = [4.0 if item.is_lane or other.is_lane else 1.0 for other in near]
                 total = sum(strength)
                 mean = sum(s * other.y for s, other in zip(strength, near, strict=True)) / total if near else item.y
-                wanted.append(mean)
+                targets.append(mean)
                 weights.append(max(total, 0.1))
-            _fit(column, wanted, weights)
+            _fit_heights(column, targets, weights)
     top = min(item.y - item.height / 2 for column in columns for item in column)
     for column in columns:
         for item in column:
             item.y -= top
 
 
-def _fit(column: list[Item], wanted: list[float], weights: list[float]) -> None:
-    """The nearest rows by weighted squares that keep order and spacing, by pooling adjacent violators."""
+def _fit_heights(column: list[Item], targets: list[float], weights: list[float]) -> None:
+    """Set each `y` as near to its target as order and spacing allow: least squares, by pooling adjacent violators."""
     offsets, offset = [], 0.0
     for index, item in enumerate(column):
         if index:
             offset += (column[index - 1].height + item.height) / 2 + GAP
         offsets.append(offset)
     pools: list[tuple[float, float, int]] = []  # mean, weight, how many items
-    for want, weight, offset in zip(wanted, weights, offsets, strict=True):
-        mean, count = want - offset, 1
+    for target, weight, offset in zip(targets, weights, offsets, strict=True):
+        mean, count = target - offset, 1
         while pools and pools[-1][0] > mean:
             other, heavy, many = pools.pop()
             mean = (mean * weight + other * heavy) / (weight + heavy)

@@ -1,0 +1,122 @@
+"""The `openai` package's client for an endpoint: its address, key and proxy, from the settings and the environment."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from orcac.chat.settings import OPENAI_URL, EndpointSettings
+from orcac.errors import EndpointError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+NO_KEY = "none"  # sent to a local server that needs no key
+_AD_TOKEN = "AZURE_OPENAI_AD_TOKEN"  # the package's name for a token of Entra ID
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def make_client(settings: EndpointSettings) -> AsyncOpenAI:
+    """Return the `openai` package's client for `settings`, or its client for Azure. It never retries.
+
+    Raises EndpointError if the provider needs a key or an address and there is none, or if the key, the address or the
+    proxy cannot be used.
+    """
+    from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
+
+    variable = "AZURE_OPENAI_ENDPOINT" if settings.azure else "OPENAI_BASE_URL"
+    address = settings.base_url or os.environ.get(variable)
+    name, key = find_key(settings)
+    if not key and (settings.azure or not address):
+        raise EndpointError(
+            f"the environment variable {settings.api_key_env} holds no API key",
+            fix=f"set {settings.api_key_env}"
+            + (f", or {_AD_TOKEN}" if settings.azure else ", or give the endpoint a base_url"),
+        )
+    if not all("!" <= character <= "~" for character in key):
+        raise EndpointError(
+            f"the API key in the environment variable {name} contains white space or characters other than printable "
+            "ASCII",
+            fix=f"set {name} to the key alone",
+        )
+    if settings.azure and not address:
+        raise EndpointError(
+            "the endpoint is on Azure and has no address",
+            fix="give it the resource's base_url, https://NAME.openai.azure.com, or set AZURE_OPENAI_ENDPOINT",
+        )
+    if address:
+        check_address(address)
+    find_proxy(address or OPENAI_URL)
+    is_loopback = urlsplit(address or "").hostname in _LOOPBACK
+    http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback else None  # a proxy is not for this machine
+    timeout_s = settings.timeout_seconds
+    if settings.azure:
+        assert address
+        return AsyncAzureOpenAI(
+            azure_endpoint=address,
+            azure_deployment=settings.azure.deployment,
+            api_version=settings.azure.api_version,
+            api_key=None if name == _AD_TOKEN else key,
+            azure_ad_token=key if name == _AD_TOKEN else None,
+            max_retries=0,
+            timeout=timeout_s,
+            http_client=http,
+        )
+    return AsyncOpenAI(
+        base_url=settings.base_url, api_key=key or NO_KEY, max_retries=0, timeout=timeout_s, http_client=http
+    )
+
+
+def find_key(settings: EndpointSettings) -> tuple[str, str]:
+    """Return the environment variable that holds the key, and the key, "" if there is none.
+
+    Azure also accepts a token of Entra ID, from a variable of its own.
+    """
+    for name in (settings.api_key_env, *([_AD_TOKEN] if settings.azure else [])):
+        if key := os.environ.get(name, "").strip():  # a key read from a file ends in a line end
+            return name, key
+    return settings.api_key_env, ""
+
+
+def check_address(base_url: str) -> None:
+    """Raise EndpointError if `base_url` is not the address of a web server, without a query or a fragment."""
+    if "?" in base_url or "#" in base_url:  # it is not shown, since the query may be a secret
+        raise EndpointError(
+            "base_url has a query or a fragment, to which no path can be appended",
+            fix="leave out the ? or # and what follows it; give Azure's `api_version` in `azure`, the key in the "
+            "environment",
+        )
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and base_url.isprintable()
+    except ValueError:  # of the port, or of a bracket
+        is_address = False
+    if not is_address:
+        shown = base_url.rpartition("@")[2]  # the part before it may be a password
+        raise EndpointError(
+            f"base_url is not a web address: {shown!r}",
+            fix="write it with http:// or https:// in front, e.g. http://127.0.0.1:8000/v1",
+        )
+
+
+def find_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for `url`, None for this machine.
+
+    Raises EndpointError if it is not an HTTP proxy.
+    """
+    parts = urlsplit(url)
+    if parts.hostname in _LOOPBACK or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if (kind := urlsplit(proxy).scheme) not in ("http", "https"):
+        raise EndpointError(
+            f"the environment names a proxy of the kind {kind!r}",
+            fix=f"set {parts.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {parts.hostname}",
+        )
+    return proxy

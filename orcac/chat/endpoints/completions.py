@@ -1,0 +1,155 @@
+"""The wire format of chat completions: the body of a request, and reading a response, its headers and its errors.
+
+All functions are pure. Responses are read strictly, since any content can come with status 200; a usage that makes no
+sense is read as no usage.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+from collections.abc import Callable, Container, Mapping
+
+from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, RateHeaders
+from orcac.chat.wire import loads, replace_surrogates
+
+
+def build_body(request: ChatRequest, refused: Container[str] = ()) -> dict[str, object]:
+    """Return the JSON body of a request, without the parameters that the model has refused.
+
+    They are left out only if that does not change the answer: see `find_dispensable`.
+    """
+    sampling = request.sampling
+    body: dict[str, object] = {
+        "model": request.model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+    }
+    for name in ("temperature", "top_p"):
+        value = getattr(sampling, name)
+        if name not in refused or value != 1.0:
+            body[name] = value
+    body["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_tokens
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    return body | sampling.extra
+
+
+def find_dispensable(error_body: object, request: ChatRequest) -> str:
+    """Return the parameter that an error refuses, if the request means the same without it; else ""."""
+    error = _inner(error_body)
+    if not isinstance(error, Mapping):
+        return ""
+    parameter, message = error.get("param"), str(error.get("message"))
+    if not isinstance(parameter, str):
+        parameter = next((name for name in ("max_tokens", "top_p", "temperature") if f"'{name}'" in message), "")
+    match parameter:
+        case "max_tokens" if "max_completion_tokens" in message:
+            return parameter
+        case "top_p" | "temperature" if getattr(request.sampling, parameter) == 1.0:
+            return parameter
+    return ""
+
+
+def parse_completion(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:
+    """Return the response in a chat completion. Raises ValueError, with all of `content`, if it is not one."""
+    try:
+        completion = loads(content)
+        choice = completion["choices"][0]
+        message, usage = choice["message"], completion.get("usage")
+        text = message.get("content") or message.get("refusal") or ""
+        input_tokens, output_tokens = _read_usage(usage, text)
+        return ChatResponse(
+            text=replace_surrogates(text),
+            finish_reason=replace_surrogates(choice.get("finish_reason") or "unknown"),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            latency_s=latency_s,
+            rates=rates,
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # The content is whole, since half a key cannot be masked; the message is cut after masking.
+        raise ValueError(f"not a chat completion ({error!r}): {content!r}") from error
+
+
+def _read_usage(usage: object, text: str) -> tuple[int, int]:
+    """Return (input, output) tokens, (0, 0) if either makes no sense: the answer is paid for and good all the same."""
+    if not isinstance(usage, Mapping):
+        return 0, 0
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(read) is int and type(written) is int and 0 <= read <= MAX_CAP and bool(text) <= written <= MAX_CAP:
+        return read, written
+    return 0, 0
+
+
+def parse_error_body(content: bytes) -> object:
+    """Return the JSON value of an error's body, or its text if it is not JSON."""
+    try:
+        return loads(content)
+    except (ValueError, RecursionError):
+        return content.decode("utf-8", "replace")
+
+
+def error_message(error_body: object) -> str:
+    """Return the part of an error's body that a person should read."""
+    error = _inner(error_body)
+    if isinstance(error, Mapping):
+        error = error.get("message") or error.get("detail") or json.dumps(error)
+    return str(error) or "an empty body"
+
+
+def _inner(error_body: object) -> object:
+    """Return the value of `error` in an error's body, or the body if it has none."""
+    return error_body.get("error", error_body) if isinstance(error_body, Mapping) else error_body
+
+
+def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return the seconds that a response's headers ask to wait, None if they ask nothing. `now` is Unix time."""
+    if milliseconds := _parse_number(headers.get("retry-after-ms")):
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    if (seconds := _parse_number(value)) is not None:
+        return seconds
+    date = email.utils.parsedate_tz(value) if value else None
+    return max(0.0, email.utils.mktime_tz(date) - now) if date else None
+
+
+def parse_rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
+    """Return the account's rates from the `x-ratelimit-*` headers of OpenAI and its like, None if there are none."""
+    rates: dict[str, float] = {}
+    for name, (field, parse) in _RATE_HEADERS.items():
+        if (text := headers.get(name)) is not None and (value := parse(text)) is not None:
+            rates[field] = value
+    return RateHeaders(**rates) if rates else None
+
+
+def _parse_number(text: str | None) -> float | None:
+    """Return a finite number of zero or more, None for any other text."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION_PART = r"(\d+(?:\.\d+)?)(ms|d|h|m|s)"
+
+
+def _parse_duration(text: str | None) -> float | None:
+    """Return the seconds of `6m0s`, `120ms`, `1h2m3.5s` or a plain number of seconds, None for any other text."""
+    if text and re.fullmatch(f"(?:{_DURATION_PART})+", text):
+        return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_DURATION_PART, text))
+    return _parse_number(text)
+
+
+_PARSERS: tuple[tuple[str, str, Callable[[str | None], float | None]], ...] = (
+    ("limit", "limit", _parse_number),
+    ("remaining", "remaining", _parse_number),
+    ("reset", "reset_s", _parse_duration),
+)
+_RATE_HEADERS = {  # header -> (field of RateHeaders, parser)
+    f"x-ratelimit-{part}-{unit}": (f"{unit}_{field}", parse)
+    for unit in ("requests", "tokens")
+    for part, field, parse in _PARSERS
+}

@@ -1,0 +1,190 @@
+"""Tests of orcac/plan/upgrade.py and orcac/cost/outdated.py, and of the commands that use them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from orcac import kinds
+from orcac.chat import settings
+from orcac.cli import cli
+from orcac.errors import InputError
+from orcac.kinds import KINDS
+from orcac.make import make
+from orcac.plan import asking
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.plan.upgrade import find_older, find_unreplaced, keep, list_outdated
+from orcac.spec.load import load
+from orcac.store.store import Store
+
+SPEC: dict[str, Any] = {
+    "orcac": 1,
+    "name": "study",
+    "queries": {
+        "q": {"format": "puzzles", "task": "navigate", "size": [2, 3], "take": 9},
+        "r": {"format": "puzzles", "task": "web_of_lies", "size": [2, 3], "take": 9},
+    },
+    "teachers": {"t": {"model": "expert", "endpoint": {"kind": "solver"}}},
+    "datasets": {"d": {"teacher": "t", "queries": ["q"]}, "e": {"teacher": "t", "queries": ["r"]}},
+    "student": {"size": "tiny", "tokenizer": {"vocabulary": 400, "train_on": ["d"]}},
+    "stages": {"s": {"dataset": "d"}, "t": {"dataset": "e"}},
+    "curriculum": ["s", "t"],
+    "ablations": {"twice": {"stages": {"t": {"epochs": 8}}}},
+}
+
+
+SUMMARIES = {  # the fields that prices are measured by
+    "sample": {"read": 9, "kept": 9, "tasks": 1, "characters": 900},
+    "collect": {"prompts": 9, "answered": 9, "failed": {}, "input_tokens": 90, "output_tokens": 900, "usd": 0.0},
+    "filter": {"read": 9, "kept": 9, "rejected": {}},
+    "student": {"parameters": 800_000, "vocabulary": 400},
+    "tokenize": {
+        "examples": 9,
+        "packed": 9,
+        "too_long": 0,
+        "rows": 1,
+        "tokens": 900,
+        "supervised_tokens": 500,
+        "max_length": 2048,
+        "fill": 0.5,
+    },
+    "train": {
+        "steps": 4,
+        "tokens": 900,
+        "supervised_tokens": 500,
+        "first_loss": 6.0,
+        "final_loss": 5.0,
+        "tokens_per_second": 900,
+        "mfu": None,
+        "mfu_of": "",
+        "peak_gib": 0.1,
+        "processes": 1,
+    },
+}
+
+
+def compiled(spec: Path) -> Plan:
+    plan = Plan()
+    lower(plan, load(spec))
+    return plan
+
+
+def finish(plan: Plan, store: Store, *kinds: str) -> None:
+    """Put an artifact without files into the store for every node of the plan, or those of some kinds."""
+    for node in plan.nodes.values():
+        if not kinds or node.kind in kinds:
+            folder = store.folder(node.ref)
+            folder.mkdir(parents=True, exist_ok=True)
+            record = {
+                **node.content,
+                "ref": node.ref,
+                "label": node.label,
+                "recipe": node.recipe.model_dump(mode="json"),
+                "summary": SUMMARIES.get(node.kind, {}),
+                "made": {"seconds": 1.0},
+                "hardware": node.execution.model_dump(mode="json"),
+                "files": {},
+            }
+            (folder / "artifact.json").write_text(json.dumps(record))
+
+
+def raise_version(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    kind = KINDS[name]
+    monkeypatch.setitem(KINDS, name, kinds.Kind(name, kind.version + 1, kind.recipe, kind.execution))
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Store]:
+    """A spec, and a store in which all of it is made."""
+    monkeypatch.chdir(tmp_path)
+    spec, store = tmp_path / "study.yaml", Store(tmp_path / "store")
+    spec.write_text(json.dumps(SPEC))
+    finish(compiled(spec), store)
+    return spec, store
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_without_an_upgrade_nothing_is_outdated(study: tuple[Path, Store]) -> None:
+    spec, store = study
+    plan = compiled(spec)
+    older = find_older(plan, store)
+    assert list_outdated(plan, older, store) == [] and keep(plan, older, store) is plan
+    spec.write_text(json.dumps(SPEC | {"filters": {"min_characters": 7}}))  # an edit, not an upgrade
+    plan = compiled(spec)
+    assert list_outdated(plan, find_older(plan, store), store) == []
+
+
+@pytest.mark.parametrize("name", ["filter", "collect", "tokenize", "train", "sample"])
+def test_all_that_follows_a_raised_version_is_outdated_and_can_be_kept(
+    study: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    spec, store = study
+    before = compiled(spec)
+    raise_version(monkeypatch, name)
+    plan = compiled(spec)
+    older = find_older(plan, store)
+    found = list_outdated(plan, older, store)
+    moved = [ref for ref in plan.nodes if ref not in before.nodes]
+    assert [item.ref for item in found] == moved
+    assert {item.ref.partition("/")[0] for item in found if item.cause} == {name}
+    assert {item.cause for item in found} <= {"", f"VERSION {KINDS[name].version - 1}"}
+    kept = keep(plan, older, store)
+    assert list(kept.nodes) == list(before.nodes)
+    assert kept.experiments["study"] == before.experiments["study"]
+    assert find_unreplaced(plan, older, store) >= {item.older for item in found}
+    path = spec.with_name("plan.json")
+    kept.write(path)
+    assert list(Plan.read(path).nodes) == list(before.nodes)
+
+
+def test_a_rule_that_a_recipe_holds_is_named(study: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, store = study
+    monkeypatch.setattr(asking, "SOLVER_VERSION", settings.SOLVER_VERSION + 1)
+    plan = compiled(spec)
+    causes = {item.cause for item in list_outdated(plan, find_older(plan, store), store)}
+    assert causes == {"", f"solver_version {settings.SOLVER_VERSION}"}
+
+
+def test_compile_says_what_an_upgrade_remakes_and_pins_keep_it(
+    study: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, store = study
+    raise_version(monkeypatch, "filter")
+    printed = run("compile", "study.yaml")
+    assert "2 filter nodes were made by VERSION 1" in printed
+    assert "remakes 8 nodes and retrains 2 students: " in printed and ", 0 USD" in printed
+    assert "`orcac pin --keep study.yaml`" in printed
+    assert "nothing to remove" in run("gc", "study.yaml"), "no artifact is replaced yet"
+    run("pin", "--keep", "study.yaml")
+    printed = run("compile", "study.yaml")
+    assert "kept as pinned, though an older VERSION made them: 2 filter" in printed and "retrains" not in printed
+    assert "to do" not in run("plan", "study.yaml")
+    run("pin", "study.yaml")  # accepts today's
+    assert "retrains 2 students" in run("compile", "study.yaml")
+    plan = compiled(spec)
+    finish(plan, store)
+    assert "retrains" not in run("compile", "study.yaml")
+    assert "artifact" in run("gc", "study.yaml"), "all is replaced"
+
+
+def test_a_kept_artifact_that_is_gone_is_not_made_by_the_new_version(
+    study: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, store = study
+    raise_version(monkeypatch, "filter")
+    plan = compiled(spec)
+    kept = keep(plan, find_older(plan, store), store)
+    ref = next(ref for ref, node in kept.nodes.items() if node.version is not None)
+    store.marker(ref).unlink()
+    with pytest.raises(InputError, match="made by VERSION 1 of `filter`, which this orcac cannot make again"):
+        make(kept, store, ref)
