@@ -22,7 +22,7 @@ from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
-from orcac.spec.diff import ABSENT, Change, changes
+from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
         felt = compute_effect(plan, nodes[one], nodes[other], store)
         cost = total_cost(plan, costs, felt.remade, paid=felt.reused)
-        found.append(Difference(one, other, changes(*specs), felt, cost))
+        found.append(Difference(one, other, compare_specs(*specs), felt, cost))
     return found, plan
 
 

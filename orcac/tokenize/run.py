@@ -31,12 +31,12 @@ _BATCH = 1000  # examples tokenized at once
 def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
     """Write `rows.safetensors` and `counts.json`. Raises InputError when nothing is left to learn from."""
     offline(threads=job.execution.threads)
-    recipe, student = job.recipe, job.one("student") / "model"
+    recipe, student = job.recipe, job.input("student") / "model"
     check_positions(student, recipe.max_length)
     tokenizer = load_tokenizer(student)
     spill = job.work / "ids.int32"
     lengths, prompts, too_long = spill_ids(
-        job.one("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
+        job.input("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
     )
     if not len(lengths):
         raise InputError(

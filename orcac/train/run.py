@@ -22,8 +22,8 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
         label=job.label,
         recipe=job.recipe,
         execution=job.execution,
-        rows=job.one("rows"),
-        start=job.one("start"),
+        rows=job.input("rows"),
+        start=job.input("start"),
         out=job.out,
         work=job.work,
     )
