@@ -35,7 +35,7 @@ from orcac.sample.recipe import Draw, Message, SampleExecution, SampleRecipe, So
 from orcac.spec import schema
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
-from orcac.spec.paths import Found
+from orcac.spec.paths import FileSet
 from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
@@ -127,7 +127,7 @@ class _ArmLowering:
     def __init__(self, plan: Plan, arm: Arm, cache: _Cache) -> None:
         self.plan, self.arm, self.spec, self.cache = plan, arm, arm.spec, cache
         # all arms hold the same tree object for a section that no patch changed
-        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.value.items()) if name not in _TRAINING)
+        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.entries.items()) if name not in _TRAINING)
         self.addresses: dict[str, str] = {}
         self.targets: list[str] = []  # the last stage and the evaluations; an arm needs these and their inputs
 
@@ -221,7 +221,7 @@ class _ArmLowering:
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             return lower_puzzles(queries, self.spec.seed, f"{section}/{name}"), SampleExecution(**resources), ()
-        found = self.arm.found[section, name, "path"]
+        found = self.arm.files[section, name, "path"]
         files = self.cache.files.lower(found)
         execution = SampleExecution(
             files=files.paths,
@@ -280,9 +280,9 @@ class _ArmLowering:
     ) -> str:
         """Add the answers of the teacher or baseline `name` to prompts."""
         teacher = self.spec.teachers[name]
-        found = self.arm.found.get(("teachers", name, "endpoint", "path"), Found())
+        found = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         files = self.cache.files.lower(found)
-        questions = self.cache.files.lower(self.arm.found.get(("teachers", name, "endpoint", "questions")))
+        questions = self.cache.files.lower(self.arm.files.get(("teachers", name, "endpoint", "questions")))
         recipe = lower_teacher(teacher, files=files, hub=found.hub, questions=questions, max_tokens=max_tokens)
         execution = CollectExecution(
             endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
@@ -322,7 +322,7 @@ class _ArmLowering:
     def _add_student(self) -> str:
         student, resources = self.spec.student, lower_work(self.spec.hardware.train)
         if student.base is not None:
-            found = self.arm.found["student", "base"]
+            found = self.arm.files["student", "base"]
             files = self.cache.files.lower(found)
             pretrained = Pretrained(files=files.refs, hub=found.hub[0] if found.hub else None)
             name = found.hub[0].repo if found.hub else (found.root or found.files[0]).name
