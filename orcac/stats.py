@@ -1,8 +1,8 @@
-"""The statistics of a score: how sure it is, and whether two models differ on the same items.
+"""The statistics of a score: its confidence interval, and tests of whether two models differ on the same items.
 
-Every test here is exact or a bootstrap, and every comparison is paired: two students answer the same items,
-so what tells them apart is the items on which exactly one is right; an unpaired test on the same data wastes
-most of its power. All of them speak of the drawing of items; none speaks of the luck of a training seed.
+Every test is exact or a bootstrap, and every comparison is paired. Two students answer the same items, so only the
+items on which exactly one of them is right distinguish them; an unpaired test on the same data wastes most of its
+power. All tests cover the random choice of items. None covers the luck of a training seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Interval(NamedTuple):
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a share. No items, no knowledge: (0, 1)."""
+    """Return Wilson's score interval of the share `correct / n`; (0, 1) if n is 0."""
     if n == 0:
         return Interval(0.0, 1.0)
     ends = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
@@ -31,17 +31,20 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided p that two models are equally good, given the items that only one of them got right."""
+    """Return the p-value of McNemar's exact two-sided test that two models are equally accurate.
+
+    `only_a` and `only_b` count the items that only that model got right.
+    """
     if only_a + only_b == 0:
         return 1.0
     return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
 
 
 def beats_chance(correct: int, n: int, chance: float) -> float:
-    """Exact one-sided p of so many right answers or more by guessing at rate `chance`.
+    """Return the exact one-sided p-value of `correct` or more right answers of `n` by guessing at rate `chance`.
 
-    Where items differ in their number of options, `chance` is the mean of their rates; the true spread is
-    then a little smaller than the binomial's, so the test errs on the side of "at chance".
+    If items differ in their number of options, `chance` is the mean of their rates. The true spread is then a little
+    smaller than the binomial's, so the test errs on the side of "at chance".
     """
     if n == 0:
         return 1.0
@@ -51,10 +54,10 @@ def beats_chance(correct: int, n: int, chance: float) -> float:
 def paired_difference(
     a: NDArray[np.bool_], b: NDArray[np.bool_], seed: int, resamples: int = 10_000, confidence: float = 0.95
 ) -> Interval:
-    """Percentile bootstrap interval of mean(a) - mean(b), resampling items.
+    """Return the percentile bootstrap interval of mean(a) - mean(b), resampling items; (-1, 1) if there are none.
 
-    a, b: bool (items,), the same items in the same order. An item adds -1, 0 or +1, so a resample is one draw
-    from a multinomial of those three: the distribution of drawing items, at a cost that ignores their number.
+    a, b: bool (items,), the same items in the same order. An item adds -1, 0 or +1, so one draw from a multinomial of
+    these three has the distribution of a resample of the items, and its cost does not depend on their number.
     """
     assert a.shape == b.shape and a.ndim == 1
     n = len(a)
@@ -68,7 +71,7 @@ def paired_difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of a family of tests, in the order given."""
+    """Return the p-values of a family of tests after Holm's step-down adjustment, in the given order."""
     adjusted, running = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))

@@ -25,7 +25,7 @@ def count(value: float, digits: int = 3) -> str:
     return f"{value:,.0f}" if value < 1e5 and digits > 2 else _scaled(value, _COUNTS, digits)
 
 
-def brief(value: float) -> str:
+def short_count(value: float) -> str:
     """Return a count in at most six characters: `5.09 M`, `17 k`, `2,546`."""
     return count(value) if value < 1e4 else _scaled(value, (*_COUNTS, (1e3, "k")), 3 if value >= 1e5 else 2)
 

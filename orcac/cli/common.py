@@ -107,11 +107,11 @@ def warn_outdated(plan: Plan, experiments: Sequence[Experiment], store: Store) -
 
 def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:
     """Raise SpecErrors if a stage does not fit its GPU; warn if a machine's memory is too small."""
-    problems = [problem for one in experiments for problem in memory.refusals(plan, one, store)]
+    problems = [problem for one in experiments for problem in memory.find_errors(plan, one, store)]
     if problems:
         raise SpecErrors(problems)
     for experiment in experiments:
-        for problem in memory.warnings(plan, experiment, store):
+        for problem in memory.find_warnings(plan, experiment, store):
             click.echo(str(problem), err=True)
 
 

@@ -13,7 +13,7 @@ import click
 from orcac import text
 from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.cost import figures, memory, priors
-from orcac.cost.bill import FIGURES, Cost, price, total
+from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
 from orcac.plan.plan import Experiment, Plan
 from orcac.spec.load import BASE
@@ -46,7 +46,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     for experiment in plan.experiments.values():
         _show(plan, store, costs, experiment)
     if len(plan.experiments) > 1:
-        click.secho("\n" + _line("all specs", total(plan, costs, list(plan.nodes))), bold=True)
+        click.secho("\n" + _line("all specs", total_cost(plan, costs, list(plan.nodes))), bold=True)
 
 
 def _show(plan: Plan, store: Store, costs: dict[str, Cost], experiment: Experiment) -> None:
@@ -57,16 +57,16 @@ def _show(plan: Plan, store: Store, costs: dict[str, Cost], experiment: Experime
     click.secho("".join(head.rjust(width) for head, width in zip(heads, _WIDTHS, strict=True)), dim=True)
     for name, refs in _groups(plan, experiment, base).items():
         if any(costs[ref].seconds.mid for ref in refs):
-            click.echo(_line(name, total(plan, costs, refs)))
-    whole = total(plan, costs, base)
+            click.echo(_line(name, total_cost(plan, costs, refs)))
+    whole = total_cost(plan, costs, base)
     click.secho(_line("base, in all", whole), bold=True)
     arms = {name: refs for name, refs in experiment.arms.items() if name != BASE}
     for name, refs in arms.items():
-        click.echo(_line(f"+ {name}", total(plan, costs, refs, paid=base)))
+        click.echo(_line(f"+ {name}", total_cost(plan, costs, refs, paid=base)))
     shown = {"base": whole}
     if arms:
         refs = [experiment.report, *(ref for refs in experiment.arms.values() for ref in refs)]
-        shown["all arms"] = total(plan, costs, refs)
+        shown["all arms"] = total_cost(plan, costs, refs)
         click.secho(_line("all arms", shown["all arms"]), bold=True)
     _show_ranges(shown)
     _show_memory(plan, store, experiment)
@@ -91,13 +91,13 @@ def _show_memory(plan: Plan, store: Store, experiment: Experiment) -> None:
     lines: dict[tuple[str, ...], list[str]] = {}
     for arm, refs in experiment.arms.items():
         for ref in refs:
-            if not ref.startswith("train/") or not (stage := memory.stage(plan, store, ref)):
+            if not ref.startswith("train/") or not (stage := memory.find_stage(plan, store, ref)):
                 continue
-            needed, room = stage.memory(), memory.has(stage.execution)
+            needed, room = stage.memory(), memory.gpu_memory(stage.execution)
             cells = [memory.gib(value) if value else "-" for value in (*needed[:-1], needed.total)]
             where = f" of {memory.gib(room)}" if room else ""
             unfit = room is not None and needed.total > room
-            lines.setdefault((*cells, where, memory.fix(stage) if unfit else ""), []).append(arm)
+            lines.setdefault((*cells, where, memory.describe_fix(stage) if unfit else ""), []).append(arm)
     if not lines:
         return
     heads = ("weights", "gradients", "optimizer", "buffers", "activations", "runtime", "in all")
@@ -115,7 +115,7 @@ def _show_memory(plan: Plan, store: Store, experiment: Experiment) -> None:
 
 def _ranges(cost: Cost) -> dict[str, str]:
     return {
-        name: figures.with_range(figure, show) if figure.mid else "-"
+        name: figures.format_range(figure, show) if figure.mid else "-"
         for name, figure, show in (
             ("teachers", cost.usd_spec, partial(text.dollars, digits=2)),
             ("GPU hours", cost.gpu_hours, text.hours),
@@ -141,9 +141,9 @@ def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, li
 
 def _line(name: str, cost: Cost) -> str:
     cells = [
-        _short(cost.requests, text.brief),
-        _short(cost.input_tokens, text.brief),
-        _short(cost.output_tokens, text.brief),
+        _short(cost.requests, text.short_count),
+        _short(cost.input_tokens, text.short_count),
+        _short(cost.output_tokens, text.short_count),
         _short(cost.usd, lambda usd: text.dollars(usd, 2).removesuffix(" USD")),
         _short(cost.usd_batch, lambda usd: text.dollars(usd, 2).removesuffix(" USD")),
         _short(cost.gpu_hours, lambda hours: text.hours(hours).removesuffix(" h")),
@@ -192,9 +192,9 @@ def _as_json(plan: Plan, store: Store, costs: dict[str, Cost]) -> dict[str, Any]
         base = [*experiment.arms[BASE], experiment.report]
         experiments[name] = {
             "spec": experiment.spec,
-            "base": _figures(total(plan, costs, base)),
+            "base": _figures(total_cost(plan, costs, base)),
             "adds": {
-                arm: _figures(total(plan, costs, refs, paid=base))
+                arm: _figures(total_cost(plan, costs, refs, paid=base))
                 for arm, refs in experiment.arms.items()
                 if arm != BASE
             },
@@ -203,13 +203,13 @@ def _as_json(plan: Plan, store: Store, costs: dict[str, Cost]) -> dict[str, Any]
         ref: {"label": plan.nodes[ref].label, **_figures(cost)} for ref, cost in costs.items()
     }
     for ref in plan.nodes:
-        if ref.startswith("train/") and (stage := memory.stage(plan, store, ref)):
+        if ref.startswith("train/") and (stage := memory.find_stage(plan, store, ref)):
             needed = stage.memory()
             nodes[ref]["memory"] = needed._asdict() | {
                 "total": needed.total,
-                "has": memory.has(stage.execution),
+                "has": memory.gpu_memory(stage.execution),
             }  # bytes
-    return {"all": _figures(total(plan, costs, list(plan.nodes))), "experiments": experiments, "nodes": nodes}
+    return {"all": _figures(total_cost(plan, costs, list(plan.nodes))), "experiments": experiments, "nodes": nodes}
 
 
 def _figures(cost: Cost) -> dict[str, Any]:

@@ -16,13 +16,13 @@ import click
 from orcac import text
 from orcac.cli.common import clean, find_plan_and_store, gc_paused
 from orcac.cost import figures
-from orcac.cost.bill import FIGURES, Cost, price, total
+from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
 from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
-from orcac.spec.diff import ABSENT, Change, changes
+from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
         effect = compute_effect(plan, nodes[one], nodes[other], store)
-        cost = total(plan, costs, effect.remade, paid=effect.reused)
-        found.append(Difference(one, other, changes(*specs), effect, cost))
+        cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
+        found.append(Difference(one, other, compare_specs(*specs), effect, cost))
     return found, plan
 
 
@@ -197,7 +197,7 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
             table.add_row(f"  [{style}]{verb}[/]", _kinds(plan, refs))
     costs = _costs(one.cost)
     for number, (name, figure, show) in enumerate(costs if whole else ()):
-        table.add_row("" if number else "  costs", f"{name:<10} {figures.with_range(figure, show)}")
+        table.add_row("" if number else "  costs", f"{name:<10} {figures.format_range(figure, show)}")
     if not whole or not costs:
         parts = [
             f"{show(figure.mid)}" + ("" if name in ("dollars", "disk") else f" {name}") for name, figure, show in costs

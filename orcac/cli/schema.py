@@ -21,6 +21,6 @@ def command(markdown: bool) -> None:
     from orcac.spec import reference
 
     if markdown:
-        click.echo(reference.markdown(), nl=False)
+        click.echo(reference.render_markdown(), nl=False)
     else:
-        click.echo(json.dumps(reference.json_schema(), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(reference.build_json_schema(), indent=1, ensure_ascii=False))

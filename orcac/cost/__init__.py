@@ -1,1 +1,5 @@
-"""What a plan costs before it runs: `bill` says it; docs/cost-model.md states the model."""
+"""The cost of a plan before anything runs: `bill` prices nodes and adds costs up. docs/cost-model.md has the model.
+
+A cost is computed from the plan, and from the records and the ledger of the store. Nothing here enters an id, asks a
+model, or imports torch.
+"""

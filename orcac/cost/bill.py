@@ -1,65 +1,85 @@
-"""What a plan costs before it runs: the price of each node, and of several together.
+"""The cost of each node of a plan, and of several nodes together.
 
-What is done costs nothing more, and what the ledger answers is not paid again.
+A finished node costs nothing more, and an answer in the ledger is not paid for again.
 
-Wall time of one node is as if it ran alone. Of several, `total` says the longest chain: each starts when its inputs
-are there, those that ask one account wait for one another, and machines are taken to be free.
+The wall time of one node assumes that it runs alone. `total_cost` gives the longest chain: each node starts when its
+inputs are made, nodes that ask one account wait for one another, and every other node finds a free machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
 
-from orcac.collect.recipe import CollectExecution
+from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures
-from orcac.cost.figures import NOTHING, Range
+from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
 from orcac.cost.measured import LOOKED_UP
-from orcac.cost.prices import FIGURES, KINDS, Cost
-from orcac.cost.questions import Seen, questions, see
+from orcac.cost.prices import FIGURES, PRICERS, Cost
+from orcac.cost.questions import AskedShares, add_questions, list_questions
+from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
 from orcac.text import dollars
 
-__all__ = ["FIGURES", "Cost", "price", "total"]
+__all__ = ["FIGURES", "Cost", "price", "total_cost"]
 
 
 def price(plan: Plan, store: Store, looked_up: int = LOOKED_UP) -> dict[str, Cost]:
-    """KIND/ID -> what it costs to make it now, for every node of the plan."""
+    """Return KIND/ID -> the cost of making the node now, for every node of the plan.
+
+    At most `looked_up` questions of one node are looked up in the ledger.
+    """
     flow = Flow(plan, store, looked_up)
-    answered: Seen = {}
+    answered: AskedShares = {}
     for ref in plan.nodes:
         if ref.startswith("collect/") and ref in flow.done:
-            see(answered, questions(flow, ref, {}))
+            add_questions(answered, list_questions(flow, ref, {}))
     return {
-        ref: Cost() if ref in flow.done else KINDS[node.kind](flow, node, answered) for ref, node in plan.nodes.items()
+        ref: Cost() if ref in flow.done else PRICERS[node.kind](flow, node, answered)
+        for ref, node in plan.nodes.items()
     }
 
 
-def total(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], paid: Collection[str] = ()) -> Cost:
-    """Of `refs` together; questions that several ask count once. `paid` are nodes that were paid for before."""
+def total_cost(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str], paid: Collection[str] = ()) -> Cost:
+    """Return the cost of the nodes `refs` together, without the nodes `paid`, which were paid for before.
+
+    A question that several nodes ask counts once.
+    """
     new = set(refs).difference(paid)
-    wanted = [ref for ref in plan.nodes if ref in new]  # inputs before those that need them
-    seen: Seen = {}
+    wanted = [ref for ref in plan.nodes if ref in new]  # inputs before the nodes that need them
+    asked: AskedShares = {}
     for ref in paid:
-        if asked := costs[ref].questions:
-            see(seen, asked)
-    shown: dict[str, Cost] = {}
-    # the largest first: then what a smaller one asks is seen to be part of it
+        if questions := costs[ref].questions:
+            add_questions(asked, questions)
+    shared: dict[str, Cost] = {}
+    # the largest node first: the questions of a smaller one are then recognised as a part of it
     for ref in sorted(wanted, key=lambda ref: -costs[ref].requests.mid):
         cost = costs[ref]
-        shown[ref] = cost.asking(see(seen, cost.questions)) if cost.questions else cost
-    sums: dict[str, Any] = {name: figures.total(getattr(shown[ref], name) for ref in wanted) for name in FIGURES}
-    sums["seconds"] = _chain(plan, shown, wanted)
-    why = (*(why for ref in wanted for why in costs[ref].basis), *_over_budget(plan, shown))
-    return replace(Cost(basis=tuple(dict.fromkeys(why))), **sums)
+        shared[ref] = cost.scaled(add_questions(asked, cost.questions)) if cost.questions else cost
+    basis = (*(why for ref in wanted for why in costs[ref].basis), *_budget_warnings(plan, shared))
+
+    def add(figure: str) -> Range:
+        return figures.sum_ranges(getattr(shared[ref], figure) for ref in wanted)
+
+    return Cost(
+        requests=add("requests"),
+        input_tokens=add("input_tokens"),
+        output_tokens=add("output_tokens"),
+        usd=add("usd"),
+        usd_batch=add("usd_batch"),
+        usd_spec=add("usd_spec"),
+        seconds=_longest_chain(plan, shared, wanted),
+        gpu_hours=add("gpu_hours"),
+        gpu_usd=add("gpu_usd"),
+        disk=add("disk"),
+        basis=tuple(dict.fromkeys(basis)),
+    )
 
 
-def _over_budget(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:
-    """A line for each experiment whose budget does not suffice for what `costs` asks."""
+def _budget_warnings(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:
+    """Yield a line for each experiment whose budget does not suffice for the requests of `costs`."""
     asked: dict[tuple[str, float, float], float] = {}
     for ref, cost in costs.items():
         execution = plan.nodes[ref].execution
@@ -69,29 +89,35 @@ def _over_budget(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:
             asked[budget] = asked.get(budget, 0.0) + cost.usd_spec.mid
     for (name, usd, left), needed in asked.items():
         if needed > left:
-            text = f"{name}: its budget of {dollars(usd)} ends it before everything is asked"
+            text = f"{name}: its budget of {dollars(usd)} is spent before all requests are sent"
             yield text + (f": {dollars(left)} of it are left, {dollars(needed)} are needed" if left < usd else "")
 
 
-def _chain(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str]) -> Range:
-    """When the last of them ends."""
+def _longest_chain(plan: Plan, costs: Mapping[str, Cost], refs: Collection[str]) -> Range:
+    """Return the seconds until the last of the nodes ends."""
     ends: dict[str, Range] = {}
-    free: dict[str, Range] = {}  # account -> when it is
+    free_at: dict[str, Range] = {}  # account -> the end of the last node that asks it
     for ref in refs:
         node, cost = plan.nodes[ref], costs[ref]
         waits = [ends[need] for need in node.needs if need in ends]
-        if account := _account(node) if cost.seconds.mid else "":
-            waits.append(free.get(account, NOTHING))
-        ends[ref] = max(waits, key=lambda end: end.mid, default=NOTHING) + cost.seconds
+        if account := _account_key(node) if cost.seconds.mid else "":
+            waits.append(free_at.get(account, ZERO))
+        ends[ref] = max(waits, key=lambda end: end.mid, default=ZERO) + cost.seconds
         if account:
-            free[account] = ends[ref]
-    return max(ends.values(), key=lambda end: end.mid, default=NOTHING)
+            free_at[account] = ends[ref]
+    return max(ends.values(), key=lambda end: end.mid, default=ZERO)
 
 
-def _account(node: Node) -> str:
-    execution = node.execution
-    settings = getattr(execution, "endpoint", None) or getattr(execution, "judge", None)
-    if not settings or settings.kind != "openai" or settings.mode != "online":  # batches wait side by side
+def _account_key(node: Node) -> str:
+    """Return the address and the model that a node asks online; "" if it asks no served model, or asks in batches.
+
+    Batches do not wait for one another.
+    """
+    recipe, execution = node.recipe, node.execution
+    if isinstance(execution, CollectExecution) and isinstance(recipe, CollectRecipe):
+        settings, model = execution.endpoint, recipe.model
+    elif isinstance(execution, EvalExecution) and isinstance(recipe, EvalRecipe) and execution.judge and recipe.judge:
+        settings, model = execution.judge, recipe.judge.model
+    else:
         return ""
-    judge = getattr(node.recipe, "judge", None)
-    return f"{settings.base_url} {judge.model if judge else getattr(node.recipe, 'model', '')}"
+    return f"{settings.base_url} {model}" if settings.kind == "openai" and settings.mode == "online" else ""

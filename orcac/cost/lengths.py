@@ -1,8 +1,8 @@
-"""How many examples share a row, before there are any: a small simulation with the packer's own rule.
+"""An estimate of how many examples share a row: a small simulation of the packer, before there are any examples.
 
-Lengths are log-normal with the given mean, and as spread as real ones: 284 rows of OpenOrca, system message,
-question and answer together, have a coefficient of variation of 0.69. The simulation is deterministic: the
-distribution's own quantiles in a fixed order of drawing.
+Lengths are log-normal with the given mean and the spread of real ones: 284 rows of OpenOrca, system message, question
+and answer together, have a coefficient of variation of 0.69. The simulation is deterministic: it packs the quantiles
+of the distribution in a fixed order.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _EXAMPLES = 2000
 
 
 class Packed(NamedTuple):
-    per_row: float  # examples that share a row
-    fit: float  # share of the examples that are no longer than a row; the others are left out
+    per_row: float  # mean examples in a row
+    fit: float  # share of the examples that are not longer than a row; the others are left out
     fill: float  # share of a row's slots that hold tokens
 
 
 def pack(mean: float, max_length: int, packing: str) -> Packed:
-    """Of examples of `mean` tokens in rows of `max_length`; `packing` as in the spec."""
+    """Pack examples of `mean` tokens on average into rows of `max_length` slots; `packing` is that of the spec."""
     return _pack(float(f"{mean:.3g}"), max_length, packing)
 
 
@@ -39,7 +39,7 @@ def _quantiles() -> list[float]:
 def _pack(mean: float, max_length: int, packing: str) -> Packed:
     lengths = [size for part in _quantiles() if (size := max(1, round(mean * part))) <= max_length]
     if not lengths:
-        return Packed(1.0, 1 / _EXAMPLES, 1.0)  # next to nothing fits
+        return Packed(1.0, 1 / _EXAMPLES, 1.0)  # not 0, which would make a division by it fail
     rows = _best_fit(lengths, max_length) if packing == "best-fit" else _next_fit(lengths, max_length)
     return Packed(len(lengths) / rows, len(lengths) / _EXAMPLES, sum(lengths) / (rows * max_length))
 
@@ -55,7 +55,7 @@ def _next_fit(lengths: list[int], capacity: int) -> int:
 
 
 def _best_fit(lengths: list[int], capacity: int) -> int:
-    rows, rooms = 0, list[int]()  # the rooms that are left, ascending
+    rows, rooms = 0, list[int]()  # free slots of the rows that have any, ascending
     for size in reversed(lengths):  # the longest first
         found = bisect_left(rooms, size)
         if found == len(rooms):

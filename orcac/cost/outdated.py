@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from orcac.cost.bill import price, total
+from orcac.cost.bill import price, total_cost
 from orcac.plan.plan import Plan
 from orcac.plan.upgrade import find_older, list_outdated
 from orcac.store.store import Store
@@ -24,7 +24,7 @@ def describe_outdated(plan: Plan, store: Store) -> list[str]:
     trained = [ref for ref in refs if ref.startswith("train/")]
     continued = {need for ref in trained for need in plan.nodes[ref].needs}
     students = len([ref for ref in trained if ref not in continued])
-    cost = total(plan, price(plan, store), refs)
+    cost = total_cost(plan, price(plan, store), refs)
     gpu = f"{hours(cost.gpu_hours.mid).removesuffix(' h')} GPU hours"
     time = gpu if cost.gpu_hours.mid else duration(cost.seconds.mid)
     retrains = f" and retrains {students:,} student{'s' * (students != 1)}" if students else ""

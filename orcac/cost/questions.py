@@ -1,10 +1,10 @@
-"""Which questions several collect nodes share, so that no total pays for them twice.
+"""The questions that several collect nodes share, so that no total counts them twice.
 
-The ledger gives one teacher's answer to a question to whoever asks it again. Subsets of one pool are nested (each is
-its lowest tickets), so of every source of prompts a node asks the first part, and of two nodes of equal recipe the
-larger part holds the smaller. That sees a subset beside its pool, two subsets, and sources that two datasets have in
-common. It does not see what only texts can tell: sources that hold equal queries, and prompts that were worded anew
-and happened to get the same message.
+The ledger gives a teacher's answer to every node that asks the same question. Subsets of one pool are nested (each
+takes the lowest tickets), so a node asks the first part of each of its sources, and of two nodes of equal recipe the
+larger part contains the smaller. This rule finds a subset beside its pool, two subsets of one pool, and sources that
+two datasets have in common. It does not find what only the texts show: sources with equal queries, and prompts that
+were drawn again and got the same message by chance.
 """
 
 from __future__ import annotations
@@ -18,69 +18,69 @@ from orcac.sample.recipe import SampleRecipe
 
 
 class Part(NamedTuple):
-    """The first `share` of the prompts of one source, of which the store already answers the first `had`."""
+    """The first `share` of the prompts of one source. The store answers the first `answered` of the source already."""
 
-    source: str  # KIND/ID of a sample node that is no subset
+    source: str  # KIND/ID of a sample node that is not a subset
     share: float
-    had: float
-    size: float  # prompts in all of the source
+    answered: float
+    size: float  # prompts of the whole source
 
 
 class Questions(NamedTuple):
-    teacher: str  # the collect node's recipe: who is asked, and how
+    """The questions of one collect node."""
+
+    teacher: str  # the collect node's recipe as JSON: two nodes with the same one share answers
     parts: tuple[Part, ...]
 
     @property
-    def new(self) -> float:
-        """How many of them the store does not answer."""
-        return sum(part.size * max(0.0, part.share - part.had) for part in self.parts)
+    def unanswered(self) -> float:
+        """Return the number of questions that the store does not answer."""
+        return sum(part.size * max(0.0, part.share - part.answered) for part in self.parts)
 
 
-Seen = dict[tuple[str, str], float]  # (teacher, source) -> the share of it that is asked already
+AskedShares = dict[tuple[str, str], float]  # (teacher, source) -> the first share of the source that is asked
 
 
-def questions(flow: Flow, ref: str, seen: Seen) -> Questions:
-    """Those of a collect node; `seen` says what the store answers."""
+def list_questions(flow: Flow, ref: str, answered: AskedShares) -> Questions:
+    """Return the questions of a collect node; `answered` has the shares that the store answers."""
     node = flow.plan.nodes[ref]
     teacher = canonical(node.recipe.model_dump(mode="json"))
-    shares: dict[str, float] = {}
-    for prompts in node.inputs["prompts"]:
-        for source, share in _shares(flow, prompts).items():
-            shares[source] = max(share, shares.get(source, 0.0))
+    shares = _union(_shares(flow, prompts) for prompts in node.inputs["prompts"])
     parts = (
-        Part(source, share, seen.get((teacher, source), 0.0), flow.prompts(source).count.mid)
+        Part(source, share, answered.get((teacher, source), 0.0), flow.prompts(source).count.mid)
         for source, share in shares.items()
     )
     return Questions(teacher, tuple(parts))
 
 
-def see(seen: Seen, asked: Questions) -> float:
-    """Enter what a node asks; the share of its new questions that nobody of `seen` asks."""
-    fresh = 0.0
-    for part in asked.parts:
-        key = (asked.teacher, part.source)
-        known = seen.get(key, 0.0)
-        fresh += part.size * max(0.0, part.share - max(known, part.had))
-        seen[key] = max(known, part.share)
-    return fresh / asked.new if asked.new else 0.0
+def add_questions(asked: AskedShares, questions: Questions) -> float:
+    """Add a node's questions to `asked`, and return the fraction of its unanswered ones that was not there yet."""
+    new = 0.0
+    for part in questions.parts:
+        key = (questions.teacher, part.source)
+        before = asked.get(key, 0.0)
+        new += part.size * max(0.0, part.share - max(before, part.answered))
+        asked[key] = max(before, part.share)
+    return new / questions.unanswered if questions.unanswered else 0.0
 
 
 def _shares(flow: Flow, ref: str) -> dict[str, float]:
-    """Source -> the share of it that a sample node holds."""
+    """Return source -> the share of its prompts that a sample node holds."""
     node = flow.plan.nodes[ref]
     recipe = node.recipe
     assert isinstance(recipe, SampleRecipe)
     if not recipe.subset:
         return {ref: 1.0}
-    pool = _pooled(_shares(flow, part) for part in node.inputs["from"])
+    pool = _union(_shares(flow, part) for part in node.inputs["from"])
     size = sum(flow.prompts(source).count.mid * share for source, share in pool.items())
     drawn = min(1.0, recipe.subset.take / size) if size else 0.0
     return {source: share * drawn for source, share in pool.items()}
 
 
-def _pooled(parts: Iterable[dict[str, float]]) -> dict[str, float]:
-    pool: dict[str, float] = {}
+def _union(parts: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Return source -> its largest share in any of the parts."""
+    union: dict[str, float] = {}
     for part in parts:
         for source, share in part.items():
-            pool[source] = max(share, pool.get(source, 0.0))
-    return pool
+            union[source] = max(share, union.get(source, 0.0))
+    return union

@@ -1,11 +1,10 @@
-"""How large a student is: what training on one token of it takes."""
+"""The size of a student: its parameters, and the arithmetic of training it on one token."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orcac.cost import priors
 from orcac.cost.figures import Range
@@ -19,17 +18,20 @@ class Model:
     parameters: Range
     layers: int
     hidden: int
-    octets: int  # a parameter, on disk, as the student comes
+    bytes_per_parameter: int  # on disk, in the student's own artifact
     basis: tuple[str, ...]
-    shape: Scratch | None = None  # all that is known of it; None where that is the number of parameters at most
+    shape: Scratch | None = None  # None if no more than the number of parameters is known
 
     def flops(self, length: int) -> Range:
-        """Of training on one slot: forward and backward, and attention over a row of `length`."""
+        """Return the FLOPs of training on one slot: forward and backward, attention over a row of `length` included."""
         return self.parameters * 6 + Range(12.0 * self.layers * self.hidden * length)
 
 
-def student_model(node: Node, made: Path | None, known: int | None) -> Model:
-    """Of a student node; `made` is its model's folder and `known` its parameters, where it is made."""
+def student_model(node: Node, folder: Path | None, parameters: int | None) -> Model:
+    """Return the size of a student node's model.
+
+    `folder` is its model folder and `parameters` its recorded number of parameters; both are None if it is not made.
+    """
     recipe, execution = node.recipe, node.execution
     assert isinstance(recipe, StudentRecipe)
     assert isinstance(execution, StudentExecution)
@@ -37,27 +39,26 @@ def student_model(node: Node, made: Path | None, known: int | None) -> Model:
         return Model(_size(recipe.scratch), recipe.scratch.layers, recipe.scratch.hidden, 4, (), recipe.scratch)
     files = recipe.pretrained.files if recipe.pretrained else ()
     configs = [Path(execution.files[file.sha256]) for file in files if file.name == "config.json"]
-    shape = _read(made / "config.json" if made else next(iter(configs), None))
+    shape = _read_config(folder / "config.json" if folder else next(iter(configs), None))
     why = "student's shape: its config.json"
     if not shape and execution.like:
-        named = SHAPES[execution.like].model_dump()
-        shape = Scratch(
-            **named | {"vocabulary": 32_001, "kv_heads": named["kv_heads"] or named["heads"], "positions": 1}
-        )
-        why = f"student's shape: {execution.like}, as `like` says"
-    if known:
-        return Model(Range(float(known)), shape.layers if shape else 0, shape.hidden if shape else 0, 2, (), shape)
+        like = SHAPES[execution.like].model_dump()
+        shape = Scratch(**like | {"vocabulary": 32_001, "kv_heads": like["kv_heads"] or like["heads"], "positions": 1})
+        why = f"student's shape: {execution.like}, from student.like"
+    if parameters:
+        size = Range(float(parameters))
+        return Model(size, shape.layers if shape else 0, shape.hidden if shape else 0, 2, (), shape)
     if not shape:
         return Model(priors.SHAPE.range, 32, 4096, 2, (priors.SHAPE.basis,))
     return Model(_size(shape), shape.layers, shape.hidden, 2, (why,), shape)
 
 
 def _size(shape: Scratch) -> Range:
-    return Range(float(parameters(shape)))
+    return Range(float(count_parameters(shape)))
 
 
-def parameters(shape: Scratch) -> int:
-    """How many weights a LLaMA of this shape has."""
+def count_parameters(shape: Scratch) -> int:
+    """Return the number of weights of a LLaMA of this shape."""
     hidden = shape.hidden
     attention = 2 * hidden * hidden * (1 + shape.kv_heads / max(shape.heads, 1))
     block = attention + 3 * hidden * shape.intermediate + 2 * hidden
@@ -65,10 +66,10 @@ def parameters(shape: Scratch) -> int:
     return round(embeddings + shape.layers * block + hidden)
 
 
-def _read(config: Path | None) -> Scratch | None:
-    """The shape that a LLaMA-like model's config.json tells; None where it tells none."""
+def _read_config(path: Path | None) -> Scratch | None:
+    """Return the shape in the config.json of a LLaMA-like model; None if it is missing or incomplete."""
     try:
-        values: Any = json.loads(config.read_text(encoding="utf-8")) if config else {}
+        values = json.loads(path.read_text(encoding="utf-8")) if path else {}
         heads = values["num_attention_heads"]
         return Scratch(
             vocabulary=values["vocab_size"],

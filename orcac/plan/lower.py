@@ -5,8 +5,8 @@
     benchmark of an arm -> eval   baseline on a benchmark -> collect -> eval
     spec -> one report over all arms
 
-Every node has an address in its arm (`train/expert`, `queries/few/flan`): its part in the spec, whatever its id. Two
-plans are compared by their addresses, to find out why an id moved.
+Every node has an address in its arm (`train/expert`, `queries/few/flan`), which depends on names in the spec and not on
+the node's id. Two plans are compared by addresses, to find out why an id changed.
 
 This module builds the graph. The recipes come from `sources.py`, `asking.py` and `recipes.py`.
 
@@ -35,7 +35,7 @@ from orcac.sample.recipe import Draw, Message, SampleExecution, SampleRecipe, So
 from orcac.spec import schema
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
-from orcac.spec.paths import Found
+from orcac.spec.paths import FileSet
 from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
@@ -127,7 +127,7 @@ class _ArmLowering:
     def __init__(self, plan: Plan, arm: Arm, cache: _Cache) -> None:
         self.plan, self.arm, self.spec, self.cache = plan, arm, arm.spec, cache
         # all arms hold the same tree object for a section that no patch changed
-        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.value.items()) if name not in _TRAINING)
+        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.entries.items()) if name not in _TRAINING)
         self.addresses: dict[str, str] = {}
         self.targets: list[str] = []  # the last stage and the evaluations; an arm needs these and their inputs
 
@@ -221,7 +221,7 @@ class _ArmLowering:
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             return lower_puzzles(queries, self.spec.seed, f"{section}/{name}"), SampleExecution(**resources), ()
-        found = self.arm.found[section, name, "path"]
+        found = self.arm.files[section, name, "path"]
         files = self.cache.files.lower(found)
         execution = SampleExecution(
             files=files.paths,
@@ -236,21 +236,21 @@ class _ArmLowering:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)
 
     @_once_per_sections
-    def _add_prompts(self, dataset: str, draw_of: str = "") -> tuple[str, ...]:
-        """Add a dataset's prompts, under the system messages of the dataset `draw_of` if that is given."""
-        described = self.spec.datasets[dataset]
-        if not described.sample:
-            return tuple(self._add_queries(draw_of or dataset, name) for name in described.queries)
+    def _add_prompts(self, name: str, draw_of: str = "") -> tuple[str, ...]:
+        """Add the prompts of a dataset, under the system messages of the dataset `draw_of` if that is given."""
+        dataset = self.spec.datasets[name]
+        if not dataset.sample:
+            return tuple(self._add_queries(draw_of or name, queries) for queries in dataset.queries)
         # Every subset has the recipe name "subset". So a smaller subset of a pool is part of a larger one, and an arm
         # that changes only the system messages draws the same queries.
-        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=described.sample.take))
-        pool = self._add_prompts(described.sample.from_, draw_of or (dataset if described.draw else ""))
+        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=dataset.sample.take))
+        pool = self._add_prompts(dataset.sample.from_, draw_of or (name if dataset.draw else ""))
         return (
             self._add(
-                f"subset/{draw_of}/{dataset}" if draw_of else f"subset/{dataset}",
+                f"subset/{draw_of}/{name}" if draw_of else f"subset/{name}",
                 subset,
                 SampleExecution(**lower_work(self.spec.hardware.other)),
-                label=f"{dataset} of {described.sample.from_}",
+                label=f"{name} of {dataset.sample.from_}",
                 inputs={"from": pool},
             ),
         )
@@ -258,14 +258,14 @@ class _ArmLowering:
     # --- answers and examples ------------------------------------------------------------------------------------
 
     @_once_per_sections
-    def _add_collect(self, dataset: str) -> str:
-        described = self.spec.datasets[dataset]
+    def _add_collect(self, name: str) -> str:
+        dataset = self.spec.datasets[name]
         return self._add_answers(
-            f"collect/{dataset}",
-            described.teacher,
-            self._add_prompts(dataset),
-            label=dataset,
-            shards=described.shards,
+            f"collect/{name}",
+            dataset.teacher,
+            self._add_prompts(name),
+            label=name,
+            shards=dataset.shards,
         )
 
     def _add_answers(
@@ -280,9 +280,9 @@ class _ArmLowering:
     ) -> str:
         """Add the answers of the teacher or baseline `name` to prompts."""
         teacher = self.spec.teachers[name]
-        found = self.arm.found.get(("teachers", name, "endpoint", "path"), Found())
+        found = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         files = self.cache.files.lower(found)
-        questions = self.cache.files.lower(self.arm.found.get(("teachers", name, "endpoint", "questions")))
+        questions = self.cache.files.lower(self.arm.files.get(("teachers", name, "endpoint", "questions")))
         recipe = lower_teacher(teacher, files=files, hub=found.hub, questions=questions, max_tokens=max_tokens)
         execution = CollectExecution(
             endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
@@ -322,7 +322,7 @@ class _ArmLowering:
     def _add_student(self) -> str:
         student, resources = self.spec.student, lower_work(self.spec.hardware.train)
         if student.base is not None:
-            found = self.arm.found["student", "base"]
+            found = self.arm.files["student", "base"]
             files = self.cache.files.lower(found)
             pretrained = Pretrained(files=files.refs, hub=found.hub[0] if found.hub else None)
             name = found.hub[0].repo if found.hub else (found.root or found.files[0]).name

@@ -16,7 +16,7 @@ from orcac.errors import InputError
 from orcac.recipe import FileRef, file_digest
 from orcac.sample.recipe import Puzzles, Source
 from orcac.spec import schema
-from orcac.spec.paths import Found
+from orcac.spec.paths import FileSet
 
 FileQueries: TypeAlias = (
     schema.TableQueries | schema.FormQueries | schema.TableBenchmark | schema.FormBenchmark | schema.OpenBenchmark
@@ -48,7 +48,7 @@ class FileDigests:
                 raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
         return self._digests[path]
 
-    def lower(self, found: Found | None) -> LocalFiles:
+    def lower(self, found: FileSet | None) -> LocalFiles:
         """Return the local files of one field of a spec, in the order of their names.
 
         A file in a folder that the spec names as a whole is named by its path in that folder, any other by its base
@@ -74,7 +74,7 @@ def lower_puzzles(queries: schema.GeneratedQueries | schema.GeneratedBenchmark, 
     return Source(format=queries.format, puzzles=puzzles)
 
 
-def lower_file_source(queries: FileQueries, found: Found, files: LocalFiles) -> Source:
+def lower_file_source(queries: FileQueries, found: FileSet, files: LocalFiles) -> Source:
     """Return a source of queries from files. `found` is the resolved `path` of `queries`, `files` its local part."""
     fields: Mapping[str, str] = getattr(queries, "fields", {})  # published formats have none
     return Source(

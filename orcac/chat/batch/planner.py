@@ -169,7 +169,7 @@ class _BatchRun:
     def describe_running(self) -> str:
         """Return the progress of all batches at the provider, e.g. `2 batches running, 1,234 of 2,000 requests done`.
 
-        Returns "" if there is none.
+        Returns "" if no batch is there.
         """
         sent = [batch for batch in self._steps.unsettled.values() if batch.provider_id]
         if not sent:

@@ -1,4 +1,4 @@
-"""The memory plan against what torch keeps and what was published, and what is said where a stage does not fit."""
+"""Tests of orcac/cost/memory.py: torch's own memory, published figures, and the message if a stage does not fit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcac.cli import cli
-from orcac.cost.memory import CAUTION, Memory, Stage, changed, has, held, memory, nearest
-from orcac.cost.shape import parameters
+from orcac.cost.memory import (
+    CAUTION,
+    Memory,
+    SizedStage,
+    describe_changes,
+    estimate_memory,
+    gpu_memory,
+    layer_bytes,
+    nearest_setting,
+)
+from orcac.cost.shape import count_parameters
 from orcac.spec.problems import SpecErrors
 from orcac.spec.schema import SHAPES
 from orcac.student.recipe import Scratch
@@ -27,14 +36,14 @@ def shape(size: str) -> Scratch:
     return Scratch(**named | {"vocabulary": 32_001, "kv_heads": kv_heads, "positions": 2048})
 
 
-# --- the figures ---------------------------------------------------------------------------------------------------
+# --- figures -------------------------------------------------------------------------------------------------------
 
 LENGTH = 48
 SMALL = Scratch(vocabulary=64, hidden=64, layers=1, heads=8, kv_heads=2, intermediate=96, positions=LENGTH)
 
 
 def kept(layers: int, precision: str, *, cast: bool = False, recompute: bool = False) -> int:
-    """Bytes that the backward pass of transformers' LLaMA waits for, weights and their copies left out."""
+    """Return the bytes that transformers' LLaMA keeps for its backward pass, without weights and their copies."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -65,21 +74,21 @@ def kept(layers: int, precision: str, *, cast: bool = False, recompute: bool = F
 
 
 @pytest.mark.parametrize(("precision", "cast"), [("fp32", False), ("bf16", False), ("bf16", True)])
-def test_a_layer_keeps_what_was_counted(precision: str, cast: bool) -> None:
+def test_a_layer_keeps_the_bytes_that_were_counted(precision: str, cast: bool) -> None:
     each = [kept(layers, precision, cast=cast) for layers in (1, 3)]
-    assert (each[1] - each[0]) / 2 == 3 * LENGTH * held(SMALL, LENGTH, precision, cast=cast)
+    assert (each[1] - each[0]) / 2 == 3 * LENGTH * layer_bytes(SMALL, LENGTH, precision, cast=cast)
 
 
-def test_a_layer_that_is_computed_again_keeps_its_input() -> None:
+def test_a_recomputed_layer_keeps_its_input() -> None:
     each = [kept(layers, "bf16", recompute=True) for layers in (1, 3)]
     assert (each[1] - each[0]) / 2 == 3 * LENGTH * 4 * SMALL.hidden
 
 
-def test_published_figures_come_out() -> None:
+def test_published_figures_are_reproduced() -> None:
     """ZeRO (Rajbhandari et al. 2020, figure 1): GB of a model of 7.5 B parameters on 64 GPUs, gradients of 2 bytes."""
-    scale = 7.5 / parameters(shape("7B"))
+    scale = 7.5 / count_parameters(shape("7B"))
     for zero, published in ((1, 31.4), (2, 16.6), (3, 1.9)):
-        of = memory(shape("7B"), 2048, "bf16", TrainExecution(nodes=8, gpus=8, zero=zero))
+        of = estimate_memory(shape("7B"), 2048, "bf16", TrainExecution(nodes=8, gpus=8, zero=zero))
         assert (of.weights + of.gradients / 2 + of.optimizer) * scale == pytest.approx(published, abs=0.05)
 
 
@@ -96,8 +105,8 @@ TABLE = [  # size, precision, how; GiB: weights, gradients, optimizer, buffers
 
 
 @pytest.mark.parametrize(("size", "precision", "how", "wanted"), TABLE, ids=[f"{row[0]}-{row[2]}" for row in TABLE])
-def test_what_a_parameter_takes(size: str, precision: str, how: dict[str, Any], wanted: tuple[float, ...]) -> None:
-    found = memory(shape(size), 2048, precision, TrainExecution(**how))
+def test_the_bytes_of_a_parameter(size: str, precision: str, how: dict[str, Any], wanted: tuple[float, ...]) -> None:
+    found = estimate_memory(shape(size), 2048, precision, TrainExecution(**how))
     assert [round(part / GIB, 1) for part in found[:4]] == list(wanted)
     assert found.total == pytest.approx(sum(found[:6]))
 
@@ -110,18 +119,20 @@ EXECUTIONS = st.builds(
 
 
 @given(st.sampled_from(sorted(SHAPES)), st.sampled_from(["fp32", "bf16"]), EXECUTIONS)
-def test_what_is_advised_fits_and_changes_no_more_than_it_says(size: str, precision: str, how: TrainExecution) -> None:
+def test_an_advised_setting_fits_and_its_description_names_all_changes(
+    size: str, precision: str, how: TrainExecution
+) -> None:
     rows = how.nodes * how.gpus * how.micro_batch_rows * 8
     recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1, batch_rows=rows, precision=precision)  # type: ignore[arg-type]
-    stage = Stage(None, recipe, how, shape(size), 2048)  # type: ignore[arg-type]
-    now, advised = stage.memory(), nearest(stage)
+    stage = SizedStage(None, recipe, how, shape(size), 2048)  # type: ignore[arg-type]
+    now, advised = stage.memory(), nearest_setting(stage)
     if advised:
-        assert stage.memory(advised).total <= CAUTION * (has(how) or 0)
+        assert stage.memory(advised).total <= CAUTION * (gpu_memory(how) or 0)
         assert recipe.batch_rows % (advised.nodes * advised.gpus * advised.micro_batch_rows) == 0
         assert advised.nodes * advised.gpus > 1 or not advised.zero or advised.offload
-        assert bool(changed(how, advised)) == (advised != how)
-    elif now.total <= CAUTION * (has(how) or 0):
-        raise AssertionError("what is there fits, and is not advised")
+        assert bool(describe_changes(how, advised)) == (advised != how)
+    elif now.total <= CAUTION * (gpu_memory(how) or 0):
+        raise AssertionError("the present setting fits, and is not advised")
     more = how.model_copy(update={"micro_batch_rows": how.micro_batch_rows + 1})
     assert stage.memory(more).total >= now.total
     assert stage.memory(how.model_copy(update={"recompute": True})).total <= now.total
@@ -140,12 +151,12 @@ ADVICE = [
 @pytest.mark.parametrize(("size", "how", "wanted"), ADVICE, ids=[row[2] for row in ADVICE])
 def test_the_nearest_setting_that_fits(size: str, how: dict[str, Any], wanted: str) -> None:
     recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1, batch_rows=160, precision="bf16")
-    stage = Stage(None, recipe, TrainExecution(**how), shape(size), 2048)  # type: ignore[arg-type]
-    advised = nearest(stage)
-    assert advised and changed(stage.execution, advised) == wanted
+    stage = SizedStage(None, recipe, TrainExecution(**how), shape(size), 2048)  # type: ignore[arg-type]
+    advised = nearest_setting(stage)
+    assert advised and describe_changes(stage.execution, advised) == wanted
 
 
-# --- what a user sees ----------------------------------------------------------------------------------------------
+# --- messages ------------------------------------------------------------------------------------------------------
 
 SPEC = """\
 orcac: 1
@@ -184,9 +195,9 @@ def test_a_stage_that_does_not_fit_is_refused_at_its_place(tmp_path: Path, monke
         assert orcac(tmp_path, sound, "compile", monkeypatch=monkeypatch).exit_code == 0
 
 
-def test_the_plan_of_memory_is_shown_with_the_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_plan_is_shown_with_the_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = orcac(tmp_path, SPEC, "cost", monkeypatch=monkeypatch)
-    assert shown.exit_code == 0  # what does not fit has its price all the same
+    assert shown.exit_code == 0  # a stage that does not fit still has a price
     assert "42 of 79" in shown.stdout and "+ long" in shown.stdout
     assert "does not fit; `recompute: true` would" in shown.stdout
     assert max(map(len, shown.stdout.partition("holds, GiB")[2].splitlines())) <= 80
@@ -196,7 +207,7 @@ def test_the_plan_of_memory_is_shown_with_the_cost(tmp_path: Path, monkeypatch: 
     assert held[0].keys() == {*Memory._fields, "total", "has"}
 
 
-def test_a_machine_with_too_little_memory_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_of_a_machine_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = "train: {processes: 2, memory: 4 GiB}\n"
     spec = SPEC.partition("  train:")[0].replace("size: 7B", "size: 160M") + f"  {train}"
     warned = orcac(tmp_path, spec, "compile", monkeypatch=monkeypatch)

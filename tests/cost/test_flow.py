@@ -1,0 +1,70 @@
+"""Tests of orcac/cost/flow.py and orcac/cost/shape.py: amounts that are read from files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from priced import NOWHERE, SPEC, at, small, whole
+
+from orcac.cost import priors
+from orcac.cost.bill import Cost, price
+from orcac.cost.flow import Flow
+
+
+def test_the_rows_of_local_files_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text("".join('{"q": "%s"}\n\n' % ("word " * 90) for _ in range(60)))
+    pq.write_table(pa.table({"q": ["word"] * 70}), tmp_path / "q.parquet")
+    (tmp_path / "q.json").write_text(json.dumps({"examples": [{"input": "1 + 1?", "target": "2"}] * 50}))
+
+    def asked(**source: Any) -> Cost:
+        plan = small(tmp_path, queries={"q": source})
+        return price(plan, NOWHERE)[at(plan, "collect/pool")]
+
+    table = {"format": "jsonl", "path": "q.jsonl", "fields": {"query": "q"}}
+    cost = asked(**table)
+    assert (cost.requests.mid, cost.requests.high) == (60, 60) and any("60 rows: counted" in why for why in cost.basis)
+    assert cost.input_tokens.mid / 60 == pytest.approx(90 * 5 / 4.5, rel=0.2)
+    assert asked(**table | {"expect": {"queries": 1000}}).requests.mid == 60
+    assert asked(**table | {"expect": {"queries": 1000}, "per_task": 9}).requests.mid == 1000
+    assert asked(**table | {"per_task": 9}).requests.low < 9
+    assert asked(format="parquet", path="q.parquet", fields={"query": "q"}).requests.mid == 70
+    assert asked(format="bbh", path="q.json").requests.mid == 50
+    (tmp_path / "q.parquet").write_text("none")
+    assert asked(format="parquet", path="q.parquet", fields={"query": "q"}).requests.mid == priors.QUERIES.mid
+
+
+def test_a_stage_in_tokens_is_priced_as_the_epochs_that_it_amounts_to(tmp_path: Path) -> None:
+    plan = small(tmp_path)
+    flow, ref = Flow(plan, NOWHERE), at(plan, "tokenize/pool")
+    rows = flow.rows(ref)
+    tokens = round(10 * rows.count.mid * rows.length * rows.fill)
+    stages = {"pool": {"dataset": "pool", "epochs": 10}}
+    by_epochs = whole(stages=SPEC["stages"] | stages).seconds
+    by_tokens = whole(stages=SPEC["stages"] | {"pool": {"dataset": "pool", "tokens": tokens}}).seconds
+    assert by_tokens.mid == pytest.approx(by_epochs.mid, rel=0.01)
+    assert by_tokens.high < by_epochs.high  # the number of rows is not an unknown of it
+
+
+def test_a_local_model_is_priced_by_its_config_and_a_broken_config_by_the_prior(tmp_path: Path) -> None:
+    shape = {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "intermediate_size": 11008,
+    }
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"")
+    for config, parameters in (
+        (shape, 6.738e9),
+        (shape | {"hidden_size": "x"}, priors.SHAPE.mid),
+        ([], priors.SHAPE.mid),
+    ):
+        (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+        plan = small(tmp_path, student={"base": "m"})
+        assert price(plan, NOWHERE)[at(plan, "student")].disk.mid == pytest.approx(2 * parameters, rel=1e-3)

@@ -1,0 +1,125 @@
+"""Tests of orcac/cost/measured.py and orcac/cost/flow.py: prices against a store with a finished pool."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from priced import MORE, PACKED, SPEC, TRAINED, add_record, at, small
+
+from orcac.cost import priors
+from orcac.cost.bill import Cost, price
+from orcac.cost.figures import Range
+from orcac.make import make
+from orcac.plan.plan import Plan
+from orcac.store.store import Store
+
+
+def test_an_estimate_contains_the_later_measurement(made: tuple[Plan, Store, dict[str, Cost]]) -> None:
+    plan, store, before = made
+    ref = at(plan, "collect/pool")
+    summary, estimate = store.artifact(ref)["summary"], before[ref]
+    assert estimate.requests == Range(80.0)
+    assert estimate.output_tokens.low < summary["output_tokens"] < estimate.output_tokens.high
+    assert estimate.usd.low < summary["usd"] < estimate.usd.high
+    assert estimate.usd_batch.mid == pytest.approx(estimate.usd.mid / 2)
+    assert price(plan, store)[ref] == Cost()  # done costs nothing
+
+
+def test_answers_in_the_ledger_cost_nothing(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
+    plan, store, _ = made
+    ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
+    half = Store(tmp_path)
+    half.folder(prompts).parent.mkdir()
+    half.folder(prompts).symlink_to(store.folder(prompts))
+    half.answers.mkdir()
+    (segment,) = store.answers.glob("*.jsonl")
+    lines = segment.read_text().splitlines(keepends=True)
+    (half.answers / "one.jsonl").write_text("".join(lines[:50]) + lines[50][:40])  # a kill in the middle of the 51st
+    cost = price(plan, half)[ref]
+    answers = [json.loads(line)["response"]["output_tokens"] for line in lines[:50]]
+    assert cost.requests == Range(30.0)
+    assert cost.output_tokens.mid == pytest.approx(30 * sum(answers) / 50)
+    assert sum("measured from 50 answers to these prompts" in why for why in cost.basis) == 2  # read and written
+
+    (half.answers / "one.jsonl").write_text("".join(lines[:5]))  # fewer answers are a measurement as well
+    cost = price(plan, half)[ref]
+    assert cost.requests == Range(75.0) and cost.output_tokens.mid == pytest.approx(75 * sum(answers[:5]) / 5)
+    assert cost.output_tokens.high > 1.4 * cost.output_tokens.mid
+    # the other dataset is not drawn yet, so nothing of it can be looked up; this teacher's mean is used
+    other = small(tmp_path, queries=SPEC["queries"] | {"r": SPEC["queries"]["q"] | {"size": [4, 6]}}, datasets=MORE)
+    assert any("measured from 5 answers" in why for why in price(other, half)[at(other, "collect/few")].basis)
+
+
+def test_of_many_questions_a_random_part_is_looked_up(
+    made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path
+) -> None:
+    plan, store, _ = made
+    half = Store(tmp_path)
+    ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
+    half.folder(prompts).parent.mkdir()
+    half.folder(prompts).symlink_to(store.folder(prompts))
+    half.answers.mkdir()
+    (segment,) = store.answers.glob("*.jsonl")
+    lines = segment.read_text().splitlines(keepends=True)
+    (half.answers / "one.jsonl").write_text("".join(lines[:40]))
+    cost = price(plan, half, looked_up=40)[ref]
+    assert cost.requests.mid == pytest.approx(40, abs=15)
+    assert any("of 80, at random" in why for why in cost.basis)
+
+
+def test_measured_means_win_over_expected_ones(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
+    _, store, _ = made
+    queries = {"q": SPEC["queries"]["q"] | {"take": 400}}
+    teachers = SPEC["teachers"] | {"a": SPEC["teachers"]["a"] | {"expect": 999}}
+    other = small(tmp_path, "larger", queries=queries, teachers=teachers)
+    make(other, store, ref := at(other, "queries/pool/q"))
+    cost = price(other, store)[at(other, "collect/pool")]
+    answered = store.artifact(at(made[0], "collect/pool"))["summary"]
+    each = answered["output_tokens"] / answered["answered"]
+    assert cost.requests.mid <= 400
+    assert cost.output_tokens.mid / cost.requests.mid == pytest.approx(each)
+    assert any("measured from 80 answers" in why for why in cost.basis)
+    sampled, first = store.artifact(ref)["summary"], store.artifact(at(made[0], "queries/pool/q"))["summary"]
+    rate = first["characters"] / answered["input_tokens"]
+    assert cost.input_tokens.mid / cost.requests.mid == pytest.approx(sampled["characters"] / 400 / rate)
+
+
+def test_a_damaged_record_is_skipped(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
+    plan, _, before = made
+    store = Store(tmp_path)
+    for kind, content in (("collect", "{"), ("tokenize", "[]"), ("train", '{"recipe": 1}')):
+        (tmp_path / kind / "0").mkdir(parents=True)
+        (tmp_path / kind / "0" / "artifact.json").write_text(content)
+    assert price(plan, store) == before
+
+
+def test_the_mfu_of_other_students_on_this_gpu_prices_a_stage(tmp_path: Path) -> None:
+    gpu = {"train": {"gpus": 1, "gpu": "h100-80gb", "precision": "bf16"}}
+    plan, store = small(tmp_path, hardware=gpu), Store(tmp_path / "store")
+    ref, rows, train = (at(plan, address) for address in ("train/few", "tokenize/pool", "train/pool"))
+    before = price(plan, store)[ref]
+    hardware = {"threads": 1, "gpus": 1, "nodes": 1, "gpu": "h100-80gb"}
+    add_record(plan, store, rows, PACKED, hardware)
+    add_record(plan, store, train, TRAINED | {"mfu": 0.11}, hardware)
+    now = price(plan, store)[ref]
+    assert any("MFU 0.22: measured on stages of other students on this GPU, n = 1" in why for why in now.basis)
+    assert priors.MFU.basis not in now.basis and now.gpu_hours.mid > before.gpu_hours.mid
+
+
+def test_the_speed_of_one_stage_prices_the_next(tmp_path: Path) -> None:
+    plan, store = small(tmp_path), Store(tmp_path / "store")
+    before = price(plan, store)[at(plan, "train/few")]
+    student, rows, train = (at(plan, address) for address in ("student", "tokenize/pool", "train/pool"))
+    for ref, summary in ((student, {"parameters": 806_016}), (rows, PACKED), (train, TRAINED)):
+        add_record(plan, store, ref, summary, {"threads": 1, "gpus": 0, "nodes": 1, "gpu": None})
+    now = price(plan, store)
+    cost, length = now[at(plan, "train/few")], SPEC["student"].get("max_length", 2048)
+    assert any(
+        f"{50 * length / 100:,.0f} slots a second: measured on stages of this student, n = 1" in why
+        for why in cost.basis
+    )
+    assert priors.CPU_TRAINING.basis in before.basis
+    assert priors.CPU_TRAINING.basis not in cost.basis
+    assert now[train] == Cost()
