@@ -91,7 +91,7 @@ def _ask(
     progress = job.progress(len(items), "answers")
     progress.update(len(replies))
     with log.open("ab") as file:
-        for batch in model.batches(prompts, batch_size=execution.batch_size):
+        for batch in model.plan_batches(prompts, batch_size=execution.batch_size):
             asked = [index for index in batch if index not in replies]
             if not asked:
                 continue

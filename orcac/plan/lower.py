@@ -5,8 +5,8 @@
     benchmark of an arm -> eval   baseline on a benchmark -> collect -> eval
     spec -> one report over all arms
 
-Every node has an address in its arm (`train/expert`, `queries/few/flan`): its part in the spec, whatever its id. Two
-plans are compared by their addresses, to find out why an id moved.
+Every node has an address in its arm (`train/expert`, `queries/few/flan`), which depends on names in the spec and not on
+the node's id. Two plans are compared by addresses, to find out why an id changed.
 
 This module builds the graph. The recipes come from `sources.py`, `asking.py` and `recipes.py`.
 
@@ -236,21 +236,21 @@ class _ArmLowering:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)
 
     @_once_per_sections
-    def _add_prompts(self, dataset: str, draw_of: str = "") -> tuple[str, ...]:
-        """Add a dataset's prompts, under the system messages of the dataset `draw_of` if that is given."""
-        described = self.spec.datasets[dataset]
-        if not described.sample:
-            return tuple(self._add_queries(draw_of or dataset, name) for name in described.queries)
+    def _add_prompts(self, name: str, draw_of: str = "") -> tuple[str, ...]:
+        """Add the prompts of a dataset, under the system messages of the dataset `draw_of` if that is given."""
+        dataset = self.spec.datasets[name]
+        if not dataset.sample:
+            return tuple(self._add_queries(draw_of or name, queries) for queries in dataset.queries)
         # Every subset has the recipe name "subset". So a smaller subset of a pool is part of a larger one, and an arm
         # that changes only the system messages draws the same queries.
-        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=described.sample.take))
-        pool = self._add_prompts(described.sample.from_, draw_of or (dataset if described.draw else ""))
+        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=dataset.sample.take))
+        pool = self._add_prompts(dataset.sample.from_, draw_of or (name if dataset.draw else ""))
         return (
             self._add(
-                f"subset/{draw_of}/{dataset}" if draw_of else f"subset/{dataset}",
+                f"subset/{draw_of}/{name}" if draw_of else f"subset/{name}",
                 subset,
                 SampleExecution(**lower_work(self.spec.hardware.other)),
-                label=f"{dataset} of {described.sample.from_}",
+                label=f"{name} of {dataset.sample.from_}",
                 inputs={"from": pool},
             ),
         )
@@ -258,14 +258,14 @@ class _ArmLowering:
     # --- answers and examples ------------------------------------------------------------------------------------
 
     @_once_per_sections
-    def _add_collect(self, dataset: str) -> str:
-        described = self.spec.datasets[dataset]
+    def _add_collect(self, name: str) -> str:
+        dataset = self.spec.datasets[name]
         return self._add_answers(
-            f"collect/{dataset}",
-            described.teacher,
-            self._add_prompts(dataset),
-            label=dataset,
-            shards=described.shards,
+            f"collect/{name}",
+            dataset.teacher,
+            self._add_prompts(name),
+            label=name,
+            shards=dataset.shards,
         )
 
     def _add_answers(

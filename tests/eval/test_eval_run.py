@@ -26,7 +26,7 @@ class StandIn:
         self.asked: list[list[tuple[str, str]]] = []
         self.dies_at = dies_at
 
-    def batches(self, prompts, *, batch_size):
+    def plan_batches(self, prompts, *, batch_size):
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
