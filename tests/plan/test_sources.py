@@ -63,7 +63,7 @@ def test_the_seed_of_generated_tasks_depends_on_the_spec_seed_and_on_the_address
     assert sources[0] == sources[-1]
 
 
-FILE_SET = FileSet(hub=(HubRef(repo="some/where"),), absent=("late.json",))
+FOUND = FileSet(hub=(HubRef(repo="some/where"),), absent=("late.json",))
 
 
 @pytest.mark.parametrize(
@@ -84,5 +84,5 @@ def test_a_file_source_has_its_format_its_fields_and_the_files_that_were_found(
     queries: schema.Queries | schema.Benchmark, form: str, fields: dict[str, str]
 ) -> None:
     assert not isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark)
-    source = lower_file_source(queries, FILE_SET, FileDigests().lower(FILE_SET))
-    assert (source.format, source.fields, source.hub, source.absent) == (form, fields, FILE_SET.hub, FILE_SET.absent)
+    source = lower_file_source(queries, FOUND, FileDigests().lower(FOUND))
+    assert (source.format, source.fields, source.hub, source.absent) == (form, fields, FOUND.hub, FOUND.absent)
