@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from orcac.cli.common import compiled, opened
+from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -15,19 +15,19 @@ from orcac.store.store import Store
 
 @click.command("report")
 @click.argument("specs", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print every number of the reports.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number of the reports as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
-    """Print the result tables of SPECS and where their reports are.
+    """Print the result tables of SPECS and the paths of their reports.
 
     \b
     Example:
       orcac report specs/tiny.yaml
       orcac report specs/tiny.yaml --json > results.json
     """
-    plan, _ = compiled(specs)
-    _, store = opened()
+    plan, _ = compile_specs(specs)
+    _, store = find_plan_and_store()
     if as_json:
-        results = {name: _results(store, item.report) for name, item in plan.experiments.items()}
+        results = {name: _read_results(store, item.report) for name, item in plan.experiments.items()}
         click.echo(json.dumps(results, indent=1, ensure_ascii=False))
     else:
         show(plan, store, list(plan.experiments))
@@ -39,12 +39,14 @@ def show(plan: Plan, store: Store, names: Sequence[str]) -> None:
 
     for name in names:
         ref = plan.experiments[name].report
-        click.echo(terminal_table(_results(store, ref)))
+        click.echo(terminal_table(_read_results(store, ref)))
         click.echo(f"\nreport: {store.folder(ref) / 'report.html'}")
 
 
-def _results(store: Store, ref: str) -> dict[str, object]:
+def _read_results(store: Store, ref: str) -> dict[str, object]:
     if not store.is_done(ref):
-        raise OrcacError("the report is not made yet", fix="`orcac run` makes it; `orcac status` shows how far it is")
+        raise OrcacError(
+            "the report is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
+        )
     results: dict[str, object] = json.loads((store.verify(ref) / "results.json").read_text(encoding="utf-8"))
     return results
