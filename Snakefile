@@ -1,4 +1,5 @@
-# Runs build/plan.json, which `orcac compile SPEC` writes. The rules are static: one a kind, a node an id.
+# Runs build/plan.json, which `orcac compile SPEC` writes. The rules are static: there is one for each kind of node, and
+# the wildcard `id` selects the node.
 import os
 
 from orcac.smk import Rules
@@ -6,7 +7,7 @@ from orcac.smk import Rules
 PLAN = Rules()
 
 
-# With --software-deployment-method apptainer alone: name an image that has orcac in it.
+# Used only with --software-deployment-method apptainer; ORCAC_IMAGE must then name an image that contains orcac.
 container: os.environ.get("ORCAC_IMAGE", "docker://python:3.11-slim")
 
 

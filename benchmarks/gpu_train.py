@@ -1,19 +1,19 @@
-"""How fast and how right a stage trains on a GPU: a LLaMA of 1.1 B parameters (TinyLlama's shape), rows of 2,048, bf16.
+"""Speed and correctness of training on a GPU: a LLaMA of 1.1 B parameters (TinyLlama's shape), rows of 2,048, bf16.
 
     python benchmarks/gpu_train.py                     all parts; a few minutes on one H100
     python benchmarks/gpu_train.py speed --micro 16    or: isolation, resume
 
-Needs torch, transformers, accelerate, numpy, safetensors, pydantic, and this checkout; TRL takes part where it is
-installed, and where tensorboardX is not, its file stays empty. Without a GPU every part runs on the CPU with a tiny
-model, to show that it works: no such figure is a GPU's.
+Needs torch, transformers, accelerate, numpy, safetensors, pydantic, and this checkout. TRL is compared if it is
+installed; TensorBoard's file stays empty if tensorboardX is not. Without a GPU every part runs on the CPU with a tiny
+model, to show that it works: its figures are not those of a GPU.
 
-    speed       a whole `train` node beside TRL and transformers' Trainer, as train.py compares them: same weights,
-                rows, order, optimizer; sides take turns. MFU is 6 operations a token and parameter of a matrix product
-                (the first embedding is none), 12 · layers · width · length for attention, over the GPU's bf16 peak;
-                tokens are those that are no padding
-    isolation   logits of two examples in one row against those of each alone, for every attention that is installed,
-                with one row a batch and with two; and with a cache, which leaks, to show that the test sees a leak
-    resume      a stage killed with SIGKILL after a checkpoint and started again, against one that was never killed
+    speed       a whole `train` node compared with TRL and transformers' Trainer, as in train.py: same weights, rows,
+                order, optimizer; the sides take turns. MFU is 6 operations per token and parameter of a matrix product
+                (so without the first embedding) and 12 · layers · width · length for attention, over the GPU's bf16
+                peak; padding tokens are not counted
+    isolation   logits of two examples in one row compared with those of each alone, for every installed attention, with
+                one row per batch and with two; and with a cache, which leaks, to show that the comparison finds a leak
+    resume      a stage killed with SIGKILL after a checkpoint and started again, compared with one that was not killed
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import train  # noqa: E402
+
+if TYPE_CHECKING:
+    import torch
 
 ONE_B = train.Case(
     "1.1B", 32_000, 2048, 22, 32, 4, 5632, 2048, batch=8, micro=8, steps=20, precision="bf16", gpus=1, threads=8
@@ -60,30 +63,31 @@ def speed(case: train.Case, repeats: int) -> None:
     layer = case.hidden * (2 * case.hidden + most + 3 * case.intermediate)
     parameters = case.layers * layer + case.vocabulary * case.hidden  # the first embedding is no product
     operations = 6 * parameters + 12 * case.layers * case.hidden * case.max_length
-    peak, whose = measured_peak(case)
+    peak, source = measure_peak(case)
     report(f"{parameters / 1e6:,.1f} M parameters in products, rows of {case.max_length:,}, {case.precision};")
-    report(f"{case.micro} × {case.batch // case.micro} rows a step; peak {peak / 1e9:,.0f} GFLOP/s ({whose})\n")
+    report(f"{case.micro} × {case.batch // case.micro} rows per step; peak {peak / 1e9:,.0f} GFLOP/s ({source})\n")
     report("| side | tokens/s | of ours | MFU | peak GiB | loss | max diff |")
     report("|---|---|---|---|---|---|---|")
-    for side, told in best.items():
-        rate = tokens / told["wall_s"]
-        memory = (told["gpu_mb"] or told["mb"]) / 1024
+    for side, result in best.items():
+        rate, speedup = tokens / result["wall_s"], best["ours"]["wall_s"] / result["wall_s"]
+        memory = (result["gpu_mb"] or result["mb"]) / 1024
         report(
-            f"| {side} | {rate:,.0f} | {best['ours']['wall_s'] / told['wall_s']:.2f} | {rate * operations / peak:.1%} "
-            f"| {memory:.1f} | {told['losses'][0]:.3f} → {told['losses'][-1]:.3f} | {told['difference']:.0e} |"
+            f"| {side} | {rate:,.0f} | {speedup:.2f} | {rate * operations / peak:.1%} "
+            f"| {memory:.1f} | {result['losses'][0]:.3f} → {result['losses'][-1]:.3f} | {result['difference']:.0e} |"
         )
 
 
-def measured_peak(case: train.Case) -> tuple[float, str]:
-    """FLOP/s, and whose figure that is: asked in a process of its own, so that this one holds no GPU."""
+def measure_peak(case: train.Case) -> tuple[float, str]:
+    """Return the FLOP/s of the device and the source of that figure, from a process of its own, so that this one uses
+    no GPU."""
     program = (
         "import torch, json; from orcac.train import meter; "
         f"torch.set_num_threads({case.threads}); "
-        f"print(json.dumps(meter._peak(torch.device('{'cuda' if case.gpus else 'cpu'}'), '{case.precision}')))"
+        f"print(json.dumps(meter.find_peak(torch.device('{'cuda' if case.gpus else 'cpu'}'), '{case.precision}')))"
     )
     printed = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, env=environment())
-    peak, whose = json.loads(printed.stdout.splitlines()[-1])
-    return peak, whose
+    peak, source = json.loads(printed.stdout.splitlines()[-1])
+    return peak, source
 
 
 def environment() -> dict[str, str]:
@@ -96,8 +100,8 @@ def environment() -> dict[str, str]:
 def isolation(case: train.Case) -> None:
     report("| attention | 1 row | 2 rows | with a cache |")
     report("|---|---|---|---|")
-    for attention in ATTENTIONS if case.gpus else ATTENTIONS[:2]:  # the others are made for GPUs
-        child = subprocess.run(  # of its own: some combinations end the process
+    for attention in ATTENTIONS if case.gpus else ATTENTIONS[:2]:  # the others run on GPUs only
+        child = subprocess.run(  # in a process of its own: some combinations crash
             [sys.executable, __file__, "--isolation", attention, str(case.gpus)],
             capture_output=True,
             text=True,
@@ -108,12 +112,13 @@ def isolation(case: train.Case) -> None:
             errors = [line for line in child.stderr.splitlines() if re.match(r"\S*(Error|Exception)\b", line)]
             report(f"| {attention} | not here: {(errors or [f'exit {child.returncode}'])[0][:90]} | | |")
             continue
-        told = json.loads(last)
-        report(f"| {attention} | " + " | ".join(f"{told[key]:.0e}" for key in ("one", "two", "cache")) + " |")
+        result = json.loads(last)
+        report(f"| {attention} | " + " | ".join(f"{result[key]:.0e}" for key in ("one", "two", "cache")) + " |")
 
 
 def isolation_child(attention: str, on_gpu: bool) -> None:
-    """Print the greatest difference of a logit, as a share of the largest: examples packed, and alone."""
+    """Print the greatest difference between the logits of packed and of single examples, as a fraction of the largest
+    logit."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -135,7 +140,7 @@ def isolation_child(attention: str, on_gpu: bool) -> None:
     ids = torch.randint(1000, (2, 256), device=model.device)
     positions = torch.stack([torch.cat([torch.arange(size) for size in row]) for row in lengths]).to(model.device)
 
-    def logits(rows: slice, start: int, end: int, *, cache: bool) -> Any:
+    def logits(rows: slice, start: int, end: int, *, cache: bool) -> torch.Tensor:
         tokens, places = ids[rows, start:end], positions[rows, start:end]
         return model(input_ids=tokens, position_ids=places, use_cache=cache).logits.float()
 
@@ -160,20 +165,20 @@ def isolation_child(attention: str, on_gpu: bool) -> None:
 
 
 def resume(case: train.Case) -> None:
-    """Raises AssertionError where the killed run's losses are others than the whole one's."""
+    """Compare a killed and resumed run with a whole one. Raises AssertionError if their losses differ."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         train.write_student(place / "student", case)
         train.write_rows(place / "rows", case)
         whole, killed = place / "whole", place / "killed"
-        stage(place, whole, case).wait()
-        child = stage(place, killed, case)
-        while not (reached := done(killed)):
-            assert child.poll() is None, "the stage ended before it was to be killed"
+        start_stage(place, whole, case).wait()
+        child = start_stage(place, killed, case)
+        while not (reached := find_step(killed)):
+            assert child.poll() is None, "the stage ended before it could be killed"
             time.sleep(0.05)
         child.send_signal(signal.SIGKILL)
         child.wait()
-        assert stage(place, killed, case).wait() == 0
+        assert start_stage(place, killed, case).wait() == 0
         one, other = (
             [json.loads(line)["loss"] for line in (run / "out" / "metrics.jsonl").read_text().splitlines()]
             for run in (whole, killed)
@@ -186,8 +191,8 @@ def resume(case: train.Case) -> None:
     assert difference < train.TOLERANCE[case.precision]
 
 
-def done(run: Path) -> int:
-    """The newest step that a complete checkpoint stands for, once it is past the first few; else 0."""
+def find_step(run: Path) -> int:
+    """Return the step of the newest complete checkpoint from step 3 on, otherwise 0."""
     found = [int(path.parent.name.rpartition("-")[2]) for path in run.glob("work/checkpoint-*/complete")]
     return max((step for step in found if step >= 3), default=0)
 
@@ -201,8 +206,8 @@ def same_bytes(*files: Path) -> bool:
         return not other.read(1)
 
 
-def stage(place: Path, run: Path, case: train.Case) -> subprocess.Popen[bytes]:
-    """A stage that saves as often as it may, in a process of its own."""
+def start_stage(place: Path, run: Path, case: train.Case) -> subprocess.Popen[bytes]:
+    """Start a stage that saves as often as possible, in a process of its own."""
     return subprocess.Popen(
         [sys.executable, __file__, "--stage", str(place), str(run), json.dumps(dataclasses.asdict(case))],
         stdout=subprocess.DEVNULL,
@@ -227,19 +232,21 @@ def main() -> None:
     if sys.argv[1:2] == ["--stage"]:
         return stage_child(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
-    parser.add_argument("--micro", type=int, help=f"rows a forward pass ({ONE_B.micro})")
-    parser.add_argument("--batch", type=int, help=f"rows a step ({ONE_B.batch})")
-    parser.add_argument("--steps", type=int, help=f"({ONE_B.steps})")
-    parser.add_argument("--length", type=int, dest="max_length", help=f"tokens a row ({ONE_B.max_length:,})")
-    parser.add_argument("--layers", type=int, help=f"({ONE_B.layers})")
-    parser.add_argument("--recompute", action="store_true", default=None, help="activations, in the backward pass")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--micro", type=int, help=f"rows per forward pass ({ONE_B.micro})")
+    parser.add_argument("--batch", type=int, help=f"rows per step ({ONE_B.batch})")
+    parser.add_argument("--steps", type=int, help=f"optimizer steps ({ONE_B.steps})")
+    parser.add_argument("--length", type=int, dest="max_length", help=f"tokens per row ({ONE_B.max_length:,})")
+    parser.add_argument("--layers", type=int, help=f"layers of the model ({ONE_B.layers})")
+    parser.add_argument(
+        "--recompute", action="store_true", default=None, help="recompute activations in the backward pass"
+    )
     parser.add_argument("--repeats", type=int, default=1)
     given = vars(parser.parse_args())
     parts, repeats = given.pop("parts") or PARTS, given.pop("repeats")
-    from orcac.model.offline import offline
+    from orcac.model.offline import go_offline
 
-    offline(threads=1)
+    go_offline(threads=1)
     import torch
 
     gpu = torch.cuda.is_available()

@@ -12,7 +12,7 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
 from orcac.store.store import Store
-from orcac.train.gpus import peak
+from orcac.train.gpus import peak_flops
 
 SPEC = Path(__file__).parent.parent / "specs/orca-13b.yaml"
 
@@ -99,7 +99,7 @@ def hours() -> str:
             node = plan.nodes[experiment.addresses["base"][f"train/{name}"]]
             rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
             flops = rows.count.mid * rows.length * 4 * model.flops(rows.length).mid
-            found.append(flops / (20 * peak("a100-80gb", "bf16") * mfu) / 3600)
+            found.append(flops / (20 * peak_flops("a100-80gb", "bf16") * mfu) / 3600)
         return [*found, sum(found)]
 
     columns = {"paper": [160.0, 40.0, 200.0], "MFU 0.33": each(0.33), "MFU 0.45": each(0.45)}

@@ -1,12 +1,13 @@
-"""Does a real pretrained student learn from a real teacher's recorded answers? The loss on answers that it never saw.
+"""The loss of a real pretrained student on held-out answers, before, during and after training on a real teacher's
+recorded answers.
 
     ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     18 CPU minutes
 
-Runs `specs/smollm2.yaml` as `orcac run` would, node by node, and looks at the student while it is trained: before the
-first step, at each quarter of the steps, and after the last. Held out are questions of the same collection that the
-spec does not draw, whose wording no drawn one shares, with the same teacher's answer, if they fit in a row: the first
-so many in the order of their digests. The loss is that of the teacher's tokens and the end mark, summed over all and
-divided by their number; its change has an interval from a bootstrap of the examples, each with itself (10,000 draws).
+Runs `specs/smollm2.yaml` as `orcac run` would, node by node, and measures the student during training: before the first
+step, and at each quarter of the steps. The held-out examples are questions of the same collection that the spec does
+not draw and whose wording no drawn question shares, with the same teacher's answers, if they fit in a row: the first N
+in the order of their digests. The loss is summed over the teacher's tokens and the end token, and divided by their
+number; the interval of its change comes from a paired bootstrap of the examples (10,000 draws).
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from orcac.model.chat_format import Example
+
 SPEC = ROOT / "specs" / "smollm2.yaml"
-LOOKS = 4  # at the held-out examples while it trains, the last at the end
+MEASUREMENTS = 4  # of the held-out loss during training, the last at the end
 
 
-def held_out(prompts: Path, student: Path, *, count: int, max_length: int) -> list[Any]:
-    """Examples (template.Example) that the spec trains on no part of."""
+def find_held_out(prompts: Path, student: Path, *, count: int, max_length: int) -> list[Example]:
+    """Return examples that share no question with the spec's training data."""
     from orcac import rows
     from orcac.model.chat_format import ChatFormat, load_tokenizer
 
@@ -43,12 +49,12 @@ def held_out(prompts: Path, student: Path, *, count: int, max_length: int) -> li
         if answer and " ".join(question.split()).lower() not in drawn
     ]
     chat = ChatFormat(load_tokenizer(student))
-    examples = chat.examples([("", question, answer) for _, question, answer in sorted(left)])
+    examples = chat.encode_examples([("", question, answer) for _, question, answer in sorted(left)])
     return [example for example in examples if len(example.input_ids) <= max_length][:count]
 
 
-def losses(model: Any, examples: list[Any]) -> list[float]:
-    """The summed loss of each example's answer, in nats."""
+def compute_losses(model: PreTrainedModel, examples: list[Example]) -> list[float]:
+    """Return the summed loss of each example's answer, in nats."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -58,36 +64,37 @@ def losses(model: Any, examples: list[Any]) -> list[float]:
         for example in examples:
             ids = torch.tensor(example.input_ids)
             hidden = model.base_model(input_ids=ids[None], use_cache=False).last_hidden_state[0]
-            logits = model.get_output_embeddings()(hidden[example.prompt - 1 : -1])
-            found.append(float(cross_entropy(logits.float(), ids[example.prompt :], reduction="sum")))
+            logits = model.get_output_embeddings()(hidden[example.prompt_tokens - 1 : -1])
+            found.append(float(cross_entropy(logits.float(), ids[example.prompt_tokens :], reduction="sum")))
     model.train()
     return found
 
 
-def watch(examples: list[Any], seen: list[tuple[int, list[float]]]) -> None:
-    """Have whatever Trainer runs in this process add (step, losses) to `seen`."""
-    from transformers.trainer_callback import CallbackHandler
+def watch(examples: list[Example], seen: list[tuple[int, list[float]]]) -> None:
+    """Make any Trainer in this process append (step, losses) to `seen`."""
+    from transformers.trainer_callback import CallbackHandler, TrainerState
 
     begin, step_end = CallbackHandler.on_train_begin, CallbackHandler.on_step_end
 
-    def look(handler: Any, state: Any) -> None:
-        seen.append((state.global_step, losses(handler.model, examples)))
+    def measure(handler: CallbackHandler, state: TrainerState) -> None:
+        seen.append((state.global_step, compute_losses(handler.model, examples)))
 
-    def on_train_begin(handler: Any, args: Any, state: Any, control: Any) -> Any:
-        look(handler, state)
+    def on_train_begin(handler: CallbackHandler, args: object, state: TrainerState, control: object) -> object:
+        measure(handler, state)
         return begin(handler, args, state, control)
 
-    def on_step_end(handler: Any, args: Any, state: Any, control: Any) -> Any:
-        if state.global_step in {round(state.max_steps * part / LOOKS) for part in range(1, LOOKS + 1)}:
-            look(handler, state)
+    def on_step_end(handler: CallbackHandler, args: object, state: TrainerState, control: object) -> object:
+        if state.global_step in {round(state.max_steps * part / MEASUREMENTS) for part in range(1, MEASUREMENTS + 1)}:
+            measure(handler, state)
         return step_end(handler, args, state, control)
 
     CallbackHandler.on_train_begin = on_train_begin  # type: ignore[method-assign]
     CallbackHandler.on_step_end = on_step_end  # type: ignore[method-assign]
 
 
-def change(before: list[float], after: list[float], tokens: list[int]) -> tuple[float, float, float]:
-    """The change of the loss a token, and the 95 % interval of it: percentiles, examples redrawn."""
+def compare(before: list[float], after: list[float], tokens: list[int]) -> tuple[float, float, float]:
+    """Return the change of the loss per token, and the ends of its 95 % interval: percentiles of a bootstrap over the
+    examples."""
     import numpy as np
 
     difference, size = np.array(after) - np.array(before), np.array(tokens)
@@ -96,29 +103,29 @@ def change(before: list[float], after: list[float], tokens: list[int]) -> tuple[
     return float(difference.sum() / size.sum()), float(low), float(high)
 
 
-def draw(path: Path, looks: list[tuple[int, float, float, float]]) -> None:
-    """The held-out loss at each step looked at, with the interval of its change since the first, as SVG."""
+def draw(path: Path, points: list[tuple[int, float, float, float]]) -> None:
+    """Write an SVG file of the held-out loss at each measured step, with the interval of its change since the first."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    steps, held, low, high = map(list, zip(*looks, strict=True))
+    steps, held, low, high = map(list, zip(*points, strict=True))
     with pyplot.rc_context({"svg.hashsalt": "orcac", "axes.spines.top": False, "axes.spines.right": False}):
         figure, axes = pyplot.subplots(figsize=(7.2, 2.8), layout="constrained")
         axes.plot(steps, held, "o-", color="#1f5fa8", linewidth=2)
         axes.vlines(steps, low, high, color="#1f5fa8", linewidth=1.2)
         axes.set_xlabel("optimizer step")
-        axes.set_ylabel("held-out loss, nats a token")
+        axes.set_ylabel("held-out loss, nats per token")
         axes.grid(axis="y", linewidth=0.4)
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--held-out", type=int, default=64, metavar="N", help="examples (64)")
+    parser.add_argument("--held-out", type=int, default=64, metavar="N", help="held-out examples (64)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the curve")
-    parser.add_argument("--store", type=Path, metavar="FOLDER", help="keep what is made (else it is deleted)")
+    parser.add_argument("--store", type=Path, metavar="FOLDER", help="keep the store there (default: delete it)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         run(given, given.store or Path(place) / "store")
@@ -141,12 +148,12 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     student = store.folder(nodes["student"].ref) / "model"
     max_length = nodes["tokenize"].recipe.max_length
     prompts = store.folder(nodes["sample"].ref) / "prompts.parquet"
-    examples = held_out(prompts, student, count=given.held_out, max_length=max_length)
-    sizes = [len(example.input_ids) - example.prompt for example in examples]
+    examples = find_held_out(prompts, student, count=given.held_out, max_length=max_length)
+    sizes = [len(example.input_ids) - example.prompt_tokens for example in examples]
     seen: list[tuple[int, list[float]]] = []
     watch(examples, seen)
     if not make(plan, store, nodes["train"].ref):
-        raise SystemExit(f"{nodes['train'].ref} is made already: nothing to watch; give another store")
+        raise SystemExit(f"{nodes['train'].ref} is made already: there is no training to measure; give another store")
 
     made = store.folder(nodes["train"].ref)
     trained = [json.loads(line) for line in (made / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -156,17 +163,17 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     print(f"held out: n = {len(examples)}, {sum(sizes):,} tokens; {record['made']['cpu_seconds']:,.0f} CPU s in all\n")
     print("| step | tokens | held-out loss | change (95 %) | examples that fell |")
     print("|---|---|---|---|---|")
-    first, looks = seen[0][1], []
+    first, points = seen[0][1], []
     for step, now in seen:
         tokens = trained[step - 1]["tokens"] if step else 0
-        moved, low, high = change(first, now, sizes)
+        moved, low, high = compare(first, now, sizes)
         begun = sum(first) / sum(sizes)
-        looks.append((step, begun + moved, begun + low, begun + high))
+        points.append((step, begun + moved, begun + low, begun + high))
         fell = sum(new < old for old, new in zip(first, now, strict=True))
-        said = f"{moved:+.3f} ({low:+.3f} to {high:+.3f}) | {fell} of {len(now)}" if step else " | "
-        print(f"| {step} | {tokens:,} | {begun + moved:.3f} | {said} |")
+        cells = f"{moved:+.3f} ({low:+.3f} to {high:+.3f}) | {fell} of {len(now)}" if step else " | "
+        print(f"| {step} | {tokens:,} | {begun + moved:.3f} | {cells} |")
     if given.svg:
-        draw(given.svg, looks)
+        draw(given.svg, points)
 
 
 if __name__ == "__main__":

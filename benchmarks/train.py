@@ -1,17 +1,17 @@
-"""How fast a stage trains on a CPU, beside TRL's SFTTrainer and transformers' own Trainer.
+"""The speed of training on a CPU, compared with TRL's SFTTrainer and transformers' own Trainer.
 
-    python benchmarks/train.py                       beside the Trainer, and TRL where this Python has it
+    python benchmarks/train.py                       with the Trainer, and TRL if this Python has it
     python benchmarks/train.py --trl VENV/bin/python   TRL from an environment of its own (same torch, please)
     python benchmarks/train.py tiny --micro 4        one size, one micro-batch
 
-Each side is a process of its own, sides take turns, and all train the same weights on the same packed rows in the same
-order, with the same optimizer, schedule and threads. `ours` is a whole `train` node. TRL gets the rows as its own
-packing leaves them (padding cut off, `seq_lengths` beside them; `bfd`, so it restarts the positions and isolates the
-examples); the Trainer gets the three tensors of our rows. Nobody saves a checkpoint. So losses must agree to rounding,
-or the figures compare different work: that is checked.
+Each side is a process of its own, the sides take turns, and all train the same weights on the same packed rows in the
+same order, with the same optimizer, schedule and threads. `ours` is a whole `train` node. TRL gets the rows in the form
+of its own packing (padding cut off, with `seq_lengths`; `bfd`, so it restarts the positions and isolates the examples);
+the Trainer gets the three tensors of our rows. No side saves a checkpoint. So losses must agree to rounding, or the
+figures would compare different work: that is checked.
 
-Timed from the end of the first step to that of the last; of each side's runs the one that took least CPU counts. Tokens
-are those that are no padding. Peaks are of the process, so imports are in them (`imports MB`).
+The time runs from the end of the first step to that of the last; the run with the least CPU time of each side counts.
+Padding tokens are not counted. Peaks of memory are those of the process, so they include imports (`imports MB`).
 Examples are random tokens, common ones far more often than rare ones; two fifths of an example is its prompt.
 """
 
@@ -28,19 +28,31 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from child import measured  # noqa: E402
 
-TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # of a loss, over the whole run: sums taken in another order, step after step
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PreTrainedModel
+    from transformers.trainer_callback import CallbackHandler
+
+    from orcac.job import Job
+    from orcac.train.data import PackedRows
+
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # of a loss, over the whole run: the order of the sums differs at each step
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
+    """A model, its rows and the settings of its training."""
+
     name: str
     vocabulary: int
     hidden: int
@@ -48,9 +60,9 @@ class Case:
     heads: int
     kv_heads: int
     intermediate: int
-    max_length: int  # tokens a row
-    batch: int = 4  # rows a step
-    micro: int = 1  # rows a forward pass
+    max_length: int  # tokens per row
+    batch: int = 4  # rows per step
+    micro: int = 1  # rows per forward pass
     steps: int = 40
     precision: str = "fp32"
     gpus: int = 0
@@ -60,17 +72,29 @@ class Case:
     learning_rate: float = 1e-3
 
 
+class Result(TypedDict):
+    """The figures of one run of one side."""
+
+    wall_s: float
+    cpu_s: float
+    losses: list[float]
+    imports_mb: float
+    mb: float
+    gpu_mb: float
+    difference: float  # the greatest of its losses from ours
+
+
 CASES = {
     "tiny": Case("tiny", 640, 128, 4, 4, 4, 344, 256, steps=80),  # the miniature's student, 0.84 M
-    "wide": Case("wide", 32_000, 256, 4, 8, 8, 688, 512, steps=8),  # where the loss layer matters: 19.5 M
+    "wide": Case("wide", 32_000, 256, 4, 8, 8, 688, 512, steps=8),  # a model whose loss layer dominates: 19.5 M
 }
 
 
-# --- what all sides are given ------------------------------------------------------------------------------------
+# --- the inputs of all sides -------------------------------------------------------------------------------------
 
 
 def write_student(folder: Path, case: Case) -> None:
-    """A `student` artifact: random weights, and a tokenizer that TRL asks which token pads."""
+    """Write a `student` artifact: random weights, and a tokenizer, from which TRL takes the pad token."""
     import torch
     from tokenizers import Tokenizer, models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -95,7 +119,7 @@ def write_student(folder: Path, case: Case) -> None:
 
 
 def write_rows(folder: Path, case: Case) -> None:
-    """A `tokenize` artifact of `batch` rows a step."""
+    """Write a `tokenize` artifact with `batch` rows per step."""
     import numpy as np
 
     from orcac.tokenize import rowfile
@@ -105,9 +129,7 @@ def write_rows(folder: Path, case: Case) -> None:
     rows = case.steps * case.batch
     wanted = rows * case.max_length
     lengths = np.clip(rng.lognormal(np.log(case.max_length / 3), 0.6, size=rows * 8), 8, case.max_length).astype(int)
-    lengths = lengths[
-        : int(np.searchsorted(np.cumsum(lengths), wanted * 1.05))
-    ]  # enough to fill the rows, and then some
+    lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), wanted * 1.05))]  # slightly more than the rows hold
     packed = best_fit_decreasing(lengths, case.max_length)
     packed = [packed[row] for row in rng.permutation(len(packed))[:rows]]
     folder.mkdir()
@@ -115,14 +137,14 @@ def write_rows(folder: Path, case: Case) -> None:
     file.labels[:], file.input_ids[:] = rowfile.MASKED, 0
     weights = 1 / np.arange(1, case.vocabulary - 16 + 1)
     for row, members in enumerate(packed):
-        at = 0
+        filled = 0
         for size in lengths[members]:
             ids = 16 + rng.choice(len(weights), size, p=weights / weights.sum())
-            file.input_ids[row, at : at + size] = ids
-            file.position_ids[row, at : at + size] = np.arange(size)
-            file.labels[row, at + size * 2 // 5 : at + size] = ids[size * 2 // 5 :]
-            at += size
-        file.position_ids[row, at:] = np.arange(case.max_length - at)
+            file.input_ids[row, filled : filled + size] = ids
+            file.position_ids[row, filled : filled + size] = np.arange(size)
+            file.labels[row, filled + size * 2 // 5 : filled + size] = ids[size * 2 // 5 :]
+            filled += size
+        file.position_ids[row, filled:] = np.arange(case.max_length - filled)
     lengths = lengths[[index for members in packed for index in members]]
     counts = {
         "examples": len(lengths),
@@ -140,8 +162,8 @@ def write_rows(folder: Path, case: Case) -> None:
 # --- the sides, each in a process of its own ---------------------------------------------------------------------
 
 
-class Watch:
-    """Notes the time at the end of each step, and each logged loss, of whatever Trainer runs in this process."""
+class StepTimer:
+    """A record of the time at the end of each step, and of each logged loss, of any Trainer in this process."""
 
     def __init__(self) -> None:
         import torch
@@ -152,14 +174,16 @@ class Watch:
         self.losses: list[float] = []
         step_end, log = CallbackHandler.on_step_end, CallbackHandler.on_log
 
-        def on_step_end(handler: Any, *given: Any) -> Any:
+        def on_step_end(handler: CallbackHandler, *given: object) -> object:
             if torch.cuda.is_initialized():
                 torch.cuda.synchronize()
             self.wall.append(time.perf_counter())
             self.cpu.append(time.process_time())
             return step_end(handler, *given)
 
-        def on_log(handler: Any, args: Any, state: Any, control: Any, logs: dict[str, float]) -> Any:
+        def on_log(
+            handler: CallbackHandler, args: object, state: object, control: object, logs: dict[str, float]
+        ) -> object:
             if "loss" in logs:
                 self.losses.append(logs["loss"])
             return log(handler, args, state, control, logs)
@@ -168,8 +192,8 @@ class Watch:
         CallbackHandler.on_log = on_log  # type: ignore[method-assign]
 
 
-def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6) -> Any:
-    """The job of a `train` node that writes to `place`; seconds from checkpoint to checkpoint."""
+def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6) -> Job:
+    """Return the job of a `train` node that writes to `place`. `save_every`: seconds between checkpoints."""
     from orcac.job import Job
     from orcac.train.recipe import TrainExecution, TrainRecipe
 
@@ -202,52 +226,52 @@ def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6)
     )
 
 
-def ours(folder: Path, case: Case, place: Path, watch: Watch) -> None:
-    """A `train` node. Leaves word of the order in which it takes the rows."""
+def ours(folder: Path, case: Case, place: Path, timer: StepTimer) -> None:
+    """Make a `train` node, and write the order of its rows to `order.json`."""
     without_tensorboard()
-    from orcac.train.data import Rows
+    from orcac.train.data import PackedRows
     from orcac.train.run import run
 
     order: list[int] = []
-    collate = Rows.collate
+    collate = PackedRows.collate
 
-    def noting(self: Any, rows: Any) -> Any:
+    def recording(self: PackedRows, rows: Sequence[int]) -> dict[str, torch.Tensor]:
         order.extend(map(int, rows))
         return collate(self, rows)
 
-    Rows.collate = noting  # type: ignore[method-assign]
+    PackedRows.collate = recording  # type: ignore[method-assign]
     run(stage_job(folder, case, place))
     lines = (place / "out" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    watch.losses = [json.loads(line)["loss"] for line in lines]
+    timer.losses = [json.loads(line)["loss"] for line in lines]
     (folder / "order.json").write_text(json.dumps(order[-case.steps * case.batch :]))
 
 
 def without_tensorboard() -> None:
-    """Let a stage run where tensorboardX is not installed: what it would show is measured by nobody here."""
+    """Replace tensorboardX by an empty module if it is not installed: its files are not part of the comparison."""
     if importlib.util.find_spec("tensorboardX"):
         return
-    from transformers import Trainer  # noqa: F401 (which looks for tensorboardX itself)
+    from transformers import Trainer  # noqa: F401 (it looks for tensorboardX itself)
 
     class Nothing:
         Value = None
 
-        def __init__(self, path: Any = None, **_: Any) -> None:
+        def __init__(self, path: object = None, **_: object) -> None:
             if isinstance(path, str):
                 Path(path).touch()
 
-        def __getattr__(self, _: str) -> Any:
+        def __getattr__(self, _: str) -> Callable[..., bytes]:
             return lambda *_: b""
 
-    class Stand(types.ModuleType):
+    class EmptyModule(types.ModuleType):
         Event = Summary = RecordWriter = Nothing
 
     Nothing.Value = Nothing  # type: ignore[assignment]
     for name in ("", ".proto", ".proto.event_pb2", ".proto.summary_pb2", ".record_writer"):
-        sys.modules[f"tensorboardX{name}"] = Stand(f"tensorboardX{name}")
+        sys.modules[f"tensorboardX{name}"] = EmptyModule(f"tensorboardX{name}")
 
 
-def in_order(folder: Path) -> list[dict[str, Any]]:
-    """The rows, as arrays, in the order in which ours takes them."""
+def read_in_order(folder: Path) -> list[dict[str, np.ndarray]]:
+    """Return the rows, as arrays, in the order of our training."""
     from orcac.tokenize import rowfile
 
     file = rowfile.read(folder / "rows" / "rows.safetensors")
@@ -255,8 +279,8 @@ def in_order(folder: Path) -> list[dict[str, Any]]:
     return [{name: array[row] for name, array in file._asdict().items()} for row in order]
 
 
-def arguments(case: Case, place: Path, **more: Any) -> dict[str, Any]:
-    """What a peer's Trainer is told so that it does what ours does."""
+def build_arguments(case: Case, place: Path, **more: object) -> dict[str, object]:
+    """Return the arguments with which another Trainer does the same work as ours."""
     return {
         "output_dir": str(place),
         "seed": case.seed,
@@ -282,7 +306,7 @@ def arguments(case: Case, place: Path, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def load(folder: Path, case: Case) -> Any:
+def load_student(folder: Path, case: Case) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -294,7 +318,7 @@ def load(folder: Path, case: Case) -> Any:
     return model
 
 
-def trl(folder: Path, case: Case, place: Path, watch: Watch) -> None:
+def trl(folder: Path, case: Case, place: Path, timer: StepTimer) -> None:
     import datasets
     import numpy as np
     from transformers import AutoTokenizer
@@ -302,7 +326,7 @@ def trl(folder: Path, case: Case, place: Path, watch: Watch) -> None:
 
     datasets.disable_progress_bars()
     records = []
-    for row in in_order(folder):
+    for row in read_in_order(folder):
         size = int(np.flatnonzero(row["labels"] != -100)[-1]) + 1
         starts = [*np.flatnonzero(row["position_ids"][:size] == 0).tolist(), size]
         records.append(
@@ -313,27 +337,27 @@ def trl(folder: Path, case: Case, place: Path, watch: Watch) -> None:
             }
         )
     config = SFTConfig(
-        **arguments(case, place),
+        **build_arguments(case, place),
         max_length=case.max_length,
         packing=True,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     SFTTrainer(
-        model=load(folder, case),
+        model=load_student(folder, case),
         args=config,
         train_dataset=datasets.Dataset.from_list(records),
         processing_class=AutoTokenizer.from_pretrained(str(folder / "student" / "model")),
     ).train()
 
 
-def trainer(folder: Path, case: Case, place: Path, watch: Watch) -> None:
+def trainer(folder: Path, case: Case, place: Path, timer: StepTimer) -> None:
     import numpy as np
     from transformers import Trainer, TrainingArguments
 
-    rows = [{name: array.astype(np.int64) for name, array in row.items()} for row in in_order(folder)]
+    rows = [{name: array.astype(np.int64) for name, array in row.items()} for row in read_in_order(folder)]
     Trainer(
-        model=load(folder, case),
-        args=TrainingArguments(**arguments(case, place, remove_unused_columns=False)),
+        model=load_student(folder, case),
+        args=TrainingArguments(**build_arguments(case, place, remove_unused_columns=False)),
         train_dataset=rows,
     ).train()
 
@@ -342,7 +366,7 @@ SIDES = {"ours": ours, "TRL": trl, "Trainer": trainer}
 
 
 def child(side: str, folder: Path, given: str) -> None:
-    """`train.py --child SIDE FOLDER CASE`: train once, and print what it took."""
+    """Run `train.py --child SIDE FOLDER CASE`: train once, and print time, memory and losses as JSON."""
     case = Case(**json.loads(given))
     os.environ |= {"HF_HUB_OFFLINE": "1"} | ({} if case.gpus else {"CUDA_VISIBLE_DEVICES": ""})
     import torch
@@ -351,18 +375,18 @@ def child(side: str, folder: Path, given: str) -> None:
     if side == "TRL":
         from trl import SFTTrainer  # noqa: F401
     imports = peak_mb()
-    watch = Watch()
+    timer = StepTimer()
     with tempfile.TemporaryDirectory() as place:
-        SIDES[side](folder, case, Path(place), watch)
-    told = {
-        "wall_s": watch.wall[-1] - watch.wall[0],
-        "cpu_s": watch.cpu[-1] - watch.cpu[0],
-        "losses": watch.losses,
+        SIDES[side](folder, case, Path(place), timer)
+    result = {
+        "wall_s": timer.wall[-1] - timer.wall[0],
+        "cpu_s": timer.cpu[-1] - timer.cpu[0],
+        "losses": timer.losses,
         "imports_mb": imports,
         "mb": peak_mb(),
         "gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if case.gpus else 0.0,
     }
-    print(json.dumps(told))
+    print(json.dumps(result))
 
 
 def peak_mb() -> float:
@@ -372,14 +396,14 @@ def peak_mb() -> float:
 # --- the parent --------------------------------------------------------------------------------------------------
 
 
-def measure(side: str, python: str, folder: Path, case: Case) -> dict[str, Any]:
+def measure(side: str, python: str, folder: Path, case: Case) -> Result:
     return measured(python, __file__, side, str(folder), json.dumps(dataclasses.asdict(case)))
 
 
-def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The tokens timed, and each side's best run, with the greatest difference of a loss from ours.
+def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dict[str, Result]]:
+    """Return the number of timed tokens and each side's best run, with its losses' greatest difference from ours.
 
-    Raises AssertionError where the losses are not equal to rounding.
+    Raises AssertionError if the losses differ by more than rounding.
     """
     import numpy as np
 
@@ -389,18 +413,20 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
         folder = Path(place)
         write_student(folder / "student", case)
         write_rows(folder / "rows", case)
-        runs: dict[str, list[dict[str, Any]]] = {side: [] for side in pythons}
+        runs: dict[str, list[Result]] = {side: [] for side in pythons}
         for _ in range(repeats):
             for side, python in pythons.items():
                 runs[side].append(measure(side, python, folder, case))
-        learnt = read(folder / "rows" / "rows.safetensors").labels != MASKED
-        real = case.max_length - learnt[:, ::-1].argmax(1)  # a row's last token is learnt: what follows is padding
+        supervised = read(folder / "rows" / "rows.safetensors").labels != MASKED
+        real = case.max_length - supervised[:, ::-1].argmax(
+            1
+        )  # a row's last token is supervised, so the rest is padding
         timed = json.loads((folder / "order.json").read_text())[case.batch :]
         tokens = int(np.sum(real[timed]))
-    best = {side: min(told, key=lambda run: run["cpu_s"]) for side, told in runs.items()}
-    for side, told in best.items():
-        told["difference"] = max(abs(a - b) for a, b in zip(told["losses"], best["ours"]["losses"], strict=True))
-        assert told["difference"] < TOLERANCE[case.precision], f"{side} learns something else: {told['difference']}"
+    best = {side: min(results, key=lambda run: run["cpu_s"]) for side, results in runs.items()}
+    for side, result in best.items():
+        result["difference"] = max(abs(a - b) for a, b in zip(result["losses"], best["ours"]["losses"], strict=True))
+        assert result["difference"] < TOLERANCE[case.precision], f"{side} trains differently: {result['difference']}"
     return tokens, best
 
 
@@ -412,18 +438,18 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         return child(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="SIZE", help=f"of {', '.join(CASES)}; all")
+    parser.add_argument("cases", nargs="*", metavar="SIZE", help=f"any of {', '.join(CASES)} (default: all)")
     parser.add_argument("--trl", metavar="PYTHON", help="a Python that has TRL")
-    parser.add_argument("--micro", type=int, nargs="*", default=[1, 4], help="rows a forward pass, of 4 a step")
+    parser.add_argument("--micro", type=int, nargs="*", default=[1, 4], help="rows per forward pass, of 4 per step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
     given = parser.parse_args()
     if given.trl is None and importlib.util.find_spec("trl"):
         given.trl = sys.executable
     pythons = {"ours": sys.executable, "TRL": given.trl, "Trainer": sys.executable}
-    from orcac.model.offline import offline
+    from orcac.model.offline import go_offline
 
-    offline(threads=1)
+    go_offline(threads=1)
     import torch
     import transformers
 
@@ -435,13 +461,13 @@ def main() -> None:
         for micro in given.micro:
             case = dataclasses.replace(CASES[name], micro=micro, threads=given.threads)
             tokens, best = compare(case, {side: python for side, python in pythons.items() if python}, given.repeats)
-            for side, told in best.items():
-                wall, cpu = (best["ours"][key] / told[key] for key in ("wall_s", "cpu_s"))
+            for side, result in best.items():
+                wall, cpu = (best["ours"][key] / result[key] for key in ("wall_s", "cpu_s"))
                 report(
                     f"| {name} | {micro} × {case.batch // micro} | {side} "
-                    f"| {tokens / told['wall_s']:,.0f} | {wall:.2f} "
-                    f"| {told['cpu_s']:.1f} | {cpu:.2f} | {told['mb']:,.0f} | {told['imports_mb']:,.0f} "
-                    f"| {told['losses'][0]:.3f} → {told['losses'][-1]:.3f} | {told['difference']:.0e} |"
+                    f"| {tokens / result['wall_s']:,.0f} | {wall:.2f} "
+                    f"| {result['cpu_s']:.1f} | {cpu:.2f} | {result['mb']:,.0f} | {result['imports_mb']:,.0f} "
+                    f"| {result['losses'][0]:.3f} → {result['losses'][-1]:.3f} | {result['difference']:.0e} |"
                 )
 
 

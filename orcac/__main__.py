@@ -1,4 +1,4 @@
-"""`python -m orcac` is `orcac`."""
+"""The command line as a module: `python -m orcac` runs `orcac`."""
 
 from orcac.cli import main
 

@@ -1,9 +1,9 @@
-"""What a kind's `run(job)` is given: its recipe, its execution, the folders of its inputs, and where to write.
+"""Job: the argument of a kind's `run(job)`, with its recipe, its execution, and the folders to read and to write.
 
-`out` is where the artifact's files go; it is fresh at every try and is published as a whole when `run` returns.
-`work` survives a kill: whatever lets the next try go on (checkpoints, answers received) stands there.
-`run` returns the artifact's summary, of the type in the kind's `recipe.py`. If other processes did the work, it puts
-their `packages_in_use` into `packages`, which go into the artifact's provenance.
+`out` is the folder for the artifact's files. It is empty at the start of every try and is published as a whole when
+`run` returns. `work` survives a kill, and keeps the progress that the next try goes on from (checkpoints, received
+answers). `run` returns the artifact's summary, of the type in the kind's `recipe.py`. If other processes did the work,
+it puts their `packages_in_use` into `packages`, which go into the artifact's provenance.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ E = TypeVar("E", bound=Execution)
 
 
 def packages_in_use() -> dict[str, str]:
-    """The versions of what shaped an artifact: what this process did not import did not."""
+    """Return the versions of the packages that can have shaped an artifact: those that this process has imported."""
     from importlib import metadata
 
     names = ("torch", "transformers", "accelerate", "openai", "numpy", "pyarrow")
@@ -33,6 +33,8 @@ def packages_in_use() -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job(Generic[R, E]):
+    """One node to make."""
+
     ref: str  # KIND/ID
     label: str  # for people, e.g. `assistant-3000`
     recipe: R
@@ -42,15 +44,15 @@ class Job(Generic[R, E]):
     out: Path
     work: Path
     answers: Path  # the ledger of answers that all experiments share
-    packages: dict[str, str] = dataclasses.field(default_factory=dict)  # of other processes, if those did the work
+    packages: dict[str, str] = dataclasses.field(default_factory=dict)  # those of other processes that did the work
 
-    def one(self, role: str) -> Path:
-        """The folder of the single input in this role."""
+    def input(self, role: str) -> Path:
+        """Return the folder of the only input in this role."""
         (folder,) = self.inputs[role]
         return folder
 
     def progress(self, total: int, unit: str) -> Progress:
-        """Progress lines, and `work/progress.json` for `orcac status`. `unit` is plural, e.g. "answers"."""
+        """Return the node's progress, shown as lines and in `work/progress.json`. `unit` is plural, e.g. "answers"."""
         return Progress(label=self.label, total=total, unit=unit, path=self.work / "progress.json")
 
 
@@ -58,19 +60,22 @@ _MMAP_THRESHOLD, _BYTES = -3, 256 << 10  # glibc's M_MMAP_THRESHOLD
 
 
 class _NoPandas:
+    """An import finder for which pandas is not installed."""
+
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> None:
         if name == "pandas":
             raise ImportError(name)
 
 
-def stay_small() -> None:
-    """To be called before anything large is made; a second call changes nothing.
+def save_memory() -> None:
+    """Set this process up to need less memory. Call it before anything large is made; a second call changes nothing.
 
-    - Arrow looks for pandas at the first array, and loads it where it is installed: 45 MB and half a second. Here it
-      finds none, and does not look again.
-    - Arrow's own pool keeps 40 MB that it once had; the system's gives them back.
-    - glibc puts what is larger than the largest thing that was ever freed into its heap, where small things keep it
-      from being given back. A fixed threshold ends that.
+    - Arrow looks for pandas when it makes its first array, and loads it if it is installed: 45 MB and half a second.
+      Here it finds none, and does not look again.
+    - Arrow's own memory pool keeps 40 MB that it has used once; the system's pool gives them back.
+    - glibc gives a large block back to the system only if it is above a threshold, which rises to the size of the
+      largest block ever freed. Smaller blocks go to the heap, where others keep them from being given back. Here the
+      threshold is fixed.
     """
     import pyarrow as pa
 

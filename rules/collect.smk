@@ -5,7 +5,7 @@ rule collect:
         PLAN.marker("collect"),
     log:
         PLAN.log("collect"),
-    priority: 1  # before training: short work opens long work
+    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),
@@ -22,7 +22,7 @@ rule collect_shard:
         PLAN.shard(),
     log:
         PLAN.shard_log(),
-    priority: 1  # before training: short work opens long work
+    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),

@@ -5,7 +5,7 @@ rule filter:
         PLAN.marker("filter"),
     log:
         PLAN.log("filter"),
-    priority: 1  # before training: short work opens long work
+    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("filter")
     resources:
         mem_mb=PLAN.memory("filter"),

@@ -5,7 +5,7 @@ rule sample:
         PLAN.marker("sample"),
     log:
         PLAN.log("sample"),
-    priority: 1  # before training: short work opens long work
+    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("sample")
     resources:
         mem_mb=PLAN.memory("sample"),

@@ -5,7 +5,7 @@ rule student:
         PLAN.marker("student"),
     log:
         PLAN.log("student"),
-    priority: 1  # before training: short work opens long work
+    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("student")
     resources:
         mem_mb=PLAN.memory("student"),

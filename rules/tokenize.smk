@@ -5,7 +5,7 @@ rule tokenize:
         PLAN.marker("tokenize"),
     log:
         PLAN.log("tokenize"),
-    priority: 1  # before training: short work opens long work
+    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("tokenize")
     resources:
         mem_mb=PLAN.memory("tokenize"),

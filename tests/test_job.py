@@ -1,13 +1,22 @@
+"""Tests of orcac/job.py: a job's folders and progress, and the memory that its process needs."""
+
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+from jobs import make_job
+
+from orcac.recipe import Recipe
 
 _CODE = """
 import sys
-from orcac.job import stay_small
-stay_small()
-stay_small()
+from orcac.job import save_memory
+save_memory()
+save_memory()
 import pyarrow as pa
 assert pa.array([1, 2]).to_numpy().tolist() == [1, 2]
 assert "pandas" not in sys.modules, "Arrow loaded it"
@@ -16,5 +25,15 @@ assert not any("NoPandas" in repr(finder) for finder in sys.meta_path), "others 
 """
 
 
-def test_a_job_loads_no_pandas_and_others_may() -> None:
+def test_a_job_that_saves_memory_loads_no_pandas_and_others_may() -> None:
     subprocess.run([sys.executable, "-c", _CODE], check=True)
+
+
+def test_a_role_with_one_input_gives_its_folder_and_progress_goes_to_work(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    job = make_job(tmp_path, Recipe(), inputs={"items": folders[:1], "benchmarks": folders})
+    assert job.input("items") == folders[0]
+    with pytest.raises(ValueError):
+        job.input("benchmarks")
+    job.progress(2, "answers").update(2)
+    assert json.loads((job.work / "progress.json").read_text())["unit"] == "answers"

@@ -1,4 +1,4 @@
-"""Making one node by hand: found by a beginning of its id, never made twice, and its failures named."""
+"""Tests of orcac/make.py: a node is found by a beginning of its id and made once, and its errors are recorded."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_a_beginning_of_an_id_names_the_node_itself(plan: Plan, tmp_path: Path) 
     assert [folder.name for folder in (tmp_path / "sample").iterdir()] == [ref.partition("/")[2]]
 
 
-@pytest.mark.parametrize(("ref", "said"), [("sample/", "nodes begin so"), ("../../etc", "no such node")])
-def test_what_names_no_single_node_is_refused(plan: Plan, tmp_path: Path, ref: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+@pytest.mark.parametrize(("ref", "message"), [("sample/", "nodes begin so"), ("../../etc", "no such node")])
+def test_a_name_of_several_nodes_or_of_none_is_refused(plan: Plan, tmp_path: Path, ref: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         make(plan, Store(tmp_path), ref)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_node_that_lacks_torch_says_what_to_install(
+def test_a_missing_torch_is_an_error_that_names_the_package(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(job: object) -> None:
@@ -54,12 +54,12 @@ def test_a_node_that_lacks_torch_says_what_to_install(
     assert read_state(store, ref).exit_code == 2
 
 
-def test_a_try_takes_back_the_word_of_an_earlier_one(
+def test_a_new_try_clears_the_error_of_an_earlier_one(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
     store.folder(ref).mkdir(parents=True)
-    store.record_error(ref, "what failed the first time", 1)
+    store.record_error(ref, "the reason of the first try", 1)
 
     def run(job: object) -> None:
         assert not read_state(store, ref).error

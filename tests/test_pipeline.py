@@ -1,4 +1,4 @@
-"""The whole pipeline as a user runs it: `orcac run` over real Snakemake, killed, rerun, edited."""
+"""Tests of the whole pipeline (Snakefile, rules/): `orcac run` with the real Snakemake, killed, rerun and edited."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def artifacts(folder: Path) -> dict[str, dict[str, str]]:
-    """KIND/ID -> file -> digest, of every artifact in the store."""
+    """Return KIND/ID -> file -> digest for every artifact in the store."""
     found = {}
     for marker in (folder / "store").glob("*/*/artifact.json"):
         record = json.loads(marker.read_text())
@@ -61,13 +61,13 @@ def test_every_kind_is_made_and_a_second_run_does_nothing(finished: Path) -> Non
     assert {state["name"] for state in status["states"].values()} == {"done"}
 
 
-def test_an_edit_remakes_what_diff_said_and_nothing_else(finished: Path) -> None:
+def test_an_edit_remakes_the_nodes_that_diff_listed_and_no_others(finished: Path) -> None:
     edited = finished / "edited.yaml"
     edited.write_text(SPEC.replace("no-first: {curriculum: [second]}", "no-first: {curriculum: [first]}"))
     before = artifacts(finished)
-    said = orcac(finished, "diff", f"{finished / 'spec.yaml'}:no-first", f"{edited}:no-first", "--json")
-    assert said.returncode == 1
-    (diff,) = json.loads(said.stdout)
+    output = orcac(finished, "diff", f"{finished / 'spec.yaml'}:no-first", f"{edited}:no-first", "--json")
+    assert output.returncode == 1
+    (diff,) = json.loads(output.stdout)
     assert diff["changes"] == [{"path": "curriculum", "old": ["second"], "new": ["first"], "kind": "semantic"}]
     assert orcac(finished, "run", str(edited)).returncode == 0
     made = {ref for ref in artifacts(finished).keys() - before.keys() if not ref.startswith("report/")}
@@ -75,7 +75,7 @@ def test_an_edit_remakes_what_diff_said_and_nothing_else(finished: Path) -> None
     assert made
 
 
-def test_killed_anywhere_it_finishes_with_the_same_artifacts(finished: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_anywhere_finishes_with_the_same_artifacts(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
     rng, kills, line = random.Random(7), 0, [str(BIN / "orcac"), "run", str(tmp_path / "spec.yaml")]
     for _ in range(4):
@@ -112,7 +112,7 @@ def test_a_damaged_input_is_named_and_can_be_remade(finished: Path) -> None:
     assert orcac(finished, "run", str(finished / "longer.yaml")).returncode == 0
 
 
-def test_a_teacher_that_is_down_is_an_error_that_says_where(finished: Path) -> None:
+def test_a_teacher_that_is_down_is_an_error_that_names_its_address(finished: Path) -> None:
     endpoint = "{kind: openai, base_url: 'http://127.0.0.1:9/v1', attempts: 2}"
     spec = re.sub(
         r"expert:\n    model: expert\n    endpoint: .*", f"expert:\n    model: m\n    endpoint: {endpoint}", SPEC
@@ -128,7 +128,7 @@ def test_a_teacher_that_is_down_is_an_error_that_says_where(finished: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         (["run"], "no spec is given"),
         (["run", "nowhere.yaml"], "no such file"),
@@ -136,9 +136,9 @@ def test_a_teacher_that_is_down_is_an_error_that_says_where(finished: Path) -> N
         (["diff", "specs/smoke.yaml:nobody"], "no arm `nobody`"),
     ],
 )
-def test_wrong_arguments_exit_with_2(tmp_path: Path, line: list[str], said: str) -> None:
+def test_wrong_arguments_exit_with_2(tmp_path: Path, line: list[str], message: str) -> None:
     failed = orcac(tmp_path, *line)
     assert failed.returncode == 2
-    assert said in failed.stderr
+    assert message in failed.stderr
     assert "fix:" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -1,8 +1,9 @@
-"""The Slurm profile: read without a Slurm; run, cancelled and killed on a real one; two machines that train one stage.
+"""Tests of slurm/config.yaml and rules/: a dry run; and, on a real Slurm, cancelled and killed jobs and two machines.
 
-The real ones need a machine with `slurmctld`, `slurmd` and `munged`, and ORCAC_SLURM_LAB: a script that starts a
-private Slurm of nodes with 8 CPUs and a GPU (a fake one will do) and prints `export SLURM_CONF=PATH`; `down.sh --wipe`
-beside it stops that again. They take three or four minutes, nearly all of it Slurm's and Snakemake's waits.
+The tests on a real Slurm need a machine with `slurmctld`, `slurmd` and `munged`, and ORCAC_SLURM_LAB: the path of a
+script that starts a private Slurm of nodes with 8 CPUs and a (real or simulated) GPU and prints `export
+SLURM_CONF=PATH`. `down.sh --wipe` beside that script stops the Slurm. The tests take three or four minutes, nearly all
+of it waits of Slurm and Snakemake.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-from orcac.smk import Rules
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -60,7 +59,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A private Slurm, up for one test."""
+    """A private Slurm that runs for one test."""
     if not os.environ.get("ORCAC_SLURM_LAB"):
         pytest.skip("ORCAC_SLURM_LAB is not set: no script to start a private Slurm with")
     search = f"{os.environ['PATH']}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
@@ -69,8 +68,8 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     up = Path(os.environ["ORCAC_SLURM_LAB"])
     try:
-        said = subprocess.run([up], check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
-        monkeypatch.setenv("SLURM_CONF", said.strip().removeprefix("export SLURM_CONF="))
+        output = subprocess.run([up], check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
+        monkeypatch.setenv("SLURM_CONF", output.strip().removeprefix("export SLURM_CONF="))
         yield
     finally:
         subprocess.run([up.with_name("down.sh"), "--wipe"], check=True, timeout=120)
@@ -86,33 +85,7 @@ def test_a_dry_run_plans_every_rule_with_its_resources(planned: Path) -> None:
     assert "mem_mb=3072" in blocks["train"]
     assert "gpu=1" in blocks["eval"]
     assert "gpu=0" in blocks["train"]
-    assert not re.search(r"nodes=|tasks|gres|mpi", done.stdout), "a job on one machine asks for nothing else"
-
-
-def test_a_stage_multi_node_machines_says_so_to_slurm(planned: Path) -> None:
-    def asked(hardware: str) -> dict[str, object]:
-        (planned / "spec.yaml").write_text(SPEC.partition("hardware:")[0] + f"hardware:\n  train: {hardware}\n")
-        os.environ["ORCAC_PLAN"] = str(planned / "plan.json")
-        subprocess.run(["orcac", "compile", planned / "spec.yaml"], cwd=ROOT, check=True, capture_output=True)
-        rules = Rules()
-        names = ("nodes", "tasks", "tasks_per_gpu", "gres", "mpi")
-        several = {name: rules.multi_node("train", name) for name in names}
-        return several | {"gpu": rules.gpus("train")}
-
-    two = {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gpu": 0}
-    assert asked("{nodes: 2}") == two | {"gres": None}
-    assert asked("{nodes: 2, gpus: 1}") == two | {"gres": "gpu:1"}
-    assert asked("{gpus: 1}") == dict.fromkeys(two) | {"gres": None, "gpu": 1}
-
-
-def test_jobs_read_the_plan_that_their_run_began_with(planned: Path) -> None:
-    began = (planned / "plan.json").read_text()
-    Rules()
-    kept = Path(os.environ["ORCAC_PLAN"])
-    (planned / "plan.json").write_text(began.replace('"order"', '"other"'))
-    Rules()  # as in a job, which inherits the environment
-    assert Path(os.environ["ORCAC_PLAN"]) == kept
-    assert json.loads(kept.read_text()) == json.loads(began)
+    assert not re.search(r"nodes=|tasks|gres|mpi", done.stdout), "a job on one machine requests nothing else"
 
 
 @needs_plugin
@@ -120,8 +93,8 @@ def test_cancelled_and_killed_on_slurm_it_finishes(planned: Path, lab: None) -> 
     line = [str(BIN / "orcac"), "run", str(planned / "spec.yaml"), "--profile", "slurm", *WAITS]
     line += ["--slurm-logdir", str(planned / "logs")]
 
-    with (planned / "first.txt").open("w") as said:
-        first = subprocess.Popen(line, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
+    with (planned / "first.txt").open("w") as output:
+        first = subprocess.Popen(line, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
     try:
         cancelled = running("rule_sample", first)
         subprocess.run(["scancel", cancelled.id], check=True)
@@ -143,14 +116,14 @@ def test_cancelled_and_killed_on_slurm_it_finishes(planned: Path, lab: None) -> 
     assert asked["eval"] == ("1", "gres:gpu:1")
     ref = training.comment.removeprefix("rule_").replace("_wildcards_", "/")
     made = json.loads((planned / "store" / ref / "artifact.json").read_text())["made"]
-    assert made["slurm_job"] == training.id, "the first run's job held the node, so the second run's waited"
+    assert made["slurm_job"] == training.id, "the first run's job held the lease, so the second run's job waited"
     assert (planned / "store" / ref / "log.txt").is_file()
     assert list((planned / "logs").rglob(f"{training.id}.log"))
 
 
 @needs_plugin
 def test_two_machines_train_one_stage(planned: Path, lab: None) -> None:
-    """What comes before is made here, and the stage by one Slurm job, with ZeRO-2 across the machines."""
+    """The inputs are made on this machine, and the stage by one Slurm job, with ZeRO-2 across the machines."""
     train = "{nodes: 2, zero: 2, micro_batch: 1}"
     (planned / "spec.yaml").write_text(SPEC.partition("hardware:")[0] + f"hardware:\n  train: {train}\n")
     subprocess.run(["orcac", "compile", planned / "spec.yaml"], cwd=ROOT, check=True, capture_output=True)
@@ -164,22 +137,22 @@ def test_two_machines_train_one_stage(planned: Path, lab: None) -> None:
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     (job,) = jobs()
-    said = subprocess.run(["squeue", "-h", "-t", "all", "-j", job.id, "-o", "%D %C"], check=True, capture_output=True)
-    assert said.stdout.decode().split() == ["2", "2"]
+    squeue = subprocess.run(["squeue", "-h", "-t", "all", "-j", job.id, "-o", "%D %C"], check=True, capture_output=True)
+    assert squeue.stdout.decode().split() == ["2", "2"]
     summary = json.loads(marker.read_text())["summary"]
     assert summary["processes"] == 2 and summary["final_loss"] < summary["first_loss"]
 
 
 def jobs() -> list[SlurmJob]:
-    """Every job that Slurm remembers, oldest first."""
+    """Return every job that Slurm remembers, oldest first."""
     fields = "JobID:|,State:|,NumCPUs:|,MinMemory:|,tres-per-job:|,Comment:100"
     line = ["squeue", "--noheader", "--states=all", "--sort=i", "--Format", fields]
-    said = subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
-    return [SlurmJob(*(value.strip() for value in row.split("|"))) for row in said.splitlines()]
+    output = subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
+    return [SlurmJob(*(value.strip() for value in row.split("|"))) for row in output.splitlines()]
 
 
 def running(comment: str, run: subprocess.Popen[bytes]) -> SlurmJob:
-    """The first job of a rule that Slurm runs while `run` lives."""
+    """Wait until Slurm runs a job of a rule, and return it. Fails if `run` ends before."""
     while run.poll() is None:
         for job in jobs():
             if job.state == "RUNNING" and job.comment.startswith(f"{comment}_"):

@@ -1,4 +1,4 @@
-"""The smallest student and dataset that train: what the tests of everything after `filter` start from."""
+"""The smallest student and dataset that can be trained, for the tests of all kinds after `filter`."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def response(number: int, **fields: object) -> rows.Response:
 
 
 def write_examples(folder: Path, examples: list[rows.Response]) -> Path:
-    """The folder of a filter node that kept them."""
+    """Write the folder of a filter node that kept `examples`, and return it."""
     folder.mkdir(parents=True)
     rows.write(folder / "kept.parquet", rows.Response, examples)
     return folder
 
 
 def job(root: Path, recipe: Recipe, inputs: dict[str, list[Path]], execution: Execution | None = None) -> Job:
-    """A job that writes under `root`; `out` is fresh and `work` is kept, as at a second try."""
+    """Return a job that writes under `root`; as at a second try, `out` is new and `work` is kept."""
     tries = len(list(root.glob("out*")))
     return make_job(root, recipe, execution, inputs=inputs, out=f"out{tries}")
 
 
 def make_student(root: Path, examples: Path, *, shape: Scratch = SHAPE, seed: int = 0) -> Path:
-    """The folder of a student node."""
+    """Make a student from scratch, and return the folder of its node."""
     from orcac.student.run import run
 
     made = job(root, StudentRecipe(seed=seed, scratch=shape), {"texts": [examples]})
@@ -56,7 +56,7 @@ def make_student(root: Path, examples: Path, *, shape: Scratch = SHAPE, seed: in
 
 
 def make_rows(root: Path, examples: Path, student: Path, *, max_length: int = 64) -> Path:
-    """The folder of a tokenize node."""
+    """Tokenize and pack, and return the folder of the node."""
     from orcac.tokenize.run import run
 
     recipe = TokenizeRecipe(seed=0, max_length=max_length)
@@ -67,7 +67,7 @@ def make_rows(root: Path, examples: Path, student: Path, *, max_length: int = 64
 
 @contextlib.contextmanager
 def small_files(size: int) -> Iterator[None]:
-    """While it lasts, the system refuses to let a file grow beyond `size` bytes: the nearest thing to a full disk."""
+    """Make the system refuse files of more than `size` bytes for a while, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -46,8 +46,8 @@ class Billable(Protocol):
 class ChatRequest:
     """One chat call.
 
-    `origin` names the answerer where the model's name does not: `api`, `replay`, or the embedded teacher with its
-    version. `sample_index` tells several draws of the same question apart.
+    `origin` is the kind of answerer: `api`, `replay`, or the embedded teacher with its version. `sample_index`
+    distinguishes several draws of the same question.
     """
 
     model: str

@@ -3,7 +3,7 @@
 `extract.py` finds the answer; one module per kind of answer compares it: `option.py`, `number.py` and `text.py`. Filter
 and eval read and compare answers with the same two functions, so that an answer means the same to both.
 
-A checker reads strings. It may import no kind, no model and no store, and it may ask nobody.
+A checker reads strings. It may import no kind, no model and no store, and it may ask no model.
 """
 
 from __future__ import annotations

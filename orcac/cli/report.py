@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compiled, opened
+from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -16,17 +16,17 @@ from orcac.store.store import Store
 
 @click.command("report")
 @click.argument("specs", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print every number of the reports.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number of the reports as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
-    """Print the result tables of SPECS and where their reports are.
+    """Print the result tables of SPECS and the paths of their reports.
 
     \b
     Example:
       orcac report specs/tiny.yaml
       orcac report specs/tiny.yaml --json > results.json
     """
-    plan, _ = compiled(specs)
-    _, store = opened()
+    plan, _ = compile_specs(specs)
+    _, store = find_plan_and_store()
     if as_json:
         paths = {name: _results_path(store, item.report) for name, item in plan.experiments.items()}
         results = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
@@ -48,5 +48,7 @@ def show(plan: Plan, store: Store, names: Sequence[str]) -> None:
 
 def _results_path(store: Store, ref: str) -> Path:
     if not store.is_done(ref):
-        raise OrcacError("the report is not made yet", fix="`orcac run` makes it; `orcac status` shows how far it is")
+        raise OrcacError(
+            "the report is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
+        )
     return store.verify(ref) / "results.json"

@@ -8,9 +8,9 @@ import click
 
 
 @click.command("schema")
-@click.option("--markdown", is_flag=True, help="Print it for people, as docs/spec.md.")
+@click.option("--markdown", is_flag=True, help="Print the reference for people, docs/spec.md.")
 def command(markdown: bool) -> None:
-    """Print the JSON Schema of a spec: keys, types, units, defaults, what each means and its class.
+    """Print the JSON Schema of a spec: keys, types, units, defaults, classes and descriptions.
 
     \b
     Example:
@@ -21,6 +21,6 @@ def command(markdown: bool) -> None:
     from orcac.spec import reference
 
     if markdown:
-        click.echo(reference.markdown(), nl=False)
+        click.echo(reference.render_markdown(), nl=False)
     else:
-        click.echo(json.dumps(reference.json_schema(), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(reference.build_json_schema(), indent=1, ensure_ascii=False))

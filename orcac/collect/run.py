@@ -28,7 +28,7 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.collect.recorded import references, replayed
 from orcac.collect.unanswered import unanswered
 from orcac.hub import fetch
-from orcac.job import Job, stay_small
+from orcac.job import Job, save_memory
 from orcac.recipe import resolve_file
 from orcac.rows import Response
 
@@ -44,7 +44,7 @@ def run(job: CollectJob) -> CollectSummary:
     Raises what `chat.ask.Asker.ask` raises; what was answered until then is kept in the ledger. If no prompt at all has
     a response, raises EndpointError, or InputError if the responses are looked up.
     """
-    stay_small()
+    save_memory()
     prompts = Prompts(job.inputs["prompts"])
     questions = Questions(job.recipe.template, prompts.texts)
     match job.recipe.origin:
@@ -60,7 +60,7 @@ def run(job: CollectJob) -> CollectSummary:
 
 def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     """Ask the prompts number index, index + count, ... (from 0) and leave their answers in the ledger."""
-    stay_small()
+    save_memory()
     prompts = Prompts(job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # `run` looks them up
         return ShardSummary(prompts=len(prompts))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from orcac.cost.shape import count_parameters, student_model
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.spec.load import Experiment, told
+from orcac.spec.load import Experiment, merge_problems
 from orcac.spec.problems import Problem
 from orcac.store.store import Store
 from orcac.student.recipe import Scratch
@@ -281,6 +281,6 @@ def _collect_problems(
             if key not in texts:  # a sweep has a thousand stages of one size
                 texts[key] = describe(stage)
             if texts[key]:
-                problem = Problem(arm.tree.place(("hardware", "train")), texts[key])
+                problem = Problem(arm.tree.locate(("hardware", "train")), texts[key])
                 found.setdefault(name, {})[problem] = None
-    return told(experiment.base.tree, {name: list(problems) for name, problems in found.items()})
+    return merge_problems(experiment.base.tree, {name: list(problems) for name, problems in found.items()})

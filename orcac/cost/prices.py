@@ -191,9 +191,9 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     flops, per_device = model.flops(rows.length), 0.0
     again = priors.RECOMPUTED if execution.recompute else 1.0
     if execution.gpus:
-        per_device = gpus.peak(execution.gpu, recipe.precision)
+        per_device = gpus.peak_flops(execution.gpu, recipe.precision)
         if not execution.gpu:
-            basis.append(f"GPU: hardware.train names none, assumed to be {gpus.ASSUMED}")
+            basis.append(f"GPU: hardware.train names none, assumed to be {gpus.DEFAULT_GPU}")
     measured = flow.measured.trained(round(model.parameters.mid), speed_key) if model.parameters.is_exact else None
     stepping = ZERO
     if measured and not (execution.gpus and execution.mfu):
@@ -233,7 +233,7 @@ def _mfu(flow: Flow, recipe: TrainRecipe, execution: TrainExecution) -> tuple[Ra
     """
     if execution.mfu:
         return figures.within_factor(execution.mfu, 1.05, priors.MFU.name), f"MFU {execution.mfu}: hardware.train.mfu"
-    measured = flow.measured.mfu(execution.gpu or gpus.ASSUMED, recipe.precision, recompute=execution.recompute)
+    measured = flow.measured.mfu(execution.gpu or gpus.DEFAULT_GPU, recipe.precision, recompute=execution.recompute)
     if measured:
         why = f"MFU {measured.value:.2f}: measured on stages of other students on this GPU, n = {measured.n}"
         return figures.within_factor(measured.value, 1.25, priors.MFU.name), why
@@ -264,7 +264,7 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
                 f"{measured.value:.2g} items a second: measured on evaluations of such a student, n = {measured.n}",
             )
         elif execution.gpus:
-            seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak(execution.gpu, "bf16"))
+            seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak_flops(execution.gpu, "bf16"))
             basis = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
         else:
             seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))

@@ -1,7 +1,7 @@
-"""What `eval` makes: `answers.parquet` (rows.Answer) and `scores.json`, for one student or baseline and one benchmark.
+"""The recipe of `eval`, which makes `answers.parquet` (rows.Answer) and `scores.json` of one model on one benchmark.
 
-Inputs: `items` (one sample node), and who answers them: `model` (a train or student node) or `answers` (a collect
-node, of a baseline). A judged benchmark has `against` too: the collect nodes of those it is compared with.
+Inputs: `items` (one sample node), and either `model` (a train or student node, which is asked) or `answers` (the
+collect node of a baseline). A judged benchmark also has `against`: the collect nodes whose answers it is compared with.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ VERSION = 1
 
 
 class Judge(Frozen):
-    """The model that compares two answers; it sees each pair in both orders."""
+    """A model that compares two answers; it sees each pair in both orders."""
 
     model: str
     sampling: Sampling
-    origin: Literal["api", "solver"] = "api"  # who answers under that name
+    origin: Literal["api", "solver"] = "api"  # the kind of endpoint that answers under that name
 
 
 class EvalRecipe(Recipe):

@@ -1,11 +1,11 @@
-"""Asks one student every item of one benchmark, zero-shot, and scores what it says; or what a baseline said.
+"""Ask one student every item of one benchmark, zero-shot, and score its answers; or score a baseline's answers.
 
-Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one
-starts, so a kill costs at most the batch in hand; a torn last line is cut off. An answer depends on its prompt
-and the recipe's seed and not on its batch (see chat.local), so a resumed evaluation leaves the same bytes, and
-one that is resumed at another batch size keeps what it has.
+Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one starts,
+so a kill costs at most the batch at hand; a torn last line is cut off. An answer depends on its prompt and the recipe's
+seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and one that is
+resumed at another batch size keeps its earlier answers.
 
-Parsing happens at the end, from the logged texts: no answer is lost to a parser.
+Answers are parsed at the end, from the logged texts: no answer is lost to a parser.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,9 +35,16 @@ class Reply(NamedTuple):
     finish_reason: str
 
 
-def run(job: Job[EvalRecipe, EvalExecution]) -> EvalSummary:
-    """Raises InputError for a benchmark without items or an item without a reference."""
-    items = list(rows.read(job.one("items") / "prompts.parquet", rows.Prompt))
+def load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
+    """Load the student in a model folder."""
+    from orcac.model.generation import LocalModel  # needs torch; scoring and its tests do not
+
+    return LocalModel.load(folder, threads=threads, gpus=gpus)
+
+
+def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalModel] = load_model) -> EvalSummary:
+    """Write `answers.parquet` and `scores.json`. Raises InputError if there are no items or if one has no reference."""
+    items = list(rows.read(job.input("items") / "prompts.parquet", rows.Prompt))
     if not items:
         raise InputError(f"{job.label}: the benchmark has no items", fix="take at least one item of it")
     for item in items:
@@ -46,8 +53,8 @@ def run(job: Job[EvalRecipe, EvalExecution]) -> EvalSummary:
                 f"{job.label}: item {item.id} of {item.source} has no reference answer",
                 fix="evaluate on items whose right answer is known",
             )
-    replies = _said(job, items) if "answers" in job.inputs else _ask(job, items)
-    answers = [_judge(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
+    replies = _recorded_replies(job, items) if "answers" in job.inputs else _ask(job, items, load_model)
+    answers = [_parse(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
     rows.write(job.out / "answers.parquet", rows.Answer, answers)
     scores = score(answers)
     (job.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
@@ -60,29 +67,31 @@ def run(job: Job[EvalRecipe, EvalExecution]) -> EvalSummary:
     )
 
 
-def _said(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:
-    """A baseline's reply to every item, in the order of the items. One that failed is an empty reply: unparsed.
+def _recorded_replies(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:
+    """Return a baseline's reply to every item, in the order of the items. A failed request gives "", which is unparsed.
 
-    The baseline was asked under the benchmark's system message, so its prompts have ids of their own: they are
+    The baseline was asked under the benchmark's system message, so its prompts have other ids than the items. They are
     matched by task and query, which no two items of a sample share.
     """
-    said = {
+    replies = {
         (response.task, response.query): Reply(response.response, response.finish_reason)
-        for response in rows.read(job.one("answers") / "responses.parquet", rows.Response)
+        for response in rows.read(job.input("answers") / "responses.parquet", rows.Response)
     }
-    return [said[item.task, item.query] for item in items]
+    return [replies[item.task, item.query] for item in items]
 
 
-def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:
-    """A reply to every item, in the order of the items."""
+def _ask(
+    job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt], load_model: Callable[..., LocalModel]
+) -> list[Reply]:
+    """Ask the student every item that the log lacks, and return all replies in the order of the items."""
     recipe, execution, log = job.recipe, job.execution, job.work / "answers.jsonl"
-    model = _load_model(job.one("model") / "model", threads=execution.threads, gpus=execution.gpus)
+    model = load_model(job.input("model") / "model", threads=execution.threads, gpus=execution.gpus)
     prompts = [(recipe.system, item.query) for item in items]
     replies = _read_log(log)
     progress = job.progress(len(items), "answers")
     progress.update(len(replies))
     with log.open("ab") as file:
-        for batch in model.batches(prompts, batch_size=execution.batch_size):
+        for batch in model.plan_batches(prompts, batch_size=execution.batch_size):
             asked = [index for index in batch if index not in replies]
             if not asked:
                 continue
@@ -102,14 +111,8 @@ def _ask(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> l
     return [replies[index] for index in range(len(items))]
 
 
-def _load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
-    from orcac.model.generation import LocalModel  # needs torch; scoring and its tests do not
-
-    return LocalModel.load(folder, threads=threads, gpus=gpus)
-
-
-def _judge(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
-    """The item keeps its id, whatever message it was evaluated under: that is what arms are paired by."""
+def _parse(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
+    """Return the item's answer. It keeps the item's id under any system message, since arms are paired by ids."""
     parsed = final_answer(reply.text, item.options, recipe.parser)
     return rows.widen(
         dataclasses.replace(item, system_id=recipe.system_id, system=recipe.system),
@@ -122,7 +125,7 @@ def _judge(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
 
 
 def _read_log(path: Path) -> dict[int, Reply]:
-    """The logged replies by the item's index. Cuts off a line that a kill left unfinished."""
+    """Return the logged replies by the item's index, and cut off a line that a kill left unfinished."""
     if not path.exists():
         return {}
     content = path.read_bytes()

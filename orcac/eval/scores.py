@@ -1,7 +1,7 @@
 """The scores of one student on one benchmark: over all items, and task by task.
 
-What could not be parsed counts as wrong and is reported beside the accuracy. `chance` is what guessing
-uniformly among each item's options would get: the mean of 1/len(options), where a free-form item adds 0.
+An answer that could not be parsed counts as wrong; the number of these is reported beside the accuracy. `chance` is the
+expected accuracy of a uniform guess among each item's options: the mean of 1/len(options), or 0 for a free-form item.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["score"]
 
 
 def score(answers: Sequence[Answer]) -> dict[str, Any]:
-    """The content of `scores.json`: shares are in [0, 1], `interval` is Wilson's at 95 %."""
+    """Return the content of `scores.json`: shares are in [0, 1], `interval` is Wilson's at 95 %."""
     tasks: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         tasks[answer.task].append(answer)

@@ -1,9 +1,8 @@
-"""Why a response is rejected: the rules of a recipe in their one order, each row rejected for the first
-that applies.
+"""Reasons to reject a response: the rules of a recipe in a fixed order, of which the first that applies counts.
 
-A request that failed is rejected by its error's class whatever the recipe says. Cheap rules come before
-dear ones, and duplicates are looked for among what the rules before them leave, so that a bad first answer
-does not take a good second one with it.
+A failed request is rejected under its error's class, whatever the recipe. Cheap rules come before expensive ones.
+Duplicates are looked for among the rows that the earlier rules leave, so that a bad first answer does not cause a good
+second one to be rejected.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ KEEP = ""
 
 
 class Reasons:
-    """Judges rows in order. `overlaps` counts, for each benchmark, the contaminated rows that overlap it."""
+    """A judge of rows, in order. `overlaps` counts, per benchmark, the contaminated rows that overlap it."""
 
     def __init__(self, recipe: FilterRecipe, benchmarks: Mapping[str, Index]) -> None:
         self._recipe, self._benchmarks = recipe, benchmarks
@@ -30,7 +29,7 @@ class Reasons:
         self.overlaps: Counter[str] = Counter(dict.fromkeys(benchmarks, 0))
 
     def judge(self, row: Response) -> str:
-        """The reason to reject `row`, or KEEP."""
+        """Return the reason to reject `row`, or KEEP."""
         recipe, text = self._recipe, row.response.strip()
         if row.error:
             return row.error
@@ -66,7 +65,7 @@ class Reasons:
 
 
 def contradicts_reference(row: Response) -> bool:
-    """Whether the answer read from the response differs from a known reference. One that cannot be read does not."""
+    """Return whether the response's answer differs from a known reference; False if no answer can be read."""
     if not row.reference:
         return False
     parsed = final_answer(row.response, row.options, parser="final-answer")

@@ -1,8 +1,8 @@
-"""What `filter` makes: `kept.parquet` (rows.Response), `rejected.parquet` (rows.Rejected), `counts.json`.
+"""The recipe of `filter`: it makes `kept.parquet` (rows.Response), `rejected.parquet` (rows.Rejected), `counts.json`.
 
-Inputs: `responses` (one collect node), `benchmarks` (sample nodes; only where contamination is checked).
-Every row that is read is kept or rejected for exactly one reason, the first that applies in the order of the
-fields below: read = kept + sum of rejected by reason, and the node fails otherwise.
+Inputs: `responses` (one collect node), `benchmarks` (sample nodes; only if contamination is checked). Every row is kept
+or rejected for exactly one reason, the first that applies in the order of the fields below: the node fails unless
+read = kept + the sum of rejected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class FilterRecipe(Recipe):
     min_characters: int = 1  # of the response, after stripping
     max_characters: int | None = None
     drop_refusals: bool = False
-    agree_with_reference: bool = False  # reject where the parsed answer contradicts a known reference
+    agree_with_reference: bool = False  # reject if the parsed answer contradicts a known reference
     drop_duplicates: bool = True  # same system message, query and response, after normalising white space
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole

@@ -1,7 +1,7 @@
-"""Splits a teacher's responses into those to train on and those rejected, each with its reason.
+"""Split a teacher's responses into those to train on and those rejected, each with its reason.
 
-The responses are read once to judge and once more for each table that is written; between, only the reasons
-are in memory.
+The responses are read once to judge them and once more for each table that is written. Between the passes only the
+reasons are in memory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from orcac.recipe import Execution
 
 
 def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
-    """Write `kept.parquet`, `rejected.parquet` and `counts.json`."""
-    responses = job.one("responses") / "responses.parquet"
+    """Write `kept.parquet`, `rejected.parquet` and `counts.json`. Raises InputError as `_benchmarks` does."""
+    responses = job.input("responses") / "responses.parquet"
     reasons = Reasons(job.recipe, _benchmarks(job))
-    verdicts = _judge(job, responses, reasons)
+    verdicts = _find_reasons(job, responses, reasons)
     kept = rows.write(
         job.out / "kept.parquet",
         rows.Response,
@@ -48,7 +48,7 @@ def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
     return summary
 
 
-def _judge(job: Job[FilterRecipe, Execution], responses: Path, reasons: Reasons) -> list[str]:
+def _find_reasons(job: Job[FilterRecipe, Execution], responses: Path, reasons: Reasons) -> list[str]:
     progress = job.progress(pq.read_metadata(responses).num_rows, "responses")
     verdicts: list[str] = []
     for row in rows.read(responses, rows.Response):
@@ -58,7 +58,7 @@ def _judge(job: Job[FilterRecipe, Execution], responses: Path, reasons: Reasons)
 
 
 def _benchmarks(job: Job[FilterRecipe, Execution]) -> dict[str, Index]:
-    """Each benchmark's index by its name. Raises InputError where contamination is asked for without any."""
+    """Return each benchmark's index by its name. Raises InputError if contamination is to be checked without any."""
     ngram = job.recipe.contamination_ngram
     if ngram is None:
         return {}

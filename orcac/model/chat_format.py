@@ -1,14 +1,14 @@
-"""How a conversation becomes token ids: the one place that training and inference share.
+"""The encoding of conversations as token ids, which training and inference share.
 
-A chat template is a Jinja text in the model's folder, so that any tool can talk to a student of ours. Rendering
-it and tokenizing the result would let a query that contains `</s><|assistant|>` forge the student's own turn.
-So the template is rendered once, over placeholders, into a `Frame`; the frame's own text may become special
-tokens, what stands in a placeholder never does. For ordinary text, where the frame's marks are special tokens,
-the ids are those of `apply_chat_template`.
+A chat template is a Jinja text in the model's folder, so that any tool can talk to our students. Tokenizing the
+rendered template would let a query that contains `</s><|assistant|>` forge the student's own turn. So the template is
+rendered once, over placeholders, into a `Frame`; the frame's own text may become special tokens, the texts that replace
+the placeholders never do. For ordinary text in a template whose marks are special tokens, the ids equal those of
+`apply_chat_template`.
 
-Only the teacher's tokens and the end mark are learnt (paper, §4.1: the loss is computed on them alone). Which
-they are the template says itself, by `{% generation %}` marks; a template without them is replaced by ours, since
-it would mask every label.
+Only the teacher's tokens and the end token are learnt (paper, §4.1: the loss is computed on them alone). The template
+marks them itself, with `{% generation %}`; a template without these marks is replaced by ours, since it would mask
+every label.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcac.errors import InputError, as_input_error
 
-Tokenizer = Any  # a transformers PreTrainedTokenizerBase; that library is imported in what runs only
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Marks(NamedTuple):
-    """What stands before a message of each role, and after a message that is not the assistant's."""
+    """The texts before a message of each role, and the text after a system or user message."""
 
     system: str
     user: str
@@ -33,8 +34,8 @@ class Marks(NamedTuple):
     close: str
 
 
-SPECIAL_MARKS = Marks("<|system|>", "<|user|>", "<|assistant|>", "")  # of a student from scratch: special tokens
-TEXT_MARKS = Marks("### System:\n", "### Human:\n", "### Assistant:\n", "\n\n")  # words that any vocabulary holds
+SPECIAL_MARKS = Marks("<|system|>", "<|user|>", "<|assistant|>", "")  # special tokens of a student from scratch
+TEXT_MARKS = Marks("### System:\n", "### Human:\n", "### Assistant:\n", "\n\n")  # words that any vocabulary has
 
 _TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"
@@ -45,8 +46,8 @@ _TEMPLATE = (
 )
 
 
-# Of the many chat models that end a turn with <|im_end|>: their own words, with what is learnt marked. It has no begin
-# token, which some of them give as the <|im_start|> that is there already.
+# The format of the many chat models that end a turn with <|im_end|>, with the learnt part marked. It adds no begin
+# token: some of these models define it as <|im_start|>, which is there already.
 CHATML_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}{% if message.role == 'assistant' %}"
     "{% generation %}{{ message.content }}{{ eos_token }}{% endgeneration %}{{ '\\n' }}"
@@ -56,14 +57,14 @@ CHATML_TEMPLATE = (
 
 
 def chat_template(marks: Marks) -> str:
-    """The Jinja text of our chat template with these marks (quoted, since a newline after a tag is trimmed)."""
+    """Return the Jinja text of our chat template with these marks (quoted, since Jinja trims a newline after a tag)."""
     words = {"SYSTEM": marks.system, "USER": marks.user, "ASSISTANT": marks.assistant, "CLOSE": marks.close}
     literals = {name: "{{ '" + mark.replace("\n", "\\n") + "' }}" for name, mark in words.items()}
     return re.sub("|".join(words), lambda found: literals[found[0]], _TEMPLATE)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder. Raises InputError where it cannot be read without code of its own."""
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder. Raises InputError if it cannot be read without running code of its own."""
     from transformers import AutoTokenizer
 
     fix = "give all of its files, tokenizer.json above all; code that a model brings is never run"
@@ -75,57 +76,62 @@ class Example(NamedTuple):
     """A prompt and its response as one sequence."""
 
     input_ids: list[int]
-    prompt: int  # how many of them are not learnt: those up to the response
+    prompt_tokens: int  # number of ids before the response: they are not learnt
 
 
-SYSTEM, USER, RESPONSE = "\ue000", "\ue001", "\ue002"  # private-use characters: no template has a meaning for them
+SYSTEM, USER, RESPONSE = "\ue000", "\ue001", "\ue002"  # placeholders: private-use characters, which no template uses
 Piece = list[int] | str  # ids of the frame's own text, or a placeholder
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A chat template rendered over placeholders: prompt, then what is learnt."""
+    """A chat template rendered over placeholders, in two parts."""
 
     prompt: tuple[Piece, ...]
-    learnt: tuple[Piece, ...]
+    learnt: tuple[Piece, ...]  # the response with the end token; empty if the format is not for training
 
 
 class ChatFormat:
-    """Conversations to ids by a tokenizer's template. Raises InputError where the template has no use for us.
+    """An encoder of conversations by a tokenizer's chat template. Raises InputError if the template cannot be used.
 
-    A model that only answers (`learns=False`) needs no marks of what is learnt, and a template for the system messages
-    that it is given alone.
+    A model that only answers (`for_training=False`) needs no marks of the learnt part, and its template has to accept
+    a system message only if one is given.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, learns: bool = True) -> None:
-        self._tokenizer, self._learns = tokenizer, learns
-        self._frames: dict[bool, Frame] = {}  # by whether there is a system message; an empty one is none
-        if learns:
-            self._choose("system"), self._choose("")
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = True) -> None:
+        self._tokenizer, self._for_training = tokenizer, for_training
+        self._frames: dict[bool, Frame] = {}  # key: True with a system message; an empty text counts as no message
+        if for_training:
+            self._get_frame("system"), self._get_frame("")
 
-    def prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
-        """(system, user) pairs as the ids after which the student answers."""
-        ids = self._encode(text for pair in prompts for text in pair)
-        return [_fill(self._choose(system).prompt, {SYSTEM: ids[system], USER: ids[user]}) for system, user in prompts]
+    def encode_prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
+        """Return the ids of (system, user) pairs, after which the student answers."""
+        ids = self._encode_texts(text for pair in prompts for text in pair)
+        return [
+            _fill_placeholders(self._get_frame(system).prompt, {SYSTEM: ids[system], USER: ids[user]})
+            for system, user in prompts
+        ]
 
-    def examples(self, rows: Sequence[tuple[str, str, str]]) -> list[Example]:
-        """(system, user, response) triples as what the student is trained on."""
-        ids = self._encode(text for row in rows for text in row)
+    def encode_examples(self, rows: Sequence[tuple[str, str, str]]) -> list[Example]:
+        """Return the training examples of (system, user, response) triples."""
+        ids = self._encode_texts(text for row in rows for text in row)
         examples = []
         for system, user, response in rows:
-            frame = self._choose(system)
-            prompt = _fill(frame.prompt, {SYSTEM: ids[system], USER: ids[user]})
-            examples.append(Example(prompt + _fill(frame.learnt, {RESPONSE: ids[response]}), len(prompt)))
+            frame = self._get_frame(system)
+            prompt = _fill_placeholders(frame.prompt, {SYSTEM: ids[system], USER: ids[user]})
+            learnt = _fill_placeholders(frame.learnt, {RESPONSE: ids[response]})
+            examples.append(Example(prompt + learnt, len(prompt)))
         return examples
 
-    def _choose(self, system: str) -> Frame:
-        given = bool(system)
-        if given not in self._frames:
-            self._frames[given] = self._frame([("system", SYSTEM), ("user", USER)] if given else [("user", USER)])
-        return self._frames[given]
+    def _get_frame(self, system: str) -> Frame:
+        has_system = bool(system)
+        if has_system not in self._frames:
+            opening = [("system", SYSTEM), ("user", USER)] if has_system else [("user", USER)]
+            self._frames[has_system] = self._render_frame(opening)
+        return self._frames[has_system]
 
-    def _encode(self, texts: Iterable[str]) -> dict[str, list[int]]:
-        """Each distinct text to its ids, none of them special whatever the text says."""
+    def _encode_texts(self, texts: Iterable[str]) -> dict[str, list[int]]:
+        """Return the ids of each distinct text, without special tokens even if the text spells one."""
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return {}
@@ -134,40 +140,41 @@ class ChatFormat:
         )
         return dict(zip(distinct, ids["input_ids"], strict=True))
 
-    def _frame(self, messages: list[tuple[str, str]]) -> Frame:
+    def _render_frame(self, messages: list[tuple[str, str]]) -> Frame:
+        """Render the template over (role, placeholder) messages. Raises InputError if it cannot be trained on."""
         opening = [{"role": role, "content": content} for role, content in messages]
         prompt, _ = self._render(opening, add_generation_prompt=True)
-        if not self._learns:
-            return Frame(self._pieces(prompt), ())
+        if not self._for_training:
+            return Frame(self._tokenize(prompt), ())
         full, spans = self._render([*opening, {"role": "assistant", "content": RESPONSE}])
         if len(spans) != 1 or RESPONSE not in full[slice(*spans[0])]:
             raise InputError(
-                "the student's chat template marks nothing to learn", fix="put {% generation %} marks in it"
+                "the student's chat template marks nothing to learn", fix="add {% generation %} marks to it"
             )
         start, end = spans[0]
         if full[start:end].endswith(RESPONSE):
             raise InputError(
                 "the student's chat template does not teach it to stop",
-                fix="put the end mark before {% endgeneration %}",
+                fix="put the end token before {% endgeneration %}",
             )
         if full[:start] != prompt:
             raise InputError(
                 f"the student's chat template opens an answer with {prompt!r} and a training example with "
                 f"{full[:start]!r}",
-                fix="make its generation prompt equal to what it puts before an answer",
+                fix="make its generation prompt equal to the text before an answer",
             )
-        return Frame(self._pieces(prompt), self._pieces(full[start:end]))
+        return Frame(self._tokenize(prompt), self._tokenize(full[start:end]))
 
     def _render(
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False
     ) -> tuple[str, list[tuple[int, int]]]:
-        """The text, and the (start, end) characters of what is marked as generated."""
+        """Return the text, and the (start, end) characters of each part that is marked as generated."""
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
         if not self._tokenizer.chat_template:
             raise InputError(
-                "the model has no chat template: nothing says how it is asked",
+                "the model has no chat template, so there is no way to ask it",
                 fix="take a chat model, or add chat_template.jinja to its folder",
             )
         try:
@@ -181,12 +188,13 @@ class ChatFormat:
         except (TemplateError, TypeError) as error:
             roles = " and ".join(message["role"] for message in messages)
             raise InputError(
-                f"the model's chat template takes no {roles} message ({error})",
-                fix="take a chat model, and draw message 1 (empty) where it knows no system message",
+                f"the model's chat template accepts no {roles} message ({error})",
+                fix="take a chat model, and draw message 1 (empty) if its template has no system message",
             ) from error
         return text, spans
 
-    def _pieces(self, text: str) -> tuple[Piece, ...]:
+    def _tokenize(self, text: str) -> tuple[Piece, ...]:
+        """Split a rendered text into placeholders and the ids between them."""
         parts = re.split(f"([{SYSTEM}{USER}{RESPONSE}])", text)
         return tuple(
             part if index % 2 else self._tokenizer(part, add_special_tokens=False)["input_ids"]
@@ -195,5 +203,5 @@ class ChatFormat:
         )
 
 
-def _fill(pieces: tuple[Piece, ...], texts: dict[str, list[int]]) -> list[int]:
-    return [token for piece in pieces for token in (texts[piece] if isinstance(piece, str) else piece)]
+def _fill_placeholders(pieces: tuple[Piece, ...], ids: dict[str, list[int]]) -> list[int]:
+    return [token for piece in pieces for token in (ids[piece] if isinstance(piece, str) else piece)]

@@ -1,5 +1,4 @@
-"""Keeps the Hugging Face libraries to this machine and quiet. Call it before the first import of any of them but
-huggingface_hub, through which a student may have been fetched."""
+"""Keeps the Hugging Face libraries off the network, and quiet."""
 
 from __future__ import annotations
 
@@ -8,8 +7,11 @@ import os
 import sys
 
 
-def offline(*, threads: int) -> None:
-    """No network, no telemetry, no progress bars, and so many threads for tokenizing."""
+def go_offline(*, threads: int) -> None:
+    """Turn off the libraries' network access, telemetry and progress bars, and let them tokenize on `threads` threads.
+
+    Call it before the first import of any of them except huggingface_hub, which may have downloaded the student.
+    """
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -19,8 +21,8 @@ def offline(*, threads: int) -> None:
     }
     if constants := sys.modules.get("huggingface_hub.constants"):  # it read the environment when it was imported
         constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
-    # accelerate imports DeepSpeed wherever it is installed, and that says on stdout that a CPU is a CPU.
-    logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
+    # accelerate imports DeepSpeed whenever it is installed, and DeepSpeed logs its choice of a CPU to stdout.
+    logging.getLogger("DeepSpeed").addFilter(_is_not_accelerator_notice)
 
     from transformers.utils import logging as transformers_logging
 
@@ -28,5 +30,5 @@ def offline(*, threads: int) -> None:
     transformers_logging.set_verbosity_error()
 
 
-def _no_accelerator_notice(record: logging.LogRecord) -> bool:
+def _is_not_accelerator_notice(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Setting accelerator to CPU")

@@ -1,4 +1,5 @@
-"""Models on the disk: whether what was given can be read, and what to say where one cannot be written."""
+"""The weights in a model folder: checks that files are whole, loading a model with all of its weights, and the OSError
+behind a failed write."""
 
 from __future__ import annotations
 
@@ -9,29 +10,32 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, OrcacError, as_input_error
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _PROBE = 1 << 20  # bytes
 
 
-def check(folder: Path) -> None:
-    """Raise InputError where a .safetensors file is not whole, or one that an index names is missing.
+def check_weights(folder: Path) -> None:
+    """Raise InputError if a .safetensors file is cut short, or if an index names a file that is missing.
 
-    Headers alone are read: they say how long their file must be.
+    Only headers are read: they contain the length of the whole file.
     """
     from safetensors import SafetensorError, safe_open
 
     for path in sorted(folder.rglob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 (it is no dict)
+                for name in file.keys():  # noqa: SIM118 (not a dict)
                     file.get_slice(name).get_shape()
         except SafetensorError as error:
             raise InputError(
                 f"{path.relative_to(folder)}: the student's weights cannot be read: {error}",
-                fix="fetch the file again: it is cut short, or no safetensors file at all",
+                fix="fetch the file again: it is cut short, or not a safetensors file at all",
             ) from error
     for path in sorted(folder.rglob("*.safetensors.index.json")):
         for shard in sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())):
@@ -39,11 +43,40 @@ def check(folder: Path) -> None:
                 raise InputError(f"{path.relative_to(folder)}: names {shard}, which is missing", fix="add that file")
 
 
-@contextlib.contextmanager
-def os_errors(folder: Path) -> Iterator[None]:
-    """Raise what the system refused as the OSError that it is, for whoever names a full disk.
+def load_model(folder: Path, *, subject: str, **options: object) -> PreTrainedModel:
+    """Load the causal language model of a folder; `options` are further arguments of `from_pretrained`.
 
-    safetensors and tokenizers put its number in their words; torch gives no reason at all, so the disk is asked.
+    Raises InputError, which begins with `subject` ("the student"), if the folder holds no such model or lacks weights:
+    transformers would draw missing weights at random, and only warn.
+    """
+    from transformers import AutoModelForCausalLM
+
+    fix = "give all files of one model that generates text"
+    with as_input_error(f"{subject} cannot be loaded as a causal language model", fix=fix):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+    if missing := sorted(report["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            f"{subject} lacks weights: {', '.join(missing[:3])}{more}",
+            fix="give all its .safetensors files, with their index",
+        )
+    return model
+
+
+@contextlib.contextmanager
+def raising_os_errors(folder: Path) -> Iterator[None]:
+    """Turn a library's error about a write that the system refused into the OSError itself, so that a full disk is
+    reported as one.
+
+    safetensors and tokenizers put the error's number into their message. torch gives no reason at all, so 1 MiB is
+    allocated in `folder` to get the system's answer.
     """
     try:
         yield
@@ -56,30 +89,3 @@ def os_errors(folder: Path) -> Iterator[None]:
             with tempfile.TemporaryFile(dir=folder) as probe:
                 os.posix_fallocate(probe.fileno(), 0, _PROBE)
         raise
-
-
-def load_model(folder: Path, *, whose: str, **how: Any) -> Any:
-    """The causal language model in `folder`, with further arguments of `from_pretrained`.
-
-    Raises InputError, which begins with `whose`, where it is none or lacks weights: transformers draws those at random,
-    and says so in a warning.
-    """
-    from transformers import AutoModelForCausalLM
-
-    fix = "give all files of one model that generates text"
-    with as_input_error(f"{whose} cannot be loaded as a causal language model", fix=fix):
-        model, found = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            trust_remote_code=False,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            **how,
-        )
-    if missing := sorted(found["missing_keys"]):
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            f"{whose} lacks weights: {', '.join(missing[:3])}{more}",
-            fix="give all its .safetensors files, with their index",
-        )
-    return model

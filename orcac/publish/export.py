@@ -27,7 +27,7 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, about: str, out: Pa
     described = _find_arm(plan, spec, arm)
     ref = described.stages[-1].train
     if not store.is_done(ref):
-        raise OrcacError(f"{ref} is not made yet", fix="`orcac run` makes it; `orcac status` shows how far it is")
+        raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
     text = render_card(plan, store, spec=spec, arm=described, about=about)
     files = {
         name.removeprefix("model/"): (store.folder(ref) / name, facts)

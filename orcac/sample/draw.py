@@ -1,89 +1,87 @@
-"""Which queries are taken and which system message each one gets, so that a changed spec changes little
-else.
+"""Random draws of queries and of their system messages, such that a small change of a spec changes few of them.
 
-Chance comes from digests, not from a shared generator. A query's *ticket* is a digest of (seed, sample,
-source, task, query), and a random subset is the lowest tickets; its system message is picked by another
-such digest. So what happens to one query depends on nothing else: not on the order of files, on other
-sources or tasks, nor on how many are taken. A draw of 1,000 is part of the draw of 2,000, and the answers
-paid for it are used again; arms that differ in their system messages have the same queries.
+The draws come from digests, not from a shared generator. A query's *ticket* is a digest of (seed, sample, source, task,
+query), and a random subset is the queries with the lowest tickets; another such digest picks its system message. So the
+fate of a query depends on that query alone: not on the order of files, on other sources or tasks, nor on the size of
+the draw. A draw of 1,000 is part of the draw of 2,000, and the answers paid for it are used again; arms that differ in
+their system messages have the same queries.
 
-Algorithm 1 of the paper (§3.1) picks a non-empty task uniformly, then a query of it without replacement,
-until enough are drawn. `allocate` gives its counts for each task without looping over queries: it draws a
-chunk of picks over the tasks that are open and takes from each what it still has. A pick of a task that
-fell empty inside the chunk is void, and to draw again over all tasks is the same as to draw over the rest,
-so the counts have exactly the algorithm's distribution. The stream of picks does not depend on how many are
-wanted.
+Algorithm 1 of the paper (§3.1) picks a non-empty task uniformly, then a query of it without replacement, until enough
+are drawn. `allocate` computes its counts per task without a loop over queries: it draws a chunk of picks over the tasks
+that have queries left, and takes as many from each as it still has. A pick of a task that runs out inside the chunk is
+void. To draw again over all tasks until a pick is valid is the same as to draw over the remaining tasks, so the counts
+have exactly the algorithm's distribution. The stream of picks does not depend on the size of the draw.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from orcac.sample.recipe import Draw, Message
 
-Ints = npt.NDArray[np.integer[Any]]
+Ints = npt.NDArray[np.int64]
+Tickets = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-CHUNK = 8192  # picks at a time; a part of what a seed means
+CHUNK = 8192  # picks at a time; another number would give other draws for the same seed
 
 
 def ticket(seed: int, *names: str) -> int:
-    """64 bits, uniform over whatever is named."""
+    """Return 64 bits from a digest of the seed and the names, uniform over the names."""
     text = "\x1f".join((str(seed), *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def pick_message(draw: Draw, *, has_options: bool, seed: int, names: tuple[str, ...]) -> Message:
-    """One of the messages that a query may get, uniformly. `names` say whose pick it is."""
+    """Pick one of the messages that a query may get, uniformly. `names` identify the query."""
     messages = draw.always
     if has_options:
         messages = draw.multiple_choice if draw.alone else draw.always + draw.multiple_choice
     return messages[ticket(seed, "message", *names) % len(messages)]
 
 
-def within_caps(tasks: Ints, tickets: Ints, *, per_task: int | None) -> Mask:
-    """The `per_task` lowest tickets of each task; None is no cap."""
+def within_caps(tasks: Ints, tickets: Tickets, *, per_task: int | None) -> Mask:
+    """Return a mask (n,) of the `per_task` lowest tickets of each task; of all tickets if it is None."""
     return _rank(tasks, tickets) < (len(tasks) if per_task is None else per_task)
 
 
-def lowest(tickets: Ints, take: int) -> Mask:
-    """The `take` lowest of n tickets: a uniform random subset, as a mask (n,)."""
+def lowest(tickets: Tickets, take: int) -> Mask:
+    """Return a mask (n,) of the `take` lowest of n tickets: a uniform random subset."""
     mask = np.zeros(len(tickets), dtype=bool)
     mask[np.argsort(tickets, kind="stable")[:take]] = True
     return mask
 
 
-def by_task(tasks: Ints, tickets: Ints, take: int, *, seed: int) -> Mask:
-    """`take` of n queries by Algorithm 1, as a mask (n,). `tasks` (n,) holds numbers from 0."""
+def by_task(tasks: Ints, tickets: Tickets, take: int, *, seed: int) -> Mask:
+    """Return a mask (n,) of `take` of n queries by Algorithm 1. `tasks` (n,) numbers each query's task from 0."""
     counts = allocate(np.bincount(tasks), take, seed=seed)
     return _rank(tasks, tickets) < counts[tasks]
 
 
-def allocate(sizes: Ints, take: int, *, seed: int) -> Ints:
-    """How many queries Algorithm 1 draws from each task, of tasks of these sizes; they sum to `take`."""
+def allocate(sizes: Ints, take: int, *, seed: int, chunk_size: int = CHUNK) -> Ints:
+    """Return the number of queries that Algorithm 1 draws from each task, given the tasks' sizes; the sum is `take`."""
     assert 0 <= take <= sizes.sum()
     picks = np.random.PCG64(seed)  # its raw stream is the same in every version of numpy, unlike Generator's
     counts = np.zeros_like(sizes)
     while short := take - int(counts.sum()):
         open_tasks = np.flatnonzero(counts < sizes)
-        chunk = open_tasks[picks.random_raw(CHUNK) % np.uint64(len(open_tasks))]
+        chunk = open_tasks[picks.random_raw(chunk_size) % np.uint64(len(open_tasks))]
         hits = np.minimum(np.bincount(chunk, minlength=len(sizes)), sizes - counts)
         if hits.sum() <= short:
             counts += hits
             continue
-        for task in chunk:  # the last chunk is cut where enough are drawn
+        for task in chunk:  # the last chunk ends once enough are drawn
             if short and counts[task] < sizes[task]:
                 counts[task] += 1
                 short -= 1
     return counts
 
 
-def _rank(tasks: Ints, tickets: Ints) -> Ints:
-    """(n,): how many tickets of the same task are lower."""
+def _rank(tasks: Ints, tickets: Tickets) -> Ints:
+    """Return for each ticket (n,) the number of lower tickets of the same task."""
     sizes = np.bincount(tasks)
     rank = np.empty_like(tasks)
     rank[np.lexsort((tickets, tasks))] = np.arange(len(tasks)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -1,7 +1,7 @@
-"""What the first reading of a sample's input leaves in memory, and the choice that is made from it.
+"""The first reading of a sample's input: the pool of queries that may be drawn, and the choice among them.
 
-Of each query that may be drawn only its place, its task's number and its ticket are kept: some 200 bytes
-with what finds duplicates, so that the texts of a large collection need not fit in memory.
+Of each query in the pool only its place, its task's number and its ticket are kept: with the digest that finds
+duplicates, some 200 bytes. So the texts of a large collection need not fit in memory.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from orcac.sample.recipe import SampleRecipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    places: draw.Ints  # (n,) in the reading order, ascending
-    tasks: draw.Ints  # (n,) numbers of tasks in the order of their names
-    tickets: draw.Ints  # (n,) uint64
+    """The queries that may be drawn."""
+
+    places: draw.Ints  # int64 (n,): positions in the input, ascending
+    tasks: draw.Ints  # int64 (n,): numbers of tasks in the order of their names
+    tickets: draw.Tickets  # uint64 (n,)
     read: int
-    dropped: Counter[str]  # those that may not be drawn, by reason
+    dropped: Counter[str]  # reason -> queries that may not be drawn
 
 
 def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
-    """Read everything once. Raises InputError where a task that the recipe names does not occur."""
+    """Read all prompts once. Raises InputError if a task that the recipe names does not occur."""
     wanted = recipe.source.tasks if recipe.source else ()
     places, tickets, numbers = array("q"), array("Q"), array("q")
     names: dict[str, int] = {}
@@ -72,9 +74,9 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
 
 
 def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
-    """The places (of all that were read) that are drawn, and how many are dropped for what reason.
+    """Draw queries from the pool. Return a mask over all places that were read, and the dropped queries by reason.
 
-    Raises InputError where fewer can be drawn than `take` asks for.
+    Raises InputError if fewer can be drawn than `take` asks for.
     """
     source, subset = recipe.source, recipe.subset
     left = draw.within_caps(pool.tasks, pool.tickets, per_task=source.per_task if source else None)
@@ -82,9 +84,9 @@ def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
     dropped = pool.dropped + Counter({"per_task": len(left) - len(tickets)})
     take = subset.take if subset else source.take if source else None
     if len(tickets) < (1 if take is None else take):
-        gone = "".join(f"; {reason}: {count:,}" for reason, count in sorted(dropped.items()))
+        losses = "".join(f"; {reason}: {count:,}" for reason, count in sorted(dropped.items()))
         raise InputError(
-            f"{recipe.name}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{gone}), "
+            f"{recipe.name}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{losses}), "
             f"but take is {'all' if take is None else format(take, ',')}",
             fix="lower take or leave it out, or add files",
         )

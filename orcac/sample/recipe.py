@@ -1,9 +1,7 @@
-"""What `sample` makes: `prompts.parquet` (rows.Prompt), the queries of one source with their system
-messages.
+"""The recipe of `sample`, which makes `prompts.parquet` (rows.Prompt): the queries of one source with system messages.
 
-Three uses, one kind: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), and the
-items of a benchmark (which is queries whose references are known and whose system message is set at
-evaluation).
+The kind has three uses: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), and the items of
+a benchmark, which are queries with known references whose system message is set at evaluation.
 
 Inputs: `from` (sample nodes) for a subset, else none.
 """
@@ -42,7 +40,7 @@ class Message(Frozen):
 class Draw(Frozen):
     """The messages that a source's prompts are drawn from, uniformly (paper, Figure 6).
 
-    For the queries that list their options `multiple_choice` joins `always`, or (`alone`) takes its place.
+    For queries that list their options, `multiple_choice` is added to `always`, or replaces it if `alone` is true.
     """
 
     always: tuple[Message, ...]
@@ -51,8 +49,11 @@ class Draw(Frozen):
 
 
 class Puzzles(Frozen):
-    """Generated reasoning tasks: `task` as in `orcac.puzzles.TASKS`; `size` is its difficulty, drawn from
-    min to max inclusive; `seed` makes held-out sets differ from training sets."""
+    """Generated reasoning tasks.
+
+    `task` is a key of `orcac.puzzles.TASKS`. Each puzzle's size, its difficulty, is drawn from `size` (min and max,
+    inclusive). `seed` makes held-out sets differ from training sets.
+    """
 
     task: str
     size: tuple[int, int]
@@ -70,7 +71,7 @@ class Source(Frozen):
     fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
     tasks: tuple[str, ...] = ()  # keep these tasks alone; () keeps all
-    take: int | None = None  # how many queries; None is all
+    take: int | None = None  # number of queries; None is all
     per_task: int | None = None  # at most so many of each task
     sampling: Literal["by-task", "uniform"] = "by-task"  # by-task is the paper's Algorithm 1
 
@@ -82,7 +83,7 @@ class Subset(Frozen):
 
 
 class SampleRecipe(Recipe):
-    name: str  # the spec's name of the source; stands in every row
+    name: str  # the spec's name of the source; written to every row
     seed: int
     source: Source | None = None  # exactly one of source and subset
     subset: Subset | None = None
@@ -90,7 +91,7 @@ class SampleRecipe(Recipe):
 
 
 class SampleExecution(Execution):
-    """What the source is expected to hold, for estimates until it was read."""
+    """The expected size of the source, for estimates until it has been read."""
 
     expect_queries: int | None = None  # in all its files, before `take`
     expect_tokens: int | None = None  # mean length of a query
@@ -105,4 +106,4 @@ class SampleSummary(Summary):
     tasks: int | None = None  # distinct tasks of the kept prompts
     characters: int | None = None  # of the kept prompts: system message and query
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> rows
-    hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> the commit it stood for
+    hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> its commit at the download

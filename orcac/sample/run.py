@@ -1,8 +1,8 @@
-"""Makes a sample: reads the queries of a source, or the prompts of other samples, and keeps a random part.
+"""Make a sample: read the queries of a source, or the prompts of other samples, and keep a random part.
 
-The input is read twice, once to choose (`pool`) and once to write what was chosen, in the order it was
-read. Every row that was read is kept or dropped for one reason: read = kept + the sum of dropped.
-What lies on a hub is downloaded first; the summary says which commit each revision stood for.
+The input is read twice: once to choose (`pool`) and once to write the chosen prompts, in the order of the input. Every
+row is kept or dropped for one reason: read = kept + the sum of dropped. Files on a hub are downloaded first; the
+summary records the commit that each revision was resolved to.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from orcac.sample.formats.puzzles import generate
 from orcac.sample.pool import choose, survey
 from orcac.sample.recipe import SampleRecipe, SampleSummary
 
-Part = Callable[[], Iterator[rows.Prompt]]  # one file, generator or other sample; may be read again
+Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
 
 
 def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
     """Write `prompts.parquet`.
 
-    Raises InputError for bad files, and for a `take` of more than there is; of a source on a hub
-    what `hub.fetch` raises.
+    Raises InputError if a file is bad or has fewer queries than `take`, and the errors of `hub.fetch` if the source is
+    on a hub.
     """
     parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
-    characters = 0  # of what a teacher will read
+    characters = 0  # of the texts that a teacher will read
 
     def kept() -> Iterator[rows.Prompt]:
         nonlocal characters
@@ -58,7 +58,7 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
 
 
 def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str]]:
-    """What to read, in order, and the commit of each revision on a hub."""
+    """Return the parts of the input, in order, and the commit of each revision on a hub."""
     recipe, source = job.recipe, job.recipe.source
     assert (source is None) != (recipe.subset is None), "exactly one of source and subset"
     if source is None:
@@ -86,7 +86,7 @@ def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.
 
 
 def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Iterator[rows.Prompt]:
-    """Each item with the system message that is drawn for it."""
+    """Yield each item with the system message that is drawn for it."""
     for item in items():
         names = (recipe.name, item.task, item.query)
         message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)

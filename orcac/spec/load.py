@@ -1,12 +1,13 @@
-"""From a file to a checked experiment: parse, extend, patch each arm, validate, check. Every problem comes out at once.
+"""From a file to a checked experiment: parse, extend, patch each arm, validate, check; all problems come at once.
 
-An arm is the spec with its patch merged in, validated as a spec of its own: there is no second rule for arms. What it
-shares with the base is the same tree, so it is validated, and its files are looked for, once.
-A problem that all arms share has one place in the file and is said once; one that an arm brings about elsewhere names
-the arm. What the schema refuses is cut out and the rest is checked all the same, so that a misspelt key does not hide
-a dangling name, nor make one.
+An arm is the spec with its patch merged in, validated as a spec of its own, so no rule exists twice. The part that an
+arm shares with the base is the same tree, so it is validated, and its files are looked up, once.
 
-A path is relative to the file that it is written in, also where another spec extends that file.
+A problem that all arms share has one place in the file and is reported once; a problem that an arm causes elsewhere
+names the arm. The parts that the schema refuses are cut out and the rest is still checked, so that a misspelt key
+neither hides a dangling name nor causes one.
+
+A path is relative to the file that contains it, also if another spec extends that file.
 """
 
 from __future__ import annotations
@@ -15,43 +16,46 @@ import os
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from orcac.errors import InputError
-from orcac.spec.arms import BASE, variants
+from orcac.spec.arms import BASE, expand_arms
 from orcac.spec.check import check
-from orcac.spec.paths import Finder, Found, NotHere, substituted
-from orcac.spec.problems import Mark, Problem, SpecErrors, shown
-from orcac.spec.schema import LocalEndpoint, ReplayEndpoint, Spec, _Files
+from orcac.spec.library import Libraries, number_messages
+from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
+from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
+from orcac.spec.schema import FileSource, LocalEndpoint, ReplayEndpoint, Spec
 from orcac.spec.source import File, Tree, cut, merge, parse, put
-from orcac.spec.wording import prune, worded
+from orcac.spec.wording import explain_errors, find_refused
 
 __all__ = ["BASE", "Arm", "Experiment", "File", "load"]
 
-Where = tuple[str | int, ...]
 MAX_EXTENDS = 20
-_START = "the path starts at the folder of the file that it is written in"
-_NAMED = ("queries", "teachers", "datasets", "stages")  # maps whose names others refer to
-_STAND_INS: dict[str, Any] = {  # for what a spec must have and lacks, so that the rest can be checked
+_RELATIVE = "a path is relative to the folder of the file that contains it"
+_NAME_MAPS = ("queries", "teachers", "datasets", "stages")  # sections whose names other sections refer to
+_STAND_INS: dict[str, JsonValue] = {  # for missing required sections, so that the rest can be checked
     "orcac": 1, "name": "unnamed", "teachers": {}, "datasets": {}, "student": {}, "stages": {}, "curriculum": [],
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
+    """One arm of an experiment, validated and checked."""
+
     name: str
-    mark: Mark  # where it was named
-    tree: Tree  # as written, patches merged in; what no patch touched is the base's own tree
+    mark: Mark  # the place that names the arm
+    tree: Tree  # as written, patches merged in; the parts that no patch changes are the base's own trees
     spec: Spec
-    messages: dict[int, str]  # the library with the spec's own messages laid over it
-    found: dict[Where, Found]  # path in the spec -> the files that it names
-    left_out: dict[str, str]  # benchmark that is `missing: skip` and not here -> why
+    messages: dict[int, str]  # the system messages of the library and of the spec
+    files: dict[SpecPath, FileSet]  # by the path of the field that names them
+    left_out: dict[str, str]  # benchmark with `missing: skip` whose files are missing -> the error message
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
+    """A spec file with all its arms."""
+
     file: File
     arms: dict[str, Arm]  # the base first
 
@@ -61,298 +65,276 @@ class Experiment:
 
 
 def load(file: Path | File) -> Experiment:
-    """Raises SpecErrors with every problem of the spec and its arms, InputError when it cannot be read."""
+    """Read a spec and its arms. Raises SpecErrors with every problem, InputError if the file cannot be read."""
     file = file if isinstance(file, File) else File(file)
     problems: list[Problem] = []
-    tree = _extended(file, problems, ())
-    loader = _Loader(file)
-    problems += loader.arms_shape(tree)
+    tree = _parse_extended(file, problems, ())
+    loader = _ArmLoader(file)
+    problems += loader.check_sections_of_arms(tree)
     arms: dict[str, Arm] = {}
-    found: dict[str, list[Problem]] = {}
-    for name, variant in variants(tree, problems).items():
-        arm, found[name] = loader.arm(name, variant.tree, variant.mark)
+    arm_problems: dict[str, list[Problem]] = {}
+    for name, variant in expand_arms(tree, problems).items():
+        arm, arm_problems[name] = loader.load(name, variant.tree, variant.mark)
         if arm:
             arms[name] = arm
-    problems += told(tree, found)
+    problems += merge_problems(tree, arm_problems)
     if problems:
         raise SpecErrors(problems)
     return Experiment(file=file, arms=arms)
 
 
-def told(tree: Tree, found: dict[str, list[Problem]]) -> list[Problem]:
-    """The problems of all arms, the base first: each once, and one for each place, with the arms where it is theirs."""
+def merge_problems(tree: Tree, arm_problems: dict[str, list[Problem]]) -> list[Problem]:
+    """Merge the problems of all arms, the base first: one per place, naming the arms if the base does not have it."""
     arms: dict[Problem, list[str]] = {}
-    for name, problems in found.items():
-        taken = {problem.mark for problem in arms}
+    for name, problems in arm_problems.items():
+        places = {problem.mark for problem in arms}
         for problem in problems:
-            if problem in arms or problem.mark not in taken:
+            if problem in arms or problem.mark not in places:
                 arms.setdefault(problem, []).append(name)
-    own = set(tree.without("ablations", "sweep").marks()) if arms else set()
-    every = []
+    base_places = set(tree.without("ablations", "sweep").marks()) if arms else set()
+    merged = []
     for problem, names in arms.items():
-        if names[0] != BASE and problem.mark in own:  # it stands in the base, which is right by itself
+        if names[0] != BASE and problem.mark in base_places:  # the place looks right without the arm's name
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             problem = Problem(problem.mark, f"in the arm `{names[0]}`{more}: {problem.message}")
-        every.append(problem)
-    return every
+        merged.append(problem)
+    return merged
 
 
-def _extended(file: File, problems: list[Problem], below: tuple[File, ...]) -> Tree:
-    """A spec's tree, laid over that of the spec it extends."""
+def _parse_extended(file: File, problems: list[Problem], extending: tuple[File, ...]) -> Tree:
+    """Return a spec's tree, laid over the tree of the spec that it extends. `extending` is the chain of files so far.
+
+    Raises SpecErrors if a file of the chain is missing, is not YAML or extends itself.
+    """
     tree = parse(file, problems)
-    named = tree.value.get("extends")
-    if named is None:
+    extends = tree.entries.get("extends")
+    if extends is None:
         return tree
-    if not isinstance(named.value, str) or not named.value:
-        raise SpecErrors(
-            [*problems, Problem(named.mark, "`extends` names another spec by its path, as in `extends: base.yaml`")]
-        )
-    parent = file.beside(_normal(file.path.parent / named.value))
-    chain = (*below, file)
-    if any(_normal(parent.path) == _normal(one.path) for one in chain):
-        ring = " -> ".join(one.path.name for one in (*chain, parent))
-        raise SpecErrors([*problems, Problem(named.mark, f"extends itself: {ring}; one of these must stand alone")])
+    if not isinstance(extends.value, str) or not extends.value:
+        message = "`extends` must be the path of another spec, as in `extends: base.yaml`"
+        raise SpecErrors([*problems, Problem(extends.mark, message)])
+    parent = file.with_path(file.path.parent / extends.value)
+    chain = (*extending, file)
+    if any(str(parent.path) == os.path.normpath(one.path) for one in chain):
+        cycle = " -> ".join(one.path.name for one in (*chain, parent))
+        message = f"this spec extends itself: {cycle}; remove one `extends`"
+        raise SpecErrors([*problems, Problem(extends.mark, message)])
     if len(chain) > MAX_EXTENDS:
-        raise SpecErrors([*problems, Problem(named.mark, f"more than {MAX_EXTENDS} files extend one another")])
+        message = f"more than {MAX_EXTENDS} files extend one another; {MAX_EXTENDS} are allowed"
+        raise SpecErrors([*problems, Problem(extends.mark, message)])
     try:
-        under = _extended(parent, problems, chain)
+        base = _parse_extended(parent, problems, chain)
     except SpecErrors as error:
         raise SpecErrors([*problems, *error.problems]) from None
     except InputError as error:
-        raise SpecErrors([*problems, Problem(named.mark, f"{error.message}; {_START}")]) from None
-    return _laid_over(under.without("extends"), tree)
+        raise SpecErrors([*problems, Problem(extends.mark, f"{error.message}; {_RELATIVE}")]) from None
+    return _lay_over(base.without("extends"), tree)
 
 
-def _laid_over(under: Tree, tree: Tree) -> Tree:
-    """`tree` merged over `under`; the nulls in an arm's patch stay, for they are yet to remove something."""
-    arms, own = under.value.get("ablations"), tree.value.get("ablations")
-    merged = merge(under, tree)
-    if own is None or not isinstance(own.value, dict):
+def _lay_over(base: Tree, tree: Tree) -> Tree:
+    """Return `tree` merged over `base`. Nulls inside an arm's patch are kept, since they remove a value of the spec."""
+    base_arms, arms = base.entries.get("ablations"), tree.entries.get("ablations")
+    merged = merge(base, tree)
+    if arms is None or not arms.is_map:
         return merged
-    patches = merge(arms or Tree({}, own.mark), own)
-    for name, patch in own.value.items():
-        if patch.value is not None:
-            first = arms.value.get(name) if arms and isinstance(arms.value, dict) else None
-            patches.value[name] = merge(first, patch, keep_nulls=True) if first else patch
+    patches = merge(base_arms or Tree({}, arms.mark), arms)
+    inherited = base_arms.entries if base_arms else {}
+    own = {
+        name: merge(inherited[name], patch, keep_nulls=True) if name in inherited else patch
+        for name, patch in arms.entries.items()
+        if patch.value is not None
+    }
+    patches = Tree({**patches.entries, **own}, patches.mark, patches.key_marks)
     return put(merged, ["ablations"], patches, merged.key_marks["ablations"])
 
 
-def _normal(path: Path) -> Path:
-    """Without `..`, so that a spec is known again; relative where it was, as people are told it."""
-    return Path(os.path.normpath(path))
-
-
 @dataclass(slots=True)
-class _Loader:
-    """What the arms of one experiment share: what was validated or looked up already."""
+class _ArmLoader:
+    """Loads the arms of one experiment, and keeps the results that they share."""
 
     file: File
     finder: Finder = field(default_factory=Finder)
-    base: tuple[Tree, Spec] | None = None  # once it is known to be sound
-    looked: dict[tuple[int, Where], _Looked] = field(default_factory=dict)  # by the tree that says where
-    libraries: dict[Path, dict[int, str] | InputError] = field(default_factory=dict)
+    libraries: Libraries = field(init=False)
+    base: tuple[Tree, Spec] | None = None  # set once the base is valid
+    lookups: dict[tuple[int, SpecPath], _Lookup] = field(default_factory=dict)  # by the id of the tree with the path
 
-    def arms_shape(self, tree: Tree) -> list[Problem]:
-        """What the schema says of `ablations` and `sweep` themselves: their names, and that they are maps."""
-        parts = {key: tree.value[key].plain() for key in ("ablations", "sweep") if key in tree.value}
+    def __post_init__(self) -> None:
+        self.libraries = Libraries(self.file)
+
+    def check_sections_of_arms(self, tree: Tree) -> list[Problem]:
+        """Return the schema's errors for `ablations` and `sweep` themselves: wrong types and wrong names."""
+        sections = {key: tree.entries[key].plain() for key in ("ablations", "sweep") if key in tree.entries}
         try:
-            Spec.model_validate(_STAND_INS | parts)
+            Spec.model_validate(_STAND_INS | sections)
         except ValidationError as error:
+            # the values of a swept path are checked by `expand_arms`
             swept = [one for one in error.errors() if one["loc"][0] == "sweep" and len(one["loc"]) > 1]
-            # what a swept path holds is told by `variants`
-            return worded(tree, [one for one in error.errors() if one["loc"][0] in parts and one not in swept])
+            own = [one for one in error.errors() if one["loc"][0] in sections and one not in swept]
+            return explain_errors(tree, own)
         return []
 
-    def arm(self, name: str, tree: Tree, mark: Mark) -> tuple[Arm | None, list[Problem]]:
-        """The arm and its problems; None where these leave nothing to check."""
+    def load(self, name: str, tree: Tree, mark: Mark) -> tuple[Arm | None, list[Problem]]:
+        """Return the arm and its problems; None instead of the arm if they leave nothing to check."""
         whole = tree
-        cuts: list[Where] = []
+        cuts: list[SpecPath] = []
         problems: list[Problem] = []
-        for _ in range(20):  # cutting one part out may leave another without what it needs
+        for _ in range(20):  # cutting out one part may leave another part without a required one
             try:
-                spec = Spec.model_validate(self._unread(tree))
+                spec = Spec.model_validate(self._reuse_base(tree))
                 break
             except ValidationError as error:
                 details = error.errors()
             if not cuts:
-                problems += worded(tree, details)
+                problems += explain_errors(tree, details)
             lacking = [str(one["loc"][0]) for one in details if one["type"] == "missing" and len(one["loc"]) == 1]
-            further = [*prune(tree, details), *((key,) for key in lacking)]
-            if not further:
+            more = [*find_refused(tree, details), *((key,) for key in lacking)]
+            if not more:
                 return None, problems
-            cuts += further
-            tree = cut(tree, *further)
+            cuts += more
+            tree = cut(tree, *more)
             for key in lacking:
                 tree = put(tree, [key], Tree.of(_STAND_INS[key], tree.mark), tree.mark)
         else:
             return None, problems
         if name == BASE and not cuts:
             self.base = (tree, spec)
-        seen = _Seen(cuts, problems)
-        messages = self._messages(spec, tree, seen)
-        found, left_out = self._found(spec, tree, seen)
-        for where, message, given in check(spec, messages.keys(), _names(whole)):
-            seen.add(where, Problem(whole.place(where), message), given)
-        arm = Arm(name=name, mark=mark, tree=tree, spec=spec, messages=messages, found=found, left_out=left_out)
+        collector = _Collector(cuts, problems)
+        messages = self._number_messages(spec, tree, collector)
+        files, left_out = self._find_files(spec, tree, collector)
+        for finding in check(spec, messages.keys(), _defined_names(whole)):
+            problem = Problem(whole.locate(finding.path), finding.message)
+            collector.add(finding.path, problem, finding.depends_on)
+        arm = Arm(name=name, mark=mark, tree=tree, spec=spec, messages=messages, files=files, left_out=left_out)
         return arm, problems
 
-    def _unread(self, tree: Tree) -> dict[str, Any]:
-        """A spec for the schema to validate, with what is the base's already in the base's form."""
+    def _reuse_base(self, tree: Tree) -> dict[str, object]:
+        """Return a spec for the schema to validate, in which the parts shared with the base are validated already."""
         if self.base is None:
-            return {key: part.plain() for key, part in tree.value.items()}
+            return {key: part.plain() for key, part in tree.entries.items()}
         base, spec = self.base
-        content: dict[str, Any] = {}
-        for key, part in tree.value.items():
-            under, read = base.value.get(key), getattr(spec, key, None)
-            if part is under:
-                content[key] = read
-            elif isinstance(read, dict) and isinstance(part.value, dict):
-                shared = under.value if under is not None else {}
+        content: dict[str, object] = {}
+        for key, part in tree.entries.items():
+            base_part, valid = base.entries.get(key), getattr(spec, key, None)
+            if part is base_part:
+                content[key] = valid
+            elif isinstance(valid, dict) and part.is_map:
+                shared = base_part.entries if base_part is not None else {}
                 content[key] = {
-                    name: read[name] if shared.get(name) is item else item.plain() for name, item in part.value.items()
+                    name: valid[name] if shared.get(name) is item else item.plain()
+                    for name, item in part.entries.items()
                 }
             else:
                 content[key] = part.plain()
         return content
 
-    def _messages(self, spec: Spec, tree: Tree, seen: _Seen) -> dict[int, str]:
-        """The numbered messages: the library's, then the spec's own. 1 is the empty message unless they redefine it."""
-        messages, where = {1: ""}, ("system_messages", "library")
-        if any(cut[:2] == ("system_messages", "messages") for cut in seen.cuts):
-            seen.cuts.append(("system_messages", "messages"))  # a number that is broken may be any
-        if spec.system_messages.library:
-            mark = tree.place(where)
+    def _number_messages(self, spec: Spec, tree: Tree, collector: _Collector) -> dict[int, str]:
+        """Return the system messages of the library and the spec by number."""
+        section, path = spec.system_messages, ("system_messages", "library")
+        if any(cut[:2] == ("system_messages", "messages") for cut in collector.cuts):
+            collector.cuts.append(("system_messages", "messages"))  # a broken number may have been any number
+        library: dict[int, str] = {}
+        if section.library:
+            mark = tree.locate(path)
             try:
-                messages |= self._library(mark.folder / substituted(spec.system_messages.library))
+                library = self.libraries.read(mark.folder / substitute_variables(section.library))
             except SpecErrors as error:
-                seen.problems.extend(error.problems)
-                seen.cuts.append(where)
+                collector.problems.extend(error.problems)
+                collector.cuts.append(path)
             except InputError as error:
-                seen.add(where, Problem(mark, f"{error.message}; {_START}"))
-                seen.cuts.append(where)
-        return messages | spec.system_messages.messages
+                collector.add(path, Problem(mark, f"{error.message}; {_RELATIVE}"))
+                collector.cuts.append(path)
+        return number_messages(library, section.messages)
 
-    def _library(self, path: Path) -> dict[int, str]:
-        if path not in self.libraries:
-            try:
-                self.libraries[path] = _read_library(self.file.beside(_normal(path)))
-            except InputError as error:
-                self.libraries[path] = error
-        found = self.libraries[path]
-        if isinstance(found, InputError):
-            raise found
-        return found
-
-    def _found(self, spec: Spec, tree: Tree, seen: _Seen) -> tuple[dict[Where, Found], dict[str, str]]:
-        found: dict[Where, Found] = {}
+    def _find_files(
+        self, spec: Spec, tree: Tree, collector: _Collector
+    ) -> tuple[dict[SpecPath, FileSet], dict[str, str]]:
+        """Return the files that each field names, and the error messages of the benchmarks to skip."""
+        files: dict[SpecPath, FileSet] = {}
         left_out: dict[str, str] = {}
 
-        def find(where: Where, patterns: Sequence[str], *, later: bool = False) -> Found | None:
-            part = tree.at(where[:2])
-            if (id(part), where) not in self.looked:
-                written = [(text, tree.place([*where, index])) for index, text in enumerate(patterns)]
-                self.looked[id(part), where] = self._look(part, where, written, later)
-            looked = self.looked[id(part), where]
-            for problem in looked.problems:
-                seen.add(where, problem)
-            if looked.found is not None:
-                found[where] = looked.found
-            return looked.found
+        def find(path: SpecPath, patterns: Sequence[str], *, later: bool = False) -> FileSet | None:
+            part = tree.at(path[:2])
+            if (id(part), path) not in self.lookups:
+                written = [(text, tree.locate([*path, index])) for index, text in enumerate(patterns)]
+                self.lookups[id(part), path] = self._look_up(part, path, written, later)
+            lookup = self.lookups[id(part), path]
+            for problem in lookup.problems:
+                collector.add(path, problem)
+            if lookup.files is not None:
+                files[path] = lookup.files
+            return lookup.files
 
         for section, sources in (("queries", spec.queries), ("benchmarks", spec.benchmarks)):
             for name, source in sources.items():
-                if not isinstance(source, _Files):
+                if not isinstance(source, FileSource):
                     continue
                 missing = getattr(source, "missing", "error")
-                what = find((section, name, "path"), source.path, later=missing != "error")
-                if what and what.absent and missing == "skip":
-                    left_out[name] = what.why
+                named = find((section, name, "path"), source.path, later=missing != "error")
+                if named and named.absent and missing == "skip":
+                    left_out[name] = named.why
         for name, teacher in spec.teachers.items():
             if isinstance(teacher.endpoint, ReplayEndpoint):
                 find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
                 find(("teachers", name, "endpoint", "questions"), teacher.endpoint.questions)
-        models: dict[Where, str] = {
+        models: dict[SpecPath, str] = {
             ("teachers", name, "endpoint", "path"): teacher.endpoint.path
             for name, teacher in spec.teachers.items()
             if isinstance(teacher.endpoint, LocalEndpoint)
         }
         if spec.student.base is not None:
             models["student", "base"] = spec.student.base
-        for where, text in models.items():
-            mark = tree.place(where)
+        for path, text in models.items():
+            mark = tree.locate(path)
             try:
-                found[where] = self.finder.model(text, mark)
+                files[path] = self.finder.find_model(text, mark)
             except InputError as error:
-                seen.add(where, Problem(mark, _said(error)))
-        return found, left_out
+                collector.add(path, Problem(mark, _with_fix(error)))
+        return files, left_out
 
-    def _look(self, part: Tree, where: Where, written: list[tuple[str, Mark]], later: bool) -> _Looked:
+    def _look_up(self, part: Tree, path: SpecPath, written: list[tuple[str, Mark]], later: bool) -> _Lookup:
+        """Look up the files of one field, each path by itself so that every wrong one is reported."""
         problems = []
-        for one in written:  # each by itself, so that every one that is wrong is told
+        for one in written:
             try:
-                self.finder.files([one], later=later)
-            except NotHere as error:
-                later_too = where[0] in ("queries", "benchmarks")
-                more = "; or write `missing: later`, and it is planned for until it is" if later_too else ""
-                problems.append(Problem(one[1], f"{error.message}{more}"))
+                self.finder.find_files([one], later=later)
+            except MissingFileError as error:
+                may_be_later = path[0] in ("queries", "benchmarks")
+                fix = "; or write `missing: later` to plan without this file until it exists" if may_be_later else ""
+                problems.append(Problem(one[1], f"{error.message}{fix}"))
             except InputError as error:
-                problems.append(Problem(one[1], _said(error)))
-        return _Looked(part, None if problems else self.finder.files(written, later=later), problems)
+                problems.append(Problem(one[1], _with_fix(error)))
+        return _Lookup(part, None if problems else self.finder.find_files(written, later=later), problems)
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
-    """What the paths at a place turned out to name."""
+class _Lookup:
+    """The files of one field, or the problems with its paths."""
 
-    part: Tree  # kept, so that no other gets its identity
-    found: Found | None
+    part: Tree  # kept alive, so that no other tree gets its id
+    files: FileSet | None
     problems: list[Problem]
-
-
-def _said(error: InputError) -> str:
-    return f"{error.message}; {error.fix}" if error.fix else error.message
-
-
-def _names(tree: Tree) -> dict[str, Set[str]]:
-    """What each map of names defines, whether the schema refused it or not."""
-    found = {section: tree.value.get(section) for section in _NAMED}
-    return {key: part.value.keys() if part and isinstance(part.value, dict) else set() for key, part in found.items()}
 
 
 @dataclass(slots=True)
-class _Seen:
-    """Problems of an arm, but for those that only say that what was cut out is not there."""
+class _Collector:
+    """Collects the problems of an arm, except those that are only due to the parts cut out."""
 
-    cuts: list[Where]
+    cuts: list[SpecPath]
     problems: list[Problem]
 
-    def add(self, where: Where, problem: Problem, given: Iterable[Where] = ()) -> None:
-        if not any(where[: len(cut)] == cut or cut[: len(where)] == where for cut in self.cuts) and not any(
-            cut == part[: len(cut)] for part in given for cut in self.cuts
+    def add(self, path: SpecPath, problem: Problem, depends_on: Iterable[SpecPath] = ()) -> None:
+        """Add a problem at `path`, unless that part, or one that the problem depends on, is cut out."""
+        if not any(path[: len(cut)] == cut or cut[: len(path)] == path for cut in self.cuts) and not any(
+            cut == part[: len(cut)] for part in depends_on for cut in self.cuts
         ):
             self.problems.append(problem)
 
 
-def _read_library(file: File) -> dict[int, str]:
-    """The messages of a library, by number. Raises SpecErrors for what is wrong in it, InputError where it is none."""
-    problems: list[Problem] = []
-    tree = parse(file, problems, "a library")
-    form = "write `messages: {1: {text: ...}, ...}`"
-    found: dict[int, str] = {}
-    listed = tree.value.get("messages")
-    if listed is None or not isinstance(listed.value, dict):
-        problems.append(Problem(listed.mark if listed else tree.mark, f"a library is a map of messages; {form}"))
-    for number, entry in listed.value.items() if listed and isinstance(listed.value, dict) else ():
-        mark = listed.key_marks[number]
-        text = entry.value.get("text") if isinstance(entry.value, dict) else None
-        if not number.isdecimal() or len(number) > 9:
-            problems.append(Problem(mark, f"messages are numbered; {shown(number)} is no number; {form}"))
-        elif text is None:
-            problems.append(Problem(mark, f"message {number} has no `text`; {form}"))
-        elif not isinstance(text.value, str):
-            problems.append(Problem(text.mark, f"the text of message {number} is no text; {form}"))
-        else:
-            found[int(number)] = text.value
-    if problems:
-        raise SpecErrors(problems)
-    return found
+def _with_fix(error: InputError) -> str:
+    return f"{error.message}; {error.fix}" if error.fix else error.message
+
+
+def _defined_names(tree: Tree) -> dict[str, Set[str]]:
+    """Return the names that each map of names defines, including names of parts that the schema refuses."""
+    sections = {key: tree.entries.get(key) for key in _NAME_MAPS}
+    return {key: section.entries.keys() if section else set() for key, section in sections.items()}

@@ -1,8 +1,8 @@
 """The files that a spec names: on this machine, on a hub, or not here yet.
 
-A local file is found now, since it enters the ids by its content. A part of a hub is not asked for until it is needed
-and enters by the words that name it. What is `missing: later` enters by its path's words until it is here; then it
-enters by content, and whatever depends on it gets a new id.
+A local file is looked up at once, because it enters the ids by content. A file on a hub enters the ids by its
+reference, and the hub is not contacted before a node needs the file. A missing file with `missing: later` enters by
+its path, until it exists; then it enters by content, and every node that depends on it gets a new id.
 """
 
 from __future__ import annotations
@@ -16,34 +16,37 @@ from pathlib import Path
 from orcac.errors import InputError
 from orcac.hub import parse_hub
 from orcac.recipe import HubRef
-from orcac.spec.problems import Mark, shown
+from orcac.spec.problems import Mark, describe
 
 HUB = "hf://"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the paths of one field name."""
+class FileSet:
+    """The files that one field of a spec names."""
 
-    files: tuple[Path, ...] = ()  # here, sorted
-    root: Path | None = None  # the folder that `files` are all of, where a folder was named
+    files: tuple[Path, ...] = ()  # on this machine, sorted
+    root: Path | None = None  # the folder that contains `files`, if the field names a folder
     hub: tuple[HubRef, ...] = ()
-    absent: tuple[str, ...] = ()  # paths as written, of what is not here yet
-    why: str = ""  # what is wrong with the first of them
+    absent: tuple[str, ...] = ()  # the paths, as written, of files that do not exist yet
+    why: str = ""  # the error message for the first of `absent`
 
 
-class NotHere(InputError):
-    """A path that names nothing on this machine."""
+class MissingFileError(InputError):
+    """A path that names no file on this machine."""
 
 
 @dataclass(slots=True)
 class Finder:
-    """Looks each path up once, however many arms name it."""
+    """Finds the files of a spec. Each path is looked up once, however many arms name it."""
 
-    _known: dict[tuple[str, Path], list[Path] | InputError] = field(default_factory=dict)
+    _results: dict[tuple[str, Path], list[Path] | InputError] = field(default_factory=dict)
 
-    def files(self, written: Sequence[tuple[str, Mark]], *, later: bool = False) -> Found:
-        """What the paths name. Raises InputError for what is not here (unless `later`) or is no readable file."""
+    def find_files(self, written: Sequence[tuple[str, Mark]], *, later: bool = False) -> FileSet:
+        """Return the files that paths name; with `later`, missing ones are allowed.
+
+        Raises MissingFileError for a missing file, InputError for a folder or an unreadable file.
+        """
         files: set[Path] = set()
         hub, absent, why = [], [], ""
         for text, mark in written:
@@ -51,48 +54,55 @@ class Finder:
                 hub.append(parse_hub(text))
                 continue
             try:
-                files.update(_readable(self.expand(text, mark.folder)))
-            except NotHere as error:
+                files.update(_check_readable(self.expand(text, mark.folder)))
+            except MissingFileError as error:
                 if not later:
                     raise
                 absent.append(text)
                 why = why or error.message
-        return Found(tuple(sorted(files)), None, tuple(hub), tuple(absent), why)
+        return FileSet(tuple(sorted(files)), None, tuple(hub), tuple(absent), why)
 
-    def model(self, text: str, mark: Mark) -> Found:
-        """A pretrained student: a folder with all its files, a .gguf file, or a repository of a hub."""
+    def find_model(self, text: str, mark: Mark) -> FileSet:
+        """Return the files of a pretrained model: a folder with all its files, a .gguf file, or a hub's repository.
+
+        Raises InputError if the path names neither.
+        """
         if text.startswith(HUB):
-            return Found(hub=(parse_hub(text),))
+            return FileSet(hub=(parse_hub(text),))
         try:
             root, *_ = self.expand(text, mark.folder)
-        except NotHere as error:
+        except MissingFileError as error:
             if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
-                raise InputError(f"{error.message}; a model of the hub is written `{HUB}{text}`") from None
+                raise InputError(f"{error.message}; write `{HUB}{text}` for a model of the hub") from None
             raise
         if root.suffix == ".gguf" and root.is_file():
-            return Found(tuple(_readable([root])))
+            return FileSet(tuple(_check_readable([root])))
         if not (root / "config.json").is_file():
-            raise InputError(f"{root}: neither a model directory (no config.json in it) nor a .gguf file")
+            raise InputError(f"{root}: neither a model directory (it has no config.json) nor a .gguf file")
         every = [path for path in root.rglob("*") if path.is_file()]
-        # hidden files are the downloader's notes, with times in them
-        seen = [path for path in every if not any(part.startswith(".") for part in path.relative_to(root).parts)]
-        return Found(tuple(sorted(path.absolute() for path in _readable(seen))), root.absolute())
+        # hidden files are metadata of the downloader, which contain times
+        visible = [path for path in every if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+        return FileSet(tuple(sorted(path.absolute() for path in _check_readable(visible))), root.absolute())
 
     def expand(self, pattern: str, folder: Path) -> list[Path]:
-        """The paths that a path or glob names, relative to `folder`; `${NAME}` is the environment's."""
+        """Return the paths that a path or glob relative to `folder` matches, with `${NAME}` from the environment.
+
+        Raises MissingFileError if there are none.
+        """
         key = (pattern, folder)
-        if key not in self._known:
+        if key not in self._results:
             try:
-                self._known[key] = _expand(pattern, folder)
+                self._results[key] = _expand(pattern, folder)
             except InputError as error:
-                self._known[key] = error
-        found = self._known[key]
-        if isinstance(found, InputError):
-            raise found
-        return found
+                self._results[key] = error
+        result = self._results[key]
+        if isinstance(result, InputError):
+            raise result
+        return result
 
 
-def _readable(paths: Sequence[Path]) -> list[Path]:
+def _check_readable(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths of files. Raises InputError for a folder or an unreadable file."""
     for path in paths:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name the files in it, as in `{path.name}/*.jsonl`")
@@ -101,29 +111,29 @@ def _readable(paths: Sequence[Path]) -> list[Path]:
     return list(paths)
 
 
-def substituted(text: str) -> str:
-    """A path with the environment's values for `${NAME}`. Raises NotHere where one is not set."""
+def substitute_variables(text: str) -> str:
+    """Return a path with the environment's values for `${NAME}`. Raises MissingFileError if one is not set."""
 
-    def variable(found: re.Match[str]) -> str:
-        if not os.environ.get(found[1]):
-            raise NotHere(f"the environment variable {found[1]} is not set; `{text}` needs it")
-        return os.environ[found[1]]
+    def value_of(match: re.Match[str]) -> str:
+        if not os.environ.get(match[1]):
+            raise MissingFileError(f"the environment variable {match[1]} is not set; `{text}` needs it")
+        return os.environ[match[1]]
 
-    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", variable, text)
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value_of, text)
 
 
 def _expand(pattern: str, folder: Path) -> list[Path]:
-    text = Path(substituted(pattern))
+    text = Path(substitute_variables(pattern))
     path = folder / text
     try:
         if path.exists():
             return [path]
-        # from the spec's folder, whose own name may hold what a glob would read
+        # glob inside the spec's folder, since the folder's own name may contain characters with a meaning in globs
         start, rest = (Path(text.anchor), text.relative_to(text.anchor)) if text.anchor else (folder, text)
-        found = sorted(start.glob(str(rest)))
+        matches = sorted(start.glob(str(rest)))
     except (OSError, ValueError) as error:
-        raise InputError(f"{shown(pattern)} is not a path or glob: {error}") from None
-    if not found:
-        missing = "matches no file" if re.search("[*?[]", pattern) else "is not there"
-        raise NotHere(f"`{pattern}` {missing}; looked for {path}")
-    return found
+        raise InputError(f"{describe(pattern)} is not a path or glob: {error}") from None
+    if not matches:
+        problem = "matches no file" if re.search("[*?[]", pattern) else "does not exist"
+        raise MissingFileError(f"`{pattern}` {problem}; looked for {path}")
+    return matches

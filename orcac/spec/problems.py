@@ -1,4 +1,4 @@
-"""What is wrong with a spec, and how that is shown: place, line, caret, reason."""
+"""The problems of a spec, and their display: place, message, source line, caret."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orcac.errors import InputError
+
+SpecPath = tuple[str | int, ...]  # the keys and list indices that lead to a value of a spec
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A place in a file. Lines and columns count from 1; `source` is the whole line.
 
-    `path` is the file as people are told it, a git revision's `REV:` included; `folder` is where the paths that
-    are written in it start from.
+    `path` names the file in messages, with `REV:` before it for a git revision. `folder` is the folder that relative
+    paths in this file start from.
     """
 
     path: str
@@ -32,6 +33,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """One error of a spec, at its place. As text: the place and message, the source line, and a caret below it."""
+
     mark: Mark
     message: str
 
@@ -43,14 +46,14 @@ class Problem:
             source, column = source[cut : cut + 100], column - cut
         caret = "^" * max(1, min(mark.length, len(source) - column))
         margin = " " * len(number)
-        # what a file holds must not steer the terminal that shows it
+        # a file may contain terminal escape sequences, which must not reach the terminal
         source = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in source)
         message = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.message)
         return f"{mark}: {message}\n {f'{number} | {source}'.rstrip()}\n {margin} | {' ' * column}{caret}"
 
 
-def shown(value: Any) -> str:
-    """A value as a message tells it: in short, and as it is written."""
+def describe(value: object) -> str:
+    """Return a value as an error message shows it: a scalar as it was written, at most 60 characters of it."""
     if isinstance(value, dict):
         return "a map"
     if isinstance(value, list | tuple):
@@ -62,7 +65,7 @@ def shown(value: Any) -> str:
 
 
 class SpecErrors(InputError):
-    """Every problem of a spec at once, in the order of the file; equal ones are said once."""
+    """All problems of a spec, in the order of the file, without duplicates."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         unique = dict.fromkeys(problems)

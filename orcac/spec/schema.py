@@ -1,25 +1,23 @@
-"""The language: what a spec may say. Every field is declared once, with its class, its unit and one line of help.
+"""The language: every field of a spec, declared once with its class, its unit and one line of help.
 
-    semantic    changes what is made, so it enters the id of the nodes that feel it
-    execution   changes where, how fast or for how much; never enters an id
-    label       names and descriptions; never enters an id
-
-Things with names are maps, so that a patch can reach them; order that matters is a list of names.
+`orcac.fields` explains the classes (semantic, execution, label). Things with names are maps, so that a patch can reach
+them; where order matters, it is a list of names.
 
 Precedence, lowest first:
     1. the defaults below
-    2. the spec that `extends` names (and what that one extends, first)
+    2. the spec that `extends` names (and before it the spec that this one extends)
     3. the spec itself, merged over it as a JSON Merge Patch: maps merge, null removes, anything else replaces
     4. the arm's patch in `ablations`, merged in the same way
-    5. the arm's point of the `sweep`: each value put at its path
-The environment decides nothing but `${NAME}` in a path. Where the paper gives no value the default is ours.
+    5. the arm's point of the `sweep`: each value is put at its path
+The environment affects nothing but `${NAME}` in a path. Where the paper gives no value, the default is orcac's choice.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StrictBool
+from pydantic_core import CoreSchema
 
 from orcac.chat.settings import Azure, Price, Sampling
 from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, label, semantic
@@ -30,14 +28,14 @@ from orcac.spec.units import BatchSize, Dollars, Megabytes, Minutes, Name, Paths
 
 
 class Expect(Frozen):
-    """What a source is expected to hold, until it is here: for estimates alone."""
+    """The expected size of a source whose files are not here yet; only estimates use it."""
 
-    queries: Count | None = execution("queries in all its files, before `take`", None)
+    queries: Count | None = execution("number of queries in all its files, before `take`", None)
     tokens: Count | None = execution("mean length of a query", None, unit="tokens")
 
 
-class _Generated(Frozen):
-    format: Literal["puzzles"] = semantic("generated reasoning tasks in the BIG-Bench-Hard manner")
+class _PuzzleSource(Frozen):
+    format: Literal["puzzles"] = semantic("generated reasoning tasks in the style of BIG-Bench Hard")
     task: Literal[
         "boolean_expressions",
         "web_of_lies",
@@ -45,95 +43,101 @@ class _Generated(Frozen):
         "tracking_shuffled_objects",
         "object_counting",
         "logical_deduction",
-    ] = semantic("which task")
-    size: tuple[Count, Count] = semantic("difficulty, from and to (inclusive): literals, people, steps or objects")
-    take: Count = semantic("how many to generate", unit="queries")
+    ] = semantic("the task to generate")
+    size: tuple[Count, Count] = semantic(
+        "smallest and largest difficulty, both inclusive: number of literals, people, steps or objects"
+    )
+    take: Count = semantic("number of queries to generate", unit="queries")
 
 
-class _Files(Frozen):
+class FileSource(Frozen):
+    """A source of queries or benchmark items that is read from files."""
+
     path: Paths = semantic(
         "files or globs, relative to the spec; they enter the id by content and base name, never by folder. "
-        "${NAME} is the environment's. `hf://OWNER/NAME[@REVISION][/PATH]` is of a hub, and enters by these words"
+        "`${NAME}` is an environment variable. `hf://OWNER/NAME[@REVISION][/PATH]` is on a hub and enters the id by "
+        "this reference"
     )
-    tasks: tuple[str, ...] = semantic("keep these tasks alone", ())
-    take: Count | None = semantic("how many are drawn; all when absent", None, unit="queries")
-    per_task: Count | None = semantic("at most so many of each task", None, unit="queries")
+    tasks: tuple[str, ...] = semantic("the tasks to keep; all when empty", ())
+    take: Count | None = semantic("number of queries to draw; all when absent", None, unit="queries")
+    per_task: Count | None = semantic("largest number of queries of one task", None, unit="queries")
     sampling: Literal["by-task", "uniform"] = semantic(
-        "by-task draws a task first, then a query (the paper's Algorithm 1); uniform ignores tasks", "by-task"
+        "by-task draws a task first, then a query of it (the paper's Algorithm 1); uniform ignores tasks", "by-task"
     )
-    expect: Expect = execution("for estimates, until the files are here", Expect())
+    expect: Expect = execution("expected size for estimates, until the files are here", Expect())
 
 
 Fields = dict[Literal["query", "reference", "task", "options"], str]
 
 
-class _Table(_Files):
+class _TableSource(FileSource):
     format: Literal["jsonl", "parquet"] = semantic("JSON Lines or Parquet, read by `fields`")
-    fields: Fields = semantic("our name -> the file's key; dots reach inside, as in `messages.1.content`")
+    fields: Fields = semantic("orcac's field -> the file's key; dots reach inside, as in `messages.1.content`")
 
 
-class _KnownForm(_Files):
+class _FormSource(FileSource):
     format: Literal["flan-cot", "natural-instructions", "bbh", "agieval"] = semantic("a published file format")
 
 
-class _Query(Frozen):
+class _QueryFiles(Frozen):
     missing: Literal["error", "later"] = execution(
-        "where files are not here: refuse, or plan and price without them until they are", "error"
+        "if files are missing: refuse the spec, or plan and price without them until they exist", "error"
     )
 
 
-class GeneratedQueries(_Generated):
+class GeneratedQueries(_PuzzleSource):
     pass
 
 
-class TableQueries(_Query, _Table):
+class TableQueries(_QueryFiles, _TableSource):
     pass
 
 
-class FormQueries(_Query, _KnownForm):
+class FormQueries(_QueryFiles, _FormSource):
     pass
 
 
 Queries = Annotated[GeneratedQueries | TableQueries | FormQueries, Field(discriminator="format")]
 
 
-class _Asking(Frozen):
-    system: Whole = semantic("number of the system message to evaluate under; the paper's is 1, the empty one", 1)
-    temperature: Number = semantic("0 is greedy; the paper's open-ended runs use 0.7", 0.0, ge=0, le=2)
-    top_p: Number = semantic("nucleus of the sampling", 1.0, gt=0, le=1)
-    max_tokens: Count = semantic("the longest answer", 256, unit="tokens")
+class _BenchmarkSampling(Frozen):
+    system: Whole = semantic("number of the system message of the evaluation; the paper uses 1, the empty one", 1)
+    temperature: Number = semantic("0 decodes greedily; the paper's open-ended evaluation uses 0.7", 0.0, ge=0, le=2)
+    top_p: Number = semantic("probability mass of nucleus sampling", 1.0, gt=0, le=1)
+    max_tokens: Count = semantic("largest length of an answer", 256, unit="tokens")
 
 
-class _Protocol(_Asking):
+class _BenchmarkProtocol(_BenchmarkSampling):
     parser: Literal["final-answer", "first-capital"] = semantic(
-        "how the answer is found; first-capital is the paper's rule (§4.2.2)", "final-answer"
+        "rule that finds the answer in the text; first-capital is the paper's (§4.2.2)", "final-answer"
     )
 
 
-class _Item(Frozen):
+class _BenchmarkFiles(Frozen):
     missing: Literal["error", "skip", "later"] = execution(
-        "where files are not here: refuse, leave the benchmark out, or plan and price without them until they are",
+        "if files are missing: refuse the spec, leave the benchmark out, or plan and price without them until they "
+        "exist",
         "error",
     )
 
 
-class GeneratedBenchmark(_Protocol, _Generated):
+class GeneratedBenchmark(_BenchmarkProtocol, _PuzzleSource):
     pass
 
 
-class TableBenchmark(_Item, _Protocol, _Table):
+class TableBenchmark(_BenchmarkFiles, _BenchmarkProtocol, _TableSource):
     pass
 
 
-class FormBenchmark(_Item, _Protocol, _KnownForm):
+class FormBenchmark(_BenchmarkFiles, _BenchmarkProtocol, _FormSource):
     pass
 
 
-class OpenBenchmark(_Item, _Asking, _Files):
-    format: Literal["open-ended"] = semantic("questions without a right answer (JSON Lines), judged by a model")
-    fields: Fields = semantic("our name -> the file's key")
-    judge: Name = semantic("the teacher that judges; it sees every pair in both orders")
-    against: tuple[Name, ...] = semantic("teachers whose answers the student's are compared with", min_length=1)
+class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
+    format: Literal["open-ended"] = semantic("questions without a reference answer (JSON Lines), judged by a model")
+    fields: Fields = semantic("orcac's field -> the file's key")
+    judge: Name = semantic("teacher that judges; it sees each pair of answers in both orders")
+    against: tuple[Name, ...] = semantic("teachers whose answers are compared with the student's answers", min_length=1)
 
 
 Benchmark = Annotated[
@@ -145,14 +149,16 @@ Benchmark = Annotated[
 
 
 class Draw(Frozen):
-    always: tuple[int, ...] = semantic("messages drawn for every query", min_length=1)
-    multiple_choice: tuple[int, ...] = semantic("messages for queries that list their options", ())
+    always: tuple[int, ...] = semantic("numbers of the messages that any query may draw", min_length=1)
+    multiple_choice: tuple[int, ...] = semantic("numbers of the messages for queries that list their options", ())
     mix: Literal["joined", "alone"] = semantic(
-        "such a query draws from both lists, or from `multiple_choice` alone; the paper does not say which", "joined"
+        "a query with options draws from both lists, or from `multiple_choice` only; the paper does not say which",
+        "joined",
     )
 
 
-def _short_draw(value: Any) -> Any:
+def _expand_short_draw(value: object) -> object:
+    """Return the full form of a draw that is written as a list of numbers."""
     return {"always": value} if isinstance(value, list | tuple) else value
 
 
@@ -160,81 +166,95 @@ class _OrNumbers:
     """Adds the short form, a list of numbers, to a draw's JSON Schema."""
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
         return {"anyOf": [handler(core), {"type": "array", "items": {"type": "integer"}, "minItems": 1}]}
 
 
-Draws = dict[Name, Annotated[Draw, BeforeValidator(_short_draw), _OrNumbers]]
+Draws = dict[Name, Annotated[Draw, BeforeValidator(_expand_short_draw), _OrNumbers]]
 
 
 class SystemMessages(Frozen):
-    library: str | None = semantic("a YAML file of numbered messages, relative to the spec; enters by text", None)
-    messages: dict[int, str] = semantic("further messages by number; they win over the library's", {})
-    draw: Draws = semantic("query source -> the numbers that its messages are drawn from; 1 (empty) when absent", {})
+    library: str | None = semantic(
+        "YAML file of numbered messages, relative to the spec; the drawn messages enter ids by their text", None
+    )
+    messages: dict[int, str] = semantic("further messages by number; they replace messages of the library", {})
+    draw: Draws = semantic(
+        "query source -> the numbers of the messages it draws from; 1 (the empty message) when absent", {}
+    )
 
 
-class _Asked(Frozen):
+class _ServedEndpoint(Frozen):
     concurrency: Count = execution(
-        "requests in flight, at most, of all jobs on the account (one that begins is heeded within a second)",
+        "largest number of requests in flight, over all jobs of the account; a new job gets its share within a second",
         32,
         unit="requests",
     )
-    timeout: Number = execution("before a request counts as lost", 120.0, unit="seconds", gt=0)
-    attempts: Count = execution("tries for each request before its failure is final", 6)
+    timeout: Number = execution("time after which a request counts as lost", 120.0, unit="seconds", gt=0)
+    attempts: Count = execution("number of attempts after which a request's failure is final", 6)
 
 
-class OpenAIEndpoint(_Asked):
+class OpenAIEndpoint(_ServedEndpoint):
     kind: Literal["openai"] = semantic("any OpenAI-compatible server: OpenAI, Azure, vLLM, SGLang, Ollama ...")
     base_url: str | None = execution(
-        "e.g. http://localhost:8000/v1; OpenAI's own when absent. With `azure` the resource's address, "
-        "https://NAME.openai.azure.com, or what AZURE_OPENAI_ENDPOINT says",
+        "address of the server, such as http://localhost:8000/v1; OpenAI's when absent. With `azure`: the address of "
+        "the resource, https://NAME.openai.azure.com, or the value of AZURE_OPENAI_ENDPOINT when absent",
         None,
     )
-    azure: Azure | None = execution("addresses and key as Azure OpenAI wants them", None)
+    azure: Azure | None = execution("use the addresses and the authentication of Azure OpenAI", None)
     api_key_env: Variable | None = execution(
-        "the NAME of the environment variable that holds the key; OPENAI_API_KEY when absent, with `azure` "
-        "AZURE_OPENAI_API_KEY, or a token of Entra ID in AZURE_OPENAI_AD_TOKEN where that holds none",
+        "NAME of the environment variable with the key; OPENAI_API_KEY when absent. With `azure`: "
+        "AZURE_OPENAI_API_KEY, or AZURE_OPENAI_AD_TOKEN with a token of Entra ID if the first is not set",
         None,
     )
     mode: Literal["online", "batch", "auto"] = execution(
-        "one by one; through the Batch API, within a day; or so, and what a batch leaves one by one", "online"
+        "online sends single requests; batch uses the Batch API, which answers within a day; auto uses the Batch API "
+        "and then sends the unanswered requests one by one",
+        "online",
     )
-    requests_per_minute: Count | None = execution("the account's limit", None, unit="requests per minute")
-    tokens_per_minute: Count | None = execution("the account's limit", None, unit="tokens per minute")
+    requests_per_minute: Count | None = execution("limit of the account", None, unit="requests per minute")
+    tokens_per_minute: Count | None = execution("limit of the account", None, unit="tokens per minute")
 
 
-class VLLMEndpoint(_Asked):
-    kind: Literal["vllm"] = semantic("a model that `vllm serve` serves on this machine while it is asked")
-    path: str | None = execution("the folder of its weights; when absent vLLM fetches what the model's name says", None)
-    arguments: tuple[str, ...] = execution("further ones for `vllm serve`, e.g. [--max-model-len, '8192']", ())
-    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution("GPUs the job asks for", 1)
-    ready_within: Number = execution("before a server not yet healthy counts as failed", 1800.0, unit="seconds", gt=0)
+class VLLMEndpoint(_ServedEndpoint):
+    kind: Literal["vllm"] = semantic("a model that `vllm serve` serves on the job's machine for the time of the job")
+    path: str | None = execution("folder of the weights; when absent vLLM downloads the model by its name", None)
+    arguments: tuple[str, ...] = execution("further arguments of `vllm serve`, such as [--max-model-len, '8192']", ())
+    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution("number of GPUs of the job", 1)
+    ready_within: Number = execution(
+        "time after which a server that is not yet healthy counts as failed", 1800.0, unit="seconds", gt=0
+    )
 
 
 class LocalEndpoint(Frozen):
-    kind: Literal["local"] = semantic("a model that is loaded where it is asked (transformers), on the CPU or a GPU")
+    kind: Literal["local"] = semantic("a model that the job itself loads (transformers), on the CPU or a GPU")
     path: str = semantic(
         "a Hugging Face model directory, relative to the spec, which enters by content; or "
-        "hf://OWNER/NAME[@REVISION], which enters by these words"
+        "hf://OWNER/NAME[@REVISION], which enters by this reference"
     )
-    batch: Count = execution("prompts answered at once", 16, unit="prompts")
-    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs the job asks for: 0 or 1", 0)
+    batch: Count = execution("number of prompts answered at once", 16, unit="prompts")
+    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("number of GPUs of the job: 0 or 1", 0)
 
 
-class SolverEndpoint(_Asked):
-    kind: Literal["solver"] = semantic("the embedded teacher, served on loopback; models: assistant, expert")
+class SolverEndpoint(_ServedEndpoint):
+    kind: Literal["solver"] = semantic(
+        "the embedded teacher, a server on the loopback interface; its models are assistant and expert"
+    )
 
 
 class ReplayEndpoint(Frozen):
     kind: Literal["replay"] = semantic("recorded answers, found by question and system message")
-    path: Paths = semantic("JSONL or Parquet files of answers; enter by content")
-    fields: dict[Literal["question", "answer", "system", "id"], str] = semantic("our name -> the file's key")
-    questions: Paths = semantic("where the answers name their questions by id only: the file of questions", ())
-    question_fields: dict[Literal["id", "question"], str] = semantic("our name -> that file's key", {})
+    path: Paths = semantic("JSONL or Parquet files of answers; they enter by content")
+    fields: dict[Literal["question", "answer", "system", "id"], str] = semantic("orcac's field -> the file's key")
+    questions: Paths = semantic("file of the questions, if the answers name their questions by id only", ())
+    question_fields: dict[Literal["id", "question"], str] = semantic(
+        "orcac's field -> the key in the file of the questions", {}
+    )
 
 
 class ReferenceEndpoint(Frozen):
-    kind: Literal["reference"] = semantic("the reference that each query brings: training on a source's own labels")
+    kind: Literal["reference"] = semantic(
+        "the reference answer of each query: the student is trained on a source's own labels"
+    )
 
 
 Endpoint = Annotated[
@@ -244,46 +264,50 @@ Endpoint = Annotated[
 
 
 class Teacher(Frozen):
-    model: str = semantic("the model's name as its endpoint knows it", min_length=1)
-    sampling: Sampling = semantic("decoding", Sampling())
-    endpoint: Endpoint = semantic("where it is asked")
-    price: Price | None = execution("what it costs", None)
-    expect: Count | None = execution("mean length of an answer, until answers are measured", None, unit="tokens")
+    model: str = semantic("name of the model at its endpoint", min_length=1)
+    sampling: Sampling = semantic("decoding parameters", Sampling())
+    endpoint: Endpoint = semantic("the server or record that answers")
+    price: Price | None = execution("price of its tokens", None)
+    expect: Count | None = execution(
+        "expected mean length of an answer, until answers are measured", None, unit="tokens"
+    )
 
 
 class Sample(Frozen):
-    from_: Name = semantic("the dataset whose prompts are drawn from", alias="from")
+    from_: Name = semantic("dataset whose prompts are drawn", alias="from")
     take: Count = semantic(
-        "how many, drawn uniformly; each keeps its message; a smaller draw is in a larger one", unit="prompts"
+        "number of prompts, drawn uniformly; each keeps its system message, and a smaller draw is a subset of a larger "
+        "one",
+        unit="prompts",
     )
 
 
 class Dataset(Frozen):
-    teacher: Name = semantic("who answers")
-    queries: tuple[Name, ...] = semantic("which query sources", ())
+    teacher: Name = semantic("teacher that answers")
+    queries: tuple[Name, ...] = semantic("query sources", ())
     sample: Sample | None = semantic("instead of `queries`: a random subset of another dataset's prompts", None)
     draw: Draws = semantic(
-        "system messages for this dataset alone; wins over system_messages.draw. With `sample`: the same queries as "
-        "without, worded anew",
+        "system messages of this dataset, instead of system_messages.draw. With `sample` the queries stay the same and "
+        "only their system messages are drawn again",
         {},
     )
-    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("jobs that the asking is split over", 1)
+    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("number of jobs that share the requests", 1)
 
 
 class Contamination(Frozen):
     ngram: Count = semantic(
-        "reject a query that shares so many consecutive words with a benchmark item", 13, unit="words"
+        "reject a query that has this many consecutive words in common with a benchmark item", 13, unit="words"
     )
 
 
 class Filters(Frozen):
-    finish_reason: tuple[str, ...] = semantic("keep answers that ended so", ("stop",))
-    min_characters: Count = semantic("shortest answer kept", 1, unit="characters")
-    max_characters: Count | None = semantic("longest answer kept", None, unit="characters")
-    refusals: Literal["keep", "drop"] = semantic("answers that decline to answer", "keep")
-    agreement: StrictBool = semantic("drop answers that contradict a known reference", False)
-    duplicates: Literal["keep", "drop"] = semantic("the same prompt with the same answer again", "drop")
-    contamination: Contamination | None = semantic("check against every benchmark of the spec", None)
+    finish_reason: tuple[str, ...] = semantic("finish reasons of the answers to keep", ("stop",))
+    min_characters: Count = semantic("smallest length of an answer to keep", 1, unit="characters")
+    max_characters: Count | None = semantic("largest length of an answer to keep", None, unit="characters")
+    refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
+    agreement: StrictBool = semantic("drop answers that contradict a known reference answer", False)
+    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same answer", "drop")
+    contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
 
 
 # --- student, stages, hardware ---------------------------------------------------------------------------------
@@ -292,11 +316,11 @@ class Filters(Frozen):
 class Shape(Frozen):
     hidden: Count = semantic("width of the residual stream")
     layers: Count = semantic("number of blocks")
-    heads: Count = semantic("attention heads")
-    kv_heads: Count | None = semantic("key and value heads; as many as heads when absent", None)
+    heads: Count = semantic("number of attention heads")
+    kv_heads: Count | None = semantic("number of key and value heads; that of `heads` when absent", None)
     intermediate: Count = semantic("width of the MLP")
-    init_std: Number = semantic("standard deviation of the first weights", 0.02, gt=0)
-    tie_embeddings: StrictBool = semantic("one matrix for reading and writing tokens", False)
+    init_std: Number = semantic("standard deviation of the initial weights", 0.02, gt=0)
+    tie_embeddings: StrictBool = semantic("use one matrix for input and output embeddings", False)
 
 
 Size = Literal["tiny", "160M", "1B", "7B", "13B"]
@@ -304,59 +328,63 @@ Size = Literal["tiny", "160M", "1B", "7B", "13B"]
 
 class Tokenizer(Frozen):
     vocabulary: Annotated[int, Field(ge=300), NUMBERS_ONLY] = semantic(
-        "entries of the byte-level BPE, special tokens included", unit="tokens"
+        "size of the vocabulary of the byte-level BPE, with special tokens", unit="tokens"
     )
-    train_on: tuple[Name, ...] = semantic("datasets whose texts it is trained on, whatever the arm", min_length=1)
+    train_on: tuple[Name, ...] = semantic(
+        "datasets whose texts the tokenizer is trained on, the same for all arms", min_length=1
+    )
 
 
 class Student(Frozen):
     base: str | None = semantic(
-        "pretrained: a Hugging Face model directory or a .gguf file, relative to the spec, which enters by content; "
-        "or hf://OWNER/NAME[@REVISION], which enters by these words",
+        "a pretrained model: a Hugging Face model directory or a .gguf file, relative to the spec, which enters by "
+        "content; or hf://OWNER/NAME[@REVISION], which enters by this reference",
         None,
     )
-    size: Size | None = semantic("instead of `base`: a named LLaMA shape, from scratch", None)
-    shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, from scratch", None)
-    tokenizer: Tokenizer | None = semantic("of a student from scratch", None)
+    size: Size | None = semantic("instead of `base`: a named LLaMA shape, trained from scratch", None)
+    shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, trained from scratch", None)
+    tokenizer: Tokenizer | None = semantic("tokenizer of a student from scratch", None)
     seed: Whole | None = semantic(
-        "of first weights and the order of training; the spec's when absent. `sweep` it to train again on the same "
-        "data",
+        "seed of the initial weights and of the order of training; the spec's seed when absent. Put it in `sweep` to "
+        "train again on the same data",
         None,
         ge=0,
         le=2**32 - 1,
     )
     max_length: Count = semantic("length of a row", 2048, unit="tokens")
     packing: Literal["best-fit", "shuffle"] = semantic(
-        "how examples share rows; shuffle-and-fill is the paper's (§4.1)", "best-fit"
+        "how examples are packed into rows; shuffle (and fill) is the paper's way (§4.1)", "best-fit"
     )
-    like: Size | None = execution("for estimates: the shape of a `base` that is not here", None)
+    like: Size | None = execution("for estimates: the shape of a `base` that is not on this machine", None)
 
 
 PAPERS_EPOCHS = 4
 
 
 class Stage(Frozen):
-    dataset: Name = semantic("what it is trained on")
+    dataset: Name = semantic("dataset that the student is trained on")
     tokens: Count | None = semantic(
-        "how long, instead of `epochs`: the stage ends with the step that reaches so many, padding left out",
+        "length of the stage, instead of `epochs`: it ends with the step that reaches this many tokens; "
+        "padding is not counted",
         None,
         unit="tokens",
     )
     epochs: Count | None = semantic(
-        "passes over the dataset; the paper's is 4, which holds unless `tokens` is said",
-        default_factory=lambda said: None if said.get("tokens") else PAPERS_EPOCHS,
+        "passes over the dataset; unless `tokens` is given, the default is the paper's 4",
+        default_factory=lambda given: None if given.get("tokens") else PAPERS_EPOCHS,
     )
-    learning_rate: Number = semantic("peak", 2e-5, gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = semantic("after the warm-up", "linear")
-    warmup: Share = semantic("share of the steps", 0.03)
+    learning_rate: Number = semantic("largest learning rate", 2e-5, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = semantic("learning rate schedule after the warmup", "linear")
+    warmup: Share = semantic("warmup steps, as a share of all steps", 0.03)
     batch: RowsOrTokens = semantic(
-        "an optimizer step, over all GPUs; in tokens (`327_680 tokens`) a multiple of student.max_length",
+        "size of an optimizer step, over all GPUs; in tokens (`327_680 tokens`) a multiple of student.max_length",
         BatchSize(160),
     )
-    weight_decay: Number = semantic("of AdamW", 0.0, ge=0)
-    max_grad_norm: Number = semantic("gradients are clipped to it", 1.0, gt=0)
+    weight_decay: Number = semantic("weight decay of AdamW", 0.0, ge=0)
+    max_grad_norm: Number = semantic("norm that gradients are clipped to", 1.0, gt=0)
     optimizer: Literal["fresh", "carry"] = semantic(
-        "AdamW's moments start anew, or come from the stage before; the paper does not say which", "fresh"
+        "AdamW's moments start at zero, or are carried over from the stage before; the paper does not say which",
+        "fresh",
     )
 
 
@@ -366,77 +394,87 @@ Gpu = Literal[
 
 
 class Work(Frozen):
-    threads: Count = execution("CPU threads a job", 1)
-    memory: Megabytes = execution("memory a job", 2000, unit="MiB")
-    time: Minutes = execution("time a job", 120, unit="minutes")
+    threads: Count = execution("CPU threads of a job", 1)
+    memory: Megabytes = execution("memory of a job", 2000, unit="MiB")
+    time: Minutes = execution("time limit of a job", 120, unit="minutes")
 
 
 class EvalWork(Work):
-    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs a job: 0 or 1", 0)
-    gpu: Gpu | None = execution("which GPU, for estimates", None)
-    batch: Rows = execution("items answered at a time", 64, unit="items")
+    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs of a job: 0 or 1", 0)
+    gpu: Gpu | None = execution("model of the GPU, for estimates", None)
+    batch: Rows = execution("number of items answered at once", 64, unit="items")
 
 
 class TrainWork(Work):
-    nodes: Annotated[int, Field(ge=1, le=1024), NUMBERS_ONLY] = execution("machines a job", 1)
-    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution("GPUs a machine; 0 trains on the CPU", 0)
-    processes: Annotated[int, Field(ge=1, le=256), NUMBERS_ONLY] = execution(
-        "processes a machine that share the work and the threads, where `gpus` is 0; with GPUs there is one for each", 1
+    nodes: Annotated[int, Field(ge=1, le=1024), NUMBERS_ONLY] = execution("machines of a job", 1)
+    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution(
+        "GPUs of each machine; with 0 the student is trained on the CPU", 0
     )
-    gpu: Gpu | None = execution("which GPU: its memory, which the stage must fit into, and its peak", None)
-    precision: Literal["fp32", "bf16"] = semantic("of the arithmetic", "fp32")
+    processes: Annotated[int, Field(ge=1, le=256), NUMBERS_ONLY] = execution(
+        "if `gpus` is 0: processes of each machine, which share the batch and the threads; otherwise each GPU has one "
+        "process",
+        1,
+    )
+    gpu: Gpu | None = execution(
+        "model of the GPU: its memory, which must hold the stage, and its peak arithmetic", None
+    )
+    precision: Literal["fp32", "bf16"] = semantic("precision of the arithmetic", "fp32")
     zero: Literal[0, 1, 2, 3] = execution(
-        "DeepSpeed ZeRO stage: processes share AdamW's state (1), gradients too (2), weights too (3); 0 is plain data "
-        "parallelism",
+        "DeepSpeed ZeRO stage: the processes share AdamW's state (1), also the gradients (2), also the weights (3); "
+        "0 is plain data parallelism",
         0,
     )
     offload: StrictBool = execution(
-        "with `zero`: AdamW's state in the machine's memory, where the CPU updates it", False
+        "with `zero`: keep AdamW's state in the machine's memory and update it on the CPU", False
     )
     recompute: StrictBool = execution(
-        "keep a layer's input alone and compute the rest again in the backward pass: less memory, a third more "
+        "keep only each layer's input and compute the rest again in the backward pass: less memory, a third more "
         "arithmetic",
         False,
     )
-    compile: StrictBool = execution("torch.compile the student", False)
-    micro_batch: Rows = execution("a forward pass of one process", 1, unit="rows")
+    compile: StrictBool = execution("run torch.compile on the student", False)
+    micro_batch: Rows = execution("size of one forward pass of one process", 1, unit="rows")
     mfu: Share | None = execution(
-        "share of the GPU's peak that the model's arithmetic reaches, where you measured it; padding counts as work, "
-        "what `recompute` does again does not",
+        "share of the GPU's peak that the model's arithmetic reaches, if you have measured it; padding counts as work, "
+        "the repeated arithmetic of `recompute` does not",
         None,
     )
-    price: Number | None = execution("of a GPU, for estimates", None, unit="USD per hour", ge=0)
+    price: Number | None = execution("price of a GPU, for estimates", None, unit="USD per hour", ge=0)
 
 
 class Hardware(Frozen):
-    train: TrainWork = semantic("for `train`; threads, memory and time for `student` too", TrainWork())
-    eval: EvalWork = execution("for `eval`", EvalWork())
-    other: Work = execution("for everything else", Work())
+    train: TrainWork = semantic(
+        "resources of `train` jobs; `student` jobs use its threads, memory and time", TrainWork()
+    )
+    eval: EvalWork = execution("resources of `eval` jobs", EvalWork())
+    other: Work = execution("resources of all other jobs", Work())
 
 
 class Spec(Frozen):
     """One experiment."""
 
     orcac: Annotated[Literal[1], NUMBERS_ONLY] = label("version of the language")
-    extends: str | None = label("another spec, relative to this one, that this one is a patch on", None)
-    name: Name = label("name of the experiment; a safe file name")
-    about: str = label("one line for people", "")
-    seed: Whole = semantic("of everything that is drawn: samples, messages, weights, order", 0, ge=0, le=2**32 - 1)
+    extends: str | None = label("path of another spec, relative to this one; this spec is then a patch on it", None)
+    name: Name = label("name of the experiment; it must be usable as a file name")
+    about: str = label("one line about the experiment for its readers", "")
+    seed: Whole = semantic("seed of all random draws: samples, messages, weights, order", 0, ge=0, le=2**32 - 1)
     queries: dict[Name, Queries] = semantic("query sources", {})
-    system_messages: SystemMessages = semantic("what shapes the teachers' answers", SystemMessages())
-    teachers: dict[Name, Teacher] = semantic("who answers")
-    datasets: dict[Name, Dataset] = semantic("the answers of one teacher to one set of prompts")
-    filters: Filters = semantic("which answers become examples", Filters())
-    student: Student = semantic("who learns")
-    stages: dict[Name, Stage] = semantic("legs of the curriculum")
-    curriculum: tuple[Name, ...] = semantic("the stages in order")
-    benchmarks: dict[Name, Benchmark] = semantic("what is measured", {})
-    baselines: tuple[Name, ...] = semantic("teachers that answer the benchmarks too, each a row beside the arms", ())
-    hardware: Hardware = semantic("what it runs on", Hardware())
-    budget: Dollars | None = execution("what asking for all of this spec may cost, all arms together", None, unit="USD")
-    ablations: dict[Name, Any] = semantic("arm -> JSON Merge Patch (RFC 7396) on all of the above", {})
-    sweep: dict[str, tuple[Any, ...]] = semantic(
-        "dotted path -> values; every arm is made at every combination of them", {}
+    system_messages: SystemMessages = semantic("messages that shape the teachers' answers", SystemMessages())
+    teachers: dict[Name, Teacher] = semantic("models and records that answer")
+    datasets: dict[Name, Dataset] = semantic("answers of one teacher to one set of prompts")
+    filters: Filters = semantic("rules that select the answers to train on", Filters())
+    student: Student = semantic("the model to train")
+    stages: dict[Name, Stage] = semantic("stages of the curriculum")
+    curriculum: tuple[Name, ...] = semantic("names of the stages in order")
+    benchmarks: dict[Name, Benchmark] = semantic("benchmarks that measure the students", {})
+    baselines: tuple[Name, ...] = semantic(
+        "teachers that answer the benchmarks as well; each is a row of the report beside the arms", ()
+    )
+    hardware: Hardware = semantic("resources of the jobs", Hardware())
+    budget: Dollars | None = execution("largest cost of all requests of this spec, over all arms", None, unit="USD")
+    ablations: dict[Name, object] = semantic("arm -> JSON Merge Patch (RFC 7396) on the keys above", {})
+    sweep: dict[str, tuple[object, ...]] = semantic(
+        "dotted path -> values; every arm is repeated at each combination of the values", {}
     )
 
 

@@ -1,4 +1,4 @@
-"""What pydantic refuses, in our words and at its place; and what is left of a spec without it."""
+"""pydantic's errors as problems: in the language's own words, each at its place in the file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ import json
 import re
 import typing
 from collections.abc import Sequence
-from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from orcac.spec.problems import Mark, Problem, shown
+from orcac.recipe import Frozen
+from orcac.spec.problems import Mark, Problem, SpecPath, describe
 from orcac.spec.schema import Draw, Spec
 from orcac.spec.source import Tree
 
-Path = tuple[str | int, ...]
-NAME = "a name is made of letters, digits, `.`, `_` and `-`, at most 63, and starts with a letter or digit"
-_WANTED = {
+_NAME = "a name is made of letters, digits, `.`, `_` and `-`, at most 63, and starts with a letter or digit"
+_EXPECTED = {
     "string_type": "a text",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -34,9 +32,9 @@ _WANTED = {
     "dict_type": "a map of keys to values",
     "model_type": "a map of keys to values",
     "model_attributes_type": "a map of keys to values",
-    "tuple_type": "a list, as in [a, b],",
+    "tuple_type": "a list, as in [a, b]",
 }
-_SECRET = re.compile("key|secret|password", re.IGNORECASE)  # in the names of values that are not repeated
+_SECRET = re.compile("key|secret|password", re.IGNORECASE)  # in names of keys whose values messages must not show
 _LIMITS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -45,100 +43,106 @@ _LIMITS = {
 }
 
 
-def worded(tree: Tree, errors: Sequence[ErrorDetails]) -> list[Problem]:
-    """The problems that pydantic's errors are. A key that is merely misspelt is not told as missing, too."""
-    misspelt = {_meant(error) for error in errors if error["type"] == "extra_forbidden"}
-    return [_worded(tree, error) for error in errors if error["type"] != "missing" or error["loc"] not in misspelt]
+def explain_errors(tree: Tree, errors: Sequence[ErrorDetails]) -> list[Problem]:
+    """Return the problem of each of pydantic's errors. A misspelt key is reported as unknown only, not as missing."""
+    misspelt = {_closest_location(error) for error in errors if error["type"] == "extra_forbidden"}
+    return [_explain(tree, error) for error in errors if error["type"] != "missing" or error["loc"] not in misspelt]
 
 
-def _hidden(place: Mark, secret: Mark) -> Mark:
-    """`place` without what its line has from `secret` on, which logs would keep."""
+def _redact(place: Mark, secret: Mark) -> Mark:
+    """Return `place` without the rest of its line from `secret` on, because logs would keep the secret."""
     if place.line != secret.line:
         return place
     return dataclasses.replace(place, source=place.source[: secret.column - 1] + "...")
 
 
-def _meant(error: ErrorDetails) -> Path:
-    """Where an unknown key would stand, were it spelt as the one most like it."""
+def _closest_location(error: ErrorDetails) -> SpecPath:
+    """Return the location of an unknown key with the key replaced by the known one most like it."""
     *above, key = error["loc"]
     near = difflib.get_close_matches(str(key), _known_keys(error["loc"]), n=1)
     return (*above, *near)
 
 
-def _worded(tree: Tree, error: ErrorDetails) -> Problem:
+def _explain(tree: Tree, error: ErrorDetails) -> Problem:
+    """Return the problem of one of pydantic's errors."""
     location, kind, context = error["loc"], error["type"], error.get("ctx", {})
     steps = _steps(tree, location)
     key = str(location[-1]) if location else ""
     on_key = key == "[key]"
-    place = tree.place(steps, key=on_key)
+    place = tree.locate(steps, key=on_key)
     if kind == "variable":
-        return Problem(_hidden(place, place), error["msg"])
+        return Problem(_redact(place, place), error["msg"])
     if kind == "extra_forbidden":
-        place = tree.place([*steps, key], key=True)
+        place = tree.locate([*steps, key], key=True)
         if _SECRET.search(key):
-            place = _hidden(place, tree.place([*steps, key]))
-        return Problem(place, f"unknown key `{key}`; {_hint(key, _known_keys(location))}")
+            place = _redact(place, tree.locate([*steps, key]))
+        return Problem(place, f"unknown key `{key}`; {_suggest(key, _known_keys(location))}")
     if kind == "missing":
         if isinstance(location[-1], int):
-            return Problem(place, f"{_named(location)} needs one value more")
-        return Problem(place, f"`{key}` is missing here{_help(location)}")
+            return Problem(place, f"{_field_name(location)} needs one more value")
+        return Problem(place, f"`{key}` is missing{_help_text(location)}")
     if kind == "string_pattern_mismatch":
-        return Problem(place, f"{shown(error['input'])}: {NAME}")
+        return Problem(place, f"{describe(error['input'])}: {_NAME}")
     if kind == "union_tag_not_found":
         missing = str(context.get("discriminator", "")).strip("'")
-        return Problem(place, f"`{missing}` is missing here; known: {', '.join(_tags(location, missing))}")
+        return Problem(place, f"`{missing}` is missing; known: {', '.join(_tags(location, missing))}")
     if kind == "union_tag_invalid":
         tag = str(context["discriminator"]).strip("'")
         return Problem(
-            tree.place([*steps, tag]),
-            f"`{tag}: {context['tag']}` is not known; {_hint(str(context['tag']), _tags(location, tag))}",
+            tree.locate([*steps, tag]),
+            f"`{tag}: {context['tag']}` is not known; {_suggest(str(context['tag']), _tags(location, tag))}",
         )
     if kind == "literal_error":
         known = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         given = error["input"] if not on_key else location[-2]
         if len(known) == 1:
-            return Problem(place, f"{_named(location)} must be {known[0]}, not {shown(given)}")
-        said = f"unknown key {shown(given)}" if on_key else f"{_named(location)} cannot be {shown(given)}"
-        return Problem(place, f"{said}; {_hint(str(given), known)}")
+            return Problem(place, f"{_field_name(location)} must be {known[0]}, not {describe(given)}")
+        start = "unknown key" if on_key else f"{_field_name(location)} cannot be"
+        return Problem(place, f"{start} {describe(given)}; {_suggest(str(given), known)}")
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
-        return Problem(place, f"{_named(location)} must be {words} {_limit(tree, steps, location, context[limit])}")
+        bound = _limit(tree, steps, location, context[limit])
+        return Problem(place, f"{_field_name(location)} must be {words} {bound}")
     if kind in ("too_short", "too_long"):
         limit, words = ("min_length", "at least") if kind == "too_short" else ("max_length", "at most")
         values = "1 value" if context[limit] == 1 else f"{context[limit]} values"
-        return Problem(place, f"{_named(location)} needs {words} {values}")
+        return Problem(place, f"{_field_name(location)} needs {words} {values}")
     if kind == "string_too_short":
-        return Problem(place, f"{_named(location)} must not be empty")
+        return Problem(place, f"{_field_name(location)} must not be empty")
     if kind == "int_parsing_size":
-        return Problem(place, f"{shown(error['input'])} is too large a number")
+        return Problem(place, f"the number {describe(error['input'])} is too large")
     if kind == "measure":
-        return Problem(place, f"{shown(error['input'])} is not {context['shape']}")
-    if kind in _WANTED:
+        return Problem(place, f"{describe(error['input'])} is not {context['shape']}")
+    if kind in _EXPECTED:
         given = location[-2] if on_key else error["input"]
-        return Problem(place, f"{_wanted(kind, location)} is wanted here, not {shown(given)}{_quotes(kind, given)}")
+        hint = _quoting_hint(kind, given)
+        return Problem(place, f"expected {_expected_value(kind, location)}, got {describe(given)}{hint}")
     return Problem(place, error["msg"][0].lower() + error["msg"][1:])
 
 
-def _wanted(kind: str, location: Path) -> str:
+def _expected_value(kind: str, location: SpecPath) -> str:
+    """Return the kind of value that is allowed at a location, for an error of type `kind`."""
     if location[-1] in ("int", "float", "str", "bool"):  # a member of the union that `extra` holds
         return "a number, a text, true or false"
     if kind in ("model_type", "model_attributes_type") and Draw in _models(_type(location)):
-        return "a list of message numbers, as in [1, 7],"
-    return _WANTED[kind]
+        return "a list of message numbers, as in [1, 7]"
+    return _EXPECTED[kind]
 
 
-def _quotes(kind: str, value: Any) -> str:
+def _quoting_hint(kind: str, value: object) -> str:
+    """Return the advice to quote a scalar, if a text is expected."""
     scalar = isinstance(value, bool | int | float)
     return f'; write it in quotes, as in "{json.dumps(value)}"' if kind == "string_type" and scalar else ""
 
 
-def _named(location: Path) -> str:
-    """The field at a location, by its name; an item of a list by that of the list."""
+def _field_name(location: SpecPath) -> str:
+    """Return the name of the field at a location; for an item of a list, the name of the list."""
     names = [step for step in location if isinstance(step, str) and step != "[key]"]
     return f"`{names[-1]}`" if names else "this"
 
 
-def _limit(tree: Tree, steps: Sequence[str | int], location: Path, limit: float) -> str:
+def _limit(tree: Tree, steps: Sequence[str | int], location: SpecPath, limit: float) -> str:
+    """Return a limit in the unit of the field, or in percent if the value was written so."""
     written = tree.at(steps).value
     if isinstance(written, str) and written.rstrip().endswith("%"):
         return f"{limit * 100:g} %"
@@ -149,32 +153,34 @@ def _limit(tree: Tree, steps: Sequence[str | int], location: Path, limit: float)
     return f"{limit:,g} {unit}".rstrip() if limit < 10_000 else str(limit)
 
 
-def _help(location: Path) -> str:
-    found = _field(location)
-    return f": {found.description}" if found and found.description else ""
+def _help_text(location: SpecPath) -> str:
+    """Return the help of the field at a location, as the end of a sentence."""
+    field = _field(location)
+    return f": {field.description}" if field and field.description else ""
 
 
-def _hint(given: str, known: Sequence[str]) -> str:
+def _suggest(given: str, known: Sequence[str]) -> str:
+    """Return a question with the known word most like `given`, or else all known words."""
     near = difflib.get_close_matches(given, known, n=1)
     return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
 
 
-def prune(tree: Tree, errors: Sequence[ErrorDetails]) -> list[Path]:
-    """The places to cut out, so that what is left has no such error."""
-    cuts: list[Path] = []
+def find_refused(tree: Tree, errors: Sequence[ErrorDetails]) -> list[SpecPath]:
+    """Return the paths of the parts that cause errors. A spec without these parts does not have the errors."""
+    refused: list[SpecPath] = []
     for error in errors:
         steps = _steps(tree, error["loc"])
         if error["type"] == "extra_forbidden":
             steps = [*steps, str(error["loc"][-1])]
         while steps and not isinstance(tree.at(steps[:-1]).value, dict):
-            steps = steps[:-1]  # a list is cut out whole, so that its other places stay what they are
+            steps = steps[:-1]  # the whole list, because without one item the others would have another index
         if steps:
-            cuts.append(tuple(steps))
-    return cuts
+            refused.append(tuple(steps))
+    return refused
 
 
-def _steps(tree: Tree, location: Path) -> list[str | int]:
-    """pydantic's location without what only pydantic knows (union tags, `[key]`)."""
+def _steps(tree: Tree, location: SpecPath) -> list[str | int]:
+    """Return pydantic's location without the steps that the file does not have (union tags, `[key]`)."""
     steps: list[str | int] = []
     at: Tree | None = tree
     for step in location:
@@ -187,28 +193,28 @@ def _steps(tree: Tree, location: Path) -> list[str | int]:
     return steps
 
 
-def _known_keys(location: Path) -> list[str]:
-    """The keys that the schema knows beside the last of a location."""
+def _known_keys(location: SpecPath) -> list[str]:
+    """Return the keys that the schema allows in the map that the last step of a location belongs to."""
     models = _models(_type(location[:-1]))
     return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
 
 
-def _tags(location: Path, key: str) -> list[str]:
-    """What `key` may hold, where it says which of several models is meant."""
+def _tags(location: SpecPath, key: str) -> list[str]:
+    """Return the values of the discriminator `key` of the union at a location."""
     return [tag for model in _models(_type(location)) for tag in typing.get_args(model.model_fields[key].annotation)]
 
 
-def _type(location: Path) -> Any:
+def _type(location: SpecPath) -> object:
     return _walk(location)[0]
 
 
-def _field(location: Path) -> FieldInfo | None:
+def _field(location: SpecPath) -> FieldInfo | None:
     return _walk(location)[1]
 
 
-def _walk(location: Path) -> tuple[Any, FieldInfo | None]:
-    """The type at a location, and the field that it stands in; a union's tag narrows the union."""
-    kind: Any = Spec
+def _walk(location: SpecPath) -> tuple[object, FieldInfo | None]:
+    """Return the type at a location, and the innermost field that contains it. A union's tag narrows the union."""
+    kind: object = Spec
     field: FieldInfo | None = None
     for step in location:
         if typing.get_origin(kind) is dict:
@@ -227,7 +233,8 @@ def _walk(location: Path) -> tuple[Any, FieldInfo | None]:
     return kind, field
 
 
-def _models(kind: Any) -> list[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
+def _models(kind: object) -> list[type[Frozen]]:
+    """Return the parts of a spec that a type may be."""
+    if isinstance(kind, type) and issubclass(kind, Frozen):
         return [kind]
     return [model for part in typing.get_args(kind) for model in _models(part)]

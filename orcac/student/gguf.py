@@ -1,16 +1,16 @@
-"""A student from a GGUF file, as llama.cpp has them: turned into an ordinary Hugging Face model directory.
+"""A student from a GGUF file, the format of llama.cpp: converted to an ordinary Hugging Face model folder.
 
-transformers reads the file; what it passes over in silence is looked at here, since a student that is a little wrong
-trains all the same:
+transformers reads the file but ignores some of its contents silently. Those are checked here, since a student that is
+slightly wrong trains all the same:
 
-- Weights are unpacked to float32, which holds every value that the file can state, quantized ones too. The file is
-  refused where it lacks a weight, or bends its rotary positions in a way that transformers does not read.
-- How text is split before merges are applied has a name in the file. transformers knows some of them and takes GPT-2's
-  way for the rest; that is right for some, wrong for others (`smollm` splits off every digit), which are mended, and
-  unknown for the remainder, which are refused. What it adds to a vocabulary that the file does not have is taken out.
-- A chat model may end its turn with another token than its text: the configuration for generating gets both.
+- Weights are unpacked to float32, which represents every value of the file exactly, quantized ones included. The file
+  is refused if it lacks a weight, or scales its rotary positions, which transformers does not read.
+- The file names its way to split text before merges are applied. transformers implements some of them and uses GPT-2's
+  for the rest. That is right for some; it is wrong for others (`smollm` splits off every digit), which are corrected
+  here; the remaining ones are unknown and refused. Tokens that transformers adds to the file's vocabulary are removed.
+- A chat model may end its turn with another token than its text: both end generation.
 
-The file is looked at alone: what lies beside it is no part of the student.
+Only the file itself is read: files beside it are not part of the student.
 """
 
 from __future__ import annotations
@@ -19,18 +19,23 @@ import contextlib
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, as_input_error
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Fields = dict[str, object]  # the file's metadata: numbers and texts by name
 
 _SPLITS_AS_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
 _SPLITS_OFF_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
 
 
 def convert(file: Path, folder: Path) -> None:
-    """Write the model that the GGUF file `file` holds to `folder`; `file` lies alone in its own.
+    """Write the model of the GGUF file `file`, which must be alone in its folder, to the model folder `folder`.
 
-    Raises InputError where it cannot be read as a model whose every part is known.
+    Raises InputError if a part of the file cannot be read or is unknown.
     """
     try:
         import gguf
@@ -39,16 +44,17 @@ def convert(file: Path, folder: Path) -> None:
     fix = "fetch the file again, or give the model's own directory of safetensors"
     with as_input_error(f"{file.name}: cannot be read as a model", fix=fix):
         reader = gguf.GGUFReader(file)
-        fields = {name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1}
+        fields: Fields = {name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1}
         _check_rotary(file, fields, {tensor.name for tensor in reader.tensors})
-        tokenizer = _tokenizer(file, fields, size=len(reader.fields["tokenizer.ggml.tokens"].data))
-        model = _model(file, fields)
+        tokenizer = _read_tokenizer(file, fields, size=len(reader.fields["tokenizer.ggml.tokens"].data))
+        model = _read_model(file, fields)
     tokenizer.model_max_length = model.config.max_position_embeddings
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
 
 
-def _check_rotary(file: Path, fields: dict[str, Any], tensors: set[str]) -> None:
+def _check_rotary(file: Path, fields: Fields, tensors: set[str]) -> None:
+    """Raise InputError if the file scales its rotary positions."""
     scaled = fields.get(f"{fields['general.architecture']}.rope.scaling.type", "none") != "none"
     if scaled or any(name.startswith("rope_") for name in tensors):
         raise InputError(
@@ -57,8 +63,8 @@ def _check_rotary(file: Path, fields: dict[str, Any], tensors: set[str]) -> None
         )
 
 
-def _tokenizer(file: Path, fields: dict[str, Any], *, size: int) -> Any:
-    """The file's tokenizer, of `size` entries. Raises InputError where it splits text in a way that is not known."""
+def _read_tokenizer(file: Path, fields: Fields, *, size: int) -> PreTrainedTokenizerFast:
+    """Return the file's tokenizer, of `size` entries. Raises InputError if its way to split text is unknown."""
     import tokenizers
     from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -75,7 +81,7 @@ def _tokenizer(file: Path, fields: dict[str, Any], *, size: int) -> Any:
             )
         elif pre not in _SPLITS_AS_GPT2:
             raise InputError(
-                f"{file.name}: splits text in the way `{pre}`, which is not known here",
+                f"{file.name}: splits text in the way `{pre}`, which is unknown",
                 fix="give the model's own directory, with its tokenizer.json",
             )
     return PreTrainedTokenizerFast(
@@ -83,13 +89,16 @@ def _tokenizer(file: Path, fields: dict[str, Any], *, size: int) -> Any:
     )
 
 
-def _model(file: Path, fields: dict[str, Any]) -> Any:
+def _read_model(file: Path, fields: Fields) -> PreTrainedModel:
+    """Return the file's model in float32. Raises InputError if it lacks weights."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.quantization_config import GgufConfig
 
-    with contextlib.redirect_stderr(io.StringIO()):  # a bar that is not the libraries' own, and is not asked whether
-        model, found = AutoModelForCausalLM.from_pretrained(
+    with contextlib.redirect_stderr(
+        io.StringIO()
+    ):  # hides a progress bar that the libraries' setting does not turn off
+        model, report = AutoModelForCausalLM.from_pretrained(
             str(file.parent),
             gguf_file=file.name,
             dtype=torch.float32,
@@ -97,9 +106,10 @@ def _model(file: Path, fields: dict[str, Any]) -> Any:
             local_files_only=True,
             output_loading_info=True,
         )
-    if found["missing_keys"]:
-        names = ", ".join(sorted(found["missing_keys"])[:3])
+    if report["missing_keys"]:
+        names = ", ".join(sorted(report["missing_keys"])[:3])
         raise InputError(f"{file.name}: lacks weights of its model: {names}", fix="fetch the file again")
-    ends = {fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")} - {None}
+    found = [fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
+    ends = {token for token in found if isinstance(token, int)}
     model.generation_config.eos_token_id = sorted(ends) or None
     return model

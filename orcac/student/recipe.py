@@ -1,6 +1,6 @@
-"""What `student` makes: an ordinary Hugging Face model directory under `model/`: weights, tokenizer, chat template.
+"""The recipe of `student`: a Hugging Face model folder under `model/` with weights, tokenizer and chat template.
 
-Inputs: `texts` (filter nodes), from which the tokenizer of a from-scratch student is trained; else none.
+Inputs: `texts` (filter nodes), from which the tokenizer of a from-scratch student is trained; otherwise no inputs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VERSION = 2
 
 
 class Scratch(Frozen):
-    """A LLaMA of random weights and a byte-level BPE tokenizer trained on the input texts."""
+    """A LLaMA with random weights, and a byte-level BPE tokenizer trained on the input texts."""
 
     vocabulary: int
     hidden: int
@@ -25,33 +25,37 @@ class Scratch(Frozen):
     heads: int
     kv_heads: int
     intermediate: int  # width of the MLP
-    positions: int  # the longest sequence
+    positions: int  # tokens of the longest sequence
     init_std: float = 0.02
     tie_embeddings: bool = False
 
 
 class Pretrained(Frozen):
-    """A Hugging Face model directory: by the content of its files, or by where it lies on a hub; or one .gguf file. No
-    code from it is run."""
+    """A Hugging Face model folder, given by the content of its files or by its place on a hub; or one .gguf file.
 
-    files: tuple[FileRef, ...] = ()  # name is the path relative to the directory; exactly one of files and hub
+    No code from it is run.
+    """
+
+    files: tuple[FileRef, ...] = ()  # named by the path relative to the folder; exactly one of files and hub is set
     hub: HubRef | None = None  # a model repository; its path is the folder of the model
 
 
 class StudentRecipe(Recipe):
     seed: int
-    scratch: Scratch | None = None  # exactly one of scratch and pretrained
+    scratch: Scratch | None = None  # exactly one of scratch and pretrained is set
     pretrained: Pretrained | None = None
 
 
 class StudentExecution(Execution):
-    like: str | None = None  # the named shape that a model which is not here has, for estimates
+    like: str | None = None  # for estimates: the named shape of a model that is not downloaded yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentSummary(Summary):
+    """The summary of a student."""
+
     kind: ClassVar[str] = "student"
 
     parameters: int
     vocabulary: int | None = None  # entries of the tokenizer
-    hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> the commit it stood for
+    hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> its commit

@@ -1,4 +1,4 @@
-"""Makes `student`: see recipe.py. The two ways to come by one have a module each."""
+"""Makes a `student` node (see recipe.py): from nothing (scratch.py) or from a pretrained model (pretrained.py)."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ import math
 from pathlib import Path
 
 from orcac.job import Job
-from orcac.model.offline import offline
-from orcac.model.weights import os_errors
+from orcac.model.offline import go_offline
+from orcac.model.weights import raising_os_errors
 from orcac.student.recipe import StudentExecution, StudentRecipe, StudentSummary
 
 
 def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
-    """Write `model/`.
+    """Write `model/`, and return the number of its weights and of its tokens.
 
-    Raises InputError where the texts or the files make no student; of a student on a hub what `hub.fetch` raises.
+    Raises InputError if the texts or the files make no student, and the errors of `hub.fetch` for a student on a hub.
     """
     from orcac.student import pretrained, scratch
 
     recipe, model = job.recipe, job.out / "model"
     assert (recipe.scratch is None) != (recipe.pretrained is None), "exactly one of scratch and pretrained"
-    found = pretrained.Files({}, {})
-    if recipe.pretrained is not None:  # the only step that may touch a network, and before `offline`
-        found = pretrained.find(recipe.pretrained, execution=job.execution, label=job.label)
-    offline(threads=job.execution.threads)
+    found = pretrained.ModelFiles({}, {})
+    if recipe.pretrained is not None:  # may use the network, so it comes before `go_offline`
+        found = pretrained.find_files(recipe.pretrained, execution=job.execution, label=job.label)
+    go_offline(threads=job.execution.threads)
     model.mkdir()
-    with os_errors(job.out):
+    with raising_os_errors(job.out):
         if recipe.scratch is not None:
             texts = [folder / "kept.parquet" for folder in job.inputs["texts"]]
             scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
         else:
             pretrained.build(model, found.paths, work=job.work, seed=recipe.seed)
-    return StudentSummary(parameters=parameters(model), vocabulary=vocabulary(model), hub=found.commits or None)
+    return StudentSummary(
+        parameters=count_parameters(model), vocabulary=count_vocabulary(model), hub=found.commits or None
+    )
 
 
-def parameters(model: Path) -> int:
-    """How many weights the safetensors files of a model folder hold, read from their headers alone."""
+def count_parameters(model: Path) -> int:
+    """Return the number of weights in the safetensors files of a model folder, from their headers alone."""
     count = 0
     for path in sorted(model.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -45,8 +47,8 @@ def parameters(model: Path) -> int:
     return count
 
 
-def vocabulary(model: Path) -> int:
-    """How many entries the tokenizer of a model folder has."""
+def count_vocabulary(model: Path) -> int:
+    """Return the number of entries of a model folder's tokenizer."""
     from orcac.model.chat_format import load_tokenizer
 
     return len(load_tokenizer(model))

@@ -1,59 +1,66 @@
-"""A student from nothing: a byte-level BPE tokenizer trained on the examples, and a LLaMA of random weights.
+"""A student from nothing: a byte-level BPE tokenizer trained on the examples, and a LLaMA with random weights.
 
-Like LLaMA's own tokenizer it splits every number into its digits and falls back to bytes, so any text has ids.
-It always has exactly as many entries as asked for, so that a student's shape never depends on its texts: where
-they hold too few merges, reserved tokens fill the rest.
+Like LLaMA's own, the tokenizer splits every number into its digits and falls back to bytes, so any text has ids. It
+always has exactly the requested number of entries, so that a student's shape never depends on its texts: if they give
+too few merges, reserved tokens fill the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.model.chat_format import SPECIAL_MARKS, Tokenizer, chat_template
+from orcac.model.chat_format import SPECIAL_MARKS, chat_template
 from orcac.student.recipe import Scratch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 _MARKS = [mark for mark in SPECIAL_MARKS if mark]
-_SMALLEST = 256 + len([PAD, BOS, EOS, *_MARKS])
+_MIN_VOCABULARY = 256 + len([PAD, BOS, EOS, *_MARKS])
 
 
 def build(model: Path, recipe: Scratch, *, texts: Sequence[Path], seed: int) -> None:
     """Write weights, tokenizer and template to `model`. `texts` are files of rows.Response, read in order.
 
-    Raises InputError for a shape that is no LLaMA, or too large for this machine.
+    Raises InputError for a shape that a LLaMA cannot have, or that is too large for this machine.
     """
     check_shape(recipe)
-    tokenizer = train_tokenizer(_texts(texts), recipe.vocabulary)
+    tokenizer = train_tokenizer(_read_texts(texts), recipe.vocabulary)
     tokenizer.model_max_length = recipe.positions
     tokenizer.save_pretrained(model)
     save_model(model, recipe, tokenizer, seed=seed)
 
 
 def check_shape(recipe: Scratch) -> None:
-    """Raise InputError where attention cannot be divided among the heads; torch says so in training, if at all."""
+    """Raise InputError if attention cannot be divided among the heads; torch would fail in training, or not at all."""
     hidden, heads, kv_heads = recipe.hidden, recipe.heads, recipe.kv_heads
     if hidden % (2 * heads):
         raise InputError(
             f"a hidden size of {hidden} does not give each of {heads} heads an even share",
-            fix=f"make hidden a multiple of {2 * heads}: rotary positions turn pairs",
+            fix=f"make hidden a multiple of {2 * heads}: rotary positions rotate pairs",
         )
     if heads % kv_heads:
         raise InputError(f"kv_heads {kv_heads} does not divide heads {heads}", fix="give a divisor")
 
 
-def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
-    """A byte-level BPE tokenizer of exactly `vocabulary` entries, with its chat template."""
+def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Train and return a byte-level BPE tokenizer of exactly `vocabulary` entries, with its chat template.
+
+    Raises InputError if `vocabulary` is too small.
+    """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    if vocabulary < _SMALLEST:
+    if vocabulary < _MIN_VOCABULARY:
         raise InputError(
             f"a vocabulary of {vocabulary} is too small",
-            fix=f"give at least {_SMALLEST}: every byte and the special tokens",
+            fix=f"give at least {_MIN_VOCABULARY}: every byte and the special tokens",
         )
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -77,8 +84,8 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def save_model(model: Path, recipe: Scratch, tokenizer: Tokenizer, *, seed: int) -> None:
-    """Write the weights that `seed` draws, and how they generate: greedily, to the end mark."""
+def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> None:
+    """Write random weights drawn from `seed`, and a configuration that generates greedily up to the end token."""
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
@@ -110,7 +117,8 @@ def save_model(model: Path, recipe: Scratch, tokenizer: Tokenizer, *, seed: int)
     llama.save_pretrained(model)
 
 
-def _texts(files: Sequence[Path]) -> Iterator[str]:
+def _read_texts(files: Sequence[Path]) -> Iterator[str]:
+    """Yield the texts of all rows. Raises InputError if there are no rows."""
     count = 0
     for path in files:
         for row in rows.read(path, rows.Response):

@@ -1,13 +1,13 @@
-"""Packing: which examples share a row. Pure functions over lengths, so that the number of rows, and with it the
-number of steps, is known before anything is trained.
+"""Packing: the assignment of examples to rows. Pure functions over lengths, so that the number of rows, and with it
+the number of steps, is known before anything is trained.
 
 - `best_fit_decreasing`: the longest example first, each into the row with the least room that still holds it
-  (Johnson, 1973: at most 11/9 of the fewest rows, plus a constant). Rooms are whole numbers up to the capacity,
-  so rows are kept by room and examples of equal length are placed together: about n steps of array work, not
-  n searches.
-- `shuffle_and_fill`: the paper's (§4.1): shuffle, then open a new row whenever the next example does not fit.
+  (Johnson, 1973: at most 11/9 of the fewest rows, plus a constant). Rooms are whole numbers up to the capacity, so rows
+  are grouped by room and examples of equal length are placed together: about n steps of array work, not n searches.
+- `shuffle_and_fill`: next-fit in random order, the paper's method (§4.1): a new row is opened whenever the next example
+  does not fit.
 
-An example is never cut, and the order of rows carries no meaning: whoever trains on them shuffles them.
+An example is never cut. The order of the rows has no meaning: training shuffles them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Lengths = Sequence[int] | npt.NDArray[np.integer]
 
 
 def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[list[int]]:
-    """Rows as lists of indices into `lengths`, each length in 1..capacity, longest examples first."""
+    """Return rows as lists of indices into `lengths`, longest examples first. Each length is in 1..capacity."""
     sizes = np.asarray(lengths, dtype=np.int64)
     if not len(sizes):
         return []
@@ -31,7 +31,7 @@ def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[list[int]]:
     distinct, counts = np.unique(sizes, return_counts=True)
     placed: list[npt.NDArray[np.int64]] = []  # the row of each example, in the order of `order`
     rows_by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
-    rooms: list[int] = []  # the rooms that some row has, ascending
+    rooms: list[int] = []  # the distinct rooms of the open rows, ascending
     rows = 0
     for size, left in zip(distinct[::-1].tolist(), counts[::-1].tolist(), strict=True):
         while left:
@@ -43,8 +43,8 @@ def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[list[int]]:
             else:
                 room = rooms[found]
                 fresh = rows_by_room[room]
-            # A row that takes one example has less room than any other that still fits: it is filled before the
-            # next is touched. So every row used takes `each`, but for the last, which takes what is left.
+            # A row that has taken an example has less room than the others that fit, so best-fit fills it before it
+            # touches the next. So every used row takes `each` examples, except the last, which takes the rest.
             each = room // size
             full, rest = divmod(min(left, each * len(fresh)), each)
             used = fresh[: full + (rest > 0)]
@@ -67,7 +67,7 @@ def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[list[int]]:
 
 
 def shuffle_and_fill(lengths: Lengths, capacity: int, rng: np.random.Generator) -> list[list[int]]:
-    """Rows as lists of indices into `lengths`, each length in 1..capacity."""
+    """Return rows as lists of indices into `lengths`, in random order. Each length is in 1..capacity."""
     sizes = np.asarray(lengths, dtype=np.int64).tolist()
     rows: list[list[int]] = []
     room = 0

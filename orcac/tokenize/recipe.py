@@ -1,8 +1,8 @@
-"""What `tokenize` makes: `rows.safetensors`, the examples of one dataset packed into sequences.
+"""The recipe of `tokenize`: `rows.safetensors`, the examples of one dataset packed into sequences.
 
     input_ids     int32 (rows, max_length)   padded with the tokenizer's pad id
-    position_ids  int32 (rows, max_length)   restart at 0 with every example: that is what isolates them
-    labels        int32 (rows, max_length)   -100 everywhere but on the teacher's tokens and the end mark
+    position_ids  int32 (rows, max_length)   restart at 0 with every example, which isolates them in attention
+    labels        int32 (rows, max_length)   -100 everywhere except on the teacher's tokens and the end token
 
 and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill.
 Inputs: `examples` (one filter node), `student`.
@@ -29,12 +29,14 @@ class TokenizeRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeSummary(Summary):
+    """The counts of packed rows."""
+
     kind: ClassVar[str] = "tokenize"
 
     examples: int  # examples = packed + too_long
     packed: int
     too_long: int  # examples with more tokens than a row has slots
     rows: int
-    tokens: int  # padding left out
+    tokens: int  # without padding
     supervised_tokens: int
-    fill: float  # share of the rows' slots that hold tokens
+    fill: float  # fraction of the rows' slots that hold tokens

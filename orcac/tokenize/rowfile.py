@@ -1,7 +1,7 @@
-"""`rows.safetensors` as memory-mapped arrays, so that neither who writes it nor who trains on it holds it in memory.
+"""`rows.safetensors` as memory-mapped arrays, so that it is never whole in memory, neither in packing nor in training.
 
-The safetensors format is a length (8 bytes, little-endian), a JSON header and the arrays one after another; any
-other tool reads the file as usual. Its bytes depend on nothing but the values.
+The safetensors format is a length (8 bytes, little-endian), a JSON header and the arrays one after another; any other
+tool reads the file as usual. Its bytes depend only on the values.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from orcac.errors import StoreError
 
-Array = np.memmap[Any, np.dtype[np.int32]]
-MASKED = -100  # a label that no loss is computed on
+Array = np.memmap[tuple[int, ...], np.dtype[np.int32]]
+MASKED = -100  # the label of a token without loss
 
 
 class RowFile(NamedTuple):
-    """Each int32 (rows, max_length); see recipe.py."""
+    """The arrays of a file, each int32 (rows, max_length); see recipe.py."""
 
     input_ids: Array
     position_ids: Array
@@ -28,9 +28,9 @@ class RowFile(NamedTuple):
 
 
 def create(path: Path, *, rows: int, max_length: int) -> RowFile:
-    """A new file of that size, to be filled in place; the arrays' `flush` sends it to the disk.
+    """Create a file of that size, and return its arrays to be filled in place; their `flush` writes them to the disk.
 
-    Raises OSError where the disk has no room for all of it: found out later, in a memory map, that is a SIGBUS.
+    Raises OSError if the disk has no room for all of it: later, in a memory map, a full disk would be a SIGBUS.
     """
     size = rows * max_length * 4
     header = {
@@ -43,15 +43,15 @@ def create(path: Path, *, rows: int, max_length: int) -> RowFile:
         file.write(len(text).to_bytes(8, "little") + text)
         file.flush()
         os.posix_fallocate(file.fileno(), 0, 8 + len(text) + len(header) * size)
-    return _map(path, "r+")
+    return _map_arrays(path, "r+")
 
 
 def read(path: Path) -> RowFile:
-    """The file's arrays, read-only. Raises StoreError when it is cut short."""
-    return _map(path, "r")
+    """Return a file's arrays, read-only. Raises StoreError if it is cut short."""
+    return _map_arrays(path, "r")
 
 
-def _map(path: Path, mode: str) -> RowFile:
+def _map_arrays(path: Path, mode: Literal["r", "r+"]) -> RowFile:
     with path.open("rb") as file:
         start = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(start))
@@ -61,7 +61,7 @@ def _map(path: Path, mode: str) -> RowFile:
                 np.memmap(
                     path,
                     dtype="<i4",
-                    mode=mode,  # type: ignore[call-overload]
+                    mode=mode,
                     offset=8 + start + header[name]["data_offsets"][0],
                     shape=tuple(header[name]["shape"]),
                 )

@@ -1,8 +1,8 @@
-"""Makes `tokenize`: see recipe.py. Examples stream through: ids are spilled to `work` while their lengths are
-gathered, the lengths are packed, and the rows are filled in place. Memory holds a few numbers an example.
+"""Makes a `tokenize` node (see recipe.py). Examples are streamed: their ids are spilled to `work` while their lengths
+are collected, the lengths are packed, and the rows are filled in place. Memory holds a few numbers per example.
 
-An example that does not fit in a row is left out and counted, never cut: a cut one would teach the student to
-stop mid-sentence, or to answer a question it has not seen the end of.
+An example that does not fit in a row is left out and counted, never cut: a cut one would teach the student to stop
+mid-sentence, or to answer a question whose end it has not seen.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job
 from orcac.model.chat_format import ChatFormat, load_tokenizer
-from orcac.model.offline import offline
+from orcac.model.offline import go_offline
 from orcac.recipe import Execution
 from orcac.tokenize import rowfile
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
 from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 
-_BATCH = 1000  # examples tokenized at once
+_EXAMPLES_AT_ONCE = 1000
 
 
 def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
-    """Write `rows.safetensors` and `counts.json`. Raises InputError when nothing is left to learn from."""
-    offline(threads=job.execution.threads)
-    recipe, student = job.recipe, job.one("student") / "model"
+    """Write `rows.safetensors` and `counts.json`, and return the counts. Raises InputError if no example is left."""
+    go_offline(threads=job.execution.threads)
+    recipe, student = job.recipe, job.input("student") / "model"
     check_positions(student, recipe.max_length)
     tokenizer = load_tokenizer(student)
     spill = job.work / "ids.int32"
     lengths, prompts, too_long = spill_ids(
-        job.one("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
+        job.input("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
     )
     if not len(lengths):
         raise InputError(
@@ -49,7 +49,7 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
     else:
         packed = shuffle_and_fill(lengths, recipe.max_length, rng)
     packed = [packed[index] for index in rng.permutation(len(packed))]
-    fill(
+    write_rows(
         job.out / "rows.safetensors",
         packed,
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
@@ -74,7 +74,7 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
 
 
 def check_positions(student: Path, max_length: int) -> None:
-    """Raise InputError where a row is longer than the student can tell positions apart."""
+    """Raise InputError if a row has more tokens than the student has positions."""
     positions = json.loads((student / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
     if positions is not None and max_length > positions:
         raise InputError(
@@ -84,27 +84,28 @@ def check_positions(student: Path, max_length: int) -> None:
 
 
 def spill_ids(examples: Path, chat: ChatFormat, max_length: int, spill: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """Write the ids of all examples that fit to `spill`, one after another, int32.
+    """Write the ids of all examples of up to `max_length` tokens to `spill`, one after another, int32.
 
-    Returns their lengths, how many tokens of each are its prompt, and how many examples were too long.
+    Returns their lengths, int64 (examples,), the lengths of their prompts, int64 (examples,), and the number of
+    examples that were too long.
     """
     lengths: list[int] = []
     prompts: list[int] = []
     too_long = 0
     read = rows.read(examples, rows.Response)
     with spill.open("wb") as file:
-        while batch := list(itertools.islice(read, _BATCH)):
-            for example in chat.examples([(row.system, row.query, row.response) for row in batch]):
+        while batch := list(itertools.islice(read, _EXAMPLES_AT_ONCE)):
+            for example in chat.encode_examples([(row.system, row.query, row.response) for row in batch]):
                 if len(example.input_ids) > max_length:
                     too_long += 1
                     continue
                 lengths.append(len(example.input_ids))
-                prompts.append(example.prompt)
+                prompts.append(example.prompt_tokens)
                 file.write(np.asarray(example.input_ids, dtype=np.int32).tobytes())
     return np.array(lengths, dtype=np.int64), np.array(prompts, dtype=np.int64), too_long
 
 
-def fill(
+def write_rows(
     path: Path,
     packed: Sequence[Sequence[int]],
     *,
@@ -114,22 +115,25 @@ def fill(
     pad: int,
     max_length: int,
 ) -> None:
-    """Write the rows. Padding gets positions 0, 1, ... of its own and labels that are masked."""
+    """Write the rows to `path`. Padding gets masked labels and positions 0, 1, ... of its own.
+
+    `packed`: the examples of each row, as indices into `lengths`. `ids`: int32 (tokens,), of all examples in order.
+    """
     starts = np.concatenate([[0], np.cumsum(lengths)])
     file = rowfile.create(path, rows=len(packed), max_length=max_length)
     counting = np.arange(max_length, dtype=np.int32)
     for row, members in enumerate(packed):
-        at = 0
+        filled = 0
         for index in members:
             size, prompt = lengths[index], prompts[index]
             tokens = ids[starts[index] : starts[index] + size]
-            file.input_ids[row, at : at + size] = tokens
-            file.position_ids[row, at : at + size] = counting[:size]
-            file.labels[row, at : at + prompt] = MASKED
-            file.labels[row, at + prompt : at + size] = tokens[prompt:]
-            at += size
-        file.input_ids[row, at:] = pad
-        file.position_ids[row, at:] = counting[: max_length - at]
-        file.labels[row, at:] = MASKED
+            file.input_ids[row, filled : filled + size] = tokens
+            file.position_ids[row, filled : filled + size] = counting[:size]
+            file.labels[row, filled : filled + prompt] = MASKED
+            file.labels[row, filled + prompt : filled + size] = tokens[prompt:]
+            filled += size
+        file.input_ids[row, filled:] = pad
+        file.position_ids[row, filled:] = counting[: max_length - filled]
+        file.labels[row, filled:] = MASKED
     for array in file:
         array.flush()

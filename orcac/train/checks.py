@@ -1,9 +1,9 @@
-"""What must hold before the first step, checked on the real model, where and as it will be trained, and on the real
-rows. Most of these fail silently in a run that nobody watches: the loss still falls.
+"""Checks that run before the first step, on the real model, on the device where it will be trained, and on the real
+rows. Without them most of these faults pass unnoticed: the loss still falls.
 
-Every process makes all of them, on the same rows, since a model that is spread over processes answers only when all
-ask. They take a few forward passes over at most one row's worth of tokens, and no gradient beyond the head; neither
-weights nor random numbers are touched.
+Every process runs all of them on the same rows, since a model that is spread over processes computes only if all of
+them call it. They take a few forward passes over at most one row's worth of tokens, and no gradient beyond the head;
+they change neither weights nor random numbers.
 """
 
 from __future__ import annotations
@@ -14,185 +14,202 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, Trainer
 
 from orcac.errors import InputError, OrcacError, StoreError
 from orcac.tokenize.rowfile import MASKED, RowFile
 from orcac.train import distributed
 from orcac.train.checkpoints import KEPT
-from orcac.train.data import Batch, Tokens
+from orcac.train.data import RowTensors, TokenCounts
 from orcac.train.loss import SupervisedLoss
-from orcac.train.stage import Stage
+from orcac.train.stage import StageJob
 
-# Relative to the largest figure compared. A leak moves logits by tenths; a loss normalised wrongly is off by half.
+# Relative to the largest figure compared. A leak moves logits by tenths; a wrongly normalised loss is off by half.
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
 _GIB = 1 << 30
 _SPLIT = 4  # micro-batches
-_WIDTH = 512  # tokens of a row: whole logits of more are what the loss is there to avoid
+_MAX_WIDTH = 512  # tokens of a row: the loss exists to avoid whole logits of more
 
 
-def check_labels(tokens: Tokens, expected: int) -> None:
-    """Raise InputError where there is no label to compute a loss on, or not as many as counted."""
+class LossResult(NamedTuple):
+    """The loss of one step, and its gradient."""
+
+    loss: torch.Tensor  # no dimension
+    gradient: torch.Tensor  # float32 (rows, length, width): with respect to the head's input
+
+
+def check_labels(tokens: TokenCounts, expected: int) -> None:
+    """Raise InputError if all labels are masked, or if their number is not `expected`, the one in counts.json."""
     found = int(tokens.supervised.sum())
     if not found:
         raise InputError("every label is masked: there is nothing to learn", fix="check the chat template")
     if found != expected:
         raise InputError(
-            f"{found} labels to learn where counts.json says {expected}", fix="delete the rows and make them again"
+            f"rows.safetensors has {found} labels to learn, and counts.json {expected}",
+            fix="delete the rows and make them again",
         )
 
 
-def check_steps(trainer: Any, planned: int) -> None:
-    """Raise OrcacError where the loader would give another number of optimizer steps than was planned."""
+def check_steps(trainer: Trainer, planned: int) -> None:
+    """Raise OrcacError if the loader gives another number of optimizer steps than `planned`."""
     found = len(trainer.get_train_dataloader()) / trainer.args.gradient_accumulation_steps
     if found != planned:
-        raise OrcacError(f"the loader gives {found:g} steps where {planned} were planned", fix="report this as a bug")
+        raise OrcacError(f"the loader gives {found:g} steps instead of {planned}", fix="report this as a bug")
 
 
-def check_disk(stage: Stage, model: Any) -> None:
-    """Raise StoreError where the disk has no room for the checkpoints and the artifact of this stage."""
+def check_disk(stage: StageJob, model: PreTrainedModel) -> None:
+    """Raise StoreError if the disk has no room for the checkpoints and the artifact of this stage."""
     parameters = sum(getattr(part, "ds_numel", part.numel()) for part in model.parameters())
     weights, moments = 4 * parameters, 8 * parameters
-    checkpoint = weights + moments + (weights if stage.execution.zero else 0)  # ZeRO keeps the weights a second time
+    checkpoint = weights + moments + (weights if stage.execution.zero else 0)  # ZeRO stores the weights a second time
     artifact = weights + (moments if stage.execution.keep_optimizer else 0)
-    there = sum(file.stat().st_size for file in stage.work.glob("checkpoint-*/**/*") if file.is_file())
-    needed = max((KEPT + 1) * checkpoint + artifact - there, 0)  # the oldest goes once the newest is there
+    written = sum(file.stat().st_size for file in stage.work.glob("checkpoint-*/**/*") if file.is_file())
+    needed = max((KEPT + 1) * checkpoint + artifact - written, 0)  # the oldest is deleted after the newest is complete
     free = shutil.disk_usage(stage.work).free
     if free < needed:
         raise StoreError(
-            f"{stage.work}: {free / _GIB:,.1f} GiB are free where this stage writes up to {needed / _GIB:,.1f} GiB: "
+            f"{stage.work}: {free / _GIB:,.1f} GiB are free, and this stage writes up to {needed / _GIB:,.1f} GiB: "
             f"{KEPT + 1} checkpoints of {checkpoint / _GIB:,.1f} and an artifact of {artifact / _GIB:,.1f}",
             fix="make room (orcac gc), or put the store on another disk (ORCAC_STORE)",
         )
 
 
-def check_checkpoint(work: Path, model: Any) -> None:
-    """Raise StoreError where what a checkpoint is made of, written to `work`, does not come back the same.
+def check_checkpoint(work: Path, model: PreTrainedModel) -> None:
+    """Raise StoreError if the contents of a checkpoint, written to `work`, do not read back equal.
 
-    One small parameter stands for all: the whole of a large model takes minutes. Raises OSError as the system does.
+    Only the smallest parameter is written: the whole of a large model takes minutes. Raises OSError if the system
+    refuses the write.
     """
     if not distributed.is_first():
         return
     weights = {"weight": min(model.parameters(), key=torch.Tensor.numel).detach().cpu().clone()}
     state = {"moments": weights["weight"], "random": torch.get_rng_state(), "step": 1}
     with tempfile.TemporaryDirectory(dir=work, prefix="probe-") as folder:
-        one, other = Path(folder) / "model.safetensors", Path(folder) / "optimizer.pt"
-        save_file(weights, one)
-        torch.save(state, other)
-        back, restored = load_file(one), torch.load(other, weights_only=True)
-    pairs = [(back["weight"], weights["weight"]), *((restored[key], state[key]) for key in ("moments", "random"))]
-    if restored["step"] != 1 or not all(torch.equal(*pair) for pair in pairs):
+        weights_file, state_file = Path(folder) / "model.safetensors", Path(folder) / "optimizer.pt"
+        save_file(weights, weights_file)
+        torch.save(state, state_file)
+        read_weights, read_state = load_file(weights_file), torch.load(state_file, weights_only=True)
+    pairs = [
+        (read_weights["weight"], weights["weight"]),
+        *((read_state[key], state[key]) for key in ("moments", "random")),
+    ]
+    if read_state["step"] != 1 or not all(torch.equal(*pair) for pair in pairs):
         raise StoreError(f"{work}: a checkpoint does not read back as it was written", fix="check that disk")
 
 
-def check_isolation(model: Any, file: RowFile, precision: str = "fp32") -> None:
-    """Raise OrcacError where two examples of one row see each other: packed or alone, logits must be equal."""
-    pair = _first_pair(file)
+def check_isolation(model: PreTrainedModel, file: RowFile, precision: str = "fp32") -> None:
+    """Raise OrcacError if two examples of one row attend to each other: their logits must be equal to those of each
+    example alone."""
+    pair = _find_packed_pair(file)
     if pair is None:
         return
     row, middle, end = pair
-    with torch.inference_mode(), _evaluating(model):
-        packed = _logits(model, file, row, 0, end)
-        alone = torch.cat([_logits(model, file, row, 0, middle), _logits(model, file, row, middle, end)])
+    with torch.inference_mode(), _eval_mode(model):
+        packed = _compute_logits(model, file, row, 0, end)
+        alone = torch.cat(
+            [_compute_logits(model, file, row, 0, middle), _compute_logits(model, file, row, middle, end)]
+        )
     error = float((packed - alone).abs().max())
     if error > TOLERANCE[precision] * max(1.0, float(alone.abs().max())):
         raise OrcacError(
-            f"examples that share a row see each other: their logits differ by {error:.2g} from those alone",
+            f"examples that share a row see each other: their logits differ by {error:.2g} from those of each alone",
             fix="use a model whose attention tells packed examples apart by position_ids, without a mask or a cache",
         )
 
 
-def choose_loss(trainer: Any, loss: SupervisedLoss, file: RowFile, precision: str) -> None:
-    """Turn the chunked loss off, and say so, where the model's logits are more than its head's.
+def choose_loss(trainer: Trainer, loss: SupervisedLoss, file: RowFile, precision: str) -> None:
+    """Turn the chunked loss off, and print a line about it, if the model's logits are more than its head's output.
 
-    Raises OrcacError where the chunked loss or its gradient is another than the plain one.
+    Raises OrcacError if the chunked loss or its gradient differs from that of whole logits.
     """
-    if loss.chunked and not _is_plain_head(trainer, loss, file):
+    if loss.chunked and not _has_linear_head(trainer, loss, file):
         loss.chunked = False
     if not loss.chunked:
         if distributed.is_first():
-            print("the model's logits are more than a linear head gives: whole rows of them are kept", file=sys.stderr)
+            print("the model's logits are more than a linear head's output: they are kept whole", file=sys.stderr)
         return
-    batch = _batch(trainer.model, file, 1)
+    inputs = _cut_rows(trainer.model, file, 1)
     results = []
     for chunked in (True, False):
         loss.chunked = chunked
-        results.append(_loss_and_gradient(trainer, [batch]))
+        results.append(_compute_loss(trainer, [inputs]))
     loss.chunked = True
-    _compare(results, precision, "the chunked loss is not the plain one")
+    _check_equal(results, precision, "the chunked loss is not the plain one")
 
 
-def check_accumulation(trainer: Any, file: RowFile, precision: str) -> None:
-    """Raise OrcacError where rows one by one give another loss or gradient than the same rows at once."""
-    batch = _batch(trainer.model, file, _SPLIT)
-    rows = len(batch["labels"])
-    parts = [{name: tensor[row : row + 1] for name, tensor in batch.items()} for row in range(rows)]
-    results = [_loss_and_gradient(trainer, batches) for batches in ([batch], parts)]
-    _compare(results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
+def check_accumulation(trainer: Trainer, file: RowFile, precision: str) -> None:
+    """Raise OrcacError if rows one by one give another loss or gradient than the same rows at once."""
+    inputs = _cut_rows(trainer.model, file, _SPLIT)
+    rows = len(inputs["labels"])
+    parts = [{name: tensor[row : row + 1] for name, tensor in inputs.items()} for row in range(rows)]
+    results = [_compute_loss(trainer, micro_batches) for micro_batches in ([inputs], parts)]
+    _check_equal(results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
 
 
-def _is_plain_head(trainer: Any, loss: SupervisedLoss, file: RowFile) -> bool:
-    """Whether logits are, to the bit, what the head makes of the last hidden states."""
+def _has_linear_head(trainer: Trainer, loss: SupervisedLoss, file: RowFile) -> bool:
+    """Return whether the head's input is the last hidden state, and its output the logits, to the bit."""
     model = trainer.model
-    batch = _batch(model, file, 1)
-    inputs = {name: batch[name] for name in ("input_ids", "position_ids")}
+    tensors = _cut_rows(model, file, 1)
+    inputs = {name: tensors[name] for name in ("input_ids", "position_ids")}
     seen: dict[str, torch.Tensor] = {}
 
-    def keep(_: Any, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
-        seen.update(given=given[0], made=made)
+    def record(_: torch.nn.Module, head_inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        seen.update(input=head_inputs[0], output=output)
 
-    with torch.inference_mode(), _evaluating(model), trainer.accelerator.autocast():
-        handle = model.get_output_embeddings().register_forward_hook(keep)
+    with torch.inference_mode(), _eval_mode(model), trainer.accelerator.autocast():
+        handle = model.get_output_embeddings().register_forward_hook(record)
         try:
             logits = model(**inputs).logits
         finally:
             handle.remove()
         hidden = model.base_model(**inputs).last_hidden_state
-    return torch.equal(seen["given"], hidden) and torch.equal(seen["made"].float(), logits.float())
+    return torch.equal(seen["input"], hidden) and torch.equal(seen["output"].float(), logits.float())
 
 
-def _loss_and_gradient(trainer: Any, batches: list[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of one step over `batches`, as the Trainer computes it, and its gradient for what goes into the head,
-    one row after another: from there on a gradient is the chain rule's, whatever the loss."""
+def _compute_loss(trainer: Trainer, micro_batches: list[RowTensors]) -> LossResult:
+    """Return the loss of one step over `micro_batches`, as the Trainer computes it, and its gradient with respect to
+    the head's input, one row after another. Below the head the gradient does not depend on the
+    loss any further."""
     model, seen = trainer.model, []
     total, gradients = torch.zeros((), device=model.device), []
-    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    count = trainer._get_num_items_in_batch(batches, model.device)
+    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    count = trainer._get_num_items_in_batch(micro_batches, model.device)
     try:
-        with _evaluating(model), trainer.compute_loss_context_manager():
-            for batch in batches:
-                loss = trainer.compute_loss(model, dict(batch), num_items_in_batch=count)
+        with _eval_mode(model), trainer.compute_loss_context_manager():
+            for micro_batch in micro_batches:
+                loss = trainer.compute_loss(model, dict(micro_batch), num_items_in_batch=count)
                 (gradient,) = torch.autograd.grad(loss, seen[-1])
                 total += loss.detach()
                 gradients.append(gradient.float())
     finally:
         handle.remove()
-    return total, torch.cat(gradients)
+    return LossResult(total, torch.cat(gradients))
 
 
-def _compare(results: list[tuple[torch.Tensor, torch.Tensor]], precision: str, what: str) -> None:
-    """Raise OrcacError where two results of `_loss_and_gradient` are not equal to rounding."""
-    for name, left, right in zip(("loss", "gradient"), *results, strict=True):
-        error, size = float((left - right).abs().max()), float(right.abs().max())
+def _check_equal(results: list[LossResult], precision: str, message: str) -> None:
+    """Raise OrcacError, which begins with `message`, if the two results differ by more than rounding."""
+    for name, one, other in zip(LossResult._fields, *results, strict=True):
+        error, size = float((one - other).abs().max()), float(other.abs().max())
         if not error <= TOLERANCE[precision] * max(size, 1e-30):
             raise OrcacError(
-                f"{what}: its {name} is off by {error:.2g} of {size:.2g}",
+                f"{message}: its {name} is off by {error:.2g} of {size:.2g}",
                 fix="report this as a bug, with the model's config.json",
             )
 
 
-def _batch(model: Any, file: RowFile, rows: int) -> Batch:
-    """The first `rows` rows that teach something, each cut to a `rows`-th of its length, from where it does."""
-    width = max(min(file.labels.shape[1] // rows, _WIDTH), 2)
+def _cut_rows(model: PreTrainedModel, file: RowFile, rows: int) -> RowTensors:
+    """Return the first `rows` rows that have labels, each cut to a `rows`-th of its length, from its first label on."""
+    width = max(min(file.labels.shape[1] // rows, _MAX_WIDTH), 2)
     parts = []
     for row in range(len(file.labels)):
-        learnt = np.flatnonzero(file.labels[row, 1:] != MASKED)
-        if len(learnt):
-            start = min(int(learnt[0]), file.labels.shape[1] - width)
+        supervised = np.flatnonzero(file.labels[row, 1:] != MASKED)
+        if len(supervised):
+            start = min(int(supervised[0]), file.labels.shape[1] - width)
             parts.append([torch.from_numpy(array[row, start : start + width].astype(np.int64)) for array in file])
         if len(parts) == rows:
             break
@@ -202,8 +219,8 @@ def _batch(model: Any, file: RowFile, rows: int) -> Batch:
     }
 
 
-def _first_pair(file: RowFile) -> tuple[int, int, int] | None:
-    """A row that holds two examples, where its second one starts, and where that ends."""
+def _find_packed_pair(file: RowFile) -> tuple[int, int, int] | None:
+    """Return the first row with two examples, and the columns at which its second example starts and ends."""
     for row, (positions, labels) in enumerate(zip(file.position_ids, file.labels, strict=True)):
         length = int(np.flatnonzero(labels != MASKED).max(initial=-1)) + 1
         starts = [*np.flatnonzero(positions[:length] == 0).tolist(), length]
@@ -212,8 +229,8 @@ def _first_pair(file: RowFile) -> tuple[int, int, int] | None:
     return None
 
 
-def _logits(model: Any, file: RowFile, row: int, start: int, end: int) -> torch.Tensor:
-    """float32 (tokens, vocabulary) for one stretch of a row."""
+def _compute_logits(model: PreTrainedModel, file: RowFile, row: int, start: int, end: int) -> torch.Tensor:
+    """Return the logits, float32 (tokens, vocabulary), of the columns from `start` to `end` of a row."""
     tokens, positions = (
         torch.from_numpy(array[row, start:end].astype(np.int64))[None].to(model.device)
         for array in (file.input_ids, file.position_ids)
@@ -222,11 +239,11 @@ def _logits(model: Any, file: RowFile, row: int, start: int, end: int) -> torch.
 
 
 @contextlib.contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Without dropout, and back."""
-    before = model.training
+def _eval_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Turn dropout off for a while."""
+    was_training = model.training
     model.eval()
     try:
         yield
     finally:
-        model.train(before)
+        model.train(was_training)

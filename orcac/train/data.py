@@ -1,12 +1,12 @@
-"""Which rows each step trains on, and the rows as the Trainer reads them.
+"""The order in which a stage trains on its rows, and the dataset and sampler that the Trainer reads them through.
 
-The order is ours and depends on the seed alone: a permutation an epoch, cut into batches; a step's batch is dealt
-to the processes and their micro-batches. So a position is (epoch, row) at any world size and micro-batch, and a
-resumed run goes on with the very next row. An epoch's last batch, where rows are left for no full one, is filled with
-rows of padding, which count for nothing: every step has as many micro-batches on every process.
+The order depends on the seed alone: one permutation per epoch, cut into batches; a step's batch is dealt to the
+processes and their micro-batches. So a position is (epoch, row) at any world size and micro-batch, and a resumed run
+goes on with the very next row. If too few rows are left for an epoch's last batch, it is filled with rows of padding,
+which contribute nothing to the loss: every step has the same number of micro-batches on every process.
 
-No attention mask on purpose: transformers tells packed examples apart by restarting `position_ids` only where no
-mask is given and the cache is off. `checks.py` proves on the real model that it did.
+There is deliberately no attention mask: transformers separates packed examples by restarted `position_ids` only if no
+mask is given and the cache is off. `checks.py` proves on the real model that it does.
 """
 
 from __future__ import annotations
@@ -24,37 +24,41 @@ from torch.utils.data import Dataset, Sampler
 from orcac.tokenize.rowfile import MASKED, Array, RowFile
 from orcac.train.recipe import TrainRecipe
 
-Batch = dict[str, torch.Tensor]  # each int64 (rows, max_length)
-FILLER = -1  # in place of a row's number: a row of padding
-_AT_ONCE = 4096  # rows
+RowTensors = dict[str, torch.Tensor]  # by the names of RowFile; each int64 (rows, max_length)
+PADDING_ROW = -1  # in place of a row's number
+_ROWS_AT_ONCE = 4096
 
 
-class Tokens(NamedTuple):
-    """Each int64 (rows,), or summed up to each step (steps,)."""
+class TokenCounts(NamedTuple):
+    """Numbers of tokens: each int64 (rows,), or summed up to each step (steps,)."""
 
-    real: np.ndarray  # that are no padding
-    supervised: np.ndarray  # that a loss is computed on
+    real: np.ndarray  # without padding
+    supervised: np.ndarray  # those with a label
 
 
-def count_tokens(labels: Array) -> Tokens:
-    """Of each row. A row's last token is learnt, so what follows the last supervised one is padding."""
+def count_tokens(labels: Array) -> TokenCounts:
+    """Return the counts of each row of `labels`, int32 (rows, max_length).
+
+    A row's last token is always supervised, so all tokens after the last supervised one are padding.
+    """
     real, supervised = [], []
-    for start in range(0, len(labels), _AT_ONCE):
-        learnt = np.asarray(labels[start : start + _AT_ONCE]) != MASKED
-        found = learnt.sum(axis=1)
-        real.append(np.where(found > 0, learnt.shape[1] - learnt[:, ::-1].argmax(axis=1), 0))
-        supervised.append(found)
-    return Tokens(np.concatenate(real), np.concatenate(supervised))
+    for start in range(0, len(labels), _ROWS_AT_ONCE):
+        supervised_mask = np.asarray(labels[start : start + _ROWS_AT_ONCE]) != MASKED
+        counts = supervised_mask.sum(axis=1)
+        padding = supervised_mask[:, ::-1].argmax(axis=1)
+        real.append(np.where(counts > 0, supervised_mask.shape[1] - padding, 0))
+        supervised.append(counts)
+    return TokenCounts(np.concatenate(real), np.concatenate(supervised))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What every step of a stage trains on; known before the first."""
+class RowOrder:
+    """The rows of every step of a stage, known before the first step."""
 
     seed: int
     rows: int  # in the file
-    batch: int  # rows a step
-    seen: Tokens  # int64 (steps,): how many by the end of each step, since the stage began
+    batch: int  # rows per step
+    seen: TokenCounts  # int64 (steps,): tokens by the end of each step, since the stage began
 
     @property
     def steps(self) -> int:
@@ -64,22 +68,25 @@ class Order:
     def steps_per_epoch(self) -> int:
         return math.ceil(self.rows / self.batch)
 
-    def batches(self) -> Iterator[np.ndarray]:
-        """int64 (batch,) a step: numbers of rows, FILLER at the end of the last batch of an epoch."""
+    def iterate_batches(self) -> Iterator[np.ndarray]:
+        """Yield the row numbers of each step: int64 (batch,), PADDING_ROW at the end of an epoch's last batch."""
         for epoch in range(math.ceil(self.steps / self.steps_per_epoch)):
             left = self.steps - epoch * self.steps_per_epoch
-            rows = np.full(self.steps_per_epoch * self.batch, FILLER, dtype=np.int64)
-            rows[: self.rows] = permutation(self.seed, epoch, self.rows)
+            rows = np.full(self.steps_per_epoch * self.batch, PADDING_ROW, dtype=np.int64)
+            rows[: self.rows] = permute_rows(self.seed, epoch, self.rows)
             yield from rows.reshape(-1, self.batch)[:left]
 
 
-def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """The order of all rows in an epoch."""
+def permute_rows(seed: int, epoch: int, rows: int) -> np.ndarray:
+    """Return the order of all rows in an epoch: int64 (rows,)."""
     return np.random.default_rng((seed, epoch)).permutation(rows)
 
 
-def plan_order(recipe: TrainRecipe, tokens: Tokens) -> Order:
-    """Steps for `epochs`, or up to the one that reaches `tokens`."""
+def plan_order(recipe: TrainRecipe, tokens: TokenCounts) -> RowOrder:
+    """Return the order of a stage of `recipe.epochs`, or of one that ends with the step that reaches `recipe.tokens`.
+
+    `tokens`: the counts of each row.
+    """
     assert (recipe.epochs is None) != (recipe.tokens is None)
     rows, batch = len(tokens.real), recipe.batch_rows
     ends = np.minimum(np.arange(batch, rows + batch, batch), rows) - 1  # the last row of each step
@@ -87,30 +94,30 @@ def plan_order(recipe: TrainRecipe, tokens: Tokens) -> Order:
     for epoch in itertools.count():
         if real[-1][-1] >= recipe.tokens if recipe.tokens is not None else epoch == recipe.epochs:
             break
-        order = permutation(recipe.seed, epoch, rows)
+        order = permute_rows(recipe.seed, epoch, rows)
         real.append(real[-1][-1] + tokens.real[order].cumsum()[ends])
         supervised.append(supervised[-1][-1] + tokens.supervised[order].cumsum()[ends])
-    seen = Tokens(np.concatenate(real)[1:], np.concatenate(supervised)[1:])
+    seen = TokenCounts(np.concatenate(real)[1:], np.concatenate(supervised)[1:])
     steps = int(np.searchsorted(seen.real, recipe.tokens)) + 1 if recipe.tokens is not None else len(seen.real)
-    return Order(seed=recipe.seed, rows=rows, batch=batch, seen=Tokens(*(counts[:steps] for counts in seen)))
+    return RowOrder(seed=recipe.seed, rows=rows, batch=batch, seen=TokenCounts(*(counts[:steps] for counts in seen)))
 
 
-class Share(Sampler[list[int]]):
-    """The micro-batches of one process over the whole stage."""
+class RankSampler(Sampler[list[int]]):
+    """The micro-batches of one process over the whole stage, as lists of row numbers."""
 
-    def __init__(self, order: Order, *, rank: int, world_size: int, micro_batch: int) -> None:
+    def __init__(self, order: RowOrder, *, rank: int, world_size: int, micro_batch: int) -> None:
         self._order, self._rank, self._shape = order, rank, (-1, world_size, micro_batch)
 
     def __len__(self) -> int:
         return self._order.steps * (self._order.batch // math.prod(self._shape[1:]))
 
     def __iter__(self) -> Iterator[list[int]]:
-        for rows in self._order.batches():
+        for rows in self._order.iterate_batches():
             yield from rows.reshape(self._shape)[:, self._rank].tolist()
 
 
-class Rows(Dataset[int]):
-    """The numbers of the rows; `collate` fetches a whole batch at once."""
+class PackedRows(Dataset[int]):
+    """A dataset of row numbers; `collate` fetches the rows of a whole micro-batch at once."""
 
     def __init__(self, file: RowFile) -> None:
         self.file = file
@@ -124,10 +131,10 @@ class Rows(Dataset[int]):
     def __getitem__(self, row: int) -> int:
         return row
 
-    def collate(self, rows: Sequence[int]) -> Batch:
-        """`rows` as what the model is given."""
-        fetched = [
-            np.stack([padding if row == FILLER else array[row] for row in rows]).astype(np.int64)
+    def collate(self, rows: Sequence[int]) -> RowTensors:
+        """Return the model's inputs for these row numbers."""
+        arrays = [
+            np.stack([padding if row == PADDING_ROW else array[row] for row in rows]).astype(np.int64)
             for array, padding in zip(self.file, self._padding, strict=True)
         ]
-        return dict(zip(RowFile._fields, map(torch.from_numpy, fetched), strict=True))
+        return dict(zip(RowFile._fields, map(torch.from_numpy, arrays), strict=True))

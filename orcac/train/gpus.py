@@ -1,6 +1,7 @@
-"""What a GPU can do at most, from its maker's data sheets: dense, without sparsity, SXM where there are several.
+"""The peak arithmetic and the memory of GPUs, from their makers' data sheets: dense, without sparsity, and the SXM
+variant if there are several.
 
-Its memory is what a process finds there, which is less than the sheet says: what torch reports in its own messages.
+The memory is the amount that torch reports in its messages, which is less than the data sheet's.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ GIB = 2.0**30
 
 
 class Gpu(NamedTuple):
-    bf16: float  # FLOP/s, accumulated in fp32; of the V100, which has no bf16, its fp16
-    fp32: float  # FLOP/s, without TF32, which torch does not use unless told to
+    """The figures of one type of GPU."""
+
+    bf16: float  # FLOP/s, accumulated in fp32; fp16 for the V100, which has no bf16
+    fp32: float  # FLOP/s, without TF32, which torch does not use by default
     memory: float  # bytes
 
 
@@ -26,16 +29,19 @@ GPUS = {
     "l40s-48gb": Gpu(362e12, 91.6e12, 44.4 * GIB),
     "rtx4090-24gb": Gpu(165e12, 82.6e12, 23.6 * GIB),
 }
-ASSUMED = "a100-80gb"  # where the spec says no type
+DEFAULT_GPU = "a100-80gb"  # assumed if the spec names no type
 
 
-def named(device: str) -> str | None:
-    """The entry of a device as its driver names it ("NVIDIA H100 80GB HBM3"); variants of one chip have one peak."""
+def find_gpu(device: str) -> str | None:
+    """Return the entry of GPUS for a device name of the driver ("NVIDIA H100 80GB HBM3"), or None for an unknown chip.
+
+    Variants of one chip have the same peak, so any of them will do.
+    """
     plain = device.lower().replace(" ", "")
     return next((name for name in GPUS if name.partition("-")[0] in plain), None)
 
 
-def peak(gpu: str | None, precision: str) -> float:
-    """FLOP/s of one GPU."""
-    found = GPUS[gpu or ASSUMED]
-    return found.bf16 if precision == "bf16" else found.fp32
+def peak_flops(gpu: str | None, precision: str) -> float:
+    """Return the peak FLOP/s of one GPU; `gpu` None stands for DEFAULT_GPU."""
+    figures = GPUS[gpu or DEFAULT_GPU]
+    return figures.bf16 if precision == "bf16" else figures.fp32

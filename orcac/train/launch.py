@@ -1,16 +1,17 @@
-"""What is started to train a stage: one process a GPU (or as many as asked, on CPUs), each told its rank.
+"""The command lines that start a stage's training processes: one process per GPU, or the requested number on CPUs.
 
-`commands` is a pure function from a stage to command lines and environments. On one machine it gives a line for each
-rank; on several one `srun`, which starts, labels, signals and ends the ranks itself. A rank finds in its environment
-what `torchrun` and `accelerate launch` would put there, so accelerate, DeepSpeed and torch see nothing unusual.
+`build_commands` is a pure function from a stage to command lines and environments. On one machine it returns one
+command per rank; on several machines one `srun`, which starts, labels, signals and ends the ranks itself. Each rank
+finds in its environment the variables that `torchrun` and `accelerate launch` would set, so accelerate, DeepSpeed and
+torch see nothing unusual.
 
-There is no `accelerate launch` or `torchrun` in between. The first starts a single process, silently, where there is
-no GPU, so no test without GPUs could see the line that GPUs get; the second gives its ranks half a minute after
-SIGTERM unless told otherwise, in which a large model's checkpoint does not fit, and tells what happened to them in a
-traceback of its own. `processes.py` does the little that is left: start, hand SIGTERM on, end all when one ends badly.
+Neither `accelerate launch` nor `torchrun` is used. Without GPUs the first silently starts a single process, so no test
+without GPUs could cover the command line that GPUs get. The second gives its ranks half a minute after SIGTERM by
+default, too short for a large model's checkpoint, and reports their failures in a traceback of its own.
+`processes.py` does the little that is left: start, pass SIGTERM on, end all ranks when one fails.
 
-A command line is a list of arguments and no shell reads it. It names our module and one file; keys and whatever else
-the environment holds are inherited and stand in no line.
+A command line is a list of arguments, so no shell reads it. It names our module and one file; keys and other secrets
+are inherited through the environment and are part of no command line.
 """
 
 from __future__ import annotations
@@ -21,34 +22,38 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from orcac.errors import InputError, OrcacError
-from orcac.train.stage import Stage
+from orcac.train.stage import StageJob
 
-# Ports that no outgoing connection is given on the usual systems, so that one which is free stays so for the seconds
+# The usual systems assign no outgoing connection a port of this range, so a free port stays free for the seconds
 # until rank 0 listens on it.
 _PORTS = range(15_000, 30_000)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
+    """A process to start."""
+
     line: list[str]
-    environment: dict[str, str]  # besides ours
-    rank: int | None = None  # None: all of them, whose lines srun labels
+    environment: dict[str, str]  # added to ours
+    rank: int | None = None  # None for an srun, which starts all ranks and labels their output
 
 
-def commands(stage: Stage, told: Path, *, port: int, environ: Mapping[str, str]) -> list[Command]:
-    """What to start for a stage that is written to `told`; `environ` is ours. Raises InputError without Slurm."""
-    worker = [sys.executable, "-m", "orcac.train.worker", str(told)]
-    shared = _shared(stage, port)
+def build_commands(stage: StageJob, stage_file: Path, *, port: int, environ: Mapping[str, str]) -> list[Command]:
+    """Return the commands that train `stage`, which `stage_file` holds as JSON; `environ` is our own environment.
+
+    Raises InputError if the stage needs several machines and this is not a Slurm job.
+    """
+    worker = [sys.executable, "-m", "orcac.train.worker", str(stage_file)]
+    shared = _build_shared_environment(stage, port)
     if stage.execution.nodes > 1:
         if "SLURM_JOB_ID" not in environ:
             raise InputError(
-                f"{stage.execution.nodes} machines are asked for, and this is no Slurm job",
+                f"the stage needs {stage.execution.nodes} machines, and this is not a Slurm job",
                 fix="run it with --profile slurm, or set hardware.train.nodes to 1",
             )
-        return [Command(line=[*_srun(stage), *worker], environment=shared)]
+        return [Command(line=[*_build_srun(stage), *worker], environment=shared)]
     shared["MASTER_ADDR"] = "127.0.0.1"
     return [
         Command(line=worker, environment=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, rank=rank)
@@ -56,8 +61,8 @@ def commands(stage: Stage, told: Path, *, port: int, environ: Mapping[str, str])
     ]
 
 
-def _shared(stage: Stage, port: int) -> dict[str, str]:
-    """What every rank is told alike."""
+def _build_shared_environment(stage: StageJob, port: int) -> dict[str, str]:
+    """Return the variables that are the same for every rank."""
     environment = {
         "WORLD_SIZE": str(stage.world_size),
         "LOCAL_WORLD_SIZE": str(stage.local_size),
@@ -69,8 +74,9 @@ def _shared(stage: Stage, port: int) -> dict[str, str]:
     return environment
 
 
-def _srun(stage: Stage) -> list[str]:
-    """The geometry is said in full: a job that Snakemake submitted hides nearly all of Slurm's variables from us."""
+def _build_srun(stage: StageJob) -> list[str]:
+    """Return the `srun` prefix, with the full geometry: Snakemake hides nearly all of Slurm's variables from a job that
+    it submits."""
     execution = stage.execution
     line = ["srun", f"--nodes={execution.nodes}", f"--ntasks={stage.world_size}"]
     line += [f"--ntasks-per-node={stage.local_size}", f"--cpus-per-task={stage.threads}"]
@@ -79,11 +85,11 @@ def _srun(stage: Stage) -> list[str]:
     return [*line, "--mpi=none", "--kill-on-bad-exit=1", "--label", "--unbuffered"]
 
 
-def from_slurm(environ: Mapping[str, str], host: str) -> dict[str, str]:
-    """What a rank that srun started lacks: its ranks, and where rank 0 is.
+def read_slurm_rank(environ: Mapping[str, str], host: str) -> dict[str, str]:
+    """Return RANK, LOCAL_RANK and MASTER_ADDR of a rank on `host` that srun started, from Slurm's variables.
 
-    Rank 0 runs on a job's first machine, where the job's script, and so srun, runs too; srun's address is one that
-    all tasks can reach, since they report to it. Raises OrcacError where rank 0 (on `host`) is elsewhere.
+    Rank 0 runs on a job's first machine. The job's script, and so srun, runs there as well; all tasks can reach srun's
+    address, since they report to it. Raises OrcacError if rank 0 runs on another machine than srun.
     """
     if environ["SLURM_PROCID"] == "0" and environ.get("ORCAC_HOST", host) != host:
         raise OrcacError(
@@ -97,26 +103,27 @@ def from_slurm(environ: Mapping[str, str], host: str) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """A port that nobody listens on here, by chance, so that two stages which start at once take different ones."""
+def find_free_port() -> int:
+    """Return a random free port, so that two stages which start at the same time take different ports."""
     while True:
-        port = random.SystemRandom().choice(_PORTS)  # a seeded generator would draw alike in both
-        with socket.socket() as one:
+        port = random.SystemRandom().choice(_PORTS)  # a seeded generator would draw the same port in both
+        with socket.socket() as listener:
             try:
-                one.bind(("", port))
+                listener.bind(("", port))
             except OSError:
                 continue
         return port
 
 
-def deepspeed_config(stage: Stage) -> dict[str, Any]:
-    """DeepSpeed's configuration, all of it said here: what Trainer and accelerate fill in by themselves must agree.
+def build_deepspeed_config(stage: StageJob) -> dict[str, object]:
+    """Return DeepSpeed's whole configuration, since the values that Trainer and accelerate would fill in must agree.
 
-    Gradients are added up in float32 whatever the weights are, as they are without DeepSpeed. The optimizer is torch's
-    AdamW, fused, also where `offload` puts it on the CPU: DeepSpeed's own would have to be compiled on each machine.
+    Gradients are summed in float32 whatever the dtype of the weights, as they are without DeepSpeed. The optimizer is
+    torch's fused AdamW even if `offload` puts it on the CPU, because DeepSpeed's own would have to be compiled on each
+    machine.
     """
     execution, recipe = stage.execution, stage.recipe
-    zero: dict[str, Any] = {
+    zero: dict[str, object] = {
         "stage": execution.zero,
         "overlap_comm": execution.gpus > 0,
         "contiguous_gradients": True,

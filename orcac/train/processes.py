@@ -1,13 +1,13 @@
 """Starts the processes of a stage and waits for them, as if they were one.
 
-- Lines of rank 0's stderr are passed through as they come; what the others say, and all stdout, is kept for the case
-  that something goes wrong, a few lines a rank, and shown with the rank.
-- Each holds the reading end of a pipe as its stdin. When that closes it ends itself: so none outlives us, however we
-  die, on this machine or (srun hands the pipe on) on another.
-- A SIGTERM to us goes on to all of them through that pipe (srun would take the signal for an order to kill). They save
-  a checkpoint together, and the stage ends with SystemExit(143).
-- When one ends badly the rest cannot go on: they wait for it in a collective operation. They get a few seconds to say
-  what they know, then SIGKILL. An error that a rank could name (`tell`) is raised here as that very error.
+- Rank 0's stderr is passed through line by line. The stderr of the other ranks and all stdout are kept, a few lines per
+  rank, and shown with the rank's number if the stage fails.
+- The stdin of each process is a pipe from this one. A process ends itself when the pipe closes, so none survives the
+  death of this process, on this machine or, since srun passes stdin on, on another.
+- A SIGTERM to this process goes on to all others through that pipe (srun would treat the signal as an order to kill).
+  They save a checkpoint together, and the stage ends with SystemExit(143).
+- If one process fails, the rest cannot go on: they wait for it in a collective operation. They get a few seconds to
+  report their own errors, then SIGKILL. An error that a rank recorded (`record_error`) is raised here unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
 
 from orcac import errors
 from orcac.errors import OrcacError
@@ -33,58 +33,57 @@ from orcac.progress import REDRAWN
 from orcac.store import durable
 from orcac.train.launch import Command
 
-_POLL_S = 0.1
-_GRACE_S = 5.0  # for the others, once one has ended badly
-_KEPT = 15  # lines a rank
-_SHOWN = 200  # characters a line
-STOPPED = 128 + signal.SIGTERM  # exit code of a process that saved and ended because it was told to
+_KEPT_LINES = 15  # per rank
+_SHOWN_WIDTH = 200  # characters per line
+STOPPED = 128 + signal.SIGTERM  # exit code of a process that saved and ended after a SIGTERM
 
 
-def run(commands: Sequence[Command], work: Path) -> None:
-    """Run them to their end. `work` is the stage's, where they leave word of errors.
+def run(commands: Sequence[Command], work: Path, *, poll_s: float = 0.1, grace_s: float = 5.0) -> None:
+    """Run the processes to their end; `work` is the stage's folder, where ranks record their errors.
 
-    Raises the OrcacError or OSError that a rank told, OrcacError where one ended otherwise, SystemExit(143) after a
-    SIGTERM to us or to one of them.
+    `poll_s`: seconds between two looks at the processes. `grace_s`: seconds that the others get after one has failed.
+    Raises the OrcacError or OSError that a rank recorded, OrcacError if a process failed otherwise, and SystemExit(143)
+    after a SIGTERM to this process or to a rank.
     """
     for path in work.glob("error-*.json"):
         path.unlink()
-    group = _Group(commands)
+    processes = _Processes(commands)
     try:
-        with _forwarding(group):
-            group.wait()
+        with _forwarding_sigterm(processes):
+            processes.wait(poll_s=poll_s, grace_s=grace_s)
     finally:
-        group.kill()
-    if group.ended_well:
+        processes.kill()
+    if processes.succeeded:
         return
-    _raise_told(work)
-    if group.stopped:
+    _raise_recorded_error(work)
+    if processes.was_stopped:
         raise SystemExit(STOPPED)
     raise OrcacError(
-        f"{group.culprit}{group.last_lines()}",
-        fix="see the log above; where it was killed for memory, give more of it, or lower micro_batch_rows",
+        f"{processes.describe_failure()}{processes.format_last_lines()}",
+        fix="see the log above; if it was killed for memory, give it more, or lower micro_batch_rows",
     )
 
 
-def tell(error: BaseException, *, rank: int, work: Path) -> None:
-    """Called in a rank: leave word of why it ends: that it saved, or an error that a person can act on.
+def record_error(error: BaseException, *, rank: int, work: Path) -> None:
+    """Record in `work` that this rank saved and ended, or the error that ended it, if its message is enough to act on.
 
-    Other errors show in the rank's stderr.
+    Any other error shows in the rank's stderr.
     """
-    said: dict[str, Any]
+    record: dict[str, object]
     if isinstance(error, OrcacError):
-        said = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
+        record = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
     elif isinstance(error, SystemExit):
-        said = {"exit": error.code}
+        record = {"exit": error.code}
     elif isinstance(error, OSError) and error.errno:
-        said = {"errno": error.errno, "strerror": error.strerror, "filename": str(error.filename or work)}
+        record = {"errno": error.errno, "strerror": error.strerror, "filename": str(error.filename or work)}
     else:
         return
-    durable.write(work / f"error-{rank}.json", json.dumps(said))
+    durable.write(work / f"error-{rank}.json", json.dumps(record))
 
 
-def obey_starter() -> None:
-    """Called in a rank: from now on a line that comes in through its stdin is a SIGTERM, and its end the end of this
-    process and of what it started."""
+def watch_stdin() -> None:
+    """Start a thread of a rank that turns each line on stdin into a SIGTERM to this process, and the end of stdin into
+    a SIGKILL to its process group."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):
@@ -95,27 +94,32 @@ def obey_starter() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _raise_told(work: Path) -> None:
-    """What the first rank told; what the others did often follows from it."""
+def _raise_recorded_error(work: Path) -> None:
+    """Raise the error that was recorded first, if any; the errors of the other ranks often follow from it."""
     for path in sorted(work.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns):
-        said = json.loads(path.read_text(encoding="utf-8"))
-        if "exit" in said:
-            raise SystemExit(said["exit"])
-        if "errno" in said:
-            raise OSError(said["errno"], said["strerror"], said["filename"])
-        raise getattr(errors, said["type"])(said["message"], fix=said["fix"])
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "exit" in record:
+            raise SystemExit(record["exit"])
+        if "errno" in record:
+            raise OSError(record["errno"], record["strerror"], record["filename"])
+        raise getattr(errors, record["type"])(record["message"], fix=record["fix"])
 
 
-class _Group:
-    """The processes that were started, and what became of them."""
+class _Failure(NamedTuple):
+    process: int  # its index in the order of the commands
+    exit_code: int  # negative for a signal, as subprocess has it
+
+
+class _Processes:
+    """The started processes of a stage, their last lines and their exit codes."""
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self._commands = commands
-        self._said: dict[str, collections.deque[str]] = {}  # the last lines of each rank, and of srun
-        self._told_to_stop = False
+        self._last_lines: dict[str, collections.deque[str]] = {}  # by rank ("rank 3"), and those of srun ("srun")
+        self._stop_requested = False
         self._readers: list[threading.Thread] = []
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._first: tuple[int, int] | None = None  # which ended badly first, and its exit code
+        self._failure: _Failure | None = None  # the one that explains the others
         for command in commands:
             self._start(command)
 
@@ -129,89 +133,93 @@ class _Group:
             start_new_session=True,
         )
         self._processes.append(process)
-        for stream, shown in ((process.stdout, False), (process.stderr, True)):
+        for stream, is_shown in ((process.stdout, False), (process.stderr, True)):
             assert stream
-            reader = threading.Thread(target=self._read, args=(stream, command.rank, shown), daemon=True)
+            reader = threading.Thread(target=self._read_lines, args=(stream, command.rank, is_shown), daemon=True)
             reader.start()
             self._readers.append(reader)
 
-    def _read(self, stream: IO[bytes], rank: int | None, shown: bool) -> None:
+    def _read_lines(self, stream: IO[bytes], rank: int | None, is_shown: bool) -> None:
         for raw in stream:
             text = raw.decode("utf-8", "replace").rstrip("\n")
-            name, line = (f"rank {rank}", text) if rank is not None else _unlabelled(text)
-            kept = self._said.setdefault(name, collections.deque(maxlen=_KEPT))
+            name, line = (f"rank {rank}", text) if rank is not None else _split_label(text)
+            kept = self._last_lines.setdefault(name, collections.deque(maxlen=_KEPT_LINES))
             kept.append(line.removeprefix(REDRAWN))
-            if shown and name == "rank 0":
-                print(f"{line}\n", end="", file=sys.stderr, flush=True)  # at once, as `progress` does
+            if is_shown and name == "rank 0":
+                print(f"{line}\n", end="", file=sys.stderr, flush=True)  # in one write, as `progress` does
 
-    def wait(self) -> None:
-        """Until all have ended; not for long once one has ended badly."""
+    def wait(self, *, poll_s: float, grace_s: float) -> None:
+        """Return when all processes have ended, or `grace_s` seconds after one has failed."""
         deadline = float("inf")
-        while [process for process in self._processes if process.poll() is None]:  # each is asked, not up to the first
-            if self._first is None and (found := self._bad()):
-                self._first = found
-                deadline = time.monotonic() + _GRACE_S
-                if self.stopped:
-                    self.stop()
+        while [process for process in self._processes if process.poll() is None]:  # polls each one, so not `any`
+            if self._failure is None and (failure := self._find_failure()):
+                self._failure = failure
+                deadline = time.monotonic() + grace_s
+                if self.was_stopped:
+                    self.request_stop()
             if time.monotonic() > deadline:
                 break
-            time.sleep(_POLL_S)
-        self._first = self._killed() or self._first or self._bad()
+            time.sleep(poll_s)
+        self._failure = self._find_kill() or self._failure or self._find_failure()
 
-    def _bad(self) -> tuple[int, int] | None:
+    def _find_failure(self) -> _Failure | None:
         for index, process in enumerate(self._processes):
             if process.returncode:
-                return index, process.returncode
+                return _Failure(index, process.returncode)
         return None
 
-    def _killed(self) -> tuple[int, int] | None:
-        """The one that the system killed (for memory, mostly): the others' errors follow from that, and may be seen
-        first, since a large process takes a while to end."""
+    def _find_kill(self) -> _Failure | None:
+        """Return the process that the system killed, mostly for memory. The others' errors follow from that kill, and
+        may be noticed before it, since a large process takes a while to end."""
         for index, process in enumerate(self._processes):
             if process.returncode == -signal.SIGKILL:
-                return index, process.returncode
+                return _Failure(index, process.returncode)
         return None
 
     @property
-    def ended_well(self) -> bool:
+    def succeeded(self) -> bool:
         return all(process.returncode == 0 for process in self._processes)
 
     @property
-    def stopped(self) -> bool:
-        """Whether they ended because somebody told us or one of them to. srun tells the rest to when one has died."""
-        if self._told_to_stop or self._first is None:
-            return self._told_to_stop
-        index, code = self._first
+    def was_stopped(self) -> bool:
+        """True if the processes ended because of a SIGTERM to this process or to a rank. srun's own exit code is not
+        evidence: srun sends SIGTERM to the other ranks when one has died."""
+        if self._stop_requested or self._failure is None:
+            return self._stop_requested
+        index, code = self._failure
         return self._commands[index].rank is not None and code in (STOPPED, -signal.SIGTERM)
 
-    @property
-    def culprit(self) -> str:
-        """Who ended badly, and how, for a message."""
-        assert self._first
-        index, code = self._first
+    def describe_failure(self) -> str:
+        """Return for example "rank 1 of 2 was ended by SIGKILL"."""
+        assert self._failure
+        index, code = self._failure
         rank = self._commands[index].rank
-        who = "srun" if rank is None else f"rank {rank} of {len(self._commands)}"
-        return f"{who} was ended by {signal.Signals(-code).name}" if code < 0 else f"{who} ended with exit code {code}"
+        name = "srun" if rank is None else f"rank {rank} of {len(self._commands)}"
+        return (
+            f"{name} was ended by {signal.Signals(-code).name}" if code < 0 else f"{name} ended with exit code {code}"
+        )
 
-    def last_lines(self) -> str:
-        """What the one that ended badly said last, line by line with its rank; of srun's ranks, all of them."""
-        assert self._first
+    def format_last_lines(self) -> str:
+        """Return the last lines of the failed process, each after its rank; for an srun, those of all its ranks."""
+        assert self._failure
         for reader in self._readers:
             reader.join(1.0)
-        rank = self._commands[self._first[0]].rank
-        names = sorted(self._said) if rank is None else [f"rank {rank}"]
-        return "".join(f"\n    [{name}] {line[:_SHOWN]}" for name in names for line in self._said.get(name, ()))
+        rank = self._commands[self._failure.process].rank
+        names = sorted(self._last_lines) if rank is None else [f"rank {rank}"]
+        return "".join(
+            f"\n    [{name}] {line[:_SHOWN_WIDTH]}" for name in names for line in self._last_lines.get(name, ())
+        )
 
-    def stop(self) -> None:
-        """Ask all to save and end."""
-        self._told_to_stop = True
+    def request_stop(self) -> None:
+        """Ask all processes to save and end."""
+        self._stop_requested = True
         for process in self._processes:
             assert process.stdin
             with contextlib.suppress(OSError):  # it has ended
                 os.write(process.stdin.fileno(), b"stop\n")
 
     def kill(self) -> None:
-        """End all that is left, with what it started."""
+        """Kill the processes that are left, with their children."""
         for process in self._processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -220,15 +228,15 @@ class _Group:
             process.stdin.close()
 
 
-def _unlabelled(text: str) -> tuple[str, str]:
-    """A line of `srun --label` as whose it is and what it says; a line without a label is srun's own."""
+def _split_label(text: str) -> tuple[str, str]:
+    """Split a line of `srun --label` into its source ("rank 3") and its text; a line without a label is srun's own."""
     found = re.match(r" *(\d+): ?(.*)", text)
     return (f"rank {int(found[1])}", found[2]) if found else ("srun", text)
 
 
 @contextlib.contextmanager
-def _forwarding(group: _Group) -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, lambda *_: group.stop())
+def _forwarding_sigterm(processes: _Processes) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, lambda *_: processes.request_stop())
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""What `train` makes: one stage of the curriculum, as a model directory under `model/`, and `metrics.jsonl`.
+"""The recipe of `train`: one stage of the curriculum, as a model folder under `model/`, and `metrics.jsonl`.
 
-Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the stage before).
+Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the previous stage).
 The paper gives no hyper-parameters; the defaults are ours.
 """
 
@@ -19,46 +19,46 @@ VERSION = 2
 
 class TrainRecipe(Recipe):
     seed: int
-    epochs: int | None = None  # passes over the rows; exactly one of epochs and tokens
-    tokens: int | None = None  # trained on, padding left out: the stage ends with the step that reaches them
+    epochs: int | None = None  # passes over the rows; exactly one of epochs and tokens is set
+    tokens: int | None = None  # tokens to train on, without padding: the stage ends with the step that reaches them
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warmup: float = 0.03  # share of the steps
-    batch_rows: int  # rows an optimizer step
+    warmup: float = 0.03  # fraction of the steps
+    batch_rows: int  # rows per optimizer step
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
-    optimizer: Literal["fresh", "carry"] = "fresh"  # AdamW's moments: new, or those that the stage before left
+    optimizer: Literal["fresh", "carry"] = "fresh"  # AdamW's moments: zeros, or those of the previous stage
 
 
 class TrainExecution(Execution):
-    micro_batch_rows: int = 1  # rows a forward pass on one GPU; times nodes and GPUs it divides batch_rows
-    nodes: int = 1  # machines, of `gpus` GPUs each
-    processes: int = 1  # a machine, where it has no GPUs; else there is one a GPU
+    micro_batch_rows: int = 1  # rows per forward pass on one GPU; times nodes and GPUs it divides batch_rows
+    nodes: int = 1  # machines with `gpus` GPUs each
+    processes: int = 1  # per machine if it has no GPUs; otherwise there is one per GPU
     zero: int = 0  # DeepSpeed ZeRO stage
-    offload: bool = False  # AdamW's state in the machine's memory (ZeRO)
-    recompute: bool = False  # activations, in the backward pass: less memory, a third more arithmetic
+    offload: bool = False  # keep AdamW's state in the machine's memory (ZeRO)
+    recompute: bool = False  # recompute activations in the backward pass: less memory, a third more arithmetic
     compile: bool = False  # torch.compile
-    keep_optimizer: bool = False  # in the artifact, for a stage that may carry it on
-    gpu: str | None = None  # which GPU, for estimates
-    mfu: float | None = None  # share of its peak that training was measured to reach, for estimates
+    keep_optimizer: bool = False  # store AdamW's state in the artifact, for a next stage that carries it on
+    gpu: str | None = None  # type of GPU, for estimates
+    mfu: float | None = None  # measured fraction of the GPU's peak that training reaches, for estimates
     usd_per_gpu_hour: float | None = None
-    save_every_seconds: int = 30  # how much work a kill may cost
+    save_every_seconds: int = 30  # the most work that a kill costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSummary(Summary):
-    """The figures of speed and memory are those of the last try."""
+    """The summary of a trained stage; its figures of speed and memory are those of the last try."""
 
     kind: ClassVar[str] = "train"
 
     steps: int
-    tokens: int  # trained on, padding left out
+    tokens: int  # trained on, without padding
     supervised_tokens: int
     first_loss: float  # of the first step
     final_loss: float
     tokens_per_second: int | None = None  # None if the stage was too short to measure it
-    mfu: float | None = None  # share of the peak of `mfu_of`; None likewise
-    mfu_of: str = ""  # the GPU, or the matrix product, whose peak it is
-    peak_gib: float | None = None  # the most memory of the first process: of its GPU, or its own
+    mfu: float | None = None  # fraction of the peak of `mfu_of`; None in the same case
+    mfu_of: str = ""  # the GPU or the matrix product that sets the peak
+    peak_gib: float | None = None  # the most memory that rank 0 used: of its GPU, or of the process without one
     processes: int = 1

@@ -1,5 +1,5 @@
-"""Makes `train`: see recipe.py. A stage that one process trains is trained here and now (worker.py); of another, its
-processes are started (launch.py), and waited for.
+"""Makes a `train` node (see recipe.py). A stage of one process is trained in this process (worker.py). The processes of
+any other stage are started (launch.py) and waited for (processes.py).
 """
 
 from __future__ import annotations
@@ -9,41 +9,49 @@ import os
 
 from orcac.errors import InputError
 from orcac.job import Job
-from orcac.model.offline import offline
+from orcac.model.offline import go_offline
 from orcac.train import processes
-from orcac.train.launch import commands, free_port
+from orcac.train.launch import build_commands, find_free_port
 from orcac.train.recipe import TrainExecution, TrainRecipe, TrainSummary
-from orcac.train.stage import Stage
+from orcac.train.stage import StageJob
 
 
 def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
-    """Write `model/` and `metrics.jsonl`. Raises OrcacError where a check fails or the loss is not finite."""
-    stage = Stage(
-        label=job.label,
-        recipe=job.recipe,
-        execution=job.execution,
-        rows=job.one("rows"),
-        start=job.one("start"),
-        out=job.out,
-        work=job.work,
-    )
-    at_once = stage.world_size * job.execution.micro_batch_rows
-    if job.recipe.batch_rows % at_once:
+    """Write `model/` and `metrics.jsonl`, and return the summary.
+
+    Raises OrcacError if a check fails or the loss is not finite.
+    """
+    stage = describe_stage(job)
+    rows_at_once = stage.world_size * job.execution.micro_batch_rows
+    if job.recipe.batch_rows % rows_at_once:
         raise InputError(
             f"micro_batch_rows {job.execution.micro_batch_rows} times {stage.world_size} processes does not divide "
             f"batch_rows {job.recipe.batch_rows}",
             fix="give a divisor",
         )
-    if stage.in_place:
-        offline(threads=stage.threads)
+    if stage.is_in_process:
+        go_offline(threads=stage.threads)
         from orcac.train.worker import train
 
         return train(stage)
 
-    told, summary = job.work / "stage.json", job.work / "summary.json"
-    told.write_text(stage.model_dump_json(), encoding="utf-8")
-    summary.unlink(missing_ok=True)
-    processes.run(commands(stage, told, port=free_port(), environ=os.environ), job.work)
-    left = json.loads(summary.read_text(encoding="utf-8"))
-    job.packages.update(left["packages"])
-    return TrainSummary.from_json(left["summary"], summary)
+    stage_file, summary_file = job.work / "stage.json", job.work / "summary.json"
+    stage_file.write_text(stage.model_dump_json(), encoding="utf-8")
+    summary_file.unlink(missing_ok=True)
+    processes.run(build_commands(stage, stage_file, port=find_free_port(), environ=os.environ), job.work)
+    result = json.loads(summary_file.read_text(encoding="utf-8"))
+    job.packages.update(result["packages"])
+    return TrainSummary.from_json(result["summary"], summary_file)
+
+
+def describe_stage(job: Job[TrainRecipe, TrainExecution]) -> StageJob:
+    """Return the description of a node's stage for the processes that train it."""
+    return StageJob(
+        label=job.label,
+        recipe=job.recipe,
+        execution=job.execution,
+        rows=job.input("rows"),
+        start=job.input("start"),
+        out=job.out,
+        work=job.work,
+    )

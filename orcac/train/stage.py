@@ -1,7 +1,7 @@
-"""One stage as the processes that train it are told of it: a JSON file, written before they start.
+"""The description of one stage that its training processes read: a JSON file, written before they start.
 
-Words are torch's: a *rank* is the number of a process among all of the stage's, its *local rank* that among those of
-its machine; the *world size* is how many there are.
+The terms are torch's: a *rank* is the number of a process among all processes of the stage, its *local rank* the number
+among those of its machine; the *world size* is the number of processes.
 """
 
 from __future__ import annotations
@@ -12,36 +12,39 @@ from orcac.recipe import Frozen
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
 
-class Stage(Frozen):
-    label: str  # for people
+class StageJob(Frozen):
+    """Everything a stage's training processes need, passed as JSON."""
+
+    label: str  # shown in progress lines
     recipe: TrainRecipe
     execution: TrainExecution
     rows: Path  # folder of the tokenize artifact
-    start: Path  # folder of the student's artifact, or of the stage before
-    out: Path  # folder to write `model/` and `metrics.jsonl` to
+    start: Path  # folder of the student's artifact, or of the previous stage's
+    out: Path  # folder for `model/` and `metrics.jsonl`
     work: Path  # folder that survives a kill: checkpoints, metrics so far
 
     @property
     def local_size(self) -> int:
-        """How many processes train on one machine."""
+        """Number of processes per machine."""
         return self.execution.gpus or self.execution.processes
 
     @property
     def world_size(self) -> int:
-        """How many processes train."""
+        """Number of processes."""
         return self.execution.nodes * self.local_size
 
     @property
-    def in_place(self) -> bool:
-        """Whether the process that makes the node trains it. DeepSpeed gets one of its own, since it may abort it."""
+    def is_in_process(self) -> bool:
+        """True if the process that makes the node also trains it. DeepSpeed may abort its process, so it gets one of
+        its own."""
         return self.world_size == 1 and self.execution.zero == 0
 
     @property
     def threads(self) -> int:
-        """CPU threads of one process."""
+        """CPU threads per process."""
         return max(1, self.execution.threads // self.local_size)
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches of each process an optimizer step."""
+        """Micro-batches of each process per optimizer step."""
         return self.recipe.batch_rows // (self.world_size * self.execution.micro_batch_rows)

@@ -1,7 +1,7 @@
-"""transformers' Trainer, set up for packed rows: what is turned off, and the methods that differ.
+"""transformers' Trainer, set up for packed rows: its arguments, and the methods that differ.
 
-To it a stage is one epoch: which rows a step takes is data.py's, and so the loader is a plain one that accelerate
-neither shards nor shuffles. The loss is loss.py's.
+For the Trainer a stage is one epoch: data.py chooses the rows of each step, so the loader is a plain one that
+accelerate neither shards nor shuffles. loss.py computes the loss.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -19,20 +18,21 @@ from transformers.utils import is_liger_kernel_available
 
 from orcac.errors import OrcacError
 from orcac.progress import Progress
-from orcac.train.checkpoints import KEPT, Metrics
-from orcac.train.data import Order, Rows, Share
-from orcac.train.launch import deepspeed_config
+from orcac.train.checkpoints import KEPT
+from orcac.train.data import PackedRows, RankSampler, RowOrder
+from orcac.train.launch import build_deepspeed_config
 from orcac.train.meter import Meter
-from orcac.train.stage import Stage
+from orcac.train.metrics import MetricsWriter
+from orcac.train.stage import StageJob
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
-def settings(stage: Stage, *, steps: int) -> TrainingArguments:
-    """The Trainer's arguments. Checkpoints are asked for by `checkpoints.Saver`, and by nobody else.
+def build_arguments(stage: StageJob, *, steps: int) -> TrainingArguments:
+    """Return the Trainer's arguments; only `checkpoints.Saver` requests checkpoints.
 
-    Liger's kernels are used where they are installed, on a GPU; the loss stays ours. So are Weights & Biases, where
-    WANDB_PROJECT names a project: the key is that package's own affair.
+    On a GPU, Liger's kernels are used if they are installed; the loss stays ours. Metrics go to Weights & Biases if it
+    is installed and WANDB_PROJECT names a project; that package finds its key itself.
     """
     recipe, execution = stage.recipe, stage.execution
     arguments = TrainingArguments(
@@ -49,8 +49,9 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
         optim="adamw_torch_fused",
         bf16=recipe.precision == "bf16",
         use_cpu=execution.gpus == 0,
-        deepspeed=deepspeed_config(stage) if execution.zero else None,
-        accelerator_config={"use_configured_state": not stage.in_place},  # the group that `distributed.join` formed
+        deepspeed=build_deepspeed_config(stage) if execution.zero else None,
+        # accelerate must use the group that `join_group` formed, and not form its own
+        accelerator_config={"use_configured_state": not stage.is_in_process},
         ddp_find_unused_parameters=False,
         activation_checkpointing=execution.recompute,
         activation_checkpointing_kwargs={"use_reentrant": False} if execution.recompute else None,
@@ -68,33 +69,34 @@ def settings(stage: Stage, *, steps: int) -> TrainingArguments:
         dataloader_num_workers=0,
         dataloader_pin_memory=execution.gpus > 0,
     )
-    arguments._n_gpu = execution.gpus and 1  # of a process; where it sees more, the Trainer would spread over all
+    arguments._n_gpu = execution.gpus and 1  # per process; the Trainer would spread over all GPUs that it sees
     return arguments
 
 
-class AtStart(TrainerCallback):
-    """Does something once all is where and as it will be trained, before the first step of this try."""
+class OnTrainBegin(TrainerCallback):
+    """A callback that runs `action` before the first step of this try, when the model is on its device and wrapped."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action
 
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
+    def on_train_begin(self, *_: object, **__: object) -> None:
         self._action()
 
 
 class PackedTrainer(Trainer):
-    """Reads the rows in our order, writes each step's metrics, and leaves out the operation count."""
+    """A Trainer that reads the rows in our order, writes each step's metrics, and counts no operations."""
 
     def __init__(
-        self, *, order: Order, metrics: Metrics, meter: Meter, progress: Progress | None, **arguments: Any
+        self, *, order: RowOrder, metrics: MetricsWriter, meter: Meter, progress: Progress | None, **arguments: object
     ) -> None:
+        """`arguments` are those of Trainer."""
         super().__init__(**arguments)
         self.remove_callback(PrinterCallback)
         self._order, self._metrics, self._meter, self._progress = order, metrics, meter, progress
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        assert isinstance(self.train_dataset, Rows)
-        share = Share(
+        assert isinstance(self.train_dataset, PackedRows)
+        sampler = RankSampler(
             self._order,
             rank=self.args.process_index,
             world_size=self.args.world_size,
@@ -102,13 +104,15 @@ class PackedTrainer(Trainer):
         )
         pin = self.args.dataloader_pin_memory
         return DataLoader(
-            self.train_dataset, batch_sampler=share, collate_fn=self.train_dataset.collate, pin_memory=pin
+            self.train_dataset, batch_sampler=sampler, collate_fn=self.train_dataset.collate, pin_memory=pin
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Called after each step, and once at the end with a summary that we do not use.
+        """Write the metrics of a step and show progress; the Trainer calls it after each step, and once at the end with
+        a summary that is not used.
 
-        The Trainer's own keeps every line in memory and in every checkpoint.
+        The method of Trainer would keep every line in memory and in every checkpoint. Raises OrcacError if the loss or
+        the gradient is not finite.
         """
         if "loss" not in logs:
             return
@@ -134,9 +138,9 @@ class PackedTrainer(Trainer):
             self._progress.update(step, f"loss {logs['loss']:.3f}  {self._meter}", usd=self._meter.usd)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Into a checkpoint. DeepSpeed's own files have the weights too, each rank its part."""
+        """Write the weights into a checkpoint, unless DeepSpeed's own files contain them, a part in each rank's."""
         if not self.is_deepspeed_enabled:
             super().save_model(output_dir, _internal_call)
 
-    def floating_point_ops(self, inputs: dict[str, torch.Tensor | Any]) -> int:
-        return 0  # nobody reads it, and it walks over all parameters at every step
+    def floating_point_ops(self, inputs: dict[str, torch.Tensor]) -> int:
+        return 0  # unused, and counting would walk over all parameters at every step

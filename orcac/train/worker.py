@@ -1,7 +1,7 @@
 """Trains one stage, in each of the processes that share it.
 
-A retry goes on from the newest complete checkpoint and ends, on one CPU thread, with the same bits as a run that
-was never stopped. SIGTERM (what Slurm sends first) saves a checkpoint before the process ends.
+A retry goes on from the newest complete checkpoint and ends, on one CPU thread, with the same bits as a run that was
+never stopped. On SIGTERM, which Slurm sends before it kills, a checkpoint is saved before the process ends.
 """
 
 from __future__ import annotations
@@ -20,69 +20,71 @@ import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
-from orcac.model.offline import offline
-from orcac.model.weights import os_errors
+from orcac.model.offline import go_offline
+from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress
 from orcac.store import durable
 from orcac.tokenize import rowfile
-from orcac.train import checks, distributed, processes
-from orcac.train.checkpoints import Metrics, Saver, check_fits, delete_torn, newest, step_of
-from orcac.train.data import Rows, count_tokens, plan_order
-from orcac.train.launch import from_slurm
+from orcac.train import checks, distributed, processes, state
+from orcac.train.checkpoints import Saver, check_resumable, delete_incomplete, find_newest, read_step
+from orcac.train.data import PackedRows, count_tokens, plan_order
+from orcac.train.launch import read_slurm_rank
 from orcac.train.loss import SupervisedLoss
-from orcac.train.meter import Meter
+from orcac.train.meter import Meter, find_peak
+from orcac.train.metrics import MetricsWriter
 from orcac.train.recipe import TrainSummary
-from orcac.train.stage import Stage
-from orcac.train.trainer import AtStart, PackedTrainer, settings
+from orcac.train.stage import StageJob
+from orcac.train.trainer import OnTrainBegin, PackedTrainer, build_arguments
 
 OPTIMIZER = "optimizer.safetensors"
 
 
-def train(stage: Stage) -> TrainSummary:
-    """Write `model/`, the metrics and, where it is to be kept, the optimizer's state to `stage.out`.
+def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
+    """Write `model/`, the metrics and, with `keep_optimizer`, AdamW's state to `stage.out`.
 
-    Returns the artifact's summary; its figures of speed and memory are of the last try. Raises OrcacError
-    where a check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
+    `max_saving_share`: the largest fraction of the time that saving checkpoints takes.
+    Returns the artifact's summary; its figures of speed and memory are those of the last try. Raises OrcacError if a
+    check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
     torch.set_num_threads(stage.threads)
-    distributed.join(stage)
+    distributed.join_group(stage)
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
-    data = Rows(rowfile.read(stage.rows / "rows.safetensors"))
+    data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"))
     tokens = count_tokens(data.file.labels)
     checks.check_labels(tokens, counts["supervised_tokens"])
     order = plan_order(recipe, tokens)
     carried = stage.start / OPTIMIZER
     if recipe.optimizer == "carry" and not carried.exists():
         raise InputError(
-            f"optimizer: carry, but the stage before left no {OPTIMIZER}",
+            f"optimizer: carry, but the previous stage left no {OPTIMIZER}",
             fix=f"delete {stage.start}, which was made without it, and make it again; or start with a fresh optimizer",
         )
 
-    # before the model, of which ZeRO-3 then loads a part in each process
-    arguments = settings(stage, steps=order.steps)
-    checkpoint = newest(stage.work)
+    # The arguments are built before the model: then ZeRO-3 loads only a part of it in each process.
+    arguments = build_arguments(stage, steps=order.steps)
+    checkpoint = find_newest(stage.work)
     if checkpoint:
-        check_fits(checkpoint, stage)
+        check_resumable(checkpoint, stage)
     if distributed.is_first():
-        delete_torn(stage.work)
-    model = load_model(stage.start / "model")
+        delete_incomplete(stage.work)
+    model = load_trainable_model(stage.start / "model")
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
-    metrics = Metrics(stage.work, resumed=step_of(checkpoint) if checkpoint else 0)
-    saver = Saver(stage)
-    meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1])
+    metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
+    saver = Saver(stage, max_share=max_saving_share)
+    peak = find_peak(arguments.device, recipe.precision)
+    meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1], peak=peak)
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
 
-    def begin() -> None:
-        distributed.check_group(stage, distributed.group_of(trainer.accelerator))
+    def prepare_first_step() -> None:
+        distributed.check_topology(stage, distributed.read_topology(trainer.accelerator))
         distributed.check_engine(stage, trainer.model_wrapped)
         checks.check_steps(trainer, order.steps)
         checks.check_checkpoint(stage.work, model)
@@ -94,28 +96,28 @@ def train(stage: Stage) -> TrainSummary:
         if checkpoint:
             return
         if execution.zero and recipe.precision == "bf16":
-            distributed.master_weights(trainer, stage.start / "model")
+            state.set_master_weights(trainer, stage.start / "model")
         if recipe.optimizer == "carry":
-            distributed.load_optimizer(trainer, carried)
+            state.load_optimizer(trainer, carried)
 
     trainer = PackedTrainer(
         model=model,
         args=arguments,
         train_dataset=data,
-        callbacks=[saver, AtStart(begin)],
+        callbacks=[saver, OnTrainBegin(prepare_first_step)],
         order=order,
         metrics=metrics,
         meter=meter,
         progress=progress if distributed.is_first() else None,
     )
-    with stopping(saver), os_errors(stage.work):
+    with stopping_on_sigterm(saver), raising_os_errors(stage.work):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics.close()
     if trainer.state.global_step < order.steps:
         raise SystemExit(128 + signal.SIGTERM)
 
-    with os_errors(stage.out):
-        save(stage, trainer)
+    with raising_os_errors(stage.out):
+        save_artifact(stage, trainer)
     losses = [json.loads(line)["loss"] for line in (stage.work / "metrics.jsonl").read_text("utf-8").splitlines()]
     return TrainSummary(
         steps=order.steps,
@@ -131,28 +133,29 @@ def train(stage: Stage) -> TrainSummary:
     )
 
 
-def save(stage: Stage, trainer: Any) -> None:
-    """What the artifact holds. All processes take part; the first one writes."""
+def save_artifact(stage: StageJob, trainer: Trainer) -> None:
+    """Write the artifact's files. All ranks call this together; rank 0 writes."""
     if distributed.is_first():
-        shutil.copytree(  # tokenizer and template byte for byte; what the model saves itself replaces the rest
+        shutil.copytree(  # keeps tokenizer and template byte for byte; the files that the model saves are replaced
             stage.start / "model",
             stage.out / "model",
             ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"),
             copy_function=shutil.copyfile,
         )
-        for name in Metrics.FILES:
+        for name in MetricsWriter.FILES:
             shutil.copyfile(stage.work / name, stage.out / name)
     distributed.barrier()
-    trainer.model.config.use_cache = True  # off for training alone; generation wants it
-    distributed.save_weights(trainer, stage.out / "model")
+    trainer.model.config.use_cache = True  # it is off only for training; generation needs it
+    state.save_weights(trainer, stage.out / "model")
     if stage.execution.keep_optimizer:
-        distributed.save_optimizer(trainer, stage.out / OPTIMIZER)
+        state.save_optimizer(trainer, stage.out / OPTIMIZER)
 
 
-def load_model(folder: Path) -> Any:
-    """The model to train: float32 weights, and no cache, with which packed examples would see each other.
+def load_trainable_model(folder: Path) -> PreTrainedModel:
+    """Load the model of a folder with float32 weights, and without a cache: with one, packed examples would see each
+    other.
 
-    Raises InputError where it is of a kind that knows no positions.
+    Raises InputError if its forward pass takes no `position_ids`.
     """
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
@@ -171,13 +174,13 @@ def load_model(folder: Path) -> Any:
 
 
 @contextlib.contextmanager
-def stopping(saver: Any) -> Iterator[None]:
-    """While it lasts, SIGTERM asks `saver` to save and end training at the next step."""
+def stopping_on_sigterm(saver: Saver) -> Iterator[None]:
+    """Handle SIGTERM for a while: it makes `saver` save and end training at the next step."""
 
-    def handle(number: int, frame: object) -> None:
+    def request_stop(number: int, frame: object) -> None:
         saver.stop = True
 
-    before = signal.signal(signal.SIGTERM, handle)
+    before = signal.signal(signal.SIGTERM, request_stop)
     try:
         yield
     finally:
@@ -185,31 +188,31 @@ def stopping(saver: Any) -> Iterator[None]:
 
 
 def main() -> None:
-    """One rank: train the stage of the file that the command line names; rank 0 leaves the summary in `work`.
+    """Run one rank: train the stage of the JSON file that the command line names; rank 0 writes the summary to `work`.
 
-    Ends with os._exit, after everything is written: DeepSpeed's threads may abort a process that takes itself apart.
+    Ends with os._exit, after everything is written: DeepSpeed's threads may abort an interpreter that shuts down.
     """
-    processes.obey_starter()
-    stage = Stage.model_validate_json(Path(sys.argv[1]).read_bytes())
+    processes.watch_stdin()
+    stage = StageJob.model_validate_json(Path(sys.argv[1]).read_bytes())
     if "RANK" not in os.environ:
-        os.environ |= from_slurm(os.environ, socket.gethostname())
+        os.environ |= read_slurm_rank(os.environ, socket.gethostname())
     rank, code = int(os.environ["RANK"]), 1
-    offline(threads=stage.threads)
-    warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed calls much that torch will rename
-    logging.getLogger("accelerate").setLevel(logging.ERROR)  # it takes our accumulation for a contradiction
+    go_offline(threads=stage.threads)
+    warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed calls many functions that torch will rename
+    logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of our accumulation as of a contradiction
     try:
         summary = train(stage)
         if rank == 0:
             deepspeed = {"deepspeed": metadata.version("deepspeed")} if stage.execution.zero else {}
-            left = {"summary": summary.as_json(), "packages": packages_in_use() | deepspeed}
-            durable.write(stage.work / "summary.json", json.dumps(left))
+            result = {"summary": summary.as_json(), "packages": packages_in_use() | deepspeed}
+            durable.write(stage.work / "summary.json", json.dumps(result))
         distributed.barrier()
         code = 0
     except SystemExit as stopped:
-        processes.tell(stopped, rank=rank, work=stage.work)
+        processes.record_error(stopped, rank=rank, work=stage.work)
         code = int(stopped.code or 0)
     except BaseException as error:
-        processes.tell(error, rank=rank, work=stage.work)
+        processes.record_error(error, rank=rank, work=stage.work)
         if not isinstance(error, OrcacError):
             traceback.print_exc()
     finally:

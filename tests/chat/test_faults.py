@@ -1,4 +1,7 @@
-"""Collecting from a server that misbehaves: real sockets, real processes, counted on the server's side."""
+"""Tests of orcac/chat/engine.py and orcac/chat/endpoints/openai.py, with real sockets and processes.
+
+A fault server counts the attempts and the answers that it would bill.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ KEY = "sk-a-secret-that-must-not-be-seen"
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n")  # as a file that holds a key ends
+    monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n")  # a key that is read from a file brings its line end
 
 
-def durable(folder: Path) -> set[str]:
-    """The questions whose answers are in the ledger."""
+def read_questions(folder: Path) -> set[str]:
+    """Return the questions with an answer in the ledger."""
     return {record["request"]["messages"][-1][1] for record in read_records(folder / "answers")}
 
 
@@ -47,7 +50,7 @@ def wait_until_billed(server: FaultServer, count: int) -> None:
         time.sleep(0.002)
 
 
-def test_killed_at_any_moment_no_answer_is_lost_or_paid_twice(tmp_path: Path) -> None:
+def test_kills_at_any_moment_lose_no_answer_and_pay_none_twice(tmp_path: Path) -> None:
     count, kills = 2000, 6
     write_prompts(tmp_path, count)
     with FaultServer(latency_s=0.005) as server:
@@ -56,19 +59,19 @@ def test_killed_at_any_moment_no_answer_is_lost_or_paid_twice(tmp_path: Path) ->
             wait_until_billed(server, server.billed.total() + random.randint(1, 300))
             child.kill()
             child.wait()
-            kept = durable(tmp_path)
-            time.sleep(0.05)  # what the dead client had sent is answered, and billed
+            kept = read_questions(tmp_path)
+            time.sleep(0.05)  # requests that the dead client had sent are answered, and billed
             before = server.billed.copy()
             assert before.total() - len(kept) <= kill * IN_FLIGHT
         run(collect_job(tmp_path, server.base_url))
-        assert all(server.billed[question] == before[question] for question in kept), "a kept answer was paid again"
+        assert all(server.billed[question] == before[question] for question in kept), "a recorded answer was paid again"
         assert server.billed.total() <= count + kills * IN_FLIGHT
     assert [row.response for row in read_responses(tmp_path)] == [f"answer to q{n}" for n in range(count)]
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_sigterm_drains_and_nothing_is_paid_twice(tmp_path: Path, times: int) -> None:
-    """Also where it comes to the process group, and again from who started it."""
+def test_sigterm_waits_for_requests_in_flight_and_nothing_is_paid_twice(tmp_path: Path, times: int) -> None:
+    """The signal may come twice: to the whole process group, and again from the process that started it."""
     write_prompts(tmp_path, 300)
     with FaultServer(latency_s=0.1) as server:
         child = start(tmp_path, server)
@@ -77,7 +80,7 @@ def test_sigterm_drains_and_nothing_is_paid_twice(tmp_path: Path, times: int) ->
             child.send_signal(signal.SIGTERM)
             time.sleep(0.05)
         assert child.wait(10) != 0
-        assert len(durable(tmp_path)) == server.billed.total() < 300
+        assert len(read_questions(tmp_path)) == server.billed.total() < 300
         run(collect_job(tmp_path, server.base_url))
         assert set(server.billed.values()) == {1} and len(server.billed) == 300
 
@@ -116,7 +119,7 @@ def test_under_mixed_faults_every_row_is_an_answer_or_a_typed_failure(tmp_path: 
         assert row.finish_reason == ("" if expected else "stop")
 
 
-def test_a_second_run_asks_only_what_failed_in_transport(tmp_path: Path) -> None:
+def test_a_second_run_asks_only_requests_that_failed_in_transport(tmp_path: Path) -> None:
     write_prompts(tmp_path, 50)
     with FaultServer(lambda question, before: {"q3": "500", "q40": "400"}.get(question, "")) as server:
         run(collect_job(tmp_path, server.base_url, attempts=2))
@@ -124,10 +127,10 @@ def test_a_second_run_asks_only_what_failed_in_transport(tmp_path: Path) -> None
         run(collect_job(tmp_path, server.base_url))
         assert server.asked == Counter({"q3": 1})
     assert [row.error for row in read_responses(tmp_path) if row.error] == ["context_overflow"]
-    run(collect_job(tmp_path, "http://127.0.0.1:9/v1"))  # nobody listens, and nobody is asked
+    run(collect_job(tmp_path, "http://127.0.0.1:9/v1"))  # no server listens there, and no request is sent
 
 
-def test_a_server_that_refuses_everything_makes_nothing_and_is_asked_again(
+def test_refusals_of_all_requests_make_no_artifact_and_are_not_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_prompts(tmp_path, 5)
@@ -137,13 +140,13 @@ def test_a_server_that_refuses_everything_makes_nothing_and_is_asked_again(
             pytest.raises(EndpointError, match=r"none of 5 prompts was answered: 5 ") as caught,
         ):
             run(collect_job(tmp_path, server.base_url))
-        said = "Extra inputs are not permitted: top_k" if fault == "422" else "maximum context length is 4097"
-        assert said in caught.value.message and capsys.readouterr().err.count(said) == 1
+        message = "Extra inputs are not permitted: top_k" if fault == "422" else "maximum context length is 4097"
+        assert message in caught.value.message and capsys.readouterr().err.count(message) == 1
     with FaultServer() as server:
         assert run(collect_job(tmp_path, server.base_url)).answered == 5
 
 
-def test_tokens_count_once_and_uncounted_ones_cost_the_bound(tmp_path: Path) -> None:
+def test_equal_questions_count_once_and_answers_without_usage_cost_their_bound(tmp_path: Path) -> None:
     write_prompts(tmp_path, 3)
     (tmp_path / "other").mkdir()
     again = [Prompt(id=f"other {n}", source="o", task="t", query=f"q{n}", system_id=1, system="") for n in range(3)]
@@ -171,7 +174,7 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path) -> None:
     ):
         run(collect_job(tmp_path, server.base_url))
     assert server.asked["q5"] == 1 and server.asked.total() <= 2 * IN_FLIGHT
-    assert len(durable(tmp_path)) == server.billed.total(), "what was in flight is kept"
+    assert len(read_questions(tmp_path)) == server.billed.total(), "answers that were in flight are kept"
     shown = f"{caught.value} {caught.value!r}"
     assert f"{server.base_url}/, model m: auth" in shown and "OPENAI_API_KEY" in shown and "***" in shown
     linked: BaseException | None = caught.value
@@ -182,15 +185,15 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(tmp_path: Path) -> None:
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
-def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
     write_prompts(tmp_path, 5)
     with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1/, model m: unreachable"):
         run(collect_job(tmp_path, "http://127.0.0.1:9/v1", attempts=2))
 
 
-def test_the_budget_holds_on_the_servers_account(tmp_path: Path) -> None:
+def test_the_server_bills_no_more_than_the_budget(tmp_path: Path) -> None:
     write_prompts(tmp_path, 200)
-    price = Price(input=0.0, output=1e6 / 11)  # an answer is 1 USD, at most 1,024 / 11
+    price = Price(input=0.0, output=1e6 / 11)  # an answer costs 1 USD, and 1,024 / 11 USD at most
     with FaultServer(lambda question, before: "dropped" if question == "q2" and not before else "") as server:
         with pytest.raises(EndpointError, match=r"budget of 250.00 USD"):
             run(collect_job(tmp_path, server.base_url, price=price, budget_usd=250.0, budget_name="x"))

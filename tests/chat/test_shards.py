@@ -1,6 +1,7 @@
-"""Shards of one dataset as Snakemake runs them: `orcac make --shard`, one account, one budget, kills and reruns.
+"""Tests of orcac/chat/limits/account.py and orcac/chat/limits/budget.py with the shards of one dataset.
 
-All figures are the server's own.
+Shards run as Snakemake runs them (`orcac make --shard`), on one account and one budget, with kills and reruns. All
+figures are counted by the server.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from orcac.spec.load import load
 from orcac.store.store import Store
 
 SHARDS, QUESTIONS, IN_FLIGHT = 3, 300, 6
-ANSWER_USD = 18 * 1e-3  # of 7 and 11 tokens
+ANSWER_USD = 18 * 1e-3  # for 7 input and 11 output tokens
 SPEC = """
 orcac: 1
 name: shards
@@ -51,7 +52,7 @@ budget: %(usd)s USD
 
 
 class Study:
-    """A spec in a folder, and the `orcac` that runs it there."""
+    """A spec in a folder, with the `orcac` processes that run it there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,7 +66,7 @@ class Study:
         (folder / "mine.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
     def compile(self, server: FaultServer, *, usd: float, per_minute: int = 100_000) -> str:
-        """Write the spec and its plan, and make what comes before asking. The collect node's KIND/ID."""
+        """Write the spec and its plan, and make the sample node. Returns the KIND/ID of the collect node."""
         values = {"url": server.base_url, "in_flight": SHARDS * IN_FLIGHT, "shards": SHARDS}
         (self.folder / "spec.yaml").write_text(SPEC % (values | {"usd": usd, "per_minute": per_minute}))
         plan = Plan()
@@ -84,7 +85,8 @@ class Study:
     def shards(self, collect: str) -> list[subprocess.Popen[bytes]]:
         return [self.start("make", collect, "--shard", f"{number}-of-{SHARDS}") for number in range(1, SHARDS + 1)]
 
-    def durable(self) -> set[str]:
+    def read_questions(self) -> set[str]:
+        """Return the questions with an answer in the ledger."""
         return {record["request"]["messages"][-1][1] for record in read_records(self.folder / "store" / "answers")}
 
 
@@ -93,8 +95,8 @@ def study(tmp_path: Path) -> Study:
     return Study(tmp_path)
 
 
-def ticking(server: FaultServer, *, every: int) -> Iterator[None]:
-    """A step for each so many answers that were billed."""
+def each_billed(server: FaultServer, *, every: int) -> Iterator[None]:
+    """Yield whenever the server has billed `every` more answers."""
     while True:
         goal, deadline = server.billed.total() + every, time.monotonic() + 30
         while server.billed.total() < goal and time.monotonic() < deadline:
@@ -102,7 +104,7 @@ def ticking(server: FaultServer, *, every: int) -> Iterator[None]:
         yield
 
 
-def test_shards_together_keep_the_accounts_rate(study: Study) -> None:
+def test_shards_share_the_rate_of_their_account(study: Study) -> None:
     a_second, asked, refused = 40, defaultdict[str, list[float]](list), 0
     credit, last = float(a_second), time.monotonic()
 
@@ -127,14 +129,14 @@ def test_shards_together_keep_the_accounts_rate(study: Study) -> None:
     for start in steady:
         in_a_second = sum(start <= at < start + 1 for at in steady)
         assert in_a_second <= a_second * 1.1 + SHARDS + SHARDS * IN_FLIGHT, "the rate, credit for timers, a full socket"
-    assert refused <= SHARDS * a_second, "before they had seen one another"
+    assert refused <= SHARDS * a_second, "before the shards knew of one another"
 
 
-def test_shards_killed_and_run_again_spend_the_budget_and_no_more(study: Study, tmp_path: Path) -> None:
-    usd, kills, chance = 1.7, 3, random.Random(5)  # no shard can be done with all of it
+def test_killed_shards_that_run_again_keep_to_the_budget(study: Study, tmp_path: Path) -> None:
+    usd, kills, chance = 1.7, 3, random.Random(5)  # too little for all requests of one shard
     with FaultServer(latency_s=0.05) as server:
         collect = study.compile(server, usd=usd)
-        shards, ticks = study.shards(collect), ticking(server, every=10)
+        shards, ticks = study.shards(collect), each_billed(server, every=10)
         for _ in range(kills):
             next(ticks)
             victim = chance.randrange(SHARDS)
@@ -146,13 +148,13 @@ def test_shards_killed_and_run_again_spend_the_budget_and_no_more(study: Study, 
         spent = Budget(tmp_path / "store" / "answers" / "budgets" / "shards", usd).spent()
         assert round(stopped.total() * ANSWER_USD, 6) <= spent <= usd
         assert spent > usd - 0.042, "room for one more request"
-        said = (tmp_path / "log").read_text()
-        assert "the budget of 1.70 USD holds no further request" in said and f" 1-of-{SHARDS}` alone" in said
+        log = (tmp_path / "log").read_text()
+        assert "the budget of 1.70 USD holds no further request" in log and f" 1-of-{SHARDS}` alone" in log
 
         assert [shard.wait(120) for shard in study.shards(collect)] == [4] * SHARDS
         assert server.billed == stopped, "a spent budget pays for nothing"
 
-        kept = study.durable()
+        kept = study.read_questions()
         collect = study.compile(server, usd=30)
         assert [shard.wait(120) for shard in study.shards(collect)] == [0] * SHARDS, (tmp_path / "log").read_text()
         assert all(server.billed[question] == stopped[question] for question in kept), "paid again"

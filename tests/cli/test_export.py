@@ -1,4 +1,4 @@
-"""`orcac export`: the model's files as they are, and a card that a hub can read and no text of others breaks."""
+"""Tests of orcac/cli/export.py and orcac/publish/export.py: the model's files, and a card that no text can break."""
 
 from __future__ import annotations
 

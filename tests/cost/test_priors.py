@@ -14,7 +14,7 @@ from orcac.cost import priors
 from orcac.cost.bill import Cost
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
-from orcac.train.gpus import peak
+from orcac.train.gpus import peak_flops
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_document_shows_the_figures_of_the_code(bill: Any) -> None:
 def test_the_prior_of_mfu_is_implied_by_the_papers_160_hours(orca: tuple[Plan, dict[str, Cost]]) -> None:
     slots = 5_090_000 * 4 / 2.7 * 2048
     flops = 6 * 13.016e9 + 12 * 40 * 5120 * 2048
-    implied = slots * flops / (20 * peak("a100-80gb", "bf16") * 160 * 3600)
+    implied = slots * flops / (20 * peak_flops("a100-80gb", "bf16") * 160 * 3600)
     assert implied == pytest.approx(priors.MFU.mid, abs=0.005)
     plan, costs = orca
     assert costs[at(plan, "student")].disk.mid == pytest.approx(2 * 13.016e9, rel=1e-3)

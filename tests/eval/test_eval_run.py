@@ -1,3 +1,5 @@
+"""Tests of orcac/eval/run.py and orcac/eval/scores.py: scores worked out by hand, and runs resumed after a kill."""
+
 import dataclasses
 import json
 from pathlib import Path
@@ -8,8 +10,8 @@ import pytest
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.eval import run as eval_run
-from orcac.eval.recipe import EvalExecution, EvalRecipe
+from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
+from orcac.eval.run import run
 from orcac.job import Job
 
 
@@ -18,13 +20,13 @@ class Killed(BaseException):
 
 
 class StandIn:
-    """Says what the query ends with (when sampled, the seed too); dies at batch `dies_at`."""
+    """A model that answers with the end of the query (and the seed, if sampling), and dies at batch `dies_at`."""
 
     def __init__(self, dies_at: int | None = None) -> None:
         self.asked: list[list[tuple[str, str]]] = []
         self.dies_at = dies_at
 
-    def batches(self, prompts, *, batch_size):
+    def plan_batches(self, prompts, *, batch_size):
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -62,20 +64,23 @@ ITEMS = [
 ]
 
 
-def make_job(tmp_path: Path, monkeypatch, model: StandIn, items=ITEMS, name: str = "job", **fields) -> Job:
-    monkeypatch.setattr(eval_run, "_load_model", lambda folder, **_: model)
+def make_job(tmp_path: Path, items=ITEMS, name: str = "job", batch_size: int = 2, **fields) -> Job:
     root = tmp_path / name
     for folder in ("items", "model"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     rows.write(root / "items" / "prompts.parquet", rows.Prompt, items)
     inputs = {"model": [root / "model"], "items": [root / "items"]}
     recipe = EvalRecipe(system_id=5, system="Be brief.", **fields)
-    return jobs.make_job(root, recipe, EvalExecution(batch_size=2), inputs=inputs)
+    return jobs.make_job(root, recipe, EvalExecution(batch_size=batch_size), inputs=inputs)
 
 
-def test_scores_by_hand(tmp_path, monkeypatch) -> None:
-    job = make_job(tmp_path, monkeypatch, StandIn())
-    summary = eval_run.run(job)
+def evaluate(job: Job, model: StandIn) -> EvalSummary:
+    return run(job, load_model=lambda folder, **_: model)
+
+
+def test_scores_by_hand(tmp_path) -> None:
+    job = make_job(tmp_path)
+    summary = evaluate(job, StandIn())
     assert summary.as_json() == {
         "n": 5,
         "correct": 3,
@@ -101,34 +106,33 @@ def test_scores_by_hand(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 @pytest.mark.parametrize("torn", [b"", b'{"place": 1, "items": [0, '])
-def test_a_killed_run_goes_on_and_leaves_the_same_bytes(tmp_path, monkeypatch, temperature, torn) -> None:
-    whole = make_job(tmp_path, monkeypatch, StandIn(), name="whole", temperature=temperature)
-    eval_run.run(whole)
+def test_a_killed_run_goes_on_and_leaves_the_same_bytes(tmp_path, temperature, torn) -> None:
+    whole = make_job(tmp_path, name="whole", temperature=temperature)
+    evaluate(whole, StandIn())
 
-    first = make_job(tmp_path, monkeypatch, StandIn(dies_at=1), name="resumed", temperature=temperature)
+    first = make_job(tmp_path, name="resumed", temperature=temperature)
     with pytest.raises(Killed):
-        eval_run.run(first)
+        evaluate(first, StandIn(dies_at=1))
     with (first.work / "answers.jsonl").open("ab") as log:
         log.write(torn)
     model = StandIn()
-    resumed = make_job(tmp_path, monkeypatch, model, name="resumed", temperature=temperature)
-    eval_run.run(resumed)
+    resumed = make_job(tmp_path, name="resumed", temperature=temperature)
+    evaluate(resumed, model)
 
     assert len(model.asked) == 2  # of 3 batches
     for name in ("answers.parquet", "scores.json"):
         assert (resumed.out / name).read_bytes() == (whole.out / name).read_bytes()
 
 
-def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path, monkeypatch) -> None:
+def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path) -> None:
     with pytest.raises(Killed):
-        eval_run.run(make_job(tmp_path, monkeypatch, StandIn(dies_at=1)))
+        evaluate(make_job(tmp_path), StandIn(dies_at=1))
     model = StandIn()
-    job = dataclasses.replace(make_job(tmp_path, monkeypatch, model), execution=EvalExecution(batch_size=3))
-    eval_run.run(job)
+    evaluate(make_job(tmp_path, batch_size=3), model)
     assert [len(batch) for batch in model.asked] == [1, 2]
 
 
 @pytest.mark.parametrize("items", [[], [dataclasses.replace(ITEMS[0], reference="")]])
-def test_items_that_cannot_be_scored_are_refused(tmp_path, monkeypatch, items) -> None:
+def test_items_that_cannot_be_scored_are_refused(tmp_path, items) -> None:
     with pytest.raises(InputError):
-        eval_run.run(make_job(tmp_path, monkeypatch, StandIn(), items=items))
+        evaluate(make_job(tmp_path, items=items), StandIn())

@@ -1,8 +1,9 @@
-"""A server of our own that speaks chat completions over real sockets, misbehaves on demand and counts what it would
-have billed, so that what a client promises is counted on the server's side.
+"""A chat completions server for tests: it speaks over real sockets, fails on demand and counts the answers it would
+bill, so that the promises of a client are checked on the server's side.
 
-In a thread: `with FaultServer(behaviour) as server: ...`. As a process, so that a client's CPU is measured alone:
-`with Child("--latency", "0.05") as server: ...`, or by hand `python -m tests.faults --help`.
+In a thread: `with FaultServer(behaviour) as server: ...`. As a process, so that a client's CPU time is measured alone:
+`with Child("--latency", "0.05") as server: ...`, or by hand `python -m tests.faults --help`. `batches` adds the Batch
+API. Nothing here imports orcac.
 """
 
 from .child import Child, Counters

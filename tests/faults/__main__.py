@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: the server as a process of its own. Prints its address as JSON; ends with its input."""
+"""`python -m tests.faults`: the server as a process. It prints its address as JSON and ends when its input ends."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
-    parser.add_argument("--slow", type=float, default=1.0, metavar="SECONDS", help="what a slow first byte takes more")
+    parser.add_argument("--slow", type=float, default=1.0, metavar="SECONDS", help="extra time until a slow first byte")
     parser.add_argument("--answer-tokens", type=int, default=11)
     parser.add_argument("--slots", type=int, help="requests worked on at once")
     parser.add_argument("--requests-per-minute", type=float)
     parser.add_argument("--tokens-per-minute", type=float)
-    parser.add_argument("--burst", type=float, default=60.0, metavar="SECONDS", help="of the limits that may be saved")
+    parser.add_argument("--burst", type=float, default=60.0, metavar="SECONDS", help="how long a limit can be saved up")
     parser.add_argument("--charge", choices=("max_tokens", "used"), default="max_tokens")
     parser.add_argument("--no-rate-headers", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
@@ -38,7 +38,7 @@ def main() -> None:
     for one in given.fault:
         name, _, share = one.rpartition("=")
         if name not in FAULTS:
-            parser.error(f"no fault is called {name!r}")
+            parser.error(f"unknown fault: {name!r}")
         faults.append((name, float(share)))
     draw = random.Random(given.seed)
 
@@ -59,7 +59,11 @@ def main() -> None:
             charge=given.charge,
             headers=not given.no_rate_headers,
         )
-    batches = Batches()
+
+    def mount(app: web.Application) -> None:
+        _add_controls(app, server)
+        Batches().mount(app)
+
     server = FaultServer(
         behaviour,
         latency_s=given.latency,
@@ -67,7 +71,7 @@ def main() -> None:
         answer_tokens=given.answer_tokens,
         slots=given.slots,
         limits=limits,
-        mount=lambda app: (_controls(app, server), batches.mount(app)),
+        mount=mount,
     )
     asyncio.run(_serve(server, given.port))
 
@@ -79,7 +83,7 @@ async def _serve(server: FaultServer, port: int) -> None:
     await runner.cleanup()
 
 
-def _controls(app: web.Application, server: FaultServer) -> None:
+def _add_controls(app: web.Application, server: FaultServer) -> None:
     begun = time.monotonic()
 
     async def counters(_: web.Request) -> web.Response:
@@ -115,7 +119,7 @@ def _controls(app: web.Application, server: FaultServer) -> None:
         return web.json_response({})
 
     async def limits(request: web.Request) -> web.Response:
-        assert server.limits, "start it with a limit"
+        assert server.limits, "the server has no limits to change: start it with one"
         server.limits.set(**(await request.json()))
         return web.json_response({})
 

@@ -1,7 +1,7 @@
 """Files and batches of the fault server: `FaultServer(mount=batches.mount)`.
 
-Time is virtual. A batch takes `hours_each` for each of its requests, one after the other, and has 24 in all; the clock
-goes on by `hours_per_look` whenever somebody looks at a batch, and by `pass_hours`. What it has answered is billed.
+Time is virtual. A batch answers its requests one after another, each in `hours_each`, and expires after 24 hours. The
+clock advances by `hours_per_look` at each `retrieve`, and by `pass_hours`. Every answer in a batch is billed.
 """
 
 from __future__ import annotations
@@ -10,24 +10,43 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from aiohttp import web
 
 Call = Literal["upload", "create", "list", "retrieve", "cancel", "content"]
 Trouble = Literal["", "500", "429", "401", "dropped", "deaf", "hangs", "mute", "half"]
-# dropped: closed before it is heard; deaf: done, then closed without a word
-# hangs: never heard; mute: done, but no word of it ever comes; half: of a file
+# dropped: closed before the call is carried out; deaf: closed after that, without a response
+# hangs: never carried out; mute: carried out, but the response never comes; half: half of a file
 Fate = Literal["", "400", "500", "429", "quota", "malformed", "torn", "silence", "renamed"]
-# renamed: this model takes max_completion_tokens, and no max_tokens
+# torn: the line is cut off; silence: no line at all; renamed: the model takes max_completion_tokens, not max_tokens
 OVERFLOW = {"message": "maximum context length is 4097 tokens", "code": "context_length_exceeded"}
 RENAMED = {
     "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.",
     "param": "max_tokens",
     "code": "unsupported_parameter",
 }
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Body(TypedDict):
+    """The parts of a request's body that the server reads."""
+
+    model: str
+    messages: list[dict[str, str]]
+
+
+class Line(TypedDict):
+    """A line of an uploaded file."""
+
+    custom_id: str
+    method: str
+    url: str
+    body: Body
 
 
 @dataclass
@@ -37,18 +56,21 @@ class Made:
     id: str
     input_file_id: str
     metadata: dict[str, str]
-    lines: list[dict[str, Any]]
+    lines: list[Line]
     made_at: float  # virtual hours
     status: str = "in_progress"
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, object]] = field(default_factory=list)
     answered: int = 0
     output_file_id: str = ""
     error_file_id: str = ""
 
 
 class Batches:
-    """`behaviour` says what goes wrong with a call, by its name and how often it came before; `fate` what becomes of a
-    question in a batch. `created` are the batches that were made; `billed` counts the answers to each question."""
+    """The files and batches of one account.
+
+    `behaviour` maps a call and the number of earlier calls of its kind to the trouble it meets; `fate` maps a question
+    to its result in a batch. `created` holds the batches by id; `billed` counts the answers to each question.
+    """
 
     def __init__(
         self,
@@ -58,9 +80,9 @@ class Batches:
         hours_each: float = 0.1,
         hours_per_look: float = 2.0,
         queue_tokens: int | None = None,
-        refuse: dict[str, Any] | None = None,
+        refuse: dict[str, object] | None = None,
         forget_metadata: bool = False,
-        root: str = "/v1",  # Azure's is /openai
+        root: str = "/v1",  # for Azure: /openai
     ) -> None:
         self._root, self._url = root, "/v1/chat/completions" if root == "/v1" else "/chat/completions"
         self._behaviour, self._fate, self._refuse = behaviour, fate, refuse
@@ -71,7 +93,7 @@ class Batches:
         self.billed: Counter[str] = Counter()
         self.files: dict[str, bytes] = {}
         self.created: dict[str, Made] = {}
-        self.stuck = threading.Event()  # a call hangs, or is mute
+        self.stuck = threading.Event()  # set when a call hangs or is mute
 
     def pass_hours(self, hours: float) -> None:
         self.now += hours
@@ -88,7 +110,7 @@ class Batches:
         get(f"{root}/batches/{{id}}", self._wrapped("retrieve", self._retrieve))
         post(f"{root}/batches/{{id}}/cancel", self._wrapped("cancel", self._cancel))
 
-    def _wrapped(self, call: Call, handle: Callable[[web.Request], Any]) -> Any:
+    def _wrapped(self, call: Call, handle: Handler) -> Handler:
         async def wrapped(request: web.Request) -> web.StreamResponse:
             try:
                 return await answered(request)
@@ -99,21 +121,21 @@ class Batches:
             trouble = self._behaviour(call, self.calls[call])
             self.calls[call] += 1
             if trouble in ("500", "429", "401"):
-                said = f"Incorrect API key provided: {request.headers['Authorization']}"
-                return web.json_response({"error": {"message": said}}, status=int(trouble))
+                text = f"Incorrect API key provided: {request.headers['Authorization']}"
+                return web.json_response({"error": {"message": text}}, status=int(trouble))
             if call == "upload":
-                await request.post()  # whole, whatever becomes of it
+                await request.post()  # read it whole, or the client would not get as far
             if trouble == "hangs":
                 await self._stick()
             if trouble == "dropped":
                 return _closed(request)
-            answer: web.Response = await handle(request)
+            answer = await handle(request)
             if trouble == "deaf":
                 return _closed(request)
             if trouble == "mute":
                 await self._stick()
             if trouble == "half":
-                assert isinstance(answer.body, bytes)
+                assert isinstance(answer, web.Response) and isinstance(answer.body, bytes)
                 whole = web.StreamResponse(headers={"Content-Length": str(len(answer.body))})
                 await whole.prepare(request)
                 await whole.write(answer.body[: len(answer.body) // 2])
@@ -127,7 +149,7 @@ class Batches:
         await asyncio.sleep(3600)
 
     async def _upload(self, request: web.Request) -> web.Response:
-        form = await request.post()  # the same, parsed
+        form = await request.post()  # it is read already; this returns the parsed form
         assert form["purpose"] == "batch"
         part = form["file"]
         assert isinstance(part, web.FileField)
@@ -156,22 +178,22 @@ class Batches:
         if self._refuse:
             made.status, made.errors = "failed", [self._refuse]
         elif self._queue_tokens is not None and waiting + _tokens(made) > self._queue_tokens:
-            said = (
+            text = (
                 f"Enqueued token limit reached for m in organization o. Limit: {self._queue_tokens:,} enqueued tokens."
             )
-            made.status, made.errors = "failed", [{"code": "token_limit_exceeded", "message": said, "line": None}]
+            made.status, made.errors = "failed", [{"code": "token_limit_exceeded", "message": text, "line": None}]
         elif wrong := _invalid(lines, self._url):
             made.status, made.errors = "failed", [{"code": "invalid_request", "message": wrong, "line": 1}]
         self.created[id] = made
-        return web.json_response(self._shown(made))
+        return web.json_response(self._describe(made))
 
     async def _list(self, request: web.Request) -> web.Response:
         newest = list(reversed(self.created.values()))
         if after := request.query.get("after"):
             newest = newest[[made.id for made in newest].index(after) + 1 :]
-        page = newest[:2]  # so that lists have pages
+        page = newest[:2]  # short, so that lists have pages
         return web.json_response(
-            {"object": "list", "data": [self._shown(made) for made in page], "has_more": len(newest) > len(page)}
+            {"object": "list", "data": [self._describe(made) for made in page], "has_more": len(newest) > len(page)}
         )
 
     async def _retrieve(self, request: web.Request) -> web.Response:
@@ -179,21 +201,21 @@ class Batches:
         if made is None:
             return _unknown("batch")
         self.now += self.hours_per_look
-        self._go_on(made)
-        return web.json_response(self._shown(made))
+        self._advance(made)
+        return web.json_response(self._describe(made))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         made = self.created.get(request.match_info["id"])
         if made is None:
             return _unknown("batch")
-        self._go_on(made)
+        self._advance(made)
         if made.status != "in_progress":
             return web.json_response({"error": {"message": f"cannot cancel: {made.status}"}}, status=409)
         made.status = "cancelling"
-        return web.json_response(self._shown(made))
+        return web.json_response(self._describe(made))
 
-    def _go_on(self, made: Made) -> None:
-        """Answer what the clock lets it answer; end it where it ends."""
+    def _advance(self, made: Made) -> None:
+        """Answer the requests whose time has come, and end the batch if it is done, expired or cancelled."""
         if made.status not in ("in_progress", "cancelling"):
             return
         age = min(self.now - made.made_at, 24.0)
@@ -204,7 +226,7 @@ class Batches:
         code = {"cancelling": "batch_cancelled"}.get(made.status, "batch_expired")
         done = made.answered == len(made.lines)
         made.status = "cancelled" if made.status == "cancelling" else "completed" if done else "expired"
-        output, errors = [], []
+        output, errors = list[object](), list[object]()
         for number, line in enumerate(made.lines):
             if number < made.answered:
                 self._answer(line, output, errors)
@@ -215,40 +237,40 @@ class Batches:
         made.output_file_id = self._jsonl(output)
         made.error_file_id = self._jsonl(errors)
 
-    def _jsonl(self, lines: list[Any]) -> str:
+    def _jsonl(self, lines: list[object]) -> str:
         text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
         return self._file(text.encode()) if lines else ""
 
-    def _answer(self, line: dict[str, Any], output: list[Any], errors: list[Any]) -> None:
+    def _answer(self, line: Line, output: list[object], errors: list[object]) -> None:
         question = line["body"]["messages"][-1]["content"]
         fate = self._fate(question)
         if fate == "silence":
             return
 
-        def said(status: int, body: object) -> dict[str, Any]:
+        def response_line(status: int, body: object) -> dict[str, object]:
             response = {"status_code": status, "request_id": "r", "body": body}
             return {"id": "x", "custom_id": line["custom_id"], "response": response, "error": None}
 
         if fate in ("400", "500", "429"):
             body = OVERFLOW if fate == "400" else {"message": "The server had an error"}
-            errors.append(said(int(fate), {"error": body}))
+            errors.append(response_line(int(fate), {"error": body}))
             return
         if fate == "quota":
-            errors.append(said(429, {"error": {"message": "no credit", "code": "insufficient_quota"}}))
+            errors.append(response_line(429, {"error": {"message": "no credit", "code": "insufficient_quota"}}))
             return
         if fate == "renamed" and "max_tokens" in line["body"]:
-            errors.append(said(400, {"error": RENAMED}))
+            errors.append(response_line(400, {"error": RENAMED}))
             return
         self.billed[question] += 1
         message = {"role": "assistant", "content": f"answer to {question}"}
-        body = {
+        answer = {
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 7, "completion_tokens": 11},
         }
-        whole = said(200, {"choices": "?"} if fate == "malformed" else body)
+        whole = response_line(200, {"choices": "?"} if fate == "malformed" else answer)
         output.append(json.dumps(whole)[:-5] if fate == "torn" else whole)
 
-    def _shown(self, made: Made) -> dict[str, Any]:
+    def _describe(self, made: Made) -> dict[str, object]:
         return {
             "id": made.id,
             "object": "batch",
@@ -271,12 +293,12 @@ class Batches:
 
 
 def _tokens(made: Made) -> int:
-    """Three of them for each word and each frame of a message."""
+    """Count three tokens for each word, and three for each message."""
     messages = [message for line in made.lines for message in line["body"]["messages"]]
     return sum(3 * (1 + len(message["content"].split())) for message in messages)
 
 
-def _invalid(lines: list[dict[str, Any]], url: str) -> str:
+def _invalid(lines: list[Line], url: str) -> str:
     if len({line["custom_id"] for line in lines}) < len(lines):
         return "duplicate custom_id"
     if len({line["body"]["model"] for line in lines}) > 1:
@@ -286,8 +308,8 @@ def _invalid(lines: list[dict[str, Any]], url: str) -> str:
     return "too many requests" if len(lines) > 50_000 else ""
 
 
-def _unknown(what: str) -> web.Response:
-    return web.json_response({"error": {"message": f"No such {what}", "type": "invalid_request_error"}}, status=404)
+def _unknown(kind: str) -> web.Response:
+    return web.json_response({"error": {"message": f"No such {kind}", "type": "invalid_request_error"}}, status=404)
 
 
 def _closed(request: web.Request) -> web.Response:

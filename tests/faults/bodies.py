@@ -1,4 +1,4 @@
-"""What servers answer when they do not answer, as (status, body): facts of OpenAI's and Azure's APIs."""
+"""Error responses of OpenAI's and Azure's APIs as they were observed, as (status, body)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ BODIES: dict[str, tuple[int, dict[str, object]]] = {
 }
 
 _NOT_KNOWN = "Unsupported parameter: '%s' is not supported with this model."
-REFUSED = {  # parameters, by models that reason
+REFUSED = {  # the responses of reasoning models to a parameter, by its name
     "max_tokens": (
         400,
         _openai(

@@ -1,4 +1,4 @@
-"""The server as a process: `Child` starts it, asks it for its counters and moves its limits."""
+"""The server as a process: `Child` starts it, reads its counters and changes its limits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ _HERE = Path(__file__).resolve().parent
 
 
 class Counters(NamedTuple):
+    """The counters of a server since it started or was reset."""
+
     asked: int  # attempts
-    questions: int  # of them, distinct
+    questions: int  # distinct questions among them
     billed: int  # answers made, whether or not they arrived
     bills: int  # distinct bodies that were answered
-    billed_again: int  # answers beyond the first of a body
+    billed_again: int  # answers beyond the first to the same body
     input_tokens: int  # billed
     output_tokens: int
     statuses: dict[str, int]
@@ -30,7 +32,7 @@ class Counters(NamedTuple):
 
 
 class Child:
-    """A server process while it is entered. It ends with us, since it reads until the end of its input."""
+    """A server process, to be used as a context manager. It ends with this process, which holds its input open."""
 
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
@@ -51,18 +53,19 @@ class Child:
         self._process.wait(10)
 
     def counters(self) -> Counters:
+        """Return the present counters."""
         return Counters(**self._call("counters"))
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Set all counters to zero."""
         self._call("reset", {})
 
     def limit(self, *, requests_per_minute: float | None, tokens_per_minute: float | None = None) -> None:
-        """From now on."""
+        """Replace the server's limits."""
         self._call("limits", {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute})
 
     def billed(self) -> dict[str, int]:
-        """The last message of each question -> how often it was answered."""
+        """Return how often each question was answered, by its last message."""
         return self._call("billed")
 
     def _call(self, name: str, body: object = None) -> dict:

@@ -1,4 +1,4 @@
-"""Requests and tokens per minute as OpenAI enforces and tells them: two buckets that fill evenly."""
+"""Limits on requests and tokens per minute as OpenAI enforces and reports them: two buckets that fill evenly."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class _Bucket:
         self.at = now
 
     def wait_s(self, amount: float) -> float:
-        """Seconds until `amount` is there."""
+        """Return the seconds until the bucket holds `amount`."""
         return max(0.0, (amount - self.level) * 60 / self.per_minute)
 
 
 class Limits:
-    """What an account may ask. `burst_s` is how long a bucket takes to fill, so what it holds at most.
+    """The limits of an account. A bucket holds as much as flows in during `burst_s` seconds.
 
-    `charge` is what counts against tokens per minute: the input and `max_tokens`, or the input and what was written
-    (then known when the answer is, so a bucket may go below zero).
+    `charge` decides which tokens count: the input and `max_tokens`, or the input and the tokens used by the answer.
+    The second are known only with the answer, so the bucket may go below zero.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Limits:
         self.set(requests_per_minute, tokens_per_minute)
 
     def set(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
-        """From now on; buckets keep what is in them, up to their new size."""
+        """Replace the limits. Each bucket keeps its content, up to its new size."""
         now = time.monotonic()
         for name, limit in (("requests", requests_per_minute), ("tokens", tokens_per_minute)):
             old = self._buckets.pop(name, None)
@@ -53,7 +53,7 @@ class Limits:
                 self._buckets[name] = _Bucket(limit, capacity, min(old.level, capacity) if old else capacity, now)
 
     def admit(self, tokens: int) -> tuple[str, float]:
-        """("", 0) where a request of so many tokens may go, else what is used up and the seconds to wait."""
+        """Admit a request of so many tokens. Returns ("", 0), or the bucket that is too low and the seconds to wait."""
         now, costs = time.monotonic(), {"requests": 1, "tokens": tokens}
         for name, bucket in self._buckets.items():
             bucket.fill(now)
@@ -64,24 +64,24 @@ class Limits:
         return "", 0.0
 
     def charge_tokens(self, tokens: int) -> None:
-        """Charge what became known after the request was admitted."""
+        """Charge tokens that became known after the request was admitted."""
         if bucket := self._buckets.get("tokens"):
             bucket.level -= tokens
 
     def state(self) -> dict[str, str]:
-        """The headers of any response."""
+        """Return the rate limit headers of a response."""
         if not self.headers:
             return {}
-        told = {}
+        headers = {}
         for name, bucket in self._buckets.items():
-            told[f"x-ratelimit-limit-{name}"] = f"{bucket.per_minute:.0f}"
-            told[f"x-ratelimit-remaining-{name}"] = f"{max(0, int(bucket.level))}"
-            told[f"x-ratelimit-reset-{name}"] = _duration(bucket.wait_s(bucket.capacity))
-        return told
+            headers[f"x-ratelimit-limit-{name}"] = f"{bucket.per_minute:.0f}"
+            headers[f"x-ratelimit-remaining-{name}"] = f"{max(0, int(bucket.level))}"
+            headers[f"x-ratelimit-reset-{name}"] = _duration(bucket.wait_s(bucket.capacity))
+        return headers
 
 
 def _duration(seconds: float) -> str:
-    """As OpenAI writes it: 120ms, 8.64s, 6m0s, 1h2m3s."""
+    """Return a duration as OpenAI writes it: 120ms, 8.64s, 6m0s, 1h2m3s."""
     if seconds < 1:
         return f"{max(1, round(seconds * 1000))}ms"
     if seconds < 60:

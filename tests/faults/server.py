@@ -1,4 +1,4 @@
-"""The server, in a thread of its own."""
+"""The server, in a thread of its own, and its faults."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ Fault = Literal[
     "403",
     "404",
     "422",
-    "reasoning",  # refuses the parameters that such models do not know, and answers without them
+    "reasoning",  # refuses the parameters that reasoning models do not know, and answers requests without them
     "azure filter",
-    "filter",  # OpenAI's form: an answer without text
+    "filter",  # an answer without text, as OpenAI filters content
     "malformed",  # a whole response whose JSON ends in the middle
     "page",  # HTML with status 200
     "dropped",  # before the first byte of the response
     "dropped midway",  # in the middle of its body
     "slow",  # the first byte comes after `slow_s`
-    "uncounted",  # no usage
+    "uncounted",  # an answer without usage
     "miscounted",  # a usage that makes no sense
-    "half counted",  # a usage without what was written
-    "not counted",  # one that says that nothing was written
-    "overcounted",  # one that no integer of 32 bits holds
+    "half counted",  # a usage without the output tokens
+    "not counted",  # a usage of no output tokens
+    "overcounted",  # a usage that no integer of 32 bits holds
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-Behaviour = Callable[[str, int], Fault]  # (the user message, how often it was asked before) -> what goes wrong
+Behaviour = Callable[[str, int], Fault]  # (user message, earlier attempts at it) -> fault
 INPUT_TOKENS = 7
 
 
 @dataclasses.dataclass(slots=True)
 class Bill:
-    """What one request would have cost so far."""
+    """The tokens billed so far for one request body."""
 
     answers: int = 0
     input_tokens: int = 0
@@ -59,12 +59,12 @@ class Bill:
 
 
 class FaultServer:
-    """Serves from a thread of its own while it is entered.
+    """A server in a thread of its own, to be used as a context manager.
 
-    The answer to a question is `answer to QUESTION` (and words that fill it up to `answer_tokens`), of 7 input and
-    `answer_tokens` output tokens, fewer where `max_tokens` cuts it. `billed` counts the answers that were made for
-    each question, whether or not they arrived, and `bills` the same by a digest of the whole body; `asked` counts the
-    attempts. With `slots`, so many requests are worked on at once and the others wait, as for a GPU: latency then
+    The answer to a question is `answer to QUESTION`, with filler words up to `answer_tokens`. It has 7 input tokens and
+    `answer_tokens` output tokens, or fewer if `max_tokens` cuts it. `asked` counts the attempts at each question and
+    `billed` the answers made, whether or not they arrived; `bills` counts answers and tokens by a digest of the whole
+    body. With `slots`, the server works on so many requests at once and the others wait, as on a GPU, so that latency
     grows with load. `mount` adds routes.
     """
 
@@ -90,8 +90,8 @@ class FaultServer:
         self.answered_at: Counter[int] = Counter()  # whole second of the server's life -> answers
         self.pushed_back_at: Counter[int] = Counter()  # -> responses 429
         self.in_flight = self.most_in_flight = 0
-        self.span = (0.0, 0.0)  # when the first request came and the last was answered
-        self.heard: web.Request | None = None  # the last one
+        self.span = (0.0, 0.0)  # the times of the first request and of the last response
+        self.last_request: web.Request | None = None
         self.base_url = ""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -114,7 +114,7 @@ class FaultServer:
         await runner.cleanup()
 
     async def start(self, port: int = 0) -> tuple[web.AppRunner, str]:
-        """Serve on the running loop. Returns the runner and the base URL."""
+        """Start to serve on the running loop. Returns the runner and the base URL."""
         self._slot = asyncio.Semaphore(self._slots or 1 << 30)
         app = web.Application(client_max_size=1 << 30)
         app.router.add_post("/v1/chat/completions", self._complete)
@@ -136,7 +136,7 @@ class FaultServer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             content = await request.read()
-            self.heard = request
+            self.last_request = request
             response = await self._respond(request, content)
         finally:
             self.in_flight -= 1
@@ -149,12 +149,12 @@ class FaultServer:
 
     async def _respond(self, request: web.Request, content: bytes) -> web.StreamResponse:
         body = json.loads(content)
-        if not body["messages"]:  # some clients ask nothing first, for the headers
+        if not body["messages"]:  # some clients send an empty request first, for the headers
             return web.json_response({"error": {"message": "Invalid 'messages': empty array."}}, status=400)
         question = body["messages"][-1]["content"]
         fault = self._behaviour(question, self.asked[question])
         self.asked[question] += 1
-        if fault == "401":  # as some servers do, it repeats the key
+        if fault == "401":  # some servers repeat the key in the message
             key = request.headers.get("Authorization") or request.headers.get("api-key")
             error = {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}
             return web.json_response({"error": error}, status=401)

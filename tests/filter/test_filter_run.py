@@ -1,4 +1,4 @@
-"""The filter as a node: each rule, the order of the rules, and that every row is accounted for."""
+"""Tests of orcac/filter/run.py and orcac/filter/reasons.py: each rule, their order, and one reason for every row."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_every_row_is_kept_or_rejected_once_in_order(tmp_path_factory, responses
     assert all(any(row == other for other in places) for row in kept)  # a subsequence
 
 
-def test_counts_say_which_benchmark_was_overlapped(tmp_path):
+def test_counts_name_the_benchmark_that_is_overlapped(tmp_path):
     responses = [response(query=query) for query in ("x a b c", "b c d e", "free")]
     work = job(tmp_path, STRICT, responses, {"one": ["a b c d"], "two": ["b c d e"], "three": ["z"]})
     summary = run(work)

@@ -1,3 +1,5 @@
+"""Tests of orcac/filter/refusals.py."""
+
 from __future__ import annotations
 
 import json

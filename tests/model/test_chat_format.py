@@ -1,3 +1,5 @@
+"""Tests of orcac/model/chat_format.py."""
+
 import pytest
 import tiny
 
@@ -20,20 +22,20 @@ def test_ids_and_mask_are_those_of_the_template(tokenizer, system):
     ]
     expected = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
     chat = ChatFormat(tokenizer)
-    (example,) = chat.examples([(system, "What is 12 and one?\n", " It is 13.")])
+    (example,) = chat.encode_examples([(system, "What is 12 and one?\n", " It is 13.")])
     assert example.input_ids == expected["input_ids"]
-    learnt = len(example.input_ids) - example.prompt
-    assert expected["assistant_masks"] == [0] * example.prompt + [1] * learnt
+    learnt = len(example.input_ids) - example.prompt_tokens
+    assert expected["assistant_masks"] == [0] * example.prompt_tokens + [1] * learnt
     assert example.input_ids[-1] == tokenizer.eos_token_id
     opening = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)
-    assert chat.prompts([(system, "What is 12 and one?\n")]) == [opening["input_ids"]]
-    assert example.input_ids[: example.prompt] == opening["input_ids"]
+    assert chat.encode_prompts([(system, "What is 12 and one?\n")]) == [opening["input_ids"]]
+    assert example.input_ids[: example.prompt_tokens] == opening["input_ids"]
 
 
 def test_text_cannot_forge_a_special_token(tokenizer):
     forged = "x</s><|assistant|><s><pad>"
     chat = ChatFormat(tokenizer)
-    (plain,), (example,) = chat.examples([("s", "q", "r")]), chat.examples([(forged, forged, forged)])
+    (plain,), (example,) = chat.encode_examples([("s", "q", "r")]), chat.encode_examples([(forged, forged, forged)])
 
     def special(ids):
         return [token for token in ids if token in tokenizer.all_special_ids]
@@ -42,14 +44,14 @@ def test_text_cannot_forge_a_special_token(tokenizer):
     assert tokenizer.decode(example.input_ids).count(forged) == 3
 
 
-def test_marks_in_words_keep_their_line_breaks(tokenizer):
+def test_marks_of_plain_text_keep_their_line_breaks(tokenizer):
     tokenizer = train_tokenizer(iter(["a b"]), 300)
     tokenizer.chat_template = chat_template(TEXT_MARKS)
-    (example,) = ChatFormat(tokenizer).examples([("Be brief.", "Why?", "So.")])
+    (example,) = ChatFormat(tokenizer).encode_examples([("Be brief.", "Why?", "So.")])
     assert tokenizer.decode(example.input_ids) == (
         "<s>### System:\nBe brief.\n\n### Human:\nWhy?\n\n### Assistant:\nSo.</s>"
     )
-    assert tokenizer.decode(example.input_ids[example.prompt :]) == "So.</s>"
+    assert tokenizer.decode(example.input_ids[example.prompt_tokens :]) == "So.</s>"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_marks_in_words_keep_their_line_breaks(tokenizer):
         ),
     ],
 )
-def test_a_template_of_no_use_is_refused(template, complaint):
+def test_a_template_that_cannot_be_trained_on_is_refused(template, complaint):
     tokenizer = train_tokenizer(iter(["a b"]), 300)
     tokenizer.chat_template = template
     with pytest.raises(InputError, match=complaint):

@@ -1,6 +1,7 @@
-"""The rule of identity: what leaves every id alone, and what changes the ids of exactly the nodes that feel it.
+"""Tests of orcac/plan/node.py and of the ids in orcac/plan/lower.py: each field of the spec language changes the ids of
+exactly the nodes that it affects.
 
-The schema is walked, so that a new field fails here until it has a line in one of the two tables.
+The tests walk the schema, so that a new field fails until it has a line in one of the two tables.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from orcac.errors import InputError
 from orcac.plan.lower import lower
 from orcac.plan.node import canonical
-from orcac.plan.plan import BASELINES, Plan
+from orcac.plan.plan import Plan
 from orcac.spec.load import load
 from orcac.spec.schema import Spec, Stage
 from orcac.spec.units import BatchSize
@@ -82,7 +82,7 @@ FILES = {
 }
 WHOLE = YAML(typ="safe", pure=True).load(BIG)
 
-# --- who feels what ---------------------------------------------------------------------------------------------
+# --- which nodes a change affects ------------------------------------------------------------------------------------
 
 STAGES = {"one": "pool", "two": "few", "three": "taped", "four": "own"}
 BENCHMARKS = ("held", "rows", "bbh", "open")
@@ -91,13 +91,13 @@ ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in B
 
 
 def trained(first: str = "one") -> set[str]:
-    """A stage, those that go on from it, and what measures the last."""
+    """Return a stage, those that are trained upon it, and the evaluations of the last."""
     names = list(STAGES)
     return {f"train/{name}" for name in names[names.index(first) :]} | EVALS
 
 
 def learnt(*datasets: str) -> set[str]:
-    """What is made of the examples of datasets."""
+    """Return the nodes that are made from the examples of datasets."""
     found = {f"tokenize/{name}" for name in datasets}
     for stage, dataset in STAGES.items():
         found |= trained(stage) if dataset in datasets else set()
@@ -124,7 +124,7 @@ BASED = {"student": {"size": None, "tokenizer": None, "base": "model"}}
 
 
 def items(name: str) -> set[str]:
-    """A benchmark's items: who is asked them, and the filter that keeps them out of the training data."""
+    """Return the nodes that are made from a benchmark's items: answers, and filters that keep items out of training."""
     return {f"items/{name}"} | asked(name) | KEPT
 
 
@@ -138,14 +138,14 @@ def replied(name: str) -> set[str]:
     return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}"}
 
 
-def files(section: str, name: str, felt: set[str], suffix: str) -> dict[str, tuple[str, Any, set[str]]]:
+def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str, tuple[str, Any, set[str]]]:
     at = f"{section}.{name}"
     return {
-        "path": (f"{at}.path", f"data/other.{suffix}", felt),
-        "tasks": (f"{at}.tasks", ["x"], felt),
-        "take": (f"{at}.take", 1, felt),
-        "per_task": (f"{at}.per_task", 1, felt),
-        "sampling": (f"{at}.sampling", "uniform", felt),
+        "path": (f"{at}.path", f"data/other.{suffix}", affected),
+        "tasks": (f"{at}.tasks", ["x"], affected),
+        "take": (f"{at}.take", 1, affected),
+        "per_task": (f"{at}.per_task", 1, affected),
+        "sampling": (f"{at}.sampling", "uniform", affected),
     }
 
 
@@ -164,9 +164,9 @@ def of(part: str, changes: dict[str, tuple[str, Any, set[str]]]) -> dict[str, tu
     return {f"{part}.{field}": change for field, change in changes.items()}
 
 
-# field -> (what is changed, to what, the addresses of the nodes that feel it, and what else the spec says before)
+# field -> (path of the change, new value, addresses of the affected nodes or None for all, and a patch of the spec)
 SEMANTIC: dict[str, tuple[Any, ...]] = {
-    "seed": ("seed", 4, None),  # all
+    "seed": ("seed", 4, None),
     "queries.*[puzzles].task": ("queries.maze.task", "web_of_lies", MAZE),
     "queries.*[puzzles].size": ("queries.maze.size", [3, 6], MAZE),
     "queries.*[puzzles].take": ("queries.maze.take", 99, MAZE),
@@ -267,8 +267,8 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "hardware.train.precision": ("hardware.train.precision", "bf16", trained()),
 }  # fmt: skip
 
-# field -> (what is changed, to what, and what else the spec says before)
-UNFELT: dict[str, tuple[Any, ...]] = {
+# field -> (path of the change, new value, and a patch of the spec)
+NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "name": ("name", "another"),
     "about": ("about", "another line"),
     **{f"queries.*[{form}].expect.{what}": (f"queries.{name}.expect.{what}", 9)
@@ -351,7 +351,7 @@ def parts(kind: Any) -> list[type[BaseModel]]:
 
 
 def leaves(part: type[BaseModel], path: str = "", above: str = "semantic") -> Iterator[tuple[str, str]]:
-    """(field, class) of all that a spec may say; `*` is any name, `[...]` the format or kind of a part."""
+    """Yield (field, class) for each field of the language; `*` is any name, `[...]` the format or kind of a part."""
     for name, info in part.model_fields.items():
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
@@ -379,7 +379,7 @@ def patched(tree: Any, patch: Any) -> Any:
 
 
 def edited(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy in which the dotted path holds `value`."""
+    """Return a copy with `value` at the dotted path."""
     tree = json.loads(json.dumps(tree))
     *steps, last = path.split(".")
     place = tree
@@ -423,14 +423,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def before(folder: Path) -> typing.Callable[[dict[str, Any]], Ids]:
-    """The ids of the spec with a patch on it, each made once."""
-    known: dict[str, Ids] = {}
+    """A function from a patch of the spec to ids, which computes each result once."""
+    computed: dict[str, Ids] = {}
 
     def find(given: dict[str, Any]) -> Ids:
         key = json.dumps(given)
-        if key not in known:
-            known[key] = ids(folder, patched(WHOLE, given))
-        return known[key]
+        if key not in computed:
+            computed[key] = ids(folder, patched(WHOLE, given))
+        return computed[key]
 
     return find
 
@@ -440,38 +440,38 @@ Before = typing.Callable[[dict[str, Any]], Ids]
 # --- the tests ------------------------------------------------------------------------------------------------------
 
 
-def test_every_field_has_a_line_of_its_class() -> None:
+def test_every_field_has_a_line_in_the_table_of_its_class() -> None:
     classes = dict(leaves(Spec))
-    assert classes.keys() == SEMANTIC.keys() | UNFELT.keys() | ELSEWHERE.keys()
+    assert classes.keys() == SEMANTIC.keys() | NOT_HASHED.keys() | ELSEWHERE.keys()
     assert {name for name, kind in classes.items() if kind == "semantic"} - ELSEWHERE.keys() == SEMANTIC.keys()
 
 
-@pytest.mark.parametrize("field", UNFELT)
+@pytest.mark.parametrize("field", NOT_HASHED)
 def test_an_execution_or_label_field_changes_no_id(folder: Path, before: Before, field: str) -> None:
-    path, value, *given = UNFELT[field]
+    path, value, *given = NOT_HASHED[field]
     spec = patched(WHOLE, given[0] if given else {})
     assert edited(spec, path, value) != spec
     assert ids(folder, edited(spec, path, value)) == before(given[0] if given else {})
 
 
 @pytest.mark.parametrize("field", SEMANTIC)
-def test_a_semantic_field_changes_just_what_feels_it(folder: Path, before: Before, field: str) -> None:
-    path, value, felt, *given = SEMANTIC[field]
+def test_a_semantic_field_changes_only_the_ids_that_it_affects(folder: Path, before: Before, field: str) -> None:
+    path, value, affected, *given = SEMANTIC[field]
     old = before(given[0] if given else {})
     new = ids(folder, edited(patched(WHOLE, given[0] if given else {}), path, value))
     differing = {name for name in old.nodes | new.nodes if old.nodes.get(name) != new.nodes.get(name)}
-    assert differing == (old.nodes.keys() if felt is None else felt)
+    assert differing == (old.nodes.keys() if affected is None else affected)
     assert old.report != new.report
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(chosen=st.lists(st.sampled_from(sorted(UNFELT)), min_size=2, max_size=12, unique=True), rng=st.randoms())
-def test_many_such_fields_in_any_order_of_keys_change_no_id(
+@given(chosen=st.lists(st.sampled_from(sorted(NOT_HASHED)), min_size=2, max_size=12, unique=True), rng=st.randoms())
+def test_many_such_fields_and_another_order_of_keys_change_no_id(
     folder: Path, before: Before, chosen: list[str], rng: random.Random
 ) -> None:
     spec = WHOLE
     for field in chosen:
-        path, value, *given = UNFELT[field]
+        path, value, *given = NOT_HASHED[field]
         spec = spec if given else edited(spec, path, value)
     assert ids(folder, shuffled(spec, rng)) == before({})
 
@@ -496,7 +496,7 @@ def test_comments_and_white_space_change_no_id(folder: Path, before: Before, rng
 
 
 def explicit(value: Any) -> Any:
-    """A part with every default written out."""
+    """Return a part with every default written out."""
     if isinstance(value, BaseModel):
         fields = type(value).model_fields.items()
         written = {info.alias or name: explicit(getattr(value, name)) for name, info in fields}
@@ -515,14 +515,14 @@ def test_defaults_written_out_change_no_id(folder: Path, before: Before, given: 
     assert ids(folder, spec) == old
 
 
-def test_a_batch_in_tokens_is_one_in_rows(folder: Path, before: Before) -> None:
+def test_a_batch_size_in_tokens_equals_one_in_rows(folder: Path, before: Before) -> None:
     same = edited(WHOLE, "stages.two.batch", f"{160 * 2048} tokens")
     assert ids(folder, same) == before({"stages": {"two": {"batch": "160 rows"}}})
     longer = edited(same, "student.max_length", 4096)
     assert ids(folder, longer) == before({"stages": {"two": {"batch": "80 rows"}}, "student": {"max_length": 4096}})
 
 
-def test_where_things_lie_changes_no_id(
+def test_the_paths_of_files_change_no_id(
     folder: Path, before: Before, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = lay_out(tmp_path / "another" / "checkout")
@@ -550,12 +550,12 @@ def test_a_spec_in_two_files_has_the_ids_of_one(folder: Path, before: Before) ->
 
 
 @pytest.mark.parametrize("percent", [1, 3, 7, 14, 29, 57, 99])
-def test_a_share_is_the_number_that_it_says(percent: int) -> None:
-    """7 % and 0.07 have one id, so they are one number to the last digit."""
+def test_a_percentage_is_exactly_the_number_that_is_written(percent: int) -> None:
+    """7 % and 0.07 must have the same id, so they must be the same number to the last digit."""
     assert Stage.model_validate({"dataset": "d", "warmup": f"{percent} %"}).warmup == float(f"0.{percent:02}")
 
 
-def test_the_folder_of_a_file_does_not_decide_its_place(tmp_path: Path) -> None:
+def test_the_order_of_files_does_not_depend_on_their_folders(tmp_path: Path) -> None:
     found = set()
     for folders in (("a", "b"), ("d", "c")):
         for folder, name in zip(folders, ("x", "y"), strict=True):
@@ -567,7 +567,7 @@ def test_the_folder_of_a_file_does_not_decide_its_place(tmp_path: Path) -> None:
     assert len(found) == 1
 
 
-def test_seed_and_name_make_other_puzzles(folder: Path) -> None:
+def test_another_seed_or_section_makes_other_puzzles(folder: Path) -> None:
     def seeds(seed: int) -> set[int]:
         (folder / "spec.yaml").write_text(json.dumps(WHOLE | {"seed": seed}))
         plan = Plan()
@@ -578,50 +578,7 @@ def test_seed_and_name_make_other_puzzles(folder: Path) -> None:
     assert len(seeds(1) | seeds(2)) == 4  # the queries' and the benchmark's, twice
 
 
-def test_a_plan_of_another_identity_is_refused(folder: Path, tmp_path: Path) -> None:
-    (folder / "spec.yaml").write_text(BIG)
-    plan = Plan()
-    lower(plan, load(folder / "spec.yaml"))
-    plan.write(tmp_path / "plan.json")
-    text = (tmp_path / "plan.json").read_text()
-    (tmp_path / "plan.json").write_text(text.replace('"count":100', '"count":99', 1))
-    with pytest.raises(InputError, match="compile the spec again"):
-        Plan.read(tmp_path / "plan.json")
-
-
-def test_equal_nodes_of_arms_and_specs_are_one(folder: Path) -> None:
-    arms = {"alone": {"curriculum": ["two"]}, "same": {"about": "again"}}
-    (folder / "a.yaml").write_text(json.dumps(WHOLE | {"ablations": arms, "sweep": {"seed": [3, 4]}}))
-    (folder / "b.yaml").write_text(json.dumps(WHOLE | {"name": "other"}))
-    plan = Plan()
-    lower(plan, load(folder / "a.yaml"))
-    before = len(plan.nodes)
-    big = plan.experiments["big"]
-    arms_alone = [arm for arm in big.arms if arm != BASELINES]
-    assert arms_alone == ["base", "alone", "same", "base.seed-4", "alone.seed-4", "same.seed-4"]
-    assert big.addresses["same"].items() <= big.addresses["base"].items()
-    made = {ref.partition("/")[0] for ref in set(big.arms["alone"]) - set(big.arms["base"])}
-    assert made == {"train", "eval"}
-    lower(plan, load(folder / "b.yaml"))
-    assert len(plan.nodes) == before + 1  # its own report, and nothing else
-
-
-def test_the_plan_file_is_canonical_and_reads_back(folder: Path, tmp_path: Path) -> None:
-    arms = {"zebra": {"seed": 5}, "ant": {"curriculum": ["two"]}}
-    (folder / "spec.yaml").write_text(json.dumps(WHOLE | {"ablations": arms}))
-    plan = Plan()
-    lower(plan, load(folder / "spec.yaml"))
-    path = tmp_path / "build" / "plan.json"
-    assert plan.write(path)
-    stamp = path.stat().st_mtime_ns
-    assert not plan.write(path)
-    assert path.stat().st_mtime_ns == stamp
-    again = Plan.read(path)
-    assert again.to_json() == plan.to_json()
-    assert list(again.experiments["big"].arms) == ["base", "zebra", "ant", BASELINES]
-
-
-def test_what_has_no_canonical_form_is_refused() -> None:
+def test_a_value_without_a_canonical_form_is_refused() -> None:
     with pytest.raises(TypeError):
         canonical({"path": Path("x")})
     with pytest.raises(ValueError):
@@ -629,10 +586,10 @@ def test_what_has_no_canonical_form_is_refused() -> None:
 
 
 def test_the_names_of_datasets_stages_and_teachers_are_labels(folder: Path, before: Before) -> None:
-    """Not so those of query sources and benchmarks: each of their rows carries it."""
+    """The names of query sources and benchmarks are not labels: each of their rows contains the name."""
     text = json.dumps(WHOLE)
     for old in ("pool", "few", "taped", "own", "one", "two", "three", "four", "s", "g", "t", "l"):
         text = text.replace(f'"{old}"', f'"new-{old}"')
     new = ids(folder, json.loads(text))
     assert sorted(new.nodes.values()) == sorted(before({}).nodes.values())
-    assert new.report != before({}).report  # it shows the names
+    assert new.report != before({}).report  # the report shows the names

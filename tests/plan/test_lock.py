@@ -1,4 +1,4 @@
-"""Pins: an id that moves is refused and traced to what moved it; and the ids of three specs are what they were."""
+"""Tests of orcac/plan/lock.py: an id that moves is refused with its cause, and three specs keep their golden locks."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "orca-13b"])
-def test_the_ids_of_a_spec_are_what_they_were(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever means to move them says `orcac pin` and copies the lock here, and raises a VERSION where one is due."""
+def test_a_shipped_spec_keeps_its_golden_lock(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An intended change of ids raises a VERSION if one is due; then `orcac pin` writes the lock to copy here."""
     for variable in ("ORCAC_DATA", "EVAL"):
         monkeypatch.delenv(variable, raising=False)
     plan = compiled(ROOT / "specs" / f"{name}.yaml")
@@ -67,13 +67,13 @@ def test_the_ids_of_a_spec_are_what_they_were(name: str, monkeypatch: pytest.Mon
     assert format_lock(plan, experiment) == (GOLDEN / f"{name}.lock").read_text()
 
 
-def test_what_is_not_pinned_is_free(spec: Path) -> None:
+def test_a_label_and_a_new_arm_may_change(spec: Path) -> None:
     check(spec)
     edit(spec, about="other words", ablations=SPEC["ablations"] | {"once": {"stages": {"s": {"epochs": 1}}}})
     check(spec)
 
 
-def test_a_field_that_moves_an_id_is_named_and_what_follows_is_counted(spec: Path) -> None:
+def test_a_field_that_moves_an_id_is_named_and_the_nodes_made_from_it_are_counted(spec: Path) -> None:
     edit(spec, filters={"min_characters": 9})
     with pytest.raises(PinError) as caught:
         check(spec)
@@ -130,7 +130,7 @@ def test_a_damaged_lock_is_an_error_with_a_fix(spec: Path, text: str) -> None:
     assert caught.value.fix
 
 
-def test_what_stands_in_the_place_of_a_lock_is_not_passed_over(spec: Path) -> None:
+def test_a_dangling_link_in_place_of_a_lock_is_refused(spec: Path) -> None:
     lock_path(spec).unlink()
     lock_path(spec).symlink_to("nowhere")
     with pytest.raises(InputError, match="cannot be read"):

@@ -1,4 +1,8 @@
-"""Lowering: what arms share is lowered once and comes out as if each were lowered alone; what cannot be made waits."""
+"""Tests of orcac/plan/lower.py and orcac/plan/deferred.py.
+
+Arms share their common nodes and yet come out as if each were lowered alone, and a node that cannot be made yet has
+blockers.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +75,7 @@ def merged(value: Any, patch: Any) -> Any:
     return value
 
 
-def test_an_arm_is_what_its_spec_alone_would_be(tmp_path: Path) -> None:
+def test_an_arm_equals_the_base_of_a_spec_with_its_patch(tmp_path: Path) -> None:
     together = lowered(tmp_path, SPEC | {"ablations": PATCHES}).experiments["many"]
     assert set(together.arms) == {"base", BASELINES, *PATCHES}
     for arm, patch in {"base": {}, **PATCHES}.items():
@@ -92,7 +96,7 @@ def test_a_sweep_makes_every_arm_at_every_point(tmp_path: Path) -> None:
         BASELINES,
     ]
     collected = {ref for refs in arms.values() for ref in refs if ref.startswith("collect/")}
-    assert len(collected) == 3  # two datasets and a baseline: no point asks anybody again
+    assert len(collected) == 3  # two datasets and a baseline: no point of the sweep asks a teacher again
     students = {ref for refs in arms.values() for ref in refs if ref.startswith("student/")}
     assert len(students) == 3  # the spec's own seed, 1 and 2
 
@@ -115,7 +119,7 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
     assert own < set(plan.nodes[experiment.report].needs)
 
 
-WAITING = [
+BLOCKED = [
     ({"benchmarks": {"b": {"format": "open-ended", "path": "${UNSET}/x.jsonl", "fields": {"query": "q"}, "judge": "u",
                            "against": ["u"], "task": None, "size": None, "take": None, "missing": "later"}}},
      "benchmarks.b: .*judge", "eval"),
@@ -124,20 +128,20 @@ WAITING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("patch", "why", "kind"), WAITING, ids=[kind + why[:12] for _, why, kind in WAITING])
-def test_what_cannot_be_made_is_planned_says_why_and_is_refused(
+@pytest.mark.parametrize(("patch", "why", "kind"), BLOCKED, ids=[kind + why[:12] for _, why, kind in BLOCKED])
+def test_a_node_that_cannot_be_made_is_planned_with_its_reason_and_refused_by_make(
     tmp_path: Path, patch: dict[str, Any], why: str, kind: str
 ) -> None:
     plan = lowered(tmp_path, merged(SPEC, patch))
-    waiting = [ref for ref, node in plan.nodes.items() if node.blockers and ref.startswith(kind)]
-    assert waiting
+    blocked = [ref for ref, node in plan.nodes.items() if node.blockers and ref.startswith(kind)]
+    assert blocked
     assert describe_deferred(plan)
     with pytest.raises(InputError, match=why) as caught:
-        make(plan, Store(tmp_path / "store"), waiting[0])
+        make(plan, Store(tmp_path / "store"), blocked[0])
     assert caught.value.fix
 
 
-def test_a_stage_keeps_its_optimizer_where_any_arm_trains_another_upon_it(tmp_path: Path) -> None:
+def test_a_stage_keeps_its_optimizer_if_any_arm_trains_another_upon_it(tmp_path: Path) -> None:
     carry = {"stages": {"x": {"optimizer": "carry"}}}
     plan = lowered(tmp_path, SPEC | {"ablations": {"carried": carry}})
     short = {"curriculum": ["s"]}
@@ -150,7 +154,7 @@ def test_a_stage_keeps_its_optimizer_where_any_arm_trains_another_upon_it(tmp_pa
     assert not any(node.blockers for node in plan.nodes.values())
 
 
-def test_how_a_stage_is_run_is_handed_on_and_gives_no_reason_to_wait(tmp_path: Path) -> None:
+def test_hardware_is_passed_to_the_stage_and_blocks_nothing(tmp_path: Path) -> None:
     (tmp_path / "small.gguf").write_bytes(b"GGUF")
     hardware: dict[str, Any] = {"nodes": 2, "gpus": 4, "zero": 3, "offload": True, "recompute": True, "compile": True}
     student = {"base": "small.gguf", "max_length": 1024}
@@ -165,7 +169,7 @@ def test_how_a_stage_is_run_is_handed_on_and_gives_no_reason_to_wait(tmp_path: P
     assert not any(node.blockers for node in plan.nodes.values())
 
 
-def test_a_source_on_a_hub_resolves_later_and_waits_for_nothing(tmp_path: Path) -> None:
+def test_a_source_on_a_hub_is_deferred_and_blocks_nothing(tmp_path: Path) -> None:
     hub = {"format": "parquet", "path": "hf://some/where@v1/data/*.parquet", "fields": {"query": "inputs"}}
     plan = lowered(tmp_path, SPEC | {"queries": {"q": hub}, "student": {"base": "hf://some/model", "like": "7B"}})
     assert {address for node in plan.nodes.values() for address in list_hub_addresses(node)} == {
@@ -175,7 +179,7 @@ def test_a_source_on_a_hub_resolves_later_and_waits_for_nothing(tmp_path: Path) 
     assert not any(node.blockers for node in plan.nodes.values())
 
 
-def test_a_file_that_arrives_later_moves_from_its_words_to_its_content(tmp_path: Path) -> None:
+def test_a_missing_file_enters_by_its_path_and_by_its_content_once_it_is_here(tmp_path: Path) -> None:
     source = {"format": "jsonl", "path": "late.jsonl", "fields": {"query": "q"}, "missing": "later"}
     spec = SPEC | {"queries": {"q": source}}
     before = lowered(tmp_path, spec).experiments["many"].addresses["base"]["queries/d/q"]
@@ -186,7 +190,7 @@ def test_a_file_that_arrives_later_moves_from_its_words_to_its_content(tmp_path:
     assert not plan.nodes[after].blockers
 
 
-def test_a_folder_that_is_named_like_a_glob_is_a_folder(tmp_path: Path) -> None:
+def test_a_folder_with_a_name_like_a_glob_is_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "runs [1]*"
     folder.mkdir()
     (folder / "q1.jsonl").write_text('{"q": "Now?"}\n')

@@ -1,4 +1,4 @@
-"""Node states from the store alone, whatever a killed or living maker has left there."""
+"""Tests of orcac/plan/state.py: states of nodes from the files that a running or killed job left in the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def node() -> Node:
 
 
 def put(folder: Path, **files: object) -> None:
-    """Files by name, with `__` for `/`; what is no text is written as JSON."""
+    """Write NAME.json files, with `__` in a name for `/`: a string as it is, any other value as JSON."""
     for name, value in files.items():
         path = folder / (name.replace("__", "/") + ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def progress(done: int, total: int, rate: float = 2.0, usd: float = 0.5) -> dict
     return {"done": done, "total": total, "unit": "answers", "rate": rate, "usd": usd, "note": "", "eta_seconds": 1}
 
 
-def test_each_state_has_its_sign(tmp_path: Path, node: Node) -> None:
+def test_each_state_is_recognized_by_its_files(tmp_path: Path, node: Node) -> None:
     store, folder = Store(tmp_path), tmp_path / node.ref
     assert read_state(store, node) == State(name="to do")
     put(folder, work__progress=progress(30, 100))
@@ -60,7 +60,7 @@ def test_shards_are_summed(tmp_path: Path, node: Node) -> None:
     first, second = folder / "shards" / "1-of-2", folder / "shards" / "2-of-2"
     put(first, lease=LEASE, work__progress=progress(10, 50))
     state = read_state(store, node)
-    assert (state.name, state.done, state.total) == ("making", 10, 100), "the other is as large, and has not begun"
+    assert (state.name, state.done, state.total) == ("making", 10, 100), "an unbegun shard counts like this one"
     assert [(shard.name, shard.done) for shard in state.shards] == [("making", 10), ("to do", None)]
     put(second, lease=LEASE, work__progress=progress(20, 49, rate=3.0, usd=1.0))
     state = read_state(store, node)
@@ -74,10 +74,12 @@ def test_shards_are_summed(tmp_path: Path, node: Node) -> None:
     assert read_state(store, node).name == "partial"
     put(folder, lease=LEASE, work__progress=progress(72, 99))
     state = read_state(store, node)
-    assert (state.done, [shard.name for shard in state.shards]) == (72, ["done", "partial"]), "the node asks the rest"
+    assert (state.done, [shard.name for shard in state.shards]) == (72, ["done", "partial"]), (
+        "the node asks for the rest"
+    )
 
 
-def test_a_shard_that_failed_says_so_until_it_is_tried_again(tmp_path: Path, node: Node) -> None:
+def test_a_failed_shard_keeps_its_error_until_it_is_tried_again(tmp_path: Path, node: Node) -> None:
     store, folder = Store(tmp_path), tmp_path / node.ref
     first, second = folder / "shards" / "1-of-2", folder / "shards" / "2-of-2"
     put(first, lease=LEASE, work__progress=progress(10, 50))

@@ -1,4 +1,4 @@
-"""Algorithm 1 against the loop it stands for, and what a draw must not depend on."""
+"""Tests of orcac/sample/draw.py: Algorithm 1 against its loop in the paper, and the stability of draws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 
 
 def naive(sizes: list[int], take: int, rng: random.Random) -> tuple[int, ...]:
-    """Algorithm 1 to the letter: a non-empty task uniformly, one of its queries away, again."""
+    """Return the counts of Algorithm 1 by its loop: pick a non-empty task uniformly, take one of its queries."""
     left = list(sizes)
     for _ in range(take):
         task = rng.choice([index for index, count in enumerate(left) if count])
@@ -27,10 +27,11 @@ def naive(sizes: list[int], take: int, rng: random.Random) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("chunk", [3, 8192])
-def test_allocation_has_the_distribution_of_algorithm_1(monkeypatch, chunk):
-    monkeypatch.setattr(draw, "CHUNK", chunk)
+def test_allocation_has_the_distribution_of_algorithm_1(chunk):
     sizes, take, tries = [1, 2, 5, 9], 8, 3000
-    ours = Counter(tuple(draw.allocate(np.array(sizes), take, seed=seed).tolist()) for seed in range(tries))
+    ours = Counter(
+        tuple(draw.allocate(np.array(sizes), take, seed=seed, chunk_size=chunk).tolist()) for seed in range(tries)
+    )
     theirs = Counter(naive(sizes, take, random.Random(seed)) for seed in range(tries))
     outcomes = sorted(outcome for outcome in ours | theirs if (ours + theirs)[outcome] >= 20)
     table = [[counter[outcome] for outcome in outcomes] for counter in (ours, theirs)]

@@ -1,4 +1,6 @@
-"""Every format on small files, right and broken."""
+"""Tests of orcac/sample/formats/agieval.py, orcac/sample/formats/bbh.py, orcac/sample/formats/files.py,
+orcac/sample/formats/flan_cot.py, orcac/sample/formats/jsonl.py, orcac/sample/formats/mapped.py,
+orcac/sample/formats/natural_instructions.py, orcac/sample/formats/options.py and orcac/sample/formats/parquet.py."""
 
 from __future__ import annotations
 
@@ -110,7 +112,7 @@ def test_agieval_query_and_letters(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("format", "name", "text", "told"),
+    ("format", "name", "text", "message"),
     [
         ("flan-cot", "a.tsv", "q\ta\tr\nq\ta\n", "a.tsv:2: "),
         ("flan-cot", "a.tsv", "q\t\tr\n", "a.tsv:1: "),
@@ -135,14 +137,14 @@ def test_agieval_query_and_letters(tmp_path):
         ("agieval", "a.jsonl", '{"question": "q", "label": "B"}', "a.jsonl:1: not {question"),
     ],
 )
-def test_broken_rows_are_told_by_file_and_place(tmp_path, format, name, text, told):
+def test_errors_of_broken_rows_name_the_file_and_the_place(tmp_path, format, name, text, message):
     fields = {"query": "q"} if format == "jsonl" else {}
     with pytest.raises(InputError) as error:
         read(format, write(tmp_path / name, text), **fields)
-    assert told in error.value.message and error.value.fix
+    assert message in error.value.message and error.value.fix
 
 
-def test_bytes_that_are_no_utf8_are_told_by_line(tmp_path):
+def test_the_error_for_bytes_that_are_not_utf8_names_the_line(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_bytes(b"q\ta\tr\n" + "é\ta\tr\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"a\.tsv:2: byte 0 is not UTF-8"):
@@ -174,7 +176,7 @@ def test_parquet_reads_as_the_same_rows_in_json_lines(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "told"),
+    ("column", "message"),
     [
         (pa.array(["x", ""]), "a.parquet:2: no text at 'q'"),
         (pa.array(["x", None]), "a.parquet:2: no text at 'q'"),
@@ -183,11 +185,11 @@ def test_parquet_reads_as_the_same_rows_in_json_lines(tmp_path):
         (pa.array([b"x", b"\xff"]).view(pa.string()), "a.parquet:2: byte 0 of a text is not UTF-8"),
     ],
 )
-def test_a_broken_row_of_parquet_is_told_by_its_number(tmp_path, column, told):
+def test_the_error_for_a_broken_row_of_parquet_has_its_number(tmp_path, column, message):
     pq.write_table(pa.table({"q": column}), tmp_path / "a.parquet")
     with pytest.raises(InputError) as error:
         read("parquet", tmp_path / "a.parquet", query="q")
-    assert told in error.value.message and error.value.fix
+    assert message in error.value.message and error.value.fix
 
 
 def test_of_columns_of_one_name_the_last_is_read(tmp_path):
@@ -195,7 +197,7 @@ def test_of_columns_of_one_name_the_last_is_read(tmp_path):
     assert [item.query for item in read("parquet", tmp_path / "a.parquet", query="q")] == ["y"]
 
 
-def test_what_is_no_parquet_or_damaged_is_told(tmp_path):
+def test_a_file_that_is_damaged_or_not_parquet_is_an_error(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"q": [f"question {i}" for i in range(1_000)]}), path)
     whole = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Samples as nodes: what is kept, what is dropped and why, and that little changes when a recipe changes little."""
+"""Tests of orcac/sample/run.py and orcac/sample/pool.py: kept and dropped rows, and the stability of draws."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_larger_draw_contains_the_smaller_with_the_same_messages(bench, sampli
     assert {prompt.id for prompt in small} < {prompt.id for prompt in large}
 
 
-def test_by_task_evens_out_what_uniform_does_not(bench):
+def test_by_task_evens_out_tasks_and_uniform_does_not(bench):
     def of_task_a(sampling: str) -> int:
         _, out = bench.source({"a": 20, "b": 980}, take=30, sampling=sampling)
         return sum(prompt.task == "a" for prompt in bench.prompts(out))
@@ -142,14 +142,14 @@ def test_puzzles_are_distinct_and_repeatable(bench):
     assert all(prompt.reference in prompt.options for prompt in bench.prompts(once))
 
 
-def test_too_few_distinct_puzzles_are_told_with_their_number(bench):
+def test_the_error_for_too_few_distinct_puzzles_gives_their_number(bench):
     puzzles = Puzzles(task="boolean_expressions", size=(2, 2), count=100_000, seed=5)
     recipe = SampleRecipe(name="p", seed=0, source=Source(format="puzzles", puzzles=puzzles))
     with pytest.raises(InputError, match=r"has only [\d,]+ distinct puzzles, fewer than 100,000"):
         bench.run(recipe)
 
 
-def test_more_than_there_is_and_unknown_tasks_are_errors(bench):
+def test_too_large_a_take_and_unknown_tasks_are_errors(bench):
     with pytest.raises(InputError, match=r"s: 4 queries can be drawn \(read: 6; per_task: 2\), but take is 5"):
         bench.source({"a": 4, "b": 2}, per_task=2, take=5)
     with pytest.raises(InputError, match="'tusk'") as error:
@@ -160,7 +160,7 @@ def test_more_than_there_is_and_unknown_tasks_are_errors(bench):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
-def test_a_source_on_a_hub_gives_what_its_files_give_here(bench, tmp_path, monkeypatch, format):
+def test_a_source_on_a_hub_gives_the_same_rows_as_local_files(bench, tmp_path, monkeypatch, format):
     folder = tmp_path / "files"
     folder.mkdir()
     refs, files = [], {}

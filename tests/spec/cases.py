@@ -13,7 +13,7 @@ CASES = YAML(typ="safe", pure=True).load(BROKEN / "cases.yaml")
 
 
 def lay_out(case: dict[str, Any], folder: Path) -> Path:
-    """Write a case's files into a folder. Returns the spec to load."""
+    """Write a case's files into a folder. Returns the path of the spec to load."""
     shutil.copytree(BROKEN, folder, dirs_exist_ok=True)
     text = (BROKEN / "sound.yaml").read_text()
     for old, new in case.get("edit", {}).items():

@@ -1,4 +1,4 @@
-"""Mutated specs: whatever stands in the file, only errors of ours come out, and each names a place that is there."""
+"""Tests of orcac/spec by mutated specs: every file gives only orcac's own errors, each at an existing place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orcac.spec.problems import SpecErrors
 
 SPECS = Path(__file__).parents[2] / "specs"
 BROKEN = Path(__file__).with_name("broken")
-EXAMPLES = int(os.environ.get("ORCAC_FUZZ", "60"))  # how many of each kind
+EXAMPLES = int(os.environ.get("ORCAC_FUZZ", "60"))  # of each kind
 
 
 def nested(depth: int) -> Any:
@@ -43,7 +43,7 @@ VALUES: list[Any] = [
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of everything in a plain tree."""
+    """Yield the path of every value in a plain tree."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         yield (*path, key)
         yield from places(value, (*path, key))
@@ -56,7 +56,7 @@ def at(tree: Any, path: tuple[Any, ...]) -> Any:
 
 
 def mutate(tree: Any, rng: random.Random) -> Any:
-    """One change of one node: taken out, replaced, renamed, doubled, swapped, or made an arm or a sweep of."""
+    """Change one node: remove, replace, rename, double or swap it, or make an arm or a sweep of it."""
     path = rng.choice(list(places(tree)) or [()])
     if not path:
         return rng.choice(VALUES)
@@ -70,7 +70,7 @@ def mutate(tree: Any, rng: random.Random) -> Any:
     elif change == 2 and isinstance(holder, list):
         holder.insert(key, holder[key])
     elif change == 3:
-        holder[key] = json.loads(json.dumps(other))  # a copy, so that nothing holds itself
+        holder[key] = json.loads(json.dumps(other))  # a copy, so that no value contains itself
     elif change in (4, 5) and isinstance(tree, dict):
         patch: Any = rng.choice([*VALUES, other])
         for step in reversed(path):
@@ -88,7 +88,7 @@ def mutate(tree: Any, rng: random.Random) -> Any:
 
 
 def garble(text: bytes, rng: random.Random) -> bytes:
-    """One change of the bytes: a piece taken out, put in or moved, a line doubled or indented, the end cut off."""
+    """Change the bytes once: remove, insert or move a piece, double or indent a line, or cut off the end."""
     start = rng.randrange(len(text) + 1)
     end = min(len(text), start + rng.choice([1, 1, 2, 5, 20, 100]))
     lines = text.splitlines(keepends=True) or [b""]
@@ -115,23 +115,23 @@ def garble(text: bytes, rng: random.Random) -> bytes:
     return text.replace(*rng.choice([(b": ", b":"), (b"  ", b"\t"), (b"\n", b"\r\n"), (b"{", b"["), (b"1", b"1e9")]))
 
 
-def compile_it(spec: Path) -> None:
-    """Load and lower a spec; where that is refused, what is said must begin with a place in a file."""
+def check_compile(spec: Path) -> None:
+    """Load and lower a spec, and check that an error message begins with a place in a file."""
     try:
         experiment = load(spec)
     except SpecErrors as errors:
         assert errors.problems
-        said = str(errors)
+        message = str(errors)
         for problem in errors.problems:
             mark = problem.mark
-            assert str(problem) in said
+            assert str(problem) in message
             where = re.match(r"(.+?):(\d+):(\d+): .", str(problem))
             assert where and where[1] == mark.path
             written = Path(mark.path).read_bytes().decode().splitlines() or [""]
-            assert 1 <= mark.line <= len(written) + 1, said
+            assert 1 <= mark.line <= len(written) + 1, message
             source = written[mark.line - 1] if mark.line <= len(written) else ""
-            assert mark.source == source and 1 <= mark.column <= len(source) + 1, said
-        assert said.encode()
+            assert mark.source == source and 1 <= mark.column <= len(source) + 1, message
+        assert message.encode()
         return
     except InputError as error:
         assert str(error).startswith(f"{spec}:")
@@ -144,7 +144,7 @@ def compile_it(spec: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The specs with what they name, somewhere where they can be changed."""
+    """Copy the specs and their files to a folder in which they can be changed."""
     place = tmp_path_factory.mktemp("fuzz")
     shutil.copytree(SPECS, place / "specs")
     shutil.copytree(BROKEN, place / "broken")
@@ -168,7 +168,7 @@ def test_mutated_trees(folder: Path, which: Path, seed: int, many: int, escaped:
         tree = mutate(tree, rng)
     spec = folder / which.parent.name / "spec.yaml"
     spec.write_bytes(json.dumps(tree, indent=1, ensure_ascii=escaped).encode(errors="surrogatepass"))
-    compile_it(spec)
+    check_compile(spec)
 
 
 @fuzzed
@@ -180,4 +180,4 @@ def test_garbled_texts(folder: Path, which: Path, seed: int, many: int) -> None:
         text = garble(text, rng)
     spec = folder / which.parent.name / "spec.yaml"
     spec.write_bytes(text)
-    compile_it(spec)
+    check_compile(spec)

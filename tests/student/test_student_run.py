@@ -1,4 +1,5 @@
-import errno
+"""Tests of orcac/student/run.py, orcac/student/recipe.py and orcac/student/pretrained.py."""
+
 import json
 import shutil
 
@@ -7,7 +8,6 @@ import pytest
 import tiny
 
 from orcac.errors import InputError
-from orcac.model.weights import os_errors
 from orcac.recipe import Execution, FileRef, HubRef, file_digest
 from orcac.student.recipe import Pretrained, StudentRecipe
 from orcac.student.run import run
@@ -34,17 +34,7 @@ def pretrained(root, source, *, without=(), also=()):
     return tiny.job(root, StudentRecipe(seed=0, pretrained=Pretrained(files=refs)), {}, Execution(files=files))
 
 
-def test_from_scratch_has_the_shape_and_the_same_bytes_again(tmp_path, examples, scratch):
-    job = tiny.job(tmp_path, StudentRecipe(seed=0, scratch=tiny.SHAPE), {"texts": [examples]})
-    embeddings, attention, mlp, norms = 2 * 300 * 16, 16 * 16 * 2 + 16 * 8 * 2, 3 * 16 * 24, 3 * 16
-    assert run(job).as_json() == {"parameters": embeddings + attention + mlp + norms, "vocabulary": 300}
-    assert contents(job.out / "model") == contents(scratch)
-    other = tiny.make_student(tmp_path / "other", examples, seed=1) / "model"
-    differ = {name for name, content in contents(other).items() if content != contents(scratch)[name]}
-    assert differ == {"model.safetensors"}
-
-
-def test_pretrained_is_copied_as_it_is_when_nothing_lacks(tmp_path, scratch):
+def test_a_complete_pretrained_model_is_copied_unchanged(tmp_path, scratch):
     job = pretrained(tmp_path, scratch)
     run(job)
     for name in ("model.safetensors", "chat_template.jinja", "tokenizer.json"):
@@ -118,7 +108,7 @@ def test_shards_are_copied_with_their_index(tmp_path, scratch):
     }
 
 
-def test_a_chat_model_keeps_its_words_and_all_its_ends(tmp_path, scratch):
+def test_a_chat_model_keeps_its_format_and_all_its_end_tokens(tmp_path, scratch):
     from orcac.model.chat_format import ChatFormat, load_tokenizer
 
     tokenizer = load_tokenizer(scratch)
@@ -134,19 +124,19 @@ def test_a_chat_model_keeps_its_words_and_all_its_ends(tmp_path, scratch):
     run(job := pretrained(tmp_path / "job", scratch, without=[path.name for path in also], also=also))
     made = load_tokenizer(job.out / "model")
     turns = [{"role": role, "content": "Hi."} for role in ("system", "user", "assistant", "user")]
-    said = made.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    assert said == tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    (example,) = ChatFormat(made).examples([("", "Hi.", "Ho.")])
-    assert made.decode(example.input_ids[example.prompt :]) == "Ho.<|im_end|>"
-    how = json.loads((job.out / "model" / "generation_config.json").read_text())
-    assert how["eos_token_id"] == [2, 9, made.eos_token_id]
-    assert (how["temperature"], how["pad_token_id"]) == (0.6, made.pad_token_id)
+    rendered = made.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert rendered == tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    (example,) = ChatFormat(made).encode_examples([("", "Hi.", "Ho.")])
+    assert made.decode(example.input_ids[example.prompt_tokens :]) == "Ho.<|im_end|>"
+    configuration = json.loads((job.out / "model" / "generation_config.json").read_text())
+    assert configuration["eos_token_id"] == [2, 9, made.eos_token_id]
+    assert (configuration["temperature"], configuration["pad_token_id"]) == (0.6, made.pad_token_id)
 
 
-def test_the_end_that_is_learnt_ends_what_is_generated(tmp_path, scratch):
+def test_the_learnt_end_token_ends_generation(tmp_path, scratch):
     run(job := pretrained(tmp_path, scratch, without=("generation_config.json",)))
-    how = json.loads((job.out / "model" / "generation_config.json").read_text())
-    assert how == {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    configuration = json.loads((job.out / "model" / "generation_config.json").read_text())
+    assert configuration == {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +150,7 @@ def test_the_end_that_is_learnt_ends_what_is_generated(tmp_path, scratch):
         ({"hidden_act": "x"}, "cannot be loaded as a causal language model"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(tmp_path, scratch, change, message):
+def test_a_model_that_cannot_be_trained_is_refused(tmp_path, scratch, change, message):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(json.loads((scratch / "config.json").read_text()) | change))
     with pytest.raises(InputError, match=message):
@@ -168,7 +158,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path, scratch, change, message):
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_files_that_are_cut_are_named(tmp_path, scratch, name):
+def test_a_file_that_is_cut_short_is_named(tmp_path, scratch, name):
     cut = tmp_path / name
     cut.write_bytes((scratch / name).read_bytes()[:-4])
     with pytest.raises(InputError, match=r"config\.json|tokenizer"):
@@ -196,7 +186,7 @@ def test_a_model_with_code_of_its_own_is_refused(tmp_path, scratch):
         run(job)
 
 
-def test_a_student_on_a_hub_is_the_one_in_its_directory(tmp_path, monkeypatch, scratch):
+def test_a_student_from_a_hub_equals_the_one_from_its_folder(tmp_path, monkeypatch, scratch):
     from huggingface_hub import constants
 
     here = pretrained(tmp_path / "here", scratch)
@@ -207,14 +197,14 @@ def test_a_student_on_a_hub_is_the_one_in_its_directory(tmp_path, monkeypatch, s
         source = Pretrained(hub=HubRef(repo="o/m", revision=commit, path="m"))
         there = tiny.job(tmp_path / "there", StudentRecipe(seed=0, pretrained=source), {})
         assert run(there).as_json() == summary.as_json() | {"hub": {f"o/m@{commit}": commit}}
-        assert constants.HF_HUB_OFFLINE  # the libraries that read the student next may not go on downloading
+        assert constants.HF_HUB_OFFLINE  # so the libraries that read the student next cannot download
         asked = [path for _, path, _ in server.log]
     assert contents(there.out / "model") == contents(here.out / "model")
     assert not any(path.endswith((".bin", ".py")) for path in asked)
     assert not any(path.is_symlink() for path in there.out.rglob("*"))
 
 
-def test_a_student_on_a_hub_with_code_of_its_own_is_refused(tmp_path, monkeypatch, scratch):
+def test_a_student_from_a_hub_with_code_of_its_own_is_refused(tmp_path, monkeypatch, scratch):
     own = json.loads((scratch / "config.json").read_text()) | {"model_type": "own", "auto_map": {"AutoConfig": "own.C"}}
     with hub_server.serving(monkeypatch, str(tmp_path / "cache")) as server:
         server.add("models/o/m", contents(scratch) | {"config.json": json.dumps(own).encode(), "own.py": b"1 / 0"})
@@ -223,51 +213,8 @@ def test_a_student_on_a_hub_with_code_of_its_own_is_refused(tmp_path, monkeypatc
             run(tiny.job(tmp_path / "own", StudentRecipe(seed=0, pretrained=source), {}))
 
 
-def test_no_texts_are_no_tokenizer(tmp_path):
-    empty = tiny.write_examples(tmp_path / "kept", [])
-    with pytest.raises(InputError, match="no text"):
-        tiny.make_student(tmp_path / "student", empty)
-
-
-def test_weights_that_cannot_be_read_are_refused(tmp_path, scratch):
-    whole = (scratch / "model.safetensors").read_bytes()
-    for name, content in {"cut": whole[:-1], "junk": b"version https://" * 100, "empty": b""}.items():
-        path = tmp_path / name / "model.safetensors"
-        path.parent.mkdir()
-        path.write_bytes(content)
-        job = pretrained(tmp_path / f"{name}-job", scratch, without=(path.name,), also=[path])
-        with pytest.raises(InputError, match=r"model\.safetensors: the student's weights cannot be read"):
-            run(job)
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}))
-    with pytest.raises(InputError, match=r"names model-2\.safetensors"):
-        run(pretrained(tmp_path / "index", scratch, also=[index]))
-
-
-@pytest.mark.parametrize("wrong", [{"heads": 3}, {"hidden": 18}, {"hidden": 6, "kv_heads": 2}, {"kv_heads": 3}])
-def test_a_shape_that_is_no_llama_is_refused(tmp_path, examples, wrong):
-    with pytest.raises(InputError, match="heads"):
-        tiny.make_student(tmp_path, examples, shape=tiny.SHAPE.model_copy(update=wrong))
-
-
-def test_a_shape_too_large_for_the_machine_is_refused(tmp_path, examples):
-    huge = tiny.SHAPE.model_copy(update={"intermediate": 10**14})
-    with pytest.raises(InputError, match="cannot make"):
-        tiny.make_student(tmp_path, examples, shape=huge)
-
-
-def test_what_the_disk_refuses_is_an_os_error(tmp_path, examples):
-    import torch
-    from safetensors.torch import save_file
-
-    ones = {"ones": torch.ones(10_000)}
-    with tiny.small_files(20_000):
-        with pytest.raises(OSError) as student:
-            tiny.make_student(tmp_path / "student", examples)
-        with pytest.raises(OSError) as weights, os_errors(tmp_path):
-            save_file(ones, tmp_path / "weights")
-        with pytest.raises(OSError) as state, os_errors(tmp_path):
-            torch.save(ones, tmp_path / "state")
-    assert student.value.errno == weights.value.errno == state.value.errno == errno.EFBIG
-    with pytest.raises(InputError), os_errors(tmp_path):
-        raise InputError("not the disk (os error 28)")
+def test_damaged_weights_are_refused(tmp_path, scratch):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((scratch / "model.safetensors").read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"model\.safetensors: the student's weights cannot be read"):
+        run(pretrained(tmp_path / "job", scratch, without=(path.name,), also=[path]))

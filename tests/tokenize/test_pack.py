@@ -1,3 +1,5 @@
+"""Tests of orcac/tokenize/pack.py."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,13 +13,13 @@ def problems(draw):
     return draw(st.lists(st.integers(1, capacity), max_size=40)), capacity
 
 
-def reference(lengths, capacity):
-    """Best-fit-decreasing as it is written down: the room that each row is left with."""
+def textbook_rooms(lengths, capacity):
+    """Return the room left in each row by the textbook version of best-fit-decreasing."""
     rooms = []
     for length in sorted(lengths, reverse=True):
-        fitting = [row for row, room in enumerate(rooms) if room >= length]
-        if fitting:
-            rooms[min(fitting, key=lambda row: rooms[row])] -= length
+        candidates = [row for row, room in enumerate(rooms) if room >= length]
+        if candidates:
+            rooms[min(candidates, key=lambda row: rooms[row])] -= length
         else:
             rooms.append(capacity - length)
     return sorted(rooms)
@@ -32,11 +34,11 @@ def test_best_fit_is_the_textbook_one(problem):
     lengths, capacity = problem
     packed = best_fit_decreasing(lengths, capacity)
     assert sorted(index for row in packed for index in row) == list(range(len(lengths)))
-    assert rooms(packed, lengths, capacity) == reference(lengths, capacity)
+    assert rooms(packed, lengths, capacity) == textbook_rooms(lengths, capacity)
 
 
 @given(problems(), st.integers(0, 9))
-def test_next_fit_holds_every_example_once_and_no_two_neighbours_would_fit_in_one_row(problem, seed):
+def test_next_fit_packs_every_example_once_and_no_two_neighbours_would_share_a_row(problem, seed):
     lengths, capacity = problem
     packed = shuffle_and_fill(lengths, capacity, np.random.default_rng(seed))
     assert sorted(index for row in packed for index in row) == list(range(len(lengths)))
@@ -46,7 +48,7 @@ def test_next_fit_holds_every_example_once_and_no_two_neighbours_would_fit_in_on
     assert all(total + first > capacity for total, first in zip(sums, firsts, strict=False))
 
 
-def test_best_fit_saves_rows_on_lengths_as_they_come():
+def test_best_fit_saves_rows_on_lognormal_lengths():
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(6.3, 0.8, 5000), 1, 2048).astype(int)
     best, paper = best_fit_decreasing(lengths, 2048), shuffle_and_fill(lengths, 2048, rng)

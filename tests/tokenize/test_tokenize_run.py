@@ -1,3 +1,5 @@
+"""Tests of orcac/tokenize/run.py, orcac/tokenize/rowfile.py and orcac/tokenize/recipe.py."""
+
 import errno
 import itertools
 import json
@@ -9,8 +11,9 @@ import pytest
 import tiny
 from safetensors.numpy import load_file
 
-from orcac.errors import InputError
+from orcac.errors import InputError, StoreError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
+from orcac.tokenize import rowfile
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.tokenize.run import run, spill_ids
 
@@ -39,7 +42,7 @@ def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     assert {array.shape for array in arrays.values()} == {(summary.rows, 64)}
 
     chat = ChatFormat(load_tokenizer(made[1] / "model"))
-    expected = chat.examples([(row.system, row.query, row.response) for row in ROWS[:40]])
+    expected = chat.encode_examples([(row.system, row.query, row.response) for row in ROWS[:40]])
     found = []
     for ids, positions, labels in zip(*(arrays[k] for k in ("input_ids", "position_ids", "labels")), strict=True):
         starts = [*np.flatnonzero(positions == 0), 64]
@@ -51,7 +54,7 @@ def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
                 continue
             assert labels[start + learnt[0] : end].tolist() == ids[start + learnt[0] : end].tolist()
             found.append((ids[start:end].tolist(), int(learnt[0])))
-    assert sorted(found) == sorted((example.input_ids, example.prompt) for example in expected)
+    assert sorted(found) == sorted((example.input_ids, example.prompt_tokens) for example in expected)
     assert summary.tokens == sum(len(ids) for ids, _ in found)
     assert summary.supervised_tokens == (arrays["labels"] != -100).sum()
     assert summary.fill == summary.tokens / arrays["labels"].size
@@ -65,14 +68,14 @@ def test_the_seed_decides_the_bytes(tmp_path, made):
     assert one == same != other
 
 
-def test_nothing_left_and_too_few_positions_are_refused(tmp_path, made):
+def test_a_dataset_without_rows_and_a_student_with_too_few_positions_are_refused(tmp_path, made):
     with pytest.raises(InputError, match="no example is left: 41"):
         run(tokenize(tmp_path / "short", made, max_length=8))
     with pytest.raises(InputError, match="64 positions"):
         run(tokenize(tmp_path / "long", made, max_length=65))
 
 
-def test_a_full_disk_is_an_os_error(tmp_path, made, monkeypatch):
+def test_a_full_disk_raises_os_error(tmp_path, made, monkeypatch):
     chat = ChatFormat(load_tokenizer(made[1] / "model"))
     with pytest.raises(OSError) as spilled:
         spill_ids(made[0] / "kept.parquet", chat, 64, Path("/dev/full"))
@@ -84,3 +87,11 @@ def test_a_full_disk_is_an_os_error(tmp_path, made, monkeypatch):
     with pytest.raises(OSError) as allocated:
         run(tokenize(tmp_path, made))
     assert spilled.value.errno == allocated.value.errno == errno.ENOSPC
+
+
+def test_a_row_file_that_is_cut_short_is_refused(tmp_path):
+    path = tmp_path / "rows.safetensors"
+    rowfile.create(path, rows=3, max_length=8)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(StoreError, match="cut short"):
+        rowfile.read(path)

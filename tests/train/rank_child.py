@@ -1,4 +1,5 @@
-"""A rank that is sent a signal: `python rank_child.py RANK NAME:CALL SIGNAL STAGE.json`. Others train as they are."""
+"""Runs one rank of a stage, and sends itself a signal if it is rank RANK:
+`python rank_child.py RANK NAME:CALL SIGNAL STAGE.json`."""
 
 import os
 import sys
@@ -6,11 +7,11 @@ import sys
 import train_child
 
 if __name__ == "__main__":
-    rank, place, number, told = sys.argv[1:]
+    rank, place, number, stage_file = sys.argv[1:]
     if os.environ["RANK"] == rank:
         name, call = place.split(":")
-        train_child.at_call(name, int(call), int(number))
-    sys.argv[1:] = [told]
+        train_child.signal_at_call(name, int(call), int(number))
+    sys.argv[1:] = [stage_file]
     from orcac.train.worker import main
 
     main()

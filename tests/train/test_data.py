@@ -1,3 +1,5 @@
+"""Tests of orcac/train/data.py."""
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from orcac.tokenize import rowfile
 from orcac.tokenize.rowfile import MASKED
-from orcac.train.data import FILLER, Rows, Share, Tokens, count_tokens, plan_order
+from orcac.train.data import PADDING_ROW, PackedRows, RankSampler, TokenCounts, count_tokens, plan_order
 from orcac.train.recipe import TrainRecipe
 
 
@@ -18,13 +20,14 @@ def recipe(**fields):
 
 def tokens_of(rows, seed=0):
     real = np.random.default_rng(seed).integers(1, 100, rows)
-    return Tokens(real, real // 2)
+    return TokenCounts(real, real // 2)
 
 
-def shares(order, world_size, micro_batch):
-    """The rows of each step, as the micro-batches of all processes have them together, in the order of the batch."""
+def batches_of(order, world_size, micro_batch):
+    """Return the rows of each step: the micro-batches of all processes together, in the order of the batch."""
     ranks = [
-        list(Share(order, rank=rank, world_size=world_size, micro_batch=micro_batch)) for rank in range(world_size)
+        list(RankSampler(order, rank=rank, world_size=world_size, micro_batch=micro_batch))
+        for rank in range(world_size)
     ]
     flat = [row for batches in zip(*ranks, strict=True) for batch in batches for row in batch]
     return np.reshape(flat, (order.steps, -1)).tolist()
@@ -34,13 +37,13 @@ def shares(order, world_size, micro_batch):
 @given(rows=st.integers(1, 60), seed=st.integers(0, 2**32 - 1), epochs=st.integers(1, 4))
 def test_any_world_size_and_micro_batch_takes_the_same_rows_at_the_same_step(rows, seed, epochs):
     order = plan_order(recipe(seed=seed, epochs=epochs), tokens_of(rows))
-    taken = shares(order, 1, 1)
+    taken = batches_of(order, 1, 1)
     assert len(taken) == order.steps == epochs * -(-rows // 8)
     for epoch in range(epochs):
         of_epoch = taken[epoch * order.steps_per_epoch : (epoch + 1) * order.steps_per_epoch]
-        assert sorted(row for batch in of_epoch for row in batch if row != FILLER) == list(range(rows))
+        assert sorted(row for batch in of_epoch for row in batch if row != PADDING_ROW) == list(range(rows))
     for world_size, micro_batch in [(1, 4), (1, 8), (2, 1), (2, 4), (4, 1), (4, 2), (8, 1)]:
-        assert shares(order, world_size, micro_batch) == taken
+        assert batches_of(order, world_size, micro_batch) == taken
     assert rows < 8 or taken[: order.steps_per_epoch] != taken[order.steps_per_epoch : 2 * order.steps_per_epoch]
 
 
@@ -49,30 +52,29 @@ def test_any_world_size_and_micro_batch_takes_the_same_rows_at_the_same_step(row
 def test_a_stage_of_tokens_ends_with_the_step_that_reaches_them(rows, seed, wanted):
     tokens = tokens_of(rows, seed)
     order = plan_order(recipe(seed=seed, tokens=wanted), tokens)
-    counts = [sum(int(tokens.real[row]) for row in batch if row != FILLER) for batch in shares(order, 1, 8)]
+    counts = [sum(int(tokens.real[row]) for row in batch if row != PADDING_ROW) for batch in batches_of(order, 1, 8)]
     assert order.seen.real.tolist() == np.cumsum(counts).tolist()
     assert sum(counts) >= wanted > sum(counts[:-1])
 
 
-def test_a_resumed_loader_goes_on_with_the_very_next_row_at_another_world_size(tmp_path):
-    rows = Rows(rowfile.create(tmp_path / "rows", rows=21, max_length=4))
+def test_a_resumed_loader_goes_on_with_the_next_row_at_another_world_size(tmp_path):
+    rows = PackedRows(rowfile.create(tmp_path / "rows", rows=21, max_length=4))
     rows.file.input_ids[:] = np.arange(21)[:, None]
     order = plan_order(recipe(epochs=3), tokens_of(21))
 
-    def fetched(world_size, micro_batch, steps):
-        """After so many steps were done, as the Trainer skips them."""
-        loaders = [
-            DataLoader(rows, batch_sampler=Share(order, rank=rank, world_size=world_size, micro_batch=micro_batch),
-                       collate_fn=rows.collate)
-            for rank in range(world_size)
-        ]  # fmt: skip
+    def fetch(world_size, micro_batch, steps):
+        """Yield the rows after `steps` steps, which the Trainer skips in this way."""
+        samplers = [
+            RankSampler(order, rank=rank, world_size=world_size, micro_batch=micro_batch) for rank in range(world_size)
+        ]
+        loaders = [DataLoader(rows, batch_sampler=sampler, collate_fn=rows.collate) for sampler in samplers]
         done = steps * 8 // (world_size * micro_batch)
         for batches in zip(*(skip_first_batches(loader, done) for loader in loaders), strict=True):
             yield from (int(row[0]) for batch in batches for row in batch["input_ids"])
 
-    whole = list(fetched(1, 2, 0))
+    whole = list(fetch(1, 2, 0))
     for steps in (1, 3, 5):
-        assert list(fetched(2, 4, steps)) == list(fetched(4, 1, steps)) == whole[8 * steps :]
+        assert list(fetch(2, 4, steps)) == list(fetch(4, 1, steps)) == whole[8 * steps :]
 
 
 def test_tokens_are_counted_without_padding(tmp_path):
@@ -83,10 +85,10 @@ def test_tokens_are_counted_without_padding(tmp_path):
     assert [counts.tolist() for counts in count_tokens(file.labels)] == [[4, 6, 0], [2, 1, 0]]
 
 
-def test_a_filler_is_a_row_of_padding(tmp_path):
+def test_a_padding_row_is_masked(tmp_path):
     file = rowfile.create(tmp_path / "rows", rows=2, max_length=3)
     file.input_ids[1], file.position_ids[1], file.labels[1] = [5, 6, 7], [0, 1, 0], [5, MASKED, 7]
-    batch = Rows(file).collate([1, FILLER])
+    batch = PackedRows(file).collate([1, PADDING_ROW])
     assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 0]]
     assert batch["position_ids"].tolist() == [[0, 1, 0], [0, 1, 2]]
     assert batch["labels"].tolist() == [[5, MASKED, 7], [MASKED] * 3]
@@ -94,7 +96,7 @@ def test_a_filler_is_a_row_of_padding(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_order_is_the_seeds(seed):
+def test_the_seed_decides_the_order(seed):
     orders = [plan_order(recipe(seed=seed, epochs=2), tokens_of(9)) for _ in range(2)]
-    assert shares(orders[0], 1, 1) == shares(orders[1], 1, 1)
-    assert shares(orders[0], 1, 1) != shares(plan_order(recipe(seed=2, epochs=2), tokens_of(9)), 1, 1)
+    assert batches_of(orders[0], 1, 1) == batches_of(orders[1], 1, 1)
+    assert batches_of(orders[0], 1, 1) != batches_of(plan_order(recipe(seed=2, epochs=2), tokens_of(9)), 1, 1)

@@ -1,4 +1,4 @@
-"""Starting and ending processes, with small ones in place of those that train."""
+"""Tests of orcac/train/processes.py: starting and ending processes that do not train."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from orcac.errors import InputError, OrcacError
 from orcac.train import processes
 from orcac.train.launch import Command
 
-HEAD = "import os, signal, sys, time, pathlib\nfrom orcac.train import processes\nprocesses.obey_starter()\n"
+HEAD = "import os, signal, sys, time, pathlib\nfrom orcac.train import processes\nprocesses.watch_stdin()\n"
 
 
 def ranks(*scripts):
@@ -24,9 +24,8 @@ def ranks(*scripts):
     ]
 
 
-@pytest.fixture(autouse=True)
-def short_grace(monkeypatch):
-    monkeypatch.setattr(processes, "_GRACE_S", 0.3)
+def run(scripts, work, *, grace_s=0.3):
+    processes.run(ranks(*scripts), work, poll_s=0.02, grace_s=grace_s)
 
 
 def is_alive(pid):
@@ -36,10 +35,8 @@ def is_alive(pid):
         return False
 
 
-def test_only_the_first_rank_speaks(tmp_path, capfd):
-    processes.run(
-        ranks("print('step 1', file=sys.stderr)\nprint('noise')", "print('step 1', file=sys.stderr)"), tmp_path
-    )
+def test_only_stderr_of_rank_0_is_shown(tmp_path, capfd):
+    run(["print('step 1', file=sys.stderr)\nprint('noise')", "print('step 1', file=sys.stderr)"], tmp_path)
     assert capfd.readouterr() == ("", "step 1\n")
 
 
@@ -52,13 +49,12 @@ def test_a_rank_that_is_killed_ends_the_others(tmp_path):
         os.kill(os.getpid(), signal.SIGKILL)
     """
     with pytest.raises(OrcacError, match=r"rank 1 of 2 was ended by SIGKILL\n    \[rank 1\] so far so good") as error:
-        processes.run(ranks(waiting, killed), tmp_path)
+        run([waiting, killed], tmp_path)
     assert "memory" in error.value.fix
     assert not is_alive((tmp_path / "pid").read_text())
 
 
-def test_a_killed_rank_is_named_though_another_failed_of_it_and_was_seen_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "_GRACE_S", 10.0)
+def test_a_killed_rank_is_reported_even_if_another_that_failed_because_of_it_ended_first(tmp_path):
     failing = f"pathlib.Path({str(tmp_path / 'failed')!r}).touch()\nsys.exit(1)"
     killed = f"""
         while not pathlib.Path({str(tmp_path / "failed")!r}).exists():
@@ -67,29 +63,29 @@ def test_a_killed_rank_is_named_though_another_failed_of_it_and_was_seen_first(t
         os.kill(os.getpid(), signal.SIGKILL)
     """
     with pytest.raises(OrcacError, match="rank 1 of 2 was ended by SIGKILL"):
-        processes.run(ranks(failing, killed), tmp_path)
+        run([failing, killed], tmp_path, grace_s=10.0)
 
 
-def test_what_a_rank_tells_is_raised_as_it_was(tmp_path):
-    tell = f"""
+def test_an_error_that_a_rank_recorded_is_raised_unchanged(tmp_path):
+    record = f"""
         from orcac.errors import InputError
-        processes.tell({{error}}, rank=1, work=pathlib.Path({str(tmp_path)!r}))
+        processes.record_error({{error}}, rank=1, work=pathlib.Path({str(tmp_path)!r}))
         os._exit(1)
     """
-    telling = tell.format(error="InputError('no rows', fix='bring some')")
+    recording = record.format(error="InputError('no rows', fix='bring some')")
     with pytest.raises(InputError, match="no rows") as error:
-        processes.run(ranks("time.sleep(600)", telling), tmp_path)
+        run(["time.sleep(600)", recording], tmp_path)
     assert error.value.fix == "bring some"
     with pytest.raises(OSError) as refused:
-        processes.run(ranks("os._exit(1)", tell.format(error="OSError(28, 'No space left', '/s/x')")), tmp_path)
+        run(["os._exit(1)", record.format(error="OSError(28, 'No space left', '/s/x')")], tmp_path)
     assert (refused.value.errno, refused.value.filename) == (28, "/s/x")
-    with pytest.raises(OrcacError, match="rank 0 of 1 ended with exit code 3") as other:  # an older word is not taken
-        processes.run(ranks("os._exit(3)"), tmp_path)
+    with pytest.raises(OrcacError, match="rank 0 of 1 ended with exit code 3") as other:  # not an older record
+        run(["os._exit(3)"], tmp_path)
     assert type(other.value) is OrcacError
 
 
-@pytest.mark.parametrize("told", ["us", "one of them"])
-def test_told_to_stop_all_save_and_the_stage_can_go_on(tmp_path, told):
+@pytest.mark.parametrize("receiver", ["starter", "rank 1"])
+def test_after_a_sigterm_all_ranks_save(tmp_path, receiver):
     folder = f"pathlib.Path({str(tmp_path)!r})"
     saving = f"""
         rank = os.environ["RANK"]
@@ -100,22 +96,22 @@ def test_told_to_stop_all_save_and_the_stage_can_go_on(tmp_path, told):
         ({folder} / f"ready-{{rank}}").touch()
         while len(list({folder}.glob("ready-*"))) < 2:
             time.sleep(0.01)
-        if {told == "one of them"} and rank == "1":
+        if {receiver == "rank 1"} and rank == "1":
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(600)
     """
-    if told == "us":
+    if receiver == "starter":
         ready = f"while len(list({folder}.glob('ready-*'))) < 2: time.sleep(0.01)\n"
-        tell = f"import os, pathlib, signal, time\n{ready}os.kill({os.getpid()}, signal.SIGTERM)"
-        subprocess.Popen([sys.executable, "-c", tell])
+        stop = f"import os, pathlib, signal, time\n{ready}os.kill({os.getpid()}, signal.SIGTERM)"
+        subprocess.Popen([sys.executable, "-c", stop])
     with pytest.raises(SystemExit) as stopped:
-        processes.run(ranks(saving, saving), tmp_path)
+        run([saving, saving], tmp_path)
     assert stopped.value.code == 143
     assert {path.name for path in tmp_path.glob("saved-*")} == {"saved-0", "saved-1"}
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_none_outlives_its_starter(tmp_path):
+def test_no_process_outlives_its_starter(tmp_path):
     started = tmp_path / "started"
     started.mkdir()
     rank = f"os.fork()\npathlib.Path({str(started)!r}, str(os.getpid())).touch()\ntime.sleep(600)"
@@ -127,7 +123,7 @@ processes.run([Command(line=line, environment={{}}, rank=0) for line in {[one.li
               Path({str(tmp_path)!r}))
 """
     starter = subprocess.Popen([sys.executable, "-c", script])
-    while len(list(started.iterdir())) < 4:  # two ranks, and what each of them started
+    while len(list(started.iterdir())) < 4:  # two ranks with one child each
         assert starter.poll() is None
         time.sleep(0.01)
     starter.kill()

@@ -1,10 +1,12 @@
+"""Tests of orcac/train/tensorfile.py, and of writing gathered tensors with it (orcac/train/state.py)."""
+
 import weakref
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from orcac.train import distributed
+from orcac.train.state import write_gathered
 from orcac.train.tensorfile import TensorFile
 
 TENSORS = {
@@ -13,14 +15,14 @@ TENSORS = {
     "step": torch.tensor(7.0),
     "none": torch.zeros(0, 4),
 }
-SHAPES = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in TENSORS.items()}
+LAYOUT = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in TENSORS.items()}
 
 
-def test_what_is_written_piece_by_piece_reads_as_any_safetensors_file(tmp_path):
-    file = TensorFile(tmp_path / "x.safetensors", SHAPES)
+def test_a_file_that_is_written_tensor_by_tensor_reads_as_any_safetensors_file(tmp_path):
+    file = TensorFile(tmp_path / "x.safetensors", LAYOUT)
     for name, tensor in TENSORS.items():
         file.add(name, tensor)
-    assert not (tmp_path / "x.safetensors").exists()  # a kill before the end leaves nothing under its name
+    assert not (tmp_path / "x.safetensors").exists()  # so a kill before the end leaves no torn file
     file.close()
     found = load_file(tmp_path / "x.safetensors")
     assert found.keys() == TENSORS.keys()
@@ -28,12 +30,12 @@ def test_what_is_written_piece_by_piece_reads_as_any_safetensors_file(tmp_path):
         assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
 
 
-def test_another_tensor_than_was_announced_is_refused(tmp_path):
-    file = TensorFile(tmp_path / "x.safetensors", SHAPES)
+def test_a_tensor_that_is_not_the_next_of_the_layout_is_refused(tmp_path):
+    file = TensorFile(tmp_path / "x.safetensors", LAYOUT)
     with pytest.raises(AssertionError):
         file.add("half", TENSORS["half"])
     with pytest.raises(AssertionError):
-        TensorFile(tmp_path / "y.safetensors", SHAPES).close()
+        TensorFile(tmp_path / "y.safetensors", LAYOUT).close()
 
 
 def test_no_two_gathered_tensors_are_in_memory_at_once(tmp_path):
@@ -47,5 +49,5 @@ def test_no_two_gathered_tensors_are_in_memory_at_once(tmp_path):
             yield name, tensor
             del tensor
 
-    distributed._write(tmp_path / "x.safetensors", dict.fromkeys("abc", (torch.float32, (8,))), gathered())
+    write_gathered(tmp_path / "x.safetensors", dict.fromkeys("abc", (torch.float32, (8,))), gathered())
     assert len(alive) == 3 and len(load_file(tmp_path / "x.safetensors")) == 3

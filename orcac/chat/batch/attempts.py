@@ -20,7 +20,7 @@ class Attempts:
 
     def __init__(self, keys: Iterable[str], settings: EndpointSettings) -> None:
         self.keys = pack_keys(keys)
-        self._error = np.zeros(len(self.keys), "u1")  # index in FAILURES of the last batch's failure; 0: there is none
+        self._error = np.zeros(len(self.keys), "u1")  # index in FAILURES of the last failure; 0: no batch failed it
         self._failed = np.zeros(len(self.keys), "u4")  # batches that failed to answer it
         self._limits = np.array([_most_batches(error, settings.attempts) for error in FAILURES])
         self._repeats = settings.mode == "batch"

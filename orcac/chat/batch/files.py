@@ -40,7 +40,7 @@ class Batch:
     azure: dict[str, str | None] | None = None  # the fields of `Azure`
     refused: list[str] = dataclasses.field(default_factory=list)  # parameters that its model does not accept
     file_id: str = ""
-    creating_at: float = 0.0  # the time of a `create` whose response has not arrived; 0: there is none
+    creating_at: float = 0.0  # the time of a `create` whose response has not arrived, else 0
     provider_id: str = ""
     status: str = "planned"  # planned, uploaded, or the status that the provider reports
     done: int = 0  # requests that the provider reports as processed

@@ -46,7 +46,7 @@ async def load(weights: Path, settings: EndpointSettings, *, threads: int, gpus:
 class Model(Protocol):
     """The methods of `LocalModel` that an endpoint needs."""
 
-    def batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]: ...
+    def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]: ...
 
     def answer_batch(
         self, prompts: list[tuple[str, str]], *, temperature: float, top_p: float, max_new_tokens: int, seed: int
@@ -99,7 +99,7 @@ class LocalEndpoint:
             groups.setdefault((one.request.sampling.model_dump_json(), one.request.sample_index), []).append(one)
         for group in groups.values():
             prompts = [_prompt_of(one.request) for one in group]
-            for indices in self._model.batches(prompts, batch_size=self._batch):
+            for indices in self._model.plan_batches(prompts, batch_size=self._batch):
                 await self._answer_batch([group[index] for index in indices])
 
     async def _answer_batch(self, batch: list[_Waiting]) -> None:

@@ -1,4 +1,4 @@
-"""How fast and for how much a model may be asked: the limiter of one job, and what jobs share: accounts and budgets.
+"""The limits for asking a model: the limiter of one job, and the accounts and budgets that jobs share.
 
 Nothing here sends a request or knows an endpoint, an engine or a batch.
 """

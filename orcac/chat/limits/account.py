@@ -1,4 +1,4 @@
-"""One account, many jobs: how many jobs ask it now, and until when it is paused for all of them.
+"""An account that many jobs ask: the number of live jobs, and the pauses that hold for all of them.
 
 A provider limits an account, not a process. Each job that asks an account (a shard of a dataset, another experiment,
 another node of the cluster) therefore registers itself in the account's folder and takes its part of the declared
@@ -28,7 +28,7 @@ from orcac.chat.settings import OPENAI_URL, EndpointSettings
 from orcac.store import lease
 
 REFRESH_S = 1.0  # the age at which the view of the account's folder is read again
-_FORGET_S = 3600.0  # the folder of a silent job is removed after this time; a job that was only stopped counts again
+_FORGET_S = 3600.0  # a silent job's folder is removed after this time; until then, a stopped job can go on and count
 _PAUSE = "pause-"
 
 

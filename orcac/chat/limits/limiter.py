@@ -1,4 +1,6 @@
-"""How fast an endpoint may be asked: a window of requests in flight, paced rates, and pauses. All of them adapt (AIMD).
+"""The speed at which one job asks an endpoint: a window of requests in flight, paced rates, and pauses.
+
+The window and the rates adapt to the server, by gradual increase and multiplicative decrease (AIMD):
 
 - **Window.** It starts small and doubles with every round of answers (slow start); the requests of a round are spread
   over half of its time. It stops growing when more requests in flight no longer bring more answers per second: a server
@@ -45,7 +47,7 @@ _MIN_RATE = 1 / 60  # requests per second
 _SLOW_INTERVALS = 5.0  # after a push-back, growth stays at its minimum for this long
 _MIN_GROWTH, _MAX_GROWTH, _GROWTH_DOUBLES_IN = 0.0075, 0.05, 4.0  # per interval, and the intervals until it doubles
 _PROBE_GROWTH = 0.2  # per second, after the first overload, or after one of a limit that moved, until the next overload
-_SEND_HISTORY_S, _SLOT_S = 2.0, 0.1  # how long sent requests are remembered, and in what steps
+_SEND_HISTORY_S, _SLOT_S = 2.0, 0.1  # how long the sent requests are remembered, and per how much time they are counted
 
 _MIN_GAIN, _FLAT_ROUNDS = 1.05, 2  # a window is too large if so many rounds brought less than this gain in throughput
 _WINDOW_HOLD_S = 60.0  # until a window that was too large is probed again

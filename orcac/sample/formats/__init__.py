@@ -1,4 +1,8 @@
-"""The one table of file formats. A new format is one module with a `read` (see `item`) and a line in each part."""
+"""File formats: readers of queries, one module per format, and the table of them.
+
+A new format is a module with a `read` (see `item.py`) and a line in each table below. A reader yields every row of its
+file; it may not choose among rows, which is the work of `sample.run`, where dropped rows are counted.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ FORMATS: dict[str, Reader] = {
     "agieval": agieval.read,
 }
 
-SUFFIXES = {  # how the names of its files end, by which they are found in a folder
+SUFFIXES = {  # the ends of the names of its files, by which they are found in a folder
     "flan-cot": ".tsv",
     "natural-instructions": ".json",
     "jsonl": ".jsonl",
@@ -30,7 +34,10 @@ SUFFIXES = {  # how the names of its files end, by which they are found in a fol
 
 
 def count(path: Path, source: Source) -> int:
-    """How many items a file holds; where lines or metadata tell, none is read. Raises InputError as its reader does."""
+    """Return the number of items in a file, from its lines or metadata if the format allows it, else by reading it.
+
+    Raises InputError if its reader does.
+    """
     match source.format:
         case "jsonl" | "agieval" | "flan-cot":
             return files.count(path)

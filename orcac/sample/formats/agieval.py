@@ -1,11 +1,11 @@
 """AGIEval's English multiple-choice sets: JSON Lines of passage, question, options and a label.
 
-The query has the benchmark's zero-shot shape, which the paper evaluates with (§4.2.2): the passage if
-there is one, question and choices, and a cue that asks for a letter.
+The query has the benchmark's zero-shot form, which the paper evaluates with (§4.2.2): the passage if there is one,
+question and choices, and a cue that asks for a letter.
 
-An option prints its letter before its text, "(A)text". A few rows of logiqa-en print the letters out of
-order; the label then means the printed letter, so they stay as printed. A few more print broken letters;
-there the place in the list is the letter, and it is printed anew.
+An option prints its letter before its text, "(A)text". A few rows of logiqa-en print the letters out of order; their
+labels mean the printed letters, so the options stay as printed. A few more rows print broken letters; there the letter
+follows from the place in the list, and is printed anew.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """The task is the file's stem. Raises InputError for a row of another form or a label of no option."""
+    """Yield the items; the task is the file's stem. Raises InputError for a row of another form or an unknown label."""
     for number, record in records(path):
+        passage = record.get("passage") or ""
         match record:
-            case {"question": str(question), "options": [_, *_] as choices, "label": str(label)} if all(
-                isinstance(choice, str) for choice in choices
+            case {"question": str(question), "options": [_, *_] as options, "label": str(label)} if all(
+                isinstance(text, str) for text in (*options, passage)
             ):
+                choices = [str(option) for option in options]
                 letters = _LETTERS[: len(choices)]
             case _:
                 raise broken(
@@ -37,17 +39,17 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
                     fix="use a multiple-choice file of AGIEval v1",
                 )
         if len(label) != 1 or label not in letters:
-            raise broken(path, number, f"label {label!r} is none of {letters}", fix="correct the row's label")
+            raise broken(path, number, f"label {label!r} is not one of {letters}", fix="correct the row's label")
         cue = f"A: Among A through {letters[-1]}, the answer is"
-        query = f"Q: {question.strip()} Answer Choices: {' '.join(lettered(choices))}\n{cue}"
-        if passage := (record.get("passage") or "").strip():
-            query = f"{passage}\n{query}"
-        options = tuple(f"({letter})" for letter in letters)
-        yield Item(task=Path(name).stem, query=query, reference=f"({label})", options=options)
+        query = f"Q: {question.strip()} Answer Choices: {' '.join(_with_letters(choices))}\n{cue}"
+        if introduction := str(passage).strip():
+            query = f"{introduction}\n{query}"
+        letter_options = tuple(f"({letter})" for letter in letters)
+        yield Item(task=Path(name).stem, query=query, reference=f"({label})", options=letter_options)
 
 
-def lettered(choices: list[str]) -> list[str]:
-    """The choices after their letters: as printed where those are A, B, ... in some order, else by place."""
+def _with_letters(choices: list[str]) -> list[str]:
+    """Return the choices with their letters: as printed if those are A, B, ... in any order, else by place."""
     letters = _LETTERS[: len(choices)]
     if sorted(choice[:3] for choice in choices) == [f"({letter})" for letter in letters]:
         return choices

@@ -1,10 +1,8 @@
-"""BIG-Bench Hard: one JSON file a task, `{"examples": [{"input", "target"}]}`. The query is the input as it
-is.
+"""BIG-Bench Hard: one JSON file per task, `{"examples": [{"input", "target"}]}`. The query is the unchanged input.
 
-Most tasks list their options in the row, by letter or by word; three are yes/no questions that list none;
-the other four (object_counting, multistep_arithmetic_two, dyck_languages, word_sorting) are free-form. In
-three rows the published target is none of the options (a title was cut at its commas); they are read as
-they stand.
+Most tasks list their options in the row, by letter or by word; three have yes/no questions without a list; the other
+four (object_counting, multistep_arithmetic_two, dyck_languages, word_sorting) are free-form. In three rows the
+published target is not one of the options (a title was cut at its commas); they are read unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ UNLISTED = {  # the answers that a task allows without listing them, in the targ
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """The task is the file's stem. Raises InputError for a file or an example of another form."""
+    """Yield the items; the task is the file's stem. Raises InputError for a file or an example of another form."""
     task, whole = Path(name).stem, document(path)
     fix = 'use a task file of the BIG-Bench-Hard repository: {"examples": [{"input": text, "target": text}]}'
     if not isinstance(whole, dict) or not isinstance(whole.get("examples"), list):

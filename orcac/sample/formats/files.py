@@ -1,4 +1,4 @@
-"""Reading text and JSON so that whatever is wrong with a row is told as `file:line: what`."""
+"""Readers of text and JSON whose errors give the place of the bad row, as `file:line: problem`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from orcac.errors import InputError
 
 
-def broken(path: Path, where: int | str, what: str, *, fix: str) -> InputError:
-    """The error for a bad row; `where` is its line number, or its place in a JSON document."""
-    return InputError(f"{path}:{where}: {what}", fix=fix)
+def broken(path: Path, where: int | str, problem: str, *, fix: str) -> InputError:
+    """Return the error for a bad row; `where` is its line number, or its place in a JSON document."""
+    return InputError(f"{path}:{where}: {problem}", fix=fix)
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without its end), for the lines that hold something.
+    """Yield (line number from 1, line without its end) for each line that is not blank.
 
     Only "\\n" ends a line: `str.splitlines` would also split at Unicode separators, which texts contain.
-    Raises InputError where the bytes are not UTF-8.
+    Raises InputError if the bytes are not UTF-8.
     """
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -35,13 +34,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def count(path: Path) -> int:
-    """How many lines hold something. The text is not decoded: a line of Unicode's own spaces counts."""
+    """Return the number of lines that are not blank. The text is not decoded: a line of Unicode spaces counts."""
     with path.open("rb") as file:
         return sum(not line.isspace() for line in file)
 
 
-def document(path: Path) -> Any:
-    """The one JSON value that a file holds. Raises InputError, with line and column, where it is not JSON."""
+def document(path: Path) -> object:
+    """Return the JSON value of a file. Raises InputError, with line and column, if the file is not JSON."""
     try:
         content = path.read_bytes()
         return _value(content.decode(json.detect_encoding(content)))
@@ -54,8 +53,8 @@ def document(path: Path) -> Any:
         raise InputError(f"{path}: {error}", fix="mend or download the file again") from error
 
 
-def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a JSON Lines file. Raises InputError where a line is no JSON object."""
+def records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield (line number, object) of a JSON Lines file. Raises InputError if a line is not a JSON object."""
     for number, line in lines(path):
         try:
             value = _value(line)
@@ -73,10 +72,13 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, value
 
 
-def _value(text: str) -> Any:
-    """The value. Raises ValueError also for half a character, which no file of ours can hold, and for a number of
-    thousands of digits; RecursionError for one that is nested too deep."""
-    value = json.loads(text)
+def _value(text: str) -> object:
+    """Parse JSON. Raises RecursionError for a value that is nested too deep, ValueError if it is not JSON.
+
+    ValueError is raised also for half a character, which cannot be written to a file, and for a number of thousands of
+    digits.
+    """
+    value: object = json.loads(text)
     if "\\ud" in text or "\\uD" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()

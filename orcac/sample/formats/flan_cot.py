@@ -1,9 +1,7 @@
-"""FLAN's chain-of-thought sets: TSV of question, answer, rationale, without a header, e.g.
-`gsm8k_train.tsv`.
+"""FLAN's chain-of-thought sets: TSV of question, answer, rationale, without a header, e.g. `gsm8k_train.tsv`.
 
-Not CSV: quote marks are text (hundreds of creak's lines begin with one), and of all escapes only the two
-characters `\\n` mean something, since other backslashes are LaTeX. The human rationale is not read: the
-teacher writes the explanations.
+It is not CSV: quote marks are text (hundreds of creak's lines begin with one), and the only escape is the two
+characters `\\n`, since other backslashes are LaTeX. The human rationale is not read: the teacher writes explanations.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from orcac.sample.recipe import Source
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """The task is the file's stem without `_train`. Raises InputError for a row without its three columns."""
+    """Yield the items; the task is the file's stem without `_train`. Raises InputError for a row without 3 columns."""
     task = Path(name).stem.removesuffix("_train")
     for number, line in lines(path):
         columns = line.split("\t")

@@ -1,12 +1,11 @@
-"""What every format's reader yields: one query, the task it belongs to, and what is known of its answer.
+"""Items, which every format's reader yields: a query, its task, its reference answer and its options.
 
-A reader is a function `read(path, name, source) -> Iterator[Item]`: `path` is where the file lies on this
-machine, `name` is its base name as the spec knew it (some formats take the task's name from it), `source`
-holds the fields that a generic format needs. Readers keep every row, in the file's order; leaving rows out
-is `sample.run`'s work, where it is counted.
+A reader is a function `read(path, name, source) -> Iterator[Item]`: `path` is the file on this machine, `name` is its
+base name in the spec (some formats take the task's name from it), `source` has the fields that a generic format needs.
+Readers yield every row, in the file's order.
 
-One convention for all formats: where the choices carry letters, `options` are the letters in brackets,
-"(A)", "(B)", ..., and `reference` is one of them; otherwise `options` are the choices' own words.
+All formats share one convention: if the choices have letters, `options` are the letters in brackets, "(A)", "(B)", ...,
+and `reference` is one of them; otherwise `options` are the choices' own words.
 """
 
 from __future__ import annotations
@@ -20,10 +19,12 @@ from orcac.sample.recipe import Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
+    """One query of a file."""
+
     task: str
     query: str
-    reference: str = ""  # "" is unknown
-    options: tuple[str, ...] = ()  # () is free-form
+    reference: str = ""  # "" if unknown
+    options: tuple[str, ...] = ()  # () if free-form
 
 
 Reader = Callable[[Path, str, Source], Iterator[Item]]

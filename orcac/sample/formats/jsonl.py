@@ -12,5 +12,5 @@ from orcac.sample.recipe import Source
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """Raises InputError for a line that is no JSON object, and as `mapped.items` does."""
+    """Yield the items. Raises InputError for a line that is not a JSON object, and as `mapped.items` does."""
     return items(records(path), path, name, source.fields)

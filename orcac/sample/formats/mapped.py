@@ -1,15 +1,14 @@
-"""Rows of any shape as items, by a map from our names to theirs: query (needed), reference, task, options.
+"""Rows of any shape as items, by a map from our names to their keys: query (needed), reference, task, options.
 
-A key may be a path into nested values (`orcac.fields`). Where no field names the task, the file's stem
-is the task; where none names the options, they are read from the query if it lists them. A row may lack a
-reference, a task or options, but a key that no row of a file has is a mistake and is told as one.
+A key may be a path into nested values (`rows.lookup`). If the map has no task, the file's stem is the task; if it has
+no options, they are read from the query if that lists them. A row may lack a reference, a task or options, but a key
+that no row of a file has is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from orcac.errors import InputError
 from orcac.rows import lookup
@@ -18,13 +17,15 @@ from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import listed_options
 
 NAMES = ("query", "reference", "task", "options")
-_END_OF_TEXT = "<|endoftext|>"  # training files end their texts in it; it is no part of an answer
+_END_OF_TEXT = "<|endoftext|>"  # the end of texts in training files; it is not part of an answer
 
 
-def items(rows: Iterable[tuple[int, dict[str, Any]]], path: Path, name: str, fields: dict[str, str]) -> Iterator[Item]:
-    """The item of each (number from 1, row). `path` and `name` are the file's, as for every reader.
+def items(
+    rows: Iterable[tuple[int, dict[str, object]]], path: Path, name: str, fields: dict[str, str]
+) -> Iterator[Item]:
+    """Yield the item of each (number from 1, row). `path` and `name` are the file's, as for every reader.
 
-    Raises InputError for a bad map, a row without a query, a value that is no text, a key no row has.
+    Raises InputError for a bad map, a row without a query, a value that is not text, a key that no row has.
     """
     if "query" not in fields or not set(fields) <= set(NAMES):
         raise InputError(
@@ -51,8 +52,8 @@ def items(rows: Iterable[tuple[int, dict[str, Any]]], path: Path, name: str, fie
         raise InputError(f"{path}: no row has a value at {keys}", fix="correct the source's fields")
 
 
-def _text(value: Any, path: Path, number: int, key: str) -> str:
-    """`value` as a stripped text; of a list, the first (several references are equally right)."""
+def _text(value: object, path: Path, number: int, key: str) -> str:
+    """Return the value as stripped text; of a list, the first (several references are equally right)."""
     if isinstance(value, list):
         value = value[0] if value else None
     if value is None:
@@ -62,7 +63,7 @@ def _text(value: Any, path: Path, number: int, key: str) -> str:
     return str(value).strip().removesuffix(_END_OF_TEXT).strip()
 
 
-def _texts(value: Any, path: Path, number: int, key: str) -> tuple[str, ...]:
+def _texts(value: object, path: Path, number: int, key: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):

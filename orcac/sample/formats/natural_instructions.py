@@ -1,10 +1,10 @@
-"""Natural Instructions: one JSON file a task, with a definition in words and many instances.
+"""Natural Instructions: one JSON file per task, with a definition in words and many instances.
 
-Two forms are about. Released files hold `Definition` as a list of one text; early ones hold the text itself
-and give their instances no id. Where an instance has several right outputs, the first is the reference.
+The files have two forms. In released files `Definition` is a list of one text; in early ones it is the text itself, and
+instances have no id. If an instance has several right outputs, the first is the reference.
 
-The query is the definition and then the input, in plain words and zero-shot: several of the paper's system
-messages ask the teacher to work from the task's definition, so it has to stand in the query.
+The query is the definition followed by the input, in plain words and zero-shot: several of the paper's system messages
+ask the teacher to work from the task's definition, so the query must contain it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FIX = "use a task file of the natural-instructions repository: Definition, Insta
 
 
 def prompt(definition: str, text: str) -> str:
-    """The query for one instance."""
+    """Return the query for one instance."""
     return f"Definition: {definition.strip()}\n\nInput: {text.strip()}\n\nOutput:"
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """The task is the file's stem. Raises InputError for a file or an instance of another form."""
+    """Yield the items; the task is the file's stem. Raises InputError for a file or an instance of another form."""
     task = document(path)
     if not isinstance(task, dict) or not isinstance(task.get("Instances"), list):
         raise broken(path, 1, "no list of Instances", fix=FIX)

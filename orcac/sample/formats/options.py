@@ -1,13 +1,11 @@
-"""The answers that a query offers, read from the block that FLAN and BIG-Bench Hard end their questions
-with.
+"""The answers that a query offers, read from the block at the end of questions of FLAN and BIG-Bench Hard.
 
     Options:            Options:          OPTIONS:
     (A) one             - yes             - (A) one
     (B) two             - no              - (B) two
     -> (A), (B)         -> yes, no        -> (A), (B)
 
-The block is read from the row itself, since the number of options differs from row to row, even inside one
-task.
+The block is read from the row itself, since the number of options differs from row to row, even inside one task.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ _LETTER = re.compile(r"(?:- )?(\([A-Z]\))")
 
 
 def listed_options(query: str) -> tuple[str, ...]:
-    """The options of the last block in `query`, letters in brackets or words; () where it lists none."""
+    """Return the options of the last block in `query`, letters in brackets or words; () if it lists no options."""
     heads = list(_HEAD.finditer(query))
     if not heads:
         return ()

@@ -1,11 +1,13 @@
-"""Any Parquet file, by a map from our names to its columns (see `mapped`), read in batches so that a large file need
-not fit in memory. Columns that the map does not name are not read. A row's number counts from 1."""
+"""Any Parquet file, by a map from our names to its columns (see `mapped`).
+
+It is read in batches, so that a large file need not fit in memory. Columns that the map does not name are not read.
+Rows are numbered from 1.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,12 +22,12 @@ _BATCH_ROWS = 2_000
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """Raises InputError for a file that is no Parquet or is damaged, and as `mapped.items` does."""
+    """Yield the items. Raises InputError for a file that is damaged or not Parquet, and as `mapped.items` does."""
     return items(_rows(path, source.fields.values()), path, name, source.fields)
 
 
 def count(path: Path) -> int:
-    """How many rows a file says that it has. Raises InputError for one that is no Parquet."""
+    """Return the number of rows in a file's metadata. Raises InputError if it is not Parquet."""
     try:
         return int(pq.read_metadata(path).num_rows)
     except pa.ArrowException as error:
@@ -34,7 +36,7 @@ def count(path: Path) -> int:
         ) from error
 
 
-def _rows(path: Path, keys: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path, keys: Iterable[str]) -> Iterator[tuple[int, dict[str, object]]]:
     wanted = {part for key in keys for part in (key, key.partition(".")[0])}
     number = 0
     try:

@@ -10,13 +10,13 @@ from orcac.errors import InputError
 from orcac.sample.formats.item import Item
 from orcac.sample.recipe import Puzzles
 
-# Draws without a new query, for each known one, after which the space of puzzles counts as used up. Where one
-# query of n is left, to miss it in 20 n equally likely draws has probability e^-20.
+# Draws without a new query, per known query, after which no puzzle is taken to be left. If one query of n is left, the
+# probability to miss it in 20 n equally likely draws is e^-20.
 _PATIENCE = 20
 
 
 def generate(puzzles: Puzzles) -> Iterator[Item]:
-    """`puzzles.count` items. Raises InputError where fewer distinct ones exist, saying how many."""
+    """Yield `puzzles.count` items. Raises InputError, with the number of distinct ones, if there are fewer."""
     rng = random.Random(f"{puzzles.seed}/{puzzles.task}")
     known: set[str] = set()
     misses = 0

@@ -1,4 +1,4 @@
-"""Tests of orcac/chat/batch/planner.py, orcac/chat/batch/draft.py and orcac/chat/batch/attempts.py.
+"""Tests of orcac/chat/batch/planner.py.
 
 A fault server counts the requests that are sent twice, lost or billed.
 """

@@ -22,7 +22,7 @@ class Model:
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], dict[str, object]]] = []
 
-    def batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
+    def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -74,10 +74,10 @@ def test_a_prompt_that_leaves_no_room_and_a_batch_that_does_not_fit() -> None:
 class Refusing(Model):
     """Takes no prompt but `a`."""
 
-    def batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
+    def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
         if any(user != "a" for _, user in prompts):
             raise InputError("the chat template takes no such message", fix="drop it")
-        return super().batches(prompts, batch_size=batch_size)
+        return super().plan_batches(prompts, batch_size=batch_size)
 
 
 def test_a_template_that_takes_no_prompt_is_told_to_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:

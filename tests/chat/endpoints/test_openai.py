@@ -121,8 +121,8 @@ def test_connections_are_kept() -> None:
     peers: set[object] = set()
 
     def behaviour(question: str, before: int) -> Any:
-        assert server.heard and server.heard.transport
-        peers.add(server.heard.transport.get_extra_info("peername"))
+        assert server.last_request and server.last_request.transport
+        peers.add(server.last_request.transport.get_extra_info("peername"))
         return ""
 
     async def go(base_url: str) -> None:
@@ -149,7 +149,7 @@ def test_a_redirect_is_not_followed_and_stops_everything(status: int, monkeypatc
         ):
             ask_with_key(server.base_url.replace("/v1", "/v2"))
         assert caught.value.error == "not_found" and ERRORS["not_found"].action is Action.STOP
-        assert "secret" not in str(caught.value) and other.heard is None
+        assert "secret" not in str(caught.value) and other.last_request is None
 
 
 def test_the_openai_packages_variables_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,8 +159,8 @@ def test_the_openai_packages_variables_are_respected(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_1")
         monkeypatch.setenv("MY_KEY", "sk-1")
         assert ask_with_key().text == "answer to q"
-        assert server.heard
-        headers = server.heard.headers
+        assert server.last_request
+        headers = server.last_request.headers
         assert headers["Authorization"] == "Bearer sk-1"
         assert (headers["OpenAI-Organization"], headers["OpenAI-Project"]) == ("org-1", "proj_1")
         assert headers["User-Agent"].startswith("AsyncOpenAI/") and headers["Content-Type"] == "application/json"
@@ -175,9 +175,10 @@ def test_azure(deployment: str | None, path: str, monkeypatch: pytest.MonkeyPatc
     with FaultServer() as server:
         monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.base_url.removesuffix("v1"))
         assert ask_with_key(settings=settings).text == "answer to q"
-        assert server.heard
-        assert server.heard.path_qs == f"/openai/deployments/{path}/chat/completions?api-version=2024-10-21"
-        assert server.heard.headers["api-key"] == "azure-secret" and "Authorization" not in server.heard.headers
+        assert server.last_request
+        assert server.last_request.path_qs == f"/openai/deployments/{path}/chat/completions?api-version=2024-10-21"
+        headers = server.last_request.headers
+        assert headers["api-key"] == "azure-secret" and "Authorization" not in headers
     with FaultServer(lambda question, before: "401") as server, pytest.raises(ChatError, match=r"\*\*\*") as caught:
         ask_with_key(settings=settings.model_copy(update={"base_url": server.base_url.removesuffix("/v1")}))
     assert caught.value.error == "auth" and "secret" not in str(caught.value)
@@ -189,10 +190,10 @@ def test_azure_accepts_a_token_of_entra_id_if_there_is_no_key(monkeypatch: pytes
     with FaultServer() as server:
         monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.base_url.removesuffix("v1"))
         assert ask_with_key(settings=settings).text == "answer to q"
-        assert server.heard and server.heard.headers["Authorization"] == "Bearer entra-token"
+        assert server.last_request and server.last_request.headers["Authorization"] == "Bearer entra-token"
         monkeypatch.setenv("MY_KEY", "a-key")
         assert ask_with_key(settings=settings).text == "answer to q"
-        assert server.heard.headers["api-key"] == "a-key" and "Authorization" not in server.heard.headers
+        assert server.last_request.headers["api-key"] == "a-key" and "Authorization" not in server.last_request.headers
     monkeypatch.delenv("MY_KEY")
     with FaultServer(lambda question, before: "401") as server, pytest.raises(ChatError, match=r"\*\*\*") as caught:
         ask_with_key(settings=settings.model_copy(update={"base_url": server.base_url.removesuffix("/v1")}))
@@ -209,7 +210,7 @@ def test_a_model_that_refuses_a_parameter_is_asked_without_it_from_then_on() -> 
                     model="m", messages=conversation(system="", user=f"q{number}"), sampling=sampling, origin="api"
                 )
                 texts.append((await endpoint.complete(asked)).text)
-                sent.append(set(json.loads(await server.heard.read())))
+                sent.append(set(json.loads(await server.last_request.read())))
         return texts, sent
 
     with FaultServer(lambda question, before: "reasoning") as server:
@@ -229,7 +230,7 @@ def test_a_proxy_of_the_environment_is_used_and_its_password_masked(monkeypatch:
     with FaultServer() as proxy:  # it is asked for the whole address, and answers in the name of the other
         monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
         assert ask_with_key("http://teacher.invalid/v1").text == "answer to q"
-        assert proxy.heard and proxy.heard.headers["Host"] == "teacher.invalid"
+        assert proxy.last_request and proxy.last_request.headers["Host"] == "teacher.invalid"
     monkeypatch.setenv("HTTP_PROXY", "http://me:pass-word@127.0.0.1:9")
     with pytest.raises(ChatError) as caught:
         ask_with_key("http://teacher.invalid/v1")

@@ -1,0 +1,117 @@
+"""Tests of orcac/smk.py: the rules' inputs, outputs and resources, and the copy of the plan that a run keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.smk import Rules, find_snakefile, find_study_folder
+from orcac.spec.load import load
+
+ROOT = Path(__file__).parents[1]
+SPEC = (ROOT / "specs" / "smoke.yaml").read_text().partition("ablations:")[0]
+MULTI_NODE = ("nodes", "tasks", "tasks_per_gpu", "gres", "mpi")
+
+
+def write_plan(folder: Path, hardware: str = "{}") -> Plan:
+    (folder / "spec.yaml").write_text(f"{SPEC}hardware: {hardware}\n")
+    plan = Plan()
+    lower(plan, load(folder / "spec.yaml"))
+    plan.write(folder / "plan.json")
+    return plan
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for a plan and a store, which the environment names."""
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # so that the test's end undoes the change of Rules
+    monkeypatch.delenv("ORCAC_TARGETS", raising=False)
+    return tmp_path
+
+
+def wildcards(ref: str) -> SimpleNamespace:
+    return SimpleNamespace(id=ref.partition("/")[2])
+
+
+def test_a_node_waits_for_the_markers_of_its_inputs_and_shards_until_it_is_done(folder: Path) -> None:
+    plan = write_plan(folder)
+    rules = Rules()
+    ref, node = next((ref, node) for ref, node in plan.nodes.items() if getattr(node.execution, "shards", 1) == 2)
+    markers = [str(folder / "store" / need / "artifact.json") for need in node.needs]
+    shards = [str(folder / "store" / ref / "shards" / f"{index}-of-2" / "done.json") for index in (1, 2)]
+    assert rules.shard_inputs(wildcards(ref)) == markers
+    assert rules.inputs("collect")(wildcards(ref)) == markers + shards
+    marker = Path(rules.marker("collect").format(id=ref.partition("/")[2]))
+    marker.parent.mkdir(parents=True)
+    marker.write_text("{}")
+    assert rules.inputs("collect")(wildcards(ref)) == []
+
+
+def test_the_targets_are_all_reports_or_those_of_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = write_plan(folder)
+    (experiment,) = plan.experiments.values()
+    assert Rules().targets == [str(folder / "store" / experiment.report / "artifact.json")]
+    monkeypatch.setenv("ORCAC_TARGETS", "train/1,eval/2")
+    assert Rules().targets == [str(folder / "store" / ref / "artifact.json") for ref in ("train/1", "eval/2")]
+
+
+def test_a_resource_is_a_value_if_all_nodes_of_the_kind_agree_else_a_function(folder: Path) -> None:
+    plan = write_plan(folder, "{train: {threads: 7, memory: 3 GiB, time: 2 hours}}")
+    rules = Rules()
+    assert (rules.threads("train"), rules.minutes("train"), rules.gpus("train")) == (7, 120, 0)
+    memory = rules.memory("train")
+    train = next(ref for ref in plan.nodes if ref.startswith("train/"))
+    assert [memory(wildcards(train), attempt) for attempt in (1, 2, 3, 4)] == [3072, 6144, 12288, 12288]
+    data = json.loads((folder / "plan.json").read_text())
+    data["nodes"][train]["execution"]["threads"] = 9
+    (folder / "plan.json").write_text(json.dumps(data))
+    os.environ["ORCAC_PLAN"] = str(folder / "plan.json")
+    threads = Rules().threads("train")
+    assert callable(threads)
+    assert {threads(wildcards(ref)) for ref in plan.nodes if ref.startswith("train/")} == {7, 9}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "resources"),
+    [
+        ("{nodes: 2}", {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gres": None, "gpu": 0}),
+        ("{nodes: 2, gpus: 1}", {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gres": "gpu:1", "gpu": 0}),
+        ("{gpus: 1}", dict.fromkeys(MULTI_NODE) | {"gpu": 1}),
+    ],
+)
+def test_a_stage_on_several_machines_requests_them_of_slurm(
+    folder: Path, hardware: str, resources: dict[str, object]
+) -> None:
+    write_plan(folder, f"{{train: {hardware}}}")
+    rules = Rules()
+    assert {name: rules.multi_node("train", name) for name in MULTI_NODE} | {"gpu": rules.gpus("train")} == resources
+
+
+def test_jobs_read_the_plan_that_their_run_began_with(folder: Path) -> None:
+    write_plan(folder)
+    original = (folder / "plan.json").read_text()
+    Rules()
+    copy = Path(os.environ["ORCAC_PLAN"])
+    (folder / "plan.json").write_text(original.replace('"order"', '"other"'))
+    Rules()  # as in a job, which inherits the environment
+    assert Path(os.environ["ORCAC_PLAN"]) == copy
+    assert json.loads(copy.read_text()) == json.loads(original)
+
+
+def test_a_node_that_is_not_in_the_plan_ends_snakemake_with_a_fix(folder: Path) -> None:
+    write_plan(folder)
+    with pytest.raises(SystemExit, match=r"train/0: no such node in the plan\n  fix: compile the spec again"):
+        Rules().inputs("train")(wildcards("train/0"))
+
+
+def test_a_checkout_is_a_study_folder() -> None:
+    assert find_study_folder() == ROOT
+    assert find_snakefile() == ROOT / "Snakefile"

@@ -1,0 +1,126 @@
+"""Tests of orcac/train/checks.py."""
+
+import contextlib
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+import train_child
+from train_child import read_contents
+from transformers import (
+    Cohere2Config,
+    Cohere2ForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from orcac.errors import OrcacError, StoreError
+from orcac.tokenize import rowfile
+from orcac.train.checks import check_isolation, choose_loss
+from orcac.train.data import RankSampler
+from orcac.train.loss import SupervisedLoss
+from orcac.train.run import run
+from orcac.train.trainer import PackedTrainer
+from orcac.train.worker import load_trainable_model
+
+
+def test_a_disk_without_room_is_refused_before_training(tmp_path, inputs, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr("orcac.train.checks.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(StoreError, match=r"3 checkpoints of 0\.0 and an artifact"):
+        run(train_child.job(tmp_path, *inputs))
+
+
+def test_isolation_is_checked_on_the_model(inputs):
+    file = rowfile.read(inputs[0] / "rows.safetensors")
+    model = load_trainable_model(inputs[1] / "model")
+    check_isolation(model, file)
+    model.config.use_cache = True  # the library's default, and a silent leak
+    with pytest.raises(OrcacError, match="see each other"):
+        check_isolation(model, file)
+
+
+def break_mean(monkeypatch):
+    """Divide the loss of each micro-batch by its own tokens, as many trainers do."""
+    original = PackedTrainer.compute_loss
+    monkeypatch.setattr(
+        PackedTrainer,
+        "compute_loss",
+        lambda self, model, inputs, num_items_in_batch: original(self, model, inputs),
+        raising=False,
+    )
+
+
+def break_chunks(monkeypatch):
+    monkeypatch.setattr("orcac.train.loss.sum_cross_entropy_in_chunks", lambda hidden, *_, **__: hidden.square().sum())
+
+
+def break_disk(monkeypatch):
+    monkeypatch.setattr("orcac.train.checks.load_file", lambda _: {"weight": torch.zeros(1)})
+
+
+def break_loader(monkeypatch):
+    monkeypatch.setattr(RankSampler, "__len__", lambda _: 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (break_mean, "1 × 4 and 4 × 1 rows differ"),
+        (break_chunks, "the chunked loss is not the plain one: its loss"),
+        (break_disk, "does not read back"),
+        (break_loader, "the loader gives 1 steps instead of"),
+    ],
+)
+def test_a_silent_fault_is_found_before_the_first_step(tmp_path, inputs, monkeypatch, fault, message):
+    fault(monkeypatch)
+    job = train_child.job(tmp_path, *inputs)
+    with pytest.raises(OrcacError, match=message):
+        run(job)
+    assert not list(job.work.glob("checkpoint-*")) and not (job.work / "metrics.jsonl").read_text()
+
+
+def test_the_checks_change_neither_weights_nor_random_numbers(tmp_path, inputs, monkeypatch):
+    recipe = train_child.RECIPE.model_copy(update={"epochs": 1})
+    with_checks = train_child.job(tmp_path / "with", *inputs, recipe=recipe)
+    run(with_checks)
+    for check in ("check_checkpoint", "check_isolation", "choose_loss", "check_accumulation"):
+        monkeypatch.setattr(f"orcac.train.checks.{check}", lambda *_: None)
+    without = train_child.job(tmp_path / "without", *inputs, recipe=recipe)
+    run(without)
+    assert read_contents(with_checks.out) == read_contents(without.out)
+    states = [next((job.work).glob("checkpoint-*/rng_state.pth")).read_bytes() for job in (with_checks, without)]
+    assert states[0] == states[1]
+
+
+SHAPE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8, num_key_value_heads=1)),  # caps its logits
+        lambda: Cohere2ForCausalLM(Cohere2Config(**SHAPE, num_key_value_heads=1, logit_scale=0.5)),  # scales them
+        lambda: LlamaForCausalLM(LlamaConfig(**SHAPE)),
+    ],
+)
+def test_a_model_that_changes_its_heads_logits_keeps_them_whole(model, capsys, tmp_path):
+    model = model()
+    model.config.use_cache = False
+    chunks = SupervisedLoss(model)
+    file = rowfile.create(tmp_path / "rows", rows=1, max_length=8)
+    file.labels[:] = file.input_ids[:] = range(8)
+    file.position_ids[:] = range(8)
+    trainer = SimpleNamespace(
+        model=model,
+        accelerator=SimpleNamespace(autocast=contextlib.nullcontext),
+        compute_loss_context_manager=contextlib.nullcontext,
+        compute_loss=lambda model, inputs, num_items_in_batch: model(**inputs).loss,
+        _get_num_items_in_batch=lambda *_: None,
+    )
+    choose_loss(trainer, chunks, file, "fp32")
+    assert chunks.chunked == isinstance(model, LlamaForCausalLM)
+    assert ("logits" in capsys.readouterr().err) != chunks.chunked
