@@ -1,3 +1,7 @@
+"""Tests of orcac/report/compare.py, orcac/report/gather.py, orcac/report/paper.py, orcac/report/plots.py,
+orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/table.py and
+orcac/report/wording.py: one report of a small experiment."""
+
 import dataclasses
 import json
 import random
