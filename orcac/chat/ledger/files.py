@@ -8,8 +8,8 @@ This module opens them. `log` and `sealed` read one kind each; `ledger` writes l
 
 A kill in the middle of a write leaves a log's last line without its end. That line was never acknowledged; it is
 skipped, and is gone once the log is sealed. A line of JSON that is not a record (a field is missing, of another type or
-out of bounds) is skipped, and its question is asked again. A line that is not JSON is damage: reading it raises an error
-with its place.
+out of bounds) is skipped, and its question is asked again. A line that is not JSON is damage: reading it raises an
+error with its place.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of orcac/chat/endpoints/local.py: waiting requests are batched by length, and a failed batch fails its requests."""
+"""Tests of orcac/chat/endpoints/local.py: batches of similar length, and a batch that fails."""
 
 from __future__ import annotations
 
