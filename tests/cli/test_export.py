@@ -1,4 +1,4 @@
-"""Tests of orcac/cli/export.py, orcac/publish/export.py and orcac/publish/card.py: files, and a card no text can break."""
+"""Tests of orcac/cli/export.py, orcac/publish/export.py and orcac/publish/card.py, whose text no input can break."""
 
 from __future__ import annotations
 

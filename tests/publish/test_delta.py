@@ -1,4 +1,7 @@
-"""Tests of orcac/publish/delta.py and orcac/publish/weights.py: every bit is restored, in every type and shape."""
+"""Tests of orcac/publish/delta.py and orcac/publish/weights.py.
+
+A delta gives back every bit, whatever the types and shapes; another base and a damaged delta are refused.
+"""
 
 from __future__ import annotations
 

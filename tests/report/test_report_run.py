@@ -1,8 +1,6 @@
-"""Tests of orcac/report/run.py, and through it of the modules that it uses.
-
-These are orcac/report/gather.py, orcac/report/compare.py, orcac/report/results.py, orcac/report/render.py,
-orcac/report/plots.py, orcac/report/wording.py, orcac/report/paper.py and orcac/report/table.py.
-"""
+"""Tests of orcac/report/compare.py, orcac/report/gather.py, orcac/report/paper.py, orcac/report/plots.py,
+orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/table.py and
+orcac/report/wording.py: one report of a small experiment."""
 
 import dataclasses
 import json

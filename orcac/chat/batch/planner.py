@@ -75,7 +75,7 @@ async def ask_in_batches(
         signal = str(stopped[0]).partition(";")[0]
         raise EndpointError(
             f"{signal}: {batch_run.describe_running() or 'no batch is at the provider'}",
-            fix="run the same command again: it finds the batches that are running, and collects their answers",
+            fix="run the same command again: it finds the running batches and takes in their answers",
         )
 
 
