@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orcac.rows import Answer
-from orcac.stats import Interval, beats_chance, wilson
+from orcac.stats.intervals import Interval, beats_chance, wilson
 
 __all__ = ["BenchmarkScores", "Scores", "score"]
 

@@ -16,7 +16,8 @@ from orcac.eval.scores import score
 from orcac.report.paper import published_accuracy
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
 from orcac.rows import Answer
-from orcac.stats import beats_chance, holm, mcnemar, paired_difference
+from orcac.stats.intervals import beats_chance, mcnemar, paired_difference
+from orcac.stats.verdict import holm
 
 __all__ = ["adjust_p_values", "compare_arms"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from orcac.report.results import Benchmark, Results, Score
-from orcac.stats import Interval
+from orcac.stats.intervals import Interval
 
 __all__ = [
     "AT_CHANCE",
