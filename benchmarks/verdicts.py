@@ -110,7 +110,9 @@ def mixed() -> Iterator[Cell]:
     for size, discordance, luck, runs, arms in itertools.product(
         SIZES, DISCORDANCE, LUCK, ((3, 5, 3), (2, 3, 2), (1, 5, 1), (1, 3, 1)), (2, 4)
     ):
-        yield Cell(table="mixed", items=size, discordance=discordance, bent=0.25, luck=(luck,) * 3, runs=runs, arms=arms)
+        yield Cell(
+            table="mixed", items=size, discordance=discordance, bent=0.25, luck=(luck,) * 3, runs=runs, arms=arms
+        )
 
 
 def unequal() -> Iterator[Cell]:
@@ -159,8 +161,7 @@ def run(cell: Cell, studies: int) -> list[Row]:
         item = rng.standard_normal(cell.items, np.float32)
         base = Draw(cell, rng, item, cell.luck[1], cell.runs[1]).scores(0.5)
         others = [
-            spread(Draw(cell, rng, item, cell.luck[2], cell.runs[2]).scores(0.5), layout)
-            for _ in range(cell.arms - 2)
+            spread(Draw(cell, rng, item, cell.luck[2], cell.runs[2]).scores(0.5), layout) for _ in range(cell.arms - 2)
         ]
         shifts = rng.normal(0, cell.task_effect, TASKS)
         arm = Draw(cell, rng, item, cell.luck[0], cell.runs[0])
@@ -340,7 +341,9 @@ def forms_table(rows: Sequence[Row]) -> Iterator[str]:
     yield "| form | " + " | ".join(f"discordance {100 * share:.0f} %" for share in DISCORDANCE) + " |"
     yield "|---|---|---|"
     for table in dict.fromkeys(key[0] for key in cells):
-        shown = [" / ".join(f"{missed:.1f}" for _, missed in sorted(cells[table, share].items())) for share in DISCORDANCE]
+        shown = [
+            " / ".join(f"{missed:.1f}" for _, missed in sorted(cells[table, share].items())) for share in DISCORDANCE
+        ]
         yield f"| {table} | " + " | ".join(shown) + " |"
 
 

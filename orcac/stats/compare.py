@@ -5,9 +5,9 @@ the comparison. Both arms answer the same items, so the difference is taken item
 
 - Drawing the items: the variance of the items' differences, as if one more item were won and one lost, so that no
   interval has zero width (after Bonett and Price 2012).
-- Training again: the variance of the replicates' mean scores, pooled over all arms of the study, but never below that of
-  the two arms compared. It contains the answers that change at random from replicate to replicate. Their share of the
-  variance, from the residual of the table without its row and column means, is therefore taken out of the items' part.
+- Training again: the variance of the replicates' mean scores, pooled over all arms of the study, but never below that
+  of the two arms compared. It contains the answers that change at random from replicate to replicate. Their share of
+  the variance, from the residual of the table without its row and column means, is taken out of the items' part.
 
 `parts` joins the two. If no arm is replicated, only the items' part is left, and McNemar's exact test decides.
 
@@ -21,7 +21,7 @@ is the mean over tasks, for a claim about tasks like these: the tasks are the un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -241,58 +241,52 @@ def compare_arms(
     """
     assert tasks is not None or average == "micro"
     labels = np.zeros(arms[base].shape[1], int) if tasks is None else np.unique(tasks, return_inverse=True)[1]
-    counted = {name: _distinct(scores) for name, scores in arms.items()}
-    repeated = {name: len(scores) - len(counted[name]) for name, scores in arms.items()}
-    return _compare_all(counted, repeated, base, lambda mask: Layout(labels[mask], average), redrawn)
+    return _compare_all(*_counted(arms), base, labels, average, redrawn)
 
 
 def compare_tasks(
     arms: Mapping[str, Scores], base: str, *, tasks: Sequence[str], redrawn: bool = False
 ) -> dict[str, dict[str, Comparison]]:
     """Return the comparisons of `compare_arms` on each task alone, by task and arm; they carry no verdict."""
-    counted = {name: _distinct(scores) for name, scores in arms.items()}
-    repeated = {name: len(scores) - len(counted[name]) for name, scores in arms.items()}
+    counted, repeated = _counted(arms)
     names, labels = np.unique(tasks, return_inverse=True)
-    return {
-        str(task): _compare_all(
-            {name: scores[:, labels == index] for name, scores in counted.items()},
-            repeated,
-            base,
-            lambda mask: Layout(np.zeros(mask.sum(), int), "micro"),
-            redrawn,
-        )[1]
-        for index, task in enumerate(names)
-    }
+    found = {}
+    for index, task in enumerate(names):
+        of_task = {name: scores[:, labels == index] for name, scores in counted.items()}
+        alike = np.zeros(int(np.sum(labels == index)), int)
+        found[str(task)] = _compare_all(of_task, repeated, base, alike, "micro", redrawn)[1]
+    return found
 
 
 def _compare_all(
     arms: Mapping[str, Scores],
     repeated: Mapping[str, int],
     base: str,
-    layout: Callable[[NDArray[np.bool_]], Layout],
+    labels: NDArray[np.int_],
+    average: Average,
     redrawn: bool,
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
-    """Return the replicates and comparisons of arms that count; `layout` arranges the items that a mask selects."""
-    answered = {name: ~np.isnan(scores).any(axis=0) for name, scores in arms.items()}
+    """Return what `compare_arms` does, of replicates that all count; labels: int (items,), the items' tasks."""
+    answered = {name: np.flatnonzero(~np.isnan(scores).any(axis=0)) for name, scores in arms.items()}
     runs = {}
     for name, scores in arms.items():
-        mask = answered[name]
-        arranged = layout(mask) if mask.sum() >= 2 else None
+        items = answered[name]
+        layout = Layout(labels[items], average) if len(items) >= 2 else None
         runs[name] = ArmRuns(
-            means=tuple(arranged.mean(scores[:, mask]).tolist()) if arranged else (),
+            means=tuple(layout.mean(scores[:, items]).tolist()) if layout else (),
             repeated=repeated[name],
-            spread=spread(scores[:, mask], arranged) if arranged else Spread(),
+            spread=spread(scores[:, items], layout) if layout else Spread(),
         )
     comparisons = {}
     for name, scores in arms.items():
-        mask = answered[name] & answered[base]
-        if name == base or mask.sum() < 2:
+        items = np.intersect1d(answered[name], answered[base])
+        if name == base or len(items) < 2:
             continue
         comparisons[name] = compare(
-            scores[:, mask],
-            arms[base][:, mask],
+            scores[:, items],
+            arms[base][:, items],
             [of_arm.spread for other, of_arm in runs.items() if other not in (name, base)],
-            layout=layout(mask),
+            layout=Layout(labels[items], average),
             repeated=(repeated[name], repeated[base]),
             redrawn=redrawn,
         )
@@ -334,13 +328,16 @@ def _f_test(first: Spread, second: Spread) -> float | None:
     return float(special.fdtrc(first.df, second.df, first.between / second.between)) if second.between else 0.0
 
 
-def _distinct(scores: Scores) -> Scores:
-    """Return the replicates without those that equal an earlier one on every item."""
-    kept: list[Scores] = []
-    for row in scores:
-        if not any(np.array_equal(row, other, equal_nan=True) for other in kept):
-            kept.append(row)
-    return np.array(kept)
+def _counted(arms: Mapping[str, Scores]) -> tuple[dict[str, Scores], dict[str, int]]:
+    """Return each arm's replicates that differ from all earlier ones on some item, and the number of the others."""
+    counted = {}
+    for name, scores in arms.items():
+        kept: list[Scores] = []
+        for row in scores:
+            if not any(np.array_equal(row, other, equal_nan=True) for other in kept):
+                kept.append(row)
+        counted[name] = np.array(kept)
+    return counted, {name: len(scores) - len(counted[name]) for name, scores in arms.items()}
 
 
 def _is_binary(scores: Scores) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 __all__ = ["Parts", "half_width", "p_value", "quantile"]
 
-SMALLEST_P = 1e-300
+SMALLEST_P = 1e-100  # smaller ones are of no use, and scipy returns infinite quantiles near 1e-300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +34,18 @@ def half_width(parts: Parts, level: float = 0.05) -> float:
     It is never smaller than the width for items alone, which is known well: replicates that agree by chance would
     otherwise give an interval that is known to be too narrow.
     """
-    item = quantile(level, parts.item_df) ** 2
-    width = item * parts.items
+    item = quantile(level, parts.item_df)
+    width = item * math.sqrt(parts.items)
     if parts.df:
-        width = max(width, item * parts.shared + quantile(level, parts.df) ** 2 * parts.training)
-    return math.sqrt(width)
+        train = quantile(level, parts.df)
+        width = max(width, math.hypot(item * math.sqrt(parts.shared), train * math.sqrt(parts.training)))
+    return width
 
 
 def p_value(difference: float, parts: Parts) -> float:
     """Return the level at which `half_width` equals |difference|: p < level if and only if 0 is outside the interval.
 
-    The smallest value returned is 1e-300.
+    The smallest value returned is 1e-100.
     """
     from scipy import optimize
 
