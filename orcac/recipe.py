@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from orcac.errors import InputError
+
+T = TypeVar("T")
 
 
 class Frozen(BaseModel):
@@ -31,12 +33,12 @@ class Recipe(Frozen):
     """The description of a node's result; all of it is hashed."""
 
 
-def rule(default: Any) -> Any:
-    """Declare a recipe field that holds a version of our own code, as of a parser, and nothing that a spec says.
+def rule(default: T) -> T:
+    """Declare a recipe field that holds the version of a rule of this code, such as a parser, and nothing of the spec.
 
-    A rule that changes only some nodes is such a field: it is set on those alone, so that the others keep their ids.
-    An artifact that differs from a node in its rules alone was made for the same spec by another orcac
-    (`plan.upgrade`).
+    A rule that concerns only some nodes of a kind is a field and not the kind's VERSION: it is set on those nodes, and
+    the others keep their ids. An artifact that differs from a node only in its rules was made for the same spec by
+    another version of orcac (`plan.upgrade`).
     """
     return Field(default, json_schema_extra={"rule": True})
 

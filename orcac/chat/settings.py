@@ -14,10 +14,10 @@ OPENAI_URL = "https://api.openai.com/v1"  # the openai package's default address
 class Sampling(Frozen):
     """The decoding parameters that are sent with each request."""
 
-    temperature: Number = semantic("randomness of decoding; the paper's is 0.7", 1.0, ge=0, le=2)
-    top_p: Number = semantic("nucleus of the sampling; the paper's is 0.95", 1.0, gt=0, le=1)
-    max_tokens: Count = semantic("the longest answer", 1024, unit="tokens", le=2**31 - 1)
-    seed: Whole | None = semantic("sent to the endpoint, which may honour it", None)
+    temperature: Number = semantic("randomness of decoding, 0 is greedy; the paper's is 0.7", 1.0, ge=0, le=2)
+    top_p: Number = semantic("probability mass of nucleus sampling; the paper's is 0.95", 1.0, gt=0, le=1)
+    max_tokens: Count = semantic("largest length of an answer", 1024, unit="tokens", le=2**31 - 1)
+    seed: Whole | None = semantic("seed sent to the endpoint, which may ignore it", None)
     extra: dict[str, int | float | str | bool] = semantic(
         "further parameters of the request body, sent unchanged (vLLM's `top_k`, for example)", {}
     )

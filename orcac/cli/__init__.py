@@ -1,8 +1,10 @@
-"""The command line: one small file a command, loaded when it is asked for, so that `orcac --help` is instant.
+"""The command line: one small file for each command, imported when it is called, so that `orcac --help` is instant.
 
 Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ; for `verify`: something is damaged); 2 the input is
 wrong; 3 a pinned id moved; 4 a teacher is down or refuses; 5 the store is full, damaged or not writable; 130
 interrupted.
+
+Commands hold no logic: they call the other rooms and print. Nothing else may import this room.
 """
 
 from __future__ import annotations
@@ -13,41 +15,47 @@ import sys
 
 import click
 
-COMMANDS = (
-    "init", "compile", "plan", "cost", "diff", "pin", "run", "make", "status", "report", "explain", "answers", "verify",
-    "gc", "batches", "export", "delta", "schema",
-)  # fmt: skip
-HELP = {
-    "init": "Lay out a new study: rules, profiles and a commented spec.",
-    "compile": "Check specs and write the plan.",
-    "plan": "Show the nodes, their state and which arms share them.",
-    "diff": "Show what differs between two arms or specs, and what that remakes.",
-    "pin": "Write the ids of a spec into its lock, which compile then holds to.",
-    "cost": "Show what it takes before anything runs: tokens, dollars, GPU hours, time.",
-    "run": "Compile, run with Snakemake, print the result table.",
-    "make": "Make one node, as Snakemake does.",
-    "status": "Show how far a run is.",
-    "explain": "Say why a node exists, what went into its id, what it cost.",
-    "report": "Print the result table and where the report is.",
-    "answers": "Look into the ledger of answers: list, count, export, import.",
-    "verify": "Find damaged artifacts by their digests, and unmake them.",
-    "gc": "Show, or remove, what no given spec reaches in the store.",
-    "batches": "List or cancel what is asked through a Batch API.",
-    "export": "Publish an arm's student as a model folder with a card.",
-    "delta": "Publish a student as its difference to its base, or restore it.",
-    "schema": "Print the JSON Schema of a spec, for editors.",
+GROUPS = {
+    "Design": {
+        "init": "Lay out a new study: rules, profiles and a commented spec.",
+        "compile": "Check specs and write the plan.",
+        "plan": "Show the nodes, their state and the arms that share them.",
+        "cost": "Price specs before they run: tokens, dollars, GPU hours, time.",
+        "diff": "Compare two arms or specs: changes, nodes to remake, price.",
+        "pin": "Lock the ids of specs; compile then refuses to move them.",
+        "schema": "Print the JSON Schema of a spec, for editors.",
+    },
+    "Run": {
+        "run": "Compile, run with Snakemake, print the result table.",
+        "make": "Make one node, as Snakemake does.",
+        "batches": "List or cancel the requests sent through a Batch API.",
+    },
+    "Look": {
+        "status": "Show the progress of a run.",
+        "report": "Print the result table and the path of the report.",
+        "explain": "Explain a node: its users, its id, its cost, its files.",
+        "answers": "List, count, export or import recorded answers.",
+    },
+    "Publish": {
+        "export": "Write an arm's student as a model folder with a card.",
+        "delta": "Publish a student as its difference to its base; restore it.",
+    },
+    "Maintain": {
+        "verify": "Check artifacts against their digests, and unmake damaged ones.",
+        "gc": "List, or remove, artifacts that no given spec needs.",
+    },
 }
+COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 
-
-# What a path or a disk can do to any command, wherever it looks; the rest of the system's errors are faults of ours.
-_SURROUNDINGS = {
+# Errors that a path or a disk can cause in any command. Other errors of the system are faults of ours.
+_ENVIRONMENT_ERRORS = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO, errno.ENOSPC,
     errno.EDQUOT,
 }  # fmt: skip
 
 
 class Commands(click.Group):
-    """Names and one-line helps are here; a command's module is imported when it is called."""
+    """The group of all commands; names and one-line helps are in GROUPS, so that `--help` imports no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -59,26 +67,28 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, HELP[name]) for name in COMMANDS])
+        width = max(map(len, COMMANDS))  # one column for all groups
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), help) for name, help in commands.items()])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="orcac", message="orcac %(version)s")
 def cli() -> None:
-    """Compile an experiment spec into a content-addressed Snakemake DAG, run it, read off what each part was worth.
+    """Compile an experiment spec into a content-addressed Snakemake DAG, run it, and compare its arms.
 
     \b
     Example:
-      orcac init study                      a folder with all that a study needs
-      orcac run specs/tiny.yaml             the whole experiment, on this machine
-      orcac diff specs/tiny.yaml            what each arm changes, and what that remakes
+      orcac init study                      make a folder with everything that a study needs
+      orcac run specs/tiny.yaml             run the whole experiment on this machine
+      orcac diff specs/tiny.yaml            show what each arm changes and remakes
       orcac compile specs/tiny.yaml && snakemake --profile slurm
 
     \b
     Settings from the environment:
-      ORCAC_STORE   where artifacts live (store)
-      ORCAC_PLAN    where the plan is (build/plan.json)
+      ORCAC_STORE   the folder of artifacts and answers (./store)
+      ORCAC_PLAN    the plan file (./build/plan.json)
 
     \b
     Exit codes:
@@ -88,20 +98,20 @@ def cli() -> None:
       3  a pinned id moved
       4  a teacher is down or refuses, or the budget is spent
       5  the store is full, damaged or not writable
-      130  interrupted; run the same command again to go on
+      130  interrupted; run the same command again to continue
     """
 
 
 def main() -> None:
-    """Run the command line; errors of ours become a message and an exit code, never a traceback."""
+    """Run the command line. An OrcacError becomes a message and its exit code, without a traceback."""
     from orcac.errors import OrcacError
 
     try:
         code = cli.main(standalone_mode=False)
     except OrcacError as error:
-        from orcac.cli.common import plain
+        from orcac.cli.common import clean
 
-        click.echo(f"orcac: {plain(str(error))}", err=True)
+        click.echo(f"orcac: {clean(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.UsageError as error:
         error.show()
@@ -110,16 +120,16 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("orcac: interrupted; run the same command again to go on", err=True)
+        click.echo("orcac: interrupted; run the same command again to continue", err=True)
         sys.exit(130)
     except SystemExit:
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # so click marks a pipe that was closed early
-            sys.exit(0)  # whoever reads has what it wants
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # click's mark of a pipe that the reader closed early
+            sys.exit(0)  # the reader has all that it wanted
         raise
     except OSError as error:
-        if error.errno not in _SURROUNDINGS:
+        if error.errno not in _ENVIRONMENT_ERRORS:
             raise
         where = error.filename or "the output"
-        click.echo(f"orcac: {where}: {error.strerror}\n  fix: mend that, or name another place", err=True)
+        click.echo(f"orcac: {where}: {error.strerror}\n  fix: repair that, or name another place", err=True)
         sys.exit(5 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2)
     sys.exit(code if isinstance(code, int) else 0)

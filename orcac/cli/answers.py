@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import opened, plain
+from orcac.cli.common import clean, find_plan_and_store
 from orcac.errors import InputError
 from orcac.store.durable import replacing
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
 
 _LOOK_EVERY_S = 0.5
-_AN_EXPORT = "name a file that `orcac answers export` wrote, unpacked if it was packed"
+_NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 
 
 @click.command("answers")
-@click.argument("what", type=click.Choice(["list", "count", "export", "import"]), required=False)
+@click.argument("action", type=click.Choice(["list", "count", "export", "import"]), required=False)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--model", help="Of this model alone.")
-@click.option("--contains", help="Those whose messages or answer contain this text.")
-@click.option("--error", help="Failures of this class alone; `any` for all of them.")
-@click.option("--limit", type=click.IntRange(1), help="So many at most.")
-@click.option("--follow", is_flag=True, help="list: go on with what is answered from now on, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="list, count: print for a script; list: a record a line.")
+@click.option("--model", help="Take the records of this model alone.")
+@click.option("--contains", help="Take records whose messages or answer contain this text.")
+@click.option("--error", help="Take failures of this class alone; `any` takes all failures.")
+@click.option("--limit", type=click.IntRange(1), help="Take at most this many records.")
+@click.option("--follow", is_flag=True, help="list: print new records as they come, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="list: print one record per line; count: print a JSON object.")
 def command(
-    what: str | None,
+    action: str | None,
     file: Path | None,
     model: str | None,
     contains: str | None,
@@ -41,13 +41,13 @@ def command(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Look into the ledger: every answer that was ever received, whatever experiment asked.
+    """Look into the ledger: all answers that were ever received, for any experiment.
 
     \b
-    count   how many answers and failures there are of each model, and their tokens; the default
-    list    the records, one a line; with --follow, where it is the default, those that are yet to come
+    count   count the answers, failures and tokens of each model (the default)
+    list    print one line for each record; with --follow (which implies list) print new ones as they come
     export  write whole records to FILE (JSON Lines; `-` is the standard output)
-    import  take records from FILE, as export wrote it: all, or none where one is damaged; nothing is replaced
+    import  add the records of an exported FILE: all of them, or none if one is damaged; nothing is replaced
 
     \b
     Example:
@@ -57,18 +57,18 @@ def command(
       orcac answers export gpt-4o.jsonl --model gpt-4o
       orcac answers import gpt-4o.jsonl
     """
-    what = what or ("list" if follow else "count")
-    if (file is None) == (what in ("export", "import")):
+    action = action or ("list" if follow else "count")
+    if (file is None) == (action in ("export", "import")):
         which = "needs a FILE" if file is None else "takes no FILE"
-        raise InputError(f"`orcac answers {what}` {which}", fix=f"`orcac answers {what} --help` shows how")
-    if follow and what != "list":
-        raise InputError(f"`orcac answers {what}` cannot follow", fix="`orcac answers list --follow`")
-    if what == "import" and (model or contains or error or limit or as_json):
+        raise InputError(f"`orcac answers {action}` {which}", fix=f"see `orcac answers {action} --help`")
+    if follow and action != "list":
+        raise InputError(f"`orcac answers {action}` cannot follow", fix="`orcac answers list --follow`")
+    if action == "import" and (model or contains or error or limit or as_json):
         raise InputError(
-            "`orcac answers import` takes whole files", fix="`orcac answers export` takes --model and so on"
+            "`orcac answers import` takes whole files", fix="filter with `orcac answers export --model ...`"
         )
     _check_class(error)
-    folder = opened()[1].answers
+    folder = find_plan_and_store()[1].answers
 
     def keep(record: Record) -> bool:
         failure = _failure(record)
@@ -78,14 +78,14 @@ def command(
             and (contains is None or any(contains in text for text in _texts(record)))
         )
 
-    if what == "import":
+    if action == "import":
         assert file is not None
         _import(folder, file)
         return
     found = _limited(_followed(folder, keep) if follow else _recorded(folder, keep), limit)
-    if what == "count":
+    if action == "count":
         _count(found, as_json)
-    elif what == "export":
+    elif action == "export":
         assert file is not None
         _export(found, file)
     else:
@@ -99,7 +99,7 @@ def _check_class(error: str | None) -> None:
     if error not in (None, "any", *RECORDED_FAILURES):
         raise InputError(
             f"the ledger keeps no failures of class {error!r}",
-            fix=f"say --error {' or '.join(('any', *RECORDED_FAILURES))}",
+            fix=f"give --error {' or '.join(('any', *RECORDED_FAILURES))}",
         )
 
 
@@ -130,8 +130,10 @@ def _texts(record: Record) -> list[str]:
 
 
 def _failure(record: Record) -> str:
-    """The class of a failure, "" of an answer. OpenAI's filter takes an answer away and charges for it all the same: a
-    record has that as an answer without a text."""
+    """Return the class of a failure, "" for an answer.
+
+    OpenAI's filter removes the text of an answer and still charges for it, so the ledger holds it as an answer.
+    """
     response = record["response"]
     filtered = response["finish_reason"] == "content_filter" and not response["text"]
     return response["error"] or ("content_filter" if filtered else "")
@@ -145,11 +147,11 @@ def _list(found: Iterator[Record], as_json: bool) -> None:
 
 
 def _line(record: Record) -> str:
-    """In 80 columns: when, model, tokens, how it ended, and as much of question and answer as there is room for."""
+    """Return 80 columns: time, model, output tokens, ending, and the beginnings of question and answer."""
     response = record["response"]
     when = time.strftime("%m-%d %H:%M", time.localtime(record["at"]))
     model, ended, question, answer = (
-        " ".join(plain(text).split())
+        " ".join(clean(text).split())
         for text in (
             record["request"]["model"],
             _failure(record) or response["finish_reason"],
@@ -192,7 +194,7 @@ def _count(found: Iterator[Record], as_json: bool) -> None:
     for title in ("answers", "cut off", "failures", "tokens in", "tokens out"):
         table.add_column(title, justify="right")
     for name, counts in sorted(models.items()):
-        table.add_row(Text(plain(name)), *(f"{count:,}" if count else "" for count in counts.values()))
+        table.add_row(Text(clean(name)), *(f"{count:,}" if count else "" for count in counts.values()))
     Console(highlight=False).print(table)
 
 
@@ -222,15 +224,15 @@ def _import(folder: Path, file: Path) -> None:
     from orcac.chat.ledger.record import record_of, request_of, response_of
 
     if not file.is_file():
-        raise InputError(f"{file}: no such file", fix=_AN_EXPORT)
-    there = foreign = 0
-    for record in _read(file):  # all, before any is taken
-        there, foreign = there + (record is not None), foreign + (record is None)
-    if foreign and not there:
-        raise InputError(f"{file}: no line of it is a record", fix=_AN_EXPORT)
+        raise InputError(f"{file}: no such file", fix=_NAME_AN_EXPORT)
+    records = others = 0
+    for record in _read(file):  # all are checked before any is added
+        records, others = records + (record is not None), others + (record is None)
+    if others and not records:
+        raise InputError(f"{file}: none of its lines is a record", fix=_NAME_AN_EXPORT)
 
     async def go() -> tuple[int, int]:
-        taken = known = 0
+        added = known = 0
         async with Ledger(folder) as ledger:
             pending: list[Any] = []
             for record in filter(None, _read(file)):
@@ -241,20 +243,20 @@ def _import(folder: Path, file: Path) -> None:
                 ours = record_of(request, response_of(record))
                 ours["at"] = record["at"]
                 pending.append(ledger.append_record(ours))
-                taken += 1
+                added += 1
                 if len(pending) == 1000:
                     await asyncio.gather(*pending)
                     pending = []
             await asyncio.gather(*pending)
-        return taken, known
+        return added, known
 
-    taken, known = asyncio.run(go())
-    skipped = f", {foreign:,} {'line was' if foreign == 1 else 'lines were'} no record" if foreign else ""
-    click.echo(f"{taken:,} records taken, {known:,} were known{skipped}")
+    added, known = asyncio.run(go())
+    skipped = f"; {others:,} {'line is' if others == 1 else 'lines are'} not a record" if others else ""
+    click.echo(f"{added:,} records added, {known:,} were there already{skipped}")
 
 
 def _read(file: Path) -> Iterator[Record | None]:
-    """The record in each line, None where it is something else. Raises InputError for a damaged one."""
+    """Yield the record in each line, None for a line of another kind. Raise InputError for a damaged record."""
     from orcac.chat.ledger.record import InvalidRecord, NotARecord, parse_and_verify
 
     with file.open("rb") as lines:
@@ -263,11 +265,11 @@ def _read(file: Path) -> Iterator[Record | None]:
                 yield parse_and_verify(line)
             except InvalidRecord as error:
                 raise InputError(
-                    f"{file}:{number}: a damaged record: {error}", fix="mend or remove that line"
+                    f"{file}:{number}: a damaged record: {error}", fix="correct or remove that line"
                 ) from error
             except NotARecord:
                 yield None
             except ValueError as error:
                 if line.endswith(b"\n") and line.strip():
-                    raise InputError(f"{file}:{number}: not a line of JSON", fix=_AN_EXPORT) from error
+                    raise InputError(f"{file}:{number}: not a line of JSON", fix=_NAME_AN_EXPORT) from error
                 yield None  # an empty line, or a last one that was cut off

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import opened, plain
+from orcac.cli.common import clean, find_plan_and_store
 from orcac.errors import InputError, OrcacError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("batches")
 def command() -> None:
-    """List the batches that were sent to a Batch API, or cancel some.
+    """List the batches sent to a Batch API, or cancel some.
 
     \b
     Example:
@@ -29,12 +29,12 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--all", "ended", is_flag=True, help="Those too whose answers are taken in.")
-@click.option("--json", "as_json", is_flag=True, help="Print the records for a script.")
+@click.option("--all", "ended", is_flag=True, help="Include batches whose answers are in the ledger already.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 def list_(ended: bool, as_json: bool) -> None:
-    """Show how far batches are, and what they cost at most; take in the answers of those that have ended.
+    """Show the progress of batches and the most they can cost; take in the answers of those that have ended.
 
-    The provider is asked how far each is; where it does not answer, the last word that a run had of it is shown.
+    The provider is asked for the state of each. If it does not answer, the last known state is shown.
 
     \b
     Example:
@@ -44,12 +44,12 @@ def list_(ended: bool, as_json: bool) -> None:
     from orcac.chat.batch.control import refresh
     from orcac.chat.batch.files import live_ids, read_batches
 
-    _, store = opened()
+    _, store = find_plan_and_store()
     live = live_ids(store.answers)
-    problems = asyncio.run(refresh(store.answers, live, on_event=lambda text: click.echo(plain(text), err=True)))
+    problems = asyncio.run(refresh(store.answers, live, on_event=lambda text: click.echo(clean(text), err=True)))
     shown = [batch for batch in read_batches(store.answers) if ended or not batch.settled]
     for problem in problems:
-        click.echo(plain(f"warning: {problem}"), err=True)
+        click.echo(clean(f"warning: {problem}"), err=True)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(batch) for batch in shown], indent=1, ensure_ascii=False))
     elif shown:
@@ -60,13 +60,13 @@ def list_(ended: bool, as_json: bool) -> None:
 
 @command.command("cancel")
 @click.argument("ids", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="All that are under way.")
+@click.option("--all", "every", is_flag=True, help="Cancel all live batches.")
 def cancel(ids: tuple[str, ...], every: bool) -> None:
     """Cancel batches, or give up lost ones.
 
-    IDS are as `list` shows them, or beginnings of these. What a batch has answered is paid for, and the next run or
-    `list` takes it in; a run that waits for one stops when it ends. A batch that the provider has lost, and still does
-    not know, is given up: its requests are asked again, and what it may have cost is gone.
+    IDS are those that `list` shows, or their beginnings. Answers that a batch has brought are paid for: the next run or
+    `list` takes them in. A run that waits for the batch stops when it ends. A batch that the provider does not know
+    any more is given up: its requests are asked again, and its cost so far is lost.
 
     \b
     Example:
@@ -76,21 +76,21 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
     from orcac.chat.batch.control import cancel as stop
     from orcac.chat.batch.files import live_ids
 
-    _, store = opened()
+    _, store = find_plan_and_store()
     live = live_ids(store.answers)
     if not ids and not every:
-        raise InputError("no batch is named", fix="name one that `orcac batches list` shows, or say --all")
+        raise InputError("no batch is named", fix="name one that `orcac batches list` shows, or give --all")
     chosen = live if every else [_find(live, text) for text in ids]
     if not chosen:
         click.echo("no batch is under way")
     failures: list[OrcacError] = []
     for id in chosen:
         try:
-            click.echo(plain(f"batch {id} {asyncio.run(stop(store.answers, id))}"))
+            click.echo(clean(f"batch {id} {asyncio.run(stop(store.answers, id))}"))
         except OrcacError as error:
             failures.append(error)
     for failure in failures[1:]:
-        click.echo(plain(failure.message), err=True)
+        click.echo(clean(failure.message), err=True)
     if failures:
         raise failures[0]
 
@@ -98,9 +98,7 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
 def _find(live: list[str], text: str) -> str:
     near = [id for id in live if id.startswith(text)]
     if len(near) != 1:
-        raise InputError(
-            f"{text}: {len(near)} batches that are under way begin so", fix="`orcac batches list` shows their ids"
-        )
+        raise InputError(f"{text}: {len(near)} live batches begin with it", fix="`orcac batches list` shows their ids")
     return near[0]
 
 
@@ -121,7 +119,7 @@ def _show(shown: list[Batch]) -> None:
         usd = dollars(batch.usd) if batch.settled else dollars(batch.usd_bound)
         status = f"{batch.status}, lost" if batch.lost else batch.status
         age = clock(max(0.0, time.time() - batch.planned_at))
-        table.add_row(batch.id, Text(plain(batch.model)), Text(plain(status)), f"{batch.requests:,}", done, usd, age)
+        table.add_row(batch.id, Text(clean(batch.model)), Text(clean(status)), f"{batch.requests:,}", done, usd, age)
     Console(highlight=False).print(table)
     live = [batch for batch in shown if not batch.settled]
     if live:

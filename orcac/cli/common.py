@@ -1,4 +1,4 @@
-"""What several commands share: compile specs, open the store, print safely."""
+"""Steps that several commands share: compile specs, check their locks, find the store, print safely."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ from orcac.store.store import Store
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 
 
-def compiled(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, list[Experiment]]:
+def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, list[Experiment]]:
     """Load and lower specs into one plan, which is not written yet.
 
     An artifact that a spec's lock pins stays in the plan although an older VERSION made it, unless not `pinned`.
     """
     plan = Plan()
-    with uncollected():
+    with gc_paused():
         experiments = [load(Path(spec)) for spec in specs]
         for experiment in experiments:
             lower(plan, experiment)
     plan = _keep_pinned(plan) if pinned else plan
     for experiment in experiments:
         for name, why in experiment.base.left_out.items():
-            click.echo(plain(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
+            click.echo(clean(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
         alike: dict[tuple[str, ...], list[str]] = {}
         for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
             alike.setdefault(tuple(refs), []).append(arm)
         for first, *others in alike.values():
             if others:
-                click.echo(_same(experiment, first, others), err=True)
+                click.echo(_warn_alike(experiment, first, others), err=True)
     return plan, experiments
 
 
-def _same(experiment: Experiment, first: str, others: Sequence[str]) -> str:
-    """A warning: `others` make what the arm `first` makes. A sweep over what an arm does not use gives hundreds."""
+def _warn_alike(experiment: Experiment, first: str, others: Sequence[str]) -> str:
+    """Return the warning that `others` make the same nodes as `first`: a sweep over an unused field gives hundreds."""
     few = ", ".join(f"`{arm}`" for arm in others[:3])
     if len(others) == 1:
-        what = f"the arm {few} makes nothing else than `{first}`"
+        text = f"the arm {few} makes the same nodes as `{first}`"
     else:
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
-        what = f"{len(others):,} arms make nothing else than `{first}`: {few}{more}"
-    return str(Problem(experiment.arms[others[0]].mark, f"warning: {what}"))
+        text = f"{len(others):,} arms make the same nodes as `{first}`: {few}{more}"
+    return str(Problem(experiment.arms[others[0]].mark, f"warning: {text}"))
 
 
 @contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the cycle collector, which would walk a growing plan again and again and find nothing to free."""
+def gc_paused() -> Iterator[None]:
+    """Turn the cycle collector off: it would walk a growing plan again and again and find nothing to free."""
     gc.disable()
     try:
         yield
@@ -88,7 +88,7 @@ def _keep_pinned(plan: Plan) -> Plan:
     return kept_plan
 
 
-def held(plan: Plan) -> None:
+def check_locks(plan: Plan) -> None:
     """Raise PinError if a lock beside one of the specs pins an id that moved."""
     for experiment in plan.experiments.values():
         check_pins(plan, experiment, lock_path(Path(experiment.spec)))
@@ -105,8 +105,8 @@ def warn_outdated(plan: Plan, experiments: Sequence[Experiment], store: Store) -
     return lines
 
 
-def fitting(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:
-    """Raises SpecErrors where a stage does not fit its GPU; warns where a machine's memory is too small."""
+def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:
+    """Raise SpecErrors if a stage does not fit its GPU; warn if a machine's memory is too small."""
     problems = [problem for one in experiments for problem in memory.find_errors(plan, one, store)]
     if problems:
         raise SpecErrors(problems)
@@ -115,11 +115,11 @@ def fitting(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None
             click.echo(str(problem), err=True)
 
 
-def opened() -> tuple[Path, Store]:
-    """The plan's path and the store."""
+def find_plan_and_store() -> tuple[Path, Store]:
+    """Return the path of the plan file, and the store."""
     return default_plan_path(), Store.default()
 
 
-def plain(text: str) -> str:
-    """Text of others (a server's message, a file's) with nothing in it that a terminal obeys."""
+def clean(text: str) -> str:
+    """Replace the control characters in text of another source (a server, a file): a terminal would obey them."""
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)

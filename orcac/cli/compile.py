@@ -6,7 +6,7 @@ import json
 
 import click
 
-from orcac.cli.common import compiled, fitting, held, opened, plain, warn_outdated
+from orcac.cli.common import check_locks, check_memory, clean, compile_specs, find_plan_and_store, warn_outdated
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 
@@ -15,11 +15,11 @@ ARMS_NAMED = 20
 
 @click.command("compile")
 @click.argument("specs", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a summary that a script can read.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Check SPECS and write the plan that Snakemake runs.
 
-    Several specs become one plan; nodes that they share are made once.
+    Several specs become one plan, in which nodes that they share are made once.
 
     \b
     Example:
@@ -27,10 +27,10 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       snakemake --cores 2                 here
       snakemake --profile slurm           on a cluster
     """
-    plan, experiments = compiled(specs)
-    held(plan)
-    path, store = opened()
-    fitting(plan, experiments, store)
+    plan, experiments = compile_specs(specs)
+    check_locks(plan)
+    path, store = find_plan_and_store()
+    check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)
@@ -55,5 +55,5 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
     for line in describe_deferred(plan):
-        click.echo(plain(f"  {line}"))
+        click.echo(clean(f"  {line}"))
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

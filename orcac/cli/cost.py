@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from orcac import text
-from orcac.cli.common import compiled, opened
+from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
@@ -19,26 +19,26 @@ from orcac.plan.plan import Experiment, Plan
 from orcac.spec.load import BASE
 from orcac.store.store import Store
 
-_SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # what an assumption must move to be worth a line
+_SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # an assumption that moves one of these gets a line
 _PRIORS = tuple(prior.name for prior in vars(priors).values() if isinstance(prior, priors.Prior))
 _WIDTHS = (20, 7, 7, 7, 8, 8, 7, 9, 7)
 
 
 @click.command("cost")
 @click.argument("specs", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the figures for a script, node by node.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, node by node.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
-    """Show what SPECS cost before anything runs: requests, tokens, dollars, GPU hours, time, disk.
+    """Price SPECS before anything runs: requests, tokens, dollars, GPU hours, time, disk.
 
-    What the store holds already is free. Each arm is shown by what it adds to its base.
+    Finished nodes and recorded answers are free. Each arm is priced by its additions to the base.
 
     \b
     Example:
       orcac cost specs/orca-13b.yaml
       orcac cost specs/tiny.yaml --json
     """
-    plan, _ = compiled(specs)
-    _, store = opened()
+    plan, _ = compile_specs(specs)
+    _, store = find_plan_and_store()
     costs = price(plan, store)
     if as_json:
         click.echo(json.dumps(_as_json(plan, store, costs), indent=1, ensure_ascii=False))
@@ -70,7 +70,7 @@ def _show(plan: Plan, store: Store, costs: dict[str, Cost], experiment: Experime
         click.secho(_line("all arms", shown["all arms"]), bold=True)
     _show_ranges(shown)
     _show_memory(plan, store, experiment)
-    _say_what_it_rests_on(whole)
+    _show_basis(whole)
 
 
 def _show_ranges(shown: dict[str, Cost]) -> None:
@@ -81,13 +81,13 @@ def _show_ranges(shown: dict[str, Cost]) -> None:
             continue
         click.echo((name.ljust(12) + "".join(column[name].ljust(34) for column in columns)).rstrip())
     _wrap(
-        "Time is the longest chain: a node starts when its inputs are there, those that ask one account wait for one "
-        "another, machines are free. Tokens and dollars that several share are counted once."
+        "Time is the longest chain: a node starts when its inputs are made, nodes that ask one account run one after "
+        "another, and machines are always free. Shared tokens and dollars are counted once."
     )
 
 
 def _show_memory(plan: Plan, store: Store, experiment: Experiment) -> None:
-    """What each process of a stage holds, a line for all stages that hold the same; the base's first."""
+    """Print the memory of each stage's processes, one line for all stages that need the same, the base's first."""
     lines: dict[tuple[str, ...], list[str]] = {}
     for arm, refs in experiment.arms.items():
         for ref in refs:
@@ -102,7 +102,7 @@ def _show_memory(plan: Plan, store: Store, experiment: Experiment) -> None:
         return
     heads = ("weights", "gradients", "optimizer", "buffers", "activations", "runtime", "in all")
     widths = (8, 10, 10, 8, 12, 8, 7)
-    click.secho("\nWhat each process of a stage holds, GiB", bold=True)
+    click.secho("\nMemory of each process of a stage, GiB", bold=True)
     click.secho(" " * 10 + "".join(map(str.rjust, heads, widths)), dim=True)
     for (*cells, where, fix), arms in lines.items():
         others = len(set(arms)) - 1
@@ -127,7 +127,7 @@ def _ranges(cost: Cost) -> dict[str, str]:
 
 
 def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, list[str]]:
-    """A line for each dataset that is asked for and each stage; one for all else of a kind."""
+    """Return the nodes of each line: one for each dataset and each stage, and one for all others of a kind."""
     names = {ref: address for address, ref in experiment.addresses[BASE].items()}
     groups: dict[str, list[str]] = {}
     for ref in refs:
@@ -152,7 +152,7 @@ def _line(name: str, cost: Cost) -> str:
     ]
     row = "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS[1:], strict=True))
     most = _WIDTHS[0]
-    if len(name) > most:  # it has a line of its own
+    if len(name) > most:  # a long name gets a line of its own
         return f"{name}\n{' ' * most}{row}"
     return name.ljust(most) + row
 
@@ -161,8 +161,8 @@ def _short(figure: Range, show: Any) -> str:
     return str(show(figure.mid)) if figure.mid else "-"
 
 
-def _say_what_it_rests_on(cost: Cost) -> None:
-    """The assumptions that move a total, the strongest first, then what is no figure."""
+def _show_basis(cost: Cost) -> None:
+    """Print the assumptions that move a total, the strongest first, then the remarks without a figure."""
     moves: dict[str, float] = {}
     for name in _SHOWN:
         for unknown, ends in getattr(cost, name).spread.items():
@@ -175,7 +175,7 @@ def _say_what_it_rests_on(cost: Cost) -> None:
         elif not unknown and not why.startswith(_PRIORS):
             facts.append(why)
     if lines or facts:
-        click.secho("\nWhat the base rests on, and how far that moves one of its totals", bold=True)
+        click.secho("\nAssumptions of the base, and how far each moves one of its totals", bold=True)
     for move, why in sorted(lines, key=lambda line: -line[0]):
         _wrap(f"{math.expm1(move):>5.0%}  {why}", indent="       ")
     for why in facts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import opened, plain
+from orcac.cli.common import clean, find_plan_and_store
 from orcac.errors import InputError
 from orcac.plan.plan import find_ref
 from orcac.text import size
@@ -16,7 +16,7 @@ from orcac.text import size
 
 @click.group("delta")
 def command() -> None:
-    """Publish a student as its difference to its base, where the base may not be published; restore it.
+    """Publish a student as its difference to a base that may not be published; restore it.
 
     \b
     Example:
@@ -29,12 +29,12 @@ def command() -> None:
 @click.argument("base")
 @click.argument("model")
 @click.argument("delta", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the sizes for a script.")
+@click.option("--json", "as_json", is_flag=True, help="Print the sizes as JSON.")
 def make_(base: str, model: str, delta: Path, as_json: bool) -> None:
     """Write the difference of MODEL to BASE to the folder DELTA.
 
     MODEL and BASE are each a model's folder, a train or student node of the store (KIND/ID, or a beginning of it), or
-    hf://OWNER/NAME. Only BASE's weights count: whoever applies the delta needs the same weight files.
+    hf://OWNER/NAME. Only BASE's weights are used: to apply the delta one needs the same weight files.
 
     \b
     Example:
@@ -47,10 +47,8 @@ def make_(base: str, model: str, delta: Path, as_json: bool) -> None:
         click.echo(json.dumps(dataclasses.asdict(made), indent=1))
         return
     share = 100 * made.delta_bytes / max(made.model_bytes, 1)
-    click.echo(f"{plain(str(delta))}: {size(made.delta_bytes)}, {share:.0f} % of the model's {size(made.model_bytes)}")
-    click.echo(
-        f"  {made.tensors:,} tensors: {made.equal:,} are the base's, {made.whole:,} have nothing like them there"
-    )
+    click.echo(f"{clean(str(delta))}: {size(made.delta_bytes)}, {share:.0f} % of the model's {size(made.model_bytes)}")
+    click.echo(f"  {made.tensors:,} tensors: {made.equal:,} equal the base's, {made.whole:,} have no counterpart in it")
 
 
 @command.command("apply")
@@ -58,9 +56,9 @@ def make_(base: str, model: str, delta: Path, as_json: bool) -> None:
 @click.argument("delta", type=click.Path(path_type=Path))
 @click.argument("model", type=click.Path(path_type=Path))
 def apply_(base: str, delta: Path, model: Path) -> None:
-    """Write the model that DELTA makes of BASE to the folder MODEL.
+    """Write the model that DELTA was made from to the folder MODEL.
 
-    Every file comes out as it was, to the bit; MODEL appears when all of them were checked.
+    Every file is restored to the bit; MODEL appears once all of them are checked.
 
     \b
     Example:
@@ -69,11 +67,11 @@ def apply_(base: str, delta: Path, model: Path) -> None:
     from orcac.publish import delta as deltas
 
     total = deltas.apply(_model(base), delta, model)
-    click.echo(f"{plain(str(model))}: {size(total)}, every file as it was")
+    click.echo(f"{clean(str(model))}: {size(total)}, every file restored to the bit")
 
 
 def _model(text: str) -> dict[str, Path]:
-    """A model's files by their names in its folder, from wherever `text` says."""
+    """Return a model's files by their names in its folder. `text` is a folder, a node of the store or hf://..."""
     if text.startswith("hf://"):
         from orcac.hub import fetch, parse_hub
 
@@ -82,7 +80,7 @@ def _model(text: str) -> dict[str, Path]:
         return {name.removeprefix(f"{ref.path}/"): path for path, name in fetched.files}
     folder = Path(text)
     if not folder.is_dir():
-        _, store = opened()
+        _, store = find_plan_and_store()
         made = [ref for ref in store.refs() if ref.startswith(("train/", "student/"))]
         if not any(text in (ref[: len(text)], ref.partition("/")[2][: len(text)]) for ref in made):
             raise InputError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac import text
-from orcac.cli.common import opened, plain, uncollected
+from orcac.cli.common import clean, find_plan_and_store, gc_paused
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
@@ -28,12 +28,14 @@ from orcac.spec.load import BASE, Experiment, File, load
 if TYPE_CHECKING:
     from rich.console import Console
 
-LISTED = 20  # with more arms than these, each is a row of the table and no more
+LISTED = 20  # arms; with more of them each is only a row of the table
 _SHOWN = 2  # digits of a figure
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
+    """One arm of a spec."""
+
     file: File
     arm: str
 
@@ -43,58 +45,60 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
+    """The difference between two sides, its nodes and its price."""
+
     old: Side
     new: Side
     changes: list[Change]
     effect: Effect
-    cost: Cost  # of what must be made
+    cost: Cost  # of the nodes to make
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return not self.changes and self.effect.is_empty
 
 
 @click.command("diff")
 @click.argument("old")
 @click.argument("new", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the difference for a script.")
+@click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
 def command(old: str, new: str | None, as_json: bool) -> int:
-    """Show what differs between OLD and NEW, what that remakes, and what it costs.
+    """Compare OLD and NEW: the fields that differ, the nodes to remake, and the price.
 
-    Each is SPEC, SPEC:ARM, or either of them as a git revision had it: REVISION:SPEC, REVISION:SPEC:ARM (data files
-    are those of the disk). With one spec, every arm is compared with its base.
+    Each is SPEC, SPEC:ARM, or either of them at a git revision: REVISION:SPEC, REVISION:SPEC:ARM (data files are those
+    on the disk). With one spec, every arm is compared with its base.
 
     Exit code 0: the same; 1: different; 2: an error.
 
     \b
     Example:
-      orcac diff specs/tiny.yaml                          the ablation study at a glance
+      orcac diff specs/tiny.yaml                          all arms of the study
       orcac diff specs/tiny.yaml specs/tiny.yaml:no-assistant
-      orcac diff HEAD:specs/tiny.yaml specs/tiny.yaml     what my edits cost
+      orcac diff HEAD:specs/tiny.yaml specs/tiny.yaml     my edits since the last commit
     """
-    with uncollected():
-        found, plan = _differences(old, new)
+    with gc_paused():
+        found, plan = _find_differences(old, new)
     if as_json:
         click.echo(json.dumps([_as_json(one) for one in found], indent=1, ensure_ascii=False))
     else:
         _show(plan, found)
-    return int(not all(one.is_nothing for one in found))
+    return int(not all(one.is_empty for one in found))
 
 
-def _differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
+def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
     loaded: dict[File, Experiment] = {}
-    left = _side(old, loaded)
+    left = _parse_side(old, loaded)
     if new is None:
         pairs = [(left, Side(left.file, arm)) for arm in loaded[left.file].arms if arm != left.arm]
         if not pairs:
-            raise InputError(f"{left}: it has one arm alone", fix="name what to compare it with")
+            raise InputError(f"{left}: the spec has only one arm", fix="name a second spec or arm to compare it with")
     else:
-        pairs = [(left, _side(new, loaded))]
-    _, store = opened()
+        pairs = [(left, _parse_side(new, loaded))]
+    _, store = find_plan_and_store()
     plan = Plan()
     nodes: dict[Side, list[str]] = {}
     for number, (file, experiment) in enumerate(loaded.items()):
-        lower(plan, experiment)  # under a name of its own: two specs of one name may be compared
+        lower(plan, experiment)  # renamed below, since the two specs may have one name
         lowered = plan.experiments.pop(experiment.base.spec.name)
         plan.experiments[f"{number}"] = lowered
         nodes |= {Side(file, arm): refs for arm, refs in lowered.arms.items()}
@@ -102,21 +106,21 @@ def _differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
     found = []
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
-        felt = compute_effect(plan, nodes[one], nodes[other], store)
-        cost = total_cost(plan, costs, felt.remade, paid=felt.reused)
-        found.append(Difference(one, other, compare_specs(*specs), felt, cost))
+        effect = compute_effect(plan, nodes[one], nodes[other], store)
+        cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
+        found.append(Difference(one, other, compare_specs(*specs), effect, cost))
     return found, plan
 
 
-def _side(text: str, loaded: dict[File, Experiment]) -> Side:
-    """Which file and arm is meant; a file of that very name comes first, then an arm, then a revision."""
+def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
+    """Return the file and arm that `text` names: a file of this name, else FILE:ARM, else REVISION:FILE."""
     head, _, tail = text.rpartition(":")
     if Path(text).exists() or not head:
         side = Side(File(Path(text)), BASE)
     elif Path(head).is_file():
         side = Side(File(Path(head)), tail)
     else:
-        side = _revised(text)
+        side = _parse_revision(text)
     if side.file not in loaded:
         loaded[side.file] = load(side.file)
     if side.arm not in loaded[side.file].arms:
@@ -126,7 +130,7 @@ def _side(text: str, loaded: dict[File, Experiment]) -> Side:
     return side
 
 
-def _revised(text: str) -> Side:
+def _parse_revision(text: str) -> Side:
     revision, _, rest = text.partition(":")
     if not re.fullmatch(r"[\w./@{}^~+-]+", revision) or revision.startswith("-"):
         raise InputError(f"{text}: no such file", fix="give SPEC, SPEC:ARM or REVISION:SPEC")
@@ -136,7 +140,7 @@ def _revised(text: str) -> Side:
     return Side(File(Path(rest), revision), BASE)
 
 
-# --- for scripts ---------------------------------------------------------------------------------------------------
+# --- JSON --- ---------------------------------------------------------------------------------------------------
 
 
 def _as_json(one: Difference) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _as_json(one: Difference) -> dict[str, Any]:
     }
 
 
-# --- for people ----------------------------------------------------------------------------------------------------
+# --- text --- ----------------------------------------------------------------------------------------------------
 
 
 def _show(plan: Plan, found: list[Difference]) -> None:
@@ -169,25 +173,25 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
     from rich.table import Table
 
     console.print(f"\n[bold]{escape(str(one.old))}[/] -> [bold]{escape(str(one.new))}[/]", soft_wrap=True)
-    if one.is_nothing:
+    if one.is_empty:
         console.print("  the same")
         return
     for change in one.changes:
         note = "" if change.kind == "semantic" else f"  [dim]({change.kind})[/]"
         old, new = (escape(_short(value)) for value in (change.old, change.new))
-        console.print(Padding(f"{escape(plain(change.path))}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2)))
-    felt = one.effect
-    if felt.is_empty:
+        console.print(Padding(f"{escape(clean(change.path))}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2)))
+    effect = one.effect
+    if effect.is_empty:
         console.print("  nothing is remade")
         return
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(width=18)
     table.add_column(overflow="fold")
     for verb, refs, style in (
-        ("to make", felt.remade, "yellow"),
-        ("in the store", felt.stored, "green"),
-        ("reused", felt.reused, "green"),
-        ("no longer needed", felt.dropped, "dim"),
+        ("to make", effect.remade, "yellow"),
+        ("in the store", effect.stored, "green"),
+        ("reused", effect.reused, "green"),
+        ("no longer needed", effect.dropped, "dim"),
     ):
         if refs:
             table.add_row(f"  [{style}]{verb}[/]", _kinds(plan, refs))
@@ -195,13 +199,13 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
     for number, (name, figure, show) in enumerate(costs if whole else ()):
         table.add_row("" if number else "  costs", f"{name:<10} {figures.format_range(figure, show)}")
     if not whole or not costs:
-        told = [
+        parts = [
             f"{show(figure.mid)}" + ("" if name in ("dollars", "disk") else f" {name}") for name, figure, show in costs
         ]
-        table.add_row("  costs", ", ".join(told) or "nothing to speak of")
+        table.add_row("  costs", ", ".join(parts) or "next to nothing")
     console.print(table)
-    for ref in felt.remade if whole else ():
-        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(plain(plan.nodes[ref].label))}", (0, 0, 0, 4)))
+    for ref in effect.remade if whole else ():
+        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(clean(plan.nodes[ref].label))}", (0, 0, 0, 4)))
 
 
 def _show_table(console: Console, found: list[Difference]) -> None:
@@ -227,7 +231,7 @@ def _show_table(console: Console, found: list[Difference]) -> None:
 
 
 def _costs(cost: Cost) -> list[tuple[str, Range, Callable[[float], str]]]:
-    """Each figure that is not nothing: its name, the figure, how it is told."""
+    """Return each figure that is not zero: its name, its range, and the function that formats it."""
 
     def short(value: float) -> str:
         return text.count(value, _SHOWN)
@@ -251,5 +255,5 @@ def _kinds(plan: Plan, refs: list[str]) -> str:
 def _short(value: Any) -> str:
     if value == ABSENT:
         return ABSENT
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else plain(value).replace("\n", " ")
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else clean(value).replace("\n", " ")
     return text if len(text) <= 60 else text[:57] + "..."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import STYLES, opened, plain
+from orcac.cli.common import STYLES, clean, find_plan_and_store
 from orcac.errors import StoreError
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY
@@ -21,7 +21,7 @@ from orcac.text import size
 if TYPE_CHECKING:
     from rich.table import Table
 
-_SHOWN = 20  # of one thing's names; a node may have a thousand users
+_SHOWN = 20  # names of one kind; a node may have a thousand users
 _SUMMARY_COSTS = ("input_tokens", "output_tokens", "tokens", "usd")  # the rest of a summary is the result
 _COSTS = {
     "seconds": "{:,.1f} s",
@@ -36,29 +36,29 @@ _COSTS = {
 
 @click.command("explain")
 @click.argument("node")
-@click.option("--json", "as_json", is_flag=True, help="Print it for a script.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def command(node: str, as_json: bool) -> None:
-    """Say of NODE why it exists, what went into its id, how far it is, what it cost and what it left.
+    """Explain NODE: the arms that use it, the content of its id, its progress, its cost and its files.
 
-    NODE is KIND/ID, or a beginning of it or of the ID alone, of the compiled plan or of anything in the store.
+    NODE is KIND/ID, or a beginning of it or of the ID alone, in the compiled plan or in the store.
 
     \b
     Example:
       orcac explain train/0f3a5c19
       orcac explain 0f3a
     """
-    path, store = opened()
+    path, store = find_plan_and_store()
     plan = Plan.read(path) if path.exists() else Plan()
     ref = find_ref([*plan.nodes, *store.refs()], node)
-    facts = _facts(plan, store, ref)
+    facts = _gather_facts(plan, store, ref)
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
         _show(facts, path)
 
 
-def _facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
-    """All that the plan and the store know of a node, as JSON."""
+def _gather_facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
+    """Return everything that the plan and the store record about a node, as JSON values."""
     record = _record(store, ref)
     node, kind = plan.nodes.get(ref), ref.partition("/")[0]
     if node:
@@ -90,7 +90,7 @@ def _facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
 
 
 def _record(store: Store, ref: str) -> dict[str, Any]:
-    """The artifact's record; nothing where it is not made, or damaged, which `orcac verify` says."""
+    """Return the artifact's record; {} if it is not made, or is damaged, which `orcac verify` reports."""
     try:
         return store.artifact(ref)
     except StoreError:
@@ -123,21 +123,21 @@ def _show(facts: dict[str, Any], path: Path) -> None:
     if not facts["in_plan"]:
         _row(table, "used by", f"no compiled spec ({path})", style="yellow")
     for name in facts["report_of"]:
-        _row(table, "used by", f"{name}: it is the report")
+        _row(table, "used by", f"{name}: the report itself")
     arms: dict[str, list[str]] = {}
     for user in facts["used_by"]:
         name, _, arm = user.partition(":")
         arms.setdefault(name, []).append(arm)
     _rows(table, "used by", [f"{name}: {', '.join(_some(names))}" for name, names in arms.items()])
-    _rows(table, "needed by", [_named(facts, other) for other in facts["needed_by"]])
+    _rows(table, "needed by", [_format_ref(facts, other) for other in facts["needed_by"]])
     table.add_row()
     if identity["rule"] is None:
-        _row(table, "its id", "not known: no compiled spec says, and there is no whole record of it in the store")
+        _row(table, "its id", "unknown: neither the compiled plan nor a complete record in the store has it")
     else:
         _row(table, "its id", f"by identity rule {identity['rule']}, of {kind} VERSION {identity['version']} and:")
     _rows(table, "recipe", _flat(identity["recipe"]))
     for role, refs in identity["inputs"].items():
-        _rows(table, role, [_named(facts, need) for need in refs])
+        _rows(table, role, [_format_ref(facts, need) for need in refs])
     if facts["made"]:
         table.add_row()
         summary = facts["summary"] or {}
@@ -155,7 +155,7 @@ def _show(facts: dict[str, Any], path: Path) -> None:
 def _row(table: Table, title: str, text: str, *, style: str = "") -> None:
     from rich.text import Text
 
-    table.add_row(plain(title), Text(plain(text), style))
+    table.add_row(clean(title), Text(clean(text), style))
 
 
 def _rows(table: Table, title: str, texts: list[str]) -> None:
@@ -164,18 +164,18 @@ def _rows(table: Table, title: str, texts: list[str]) -> None:
 
 
 def _some(texts: list[str]) -> list[str]:
-    """As many as a person reads."""
+    """Return the first texts, and the number of the others."""
     more = len(texts) - _SHOWN
     return texts if more <= 0 else [*texts[:_SHOWN], f"and {more:,} more, which --json lists"]
 
 
-def _named(facts: dict[str, Any], ref: str) -> str:
+def _format_ref(facts: dict[str, Any], ref: str) -> str:
     kind, _, number = ref.partition("/")
     return f"{kind}/{number[:8]}  {facts['labels'][ref]}"
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names and values, each short enough to be read."""
+    """Return `dotted.name: value` lines, each shortened to about 100 characters."""
     found = []
     for key, value in fields.items():
         if isinstance(value, dict):
@@ -188,7 +188,7 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def _cost(facts: dict[str, Any]) -> str:
-    """Of a record's `made` and `summary`, what another version of orcac may have left out is left out."""
+    """Return the costs in a record's `made` and `summary`; an older orcac may have recorded fewer of them."""
     return ", ".join(text.format(facts[name]) for name, text in _COSTS.items() if name in facts)
 
 

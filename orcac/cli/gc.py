@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from orcac.cli.common import compiled, opened, plain
+from orcac.cli.common import clean, compile_specs, find_plan_and_store
 from orcac.errors import InputError
 from orcac.plan.upgrade import find_older, find_unreplaced
 from orcac.sample.recipe import SampleRecipe
@@ -18,13 +18,13 @@ from orcac.text import size
 
 @click.command("gc")
 @click.argument("specs", nargs=-1, required=True)
-@click.option("--delete", is_flag=True, help="Remove it; without, nothing is touched.")
-@click.option("--json", "as_json", is_flag=True, help="Print what goes for a script.")
+@click.option("--delete", is_flag=True, help="Remove the listed items; without it nothing is touched.")
+@click.option("--json", "as_json", is_flag=True, help="Print the items as JSON.")
 def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
-    """Show, or remove, what none of SPECS reaches in the store, and what killed runs left behind.
+    """List, or remove, artifacts that none of SPECS needs, and the leftovers of killed runs.
 
     Name every spec whose artifacts you want to keep, and those that are running: nothing is removed while a node is
-    being made that none of them reaches. All answers of teachers stay: they were paid for. Artifacts of SPECS that an
+    being made that none of them needs. All answers of teachers stay: they were paid for. Artifacts of SPECS that an
     older VERSION made stay until today's VERSION has replaced them.
 
     \b
@@ -32,20 +32,20 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
       orcac gc specs/tiny.yaml specs/smoke.yaml
       orcac gc specs/tiny.yaml specs/smoke.yaml --delete
     """
-    plan, _ = compiled(specs)
+    plan, _ = compile_specs(specs)
     for node in plan.nodes.values():
         if isinstance(node.recipe, SampleRecipe) and node.recipe.source and node.recipe.source.absent:
             raise InputError(
-                f"{node.blockers[0]}: what is made from it has another id here than where its files are",
-                fix="collect garbage where every file that the specs name is here",
+                f"{node.blockers[0]}: nodes made from it have other ids here than on a machine with its files",
+                fix="run gc on a machine that has every file that the specs name",
             )
-    _, store = opened()
+    _, store = find_plan_and_store()
     found = find(store, plan.nodes.keys() | find_unreplaced(plan, find_older(plan, store), store))
     others = [ref for ref in found.in_use if ref not in plan.nodes]
     if others and delete:
         raise InputError(
-            f"{others[0]} is being made now, and no given spec reaches it: what it needs would be removed",
-            fix="name its spec too, or wait until it is done",
+            f"{others[0]} is being made now, and no given spec needs it: its inputs would be removed",
+            fix="name its spec as well, or wait until it is done",
         )
     removed = [item for item in found.items if remove(store, item)] if delete else []
     if as_json:
@@ -58,11 +58,11 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     for ref in found.in_use:
         click.echo(f"{ref} is being made now and stays", err=True)
     if others:
-        click.echo(f"  no given spec reaches {others[0]}: what it needs may be listed; name its spec too", err=True)
+        click.echo(f"  no given spec needs {others[0]}: its inputs may be in the list; name its spec as well", err=True)
     total = size(sum(item.bytes for item in shown))
     if delete:
         left = len(found.items) - len(removed)
-        click.echo(f"{total} removed" + (f"; {left} left, since they changed meanwhile" if left else ""))
+        click.echo(f"{total} removed" + (f"; {left} items are left, since they changed meanwhile" if left else ""))
     elif shown:
         click.echo(f"{total} to remove: `orcac gc {' '.join(specs)} --delete` does it")
     else:
@@ -80,7 +80,7 @@ def _as_json(item: Item) -> dict[str, Any]:
 
 
 def _show(items: list[Item]) -> None:
-    """The largest first, then the sums by what they are."""
+    """Print the items, the largest first, then the sums of each category."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -93,7 +93,7 @@ def _show(items: list[Item]) -> None:
     sums: Counter[str] = Counter()
     for item in sorted(items, key=lambda item: -item.bytes):
         name = item.ref if item.category != "stray" else f"{item.ref}/{item.path.name}"
-        table.add_row(size(item.bytes), item.category, Text(plain(name)), Text(plain(item.label)))
+        table.add_row(size(item.bytes), item.category, Text(clean(name)), Text(clean(item.label)))
         sums[item.category] += item.bytes
     Console(highlight=False).print(table)
     click.echo(", ".join(f"{what} {size(count)}" for what, count in sums.items()))

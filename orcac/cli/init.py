@@ -1,8 +1,8 @@
 """orcac init
 
-What it lays out is copied from the package byte for byte, so the rules of a study are those of the checkout. It never
-overwrites: everything is looked at before anything is written, and a file that is there already must hold just what
-would be written. That is also why an init that was killed can be run again.
+Files are copied from the package byte for byte, so the rules of a study are those of the checkout. Nothing is ever
+overwritten: all places are checked before anything is written, and an existing file must hold exactly the bytes to be
+written. For the same reason an init that was killed can be run again.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ ABOUT = """\
   specs/tiny.yaml         a larger one: Orca in miniature
   specs/system_messages/  the library of system messages
   specs/orca-13b.yaml     the paper's whole experiment, to price and compare
-  specs/orcac.schema.json lets an editor complete specs and check them
-  Snakefile, rules/       what runs a compiled spec
+  specs/orcac.schema.json for editors, which complete and check specs with it
+  Snakefile, rules/       run a compiled spec
   profiles/default/       settings of every `snakemake` in this folder
-  slurm/                  those of `--profile slurm`: account, partition, limits
-  .gitignore              keeps what is made out of version control
+  slurm/                  settings of `--profile slurm`: account, partition, limits
+  .gitignore              keeps artifacts out of version control
 """
 NEXT = """\
-  orcac diff specs/study.yaml    what each arm changes, and what that remakes
+  orcac diff specs/study.yaml    show what each arm changes and remakes
   orcac run specs/study.yaml     run it here and print the table
-  orcac status                   how far it is, from another terminal"""
+  orcac status                   show its progress, from another terminal"""
 
 
 @click.command("init")
@@ -57,10 +57,10 @@ def command(folder: str) -> None:
       orcac init study && cd study
       orcac run specs/study.yaml
     """
-    root, files = Path(folder), _files()
+    root, files = Path(folder), _read_files()
     try:
         for name, text in files.items():
-            _refuse_what_is_in_the_way(root / name, text)
+            _check_free(root / name, text)
         for name, text in files.items():
             write_if_changed(root / name, text)
     except OSError as error:
@@ -69,9 +69,9 @@ def command(folder: str) -> None:
     click.echo(f"{root}:\n{ABOUT}")
     store = os.environ.get("ORCAC_STORE")
     click.echo(
-        f"Artifacts go to {store}: ORCAC_STORE says so.\n"
+        f"Artifacts go to {store}, as ORCAC_STORE is set.\n"
         if store
-        else "Artifacts go to store/ in it; ORCAC_STORE=FOLDER puts them elsewhere.\n"
+        else "Artifacts go to store/ in this folder; set ORCAC_STORE to use another one.\n"
     )
     click.echo("Next:")
     if root.resolve() != Path.cwd():
@@ -79,8 +79,8 @@ def command(folder: str) -> None:
     click.echo(NEXT)
 
 
-def _files() -> dict[str, str]:
-    """Path in the study -> text."""
+def _read_files() -> dict[str, str]:
+    """Return the text of each file by its path in the study."""
     top, files = find_study_folder(), {}
     for name in LAID_OUT:
         for path in [top / name, *sorted((top / name).rglob("*"))]:
@@ -89,13 +89,13 @@ def _files() -> dict[str, str]:
     return files | {".gitignore": IGNORED}
 
 
-def _refuse_what_is_in_the_way(path: Path, text: str) -> None:
+def _check_free(path: Path, text: str) -> None:
     for folder in reversed(path.parents):
         if os.path.lexists(folder) and not folder.is_dir():
-            raise _in_the_way(folder, "is not a folder")
+            raise _occupied(folder, "is not a folder")
     if os.path.lexists(path) and not (path.is_file() and path.read_bytes() == text.encode()):
-        raise _in_the_way(path, "is there already and is something else")
+        raise _occupied(path, "exists already with another content")
 
 
-def _in_the_way(path: Path, why: str) -> InputError:
+def _occupied(path: Path, why: str) -> InputError:
     return InputError(f"{path} {why}; nothing was written", fix="move it away, or name a new folder")

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import click
 
-from orcac.cli.common import opened
+from orcac.cli.common import find_plan_and_store
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id
@@ -20,12 +20,12 @@ from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id
 
 @click.command("make")
 @click.argument("node")
-@click.option("--shard", metavar="I-of-N", help="Of a collect node: ask this part of its prompts only.")
-@click.option("--log", metavar="FILE", help="Write what is printed here to this file too.")
+@click.option("--shard", metavar="I-of-N", help="Ask only this part of a collect node's prompts.")
+@click.option("--log", metavar="FILE", help="Copy the printed lines to this file.")
 def command(node: str, shard: str | None, log: str | None) -> None:
-    """Make NODE (KIND/ID as `orcac plan` lists it), whose inputs must be made. This is what every rule calls.
+    """Make NODE (KIND/ID as `orcac plan` lists it), whose inputs must be made. Every rule calls this.
 
-    On a terminal its progress is one line that is redrawn; with --log, as Snakemake's jobs have it, plain lines.
+    On a terminal its progress is one line that is redrawn; with --log, as in Snakemake's jobs, plain lines.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
             sys.stderr = _Tee(sys.stderr, Path(log))
         except OSError as error:
             raise InputError(f"--log {log}: cannot be written ({error.strerror})", fix="name a file") from None
-    path, store = opened()
+    path, store = find_plan_and_store()
     plan = Plan.read(path, beginning=node)
     if shard is None:
         with redraw_in_place():
@@ -57,9 +57,9 @@ def command(node: str, shard: str | None, log: str | None) -> None:
 
 
 class _Tee(io.TextIOBase):
-    """stderr, and a log beside the artifact. By hand it grows with every try; Snakemake begins it anew.
+    """A stream that writes to stderr and to a log. A log given by hand grows with every try; Snakemake starts it anew.
 
-    It is no terminal, though it may write to one: Snakemake's jobs share that.
+    It does not count as a terminal, even if stderr is one: several of Snakemake's jobs share that.
     """
 
     def __init__(self, terminal: TextIO, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nodes and their shards as lines on a terminal: a table whose columns give way where it is narrow."""
+"""Nodes and their shards as lines on a terminal: a table that has fewer columns on a narrow one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orcac.cli.common import STYLES, plain
+from orcac.cli.common import STYLES, clean
 from orcac.plan.plan import Plan
 from orcac.plan.state import State
 from orcac.text import clock, dollars
@@ -16,16 +16,16 @@ from orcac.text import clock, dollars
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-# Of a node or a shard. Where a column finds no room, its cells stand in this form among the notes.
+# Column -> the form of its cell among the notes, where it moves if there is no room for the column.
 _COLUMNS = {"node": "", "what": "{}", "progress": "", "a second": "{}/s", "ETA": "ETA {}", "USD": "{} USD"}
 _FIGURES = {"a second", "ETA", "USD"}
-_FITTING = (tuple(_COLUMNS), ("node", "what", "progress"), ("node", "progress"))  # the first that finds room
+_LAYOUTS = (tuple(_COLUMNS), ("node", "what", "progress"), ("node", "progress"))  # the first that fits is used
 
 
-def node_lines(plan: Plan, shown: Iterable[tuple[str, State]], width: int) -> Iterator[RenderableType]:
-    """A head and a line for each KIND/ID and its state, and for each of its shards; none where nothing is shown."""
-    if rows := [row for ref, state in shown for row in _rows(ref, plan.nodes[ref].label, state)]:
-        yield from _lines(rows, width)
+def render_nodes(plan: Plan, shown: Iterable[tuple[str, State]], width: int) -> Iterator[RenderableType]:
+    """Yield a header, and a line for each KIND/ID with its state and for each of its shards; nothing for no nodes."""
+    if rows := [row for ref, state in shown for row in _make_rows(ref, plan.nodes[ref].label, state)]:
+        yield from _render_rows(rows, width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,26 +37,28 @@ class _Row:
     notes: list[str]
 
 
-def _rows(ref: str, label: str, state: State) -> Iterator[_Row]:
-    """A node's row, and one for each of its shards that is at work, failed (the node's error is told elsewhere) or was
-    left half done."""
+def _make_rows(ref: str, label: str, state: State) -> Iterator[_Row]:
+    """Yield a node's row, and one for each shard that is running, failed or unfinished.
+
+    The node's own error is printed elsewhere.
+    """
     kind, _, number = ref.partition("/")
-    yield _row(f"{kind}/{number[:8]}", plain(label), state)
+    yield _make_row(f"{kind}/{number[:8]}", clean(label), state)
     for index, shard in enumerate(state.shards, start=1):
         if shard.name in ("making", "failed", "partial"):
             why = shard.error if shard.error != state.error else ""
-            yield _row(f"  {index} of {len(state.shards)}", "", replace(shard, note=why or shard.note))
+            yield _make_row(f"  {index} of {len(state.shards)}", "", replace(shard, note=why or shard.note))
 
 
-def _row(name: str, what: str, state: State) -> _Row:
+def _make_row(name: str, what: str, state: State) -> _Row:
     usd = "" if state.usd is None else dollars(state.usd)
     shards = Counter(shard.name for shard in state.shards)
     notes = ["shards: " + ", ".join(f"{count} {name}" for name, count in shards.items())] if shards else []
-    notes += [part for part in re.split(r"\s\s+|\n", plain(state.note)) if part and not (usd and part.endswith(" USD"))]
+    notes += [part for part in re.split(r"\s\s+|\n", clean(state.note)) if part and not (usd and part.endswith(" USD"))]
     cells = {
         "node": name,
         "what": what,
-        "progress": _progress(state),
+        "progress": _format_progress(state),
         "a second": "" if state.rate is None else f"{state.rate:,.1f}",
         "ETA": "" if state.eta_seconds is None else clock(state.eta_seconds),
         "USD": usd.removesuffix(" USD"),
@@ -64,8 +66,8 @@ def _row(name: str, what: str, state: State) -> _Row:
     return _Row(cells=cells, style=STYLES[state.name], notes=notes)
 
 
-def _progress(state: State) -> str:
-    counted = "" if state.done is None else f"{state.done:,}/{state.total:,} {plain(state.unit)}"
+def _format_progress(state: State) -> str:
+    counted = "" if state.done is None else f"{state.done:,}/{state.total:,} {clean(state.unit)}"
     if state.done is not None and state.total:
         counted += f"  {100 * state.done / state.total:.0f} %"
     if state.name == "making":
@@ -73,13 +75,13 @@ def _progress(state: State) -> str:
     return f"{state.name}, {counted}" if counted else state.name
 
 
-def _lines(rows: list[_Row], width: int) -> Iterator[RenderableType]:
-    """The rows, aligned below their heads; notes stand behind a row where `width` has room for them, else below it."""
+def _render_rows(rows: list[_Row], width: int) -> Iterator[RenderableType]:
+    """Yield the rows aligned below their heads. Notes follow a row on its line if they fit, else below it."""
     from rich.padding import Padding
     from rich.text import Text
 
     widths = {name: max(len(name), *(len(row.cells[name]) for row in rows)) for name in _COLUMNS}
-    columns = next((some for some in _FITTING if sum(widths[name] + 2 for name in some) - 2 <= width), _FITTING[-1])
+    columns = next((some for some in _LAYOUTS if sum(widths[name] + 2 for name in some) - 2 <= width), _LAYOUTS[-1])
 
     def aligned(name: str, cell: str) -> str:
         return cell.rjust(widths[name]) if name in _FIGURES else cell.ljust(widths[name])
@@ -96,12 +98,12 @@ def _lines(rows: list[_Row], width: int) -> Iterator[RenderableType]:
             continue
         yield line
         indent = 4 if row.cells["node"].startswith(" ") else 2
-        for text in _filled(notes, width - indent):
+        for text in _fill_lines(notes, width - indent):
             yield Padding(Text(text, "dim"), (0, 0, 0, indent), expand=False)
 
 
-def _filled(parts: list[str], width: int) -> Iterator[str]:
-    """Lines of whole parts, each with as many as `width` has room for."""
+def _fill_lines(parts: list[str], width: int) -> Iterator[str]:
+    """Yield lines of as many whole parts as fit into `width`."""
     line = ""
     for part in parts:
         if line and len(line) + 2 + len(part) > width:

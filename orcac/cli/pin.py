@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compiled
+from orcac.cli.common import compile_specs
 from orcac.plan.lock import format_lock, lock_path, write_lock
 from orcac.plan.plan import BASELINES
 from orcac.plan.upgrade import find_older, keep
@@ -30,7 +30,7 @@ def command(specs: tuple[str, ...], keeps: bool) -> None:
       orcac pin specs/tiny.yaml && git add specs/tiny.lock
       orcac pin --keep specs/tiny.yaml       after an upgrade: remake nothing that is finished
     """
-    plan, _ = compiled(specs, pinned=False)
+    plan, _ = compile_specs(specs, pinned=False)
     if keeps:
         store = Store.default()
         plan = keep(plan, find_older(plan, store), store)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compiled, opened, plain
+from orcac.cli.common import STYLES, clean, compile_specs, find_plan_and_store
 from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
@@ -22,27 +22,27 @@ from orcac.store.durable import write_if_changed
 if TYPE_CHECKING:
     from rich.table import Table
 
-LISTED = 20  # arms; with more, each is a line of counts instead of a list of nodes
-MOST = 40  # shared nodes that are still listed beside such lines
+LISTED = 20  # arms; with more of them each is a line of counts instead of a list of nodes
+SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
 
 
 @click.command("plan")
 @click.argument("specs", nargs=-1, required=True)
-@click.option("--all", "in_full", is_flag=True, help=f"List every node, also of more than {LISTED} arms.")
+@click.option("--all", "in_full", is_flag=True, help=f"List every node, even of more than {LISTED} arms.")
 @click.option(
     "--svg", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Draw the plan into FILE instead."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the nodes for a script.")
+@click.option("--json", "as_json", is_flag=True, help="Print the nodes as JSON.")
 def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bool) -> None:
-    """Show what SPECS need, by arm: what all arms share, then what each adds. The plan is not written.
+    """Show the nodes of SPECS: those that all arms share, then those of each arm. The plan is not written.
 
     \b
     Example:
       orcac plan specs/tiny.yaml
-      orcac plan specs/tiny.yaml --svg plan.svg     a picture of what the arms share
+      orcac plan specs/tiny.yaml --svg plan.svg     draw the nodes that arms share
     """
-    plan, _ = compiled(specs)
-    _, store = opened()
+    plan, _ = compile_specs(specs)
+    _, store = find_plan_and_store()
     states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
     arms = map_nodes_to_arms(plan)
     if svg:
@@ -86,7 +86,7 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
 
     console = Console(highlight=False)
     every = map_arms_to_nodes(plan)
-    own: dict[str, list[str]] = {arm: [] for arm in every}  # and what the baselines alone need, last
+    own: dict[str, list[str]] = {arm: [] for arm in every}  # the nodes of the baselines come last
     by_all: list[str] = []
     by_some: list[str] = []
     for ref, names in arms.items():
@@ -100,8 +100,8 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
     if listed:
         sections += [(f"{arm} alone" if len(own) > 1 else arm, refs) for arm, refs in own.items()]
     for title, refs in sections:
-        console.print(f"[bold]{title}[/]: {_counted(refs, states)}", soft_wrap=True)
-        if not listed and len(refs) > MOST:
+        console.print(f"[bold]{title}[/]: {_count_nodes(refs, states)}", soft_wrap=True)
+        if not listed and len(refs) > SHARED_LISTED:
             kinds = Counter(ref.partition("/")[0] for ref in refs)
             console.print("  " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()))
         elif refs:
@@ -110,7 +110,7 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
     if not listed:
         console.print(_arms(states, every, own))
         console.print("\n[dim]--all lists the nodes of each arm[/]")
-    console.print(f"[bold]in all[/]: {_counted(list(plan.nodes), states)}", soft_wrap=True)
+    console.print(f"[bold]in all[/]: {_count_nodes(list(plan.nodes), states)}", soft_wrap=True)
 
 
 def _nodes(
@@ -119,18 +119,18 @@ def _nodes(
     from rich.markup import escape
     from rich.table import Table
 
-    labels = {ref: plain(strip_arm(plan.nodes[ref].label, arms[ref])) for ref in plan.nodes}
+    labels = {ref: clean(strip_arm(plan.nodes[ref].label, arms[ref])) for ref in plan.nodes}
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
-    table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan: sections stand in line
+    table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan, so that sections align
     table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
-    told = {ref: _told(states[ref], node) for ref, node in plan.nodes.items()}
-    table.add_column(width=max(map(len, told.values())))
+    cells = {ref: _describe_state(states[ref], node) for ref, node in plan.nodes.items()}
+    table.add_column(width=max(map(len, cells.values())))
     table.add_column(overflow="fold")
     for ref in refs:
         shared = "" if len(arms[ref]) in (1, total) else ", ".join(arms[ref])
         shared = shared if len(shared) <= 60 else describe_arms(arms[ref], total)
         style = STYLES[states[ref].name]
-        table.add_row(ref[:-12], escape(labels[ref]), f"[{style}]{told[ref]}[/]", escape(shared))
+        table.add_row(ref[:-12], escape(labels[ref]), f"[{style}]{cells[ref]}[/]", escape(shared))
     return table
 
 
@@ -144,22 +144,22 @@ def _arms(states: Mapping[str, State], every: Mapping[str, Sequence[str]], own: 
         table.add_column(column, justify="right", no_wrap=True)
     for arm, alone in own.items():
         refs = every.get(arm, alone)
-        counts = (len(refs), _to_make(refs, states), len(alone), _to_make(alone, states))
+        counts = (len(refs), _count_to_make(refs, states), len(alone), _count_to_make(alone, states))
         table.add_row(escape(arm), *(f"{count:,}" for count in counts))
     return table
 
 
-def _counted(refs: Sequence[str], states: Mapping[str, State]) -> str:
-    return f"{len(refs):,} node{'s' * (len(refs) != 1)}, {_to_make(refs, states):,} to make"
+def _count_nodes(refs: Sequence[str], states: Mapping[str, State]) -> str:
+    return f"{len(refs):,} node{'s' * (len(refs) != 1)}, {_count_to_make(refs, states):,} to make"
 
 
-def _to_make(refs: Sequence[str], states: Mapping[str, State]) -> int:
+def _count_to_make(refs: Sequence[str], states: Mapping[str, State]) -> int:
     return sum(states[ref].name != "done" for ref in refs)
 
 
-def _told(state: State, node: Node) -> str:
-    """The state, how far it is where that is known, and whether its source resolves later or it cannot be made yet."""
+def _describe_state(state: State, node: Node) -> str:
+    """Return the state with its progress, and `waits` or `later` for a node that cannot be made or resolved yet."""
     if state.name == "done":
         return "done"
-    told = f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name
-    return f"{told}, waits" if node.blockers else f"{told}, later" if list_hub_addresses(node) else told
+    text = f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name
+    return f"{text}, waits" if node.blockers else f"{text}, later" if list_hub_addresses(node) else text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from orcac.cli.common import compiled, opened
+from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -15,19 +16,20 @@ from orcac.store.store import Store
 
 @click.command("report")
 @click.argument("specs", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print every number of the reports.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number of the reports as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
-    """Print the result tables of SPECS and where their reports are.
+    """Print the result tables of SPECS and the paths of their reports.
 
     \b
     Example:
       orcac report specs/tiny.yaml
       orcac report specs/tiny.yaml --json > results.json
     """
-    plan, _ = compiled(specs)
-    _, store = opened()
+    plan, _ = compile_specs(specs)
+    _, store = find_plan_and_store()
     if as_json:
-        results = {name: _results(store, item.report) for name, item in plan.experiments.items()}
+        paths = {name: _results_path(store, item.report) for name, item in plan.experiments.items()}
+        results = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
         click.echo(json.dumps(results, indent=1, ensure_ascii=False))
     else:
         show(plan, store, list(plan.experiments))
@@ -35,16 +37,18 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
 
 def show(plan: Plan, store: Store, names: Sequence[str]) -> None:
     """Print the table of each named experiment and the path of its page."""
-    from orcac.report.table import terminal_table
+    from orcac.report.results import read_json
+    from orcac.report.table import format_table
 
     for name in names:
         ref = plan.experiments[name].report
-        click.echo(terminal_table(_results(store, ref)))
+        click.echo(format_table(read_json(_results_path(store, ref))))
         click.echo(f"\nreport: {store.folder(ref) / 'report.html'}")
 
 
-def _results(store: Store, ref: str) -> dict[str, object]:
+def _results_path(store: Store, ref: str) -> Path:
     if not store.is_done(ref):
-        raise OrcacError("the report is not made yet", fix="`orcac run` makes it; `orcac status` shows how far it is")
-    results: dict[str, object] = json.loads((store.verify(ref) / "results.json").read_text(encoding="utf-8"))
-    return results
+        raise OrcacError(
+            "the report is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
+        )
+    return store.verify(ref) / "results.json"

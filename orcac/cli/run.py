@@ -16,8 +16,8 @@ from types import FrameType
 
 import click
 
-from orcac.cli.common import compiled, fitting, held, opened, plain, warn_outdated
-from orcac.cli.foot import drawn, terminal
+from orcac.cli.common import check_locks, check_memory, clean, compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.live import find_terminal, live_display
 from orcac.cli.report import show
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
@@ -27,8 +27,8 @@ from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
 from orcac.store.store import Store
 
-_ASKS = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments of Snakemake with which nothing is made
-_FORWARD_AFTER_S = 0.5  # less than that in which a job takes two signals for one (chat/interrupt.py)
+_DRY = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments with which Snakemake makes nothing
+_FORWARD_AFTER_S = 0.5  # shorter than the time in which a job takes two signals for one (chat/interrupt.py)
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -36,8 +36,8 @@ _FORWARD_AFTER_S = 0.5  # less than that in which a job takes two signals for on
 def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
-    What is made already is not made again; a run that was killed goes on where it was. Whatever follows the specs
-    goes to Snakemake as it is.
+    Finished nodes are not made again, and a run that was killed continues. Arguments after the specs are passed to
+    Snakemake.
 
     \b
     Example:
@@ -48,42 +48,44 @@ def command(arguments: tuple[str, ...]) -> int:
     specs = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
     further = list(arguments[len(specs) :])
     if not specs:
-        raise InputError("run: no spec is given", fix="orcac run specs/tiny.yaml")
-    plan, experiments = compiled(specs)
-    held(plan)
-    path, store = opened()
-    fitting(plan, experiments, store)
+        raise InputError("run: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
+    plan, experiments = compile_specs(specs)
+    check_locks(plan)
+    path, store = find_plan_and_store()
+    check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     plan.write(path)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
     if all(store.is_done(plan.experiments[name].report) for name in names):
-        gone = f"; of {len(plan.nodes)} nodes, {len(todo)} are not in the store and nothing needs them" if todo else ""
+        gone = (
+            f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
+        )
         click.echo(f"nothing to do: the report is made{gone}\n")
         show(plan, store, names)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo)
-    if not _ASKS.intersection(further):
-        store.check_writable()  # Snakemake would end without a word
+    if not _DRY.intersection(further):
+        store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
     code = _snakemake(plan, path, store, further)
-    if _ASKS.intersection(further):
+    if _DRY.intersection(further):
         return code
     if all(store.is_done(plan.experiments[name].report) for name in names):
         click.echo(f"done in {time.monotonic() - start:.0f} s\n")
         show(plan, store, names)
         return 0
     if code == 0:
-        click.echo("\nmade what Snakemake's arguments ask for; that is not all: no report", err=True)
+        click.echo("\nSnakemake made what its arguments ask for, which does not include the report", err=True)
         return 0
-    return _explain(plan, store, code)
+    return _report_failures(plan, store, code)
 
 
 def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile())]
     if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
-        line += ["--cores", "all", "--quiet", "all"]  # here: the nodes print their own progress
+        line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
     targets = ",".join(item.report for item in plan.experiments.values())
@@ -92,45 +94,48 @@ def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
         "ORCAC_STORE": str(store.root),
         "ORCAC_TARGETS": targets,
     }
-    console = None if _ASKS.intersection(further) else terminal()
+    console = None if _DRY.intersection(further) else find_terminal()
     if console is None:
         return _wait(subprocess.Popen(line, env=environment))
-    shares = sys.stdout.isatty()  # the terminal
-    with drawn(console, plan, store) as above:
+    shares_terminal = sys.stdout.isatty()
+    with live_display(console, plan, store) as above:
         environment[REDRAWN_VARIABLE] = pipe_id(above)
-        return _wait(subprocess.Popen(line, env=environment, stdout=above if shares else None, stderr=above))
+        return _wait(subprocess.Popen(line, env=environment, stdout=above if shares_terminal else None, stderr=above))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
-    """Until Snakemake ends. A SIGTERM to us goes on to it and its jobs; raises KeyboardInterrupt where that ended it.
+    """Wait for Snakemake and return its exit code. Raise KeyboardInterrupt if a SIGTERM ended it.
 
-    Not at once, and one time: what stops a whole process group (`timeout`, systemd) has told them already, and
-    Snakemake waits for itself for ever where a second SIGTERM comes while it handles the first.
+    A SIGTERM to this process is forwarded to Snakemake and its jobs, once and after a delay. A sender that stops a
+    whole process group (`timeout`, systemd) has reached them already, and Snakemake waits for itself for ever if a
+    second SIGTERM comes while it handles the first.
     """
-    told = threading.Timer(_FORWARD_AFTER_S, _stop, [child.pid])
-    told.daemon = True
+    forwarding = threading.Timer(_FORWARD_AFTER_S, _stop_jobs, [child.pid])
+    forwarding.daemon = True
 
     def forward(number: int, frame: FrameType | None) -> None:
-        if told.ident is None:
-            told.start()
+        if forwarding.ident is None:
+            forwarding.start()
 
     before = signal.signal(signal.SIGTERM, forward)
     try:
         code = child.wait()
-    except KeyboardInterrupt:  # the terminal sent it to Snakemake too, which lets running nodes end
+    except KeyboardInterrupt:  # the terminal sent SIGINT to Snakemake as well, which lets running nodes end
         child.wait()
         raise
     finally:
-        told.cancel()
+        forwarding.cancel()
         signal.signal(signal.SIGTERM, before)
-    if told.ident is not None and code:
+    if forwarding.ident is not None and code:
         raise KeyboardInterrupt
     return code
 
 
-def _stop(snakemake: int) -> None:
-    """SIGTERM to Snakemake, which begins nothing more and waits for its jobs, and to those on this machine, which end
-    with what they have. The shells between them hear nothing: they would go at once, and Snakemake would not wait."""
+def _stop_jobs(snakemake: int) -> None:
+    """Send SIGTERM to Snakemake, which starts nothing more and waits for its jobs, and to its jobs on this machine.
+
+    The shells between them get no signal: they would end at once, and Snakemake would not wait for the jobs.
+    """
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -143,16 +148,18 @@ def _stop(snakemake: int) -> None:
                     process.terminate()
 
 
-def _explain(plan: Plan, store: Store, code: int) -> int:
-    """Say which nodes failed and why; the exit code is the first failure's."""
+def _report_failures(plan: Plan, store: Store, code: int) -> int:
+    """Print the failed nodes with their errors, and return the exit code of the first."""
     codes = []
     for ref, node in plan.nodes.items():
         if (state := read_state(store, node)).exit_code is not None:
             message = state.error.replace("\n", "\n  ")
-            click.echo(plain(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
+            click.echo(clean(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
             codes.append(state.exit_code)
     if not codes:
         by_hand = shlex.join(["snakemake", "--snakefile", str(find_snakefile()), "--cores", "all"])
-        click.echo(f"\nSnakemake stopped and no node failed; where no line above says why, `{by_hand}` does", err=True)
-    click.echo("what was made is kept; run the same command again to go on", err=True)
+        click.echo(
+            f"\nSnakemake stopped and no node failed; if no line above gives the reason, `{by_hand}` does", err=True
+        )
+    click.echo("finished nodes are kept; run the same command again to continue", err=True)
     return codes[0] if codes else max(code, 1)  # negative: a signal ended Snakemake

@@ -8,9 +8,9 @@ import click
 
 
 @click.command("schema")
-@click.option("--markdown", is_flag=True, help="Print it for people, as docs/spec.md.")
+@click.option("--markdown", is_flag=True, help="Print the reference for people, docs/spec.md.")
 def command(markdown: bool) -> None:
-    """Print the JSON Schema of a spec: keys, types, units, defaults, what each means and its class.
+    """Print the JSON Schema of a spec: keys, types, units, defaults, classes and descriptions.
 
     \b
     Example:

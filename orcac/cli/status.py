@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, opened, plain
-from orcac.cli.node_lines import node_lines
+from orcac.cli.common import STYLES, clean, find_plan_and_store
+from orcac.cli.node_lines import render_nodes
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.store.store import Store
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _REDRAW_SECONDS = 0.5
-_PATIENCE_SECONDS = 10.0  # between two nodes of a run nothing is being made for some seconds
+_PAUSE_SECONDS = 10.0  # the longest pause between two nodes of a run, in which none is being made
 
 
 @click.command("status")
-@click.option("--once", is_flag=True, help="Print once, also where something is being made.")
-@click.option("--json", "as_json", is_flag=True, help="Print every node's state once, for a script.")
+@click.option("--once", is_flag=True, help="Print once, even while nodes are being made.")
+@click.option("--json", "as_json", is_flag=True, help="Print the state of every node as JSON.")
 def command(once: bool, as_json: bool) -> None:
-    """Show how far the compiled plan is: what is done, what is being made, what failed and why.
+    """Show the progress of the compiled plan: nodes done, running and failed, with the reasons.
 
-    A collect node has a line for each shard that is at work, failed or left half done. On a terminal, while something
-    is being made, all is redrawn until nothing is any more or Ctrl-C ends it.
+    A collect node has a line for each shard that is running, failed or unfinished. On a terminal the display is redrawn
+    until no node is being made any more, or until Ctrl-C.
 
     \b
     Example:
       orcac status
       orcac status --json
     """
-    path, store = opened()
+    path, store = find_plan_and_store()
     plan = Plan.read(path)
     states = read_states(store, plan.nodes, {})
     if as_json:
@@ -48,40 +48,38 @@ def command(once: bool, as_json: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    if once or not console.is_terminal or not (_making(states) or _was_busy(store, states)):
-        console.print(_picture(plan, states, console.width))
+    if once or not console.is_terminal or not (_is_any_running(states) or _was_busy(store, states)):
+        console.print(_render(plan, states, console.width))
         return
     from rich.live import Live
 
     seen = time.monotonic()
-    with Live(_picture(plan, states, console.width), console=console, auto_refresh=False) as live:
+    with Live(_render(plan, states, console.width), console=console, auto_refresh=False) as live:
         try:
-            while time.monotonic() - seen < _PATIENCE_SECONDS and any(
-                state.name != "done" for state in states.values()
-            ):
+            while time.monotonic() - seen < _PAUSE_SECONDS and any(state.name != "done" for state in states.values()):
                 time.sleep(_REDRAW_SECONDS)
                 states = read_states(store, plan.nodes, states)
-                live.update(_picture(plan, states, console.width), refresh=True)
-                if _making(states):
+                live.update(_render(plan, states, console.width), refresh=True)
+                if _is_any_running(states):
                     seen = time.monotonic()
         except KeyboardInterrupt:
             return
 
 
-def _making(states: dict[str, State]) -> bool:
+def _is_any_running(states: dict[str, State]) -> bool:
     return any(state.name == "making" for state in states.values())
 
 
 def _was_busy(store: Store, states: dict[str, State]) -> bool:
-    """Whether a node was done a moment ago: the next one may be about to begin."""
+    """Return whether a node was finished a moment ago, so that the next may start soon."""
     done = [store.marker(ref) for ref, state in states.items() if state.name == "done"]
     with contextlib.suppress(FileNotFoundError):
-        return len(done) < len(states) and any(time.time() - path.stat().st_mtime < _PATIENCE_SECONDS for path in done)
+        return len(done) < len(states) and any(time.time() - path.stat().st_mtime < _PAUSE_SECONDS for path in done)
     return False
 
 
-def _picture(plan: Plan, states: dict[str, State], width: int) -> RenderableType:
-    """The counts by kind; below them the nodes at work, failed or left half done; below those why they failed."""
+def _render(plan: Plan, states: dict[str, State], width: int) -> RenderableType:
+    """Return the counts by kind, the nodes that are running, failed or unfinished, and the errors."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -102,8 +100,8 @@ def _picture(plan: Plan, states: dict[str, State], width: int) -> RenderableType
         (ref, states[ref]) for name in ("making", "failed", "partial") for ref in states if states[ref].name == name
     ]
     if shown:
-        parts += [Text(), *node_lines(plan, shown, width)]
+        parts += [Text(), *render_nodes(plan, shown, width)]
     for ref, state in shown:
         if state.error:
-            parts += [Text(), Text(f"{ref} failed: {plain(state.error)}", STYLES["failed"])]
+            parts += [Text(), Text(f"{ref} failed: {clean(state.error)}", STYLES["failed"])]
     return Group(*parts)

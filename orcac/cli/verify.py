@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compiled, opened, plain
+from orcac.cli.common import clean, compile_specs, find_plan_and_store
 from orcac.errors import InputError, StoreError
 from orcac.plan.plan import find_ref
 from orcac.store.lease import is_leased, try_acquire
@@ -18,14 +18,14 @@ from orcac.text import size
 
 
 @click.command("verify")
-@click.argument("what", nargs=-1, metavar="[SPEC | KIND/ID]...")
-@click.option("--repair", is_flag=True, help="Unmake what is damaged, so that the next run makes it anew.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings for a script.")
-def command(what: tuple[str, ...], repair: bool, as_json: bool) -> int:
+@click.argument("targets", nargs=-1, metavar="[SPEC | KIND/ID]...")
+@click.option("--repair", is_flag=True, help="Unmake damaged artifacts, so that the next run makes them again.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
     """Read artifacts again and compare every file with its recorded digest: those of specs, single ones, or all.
 
-    Names each file that is missing or damaged. What is being made now is left out. With nothing named, the answers of
-    teachers are looked through too. Exit code 0: all sound; 1: something is damaged, also when it was repaired.
+    Every missing or damaged file is listed. Nodes that are being made are left out. Without arguments the recorded
+    answers are checked as well. Exit code 0: all sound; 1: something was damaged, even if it is repaired now.
 
     \b
     Example:
@@ -33,51 +33,51 @@ def command(what: tuple[str, ...], repair: bool, as_json: bool) -> int:
       orcac verify specs/tiny.yaml
       orcac verify train/0f3a5c19 --repair
     """
-    _, store = opened()
-    refs = [ref for ref in _named(store, what) if store.has_record(ref)]
+    _, store = find_plan_and_store()
+    refs = [ref for ref in _find_refs(store, targets) if store.has_record(ref)]
     busy = [ref for ref in refs if is_leased(store.folder(ref))]
     refs = [ref for ref in refs if ref not in busy]
     damaged: dict[str, list[str]] = {}
-    with _counting(_recorded_bytes(store, refs), quiet=as_json) as hashed:
+    with _show_reading(_recorded_bytes(store, refs), quiet=as_json) as hashed:
         for ref in refs:
             if found := [str(damage) for damage in store.find_damage(ref, hashed)]:
                 damaged[ref] = found
     repaired = [ref for ref in damaged if repair and _repair(store, ref)]
-    answers = None if what else _damaged_answers(store)
+    answers = None if targets else _find_damaged_answer(store)
     if as_json:
         findings = {"checked": refs, "damaged": damaged, "repaired": repaired, "held": busy, "answers": answers or ""}
         click.echo(json.dumps(findings, indent=1, ensure_ascii=False))
         return int(bool(damaged or answers))
     for ref, lines in damaged.items():
         for line in lines:
-            click.echo(plain(line))
+            click.echo(clean(line))
         if ref in repaired:
-            click.echo(f"  {ref} is unmade: the next run that needs it makes it anew")
+            click.echo(f"  {ref} is unmade: the next run that needs it makes it again")
         elif repair:
-            click.echo(f"  {ref} is being made now, or was meanwhile: left as it is")
+            click.echo(f"  {ref} is being made now, or was made meanwhile: it is left alone")
     if answers:
-        click.echo(plain(answers))
+        click.echo(clean(answers))
     for ref in busy:
         click.echo(f"{ref} is being made now: not checked")
     total = size(_recorded_bytes(store, refs))
     click.echo(f"{len(refs) - len(damaged)} of {len(refs)} artifacts are sound ({total})")
     if damaged and not repair:
-        click.echo(f"  fix: `{' '.join(['orcac verify', *what])} --repair`, then run again")
+        click.echo(f"  fix: `{' '.join(['orcac verify', *targets])} --repair`, then run again")
     return int(bool(damaged or answers))
 
 
-def _named(store: Store, what: tuple[str, ...]) -> list[str]:
-    """The KIND/IDs that the arguments name, each once; all in the store where there is none."""
+def _find_refs(store: Store, targets: tuple[str, ...]) -> list[str]:
+    """Return the KIND/IDs that the arguments name, each once; without arguments all in the store."""
     known = store.refs()
-    if not what:
+    if not targets:
         return known
-    specs = [name for name in what if Path(name).suffix or Path(name).is_file()]
-    refs = list(compiled(specs)[0].nodes) if specs else []
-    for name in what:
+    specs = [name for name in targets if Path(name).suffix or Path(name).is_file()]
+    refs = list(compile_specs(specs)[0].nodes) if specs else []
+    for name in targets:
         if name not in specs:
             ref = find_ref(known, name)
             if not store.has_record(ref):
-                raise InputError(f"{ref}: not made yet", fix="`orcac status` says how far it is")
+                raise InputError(f"{ref}: not made yet", fix="`orcac status` shows its progress")
             refs.append(ref)
     return list(dict.fromkeys(refs))
 
@@ -85,14 +85,14 @@ def _named(store: Store, what: tuple[str, ...]) -> list[str]:
 def _recorded_bytes(store: Store, refs: list[str]) -> int:
     total = 0
     for ref in refs:
-        with contextlib.suppress(StoreError):  # damaged, which is found and named later
+        with contextlib.suppress(StoreError):  # damage is reported later
             total += sum(facts["bytes"] for facts in store.artifact(ref)["files"].values())
     return total
 
 
 @contextlib.contextmanager
-def _counting(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A line on a terminal that says how much is read, how fast, how long still. Yields what is told of each read."""
+def _show_reading(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much is read, the rate and the time left. Yield a callable for the bytes of each read."""
     from rich import progress
     from rich.console import Console
 
@@ -112,7 +112,7 @@ def _counting(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _repair(store: Store, ref: str) -> bool:
-    """Unmake it under its lease, if it is still damaged then."""
+    """Unmake an artifact under its lease if it is still damaged; return whether it was."""
     with try_acquire(store.folder(ref)) as held:
         if not held or not any(store.find_damage(ref)):
             return False
@@ -120,8 +120,8 @@ def _repair(store: Store, ref: str) -> bool:
     return True
 
 
-def _damaged_answers(store: Store) -> str:
-    """What is wrong with the first damaged record of the ledger, "" where all are whole."""
+def _find_damaged_answer(store: Store) -> str:
+    """Return the error of the first damaged record of the ledger, "" if there is none."""
     from orcac.chat.ledger.files import read_records
 
     try:

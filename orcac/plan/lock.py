@@ -5,7 +5,7 @@
     arms    arm -> address of a node -> KIND/ID
     nodes   KIND/ID -> identity rule, VERSION, recipe and inputs: enough to name the cause of a move without old code
 
-`compile` refuses to go on if the id at a pinned address is another now, whatever the cause: an edit, a data file, or a
+`compile` refuses to go on if the id at a pinned address has changed, whatever the cause: an edit, a data file, or a
 new version of orcac that would make something else. Addresses that are not in the lock are free: a new arm moves
 nothing. The report is not pinned, since every arm that is added changes it.
 """
@@ -39,7 +39,7 @@ class Lock(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class MovedPin:
-    """A pinned node whose id is another now. Without `causes`, only its inputs moved."""
+    """A pinned node whose id has changed. Without `causes`, only its inputs have."""
 
     arm: str
     address: str  # "" if the whole arm is gone

@@ -5,8 +5,8 @@
     benchmark of an arm -> eval   baseline on a benchmark -> collect -> eval
     spec -> one report over all arms
 
-Every node has an address in its arm (`train/expert`, `queries/few/flan`): its part in the spec, whatever its id. Two
-plans are compared by their addresses, to find out why an id moved.
+Every node has an address in its arm (`train/expert`, `queries/few/flan`), which depends on names in the spec and not on
+the node's id. Two plans are compared by addresses, to find out why an id changed.
 
 This module builds the graph. The recipes come from `sources.py`, `asking.py` and `recipes.py`.
 
@@ -92,7 +92,7 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
 class _Cache:
     """Results that the arms of one experiment share."""
 
-    files: FileDigests = field(default_factory=FileDigests)
+    digests: FileDigests = field(default_factory=FileDigests)
     # (method, arguments, identities of the arm's sections) -> its result, and the addresses of the nodes that it added
     lowered: dict[tuple[object, ...], tuple[object, dict[str, str]]] = field(default_factory=dict)
 
@@ -221,36 +221,36 @@ class _ArmLowering:
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             return lower_puzzles(queries, self.spec.seed, f"{section}/{name}"), SampleExecution(**resources), ()
-        found = self.arm.files[section, name, "path"]
-        files = self.cache.files.lower(found)
+        file_set = self.arm.files[section, name, "path"]
+        local = self.cache.digests.lower(file_set)
         execution = SampleExecution(
-            files=files.paths,
+            files=local.paths,
             expect_queries=queries.expect.queries,
             expect_tokens=queries.expect.tokens,
             **resources,
         )
-        blockers = (f"{section}.{name}: {found.why}",) if found.absent else ()
-        return lower_file_source(queries, found, files), execution, blockers
+        blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()
+        return lower_file_source(queries, file_set, local), execution, blockers
 
     def _messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)
 
     @_once_per_sections
-    def _add_prompts(self, dataset: str, draw_of: str = "") -> tuple[str, ...]:
-        """Add a dataset's prompts, under the system messages of the dataset `draw_of` if that is given."""
-        described = self.spec.datasets[dataset]
-        if not described.sample:
-            return tuple(self._add_queries(draw_of or dataset, name) for name in described.queries)
+    def _add_prompts(self, name: str, draw_of: str = "") -> tuple[str, ...]:
+        """Add the prompts of a dataset, under the system messages of the dataset `draw_of` if that is given."""
+        dataset = self.spec.datasets[name]
+        if not dataset.sample:
+            return tuple(self._add_queries(draw_of or name, queries) for queries in dataset.queries)
         # Every subset has the recipe name "subset". So a smaller subset of a pool is part of a larger one, and an arm
         # that changes only the system messages draws the same queries.
-        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=described.sample.take))
-        pool = self._add_prompts(described.sample.from_, draw_of or (dataset if described.draw else ""))
+        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=dataset.sample.take))
+        pool = self._add_prompts(dataset.sample.from_, draw_of or (name if dataset.draw else ""))
         return (
             self._add(
-                f"subset/{draw_of}/{dataset}" if draw_of else f"subset/{dataset}",
+                f"subset/{draw_of}/{name}" if draw_of else f"subset/{name}",
                 subset,
                 SampleExecution(**lower_work(self.spec.hardware.other)),
-                label=f"{dataset} of {described.sample.from_}",
+                label=f"{name} of {dataset.sample.from_}",
                 inputs={"from": pool},
             ),
         )
@@ -258,14 +258,14 @@ class _ArmLowering:
     # --- answers and examples ------------------------------------------------------------------------------------
 
     @_once_per_sections
-    def _add_collect(self, dataset: str) -> str:
-        described = self.spec.datasets[dataset]
+    def _add_collect(self, name: str) -> str:
+        dataset = self.spec.datasets[name]
         return self._add_answers(
-            f"collect/{dataset}",
-            described.teacher,
-            self._add_prompts(dataset),
-            label=dataset,
-            shards=described.shards,
+            f"collect/{name}",
+            dataset.teacher,
+            self._add_prompts(name),
+            label=name,
+            shards=dataset.shards,
         )
 
     def _add_answers(
@@ -280,15 +280,15 @@ class _ArmLowering:
     ) -> str:
         """Add the answers of the teacher or baseline `name` to prompts."""
         teacher = self.spec.teachers[name]
-        found = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
-        files = self.cache.files.lower(found)
-        questions = self.cache.files.lower(self.arm.files.get(("teachers", name, "endpoint", "questions")))
-        recipe = lower_teacher(teacher, files=files, hub=found.hub, questions=questions, max_tokens=max_tokens)
+        file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
+        local = self.cache.digests.lower(file_set)
+        questions = self.cache.digests.lower(self.arm.files.get(("teachers", name, "endpoint", "questions")))
+        recipe = lower_teacher(teacher, files=local, hub=file_set.hub, questions=questions, max_tokens=max_tokens)
         execution = CollectExecution(
             endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
             shards=shards,
             expect_tokens=teacher.expect,
-            files=files.paths | questions.paths,
+            files=local.paths | questions.paths,
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
         )
         return self._add(address, recipe, execution, label=label, inputs={"prompts": prompts})
@@ -322,12 +322,12 @@ class _ArmLowering:
     def _add_student(self) -> str:
         student, resources = self.spec.student, lower_work(self.spec.hardware.train)
         if student.base is not None:
-            found = self.arm.files["student", "base"]
-            files = self.cache.files.lower(found)
-            pretrained = Pretrained(files=files.refs, hub=found.hub[0] if found.hub else None)
-            name = found.hub[0].repo if found.hub else (found.root or found.files[0]).name
+            file_set = self.arm.files["student", "base"]
+            local = self.cache.digests.lower(file_set)
+            pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
+            name = file_set.hub[0].repo if file_set.hub else (file_set.root or file_set.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
-            execution = StudentExecution(files=files.paths, like=student.like, **resources)
+            execution = StudentExecution(files=local.paths, like=student.like, **resources)
             return self._add("student", recipe, execution, label=name)
         assert student.tokenizer is not None
         return self._add(

@@ -23,7 +23,7 @@ from orcac.store.durable import write_if_changed
 from orcac.train.recipe import TrainExecution
 
 FORMAT = 2
-BASELINES = "(baselines)"  # stands in `Experiment.arms` for all baselines; an arm cannot have this name
+BASELINES = "(baselines)"  # the key of all baselines in `Experiment.arms`; an arm cannot have this name
 
 
 class NodeData(TypedDict):

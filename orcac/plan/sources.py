@@ -48,16 +48,16 @@ class FileDigests:
                 raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
         return self._digests[path]
 
-    def lower(self, found: FileSet | None) -> LocalFiles:
+    def lower(self, file_set: FileSet | None) -> LocalFiles:
         """Return the local files of one field of a spec, in the order of their names.
 
-        A file in a folder that the spec names as a whole is named by its path in that folder, any other by its base
-        name. The order does not depend on the folders that hold the files, since these are not part of an id.
+        If the spec names a folder, the name of each file is its path in that folder; otherwise it is the base name. So
+        the order does not depend on the location of the files, which is not part of an id.
         """
         refs, paths = [], {}
-        for path in found.files if found else ():
+        for path in file_set.files if file_set else ():
             digest = self.digest(path)
-            name = path.relative_to(found.root).as_posix() if found and found.root else path.name
+            name = path.relative_to(file_set.root).as_posix() if file_set and file_set.root else path.name
             refs.append(FileRef(name=name, sha256=digest))
             paths[digest] = str(path)
         return LocalFiles(tuple(sorted(refs, key=lambda ref: (ref.name, ref.sha256))), paths)
@@ -74,14 +74,14 @@ def lower_puzzles(queries: schema.GeneratedQueries | schema.GeneratedBenchmark, 
     return Source(format=queries.format, puzzles=puzzles)
 
 
-def lower_file_source(queries: FileQueries, found: FileSet, files: LocalFiles) -> Source:
-    """Return a source of queries from files. `found` is the resolved `path` of `queries`, `files` its local part."""
+def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles) -> Source:
+    """Return a source of queries from files. `file_set` is the resolved `path` of `queries`, `files` its local part."""
     fields: Mapping[str, str] = getattr(queries, "fields", {})  # published formats have none
     return Source(
         format="jsonl" if queries.format == "open-ended" else queries.format,
         files=files.refs,
-        hub=found.hub,
-        absent=found.absent,
+        hub=file_set.hub,
+        absent=file_set.absent,
         fields={str(ours): key for ours, key in fields.items()},
         tasks=queries.tasks,
         take=queries.take,

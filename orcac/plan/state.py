@@ -27,14 +27,14 @@ from orcac.plan.node import Node
 from orcac.store.lease import is_leased
 from orcac.store.store import Store
 
-Name = Literal["done", "making", "failed", "partial", "to do"]
+StateName = Literal["done", "making", "failed", "partial", "to do"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """The state of a node or a shard. A field that is not known is None or ""."""
 
-    name: Name
+    name: StateName
     done: int | None = None  # of `total`, in `unit`s; not known for a node that is done
     total: int | None = None
     unit: str = ""

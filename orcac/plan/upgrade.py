@@ -1,8 +1,8 @@
 """Finished artifacts that an older orcac made for the nodes of a plan, and how a plan keeps them.
 
-A new VERSION of a kind, or a new value of a rule that a recipe holds (`recipe.rule`), gives a node another id, and so
-everything made from it. The older artifact is still there, under the id that the same recipe and inputs had before. It
-is found by these two, since they are what a spec determines: nothing else of a node may differ.
+A new VERSION of a kind, or a new value of a rule that a recipe holds (`recipe.rule`), gives another id to a node and to
+everything made from it. The older artifact is still in the store, under the id that the node had before. It is found by
+its recipe without rules, and its inputs: the spec determines these two, and they alone must be equal.
 
 `find_older` looks through the store, `read_pinned` through a lock. `keep` then returns the plan that the older orcac
 would have compiled, as far as its artifacts are done. A kept node has the recipe and VERSION of its artifact: it can be
@@ -39,7 +39,7 @@ class Outdated:
 
 @dataclass(slots=True)
 class OlderNodes:
-    """Nodes of older versions, by what a spec determines of them."""
+    """Nodes of older versions, found by the recipe without rules and the inputs."""
 
     _nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -79,14 +79,14 @@ def find_older(plan: Plan, store: Store) -> OlderNodes:
     for name in {node.kind for node in plan.nodes.values() if not store.is_done(node.ref)}:
         kind = KINDS[name]
         if kind.version == 1 and not rules_of(kind.recipe):
-            continue  # no other has ever been
+            continue  # this kind never had another version
         for marker in sorted((store.root / name).glob("*/artifact.json")):
             ref = f"{name}/{marker.parent.name}"
             if ref not in plan.nodes:
                 try:
                     found.add(cast(NodeContent, store.artifact(ref)))  # a record includes the content
                 except (StoreError, KeyError, TypeError):
-                    continue  # damage is for `orcac verify` to find
+                    continue  # `orcac verify` reports damage
     return found
 
 
@@ -108,7 +108,7 @@ def list_outdated(plan: Plan, older: OlderNodes, store: Store) -> list[Outdated]
 
 
 def keep(plan: Plan, older: OlderNodes, store: Store) -> Plan:
-    """Return the plan with every node that has an older artifact replaced by it, and what follows in the others."""
+    """Return the plan in which each node with an older artifact is replaced by it, and the inputs of others follow."""
     nodes = _map_to_older(plan, older, store)
     refs = {ref: node.ref for ref, node in nodes.items()}
     if all(ref == kept for ref, kept in refs.items()):

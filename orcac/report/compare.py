@@ -1,7 +1,7 @@
-"""Scores of all arms on one benchmark, and what tells each from the base.
+"""The scores of all arms on one benchmark, and the difference of each to the base.
 
-Arms are compared on the same items, joined by the items' ids (the k-th of a repeated id with the k-th). A verdict
-is made by the test that it names and by nothing else.
+Arms are compared on the same items, joined by the items' ids; the k-th item of a repeated id is joined with the k-th. A
+verdict follows from the test that it names and from nothing else.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from orcac.eval import scores
-from orcac.report.paper import orca_13b
+from orcac.report.paper import published_accuracy
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
 from orcac.rows import Answer
 from orcac.stats import Interval, beats_chance, holm, mcnemar, paired_difference
 
-__all__ = ["adjusted", "benchmark"]
+__all__ = ["adjust_p_values", "compare_arms"]
 
 LEVEL = 0.05
 SAMPLES = 3
@@ -28,20 +28,23 @@ SAMPLE_CHARACTERS = 1500
 Key = tuple[str, int]
 
 
-def benchmark(
+def compare_arms(
     name: str, benchmark_format: str, answers: Mapping[str, Sequence[Answer]], *, base: str, seed: int
 ) -> Benchmark:
-    """`answers`: by arm. The p-values are adjusted later, over all benchmarks (see `adjusted`)."""
+    """Return the scores on one benchmark of the arms in `answers`, and their differences to the arm `base`.
+
+    The p-values are adjusted later, over all benchmarks (`adjust_p_values`).
+    """
     first = next(iter(answers.values()))
     counted = scores.score(first)
     tasks = counted["tasks"]
-    paper = {task: figure for task in tasks if (figure := orca_13b(benchmark_format, task)) is not None}
+    paper = {task: figure for task in tasks if (figure := published_accuracy(benchmark_format, task)) is not None}
     keyed = {arm: _keyed(rows) for arm, rows in answers.items()}
     return Benchmark(
         name=name,
         n=counted["n"],
         chance=counted["chance"],
-        constant=_constant(first),
+        constant=_constant_accuracy(first),
         paper=sum(paper[row.task] for row in first) / len(first) if paper.keys() == tasks.keys() else None,
         task_chance={task: of_task["chance"] for task, of_task in tasks.items()},
         task_paper=paper,
@@ -53,15 +56,15 @@ def benchmark(
     )
 
 
-def adjusted(benchmarks: Sequence[Benchmark]) -> tuple[Benchmark, ...]:
-    """The same, with each comparison's p-value adjusted for how many there are (Holm), and its verdict."""
+def adjust_p_values(benchmarks: Sequence[Benchmark]) -> tuple[Benchmark, ...]:
+    """Return the benchmarks with Holm's adjustment over all their comparisons, and the verdict of each comparison."""
     differences = [score.difference for bench in benchmarks for score in bench.scores if score.difference is not None]
     p_values = iter(holm([difference.p for difference in differences]))
     return tuple(
         dataclasses.replace(
             bench,
             scores=tuple(
-                dataclasses.replace(score, difference=_decided(score.difference, next(p_values)))
+                dataclasses.replace(score, difference=_with_verdict(score.difference, next(p_values)))
                 if score.difference is not None
                 else score
                 for score in bench.scores
@@ -71,7 +74,7 @@ def adjusted(benchmarks: Sequence[Benchmark]) -> tuple[Benchmark, ...]:
     )
 
 
-def _decided(difference: Difference, p_holm: float) -> Difference:
+def _with_verdict(difference: Difference, p_holm: float) -> Difference:
     verdict = "no difference shown"
     if p_holm < LEVEL:
         verdict = "better" if difference.points > 0 else "worse"
@@ -82,7 +85,7 @@ def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -
     counted = scores.score(answers)
     if counted["p_above_chance"] >= LEVEL:
         verdict = "at chance"
-    elif beats_chance(counted["correct"], counted["n"], _constant(answers)) >= LEVEL:
+    elif beats_chance(counted["correct"], counted["n"], _constant_accuracy(answers)) >= LEVEL:
         verdict = "no better than a constant answer"
     else:
         verdict = "above chance"
@@ -97,12 +100,13 @@ def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -
 
 
 def _shown(counted: dict[str, Any]) -> dict[str, Any]:
-    """What Score and TaskScore take over from `scores.json` as it is."""
+    """Return the fields that Score and TaskScore share with `scores.json`."""
     interval = Interval(*counted["interval"])
     return {key: counted[key] for key in ("n", "correct", "unparsed", "accuracy")} | {"interval": interval}
 
 
 def _difference(arm: Mapping[Key, Answer], base: Mapping[Key, Answer], seed: int) -> Difference | None:
+    """Return the difference of an arm to the base; None if they share no item."""
     shared = [key for key in base if key in arm]
     if not shared:
         return None
@@ -122,8 +126,8 @@ def _difference(arm: Mapping[Key, Answer], base: Mapping[Key, Answer], seed: int
     )
 
 
-def _constant(answers: Sequence[Answer]) -> float:
-    """What always giving a task's most frequent right answer gets."""
+def _constant_accuracy(answers: Sequence[Answer]) -> float:
+    """Return the accuracy of always giving a task's most frequent right answer."""
     right: dict[str, Counter[str]] = defaultdict(Counter)
     for answer in answers:
         right[answer.task][answer.reference] += 1
@@ -131,17 +135,17 @@ def _constant(answers: Sequence[Answer]) -> float:
 
 
 def _samples(keyed: Mapping[str, Mapping[Key, Answer]]) -> tuple[Sample, ...]:
-    """The first items on which some arm is right and another wrong; of a single arm, the first items."""
+    """Return the first items on which one arm is right and another is wrong; of a single arm, the first items."""
     chosen: list[Sample] = []
     for key, item in next(iter(keyed.values())).items():
         answers = {arm: rows[key] for arm, rows in keyed.items() if key in rows}
         if len(keyed) > 1 and len({answer.correct for answer in answers.values()}) == 1:
             continue
-        said = tuple(
+        responses = tuple(
             ArmAnswer(arm=arm, response=_cut(answer.response), parsed=answer.parsed, correct=answer.correct)
             for arm, answer in answers.items()
         )
-        chosen.append(Sample(task=item.task, query=_cut(item.query), reference=item.reference, answers=said))
+        chosen.append(Sample(task=item.task, query=_cut(item.query), reference=item.reference, answers=responses))
         if len(chosen) == SAMPLES:
             break
     return tuple(chosen)
@@ -153,6 +157,7 @@ def _cut(text: str) -> str:
 
 
 def _keyed(answers: Iterable[Answer]) -> dict[Key, Answer]:
+    """Return (item id, how often the id came before) -> answer."""
     seen: Counter[str] = Counter()
     keyed = {}
     for answer in answers:

@@ -74,7 +74,7 @@ def _check_name(path: SpecPath, subject: str, name: str, section: str, names: Na
         yield Finding(path, message, ((section,),))
 
 
-def _check_number(path: SpecPath, number: int, defined: Set[int]) -> Iterator[Finding]:
+def _check_message_number(path: SpecPath, number: int, defined: Set[int]) -> Iterator[Finding]:
     """Yield a finding if a system message is not defined."""
     if number not in defined:
         message = f"system message {number} is not defined; defined: {', '.join(map(str, sorted(defined)))}"
@@ -103,7 +103,7 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         yield Finding(("filters", "contamination"), message, (("benchmarks",),))
     for name, benchmark in spec.benchmarks.items():
         path: SpecPath = ("benchmarks", name)
-        yield from _check_number((*path, "system"), benchmark.system, numbers)
+        yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
         if isinstance(benchmark, OpenBenchmark):
             judged = f"benchmark `{name}` is judged by teacher"
@@ -132,7 +132,7 @@ def _check_system_messages(spec: Spec, numbers: Set[int], names: Names) -> Itera
             yield from _check_name((*path, source), "messages are drawn for query source", source, "queries", names)
             for part, drawn in (("always", draw.always), ("multiple_choice", draw.multiple_choice)):
                 for index, number in enumerate(drawn):
-                    yield from _check_number((*path, source, part, index), number, numbers)
+                    yield from _check_message_number((*path, source, part, index), number, numbers)
 
 
 _MORE_ANSWERS = "a request would return several answers, all of them paid for, and only one would be kept"
@@ -161,10 +161,8 @@ def _check_teachers(spec: Spec) -> Iterator[Finding]:
             message = f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert"
             yield Finding((*path, "model"), message)
         if isinstance(endpoint, LocalEndpoint) and endpoint.path.endswith(".gguf"):
-            yield Finding(
-                (*path, "endpoint", "path"),
-                "a .gguf file cannot be loaded by a `local` endpoint; give a model directory",
-            )
+            message = "a `local` endpoint cannot load a .gguf file; give a model directory"
+            yield Finding((*path, "endpoint", "path"), message)
         if isinstance(endpoint, VLLMEndpoint) and endpoint.path and not endpoint.path.startswith("/"):
             message = f"`{endpoint.path}` is passed to vLLM unchanged; write a path that starts with /"
             yield Finding((*path, "endpoint", "path"), message)
@@ -202,8 +200,10 @@ def _check_datasets(spec: Spec, names: Names) -> Iterator[Finding]:
             yield from _check_pool(spec, name, pool, dataset.sample.take)
         cycle = _find_cycle(spec, name)
         if cycle and name not in in_cycle:
-            way = " -> ".join(cycle)
-            message = f"dataset `{name}` is drawn from itself: {way}; one of these needs `queries` instead of `sample`"
+            steps = " -> ".join(cycle)
+            message = (
+                f"dataset `{name}` is drawn from itself: {steps}; one of these needs `queries` instead of `sample`"
+            )
             yield Finding((*path, "sample", "from"), message)
             in_cycle.update(cycle)
 
@@ -214,19 +214,17 @@ def _check_pool(spec: Spec, name: str, pool: str, take: int) -> Iterator[Finding
     sizes = [getattr(spec.queries.get(source), "take", None) for source in dataset.queries] if dataset else []
     known = [size for size in sizes if size is not None]
     if known and len(known) == len(sizes) and sum(known) < take:
-        yield Finding(
-            ("datasets", name, "sample", "take"),
-            f"dataset `{pool}` has at most {sum(known):,} prompts; take no more than these",
-        )
+        message = f"dataset `{pool}` has at most {sum(known):,} prompts; take no more than these"
+        yield Finding(("datasets", name, "sample", "take"), message)
 
 
 def _find_cycle(spec: Spec, name: str) -> list[str]:
     """Return the names on the way from a dataset back to itself; empty if it is not drawn from itself."""
-    way = [name]
-    while (step := spec.datasets.get(way[-1])) and step.sample and step.sample.from_ not in way[1:]:
-        way.append(step.sample.from_)
-        if way[-1] == name:
-            return way
+    names = [name]
+    while (step := spec.datasets.get(names[-1])) and step.sample and step.sample.from_ not in names[1:]:
+        names.append(step.sample.from_)
+        if names[-1] == name:
+            return names
     return []
 
 

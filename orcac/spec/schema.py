@@ -55,8 +55,8 @@ class FileSource(Frozen):
 
     path: Paths = semantic(
         "files or globs, relative to the spec; they enter the id by content and base name, never by folder. "
-        "${NAME} is an environment variable. `hf://OWNER/NAME[@REVISION][/PATH]` is on a hub and enters the id by this "
-        "reference"
+        "`${NAME}` is an environment variable. `hf://OWNER/NAME[@REVISION][/PATH]` is on a hub and enters the id by "
+        "this reference"
     )
     tasks: tuple[str, ...] = semantic("the tasks to keep; all when empty", ())
     take: Count | None = semantic("number of queries to draw; all when absent", None, unit="queries")
@@ -185,8 +185,7 @@ class SystemMessages(Frozen):
 
 class _ServedEndpoint(Frozen):
     concurrency: Count = execution(
-        "largest number of requests in flight, over all jobs of the account (they share it anew within a second of "
-        "a job's start)",
+        "largest number of requests in flight, over all jobs of the account; a new job gets its share within a second",
         32,
         unit="requests",
     )

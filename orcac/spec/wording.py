@@ -97,15 +97,12 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         given = error["input"] if not on_key else location[-2]
         if len(known) == 1:
             return Problem(place, f"{_field_name(location)} must be {known[0]}, not {describe(given)}")
-        error_text = (
-            f"unknown key {describe(given)}" if on_key else f"{_field_name(location)} cannot be {describe(given)}"
-        )
-        return Problem(place, f"{error_text}; {_suggest(str(given), known)}")
+        start = "unknown key" if on_key else f"{_field_name(location)} cannot be"
+        return Problem(place, f"{start} {describe(given)}; {_suggest(str(given), known)}")
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
-        return Problem(
-            place, f"{_field_name(location)} must be {words} {_limit(tree, steps, location, context[limit])}"
-        )
+        bound = _limit(tree, steps, location, context[limit])
+        return Problem(place, f"{_field_name(location)} must be {words} {bound}")
     if kind in ("too_short", "too_long"):
         limit, words = ("min_length", "at least") if kind == "too_short" else ("max_length", "at most")
         values = "1 value" if context[limit] == 1 else f"{context[limit]} values"
@@ -118,9 +115,8 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         return Problem(place, f"{describe(error['input'])} is not {context['shape']}")
     if kind in _EXPECTED:
         given = location[-2] if on_key else error["input"]
-        return Problem(
-            place, f"expected {_expected_value(kind, location)}, got {describe(given)}{_quoting_hint(kind, given)}"
-        )
+        hint = _quoting_hint(kind, given)
+        return Problem(place, f"expected {_expected_value(kind, location)}, got {describe(given)}{hint}")
     return Problem(place, error["msg"][0].lower() + error["msg"][1:])
 
 
@@ -159,8 +155,8 @@ def _limit(tree: Tree, steps: Sequence[str | int], location: SpecPath, limit: fl
 
 def _help_text(location: SpecPath) -> str:
     """Return the help of the field at a location, as the end of a sentence."""
-    found = _field(location)
-    return f": {found.description}" if found and found.description else ""
+    field = _field(location)
+    return f": {field.description}" if field and field.description else ""
 
 
 def _suggest(given: str, known: Sequence[str]) -> str:
@@ -170,17 +166,17 @@ def _suggest(given: str, known: Sequence[str]) -> str:
 
 
 def find_refused(tree: Tree, errors: Sequence[ErrorDetails]) -> list[SpecPath]:
-    """Return the paths of the parts with errors. Without these parts the spec does not have these errors."""
-    cuts: list[SpecPath] = []
+    """Return the paths of the parts that cause errors. A spec without these parts does not have the errors."""
+    refused: list[SpecPath] = []
     for error in errors:
         steps = _steps(tree, error["loc"])
         if error["type"] == "extra_forbidden":
             steps = [*steps, str(error["loc"][-1])]
         while steps and not isinstance(tree.at(steps[:-1]).value, dict):
-            steps = steps[:-1]  # a list is cut out whole, so that no item changes its index
+            steps = steps[:-1]  # the whole list, because without one item the others would have another index
         if steps:
-            cuts.append(tuple(steps))
-    return cuts
+            refused.append(tuple(steps))
+    return refused
 
 
 def _steps(tree: Tree, location: SpecPath) -> list[str | int]:

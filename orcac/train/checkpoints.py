@@ -63,14 +63,14 @@ def _describe_layout(stage: StageJob) -> dict[str, int]:
 
 
 class Saver(TrainerCallback):
-    """A callback that saves a checkpoint every `save_every_seconds`, less often if saving would take more than a tenth
-    of the time, and once more before a stop.
+    """A callback that saves a checkpoint every `save_every_seconds`, less often if saving would take more than
+    `max_share` of the time, and once more before a stop.
 
     Every rank has one. Rank 0's clock decides for all of them, and so does a stop that any rank was asked for.
     """
 
-    def __init__(self, stage: StageJob) -> None:
-        self._stage, self._every = stage, stage.execution.save_every_seconds
+    def __init__(self, stage: StageJob, *, max_share: float) -> None:
+        self._stage, self._every, self._max_share = stage, stage.execution.save_every_seconds, max_share
         self._next = time.monotonic() + self._every
         self._started = 0.0
         self.stop = False  # set it to end training at the next step
@@ -88,4 +88,4 @@ class Saver(TrainerCallback):
             (folder / _PICKLE).unlink(missing_ok=True)
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage)))
         now = time.monotonic()
-        self._next = now + max(self._every, 9 * (now - self._started))
+        self._next = now + max(self._every, (1 / self._max_share - 1) * (now - self._started))

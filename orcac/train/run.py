@@ -21,15 +21,7 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
 
     Raises OrcacError if a check fails or the loss is not finite.
     """
-    stage = StageJob(
-        label=job.label,
-        recipe=job.recipe,
-        execution=job.execution,
-        rows=job.input("rows"),
-        start=job.input("start"),
-        out=job.out,
-        work=job.work,
-    )
+    stage = describe_stage(job)
     rows_at_once = stage.world_size * job.execution.micro_batch_rows
     if job.recipe.batch_rows % rows_at_once:
         raise InputError(
@@ -50,3 +42,16 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
     result = json.loads(summary_file.read_text(encoding="utf-8"))
     job.packages.update(result["packages"])
     return TrainSummary.from_json(result["summary"], summary_file)
+
+
+def describe_stage(job: Job[TrainRecipe, TrainExecution]) -> StageJob:
+    """Return the description of a node's stage for the processes that train it."""
+    return StageJob(
+        label=job.label,
+        recipe=job.recipe,
+        execution=job.execution,
+        rows=job.input("rows"),
+        start=job.input("start"),
+        out=job.out,
+        work=job.work,
+    )

@@ -50,7 +50,8 @@ def build_arguments(stage: StageJob, *, steps: int) -> TrainingArguments:
         bf16=recipe.precision == "bf16",
         use_cpu=execution.gpus == 0,
         deepspeed=build_deepspeed_config(stage) if execution.zero else None,
-        accelerator_config={"use_configured_state": not stage.is_in_process},  # of `join_group`
+        # accelerate must use the group that `join_group` formed, and not form its own
+        accelerator_config={"use_configured_state": not stage.is_in_process},
         ddp_find_unused_parameters=False,
         activation_checkpointing=execution.recompute,
         activation_checkpointing_kwargs={"use_reentrant": False} if execution.recompute else None,

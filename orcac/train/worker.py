@@ -45,9 +45,10 @@ from orcac.train.trainer import OnTrainBegin, PackedTrainer, build_arguments
 OPTIMIZER = "optimizer.safetensors"
 
 
-def train(stage: StageJob) -> TrainSummary:
+def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     """Write `model/`, the metrics and, with `keep_optimizer`, AdamW's state to `stage.out`.
 
+    `max_saving_share`: the largest fraction of the time that saving checkpoints takes.
     Returns the artifact's summary; its figures of speed and memory are those of the last try. Raises OrcacError if a
     check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
     """
@@ -77,7 +78,7 @@ def train(stage: StageJob) -> TrainSummary:
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
     metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
-    saver = Saver(stage)
+    saver = Saver(stage, max_share=max_saving_share)
     peak = find_peak(arguments.device, recipe.precision)
     meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1], peak=peak)
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")

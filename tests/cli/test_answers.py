@@ -1,3 +1,5 @@
+"""Tests of orcac/cli/answers.py."""
+
 from __future__ import annotations
 
 import asyncio
@@ -87,12 +89,12 @@ def test_follows_what_is_written_from_now_on(store: Path, monkeypatch: pytest.Mo
     assert texts == ["second", "first \x1b[31m", "third"]
 
 
-def test_what_is_exported_can_be_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exported_records_can_be_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "some.jsonl"
     assert run("export", str(file), "--model", "gpt").startswith("2 records")
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "other"))
-    assert run("import", str(file)) == "2 records taken, 0 were known\n"
-    assert run("import", str(file)) == "0 records taken, 2 were known\n"
+    assert run("import", str(file)) == "2 records added, 0 were there already\n"
+    assert run("import", str(file)) == "0 records added, 2 were there already\n"
     assert run("export", "-") == file.read_text()
     with pytest.raises(InputError, match="takes whole files"):
         run("import", str(file), "--model", "gpt")
@@ -117,7 +119,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, lis
         ("request", "sampling", {"temperature": "1.0", "max_tokens": 9}, "its sampling is not valid"),
     ],
 )
-def test_of_a_file_with_a_damaged_or_forged_record_nothing_is_taken(
+def test_a_file_with_a_damaged_or_forged_record_is_refused_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, field: str, value: object, wrong: str
 ) -> None:
     file, lines = exported(tmp_path, monkeypatch)
@@ -129,12 +131,12 @@ def test_of_a_file_with_a_damaged_or_forged_record_nothing_is_taken(
     assert "no answers" in run("count")
 
 
-def test_what_of_an_import_is_no_record_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_counts_the_lines_that_are_not_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, lines = exported(tmp_path, monkeypatch)
     file.write_bytes(lines[0].rstrip(b"\n"))
-    assert run("import", str(file)) == "1 records taken, 0 were known\n", "a last line without its end"
+    assert run("import", str(file)) == "1 records added, 0 were there already\n", "a last line without its end"
     file.write_bytes(b'{"question": "q"}\n' + lines[1] + lines[2][:-9])
-    assert run("import", str(file)) == "1 records taken, 0 were known, 2 lines were no record\n"
+    assert run("import", str(file)) == "1 records added, 0 were there already; 2 lines are not a record\n"
     for foreign in (b'{"question": "q"}\n', lines[0][:-9], gzip.compress(lines[0] * 99)):
         file.write_bytes(foreign)
         with pytest.raises(InputError) as caught:

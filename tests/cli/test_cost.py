@@ -1,4 +1,4 @@
-"""`orcac cost` as a person and a script read it."""
+"""Tests of orcac/cli/cost.py: the text and the JSON."""
 
 from __future__ import annotations
 

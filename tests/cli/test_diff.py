@@ -1,4 +1,4 @@
-"""`orcac diff`: what differs, what it remakes and costs; of arms, specs and git revisions; exit codes."""
+"""Tests of orcac/cli/diff.py, on arms, specs and git revisions, and of the output shown in README.md and docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`orcac export`: the model's files as they are, and a card that a hub can read and no text of others breaks."""
+"""Tests of orcac/cli/export.py and orcac/publish/export.py: the model's files, and a card that no text can break."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_student_of_a_hub_is_named(spec: Path) -> None:
     card = ModelCard.load(Path("out", "README.md"))
     assert card.data.base_model == "o/m"
     assert "(from o/m)" in card.text
-    assert "None was taken yet." in card.text
+    assert "There are no scores yet." in card.text
 
 
 def test_what_cannot_be_exported_is_told_and_leaves_nothing(spec: Path) -> None:

@@ -1,4 +1,4 @@
-"""`orcac init`: a study that compiles, nothing overwritten, and a killed init that can be run again."""
+"""Tests of orcac/cli/init.py: the study compiles, nothing is overwritten, and a killed init can be run again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_file_in_the_way_is_named_and_kept_and_nothing_is_written(tmp_path: Pa
     path = tmp_path / "study" / name
     path.parent.mkdir(parents=True)
     path.write_text("mine\n")
-    with pytest.raises(InputError, match=re.escape(f"{path} is there already")):
+    with pytest.raises(InputError, match=re.escape(f"{path} exists already")):
         init(tmp_path / "study")
     assert contents(tmp_path / "study") == {name: b"mine\n"}
 
@@ -87,7 +87,7 @@ def test_a_file_where_a_folder_should_be_is_named_and_nothing_is_written(tmp_pat
 def test_a_dangling_link_is_in_the_way_too(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "Snakefile").symlink_to("nowhere")
-    with pytest.raises(InputError, match="Snakefile is there already"):
+    with pytest.raises(InputError, match="Snakefile exists already"):
         init(tmp_path / "study")
 
 

@@ -1,4 +1,4 @@
-"""The command line as a whole: what the surroundings do to it is a message and an exit code, never a traceback."""
+"""Tests of orcac/cli/__init__.py and orcac/cli/common.py: every error is a message and an exit code."""
 
 from __future__ import annotations
 

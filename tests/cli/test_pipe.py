@@ -1,4 +1,4 @@
-"""Whoever reads our output may stop early, as `head` does: that is no failure."""
+"""Tests of orcac/cli/__init__.py with a reader that closes the pipe early, as `head` does."""
 
 from __future__ import annotations
 

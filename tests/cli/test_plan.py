@@ -1,4 +1,4 @@
-"""`orcac plan`: what a person and a script see of a plan."""
+"""Tests of orcac/cli/plan.py and orcac/cli/compile.py: the text, the JSON and the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`status`, `verify`, `gc` and `explain` on a store with two nodes really made."""
+"""Tests of orcac/cli/status.py, orcac/cli/verify.py, orcac/cli/gc.py and orcac/cli/explain.py on two real nodes."""
 
 from __future__ import annotations
 

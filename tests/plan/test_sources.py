@@ -11,7 +11,7 @@ from orcac.errors import InputError
 from orcac.plan.sources import FileDigests, lower_file_source, lower_puzzles
 from orcac.recipe import HubRef, file_digest
 from orcac.spec import schema
-from orcac.spec.paths import Found
+from orcac.spec.paths import FileSet
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def model(tmp_path: Path) -> Path:
 def test_a_file_of_a_named_folder_keeps_its_path_in_it_and_any_other_its_base_name(model: Path) -> None:
     found = tuple(path for path in sorted(model.rglob("*")) if path.is_file())
     digests = FileDigests()
-    assert [ref.name for ref in digests.lower(Found(found, model)).refs] == ["config.json", "shards/1.safetensors"]
-    files = digests.lower(Found(found))
+    assert [ref.name for ref in digests.lower(FileSet(found, model)).refs] == ["config.json", "shards/1.safetensors"]
+    files = digests.lower(FileSet(found))
     assert [ref.name for ref in files.refs] == ["1.safetensors", "config.json"]
     assert files.paths == {file_digest(path): str(path) for path in found}
     assert digests.lower(None).refs == ()
@@ -41,7 +41,7 @@ def test_each_file_is_read_once(model: Path) -> None:
 
     digests = FileDigests(compute)
     for _ in range(3):
-        digests.lower(Found((model / "config.json",)))
+        digests.lower(FileSet((model / "config.json",)))
     assert read == [model / "config.json"]
 
 
@@ -63,7 +63,7 @@ def test_the_seed_of_generated_tasks_depends_on_the_spec_seed_and_on_the_address
     assert sources[0] == sources[-1]
 
 
-FOUND = Found(hub=(HubRef(repo="some/where"),), absent=("late.json",))
+FOUND = FileSet(hub=(HubRef(repo="some/where"),), absent=("late.json",))
 
 
 @pytest.mark.parametrize(

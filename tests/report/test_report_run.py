@@ -8,10 +8,12 @@ import jobs
 import pytest
 
 from orcac import rows
+from orcac.errors import StoreError
 from orcac.job import Job
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
+from orcac.report.results import read_json, write_json
 from orcac.report.run import run
-from orcac.report.table import terminal_table
+from orcac.report.table import format_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
 from orcac.stats import mcnemar, wilson
 
@@ -258,9 +260,10 @@ def test_arms_with_other_items_are_compared_on_those_they_share(tmp_path: Path) 
     assert nothing["scores"][1]["difference"] is None
 
 
-def test_terminal_table(results: dict) -> None:
+def test_the_terminal_table(job: Job, results: dict) -> None:
     results["benchmarks"][0]["scores"][1]["arm"] = "an-ablation-with-a-name-that-is-far-too-long"
-    table = terminal_table(results)
+    (job.out / "results.json").write_text(json.dumps(results))
+    table = format_table(read_json(job.out / "results.json"))
     assert max(map(len, table.splitlines())) <= 100
     (row,) = (line for line in table.splitlines() if line.startswith("an-ablation"))
     assert " ".join(row.split()) == (
@@ -269,13 +272,21 @@ def test_terminal_table(results: dict) -> None:
     assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
 
 
-def test_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
+def test_the_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
     none, every = answers(40, set()), answers(40, set(range(40)))
     job = make_job(tmp_path, {"b": ("puzzles", {"base": none, "no-assistant": every, "answers-only": none})})
     run(job)
-    results = json.loads((job.out / "results.json").read_text())
-    results["all_at_chance"] = True
-    assert max(map(len, terminal_table(results).splitlines())) <= 100
+    results = dataclasses.replace(read_json(job.out / "results.json"), all_at_chance=True)
+    assert max(map(len, format_table(results).splitlines())) <= 100
+
+
+def test_results_are_read_as_they_were_written_and_damaged_ones_are_refused(job: Job, results: dict) -> None:
+    path = job.out / "results.json"
+    assert write_json(read_json(path)) == path.read_text()
+    for damaged in ("", "{}", json.dumps(results | {"benchmarks": [{}]})):
+        path.write_text(damaged)
+        with pytest.raises(StoreError, match="the results are damaged"):
+            read_json(path)
 
 
 def test_missing_arm_is_no_error(tmp_path: Path) -> None:
@@ -291,4 +302,4 @@ def test_a_spec_without_benchmarks_says_that_nothing_was_measured(tmp_path: Path
     run(job)
     for name in ("report.html", "report.md"):
         assert NOTHING_MEASURED in (job.out / name).read_text()
-    assert terminal_table(json.loads((job.out / "results.json").read_text())) == NOTHING_MEASURED
+    assert format_table(read_json(job.out / "results.json")) == NOTHING_MEASURED

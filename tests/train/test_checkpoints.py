@@ -26,7 +26,7 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, inputs, u
     epoch = uninterrupted[1].steps // 8
     # between an epoch's last step and its checkpoint, at an epoch's first row, in the middle of a checkpoint, before
     # its marker
-    places = [f"log:{2 * epoch}", f"fetch:{3 * 3 * epoch + 1}", "save:7", "mark:2"]
+    places = [f"log:{2 * epoch}", f"fetch:{3 * 3 * epoch + 1}", "save:10", "mark:2"]
     command = [sys.executable, train_child.__file__, *map(str, (tmp_path, *inputs)), *places]
     child = subprocess.run(command, capture_output=True, check=False)
     assert child.returncode == 0, child.stderr.decode()

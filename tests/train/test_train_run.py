@@ -1,5 +1,4 @@
-"""Tests of orcac/train/run.py, orcac/train/recipe.py, orcac/train/worker.py, orcac/train/trainer.py and
-orcac/train/metrics.py: whole stages of one process."""
+"""Tests of orcac/train/run.py, orcac/train/recipe.py, orcac/train/worker.py and orcac/train/trainer.py."""
 
 import json
 import shutil
@@ -43,20 +42,6 @@ def test_a_stage_learns_and_summarizes_its_training(uninterrupted, inputs):
     assert len(list(job.work.glob("checkpoint-*"))) <= 2
     assert not list(job.work.glob("checkpoint-*/training_args.bin"))  # a pickle
     assert not (job.out / "optimizer.safetensors").exists()
-
-
-def test_tensorboard_reads_the_same_figures(uninterrupted):
-    from tensorboardX.proto.event_pb2 import Event
-
-    data, events = (uninterrupted[0].out / "events.out.tfevents.0").read_bytes(), []
-    while data:  # a length, its checksum, that many bytes, their checksum
-        size = int.from_bytes(data[:8], "little")
-        events.append(Event.FromString(data[12 : 12 + size]))
-        data = data[16 + size :]
-    assert events[0].file_version == "brain.Event:2"
-    shown = [{value.tag: value.simple_value for value in event.summary.value} for event in events[1:]]
-    for event, figures, line in zip(events[1:], shown, read_metrics(uninterrupted[0]), strict=True):
-        assert {"step": event.step, **figures} == pytest.approx(line)
 
 
 class OwnHead(torch.nn.Linear):

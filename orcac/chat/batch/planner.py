@@ -57,7 +57,7 @@ async def ask_in_batches(
     """
     async with AsyncExitStack() as stack:
         steps = Steps(answers, settings, Providers(stack), on_event, tuning)
-        run = _BatchRun(requests, settings, answers, budget, on_progress, on_event, steps, tuning)
+        batch_run = _BatchRun(requests, settings, answers, budget, on_progress, on_event, steps, tuning)
         task, stopped = asyncio.current_task(), list[BaseException]()
         assert task is not None
 
@@ -67,15 +67,15 @@ async def ask_in_batches(
 
         with halt_on_signals(stop):
             try:
-                return await run.run()
+                return await batch_run.run()
             except asyncio.CancelledError:
                 if not stopped:
                     raise
                 task.uncancel()
         signal = str(stopped[0]).partition(";")[0]
         raise EndpointError(
-            f"{signal}: {run.describe_running() or 'no batch is at the provider'}",
-            fix="run the same command again: it finds the batches that are running, and collects their answers",
+            f"{signal}: {batch_run.describe_running() or 'no batch is at the provider'}",
+            fix="run the same command again: it finds the running batches and takes in their answers",
         )
 
 

@@ -132,12 +132,12 @@ class Steps:
                 batch.status, batch.lost = remote.status, batch.lost if remote.status in ENDED else ""
                 self._write(batch)
                 if batch.status not in ENDED:
-                    return f"is {batch.status}; the next run or `orcac batches list` collects its answers"
+                    return f"is {batch.status}; the next run or `orcac batches list` takes in its answers"
         if not gone:
             try:
                 outcome = await self.settle(id)
                 count = "by another process" if outcome is None else f"{outcome.batch.answered:,} answers"
-                return f"has ended ({batch.status}); its answers are collected: {count}"
+                return f"has ended ({batch.status}); its answers are taken in: {count}"
             except EndpointError:  # the provider has lost one of its files
                 if not was_lost:
                     raise

@@ -2,8 +2,11 @@
 
     ledger     the record itself: append, look up, read back
     record     one record as a line of JSON; what a reader checks
-    files      logs and sealed files, and reading them
-    index      the records' keys, caps and tokens in memory
+    log        reading a log
+    sealed     reading a sealed file, and its columns
+    files      the names of both, and opening all of a folder
+    entry      an index entry: a record's caps, tokens and position
+    index      the entries of all records, in memory
     keys       arrays of request keys
     sealing    merging dead logs into Parquet files
     following  records as they are added

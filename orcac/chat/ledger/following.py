@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.chat.ledger.files import File, Log, SealedFile, open_files
+from orcac.chat.ledger.files import File, open_files
+from orcac.chat.ledger.log import Log
 from orcac.chat.ledger.record import Record
+from orcac.chat.ledger.sealed import SealedFile
 
 _REWRITABLE = 1000  # last records of a log, which its writer may write to another after it was taken for dead
 _RecordId = tuple[str, float]  # (key, time of writing): equal for one record wherever it is stored

@@ -14,9 +14,9 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
-from orcac.chat.ledger.files import ENTRY, Entries, File
+from orcac.chat.ledger.entry import ENTRY, Entries, EntryValues
+from orcac.chat.ledger.files import File
 from orcac.chat.ledger.keys import CompactKeys, Keys, argsort_keys, compact_keys
-from orcac.chat.ledger.record import EntryValues
 
 EntryNumbers = npt.NDArray[np.int32]  # positions in `Index.entries`, which hold until the next merge
 _CHUNK = 65_536  # keys that are looked up together

@@ -32,10 +32,12 @@ from typing import NamedTuple
 import numpy as np
 
 from orcac.chat.failures import ERRORS
-from orcac.chat.ledger.files import Entries, Log, close_files, open_files
+from orcac.chat.ledger.entry import Entries, EntryValues, entry_of
+from orcac.chat.ledger.files import close_files, open_files
 from orcac.chat.ledger.index import EntryNumbers, Index
 from orcac.chat.ledger.keys import Keys
-from orcac.chat.ledger.record import FAILURES, EntryValues, Record, cap_of, entry_of, line_of, record_of, response_of
+from orcac.chat.ledger.log import Log
+from orcac.chat.ledger.record import FAILURES, Record, cap_of, line_of, record_of, response_of
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.errors import StoreError
 from orcac.store.durable import sync_folder

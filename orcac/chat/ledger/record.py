@@ -15,7 +15,7 @@ import orjson
 
 from orcac.chat.failures import ERRORS
 from orcac.chat.keys import KEY_VERSION
-from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message, served_caps
+from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps
 
@@ -51,8 +51,6 @@ class Record(TypedDict):
     request: RequestRecord
     response: ResponseRecord
 
-
-EntryValues = tuple[int, int, int, int, int, bool]  # the fields of `files.ENTRY` up to `batched`
 
 FAILURES = ("", *ERRORS)
 RECORDED_FAILURES = tuple(name for name, kind in ERRORS.items() if kind.recorded)
@@ -111,12 +109,6 @@ def request_of(request: RequestRecord) -> ChatRequest:
 def response_of(record: Record) -> ChatResponse:
     """Return the response that a record holds."""
     return ChatResponse(**record["response"])
-
-
-def entry_of(cap: int, response: ChatResponse) -> EntryValues:
-    """Return the index entry, without its position on disk, of a response to a request with max_tokens `cap`."""
-    low, high = served_caps(cap, response)
-    return low, high, response.input_tokens, response.output_tokens, FAILURE_CODES[response.error], response.batched
 
 
 def cap_of(record: Record) -> int:

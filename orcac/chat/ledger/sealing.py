@@ -17,15 +17,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from orcac.chat.ledger.files import (
-    DICTIONARY_COLUMNS,
-    SCHEMA,
-    File,
-    Log,
-    SealedFile,
-    allow_many_files,
-    close_files,
-)
+from orcac.chat.ledger.files import File, allow_many_files, close_files
+from orcac.chat.ledger.log import Log
+from orcac.chat.ledger.sealed import DICTIONARY_COLUMNS, SCHEMA, SealedFile
 from orcac.store.durable import move
 from orcac.store.lease import STALE_SECONDS
 

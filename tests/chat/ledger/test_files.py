@@ -1,4 +1,4 @@
-"""Tests of orcac/chat/ledger/files.py."""
+"""Tests of orcac/chat/ledger/files.py, orcac/chat/ledger/log.py and orcac/chat/ledger/sealed.py."""
 
 from __future__ import annotations
 

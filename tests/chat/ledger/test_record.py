@@ -1,4 +1,4 @@
-"""Tests of orcac/chat/ledger/record.py."""
+"""Tests of orcac/chat/ledger/record.py and orcac/chat/ledger/entry.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from ledgers import request
 
+from orcac.chat.ledger.entry import entry_of
 from orcac.chat.ledger.record import (
     InvalidRecord,
     NotARecord,
     cap_of,
-    entry_of,
     line_of,
     parse_and_verify,
     parse_record,

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from ledgers import answer_to, request, seal_old, write
 
-from orcac.chat.ledger.files import SCHEMA, read_records
+from orcac.chat.ledger.files import read_records
 from orcac.chat.ledger.keys import pack_keys
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.sealed import SCHEMA
 from orcac.chat.messages import ChatResponse
 
 

@@ -1,4 +1,4 @@
-"""`orcac delta` from folders, the store and a hub."""
+"""Tests of orcac/cli/delta.py, on folders, the store and a hub."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_a_stage_of_the_store_and_back(place: Path) -> None:
-    assert "1 tensors: 0 are the base's, 0 have nothing like them" in orcac("delta", "make", "base", REF[:10], "delta")
-    assert "every file as it was" in orcac("delta", "apply", "base", "delta", "back")
+    assert "1 tensors: 0 equal the base's, 0 have no counterpart in it" in orcac(
+        "delta", "make", "base", REF[:10], "delta"
+    )
+    assert "every file restored to the bit" in orcac("delta", "apply", "base", "delta", "back")
     assert same(place / "back", place / "store" / REF / "model")
     sizes: dict[str, Any] = json.loads(orcac("delta", "make", "base", "back", "again", "--json"))
     assert sizes["tensors"] == 1

@@ -1,7 +1,7 @@
-"""The foot of a terminal while Snakemake runs: the nodes at work, redrawn in place; what is printed scrolls by above.
+"""The live display while Snakemake runs: the nodes being made at the foot of the terminal, redrawn in place.
 
-What runs below us writes into a pipe, and its lines come out above the foot. Of the lines that tell how far a node is,
-the foot shows more: they bear `progress.REDRAWN`, and stay away.
+Snakemake and its jobs write into a pipe, and their lines are printed above the display. Progress lines, which start
+with `progress.REDRAWN`, are dropped: the display shows more than they do.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orcac.cli.common import plain
-from orcac.cli.node_lines import node_lines
+from orcac.cli.common import clean
+from orcac.cli.node_lines import render_nodes
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.progress import REDRAWN, is_in_foreground
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _REDRAW_S = 0.5
-_SHARE = 20  # of the time, at most one part goes into looking: a plan may have thousands of nodes
-_BLOCK = 1 << 16  # bytes; lines that came together are printed together, since each print draws the foot
-_LAST_WORDS_S = 1.0  # for the pipe to end; what outlives Snakemake may hold it open
+_SHARE = 20  # at most a 20th of the time goes into reading states: a plan may have thousands of nodes
+_BLOCK = 1 << 16  # bytes; lines that arrive together are printed together, since each print redraws the display
+_CLOSE_S = 1.0  # to wait for the end of the pipe, which a process that outlives Snakemake may keep open
 
 
-def terminal() -> Console | None:
-    """stderr, where something can be redrawn on it: no file, whatever FORCE_COLOR says, and no shell's terminal."""
+def find_terminal() -> Console | None:
+    """Return a console on stderr if it can be redrawn: not a file (even with FORCE_COLOR), nor in the background."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -42,36 +42,36 @@ def terminal() -> Console | None:
 
 
 @contextlib.contextmanager
-def drawn(console: Console, plan: Plan, store: Store) -> Iterator[int]:
-    """A file descriptor to write to, while the foot stands."""
+def live_display(console: Console, plan: Plan, store: Store) -> Iterator[int]:
+    """Yield a file descriptor for the output of Snakemake, and show the display meanwhile."""
     from rich.live import Live
     from rich.text import Text
 
     read, write = os.pipe()
     ended = threading.Event()
-    foot = _Foot(plan, store)
+    display = _NodesAtWork(plan, store)
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        console.show_cursor()  # Ctrl-Z and SIGKILL would leave it hidden
+        console.show_cursor()  # else Ctrl-Z and SIGKILL would leave it hidden
 
         def redraw() -> None:
             took = 0.0
             while not ended.wait(max(_REDRAW_S, _SHARE * took)):
                 start = time.monotonic()
-                live.update(foot.look(console.width), refresh=True)
+                live.update(display.render(console.width), refresh=True)
                 took = time.monotonic() - start
 
         def print_above() -> None:
             text = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
-            begun = ""
+            partial = ""
             with os.fdopen(read, "rb", buffering=0) as pipe:
                 while block := pipe.read(_BLOCK):
-                    *lines, begun = (begun + text.decode(block)).split("\n")
-                    say(lines)
-            say([begun] if begun else [])
+                    *lines, partial = (partial + text.decode(block)).split("\n")
+                    echo(lines)
+            echo([partial] if partial else [])
 
-        def say(lines: list[str]) -> None:
-            if shown := [plain(line.expandtabs()) for line in lines if not line.startswith(REDRAWN)]:
-                console.print(Text("\n".join(shown)), soft_wrap=True)
+        def echo(lines: list[str]) -> None:
+            if kept := [clean(line.expandtabs()) for line in lines if not line.startswith(REDRAWN)]:
+                console.print(Text("\n".join(kept)), soft_wrap=True)
 
         threads = [threading.Thread(target=each, daemon=True) for each in (redraw, print_above)]
         for thread in threads:
@@ -82,17 +82,19 @@ def drawn(console: Console, plan: Plan, store: Store) -> Iterator[int]:
             os.close(write)
             ended.set()
             for thread in threads:
-                thread.join(_LAST_WORDS_S)
+                thread.join(_CLOSE_S)
 
 
-class _Foot:
+class _NodesAtWork:
+    """The content of the display."""
+
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan, self._store = plan, store
         self._start = time.monotonic()
         self._states: dict[str, State] = {}
 
-    def look(self, width: int) -> RenderableType:
-        """What is being made now, and how many nodes are done."""
+    def render(self, width: int) -> RenderableType:
+        """Return the number of finished nodes, and a line for each node that is being made."""
         from rich.console import Group
         from rich.text import Text
 
@@ -100,4 +102,4 @@ class _Foot:
         making = [(ref, state) for ref, state in states.items() if state.name == "making"]
         done = sum(state.name == "done" for state in states.values())
         head = Text(f"{done} of {len(states)} nodes done  {clock(time.monotonic() - self._start)}")
-        return Group(Text(), head, *node_lines(self._plan, making, width))
+        return Group(Text(), head, *render_nodes(self._plan, making, width))

@@ -1,4 +1,4 @@
-"""A run on a terminal: what is printed scrolls by, the nodes at work are redrawn below it."""
+"""Tests of orcac/cli/live.py and orcac/cli/node_lines.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orcac.cli.foot import drawn, terminal
+from orcac.cli.live import find_terminal, live_display
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN, REDRAWN_VARIABLE, Intervals, Progress
@@ -38,7 +38,7 @@ def test_lines_go_above_and_shards_at_work_are_drawn_below(tmp_path: Path, monke
     shard = tmp_path / node.ref / "shards" / "2-of-2"
     monkeypatch.setenv(REDRAWN_VARIABLE, "1")
     console = Console(file=shown, force_terminal=True, width=100)
-    with drawn(console, plan, Store(tmp_path)) as stderr, os.fdopen(os.dup(stderr), "w") as lines:
+    with live_display(console, plan, Store(tmp_path)) as stderr, os.fdopen(os.dup(stderr), "w") as lines:
         (shard / "work").mkdir(parents=True)
         (shard / "lease.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
         monkeypatch.setattr("sys.stderr", lines)
@@ -59,7 +59,7 @@ def test_lines_go_above_and_shards_at_work_are_drawn_below(tmp_path: Path, monke
 
 def test_what_is_said_last_is_shown_as_it_was(tmp_path: Path) -> None:
     shown = io.StringIO()
-    with drawn(Console(file=shown, force_terminal=True, width=100), Plan(), Store(tmp_path)) as above:
+    with live_display(Console(file=shown, force_terminal=True, width=100), Plan(), Store(tmp_path)) as above:
         said = [f"{number:05}" for number in range(10_000)]  # as of a long traceback
         os.write(above, "\n".join([*said, "specs/tiny.yaml:100:5: x\ty \u2714", "no end"]).encode())
     text = shown.getvalue().replace("\r", "")
@@ -70,11 +70,11 @@ def test_no_foot_in_a_file_nor_in_the_background(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("FORCE_COLOR", "1")  # for which rich takes any file for a terminal
     with (tmp_path / "log").open("w") as log:
         monkeypatch.setattr("sys.stderr", log)
-        assert terminal() is None
+        assert find_terminal() is None
     ours, theirs = pty.openpty()
     with os.fdopen(ours), os.fdopen(theirs, "w") as foreign:  # in whose foreground we are not
         monkeypatch.setattr("sys.stderr", foreign)
-        assert terminal() is None
+        assert find_terminal() is None
 
 
 def test_stdout_comes_above_the_foot_too(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""A sealed file, open for reading: records in Parquet, in the order of time.
+
+They are not ordered by key: questions that were asked together are read together, mostly in the order in which they are
+wanted. The columns that the index needs take 50 bytes a record, and a million are read in a second. Lookups go through
+the index, so a file sorted by key would save nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orcac.chat.keys import KEY_VERSION
+from orcac.chat.ledger.entry import ENTRY, IndexBlock, Positions
+from orcac.chat.ledger.keys import Keys, compact_keys
+from orcac.chat.ledger.record import FAILURE_CODES, RESPONSE_FIELDS, Record, cap_of, response_of
+from orcac.chat.messages import ChatResponse, served_caps
+from orcac.chat.wire import dumps, loads
+from orcac.errors import StoreError
+
+R = TypeVar("R", pa.Table, pa.RecordBatch)
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.binary(16)),
+        ("low", pa.int32()),
+        ("high", pa.int32()),
+        ("at", pa.float64()),
+        ("model", pa.string()),
+        ("origin", pa.string()),
+        ("sample_index", pa.int32()),
+        ("sampling", pa.string()),  # JSON
+        ("messages", pa.string()),  # JSON: [[role, content], ...]
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("input_tokens", pa.int32()),
+        ("output_tokens", pa.int32()),
+        ("latency_s", pa.float64()),
+        ("error", pa.string()),
+        ("batched", pa.bool_()),  # absent from older files
+    ]
+)
+_INDEX_COLUMNS = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
+DICTIONARY_COLUMNS = ["model", "origin", "sampling", "finish_reason", "error"]  # they hold few distinct values
+_BATCH = 2048  # rows that are read together; of the index columns alone, eight times as many
+_EMPTY_RESPONSE = ChatResponse()
+
+
+class SealedFile:
+    """A sealed file, open for reading. Arrow's compute functions are not used: loading them takes 45 MB."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._source = pa.OSFile(str(path), "rb")
+            self._file = pq.ParquetFile(self._source, pre_buffer=False)  # with a buffer it keeps all that was ever read
+        except pa.ArrowInvalid as error:
+            raise self._damaged(error) from error
+        self.made_from: list[str] = json.loads((self._file.schema_arrow.metadata or {}).get(b"made_from", b"[]"))
+        counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
+        self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
+
+    def index(self, wanted: Keys | None) -> Iterator[IndexBlock]:
+        """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks. Raises StoreError."""
+        first = 0
+        for batch in self._batches(_INDEX_COLUMNS, 8 * _BATCH):
+            digests = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
+            keys, mask = compact_keys(digests, wanted)
+            keep = np.flatnonzero(mask)
+            entries = np.zeros(len(keep), ENTRY)
+            for name in ("low", "high", "input_tokens", "output_tokens"):
+                entries[name] = batch.column(name).to_numpy()[keep]
+            failures = map(FAILURE_CODES.__getitem__, batch.column("error").to_pylist())
+            entries["failure"] = np.fromiter(failures, "u1", len(batch))[keep]
+            entries["batched"] = batch.column("batched").to_numpy(zero_copy_only=False)[keep]
+            entries["position"] = keep + first
+            first += len(batch)
+            yield IndexBlock(keys, batch.column("at").to_numpy()[keep], entries)
+
+    def responses(self, positions: Positions) -> Iterator[ChatResponse]:
+        """Yield the responses at ascending row numbers."""
+        bounds = np.searchsorted(positions, [0, *self._ends])
+        for group, (first, last) in enumerate(pairwise(bounds.tolist())):
+            if first == last:
+                continue
+            start = self._ends[group - 1] if group else 0
+            table = self._row_group(group, list(RESPONSE_FIELDS))
+            columns = [table.column(name).to_pylist() for name in RESPONSE_FIELDS]
+            for row in map(int, positions[first:last] - start):
+                yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE_FIELDS, columns, strict=True)})
+
+    def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
+        """Yield the records with `wanted` keys (hex digits; None: all). Raises StoreError if the file is damaged."""
+        for batch in self._batches(None, _BATCH):
+            slices = [batch]
+            if wanted is not None:
+                keys = batch.column("key").to_pylist()
+                slices = [batch.slice(n, 1) for n, key in enumerate(keys) if key.hex() in wanted]
+            for row in (row for some in slices for row in some.to_pylist()):
+                yield {
+                    "key": row["key"].hex(),
+                    "key_version": KEY_VERSION,
+                    "at": row["at"],
+                    "request": {
+                        "model": row["model"],
+                        "messages": loads(row["messages"]),
+                        "sampling": loads(row["sampling"]),
+                        "origin": row["origin"],
+                        "sample_index": row["sample_index"],
+                    },
+                    "response": {
+                        "text": row["text"],
+                        "finish_reason": row["finish_reason"],
+                        "input_tokens": row["input_tokens"],
+                        "output_tokens": row["output_tokens"],
+                        "latency_s": row["latency_s"],
+                        "error": row["error"],
+                        "batched": row["batched"],
+                    },
+                }
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the records as tables of SCHEMA."""
+        for group in range(self._file.num_row_groups):
+            yield self._row_group(group, SCHEMA.names)
+
+    def close(self) -> None:
+        self._file.close()
+        self._source.close()
+
+    def _batches(self, columns: list[str] | None, size: int) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._file.iter_batches(batch_size=size, columns=columns, use_threads=False):
+                yield _add_missing_columns(batch, columns or SCHEMA.names)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _row_group(self, group: int, columns: list[str]) -> pa.Table:
+        try:
+            table = self._file.read_row_group(group, columns=columns, use_threads=False)
+            return _add_missing_columns(table, columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self.path}: the file is damaged ({str(error).splitlines()[0]})",
+            fix="restore it from a copy, or remove it: its questions will be asked again",
+        )
+
+
+def _add_missing_columns(rows: R, columns: list[str]) -> R:
+    """Return `rows` with all of `columns`; those that an older file lacks hold the values of an empty response."""
+    for name in columns:
+        if name not in rows.schema.names:
+            rows = rows.append_column(name, pa.repeat(getattr(_EMPTY_RESPONSE, name), len(rows)))
+    return rows
+
+
+def row_of(record: Record) -> dict[str, object]:
+    """Return a record as a row of SCHEMA."""
+    low, high = served_caps(cap_of(record), response_of(record))
+    request, response = record["request"], record["response"]
+    return {
+        "key": bytes.fromhex(record["key"]),
+        "low": low,
+        "high": high,
+        "at": record["at"],
+        "model": request["model"],
+        "origin": request["origin"],
+        "sample_index": request["sample_index"],
+        "sampling": dumps(request["sampling"]).decode(),
+        "messages": dumps(request["messages"]).decode(),  # as bytes, each would keep room to grow
+        **response,
+    }
