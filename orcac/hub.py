@@ -226,7 +226,7 @@ def _choose_model(ref: HubRef, listed: list[RepoFile]) -> list[RepoFile]:
 
 
 def _check_names(ref: HubRef, chosen: list[RepoFile]) -> list[RepoFile]:
-    """Return the files. Raises InputError if a name leads out of the repository's folder."""
+    """Return the chosen files. Raises InputError if the name of one leads out of the repository's folder."""
     for file in chosen:
         if not is_inside(file.path):
             raise InputError(f"{_name(ref)} has a file named {file.path!r}", fix="name the files that you need")
@@ -255,7 +255,7 @@ def _download(ref: HubRef, kind: Kind, commit: str, file: RepoFile, bar: type) -
 
 
 def _digest(path: Path, file: RepoFile) -> str:
-    """Return the digest that the hub lists for a file: the sha256 of a large one, git's own digest of a small one."""
+    """Return a local file's digest in the form that the hub lists: sha256 if it is large, git's own if it is small."""
     if file.lfs:
         return file_digest(path)
     content = path.read_bytes()
@@ -293,6 +293,7 @@ class _Counter:
         return Bar
 
     def finish(self, size: int) -> None:
+        """Count a file of `size` bytes as done."""
         self._done += size
         self._show(self._done)
 

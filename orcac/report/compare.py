@@ -9,15 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from orcac.eval import scores
+from orcac.eval.scores import score
 from orcac.report.paper import published_accuracy
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
 from orcac.rows import Answer
-from orcac.stats import Interval, beats_chance, holm, mcnemar, paired_difference
+from orcac.stats import beats_chance, holm, mcnemar, paired_difference
 
 __all__ = ["adjust_p_values", "compare_arms"]
 
@@ -36,17 +35,17 @@ def compare_arms(
     The p-values are adjusted later, over all benchmarks (`adjust_p_values`).
     """
     first = next(iter(answers.values()))
-    counted = scores.score(first)
-    tasks = counted["tasks"]
+    scored = score(first)
+    tasks = scored.tasks
     paper = {task: figure for task in tasks if (figure := published_accuracy(benchmark_format, task)) is not None}
     keyed = {arm: _keyed(rows) for arm, rows in answers.items()}
     return Benchmark(
         name=name,
-        n=counted["n"],
-        chance=counted["chance"],
+        n=scored.n,
+        chance=scored.chance,
         constant=_constant_accuracy(first),
         paper=sum(paper[row.task] for row in first) / len(first) if paper.keys() == tasks.keys() else None,
-        task_chance={task: of_task["chance"] for task, of_task in tasks.items()},
+        task_chance={task: found.chance for task, found in tasks.items()},
         task_paper=paper,
         scores=tuple(
             _score(arm, rows, _difference(keyed[arm], keyed.get(base, {}), seed) if arm != base else None)
@@ -58,16 +57,16 @@ def compare_arms(
 
 def adjust_p_values(benchmarks: Sequence[Benchmark]) -> tuple[Benchmark, ...]:
     """Return the benchmarks with Holm's adjustment over all their comparisons, and the verdict of each comparison."""
-    differences = [score.difference for bench in benchmarks for score in bench.scores if score.difference is not None]
+    differences = [row.difference for bench in benchmarks for row in bench.scores if row.difference is not None]
     p_values = iter(holm([difference.p for difference in differences]))
     return tuple(
         dataclasses.replace(
             bench,
             scores=tuple(
-                dataclasses.replace(score, difference=_with_verdict(score.difference, next(p_values)))
-                if score.difference is not None
-                else score
-                for score in bench.scores
+                dataclasses.replace(row, difference=_with_verdict(row.difference, next(p_values)))
+                if row.difference is not None
+                else row
+                for row in bench.scores
             ),
         )
         for bench in benchmarks
@@ -82,27 +81,35 @@ def _with_verdict(difference: Difference, p_holm: float) -> Difference:
 
 
 def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -> Score:
-    counted = scores.score(answers)
-    if counted["p_above_chance"] >= LEVEL:
+    scored = score(answers)
+    if scored.p_above_chance >= LEVEL:
         verdict = "at chance"
-    elif beats_chance(counted["correct"], counted["n"], _constant_accuracy(answers)) >= LEVEL:
+    elif beats_chance(scored.correct, scored.n, _constant_accuracy(answers)) >= LEVEL:
         verdict = "no better than a constant answer"
     else:
         verdict = "above chance"
     return Score(
         arm=arm,
-        **_shown(counted),
-        p_above_chance=counted["p_above_chance"],
+        n=scored.n,
+        correct=scored.correct,
+        unparsed=scored.unparsed,
+        accuracy=scored.accuracy,
+        interval=scored.interval,
+        p_above_chance=scored.p_above_chance,
         verdict=verdict,
         difference=difference,
-        tasks=tuple(TaskScore(task=task, **_shown(of_task)) for task, of_task in counted["tasks"].items()),
+        tasks=tuple(
+            TaskScore(
+                task=task,
+                n=found.n,
+                correct=found.correct,
+                unparsed=found.unparsed,
+                accuracy=found.accuracy,
+                interval=found.interval,
+            )
+            for task, found in scored.tasks.items()
+        ),
     )
-
-
-def _shown(counted: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that Score and TaskScore share with `scores.json`."""
-    interval = Interval(*counted["interval"])
-    return {key: counted[key] for key in ("n", "correct", "unparsed", "accuracy")} | {"interval": interval}
 
 
 def _difference(arm: Mapping[Key, Answer], base: Mapping[Key, Answer], seed: int) -> Difference | None:

@@ -83,6 +83,8 @@ class Subset(Frozen):
 
 
 class SampleRecipe(Recipe):
+    """The source of prompts, and how they and their system messages are drawn."""
+
     name: str  # the spec's name of the source; written to every row
     seed: int
     source: Source | None = None  # exactly one of source and subset
@@ -99,6 +101,8 @@ class SampleExecution(Execution):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSummary(Summary):
+    """The figures of a sample."""
+
     kind: ClassVar[str] = "sample"
 
     read: int  # rows of the source; read = kept + the sum of dropped

@@ -200,11 +200,11 @@ def test_the_memory_plan_is_shown_with_the_cost(tmp_path: Path, monkeypatch: pyt
     assert shown.exit_code == 0  # a stage that does not fit still has a price
     assert "42 of 79" in shown.stdout and "+ long" in shown.stdout
     assert "does not fit; `recompute: true` would" in shown.stdout
-    assert max(map(len, shown.stdout.partition("holds, GiB")[2].splitlines())) <= 80
+    assert max(map(len, shown.stdout.partition("of a stage, GiB")[2].splitlines())) <= 80
     printed = json.loads(orcac(tmp_path, SPEC, "cost", "--json", monkeypatch=monkeypatch).stdout)
-    held = [node["memory"] for node in printed["nodes"].values() if "memory" in node]
-    assert sorted(of["total"] > of["has"] for of in held) == [False, True]
-    assert held[0].keys() == {*Memory._fields, "total", "has"}
+    plans = [node["memory"] for node in printed["nodes"].values() if "memory" in node]
+    assert sorted(of["total"] > of["has"] for of in plans) == [False, True]
+    assert plans[0].keys() == {*Memory._fields, "total", "has"}
 
 
 def test_too_little_memory_of_a_machine_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Tests of orcac/filter/run.py and orcac/filter/reasons.py: each rule, their order, and one reason for every row."""
+"""Tests of orcac/filter/recipe.py, orcac/filter/run.py and orcac/filter/reasons.py: each rule and their order."""
 
 from __future__ import annotations
 

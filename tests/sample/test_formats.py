@@ -1,6 +1,7 @@
-"""Tests of orcac/sample/formats/agieval.py, orcac/sample/formats/bbh.py, orcac/sample/formats/files.py,
-orcac/sample/formats/flan_cot.py, orcac/sample/formats/jsonl.py, orcac/sample/formats/mapped.py,
-orcac/sample/formats/natural_instructions.py, orcac/sample/formats/options.py and orcac/sample/formats/parquet.py."""
+"""Tests of orcac/sample/formats/__init__.py, orcac/sample/formats/agieval.py, orcac/sample/formats/bbh.py,
+orcac/sample/formats/files.py, orcac/sample/formats/flan_cot.py, orcac/sample/formats/jsonl.py,
+orcac/sample/formats/mapped.py, orcac/sample/formats/natural_instructions.py, orcac/sample/formats/options.py and
+orcac/sample/formats/parquet.py."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Any server of chat completions (OpenAI, Azure, vLLM, SGLang, Ollama, the embedded teacher), as an endpoint.
 
-The `openai` package defines the address and headers of a request: it writes one, which is not sent, and all requests
-take those of that one. So its configuration and environment variables work as documented, Azure's addresses included.
+The `openai` package determines the address and headers: it writes one request, which is not sent, and every request
+then uses its address and headers. So the package's configuration and environment variables work as documented, Azure's
+addresses included.
 Requests are sent by aiohttp over connections that are kept open: the package's own transport costs ten times the CPU
 and caps the rate of one process (docs/decisions.md). Retries are the engine's decision.
 

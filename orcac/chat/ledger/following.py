@@ -1,4 +1,4 @@
-"""Records that are added to a ledger from now on, each given once, however its files are sealed meanwhile.
+"""Records that are added to a ledger from now on: each is yielded once, even if its files are sealed in between.
 
 Only logs grow, so a read goes on at the offset where the last one ended. Files stay open between reads, since a reader
 may pause for long (a full pipe, Ctrl-Z). A log that has lost its name is read to its end. If a log was begun and sealed

@@ -25,8 +25,8 @@ _CHUNK = 65_536  # keys that are looked up together
 class Index:
     """The entries of the records in `files` with `wanted` keys (sorted; None: all).
 
-    `max_unmerged` new records, or more in a large index, may be outside the arrays. Raises StoreError if a file is
-    damaged.
+    New entries wait outside the arrays until there are more than `max_unmerged`, or than a 64th of the index. Raises
+    StoreError if a file is damaged.
     """
 
     def __init__(self, files: Sequence[File], wanted: Keys | None, *, max_unmerged: int = 4096) -> None:

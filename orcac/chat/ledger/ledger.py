@@ -9,8 +9,8 @@ once. A record holds the whole request, so the ledger can be read, exported and 
   commit), so the cost of a sync is divided by the number of requests in flight; those between two flushes share one
   write.
 - A request is settled by the first record of its key that serves its cap (`messages.served_caps`).
-- Only records that settle a request are kept: an answer, cut off or not, or a failure of the request itself. A server
-  that was down, or that refused the request as bad, proves nothing for good: it is asked again next time.
+- Only records that settle a request are kept: an answer, cut off or not, or a failure of the request itself. A failure
+  of the server, or a request that it called bad, may be mended: such a request is asked again next time.
 
 Opening a ledger reads an index of 32 bytes a record (`index`). Texts stay on disk, also those of new answers, so memory
 does not grow with their number.
@@ -219,7 +219,7 @@ class Ledger:
             self._index.merge_if_many()
 
     def _break(self, error: OSError) -> StoreError:
-        """Refuse all further records, and return the error that says why."""
+        """Refuse all further records, and return the error to raise."""
         self._broken = self._broken or StoreError(
             f"{self._folder}: an answer could not be written ({error.strerror or error})",
             fix="free or mount the disk and run again; every answer reported so far is kept",
