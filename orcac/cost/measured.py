@@ -302,18 +302,18 @@ class Measured:
         from orcac.chat.ledger.ledger import Ledger
 
         keys = self._keys(nodes)
-        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([some for some, _ in keys.values()])))
+        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([wanted for wanted, _ in keys.values()])))
         result = {}
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
-            some, weight = keys[node.ref]
-            found = ledger.find(some, recipe.sampling.max_tokens)
+            wanted, weight = keys[node.ref]
+            found = ledger.find(wanted, recipe.sampling.max_tokens)
             facts = ledger.entries[found[found >= 0]]
             replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
-            asked, left = round(len(some) * weight), round((len(some) - len(facts)) * weight)
-            result[node.ref] = Answered(asked, asked - left, len(some), len(replies), read, written)
+            asked, left = round(len(wanted) * weight), round((len(wanted) - len(facts)) * weight)
+            result[node.ref] = Answered(asked, asked - left, len(wanted), len(replies), read, written)
         ledger.close()
         return result
 
