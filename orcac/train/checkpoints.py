@@ -26,7 +26,7 @@ from orcac.train.stage import StageJob
 
 _MARKER = "complete"
 _PICKLE = "training_args.bin"
-KEPT = 2  # checkpoints
+MAX_CHECKPOINTS = 2  # on disk at a time
 
 
 def find_newest(work: Path) -> Path | None:

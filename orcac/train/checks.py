@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, Trainer
 from orcac.errors import InputError, OrcacError, StoreError
 from orcac.tokenize.rowfile import MASKED, RowFile
 from orcac.train import distributed
-from orcac.train.checkpoints import KEPT
+from orcac.train.checkpoints import MAX_CHECKPOINTS
 from orcac.train.data import RowTensors, TokenCounts
 from orcac.train.loss import SupervisedLoss
 from orcac.train.stage import StageJob
@@ -69,12 +69,14 @@ def check_disk(stage: StageJob, model: PreTrainedModel) -> None:
     checkpoint = weights + moments + (weights if stage.execution.zero else 0)  # ZeRO stores the weights a second time
     artifact = weights + (moments if stage.execution.keep_optimizer else 0)
     written = sum(file.stat().st_size for file in stage.work.glob("checkpoint-*/**/*") if file.is_file())
-    needed = max((KEPT + 1) * checkpoint + artifact - written, 0)  # the oldest is deleted after the newest is complete
+    needed = max(
+        (MAX_CHECKPOINTS + 1) * checkpoint + artifact - written, 0
+    )  # the oldest is deleted after the newest is complete
     free = shutil.disk_usage(stage.work).free
     if free < needed:
         raise StoreError(
             f"{stage.work}: {free / _GIB:,.1f} GiB are free, and this stage writes up to {needed / _GIB:,.1f} GiB: "
-            f"{KEPT + 1} checkpoints of {checkpoint / _GIB:,.1f} and an artifact of {artifact / _GIB:,.1f}",
+            f"{MAX_CHECKPOINTS + 1} checkpoints of {checkpoint / _GIB:,.1f} and an artifact of {artifact / _GIB:,.1f}",
             fix="make room (orcac gc), or put the store on another disk (ORCAC_STORE)",
         )
 

@@ -55,8 +55,8 @@ class BatchDraft:
         batch, size = self.batch, len(files.encode_upload_line(self.batch, self.batch.requests, request))
         if batch.requests and (
             batch.model != request.model
-            or batch.requests == self._tuning.most_requests
-            or self._bytes + size > self._tuning.most_bytes
+            or batch.requests == self._tuning.max_requests
+            or self._bytes + size > self._tuning.max_bytes
         ):
             return False
         self._file.write(dumps({"request": request_record(request)}) + b"\n")

@@ -92,7 +92,7 @@ class Steps:
                 if id not in self.unsettled or self.unsettled[id].status in ENDED:
                     continue
                 await asyncio.sleep(wait)
-                wait = min(wait * 1.5, self._tuning.longest_poll_s)
+                wait = min(wait * 1.5, self._tuning.max_poll_s)
             except ChatError as error:
                 tries += 1
                 if self.unsettled[id].provider_id:
@@ -103,7 +103,7 @@ class Steps:
                     raise await self._mark_lost(id, str(error)) from None
                 if ERRORS[error.error].action in (Action.STOP, Action.GIVE_UP) or not is_patient:
                     raise await self._stop_error(self.unsettled[id], error) from None
-                backoff = random.uniform(0, min(2.0 ** min(tries, 6), self._tuning.longest_poll_s))
+                backoff = random.uniform(0, min(2.0 ** min(tries, 6), self._tuning.max_poll_s))
                 await asyncio.sleep(max(error.retry_after or 0.0, backoff))
 
     async def cancel(self, id: str) -> str:
@@ -202,9 +202,9 @@ class Steps:
         """Return the error with which a run ends that cannot take `batch` further now."""
         fix = ERRORS[error.error].fix.format(key=batch.api_key_env)
         still_runs = "; it is still running at the provider" if batch.provider_id else ""
-        where = (await self._provider(batch)).where
+        label = (await self._provider(batch)).label
         return EndpointError(
-            f"{where}, {batch.title}: {error.error}: {error}{still_runs}", fix=f"{fix}, then run again"
+            f"{label}, {batch.title}: {error.error}: {error}{still_runs}", fix=f"{fix}, then run again"
         )
 
     async def _mark_lost(self, id: str, reason: str) -> EndpointError:
@@ -212,9 +212,9 @@ class Steps:
         async with self._leased(id) as batch:
             batch.lost = reason
             self._write(batch)
-        where = (await self._provider(batch)).where
+        label = (await self._provider(batch)).label
         return EndpointError(
-            f"{where}, {batch.title}, {batch.requests:,} requests, at most {dollars(batch.usd_bound)}: {reason}",
+            f"{label}, {batch.title}, {batch.requests:,} requests, at most {dollars(batch.usd_bound)}: {reason}",
             fix=f"check that {batch.api_key_env} holds a key of the project that sent it, and run again; if it is gone "
             f"for good, `orcac batches cancel {id}` gives it up, and its requests are asked again",
         )
