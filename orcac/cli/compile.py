@@ -50,10 +50,9 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     for experiment in experiments:
         name = experiment.base.spec.name
         names = list(experiment.arms)
+        listed = ", ".join(names[:MAX_LISTED_ARMS])
         further = f" and {len(names) - MAX_LISTED_ARMS:,} more" if len(names) > MAX_LISTED_ARMS else ""
-        click.echo(
-            f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({', '.join(names[:MAX_LISTED_ARMS])}{further})"
-        )
+        click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({listed}{further})")
     shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
     for line in describe_deferred(plan):

@@ -357,9 +357,9 @@ def _unique(*parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _count_rows(source: Source, paths: list[Path]) -> int:
-    from orcac.sample.formats import count
+    from orcac.sample.formats import count_items
 
-    return sum(count(path, source) for path in paths)
+    return sum(count_items(path, source) for path in paths)
 
 
 def _query_lengths(source: Source, paths: list[Path]) -> list[int]:

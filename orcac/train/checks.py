@@ -69,9 +69,8 @@ def check_disk(stage: StageJob, model: PreTrainedModel) -> None:
     checkpoint = weights + moments + (weights if stage.execution.zero else 0)  # ZeRO stores the weights a second time
     artifact = weights + (moments if stage.execution.keep_optimizer else 0)
     written = sum(file.stat().st_size for file in stage.work.glob("checkpoint-*/**/*") if file.is_file())
-    needed = max(
-        (MAX_CHECKPOINTS + 1) * checkpoint + artifact - written, 0
-    )  # the oldest is deleted after the newest is complete
+    # one checkpoint more than are kept, because the oldest is deleted after the newest is complete
+    needed = max((MAX_CHECKPOINTS + 1) * checkpoint + artifact - written, 0)
     free = shutil.disk_usage(stage.work).free
     if free < needed:
         raise StoreError(

@@ -178,7 +178,7 @@ def stopping_on_sigterm(saver: Saver) -> Iterator[None]:
     """Handle SIGTERM for a while: it makes `saver` save and end training at the next step."""
 
     def request_stop(number: int, frame: object) -> None:
-        saver.stop = True
+        saver.is_stop_requested = True
 
     before = signal.signal(signal.SIGTERM, request_stop)
     try:

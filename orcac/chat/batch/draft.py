@@ -1,4 +1,4 @@
-"""A batch while it is being planned: requests are added until it is full, then its record makes it a batch."""
+"""A batch while it is being planned: requests are added until it is full. Its record is written last."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ def bound_cost(request: ChatRequest, price: Price) -> int:
 
 
 def estimate_tokens(request: ChatRequest) -> int:
-    """Return about how many tokens of the provider's queue a request takes: a token is about four bytes."""
+    """Return an estimate of the tokens that a request takes up in the provider's queue, at four bytes a token."""
     return request.input_token_bound // 4 + 1
