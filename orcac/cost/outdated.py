@@ -20,9 +20,7 @@ def describe_outdated(plan: Plan, store: Store) -> list[str]:
     lines = [
         f"{_nodes(count, kind)} made by {cause}, which is no longer in use" for (kind, cause), count in causes.items()
     ]
-    refs = [
-        item.ref for item in found if not item.ref.startswith("report/")
-    ]  # a report is free, and remade at every change
+    refs = [item.ref for item in found if not item.ref.startswith("report/")]  # a report is free, and often remade
     trained = [ref for ref in refs if ref.startswith("train/")]
     continued = {need for ref in trained for need in plan.nodes[ref].needs}
     students = len([ref for ref in trained if ref not in continued])
