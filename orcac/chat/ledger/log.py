@@ -41,9 +41,8 @@ class Log:
             times: list[float] = []
             values: list[tuple[*EntryValues, int, int]] = []
             for offset, number, line in self._select(block, wanted):
-                record = self._parse(
-                    line, number
-                )  # one at a time: holding a block's texts costs more than parsing them
+                # one at a time, because holding the texts of a whole block costs more than parsing them
+                record = self._parse(line, number)
                 if record is not None:
                     digests.append(bytes.fromhex(record["key"]))
                     times.append(record["at"])

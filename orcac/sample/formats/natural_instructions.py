@@ -19,7 +19,7 @@ from orcac.sample.recipe import Source
 FIX = "use a task file of the natural-instructions repository: Definition, Instances: [{input, output}]"
 
 
-def prompt(definition: str, text: str) -> str:
+def format_query(definition: str, text: str) -> str:
     """Return the query for one instance."""
     return f"Definition: {definition.strip()}\n\nInput: {text.strip()}\n\nOutput:"
 
@@ -37,7 +37,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     for index, instance in enumerate(task["Instances"]):
         match instance:
             case {"input": str(text), "output": [str(reference), *_] | str(reference)} if text.strip():
-                query = prompt(definition, text)
+                query = format_query(definition, text)
                 yield Item(task=Path(name).stem, query=query, reference=reference.strip())
             case _:
                 raise row_error(path, f"Instances[{index}]", "not {input: text, output: [text, ...]}", fix=FIX)
