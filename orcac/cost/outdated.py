@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from orcac.cost.bill import price, total_cost
 from orcac.plan.plan import Plan
 from orcac.plan.upgrade import find_older, list_outdated
 from orcac.store.store import Store
@@ -17,6 +16,8 @@ def describe_outdated(plan: Plan, store: Store) -> list[str]:
     causes = Counter((item.ref.partition("/")[0], item.cause) for item in found if item.cause)
     if not causes:
         return []
+    from orcac.cost.bill import price, total_cost  # here, since it takes a fifth of the time of a `compile`
+
     lines = [
         f"{_nodes(count, kind)} made by {cause}, which is no longer in use" for (kind, cause), count in causes.items()
     ]
