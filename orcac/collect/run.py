@@ -41,8 +41,8 @@ CollectJob = Job[CollectRecipe, CollectExecution]
 def run(job: CollectJob) -> CollectSummary:
     """Ask the questions without an answer, and write `responses.parquet` (rows.Response).
 
-    Raises what `chat.ask.Asker.ask` raises; what was answered until then is kept in the ledger. If no prompt at all has
-    a response, raises EndpointError, or InputError if the responses are looked up.
+    Raises the errors of `chat.ask.Asker.ask`; answers received until then are kept in the ledger. If no prompt has a
+    response, raises EndpointError, or InputError if the responses are looked up.
     """
     save_memory()
     prompts = Prompts(job.inputs["prompts"])

@@ -16,7 +16,7 @@ from orcac.eval.scores import score
 from orcac.report.paper import published_accuracy
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
 from orcac.rows import Answer
-from orcac.stats.intervals import beats_chance, mcnemar, paired_difference
+from orcac.stats.intervals import binomial_p_value, mcnemar, paired_difference
 from orcac.stats.verdict import holm
 
 __all__ = ["adjust_p_values", "compare_arms"]
@@ -85,7 +85,7 @@ def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -
     scored = score(answers)
     if scored.p_above_chance >= LEVEL:
         verdict = "at chance"
-    elif beats_chance(scored.correct, scored.n, _constant_accuracy(answers)) >= LEVEL:
+    elif binomial_p_value(scored.correct, scored.n, _constant_accuracy(answers)) >= LEVEL:
         verdict = "no better than a constant answer"
     else:
         verdict = "above chance"

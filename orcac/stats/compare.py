@@ -40,8 +40,8 @@ __all__ = [
     "Scores",
     "Spread",
     "compare",
-    "compare_arms",
-    "compare_tasks",
+    "compare_to_base",
+    "compare_to_base_by_task",
     "pooled",
     "spread",
 ]
@@ -223,7 +223,7 @@ def compare(
     )
 
 
-def compare_arms(
+def compare_to_base(
     arms: Mapping[str, Scores],
     base: str,
     *,
@@ -244,10 +244,10 @@ def compare_arms(
     return _compare_all(*_counted(arms), base, labels, average, redrawn)
 
 
-def compare_tasks(
+def compare_to_base_by_task(
     arms: Mapping[str, Scores], base: str, *, tasks: Sequence[str], redrawn: bool = False
 ) -> dict[str, dict[str, Comparison]]:
-    """Return the comparisons of `compare_arms` on each task alone, by task and arm; they carry no verdict."""
+    """Return the comparisons of `compare_to_base` on each task alone, by task and arm; they carry no verdict."""
     counted, repeated = _counted(arms)
     names, labels = np.unique(tasks, return_inverse=True)
     found = {}
@@ -266,7 +266,7 @@ def _compare_all(
     average: Average,
     redrawn: bool,
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
-    """Return what `compare_arms` does, of replicates that all count; labels: int (items,), the items' tasks."""
+    """Return what `compare_to_base` does, of replicates that all count; labels: int (items,), the items' tasks."""
     answered = {name: np.flatnonzero(~np.isnan(scores).any(axis=0)) for name, scores in arms.items()}
     runs = {}
     for name, scores in arms.items():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Interval", "beats_chance", "mcnemar", "paired_difference", "wilson"]
+__all__ = ["Interval", "binomial_p_value", "mcnemar", "paired_difference", "wilson"]
 
 
 class Interval(NamedTuple):
@@ -36,19 +36,19 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     `only_a` and `only_b` count the items that only that model got right.
     """
-    return 1.0 if only_a + only_b == 0 else _binomial_p(only_a, only_a + only_b, 0.5, "two-sided")
+    return 1.0 if only_a + only_b == 0 else _exact_test(only_a, only_a + only_b, 0.5, "two-sided")
 
 
-def beats_chance(correct: int, n: int, chance: float) -> float:
+def binomial_p_value(correct: int, n: int, chance: float) -> float:
     """Return the exact one-sided p-value of `correct` or more right answers of `n` by guessing at rate `chance`.
 
     If items differ in their number of options, `chance` is the mean of their rates. The true spread is then a little
     smaller than the binomial's, so the test errs on the side of "at chance".
     """
-    return 1.0 if n == 0 else _binomial_p(correct, n, chance, "greater")
+    return 1.0 if n == 0 else _exact_test(correct, n, chance, "greater")
 
 
-def _binomial_p(count: int, n: int, rate: float, alternative: Literal["two-sided", "greater"]) -> float:
+def _exact_test(count: int, n: int, rate: float, alternative: Literal["two-sided", "greater"]) -> float:
     from scipy import stats
 
     return float(stats.binomtest(count, n, rate, alternative=alternative).pvalue)

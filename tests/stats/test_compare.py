@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from orcac.errors import InputError
-from orcac.stats.compare import Average, Comparison, Layout, Scores, compare, compare_arms, compare_tasks, spread
+from orcac.stats.compare import (
+    Average,
+    Comparison,
+    Layout,
+    Scores,
+    compare,
+    compare_to_base,
+    compare_to_base_by_task,
+    spread,
+)
 
 # Three arms with three replicates each, 30 items.
 BASE = "101000010110000011110110001001 101001000101000110011110001101 100001000101000111110100011001"
@@ -128,7 +137,7 @@ def test_one_task_makes_macro_the_same_as_micro() -> None:
 
 def test_a_claim_about_tasks_like_these_needs_five_tasks() -> None:
     with pytest.raises(InputError, match="needs 5 tasks or more, and here are 4"):
-        compare_arms(ARMS, "base", tasks=["a", "b", "c", "d", "d"] * 6, average="clustered")
+        compare_to_base(ARMS, "base", tasks=["a", "b", "c", "d", "d"] * 6, average="clustered")
 
 
 scores = st.integers(1, 4).flatmap(
@@ -185,7 +194,7 @@ def test_a_constant_moves_the_difference_and_no_variance(arm, base, average, con
 def test_failed_answers_take_their_item_out_of_the_pair() -> None:
     failed = {name: scores.copy() for name, scores in ARMS.items()}
     failed["arm"][1, 3] = failed["base"][0, 7] = failed["third"][2, 11] = np.nan
-    runs, found = compare_arms(failed, "base")
+    runs, found = compare_to_base(failed, "base")
     assert (found["arm"].items, found["third"].items) == (28, 28)
     kept = [column for column in range(30) if column not in (3, 7)]
     others = [spread(np.delete(ARMS["third"], 11, axis=1), Layout(np.zeros(29, int), "micro"))]
@@ -195,24 +204,24 @@ def test_failed_answers_take_their_item_out_of_the_pair() -> None:
 
 
 def test_an_arm_without_common_items_is_left_out() -> None:
-    runs, found = compare_arms({"base": ARMS["base"], "arm": np.full((3, 30), np.nan)}, "base")
+    runs, found = compare_to_base({"base": ARMS["base"], "arm": np.full((3, 30), np.nan)}, "base")
     assert (found, runs["arm"].means, runs["arm"].spread.df) == ({}, (), 0)
 
 
 def test_a_replicate_that_repeats_another_does_not_count() -> None:
     arm = ARMS["arm"]
-    runs, found = compare_arms({"base": ARMS["base"], "arm": arm[[0, 1, 0, 0]]}, "base")
+    runs, found = compare_to_base({"base": ARMS["base"], "arm": arm[[0, 1, 0, 0]]}, "base")
     assert (found["arm"].runs, found["arm"].repeated, runs["arm"].repeated) == ((2, 3), (2, 0), 2)
-    _, counted = compare_arms({"base": ARMS["base"], "arm": arm[:2]}, "base")
+    _, counted = compare_to_base({"base": ARMS["base"], "arm": arm[:2]}, "base")
     assert found["arm"].interval == counted["arm"].interval
 
 
 def test_replicates_count_on_each_task_as_on_the_benchmark() -> None:
     tasks = [f"task {label}" for label in TASKS]
-    of_tasks = compare_tasks(ARMS, "base", tasks=tasks)
+    of_tasks = compare_to_base_by_task(ARMS, "base", tasks=tasks)
     assert "task 0" not in {task for task, found in of_tasks.items() if found}  # one item
     last = {name: scores[:, TASKS == 5] for name, scores in ARMS.items()}
-    assert of_tasks["task 5"] == compare_arms(last, "base")[1]
+    assert of_tasks["task 5"] == compare_to_base(last, "base")[1]
     assert of_tasks["task 1"]["arm"].runs == (3, 3)  # on three items, replicates agree by chance
 
 
@@ -223,11 +232,11 @@ def test_unequal_spreads_are_found() -> None:
         return (rng.random((5, 400)) < 0.5 + luck * np.array([[-2], [-1], [0], [1], [2]])).astype(float)
 
     calm = {name: arm(0.0) for name in ("base", "b", "c")}
-    own = compare_arms({**calm, "wild": arm(0.15)}, "base")[1]
+    own = compare_to_base({**calm, "wild": arm(0.15)}, "base")[1]
     assert own["wild"].unequal < 0.01 < own["b"].unequal
     of_arm, of_base, of_rest = (spread(scores, Layout(np.zeros(400, int), "micro")).between for scores in calm.values())
     two_sided = 2 * min(stats.f.sf(of_base / of_arm, 4, 4), stats.f.sf(of_arm / of_base, 4, 4))
     expected = min(two_sided, stats.f.sf((of_arm + of_base) / 2 / of_rest, 8, 4))
-    assert compare_arms(calm, "base")[1]["b"].unequal == pytest.approx(expected)
+    assert compare_to_base(calm, "base")[1]["b"].unequal == pytest.approx(expected)
     alone = {name: scores[:1] for name, scores in calm.items()}
-    assert compare_arms(alone, "base")[1]["b"].unequal is None
+    assert compare_to_base(alone, "base")[1]["b"].unequal is None
