@@ -110,9 +110,9 @@ def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
 
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    from orcac.chat.ledger.following import Following
+    from orcac.chat.ledger.following import Follower
 
-    following = Following(folder)
+    following = Follower(folder)
     while True:
         yield from filter(keep, following.read_new())
         time.sleep(_LOOK_EVERY_S)

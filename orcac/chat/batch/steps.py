@@ -176,7 +176,7 @@ class Steps:
         return self._answers / "batches" / id
 
     def _provider(self, batch: Batch) -> Awaitable[Provider]:
-        return self._providers.of(batch, self._settings.timeout_seconds)
+        return self._providers.get(batch, self._settings.timeout_seconds)
 
     @asynccontextmanager
     async def _leased(self, id: str) -> AsyncIterator[Batch]:
