@@ -59,10 +59,10 @@ def command(
     """
     action = action or ("list" if follow else "count")
     if (file is None) == (action in ("export", "import")):
-        which = "needs a FILE" if file is None else "takes no FILE"
-        raise InputError(f"`orcac answers {action}` {which}", fix=f"see `orcac answers {action} --help`")
+        problem, fix = ("needs a FILE", "add it") if file is None else ("takes no FILE", "leave it out")
+        raise InputError(f"`orcac answers {action}` {problem}", fix=f"{fix}; `orcac answers --help` has examples")
     if follow and action != "list":
-        raise InputError(f"`orcac answers {action}` cannot follow", fix="`orcac answers list --follow`")
+        raise InputError(f"`orcac answers {action}` cannot follow", fix="use `orcac answers list --follow`")
     if action == "import" and (model or contains or error or limit or as_json):
         raise InputError(
             "`orcac answers import` takes whole files", fix="filter with `orcac answers export --model ...`"

@@ -98,7 +98,10 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
 def _find(live: list[str], text: str) -> str:
     near = [id for id in live if id.startswith(text)]
     if len(near) != 1:
-        raise InputError(f"{text}: {len(near)} live batches begin with it", fix="`orcac batches list` shows their ids")
+        raise InputError(
+            f"{text}: {len(near)} live batches have an id that begins so",
+            fix="give the beginning of one id that `orcac batches list` shows",
+        )
     return near[0]
 
 

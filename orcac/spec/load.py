@@ -299,7 +299,8 @@ class _ArmLoader:
                 self.finder.find_files([one], later=later)
             except MissingFileError as error:
                 may_be_later = path[0] in ("queries", "benchmarks")
-                fix = "; or write `missing: later` to plan without this file until it exists" if may_be_later else ""
+                later_fix = "supply it, or write `missing: later` to plan without this file until it exists"
+                fix = f"; {later_fix}" if may_be_later else ""
                 problems.append(Problem(one[1], f"{error.message}{fix}"))
             except InputError as error:
                 problems.append(Problem(one[1], _with_fix(error)))

@@ -107,7 +107,7 @@ def _check_readable(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name the files in it, as in `{path.name}/*.jsonl`")
         if not path.is_file() or not os.access(path, os.R_OK):
-            raise InputError(f"{path} cannot be read")
+            raise InputError(f"{path} cannot be read; make it a readable file")
     return list(paths)
 
 
