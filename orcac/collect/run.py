@@ -25,7 +25,7 @@ from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary, ShardSummary
-from orcac.collect.recorded import references, replayed
+from orcac.collect.recorded import read_references, replay_responses
 from orcac.collect.unanswered import unanswered
 from orcac.hub import fetch
 from orcac.job import Job, save_memory
@@ -49,10 +49,10 @@ def run(job: CollectJob) -> CollectSummary:
     questions = Questions(job.recipe.template, prompts.texts)
     match job.recipe.origin:
         case "reference":
-            return _write(job, prompts, questions, references(prompts), {})
+            return _write(job, prompts, questions, read_references(prompts), {})
         case "replay":
             messages: dict[str, str] = {}
-            return _write(job, prompts, questions, replayed(job, questions, len(prompts), messages), messages)
+            return _write(job, prompts, questions, replay_responses(job, questions, len(prompts), messages), messages)
     with Asker(questions, _chat_execution(job)) as asker:
         messages = asker.ask().messages
         return _write(job, prompts, questions, asker.responses(), messages)
