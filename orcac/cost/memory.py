@@ -105,9 +105,9 @@ def activations(shape: Scratch, length: int, precision: str, execution: TrainExe
 def layer_bytes(shape: Scratch, length: int, precision: str, *, zero: bool) -> float:
     """Return the bytes per token that one layer keeps for the backward pass, with ZeRO or without.
 
-    The bytes are those of the inputs of norms, matrix products and attention, each in its own width. In bf16, ZeRO keeps
-    the weights themselves in bf16. A row's attention mask, which SDPA makes from the positions, has a number for every
-    pair of its tokens.
+    These are the inputs of norms, matrix products and attention, each in its own width. In bf16, ZeRO keeps the weights
+    themselves in bf16. A row's attention mask, which SDPA makes from the positions, has a number for every pair of its
+    tokens.
     """
     streams, width = (40, 4) if precision == "fp32" else (24, 2) if zero else (34, 2)
     return (
