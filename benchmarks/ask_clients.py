@@ -165,7 +165,7 @@ def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
     from orcac.chat.settings import EndpointSettings, Price
     from orcac.collect import run as collect
 
-    tuning = Tuning(poll_s=0.05, longest_poll_s=0.05, settle_s=1.0, most_requests=each)
+    tuning = Tuning(poll_s=0.05, max_poll_s=0.05, settle_s=1.0, max_requests=each)
     collect.ChatExecution = functools.partial(ChatExecution, tuning=tuning)
     endpoint = EndpointSettings(kind="openai", base_url=base_url)
     endpoint = endpoint.model_copy(update={"mode": "batch", "price": Price(input=1.0, output=1.0), "budget_usd": 1e6})

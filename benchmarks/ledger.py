@@ -56,7 +56,7 @@ class Figures(TypedDict, total=False):
 class Stub:
     """An endpoint that answers every request after 10 ms."""
 
-    where = "a stub"
+    label = "a stub"
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         from orcac.chat.messages import ChatResponse

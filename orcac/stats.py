@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Interval", "beats_chance", "holm", "mcnemar", "paired_difference", "wilson"]
+__all__ = ["Interval", "binomial_p_value", "holm", "mcnemar", "paired_difference", "wilson"]
 
 
 class Interval(NamedTuple):
@@ -40,7 +40,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
 
 
-def beats_chance(correct: int, n: int, chance: float) -> float:
+def binomial_p_value(correct: int, n: int, chance: float) -> float:
     """Return the exact one-sided p-value of `correct` or more right answers of `n` by guessing at rate `chance`.
 
     If items differ in their number of options, `chance` is the mean of their rates. The true spread is then a little

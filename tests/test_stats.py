@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.stats import beats_chance, holm, mcnemar, paired_difference, wilson
+from orcac.stats import binomial_p_value, holm, mcnemar, paired_difference, wilson
 
 
 def test_wilson_known_values() -> None:
@@ -29,10 +29,10 @@ def test_mcnemar_is_the_exact_binomial() -> None:
 
 
 def test_beats_chance() -> None:
-    assert beats_chance(4, 4, 0.5) == pytest.approx(1 / 16)
-    assert beats_chance(500, 1000, 0.5) > 0.5
-    assert beats_chance(527, 1000, 0.5) < 0.05 < beats_chance(526, 1000, 0.5)
-    assert (beats_chance(0, 9, 0.0), beats_chance(1, 9, 0.0), beats_chance(0, 0, 0.5)) == (1.0, 0.0, 1.0)
+    assert binomial_p_value(4, 4, 0.5) == pytest.approx(1 / 16)
+    assert binomial_p_value(500, 1000, 0.5) > 0.5
+    assert binomial_p_value(527, 1000, 0.5) < 0.05 < binomial_p_value(526, 1000, 0.5)
+    assert (binomial_p_value(0, 9, 0.0), binomial_p_value(1, 9, 0.0), binomial_p_value(0, 0, 0.5)) == (1.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(("n", "gain", "loss"), [(1000, 120, 80), (200, 5, 40)])

@@ -102,7 +102,7 @@ class Asker:
     def responses(self) -> Iterator[ChatResponse]:
         """Yield the response to each question, in order, once `ask` has returned. A failed one has an `error`."""
         questions, keys = self._questions, self._questions.keys
-        numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.number]
+        numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.inverse]
         failed = {n: self._tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
         del keys
         questions.forget_keys()
@@ -127,7 +127,7 @@ class Asker:
         async with self._open_ledger() as ledger:  # opened again when batches have ended
             known, missing = survey(questions, ledger, settings.price)
         if settings.mode == "online":
-            wanted = np.unique(questions.keys.keys[questions.keys.number[missing]])
+            wanted = np.unique(questions.keys.keys[questions.keys.inverse[missing]])
             await check_unclaimed(how.answers, wanted, on_event=self._say)
             return None
         # A run that was killed while it took in the last answers left a batch that still holds a part of the budget.

@@ -49,6 +49,6 @@ def show(plan: Plan, store: Store, names: Sequence[str]) -> None:
 def _results_path(store: Store, ref: str) -> Path:
     if not store.is_done(ref):
         raise OrcacError(
-            "the report is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
+            f"{ref}: the report is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
         )
     return store.verify(ref) / "results.json"

@@ -26,7 +26,7 @@ from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.cost import lengths, priors
 from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
-from orcac.cost.measured import LOOKED_UP, Mean, Measured, Record, mean_tokens, teacher_key
+from orcac.cost.measured import LOOKED_UP, MadeNode, Mean, Measured, mean_tokens, teacher_key
 from orcac.cost.shape import Model, student_model
 from orcac.errors import InputError
 from orcac.filter.recipe import FilterRecipe, FilterSummary
@@ -102,7 +102,7 @@ class Flow:
         todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
         self.answered = self.measured.answered(plan, todo)
 
-    def _node(self, summary: type[S], ref: str) -> tuple[Node, Record[S] | None]:
+    def _node(self, summary: type[S], ref: str) -> tuple[Node, MadeNode[S] | None]:
         """Return a node and, if it is done, its record."""
         return self.plan.nodes[ref], self.measured.record(summary, ref) if ref in self.done else None
 
@@ -357,9 +357,9 @@ def _unique(*parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _count_rows(source: Source, paths: list[Path]) -> int:
-    from orcac.sample.formats import count
+    from orcac.sample.formats import count_items
 
-    return sum(count(path, source) for path in paths)
+    return sum(count_items(path, source) for path in paths)
 
 
 def _query_lengths(source: Source, paths: list[Path]) -> list[int]:

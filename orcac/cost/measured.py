@@ -81,7 +81,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
-class Record(Generic[S]):
+class MadeNode(Generic[S]):
     """The record of a finished artifact."""
 
     recipe: Mapping[str, object]
@@ -122,21 +122,21 @@ class Measured:
 
     def __init__(self, store: Store, looked_up: int = LOOKED_UP) -> None:
         self._store, self._looked_up = store, looked_up
-        self._records: dict[str, Mapping[str, Record[Summary]]] = {}
+        self._records: dict[str, Mapping[str, MadeNode[Summary]]] = {}
 
-    def records(self, summary: type[S]) -> Mapping[str, Record[S]]:
+    def records(self, summary: type[S]) -> Mapping[str, MadeNode[S]]:
         """Return KIND/ID -> record of every finished artifact of the kind that has this type of summary."""
         if summary.kind not in self._records:
-            self._records[summary.kind] = cast("Mapping[str, Record[Summary]]", dict(self._read(summary)))
-        return cast("Mapping[str, Record[S]]", self._records[summary.kind])
+            self._records[summary.kind] = cast("Mapping[str, MadeNode[Summary]]", dict(self._read(summary)))
+        return cast("Mapping[str, MadeNode[S]]", self._records[summary.kind])
 
-    def _read(self, summary: type[S]) -> Iterator[tuple[str, Record[S]]]:
+    def _read(self, summary: type[S]) -> Iterator[tuple[str, MadeNode[S]]]:
         for path in sorted((self._store.root / summary.kind).glob("*/artifact.json")):
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
                 assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
                 hardware = values.get("hardware")
-                record = Record(
+                record = MadeNode(
                     recipe=values["recipe"],
                     inputs=values["inputs"],
                     summary=summary.from_json(values["summary"], path),
@@ -147,7 +147,7 @@ class Measured:
                 continue
             yield f"{summary.kind}/{path.parent.name}", record
 
-    def record(self, summary: type[S], ref: str) -> Record[S] | None:
+    def record(self, summary: type[S], ref: str) -> MadeNode[S] | None:
         """Return the record of a finished artifact; None if it is not made, or its record is damaged."""
         return self.records(summary).get(ref)
 

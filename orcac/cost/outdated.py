@@ -1,4 +1,4 @@
-"""The price of an upgrade: artifacts of an older VERSION or rule that a plan would make again, and what that takes."""
+"""The price of an upgrade: the artifacts of an older VERSION or rule that a plan would remake, and their cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def describe_outdated(plan: Plan, store: Store) -> list[str]:
     lines = [
         f"{_nodes(count, kind)} made by {cause}, which is no longer in use" for (kind, cause), count in causes.items()
     ]
-    refs = [item.ref for item in found if not item.ref.startswith("report/")]  # which is free, and made at every change
+    refs = [item.ref for item in found if not item.ref.startswith("report/")]  # a report is free, and often remade
     trained = [ref for ref in refs if ref.startswith("train/")]
     continued = {need for ref in trained for need in plan.nodes[ref].needs}
     students = len([ref for ref in trained if ref not in continued])

@@ -15,7 +15,7 @@ from orcac.cost import figures, priors
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
 from orcac.cost.measured import Hardware
-from orcac.cost.questions import AskedShares, Questions, list_questions
+from orcac.cost.questions import AskedShares, AskedSources, list_questions
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
 from orcac.train import gpus
@@ -43,7 +43,7 @@ class Cost:
     gpu_usd: Range = ZERO
     disk: Range = ZERO  # bytes that are added to the store
     basis: tuple[str, ...] = ()  # the measurements and assumptions behind it, in words
-    questions: Questions | None = None  # of a collect node, so that a total counts each question once
+    questions: AskedSources | None = None  # of a collect node, so that a total counts each question once
     budget_left: float | None = None  # of a collect node: USD of its experiment's budget, neither spent nor reserved
 
     def scaled(self, share: float) -> Cost:

@@ -26,7 +26,7 @@ class Part(NamedTuple):
     size: float  # prompts of the whole source
 
 
-class Questions(NamedTuple):
+class AskedSources(NamedTuple):
     """The questions of one collect node."""
 
     teacher: str  # the collect node's recipe as JSON: two nodes with the same one share answers
@@ -41,7 +41,7 @@ class Questions(NamedTuple):
 AskedShares = dict[tuple[str, str], float]  # (teacher, source) -> the first share of the source that is asked
 
 
-def list_questions(flow: Flow, ref: str, answered: AskedShares) -> Questions:
+def list_questions(flow: Flow, ref: str, answered: AskedShares) -> AskedSources:
     """Return the questions of a collect node; `answered` has the shares that the store answers."""
     node = flow.plan.nodes[ref]
     teacher = canonical(node.recipe.model_dump(mode="json"))
@@ -50,10 +50,10 @@ def list_questions(flow: Flow, ref: str, answered: AskedShares) -> Questions:
         Part(source, share, answered.get((teacher, source), 0.0), flow.prompts(source).count.mid)
         for source, share in shares.items()
     )
-    return Questions(teacher, tuple(parts))
+    return AskedSources(teacher, tuple(parts))
 
 
-def add_questions(asked: AskedShares, questions: Questions) -> float:
+def add_questions(asked: AskedShares, questions: AskedSources) -> float:
     """Add a node's questions to `asked`, and return the fraction of its unanswered ones that was not there yet."""
     new = 0.0
     for part in questions.parts:

@@ -122,7 +122,7 @@ def _once_per_sections(
 
 
 class _ArmLowering:
-    """One arm on its way into a plan. The `_add_...` methods return KIND/ID of the node that they added."""
+    """The lowering of one arm into a plan. The `_add_...` methods return KIND/ID of the node that they added."""
 
     def __init__(self, plan: Plan, arm: Arm, cache: _Cache) -> None:
         self.plan, self.arm, self.spec, self.cache = plan, arm, arm.spec, cache
@@ -132,7 +132,7 @@ class _ArmLowering:
         self.targets: list[str] = []  # the last stage and the evaluations; an arm needs these and their inputs
 
     def lower(self) -> report.Arm:
-        """Add the arm's nodes; return the parts that they play in the report."""
+        """Add the arm's nodes, and return the arm's part of the report's recipe."""
         spec = self.spec
         datasets = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
         student = self._add_student()
@@ -142,7 +142,7 @@ class _ArmLowering:
             model = self._add_train(name, rows, model)
             stages.append(report.TrainedStage(name=name, dataset=datasets[name], tokenize=rows, train=model))
         self.targets.append(model)
-        evaluations = tuple(self._add_eval(name, model) for name in sorted(self._benchmarks()))
+        evaluations = tuple(self._add_eval(name, model) for name in sorted(self._benchmark_names()))
         return report.Arm(
             name=self.arm.name,
             student=student,
@@ -155,7 +155,7 @@ class _ArmLowering:
         """Add each baseline's answers to every benchmark with right answers, scored as the arms' answers are."""
         scored = [
             name
-            for name in sorted(self._benchmarks())
+            for name in sorted(self._benchmark_names())
             if not isinstance(self.spec.benchmarks[name], schema.OpenBenchmark)
         ]
         return tuple(
@@ -163,7 +163,7 @@ class _ArmLowering:
             for teacher in self.spec.baselines
         )
 
-    def _benchmarks(self) -> list[str]:
+    def _benchmark_names(self) -> list[str]:
         return [name for name in self.spec.benchmarks if name not in self.arm.left_out]
 
     def _add(
@@ -189,10 +189,10 @@ class _ArmLowering:
     def _add_queries(self, dataset: str, name: str) -> str:
         """Add the prompts of a query source under the system messages of a dataset."""
         draw = self.spec.datasets[dataset].draw.get(name) or self.spec.system_messages.draw.get(name) or _EMPTY_MESSAGE
-        source, execution, blockers = self._source("queries", name, self.spec.queries[name])
+        source, execution, blockers = self._lower_source("queries", name, self.spec.queries[name])
         drawn = Draw(
-            always=self._messages(draw.always),
-            multiple_choice=self._messages(draw.multiple_choice),
+            always=self._get_messages(draw.always),
+            multiple_choice=self._get_messages(draw.multiple_choice),
             alone=draw.mix == "alone" and bool(draw.multiple_choice),
         )
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, draw=drawn)
@@ -200,8 +200,8 @@ class _ArmLowering:
 
     @_once_per_sections
     def _add_items(self, name: str) -> str:
-        """Add a benchmark's items, for a student: its `eval` node brings the system message."""
-        source, execution, blockers = self._source("benchmarks", name, self.spec.benchmarks[name])
+        """Add a benchmark's items, for a student. They have no system message, because the `eval` node adds it."""
+        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name])
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
 
@@ -209,15 +209,15 @@ class _ArmLowering:
     def _add_asked_items(self, name: str) -> str:
         """Add a benchmark's items, each with the benchmark's system message, for a teacher or a baseline."""
         benchmark = self.spec.benchmarks[name]
-        source, execution, blockers = self._source("benchmarks", name, benchmark)
-        draw = Draw(always=self._messages((benchmark.system,)))
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark)
+        draw = Draw(always=self._get_messages((benchmark.system,)))
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, draw=draw)
         return self._add(f"asked/{name}", recipe, execution, label=name, blockers=blockers)
 
-    def _source(
+    def _lower_source(
         self, section: str, name: str, queries: schema.Queries | schema.Benchmark
     ) -> tuple[Source, SampleExecution, tuple[str, ...]]:
-        """Return a source, the execution of the node that reads it, and the reasons why that cannot be made yet."""
+        """Return a source, the execution of the node that reads it, and the reasons that keep the node from running."""
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             return lower_puzzles(queries, self.spec.seed, f"{section}/{name}"), SampleExecution(**resources), ()
@@ -232,7 +232,7 @@ class _ArmLowering:
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()
         return lower_file_source(queries, file_set, local), execution, blockers
 
-    def _messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
+    def _get_messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)
 
     @_once_per_sections
@@ -303,7 +303,9 @@ class _ArmLowering:
             label=dataset,
             inputs={
                 "responses": (self._add_collect(dataset),),
-                "benchmarks": tuple(sorted(map(self._add_items, self._benchmarks()))) if filters.contamination else (),
+                "benchmarks": tuple(sorted(map(self._add_items, self._benchmark_names())))
+                if filters.contamination
+                else (),
             },
         )
 
@@ -366,7 +368,7 @@ class _ArmLowering:
     def _add_eval(self, name: str, model: str) -> report.Evaluation:
         """Add the answers of `model` to the benchmark `name`, and their score."""
         benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        recipe, execution = self._protocol(name)
+        recipe, execution = self._lower_protocol(name)
         inputs: dict[str, tuple[str, ...]] = {"model": (model,), "items": (items,)}
         blockers: tuple[str, ...] = ()
         if isinstance(benchmark, schema.OpenBenchmark):
@@ -378,7 +380,7 @@ class _ArmLowering:
         return report.Evaluation(benchmark=name, items=items, eval=ref)
 
     @_once_per_sections
-    def _protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
+    def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
         """Return the recipe and the execution of a benchmark's `eval` nodes."""
         benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
         judge = self.spec.teachers[benchmark.judge] if isinstance(benchmark, schema.OpenBenchmark) else None
@@ -419,7 +421,7 @@ class _ArmLowering:
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:
         """Add the score of a baseline's answers to a benchmark."""
-        recipe, execution = self._protocol(name)
+        recipe, execution = self._lower_protocol(name)
         items, replies = self._add_items(name), self._add_replies(teacher, name)
         # the collect node holds the sampling, and the teacher answered, so no GPU of this job is used
         unsampled = {"temperature": 0.0, "top_p": 1.0, "seed": 0}

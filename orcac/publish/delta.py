@@ -7,7 +7,7 @@ upper bytes are zero; so each byte of a chunk goes into a plane of its own, and 
 comes with pyarrow).
 
 - If base and model have different float types, the base is first converted to the model's type, by a rule on its bits
-  that is the same on every machine: it only has to be near.
+  that is the same on every machine. The rule may be coarse: the result only has to be near the model's weights.
 - Rows that the base lacks (added tokens) are compared with zeros, and so are tensors without a counterpart: the delta
   contains these whole.
 - For a model of 135 M weights, 40 steps from its base at a learning rate of 2e-5, the delta has 16 % of the size in
@@ -59,6 +59,8 @@ _HEADER = "__header__/"  # prefix of the name of a weight file's header in delta
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
+    """The digest and the size of a file, by which it is recognised."""
+
     sha256: str
     bytes: int
 
@@ -75,7 +77,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class DeltaSizes:
     """The sizes of a new delta, in bytes, and its numbers of tensors."""
 
     model_bytes: int
@@ -85,7 +87,7 @@ class Made:
     whole: int  # tensors without a counterpart in the base
 
 
-def make(base: Files, model: Files, out: Path) -> Made:
+def make(base: Files, model: Files, out: Path) -> DeltaSizes:
     """Write the delta of `model` to `base` as the folder `out`.
 
     Raises InputError if `out` exists, if `base` or `model` has no safetensors weights, or if they have no tensor in
@@ -95,29 +97,29 @@ def make(base: Files, model: Files, out: Path) -> Made:
     whole = sum(theirs.counterpart(tensor) is None for tensor in ours.tensors.values())
     if whole == len(ours.tensors):
         raise InputError("the base has no tensor of the model's", fix="give the base that the model was trained from")
-    progress = _Bytes("delta make", theirs.bytes + sum(path.stat().st_size for path in model.values()))
+    progress = _ByteProgress("delta make", theirs.bytes + sum(path.stat().st_size for path in model.values()))
     with new_folder(out) as folder:
         digests = {name: file_digest(theirs.files[name].path, progress.add) for name in theirs.files}
         compared = _write_container(folder / "delta.safetensors", ours, theirs, progress)
         files = {}
         for name, path in sorted(model.items()):
             if name in ours.files:
-                files[name] = _facts(path, compared.digests[name])
+                files[name] = _describe_file(path, compared.digests[name])
             else:
                 target = folder / "files" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-                files[name] = _facts(path, file_digest(path, progress.add))
+                files[name] = _describe_file(path, file_digest(path, progress.add))
         manifest = Manifest(
             format=FORMAT,
             orcac=__version__,
-            base={name: _facts(file.path, digests[name]) for name, file in theirs.files.items()},
+            base={name: _describe_file(file.path, digests[name]) for name, file in theirs.files.items()},
             model=files,
             weights=list(ours.files),
         )
         (folder / "delta.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Made(
+    return DeltaSizes(
         model_bytes=sum(facts.bytes for facts in files.values()),
         delta_bytes=size,
         tensors=len(ours.tensors),
@@ -135,7 +137,7 @@ def apply(base: Files, delta: Path, out: Path) -> int:
     manifest = _read_manifest(delta)
     theirs = Weights(base, "the base")
     total = sum(facts.bytes for facts in manifest.model.values())
-    progress = _Bytes("delta apply", theirs.bytes + total)
+    progress = _ByteProgress("delta apply", theirs.bytes + total)
     _check_base(theirs, manifest.base, progress)
     with new_folder(out, needs=total) as folder, _refuse_damage(delta):
         container = TensorFile(delta / "delta.safetensors").tensors
@@ -165,7 +167,7 @@ class _Compared(NamedTuple):
     equal: int
 
 
-def _write_container(path: Path, ours: Weights, theirs: Weights, progress: _Bytes) -> _Compared:
+def _write_container(path: Path, ours: Weights, theirs: Weights, progress: _ByteProgress) -> _Compared:
     """Write delta.safetensors.
 
     Its header comes first but is known last, so space is reserved for it, and filled up with blanks.
@@ -196,9 +198,9 @@ def _write_container(path: Path, ours: Weights, theirs: Weights, progress: _Byte
                 near = theirs.counterpart(tensor)
                 for first in range(0, tensor.size // tensor.width, CHUNK):
                     bits = tensor.bits(first, first + CHUNK)
-                    difference = _difference(bits, _predicted(near, first, bits))
+                    difference = _encode_difference(bits, _predict(near, first, bits))
                     is_equal = is_equal and near is not None and not difference.any()
-                    for plane in _planes(difference):
+                    for plane in _split_planes(difference):
                         frame = _codec().compress(plane, asbytes=True)
                         add(name, len(frame).to_bytes(8, "little") + frame)
                     digest.update(bits.data)
@@ -211,7 +213,9 @@ def _write_container(path: Path, ours: Weights, theirs: Weights, progress: _Byte
     return _Compared(digests, equal)
 
 
-def _restore_file(path: Path, name: str, container: Mapping[str, Tensor], theirs: Weights, progress: _Bytes) -> str:
+def _restore_file(
+    path: Path, name: str, container: Mapping[str, Tensor], theirs: Weights, progress: _ByteProgress
+) -> str:
     """Restore a weight file of the model, and return its digest."""
     stored = container[_HEADER + name]
     header = stored.bits(0, stored.size).tobytes()
@@ -219,21 +223,21 @@ def _restore_file(path: Path, name: str, container: Mapping[str, Tensor], theirs
     with path.open("wb") as file:
         file.write(header)
         for tensor in parse_header(path, header).values():
-            frames = _frames(container[tensor.name])
+            frames = _read_frames(container[tensor.name])
             near = theirs.counterpart(tensor)
             count = tensor.size // tensor.width
             for first in range(0, count, CHUNK):
                 size = min(CHUNK, count - first)
                 planes = [_codec().decompress(next(frames), size, asbytes=True) for _ in range(tensor.width)]
-                difference = _joined(planes)
-                bits = _sum(difference, _predicted(near, first, difference))
+                difference = _join_planes(planes)
+                bits = _restore_bits(difference, _predict(near, first, difference))
                 digest.update(bits.data)
                 file.write(bits.data)
                 progress.add(bits.nbytes)
     return digest.hexdigest()
 
 
-def _frames(tensor: Tensor) -> Iterator[bytes]:
+def _read_frames(tensor: Tensor) -> Iterator[bytes]:
     """Yield the compressed planes of a tensor. Raises ValueError if the caller wants more than there are."""
     at = 0
     while at < tensor.size:
@@ -245,32 +249,32 @@ def _frames(tensor: Tensor) -> Iterator[bytes]:
     raise ValueError(f"{tensor.name} ends too early")
 
 
-def _predicted(near: Callable[[int, int], Bits] | None, first: int, like: Bits) -> Bits:
+def _predict(near: Callable[[int, int], Bits] | None, first: int, like: Bits) -> Bits:
     """Return the base's values from `first` on, as many as `like` has; zeros if the base has none."""
     found = near(first, first + len(like)) if near else like[:0]
     return found if len(found) == len(like) else np.concatenate([found, np.zeros(len(like) - len(found), like.dtype)])
 
 
-def _difference(bits: Bits, predicted: Bits) -> Bits:
-    """Return bits - predicted with wrap-around, and 0, -1, 1, -2, ... encoded as 0, 1, 2, 3, ..."""
+def _encode_difference(bits: Bits, predicted: Bits) -> Bits:
+    """Return bits - predicted with wrap-around, in an encoding of 0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
     wrapped = bits - predicted
     signed = wrapped.view(wrapped.dtype.str.replace("u", "i"))
     return np.left_shift(wrapped, 1, dtype=wrapped.dtype) ^ (signed >> (8 * wrapped.itemsize - 1)).view(wrapped.dtype)
 
 
-def _sum(difference: Bits, predicted: Bits) -> Bits:
-    """Return the bits of which `_difference` made `difference`."""
+def _restore_bits(difference: Bits, predicted: Bits) -> Bits:
+    """Return the `bits` from which `_encode_difference` made `difference`."""
     wrapped = (difference >> 1) ^ (~(difference & 1) + 1)
     return predicted + wrapped
 
 
-def _planes(values: Bits) -> list[NDArray[np.uint8]]:
+def _split_planes(values: Bits) -> list[NDArray[np.uint8]]:
     """Return the bytes of the values: all lowest bytes, then all second bytes, and so on."""
     return [np.ascontiguousarray(plane) for plane in values.view(np.uint8).reshape(-1, values.itemsize).T]
 
 
-def _joined(planes: list[bytes]) -> Bits:
-    """Return the values of these planes."""
+def _join_planes(planes: list[bytes]) -> Bits:
+    """Return the values whose bytes `_split_planes` has split into `planes`."""
     content = np.stack([np.frombuffer(plane, np.uint8) for plane in planes], axis=1)
     return content.reshape(-1).view(np.dtype(BITS[len(planes)]).newbyteorder("<"))
 
@@ -287,7 +291,7 @@ def _json(value: Mapping[str, Entry]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _facts(path: Path, digest: str) -> FileFacts:
+def _describe_file(path: Path, digest: str) -> FileFacts:
     return FileFacts(sha256=digest, bytes=path.stat().st_size)
 
 
@@ -311,7 +315,7 @@ def _read_manifest(delta: Path) -> Manifest:
     return manifest
 
 
-def _check_base(theirs: Weights, expected: Mapping[str, FileFacts], progress: _Bytes) -> None:
+def _check_base(theirs: Weights, expected: Mapping[str, FileFacts], progress: _ByteProgress) -> None:
     """Raise InputError if a weight file of the base is not the one that the delta was made with."""
     for name, facts in expected.items():
         if name not in theirs.files:
@@ -338,7 +342,7 @@ def _refuse_damage(delta: Path) -> Iterator[None]:
         raise InputError(f"{delta}: the delta is damaged: {cause}", fix="fetch it again") from error
 
 
-class _Bytes:
+class _ByteProgress:
     """A progress line in MB that counts bytes."""
 
     def __init__(self, label: str, total: int) -> None:

@@ -16,7 +16,7 @@ from orcac.eval.scores import score
 from orcac.report.paper import published_accuracy
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
 from orcac.rows import Answer
-from orcac.stats import beats_chance, holm, mcnemar, paired_difference
+from orcac.stats import binomial_p_value, holm, mcnemar, paired_difference
 
 __all__ = ["adjust_p_values", "compare_arms"]
 
@@ -84,7 +84,7 @@ def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -
     scored = score(answers)
     if scored.p_above_chance >= LEVEL:
         verdict = "at chance"
-    elif beats_chance(scored.correct, scored.n, _constant_accuracy(answers)) >= LEVEL:
+    elif binomial_p_value(scored.correct, scored.n, _constant_accuracy(answers)) >= LEVEL:
         verdict = "no better than a constant answer"
     else:
         verdict = "above chance"

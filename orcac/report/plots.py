@@ -117,7 +117,7 @@ def _svg(figure: Figure, title: str) -> str:
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing refers to them, and a page holds several pictures
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # no link needs the ids, which would repeat on a page
     for placeholder, variable in _VARIABLES.items():
         svg = svg.replace(placeholder, variable)
     title = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

@@ -1,4 +1,4 @@
-"""The numbers of a report: all of `results.json`, and the only ones on the page, in the Markdown and in the terminal.
+"""The numbers of a report. `results.json` holds them all; the page, the Markdown and the terminal show no others.
 
 Shares and differences are in [-1, 1]; the templates turn them into percent and points.
 """
@@ -29,13 +29,13 @@ __all__ = [
     "TaskScore",
     "Teacher",
     "read_json",
-    "write_json",
+    "to_json",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """An arm minus the base, over the items that both answered."""
+    """The difference between an arm and the base, over the items that both answered."""
 
     items: int
     points: float  # a share, positive if the arm is better
@@ -129,7 +129,7 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """The fate of every row of a dataset, which `arms` use."""
+    """The fate of every row of one dataset. `arms` are the arms that use the dataset."""
 
     dataset: str
     teacher: str
@@ -191,7 +191,7 @@ class Results:
     curves: tuple[Curve, ...]
 
 
-def write_json(results: Results) -> str:
+def to_json(results: Results) -> str:
     """Return the content of `results.json`, with the fields in the order above, so that the scores come first."""
     return json.dumps(asdict(results), indent=1, allow_nan=False) + "\n"
 

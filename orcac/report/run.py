@@ -10,7 +10,7 @@ from orcac.job import Job
 from orcac.report.gather import gather
 from orcac.report.recipe import ReportExecution, ReportRecipe, ReportSummary
 from orcac.report.render import render_html, render_markdown
-from orcac.report.results import write_json
+from orcac.report.results import to_json
 
 __all__ = ["run"]
 
@@ -18,7 +18,7 @@ __all__ = ["run"]
 def run(job: Job[ReportRecipe, ReportExecution]) -> ReportSummary:
     """Write `report.html`, `report.md` and `results.json`."""
     results = gather(job)
-    (job.out / "results.json").write_text(write_json(results), encoding="utf-8")
+    (job.out / "results.json").write_text(to_json(results), encoding="utf-8")
     (job.out / "report.html").write_text(render_html(results), encoding="utf-8")
     (job.out / "report.md").write_text(render_markdown(results), encoding="utf-8")
     return ReportSummary(

@@ -67,12 +67,12 @@ class Source(Frozen):
     format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval"]
     files: tuple[FileRef, ...] = ()
     hub: tuple[HubRef, ...] = ()  # dataset repositories; read after `files`, in this order
-    absent: tuple[str, ...] = ()  # paths, as written, of files that are not here yet: it can be planned, not made
+    absent: tuple[str, ...] = ()  # paths, as written, of missing files: with any, the source can be planned, not made
     fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
-    tasks: tuple[str, ...] = ()  # keep these tasks alone; () keeps all
+    tasks: tuple[str, ...] = ()  # the only tasks to keep; () keeps all
     take: int | None = None  # number of queries; None is all
-    per_task: int | None = None  # at most so many of each task
+    per_task: int | None = None  # maximum number of queries of each task
     sampling: Literal["by-task", "uniform"] = "by-task"  # by-task is the paper's Algorithm 1
 
 

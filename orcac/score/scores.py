@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orcac.rows import Answer
-from orcac.stats import Interval, beats_chance, wilson
+from orcac.stats import Interval, binomial_p_value, wilson
 
 __all__ = ["BenchmarkScores", "Scores", "score"]
 
@@ -68,5 +68,5 @@ def _score(answers: Sequence[Answer]) -> Scores:
         unparsed=unparsed,
         unparsed_share=unparsed / n,
         chance=chance,
-        p_above_chance=beats_chance(correct, n, chance),
+        p_above_chance=binomial_p_value(correct, n, chance),
     )

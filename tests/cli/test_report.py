@@ -12,7 +12,7 @@ from orcac.cli import cli
 from orcac.errors import OrcacError
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
-from orcac.report.results import Results, write_json
+from orcac.report.results import Results, to_json
 from orcac.report.wording import NOTHING_MEASURED
 from orcac.spec.load import load
 from orcac.store.store import Store
@@ -46,13 +46,13 @@ def test_a_finished_report_is_printed_as_a_table_or_as_json(store: Store) -> Non
     ((name, experiment),) = Plan.read(store.root.parent / "plan.json").experiments.items()
     out = store.folder(experiment.report) / "work" / "out"
     out.mkdir(parents=True)
-    (out / "results.json").write_text(write_json(RESULTS))
+    (out / "results.json").write_text(to_json(RESULTS))
     with store.lease(experiment.report):
         store.publish(experiment.report, out, {"summary": {}})
     table = CliRunner().invoke(cli, ["report", str(SPEC)], standalone_mode=False).output
     assert table == f"{NOTHING_MEASURED}\n\nreport: {store.folder(experiment.report) / 'report.html'}\n"
     output = CliRunner().invoke(cli, ["report", str(SPEC), "--json"], standalone_mode=False).output
-    assert json.loads(output) == {name: json.loads(write_json(RESULTS))}
+    assert json.loads(output) == {name: json.loads(to_json(RESULTS))}
 
 
 def test_a_report_that_is_not_made_is_an_error_with_a_fix(store: Store) -> None:

@@ -15,7 +15,7 @@ from orcac import rows
 from orcac.errors import StoreError
 from orcac.job import Job
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
-from orcac.report.results import read_json, write_json
+from orcac.report.results import read_json, to_json
 from orcac.report.run import run
 from orcac.report.table import format_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
@@ -286,7 +286,7 @@ def test_the_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
 
 def test_results_are_read_as_they_were_written_and_damaged_ones_are_refused(job: Job, results: dict) -> None:
     path = job.out / "results.json"
-    assert write_json(read_json(path)) == path.read_text()
+    assert to_json(read_json(path)) == path.read_text()
     for damaged in ("", "{}", json.dumps(results | {"benchmarks": [{}]})):
         path.write_text(damaged)
         with pytest.raises(StoreError, match="the results are damaged"):

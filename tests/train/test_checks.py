@@ -70,7 +70,7 @@ def break_loader(monkeypatch):
     ("fault", "message"),
     [
         (break_mean, "1 × 4 and 4 × 1 rows differ"),
-        (break_chunks, "the chunked loss is not the plain one: its loss"),
+        (break_chunks, "the chunked loss differs from that of whole logits: its loss"),
         (break_disk, "does not read back"),
         (break_loader, "the loader gives 1 steps instead of"),
     ],

@@ -277,7 +277,7 @@ class _BatchRun:
                 finish(draft)
                 draft = BatchDraft(root, settings, request.model, recorded, self._tuning)
                 draft.add(request, bound=bound)
-        if draft and self._over_budget and taken < self._tuning.least_share * self.tally.total:
+        if draft and self._over_budget and taken < self._tuning.min_share * self.tally.total:
             draft.discard()
             self._held_back += taken
             return planned

@@ -36,7 +36,7 @@ class _RawResponse(Protocol):
 
 
 class Provider:
-    """The files and batches of one account. `where` is its address, without secrets.
+    """The files and batches of one account. `label` is its address, without secrets.
 
     Every method raises ChatError if the provider does not answer as it should; `create`, `retrieve`, `cancel` and
     `download` raise Gone if the batch or the file is not there.
@@ -46,7 +46,7 @@ class Provider:
         self._client = client
         password = urlsplit(str(client.base_url)).password or ""
         self._secrets = {text for secret in (key, password) for text in (secret, repr(secret)[1:-1]) if text}
-        self.where = str(client.base_url.copy_with(userinfo=b""))
+        self.label = str(client.base_url.copy_with(userinfo=b""))
 
     async def upload(self, path: Path, name: str) -> str:
         """Upload a file of requests under `name`. Returns its id."""

@@ -99,7 +99,7 @@ class _ParameterRefused(Exception):
 
 
 class OpenAIEndpoint:
-    """An endpoint with one session of kept connections. `where` is its address, without a password."""
+    """An endpoint with one session of kept connections. `label` is its address, without a password."""
 
     def __init__(
         self, client: AsyncOpenAI, session: aiohttp.ClientSession, *, timeout_s: float, proxy: str | None = None
@@ -112,7 +112,7 @@ class OpenAIEndpoint:
             password for url in (str(client.base_url), proxy or "") if (password := urlsplit(url).password)
         }
         self._add_secret(client.api_key)
-        self.where = str(client.base_url.copy_with(userinfo=b""))
+        self.label = str(client.base_url.copy_with(userinfo=b""))
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """Make one attempt. Raises ChatError, of the class that `classify` finds, if there is no answer."""

@@ -45,7 +45,7 @@ def request(user: str, **sampling: object) -> ChatRequest:
 
 def ask(model: Model, *requests: ChatRequest, batch: int = 2) -> list[ChatResponse | BaseException]:
     async def go() -> list[ChatResponse | BaseException]:
-        endpoint = LocalEndpoint(model, where="model", batch=batch)
+        endpoint = LocalEndpoint(model, label="model", batch=batch)
         return await asyncio.gather(*map(endpoint.complete, requests), return_exceptions=True)
 
     return asyncio.run(go())
