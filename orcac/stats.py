@@ -7,6 +7,7 @@ power. All tests cover the random choice of items. None covers the luck of a tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,12 +23,17 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return Wilson's score interval of the share `correct / n`; (0, 1) if n is 0."""
+def wilson(total: float, n: int, confidence: float = 0.95) -> Interval:
+    """Return Wilson's interval of the mean of n scores with the sum `total`; (0, 1) if n is 0.
+
+    It is exact Wilson if all scores are 0 or 1. Scores between them vary less than that, so it is then too wide.
+    """
     if n == 0:
         return Interval(0.0, 1.0)
-    ends = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
-    return Interval(float(ends.low), float(ends.high))
+    z, share = float(stats.norm.ppf((1 + confidence) / 2)), total / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

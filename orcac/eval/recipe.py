@@ -2,20 +2,20 @@
 
 Inputs: `items` (one sample node) and `model` (a train or student node).
 
-VERSION 1 also parsed and scored the answers, so its recipe had a parser. Its texts are those of today's recipe, so an
-evaluation that VERSION 1 finished is not generated again: `EvalExecution.earlier` names the artifacts that would hold
-its answers, and `run` takes them from one that is in the store.
+VERSION 1 also parsed and scored the answers. An evaluation that it finished is not generated again:
+`EvalExecution.earlier` names the artifacts that would hold the same answers (`plan.earlier`), and `run` takes them from
+one that is in the store.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from orcac.recipe import Execution, Recipe
 from orcac.summary import Summary
 
-__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary", "Version1Recipe"]
+__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary"]
 
 VERSION = 2
 
@@ -29,12 +29,6 @@ class EvalRecipe(Recipe):
     top_p: float = 1.0
     max_new_tokens: int = 256
     seed: int = 0
-
-
-class Version1Recipe(EvalRecipe):
-    """The recipe of VERSION 1, for the ids of its artifacts."""
-
-    parser: Literal["first-capital", "final-answer"] = "final-answer"
 
 
 class EvalExecution(Execution):

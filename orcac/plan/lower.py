@@ -2,7 +2,7 @@
 
     query source -> sample        dataset -> collect -> filter        student -> student
     benchmark    -> sample        stage   -> tokenize -> train (on the stage before)
-    benchmark of an arm -> eval   baseline on a benchmark -> collect -> eval
+    benchmark of an arm -> eval -> score   baseline on a benchmark -> collect -> score
     spec -> one report over all arms
 
 Every node has an address in its arm (`train/expert`, `queries/few/flan`), which depends on names in the spec and not on
@@ -23,8 +23,9 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from orcac.collect.recipe import CollectExecution
 from orcac.errors import InputError
-from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
+from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.asking import lower_endpoint, lower_sampling, lower_teacher
+from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import lower_filters, lower_shape, lower_stage, lower_train_work, lower_work, training_seed
@@ -32,6 +33,7 @@ from orcac.plan.sources import FileDigests, lower_file_source, lower_puzzles
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Message, SampleExecution, SampleRecipe, Source, Subset
+from orcac.score.recipe import Judge, ScoreExecution, ScoreRecipe
 from orcac.spec import schema
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
@@ -142,7 +144,7 @@ class _ArmLowering:
             model = self._add_train(name, rows, model)
             stages.append(report.TrainedStage(name=name, dataset=datasets[name], tokenize=rows, train=model))
         self.targets.append(model)
-        evaluations = tuple(self._add_eval(name, model) for name in sorted(self._benchmark_names()))
+        evaluations = tuple(self._add_evaluation(name, model) for name in sorted(self._benchmark_names()))
         return report.Arm(
             name=self.arm.name,
             student=student,
@@ -365,25 +367,9 @@ class _ArmLowering:
 
     # --- evaluations ---------------------------------------------------------------------------------------------
 
-    def _add_eval(self, name: str, model: str) -> report.Evaluation:
-        """Add the answers of `model` to the benchmark `name`, and their score."""
-        benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        recipe, execution = self._lower_protocol(name)
-        inputs: dict[str, tuple[str, ...]] = {"model": (model,), "items": (items,)}
-        blockers: tuple[str, ...] = ()
-        if isinstance(benchmark, schema.OpenBenchmark):
-            inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
-            blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
-        label = f"{self.arm.name}: {name}"
-        ref = self._add(f"eval/{name}", recipe, execution, label=label, blockers=blockers, inputs=inputs)
-        self.targets.append(ref)
-        return report.Evaluation(benchmark=name, items=items, eval=ref)
-
-    @_once_per_sections
-    def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
-        """Return the recipe and the execution of a benchmark's `eval` nodes."""
-        benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
-        judge = self.spec.teachers[benchmark.judge] if isinstance(benchmark, schema.OpenBenchmark) else None
+    def _add_evaluation(self, name: str, model: str) -> report.Evaluation:
+        """Add the answers of `model` to the benchmark `name`, and their scores."""
+        benchmark, hardware, items = self.spec.benchmarks[name], self.spec.hardware.eval, self._add_items(name)
         recipe = EvalRecipe(
             system_id=benchmark.system,
             system=self.arm.messages[benchmark.system],
@@ -391,22 +377,40 @@ class _ArmLowering:
             top_p=benchmark.top_p,
             max_new_tokens=benchmark.max_tokens,
             seed=self.spec.seed,
-            parser=getattr(benchmark, "parser", "final-answer"),
-            judge=Judge(
-                model=judge.model,
-                sampling=lower_sampling(judge),
-                origin="solver" if judge.endpoint.kind == "solver" else "api",
-            )
-            if judge
-            else None,
         )
+        inputs = {"model": (model,), "items": (items,)}
         execution = EvalExecution(
             batch_size=hardware.batch,
             gpu=hardware.gpu,
-            judge=lower_endpoint(judge, budget_usd=self.spec.budget, budget_name=self.spec.name) if judge else None,
+            earlier=list_earlier(recipe, inputs),
             **lower_work(hardware, gpus=hardware.gpus),
         )
-        return recipe, execution
+        label = f"{self.arm.name}: {name}"
+        answers = self._add(f"eval/{name}", recipe, execution, label=label, inputs=inputs)
+        return self._add_score(f"score/{name}", name, answers, label=label)
+
+    def _add_score(self, address: str, name: str, answers: str, *, label: str) -> report.Evaluation:
+        """Add the scores of answers, an eval or a collect node, to the benchmark `name`."""
+        benchmark, items = self.spec.benchmarks[name], self._add_items(name)
+        inputs: dict[str, tuple[str, ...]] = {"answers": (answers,), "items": (items,)}
+        resources = lower_work(self.spec.hardware.other)
+        blockers: tuple[str, ...] = ()
+        if isinstance(benchmark, schema.OpenBenchmark):
+            inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
+            teacher = self.spec.teachers[benchmark.judge]
+            judge = Judge(
+                model=teacher.model,
+                sampling=lower_sampling(teacher),
+                origin="solver" if teacher.endpoint.kind == "solver" else "api",
+            )
+            endpoint = lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name)
+            recipe, execution = ScoreRecipe(judge=judge), ScoreExecution(judge=endpoint, **resources)
+            blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
+        else:
+            recipe, execution = ScoreRecipe(checkers=benchmark.checkers), ScoreExecution(**resources)
+        score = self._add(address, recipe, execution, label=label, blockers=blockers, inputs=inputs)
+        self.targets.append(score)
+        return report.Evaluation(benchmark=name, items=items, answers=answers, score=score)
 
     @_once_per_sections
     def _add_replies(self, teacher: str, name: str) -> str:
@@ -420,17 +424,6 @@ class _ArmLowering:
         )
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:
-        """Add the score of a baseline's answers to a benchmark."""
-        recipe, execution = self._lower_protocol(name)
-        items, replies = self._add_items(name), self._add_replies(teacher, name)
-        # the collect node holds the sampling, and the teacher answered, so no GPU of this job is used
-        unsampled = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
-        ref = self._add(
-            f"baseline/{teacher}/{name}",
-            recipe.model_copy(update=unsampled),
-            execution.model_copy(update={"gpus": 0}),
-            label=f"{teacher}: {name}",
-            inputs={"answers": (replies,), "items": (items,)},
-        )
-        self.targets.append(ref)
-        return report.Evaluation(benchmark=name, items=items, eval=ref)
+        """Add a baseline's answers to the benchmark `name`, and their scores."""
+        replies = self._add_replies(teacher, name)
+        return self._add_score(f"baseline/{teacher}/{name}", name, replies, label=f"{teacher}: {name}")

@@ -45,7 +45,8 @@ class TrainedStage(Frozen):
 class Evaluation(Frozen):
     benchmark: str
     items: str  # sample node
-    eval: str
+    answers: str  # eval node, or the collect node of a baseline
+    score: str
 
 
 class Arm(Frozen):

@@ -21,6 +21,7 @@ from orcac.spec.schema import (
     Queries,
     ReferenceEndpoint,
     ReplayEndpoint,
+    ScoredBenchmark,
     SolverEndpoint,
     Spec,
     TableBenchmark,
@@ -105,7 +106,11 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         path: SpecPath = ("benchmarks", name)
         yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
-        if isinstance(benchmark, OpenBenchmark):
+        if isinstance(benchmark, TableBenchmark) and "reference" not in benchmark.fields:
+            yield Finding((*path, "fields"), "`reference` is missing: give the key that holds the right answer")
+        if not isinstance(benchmark, OpenBenchmark):
+            yield from _check_checkers(path, benchmark)
+        else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
             judge = spec.teachers.get(benchmark.judge)
@@ -122,6 +127,16 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
+
+
+def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
+    both = (*path, "parser"), (*path, "checker")
+    if benchmark.parser and "checker" in benchmark.model_fields_set:
+        message = "`parser` is the older name of `checker`, and both are given; remove `parser` (in a patch: `null`)"
+        yield Finding(both[0], message, both)
+    for index, name in enumerate(benchmark.checker):
+        if name in benchmark.checker[:index]:
+            yield Finding((*both[1], index), f"the checker `{name}` is given twice; remove one")
 
 
 def _check_system_messages(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
