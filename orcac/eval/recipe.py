@@ -21,7 +21,7 @@ VERSION = 2
 
 
 class EvalRecipe(Recipe):
-    """How a model is asked."""
+    """The settings under which a model answers."""
 
     system_id: int = 1  # the paper evaluates under the empty message
     system: str = ""

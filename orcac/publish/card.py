@@ -21,7 +21,7 @@ from orcac.recipe import HubRef
 from orcac.report import wording
 from orcac.report.recipe import Arm, Dataset, Evaluation, TrainedStage
 from orcac.sample.recipe import SampleRecipe
-from orcac.stats import Interval
+from orcac.stats.intervals import Interval
 from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary

@@ -16,7 +16,8 @@ from orcac.eval.scores import score
 from orcac.report.paper import published_accuracy
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
 from orcac.rows import Answer
-from orcac.stats import binomial_p_value, holm, mcnemar, paired_difference
+from orcac.stats.intervals import binomial_p_value, mcnemar, paired_difference
+from orcac.stats.verdict import holm
 
 __all__ = ["adjust_p_values", "compare_arms"]
 
@@ -38,7 +39,7 @@ def compare_arms(
     scored = score(first)
     tasks = scored.tasks
     paper = {task: figure for task in tasks if (figure := published_accuracy(benchmark_format, task)) is not None}
-    keyed = {arm: _keyed(rows) for arm, rows in answers.items()}
+    keyed = {arm: _key_answers(rows) for arm, rows in answers.items()}
     return Benchmark(
         name=name,
         n=scored.n,
@@ -163,8 +164,8 @@ def _cut(text: str) -> str:
     return text if more <= 0 else f"{text[:SAMPLE_CHARACTERS]} […{more:,} characters more]"
 
 
-def _keyed(answers: Iterable[Answer]) -> dict[Key, Answer]:
-    """Return (item id, how often the id came before) -> answer."""
+def _key_answers(answers: Iterable[Answer]) -> dict[Key, Answer]:
+    """Return (item id, number of earlier answers with this id) -> answer."""
     seen: Counter[str] = Counter()
     keyed = {}
     for answer in answers:

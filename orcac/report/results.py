@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from orcac.errors import StoreError
-from orcac.stats import Interval
+from orcac.stats.intervals import Interval
 
 __all__ = [
     "ArmAnswer",

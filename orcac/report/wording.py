@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from orcac.report.results import Benchmark, Results, Score
-from orcac.stats import Interval
+from orcac.stats.intervals import Interval
+from orcac.stats.wording import p_value, points, points_interval
 
 __all__ = [
     "AT_CHANCE",
@@ -36,22 +37,6 @@ def percent(share: float) -> str:
 def interval(ends: Interval) -> str:
     """Return an interval of shares in percent: "37.5 to 67.1"."""
     return f"{percent(ends[0])} to {percent(ends[1])}"
-
-
-def points(share: float) -> str:
-    """Return percentage points with their sign, e.g. "−3.2"; a true minus has the width of a plus."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
-
-
-def points_interval(ends: Interval) -> str:
-    """Return an interval of differences in percentage points: "−1.2 to +4.0"."""
-    return f"{points(ends[0])} to {points(ends[1])}"
-
-
-def p_value(p: float) -> str:
-    """Return a p-value with three decimals, or "< 0.001"."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def reasons(counts: dict[str, int]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from orcac.rows import Outcome, Scored
-from orcac.stats import Interval, binomial_p_value, wilson
+from orcac.stats.intervals import Interval, binomial_p_value, wilson
 
 __all__ = ["BenchmarkScores", "Scores", "constant_score", "sum_up"]
 

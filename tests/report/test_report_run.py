@@ -19,7 +19,7 @@ from orcac.report.results import read_json, to_json
 from orcac.report.run import run
 from orcac.report.table import format_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
-from orcac.stats import mcnemar, wilson
+from orcac.stats.intervals import mcnemar, wilson
 
 YES_NO = ["Yes", "No"]
 

@@ -323,7 +323,8 @@ class _BatchRun:
                 self.tally.messages.setdefault(miss.error, miss.message)
         if ended.status == "failed" and left:
             raise EndpointError(
-                f"{batch.title} failed: {ended.code}: {ended.message}", fix="correct what it names and run again"
+                f"{batch.title} failed: {ended.code}: {ended.message}",
+                fix="remove the cause that the message names, then run again",
             )
         for miss in left.values():
             if ERRORS[miss.error].action is Action.STOP and self._settings.mode == "batch":
