@@ -68,7 +68,6 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     node = Node(
         kind="report",
         recipe=report.ReportRecipe(
-            seed=spec.seed,
             arms=(parts[0], *sorted(parts[1:], key=lambda arm: arm.name)),
             baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
         ),

@@ -18,7 +18,9 @@ from typing import cast
 from pydantic import ValidationError
 
 from orcac.errors import StoreError
+from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.kinds import KINDS
+from orcac.plan.earlier import list_earlier
 from orcac.plan.node import IDENTITY, Node, NodeContent, canonical
 from orcac.plan.plan import Experiment, Plan
 from orcac.recipe import Execution, Recipe, rules_of
@@ -131,10 +133,18 @@ def keep(plan: Plan, older: OlderNodes, store: Store) -> Plan:
 
 
 def find_unreplaced(plan: Plan, older: OlderNodes, store: Store) -> set[str]:
-    """Return the older artifacts that nothing has replaced yet, with the older ones that they were made from."""
+    """Return the older artifacts that nothing has replaced yet, with the older ones that they were made from.
+
+    Evaluations of VERSION 1, whose answers today's evaluations will take over (`plan.earlier`), are among them.
+    """
     nodes = _map_to_older(plan, older, store)
     by_ref = {node.ref: node for node in nodes.values()}
-    found: set[str] = set()
+    found = {
+        ref
+        for node in nodes.values()
+        if isinstance(node.execution, EvalExecution) and not store.is_done(node.ref)
+        for ref in node.execution.earlier
+    }
     stack = [item.older for item in list_outdated(plan, older, store)]
     while stack:
         ref = stack.pop()
@@ -166,11 +176,14 @@ def _with(
     node: Node, *, recipe: Recipe, inputs: dict[str, tuple[str, ...]] | None = None, version: int | None = None
 ) -> Node:
     """Return a node with some fields changed; `model_copy` would copy the id that it has computed."""
+    inputs, execution = node.inputs if inputs is None else inputs, node.execution
+    if isinstance(execution, EvalExecution) and isinstance(recipe, EvalRecipe):
+        execution = execution.model_copy(update={"earlier": list_earlier(recipe, inputs)})
     return Node(
         kind=node.kind,
         recipe=recipe,
-        inputs=node.inputs if inputs is None else inputs,
-        execution=node.execution,
+        inputs=inputs,
+        execution=execution,
         label=node.label,
         version=version,
         blockers=node.blockers,

@@ -69,7 +69,6 @@ class Baseline(Frozen):
 class ReportRecipe(Recipe):
     """The base is the first arm; the others are sorted by name, so that their order in the spec enters no id."""
 
-    seed: int
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
 

@@ -44,7 +44,7 @@ class ScoreSummary(Summary):
     kind: ClassVar[str] = "score"
 
     n: int  # items that count: all but those that failed or are left out
-    score: float | None  # mean over these, by the first checker; None if n is 0
+    mean: float | None  # score over these, by the first checker; None if n is 0
     outcomes: dict[str, int]  # rows.Outcome -> items
     left_out: int  # items whose reference cannot be scored
     chance: float  # mean score of a guess

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job, save_memory
 from orcac.score.recipe import ScoreExecution, ScoreRecipe, ScoreSummary
-from orcac.score.scores import sum_up
+from orcac.score.scores import Answers, write
 from orcac.score.verdict import Reply, decide, is_scorable
 
 __all__ = ["run"]
@@ -33,12 +32,10 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
     if left_out:
         line = f"{left_out:,} of {len(answered):,} items are left out: no answer could agree with their reference"
         print(f"{job.label}  {line}", file=sys.stderr, flush=True)
-    rows.write(job.out / "scores.parquet", rows.Scored, scored)
-    scores = sum_up(scored, checkers, left_out)
-    (job.out / "scores.json").write_text(json.dumps(dataclasses.asdict(scores), indent=1) + "\n")
+    scores = write(job.out, Answers(rows=scored, checkers=checkers, left_out=left_out))
     return ScoreSummary(
         n=scores.n,
-        score=scores.score,
+        mean=scores.mean,
         outcomes=scores.outcomes,
         left_out=left_out,
         chance=scores.chance,
