@@ -1,4 +1,5 @@
-"""Tests of orcac/cli/diff.py and orcac/report/rescored.py, on arms, specs and git revisions, and of the output shown in README.md and docs."""
+"""Tests of orcac/cli/diff.py and orcac/report/rescored.py, on arms, specs and git revisions, and of the output that
+README.md and docs show."""
 
 from __future__ import annotations
 
