@@ -56,11 +56,14 @@ class CollectRecipe(Recipe):
     weights: Weights | None = None  # of a model that is loaded here
     solver_version: int | None = rule(None)  # of the embedded teacher, if it is the one that answers
     recording: Recording | None = None
+    sample_index: int = 0  # the number of the answer to each prompt, if its model is asked the same several times
 
     @property
     def template(self) -> ChatRequest:
         """The request that is sent for each prompt, still without messages."""
-        return ChatRequest(model=self.model, messages=(), sampling=self.sampling, origin=self.answerer)
+        return ChatRequest(
+            model=self.model, messages=(), sampling=self.sampling, origin=self.answerer, sample_index=self.sample_index
+        )
 
     @property
     def answerer(self) -> str:
