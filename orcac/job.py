@@ -9,7 +9,6 @@ it puts their `packages_in_use` into `packages`, which go into the artifact's pr
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -77,6 +76,8 @@ def save_memory() -> None:
       largest block ever freed. Smaller blocks go to the heap, where others keep them from being given back. Here the
       threshold is fixed.
     """
+    import ctypes
+
     import pyarrow as pa
 
     with contextlib.suppress(OSError, AttributeError):  # another C library

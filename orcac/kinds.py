@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orcac.collect import recipe as collect
 from orcac.eval import recipe as eval_
 from orcac.filter import recipe as filter_
-from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample import recipe as sample
@@ -20,6 +20,9 @@ from orcac.student import recipe as student
 from orcac.summary import Summary
 from orcac.tokenize import recipe as tokenize
 from orcac.train import recipe as train
+
+if TYPE_CHECKING:
+    from orcac.job import Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@
         tally = asker.ask()
         for response in asker.responses(): ...
 
-A collect node asks this way, and so does everything else that asks a model. The steps are always these: seal old logs,
-look the questions up in the ledger, take in or wait for batches that hold some of them, ask the rest online within the
+Collect nodes ask this way; judges and evaluations of served models can. The steps are always the same: seal old logs,
+look the questions up in the ledger, settle or wait for batches that hold some of them, ask the rest online within the
 account's limits and the budget, and read the answers back in the order of the questions. Only the keys of the questions
 are held in memory; texts and answers are streams.
 """
@@ -94,7 +94,7 @@ class Asker:
         """Have the ledger hold an answer, or the failure, of every question, and return how many there are of each.
 
         A failure of this run that is not recorded is in `Tally.failures`, by the question's key. Raises EndpointError,
-        StoreError and KeyboardInterrupt as `engine.ask` does; what was answered until then is in the ledger.
+        StoreError and KeyboardInterrupt as `engine.ask` does; the answers received until then are in the ledger.
         """
         self._tally = self._runner.run(self._ask())
         return self._tally
@@ -102,7 +102,7 @@ class Asker:
     def responses(self) -> Iterator[ChatResponse]:
         """Yield the response to each question, in order, once `ask` has returned. A failed one has an `error`."""
         questions, keys = self._questions, self._questions.keys
-        numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.number]
+        numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.inverse]
         failed = {n: self._tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
         del keys
         questions.forget_keys()
@@ -115,7 +115,7 @@ class Asker:
         return tally or await self._ask_online(self._ledger)
 
     async def _ask_in_batches(self) -> Tally | None:
-        """Take in what batches answer, and send new ones if the endpoint's mode asks for it.
+        """Take in the answers of batches, and send new ones if the endpoint's mode asks for it.
 
         Return None if the rest is to be asked online.
         """
@@ -127,7 +127,7 @@ class Asker:
         async with self._open_ledger() as ledger:  # opened again when batches have ended
             known, missing = survey(questions, ledger, settings.price)
         if settings.mode == "online":
-            wanted = np.unique(questions.keys.keys[questions.keys.number[missing]])
+            wanted = np.unique(questions.keys.keys[questions.keys.inverse[missing]])
             await check_unclaimed(how.answers, wanted, on_event=self._say)
             return None
         # A run that was killed while it took in the last answers left a batch that still holds a part of the budget.

@@ -10,7 +10,7 @@ from orcac.cli.common import check_locks, check_memory, clean, compile_specs, fi
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 
-ARMS_NAMED = 20
+MAX_LISTED_ARMS = 20
 
 
 @click.command("compile")
@@ -50,8 +50,9 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     for experiment in experiments:
         name = experiment.base.spec.name
         names = list(experiment.arms)
-        further = f" and {len(names) - ARMS_NAMED:,} more" if len(names) > ARMS_NAMED else ""
-        click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({', '.join(names[:ARMS_NAMED])}{further})")
+        listed = ", ".join(names[:MAX_LISTED_ARMS])
+        further = f" and {len(names) - MAX_LISTED_ARMS:,} more" if len(names) > MAX_LISTED_ARMS else ""
+        click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({listed}{further})")
     shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
     for line in describe_deferred(plan):

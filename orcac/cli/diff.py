@@ -126,7 +126,9 @@ def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
     if side.arm not in loaded[side.file].arms:
         names = list(loaded[side.file].arms)
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        raise InputError(f"{side.file}: no arm `{side.arm}`", fix=f"its arms: {', '.join(names[:LISTED])}{more}")
+        raise InputError(
+            f"{side.file}: no arm `{side.arm}`", fix=f"give one of its arms: {', '.join(names[:LISTED])}{more}"
+        )
     return side
 
 

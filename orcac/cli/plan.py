@@ -77,7 +77,7 @@ def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
         write_if_changed(path, draw_plan(plan, names, title=", ".join(plan.experiments)))
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror})", fix="name a file in a folder of yours"
+            f"{path}: cannot be written ({error.strerror})", fix="give the path of a file that you can write"
         ) from None
 
 

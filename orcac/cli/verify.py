@@ -77,7 +77,9 @@ def _find_refs(store: Store, targets: tuple[str, ...]) -> list[str]:
         if name not in specs:
             ref = find_ref(known, name)
             if not store.has_record(ref):
-                raise InputError(f"{ref}: not made yet", fix="`orcac status` shows its progress")
+                raise InputError(
+                    f"{ref}: not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
+                )
             refs.append(ref)
     return list(dict.fromkeys(refs))
 

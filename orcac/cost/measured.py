@@ -81,7 +81,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
-class Record(Generic[S]):
+class MadeNode(Generic[S]):
     """The record of a finished artifact."""
 
     recipe: Mapping[str, object]
@@ -122,21 +122,21 @@ class Measured:
 
     def __init__(self, store: Store, looked_up: int = LOOKED_UP) -> None:
         self._store, self._looked_up = store, looked_up
-        self._records: dict[str, Mapping[str, Record[Summary]]] = {}
+        self._records: dict[str, Mapping[str, MadeNode[Summary]]] = {}
 
-    def records(self, summary: type[S]) -> Mapping[str, Record[S]]:
+    def records(self, summary: type[S]) -> Mapping[str, MadeNode[S]]:
         """Return KIND/ID -> record of every finished artifact of the kind that has this type of summary."""
         if summary.kind not in self._records:
-            self._records[summary.kind] = cast("Mapping[str, Record[Summary]]", dict(self._read(summary)))
-        return cast("Mapping[str, Record[S]]", self._records[summary.kind])
+            self._records[summary.kind] = cast("Mapping[str, MadeNode[Summary]]", dict(self._read(summary)))
+        return cast("Mapping[str, MadeNode[S]]", self._records[summary.kind])
 
-    def _read(self, summary: type[S]) -> Iterator[tuple[str, Record[S]]]:
+    def _read(self, summary: type[S]) -> Iterator[tuple[str, MadeNode[S]]]:
         for path in sorted((self._store.root / summary.kind).glob("*/artifact.json")):
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
                 assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
                 hardware = values.get("hardware")
-                record = Record(
+                record = MadeNode(
                     recipe=values["recipe"],
                     inputs=values["inputs"],
                     summary=summary.from_json(values["summary"], path),
@@ -147,7 +147,7 @@ class Measured:
                 continue
             yield f"{summary.kind}/{path.parent.name}", record
 
-    def record(self, summary: type[S], ref: str) -> Record[S] | None:
+    def record(self, summary: type[S], ref: str) -> MadeNode[S] | None:
         """Return the record of a finished artifact; None if it is not made, or its record is damaged."""
         return self.records(summary).get(ref)
 
@@ -302,18 +302,18 @@ class Measured:
         from orcac.chat.ledger.ledger import Ledger
 
         keys = self._keys(nodes)
-        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([some for some, _ in keys.values()])))
+        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([wanted for wanted, _ in keys.values()])))
         result = {}
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
-            some, weight = keys[node.ref]
-            found = ledger.find(some, recipe.sampling.max_tokens)
+            wanted, weight = keys[node.ref]
+            found = ledger.find(wanted, recipe.sampling.max_tokens)
             facts = ledger.entries[found[found >= 0]]
             replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
-            asked, left = round(len(some) * weight), round((len(some) - len(facts)) * weight)
-            result[node.ref] = Answered(asked, asked - left, len(some), len(replies), read, written)
+            asked, left = round(len(wanted) * weight), round((len(wanted) - len(facts)) * weight)
+            result[node.ref] = Answered(asked, asked - left, len(wanted), len(replies), read, written)
         ledger.close()
         return result
 

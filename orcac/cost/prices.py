@@ -15,7 +15,7 @@ from orcac.cost import figures, priors
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
 from orcac.cost.measured import Hardware
-from orcac.cost.questions import AskedShares, Questions, list_questions
+from orcac.cost.questions import AskedShares, AskedSources, list_questions
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
 from orcac.train import gpus
@@ -43,7 +43,7 @@ class Cost:
     gpu_usd: Range = ZERO
     disk: Range = ZERO  # bytes that are added to the store
     basis: tuple[str, ...] = ()  # the measurements and assumptions behind it, in words
-    questions: Questions | None = None  # of a collect node, so that a total counts each question once
+    questions: AskedSources | None = None  # of a collect node, so that a total counts each question once
     budget_left: float | None = None  # of a collect node: USD of its experiment's budget, neither spent nor reserved
 
     def scaled(self, share: float) -> Cost:
@@ -189,7 +189,7 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     speed_key = Hardware.from_values(execution.model_dump()).speed_key(recipe.precision)
     basis = [*rows.basis, *model.basis]
     flops, per_device = model.flops(rows.length), 0.0
-    again = priors.RECOMPUTED if execution.recompute else 1.0
+    recompute_factor = priors.RECOMPUTED if execution.recompute else 1.0
     if execution.gpus:
         per_device = gpus.peak_flops(execution.gpu, recipe.precision)
         if not execution.gpu:
@@ -211,7 +211,7 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
             stepping = steps * model.parameters * priors.OFFLOADED.range / (1e9 * execution.nodes)
             basis.append(priors.OFFLOADED.basis)
     else:
-        speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / (flops * again)
+        speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / (flops * recompute_factor)
         basis.append(priors.CPU_TRAINING.basis)
     seconds = slots / speed + stepping + Range(priors.START_MODEL)
     gpu_hours = seconds * (devices / 3600)

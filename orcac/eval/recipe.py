@@ -27,6 +27,8 @@ class Judge(Frozen):
 
 
 class EvalRecipe(Recipe):
+    """The settings under which a model answers, and the rule that reads its answers."""
+
     system_id: int = 1  # the paper evaluates under the empty message
     system: str = ""
     temperature: float = 0.0  # 0 is greedy
@@ -39,21 +41,23 @@ class EvalRecipe(Recipe):
 
 class EvalExecution(Execution):
     batch_size: int = 64
-    gpu: str | None = None  # which GPU, for estimates
-    judge: EndpointSettings | None = None  # where the judge is asked
+    gpu: str | None = None  # model of the GPU, for estimates
+    judge: EndpointSettings | None = None  # the judge's endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """The items of one task: all, those answered right, and those in whose answer the parser found nothing."""
+    """The figures of one task."""
 
-    n: int
+    n: int  # items
     correct: int
-    unparsed: int
+    unparsed: int  # items without an answer that the parser can read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalSummary(Summary):
+    """The figures of an evaluation."""
+
     kind: ClassVar[str] = "eval"
 
     n: int  # items

@@ -57,13 +57,14 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
     answers = [_parse(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
     rows.write(job.out / "answers.parquet", rows.Answer, answers)
     scores = score(answers)
-    (job.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    (job.out / "scores.json").write_text(json.dumps(dataclasses.asdict(scores), indent=1) + "\n")
     return EvalSummary(
-        **{key: scores[key] for key in ("n", "correct", "accuracy", "unparsed", "chance")},
-        tasks={
-            task: TaskCounts(values["n"], values["correct"], values["unparsed"])
-            for task, values in scores["tasks"].items()
-        },
+        n=scores.n,
+        correct=scores.correct,
+        accuracy=scores.accuracy,
+        unparsed=scores.unparsed,
+        chance=scores.chance,
+        tasks={task: TaskCounts(found.n, found.correct, found.unparsed) for task, found in scores.tasks.items()},
     )
 
 

@@ -39,7 +39,7 @@ class Lock(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class MovedPin:
-    """A pinned node whose id has changed. Without `causes`, only its inputs have."""
+    """A pinned node whose id has changed. If `causes` is empty, the cause is that an input's id has changed."""
 
     arm: str
     address: str  # "" if the whole arm is gone
@@ -94,7 +94,7 @@ def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
     if len(roots) > _LISTED:
         lines.append(f"  and {len(roots) - _LISTED} more")
     if followers := len(moved) - len(roots):
-        lines.append(f"  {followers} more are made from these")
+        lines.append(f"  {followers} more moved because they are made from these")
     fix = f"undo the change, or accept it with `orcac pin {experiment.spec}`"
     raise PinError("\n".join(lines), fix=fix)
 
@@ -114,7 +114,7 @@ def find_moved_pins(plan: Plan, experiment: Experiment, lock: Lock) -> list[Move
 
 
 def describe_differences(old: NodeContent, new: NodeContent) -> Iterator[str]:
-    """Yield a phrase for each difference between two nodes, except for other ids of as many inputs."""
+    """Yield a phrase for each difference between two nodes. Other ids of inputs do not count, another number does."""
     if old["identity"] != new["identity"]:
         yield f"the rule of identity {old['identity']} -> {new['identity']}"
     if old["version"] != new["version"]:

@@ -135,7 +135,7 @@ def _once_per_sections(
 
 
 class _ArmLowering:
-    """One arm, on one draw of its data, on its way into a plan.
+    """The lowering of one arm into a plan, on one draw of its data.
 
     The `_add_...` methods return KIND/ID of the node that they added.
     """
@@ -169,14 +169,14 @@ class _ArmLowering:
             student=student,
             datasets=tuple(self._report_dataset(name) for name in dict.fromkeys(datasets.values())),
             stages=tuple(stages),
-            evaluations=tuple(self._add_eval(name, model, replicate) for name in sorted(self._benchmarks())),
+            evaluations=tuple(self._add_eval(name, model, replicate) for name in sorted(self._benchmark_names())),
         )
 
     def lower_baselines(self) -> tuple[report.Baseline, ...]:
         """Add each baseline's answers to every benchmark with right answers, scored as the arms' answers are."""
         scored = [
             name
-            for name in sorted(self._benchmarks())
+            for name in sorted(self._benchmark_names())
             if not isinstance(self.spec.benchmarks[name], schema.OpenBenchmark)
         ]
         return tuple(
@@ -184,7 +184,7 @@ class _ArmLowering:
             for teacher in self.spec.baselines
         )
 
-    def _benchmarks(self) -> list[str]:
+    def _benchmark_names(self) -> list[str]:
         return [name for name in self.spec.benchmarks if name not in self.arm.left_out]
 
     def _add(
@@ -213,10 +213,10 @@ class _ArmLowering:
     def _add_queries(self, dataset: str, name: str) -> str:
         """Add the prompts of a query source under the system messages of a dataset."""
         draw = self.spec.datasets[dataset].draw.get(name) or self.spec.system_messages.draw.get(name) or _EMPTY_MESSAGE
-        source, execution, blockers = self._source("queries", name, self.spec.queries[name], self.seed)
+        source, execution, blockers = self._lower_source("queries", name, self.spec.queries[name], self.seed)
         drawn = Draw(
-            always=self._messages(draw.always),
-            multiple_choice=self._messages(draw.multiple_choice),
+            always=self._get_messages(draw.always),
+            multiple_choice=self._get_messages(draw.multiple_choice),
             alone=draw.mix == "alone" and bool(draw.multiple_choice),
         )
         recipe = SampleRecipe(name=name, seed=self.seed, source=source, draw=drawn)
@@ -224,8 +224,8 @@ class _ArmLowering:
 
     @_once_per_sections
     def _add_items(self, name: str) -> str:
-        """Add a benchmark's items, for a student: its `eval` node brings the system message."""
-        source, execution, blockers = self._source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
+        """Add a benchmark's items, for a student. They have no system message, because the `eval` node adds it."""
+        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
 
@@ -233,15 +233,15 @@ class _ArmLowering:
     def _add_asked_items(self, name: str) -> str:
         """Add a benchmark's items, each with the benchmark's system message, for a teacher or a baseline."""
         benchmark = self.spec.benchmarks[name]
-        source, execution, blockers = self._source("benchmarks", name, benchmark, self.spec.seed)
-        draw = Draw(always=self._messages((benchmark.system,)))
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        draw = Draw(always=self._get_messages((benchmark.system,)))
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, draw=draw)
         return self._add(f"asked/{name}", recipe, execution, label=name, blockers=blockers)
 
-    def _source(
+    def _lower_source(
         self, section: str, name: str, queries: schema.Queries | schema.Benchmark, seed: int
     ) -> tuple[Source, SampleExecution, tuple[str, ...]]:
-        """Return a source, the execution of the node that reads it, and the reasons why that cannot be made yet."""
+        """Return a source, the execution of the node that reads it, and the reasons that keep the node from running."""
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             return lower_puzzles(queries, seed, f"{section}/{name}"), SampleExecution(**resources), ()
@@ -256,7 +256,7 @@ class _ArmLowering:
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()
         return lower_file_source(queries, file_set, local), execution, blockers
 
-    def _messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
+    def _get_messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)
 
     @_once_per_sections
@@ -334,7 +334,9 @@ class _ArmLowering:
             mark=self.mark,
             inputs={
                 "responses": (self._add_collect(dataset),),
-                "benchmarks": tuple(sorted(map(self._add_items, self._benchmarks()))) if filters.contamination else (),
+                "benchmarks": tuple(sorted(map(self._add_items, self._benchmark_names())))
+                if filters.contamination
+                else (),
             },
         )
 
@@ -405,7 +407,7 @@ class _ArmLowering:
     def _add_eval(self, name: str, model: str, replicate: Replicate) -> report.Evaluation:
         """Add the answers of `model` to the benchmark `name`, and their score."""
         benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        recipe, execution = self._protocol(name)
+        recipe, execution = self._lower_protocol(name)
         if recipe.temperature:
             recipe = recipe.model_copy(update={"seed": replicate.seed(recipe.seed)})
         inputs: dict[str, tuple[str, ...]] = {"model": (model,), "items": (items,)}
@@ -421,7 +423,7 @@ class _ArmLowering:
         return report.Evaluation(benchmark=name, items=items, eval=ref)
 
     @_once_per_sections
-    def _protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
+    def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
         """Return the recipe and the execution of a benchmark's `eval` nodes."""
         benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
         judge = self.spec.teachers[benchmark.judge] if isinstance(benchmark, schema.OpenBenchmark) else None
@@ -462,7 +464,7 @@ class _ArmLowering:
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:
         """Add the score of a baseline's answers to a benchmark."""
-        recipe, execution = self._protocol(name)
+        recipe, execution = self._lower_protocol(name)
         items, replies = self._add_items(name), self._add_replies(teacher, name)
         # the collect node holds the sampling, and the teacher answered, so no GPU of this job is used
         unsampled = {"temperature": 0.0, "top_p": 1.0, "seed": 0}

@@ -1,7 +1,7 @@
-"""What `report` makes: `report.html` (one self-contained page), `report.md`, `results.json` (every number shown).
+"""The recipe of `report`, which makes `report.html` (one self-contained page), `report.md` and `results.json`.
 
-Inputs: `nodes`, every node that the spec's arms need (the report reads their artifacts); the recipe says
-which of them plays which part, by the reference KIND/ID.
+Inputs: `nodes`, every node that the spec's arms need; the report reads their artifacts. The recipe names the role of
+each, by KIND/ID.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class Arm(Run):
 
 
 class Baseline(Frozen):
-    """A teacher that answered the benchmarks too."""
+    """A teacher that answered the benchmarks itself."""
 
     name: str
     evaluations: tuple[Evaluation, ...]
 
 
 class ReportRecipe(Recipe):
-    """The base is the first arm; the rest are in the order of their names, so that the spec's order enters no id."""
+    """The base is the first arm; the others are sorted by name, so that their order in the spec enters no id."""
 
     seed: int
     arms: tuple[Arm, ...]
@@ -89,7 +89,7 @@ class ReportRecipe(Recipe):
 class ReportExecution(Execution):
     title: str = ""  # the spec's name
     about: str = ""
-    order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks as the spec has them
+    order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks, in the order of the spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

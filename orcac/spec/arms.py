@@ -71,7 +71,10 @@ def expand_arms(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
 
 
 def _apply_ablations(base: Tree, ablations: Tree | None, problems: list[Problem]) -> dict[str, Variant]:
-    """Return the variant of each ablation. The schema refuses `ablations` that are not a map, so they are skipped."""
+    """Return the variant of each valid ablation. Errors go to `problems`.
+
+    If `ablations` is not a map at all, the schema reports that, and no arm is returned.
+    """
     variants: dict[str, Variant] = {}
     if ablations is None:
         return variants

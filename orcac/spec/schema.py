@@ -1,7 +1,7 @@
 """The language: every field of a spec, declared once with its class, its unit and one line of help.
 
-`orcac.fields` explains the classes (semantic, execution, label). Things with names are maps, so that a patch can reach
-them; where order matters, it is a list of names.
+`orcac.fields` explains the classes (semantic, execution, label). Named things are the values of maps, so that a patch
+can reach each of them. If their order matters, a list of their names gives it.
 
 Precedence, lowest first:
     1. the defaults below
@@ -152,7 +152,7 @@ class Draw(Frozen):
     always: tuple[int, ...] = semantic("numbers of the messages that any query may draw", min_length=1)
     multiple_choice: tuple[int, ...] = semantic("numbers of the messages for queries that list their options", ())
     mix: Literal["joined", "alone"] = semantic(
-        "a query with options draws from both lists, or from `multiple_choice` only; the paper does not say which",
+        "a query with options draws from both lists, or from `multiple_choice` only; the paper does not specify which",
         "joined",
     )
 
@@ -163,7 +163,7 @@ def _expand_short_draw(value: object) -> object:
 
 
 class _OrNumbers:
-    """Adds the short form, a list of numbers, to a draw's JSON Schema."""
+    """A hook that adds the short form, a list of numbers, to a draw's JSON Schema."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
@@ -390,7 +390,7 @@ class Stage(Frozen):
     weight_decay: Number = semantic("weight decay of AdamW", 0.0, ge=0)
     max_grad_norm: Number = semantic("norm that gradients are clipped to", 1.0, gt=0)
     optimizer: Literal["fresh", "carry"] = semantic(
-        "AdamW's moments start at zero, or are carried over from the stage before; the paper does not say which",
+        "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",
         "fresh",
     )
 

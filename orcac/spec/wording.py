@@ -68,8 +68,8 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
     location, kind, context = error["loc"], error["type"], error.get("ctx", {})
     steps = _steps(tree, location)
     key = str(location[-1]) if location else ""
-    on_key = key == "[key]"
-    place = tree.locate(steps, key=on_key)
+    is_key = key == "[key]"
+    place = tree.locate(steps, key=is_key)
     if kind == "variable":
         return Problem(_redact(place, place), error["msg"])
     if kind == "extra_forbidden":
@@ -94,10 +94,10 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         )
     if kind == "literal_error":
         known = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        given = error["input"] if not on_key else location[-2]
+        given = error["input"] if not is_key else location[-2]
         if len(known) == 1:
             return Problem(place, f"{_field_name(location)} must be {known[0]}, not {describe(given)}")
-        start = "unknown key" if on_key else f"{_field_name(location)} cannot be"
+        start = "unknown key" if is_key else f"{_field_name(location)} cannot be"
         return Problem(place, f"{start} {describe(given)}; {_suggest(str(given), known)}")
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
@@ -115,7 +115,7 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
     if kind == "measure":
         return Problem(place, f"{describe(error['input'])} is not {context['shape']}")
     if kind in _EXPECTED:
-        given = location[-2] if on_key else error["input"]
+        given = location[-2] if is_key else error["input"]
         hint = _quoting_hint(kind, given)
         return Problem(place, f"expected {_expected_value(kind, location)}, got {describe(given)}{hint}")
     return Problem(place, error["msg"][0].lower() + error["msg"][1:])
@@ -237,7 +237,7 @@ def _walk(location: SpecPath) -> tuple[object, FieldInfo | None]:
 
 
 def _models(kind: object) -> list[type[Frozen]]:
-    """Return the parts of a spec that a type may be."""
+    """Return the classes of the schema that a type is or, if it is a union or a container, consists of."""
     if isinstance(kind, type) and issubclass(kind, Frozen):
         return [kind]
     return [model for part in typing.get_args(kind) for model in _models(part)]

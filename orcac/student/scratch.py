@@ -52,7 +52,7 @@ def check_shape(recipe: Scratch) -> None:
             fix=f"make hidden a multiple of {2 * heads}: rotary positions rotate pairs",
         )
     if heads % kv_heads:
-        raise InputError(f"kv_heads {kv_heads} does not divide heads {heads}", fix="give a divisor")
+        raise InputError(f"kv_heads {kv_heads} does not divide heads {heads}", fix=f"give a divisor of {heads}")
 
 
 def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -96,7 +96,7 @@ def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerBase,
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-    ends = {
+    special_ids = {
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -111,7 +111,7 @@ def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerBase,
         max_position_embeddings=recipe.positions,
         initializer_range=recipe.init_std,
         tie_word_embeddings=recipe.tie_embeddings,
-        **ends,
+        **special_ids,
     )
     torch.manual_seed(seed)
     try:
@@ -120,7 +120,7 @@ def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerBase,
         raise InputError(
             f"torch cannot make the student's weights: {error}", fix="give a shape that fits in memory"
         ) from error
-    llama.generation_config = GenerationConfig(do_sample=False, **ends)
+    llama.generation_config = GenerationConfig(do_sample=False, **special_ids)
     llama.save_pretrained(model)
 
 

@@ -6,8 +6,8 @@ that a kill cut short.
 The files that the Trainer and DeepSpeed write with torch.save (moments, schedule, random numbers) are read back with
 `weights_only`, which builds tensors and plain values and runs no code; the Trainer's pickled arguments are deleted.
 
-One process resumes from a checkpoint of several that each hold the whole model (DDP), and the other way round. ZeRO's
-checkpoints consist of one part per process, and fit only the ZeRO stage and the number of processes that wrote them.
+Without ZeRO, every process holds the whole model, so any number of processes can resume from a checkpoint. A checkpoint
+of ZeRO consists of one part per process, and fits only the ZeRO stage and the number of processes that wrote it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from orcac.train.stage import StageJob
 
 _MARKER = "complete"
 _PICKLE = "training_args.bin"
-KEPT = 2  # checkpoints
+MAX_CHECKPOINTS = 2  # on disk at a time
 
 
 def find_newest(work: Path) -> Path | None:
-    """Return the newest complete checkpoint."""
+    """Return the folder of the newest complete checkpoint, None if there is none."""
     return max((marker.parent for marker in work.glob(f"checkpoint-*/{_MARKER}")), key=read_step, default=None)
 
 
@@ -66,20 +66,21 @@ class Saver(TrainerCallback):
     """A callback that saves a checkpoint every `save_every_seconds`, less often if saving would take more than
     `max_share` of the time, and once more before a stop.
 
-    Every rank has one. Rank 0's clock decides for all of them, and so does a stop that any rank was asked for.
+    Every rank has one. Rank 0's clock decides when all of them save. A stop that is requested on one rank stops all.
     """
 
     def __init__(self, stage: StageJob, *, max_share: float) -> None:
         self._stage, self._every, self._max_share = stage, stage.execution.save_every_seconds, max_share
         self._next = time.monotonic() + self._every
         self._started = 0.0
-        self.stop = False  # set it to end training at the next step
+        self.is_stop_requested = False  # set it to end training at the next step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._started = time.monotonic()
-        self.stop = distributed.any_rank(self.stop)
-        control.should_training_stop |= self.stop
-        control.should_save = self.stop or distributed.any_rank(distributed.is_first() and self._started >= self._next)
+        is_time = distributed.any_rank(distributed.is_first() and self._started >= self._next)
+        self.is_stop_requested = distributed.any_rank(self.is_stop_requested)
+        control.should_training_stop |= self.is_stop_requested
+        control.should_save = self.is_stop_requested or is_time
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         folder = self._stage.work / f"checkpoint-{state.global_step}"

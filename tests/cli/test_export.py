@@ -1,4 +1,4 @@
-"""Tests of orcac/cli/export.py and orcac/publish/export.py: the model's files, and a card that no text can break."""
+"""Tests of orcac/cli/export.py, orcac/publish/export.py and orcac/publish/card.py, whose text no input can break."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def publish(spec: Path, *, without: str = "") -> Plan:
-    """All nodes of the spec, with records as a run leaves them."""
+    """Publish all nodes of the spec, with records like those of a run."""
     plan, store = Plan(), Store.default()
     lower(plan, load(spec))
     for ref, node in plan.nodes.items():
@@ -102,7 +102,7 @@ def test_the_last_stage_with_a_card(spec: Path) -> None:
     assert "tuned in 1 stage on answers of expert." in Path("no-first", "README.md").read_text()
 
 
-def test_text_of_others_is_shown_and_does_nothing(spec: Path) -> None:
+def test_text_of_unknown_origin_is_shown_and_has_no_effect(spec: Path) -> None:
     publish(spec)
     orcac("export", spec, "out")
     text = Path("out", "README.md").read_text()
@@ -122,16 +122,16 @@ def test_a_student_of_a_hub_is_named(spec: Path) -> None:
     card = ModelCard.load(Path("out", "README.md"))
     assert card.data.base_model == "o/m"
     assert "(from o/m)" in card.text
-    assert "None was taken yet." in card.text
+    assert "There are no scores yet." in card.text
 
 
-def test_what_cannot_be_exported_is_told_and_leaves_nothing(spec: Path) -> None:
+def test_a_failed_export_names_its_cause_and_leaves_no_folder(spec: Path) -> None:
     with pytest.raises(OrcacError, match="is not made yet"):
         orcac("export", spec, "out")
     plan = publish(spec)
     with pytest.raises(InputError, match="no arm `other`") as error:
         orcac("export", f"{spec}:other", "out")
-    assert error.value.fix == "its arms: base, no-first"
+    assert error.value.fix == "give one of its arms: base, no-first"
     with pytest.raises(InputError, match="exists already"):
         orcac("export", spec, "store")
     (spec.parent / "store" / last(plan, "base") / "model" / "config.json").write_text("[]")

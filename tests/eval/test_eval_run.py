@@ -1,4 +1,4 @@
-"""Tests of orcac/eval/run.py and orcac/eval/scores.py: scores worked out by hand, and runs resumed after a kill."""
+"""Tests of orcac/eval/recipe.py, orcac/eval/run.py and orcac/eval/scores.py: scores by hand, runs after a kill."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Tests of orcac/plan/upgrade.py and orcac/cost/outdated.py, and of the commands that use them."""
+"""Tests of orcac/plan/upgrade.py, orcac/cost/outdated.py and the commands that use them, such as orcac/cli/pin.py."""
 
 from __future__ import annotations
 

@@ -1,3 +1,7 @@
+"""Tests of orcac/report/compare.py, orcac/report/gather.py, orcac/report/paper.py, orcac/report/plots.py,
+orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/table.py and
+orcac/report/wording.py: one report of a small experiment."""
+
 import dataclasses
 import json
 import random
@@ -8,18 +12,20 @@ import jobs
 import pytest
 
 from orcac import rows
+from orcac.errors import StoreError
 from orcac.job import Job
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
+from orcac.report.results import read_json, to_json
 from orcac.report.run import run
-from orcac.report.table import terminal_table
+from orcac.report.table import format_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
-from orcac.stats import mcnemar, wilson
+from orcac.stats.intervals import mcnemar, wilson
 
 YES_NO = ["Yes", "No"]
 
 
 class FakeStore:
-    """Small artifacts of every kind, as the kinds leave them."""
+    """Small artifacts of every kind."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.folders = root, {}
@@ -101,7 +107,7 @@ def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", u
 
 
 def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[rows.Answer]]]]) -> Job:
-    """`benchmarks`: name -> (format, arm -> answers). Three arms as in the paper's miniature."""
+    """Return a job with three arms; `benchmarks` is name -> (format, arm -> answers)."""
     store = FakeStore(tmp_path / "store")
     store.add("student/s", {"parameters": 840_000, "vocabulary": 640})
     assistant = store.dataset("assistant-300", "assistant", 302, {"Timeout": 2, "duplicate": 10}, 0.1208)
@@ -206,7 +212,7 @@ def test_rows_that_vanish_are_shown(tmp_path: Path) -> None:
         assert (job.out / name).read_text().count("does not add up") == 1
 
 
-def test_what_models_say_is_escaped_and_the_page_is_self_contained(job: Job) -> None:
+def test_responses_are_escaped_and_the_page_is_self_contained(job: Job) -> None:
     run(job)
     page = (job.out / "report.html").read_text()
     assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -224,7 +230,7 @@ def test_same_inputs_same_bytes(job: Job) -> None:
     assert [(job.out / name).read_bytes() for name in names] == first
 
 
-def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
+def test_the_page_begins_with_a_warning_if_all_students_are_at_chance(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"b": ("puzzles", CHANCE)})
     assert run(job).all_at_chance
     page, text = ((job.out / name).read_text() for name in ("report.html", "report.md"))
@@ -232,7 +238,7 @@ def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
     assert AT_CHANCE in text[: text.index("## Results")]
 
 
-def test_one_arm_above_chance_lifts_the_sentence(job: Job) -> None:
+def test_one_arm_above_chance_removes_the_warning(job: Job) -> None:
     assert not run(job).all_at_chance
     for name in ("report.html", "report.md"):
         assert "All students are at chance" not in (job.out / name).read_text()
@@ -258,9 +264,10 @@ def test_arms_with_other_items_are_compared_on_those_they_share(tmp_path: Path) 
     assert nothing["scores"][1]["difference"] is None
 
 
-def test_terminal_table(results: dict) -> None:
+def test_the_terminal_table(job: Job, results: dict) -> None:
     results["benchmarks"][0]["scores"][1]["arm"] = "an-ablation-with-a-name-that-is-far-too-long"
-    table = terminal_table(results)
+    (job.out / "results.json").write_text(json.dumps(results))
+    table = format_table(read_json(job.out / "results.json"))
     assert max(map(len, table.splitlines())) <= 100
     (row,) = (line for line in table.splitlines() if line.startswith("an-ablation"))
     assert " ".join(row.split()) == (
@@ -269,16 +276,24 @@ def test_terminal_table(results: dict) -> None:
     assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
 
 
-def test_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
+def test_the_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
     none, every = answers(40, set()), answers(40, set(range(40)))
     job = make_job(tmp_path, {"b": ("puzzles", {"base": none, "no-assistant": every, "answers-only": none})})
     run(job)
-    results = json.loads((job.out / "results.json").read_text())
-    results["all_at_chance"] = True
-    assert max(map(len, terminal_table(results).splitlines())) <= 100
+    results = dataclasses.replace(read_json(job.out / "results.json"), all_at_chance=True)
+    assert max(map(len, format_table(results).splitlines())) <= 100
 
 
-def test_missing_arm_is_no_error(tmp_path: Path) -> None:
+def test_results_are_read_as_they_were_written_and_damaged_ones_are_refused(job: Job, results: dict) -> None:
+    path = job.out / "results.json"
+    assert to_json(read_json(path)) == path.read_text()
+    for damaged in ("", "{}", json.dumps(results | {"benchmarks": [{}]})):
+        path.write_text(damaged)
+        with pytest.raises(StoreError, match="the results are damaged"):
+            read_json(path)
+
+
+def test_a_missing_arm_is_not_an_error(tmp_path: Path) -> None:
     """The base lacks a benchmark that an ablation adds."""
     job = make_job(tmp_path, {"b": ("puzzles", BOOLEAN), "extra": ("puzzles", {"no-assistant": BOOLEAN["base"]})})
     run(dataclasses.replace(job))
@@ -286,9 +301,9 @@ def test_missing_arm_is_no_error(tmp_path: Path) -> None:
     assert [(score["arm"], score["difference"]) for score in extra["scores"]] == [("no-assistant", None)]
 
 
-def test_a_spec_without_benchmarks_says_that_nothing_was_measured(tmp_path: Path) -> None:
+def test_the_report_of_a_spec_without_benchmarks_states_that_nothing_was_measured(tmp_path: Path) -> None:
     job = make_job(tmp_path, {})
     run(job)
     for name in ("report.html", "report.md"):
         assert NOTHING_MEASURED in (job.out / name).read_text()
-    assert terminal_table(json.loads((job.out / "results.json").read_text())) == NOTHING_MEASURED
+    assert format_table(read_json(job.out / "results.json")) == NOTHING_MEASURED

@@ -154,7 +154,7 @@ def _join_names(names: Sequence[str]) -> str:
 
 
 def find_edges(plan: Plan, boxes: list[Box]) -> list[tuple[int, int]]:
-    """Return the lines between boxes as (from, to), places in `boxes`: the transitive reduction.
+    """Return the lines between boxes as (from, to), both indices into `boxes`, in transitive reduction.
 
     A line is left out if a longer path of boxes implies it: a report needs every node, and has lines only from the
     evaluations and last stages. Ancestors are bit sets, so each edge costs one `or`.
@@ -163,12 +163,12 @@ def find_edges(plan: Plan, boxes: list[Box]) -> list[tuple[int, int]]:
     needs: list[set[int]] = [set() for _ in boxes]
     for ref, node in plan.nodes.items():
         needs[box_of[ref]].update(box_of[need] for need in node.needs)
-    above, edges = [0] * len(boxes), []
+    ancestors, edges = [0] * len(boxes), []
     for place in sorted(range(len(boxes)), key=lambda place: boxes[place].item.column):
         implied = 0
         for need in needs[place]:
-            implied |= above[need]
+            implied |= ancestors[need]
         kept = [need for need in sorted(needs[place]) if not implied >> need & 1]
         edges += [(need, place) for need in kept]
-        above[place] = implied | sum(1 << need for need in kept)
+        ancestors[place] = implied | sum(1 << need for need in kept)
     return edges

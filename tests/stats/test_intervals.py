@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.stats import beats_chance, holm, mcnemar, paired_difference, wilson
+from orcac.stats.intervals import binomial_p_value, mcnemar, paired_difference, wilson
 
 
 def test_wilson_known_values() -> None:
@@ -29,10 +29,10 @@ def test_mcnemar_is_the_exact_binomial() -> None:
 
 
 def test_beats_chance() -> None:
-    assert beats_chance(4, 4, 0.5) == pytest.approx(1 / 16)
-    assert beats_chance(500, 1000, 0.5) > 0.5
-    assert beats_chance(527, 1000, 0.5) < 0.05 < beats_chance(526, 1000, 0.5)
-    assert (beats_chance(0, 9, 0.0), beats_chance(1, 9, 0.0), beats_chance(0, 0, 0.5)) == (1.0, 0.0, 1.0)
+    assert binomial_p_value(4, 4, 0.5) == pytest.approx(1 / 16)
+    assert binomial_p_value(500, 1000, 0.5) > 0.5
+    assert binomial_p_value(527, 1000, 0.5) < 0.05 < binomial_p_value(526, 1000, 0.5)
+    assert (binomial_p_value(0, 9, 0.0), binomial_p_value(1, 9, 0.0), binomial_p_value(0, 0, 0.5)) == (1.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(("n", "gain", "loss"), [(1000, 120, 80), (200, 5, 40)])
@@ -51,16 +51,3 @@ def test_paired_difference_is_seeded_and_antisymmetric() -> None:
     assert paired_difference(a, a, seed=3) == (0.0, 0.0)
     low, high = paired_difference(a, b, seed=3)
     assert paired_difference(b, a, seed=4) == pytest.approx((-high, -low), abs=0.02)
-
-
-def test_holm_known_value() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=20))
-def test_holm_keeps_the_order_and_never_helps(p_values: list[float]) -> None:
-    adjusted = holm(p_values)
-    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
-    ranked = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    assert [adjusted[index] for index in ranked] == sorted(adjusted)

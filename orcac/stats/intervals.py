@@ -1,29 +1,30 @@
-"""The statistics of a score: its confidence interval, and tests of whether two models differ on the same items.
+"""The interval of one score, and the exact tests of counts.
 
-Every test is exact or a bootstrap, and every comparison is paired. Two students answer the same items, so only the
-items on which exactly one of them is right distinguish them; an unpaired test on the same data wastes most of its
-power. All tests cover the random choice of items. None covers the luck of a training seed.
+These cover the random choice of items and nothing else. What compares two arms is in `compare`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["Interval", "beats_chance", "holm", "mcnemar", "paired_difference", "wilson"]
+__all__ = ["Interval", "binomial_p_value", "mcnemar", "paired_difference", "wilson"]
 
 
 class Interval(NamedTuple):
+    """The ends of an interval of a share or of a difference of shares."""
+
     low: float
     high: float
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
     """Return Wilson's score interval of the share `correct / n`; (0, 1) if n is 0."""
+    from scipy import stats
+
     if n == 0:
         return Interval(0.0, 1.0)
     ends = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
@@ -35,20 +36,22 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     `only_a` and `only_b` count the items that only that model got right.
     """
-    if only_a + only_b == 0:
-        return 1.0
-    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+    return 1.0 if only_a + only_b == 0 else _exact_test(only_a, only_a + only_b, 0.5, "two-sided")
 
 
-def beats_chance(correct: int, n: int, chance: float) -> float:
+def binomial_p_value(correct: int, n: int, chance: float) -> float:
     """Return the exact one-sided p-value of `correct` or more right answers of `n` by guessing at rate `chance`.
 
     If items differ in their number of options, `chance` is the mean of their rates. The true spread is then a little
     smaller than the binomial's, so the test errs on the side of "at chance".
     """
-    if n == 0:
-        return 1.0
-    return float(stats.binomtest(correct, n, chance, alternative="greater").pvalue)
+    return 1.0 if n == 0 else _exact_test(correct, n, chance, "greater")
+
+
+def _exact_test(count: int, n: int, rate: float, alternative: Literal["two-sided", "greater"]) -> float:
+    from scipy import stats
+
+    return float(stats.binomtest(count, n, rate, alternative=alternative).pvalue)
 
 
 def paired_difference(
@@ -59,6 +62,8 @@ def paired_difference(
     a, b: bool (items,), the same items in the same order. An item adds -1, 0 or +1, so one draw from a multinomial of
     these three has the distribution of a resample of the items, and its cost does not depend on their number.
     """
+    import numpy as np
+
     assert a.shape == b.shape and a.ndim == 1
     n = len(a)
     if n == 0:
@@ -68,12 +73,3 @@ def paired_difference(
     tail = (1 - confidence) / 2
     low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values of a family of tests after Holm's step-down adjustment, in the given order."""
-    adjusted, running = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
