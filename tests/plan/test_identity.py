@@ -107,8 +107,8 @@ def learnt(*datasets: str) -> set[str]:
 REPLICATE = {f"{name}#1" for name in trained() | {"student"}}
 REDRAWN = {
     f"{name}~1"
-    for name in trained() | {"student", "subset/few", "queries/pool/maze", "queries/pool/table", "queries/few/maze", "queries/few/table",
-                             "queries/taped/table", "queries/own/cot"}
+    for name in trained() | {"student", "subset/few", "queries/own/cot"}
+    | {f"queries/{name}/{source}" for name in ("pool", "few") for source in ("maze", "table")} | {"queries/taped/table"}
     | {f"{kind}/{name}" for kind in ("collect", "filter", "tokenize") for name in STAGES.values()}
 }  # fmt: skip
 
