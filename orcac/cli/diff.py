@@ -28,7 +28,7 @@ from orcac.spec.load import BASE, Experiment, File, load
 if TYPE_CHECKING:
     from rich.console import Console
 
-LISTED = 20  # arms; with more of them each is only a row of the table
+LISTED = 20  # arms that are shown in full; if there are more, each is only a row of the table
 _SHOWN = 2  # digits of a figure
 
 
@@ -142,7 +142,7 @@ def _parse_revision(text: str) -> Side:
     return Side(File(Path(rest), revision), BASE)
 
 
-# --- JSON --- ---------------------------------------------------------------------------------------------------
+# --- JSON --------------------------------------------------------------------------------------------------------
 
 
 def _as_json(one: Difference) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _as_json(one: Difference) -> dict[str, Any]:
     }
 
 
-# --- text --- ----------------------------------------------------------------------------------------------------
+# --- text --------------------------------------------------------------------------------------------------------
 
 
 def _show(plan: Plan, found: list[Difference]) -> None:
