@@ -57,7 +57,7 @@ class Hardware:
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Hardware:
-        """Read the fields of an execution, some of which may be missing. Raises ValueError if a count is not an integer."""
+        """Read the fields of an execution; some may be missing. Raises ValueError if a count is not an integer."""
         counts = [values.get(name, default) for name, default in (("threads", 1), ("gpus", 0), ("nodes", 1))]
         threads, gpus, nodes = (count for count in counts if isinstance(count, int))
         return cls(
