@@ -81,7 +81,9 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
 
     node = plan.nodes[find_ref(plan.nodes, ref)]
     if node.kind != "collect" or not 0 <= index < count:
-        raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
+        raise InputError(
+            f"{ref} has no shard {index + 1} of {count}", fix="give a collect node, and a shard from 1-of-N to N-of-N"
+        )
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
     with disk_errors(store.folder(name)), store.lease(name, report=_print_line):
         job = _prepare_job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")

@@ -29,7 +29,7 @@ from orcac.spec.load import BASE, Experiment, File, load
 if TYPE_CHECKING:
     from rich.console import Console
 
-LISTED = 20  # arms; with more of them each is only a row of the table
+LISTED = 20  # arms that are shown in full; if there are more, each is only a row of the table
 _SHOWN = 2  # digits of a figure
 
 
@@ -127,7 +127,9 @@ def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
     if side.arm not in loaded[side.file].arms:
         names = list(loaded[side.file].arms)
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        raise InputError(f"{side.file}: no arm `{side.arm}`", fix=f"its arms: {', '.join(names[:LISTED])}{more}")
+        raise InputError(
+            f"{side.file}: no arm `{side.arm}`", fix=f"give one of its arms: {', '.join(names[:LISTED])}{more}"
+        )
     return side
 
 
@@ -141,7 +143,7 @@ def _parse_revision(text: str) -> Side:
     return Side(File(Path(rest), revision), BASE)
 
 
-# --- JSON --- ---------------------------------------------------------------------------------------------------
+# --- JSON --------------------------------------------------------------------------------------------------------
 
 
 def _as_json(one: Difference) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def _as_json(one: Difference) -> dict[str, Any]:
     }
 
 
-# --- text --- ----------------------------------------------------------------------------------------------------
+# --- text --------------------------------------------------------------------------------------------------------
 
 
 def _show(plan: Plan, found: list[Difference]) -> None:

@@ -31,7 +31,7 @@ def command(target: str, folder: Path) -> None:
     spec, arm = (target, BASE) if Path(target).exists() or not head else (head, arm)
     plan, (experiment,) = compile_specs([spec])
     if arm not in experiment.arms:
-        raise InputError(f"{spec}: no arm `{arm}`", fix=f"its arms: {', '.join(experiment.arms)}")
+        raise InputError(f"{spec}: no arm `{arm}`", fix=f"give one of its arms: {', '.join(experiment.arms)}")
     _, store = find_plan_and_store()
     described = experiment.base.spec
     ref = export(plan, store, spec=described.name, arm=arm, about=described.about, out=folder)

@@ -22,7 +22,7 @@ from orcac.store.durable import write_if_changed
 if TYPE_CHECKING:
     from rich.table import Table
 
-LISTED = 20  # arms; with more of them each is a line of counts instead of a list of nodes
+LISTED = 20  # arms whose nodes are listed; if there are more arms, each is one line of counts
 SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
 
 
@@ -77,7 +77,7 @@ def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
         write_if_changed(path, draw_plan(plan, names, title=", ".join(plan.experiments)))
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror})", fix="name a file in a folder of yours"
+            f"{path}: cannot be written ({error.strerror})", fix="give the path of a file that you can write"
         ) from None
 
 

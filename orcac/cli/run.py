@@ -48,7 +48,7 @@ def command(arguments: tuple[str, ...]) -> int:
     specs = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
     further = list(arguments[len(specs) :])
     if not specs:
-        raise InputError("run: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
+        raise InputError("`orcac run`: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
     plan, experiments = compile_specs(specs)
     check_locks(plan)
     path, store = find_plan_and_store()

@@ -189,7 +189,7 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     speed_key = Hardware.from_values(execution.model_dump()).speed_key(recipe.precision)
     basis = [*rows.basis, *model.basis]
     flops, per_device = model.flops(rows.length), 0.0
-    again = priors.RECOMPUTED if execution.recompute else 1.0
+    recompute_factor = priors.RECOMPUTED if execution.recompute else 1.0
     if execution.gpus:
         per_device = gpus.peak_flops(execution.gpu, recipe.precision)
         if not execution.gpu:
@@ -211,7 +211,7 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
             stepping = steps * model.parameters * priors.OFFLOADED.range / (1e9 * execution.nodes)
             basis.append(priors.OFFLOADED.basis)
     else:
-        speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / (flops * again)
+        speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / (flops * recompute_factor)
         basis.append(priors.CPU_TRAINING.basis)
     seconds = slots / speed + stepping + Range(priors.START_MODEL)
     gpu_hours = seconds * (devices / 3600)

@@ -1,10 +1,10 @@
 """The questions that several collect nodes share, so that no total counts them twice.
 
-The ledger gives a teacher's answer to every node that asks the same question. Subsets of one pool are nested (each
-takes the lowest tickets), so a node asks the first part of each of its sources, and of two nodes of equal recipe the
-larger part contains the smaller. This rule finds a subset beside its pool, two subsets of one pool, and sources that
-two datasets have in common. It does not find what only the texts show: sources with equal queries, and prompts that
-were drawn again and got the same message by chance.
+The ledger gives a teacher's answer to every node that asks the same question. Subsets of one pool are nested, because
+each takes the lowest tickets. So a node asks the first part of each of its sources, and if two nodes with equal recipes
+ask the same source, the larger part contains the smaller. This rule finds a subset beside its pool, two subsets of one
+pool, and sources that two datasets have in common. It does not find questions that are equal in their texts alone:
+sources with equal queries, and prompts that were drawn again and got the same message by chance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orcac.sample.recipe import SampleRecipe
 
 
 class Part(NamedTuple):
-    """The first `share` of the prompts of one source. The store answers the first `answered` of the source already."""
+    """The first `share` of the prompts of one source. The store has the answers to its first `answered` (a share)."""
 
     source: str  # KIND/ID of a sample node that is not a subset
     share: float

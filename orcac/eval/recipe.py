@@ -27,7 +27,7 @@ class Judge(Frozen):
 
 
 class EvalRecipe(Recipe):
-    """How a model is asked, and how its answers are read."""
+    """The settings under which a model answers, and the rule that reads its answers."""
 
     system_id: int = 1  # the paper evaluates under the empty message
     system: str = ""

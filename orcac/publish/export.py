@@ -1,7 +1,7 @@
 """Export: an arm's student as a model folder for any user, with the files of its last stage and a model card.
 
-The card is written at export and not when a stage is trained. A stage belongs to every arm and spec that needs it, so
-it has no name of theirs, and its scores are taken later.
+The card is written at export and not when a stage is trained. A stage may belong to several arms and specs, so it
+cannot name any of them, and it is scored only later.
 """
 
 from __future__ import annotations

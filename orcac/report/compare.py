@@ -38,7 +38,7 @@ def compare_arms(
     scored = score(first)
     tasks = scored.tasks
     paper = {task: figure for task in tasks if (figure := published_accuracy(benchmark_format, task)) is not None}
-    keyed = {arm: _keyed(rows) for arm, rows in answers.items()}
+    keyed = {arm: _key_answers(rows) for arm, rows in answers.items()}
     return Benchmark(
         name=name,
         n=scored.n,
@@ -163,8 +163,8 @@ def _cut(text: str) -> str:
     return text if more <= 0 else f"{text[:SAMPLE_CHARACTERS]} […{more:,} characters more]"
 
 
-def _keyed(answers: Iterable[Answer]) -> dict[Key, Answer]:
-    """Return (item id, how often the id came before) -> answer."""
+def _key_answers(answers: Iterable[Answer]) -> dict[Key, Answer]:
+    """Return (item id, number of earlier answers with this id) -> answer."""
     seen: Counter[str] = Counter()
     keyed = {}
     for answer in answers:

@@ -150,7 +150,7 @@ def _lay_over(base: Tree, tree: Tree) -> Tree:
 
 @dataclass(slots=True)
 class _ArmLoader:
-    """Loads the arms of one experiment, and keeps the results that they share."""
+    """A loader of the arms of one experiment, which keeps the results that they share."""
 
     file: File
     finder: Finder = field(default_factory=Finder)
@@ -269,9 +269,9 @@ class _ArmLoader:
                 if not isinstance(source, FileSource):
                     continue
                 missing = getattr(source, "missing", "error")
-                named = find((section, name, "path"), source.path, later=missing != "error")
-                if named and named.absent and missing == "skip":
-                    left_out[name] = named.why
+                file_set = find((section, name, "path"), source.path, later=missing != "error")
+                if file_set and file_set.absent and missing == "skip":
+                    left_out[name] = file_set.why
         for name, teacher in spec.teachers.items():
             if isinstance(teacher.endpoint, ReplayEndpoint):
                 find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
@@ -299,7 +299,8 @@ class _ArmLoader:
                 self.finder.find_files([one], later=later)
             except MissingFileError as error:
                 may_be_later = path[0] in ("queries", "benchmarks")
-                fix = "; or write `missing: later` to plan without this file until it exists" if may_be_later else ""
+                later_fix = "supply it, or write `missing: later` to plan without this file until it exists"
+                fix = f"; {later_fix}" if may_be_later else ""
                 problems.append(Problem(one[1], f"{error.message}{fix}"))
             except InputError as error:
                 problems.append(Problem(one[1], _with_fix(error)))
@@ -317,7 +318,7 @@ class _Lookup:
 
 @dataclass(slots=True)
 class _Collector:
-    """Collects the problems of an arm, except those that are only due to the parts cut out."""
+    """The problems of an arm, except those that are due to the parts cut out."""
 
     cuts: list[SpecPath]
     problems: list[Problem]

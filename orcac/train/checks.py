@@ -47,7 +47,10 @@ def check_labels(tokens: TokenCounts, expected: int) -> None:
     """Raise InputError if all labels are masked, or if their number is not `expected`, the one in counts.json."""
     found = int(tokens.supervised.sum())
     if not found:
-        raise InputError("every label is masked: there is nothing to learn", fix="check the chat template")
+        raise InputError(
+            "every label is masked: there is nothing to learn",
+            fix="put {% generation %} around the answer in the student's chat template",
+        )
     if found != expected:
         raise InputError(
             f"rows.safetensors has {found} labels to learn, and counts.json {expected}",
@@ -118,8 +121,8 @@ def check_isolation(model: PreTrainedModel, file: RowFile, precision: str = "fp3
     error = float((packed - alone).abs().max())
     if error > TOLERANCE[precision] * max(1.0, float(alone.abs().max())):
         raise OrcacError(
-            f"examples that share a row see each other: their logits differ by {error:.2g} from those of each alone",
-            fix="use a model whose attention tells packed examples apart by position_ids, without a mask or a cache",
+            f"examples that share a row attend to each other: their logits are {error:.2g} off those of each alone",
+            fix="use a model whose attention separates packed examples by position_ids, without a mask or a cache",
         )
 
 

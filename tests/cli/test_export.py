@@ -131,7 +131,7 @@ def test_a_failed_export_names_its_cause_and_leaves_no_folder(spec: Path) -> Non
     plan = publish(spec)
     with pytest.raises(InputError, match="no arm `other`") as error:
         orcac("export", f"{spec}:other", "out")
-    assert error.value.fix == "its arms: base, no-first"
+    assert error.value.fix == "give one of its arms: base, no-first"
     with pytest.raises(InputError, match="exists already"):
         orcac("export", spec, "store")
     (spec.parent / "store" / last(plan, "base") / "model" / "config.json").write_text("[]")

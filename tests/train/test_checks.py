@@ -39,7 +39,7 @@ def test_isolation_is_checked_on_the_model(inputs):
     model = load_trainable_model(inputs[1] / "model")
     check_isolation(model, file)
     model.config.use_cache = True  # the library's default, and a silent leak
-    with pytest.raises(OrcacError, match="see each other"):
+    with pytest.raises(OrcacError, match="attend to each other"):
         check_isolation(model, file)
 
 

@@ -117,7 +117,10 @@ class Steps:
             if not batch.provider_id and batch.creating_at:
                 await self._recover(batch)
             if batch.settled:
-                raise InputError(f"{batch.title} has ended already ({batch.status})", fix="`orcac batches list`")
+                raise InputError(
+                    f"{batch.title} has ended already ({batch.status})",
+                    fix="choose one that `orcac batches list` shows as live",
+                )
             if not batch.provider_id:
                 batch.status = "cancelled"
                 self._close(batch)
@@ -176,7 +179,7 @@ class Steps:
         return self._answers / "batches" / id
 
     def _provider(self, batch: Batch) -> Awaitable[Provider]:
-        return self._providers.of(batch, self._settings.timeout_seconds)
+        return self._providers.get(batch, self._settings.timeout_seconds)
 
     @asynccontextmanager
     async def _leased(self, id: str) -> AsyncIterator[Batch]:

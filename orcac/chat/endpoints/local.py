@@ -142,7 +142,7 @@ def _prompt_of(request: ChatRequest) -> tuple[str, str]:
 
 
 def _fail(waiting: list[_Waiting], error: Exception) -> None:
-    """Raise `error` for each request that is still waited for."""
+    """Raise `error` in the caller of each request that has no outcome yet."""
     for one in waiting:
         if not one.response.done():
             one.response.set_exception(error)

@@ -87,7 +87,7 @@ async def _open(client: AsyncOpenAI, *, timeout_s: float) -> AsyncIterator[OpenA
 
 
 class _RequestWritten(Exception):
-    """Ends the package's call once it has written its request."""
+    """The signal that ends the package's call once it has written its request."""
 
 
 class _ParameterRefused(Exception):
@@ -133,7 +133,7 @@ class OpenAIEndpoint:
         try:
             url = self._urls.get(request.model)
             if url is None:
-                async with self._finding_url:  # once: the package takes as long for one as a hundred requests take
+                async with self._finding_url:  # only once: it takes the package as long as a hundred requests
                     url = self._urls.get(request.model) or await self._find_url(request.model)
             payload = aiohttp.BytesPayload(dumps(build_body(request, refused)))
             response = await self._session.post(url, data=payload, allow_redirects=False)

@@ -29,8 +29,8 @@ def items(
     """
     if "query" not in fields or not set(fields) <= set(NAMES):
         raise InputError(
-            f"{path}: fields maps {sorted(fields) or 'nothing'}",
-            fix=f"map query, and as you need {', '.join(NAMES[1:])}, to keys of the file",
+            f"{path}: `fields` has the keys {', '.join(sorted(fields)) or '(none)'}",
+            fix=f"map `query` to a key of the file and, if you need them, {', '.join(NAMES[1:])}",
         )
     missing = set(fields)
     number = 0
