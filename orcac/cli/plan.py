@@ -22,7 +22,7 @@ from orcac.store.durable import write_if_changed
 if TYPE_CHECKING:
     from rich.table import Table
 
-LISTED = 20  # arms; with more of them each is a line of counts instead of a list of nodes
+LISTED = 20  # arms whose nodes are listed; if there are more arms, each is one line of counts
 SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
 
 
