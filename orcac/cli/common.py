@@ -17,6 +17,7 @@ from orcac.cost.outdated import describe_outdated
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_plan_path
+from orcac.plan.sharing import map_replicates
 from orcac.plan.upgrade import OlderNodes, keep, read_pinned
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
@@ -36,12 +37,13 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
         for experiment in experiments:
             lower(plan, experiment)
     plan = _keep_pinned(plan) if pinned else plan
+    replicates = map_replicates(plan)
     for experiment in experiments:
         for name, why in experiment.base.left_out.items():
             click.echo(clean(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
         arms_by_nodes: dict[tuple[str, ...], list[str]] = {}
         for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
-            arms_by_nodes.setdefault(tuple(refs), []).append(arm)
+            arms_by_nodes.setdefault(tuple(ref for ref in refs if ref not in replicates), []).append(arm)
         for first, *others in arms_by_nodes.values():
             if others:
                 click.echo(_warn_alike(experiment, first, others), err=True)

@@ -22,6 +22,8 @@ from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
+from orcac.plan.replicates import count_runs
+from orcac.plan.sharing import group_replicates, map_replicates, name_group
 from orcac.plan.upgrade import keep
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
@@ -53,6 +55,7 @@ class Difference:
     changes: list[Change]
     effect: Effect
     cost: Cost  # of the nodes to make
+    runs: int  # replicates of the new side
 
     @property
     def is_empty(self) -> bool:
@@ -109,7 +112,8 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
         effect = compute_effect(plan, nodes[one], nodes[other], store)
         cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
-        found.append(Difference(one, other, compare_specs(*specs), effect, cost))
+        runs = count_runs(plan.experiments[str(other.file)].addresses[other.arm])
+        found.append(Difference(one, other, compare_specs(*specs), effect, cost, runs))
     return found, plan
 
 
@@ -150,6 +154,7 @@ def _as_json(one: Difference) -> dict[str, Any]:
     return {
         "old": str(one.old),
         "new": str(one.new),
+        "replicates": one.runs,
         "changes": [asdict(change) for change in one.changes],
         "nodes": asdict(one.effect),
         "cost": {name: getattr(one.cost, name).as_json() for name in FIGURES},
@@ -207,8 +212,9 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
         ]
         table.add_row("  costs", ", ".join(parts) or "next to nothing")
     console.print(table)
-    for ref in effect.remade if whole else ():
-        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(clean(plan.nodes[ref].label))}", (0, 0, 0, 4)))
+    for refs in group_replicates(effect.remade, map_replicates(plan)) if whole else ():
+        name = escape(clean(name_group(plan, refs)))
+        console.print(Padding(f"[yellow]+[/] {refs[0][:-12]}  {name}", (0, 0, 0, 4)))
 
 
 def _show_table(console: Console, found: list[Difference]) -> None:
@@ -223,7 +229,7 @@ def _show_table(console: Console, found: list[Difference]) -> None:
     for one in found:
         cost = one.cost
         table.add_row(
-            escape(one.new.arm),
+            escape(one.new.arm) + (f" × {one.runs}" if one.runs > 1 else ""),
             str(len(one.effect.remade)),
             str(len(one.effect.reused) + len(one.effect.stored)),
             text.count(cost.requests.mid) if cost.requests.mid else "",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -59,6 +59,14 @@ _MARK = re.compile(r" ?((?:~[0-9]+)?(?:#[0-9]+)?)$")
 def strip_mark(name: str) -> str:
     """Return an address or a label without the mark of a replicate."""
     return _MARK.sub("", name)
+
+
+def map_to_first(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Return KIND/ID of each node of a later run or draw -> KIND/ID of the same node of the first one.
+
+    addresses: those of one arm -> KIND/ID
+    """
+    return {ref: addresses[strip_mark(address)] for address, ref in addresses.items() if strip_mark(address) != address}
 
 
 def count_runs(addresses: Iterable[str]) -> int:
