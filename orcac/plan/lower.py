@@ -79,6 +79,7 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
             seed=spec.seed,
             arms=(parts[0], *sorted(parts[1:], key=lambda arm: arm.name)),
             baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
+            exploratory=tuple(sorted(name for name, item in spec.benchmarks.items() if not item.primary)),
         ),
         inputs={"nodes": tuple(sorted(all_refs))},
         execution=report.ReportExecution(

@@ -84,6 +84,7 @@ class ReportRecipe(Recipe):
     seed: int
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
+    exploratory: tuple[str, ...] = ()  # benchmarks on which no verdict is given, sorted
 
 
 class ReportExecution(Execution):

@@ -316,8 +316,12 @@ def _is_dataset_drawn(spec: Spec, dataset: Dataset) -> bool:
     return False
 
 
-def check_draws(spec: Spec, base: Spec) -> Iterator[Finding]:
-    """Yield a finding if an arm has other draws of the data than the base, with which it is compared."""
+def check_arm(spec: Spec, base: Spec) -> Iterator[Finding]:
+    """Yield a finding for each part of an arm that must be as in the base, with which the arm is compared."""
+    for name, benchmark in spec.benchmarks.items():
+        if name in base.benchmarks and benchmark.primary != base.benchmarks[name].primary:
+            message = "a benchmark is primary for all arms or for none; write `primary` in the spec's `benchmarks`"
+            yield Finding(("benchmarks", name, "primary"), message)
     if spec.replicates.data != base.replicates.data:
         message = (
             f"an arm is compared on as many draws of the data as the base has; write `data: {base.replicates.data}`"

@@ -105,6 +105,11 @@ class _BenchmarkSampling(Frozen):
     temperature: Number = semantic("0 decodes greedily; the paper's open-ended evaluation uses 0.7", 0.0, ge=0, le=2)
     top_p: Number = semantic("probability mass of nucleus sampling", 1.0, gt=0, le=1)
     max_tokens: Count = semantic("largest length of an answer", 256, unit="tokens")
+    primary: StrictBool = semantic(
+        "each arm gets a verdict on it, adjusted for the number of such verdicts (Holm); if false, its comparisons are "
+        "exploratory and have none",
+        True,
+    )
 
 
 class _BenchmarkProtocol(_BenchmarkSampling):

@@ -258,6 +258,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "replicates.training": ("replicates", 2, REPLICATE),
     "replicates.base": ("replicates.base", 2, REPLICATE),
     "replicates.data": ("replicates.data", 2, REDRAWN),
+    **{
+        f"benchmarks.*[{form}].primary": (f"benchmarks.{name}.primary", False, set())
+        for form, name in (("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+    },
     "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
     "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
     "benchmarks.*[puzzles].take": ("benchmarks.held.take", 11, items("held")),
