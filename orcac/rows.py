@@ -155,7 +155,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 
 def read_tables(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield these columns, some rows at a time."""
-    with pq.ParquetFile(path, pre_buffer=False) as file:  # with it, everything read stays in memory until the end
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # with a buffer, all data read stays in memory until the end
         for table in file.iter_batches(batch_size=_ROW_GROUP, columns=list(names), use_threads=False):
             yield table.select(list(names))
 
@@ -183,7 +183,8 @@ def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: Sequence[obje
 def lookup(row: object, path: str, absent: object = None) -> object:
     """Return the value at a dotted path into nested JSON; None if it, or a value on the way, is null.
 
-    `absent` is returned if the path leads nowhere. A key of `row` that contains dots itself goes before the path.
+    Return `absent` if the path leads nowhere. If `row` has a key that equals the whole path, dots included, that key is
+    used.
     """
     if isinstance(row, dict) and path in row:
         if row[path] is not None:

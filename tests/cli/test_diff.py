@@ -151,6 +151,14 @@ def test_one_spec_alone_compares_its_arms_with_the_base(folder: Path) -> None:
     assert [one["new"] for one in found("a.yaml")] == ["a.yaml:no-first", "a.yaml:longer"]
 
 
+def test_replicates_are_counted_beside_their_arm(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SMOKE + "replicates: 3\n")
+    text, _ = diff("a.yaml", "a.yaml:no-first")
+    assert len(re.findall(r"\+ \w+/\w+  no-first: .* × 3", text)) == 2
+    (one,) = found("a.yaml", "a.yaml:no-first")
+    assert one["replicates"] == 3 and len(one["nodes"]["remade"]) == 6
+
+
 def test_a_revision_is_compared_with_the_file_of_today(folder: Path) -> None:
     def git(*arguments: str) -> None:
         subprocess.run(

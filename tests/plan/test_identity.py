@@ -104,6 +104,15 @@ def learnt(*datasets: str) -> set[str]:
     return found | STUDENT if "own" in datasets else found
 
 
+REPLICATE = {f"{name}#1" for name in trained() | {"student"}}
+REDRAWN = {
+    f"{name}~1"
+    for name in trained() | {"student", "subset/few", "queries/own/cot"}
+    | {f"queries/{name}/{source}" for name in ("pool", "few") for source in ("maze", "table")} | {"queries/taped/table"}
+    | {f"{kind}/{name}" for kind in ("collect", "filter", "tokenize") for name in STAGES.values()}
+}  # fmt: skip
+
+
 def answered(*datasets: str) -> set[str]:
     return {f"{kind}/{name}" for kind in ("collect", "filter") for name in datasets} | learnt(*datasets)
 
@@ -247,6 +256,13 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.max_grad_norm": ("stages.two.max_grad_norm", 0.5, trained("two")),
     "stages.*.optimizer": ("stages.two.optimizer", "carry", trained("two")),
     "curriculum": ("curriculum", ["one", "two", "three"], {"tokenize/own", "train/four"} | EVALS),
+    "replicates.training": ("replicates", 2, REPLICATE),
+    "replicates.base": ("replicates.base", 2, REPLICATE),
+    "replicates.data": ("replicates.data", 2, REDRAWN),
+    **{
+        f"benchmarks.*[{form}].primary": (f"benchmarks.{name}.primary", False, set())
+        for form, name in (("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+    },
     "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
     "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
     "benchmarks.*[puzzles].take": ("benchmarks.held.take", 11, items("held")),
@@ -337,6 +353,7 @@ ELSEWHERE = {
     "extends": "test_a_spec_in_two_files_has_the_ids_of_one",
     "ablations": "make arms: test_equal_nodes_of_arms_and_specs_are_one",
     "sweep": "makes arms, as ablations do",
+    "replicates.arms": "test_lower.py: test_the_base_and_the_arms_may_have_other_numbers_of_replicates",
     "queries.*[puzzles].format": "has one value",
     "benchmarks.*[puzzles].format": "has one value",
     "benchmarks.*[open-ended].format": "has one value",
