@@ -156,18 +156,13 @@ def find_unreplaced(plan: Plan, older: OlderNodes, store: Store) -> set[str]:
 
     Evaluations of VERSION 1, whose answers today's evaluations will take over (`plan.earlier`), are among them.
     """
-    taken = {
-        ref
-        for node in plan.nodes.values()
-        if isinstance(node.execution, EvalExecution) and not store.is_done(node.ref)
-        for ref in node.execution.earlier
-    }
-    return taken | {
-        node.ref
-        for age in _ages(older)
-        for ref, node in _map_to_age(plan, older, store, age)[0].items()
-        if node.ref != ref
-    }
+    found = set()
+    for nodes in (plan.nodes, *(_map_to_age(plan, older, store, age)[0] for age in _ages(older))):
+        found |= {node.ref for ref, node in nodes.items() if node.ref != ref}
+        for node in nodes.values():
+            if isinstance(node.execution, EvalExecution) and not store.is_done(node.ref):
+                found |= set(node.execution.earlier)
+    return found
 
 
 def _map_to_older(plan: Plan, older: OlderNodes, store: Store) -> dict[str, Node]:

@@ -177,7 +177,7 @@ def test_a_kept_stage_has_the_evaluations_that_version_1_made_of_it(
     finish(before, store, *(KINDS.keys() - {"eval", "score", "report"}))
     raise_version(monkeypatch, "train")
     plan = compiled(spec)
-    kept = keep(plan, find_older(plan, store), store)
+    kept = keep(plan, {"study": find_older(plan, store)}, store)
     (of_kept, of_old, of_new) = (
         next(node.execution.earlier for node in each.nodes.values() if node.kind == "eval")
         for each in (kept, before, plan)
