@@ -165,6 +165,8 @@ def test_compile_says_what_an_upgrade_remakes_and_pins_keep_it(
     assert "2 filter nodes were made by VERSION 1 (now 2)" in printed
     assert "remakes 8 nodes and retrains 2 students: " in printed and ", 0 USD" in printed
     assert "`orcac pin --keep study.yaml`" in printed
+    for command in (["report", "study.yaml"], ["export", "study.yaml", "student"]):
+        assert "2 filter nodes were made by VERSION 1 (now 2)" in run(*command, code=1)
     assert "nothing to remove" in run("gc", "study.yaml"), "no artifact is replaced yet"
     run("pin", "--keep", "study.yaml")
     printed = run("compile", "study.yaml")
