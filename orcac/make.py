@@ -99,8 +99,10 @@ def refuse_blocked(nodes: Iterable[Node]) -> None:
     nodes = list(nodes)
     for node in nodes:
         if node.version is not None:
+            is_older = node.version != KINDS[node.kind].version
+            maker = f"VERSION {node.version}" if is_older else "another rule"
             raise InputError(
-                f"{node.ref} was made by VERSION {node.version} of `{node.kind}`, which this orcac cannot make again",
+                f"{node.ref} was made by {maker} of `{node.kind}`, which this orcac cannot make again",
                 fix="restore it from a copy of the store, or pin the spec again: then today's VERSION makes it",
             )
     reasons = list(dict.fromkeys(reason for node in nodes for reason in node.blockers))

@@ -43,7 +43,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "done": done,
             "arms": arms,
             "notes": describe_deferred(plan),
-            "outdated": outdated,
+            "outdated": [line.strip() for line in outdated],
         }
         click.echo(json.dumps(summary))
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac import text
-from orcac.cli.common import clean, find_plan_and_store, gc_paused
+from orcac.cli.common import clean, find_plan_and_store, gc_paused, read_pins
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
@@ -22,6 +22,7 @@ from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
+from orcac.plan.upgrade import keep
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
 
@@ -96,12 +97,12 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         pairs = [(left, _parse_side(new, loaded))]
     _, store = find_plan_and_store()
     plan = Plan()
-    nodes: dict[Side, list[str]] = {}
-    for number, (file, experiment) in enumerate(loaded.items()):
-        lower(plan, experiment)  # renamed below, since the two specs may have one name
-        lowered = plan.experiments.pop(experiment.base.spec.name)
-        plan.experiments[f"{number}"] = lowered
-        nodes |= {Side(file, arm): refs for arm, refs in lowered.arms.items()}
+    for file, experiment in loaded.items():
+        lower(plan, experiment)
+        # renamed, since the two specs may have one name
+        plan.experiments[str(file)] = plan.experiments.pop(experiment.base.spec.name)
+    plan = keep(plan, read_pins({str(file): file.path for file in loaded}), store)
+    nodes = {Side(file, arm): refs for file in loaded for arm, refs in plan.experiments[str(file)].arms.items()}
     costs = price(plan, store)
     found = []
     for one, other in pairs:

@@ -91,8 +91,8 @@ class MadeNode(Generic[S]):
     hardware: Hardware | None  # None if an older orcac made it
 
     def first_input(self, role: str) -> str:
-        """Return the KIND/ID of the first input in this role."""
-        return self.inputs[role][0]
+        """Return the KIND/ID of the first input in this role; "" if the record names none."""
+        return next(iter(self.inputs.get(role, ())), "")
 
     def number(self, name: str) -> float:
         """Return a field of the recipe that is a number; 0 if it is missing or None."""
@@ -135,6 +135,8 @@ class Measured:
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
                 assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
+                assert all(isinstance(refs, list) for refs in values["inputs"].values())
+                assert all(isinstance(ref, str) for refs in values["inputs"].values() for ref in refs)
                 hardware = values.get("hardware")
                 record = MadeNode(
                     recipe=values["recipe"],
