@@ -188,6 +188,10 @@ def test_a_kept_artifact_that_is_gone_is_not_made_by_the_new_version(
     plan = compiled(spec)
     kept = keep(plan, {"study": find_older(plan, store)}, store)
     ref = next(ref for ref, node in kept.nodes.items() if node.version is not None)
+    store.marker(ref).rename(store.folder(ref) / "complete.json")  # as after `snakemake --forceall`
+    assert set(keep(plan, {"study": find_older(plan, store)}, store).nodes) == set(kept.nodes)
+    assert not make(kept, store, ref) and store.is_done(ref), "the twin of its marker serves"
+    (store.folder(ref) / "complete.json").write_text("{")
     store.marker(ref).unlink()
     with pytest.raises(InputError, match="made by VERSION 1 of `filter`, which this orcac cannot make again"):
         make(kept, store, ref)
