@@ -232,7 +232,7 @@ def _check_names(ref: HubRef, chosen: list[RepoFile]) -> list[RepoFile]:
     for file in chosen:
         if not is_inside(file.path):
             raise InputError(
-                f"{_name(ref)} has a file named {file.path!r}, outside its folder",
+                f"{_name(ref)} has a file with an unsafe name, {file.path!r}",
                 fix="name only the files that you need",
             )
     return chosen
@@ -328,7 +328,7 @@ def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacErro
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.LocalEntryNotFoundError | ValueError) and error.__cause__:
-        error = error.__cause__  # the library then looked in the cache, in vain; the cause is why it did
+        error = error.__cause__  # the error that made the library fall back to its cache, which lacks the file
     address = urlsplit(constants.ENDPOINT)
     host = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
     page = f"{host}/{'datasets/' if kind == 'dataset' else ''}{ref.repo}"

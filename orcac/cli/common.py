@@ -7,7 +7,7 @@ import gc
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -16,9 +16,9 @@ from orcac.cost import memory
 from orcac.cost.outdated import describe_outdated
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
-from orcac.plan.node import NodeContent
 from orcac.plan.plan import Plan, default_plan_path
-from orcac.plan.upgrade import keep, read_pinned
+from orcac.plan.sharing import map_replicates
+from orcac.plan.upgrade import OlderNodes, keep, read_pinned
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
@@ -37,12 +37,13 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
         for experiment in experiments:
             lower(plan, experiment)
     plan = _keep_pinned(plan) if pinned else plan
+    replicates = map_replicates(plan)
     for experiment in experiments:
         for name, why in experiment.base.left_out.items():
             click.echo(clean(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
         arms_by_nodes: dict[tuple[str, ...], list[str]] = {}
         for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
-            arms_by_nodes.setdefault(tuple(refs), []).append(arm)
+            arms_by_nodes.setdefault(tuple(ref for ref in refs if ref not in replicates), []).append(arm)
         for first, *others in arms_by_nodes.values():
             if others:
                 click.echo(_warn_alike(experiment, first, others), err=True)
@@ -75,20 +76,23 @@ def gc_paused() -> Iterator[None]:
 
 def _keep_pinned(plan: Plan) -> Plan:
     """Return the plan with the pinned artifacts of older VERSIONs, and print their number by kind."""
-    contents: list[NodeContent] = []
-    for experiment in plan.experiments.values():
-        path = lock_path(Path(experiment.spec))
-        if os.path.lexists(path):
-            contents += read_lock(path)["nodes"].values()
-    if not contents:
-        return plan
-    kept_plan = keep(plan, read_pinned(contents), Store.default())
+    kept_plan = keep(
+        plan, read_pins({name: Path(item.spec) for name, item in plan.experiments.items()}), Store.default()
+    )
     kept = [node for node in kept_plan.nodes.values() if node.version is not None]
     if kept:
         kinds = Counter(node.kind for node in kept)
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         click.echo(f"kept as pinned, though an older VERSION made them: {listed}", err=True)
     return kept_plan
+
+
+def read_pins(specs: Mapping[str, Path]) -> dict[str, OlderNodes]:
+    """Return the nodes that are pinned beside each spec that has a lock. Raises InputError if a lock is damaged."""
+    locks = {name: lock_path(path) for name, path in specs.items()}
+    return {
+        name: read_pinned(read_lock(path)["nodes"].values()) for name, path in locks.items() if os.path.lexists(path)
+    }
 
 
 def check_locks(plan: Plan) -> None:

@@ -9,6 +9,7 @@ import click
 from orcac.cli.common import check_locks, check_memory, clean, compile_specs, find_plan_and_store, warn_outdated
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
+from orcac.plan.replicates import count_runs
 
 MAX_LISTED_ARMS = 20
 
@@ -43,13 +44,15 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "done": done,
             "arms": arms,
             "notes": describe_deferred(plan),
-            "outdated": outdated,
+            "outdated": [line.strip() for line in outdated],
         }
         click.echo(json.dumps(summary))
         return
     for experiment in experiments:
         name = experiment.base.spec.name
-        names = list(experiment.arms)
+        addresses = plan.experiments[name].addresses
+        counts = {arm: count_runs(addresses[arm]) for arm in experiment.arms}
+        names = [f"{arm} × {runs}" if runs > 1 else arm for arm, runs in counts.items()]
         listed = ", ".join(names[:MAX_LISTED_ARMS])
         further = f" and {len(names) - MAX_LISTED_ARMS:,} more" if len(names) > MAX_LISTED_ARMS else ""
         click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({listed}{further})")

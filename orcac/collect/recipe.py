@@ -60,13 +60,16 @@ class CollectRecipe(Recipe):
     weights: Weights | None = None  # of a model that the job loads
     solver_version: int | None = rule(None)  # of the embedded teacher, if that is the model
     recording: Recording | None = None
+    sample_index: int = 0  # the number of the answer, if each prompt is asked several times
 
     @property
     def template(self) -> ChatRequest:
         """The request that is sent for each prompt, still without messages."""
         from orcac.chat.messages import ChatRequest  # brings orjson, which the compiler does without
 
-        return ChatRequest(model=self.model, messages=(), sampling=self.sampling, origin=self.answerer)
+        return ChatRequest(
+            model=self.model, messages=(), sampling=self.sampling, origin=self.answerer, sample_index=self.sample_index
+        )
 
     @property
     def answerer(self) -> str:

@@ -38,8 +38,8 @@ from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
 
-_FIRST_QUERIES, _SOME_FILES = 200, 8  # read of each file, and of each source, to measure the length of a query
-_ENOUGH = 30  # answers to a node's own prompts that are a better measure than many to other prompts
+_FIRST_QUERIES, _SOME_FILES = 200, 8  # queries of a file, and files of a source, that measure the length of a query
+_ENOUGH = 30  # so many answers to a node's own prompts are a better measure than many answers to other prompts
 T = TypeVar("T")
 S = TypeVar("S", bound=Summary)
 
@@ -254,7 +254,7 @@ class Flow:
     def _mean_elsewhere(self, node: Node) -> Mean | None:
         """Return the mean tokens of this teacher's answers to other nodes.
 
-        Of the mean over finished nodes and that of the largest unfinished one, it is the one with more answers.
+        It is the mean over finished nodes or that of the largest unfinished node, whichever has more answers.
         """
         recipe = node.recipe.model_dump(mode="json")
         means = (self._unfinished.get(teacher_key(recipe)), self.measured.answer(recipe))

@@ -41,7 +41,7 @@ K = TypeVar("K", bound=Hashable)
 
 class Mean(NamedTuple):
     value: float
-    n: int  # how many things it was measured on
+    n: int  # number of measured things
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Hardware:
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Hardware:
-        """Read the fields of an execution, some of which may be missing. Raises ValueError if a count is no integer."""
+        """Read the fields of an execution; some may be missing. Raises ValueError if a count is not an integer."""
         counts = [values.get(name, default) for name, default in (("threads", 1), ("gpus", 0), ("nodes", 1))]
         threads, gpus, nodes = (count for count in counts if isinstance(count, int))
         return cls(
@@ -91,8 +91,8 @@ class MadeNode(Generic[S]):
     hardware: Hardware | None  # None if an older orcac made it
 
     def first_input(self, role: str) -> str:
-        """Return the KIND/ID of the first input in this role."""
-        return self.inputs[role][0]
+        """Return the KIND/ID of the first input in this role; "" if the record names none."""
+        return next(iter(self.inputs.get(role, ())), "")
 
     def number(self, name: str) -> float:
         """Return a field of the recipe that is a number; 0 if it is missing or None."""
@@ -135,6 +135,8 @@ class Measured:
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
                 assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
+                assert all(isinstance(refs, list) for refs in values["inputs"].values())
+                assert all(isinstance(ref, str) for refs in values["inputs"].values() for ref in refs)
                 hardware = values.get("hardware")
                 record = MadeNode(
                     recipe=values["recipe"],
@@ -182,7 +184,7 @@ class Measured:
         return {key: Mean(characters / tokens, n) for key, (n, characters, tokens) in sums.items()}
 
     def total_characters(self, samples: Iterable[str]) -> int | None:
-        """Return the characters of all prompts of these sample nodes; None if they are not known of each node."""
+        """Return the characters of all prompts of these sample nodes; None if they are unknown for one of the nodes."""
         total = 0
         for ref in samples:
             record = self.record(SampleSummary, ref)
@@ -276,6 +278,8 @@ class Measured:
         speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)
         for record in self.records(EvalSummary).values():
             hardware, model = record.hardware, record.inputs.get("model")
+            if record.summary.earlier:
+                continue  # it generated nothing
             if hardware and model and (parameters := self.parameters(model[0])):
                 key = parameters, *hardware.speed_key(""), record.recipe["max_new_tokens"]
                 speeds[key].append(record.summary.n / record.working_seconds)
@@ -318,7 +322,7 @@ class Measured:
         return result
 
     def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, float]]:
-        """Return, for each collect node, the ledger keys of its questions and the questions that each key represents.
+        """Return for each collect node the ledger keys of its questions, and the number of questions per key.
 
         The keys are those that `collect` uses, sorted and distinct (S16); of a large node they are a random part.
         The prompts of a sample node are read once for all collect nodes.

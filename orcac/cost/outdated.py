@@ -12,16 +12,14 @@ from orcac.text import dollars, duration, hours
 
 def describe_outdated(plan: Plan, store: Store) -> list[str]:
     """Return the lines that `compile` prints, the last one with the price; none if nothing is outdated."""
-    found = list_outdated(plan, find_older(plan, store), store)
-    causes = Counter((item.ref.partition("/")[0], item.cause) for item in found if item.cause)
-    if not causes:
+    found = [item for item in list_outdated(plan, find_older(plan, store), store) if not item.ref.startswith("report/")]
+    refs = [item.ref for item in found if not item.is_replaced]  # without reports: they are free, and cannot be pinned
+    if not refs:
         return []
     from orcac.cost.bill import price, total_cost  # here, since it takes a fifth of the time of a `compile`
 
-    lines = [
-        f"{_nodes(count, kind)} made by {cause}, which is no longer in use" for (kind, cause), count in causes.items()
-    ]
-    refs = [item.ref for item in found if not item.ref.startswith("report/")]  # a report is free, and often remade
+    causes = Counter((item.ref.partition("/")[0], item.cause) for item in found if item.cause)
+    lines = [f"{_nodes(count, kind)} made by {cause}" for (kind, cause), count in causes.items()]
     trained = [ref for ref in refs if ref.startswith("train/")]
     continued = {need for ref in trained for need in plan.nodes[ref].needs}
     students = len([ref for ref in trained if ref not in continued])

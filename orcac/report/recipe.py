@@ -21,6 +21,7 @@ __all__ = [
     "ReportExecution",
     "ReportRecipe",
     "ReportSummary",
+    "Run",
     "TrainedStage",
 ]
 
@@ -45,17 +46,30 @@ class TrainedStage(Frozen):
 class Evaluation(Frozen):
     benchmark: str
     items: str  # sample node
-    eval: str
+    answers: str  # eval node, or the collect node of a baseline
+    score: str
 
 
-class Arm(Frozen):
-    """One variant, as the nodes it is made of. The first arm is the base, which the others are tested against."""
+class Run(Frozen):
+    """One training run of an arm, as the nodes it is made of."""
 
-    name: str
+    draw: int = 0  # the number of the draw of its data
     student: str
     datasets: tuple[Dataset, ...]
     stages: tuple[TrainedStage, ...]
     evaluations: tuple[Evaluation, ...]
+
+
+class Arm(Run):
+    """One variant: its first run, and the others. The first arm is the base, which the others are tested against."""
+
+    name: str
+    replicates: tuple[Run, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs of the arm, the first one included."""
+        return (self, *self.replicates)
 
 
 class Baseline(Frozen):
@@ -68,9 +82,9 @@ class Baseline(Frozen):
 class ReportRecipe(Recipe):
     """The base is the first arm; the others are sorted by name, so that their order in the spec enters no id."""
 
-    seed: int
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
+    exploratory: tuple[str, ...] = ()  # benchmarks on which no verdict is given, sorted
 
 
 class ReportExecution(Execution):

@@ -21,7 +21,7 @@ from pydantic import JsonValue, ValidationError
 
 from orcac.errors import InputError
 from orcac.spec.arms import BASE, expand_arms
-from orcac.spec.check import check
+from orcac.spec.check import check, check_arm
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
@@ -201,7 +201,10 @@ class _ArmLoader:
         collector = _Collector(cuts, problems)
         messages = self._number_messages(spec, tree, collector)
         files, left_out = self._find_files(spec, tree, collector)
-        for finding in check(spec, messages.keys(), _defined_names(whole)):
+        findings = [*check(spec, messages.keys(), _defined_names(whole))]
+        if self.base:
+            findings += check_arm(spec, self.base[1])
+        for finding in findings:
             problem = Problem(whole.locate(finding.path), finding.message)
             collector.add(finding.path, problem, finding.depends_on)
         arm = Arm(name=name, mark=mark, tree=tree, spec=spec, messages=messages, files=files, left_out=left_out)

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from orcac.recipe import Frozen
 from orcac.spec.problems import Mark, Problem, SpecPath, describe
-from orcac.spec.schema import Draw, Spec
+from orcac.spec.schema import Draw, Replicates, Spec
 from orcac.spec.source import Tree
 
 _NAME = "a name is made of letters, digits, `.`, `_` and `-`, at most 63, and starts with a letter or digit"
@@ -102,7 +102,8 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
         bound = _limit(tree, steps, location, context[limit])
-        return Problem(place, f"{_field_name(location)} must be {words} {bound}")
+        name = _field_name(tuple(steps))  # without the keys that a short form leaves out
+        return Problem(place, f"{name} must be {words} {bound}")
     if kind in ("too_short", "too_long"):
         limit, words = ("min_length", "at least") if kind == "too_short" else ("max_length", "at most")
         values = "1 value" if context[limit] == 1 else f"{context[limit]} values"
@@ -126,6 +127,8 @@ def _expected_value(kind: str, location: SpecPath) -> str:
         return "a number, a text, true or false"
     if kind in ("model_type", "model_attributes_type") and Draw in _models(_type(location)):
         return "a list of message numbers, as in [1, 7]"
+    if kind in ("model_type", "model_attributes_type") and Replicates in _models(_type(location)):
+        return "a number of runs, as in `replicates: 3`"
     return _EXPECTED[kind]
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import TYPE_CHECKING
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.model.chat_format import SPECIAL_MARKS, chat_template
+from orcac.model.chat_format import SPECIAL_MARKS, chat_template, load_tokenizer
 from orcac.student.recipe import Scratch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 _MARKS = [mark for mark in SPECIAL_MARKS if mark]
@@ -34,6 +35,12 @@ def build(model: Path, recipe: Scratch, *, texts: Sequence[Path], seed: int) -> 
     tokenizer.model_max_length = recipe.positions
     tokenizer.save_pretrained(model)
     save_model(model, recipe, tokenizer, seed=seed)
+
+
+def build_replicate(model: Path, recipe: Scratch, *, like: Path, seed: int) -> None:
+    """Write a student to `model` with weights of its own and the tokenizer of the model folder `like`."""
+    copytree(like, model, dirs_exist_ok=True, ignore=ignore_patterns("*.safetensors"))
+    save_model(model, recipe, load_tokenizer(like), seed=seed)
 
 
 def check_shape(recipe: Scratch) -> None:
@@ -84,7 +91,7 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenize
     return tokenizer
 
 
-def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> None:
+def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> None:
     """Write random weights drawn from `seed`, and a configuration that generates greedily up to the end token."""
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM

@@ -202,7 +202,7 @@ class _BatchRun:
             for id, batch in live.items():
                 if id not in self._claims:
                     self._claims[id] = files.read_keys(root / id)
-                    await asyncio.sleep(0)  # lets a waiting signal in
+                    await asyncio.sleep(0)  # let a waiting signal be handled
                 mine = isin(self._attempts.keys, self._claims[id])
                 claimed |= mine
                 needed += [batch] if mine.any() else []
@@ -221,7 +221,7 @@ class _BatchRun:
         """Yield the first request of each key, with the place of the key in `Attempts.keys`."""
         seen, requests = np.zeros(len(self._attempts), bool), self._requests()
         while block := list(islice(requests, _BLOCK)):
-            await asyncio.sleep(0)  # lets a waiting signal in
+            await asyncio.sleep(0)  # let a waiting signal be handled
             keys = np.array([bytes.fromhex(request.key) for request in block], "S16")
             for place, request in zip(np.searchsorted(self._attempts.keys, keys).tolist(), block, strict=True):
                 if not seen[place]:
