@@ -1,8 +1,8 @@
-"""Tests of orcac/checkers/__init__.py, orcac/checkers/number.py and orcac/checkers/text.py."""
+"""Tests of orcac/checkers/version1/__init__.py, and of its number.py and text.py."""
 
 import pytest
 
-from orcac.checkers import same_answer
+from orcac.checkers.version1 import same_answer
 
 
 @pytest.mark.parametrize(
