@@ -15,6 +15,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from orcac.checkers.characters import fold
+
 MARKUP = r"[\s*_`\"'$]"  # characters around an answer that are not part of it
 CONCLUDES = re.compile(
     rf"""{MARKUP}{{0,6}}(?:[-*>\d.)]{{1,4}}\s)?
@@ -67,6 +69,7 @@ _BRACE = re.compile(r"\\[{}\\]|[{}]")
 _BOXED = re.compile(r"\\f?box(?:ed)?\s{0,3}(?:(\{)|(?<=\s)(?=\w))")
 _SHORT_FORM = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|Jr|Sr|vs|e\.g|i\.e|No|Prof|Inc|Ltd|Mt|Ft|approx|cf|Gen|Rev)$")
 _INITIAL = re.compile(r"(?:\b[A-Z]\.\s?|\b[A-Z][a-z]{1,20}\s)[A-Z]$")
+_FIRST_OF_INITIALS = re.compile(r"(?<!\w)[A-Z]\.\s?[A-Z]\.")
 _NAME_FOLLOWS = re.compile(
     r"\.\s?(?:[A-Z]\.|(?!(?:It|This|The|He|She|They|We|You|In|That|These|Those|There|However|So|Thus|As|If|For|But"
     r"|And|Its|His|Her|Therefore|Because|Since|Option|Explanation|To|On|At|By|When|While|Hence|Both|All)\b)[A-Z][a-z]+)"
@@ -99,7 +102,7 @@ def find_statements(text: str, ends: list[int]) -> list[Statement]:
     for pattern, kind in said:
         for match in pattern.finditer(text):
             start = skip_blank(text, match.end())
-            if start < len(text) and start not in inside:
+            if start not in inside:
                 found.append(Statement(match.start(), start, ends[bisect_left(ends, start)], kind))
     return sorted(found, key=lambda statement: (statement.start, statement.head))
 
@@ -115,8 +118,19 @@ def sentence_ends(text: str) -> list[int]:
                 continue
             if _INITIAL.search(text, before, start) and _NAME_FOLLOWS.match(text, start):
                 continue
+            if _FIRST_OF_INITIALS.match(text, start - 1):
+                continue
         ends.append(start)
     return [*ends, len(text)]
+
+
+def answer_in(reference: str) -> str:
+    """Return the marked answer in a reference that is a worked solution ("... #### 18"), else the reference itself."""
+    if "####" not in reference and "box" not in reference and "<" not in reference:
+        return reference
+    folded = fold(reference)
+    marked = [statement for statement in find_statements(folded, sentence_ends(folded)) if statement.kind == "marked"]
+    return folded[marked[-1].start : marked[-1].end].strip() if marked else reference
 
 
 def skip_blank(text: str, start: int) -> int:
