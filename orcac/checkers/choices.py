@@ -49,6 +49,7 @@ class Choices:
         texts = [_plain(text) for text in self.texts]
         self.by_text = {text: index for index, text in enumerate(texts) if text and texts.count(text) == 1}
         self.by_label = {label.upper(): index for index, label in enumerate(self.labels) if label}
+        self._longest = 2 * max((len(option) for option in [*folded, *self.texts]), default=0) + 100
         self._numbered = any(label.isdigit() for label in self.by_label)
         self._strong, self._weak, self._named = self._strong_pattern(), self._weak_pattern(), self._text_pattern()
 
@@ -56,7 +57,10 @@ class Choices:
         """Return the mentions in order. Those of one kind do not overlap; a label and a text may."""
         labels = [
             Mention(
-                self.by_label[match[group].upper()], match.start("word" if group == "word" else 0), match.end(), "strong"
+                self.by_label[match[group].upper()],
+                match.start("word" if group == "word" else 0),
+                match.end(),
+                "strong",
             )
             for match in _matches(self._strong, text)
             if (group := str(match.lastgroup))
@@ -85,6 +89,8 @@ class Choices:
 
     def whole(self, text: str) -> int | None:
         """Return the option that a whole text names, e.g. "B", "(b)", "option 2", "Rome" or "(B) Rome"."""
+        if len(text) > self._longest:
+            return None
         plain = _plain(text)
         if plain in self.by_text:
             return self.by_text[plain]

@@ -5,7 +5,7 @@ percentages, dates and times never are: math-verify calls 5 km and 5 m equal, 10
 are compared by the checker `number`, and everything else as text.
 
 The comparison runs in a worker process, which is started at the first use and serves all later ones. A pair that takes
-longer than `PATIENCE` seconds, or more memory than the worker allows itself, is unequal.
+more CPU time or memory than the worker allows itself (see `math_worker`) is unequal.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from orcac.checkers.statements import answer_in, find_statements, sentence_ends
 from orcac.checkers.visible import visible
 from orcac.errors import InputError
 
-PATIENCE = 10.0  # seconds for one pair
-_START = 60.0  # seconds in which the worker must be ready: it imports sympy
+PATIENCE = 120.0  # seconds of wall time for one pair; the worker ends itself after less CPU time
+_START = 120.0  # seconds in which the worker must be ready: it imports sympy
 _LONGEST = 400  # characters of an expression
 
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
@@ -38,7 +38,9 @@ _FUNCTION = re.compile(
     r"\b(?:sqrt|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|pi|theta|alpha|beta|infinity|inf|mod|max|min|gcd)\b"
 )
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_MEMBER = re.compile(r"[\w})\]|'!]\s*(?:[+*/=<>≤≥^×·÷-]|\*\*|[<>]=)\s*[\w\\({\[|+-]|[√π∞±∪∩∈]|^-[a-zA-Z(\\]|\d[a-zA-Z(]|[\w)]\(|\w!")
+_MEMBER = re.compile(
+    r"[\w})\]|'!]\s*(?:[+*/=<>≤≥^×·÷-]|\*\*|[<>]=)\s*[\w\\({\[|+-]|[√π∞±∪∩∈]|^-[a-zA-Z(\\]|\d[a-zA-Z(]|[\w)]\(|\w!"
+)
 _BRACKETS = re.compile(r"[(\[{].*,.*[)\]}]|\\\{.*\\\}", re.DOTALL)
 _LATEX_OF = (
     (re.compile(r"(?<!\\)\bsqrt\s?\(([^()]*)\)"), r"\\sqrt{\1}"),
@@ -72,14 +74,18 @@ def is_installed() -> bool:
 def is_expression(value: str) -> bool:
     """Return whether a text is a mathematical expression and nothing else: no words, no list without brackets."""
     value = _inner(fold(value))
-    if not value or len(value) > _LONGEST or not re.search(r"[a-zA-Z\d]", value):
+    if not value or len(value) > _LONGEST or not re.search(r"[a-zA-Z\dπ∞]", value):
         return False
+    if value in ("pi", "infinity", "∞"):
+        return True
     bare = _FUNCTION.sub("", _COMMAND.sub("", value))
     if _WORD.search(bare) or value.count("$"):
         return False
     if "," in value and not _BRACKETS.search(value):
         return False
-    return bool(_COMMAND.search(value) or _MEMBER.search(value) or (_BRACKETS.search(value) and re.search(r"\d", value)))
+    return bool(
+        _COMMAND.search(value) or _MEMBER.search(value) or (_BRACKETS.search(value) and re.search(r"\d", value))
+    )
 
 
 def read(response: str, item: Item) -> Extraction:
@@ -110,8 +116,7 @@ def same(value: str, other: str, item: Item) -> bool:
         parsed = quantity.parse(one)
         if moment.parse(one) is not None or (parsed is not None and not parsed.is_bare):
             return False
-    plain_numbers = [quantity.parse(one) is not None for one in folded]
-    if all(plain_numbers) or not all(is_number or is_expression(one) for is_number, one in zip(plain_numbers, folded, strict=True)):
+    if not any(map(is_expression, folded)) or not all(map(_is_operand, folded)):
         return False
     return _verified(*sorted(map(_latex, folded)))
 
@@ -122,6 +127,11 @@ def score(value: str, item: Item) -> float:
 
 
 CHECKER = Checker(name="math", read=read, same=same, score=score)
+
+
+def _is_operand(value: str) -> bool:
+    """Return whether a value may stand beside an expression: another one, a bare number, a letter."""
+    return is_expression(value) or quantity.parse(value) is not None or re.fullmatch("[a-zA-Z]", _inner(value)) is not None
 
 
 def _right_side(value: str) -> str:
@@ -199,7 +209,9 @@ class _Worker:
         self._process = process
         if self._line(process, _START) != b"ready":
             self.stop()
-            raise InputError("the worker of math-verify does not start", fix="run python -m orcac.checkers.math_worker to see why")
+            raise InputError(
+                "the worker of math-verify does not start", fix="run python -m orcac.checkers.math_worker to see why"
+            )
         return process
 
     def _line(self, process: subprocess.Popen[bytes], patience: float) -> bytes:

@@ -11,7 +11,22 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")
+from orcac.checkers.number_words import in_digits
+
+_MONTHS = (
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+)
 _MONTH = (
     r"(?P<{0}>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
@@ -33,13 +48,16 @@ _TIME = re.compile(
       | (?P<hour1>\d{1,2}):(?P<minute1>\d\d)(?P<half1>[ap]\.?m\b\.?)
       | (?P<hour2>\d{1,2})(?:\s?o'clock)?\s?(?P<half2>[ap]\.?\s?m\b\.?)
       | (?P<hour3>\d{1,2})\s?o'clock\b
-      | (?P<word>noon|midday|midnight)\b )""",
+      | (?:12\s)?(?P<word>noon|midday|midnight)\b )""",
     re.IGNORECASE | re.VERBOSE,
 )
 _PAST = re.compile(
     r"(?:(?P<quarter>a\squarter|quarter)|(?P<half>half)|(?P<minutes>\d{1,2})(?:\sminutes)?)\s(?P<side>past|after|to)\s(?P<hour>\d{1,2})"
     r"(?:\s?(?P<of_day>[ap]\.?\s?m\b\.?))?$",
     re.IGNORECASE,
+)
+_HOUR_WORD = re.compile(
+    r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty-five|twenty)\b", re.IGNORECASE
 )
 _WEEKDAY = re.compile(r"^(?:on\s)?(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?\s+", re.IGNORECASE)
 _BETWEEN = re.compile(r",?\s?(?:at|on|,)?\s?")
@@ -69,7 +87,7 @@ def parse(text: str) -> Moment | None:
     if not 3 < len(text) <= _LONGEST and text.casefold() != "noon":
         return None
     text = re.sub(r"^(?:at|on|in)\s", "", text, flags=re.IGNORECASE)
-    if spoken := _PAST.match(text.replace("twelve", "12")):
+    if spoken := _PAST.match(_HOUR_WORD.sub(lambda match: in_digits(match[0]), text)):
         return _spoken(spoken)
     without_day = _WEEKDAY.sub("", text)
     places = list(find(without_day))
@@ -129,7 +147,7 @@ def _time(match: re.Match[str]) -> Moment | None:
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + (12 if half.startswith("p") else 0)
-    return Moment(time=hour * 3600 + minute * 60 + second) if hour < 25 and minute < 60 and second < 60 else None
+    return Moment(time=(hour * 3600 + minute * 60 + second) % 86400) if hour < 25 and minute < 60 and second < 60 else None
 
 
 def _spoken(match: re.Match[str]) -> Moment | None:

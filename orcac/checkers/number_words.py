@@ -17,7 +17,9 @@ _TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split()
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _ORDINALS = dict(
     zip(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), range(1, 13), strict=True
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(),
+        range(1, 13),
+        strict=True,
     )
 )
 _PARTS = {
@@ -30,24 +32,30 @@ _PART_WORD = rf"(?:{'|'.join(_PARTS)})\b"
 _SEQUENCE = re.compile(
     rf"""(?<!\d\s)(?<!\d-)\b(?:a\s(?={_SCALE_WORD}|half\b))? (?:{_NUMBER_WORD}|{_SCALE_WORD}|half\b)
         (?: (?:\s|-|,\s)(?:and\s)? (?!(?:a|one|two|three)\s{_PART_WORD}) (?:{_NUMBER_WORD}|{_SCALE_WORD}) ){{0,12}}
-        (?: \spoint (?:\s(?:{'|'.join(list(_ONES)[:10])})\b){{1,8}} )?
+        (?: \spoint (?:\s(?:{"|".join(list(_ONES)[:10])})\b){{1,8}} )?
         (?: \sand\s(?:a|one|(?P<parts>two|three))\s(?P<more>{_PART_WORD}) | (?:\s|-)(?P<part>{_PART_WORD}) )?""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ONE_PART = re.compile(r"\ba\s(?=(?:third|quarter|fifth|sixth|eighth|tenth)$)", re.IGNORECASE)
+_TENS_ORDINAL = re.compile(rf"({'|'.join(_TENS)})(?:[- ]({'|'.join(list(_ORDINALS)[:9])}))", re.IGNORECASE)
 _PLAIN_WORD = re.compile(rf"\b(?:{_NUMBER_WORD}|{_SCALE_WORD}|half\b)", re.IGNORECASE)
 _ORDINAL = re.compile(rf"\b(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
 
 
 def in_digits(text: str) -> str:
     """Return the text with its number words in digits. "second" and its like stay: they are also words of time."""
+    text = _ONE_PART.sub("one ", text)
     return _SEQUENCE.sub(_digits, text) if _PLAIN_WORD.search(text) else text
 
 
 def ordinal(word: str) -> int | None:
-    """Return 3 for "third" and "3rd"; None for anything else."""
+    """Return 3 for "third" and "3rd", 23 for "twenty-third"; None for anything else."""
     if match := re.fullmatch(r"(?:the )?(\d{1,6})(?:st|nd|rd|th)", word, re.IGNORECASE):
         return int(match[1])
-    return _ORDINALS.get(re.sub(r"^the ", "", word.casefold()))
+    word = re.sub(r"^the ", "", word.casefold())
+    if match := _TENS_ORDINAL.fullmatch(word):
+        return _TENS[match[1]] + _ORDINALS[match[2]]
+    return _ORDINALS.get(word)
 
 
 def _digits(match: re.Match[str]) -> str:

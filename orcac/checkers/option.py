@@ -70,7 +70,9 @@ _THIS_IS_RIGHT = re.compile(
     r"(?:(?:the\s)?(?:correct|right|best)\b|the\smost\s(?:likely|appropriate|suitable|accurate)\b)",
     re.IGNORECASE,
 )
-_IS_AT_LAST = re.compile(rf"\b(?:is|are|was|be|being|by)\b(?:{MARKUP}|:|only|option|choice|answer){{0,6}}$", re.IGNORECASE)
+_IS_AT_LAST = re.compile(
+    rf"\b(?:is|are|was|be|being|by)\b(?:{MARKUP}|:|only|option|choice|answer){{0,6}}$", re.IGNORECASE
+)
 _OPENS_CLAUSE = re.compile(
     rf"(?:^|[.!?:,;\n]|\b(?:options?|choices?|answer|so|thus|hence|therefore|that|then|only|and|or|both)){MARKUP}{{0,6}}$",
     re.IGNORECASE,
@@ -82,7 +84,9 @@ _CHOOSES = re.compile(
     re.IGNORECASE,
 )
 _I_CHOOSE = re.compile(r"\b(?:I|we|you)(?:'d|'ll|\s(?:can|could|would|will|should|must))?\s$", re.IGNORECASE)
-_CONDITION = re.compile(rf"{MARKUP}{{0,6}}(?:-\s)?(?:but\s|and\s)?(?:if|unless|suppose|assuming|assume|were|had)\b", re.IGNORECASE)
+_CONDITION = re.compile(
+    rf"{MARKUP}{{0,6}}(?:-\s)?(?:but\s|and\s)?(?:if|unless|suppose|assuming|assume|were|had)\b", re.IGNORECASE
+)
 _LEAD = re.compile(
     rf"(?:{MARKUP}|[(\[:>#-]|\b(?:only|option|choice|answer|letter|the|number|statement|just|either)\b){{0,12}}",
     re.IGNORECASE,
@@ -163,7 +167,9 @@ def same(value: str, other: str, item: Item) -> bool:
     if not value or not other:
         return False
     offered = choices(item.options, fold(item.query))
-    first, second = (item.options.index(one) if one in item.options else offered.whole(fold(one)) for one in (value, other))
+    first, second = (
+        item.options.index(one) if one in item.options else offered.whole(fold(one)) for one in (value, other)
+    )
     return first is not None and first == second
 
 
@@ -198,10 +204,16 @@ def _between(denial: re.Match[str]) -> str:
 
 def _denied(text: str, mentions: Sequence[Mention], before: list[bool]) -> list[bool]:
     """Return for each mention whether its sentence denies it, by the words before it or after it."""
-    denied = [deny or _DENIES_AFTER.match(text, here.end) is not None for deny, here in zip(before, mentions, strict=True)]
+    denied = [
+        deny or _DENIES_AFTER.match(text, here.end) is not None for deny, here in zip(before, mentions, strict=True)
+    ]
     for index in range(1, len(mentions)):  # "the red box (option A) is wrong"
         first, second = mentions[index - 1], mentions[index]
-        if first.option == second.option and second.start - first.end < 12 and "\n" not in text[first.end : second.start]:
+        if (
+            first.option == second.option
+            and second.start - first.end < 12
+            and "\n" not in text[first.end : second.start]
+        ):
             denied[index - 1] = denied[index] = denied[index - 1] or denied[index]
     for index in range(len(mentions) - 2, -1, -1):  # "A and B are wrong"
         if _DENIES_AFTER.match(text, mentions[index + 1].end) and joined(text, mentions[index], mentions[index + 1]):
@@ -295,7 +307,11 @@ def _stated(found: _Text, offered: Choices) -> tuple[int, int] | None:
             on_own_line = "\n" in found.text[statement.head + 1 : statement.start]
             end = _block_end(found, statement.start, statement.end, on_own_line)
             chosen = offered.whole(value) if end == statement.end else _TWO
-            if chosen is None and (opening := offered.label_at_start(value)) and not _JOINS_ON.match(value, opening.end):
+            if (
+                chosen is None
+                and (opening := offered.label_at_start(value))
+                and not _JOINS_ON.match(value, opening.end)
+            ):
                 chosen = opening.option
             if chosen is None:
                 chosen = _choose(found, statement.start, end)
@@ -328,12 +344,16 @@ def _judged(found: _Text, offered: Choices, judgement: re.Pattern[str]) -> tuple
     return None
 
 
-_JOINED_TO = re.compile(rf"(?:,|/|&|\b(?:or|and)\b){MARKUP}{{0,3}}\(?(?:options?|choices?)?{MARKUP}{{0,2}}$", re.IGNORECASE)
+_JOINED_TO = re.compile(
+    rf"(?:,|/|&|\b(?:or|and)\b){MARKUP}{{0,3}}\(?(?:options?|choices?)?{MARKUP}{{0,2}}$", re.IGNORECASE
+)
 _NEW_CLAUSE = re.compile(
     r"[.;:!?]\s|\n|\b(?:because|since|as|is|are|was|were|not|than|rather|while|whereas|although|though|but|which|that|so|if|when|does|do)\b",
     re.IGNORECASE,
 )
-_JOINS_ON = re.compile(rf"{MARKUP}{{0,6}}(?:,|/|&|\bor\b|\band\b){MARKUP}{{0,6}}[(\[]?[A-Za-z\d][)\]]?(?!\w)", re.IGNORECASE)
+_JOINS_ON = re.compile(
+    rf"{MARKUP}{{0,6}}(?:,|/|&|\bor\b|\band\b){MARKUP}{{0,6}}[(\[]?[A-Za-z\d][)\]]?(?!\w)", re.IGNORECASE
+)
 
 
 def _names_of_truth(offered: Choices) -> set[int]:
@@ -484,7 +504,9 @@ def _opening(found: _Text, offered: Choices, lines: list[tuple[int, int]]) -> in
     """Return the option that opens a response whose first line names no other."""
     start, end = lines[0]
     here = found.within(start, end)
-    lead = re.compile(rf"(?:{MARKUP}|[(\[>#-]|\b(?:option|choice|answer)\b){{0,8}}", re.IGNORECASE).match(found.text, start)
+    lead = re.compile(rf"(?:{MARKUP}|[(\[>#-]|\b(?:option|choice|answer)\b){{0,8}}", re.IGNORECASE).match(
+        found.text, start
+    )
     if not here or lead is None or found.mentions[here[0]].start > lead.end():
         label = offered.label_at_start(found.text[start:end]) if len(lines) == 1 else None
         return label.option if label else None
@@ -542,7 +564,8 @@ def _only(found: _Text) -> int | None:
     if len(options) != 1 or any(found.denied):
         return None
     if labels and not any(
-        mention.kind == "strong" and found.text[: mention.start].rstrip("(* ").endswith("\n") for mention in found.mentions
+        mention.kind == "strong" and found.text[: mention.start].rstrip("(* ").endswith("\n")
+        for mention in found.mentions
     ):
         return labels.pop()
     first, last = found.mentions[0], found.mentions[-1]

@@ -51,13 +51,15 @@ _HEDGE = re.compile(
     r"(?:(?:approximately|about|around|roughly|exactly|nearly|almost|only|just|some|a\stotal\sof|a|an|the|=|≈|~|x\s=)\s?)+",
     re.IGNORECASE,
 )
-_NOUN = re.compile(r"\s?(?P<noun>(?:[^\W\d_][\w'-]+)(?:\s[^\W\d_][\w'-]*){0,5})")
+_NOUN = re.compile(r"\s?(?P<noun>(?:[^\W\d_][\w'/^-]+)(?:\s[^\W\d_][\w'/^-]*){0,5})")
 _IGNORED = {"of", "the", "a", "an", "in", "total", "left", "altogether", "more", "each", "per", "all"}
 _SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?:[ '_]\d{3})+(?![\d])(?=\D|$)")
 _EUROPEAN = re.compile(r"(?<![\d.,])(?P<whole>\d{1,3}(?:\.\d{3})+),(?P<part>\d{1,20})(?![\d.,])")
 _DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,20}(?![\d.,])")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(?P<whole>\d{1,20}),(?P<part>\d{1,2}|\d{4,20})(?![\d.,])")
 _HOURS = re.compile(r"(\d{1,4})\s?h\s?(\d{1,2})(?:\s?m(?:in)?)?\b")
+_RATIO = re.compile(r"(\d{1,9})\s?:\s?(\d|\d{3,9})")  # two digits after the colon make a time
+_FEET = re.compile(r"(\d{1,4})'\s?(\d{1,2})(?:\"|''|$)")
 _LONGEST = 200  # characters of a text that may be one quantity
 
 
@@ -93,12 +95,15 @@ def parse(text: str) -> Quantity | None:
     """Return the quantity that a whole text is, e.g. "$1,200.50", "3 1/2 hours" or "eight apples"; None if it is none."""
     if len(text) > _LONGEST:
         return None
-    text = in_digits(plain(text)).strip()
+    text = plain(text)
+    if (place := ordinal(text)) is not None:
+        return Quantity(Fraction(place))
+    text = in_digits(text).strip()
     text = re.sub(r"(?<=[\w%°])[.,;]+$|(?<=[a-z])!+$", "", text.rpartition("=")[2].strip())
     text = text.removeprefix("(").removesuffix(")") if re.fullmatch(r"\([^()]*\)", text) else text
     text = _one_style(text)
-    if (place := ordinal(text)) is not None:
-        return Quantity(Fraction(place))
+    if ratio := _RATIO.fullmatch(text):
+        return Quantity(Fraction(int(ratio[1]), int(ratio[2]))) if int(ratio[2]) else None
     hedge = _HEDGE.match(text)
     start = hedge.end() if hedge else 0
     found: list[Quantity] = []
@@ -210,12 +215,18 @@ def _with_unit(text: str, match: re.Match[str], value: Fraction) -> tuple[int, Q
         if units and {one.dimension for one in units} & {one.dimension for one in money}:
             return unit.end() if unit else end, Quantity(value, units=money, places=places)
         return end, Quantity(value, units=money, places=places)
-    if unit and units and not (unit["name"] in ("in", "a", "A", "s", "to") and unit["join"] == " " and unit.end() < len(text)):
+    if (
+        unit
+        and units
+        and not (unit["name"] in ("in", "a", "A", "s", "to") and unit["join"] == " " and unit.end() < len(text))
+    ):
         return unit.end(), Quantity(value, units=units, places=places)
     return end, Quantity(value, places=places)
 
 
-_FOLLOWS = frozenset({"old", "long", "tall", "high", "wide", "deep", "away", "apart", "ago", "later", "earlier", "time"})
+_FOLLOWS = frozenset(
+    {"old", "long", "tall", "high", "wide", "deep", "away", "apart", "ago", "later", "earlier", "time"}
+)
 
 
 def _sum(found: list[Quantity]) -> Quantity | None:
@@ -249,6 +260,7 @@ def _singular(word: str) -> str:
 
 def _one_style(text: str) -> str:
     """Rewrite the thousands separators and the decimal comma of a whole value in the English style."""
+    text = _FEET.sub(r"\1 ft \2 in", text)
     text = _HOURS.sub(r"\1 h \2 min", text)
     text = _SPACED.sub(lambda match: re.sub(r"[ '_]", "", match[0]), text)
     text = _EUROPEAN.sub(lambda match: f"{match['whole'].replace('.', '')}.{match['part']}", text)

@@ -17,7 +17,9 @@ from orcac.checkers.checker import Checker, Extraction, Item, found
 from orcac.checkers.visible import visible
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
-_ANY_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|(?:(?![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])\w)+")
+_ANY_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|(?:(?![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])\w)+"
+)
 _SHORT_STEM = re.compile(r"([aeiou][^aeiouwxy])(?:ed|ing)")
 _STEMMED = 4  # characters from which on a word is stemmed
 _LONGEST = 20_000  # words that are compared

@@ -22,7 +22,7 @@ CONCLUDES = re.compile(
     rf"""{MARKUP}{{0,6}}(?:[-*>\d.)]{{1,4}}\s)?
         (?: (?:and\s|but\s)?(?:therefore|thus|hence|so|overall|ultimately|consequently|accordingly)\b
           | (?:in|to)\s(?:conclusion|conclude|summary|sum\sup|short)\b | as\sa\sresult\b | all\sin\sall\b
-          | (?:based\son|given|considering|out\sof|among|of|from|taking|after|with)\s(?:\w{1,20}\s)?(?:this|these|the|all|those|my|our|that)\b
+          | (?:based\son|given|considering|out\sof|among|of|from|taking|after|with)\s(?:\w{1, 20}\s)?(?:this|these|the|all|those|my|our|that)\b
           | (?:this|that|which|it)\s(?:means|implies|shows|suggests|leaves|indicates)\b )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -75,6 +75,8 @@ _NAME_FOLLOWS = re.compile(
     r"|And|Its|His|Her|Therefore|Because|Since|Option|Explanation|To|On|At|By|When|While|Hence|Both|All)\b)[A-Z][a-z]+)"
 )
 _STOP = re.compile(r"\n|[.!?]+(?=[\s*_`\"')\]]|$)")
+_MOST = 30  # statements that are looked at, the last ones
+_LONGEST_SAID = 2_000  # characters of a sentence
 _LONGEST_MARKED = 20_000  # characters of a marked answer; a longer one is no answer
 
 
@@ -91,7 +93,7 @@ class Statement(NamedTuple):
 
 
 def find_statements(text: str, ends: list[int]) -> list[Statement]:
-    """Return the statements of a response in order; `ends` are its sentence ends."""
+    """Return the last statements of a response, in order; `ends` are its sentence ends."""
     found = [*_boxes(text), *_tags(text), *_hashes(text), *_keys(text)]
     inside = {statement.start for statement in found if statement.kind == "marked"}
     said: tuple[tuple[re.Pattern[str], Literal["said", "loose"]], ...] = (
@@ -103,8 +105,9 @@ def find_statements(text: str, ends: list[int]) -> list[Statement]:
         for match in pattern.finditer(text):
             start = skip_blank(text, match.end())
             if start not in inside:
-                found.append(Statement(match.start(), start, ends[bisect_left(ends, start)], kind))
-    return sorted(found, key=lambda statement: (statement.start, statement.head))
+                end = min(ends[bisect_left(ends, start)], start + _LONGEST_SAID)
+                found.append(Statement(match.start(), start, end, kind))
+    return sorted(found, key=lambda statement: (statement.start, statement.head))[-_MOST:]
 
 
 def sentence_ends(text: str) -> list[int]:
@@ -195,5 +198,3 @@ def _keys(text: str) -> Iterator[Statement]:
                 yield Statement(match.start(), start + 1, end, "marked")
         elif value := re.compile(r"[^,}\n\]]{1,200}").match(text, start):
             yield Statement(match.start(), start, value.end(), "marked")
-
-

@@ -25,6 +25,8 @@ _EXPLAINS = re.compile(r",?\s(?:because|since)\b|,\s(?:as|which|where|who|so|giv
 _EDGES = re.compile(r"(?<!\S)[\"'(*_`]+(?=\w)|(?<=\w)[\"',;:*_`.)]+(?!\S)|(?<=[^\W\d])[!?\"',;:*_`.)]+(?!\S)")
 _DELIMITED = re.compile(r"(?P<mark>\*\*|`|\"|\$)(?P<value>(?:(?!(?P=mark)).){1,200})(?P=mark)")
 _THAT = re.compile(r"that\s", re.IGNORECASE)
+_LAST_OF_LIST = re.compile(r",?\s(?:and|&)\s(?=[^,]*$)")
+_RANGE = re.compile(r"(?<=\d)\s?(?:-|to)\s?(?=\d)")
 _ARTICLE = re.compile(r"(?:the|an?)\s(?=\S)")
 _MARKUP_CHARACTERS = "".join(character for character in map(chr, range(0x3001)) if re.fullmatch(MARKUP, character))
 
@@ -73,6 +75,7 @@ def normalise(text: str) -> str:
     folded = fold(text).casefold()
     lines = [_ENTRY.sub("", line) for line in folded.split("\n") if line.strip()]
     words = " ".join(_EDGES.sub("", plain(" ".join(lines))).split())
+    words = _RANGE.sub("-", _LAST_OF_LIST.sub(" ", words) if "," in folded else words)
     words = _ARTICLE.sub("", words, count=1) if _ARTICLE.match(words) else words
     letter = re.fullmatch(r"\(?([a-z])\)?", words)
     return (letter[1] if letter else words) or " ".join(folded.split())

@@ -62,7 +62,7 @@ def _table() -> dict[str, tuple[Unit, ...]]:
     add("area", "4046.8564224", "acre acres")
     add("area", "10000", "ha hectare hectares")
     add("volume", "1/1000", "l")
-    add("volume", "1/1000000", "ml")
+    add("volume", "1/1000000", "ml cc")
     add("volume", "1/100000", "cl")
     add("volume", "0.003785411784", "gal gallon gallons")
     add("volume", "0.000473176473", "pint pints")
@@ -88,7 +88,9 @@ def _table() -> dict[str, tuple[Unit, ...]]:
             names = {"s": "s sec second", "h": "h hr hour", "min": "min minute"}[time].split()
             words = {"m": "m meter meters metre metres", "km": "km kilometer kilometers kilometre kilometres"}
             words |= {"mi": "mi mile miles", "ft": "ft foot feet", "cm": "cm centimeter centimeters"}
-            pairs = [f"{one}{per}{name}" for one in words[length].split() for name in names for per in ("/", "_per_", "_/_")]
+            pairs = [
+                f"{one}{per}{name}" for one in words[length].split() for name in names for per in ("/", "_per_", "_/_")
+            ]
             add("speed", str(Fraction(metres) / seconds), " ".join(pairs))
     add("speed", str(Fraction("1609.344") / 3600), "mph")
     add("speed", "5/18", "kph kmh kmph")
