@@ -50,7 +50,7 @@ class Choices:
         self.by_text = {text: index for index, text in enumerate(texts) if text and texts.count(text) == 1}
         self.by_label = {label.upper(): index for index, label in enumerate(self.labels) if label}
         self._longest = 2 * max((len(option) for option in [*folded, *self.texts]), default=0) + 100
-        self._numbered = any(label.isdigit() for label in self.by_label)
+        self._numbered = any(label.isdecimal() for label in self.by_label)
         self._strong, self._weak, self._named = self._strong_pattern(), self._weak_pattern(), self._text_pattern()
 
     def find(self, text: str) -> list[Mention]:
@@ -98,7 +98,7 @@ class Choices:
         if plain in self.by_text:
             return self.by_text[plain]
         match = _BARE.fullmatch(plain) or _LABELLED.fullmatch(plain)
-        label = next((group for group in match.groups() if group), "") if match else plain if plain.isdigit() else ""
+        label = next((group for group in match.groups() if group), "") if match else plain if plain.isdecimal() else ""
         index = self._index(label) if label else -1
         if index < 0:
             return None
@@ -114,13 +114,13 @@ class Choices:
         label = label.upper()
         if label in self.by_label:
             return self.by_label[label]
-        if label.isdigit() and not self._numbered and not any(any(map(str.isdigit, text)) for text in self.texts):
+        if label.isdecimal() and not self._numbered and not any(any(map(str.isdecimal, text)) for text in self.texts):
             place = int(label) - 1
         elif not self.by_label and len(label) == 1 and "A" <= label <= "Z" and label.lower() not in self.by_text:
             place = ord(label) - ord("A")
         else:
             return -1
-        return place if 0 <= place < len(self.options) else -1
+        return place if 0 <= place < len(self.options) and self.options[place].strip() else -1
 
     def _strong_pattern(self) -> re.Pattern[str] | None:
         if not self.by_label:
@@ -136,7 +136,7 @@ class Choices:
         )
 
     def _weak_pattern(self) -> re.Pattern[str] | None:
-        letters = [label for label in self.by_label if not label.isdigit()]
+        letters = [label for label in self.by_label if not label.isdecimal()]
         if not letters:
             return None
         words = r"(?![ \t]+(?!(?:and|as|because|for|is|or|since|are|would|fits)\b)[a-z])"
@@ -149,19 +149,18 @@ class Choices:
         """Return a pattern with one group a text; longer texts come first, so that "the red box" is not "the red"."""
         self._named_by: dict[str, int] = {}
         patterns: list[tuple[int, str]] = []
+
+        def add(index: int, priority: int, pattern: str) -> None:
+            name = f"t{len(patterns)}"
+            self._named_by[name] = index
+            patterns.append((priority, f"(?P<{name}>{pattern})"))
+
         for text, index in self.by_text.items():
+            add(index, len(text), _words(text))
             for negation in _NEGATIONS:
                 if (opposite := self.by_text.get(negation + text)) is not None:
-                    name = f"n{opposite}"
-                    self._named_by[name] = opposite
-                    patterns.append((999, rf"(?P<{name}>\b(?:not|isn't)\s(?:\w+ly\s)?{_words(text)})"))
-                    name = f"m{index}"
-                    self._named_by[name] = index
-                    opposed = _words(negation + text)
-                    patterns.append((999, rf"(?P<{name}>\b(?:not|isn't)\s(?:\w+ly\s)?{opposed})"))
-            name = f"o{index}"
-            self._named_by[name] = index
-            patterns.append((len(text), f"(?P<{name}>{_words(text)})"))
+                    add(opposite, 999, rf"\b(?:not|isn't)\s(?:\w+ly\s)?{_words(text)}")
+                    add(index, 999, rf"\b(?:not|isn't)\s(?:\w+ly\s)?{_words(negation + text)}")
         patterns.sort(key=lambda pair: -pair[0])
         return re.compile("|".join(pattern for _, pattern in patterns), re.IGNORECASE) if patterns else None
 
@@ -233,7 +232,7 @@ def _plain(text: str) -> str:
 
 def _words(text: str) -> str:
     words = r"\s+".join(re.escape(word) for word in text.split())
-    sign = r"(?<!-)" if text[0].isdigit() else ""
+    sign = r"(?<!-)" if text[0].isdecimal() else ""
     whole = rf"(?<!\w)(?<!\w[-'])(?<!\d[.,]){sign}{words}(?!\w|[-']\w|[.,]\d)"
     if text in ("no", "yes"):  # "no way back" and "yes men" answer nothing
         return whole + r"(?!\s+(?!(?:because|since|as|and|or|is|if)\b)\w)"

@@ -21,7 +21,7 @@ from orcac.checkers.number_words import in_digits, ordinal
 from orcac.checkers.plain import plain
 from orcac.checkers.units import NAMES, Unit, units_named
 
-_GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:,\d{2})+,\d{3}(?!\d)|\d{1,400}"
+_GROUPED = r"\d{1,3}(?:,\d{3}){1,30}(?!\d)|\d{1,3}(?:,\d{2}){1,30},\d{3}(?!\d)|\d{1,100}"
 _CURRENCY = r"US\$|[$€£¥₹₩]|(?:USD|EUR|GBP|JPY|INR|CNY|KRW|Rs\.?)(?=\s?[\d.-])"
 _NUMBER = re.compile(
     rf"""(?<![\w.^])(?<!\d[,/:])
@@ -30,7 +30,7 @@ _NUMBER = re.compile(
     (?P<minus2>-)?
     (?: (?P<whole>\d{{1,20}})\s(?P<top>\d{{1,9}})/(?P<bottom>\d{{1,9}})(?![\d/])
       | (?P<numerator>(?:{_GROUPED})(?:\.\d{{1,100}})?)\s?/\s?(?P<denominator>(?:{_GROUPED})(?:\.\d{{1,100}})?)(?!\s?[\d/.]|\w)
-      | (?P<number>(?:{_GROUPED})(?:\.(?P<decimals>\d{{1,400}}))?|\.(?P<decimals2>\d{{1,400}}))
+      | (?P<number>(?:{_GROUPED})(?:\.(?P<decimals>\d{{1,100}}))?|\.(?P<decimals2>\d{{1,100}}))
         (?: [eE](?P<exponent>[-+]?\d{{1,3}})(?!\w)
           | \s?[x×*·]\s?10\s?(?:\^|\*\*)\s?\(?(?P<power>[-+]?\d{{1,3}})(?!\d)\)?
           | (?P<ten>(?<=10)(?:\^|\*\*)\(?(?P<power2>[-+]?\d{{1,3}})(?!\d)\)?) )?
@@ -60,7 +60,8 @@ _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(?P<whole>\d{1,20}),(?P<part>\d{1,2}|\d
 _HOURS = re.compile(r"(\d{1,4})\s?h\s?(\d{1,2})(?:\s?m(?:in)?)?\b")
 _RATIO = re.compile(r"(\d{1,9})\s?:\s?(\d|\d{3,9})")  # two digits after the colon make a time
 _FEET = re.compile(r"(\d{1,4})'\s?(\d{1,2})(?:\"|''|$)")
-_LONGEST = 200  # characters of a text that may be one quantity
+_LARGEST_POWER = 250  # of ten, in a number that is read
+_LONGEST = 600  # characters of a text that may be one quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
         value = number(match["numerator"]) / below
     else:
         power = int(match["exponent"] or match["power"] or (match["power2"] and int(match["power2"]) - 1) or 0)
+        if abs(power) > _LARGEST_POWER:
+            return None
         value = number(match["number"]) * Fraction(10) ** power
     if match["magnitude"]:
         value *= _MAGNITUDES[match["magnitude"].strip().casefold()]
