@@ -20,7 +20,7 @@ every pattern has bounded repetitions, so a response of 100,000 characters is re
 
 from __future__ import annotations
 
-from orcac.checkers import auto, expression, number, option, rouge, text
+from orcac.checkers import auto, math, number, option, rouge, text
 from orcac.checkers.checker import Checker, Extraction, Item, Outcome, found
 from orcac.checkers.references import contradicts, reference_fault
 from orcac.checkers.version1 import Parser, final_answer, same_answer
@@ -57,7 +57,7 @@ CHECKERS: dict[str, Checker] = {
         auto.CHECKER,
         option.CHECKER,
         number.CHECKER,
-        expression.CHECKER,
+        math.CHECKER,
         text.CHECKER,
         rouge.CHECKER,
         _version1("final-answer"),

@@ -10,7 +10,8 @@ The choice depends on the item alone, never on the response, so that all answers
 
 from __future__ import annotations
 
-from orcac.checkers import expression, moment, number, option, quantity, text
+from orcac.checkers import math, number, option, text
+from orcac.checkers.number import moment, quantity
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import Checker, Extraction, Item
 from orcac.checkers.statements import answer_in
@@ -23,8 +24,8 @@ def choose(item: Item) -> Checker:
     reference = answer_in(item.reference)
     if number.is_number(reference):
         return number.CHECKER
-    if expression.is_expression(reference) and expression.is_installed():
-        return expression.CHECKER
+    if math.is_expression(reference) and math.is_installed():
+        return math.CHECKER
     return text.CHECKER
 
 
@@ -49,8 +50,8 @@ def same(value: str, other: str, item: Item) -> bool:
     quantities = quantity.parse(first) is not None and quantity.parse(second) is not None
     if quantities or (moment.parse(first) is not None and moment.parse(second) is not None):
         return number.same(value, other, item)
-    if (expression.is_expression(value) or expression.is_expression(other)) and expression.is_installed():
-        return expression.same(value, other, item)
+    if (math.is_expression(value) or math.is_expression(other)) and math.is_installed():
+        return math.same(value, other, item)
     return text.same(value, other, item)
 
 

@@ -47,6 +47,7 @@ _SAID = re.compile(
              (?: (?:to|for|of|here|that|which|in|among|from|given|option|choice|key|we)\b
                  [^.:;=?!\n]{{0,100}}? {MARKUP}{{1,6}} )?
              (?: [:=→] | -> | => | -(?=[\s*_]) | {_VERB} (?:\s{{0,3}}:)? )
+           | \b(?:no|wait|actually|correction)\b[,:]?\s(?:it(?:'s|\s(?:is|must\sbe|should\sbe)))\b
            | {_NOUN_ABROAD} [^\n:.]{{0,30}}? (?: {MARKUP}{{0,6}} : | {_VERB_ABROAD} (?=[\s(A-Z*]) ) )""",
     re.IGNORECASE | re.VERBOSE,
 )

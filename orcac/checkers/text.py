@@ -21,6 +21,11 @@ from orcac.checkers.visible import visible
 WORDS_OF_A_LINE = 20  # a longer text, or one of several lines, is a passage
 
 _ENTRY = re.compile(r"\s*(?:[-*•·]|\(?\d{1,3}[.):]|[a-z]\))\s+(?=\S)")
+_WORDS = re.compile(r"(?:[\w'-]+ ?){1,3},?")  # a line of a list without signs
+_INTRODUCTION = re.compile(
+    r"^[\w' -]{0,60}\b(?:sorted|lists?|words?|order|sequence|output|brackets?|is|are|be) ?: (?=\S)", re.IGNORECASE
+)
+_INTRODUCES = re.compile(r".{1,100}:[* _]*")
 _EXPLAINS = re.compile(r",?\s(?:because|since)\b|,\s(?:as|which|where|who|so|given|due\sto|and\sso)\b|\s-\s|;")
 _EDGES = re.compile(r"(?<!\S)[\"'(*_`]+(?=\w)|(?<=\w)[\"',;:*_`.)]+(?!\S)|(?<=[^\W\d])[!?\"',;:*_`.)]+(?!\S)")
 _DELIMITED = re.compile(r"(?P<mark>\*\*|`|\"|\$)(?P<value>(?:(?!(?P=mark)).){1,200})(?P=mark)")
@@ -43,10 +48,13 @@ def read(response: str, item: Item) -> Extraction:
             return found(value)
     if statements:
         return UNPARSED
-    lines = [line for line in text.split("\n") if line.strip()]
-    if len(lines) > 1 and all(_ENTRY.match(line) for line in lines):
-        return found(" ".join(_ENTRY.sub("", line).strip() for line in lines))
-    return found(_strip(text)) if len(lines) == 1 and not is_passage(text) else UNPARSED
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if len(lines) > 2 and _INTRODUCES.fullmatch(lines[0]):
+        lines = lines[1:]
+    if len(lines) > 1:
+        entries = all(map(_ENTRY.match, lines)) or all(map(_WORDS.fullmatch, lines))
+        return found(" ".join(_ENTRY.sub("", line) for line in lines)) if entries else UNPARSED
+    return found(_strip(_INTRODUCTION.sub("", text))) if lines and not is_passage(text) else UNPARSED
 
 
 def same(value: str, other: str, item: Item) -> bool:

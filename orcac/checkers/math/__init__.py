@@ -5,7 +5,7 @@ percentages, dates and times never are: math-verify calls 5 km and 5 m equal, 10
 are compared by the checker `number`, and everything else as text.
 
 The comparison runs in a worker process, which is started at the first use and serves all later ones. A pair that takes
-more CPU time or memory than the worker allows itself (see `math_worker`) is unequal.
+more CPU time or memory than the worker allows itself (see `worker`) is unequal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import sys
 import threading
 import time
 
-from orcac.checkers import moment, number, quantity, text
+from orcac.checkers import number, text
+from orcac.checkers.number import moment, quantity
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import UNPARSED, Checker, Extraction, Item, found
 from orcac.checkers.statements import answer_in, find_statements, sentence_ends
@@ -200,7 +201,7 @@ class _Worker:
                 fix="pip install 'orcac[math]', or choose the checker text",
             )
         process = subprocess.Popen(
-            [sys.executable, "-m", "orcac.checkers.math_worker"],
+            [sys.executable, "-m", "orcac.checkers.math.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -210,7 +211,7 @@ class _Worker:
         if self._line(process, _START) != b"ready":
             self.stop()
             raise InputError(
-                "the worker of math-verify does not start", fix="run python -m orcac.checkers.math_worker to see why"
+                "the worker of math-verify does not start", fix="run python -m orcac.checkers.math.worker to see why"
             )
         return process
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from orcac.checkers import moment, quantity
+from orcac.checkers.number import moment, quantity
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import AMBIGUOUS, UNPARSED, Checker, Extraction, Item, found
-from orcac.checkers.number_words import in_digits
+from orcac.checkers.number.words import in_digits
 from orcac.checkers.plain import plain
-from orcac.checkers.quantity import Place, Quantity
+from orcac.checkers.number.quantity import Place, Quantity
 from orcac.checkers.statements import CONCLUDES, answer_in, find_statements, sentence_ends
 from orcac.checkers.visible import visible
 

@@ -227,7 +227,7 @@ def _either(labels: Sequence[str] | dict[str, int]) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).strip("*_`\"'$ ").rstrip(".,;: ").casefold()
+    return " ".join(text.split()).strip("*_`\"'$ ").rstrip(".,;:!? ").casefold()
 
 
 def _words(text: str) -> str:

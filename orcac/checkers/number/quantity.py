@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from orcac.checkers.number_words import in_digits, ordinal
+from orcac.checkers.number.words import in_digits, ordinal
 from orcac.checkers.plain import plain
-from orcac.checkers.units import NAMES, Unit, units_named
+from orcac.checkers.number.units import NAMES, Unit, units_named
 
 _GROUPED = r"\d{1,3}(?:,\d{3}){1,30}(?!\d)|\d{1,3}(?:,\d{2}){1,30},\d{3}(?!\d)|\d{1,100}"
 _CURRENCY = r"US\$|[$€£¥₹₩]|(?:USD|EUR|GBP|JPY|INR|CNY|KRW|Rs\.?)(?=\s?[\d.-])"

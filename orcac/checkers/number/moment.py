@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from orcac.checkers.number_words import in_digits
+from orcac.checkers.number.words import in_digits
 
 _MONTHS = (
     "january",
