@@ -11,9 +11,9 @@ The choice depends on the item alone, never on the response, so that all answers
 from __future__ import annotations
 
 from orcac.checkers import math, number, option, text
-from orcac.checkers.number import moment, quantity
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import Checker, Extraction, Item
+from orcac.checkers.number import moment, quantity
 from orcac.checkers.statements import answer_in
 
 

@@ -43,7 +43,7 @@ class _Folding(dict[int, str]):
 
 
 def fold(text: str) -> str:
-    """Return the text in the plainest characters with the same meaning, lines ended by "\\n", single blanks elsewhere."""
+    """Return the text in the plainest characters with the same meaning, with one blank for several."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_TABLE)
     return _BLANKS.sub(" ", _LINE_ENDS.sub("\n", text))

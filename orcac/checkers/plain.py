@@ -36,7 +36,7 @@ _OUTER = " \t\n*_`\"'"
 
 
 def plain(text: str) -> str:
-    """Return a folded value without markup: "**$\\frac{3}{4}$**" is "3/4". Dollars of LaTeX go, dollars of money stay."""
+    """Return a folded value without markup: "**$\\frac{3}{4}$**" is "3/4". Dollars that mean money stay."""
     text = _BOLD.sub("", text).replace("`", "").strip(_OUTER)
     if "\\" in text or "{" in text:
         for _ in range(3):  # wrappers in wrappers

@@ -13,8 +13,7 @@ import re
 
 from orcac.checkers import text
 from orcac.checkers.characters import fold
-from orcac.checkers.checker import Checker, Extraction, Item, found
-from orcac.checkers.visible import visible
+from orcac.checkers.checker import Checker, Item
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _ANY_WORD = re.compile(
@@ -25,17 +24,12 @@ _STEMMED = 4  # characters from which on a word is stemmed
 _LONGEST = 20_000  # words that are compared
 
 
-def read(response: str, item: Item) -> Extraction:
-    """Return the response without reasoning."""
-    return found(visible(fold(response), fold(item.query)))
-
-
 def score(value: str, item: Item) -> float:
     """Return the F measure of a value against the reference."""
     return rouge_l(value, item.reference)
 
 
-CHECKER = Checker(name="rouge-l", read=read, same=text.same, score=score)
+CHECKER = Checker(name="rouge-l", read=text.read_passage, same=text.same, score=score)
 
 
 def rouge_l(candidate: str, reference: str) -> float:

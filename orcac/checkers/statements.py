@@ -22,7 +22,8 @@ CONCLUDES = re.compile(
     rf"""{MARKUP}{{0,6}}(?:[-*>\d.)]{{1,4}}\s)?
         (?: (?:and\s|but\s)?(?:therefore|thus|hence|so|overall|ultimately|consequently|accordingly)\b
           | (?:in|to)\s(?:conclusion|conclude|summary|sum\sup|short)\b | as\sa\sresult\b | all\sin\sall\b
-          | (?:based\son|given|considering|out\sof|among|of|from|taking|after|with)\s(?:\w{1, 20}\s)?(?:this|these|the|all|those|my|our|that)\b
+          | (?:based\son|given|considering|out\sof|among|of|from|taking|after|with)\s(?:\w{{1,20}}\s)?
+            (?:this|these|the|all|those|my|our|that)\b
           | (?:this|that|which|it)\s(?:means|implies|shows|suggests|leaves|indicates)\b )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -48,13 +49,14 @@ _SAID = re.compile(
                  [^.:;=?!\n]{{0,100}}? {MARKUP}{{1,6}} )?
              (?: [:=→] | -> | => | -(?=[\s*_]) | {_VERB} (?:\s{{0,3}}:)? )
            | \b(?:no|wait|actually|correction)\b[,:]?\s(?:it(?:'s|\s(?:is|must\sbe|should\sbe)))\b
-           | {_NOUN_ABROAD} [^\n:.]{{0,30}}? (?: {MARKUP}{{0,6}} : | {_VERB_ABROAD} (?=[\s(A-Z*]) ) )""",
-    re.IGNORECASE | re.VERBOSE,
+           | {_NOUN_ABROAD} [^\n:.]{{0,30}}? (?: {MARKUP}{{0,6}} : | {_VERB_ABROAD} (?=[\s(a-z*]) ) )""",
+    re.VERBOSE,
 )
 _LOOSE = re.compile(
     rf"""(?: \b(?:option|choice|statement|alternative|one)\s(?:that|which)\b [^.:;?!\n]{{1,120}}? \s(?:is|are)\b
-           | \b(?:the|this)\s(?:\w{{1,20}}\s)?(?:argument|result|total|sum|conclusion|statement|sentence|output)\s{_VERB} )""",
-    re.IGNORECASE | re.VERBOSE,
+           | \b(?:the|this)\s(?:\w{{1,20}}\s)?(?:argument|result|total|sum|conclusion|statement|sentence|output)
+             \s{_VERB} )""",
+    re.VERBOSE,
 )
 _HEADING = re.compile(
     r"(?:^|\n)[ >*_#]{0,8}(?:the )?(?:final |correct |my )?(?:answer|solution|conclusion|result)[ *_]{0,4}(?=\n)",
@@ -76,6 +78,7 @@ _NAME_FOLLOWS = re.compile(
     r"|And|Its|His|Her|Therefore|Because|Since|Option|Explanation|To|On|At|By|When|While|Hence|Both|All)\b)[A-Z][a-z]+)"
 )
 _STOP = re.compile(r"\n|[.!?]+(?=[\s*_`\"')\]]|$)")
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _MOST = 30  # statements that are looked at, the last ones
 _LONGEST_SAID = 2_000  # characters of a sentence
 _LONGEST_MARKED = 20_000  # characters of a marked answer; a longer one is no answer
@@ -102,8 +105,11 @@ def find_statements(text: str, ends: list[int]) -> list[Statement]:
         (_HEADING, "said"),
         (_LOOSE, "loose"),
     )
+    lower = text.lower()  # three times as fast as a pattern that ignores case
+    if len(lower) != len(text):
+        lower = text.translate(_ASCII_LOWER)
     for pattern, kind in said:
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(lower):
             start = skip_blank(text, match.end())
             if start not in inside:
                 end = min(ends[bisect_left(ends, start)], start + _LONGEST_SAID)

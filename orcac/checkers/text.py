@@ -1,7 +1,7 @@
 """The checker `text`: free-form answers in words, equal after normalisation.
 
-The answer is the value of the last statement, up to the end of its sentence or to the clause that explains it. Without a
-statement it is the whole response, if that is a line of at most 20 words or a list, whose entries are joined. If the
+The answer is the value of the last statement, up to the end of its sentence or to the clause that explains it. Without
+a statement it is the whole response, if that is a line of at most 20 words or a list, whose entries are joined. If the
 reference is a passage, the whole response is the answer.
 
 Case, markup, the numbering of lists, a leading article and punctuation at the edges of words make no difference; every
@@ -38,9 +38,9 @@ _MARKUP_CHARACTERS = "".join(character for character in map(chr, range(0x3001)) 
 
 def read(response: str, item: Item) -> Extraction:
     """Return the text that a response states as its answer."""
-    text = visible(fold(response), fold(item.query))
     if is_passage(answer_in(item.reference)):
-        return found(text)
+        return read_passage(response, item)
+    text = visible(fold(response), fold(item.query))
     ends = sentence_ends(text)
     statements = [statement for statement in find_statements(text, ends) if statement.kind != "loose"]
     for statement in reversed(statements):
@@ -55,6 +55,11 @@ def read(response: str, item: Item) -> Extraction:
         entries = all(map(_ENTRY.match, lines)) or all(map(_WORDS.fullmatch, lines))
         return found(" ".join(_ENTRY.sub("", line) for line in lines)) if entries else UNPARSED
     return found(_strip(_INTRODUCTION.sub("", text))) if lines and not is_passage(text) else UNPARSED
+
+
+def read_passage(response: str, item: Item) -> Extraction:
+    """Return the whole response without reasoning. Questions that the reference asks too are part of the answer."""
+    return found(visible(fold(response), fold(f"{item.query}\n{item.reference}")))
 
 
 def same(value: str, other: str, item: Item) -> bool:

@@ -17,7 +17,8 @@ _MARK = re.compile(
 _CHANNEL = re.compile(r"<\|channel\|>\s?(?P<name>\w+)[^<\n]{0,80}<\|message\|>")
 _END_OF_TURN = re.compile(r"<\|(?:im_end|eot_id|endoftext|end|return|end_of_text|eom_id)\|>|</s>|<end_of_turn>|<eos>")
 _NEXT_QUESTION = re.compile(
-    r"""(?: (?:^|\n) [ >*_\#-]{0,8} (?: (?:next\ |new\ )? (?:Q|question) (?:\ ?\#?\d{1,4})? [*_]{0,3} [:.)] [*_]{0,3} (?=\s|$)
+    r"""(?: (?:^|\n) [ >*_\#-]{0,8} (?: (?:next\ |new\ )? (?:Q|question) (?:\ ?\#?\d{1,4})?
+                                                [*_]{0,3} [:.)] [*_]{0,3} (?=\s|$)
                                       | (?:human|user|instructions?) [*_]{0,3} : )
           | (?:^|\n) \#{2,4}\ (?:instruction|human|user|question|input)\b
           | (?<=[.!?)])\ (?:Q|Question|Human|User): (?=\s)

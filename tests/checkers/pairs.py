@@ -27,12 +27,68 @@ Form = Callable[[random.Random], tuple[str, str, str]]  # an answer, the same an
 FORMS: dict[str, Form] = {}
 OPTIONS: dict[str, tuple[str, ...]] = {}
 
-MONTHS = "January February March April May June July August September October November December".split()
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-ONES += "seventeen eighteen nineteen".split()
-TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-WORDS = "apple river stone cloud window garden silver basket candle mirror pepper ladder saddle".split()
-NAMES = "Paris,Rome,New York,St. Louis,Mount Fuji,the Nile,Marie Curie,J. R. R. Tolkien,Côte d'Ivoire,Zürich".split(",")
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+]
+ONES += ["seventeen", "eighteen", "nineteen"]
+TENS = ["_", "_", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+WORDS = [
+    "apple",
+    "river",
+    "stone",
+    "cloud",
+    "window",
+    "garden",
+    "silver",
+    "basket",
+    "candle",
+    "mirror",
+    "pepper",
+    "ladder",
+    "saddle",
+]
+NAMES = [
+    "Paris",
+    "Rome",
+    "New York",
+    "St. Louis",
+    "Mount Fuji",
+    "the Nile",
+    "Marie Curie",
+    "J. R. R. Tolkien",
+    "Côte d'Ivoire",
+    "Zürich",
+]
 
 
 def form(function: Form) -> Form:
@@ -63,6 +119,7 @@ def other(rng: random.Random, number: int) -> int:
 
 
 # --- numbers
+
 
 @form
 def thousands_comma(rng):
@@ -176,7 +233,7 @@ def magnitude(rng):
 @form
 def ordinal(rng):
     n = rng.randint(4, 12)
-    names = "fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+    names = ["fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
     return f"{n}th", names[n - 4], names[(n - 3) % 9]
 
 
@@ -208,6 +265,7 @@ def noun_differs(rng):
 
 # --- percentages, money, units
 
+
 @form
 def percent_word(rng):
     n = rng.randint(1, 99)
@@ -238,7 +296,14 @@ def euros(rng):
     return f"€{n}", rng.choice([f"{n} euros", f"{n} €", f"EUR {n}"]), f"£{n}"
 
 
-UNITS = [("km", "m", 1000), ("m", "cm", 100), ("kg", "g", 1000), ("hours", "minutes", 60), ("L", "mL", 1000), ("feet", "inches", 12)]
+UNITS = [
+    ("km", "m", 1000),
+    ("m", "cm", 100),
+    ("kg", "g", 1000),
+    ("hours", "minutes", 60),
+    ("L", "mL", 1000),
+    ("feet", "inches", 12),
+]
 
 
 @form
@@ -250,7 +315,9 @@ def converted(rng):
 
 @form
 def unit_names(rng):
-    short, long = rng.choice([("km", "kilometers"), ("kg", "kilograms"), ("cm", "centimetres"), ("h", "hours"), ("mph", "miles per hour")])
+    short, long = rng.choice(
+        [("km", "kilometers"), ("kg", "kilograms"), ("cm", "centimetres"), ("h", "hours"), ("mph", "miles per hour")]
+    )
     n = rng.randint(2, 300)
     return f"{n} {short}", f"{n} {long}", f"{n} " + rng.choice(["miles", "pounds", "acres"])
 
@@ -282,18 +349,27 @@ def temperature(rng):
 
 # --- dates and times
 
+
 @form
 def date_written(rng):
     day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1900, 2030)
     name = MONTHS[month - 1]
     wrong = MONTHS[month % 12]
-    return f"{day} {name} {year}", rng.choice([f"{name} {day}, {year}", f"{name[:3]} {day}, {year}"]), f"{day} {wrong} {year}"
+    return (
+        f"{day} {name} {year}",
+        rng.choice([f"{name} {day}, {year}", f"{name[:3]} {day}, {year}"]),
+        f"{day} {wrong} {year}",
+    )
 
 
 @form
 def date_digits(rng):
     day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1900, 2030)
-    return f"{month:02}/{day:02}/{year}", rng.choice([f"{year}-{month:02}-{day:02}", f"{month}/{day}/{year}"]), f"{month:02}/{day + 1:02}/{year}"
+    return (
+        f"{month:02}/{day:02}/{year}",
+        rng.choice([f"{year}-{month:02}-{day:02}", f"{month}/{day}/{year}"]),
+        f"{month:02}/{day + 1:02}/{year}",
+    )
 
 
 @form
@@ -306,7 +382,11 @@ def day_and_month(rng):
 @form
 def time_of_day(rng):
     hour, minute = rng.randint(1, 11), rng.randint(0, 59)
-    return f"{hour}:{minute:02} pm", rng.choice([f"{hour + 12}:{minute:02}", f"{hour}:{minute:02} P.M."]), f"{hour}:{minute:02} am"
+    return (
+        f"{hour}:{minute:02} pm",
+        rng.choice([f"{hour + 12}:{minute:02}", f"{hour}:{minute:02} P.M."]),
+        f"{hour}:{minute:02} am",
+    )
 
 
 @form
@@ -316,6 +396,7 @@ def time_differs(rng):
 
 
 # --- expressions
+
 
 @form
 def polynomial(rng):
@@ -349,22 +430,37 @@ def tuples(rng):
 
 # --- texts
 
+
 @form
 def case_and_spaces(rng):
     text = " ".join(rng.sample(WORDS, 3))
-    return text, rng.choice([text.upper(), text.title(), text.replace(" ", "  "), text + "."]), " ".join(rng.sample(WORDS, 4))
+    return (
+        text,
+        rng.choice([text.upper(), text.title(), text.replace(" ", "  "), text + "."]),
+        " ".join(rng.sample(WORDS, 4)),
+    )
 
 
 @form
 def markup(rng):
     text = rng.choice(NAMES)
-    return text, rng.choice([f"**{text}**", f'"{text}"', f"“{text}”", f"\\text{{{text}}}", f"{text}."]), rng.choice(WORDS)
+    return (
+        text,
+        rng.choice([f"**{text}**", f'"{text}"', f"“{text}”", f"\\text{{{text}}}", f"{text}."]),
+        rng.choice(WORDS),
+    )
 
 
 @form
 def lists(rng):
     chosen = rng.sample(WORDS, 4)
-    second = rng.choice([", ".join(chosen), "\n".join(f"{i}. {w}" for i, w in enumerate(chosen, 1)), "\n".join(f"- {w}" for w in chosen)])
+    second = rng.choice(
+        [
+            ", ".join(chosen),
+            "\n".join(f"{i}. {w}" for i, w in enumerate(chosen, 1)),
+            "\n".join(f"- {w}" for w in chosen),
+        ]
+    )
     return " ".join(chosen), second, " ".join([chosen[1], chosen[0], *chosen[2:]])
 
 
@@ -385,11 +481,16 @@ def composed(rng):
 
 # --- options
 
+
 @form
 def option_letters(rng):
     letter, wrong = rng.sample("ABCDE", 2)
     wide = chr(ord(letter) - ord("A") + 0xFF21)
-    return f"({letter})", rng.choice([letter, letter.lower(), f"{letter}.", f"{letter})", wide, f"（{wide}）", f"option {letter}"]), wrong
+    return (
+        f"({letter})",
+        rng.choice([letter, letter.lower(), f"{letter}.", f"{letter})", wide, f"（{wide}）", f"option {letter}"]),
+        wrong,
+    )
 
 
 OPTIONS["option_letters"] = tuple(f"({letter})" for letter in "ABCDE")

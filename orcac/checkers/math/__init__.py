@@ -1,8 +1,8 @@
 r"""The checker `math`: answers that are mathematical expressions, compared by math-verify (`pip install orcac[math]`).
 
 Only what looks like an expression is sent there, e.g. `\frac{x}{2}`, `(x-1)(x+1)`, `[0, 1)`. Numbers, units,
-percentages, dates and times never are: math-verify calls 5 km and 5 m equal, 10 % and 10, 3:45 and 3:30 (measured). They
-are compared by the checker `number`, and everything else as text.
+percentages, dates and times never are: math-verify calls 5 km and 5 m equal, 10 % and 10, 3:45 and 3:30 (measured).
+They are compared by the checker `number`, and everything else as text.
 
 The comparison runs in a worker process, which is started at the first use and serves all later ones. A pair that takes
 more CPU time or memory than the worker allows itself (see `worker`) is unequal.
@@ -11,6 +11,7 @@ more CPU time or memory than the worker allows itself (see `worker`) is unequal.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib.util
 import json
@@ -23,9 +24,9 @@ import threading
 import time
 
 from orcac.checkers import number, text
-from orcac.checkers.number import moment, quantity
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import UNPARSED, Checker, Extraction, Item, found
+from orcac.checkers.number import moment, quantity
 from orcac.checkers.statements import answer_in, find_statements, sentence_ends
 from orcac.checkers.visible import visible
 from orcac.errors import InputError
@@ -35,9 +36,8 @@ _START = 120.0  # seconds in which the worker must be ready: it imports sympy
 _LONGEST = 400  # characters of an expression
 
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
-_FUNCTION = re.compile(
-    r"\b(?:sqrt|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|pi|theta|alpha|beta|infinity|inf|mod|max|min|gcd)\b"
-)
+_NAMED = r"(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|pi|theta|alpha|beta)"
+_FUNCTION = re.compile(rf"\b(?:{_NAMED}|sqrt|infinity|inf|mod|max|min|gcd)\b")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _MEMBER = re.compile(
     r"[\w})\]|'!]\s*(?:[+*/=<>≤≥^×·÷-]|\*\*|[<>]=)\s*[\w\\({\[|+-]|[√π∞±∪∩∈]|^-[a-zA-Z(\\]|\d[a-zA-Z(]|[\w)]\(|\w!"
@@ -46,7 +46,7 @@ _BRACKETS = re.compile(r"[(\[{].*,.*[)\]}]|\\\{.*\\\}", re.DOTALL)
 _LATEX_OF = (
     (re.compile(r"(?<!\\)\bsqrt\s?\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"√\s?(?:\(([^()]*)\)|(\w+))"), r"\\sqrt{\1\2}"),
-    (re.compile(r"(?<![\\a-zA-Z])(sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|pi|theta|alpha|beta)(?![a-zA-Z])"), r"\\\1 "),
+    (re.compile(rf"(?<![\\a-zA-Z])({_NAMED})(?![a-zA-Z])"), r"\\\1 "),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"[*×·]"), r"\\cdot "),
     (re.compile(r"÷"), "/"),
@@ -132,7 +132,9 @@ CHECKER = Checker(name="math", read=read, same=same, score=score)
 
 def _is_operand(value: str) -> bool:
     """Return whether a value may stand beside an expression: another one, a bare number, a letter."""
-    return is_expression(value) or quantity.parse(value) is not None or re.fullmatch("[a-zA-Z]", _inner(value)) is not None
+    return (
+        is_expression(value) or quantity.parse(value) is not None or re.fullmatch("[a-zA-Z]", _inner(value)) is not None
+    )
 
 
 def _right_side(value: str) -> str:
@@ -188,11 +190,9 @@ class _Worker:
             process.kill()
             process.wait()
             for stream in (process.stdin, process.stdout):
-                if stream:
-                    try:
+                with contextlib.suppress(OSError):  # a question that the killed worker did not read
+                    if stream:
                         stream.close()
-                    except OSError:
-                        pass  # a question that the killed worker did not read
 
     def _start(self) -> subprocess.Popen[bytes]:
         if not is_installed():

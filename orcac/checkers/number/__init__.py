@@ -1,12 +1,12 @@
 """The checker `number`: answers that are a quantity, a date or a time.
 
-The answer is the quantity that the last statement names; without a statement, the one in the last concluding sentence or
-in the last line. Of an equation it is what follows the last "=". A statement of two different quantities is ambiguous,
-unless it begins with one and only compares it with the other: "8 out of 10".
+The answer is the quantity that the last statement names; without a statement, the one in the last concluding sentence
+or in the last line. Of an equation it is what follows the last "=". A statement of two different quantities is
+ambiguous, unless it begins with one and only compares it with the other: "8 out of 10".
 
-The value of an answer is written as a bare number if the reference is one: "$18.00", "18 dollars" and "eighteen" are all
-"18". The unit and the percent sign are dropped then, since the question names them, but a percentage keeps its meaning
-beside a reference between 0 and 1.
+The value of an answer is written as a bare number if the reference is one: "$18.00", "18 dollars" and "eighteen" are
+all "18". The unit and the percent sign are dropped then, since the question names them, but a percentage keeps its
+meaning beside a reference between 0 and 1.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from orcac.checkers.number import moment, quantity
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import AMBIGUOUS, UNPARSED, Checker, Extraction, Item, found
+from orcac.checkers.number import moment, quantity
+from orcac.checkers.number.quantity import Place, Quantity
 from orcac.checkers.number.words import in_digits
 from orcac.checkers.plain import plain
-from orcac.checkers.number.quantity import Place, Quantity
 from orcac.checkers.statements import CONCLUDES, answer_in, find_statements, sentence_ends
 from orcac.checkers.visible import visible
 
@@ -121,9 +121,9 @@ def _read_quantity(text: str, reference: str) -> Extraction | None:
         return None
     first = places[0]
     lead = _LEAD.match(text)
-    if len(places) > 1 and any(not quantity.equal(first.quantity, place.quantity) for place in places[1:]):
-        if lead is None or first.start > lead.end() or _continues(text, first, places[1]):
-            return AMBIGUOUS
+    several = any(not quantity.equal(first.quantity, place.quantity) for place in places[1:])
+    if several and (lead is None or first.start > lead.end() or _continues(text, first, places[1])):
+        return AMBIGUOUS
     return found(_spell(first.quantity, reference, text[first.start : first.end]))
 
 

@@ -147,7 +147,9 @@ def _time(match: re.Match[str]) -> Moment | None:
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + (12 if half.startswith("p") else 0)
-    return Moment(time=(hour * 3600 + minute * 60 + second) % 86400) if hour < 25 and minute < 60 and second < 60 else None
+    return (
+        Moment(time=(hour * 3600 + minute * 60 + second) % 86400) if hour < 25 and minute < 60 and second < 60 else None
+    )
 
 
 def _spoken(match: re.Match[str]) -> Moment | None:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
+from orcac.checkers.number.units import NAMES, Unit, units_named
 from orcac.checkers.number.words import in_digits, ordinal
 from orcac.checkers.plain import plain
-from orcac.checkers.number.units import NAMES, Unit, units_named
 
 _GROUPED = r"\d{1,3}(?:,\d{3}){1,30}(?!\d)|\d{1,3}(?:,\d{2}){1,30},\d{3}(?!\d)|\d{1,100}"
 _CURRENCY = r"US\$|[$€£¥₹₩]|(?:USD|EUR|GBP|JPY|INR|CNY|KRW|Rs\.?)(?=\s?[\d.-])"
@@ -29,7 +29,8 @@ _NUMBER = re.compile(
     (?P<currency>{_CURRENCY})?\s?
     (?P<minus2>-)?
     (?: (?P<whole>\d{{1,20}})\s(?P<top>\d{{1,9}})/(?P<bottom>\d{{1,9}})(?![\d/])
-      | (?P<numerator>(?:{_GROUPED})(?:\.\d{{1,100}})?)\s?/\s?(?P<denominator>(?:{_GROUPED})(?:\.\d{{1,100}})?)(?!\s?[\d/.]|\w)
+      | (?P<numerator>(?:{_GROUPED})(?:\.\d{{1,100}})?)\s?/\s?
+        (?P<denominator>(?:{_GROUPED})(?:\.\d{{1,100}})?)(?!\s?[\d/.]|\w)
       | (?P<number>(?:{_GROUPED})(?:\.(?P<decimals>\d{{1,100}}))?|\.(?P<decimals2>\d{{1,100}}))
         (?: [eE](?P<exponent>[-+]?\d{{1,3}})(?!\w)
           | \s?[x×*·]\s?10\s?(?:\^|\*\*)\s?\(?(?P<power>[-+]?\d{{1,3}})(?!\d)\)?
@@ -40,8 +41,8 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _MAGNITUDES = {
-    "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12, "k": 10**3, "m": 10**6,
-    "b": 10**9, "mn": 10**6, "bn": 10**9,
+    "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "k": 10**3, "m": 10**6, "b": 10**9, "mn": 10**6, "bn": 10**9,
 }  # fmt: skip
 _PERCENT = re.compile(r"\s?(?:%|percent\b|per\scent\b|pct\b)(?:\spoints?\b)?", re.IGNORECASE)
 _UNIT = re.compile(
@@ -93,7 +94,7 @@ class Place(NamedTuple):
 
 
 def parse(text: str) -> Quantity | None:
-    """Return the quantity that a whole text is, e.g. "$1,200.50", "3 1/2 hours" or "eight apples"; None if it is none."""
+    """Return the quantity that a whole text is, e.g. "$1,200.50", "3 1/2 hours", "eight apples"; None if it is none."""
     if len(text) > _LONGEST:
         return None
     text = plain(text)
@@ -204,7 +205,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _with_unit(text: str, match: re.Match[str], value: Fraction) -> tuple[int, Quantity]:
-    """Return a number with the percent sign, the unit or the currency that follows or precedes it, and where it ends."""
+    """Return a number with its percent sign, unit or currency, and where that ends."""
     decimals = match["decimals"] or match["decimals2"]
     plain_decimal = decimals and not (match["exponent"] or match["power"] or match["magnitude"])
     places = len(decimals) if decimals and plain_decimal else None

@@ -60,10 +60,13 @@ def _index(text: str, offered: Choices) -> int | None:
 
 
 def _choose(reading: Reading) -> int | None:
-    statement, conclusion = stated(reading), concluded(reading)
+    statement = stated(reading)
+    if statement and statement[1] != TWO:
+        return statement[1]
+    conclusion = concluded(reading)
     if statement:
-        corrected = statement[1] == TWO and conclusion and conclusion > statement and conclusion[1] >= 0
-        return conclusion[1] if corrected and conclusion else statement[1]  # "both A and D fit, but D is the best answer"
+        corrected = conclusion and conclusion > statement and conclusion[1] >= 0
+        return conclusion[1] if corrected and conclusion else TWO  # "both A and D fit, but D is the best answer"
     edge = at_edge(reading)
     if conclusion is None:
         return next((one for one in (edge, only(reading), left(reading)) if one is not None), None)

@@ -23,7 +23,7 @@ from orcac.checkers.characters import fold
 Kind = Literal["strong", "weak", "text"]
 
 _LABEL = r"[^\W\d_]|\d{1,2}"
-_BARE = re.compile(rf"[(\[]?([^\W\d_])[)\].:]?|\((\d{{1,2}})\)|(\d{{1,2}})[).]")
+_BARE = re.compile(r"[(\[]?([^\W\d_])[)\].:]?|\((\d{1,2})\)|(\d{1,2})[).]")
 _LABELLED = re.compile(rf"(?:[(\[]({_LABEL})[)\]]\s*|({_LABEL})[).:]\s+)(\S.*)", re.DOTALL)
 _JOIN = re.compile(r"[\s*_\"'$]{0,6}(?:,|/|&|\bor\b|\band\b|,\s?or\b|,\s?and\b)[\s*_\"'$]{0,6}", re.IGNORECASE)
 _NEGATIONS = ("in", "un", "im", "il", "ir", "non", "non-", "not ", "dis")

@@ -1,7 +1,7 @@
 """Version 1: the rules by which the first evaluations and filters read and compared answers.
 
-Finished artifacts hold their results, so these rules never change: a correction goes to the checkers beside this folder.
-`extract.py` finds the answer under one of two parsers; one module per kind of answer compares it.
+Finished artifacts hold their results, so these rules never change: a correction goes to the checkers beside this
+folder. `extract.py` finds the answer under one of two parsers; one module per kind of answer compares it.
 """
 
 from __future__ import annotations
