@@ -1,4 +1,4 @@
-# One verb a target. `make demo` and `make test` are all that a newcomer needs.
+# One verb per target. `make demo` and `make test` are enough to start with.
 PYTHON ?= python3
 BIN    := .venv/bin
 STAMP  := .venv/.installed
@@ -11,9 +11,9 @@ demo: $(STAMP)   ## install, run the miniature experiment, print its table
 test: $(STAMP)   ## the tests
 	$(BIN)/pytest -n 2
 
-env: $(STAMP)    ## the virtual environment alone
+env: $(STAMP)    ## the virtual environment only
 
-# torch first and by its CPU version: alone it stays small, as another package's requirement it brings CUDA.
+# torch is installed first, by itself, which gives its small CPU version: as another package's requirement it brings CUDA.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel hatchling
@@ -33,5 +33,5 @@ lint: $(STAMP)   ## style, types, import directions, rules
 bench: $(STAMP)  ## the measured figures
 	$(BIN)/python benchmarks/compile.py
 
-clean:           ## what was installed and built; the store stays
+clean:           ## remove the environment and all builds; the store stays
 	rm -rf .venv build .snakemake

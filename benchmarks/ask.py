@@ -1,20 +1,20 @@
-"""What asking models takes, and what it keeps: every promise is counted by a server that is a process of its own.
+"""Measures asking models: speed, the answers kept through kills and faults, limits, budgets, batches and memory.
 
-    python benchmarks/ask.py                 all parts but the last: about half an hour
+    python benchmarks/ask.py                 all parts but `million`: about half an hour
     python benchmarks/ask.py speed           or: kills, terms, cut, limits, faults, dollars, batch, memory, known
     python benchmarks/ask.py million         memory again, with a million requests
 
-The server is `tests/faults`: chat completions on loopback, 50 ms where nothing else is said, answers of 200 tokens,
-prompts of about 200. Each client is a fresh process, and clients take turns; ratios are of one run. Ours goes through
-all that a `collect` node does: prompts read from Parquet, answers durable in the ledger, rows written. Rates are
-counted by the server, from its first answer to its last; CPU is the client's, from before the first request to the end,
-imports left out.
+A server in a process of its own counts requests and answers (`tests/faults`): chat completions on loopback, with a
+latency of 50 ms unless stated otherwise, answers of 200 tokens and prompts of about 200. Each client is a new process,
+and clients take turns; ratios are of one run. `ours` is a whole `collect` node: it reads prompts from Parquet, makes
+answers durable in the ledger and writes rows. Rates are counted by the server, from its first answer to its last; CPU
+is the client's, from before the first request to the end, without imports.
 
-`speed` lets a run last about ten seconds, so that what happens once (slow start, connections, reading the prompts) has
-its due weight and no more; with 20 ms of latency and 256 in flight a client is bound by its core. The rate is that of
-asking; the CPU is the whole node's, and a line says what of it is the join. bespokelabs-curator takes part where it is
-installed, or where CURATOR_PYTHON names an interpreter that has it; its tokenizer, which it would fetch, is stood in
-for by counting words.
+In `speed` a run lasts about ten seconds, so that one-time costs (slow start, connections, reading the prompts) do not
+dominate it. With 20 ms of latency and 256 requests in flight a client is bound by its core. The rate is that of asking;
+the CPU is that of the whole node, and the last line gives the part of the join. bespokelabs-curator takes part if it is
+installed, or if CURATOR_PYTHON names an interpreter that has it; counting words replaces its tokenizer, which it would
+download.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -40,18 +39,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from ask_clients import finish, start, write_prompts  # noqa: E402
 from faults import Child, FaultServer  # noqa: E402
 from faults.batches import Batches, Call, Trouble  # noqa: E402
+from faults.child import Counters  # noqa: E402
 
 from orcac.chat.ledger.files import read_records  # noqa: E402
 
 ANSWER_TOKENS = 200
 
 
-def server(*arguments: str, latency: float = 0.05) -> Child:
+def start_server(*arguments: str, latency: float = 0.05) -> Child:
+    """Start a server that answers after `latency` seconds, with further arguments of `tests/faults`."""
     return Child("--latency", str(latency), "--answer-tokens", str(ANSWER_TOKENS), *arguments)
 
 
-def durable(folder: Path) -> set[str]:
-    """The questions whose answers are in the ledger."""
+def durable_questions(folder: Path) -> set[str]:
+    """Return the questions whose answers are in the ledger."""
     return {record["request"]["messages"][-1][1] for record in read_records(folder / "answers")}
 
 
@@ -63,6 +64,7 @@ def report(line: str) -> None:
 
 
 def speed(folder: Path) -> None:
+    """Measure the rate, CPU and memory of each client at three loads."""
     names = ["aiohttp", "ours", "openai+aiohttp", "openai"]
     if importlib.util.find_spec("bespokelabs") or "CURATOR_PYTHON" in os.environ:
         names.append("curator")
@@ -70,71 +72,73 @@ def speed(folder: Path) -> None:
     report("|---|---|---|---|---|---|---|---|")
     joins = []
     for latency_ms, in_flight, many in ((50, 64, 12_000), (50, 256, 40_000), (20, 256, 80_000)):
-        with server(latency=latency_ms / 1000) as serving:
-            took: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in names}
+        with start_server(latency=latency_ms / 1000) as serving:
+            runs: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in names}
             for turn in range(3):
                 for name in names:
                     slow = name not in ("aiohttp", "ours")
-                    if slow and turn:  # they differ by factors: once will do
+                    if slow and turn:  # their rates differ by factors, so one run is enough
                         continue
                     count = 2_000 if slow else many
                     serving.reset()
                     place = folder / f"speed-{latency_ms}-{in_flight}-{turn}-{name}"
                     if name == "ours":
                         write_prompts(place, count)
-                    told = finish(start(name, serving.base_url, count, in_flight, place))
-                    seen = serving.counters()
-                    assert seen.billed == count, f"{name}: {seen.billed} of {count}"
-                    cpus = [told.get(key, 0.0) * 1000 / count for key in ("cpu_s", "join_cpu_s")]
-                    took[name].append((count / seen.span_s, told["mb"], cpus[0], cpus[1]))
-        of = {name: [statistics.median(part) for part in zip(*all_, strict=True)] for name, all_ in took.items()}
-        base_rate, _, base_cpu, _ = of["aiohttp"]
-        for name, (rate, mb, cpu, _) in of.items():
+                    figures = finish(start(name, serving.base_url, count, in_flight, place))
+                    counters = serving.counters()
+                    assert counters.billed == count, f"{name}: {counters.billed} of {count}"
+                    cpus = [cpu_s * 1000 / count for cpu_s in (figures["cpu_s"], figures.get("join_cpu_s", 0.0))]
+                    runs[name].append((count / counters.span_s, figures["mb"], cpus[0], cpus[1]))
+        medians = {name: [statistics.median(part) for part in zip(*of, strict=True)] for name, of in runs.items()}
+        base_rate, _, base_cpu, _ = medians["aiohttp"]
+        for name, (rate, mb, cpu, _) in medians.items():
             report(
                 f"| {name} | {latency_ms} | {in_flight} | {rate:,.0f} | {rate / base_rate:.2f} | {cpu:.3f} "
                 f"| {cpu / base_cpu:.1f} | {mb:.0f} |"
             )
-        joins.append(f"{of['ours'][3]:.3f}")
-    report(f"(of our CPU, {', '.join(joins)} s/1,000 are the join)")
+        joins.append(f"{medians['ours'][3]:.3f}")
+    report(f"(the join takes {', '.join(joins)} s/1,000 of our CPU)")
 
 
 def kills(folder: Path, *, number: signal.Signals = signal.SIGKILL, count: int = 10_000, times: int = 20) -> None:
+    """Send a signal to a run at random moments, and count the answers that are lost or asked again."""
     in_flight, slowest_exit = 64, 0.0
-    first: dict[str, int] = {}  # an answer that was kept -> how often it had been made by then
+    made_when_kept: dict[str, int] = {}  # a question whose answer is kept -> how often it had been answered by then
     write_prompts(folder, count)
-    with server() as serving:
+    with start_server() as serving:
         for _ in range(times):
             client = start("ours", serving.base_url, count, in_flight, folder)
             goal = min(count - 200, serving.counters().billed + random.randint(50, max(51, count // times)))
             while serving.counters().billed < goal and client.poll() is None:
                 time.sleep(0.02)
-            asked_to_end = time.perf_counter()
+            signalled_at = time.perf_counter()
             client.send_signal(number)
             finish(client, may_fail=True)
-            slowest_exit = max(slowest_exit, time.perf_counter() - asked_to_end)
-            kept = durable(folder)
-            time.sleep(0.2)  # what the dead client had sent is answered, and billed
-            before = serving.billed()
-            for text in kept - first.keys():
-                first[text] = before[text]  # from now on it may not be asked again
+            slowest_exit = max(slowest_exit, time.perf_counter() - signalled_at)
+            kept = durable_questions(folder)
+            time.sleep(0.2)  # the server answers and bills the requests that the dead client had sent
+            billed = serving.billed()
+            for text in kept - made_when_kept.keys():
+                made_when_kept[text] = billed[text]  # from now on it may not be asked again
         finish(start("ours", serving.base_url, count, in_flight, folder))
         after = serving.billed()
-        again = sum(after[text] != made for text, made in first.items())
-        seen = serving.counters()
-        whole = len(durable(folder))
+        again = sum(after[text] != made for text, made in made_when_kept.items())
+        counters = serving.counters()
+        answered = len(durable_questions(folder))
     report(
-        f"{times} {number.name} in {count:,} requests, {in_flight} in flight: {again} of {len(first):,} kept "
-        f"answers asked again, {count - whole} lost, {seen.billed_again} doubles in all "
-        f"({seen.billed_again / times:.1f} a kill, window {in_flight}); slowest exit {slowest_exit:.1f} s"
+        f"{times} {number.name} in {count:,} requests, {in_flight} in flight: {again} of {len(made_when_kept):,} "
+        f"kept answers asked again, {count - answered} lost, {counters.billed_again} requests answered twice "
+        f"({counters.billed_again / times:.1f} per signal, window {in_flight}); slowest exit {slowest_exit:.1f} s"
     )
 
 
 def terms(folder: Path) -> None:
+    """Do as `kills`, with SIGTERM."""
     kills(folder, number=signal.SIGTERM)
 
 
 def cut(folder: Path) -> None:
-    """The log cut at every byte of its last three records."""
+    """Cut a log at every byte of its last three records, and count the cuts that lose more than the torn record."""
     from orcac.chat.ledger.ledger import Ledger
     from orcac.chat.messages import ChatRequest, ChatResponse, conversation
     from orcac.chat.settings import Sampling
@@ -165,17 +169,15 @@ def cut(folder: Path) -> None:
         path.write_bytes(data[:length])
         whole = sum(end <= length for end in ends)
         wrong += asyncio.run(read(place)) != [True] * whole + [False] * (5 - whole)
-    report(
-        f"log cut at each of {len(data) - ends[1] + 1} bytes: {wrong} times something else than the torn record lost"
-    )
+    report(f"log cut at each of {len(data) - ends[1] + 1} bytes: {wrong} cuts lost more than the torn record")
 
 
 def limits(folder: Path) -> None:
-    """The account allows 6,000 a minute, the client is told 600,000; after 45 s the account allows half."""
+    """Ask an account that allows 6,000 requests per minute, after 45 s half, while the spec declares 600,000."""
     for headers in (True, False):
         place = write_prompts(folder / f"limits-{headers}", 9_000)
         extra = [] if headers else ["--no-rate-headers"]
-        with server("--requests-per-minute", "6000", "--burst", "1", *extra, latency=0.2) as serving:
+        with start_server("--requests-per-minute", "6000", "--burst", "1", *extra, latency=0.2) as serving:
             client = start("ours", serving.base_url, 0, 256, place, requests_per_minute=600_000)
             while not serving.counters().billed:
                 time.sleep(0.05)
@@ -187,77 +189,80 @@ def limits(folder: Path) -> None:
             end = serving.counters()
             client.send_signal(signal.SIGTERM)
             finish(client, may_fail=True)
-            seen = serving.counters()
+            counters = serving.counters()
 
-        def rate(start: float, stop: float, seen: Any = seen) -> float:
-            return sum(seen.answered_at.get(str(at), 0) for at in range(int(start), int(stop))) / (
+        def rate(start: float, stop: float, counters: Counters = counters) -> float:
+            return sum(counters.answered_at.get(str(at), 0) for at in range(int(start), int(stop))) / (
                 int(stop) - int(start)
             )
 
-        pushed = seen.statuses.get("429", 0)
+        refused = counters.statuses.get("429", 0)
         report(
             f"declared limit 100 times too high, {'with' if headers else 'without'} rate headers: "
             f"{rate(first + 30, half_at - 1) / 100:.1%} of the allowed rate after 30 s; limit halved: "
-            f"{rate(half_at + 30, end.now - 1) / 50:.1%} after 30 s; {pushed / seen.asked:.1%} of all "
-            f"requests were 429; {len(durable(place)):,} kept of {seen.billed:,} billed"
+            f"{rate(half_at + 30, end.now - 1) / 50:.1%} after 30 s; {refused / counters.asked:.1%} of all "
+            f"requests were 429; {len(durable_questions(place)):,} of {counters.billed:,} billed answers kept"
         )
 
 
 def faults(folder: Path) -> None:
+    """Measure the time that failing requests add, and count the rows without a result."""
     count, in_flight = 6_000, 64
     walls = {}
     mixed = ["--fault", "malformed=0.02", "--fault", "dropped=0.02", "--fault", "500=0.02"]
     for name, arguments in (("fault-free", []), ("6 % mixed", mixed)):
         place = write_prompts(folder / name, count)
-        with server(*arguments) as serving:
-            told = finish(start("ours", serving.base_url, count, in_flight, place, attempts=6))
-            walls[name], summary = serving.counters().span_s, told["summary"]
+        with start_server(*arguments) as serving:
+            figures = finish(start("ours", serving.base_url, count, in_flight, place, attempts=6))
+            walls[name], summary = serving.counters().span_s, figures["summary"]
         settled = summary["answered"] + sum(summary["failed"].values())
         report(f"{name}: {walls[name]:.1f} s; {settled:,} of {count:,} rows are an answer or a typed failure")
     report(f"6 % mixed faults: {walls['6 % mixed'] / walls['fault-free']:.2f} times the fault-free run")
     count, ratios = 1_920, []
-    for seed in range(3):  # of what fails: the run ends when the last to fail is answered, sooner or later
+    for seed in range(3):  # of the failures: a run ends when the request that fails last is answered
         place = write_prompts(folder / f"500s-{seed}", count)
-        with server("--fault", "500=0.2", "--seed", str(seed), latency=1.0) as serving:
-            told = finish(start("ours", serving.base_url, count, in_flight, place, attempts=10))
-            seen, summary = serving.counters(), told["summary"]
-        ratios.append(seen.span_s * in_flight / seen.asked)
-        report(f"20 % 500s at 1 s: {seen.asked:,} attempts, {summary['answered']:,} of {count:,} answered")
-    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        with start_server("--fault", "500=0.2", "--seed", str(seed), latency=1.0) as serving:
+            figures = finish(start("ours", serving.base_url, count, in_flight, place, attempts=10))
+            counters, summary = serving.counters(), figures["summary"]
+        ratios.append(counters.span_s * in_flight / counters.asked)
+        report(f"20 % 500s at 1 s: {counters.asked:,} attempts, {summary['answered']:,} of {count:,} answered")
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     report(
-        f"20 % 500s at 1 s: {statistics.median(ratios):.2f} times the ideal of {in_flight} attempts a second ({shown})"
+        f"20 % 500s at 1 s: {statistics.median(ratios):.2f} times the ideal of {in_flight} attempts per second ({each})"
     )
 
 
 def dollars(folder: Path) -> None:
+    """Compare a budget, and the estimate of the rest at its stop, with the bill of the server."""
     count, price, cap = 4_000, {"input": 10.0, "output": 1000.0}, 400.0  # an answer is about 0.20 USD, its bound 1.02
     write_prompts(folder, count)
-    with server("--fault", "dropped=0.01") as serving:
+    with start_server("--fault", "dropped=0.01") as serving:
 
         def billed() -> float:
-            seen = serving.counters()
-            return (seen.input_tokens * price["input"] + seen.output_tokens * price["output"]) / 1e6
+            counters = serving.counters()
+            return (counters.input_tokens * price["input"] + counters.output_tokens * price["output"]) / 1e6
 
-        told = finish(start("ours", serving.base_url, count, 64, folder, price=price, budget_usd=cap))
+        figures = finish(start("ours", serving.base_url, count, 64, folder, price=price, budget_usd=cap))
         at_stop = billed()
-        report(told.get("error", "(the budget did not stop it)"))
+        report(figures.get("error", "(the budget did not stop it)"))
         report(f"dollar cap {cap:.2f}: the server billed {at_stop:.2f}, overshoot {max(0.0, at_stop - cap):.2f}")
-        estimate = re.search(r"by about ([\d,.]+)", told.get("error", ""))
-        told = finish(start("ours", serving.base_url, count, 64, folder, price=price))
+        estimate = re.search(r"by about ([\d,.]+)", figures.get("error", ""))
+        figures = finish(start("ours", serving.base_url, count, 64, folder, price=price))
         rest, every = billed() - at_stop, billed()
         if estimate:
-            said = float(estimate[1].replace(",", "").rstrip("."))
-            report(f"the rest was said to cost {said:.2f} USD; {rest:.2f} were billed ({said / rest - 1:+.1%})")
-        said = told["summary"]["usd"]
-        report(f"the whole is said to have cost {said:.2f} USD; {every:.2f} were billed ({said / every - 1:+.1%})")
+            usd = float(estimate[1].replace(",", "").rstrip("."))
+            report(f"estimated cost of the rest: {usd:.2f} USD; {rest:.2f} were billed ({usd / rest - 1:+.1%})")
+        usd = figures["summary"]["usd"]
+        report(f"cost of all in the summary: {usd:.2f} USD; {every:.2f} were billed ({usd / every - 1:+.1%})")
 
 
 def _stuck_at(call: Call, number: int, trouble: Trouble) -> Callable[[Call, int], Trouble]:
-    return lambda what, before: trouble if (what, before) == (call, number) else ""
+    """Return a plan of faults: the call of this name and number has `trouble`, the others have none."""
+    return lambda name, before: trouble if (name, before) == (call, number) else ""
 
 
 def batch(folder: Path) -> None:
-    """Killed while each call hangs, before it is heard and after it is done; and at any moment."""
+    """Kill a run while each call hangs, before the server has received it and after it is done; and at any moment."""
     tries, count = 5, 200
     calls: tuple[Call, ...] = ("upload", "create", "content")
     for call in calls:
@@ -274,11 +279,11 @@ def batch(folder: Path) -> None:
                 finish(client, may_fail=True)
                 finish(start("batches", serving.base_url, count // 4, 0, place))
             made_again += len(made.created) - 4
-            lost += count - len(durable(place))
+            lost += count - len(durable_questions(place))
             paid_again += made.billed.total() - len(made.billed)
         report(
-            f"{2 * tries} SIGKILLs while {call!r} hangs, half of them before it was heard: {made_again} batches made "
-            f"twice, {lost} answers lost, {paid_again} paid twice"
+            f"{2 * tries} SIGKILLs while {call!r} hangs, half of them before it was received: {made_again} batches "
+            f"made twice, {lost} answers lost, {paid_again} paid twice"
         )
     kills, count, each = 20, 10_000, 250
     place, dead = write_prompts(folder / "any", count, filler=False), 0
@@ -291,32 +296,35 @@ def batch(folder: Path) -> None:
                 time.sleep(0.001)
             time.sleep(random.uniform(0.0, 0.05))
             if client.poll() is not None:
-                break  # it had nothing more to do
+                break  # it has finished
             client.kill()
             finish(client, may_fail=True)
             dead += 1
         finish(start("batches", serving.base_url, each, 0, place))
     report(
         f"{dead} SIGKILLs at any moment of {count:,} requests in {count // each} batches: "
-        f"{len(made.created) - count // each} batches made twice, {count - len(durable(place))} answers lost, "
+        f"{len(made.created) - count // each} batches made twice, "
+        f"{count - len(durable_questions(place))} answers lost, "
         f"{made.billed.total() - len(made.billed)} paid twice; {made.calls.total():,} calls in all"
     )
 
 
 def memory(folder: Path, counts: tuple[int, ...] = (10_000, 100_000)) -> None:
+    """Measure the peak of memory of whole nodes."""
     for count in counts:
         place = write_prompts(folder / f"memory-{count}", count)
-        with server(latency=0.02) as serving:
-            told = finish(start("ours", serving.base_url, count, 256, place))
-        report(f"{count:,} requests: {told['mb']:.0f} MB at most, {told['wall_s']:.0f} s")
+        with start_server(latency=0.02) as serving:
+            figures = finish(start("ours", serving.base_url, count, 256, place))
+        report(f"{count:,} requests: at most {figures['mb']:.0f} MB, {figures['wall_s']:.0f} s")
 
 
 def million(folder: Path) -> None:
+    """Do as `memory`, with a million requests."""
     memory(folder, (1_000_000,))
 
 
 def known(folder: Path, count: int = 1_000_000) -> None:
-    """A ledger with a million answers, and a run that wants all of them."""
+    """Measure a run whose questions are all answered in a ledger of a million answers."""
     from orcac.chat.ledger.ledger import Ledger
     from orcac.chat.messages import ChatRequest, ChatResponse, conversation
     from orcac.chat.settings import Sampling
@@ -344,19 +352,19 @@ def known(folder: Path, count: int = 1_000_000) -> None:
     write_prompts(folder, count, filler=False)
     asyncio.run(fill())
     for name in ("first run, which seals the log", "rerun"):
-        told = finish(start("ours", "http://127.0.0.1:9/v1", count, 64, folder))
-        report(f"{count:,} keys on record, {name}: {told['wall_s']:.1f} s for the whole node, {told['mb']:.0f} MB")
+        figures = finish(start("ours", "http://127.0.0.1:9/v1", count, 64, folder))
+        report(f"{count:,} answers kept, {name}: {figures['wall_s']:.1f} s for the whole node, {figures['mb']:.0f} MB")
 
 
 PARTS: dict[str, Callable[[Path], None]] = {
-    one.__name__: one for one in (speed, kills, terms, cut, limits, faults, dollars, batch, memory, known, million)
+    part.__name__: part for part in (speed, kills, terms, cut, limits, faults, dollars, batch, memory, known, million)
 }
 
 
 def main() -> None:
     chosen = sys.argv[1:] or [name for name in PARTS if name != "million"]
     if unknown := [name for name in chosen if name not in PARTS]:
-        sys.exit(f"no part is called {unknown[0]}; there are {', '.join(PARTS)}")
+        sys.exit(f"unknown part {unknown[0]}; the parts are {', '.join(PARTS)}")
     load = os.getloadavg()[0]
     report(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load {load:.1f}")
     for name in chosen:

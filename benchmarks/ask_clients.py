@@ -1,4 +1,4 @@
-"""The clients of `ask.py`, each as a process of its own, and the prompts that they ask.
+"""The clients of `ask.py`, each in a process of its own, and their prompts.
 
 python benchmarks/ask_clients.py NAME BASE_URL COUNT IN_FLIGHT FOLDER SETTINGS
 """
@@ -15,19 +15,46 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from orcac.chat.ledger.index import EntryNumbers
+    from orcac.chat.ledger.ledger import Ledger
+    from orcac.chat.messages import ChatResponse
+    from orcac.chat.settings import EndpointSettings
+    from orcac.collect.run import CollectJob
 
 ROOT = Path(__file__).resolve().parent.parent
 FILLER = " ".join(["What follows from what was said before?"] * 22)  # about 200 tokens
+
+
+class Summary(TypedDict):
+    """The part of a `collect` node's summary that `ask.py` reads."""
+
+    answered: int
+    failed: dict[str, int]  # error class -> questions
+    usd: float
+
+
+class Figures(TypedDict, total=False):
+    """The figures that a client printed; the last three only by a `collect` node."""
+
+    exit: int
+    cpu_s: float
+    wall_s: float
+    mb: float
+    summary: Summary
+    join_cpu_s: float
+    error: str  # the message of an error that stopped it
 
 
 def question(number: int) -> str:
     return f"Question {number}. {FILLER}"
 
 
-def body(number: int) -> dict[str, Any]:
+def body(number: int) -> dict[str, object]:
     return {
         "model": "m",
         "messages": [{"role": "user", "content": question(number)}],
@@ -37,34 +64,36 @@ def body(number: int) -> dict[str, Any]:
     }
 
 
-async def _spread(count: int, in_flight: int, one: Callable[[int], Any]) -> None:
+async def _spread(count: int, in_flight: int, ask: Callable[[int], Awaitable[None]]) -> None:
+    """Ask `count` questions, `in_flight` at a time."""
     numbers = iter(range(count))
 
     async def worker() -> None:
         for number in numbers:
-            await one(number)
+            await ask(number)
 
     await asyncio.gather(*(worker() for _ in range(in_flight)))
 
 
 def bare(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
-    """The least that a client can do: no limits, no retries, nothing is kept."""
+    """Return the smallest possible client, on bare aiohttp: no limits, no retries, no answer kept."""
     import aiohttp
 
     async def go() -> None:
         connector = aiohttp.TCPConnector(limit=in_flight)
         async with aiohttp.ClientSession(connector=connector, headers={"Authorization": "Bearer x"}) as session:
 
-            async def one(number: int) -> None:
+            async def ask(number: int) -> None:
                 async with session.post(f"{base_url}/chat/completions", json=body(number)) as response:
                     assert (await response.json())["choices"][0]["message"]["content"]
 
-            await _spread(count, in_flight, one)
+            await _spread(count, in_flight, ask)
 
     return lambda: asyncio.run(go())
 
 
 def sdk(base_url: str, count: int, in_flight: int, *, transport: str = "") -> Callable[[], None]:
+    """Return the `openai` package as a client, on httpx or with `transport` "aiohttp"."""
     import openai
     import openai.resources.chat.completions
 
@@ -72,20 +101,23 @@ def sdk(base_url: str, count: int, in_flight: int, *, transport: str = "") -> Ca
         http = openai.DefaultAioHttpClient() if transport == "aiohttp" else None
         async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=2, http_client=http) as client:
 
-            async def one(number: int) -> None:
+            async def ask(number: int) -> None:
                 assert (await client.chat.completions.create(**body(number))).choices[0].message.content
 
-            await _spread(count, in_flight, one)
+            await _spread(count, in_flight, ask)
 
     return lambda: asyncio.run(go())
 
 
 class _Words:
-    def encode(self, text: str, **_: Any) -> list[str]:
+    """A tokenizer that counts words, in place of the one that curator would download."""
+
+    def encode(self, text: str, **_: object) -> list[str]:
         return text.split()
 
 
 def curator(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
+    """Return bespokelabs-curator as a client."""
     os.environ |= {"OPENAI_API_KEY": "x", "CURATOR_VIEWER": "0", "TELEMETRY_ENABLED": "false"}
     os.environ["CURATOR_CACHE_DIR"] = tempfile.mkdtemp()
     import tiktoken  # type: ignore[import-not-found]
@@ -100,8 +132,8 @@ def curator(base_url: str, count: int, in_flight: int) -> Callable[[], None]:
     return lambda: model([question(number) for number in range(count)])
 
 
-def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], None]:
-    """A `collect` node."""
+def ours(base_url: str, folder: Path, settings: dict[str, object]) -> Callable[[], None]:
+    """Return a whole `collect` node as a client. It also prints the CPU time of the join."""
     import openai.resources.chat.completions  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
@@ -110,30 +142,30 @@ def ours(base_url: str, folder: Path, settings: dict[str, Any]) -> Callable[[], 
     from orcac.collect.run import run
 
     if "price" in settings:
-        settings = settings | {"price": Price(**settings["price"])}
+        settings = settings | {"price": Price.model_validate(settings["price"])}
     endpoint = EndpointSettings(kind="openai", base_url=base_url).model_copy(update=settings)
     asking, join, cpu = job(folder, endpoint), ask.in_order, [0.0]
 
-    def in_order(*given: Any) -> Any:
+    def in_order(ledger: Ledger, numbers: EntryNumbers, folder: Path) -> Iterator[ChatResponse | None]:
         cpu[0] = _cpu()
-        return join(*given)
+        return join(ledger, numbers, folder)
 
     def go() -> None:
         ask.in_order = in_order
-        told = {"summary": run(asking).as_json()}
-        print(json.dumps(told | {"join_cpu_s": _cpu() - cpu[0]}))
+        summary = run(asking).as_json()
+        print(json.dumps({"summary": summary, "join_cpu_s": _cpu() - cpu[0]}))
 
     return go
 
 
 def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
-    """A `collect` node in batches of `each` requests, by a provider whose day is some seconds long."""
+    """Return a `collect` node in batches of `each` requests, whose provider needs seconds instead of a day."""
     from orcac.chat.ask import ChatExecution
     from orcac.chat.batch.tuning import Tuning
     from orcac.chat.settings import EndpointSettings, Price
     from orcac.collect import run as collect
 
-    tuning = Tuning(poll_s=0.05, longest_poll_s=0.05, settle_s=1.0, most_requests=each)
+    tuning = Tuning(poll_s=0.05, max_poll_s=0.05, settle_s=1.0, max_requests=each)
     collect.ChatExecution = functools.partial(ChatExecution, tuning=tuning)
     endpoint = EndpointSettings(kind="openai", base_url=base_url)
     endpoint = endpoint.model_copy(update={"mode": "batch", "price": Price(input=1.0, output=1.0), "budget_usd": 1e6})
@@ -141,8 +173,8 @@ def batches(base_url: str, each: int, folder: Path) -> Callable[[], None]:
     return lambda: print(json.dumps({"summary": collect.run(asking).as_json()}))
 
 
-def job(folder: Path, endpoint: Any) -> Any:
-    """The job of a `collect` node that asks the prompts of `folder` at `endpoint` (EndpointSettings)."""
+def job(folder: Path, endpoint: EndpointSettings) -> CollectJob:
+    """Return the job of a `collect` node that asks the prompts in `folder` at `endpoint`."""
     from orcac.chat.settings import Sampling
     from orcac.collect.recipe import CollectExecution, CollectRecipe
     from orcac.job import Job
@@ -163,7 +195,7 @@ def job(folder: Path, endpoint: Any) -> Any:
 
 
 def client() -> None:
-    """Run one, and print what it took."""
+    """Run one client, and print its figures as lines of JSON."""
     name, base_url, count, in_flight, folder, settings = sys.argv[1:]
     given = (base_url, int(count), int(in_flight))
     match name:
@@ -186,12 +218,11 @@ def client() -> None:
         if not hasattr(error, "fix"):
             raise
         print(json.dumps({"error": str(error)}))
-    took = {"cpu_s": _cpu() - before, "wall_s": time.perf_counter() - start}
-    print(json.dumps(took | {"mb": peak_mb()}))
+    print(json.dumps({"cpu_s": _cpu() - before, "wall_s": time.perf_counter() - start, "mb": peak_mb()}))
 
 
 def peak_mb() -> float:
-    """The peak of this program: getrusage would count what forked it, too."""
+    """Return the peak memory of this program in MB. getrusage would include the process that forked it."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1024  # type: ignore[index]
@@ -203,7 +234,10 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def start(name: str, base_url: str, count: int, in_flight: int, folder: Path, **settings: Any) -> subprocess.Popen[str]:
+def start(
+    name: str, base_url: str, count: int, in_flight: int, folder: Path, **settings: object
+) -> subprocess.Popen[str]:
+    """Start a client in a process of its own."""
     python = os.environ.get("CURATOR_PYTHON", sys.executable) if name == "curator" else sys.executable
     line = [python, __file__, name, base_url, str(count), str(in_flight), str(folder)]
     return subprocess.Popen(
@@ -215,17 +249,19 @@ def start(name: str, base_url: str, count: int, in_flight: int, folder: Path, **
     )
 
 
-def finish(process: subprocess.Popen[str], *, may_fail: bool = False) -> dict[str, Any]:
+def finish(process: subprocess.Popen[str], *, may_fail: bool = False) -> Figures:
+    """Wait for a client, and return the figures that it printed."""
     printed, _ = process.communicate()
     assert may_fail or process.returncode == 0, f"exit {process.returncode}; VERBOSE=1 shows why"
-    told: dict[str, Any] = {"exit": process.returncode}
+    figures: Figures = {"exit": process.returncode}
     for line in printed.splitlines():
         if line.startswith("{"):
-            told |= json.loads(line)
-    return told
+            figures |= json.loads(line)
+    return figures
 
 
 def write_prompts(folder: Path, count: int, *, filler: bool = True) -> Path:
+    """Write `count` prompts, of about 200 tokens with the filler, to a new `folder`, and return it."""
     from orcac import rows
     from orcac.rows import Prompt
 

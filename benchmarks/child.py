@@ -1,4 +1,4 @@
-"""A side of a benchmark as a process of its own, so that its memory and its start are its alone."""
+"""Runs one side of a benchmark in a process of its own, so that its memory and start-up time are not shared."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def measured(python: str, script: str, *arguments: str) -> dict[str, Any]:
-    """What `script --child ARGUMENTS` prints last, a line of JSON; VERBOSE in the environment shows its stderr."""
+def measure_child(python: str, script: str, *arguments: str) -> Any:
+    """Run `script --child ARGUMENTS`, and return the JSON value that is the last line of its output.
+
+    VERBOSE in the environment shows its stderr. Raises CalledProcessError if it fails.
+    """
     printed = subprocess.run(
         [python, script, "--child", *arguments],
         stdout=subprocess.PIPE,
@@ -21,5 +24,4 @@ def measured(python: str, script: str, *arguments: str) -> dict[str, Any]:
         check=True,
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
     ).stdout
-    told: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return told
+    return json.loads(printed.splitlines()[-1])

@@ -1,11 +1,12 @@
-"""What the compiler takes: commands that should feel instant, specs of 10 to 5,000 arms, and plans of 10 to 5,000 jobs
-under Snakemake, with static rules and, as the peer, with one generated rule a job.
+"""The time and memory of the compiler: commands that should be instant, specs of 10 to 5,000 arms, and plans of 10 to
+5,000 jobs under Snakemake, with static rules and, as the peer, with one generated rule per job.
 
-    python benchmarks/compile.py            all of it: some minutes, most of them the peer's
+    python benchmarks/compile.py            all parts: some minutes, most of them for the peer
     python benchmarks/compile.py commands   or: arms, jobs
 
-Whole processes, their peak memory from the system's accounting. Everything is made in a temporary folder; commands
-take turns, so that a noisy machine is noisy for all. Medians; ratios are of one run.
+Times are those of whole processes, and peaks of memory come from the system's accounting. All files are written to a
+temporary folder. Commands take turns, so that noise of the machine affects all alike. Figures are medians, and ratios
+are of one run.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ ORCAC, SNAKEMAKE = str(BIN / "orcac"), str(BIN / "snakemake")
 
 @dataclass(frozen=True, slots=True)
 class Run:
+    """The time and the peak of memory of one process."""
+
     seconds: float
     megabytes: float  # the largest single process
 
@@ -43,7 +46,7 @@ def run(line: Sequence[str], environment: dict[str, str]) -> Run:
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode in (0, 1), f"{line}: exit {child.returncode}"  # `diff` says 1
+    assert child.returncode in (0, 1), f"{line}: exit {child.returncode}"  # `diff` returns 1 if the sides differ
     return Run(seconds, usage.ru_maxrss / 1024)
 
 
@@ -52,6 +55,7 @@ def median(runs: Sequence[Run]) -> Run:
 
 
 def commands(folder: Path) -> None:
+    """Measure commands on the paper's spec, beside bare Python and Snakemake."""
     paper = "specs/orca-13b.yaml"
     environment = {"ORCAC_PLAN": str(folder / "plan.json"), "ORCAC_STORE": str(folder / "store")}
     lines = {
@@ -67,7 +71,9 @@ def commands(folder: Path) -> None:
     for _ in range(ROUNDS + 1):
         for name, line in lines.items():
             runs[name].append(run(line, environment))
-    found = {name: median(values[1:]) for name, values in runs.items()}  # the first warms the files
+    found = {
+        name: median(values[1:]) for name, values in runs.items()
+    }  # the first round reads the files into the cache
     bare = found["python -c pass"].seconds
     print("\n| command | seconds | times bare Python | peak MB |\n|---|---|---|---|")
     for name, one in found.items():
@@ -75,11 +81,11 @@ def commands(folder: Path) -> None:
 
 
 def arms(folder: Path) -> None:
-    """A paper-size spec with so many arms, each with a stage of its own to train and five benchmarks to answer."""
+    """Measure `compile` on a spec of the paper's size, whose arms each train one stage and answer five benchmarks."""
     environment = {"ORCAC_PLAN": str(folder / "plan.json"), "ORCAC_STORE": str(folder / "store")}
     text = (ROOT / "specs/orca-13b.yaml").read_text().partition("ablations:")[0]
     text = text.replace("system_messages/", f"{ROOT}/specs/system_messages/")
-    print("\n| arms | nodes | `orcac compile`, s | ms an arm | peak MB |\n|---|---|---|---|---|")
+    print("\n| arms | nodes | `orcac compile`, s | ms per arm | peak MB |\n|---|---|---|---|---|")
     for size in SIZES:
         spec = folder / "arms.yaml"
         patches = (f"  a{n}: {{stages: {{expert: {{weight_decay: {n / size:.6f}}}}}}}\n" for n in range(1, size))
@@ -91,9 +97,9 @@ def arms(folder: Path) -> None:
 
 
 def jobs(folder: Path) -> None:
-    """A small spec swept until its plan has about so many jobs; the peer is the same DAG, a rule a job.
+    """Measure Snakemake on a small spec whose sweep gives about SIZES jobs, and on the same DAG with a rule per job.
 
-    `-n -q` plans and counts the jobs, which is how Snakemake would have large plans looked at; `-n` describes each.
+    `-n -q` plans and counts the jobs, as Snakemake recommends for large plans; `-n` also describes each.
     """
     environment = {"ORCAC_PLAN": str(folder / "plan.json"), "ORCAC_STORE": str(folder / "store")}
     text = (ROOT / "specs/smoke.yaml").read_text().partition("ablations:")[0]
@@ -106,21 +112,21 @@ def jobs(folder: Path) -> None:
         run([ORCAC, "compile", str(spec)], environment)
         nodes = json.loads((folder / "plan.json").read_text())["nodes"]
         generated = folder / "Snakefile"
-        generated.write_text(_generated(nodes))
+        generated.write_text(_snakefile_without_static_rules(nodes))
         line = [SNAKEMAKE, "-n", "-q", "--cores", "2"]
         theirs = [*line, "-s", str(generated), "-d", str(folder)]
         ours = median([run(line, environment) for _ in range(3)])
         peer = median([run(theirs, environment) for _ in range(1 if size > 1000 else 3)])
-        said = median([run([SNAKEMAKE, "-n", "--cores", "2"], environment) for _ in range(3)])
+        described = median([run([SNAKEMAKE, "-n", "--cores", "2"], environment) for _ in range(3)])
         ratio = ours.seconds / peer.seconds
         print(
-            f"| {len(nodes):,} | {ours.seconds:.2f} | {peer.seconds:.2f} | {ratio:.2f} | {said.seconds:.2f} "
+            f"| {len(nodes):,} | {ours.seconds:.2f} | {peer.seconds:.2f} | {ratio:.2f} | {described.seconds:.2f} "
             f"| {ours.megabytes:.0f} |"
         )
 
 
-def _generated(nodes: dict[str, dict[str, dict[str, list[str]]]]) -> str:
-    """A Snakefile with a rule for every node, as a compiler without static rules would write it."""
+def _snakefile_without_static_rules(nodes: dict[str, dict[str, dict[str, list[str]]]]) -> str:
+    """Return a Snakefile with a rule for every node, as a compiler without static rules would write it."""
 
     def marker(ref: str) -> str:
         return f"store/{ref}/artifact.json"

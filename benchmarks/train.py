@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, TypedDict
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from child import measured  # noqa: E402
+from child import measure_child  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
@@ -397,7 +397,7 @@ def peak_mb() -> float:
 
 
 def measure(side: str, python: str, folder: Path, case: Case) -> Result:
-    return measured(python, __file__, side, str(folder), json.dumps(dataclasses.asdict(case)))
+    return measure_child(python, __file__, side, str(folder), json.dumps(dataclasses.asdict(case)))
 
 
 def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dict[str, Result]]:

@@ -201,7 +201,9 @@ def _choose(ref: HubRef, listed: list[RepoFile], suffix: str) -> list[RepoFile]:
         near = difflib.get_close_matches(ref.path, names, n=3, cutoff=0.3) or names[:3]
         raise InputError(
             f"{_name(ref)} has {missing} at {ref.path or '/'!r}",
-            fix=f"name a file, a folder or a glob of it, such as {', '.join(near)}" if near else "name another",
+            fix=f"name a file, a folder or a glob of it, such as {', '.join(near)}"
+            if near
+            else "name another repository",
         )
     return _check_names(ref, chosen)
 
@@ -214,7 +216,7 @@ def _choose_model(ref: HubRef, listed: list[RepoFile]) -> list[RepoFile]:
     if "config.json" not in names:
         raise InputError(
             f"{_name(ref)} has no model at {ref.path or '/'!r} (no config.json)",
-            fix="name the folder of one: hf://OWNER/NAME/FOLDER",
+            fix="give the folder that has a config.json: hf://OWNER/NAME/FOLDER",
         )
     if not any(name.endswith(".safetensors") for name in names):
         raise InputError(
@@ -226,10 +228,13 @@ def _choose_model(ref: HubRef, listed: list[RepoFile]) -> list[RepoFile]:
 
 
 def _check_names(ref: HubRef, chosen: list[RepoFile]) -> list[RepoFile]:
-    """Return the files. Raises InputError if a name leads out of the repository's folder."""
+    """Return the chosen files. Raises InputError if the name of one leads out of the repository's folder."""
     for file in chosen:
         if not is_inside(file.path):
-            raise InputError(f"{_name(ref)} has a file named {file.path!r}", fix="name the files that you need")
+            raise InputError(
+                f"{_name(ref)} has a file with an unsafe name, {file.path!r}",
+                fix="name only the files that you need",
+            )
     return chosen
 
 
@@ -255,7 +260,7 @@ def _download(ref: HubRef, kind: Kind, commit: str, file: RepoFile, bar: type) -
 
 
 def _digest(path: Path, file: RepoFile) -> str:
-    """Return the digest that the hub lists for a file: the sha256 of a large one, git's own digest of a small one."""
+    """Return a local file's digest in the form that the hub lists: sha256 if it is large, git's own if it is small."""
     if file.lfs:
         return file_digest(path)
     content = path.read_bytes()
@@ -293,6 +298,7 @@ class _Counter:
         return Bar
 
     def finish(self, size: int) -> None:
+        """Count a file of `size` bytes as done."""
         self._done += size
         self._show(self._done)
 
@@ -322,7 +328,7 @@ def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacErro
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.LocalEntryNotFoundError | ValueError) and error.__cause__:
-        error = error.__cause__  # the library then looked in the cache, in vain; the cause is why it did
+        error = error.__cause__  # the error that made the library fall back to its cache, which lacks the file
     address = urlsplit(constants.ENDPOINT)
     host = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
     page = f"{host}/{'datasets/' if kind == 'dataset' else ''}{ref.repo}"
@@ -343,7 +349,7 @@ def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacErro
                 fix = "set HF_TOKEN to a token that is valid, or unset it"
                 return EndpointError(f"{host} refuses the token", fix=fix), False
             if status in (403, 451):
-                fix = f"see {page}; if it asks for more rights, set HF_TOKEN to a token that has them"
+                fix = f"open {page} for the reason; if it needs more rights, set HF_TOKEN to a token that has them"
                 return InputError(f"{page} must not be read (HTTP {status})", fix=fix), False
             return EndpointError(f"{host} answered HTTP {status}", fix=later), status in (408, 429) or status >= 500
         case errors.HTTPError():

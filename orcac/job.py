@@ -9,7 +9,6 @@ it puts their `packages_in_use` into `packages`, which go into the artifact's pr
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,6 +42,7 @@ class Job(Generic[R, E]):
     by_ref: Mapping[str, Path]  # the same folders by KIND/ID
     out: Path
     work: Path
+    earlier: Mapping[str, Path] = dataclasses.field(default_factory=dict)  # of the execution's `earlier`, those made
     answers: Path  # the ledger of answers that all experiments share
     packages: dict[str, str] = dataclasses.field(default_factory=dict)  # those of other processes that did the work
 
@@ -77,6 +77,8 @@ def save_memory() -> None:
       largest block ever freed. Smaller blocks go to the heap, where others keep them from being given back. Here the
       threshold is fixed.
     """
+    import ctypes
+
     import pyarrow as pa
 
     with contextlib.suppress(OSError, AttributeError):  # another C library

@@ -8,18 +8,22 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orcac.collect import recipe as collect
 from orcac.eval import recipe as eval_
 from orcac.filter import recipe as filter_
-from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample import recipe as sample
+from orcac.score import recipe as score
 from orcac.student import recipe as student
 from orcac.summary import Summary
 from orcac.tokenize import recipe as tokenize
 from orcac.train import recipe as train
+
+if TYPE_CHECKING:
+    from orcac.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ KINDS = {
         Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, Execution),
         Kind("train", train.VERSION, train.TrainRecipe, train.TrainExecution),
         Kind("eval", eval_.VERSION, eval_.EvalRecipe, eval_.EvalExecution),
+        Kind("score", score.VERSION, score.ScoreRecipe, score.ScoreExecution),
         Kind("report", report.VERSION, report.ReportRecipe, report.ReportExecution),
     )
 }

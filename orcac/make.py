@@ -64,10 +64,12 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
     with disk_errors(store.folder(node.ref)):
         if store.is_done(node.ref):
             return False
-        refuse_blocked([node])
+        if not store.has_record(node.ref):
+            refuse_blocked([node])
         with store.lease(node.ref, report=_print_line):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
+            refuse_blocked([node])  # its twin is damaged
             _run_recording_errors(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
     return True
 
@@ -81,7 +83,9 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
 
     node = plan.nodes[find_ref(plan.nodes, ref)]
     if node.kind != "collect" or not 0 <= index < count:
-        raise InputError(f"{ref} has no shard {index + 1} of {count}", fix="only collect nodes have shards, from 1")
+        raise InputError(
+            f"{ref} has no shard {index + 1} of {count}", fix="give a collect node, and a shard from 1-of-N to N-of-N"
+        )
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
     with disk_errors(store.folder(name)), store.lease(name, report=_print_line):
         job = _prepare_job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
@@ -97,8 +101,10 @@ def refuse_blocked(nodes: Iterable[Node]) -> None:
     nodes = list(nodes)
     for node in nodes:
         if node.version is not None:
+            is_older = node.version != KINDS[node.kind].version
+            maker = f"VERSION {node.version}" if is_older else "another rule"
             raise InputError(
-                f"{node.ref} was made by VERSION {node.version} of `{node.kind}`, which this orcac cannot make again",
+                f"{node.ref} was made by {maker} of `{node.kind}`, which this orcac cannot make again",
                 fix="restore it from a copy of the store, or pin the spec again: then today's VERSION makes it",
             )
     reasons = list(dict.fromkeys(reason for node in nodes for reason in node.blockers))
@@ -139,8 +145,9 @@ def _explain_missing_package(kind: str) -> Iterator[None]:
 def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") -> Job[Recipe, Execution]:
     """Verify the node's inputs and return its job, with an empty `out` and the `work` of the last try, in `folder`.
 
-    Raises StoreError if a file of an input is damaged.
+    Raises StoreError if a file of an input, or of an earlier artifact that replaces the work, is damaged.
     """
+    earlier: tuple[str, ...] = getattr(node.execution, "earlier", ())
     folders = {ref: store.verify(ref) for ref in node.needs}
     out = folder / "work" / "out"
     shutil.rmtree(out, ignore_errors=True)
@@ -153,6 +160,7 @@ def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: st
         execution=node.execution,
         inputs={role: [folders[ref] for ref in refs] for role, refs in node.inputs.items()},
         by_ref=folders,
+        earlier={ref: store.verify(ref) for ref in earlier if store.is_done(ref)},
         out=out,
         work=out.parent,
         answers=store.answers,

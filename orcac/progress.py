@@ -38,7 +38,7 @@ REDRAWN_VARIABLE = "ORCAC_DRAWN"  # the environment variable that holds the `pip
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """How often progress is shown, in seconds."""
+    """The waits between two displays of progress, in seconds."""
 
     redraw: float = 0.5  # between two looks at what is due; a line in place is redrawn as often
     file: float = 1.0  # between two writes of the file
@@ -205,7 +205,7 @@ class _Terminal(io.TextIOBase):
 
 
 def pipe_id(descriptor: int) -> str:
-    """Return a name that tells the pipe from all others: a job may inherit the variable and write elsewhere (Slurm)."""
+    """Return a name for the pipe that no other pipe has: a job may inherit the variable and write elsewhere (Slurm)."""
     pipe = os.fstat(descriptor)
     return f"{pipe.st_dev}:{pipe.st_ino}"
 

@@ -22,7 +22,7 @@ OMIT_NONE = {"omit_none": True}  # metadata of a field that the JSON form leaves
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The figures of one artifact that a person wants to see of it; `kind` is the kind of node that makes it."""
+    """The main figures of one artifact; `kind` is the kind of node that makes it."""
 
     kind: ClassVar[str] = ""
 

@@ -1,4 +1,4 @@
-"""What all tests share: where the recorded data is, if anywhere."""
+"""Fixtures of all tests: the folder of recorded data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of recorded data that ORCAC_DATA names; a test that needs it is skipped without."""
+    """Return the folder of recorded data that ORCAC_DATA names; skip the test if it is not set."""
     if not os.environ.get("ORCAC_DATA"):
         pytest.skip("ORCAC_DATA is not set")
     return Path(os.environ["ORCAC_DATA"])

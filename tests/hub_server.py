@@ -1,8 +1,8 @@
-"""A Hugging Face hub over real sockets, as far as downloads go, that misbehaves on demand.
+"""A Hugging Face hub over real sockets, for downloads alone, with faults on demand.
 
-It speaks what the library speaks: a revision's commit, a paged tree, HEAD and GET of a file with ranges; large files
-lie on a second host (`localhost`, where the hub is `127.0.0.1`) behind a signed address, and errors carry their code in
-a header. As a careless server might, every error repeats the token that came with the request.
+It answers the requests of the library: a revision's commit, a paged tree, HEAD and GET of a file with ranges. Large
+files are on a second host (`localhost`; the hub is `127.0.0.1`) behind a signed address, and errors have their code in
+a header. Every error repeats the token that came with the request, as a careless server might.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 Fault = Literal["", "503", "429", "401", "403", "drop", "short", "swapped", "hang", "html"]
-Behaviour = Callable[[str, str, int], Fault]  # (method, path, how often it was asked before) -> what goes wrong
+Behaviour = Callable[[str, str, int], Fault]  # (method, path, number of earlier requests) -> fault
 
-LARGE = 10_000  # bytes, from which a file lies on the second host
-PAGE = 3  # files a page of a tree
+LARGE = 10_000  # bytes; a file of this size or more is on the second host
+PAGE = 3  # files per page of a tree
 
 
 @dataclass
@@ -36,8 +36,10 @@ class Repo:
 
 
 class HubServer:
-    """Serves while it is entered. `log` holds (method, path, Range) of each request; `leaked` the tokens that reached
-    the second host."""
+    """A hub that serves inside its `with` block.
+
+    `log` holds (method, path, Range) of each request; `leaked` holds the tokens that reached the second host.
+    """
 
     def __init__(self, token: str = "hf_right") -> None:
         self.repos: dict[str, Repo] = {}  # "datasets/OWNER/NAME" or "models/OWNER/NAME"
@@ -58,13 +60,13 @@ class HubServer:
         self.files_url = f"http://localhost:{self._http.server_port}"
 
     def add(self, name: str, files: dict[str, bytes], **more: bool) -> str:
-        """Make a repository, or its next commit on main; returns the commit."""
+        """Make a repository, or its next commit on main, and return the commit."""
         commit = hashlib.sha1(b"".join(key.encode() + files[key] for key in sorted(files))).hexdigest()
         self.repos[name] = Repo(files=files, branches={"main": commit, "refs/convert/parquet": commit}, **more)
         return commit
 
     def got(self, end: str) -> list[str]:
-        """The ranges in which a file was asked for, "" for all of it, by the end of its path."""
+        """Return the requested ranges of the files whose path ends so; "" is a request for the whole file."""
         return [span for method, path, span in self.log if method == "GET" and path.endswith(end)]
 
     def __enter__(self) -> HubServer:
@@ -105,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(403, "")
         if fault == "html":
             return self._send(200, b"<html>Please log in to the network</html>", {"Content-Type": "text/html"})
-        if fault == "hang" and hub.ended.wait(10):  # longer than a test's patience
+        if fault == "hang" and hub.ended.wait(10):  # longer than any test waits
             self.close_connection = True
             return None
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
@@ -116,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._file(content[path.removeprefix("/signed/")], {})
         if token and token != hub.token:
             return self._error(401, "", "Invalid credentials in Authorization header")
-        if path == "/api/agent-harnesses":  # what the library asks unless telemetry is off
+        if path == "/api/agent-harnesses":  # a request of the library unless telemetry is off
             return self._error(404, "")
         if path.startswith("/api/"):
             kind, owner, name, action, rest = path.removeprefix("/api/").split("/", 4)
@@ -187,9 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"} | headers)
 
     def _error(self, status: int, code: str, message: str = "Sorry") -> None:
-        said = f"{message} (you sent {self.headers.get('Authorization')})"
+        text = f"{message} (you sent {self.headers.get('Authorization')})"
         headers = {"X-Error-Code": code} if code else {}
-        body = json.dumps({"error": said}).encode()
+        body = json.dumps({"error": text}).encode()
         self._send(status, body, headers | {"X-Error-Message": message, "Content-Type": "application/json"})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
@@ -212,7 +214,7 @@ def git_digest(content: bytes) -> str:
 
 @contextlib.contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch, cache: str) -> Iterator[HubServer]:
-    """A hub that this process uses, with an empty cache, no token and no waiting."""
+    """Make this process use a hub with an empty cache, no token and no waiting; yield the hub."""
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session
 

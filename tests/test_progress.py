@@ -89,8 +89,8 @@ def test_a_log_has_a_line_every_5_s_and_fewer_while_no_work_advances(
         "a  32/100 answers  32 %  no answers for 1:04  8 in flight  retried: 80 rate_limit",
         "a  32/100 answers  32 %  no answers for 1:34  8 in flight  retried: 110 rate_limit",
     ]
-    assert len(go(180, 0, "1 batch goes on, 20 of 60 requests done")) == 3, "the notes have no new word"
-    assert len(go(10, 0, "1 batch goes on, 20 of 60 requests done  retried: 1 server")) == 1, "an error of a new class"
+    assert len(go(180, 0, "1 batch running, 20 of 60 requests done")) == 3, "the notes have no new word"
+    assert len(go(10, 0, "1 batch running, 20 of 60 requests done  retried: 1 server")) == 1, "an error of a new class"
     assert all(" ETA " in line and "no answers" not in line for line in go(6, 2, "8 in flight"))
     at = 100.0
     assert len(go(100, 0, "N in flight")) == 1, "nothing comes after the end"

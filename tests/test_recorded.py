@@ -1,4 +1,4 @@
-"""A cut of specs/recorded.yaml: real text through every rule, and every row accounted for."""
+"""A test of a cut of specs/recorded.yaml: real text goes through every rule, and every row is accounted for."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The wheel: built, compared with the checkout, installed where there is no checkout, and used there.
+"""Tests of the wheel: it is built, compared with the checkout, installed without a checkout, and used there.
 
-The environment is an empty one. Dependencies come from the running environment by a .pth file, since fetching them
-takes minutes; such a file adds a folder and does not read the .pth files in it, so an editable install of the checkout
-does not come along. The test sees to that before the wheel is installed. (`orcac` alone may be found: hatchling puts
-data of a wheel into an editable install too, without the package.)
+It is installed into an empty environment. Dependencies come from the running environment by a .pth file, since to fetch
+them takes minutes. Such a file adds a folder and does not read the .pth files in that folder, so an editable install of
+the checkout is not found; the test checks this before it installs the wheel. (`orcac` alone may be found: hatchling
+puts the data files of a wheel into an editable install, without the package.)
 """
 
 from __future__ import annotations

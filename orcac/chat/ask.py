@@ -1,11 +1,11 @@
-"""The façade of `chat`: have the questions of a job answered, whatever the role of the model that is asked.
+"""The façade of `chat`: it gets answers to the questions of a job, whatever the role of the model.
 
     with Asker(questions, execution) as asker:
         tally = asker.ask()
         for response in asker.responses(): ...
 
-A collect node asks this way, and so does everything else that asks a model. The steps are always these: seal old logs,
-look the questions up in the ledger, take in or wait for batches that hold some of them, ask the rest online within the
+Collect nodes ask this way; judges and evaluations of served models can. The steps are always the same: seal old logs,
+look the questions up in the ledger, settle or wait for batches that hold some of them, ask the rest online within the
 account's limits and the budget, and read the answers back in the order of the questions. Only the keys of the questions
 are held in memory; texts and answers are streams.
 """
@@ -48,7 +48,7 @@ _YOUNG_OBJECTS = 20_000  # allocations between two runs of Python's cycle collec
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChatExecution:
-    """Where and how the questions of one job are asked. Nothing of it determines an answer."""
+    """The endpoint, folders and resources with which one job asks. None of them determines an answer."""
 
     endpoint: EndpointSettings
     model: str
@@ -63,7 +63,7 @@ class ChatExecution:
 
 
 class Asker:
-    """Asks `questions` and reads their answers. Use as a context manager, from the main thread."""
+    """The asking of `questions` and the reading of their answers. Use as a context manager, from the main thread."""
 
     _runner: asyncio.Runner
     _ledger: Ledger
@@ -91,10 +91,10 @@ class Asker:
             self._runner.run(self._open.aclose())
 
     def ask(self) -> Tally:
-        """Have the ledger hold an answer, or the failure, of every question, and return how many there are of each.
+        """Ask until every question has an answer or a failure, and return the tally of both.
 
         A failure of this run that is not recorded is in `Tally.failures`, by the question's key. Raises EndpointError,
-        StoreError and KeyboardInterrupt as `engine.ask` does; what was answered until then is in the ledger.
+        StoreError and KeyboardInterrupt as `engine.ask` does; the answers received until then are in the ledger.
         """
         self._tally = self._runner.run(self._ask())
         return self._tally
@@ -102,7 +102,7 @@ class Asker:
     def responses(self) -> Iterator[ChatResponse]:
         """Yield the response to each question, in order, once `ask` has returned. A failed one has an `error`."""
         questions, keys = self._questions, self._questions.keys
-        numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.number]
+        numbers = self._ledger.find(keys.keys, questions.max_tokens)[keys.inverse]
         failed = {n: self._tally.failures[questions.key(n)] for n in np.flatnonzero(numbers < 0).tolist()}
         del keys
         questions.forget_keys()
@@ -115,20 +115,20 @@ class Asker:
         return tally or await self._ask_online(self._ledger)
 
     async def _ask_in_batches(self) -> Tally | None:
-        """Take in what batches answer, and send new ones if the endpoint's mode asks for it.
+        """Take in the answers of batches, and send new ones if the endpoint's mode asks for it.
 
         Return None if the rest is to be asked online.
         """
-        questions, how, settings = self._questions, self._execution, self._execution.endpoint
-        is_any_live = bool(live_ids(how.answers))
-        may_be_claimed = is_any_live and settings.kind in ("openai", "vllm")  # whose answers share their keys
+        questions, execution, settings = self._questions, self._execution, self._execution.endpoint
+        is_any_live = bool(live_ids(execution.answers))
+        may_be_claimed = is_any_live and settings.kind in ("openai", "vllm")  # same keys as in batches
         if settings.mode == "online" and not may_be_claimed:
             return None
         async with self._open_ledger() as ledger:  # opened again when batches have ended
             known, missing = survey(questions, ledger, settings.price)
         if settings.mode == "online":
-            wanted = np.unique(questions.keys.keys[questions.keys.number[missing]])
-            await check_unclaimed(how.answers, wanted, on_event=self._say)
+            wanted = np.unique(questions.keys.keys[questions.keys.inverse[missing]])
+            await check_unclaimed(execution.answers, wanted, on_event=self._print_event)
             return None
         # A run that was killed while it took in the last answers left a batch that still holds a part of the budget.
         if not (missing.any() or is_any_live):
@@ -137,11 +137,11 @@ class Asker:
         tally = await ask_in_batches(
             lambda: questions.requests(questions.first),
             settings=settings,
-            answers=how.answers,
+            answers=execution.answers,
             budget=self._budget(),
             on_progress=show,
-            on_event=self._say,
-            tuning=how.tuning,
+            on_event=self._print_event,
+            tuning=execution.tuning,
         )
         left = Counter(tally.failures.values())
         if settings.mode == "auto":  # they are asked online next
@@ -150,22 +150,27 @@ class Asker:
         if settings.mode == "batch":
             return tally
         if left:
-            self._say(f"{left.total():,} of {tally.total:,} requests are left by batches, and are asked online")
+            self._print_event(f"{left.total():,} of {tally.total:,} requests are left by batches, and are asked online")
         return None
 
     async def _ask_online(self, ledger: Ledger) -> Tally:
-        questions, how, settings = self._questions, self._execution, self._execution.endpoint
+        questions, execution, settings = self._questions, self._execution, self._execution.endpoint
         known, missing = survey(questions, ledger, settings.price)
         show = self._line(known.total)
         if not missing.any():
             show(known)
             return known
         endpoint = connect(
-            settings, model=how.model, weights=how.weights(), work=how.work, threads=how.threads, gpus=how.gpus
+            settings,
+            model=execution.model,
+            weights=execution.weights(),
+            work=execution.work,
+            threads=execution.threads,
+            gpus=execution.gpus,
         )
         return await ask_online(
             questions.requests(missing),
-            label=how.label,
+            label=execution.label,
             endpoint=endpoint,
             ledger=ledger,
             tally=known,
@@ -181,10 +186,10 @@ class Asker:
 
     def _account(self) -> Account | None:
         """Return the account whose limits are shared with other jobs; a model that this job starts is its own."""
-        how = self._execution
-        if how.endpoint.kind != "openai":
+        execution = self._execution
+        if execution.endpoint.kind != "openai":
             return None
-        return Account(how.answers / "accounts", account_name(how.endpoint, how.model))
+        return Account(execution.answers / "accounts", account_name(execution.endpoint, execution.model))
 
     def _budget(self) -> Budget | None:
         settings = self._execution.endpoint
@@ -195,5 +200,5 @@ class Asker:
     def _line(self, total: int) -> TallyLine:
         return TallyLine(self._execution.progress(total, "answers"), self._execution.label)
 
-    def _say(self, text: str) -> None:
+    def _print_event(self, text: str) -> None:
         print_line(self._execution.label, text)

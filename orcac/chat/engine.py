@@ -56,9 +56,9 @@ _MAX_UNSYNCED = 1000  # answers in the ledger that need not be durable yet; beyo
 
 
 class Endpoint(Protocol):
-    """A model that can be asked. `where` names it in messages, e.g. its base URL; it contains no secret."""
+    """A model that can be asked. `label` names it in messages, e.g. its base URL; it contains no secret."""
 
-    where: str
+    label: str
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """Make one attempt. Raises ChatError if there was no answer."""
@@ -299,7 +299,7 @@ class _Run:
         free = budget.left()
         more = rest + bound - free  # the bound of the last request must fit as well
         return EndpointError(
-            f"{self._model.where}: the budget of {dollars(budget.usd)} holds no further request: "
+            f"{self._model.label}: the budget of {dollars(budget.usd)} holds no further request: "
             f"{dollars(spent)} spent; one more may cost up to {bound:.4g} USD, {free:.4g} are left; of `{self._label}` "
             f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
             f"{dollars(rest)}",
@@ -426,6 +426,6 @@ class _Run:
     def _endpoint_error(self, pending: _Pending, error: ChatError) -> EndpointError:
         fix = ERRORS[error.error].fix.format(key=self._settings.api_key_env)
         return EndpointError(
-            f"{self._model.where}, model {pending.request.model}: {error.error}: {error}",
+            f"{self._model.label}, model {pending.request.model}: {error.error}: {error}",
             fix=f"{fix}, then run again; {self._tally.answered:,} of {self._tally.total:,} answers are kept",
         )

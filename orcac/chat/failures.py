@@ -40,15 +40,17 @@ class ErrorClass(NamedTuple):
 
 ERRORS: Mapping[str, ErrorClass] = {
     "unreachable": ErrorClass(Action.RETRY, transient=True, fix="start the server, or correct the endpoint's base_url"),
-    "dropped": ErrorClass(Action.RETRY, may_be_answered=True, fix="see the server's log"),
-    "timeout": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="raise timeout_seconds"),
+    "dropped": ErrorClass(Action.RETRY, may_be_answered=True, fix="find the cause in the server's log"),
+    "timeout": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="raise the endpoint's `timeout`"),
     "malformed": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="check which server base_url reaches"),
-    "server": ErrorClass(Action.RETRY, transient=True, fix="see the server's log or the provider's status page"),
+    "server": ErrorClass(
+        Action.RETRY, transient=True, fix="find the cause in the server's log or on the provider's status page"
+    ),
     "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
     "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
     "bad_request": ErrorClass(Action.GIVE_UP, fix="change the teacher's sampling, or repair the server"),
     "content_filter": ErrorClass(
-        Action.GIVE_UP, recorded=True, azure_bills=True, fix="see which filter the provider applies"
+        Action.GIVE_UP, recorded=True, azure_bills=True, fix="leave out these prompts, or change the provider's filter"
     ),
     "context_overflow": ErrorClass(
         Action.GIVE_UP,
@@ -72,7 +74,7 @@ ERRORS: Mapping[str, ErrorClass] = {
 
 
 class ChatError(Exception):
-    """A request got no answer: the exception of every endpoint. Its text never contains an API key."""
+    """The failure of an attempt, as every endpoint raises it. Its text never contains an API key."""
 
     def __init__(
         self, error: str, message: str, *, retry_after: float | None = None, rates: RateHeaders | None = None

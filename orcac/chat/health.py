@@ -14,7 +14,7 @@ import dataclasses
 from orcac.chat.failures import ERRORS, Action, ChatError
 
 _DOUBLINGS = 7  # the number of times that the longest wait doubles
-_MANY_REQUESTS = 10  # so many that fail, run out of attempts or are called bad, with no answer between them
+_MANY_REQUESTS = 10  # with this many failing, exhausted or bad requests and no answer between, the endpoint is to blame
 _FAILED_IN_A_ROW = 16  # after so many failed attempts with no answer between them, nothing fresh is sent
 
 

@@ -5,7 +5,7 @@ A key is the BLAKE2b of two parts with a line end between them, each of them can
 1. the prefix: everything but the messages. The requests of one teacher share it.
 2. the messages. All teachers that are asked the same question share them.
 
-The parts can be made separately, because a run makes a million keys within seconds (`collect.questions`) and `cost`
+The parts can be made separately, because a run makes a million keys within seconds (`chat.questions`) and `cost`
 compares the same prompts under several teachers.
 """
 

@@ -1,4 +1,4 @@
-"""The questions of one job: requests that differ in their texts alone, generated as often as needed and never held.
+"""The questions of one job: requests that differ in their texts alone. They are made anew for each pass, never stored.
 
 A million questions take 20 MB: their keys, sorted, and for each question the position of its key. Texts are read again
 from their source for each pass.
@@ -23,10 +23,10 @@ Texts = Callable[[], Iterable[tuple[str, str]]]
 
 
 class DistinctKeys(NamedTuple):
-    """Keys of a sequence in which some may be equal. n is its length, m the number of distinct keys."""
+    """The m distinct keys of a sequence of n elements."""
 
     keys: Keys  # S16 (m,): sorted, each once
-    number: npt.NDArray[np.uint32]  # (n,): the index in `keys` of each element's key
+    inverse: npt.NDArray[np.uint32]  # (n,): the index in `keys` of each element's key
     first: Mask  # (n,): whether no earlier element has the same key
 
 
@@ -41,7 +41,7 @@ class Questions:
 
     @property
     def max_tokens(self) -> int:
-        """The cap on the length of an answer, in tokens; it is part of no key."""
+        """The cap on the length of an answer, in tokens; it is not part of the keys."""
         return self._template.sampling.max_tokens
 
     @cached_property
@@ -52,7 +52,7 @@ class Questions:
 
     @cached_property
     def first(self) -> Mask:
-        """Whether no earlier question has the same texts, for each question."""
+        """The mask (n,) of the questions whose texts no earlier question has."""
         return self.keys.first
 
     def forget_keys(self) -> None:
@@ -62,7 +62,7 @@ class Questions:
 
     def key(self, number: int) -> str:
         """Return the `ChatRequest.key` of the question with this index."""
-        return _padded(self.keys.keys[self.keys.number[number]]).hex()
+        return _padded(self.keys.keys[self.keys.inverse[number]]).hex()
 
     def request(self, *, system: str, user: str) -> ChatRequest:
         """Return the request with these texts."""
@@ -76,19 +76,19 @@ class Questions:
         )
 
     def requests(self, wanted: Mask | None = None) -> Iterator[ChatRequest]:
-        """Yield the requests that the mask selects, which are given the keys computed before, or all of them."""
+        """Yield the requests that the mask selects, or all of them. With a mask, their keys are not computed again."""
         if wanted is None:
             yield from (self.request(system=system, user=user) for system, user in self._texts())
             return
-        keys, chosen = self.keys.keys, self.keys.number[wanted]
+        keys, chosen = self.keys.keys, self.keys.inverse[wanted]
         for (system, user), number in zip(compress(self._texts(), wanted), chosen, strict=True):
-            made = self.request(system=system, user=user)
-            made.set_key(_padded(keys[number]))
-            yield made
+            request = self.request(system=system, user=user)
+            request.set_key(_padded(keys[number]))
+            yield request
 
 
 def distinct(digests: Iterable[bytes]) -> DistinctKeys:
-    """Sort digests of 16 bytes, keeping each once."""
+    """Return the distinct ones among digests of 16 bytes, each of which is one element of the sequence."""
     every = np.fromiter(digests, "S16")
     order = argsort_keys(every)  # stable, so that the first of equal ones comes first
     every = every[order]
@@ -96,9 +96,9 @@ def distinct(digests: Iterable[bytes]) -> DistinctKeys:
     new[1:] = every[1:] != every[:-1]
     first = np.zeros(len(every), bool)
     first[order[new]] = True
-    number = np.empty(len(every), "u4")
-    number[order] = np.cumsum(new, dtype="u4") - 1
-    return DistinctKeys(every if new.all() else every[new], number, first)
+    inverse = np.empty(len(every), "u4")
+    inverse[order] = np.cumsum(new, dtype="u4") - 1
+    return DistinctKeys(every if new.all() else every[new], inverse, first)
 
 
 def _padded(key: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""How much of a job's questions the ledger answers already, and which of them are to be asked."""
+"""The comparison of a job's questions with the ledger: the answers that it holds, and the questions left to ask."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from orcac.chat.tally import Tally
 
 
 def survey(questions: Questions, ledger: Ledger, price: Price) -> tuple[Tally, Mask]:
-    """Return the tally of the recorded answers, and a mask of the questions to ask, each distinct one once.
+    """Return the tally of the recorded answers, and a mask (n,) of the questions to ask, each distinct one once.
 
-    The dollars are those of `ChatRequest.usd_of`, summed on columns: a million answers take a second.
+    The tally's dollars equal the sum of `ChatRequest.usd_of` over the answers, but are computed on columns: a million
+    answers take a second.
     """
-    keys, number, first = questions.keys
-    found = np.where(first, ledger.find(keys, questions.max_tokens)[number], -1)
+    keys, inverse, first = questions.keys
+    found = np.where(first, ledger.find(keys, questions.max_tokens)[inverse], -1)
     settled = found[found >= 0]
     failures, read, written = (ledger.entries[name][settled] for name in ("failure", "input_tokens", "output_tokens"))
     by_class = np.bincount(failures, minlength=len(FAILURES))

@@ -17,7 +17,7 @@ class Tally:
     answered: int = 0
     failed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # final failures by class
     retried: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    # the first message of each error class that did not stop the run, and under `budget` that the run waits for it
+    # by error class, the first message of each that did not stop the run; by `budget`, a wait for the budget
     messages: dict[str, str] = dataclasses.field(default_factory=dict)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> class of each unrecorded failure
     usd: float = 0.0  # an upper bound of the cost of all answers, including those from earlier runs

@@ -59,10 +59,10 @@ def command(
     """
     action = action or ("list" if follow else "count")
     if (file is None) == (action in ("export", "import")):
-        which = "needs a FILE" if file is None else "takes no FILE"
-        raise InputError(f"`orcac answers {action}` {which}", fix=f"see `orcac answers {action} --help`")
+        problem, fix = ("needs a FILE", "add it") if file is None else ("takes no FILE", "leave it out")
+        raise InputError(f"`orcac answers {action}` {problem}", fix=f"{fix}; `orcac answers --help` has examples")
     if follow and action != "list":
-        raise InputError(f"`orcac answers {action}` cannot follow", fix="`orcac answers list --follow`")
+        raise InputError(f"`orcac answers {action}` cannot follow", fix="use `orcac answers list --follow`")
     if action == "import" and (model or contains or error or limit or as_json):
         raise InputError(
             "`orcac answers import` takes whole files", fix="filter with `orcac answers export --model ...`"
@@ -110,9 +110,9 @@ def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
 
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    from orcac.chat.ledger.following import Following
+    from orcac.chat.ledger.following import Follower
 
-    following = Following(folder)
+    following = Follower(folder)
     while True:
         yield from filter(keep, following.read_new())
         time.sleep(_LOOK_EVERY_S)
@@ -210,10 +210,14 @@ def _export(found: Iterator[Record], file: Path) -> None:
     if not file.parent.is_dir():
         raise InputError(f"{file}: there is no folder {file.parent}", fix="make it, or name a file elsewhere")
     count = 0
-    with replacing(file) as out:
-        for record in found:
-            out.write(line_of(record))
-            count += 1
+    try:
+        with replacing(file) as out:
+            for record in found:
+                out.write(line_of(record))
+                count += 1
+    except OSError as error:
+        fix = "name a file elsewhere, or make room for it"
+        raise InputError(f"{file}: cannot be written ({error.strerror})", fix=fix) from None
     click.echo(f"{count:,} records in {file}")
 
 

@@ -29,9 +29,9 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--all", "ended", is_flag=True, help="Include batches whose answers are in the ledger already.")
+@click.option("--all", "with_ended", is_flag=True, help="Include batches whose answers are in the ledger already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
-def list_(ended: bool, as_json: bool) -> None:
+def list_(with_ended: bool, as_json: bool) -> None:
     """Show the progress of batches and the most they can cost; take in the answers of those that have ended.
 
     The provider is asked for the state of each. If it does not answer, the last known state is shown.
@@ -47,7 +47,7 @@ def list_(ended: bool, as_json: bool) -> None:
     _, store = find_plan_and_store()
     live = live_ids(store.answers)
     problems = asyncio.run(refresh(store.answers, live, on_event=lambda text: click.echo(clean(text), err=True)))
-    shown = [batch for batch in read_batches(store.answers) if ended or not batch.settled]
+    shown = [batch for batch in read_batches(store.answers) if with_ended or not batch.settled]
     for problem in problems:
         click.echo(clean(f"warning: {problem}"), err=True)
     if as_json:
@@ -55,7 +55,7 @@ def list_(ended: bool, as_json: bool) -> None:
     elif shown:
         _show(shown)
     else:
-        click.echo("no batch is under way" if not ended else "no batch was ever sent")
+        click.echo("no batch was ever sent" if with_ended else "no batch is under way")
 
 
 @command.command("cancel")
@@ -98,7 +98,10 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
 def _find(live: list[str], text: str) -> str:
     near = [id for id in live if id.startswith(text)]
     if len(near) != 1:
-        raise InputError(f"{text}: {len(near)} live batches begin with it", fix="`orcac batches list` shows their ids")
+        raise InputError(
+            f"{text}: {len(near)} live batches have an id that begins so",
+            fix="give the beginning of one id that `orcac batches list` shows",
+        )
     return near[0]
 
 

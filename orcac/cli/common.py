@@ -7,7 +7,7 @@ import gc
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -16,9 +16,9 @@ from orcac.cost import memory
 from orcac.cost.outdated import describe_outdated
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
-from orcac.plan.node import NodeContent
 from orcac.plan.plan import Plan, default_plan_path
-from orcac.plan.upgrade import keep, read_pinned
+from orcac.plan.sharing import map_replicates
+from orcac.plan.upgrade import OlderNodes, keep, read_pinned
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
@@ -27,9 +27,9 @@ STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow
 
 
 def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, list[Experiment]]:
-    """Load and lower specs into one plan, which is not written yet.
+    """Load specs and lower them into one plan, without writing it. Return the plan and one experiment per spec.
 
-    An artifact that a spec's lock pins stays in the plan although an older VERSION made it, unless not `pinned`.
+    With `pinned`, the artifacts that a spec's lock pins stay in the plan even if an older VERSION made them.
     """
     plan = Plan()
     with gc_paused():
@@ -37,20 +37,24 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
         for experiment in experiments:
             lower(plan, experiment)
     plan = _keep_pinned(plan) if pinned else plan
+    replicates = map_replicates(plan)
     for experiment in experiments:
         for name, why in experiment.base.left_out.items():
             click.echo(clean(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
-        alike: dict[tuple[str, ...], list[str]] = {}
+        arms_by_nodes: dict[tuple[str, ...], list[str]] = {}
         for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
-            alike.setdefault(tuple(refs), []).append(arm)
-        for first, *others in alike.values():
+            arms_by_nodes.setdefault(tuple(ref for ref in refs if ref not in replicates), []).append(arm)
+        for first, *others in arms_by_nodes.values():
             if others:
                 click.echo(_warn_alike(experiment, first, others), err=True)
     return plan, experiments
 
 
 def _warn_alike(experiment: Experiment, first: str, others: Sequence[str]) -> str:
-    """Return the warning that `others` make the same nodes as `first`: a sweep over an unused field gives hundreds."""
+    """Return the warning that `others` make the same nodes as `first`.
+
+    It names three of them at most, because a sweep over an unused field makes hundreds.
+    """
     few = ", ".join(f"`{arm}`" for arm in others[:3])
     if len(others) == 1:
         text = f"the arm {few} makes the same nodes as `{first}`"
@@ -71,21 +75,24 @@ def gc_paused() -> Iterator[None]:
 
 
 def _keep_pinned(plan: Plan) -> Plan:
-    """Return the plan with the pinned artifacts of older VERSIONs, and print how many they are."""
-    contents: list[NodeContent] = []
-    for experiment in plan.experiments.values():
-        path = lock_path(Path(experiment.spec))
-        if os.path.lexists(path):
-            contents += read_lock(path)["nodes"].values()
-    if not contents:
-        return plan
-    kept_plan = keep(plan, read_pinned(contents), Store.default())
+    """Return the plan with the pinned artifacts of older VERSIONs, and print their number by kind."""
+    kept_plan = keep(
+        plan, read_pins({name: Path(item.spec) for name, item in plan.experiments.items()}), Store.default()
+    )
     kept = [node for node in kept_plan.nodes.values() if node.version is not None]
     if kept:
         kinds = Counter(node.kind for node in kept)
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         click.echo(f"kept as pinned, though an older VERSION made them: {listed}", err=True)
     return kept_plan
+
+
+def read_pins(specs: Mapping[str, Path]) -> dict[str, OlderNodes]:
+    """Return the nodes that are pinned beside each spec that has a lock. Raises InputError if a lock is damaged."""
+    locks = {name: lock_path(path) for name, path in specs.items()}
+    return {
+        name: read_pinned(read_lock(path)["nodes"].values()) for name, path in locks.items() if os.path.lexists(path)
+    }
 
 
 def check_locks(plan: Plan) -> None:
@@ -95,7 +102,7 @@ def check_locks(plan: Plan) -> None:
 
 
 def warn_outdated(plan: Plan, experiments: Sequence[Experiment], store: Store) -> list[str]:
-    """Print what would be remade because an older VERSION made it, at which price, and how to keep it."""
+    """Print and return lines on the artifacts of older VERSIONs: their number, the price of remaking them, the fix."""
     lines = describe_outdated(plan, store)
     for line in lines:
         click.echo(line, err=True)
@@ -107,7 +114,7 @@ def warn_outdated(plan: Plan, experiments: Sequence[Experiment], store: Store) -
 
 def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:
     """Raise SpecErrors if a stage does not fit its GPU; warn if a machine's memory is too small."""
-    problems = [problem for one in experiments for problem in memory.find_errors(plan, one, store)]
+    problems = [error for experiment in experiments for error in memory.find_errors(plan, experiment, store)]
     if problems:
         raise SpecErrors(problems)
     for experiment in experiments:
@@ -121,5 +128,5 @@ def find_plan_and_store() -> tuple[Path, Store]:
 
 
 def clean(text: str) -> str:
-    """Replace the control characters in text of another source (a server, a file): a terminal would obey them."""
+    """Return text from a server or a file with spaces in place of control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)

@@ -9,8 +9,9 @@ import click
 from orcac.cli.common import check_locks, check_memory, clean, compile_specs, find_plan_and_store, warn_outdated
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
+from orcac.plan.replicates import count_runs
 
-ARMS_NAMED = 20
+MAX_LISTED_ARMS = 20
 
 
 @click.command("compile")
@@ -43,15 +44,18 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "done": done,
             "arms": arms,
             "notes": describe_deferred(plan),
-            "outdated": outdated,
+            "outdated": [line.strip() for line in outdated],
         }
         click.echo(json.dumps(summary))
         return
     for experiment in experiments:
         name = experiment.base.spec.name
-        names = list(experiment.arms)
-        further = f" and {len(names) - ARMS_NAMED:,} more" if len(names) > ARMS_NAMED else ""
-        click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({', '.join(names[:ARMS_NAMED])}{further})")
+        addresses = plan.experiments[name].addresses
+        counts = {arm: count_runs(addresses[arm]) for arm in experiment.arms}
+        names = [f"{arm} × {runs}" if runs > 1 else arm for arm, runs in counts.items()]
+        listed = ", ".join(names[:MAX_LISTED_ARMS])
+        further = f" and {len(names) - MAX_LISTED_ARMS:,} more" if len(names) > MAX_LISTED_ARMS else ""
+        click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({listed}{further})")
     shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
     for line in describe_deferred(plan):

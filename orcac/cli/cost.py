@@ -16,6 +16,7 @@ from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
 from orcac.plan.plan import Experiment, Plan
+from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
 from orcac.store.store import Store
 
@@ -62,7 +63,8 @@ def _show(plan: Plan, store: Store, costs: dict[str, Cost], experiment: Experime
     click.secho(_line("base, in all", whole), bold=True)
     arms = {name: refs for name, refs in experiment.arms.items() if name != BASE}
     for name, refs in arms.items():
-        click.echo(_line(f"+ {name}", total_cost(plan, costs, refs, paid=base)))
+        runs = count_runs(experiment.addresses[name])
+        click.echo(_line(f"+ {name} × {runs}" if runs > 1 else f"+ {name}", total_cost(plan, costs, refs, paid=base)))
     shown = {"base": whole}
     if arms:
         refs = [experiment.report, *(ref for refs in experiment.arms.values() for ref in refs)]
@@ -128,7 +130,7 @@ def _ranges(cost: Cost) -> dict[str, str]:
 
 def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, list[str]]:
     """Return the nodes of each line: one for each dataset and each stage, and one for all others of a kind."""
-    names = {ref: address for address, ref in experiment.addresses[BASE].items()}
+    names = {ref: strip_mark(address) for address, ref in experiment.addresses[BASE].items()}
     groups: dict[str, list[str]] = {}
     for ref in refs:
         part, _, name = names.get(ref, ref).partition("/")
@@ -136,6 +138,10 @@ def _groups(plan: Plan, experiment: Experiment, refs: list[str]) -> dict[str, li
         line = f"{kind} {name}" if part in ("collect", "train") else "replies" if part == "replies" else kind
         groups.setdefault(line, []).append(ref)
     own = ("collect", "train")
+    groups = {
+        f"{line} × {len(refs)}" if line.partition(" ")[0] in own and len(refs) > 1 else line: refs
+        for line, refs in groups.items()
+    }
     return dict(sorted(groups.items(), key=lambda item: (item[0].partition(" ")[0] not in own, 0)))
 
 

@@ -58,7 +58,7 @@ def make_(base: str, model: str, delta: Path, as_json: bool) -> None:
 def apply_(base: str, delta: Path, model: Path) -> None:
     """Write the model that DELTA was made from to the folder MODEL.
 
-    Every file is restored to the bit; MODEL appears once all of them are checked.
+    Every file is restored bit for bit; MODEL appears once all of them are checked.
 
     \b
     Example:
@@ -67,7 +67,7 @@ def apply_(base: str, delta: Path, model: Path) -> None:
     from orcac.publish import delta as deltas
 
     total = deltas.apply(_model(base), delta, model)
-    click.echo(f"{clean(str(model))}: {size(total)}, every file restored to the bit")
+    click.echo(f"{clean(str(model))}: {size(total)}, every file restored bit for bit")
 
 
 def _model(text: str) -> dict[str, Path]:

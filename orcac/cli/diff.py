@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac import text
-from orcac.cli.common import clean, find_plan_and_store, gc_paused
+from orcac.cli.common import clean, find_plan_and_store, gc_paused, read_pins
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price, total_cost
 from orcac.cost.figures import Range
@@ -22,13 +22,19 @@ from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
+from orcac.plan.replicates import count_runs
+from orcac.plan.sharing import group_replicates, map_replicates, name_group
+from orcac.plan.upgrade import keep
+from orcac.report.recipe import Evaluation, ReportRecipe
+from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
+from orcac.store.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LISTED = 20  # arms; with more of them each is only a row of the table
+LISTED = 20  # arms that are shown in full; if there are more, each is only a row of the table
 _SHOWN = 2  # digits of a figure
 
 
@@ -52,6 +58,8 @@ class Difference:
     changes: list[Change]
     effect: Effect
     cost: Cost  # of the nodes to make
+    runs: int  # replicates of the new side
+    rescored: list[Rescored]  # finished answers that the two sides score by other checkers
 
     @property
     def is_empty(self) -> bool:
@@ -96,20 +104,43 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         pairs = [(left, _parse_side(new, loaded))]
     _, store = find_plan_and_store()
     plan = Plan()
-    nodes: dict[Side, list[str]] = {}
-    for number, (file, experiment) in enumerate(loaded.items()):
-        lower(plan, experiment)  # renamed below, since the two specs may have one name
-        lowered = plan.experiments.pop(experiment.base.spec.name)
-        plan.experiments[f"{number}"] = lowered
-        nodes |= {Side(file, arm): refs for arm, refs in lowered.arms.items()}
+    for file, experiment in loaded.items():
+        lower(plan, experiment)
+        # renamed, since the two specs may have one name
+        plan.experiments[str(file)] = plan.experiments.pop(experiment.base.spec.name)
+    plan = keep(plan, read_pins({str(file): file.path for file in loaded}), store)
+    nodes = {Side(file, arm): refs for file in loaded for arm, refs in plan.experiments[str(file)].arms.items()}
     costs = price(plan, store)
     found = []
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
         effect = compute_effect(plan, nodes[one], nodes[other], store)
         cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
-        found.append(Difference(one, other, compare_specs(*specs), effect, cost))
+        runs = count_runs(plan.experiments[str(other.file)].addresses[other.arm])
+        rescored = _rescore(plan, store, one, other)
+        found.append(Difference(one, other, compare_specs(*specs), effect, cost, runs, rescored))
     return found, plan
+
+
+def _rescore(plan: Plan, store: Store, old: Side, new: Side) -> list[Rescored]:
+    """Return the finished answers that two sides score by other checkers.
+
+    Two specs are compared in all arms and baselines that both have; of two arms, their own answers alone.
+    """
+    before, after = (_evaluations(plan, plan.experiments[str(side.file)].report) for side in (old, new))
+    if old.arm == new.arm == BASE and old.file != new.file:
+        rows = {name: (before[name], after[name]) for name in before if name in after}
+    else:
+        rows = {new.arm: (before[old.arm], after[new.arm])}
+    return rescore(rows, store, BASE)
+
+
+def _evaluations(plan: Plan, report: str) -> dict[str, tuple[Evaluation, ...]]:
+    """Return arm or baseline -> its evaluations. A name with a space is no arm's."""
+    recipe = plan.nodes[report].recipe
+    assert isinstance(recipe, ReportRecipe)
+    arms = {arm.name: arm.evaluations for arm in recipe.arms}
+    return arms | {f"{each.name} (baseline)": each.evaluations for each in recipe.baselines}
 
 
 def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
@@ -126,7 +157,9 @@ def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
     if side.arm not in loaded[side.file].arms:
         names = list(loaded[side.file].arms)
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        raise InputError(f"{side.file}: no arm `{side.arm}`", fix=f"its arms: {', '.join(names[:LISTED])}{more}")
+        raise InputError(
+            f"{side.file}: no arm `{side.arm}`", fix=f"give one of its arms: {', '.join(names[:LISTED])}{more}"
+        )
     return side
 
 
@@ -140,20 +173,22 @@ def _parse_revision(text: str) -> Side:
     return Side(File(Path(rest), revision), BASE)
 
 
-# --- JSON --- ---------------------------------------------------------------------------------------------------
+# --- JSON --------------------------------------------------------------------------------------------------------
 
 
 def _as_json(one: Difference) -> dict[str, Any]:
     return {
         "old": str(one.old),
         "new": str(one.new),
+        "replicates": one.runs,
         "changes": [asdict(change) for change in one.changes],
         "nodes": asdict(one.effect),
         "cost": {name: getattr(one.cost, name).as_json() for name in FIGURES},
+        "rescored": [asdict(row) for row in one.rescored],
     }
 
 
-# --- text --- ----------------------------------------------------------------------------------------------------
+# --- text --------------------------------------------------------------------------------------------------------
 
 
 def _show(plan: Plan, found: list[Difference]) -> None:
@@ -204,8 +239,28 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
         ]
         table.add_row("  costs", ", ".join(parts) or "next to nothing")
     console.print(table)
-    for ref in effect.remade if whole else ():
-        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(clean(plan.nodes[ref].label))}", (0, 0, 0, 4)))
+    for refs in group_replicates(effect.remade, map_replicates(plan)) if whole else ():
+        name = escape(clean(name_group(plan, refs)))
+        console.print(Padding(f"[yellow]+[/] {refs[0][:-12]}  {name}", (0, 0, 0, 4)))
+    for line in _describe_rescored(one.rescored):
+        console.print(Padding(escape(clean(line)), (0, 0, 0, 2)))
+
+
+def _describe_rescored(rescored: list[Rescored]) -> list[str]:
+    """Return a line for each arm and benchmark whose scores or verdict change on the same answers."""
+    from orcac.report.wording import percent
+
+    lines = []
+    for row in (row for row in rescored if not row.is_same):
+        checkers = f"{', '.join(row.old_checkers)} -> {', '.join(row.new_checkers)}"
+        change = f"{percent(row.old_mean)} % -> {percent(row.new_mean)} %, {row.changed:,} of {row.items:,} answers"
+        verdict = "the same verdict" if row.old_verdict else ""
+        if row.old_verdict != row.new_verdict:
+            verdict = f"{row.old_verdict} -> {row.new_verdict}"
+        lines.append(f"{row.benchmark}, {row.arm}, by {checkers}: {change}" + (f"; {verdict}" if verdict else ""))
+    if rescored and not lines:
+        lines.append("the checkers give every finished answer the same score")
+    return lines
 
 
 def _show_table(console: Console, found: list[Difference]) -> None:
@@ -220,7 +275,7 @@ def _show_table(console: Console, found: list[Difference]) -> None:
     for one in found:
         cost = one.cost
         table.add_row(
-            escape(one.new.arm),
+            escape(one.new.arm) + (f" × {one.runs}" if one.runs > 1 else ""),
             str(len(one.effect.remade)),
             str(len(one.effect.reused) + len(one.effect.stored)),
             text.count(cost.requests.mid) if cost.requests.mid else "",

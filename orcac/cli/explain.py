@@ -11,7 +11,6 @@ import click
 
 from orcac.cli.common import STYLES, clean, find_plan_and_store
 from orcac.errors import StoreError
-from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY
 from orcac.plan.plan import Plan, find_ref
 from orcac.plan.state import read_state
@@ -60,10 +59,10 @@ def command(node: str, as_json: bool) -> None:
 def _gather_facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
     """Return everything that the plan and the store record about a node, as JSON values."""
     record = _record(store, ref)
-    node, kind = plan.nodes.get(ref), ref.partition("/")[0]
+    node = plan.nodes.get(ref)
     if node:
         inputs = {role: list(refs) for role, refs in node.inputs.items() if refs}
-        identity: dict[str, Any] = {"rule": IDENTITY, "version": KINDS[kind].version}
+        identity: dict[str, Any] = {"rule": IDENTITY, "version": node.content["version"]}
         identity["recipe"] = node.recipe.model_dump(mode="json", exclude_defaults=True)
         needed_by = [other.ref for other in plan.nodes.values() if ref in other.needs]
     else:

@@ -2,7 +2,7 @@
 
 Files are copied from the package byte for byte, so the rules of a study are those of the checkout. Nothing is ever
 overwritten: all places are checked before anything is written, and an existing file must hold exactly the bytes to be
-written. For the same reason an init that was killed can be run again.
+written. So an init that was killed can be run again, over the files that it wrote.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from orcac.errors import InputError
 from orcac.smk import find_study_folder
 from orcac.store.durable import write_if_changed
 
-# Files and folders, by the same name in a checkout, in the wheel and in a study; pyproject.toml puts them in the wheel.
-LAID_OUT = (
+# Files and folders of the same name in a checkout, in the wheel and in a study. pyproject.toml puts them in the wheel.
+STUDY_FILES = (
     "Snakefile",
     "rules",
     "profiles",
@@ -29,7 +29,7 @@ LAID_OUT = (
     "specs/orcac.schema.json",
     "specs/system_messages",
 )
-IGNORED = "/store/\n/build/\n/.snakemake/\n/slurm_logs/\n/.venv/\n"
+GITIGNORE = "/store/\n/build/\n/.snakemake/\n/slurm_logs/\n/.venv/\n"
 ABOUT = """\
   specs/study.yaml        a small experiment, with comments: start here
   specs/tiny.yaml         a larger one: Orca in miniature
@@ -82,20 +82,20 @@ def command(folder: str) -> None:
 def _read_files() -> dict[str, str]:
     """Return the text of each file by its path in the study."""
     top, files = find_study_folder(), {}
-    for name in LAID_OUT:
+    for name in STUDY_FILES:
         for path in [top / name, *sorted((top / name).rglob("*"))]:
             if path.is_file():
                 files[path.relative_to(top).as_posix()] = path.read_text(encoding="utf-8")
-    return files | {".gitignore": IGNORED}
+    return files | {".gitignore": GITIGNORE}
 
 
 def _check_free(path: Path, text: str) -> None:
     for folder in reversed(path.parents):
         if os.path.lexists(folder) and not folder.is_dir():
-            raise _occupied(folder, "is not a folder")
+            raise _occupied_error(folder, "is not a folder")
     if os.path.lexists(path) and not (path.is_file() and path.read_bytes() == text.encode()):
-        raise _occupied(path, "exists already with another content")
+        raise _occupied_error(path, "exists already with other content")
 
 
-def _occupied(path: Path, why: str) -> InputError:
-    return InputError(f"{path} {why}; nothing was written", fix="move it away, or name a new folder")
+def _occupied_error(path: Path, why: str) -> InputError:
+    return InputError(f"{path} {why}; nothing was written", fix="move it away, or give another DIR")

@@ -40,7 +40,9 @@ def command(node: str, shard: str | None, log: str | None) -> None:
         try:
             sys.stderr = _Tee(sys.stderr, Path(log))
         except OSError as error:
-            raise InputError(f"--log {log}: cannot be written ({error.strerror})", fix="name a file") from None
+            raise InputError(
+                f"--log {log}: cannot be written ({error.strerror})", fix="give the path of a file that you can write"
+            ) from None
     path, store = find_plan_and_store()
     plan = Plan.read(path, beginning=node)
     if shard is None:
@@ -57,9 +59,9 @@ def command(node: str, shard: str | None, log: str | None) -> None:
 
 
 class _Tee(io.TextIOBase):
-    """A stream that writes to stderr and to a log. A log given by hand grows with every try; Snakemake starts it anew.
+    """A stream that writes to stderr and appends to a log, which Snakemake begins anew at each try.
 
-    It does not count as a terminal, even if stderr is one: several of Snakemake's jobs share that.
+    It does not count as a terminal, even if stderr is one, because several of Snakemake's jobs share the terminal.
     """
 
     def __init__(self, terminal: TextIO, log: Path) -> None:

@@ -30,10 +30,10 @@ def command(specs: tuple[str, ...], keeps: bool) -> None:
       orcac pin specs/tiny.yaml && git add specs/tiny.lock
       orcac pin --keep specs/tiny.yaml       after an upgrade: remake nothing that is finished
     """
-    plan, _ = compile_specs(specs, pinned=False)
+    plan, _ = compile_specs(specs, pinned=keeps)
     if keeps:
         store = Store.default()
-        plan = keep(plan, find_older(plan, store), store)
+        plan = keep(plan, dict.fromkeys(plan.experiments, find_older(plan, store)), store)
     for experiment in plan.experiments.values():
         path = lock_path(Path(experiment.spec))
         changed = write_lock(path, format_lock(plan, experiment))

@@ -15,14 +15,23 @@ from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, strip_arm
+from orcac.plan.sharing import (
+    describe_arms,
+    group_replicates,
+    map_arms_to_nodes,
+    map_arms_to_runs,
+    map_nodes_to_arms,
+    map_replicates,
+    name_group,
+    strip_arm,
+)
 from orcac.plan.state import State, read_state
 from orcac.store.durable import write_if_changed
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-LISTED = 20  # arms; with more of them each is a line of counts instead of a list of nodes
+LISTED = 20  # arms whose nodes are listed; if there are more arms, each is one line of counts
 SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
 
 
@@ -77,7 +86,7 @@ def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
         write_if_changed(path, draw_plan(plan, names, title=", ".join(plan.experiments)))
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror})", fix="name a file in a folder of yours"
+            f"{path}: cannot be written ({error.strerror})", fix="give the path of a file that you can write"
         ) from None
 
 
@@ -85,7 +94,9 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
     from rich.console import Console
 
     console = Console(highlight=False)
-    every = map_arms_to_nodes(plan)
+    every, runs = map_arms_to_nodes(plan), map_arms_to_runs(plan)
+    firsts = {} if in_full else map_replicates(plan)
+    width = max(len(_describe_states(plan, states, refs)) for refs in group_replicates(plan.nodes, firsts))
     own: dict[str, list[str]] = {arm: [] for arm in every}  # the nodes of the baselines come last
     by_all: list[str] = []
     by_some: list[str] = []
@@ -98,43 +109,65 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
     shared = ((f"shared by {describe_arms(list(every), len(every))}", by_all), ("shared by some", by_some))
     sections = [(title, refs) for title, refs in shared if refs]
     if listed:
-        sections += [(f"{arm} alone" if len(own) > 1 else arm, refs) for arm, refs in own.items()]
+        sections += [(_title(arm, len(own) > 1, runs.get(arm, 1)), refs) for arm, refs in own.items()]
     for title, refs in sections:
         console.print(f"[bold]{title}[/]: {_count_nodes(refs, states)}", soft_wrap=True)
         if not listed and len(refs) > SHARED_LISTED:
             kinds = Counter(ref.partition("/")[0] for ref in refs)
             console.print("  " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()))
         elif refs:
-            console.print(_nodes(plan, states, arms, refs, len(every)))
+            console.print(_nodes(plan, states, arms, group_replicates(refs, firsts), len(every), width))
         console.print()
     if not listed:
-        console.print(_arms(states, every, own))
+        console.print(_arms(states, every, own, runs))
         console.print("\n[dim]--all lists the nodes of each arm[/]")
     console.print(f"[bold]in all[/]: {_count_nodes(list(plan.nodes), states)}", soft_wrap=True)
 
 
+def _title(arm: str, is_one_of_several: bool, runs: int) -> str:
+    alone = f"{arm} alone" if is_one_of_several else arm
+    return f"{alone}, {runs} replicates" if runs > 1 else alone
+
+
 def _nodes(
-    plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str, ...]], refs: Sequence[str], total: int
+    plan: Plan,
+    states: Mapping[str, State],
+    arms: Mapping[str, tuple[str, ...]],
+    groups: Sequence[Sequence[str]],
+    total: int,
+    width: int,
 ) -> Table:
+    """Return a table with a row for each group of nodes that differ by their replicate alone.
+
+    total: the number of arms; width: that of the column of states
+    """
     from rich.markup import escape
     from rich.table import Table
 
     labels = {ref: clean(strip_arm(plan.nodes[ref].label, arms[ref])) for ref in plan.nodes}
+    labels |= {refs[0]: clean(strip_arm(name_group(plan, refs), arms[refs[0]])) for refs in groups}
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(width=max(map(len, plan.nodes)) - 12)  # widths of the whole plan, so that sections align
     table.add_column(width=min(max(map(len, labels.values())), 28), overflow="fold")
-    cells = {ref: _describe_state(states[ref], node) for ref, node in plan.nodes.items()}
-    table.add_column(width=max(map(len, cells.values())))
+    table.add_column(width=width)
     table.add_column(overflow="fold")
-    for ref in refs:
+    for refs in groups:
+        ref = refs[0]
         shared = "" if len(arms[ref]) in (1, total) else ", ".join(arms[ref])
         shared = shared if len(shared) <= 60 else describe_arms(arms[ref], total)
-        style = STYLES[states[ref].name]
-        table.add_row(ref[:-12], escape(labels[ref]), f"[{style}]{cells[ref]}[/]", escape(shared))
+        style = STYLES[next((states[ref].name for ref in refs if states[ref].name != "done"), "done")]
+        table.add_row(
+            ref[:-12], escape(labels[ref]), f"[{style}]{_describe_states(plan, states, refs)}[/]", escape(shared)
+        )
     return table
 
 
-def _arms(states: Mapping[str, State], every: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]]) -> Table:
+def _arms(
+    states: Mapping[str, State],
+    every: Mapping[str, Sequence[str]],
+    own: Mapping[str, Sequence[str]],
+    runs: Mapping[str, int],
+) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -145,7 +178,8 @@ def _arms(states: Mapping[str, State], every: Mapping[str, Sequence[str]], own: 
     for arm, alone in own.items():
         refs = every.get(arm, alone)
         counts = (len(refs), _count_to_make(refs, states), len(alone), _count_to_make(alone, states))
-        table.add_row(escape(arm), *(f"{count:,}" for count in counts))
+        name = f"{arm} × {runs[arm]}" if runs.get(arm, 1) > 1 else arm
+        table.add_row(escape(name), *(f"{count:,}" for count in counts))
     return table
 
 
@@ -155,6 +189,12 @@ def _count_nodes(refs: Sequence[str], states: Mapping[str, State]) -> str:
 
 def _count_to_make(refs: Sequence[str], states: Mapping[str, State]) -> int:
     return sum(states[ref].name != "done" for ref in refs)
+
+
+def _describe_states(plan: Plan, states: Mapping[str, State], refs: Sequence[str]) -> str:
+    """Return the state of nodes: `done` if it is that of all of them, else as in `2 done, 1 to do`."""
+    counts = Counter(_describe_state(states[ref], plan.nodes[ref]) for ref in refs)
+    return ", ".join(counts if len(counts) == 1 else (f"{count} {state}" for state, count in counts.items()))
 
 
 def _describe_state(state: State, node: Node) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -24,10 +25,13 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac report specs/tiny.yaml
       orcac report specs/tiny.yaml --json > results.json
     """
-    plan, _ = compile_specs(specs)
+    plan, experiments = compile_specs(specs)
     _, store = find_plan_and_store()
+    if not all(store.is_done(item.report) for item in plan.experiments.values()):
+        warn_outdated(plan, experiments, store)
     if as_json:
-        results = {name: _read_results(store, item.report) for name, item in plan.experiments.items()}
+        paths = {name: _results_path(store, item.report) for name, item in plan.experiments.items()}
+        results = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
         click.echo(json.dumps(results, indent=1, ensure_ascii=False))
     else:
         show(plan, store, list(plan.experiments))
@@ -35,18 +39,18 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
 
 def show(plan: Plan, store: Store, names: Sequence[str]) -> None:
     """Print the table of each named experiment and the path of its page."""
-    from orcac.report.table import terminal_table
+    from orcac.report.results import read_json
+    from orcac.report.table import format_table
 
     for name in names:
         ref = plan.experiments[name].report
-        click.echo(terminal_table(_read_results(store, ref)))
+        click.echo(format_table(read_json(_results_path(store, ref))))
         click.echo(f"\nreport: {store.folder(ref) / 'report.html'}")
 
 
-def _read_results(store: Store, ref: str) -> dict[str, object]:
+def _results_path(store: Store, ref: str) -> Path:
     if not store.is_done(ref):
         raise OrcacError(
-            "the report is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
+            f"{ref}: the report is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
         )
-    results: dict[str, object] = json.loads((store.verify(ref) / "results.json").read_text(encoding="utf-8"))
-    return results
+    return store.verify(ref) / "results.json"

@@ -48,7 +48,7 @@ def command(arguments: tuple[str, ...]) -> int:
     specs = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
     further = list(arguments[len(specs) :])
     if not specs:
-        raise InputError("run: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
+        raise InputError("`orcac run`: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
     plan, experiments = compile_specs(specs)
     check_locks(plan)
     path, store = find_plan_and_store()
@@ -64,12 +64,12 @@ def command(arguments: tuple[str, ...]) -> int:
         click.echo(f"nothing to do: the report is made{gone}\n")
         show(plan, store, names)
         return 0
-    refuse_blocked(plan.nodes[ref] for ref in todo)
+    refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
     if not _DRY.intersection(further):
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
-    code = _snakemake(plan, path, store, further)
+    code = _run_snakemake(plan, path, store, further)
     if _DRY.intersection(further):
         return code
     if all(store.is_done(plan.experiments[name].report) for name in names):
@@ -82,7 +82,7 @@ def command(arguments: tuple[str, ...]) -> int:
     return _report_failures(plan, store, code)
 
 
-def _snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
+def _run_snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile())]
     if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
@@ -107,8 +107,8 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
     """Wait for Snakemake and return its exit code. Raise KeyboardInterrupt if a SIGTERM ended it.
 
     A SIGTERM to this process is forwarded to Snakemake and its jobs, once and after a delay. A sender that stops a
-    whole process group (`timeout`, systemd) has reached them already, and Snakemake waits for itself for ever if a
-    second SIGTERM comes while it handles the first.
+    whole process group (`timeout`, systemd) has reached them already, and Snakemake hangs if a second SIGTERM comes
+    while it handles the first.
     """
     forwarding = threading.Timer(_FORWARD_AFTER_S, _stop_jobs, [child.pid])
     forwarding.daemon = True

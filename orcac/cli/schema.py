@@ -8,14 +8,14 @@ import click
 
 
 @click.command("schema")
-@click.option("--markdown", is_flag=True, help="Print the reference for people, docs/spec.md.")
+@click.option("--markdown", is_flag=True, help="Print the reference in Markdown, as in docs/spec.md.")
 def command(markdown: bool) -> None:
     """Print the JSON Schema of a spec: keys, types, units, defaults, classes and descriptions.
 
     \b
     Example:
       orcac schema > specs/orcac.schema.json
-      and, as the first line of a spec beside it, for editors:
+    For completion and checks in an editor, begin a spec in the same folder with
       # yaml-language-server: $schema=orcac.schema.json
     """
     from orcac.spec import reference

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _REDRAW_SECONDS = 0.5
-_PAUSE_SECONDS = 10.0  # the longest pause between two nodes of a run, in which none is being made
+_MAX_PAUSE_SECONDS = 10.0  # between two nodes of a run; in a pause, no node is being made
 
 
 @click.command("status")
@@ -53,15 +53,17 @@ def command(once: bool, as_json: bool) -> None:
         return
     from rich.live import Live
 
-    seen = time.monotonic()
+    last_running = time.monotonic()
     with Live(_render(plan, states, console.width), console=console, auto_refresh=False) as live:
         try:
-            while time.monotonic() - seen < _PAUSE_SECONDS and any(state.name != "done" for state in states.values()):
+            while time.monotonic() - last_running < _MAX_PAUSE_SECONDS and any(
+                state.name != "done" for state in states.values()
+            ):
                 time.sleep(_REDRAW_SECONDS)
                 states = read_states(store, plan.nodes, states)
                 live.update(_render(plan, states, console.width), refresh=True)
                 if _is_any_running(states):
-                    seen = time.monotonic()
+                    last_running = time.monotonic()
         except KeyboardInterrupt:
             return
 
@@ -74,7 +76,7 @@ def _was_busy(store: Store, states: dict[str, State]) -> bool:
     """Return whether a node was finished a moment ago, so that the next may start soon."""
     done = [store.marker(ref) for ref, state in states.items() if state.name == "done"]
     with contextlib.suppress(FileNotFoundError):
-        return len(done) < len(states) and any(time.time() - path.stat().st_mtime < _PAUSE_SECONDS for path in done)
+        return len(done) < len(states) and any(time.time() - path.stat().st_mtime < _MAX_PAUSE_SECONDS for path in done)
     return False
 
 

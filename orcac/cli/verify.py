@@ -22,7 +22,7 @@ from orcac.text import size
 @click.option("--repair", is_flag=True, help="Unmake damaged artifacts, so that the next run makes them again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
-    """Read artifacts again and compare every file with its recorded digest: those of specs, single ones, or all.
+    """Compare every file of artifacts with its recorded digest: artifacts of specs, single ones, or all.
 
     Every missing or damaged file is listed. Nodes that are being made are left out. Without arguments the recorded
     answers are checked as well. Exit code 0: all sound; 1: something was damaged, even if it is repaired now.
@@ -77,7 +77,9 @@ def _find_refs(store: Store, targets: tuple[str, ...]) -> list[str]:
         if name not in specs:
             ref = find_ref(known, name)
             if not store.has_record(ref):
-                raise InputError(f"{ref}: not made yet", fix="`orcac status` shows its progress")
+                raise InputError(
+                    f"{ref}: not made yet", fix="make it with `orcac run`; `orcac status` shows its progress"
+                )
             refs.append(ref)
     return list(dict.fromkeys(refs))
 
@@ -92,7 +94,7 @@ def _recorded_bytes(store: Store, refs: list[str]) -> int:
 
 @contextlib.contextmanager
 def _show_reading(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how much is read, the rate and the time left. Yield a callable for the bytes of each read."""
+    """Show the bytes read, the rate and the time left on a terminal. Yield a callable for the bytes of each read."""
     from rich import progress
     from rich.console import Console
 
@@ -113,8 +115,8 @@ def _show_reading(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]
 
 def _repair(store: Store, ref: str) -> bool:
     """Unmake an artifact under its lease if it is still damaged; return whether it was."""
-    with try_acquire(store.folder(ref)) as held:
-        if not held or not any(store.find_damage(ref)):
+    with try_acquire(store.folder(ref)) as is_free:
+        if not is_free or not any(store.find_damage(ref)):
             return False
         store.drop(ref)
     return True

@@ -1,6 +1,6 @@
 """The prompts of a collect node: those of its inputs in order, each id once, read from disk for each pass.
 
-A prompt that occurs several times counts at its first place. Memory holds one bit of each row: whether it counts.
+A prompt that occurs several times is used at its first place. Memory holds one byte of each row: whether it is used.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from orcac.rows import Prompt
 
 
 class Prompts:
-    """The prompts in `folders` (artifacts of `sample`), or of them number index, index + count, ... for a shard."""
+    """The prompts in `folders` (artifacts of `sample`). A shard gets number `index` and every `count`-th after it."""
 
     def __init__(self, folders: Sequence[Path], *, index: int = 0, count: int = 1) -> None:
         self._files = [folder / "prompts.parquet" for folder in folders]
         ids = (id_ for path in self._files for (id_,) in rows.read_columns(path, ("id",)))
-        self._counts = distinct(hashlib.blake2b(id_.encode(), digest_size=16).digest() for id_ in ids).first
-        chosen = np.flatnonzero(self._counts)[index::count]
-        self._counts[:] = False
-        self._counts[chosen] = True
+        self._mask = distinct(hashlib.blake2b(id_.encode(), digest_size=16).digest() for id_ in ids).first
+        chosen = np.flatnonzero(self._mask)[index::count]
+        self._mask[:] = False
+        self._mask[chosen] = True
         self._length = len(chosen)
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Prompt]:
-        return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._counts)
+        return compress((prompt for path in self._files for prompt in rows.read(path, Prompt)), self._mask)
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Yield the (system, query) pair of each prompt."""
         texts = (pair for path in self._files for pair in rows.read_columns(path, ("system", "query")))
-        return compress(((system, query) for system, query in texts), self._counts)
+        return compress(((system, query) for system, query in texts), self._mask)
 
     def tables(self) -> Iterator[pa.RecordBatch]:
         """Yield the prompts as columns (`rows.Prompt`), some at a time."""
         shape, at = rows.schema(Prompt), 0
         for path in self._files:
             for table in rows.read_tables(path, shape.names):
-                counts = self._counts[at : at + len(table)]
+                mask = self._mask[at : at + len(table)]
                 at += len(table)
-                if not counts.all():
-                    table = pa.RecordBatch.from_pylist(list(compress(table.to_pylist(), counts)), schema=shape)
+                if not mask.all():
+                    table = pa.RecordBatch.from_pylist(list(compress(table.to_pylist(), mask)), schema=shape)
                 yield table

@@ -1,20 +1,22 @@
-"""What `collect` makes: `responses.parquet` (rows.Response), one teacher's answer to every prompt of its inputs.
+"""The results of `collect`: `responses.parquet` (rows.Response), one teacher's response to every prompt of its inputs.
 
-Inputs: `prompts` (one or more sample nodes), in order; a prompt that occurs twice is asked once.
-Where and how fast the teacher is asked (endpoint, limits, shards, prices) is Execution: answers stand in the
-ledger by what determines them, so neither the number of shards nor the address changes what is made.
+Inputs: `prompts` (one or more sample nodes), in order; a prompt that occurs twice is asked once. The endpoint with its
+limits and prices, and the number of shards, are Execution: an answer is recorded under a digest of its request, so
+neither the address nor the shards change the result.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe, rule
 from orcac.summary import OMIT_NONE, Summary
+
+if TYPE_CHECKING:
+    from orcac.chat.messages import ChatRequest
 
 __all__ = ["VERSION", "CollectExecution", "CollectRecipe", "CollectSummary", "Recording", "ShardSummary", "Weights"]
 
@@ -22,11 +24,11 @@ VERSION = 1
 
 
 class Recording(Frozen):
-    """Recorded answers, matched to prompts by question (and by system message where the file has one).
+    """Recorded answers, matched to prompts by question, and by system message if the file has one.
 
-    `answers` are JSONL or Parquet files; `fields` maps our names (question, answer, system, id) to the file's
-    keys. Where a file names its questions by an id only, `questions` holds the texts, with its own fields
-    (id, question).
+    `answers` are JSONL or Parquet files; `fields` maps our names (question, answer, system, id) to the file's keys. If
+    a file has only the ids of its questions, `questions` are the files of their texts, with fields of their own (id,
+    question).
     """
 
     answers: tuple[FileRef, ...]
@@ -37,30 +39,37 @@ class Recording(Frozen):
 
 
 class Weights(Frozen):
-    """A model that is loaded where it is asked: the files of its folder by content, or where it lies on a hub."""
+    """A model that the job loads itself: the files of its folder by content, or its reference on a hub."""
 
     files: tuple[FileRef, ...] = ()  # name is the path relative to the folder; exactly one of files and hub
     hub: HubRef | None = None
 
     @property
     def digest(self) -> str:
-        """16 hex digits, for the ledger: answers of other weights are others."""
+        """16 hex digits that enter the key of a request: other weights give other answers."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 class CollectRecipe(Recipe):
+    """The teacher: model, decoding, and the source of the answers."""
+
     model: str
     sampling: Sampling
-    # who answers: a served model, one loaded here, the embedded one, a recording, or each prompt's own reference
+    # a served model, one that the job loads, the embedded one, a recording, or each prompt's own reference
     origin: Literal["api", "local", "solver", "replay", "reference"]
-    weights: Weights | None = None  # of a model that is loaded here
-    solver_version: int | None = rule(None)  # of the embedded teacher, if it is the one that answers
+    weights: Weights | None = None  # of a model that the job loads
+    solver_version: int | None = rule(None)  # of the embedded teacher, if that is the model
     recording: Recording | None = None
+    sample_index: int = 0  # the number of the answer, if each prompt is asked several times
 
     @property
     def template(self) -> ChatRequest:
         """The request that is sent for each prompt, still without messages."""
-        return ChatRequest(model=self.model, messages=(), sampling=self.sampling, origin=self.answerer)
+        from orcac.chat.messages import ChatRequest  # brings orjson, which the compiler does without
+
+        return ChatRequest(
+            model=self.model, messages=(), sampling=self.sampling, origin=self.answerer, sample_index=self.sample_index
+        )
 
     @property
     def answerer(self) -> str:
@@ -71,6 +80,8 @@ class CollectRecipe(Recipe):
 
 
 class CollectExecution(Execution):
+    """The way in which the teacher is asked."""
+
     endpoint: EndpointSettings
     shards: int = 1  # jobs that the prompts are split over
     expect_tokens: int | None = None  # mean length of an answer, for estimates until answers are measured
@@ -90,8 +101,7 @@ class CollectSummary(Summary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSummary(Summary):
-    """The figures of one shard of a collect node. A recording, or references, are not asked shard by shard: then the
-    number of prompts is all that is known."""
+    """The figures of one shard of a collect node; only the number of prompts if no model is asked."""
 
     prompts: int
     answered: int | None = field(default=None, metadata=OMIT_NONE)

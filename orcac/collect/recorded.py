@@ -19,8 +19,8 @@ from orcac.recipe import FileRef, resolve_file
 _SHOW_EVERY = 100  # rows of a recording between two updates of the progress line
 
 
-def references(prompts: Prompts) -> Iterator[ChatResponse]:
-    """Yield each prompt's own reference without an explanation, as FLAN itself would be trained on."""
+def read_references(prompts: Prompts) -> Iterator[ChatResponse]:
+    """Yield each prompt's own reference, without an explanation, as in training on FLAN itself."""
     for prompt in prompts:
         if prompt.reference:
             yield ChatResponse(text=prompt.reference, finish_reason="stop")
@@ -28,7 +28,7 @@ def references(prompts: Prompts) -> Iterator[ChatResponse]:
             yield ChatResponse(error="not_recorded")
 
 
-def replayed(
+def replay_responses(
     job: Job[CollectRecipe, CollectExecution], questions: Questions, total: int, messages: dict[str, str]
 ) -> Iterator[ChatResponse]:
     """Yield the recording's response to each of `total` questions; put the first miss into `messages`."""

@@ -2,7 +2,7 @@
 
 A model is asked through `chat.ask`, which finds in the ledger the questions that were answered before; a recording, or
 the prompts' own references, are looked up row by row. Prompts and responses are streams that are joined at the end:
-neither is held as a whole. A shard asks its part of the prompts and leaves its answers in the ledger alone; `run` then
+neither is held as a whole. A shard asks its part of the prompts and only adds its answers to the ledger. `run` then
 finds them there, and asks the questions that a shard may have left.
 
 A node without any response is not an artifact: it fails and gives the reasons.
@@ -25,8 +25,8 @@ from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary, ShardSummary
-from orcac.collect.recorded import references, replayed
-from orcac.collect.unanswered import unanswered
+from orcac.collect.recorded import read_references, replay_responses
+from orcac.collect.unanswered import unanswered_error
 from orcac.hub import fetch
 from orcac.job import Job, save_memory
 from orcac.recipe import resolve_file
@@ -34,25 +34,25 @@ from orcac.rows import Response
 
 __all__ = ["run", "run_shard"]
 
-_SAME = ("finish_reason", "error", "input_tokens", "output_tokens")  # fields of both a ChatResponse and a row
+_SHARED_FIELDS = ("finish_reason", "error", "input_tokens", "output_tokens")  # fields of both a ChatResponse and a row
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
 def run(job: CollectJob) -> CollectSummary:
     """Ask the questions without an answer, and write `responses.parquet` (rows.Response).
 
-    Raises what `chat.ask.Asker.ask` raises; what was answered until then is kept in the ledger. If no prompt at all has
-    a response, raises EndpointError, or InputError if the responses are looked up.
+    Raises the errors of `chat.ask.Asker.ask`; answers received until then are kept in the ledger. If no prompt has a
+    response, raises EndpointError, or InputError if the responses are looked up.
     """
     save_memory()
     prompts = Prompts(job.inputs["prompts"])
     questions = Questions(job.recipe.template, prompts.texts)
     match job.recipe.origin:
         case "reference":
-            return _write(job, prompts, questions, references(prompts), {})
+            return _write(job, prompts, questions, read_references(prompts), {})
         case "replay":
             messages: dict[str, str] = {}
-            return _write(job, prompts, questions, replayed(job, questions, len(prompts), messages), messages)
+            return _write(job, prompts, questions, replay_responses(job, questions, len(prompts), messages), messages)
     with Asker(questions, _chat_execution(job)) as asker:
         messages = asker.ask().messages
         return _write(job, prompts, questions, asker.responses(), messages)
@@ -78,7 +78,7 @@ def _chat_execution(job: CollectJob) -> ChatExecution:
         answers=job.answers,
         work=job.work,
         progress=job.progress,
-        weights=lambda: _weights(job),
+        weights=lambda: _link_weights(job),
         threads=job.execution.threads,
         gpus=job.execution.gpus,
     )
@@ -123,7 +123,7 @@ def _write(
                 Response,
                 teacher=[job.recipe.model] * len(some),
                 response=[response.text for response in some],
-                **{name: [getattr(response, name) for response in some] for name in _SAME},
+                **{name: [getattr(response, name) for response in some] for name in _SHARED_FIELDS},
             )
         assert next(responses, None) is None
 
@@ -131,7 +131,7 @@ def _write(
     count = rows.write_tables(path, Response, tables())
     if count and failed.total() == count:
         path.unlink()
-        raise unanswered(job, failed, messages)
+        raise unanswered_error(job, failed, messages)
     return CollectSummary(
         prompts=count,
         answered=count - failed.total(),
@@ -142,8 +142,8 @@ def _write(
     )
 
 
-def _weights(job: CollectJob) -> Path | None:
-    """Make the folder of a model that this process loads, of links to its files; None for any other teacher."""
+def _link_weights(job: CollectJob) -> Path | None:
+    """Make and return a folder of links to the files of the model that this process loads; None for other teachers."""
     recipe = job.recipe.weights
     if recipe is None:
         return None

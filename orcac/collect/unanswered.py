@@ -1,4 +1,4 @@
-"""The error of a collect node without any response: how many prompts failed with each class of error, and why."""
+"""The error of a collect node without any response: the number of failed prompts by class of error, and the causes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.job import Job
 
 
-def unanswered(job: Job[CollectRecipe, CollectExecution], failed: Counter[str], messages: dict[str, str]) -> OrcacError:
+def unanswered_error(
+    job: Job[CollectRecipe, CollectExecution], failed: Counter[str], messages: dict[str, str]
+) -> OrcacError:
     """Return the error. `failed` counts the prompts by error class, `messages` has the first message of each class."""
     causes = (
         f"{count:,} {name}" + (f" ({messages[name]})" if name in messages else "")

@@ -26,7 +26,7 @@ from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.cost import lengths, priors
 from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
-from orcac.cost.measured import LOOKED_UP, Mean, Measured, Record, mean_tokens, teacher_key
+from orcac.cost.measured import LOOKED_UP, MadeNode, Mean, Measured, mean_tokens, teacher_key
 from orcac.cost.shape import Model, student_model
 from orcac.errors import InputError
 from orcac.filter.recipe import FilterRecipe, FilterSummary
@@ -38,8 +38,8 @@ from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
 
-_FIRST_QUERIES, _SOME_FILES = 200, 8  # read of each file, and of each source, to measure the length of a query
-_ENOUGH = 30  # answers to a node's own prompts that are a better measure than many to other prompts
+_FIRST_QUERIES, _SOME_FILES = 200, 8  # queries of a file, and files of a source, that measure the length of a query
+_ENOUGH = 30  # so many answers to a node's own prompts are a better measure than many answers to other prompts
 T = TypeVar("T")
 S = TypeVar("S", bound=Summary)
 
@@ -102,7 +102,7 @@ class Flow:
         todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
         self.answered = self.measured.answered(plan, todo)
 
-    def _node(self, summary: type[S], ref: str) -> tuple[Node, Record[S] | None]:
+    def _node(self, summary: type[S], ref: str) -> tuple[Node, MadeNode[S] | None]:
         """Return a node and, if it is done, its record."""
         return self.plan.nodes[ref], self.measured.record(summary, ref) if ref in self.done else None
 
@@ -177,7 +177,7 @@ class Flow:
                     self.cache[key] = read(source, [Path(execution.files[ref.sha256]) for ref in source.files])
         return cast("T | None", self.cache[key])
 
-    def _pooled(self, refs: tuple[str, ...]) -> Prompts:
+    def _pool(self, refs: tuple[str, ...]) -> Prompts:
         """Return the prompts of several sample nodes together."""
         parts = [self.prompts(ref) for ref in refs]
         size = sum_ranges(part.count for part in parts)
@@ -190,20 +190,20 @@ class Flow:
     def requests(self, ref: str) -> Requests:
         """Return the requests of a collect node and their answers."""
         node, record = self._node(CollectSummary, ref)
-        if record and (each := mean_tokens(record.summary)):
+        if record and (tokens_each := mean_tokens(record.summary)):
             prompts, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
-            return Requests(prompts, 0.0, answers, Range(each[0]), Range(each[1]), ())
-        pooled, (answer, why) = self._pooled(node.inputs["prompts"]), self._answer_tokens(node)
+            return Requests(prompts, 0.0, answers, Range(tokens_each[0]), Range(tokens_each[1]), ())
+        pooled, (answer, why) = self._pool(node.inputs["prompts"]), self._answer_tokens(node)
         count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
         recipe = node.recipe
         assert isinstance(recipe, CollectRecipe)
-        unsure = math.inf  # relative error of the mean input
+        input_error = math.inf  # relative error of the mean input
         if rate := self.measured.characters(recipe.model):
             are_done = self.done.issuperset(node.inputs["prompts"])
             characters = self.measured.total_characters(node.inputs["prompts"]) if are_done else None
             if characters is not None:
-                unsure = 0.3 / rate.n**0.5
-                tokens = within_factor(characters / count.mid / rate.value, 1 + unsure, f"input of {recipe.model}")
+                input_error = 0.3 / rate.n**0.5
+                tokens = within_factor(characters / count.mid / rate.value, 1 + input_error, f"input of {recipe.model}")
                 basis = (
                     f"characters per token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts",
                     why,
@@ -211,18 +211,18 @@ class Flow:
         if record:  # its answers are recorded ones or references, whose tokens are not counted
             count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
             return Requests(count, 0.0, answers, tokens, answer, _unique(basis))
-        left = 1.0
+        unanswered = 1.0
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
-            left = 1 - found.answered / found.asked if found.asked else 0.0
-            if found.replies and 1 / found.replies**0.5 <= unsure:
+            unanswered = 1 - found.answered / found.asked if found.asked else 0.0
+            if found.replies and 1 / found.replies**0.5 <= input_error:
                 unknown, read = f"tokens per request of {recipe.model}", found.input_tokens / found.replies
                 tokens = within_factor(read, 1 + 1 / found.replies**0.5, unknown)
                 basis = (f"{unknown} {read:.0f}: measured from {_answers_text(found.replies)} to these prompts", why)
             if found.looked_up < found.asked:
                 part = f"{found.looked_up:,} of {found.asked:,}, at random"
                 basis = (*basis, f"{node.label}: the share of its questions that the ledger answers is that of {part}")
-        return Requests(count, left, count, tokens, answer, _unique(basis))
+        return Requests(count, unanswered, count, tokens, answer, _unique(basis))
 
     def _answer_tokens(self, node: Node) -> tuple[Range, str]:
         """Return the mean tokens of an answer, and the basis of it."""
@@ -232,7 +232,7 @@ class Flow:
         most, unknown = recipe.sampling.max_tokens, f"tokens per answer of {recipe.model}"
         if recipe.origin == "reference":
             return priors.REFERENCE.range, priors.REFERENCE.basis
-        own, elsewhere = self._ledger_mean(node.ref), self._elsewhere(node)
+        own, elsewhere = self._ledger_mean(node.ref), self._mean_elsewhere(node)
         if own and (own.n >= _ENOUGH or not elsewhere or elsewhere.n <= own.n):
             why = f"{unknown} {own.value:.0f}: measured from {_answers_text(own.n)} to these prompts"
             return within_factor(own.value, 1 + 1 / own.n**0.5, unknown).capped_at(most), why
@@ -251,10 +251,10 @@ class Flow:
         found = self.answered.get(ref)
         return Mean(found.output_tokens / found.replies, found.replies) if found and found.replies else None
 
-    def _elsewhere(self, node: Node) -> Mean | None:
+    def _mean_elsewhere(self, node: Node) -> Mean | None:
         """Return the mean tokens of this teacher's answers to other nodes.
 
-        Of the mean over finished nodes and that of the largest unfinished one, it is the one with more answers.
+        It is the mean over finished nodes or that of the largest unfinished node, whichever has more answers.
         """
         recipe = node.recipe.model_dump(mode="json")
         means = (self._unfinished.get(teacher_key(recipe)), self.measured.answer(recipe))
@@ -357,9 +357,9 @@ def _unique(*parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _count_rows(source: Source, paths: list[Path]) -> int:
-    from orcac.sample.formats import count
+    from orcac.sample.formats import count_items
 
-    return sum(count(path, source) for path in paths)
+    return sum(count_items(path, source) for path in paths)
 
 
 def _query_lengths(source: Source, paths: list[Path]) -> list[int]:

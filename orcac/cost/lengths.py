@@ -1,4 +1,4 @@
-"""An estimate of how many examples share a row: a small simulation of the packer, before there are any examples.
+"""An estimate of the number of examples per row: a small simulation of the packer, before there are any examples.
 
 Lengths are log-normal with the given mean and the spread of real ones: 284 rows of OpenOrca, system message, question
 and answer together, have a coefficient of variation of 0.69. The simulation is deterministic: it packs the quantiles

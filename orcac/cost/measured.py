@@ -41,7 +41,7 @@ K = TypeVar("K", bound=Hashable)
 
 class Mean(NamedTuple):
     value: float
-    n: int  # how many things it was measured on
+    n: int  # number of measured things
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Hardware:
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Hardware:
-        """Read the fields of an execution, some of which may be missing. Raises ValueError if a count is no integer."""
+        """Read the fields of an execution; some may be missing. Raises ValueError if a count is not an integer."""
         counts = [values.get(name, default) for name, default in (("threads", 1), ("gpus", 0), ("nodes", 1))]
         threads, gpus, nodes = (count for count in counts if isinstance(count, int))
         return cls(
@@ -81,7 +81,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
-class Record(Generic[S]):
+class MadeNode(Generic[S]):
     """The record of a finished artifact."""
 
     recipe: Mapping[str, object]
@@ -91,8 +91,8 @@ class Record(Generic[S]):
     hardware: Hardware | None  # None if an older orcac made it
 
     def first_input(self, role: str) -> str:
-        """Return the KIND/ID of the first input in this role."""
-        return self.inputs[role][0]
+        """Return the KIND/ID of the first input in this role; "" if the record names none."""
+        return next(iter(self.inputs.get(role, ())), "")
 
     def number(self, name: str) -> float:
         """Return a field of the recipe that is a number; 0 if it is missing or None."""
@@ -122,21 +122,23 @@ class Measured:
 
     def __init__(self, store: Store, looked_up: int = LOOKED_UP) -> None:
         self._store, self._looked_up = store, looked_up
-        self._records: dict[str, Mapping[str, Record[Summary]]] = {}
+        self._records: dict[str, Mapping[str, MadeNode[Summary]]] = {}
 
-    def records(self, summary: type[S]) -> Mapping[str, Record[S]]:
+    def records(self, summary: type[S]) -> Mapping[str, MadeNode[S]]:
         """Return KIND/ID -> record of every finished artifact of the kind that has this type of summary."""
         if summary.kind not in self._records:
-            self._records[summary.kind] = cast("Mapping[str, Record[Summary]]", dict(self._read(summary)))
-        return cast("Mapping[str, Record[S]]", self._records[summary.kind])
+            self._records[summary.kind] = cast("Mapping[str, MadeNode[Summary]]", dict(self._read(summary)))
+        return cast("Mapping[str, MadeNode[S]]", self._records[summary.kind])
 
-    def _read(self, summary: type[S]) -> Iterator[tuple[str, Record[S]]]:
+    def _read(self, summary: type[S]) -> Iterator[tuple[str, MadeNode[S]]]:
         for path in sorted((self._store.root / summary.kind).glob("*/artifact.json")):
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
                 assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
+                assert all(isinstance(refs, list) for refs in values["inputs"].values())
+                assert all(isinstance(ref, str) for refs in values["inputs"].values() for ref in refs)
                 hardware = values.get("hardware")
-                record = Record(
+                record = MadeNode(
                     recipe=values["recipe"],
                     inputs=values["inputs"],
                     summary=summary.from_json(values["summary"], path),
@@ -147,7 +149,7 @@ class Measured:
                 continue
             yield f"{summary.kind}/{path.parent.name}", record
 
-    def record(self, summary: type[S], ref: str) -> Record[S] | None:
+    def record(self, summary: type[S], ref: str) -> MadeNode[S] | None:
         """Return the record of a finished artifact; None if it is not made, or its record is damaged."""
         return self.records(summary).get(ref)
 
@@ -182,7 +184,7 @@ class Measured:
         return {key: Mean(characters / tokens, n) for key, (n, characters, tokens) in sums.items()}
 
     def total_characters(self, samples: Iterable[str]) -> int | None:
-        """Return the characters of all prompts of these sample nodes; None if they are not known of each node."""
+        """Return the characters of all prompts of these sample nodes; None if they are unknown for one of the nodes."""
         total = 0
         for ref in samples:
             record = self.record(SampleSummary, ref)
@@ -276,6 +278,8 @@ class Measured:
         speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)
         for record in self.records(EvalSummary).values():
             hardware, model = record.hardware, record.inputs.get("model")
+            if record.summary.earlier:
+                continue  # it generated nothing
             if hardware and model and (parameters := self.parameters(model[0])):
                 key = parameters, *hardware.speed_key(""), record.recipe["max_new_tokens"]
                 speeds[key].append(record.summary.n / record.working_seconds)
@@ -302,23 +306,23 @@ class Measured:
         from orcac.chat.ledger.ledger import Ledger
 
         keys = self._keys(nodes)
-        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([some for some, _ in keys.values()])))
+        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([wanted for wanted, _ in keys.values()])))
         result = {}
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
-            some, weight = keys[node.ref]
-            found = ledger.find(some, recipe.sampling.max_tokens)
+            wanted, weight = keys[node.ref]
+            found = ledger.find(wanted, recipe.sampling.max_tokens)
             facts = ledger.entries[found[found >= 0]]
             replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
-            asked, left = round(len(some) * weight), round((len(some) - len(facts)) * weight)
-            result[node.ref] = Answered(asked, asked - left, len(some), len(replies), read, written)
+            asked, left = round(len(wanted) * weight), round((len(wanted) - len(facts)) * weight)
+            result[node.ref] = Answered(asked, asked - left, len(wanted), len(replies), read, written)
         ledger.close()
         return result
 
     def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, float]]:
-        """Return, for each collect node, the ledger keys of its questions and the questions that each key represents.
+        """Return for each collect node the ledger keys of its questions, and the number of questions per key.
 
         The keys are those that `collect` uses, sorted and distinct (S16); of a large node they are a random part.
         The prompts of a sample node are read once for all collect nodes.

@@ -94,7 +94,7 @@ def estimate_memory(shape: Scratch, length: int, precision: str, execution: Trai
 def activations(shape: Scratch, length: int, precision: str, execution: TrainExecution) -> float:
     """Return the bytes of a micro-batch's activations when its backward pass begins, and of that pass's work space."""
     tokens = execution.micro_batch_rows * length
-    layer = tokens * layer_bytes(shape, length, precision, cast=execution.zero > 0)
+    layer = tokens * layer_bytes(shape, length, precision, zero=execution.zero > 0)
     stream = 2.0 if precision == "bf16" and execution.zero else 4.0
     kept = tokens * stream * shape.hidden if execution.recompute else layer  # of each layer
     working = 2 * layer if execution.recompute else layer  # one layer's gradients, and its recomputed activations
@@ -102,13 +102,14 @@ def activations(shape: Scratch, length: int, precision: str, execution: TrainExe
     return shape.layers * kept + working + 12.0 * tokens * shape.hidden + head
 
 
-def layer_bytes(shape: Scratch, length: int, precision: str, *, cast: bool) -> float:
-    """Return the bytes per token that one layer keeps for the backward pass; `cast` if the weights themselves are bf16.
+def layer_bytes(shape: Scratch, length: int, precision: str, *, zero: bool) -> float:
+    """Return the bytes per token that one layer keeps for the backward pass, with ZeRO or without.
 
-    These are the inputs of norms, matrix products and attention, each in its own width. A row's attention mask, which
-    SDPA makes from the positions, has a number for every pair of its tokens.
+    These are the inputs of norms, matrix products and attention, each in its own width. In bf16, ZeRO keeps the weights
+    themselves in bf16. A row's attention mask, which SDPA makes from the positions, has a number for every pair of its
+    tokens.
     """
-    streams, width = (40, 4) if precision == "fp32" else (24, 2) if cast else (34, 2)
+    streams, width = (40, 4) if precision == "fp32" else (24, 2) if zero else (34, 2)
     return (
         streams * shape.hidden
         + 4 * width * shape.intermediate
@@ -221,11 +222,11 @@ def describe_changes(before: TrainExecution, after: TrainExecution) -> str:
 
 
 def describe_fix(stage: SizedStage) -> str:
-    """Return a clause that names the nearest setting that fits."""
+    """Return a clause with the nearest setting that fits, and the GiB that it takes."""
     found = nearest_setting(stage)
     if found is None:
         return "no number of such GPUs holds one row of it: take a smaller student, shorter rows or another GPU"
-    return f"`{describe_changes(stage.execution, found)}` would, with {gib(stage.memory(found).total)}"
+    return f"with `{describe_changes(stage.execution, found)}` it takes {gib(stage.memory(found).total)}"
 
 
 def find_errors(plan: Plan, experiment: Experiment, store: Store) -> list[Problem]:

@@ -1,10 +1,10 @@
 """The questions that several collect nodes share, so that no total counts them twice.
 
-The ledger gives a teacher's answer to every node that asks the same question. Subsets of one pool are nested (each
-takes the lowest tickets), so a node asks the first part of each of its sources, and of two nodes of equal recipe the
-larger part contains the smaller. This rule finds a subset beside its pool, two subsets of one pool, and sources that
-two datasets have in common. It does not find what only the texts show: sources with equal queries, and prompts that
-were drawn again and got the same message by chance.
+The ledger gives a teacher's answer to every node that asks the same question. Subsets of one pool are nested, because
+each takes the lowest tickets. So a node asks the first part of each of its sources, and if two nodes with equal recipes
+ask the same source, the larger part contains the smaller. This rule finds a subset beside its pool, two subsets of one
+pool, and sources that two datasets have in common. It does not find questions that are equal in their texts alone:
+sources with equal queries, and prompts that were drawn again and got the same message by chance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orcac.sample.recipe import SampleRecipe
 
 
 class Part(NamedTuple):
-    """The first `share` of the prompts of one source. The store answers the first `answered` of the source already."""
+    """The first `share` of the prompts of one source. The store has the answers to its first `answered` (a share)."""
 
     source: str  # KIND/ID of a sample node that is not a subset
     share: float
@@ -26,7 +26,7 @@ class Part(NamedTuple):
     size: float  # prompts of the whole source
 
 
-class Questions(NamedTuple):
+class AskedSources(NamedTuple):
     """The questions of one collect node."""
 
     teacher: str  # the collect node's recipe as JSON: two nodes with the same one share answers
@@ -41,7 +41,7 @@ class Questions(NamedTuple):
 AskedShares = dict[tuple[str, str], float]  # (teacher, source) -> the first share of the source that is asked
 
 
-def list_questions(flow: Flow, ref: str, answered: AskedShares) -> Questions:
+def list_questions(flow: Flow, ref: str, answered: AskedShares) -> AskedSources:
     """Return the questions of a collect node; `answered` has the shares that the store answers."""
     node = flow.plan.nodes[ref]
     teacher = canonical(node.recipe.model_dump(mode="json"))
@@ -50,10 +50,10 @@ def list_questions(flow: Flow, ref: str, answered: AskedShares) -> Questions:
         Part(source, share, answered.get((teacher, source), 0.0), flow.prompts(source).count.mid)
         for source, share in shares.items()
     )
-    return Questions(teacher, tuple(parts))
+    return AskedSources(teacher, tuple(parts))
 
 
-def add_questions(asked: AskedShares, questions: Questions) -> float:
+def add_questions(asked: AskedShares, questions: AskedSources) -> float:
     """Add a node's questions to `asked`, and return the fraction of its unanswered ones that was not there yet."""
     new = 0.0
     for part in questions.parts:

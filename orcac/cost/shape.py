@@ -15,6 +15,8 @@ from orcac.student.recipe import Scratch, StudentExecution, StudentRecipe
 
 @dataclass(frozen=True, slots=True)
 class Model:
+    """The size of a student's model."""
+
     parameters: Range
     layers: int
     hidden: int

@@ -27,8 +27,8 @@ def ngram_digests(text: str, ngram: int) -> Index:
     return frozenset(hashlib.blake2b(run.encode(), digest_size=8).digest() for run in _runs(text, ngram) if run)
 
 
-def index(queries: Iterable[str], ngram: int) -> Index:
-    """Return the digests of all items of a benchmark."""
+def build_index(queries: Iterable[str], ngram: int) -> Index:
+    """Return the digests of the queries of a benchmark's items."""
     return frozenset(digest for query in queries for digest in ngram_digests(query, ngram))
 
 

@@ -19,6 +19,8 @@ VERSION = 1
 
 
 class FilterRecipe(Recipe):
+    """The rules that a response must pass, in the order in which they are applied."""
+
     finish_reasons: tuple[str, ...] = ("stop",)  # the others are rejected; a request that failed always is
     min_characters: int = 1  # of the response, after stripping
     max_characters: int | None = None
@@ -31,6 +33,8 @@ class FilterRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterSummary(Summary):
+    """The figures of a filter."""
+
     kind: ClassVar[str] = "filter"
 
     read: int  # rows; read = kept + the sum of rejected

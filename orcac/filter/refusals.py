@@ -6,8 +6,8 @@ all ("However, here is ..."). An excuse without an inability ("I'm sorry to hear
 
 Measured on the recorded answers to FLASK's 1,700 questions: 32 of GPT-4's match (1.9 %), 20 of ChatGPT's (1.2 %) and 1
 of text-davinci-003's. Read one by one, two of the 53 answer after all (a coin toss, an election's date); the others
-decline or ask back. The rule misses some rather than reject a good answer: refusals in other words ("That would be
-unethical") are kept.
+decline or ask back. The rule rather misses a refusal than rejects a good answer: refusals that are phrased differently
+("That would be unethical") are kept.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _UNABLE = (
 _TO_HELP = r" (?:to )?(?:assist|help|provide|answer|fulfil|comply|create|generate|write|complete|discuss|support)"
 _REFUSAL = re.compile(rf"{_EXCUSE}{_UNABLE}|{_UNABLE}{_TO_HELP}", re.IGNORECASE)
 _HELPS_STILL = re.compile(r"\b(?:however|nevertheless|that said|instead)\b|[,.] but\b", re.IGNORECASE)
-_SOON = 400  # characters after the inability in which a turn to helping counts
+_TURN_WITHIN = 400  # characters after the inability in which a turn to helping counts
 
 
 def is_refusal(response: str) -> bool:
     """Return whether the response declines to answer."""
     text = response.strip()
     match = _REFUSAL.match(text)
-    return match is not None and not _HELPS_STILL.search(text, match.end(), match.end() + _SOON)
+    return match is not None and not _HELPS_STILL.search(text, match.end(), match.end() + _TURN_WITHIN)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.filter.contamination import Index, index
+from orcac.filter.contamination import Index, build_index
 from orcac.filter.reasons import KEEP, Reasons
 from orcac.filter.recipe import FilterRecipe, FilterSummary
 from orcac.job import Job
@@ -22,9 +22,12 @@ from orcac.recipe import Execution
 
 
 def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
-    """Write `kept.parquet`, `rejected.parquet` and `counts.json`. Raises InputError as `_benchmarks` does."""
+    """Write `kept.parquet`, `rejected.parquet` and `counts.json`.
+
+    Raises InputError if contamination is to be checked and there is no benchmark.
+    """
     responses = job.input("responses") / "responses.parquet"
-    reasons = Reasons(job.recipe, _benchmarks(job))
+    reasons = Reasons(job.recipe, _index_benchmarks(job))
     verdicts = _find_reasons(job, responses, reasons)
     kept = rows.write(
         job.out / "kept.parquet",
@@ -57,8 +60,8 @@ def _find_reasons(job: Job[FilterRecipe, Execution], responses: Path, reasons: R
     return verdicts
 
 
-def _benchmarks(job: Job[FilterRecipe, Execution]) -> dict[str, Index]:
-    """Return each benchmark's index by its name. Raises InputError if contamination is to be checked without any."""
+def _index_benchmarks(job: Job[FilterRecipe, Execution]) -> dict[str, Index]:
+    """Return each benchmark's index by its name, {} if the recipe does not check contamination."""
     ngram = job.recipe.contamination_ngram
     if ngram is None:
         return {}
@@ -68,9 +71,9 @@ def _benchmarks(job: Job[FilterRecipe, Execution]) -> dict[str, Index]:
             f"{job.label}: there is no benchmark to check contamination against",
             fix="name benchmarks in the spec, or leave the contamination filter out",
         )
-    found: dict[str, Index] = {}
+    indexes: dict[str, Index] = {}
     for folder in folders:
         items = list(rows.read(folder / "prompts.parquet", rows.Prompt))
         name = items[0].source
-        found[name] = found.get(name, frozenset()) | index((item.query for item in items), ngram)
-    return found
+        indexes[name] = indexes.get(name, frozenset()) | build_index((item.query for item in items), ngram)
+    return indexes

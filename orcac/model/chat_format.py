@@ -94,8 +94,8 @@ class Frame:
 class ChatFormat:
     """An encoder of conversations by a tokenizer's chat template. Raises InputError if the template cannot be used.
 
-    A model that only answers (`for_training=False`) needs no marks of the learnt part, and its template has to accept
-    a system message only if one is given.
+    With `for_training=False`, for a model that only answers, the template needs no marks of the learnt part. It may
+    also reject system messages, as long as no prompt has one.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = True) -> None:
@@ -105,7 +105,7 @@ class ChatFormat:
             self._get_frame("system"), self._get_frame("")
 
     def encode_prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
-        """Return the ids of (system, user) pairs, after which the student answers."""
+        """Return for each (system, user) pair the ids of the prompt, up to the first token of the student's answer."""
         ids = self._encode_texts(text for pair in prompts for text in pair)
         return [
             _fill_placeholders(self._get_frame(system).prompt, {SYSTEM: ids[system], USER: ids[user]})

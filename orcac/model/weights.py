@@ -72,8 +72,7 @@ def load_model(folder: Path, *, subject: str, **options: object) -> PreTrainedMo
 
 @contextlib.contextmanager
 def raising_os_errors(folder: Path) -> Iterator[None]:
-    """Turn a library's error about a write that the system refused into the OSError itself, so that a full disk is
-    reported as one.
+    """Raise the OSError that caused a library's error in the block, so that a full disk is reported as a full disk.
 
     safetensors and tokenizers put the error's number into their message. torch gives no reason at all, so 1 MiB is
     allocated in `folder` to get the system's answer.

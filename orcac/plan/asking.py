@@ -34,12 +34,14 @@ def lower_teacher(
     hub: tuple[HubRef, ...] = (),
     questions: LocalFiles,
     max_tokens: int | None = None,
+    draw: int = 0,
 ) -> CollectRecipe:
     """Return the recipe for asking a teacher.
 
     files, hub: the endpoint's `path`: recorded answers of a `replay` endpoint, weights of a `local` one
     questions: the endpoint's `questions` (`replay`)
     max_tokens: replaces the teacher's own limit
+    draw: the number of the draw of the data
     """
     endpoint = teacher.endpoint
     recording = weights = None
@@ -63,6 +65,7 @@ def lower_teacher(
         solver_version=SOLVER_VERSION if origin == "solver" else None,
         recording=recording,
         weights=weights,
+        sample_index=draw if teacher.is_sampled else 0,
     )
 
 

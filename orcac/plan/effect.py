@@ -10,7 +10,7 @@ from orcac.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The nodes (KIND/ID) of two arms by what happens to them, in the order of making."""
+    """The nodes (KIND/ID) of two arms, in four groups, each in the order of making."""
 
     reused: list[str]  # both arms need them
     remade: list[str]  # only the new arm needs them, and the store lacks them

@@ -39,7 +39,7 @@ class Lock(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class MovedPin:
-    """A pinned node whose id has changed. Without `causes`, only its inputs have."""
+    """A pinned node whose id has changed. If `causes` is empty, the cause is that an input's id has changed."""
 
     arm: str
     address: str  # "" if the whole arm is gone
@@ -90,12 +90,15 @@ def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
     if not moved:
         return
     roots = [pin for pin in moved if pin.causes or not pin.new]
-    lines = [f"{path}: {len(moved)} pinned ids moved", *(f"  {pin}" for pin in roots[:_LISTED])]
+    lines = [f"{path}: {len(moved)} pinned id{'s' * (len(moved) != 1)} moved", *(f"  {pin}" for pin in roots[:_LISTED])]
     if len(roots) > _LISTED:
         lines.append(f"  and {len(roots) - _LISTED} more")
     if followers := len(moved) - len(roots):
-        lines.append(f"  {followers} more are made from these")
-    fix = f"undo the change, or accept it with `orcac pin {experiment.spec}`"
+        lines.append(f"  {followers} more moved because they are made from these")
+    own = {ref for addresses in experiment.addresses.values() for ref in addresses.values()}
+    # without --keep the artifacts of older VERSIONs would no longer be pinned
+    keeps = any(plan.nodes[ref].version is not None for ref in own)
+    fix = f"undo the change, or accept it with `orcac pin {'--keep ' if keeps else ''}{experiment.spec}`"
     raise PinError("\n".join(lines), fix=fix)
 
 
@@ -114,7 +117,7 @@ def find_moved_pins(plan: Plan, experiment: Experiment, lock: Lock) -> list[Move
 
 
 def describe_differences(old: NodeContent, new: NodeContent) -> Iterator[str]:
-    """Yield a phrase for each difference between two nodes, except for other ids of as many inputs."""
+    """Yield a phrase for each difference between two nodes. Other ids of inputs do not count, another number does."""
     if old["identity"] != new["identity"]:
         yield f"the rule of identity {old['identity']} -> {new['identity']}"
     if old["version"] != new["version"]:

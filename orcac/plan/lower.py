@@ -2,8 +2,11 @@
 
     query source -> sample        dataset -> collect -> filter        student -> student
     benchmark    -> sample        stage   -> tokenize -> train (on the stage before)
-    benchmark of an arm -> eval   baseline on a benchmark -> collect -> eval
+    benchmark of an arm -> eval -> score   baseline on a benchmark -> collect -> score
     spec -> one report over all arms
+
+An arm is lowered once for each draw of its data, and its stages and evaluations once for each run on a draw
+(replicates.py). The runs on one draw share everything up to the packed rows, and the tokenizer of the first run.
 
 Every node has an address in its arm (`train/expert`, `queries/few/flan`), which depends on names in the spec and not on
 the node's id. Two plans are compared by addresses, to find out why an id changed.
@@ -23,16 +26,20 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from orcac.collect.recipe import CollectExecution
 from orcac.errors import InputError
-from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
+from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.asking import lower_endpoint, lower_sampling, lower_teacher
+from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import lower_filters, lower_shape, lower_stage, lower_train_work, lower_work, training_seed
+from orcac.plan.replicates import Replicate, draw_mark, draw_seed
 from orcac.plan.sources import FileDigests, lower_file_source, lower_puzzles
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Message, SampleExecution, SampleRecipe, Source, Subset
+from orcac.score.recipe import Judge, ScoreExecution, ScoreRecipe
 from orcac.spec import schema
+from orcac.spec.arms import BASE
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.spec.paths import FileSet
@@ -43,7 +50,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _EMPTY_MESSAGE = schema.Draw(always=(1,))
-_TRAINING = ("stages", "curriculum")  # sections that are lowered arm by arm; nothing shared depends on them
+_TRAINING = ("stages", "curriculum", "replicates")  # lowered arm by arm; nothing shared depends on these sections
 
 
 def lower(plan: Plan, loaded: LoadedExperiment) -> None:
@@ -56,19 +63,24 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
             fix="give each spec a `name` of its own",
         )
     cache = _Cache()
-    arms = {name: _ArmLowering(plan, arm, cache) for name, arm in loaded.arms.items()}
-    parts = tuple(arm.lower() for arm in arms.values())
+    arms: dict[str, list[_ArmLowering]] = {}
+    parts = []
+    for name, arm in loaded.arms.items():
+        draws = spec.replicates.data if arm.spec.curriculum else 1
+        arms[name] = [_ArmLowering(plan, arm, cache, draw) for draw in range(draws)]
+        first, *others = (run for lowering in arms[name] for run in lowering.lower())
+        parts.append(report.Arm(name=name, **dict(first), replicates=tuple(others)))
     if spec.baselines:
-        arms[BASELINES] = _ArmLowering(plan, loaded.base, cache)
-    baselines = arms[BASELINES].lower_baselines() if spec.baselines else ()
-    refs = {name: plan.closure(arm.targets) for name, arm in arms.items()}
+        arms[BASELINES] = [_ArmLowering(plan, loaded.base, cache)]
+    baselines = arms[BASELINES][0].lower_baselines() if spec.baselines else ()
+    refs = {name: plan.closure([ref for arm in draws for ref in arm.targets]) for name, draws in arms.items()}
     all_refs = {ref for arm in refs.values() for ref in arm}
     node = Node(
         kind="report",
         recipe=report.ReportRecipe(
-            seed=spec.seed,
             arms=(parts[0], *sorted(parts[1:], key=lambda arm: arm.name)),
             baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
+            exploratory=tuple(sorted(name for name, item in spec.benchmarks.items() if not item.primary)),
         ),
         inputs={"nodes": tuple(sorted(all_refs))},
         execution=report.ReportExecution(
@@ -84,7 +96,10 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
         spec=str(loaded.file),
         report=plan.add(node),
         arms=refs,
-        addresses={name: arm.addresses for name, arm in arms.items()},
+        addresses={
+            name: {address: ref for arm in draws for address, ref in arm.addresses.items()}
+            for name, draws in arms.items()
+        },
     )
 
 
@@ -100,14 +115,14 @@ class _Cache:
 def _once_per_sections(
     method: Callable[Concatenate[_ArmLowering, P], R],
 ) -> Callable[Concatenate[_ArmLowering, P], R]:
-    """Run a method once for all arms that agree in every section of the spec, _TRAINING left out.
+    """Run a method once for each draw, for all arms that agree in every section of the spec, _TRAINING left out.
 
     Later arms get the first arm's result, and the addresses that the method added.
     """
 
     @functools.wraps(method)
     def wrapped(self: _ArmLowering, *args: P.args, **kwargs: P.kwargs) -> R:
-        key = (method.__name__, *args, *kwargs.items(), *self.sections)
+        key = (method.__name__, self.draw, *args, *kwargs.items(), *self.sections)
         if key not in self.cache.lowered:
             outer, self.addresses = self.addresses, {}
             try:
@@ -122,40 +137,48 @@ def _once_per_sections(
 
 
 class _ArmLowering:
-    """One arm on its way into a plan. The `_add_...` methods return KIND/ID of the node that they added."""
+    """The lowering of one arm into a plan, on one draw of its data.
 
-    def __init__(self, plan: Plan, arm: Arm, cache: _Cache) -> None:
-        self.plan, self.arm, self.spec, self.cache = plan, arm, arm.spec, cache
+    The `_add_...` methods return KIND/ID of the node that they added.
+    """
+
+    def __init__(self, plan: Plan, arm: Arm, cache: _Cache, draw: int = 0) -> None:
+        self.plan, self.arm, self.spec, self.cache, self.draw = plan, arm, arm.spec, cache, draw
+        self.seed = draw_seed(arm.spec.seed, draw)  # of the data; the benchmarks' items have the spec's
+        self.mark = draw_mark(draw)
         # all arms hold the same tree object for a section that no patch changed
         self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.entries.items()) if name not in _TRAINING)
         self.addresses: dict[str, str] = {}
         self.targets: list[str] = []  # the last stage and the evaluations; an arm needs these and their inputs
 
-    def lower(self) -> report.Arm:
-        """Add the arm's nodes; return the parts that they play in the report."""
+    def lower(self) -> list[report.Run]:
+        """Add the nodes of the arm's runs; return the parts that they play in the report."""
+        runs = self.spec.replicates.runs(is_base=self.arm.name == BASE) if self.spec.curriculum else 1
+        return [self._lower_run(Replicate(self.draw, number)) for number in range(runs)]
+
+    def _lower_run(self, replicate: Replicate) -> report.Run:
         spec = self.spec
         datasets = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
-        student = self._add_student()
+        student = self._add_student(replicate)
         stages, model = [], student
         for name in spec.curriculum:
             rows = self._add_tokenize(datasets[name])
-            model = self._add_train(name, rows, model)
+            model = self._add_train(name, rows, model, replicate)
             stages.append(report.TrainedStage(name=name, dataset=datasets[name], tokenize=rows, train=model))
         self.targets.append(model)
-        evaluations = tuple(self._add_eval(name, model) for name in sorted(self._benchmarks()))
-        return report.Arm(
-            name=self.arm.name,
+        return report.Run(
+            draw=self.draw,
             student=student,
             datasets=tuple(self._report_dataset(name) for name in dict.fromkeys(datasets.values())),
             stages=tuple(stages),
-            evaluations=evaluations,
+            evaluations=tuple(self._add_evaluation(name, model, replicate) for name in sorted(self._benchmark_names())),
         )
 
     def lower_baselines(self) -> tuple[report.Baseline, ...]:
         """Add each baseline's answers to every benchmark with right answers, scored as the arms' answers are."""
         scored = [
             name
-            for name in sorted(self._benchmarks())
+            for name in sorted(self._benchmark_names())
             if not isinstance(self.spec.benchmarks[name], schema.OpenBenchmark)
         ]
         return tuple(
@@ -163,7 +186,7 @@ class _ArmLowering:
             for teacher in self.spec.baselines
         )
 
-    def _benchmarks(self) -> list[str]:
+    def _benchmark_names(self) -> list[str]:
         return [name for name in self.spec.benchmarks if name not in self.arm.left_out]
 
     def _add(
@@ -173,9 +196,12 @@ class _ArmLowering:
         execution: Execution,
         *,
         label: str,
+        mark: str = "",
         blockers: tuple[str, ...] = (),
         inputs: Mapping[str, tuple[str, ...]] | None = None,
     ) -> str:
+        """Add a node. `mark` is that of the draw or the replicate that the node is made for."""
+        label, address = f"{label} {mark}".rstrip(), address + mark
         kind = type(recipe).__module__.split(".")[1]
         node = Node(
             kind=kind, recipe=recipe, inputs=dict(inputs or {}), execution=execution, label=label, blockers=blockers
@@ -189,19 +215,19 @@ class _ArmLowering:
     def _add_queries(self, dataset: str, name: str) -> str:
         """Add the prompts of a query source under the system messages of a dataset."""
         draw = self.spec.datasets[dataset].draw.get(name) or self.spec.system_messages.draw.get(name) or _EMPTY_MESSAGE
-        source, execution, blockers = self._source("queries", name, self.spec.queries[name])
+        source, execution, blockers = self._lower_source("queries", name, self.spec.queries[name], self.seed)
         drawn = Draw(
-            always=self._messages(draw.always),
-            multiple_choice=self._messages(draw.multiple_choice),
+            always=self._get_messages(draw.always),
+            multiple_choice=self._get_messages(draw.multiple_choice),
             alone=draw.mix == "alone" and bool(draw.multiple_choice),
         )
-        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, draw=drawn)
-        return self._add(f"queries/{dataset}/{name}", recipe, execution, label=name, blockers=blockers)
+        recipe = SampleRecipe(name=name, seed=self.seed, source=source, draw=drawn)
+        return self._add(f"queries/{dataset}/{name}", recipe, execution, label=name, mark=self.mark, blockers=blockers)
 
     @_once_per_sections
     def _add_items(self, name: str) -> str:
-        """Add a benchmark's items, for a student: its `eval` node brings the system message."""
-        source, execution, blockers = self._source("benchmarks", name, self.spec.benchmarks[name])
+        """Add a benchmark's items, for a student. They have no system message, because the `eval` node adds it."""
+        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
 
@@ -209,18 +235,18 @@ class _ArmLowering:
     def _add_asked_items(self, name: str) -> str:
         """Add a benchmark's items, each with the benchmark's system message, for a teacher or a baseline."""
         benchmark = self.spec.benchmarks[name]
-        source, execution, blockers = self._source("benchmarks", name, benchmark)
-        draw = Draw(always=self._messages((benchmark.system,)))
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        draw = Draw(always=self._get_messages((benchmark.system,)))
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, draw=draw)
         return self._add(f"asked/{name}", recipe, execution, label=name, blockers=blockers)
 
-    def _source(
-        self, section: str, name: str, queries: schema.Queries | schema.Benchmark
+    def _lower_source(
+        self, section: str, name: str, queries: schema.Queries | schema.Benchmark, seed: int
     ) -> tuple[Source, SampleExecution, tuple[str, ...]]:
-        """Return a source, the execution of the node that reads it, and the reasons why that cannot be made yet."""
+        """Return a source, the execution of the node that reads it, and the reasons that keep the node from running."""
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
-            return lower_puzzles(queries, self.spec.seed, f"{section}/{name}"), SampleExecution(**resources), ()
+            return lower_puzzles(queries, seed, f"{section}/{name}"), SampleExecution(**resources), ()
         file_set = self.arm.files[section, name, "path"]
         local = self.cache.digests.lower(file_set)
         execution = SampleExecution(
@@ -232,7 +258,7 @@ class _ArmLowering:
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()
         return lower_file_source(queries, file_set, local), execution, blockers
 
-    def _messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
+    def _get_messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)
 
     @_once_per_sections
@@ -243,7 +269,7 @@ class _ArmLowering:
             return tuple(self._add_queries(draw_of or name, queries) for queries in dataset.queries)
         # Every subset has the recipe name "subset". So a smaller subset of a pool is part of a larger one, and an arm
         # that changes only the system messages draws the same queries.
-        subset = SampleRecipe(name="subset", seed=self.spec.seed, subset=Subset(take=dataset.sample.take))
+        subset = SampleRecipe(name="subset", seed=self.seed, subset=Subset(take=dataset.sample.take))
         pool = self._add_prompts(dataset.sample.from_, draw_of or (name if dataset.draw else ""))
         return (
             self._add(
@@ -251,6 +277,7 @@ class _ArmLowering:
                 subset,
                 SampleExecution(**lower_work(self.spec.hardware.other)),
                 label=f"{name} of {dataset.sample.from_}",
+                mark=self.mark,
                 inputs={"from": pool},
             ),
         )
@@ -265,6 +292,7 @@ class _ArmLowering:
             dataset.teacher,
             self._add_prompts(name),
             label=name,
+            draw=self.draw,
             shards=dataset.shards,
         )
 
@@ -275,6 +303,7 @@ class _ArmLowering:
         prompts: tuple[str, ...],
         *,
         label: str,
+        draw: int = 0,
         shards: int = 1,
         max_tokens: int | None = None,
     ) -> str:
@@ -283,7 +312,9 @@ class _ArmLowering:
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         local = self.cache.digests.lower(file_set)
         questions = self.cache.digests.lower(self.arm.files.get(("teachers", name, "endpoint", "questions")))
-        recipe = lower_teacher(teacher, files=local, hub=file_set.hub, questions=questions, max_tokens=max_tokens)
+        recipe = lower_teacher(
+            teacher, files=local, hub=file_set.hub, questions=questions, max_tokens=max_tokens, draw=draw
+        )
         execution = CollectExecution(
             endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
             shards=shards,
@@ -291,7 +322,8 @@ class _ArmLowering:
             files=local.paths | questions.paths,
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
         )
-        return self._add(address, recipe, execution, label=label, inputs={"prompts": prompts})
+        mark = draw_mark(draw)
+        return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
 
     @_once_per_sections
     def _add_filter(self, dataset: str) -> str:
@@ -301,9 +333,12 @@ class _ArmLowering:
             lower_filters(filters),
             Execution(**lower_work(self.spec.hardware.other)),
             label=dataset,
+            mark=self.mark,
             inputs={
                 "responses": (self._add_collect(dataset),),
-                "benchmarks": tuple(sorted(map(self._add_items, self._benchmarks()))) if filters.contamination else (),
+                "benchmarks": tuple(sorted(map(self._add_items, self._benchmark_names())))
+                if filters.contamination
+                else (),
             },
         )
 
@@ -319,9 +354,9 @@ class _ArmLowering:
     # --- the student ---------------------------------------------------------------------------------------------
 
     @_once_per_sections
-    def _add_student(self) -> str:
+    def _add_student(self, replicate: Replicate) -> str:
         student, resources = self.spec.student, lower_work(self.spec.hardware.train)
-        if student.base is not None:
+        if student.base is not None:  # its weights are the same for all replicates
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
             pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
@@ -330,12 +365,18 @@ class _ArmLowering:
             execution = StudentExecution(files=local.paths, like=student.like, **resources)
             return self._add("student", recipe, execution, label=name)
         assert student.tokenizer is not None
+        inputs: dict[str, tuple[str, ...]]
+        if replicate.run:
+            inputs = {"tokenizer": (self._add_student(Replicate(replicate.draw)),)}
+        else:
+            inputs = {"texts": tuple(self._add_filter(name) for name in student.tokenizer.train_on)}
         return self._add(
             "student",
-            StudentRecipe(seed=training_seed(self.spec), scratch=lower_shape(student)),
+            StudentRecipe(seed=training_seed(self.spec, replicate), scratch=lower_shape(student)),
             StudentExecution(**resources),
             label=student.size or "scratch",
-            inputs={"texts": tuple(self._add_filter(name) for name in student.tokenizer.train_on)},
+            mark=replicate.mark,
+            inputs=inputs,
         )
 
     @_once_per_sections
@@ -343,68 +384,72 @@ class _ArmLowering:
         student = self.spec.student
         return self._add(
             f"tokenize/{dataset}",
-            TokenizeRecipe(seed=self.spec.seed, max_length=student.max_length, packing=student.packing),
+            TokenizeRecipe(seed=self.seed, max_length=student.max_length, packing=student.packing),
             Execution(**lower_work(self.spec.hardware.other)),
             label=dataset,
-            inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(),)},
+            mark=self.mark,
+            inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
         )
 
-    def _add_train(self, stage: str, rows: str, start: str) -> str:
+    def _add_train(self, stage: str, rows: str, start: str, replicate: Replicate) -> str:
         """Add a stage that is trained on `rows`, from the student or stage `start` on."""
         if start.startswith("train/"):
             self.plan.keep_optimizer(start)
         return self._add(
             f"train/{stage}",
-            lower_stage(self.spec.stages[stage], self.spec),
+            lower_stage(self.spec.stages[stage], self.spec, replicate),
             lower_train_work(self.spec.hardware.train),
             label=f"{self.arm.name}: {stage}",
+            mark=replicate.mark,
             inputs={"rows": (rows,), "start": (start,)},
         )
 
     # --- evaluations ---------------------------------------------------------------------------------------------
 
-    def _add_eval(self, name: str, model: str) -> report.Evaluation:
-        """Add the answers of `model` to the benchmark `name`, and their score."""
-        benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        recipe, execution = self._protocol(name)
-        inputs: dict[str, tuple[str, ...]] = {"model": (model,), "items": (items,)}
-        blockers: tuple[str, ...] = ()
-        if isinstance(benchmark, schema.OpenBenchmark):
-            inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
-            blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
-        label = f"{self.arm.name}: {name}"
-        ref = self._add(f"eval/{name}", recipe, execution, label=label, blockers=blockers, inputs=inputs)
-        self.targets.append(ref)
-        return report.Evaluation(benchmark=name, items=items, eval=ref)
-
-    @_once_per_sections
-    def _protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
-        """Return the recipe and the execution of a benchmark's `eval` nodes."""
-        benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
-        judge = self.spec.teachers[benchmark.judge] if isinstance(benchmark, schema.OpenBenchmark) else None
+    def _add_evaluation(self, name: str, model: str, replicate: Replicate) -> report.Evaluation:
+        """Add the answers of `model` to the benchmark `name`, and their scores."""
+        benchmark, hardware, items = self.spec.benchmarks[name], self.spec.hardware.eval, self._add_items(name)
         recipe = EvalRecipe(
             system_id=benchmark.system,
             system=self.arm.messages[benchmark.system],
             temperature=benchmark.temperature,
             top_p=benchmark.top_p,
             max_new_tokens=benchmark.max_tokens,
-            seed=self.spec.seed,
-            parser=getattr(benchmark, "parser", "final-answer"),
-            judge=Judge(
-                model=judge.model,
-                sampling=lower_sampling(judge),
-                origin="solver" if judge.endpoint.kind == "solver" else "api",
-            )
-            if judge
-            else None,
+            seed=replicate.seed(self.spec.seed) if benchmark.temperature else self.spec.seed,
         )
+        inputs = {"model": (model,), "items": (items,)}
         execution = EvalExecution(
             batch_size=hardware.batch,
             gpu=hardware.gpu,
-            judge=lower_endpoint(judge, budget_usd=self.spec.budget, budget_name=self.spec.name) if judge else None,
+            earlier=list_earlier(recipe, inputs),
             **lower_work(hardware, gpus=hardware.gpus),
         )
-        return recipe, execution
+        label = f"{self.arm.name}: {name}"
+        answers = self._add(f"eval/{name}", recipe, execution, label=label, mark=replicate.mark, inputs=inputs)
+        return self._add_score(f"score/{name}", name, answers, label=label, mark=replicate.mark)
+
+    def _add_score(self, address: str, name: str, answers: str, *, label: str, mark: str = "") -> report.Evaluation:
+        """Add the scores of answers, an eval or a collect node, to the benchmark `name`."""
+        benchmark, items = self.spec.benchmarks[name], self._add_items(name)
+        inputs: dict[str, tuple[str, ...]] = {"answers": (answers,), "items": (items,)}
+        resources = lower_work(self.spec.hardware.other)
+        blockers: tuple[str, ...] = ()
+        if isinstance(benchmark, schema.OpenBenchmark):
+            inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
+            teacher = self.spec.teachers[benchmark.judge]
+            judge = Judge(
+                model=teacher.model,
+                sampling=lower_sampling(teacher),
+                origin="solver" if teacher.endpoint.kind == "solver" else "api",
+            )
+            endpoint = lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name)
+            recipe, execution = ScoreRecipe(judge=judge), ScoreExecution(judge=endpoint, **resources)
+            blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
+        else:
+            recipe, execution = ScoreRecipe(checkers=benchmark.checkers), ScoreExecution(**resources)
+        score = self._add(address, recipe, execution, label=label, mark=mark, blockers=blockers, inputs=inputs)
+        self.targets.append(score)
+        return report.Evaluation(benchmark=name, items=items, answers=answers, score=score)
 
     @_once_per_sections
     def _add_replies(self, teacher: str, name: str) -> str:
@@ -418,17 +463,6 @@ class _ArmLowering:
         )
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:
-        """Add the score of a baseline's answers to a benchmark."""
-        recipe, execution = self._protocol(name)
-        items, replies = self._add_items(name), self._add_replies(teacher, name)
-        # the collect node holds the sampling, and the teacher answered, so no GPU of this job is used
-        unsampled = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
-        ref = self._add(
-            f"baseline/{teacher}/{name}",
-            recipe.model_copy(update=unsampled),
-            execution.model_copy(update={"gpus": 0}),
-            label=f"{teacher}: {name}",
-            inputs={"answers": (replies,), "items": (items,)},
-        )
-        self.targets.append(ref)
-        return report.Evaluation(benchmark=name, items=items, eval=ref)
+        """Add a baseline's answers to the benchmark `name`, and their scores."""
+        replies = self._add_replies(teacher, name)
+        return self._add_score(f"baseline/{teacher}/{name}", name, replies, label=f"{teacher}: {name}")

@@ -162,7 +162,8 @@ class Plan:
         try:
             return write_if_changed(path, self.to_json())
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})", fix="set ORCAC_PLAN to a file") from None
+            fix = "set ORCAC_PLAN to the path of a file that you can write"
+            raise InputError(f"{path}: cannot be written ({error.strerror})", fix=fix) from None
 
     @classmethod
     def read(cls, path: Path, *, beginning: str = "") -> Plan:
@@ -219,7 +220,8 @@ def read_plan_data(path: Path) -> PlanData:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no plan", fix="run `orcac compile specs/tiny.yaml` first") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})", fix="set ORCAC_PLAN to a file") from None
+        fix = "set ORCAC_PLAN to the path of a file that you can read"
+        raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
     except (ValueError, RecursionError):
         raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from orcac.filter.recipe import FilterRecipe
+from orcac.plan.replicates import FIRST, Replicate
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
 from orcac.train.recipe import TrainExecution, TrainRecipe
@@ -52,10 +53,10 @@ def lower_shape(student: schema.Student) -> Scratch:
     )
 
 
-def lower_stage(stage: schema.Stage, spec: schema.Spec) -> TrainRecipe:
+def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = FIRST) -> TrainRecipe:
     """Return the recipe of one stage of `spec`."""
     return TrainRecipe(
-        seed=training_seed(spec),
+        seed=training_seed(spec, replicate),
         epochs=stage.epochs,
         tokens=stage.tokens,
         learning_rate=stage.learning_rate,
@@ -85,6 +86,6 @@ def lower_train_work(work: schema.TrainWork) -> TrainExecution:
     )
 
 
-def training_seed(spec: schema.Spec) -> int:
-    """Return the seed of first weights and training order: the student's own, or else the spec's."""
-    return spec.seed if spec.student.seed is None else spec.student.seed
+def training_seed(spec: schema.Spec, replicate: Replicate = FIRST) -> int:
+    """Return the seed of first weights and training order: the student's own, or else the spec's, for the first run."""
+    return replicate.seed(spec.seed if spec.student.seed is None else spec.student.seed)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from orcac.plan.plan import BASELINES, Plan
+from orcac.plan.replicates import count_runs, map_to_first, strip_mark
 
 
 def map_nodes_to_arms(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -26,6 +27,39 @@ def map_arms_to_nodes(plan: Plan) -> dict[str, list[str]]:
         for arm, refs in experiment.arms.items()
         if arm != BASELINES
     }
+
+
+def map_arms_to_runs(plan: Plan) -> dict[str, int]:
+    """Return each arm's name -> the number of its runs, in the order of the specs, without BASELINES."""
+    return {
+        _arm_name(plan, f"{name}:{arm}"): count_runs(addresses)
+        for name, experiment in plan.experiments.items()
+        for arm, addresses in experiment.addresses.items()
+        if arm != BASELINES
+    }
+
+
+def map_replicates(plan: Plan) -> dict[str, str]:
+    """Return KIND/ID of each node of a later run or draw -> KIND/ID of the same node of the first one."""
+    firsts: dict[str, str] = {}
+    for experiment in plan.experiments.values():
+        for addresses in experiment.addresses.values():
+            firsts |= map_to_first(addresses)
+    return firsts
+
+
+def group_replicates(refs: Iterable[str], firsts: Mapping[str, str]) -> list[list[str]]:
+    """Return nodes (KIND/ID) in groups that differ by the run or the draw alone; `firsts` is from `map_replicates`."""
+    groups: dict[str, list[str]] = {}
+    for ref in refs:
+        groups.setdefault(firsts.get(ref, ref), []).append(ref)
+    return list(groups.values())
+
+
+def name_group(plan: Plan, refs: Sequence[str]) -> str:
+    """Return the label of a group of such nodes: "base: expert × 3", or that of a single node with its mark."""
+    label = plan.nodes[refs[0]].label
+    return label if len(refs) == 1 else f"{strip_mark(label)} × {len(refs)}"
 
 
 def _arm_name(plan: Plan, user: str) -> str:

@@ -48,7 +48,7 @@ class State:
 
 
 def read_state(store: Store, node: Node | str) -> State:
-    """Return the state of a node, or of a KIND/ID; for a KIND/ID without its shards."""
+    """Return the state of a node, given as a Node or as KIND/ID. With KIND/ID, its shards are not read."""
     ref, shards = (node, 1) if isinstance(node, str) else (node.ref, getattr(node.execution, "shards", 1))
     folder = f"{store.root}/{ref}"  # a string: making a Path takes longer than listing the folder
     names = _list_names(folder)

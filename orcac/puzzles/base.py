@@ -2,7 +2,7 @@
 
 A task is two functions that know nothing of each other: `generate` makes a query, whose answer it knows by
 construction; `solve` reads any query, generated or not, and works its answer out. A teacher is a `solve` whose solution
-`wording.py` puts into words, so it sees the reference as little as any other teacher does.
+`wording.py` puts into words. So, like any other teacher, it never sees the reference.
 
 A solution includes a plausible mistake: `wrong` is the last step of a careless reasoner. Only the task knows such a
 mistake; whether a teacher makes it is decided in `wording.py`.

@@ -30,8 +30,8 @@ from orcac.puzzles.base import (
     write_options,
 )
 
-HARD = 5  # things
-_MOST = 8  # things: all of their 40,320 orders can be listed in a moment
+HARD = 5  # things; a puzzle with fewer is easy
+_MAX_THINGS = 8  # all of their 40,320 orders can be listed in a moment
 _PREAMBLE = (
     "The following paragraphs each describe a set of {} objects arranged in a fixed order. The statements are "
     "logically consistent within each paragraph."
@@ -57,8 +57,8 @@ class _Domain(NamedTuple):
     subject: str  # with {} for a thing; the rest of the claim follows
     before: str
     after: str
-    low: tuple[str, str]  # the name of place 1, and that of a further place from its end, with {} for the ordinal
-    high: tuple[str, str]  # the same two names from the other end
+    low: tuple[str, str]  # the name of place 1, and of the k-th place from there, with {} for the ordinal of k
+    high: tuple[str, str]  # the same two names, counted from the last place
     things: tuple[str, ...]
 
     def place_name(self, place: int, size: int) -> str:
@@ -67,13 +67,13 @@ class _Domain(NamedTuple):
         return first if k == 1 else nth.format(ORDINALS[k])
 
     def places(self, size: int) -> dict[str, int]:
-        """Return the place of every name, counted from either end."""
-        known = {}
+        """Return (name -> place) for both names of each place: one counts from the low end, one from the high end."""
+        places = {}
         for (first, nth), start, sign in ((self.low, 0, 1), (self.high, size + 1, -1)):
             for k in range(1, size + 1):
-                known[nth.format(ORDINALS[k])] = start + sign * k
-            known[first] = start + sign
-        return known
+                places[nth.format(ORDINALS[k])] = start + sign * k
+            places[first] = start + sign
+        return places
 
 
 _LEFT, _RIGHT = ("the leftmost", "the {} from the left"), ("the rightmost", "the {} from the right")
@@ -181,7 +181,7 @@ def solve(query: str) -> Solution | None:
     else:
         return None
     things = [re.sub(r"^an? ", "", item) for item in split_list(opening[1])]
-    if len(things) > _MOST:
+    if len(things) > _MAX_THINGS:
         return None
     sentences = [sentence for sentence in re.split(r"\.\s*", story[opening.end() :]) if sentence]
     clues = [_read_claim(domain, sentence, things) for sentence in sentences]

@@ -84,7 +84,7 @@ def solve(query: str) -> Solution | None:
         counts = match[2] in (_ANYTHING, _CATEGORY[noun])
         before, total = total, total + _COUNT[word] * counts
         steps.append(_step(item, counts, total))
-    # The mistake is to take the last thing for one of the other category.
+    # The mistake is to put the last thing into the wrong category.
     miscounted = before if counts else total + _COUNT[word]
     return Solution(
         steps=tuple(steps[:-1]),

@@ -54,7 +54,7 @@ def fails(query: str, *, error_rate: float, seed: int) -> bool:
     return int.from_bytes(digest[:8], "big") < error_rate * 2**64
 
 
-def word(solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int) -> str:
+def write_answer(solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int) -> str:
     """Return the response of a teacher of this skill to `query` under this system message."""
     errs = skill == "assistant" and solution.hard and fails(query, error_rate=error_rate, seed=seed)
     ending = solution.wrong if errs else solution.right

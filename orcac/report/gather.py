@@ -1,4 +1,4 @@
-"""Reads the artifacts of every arm into `Results`. What several arms share is one artifact, and is counted once."""
+"""Reading the artifacts of every arm into `Results`. An artifact that several arms share is counted once."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from orcac import rows
 from orcac.collect.recipe import CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
-from orcac.report.compare import adjusted, benchmark
+from orcac.report.compare import adjust_p_values, compare_arms
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
 from orcac.sample.recipe import SampleSummary
+from orcac.score import scores
 from orcac.student.recipe import StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.recipe import TokenizeSummary
@@ -23,62 +23,70 @@ from orcac.train.recipe import TrainSummary
 
 __all__ = ["gather"]
 
-CURVE_POINTS = 150  # of a stage
+CURVE_POINTS = 150  # at most, of one stage
 
 S = TypeVar("S", bound=Summary)
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """The folders of the nodes, by KIND/ID."""
+    """The artifacts of the nodes. `folders` has their folders by KIND/ID."""
 
     folders: Mapping[str, Path]
 
-    def record(self, ref: str) -> dict[str, Any]:
-        return json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
-
     def summary(self, summary: type[S], ref: str) -> S:
-        return summary.from_json(self.record(ref)["summary"], self.folders[ref] / "artifact.json")
+        """Return the summary of an artifact. Raises StoreError if it is damaged."""
+        path = self.folders[ref] / "artifact.json"
+        return summary.from_json(json.loads(path.read_text(encoding="utf-8"))["summary"], path)
 
-    def answers(self, ref: str) -> list[rows.Answer]:
-        return list(rows.read(self.folders[ref] / "answers.parquet", rows.Answer))
+    def source_format(self, ref: str) -> str:
+        """Return the format of a sample's source; "" for a subset, which has none."""
+        record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
+        return str((record["recipe"].get("source") or {}).get("format", ""))
 
-    def metrics(self, ref: str) -> list[dict[str, Any]]:
-        text = (self.folders[ref] / "metrics.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+    def scores(self, ref: str) -> scores.Answers:
+        """Return the scored answers of an arm, in the order of the items."""
+        return scores.read(self.folders[ref])
+
+    def losses(self, ref: str) -> list[tuple[int, float]]:
+        """Return (step, training loss) of each step of a stage."""
+        lines = (self.folders[ref] / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [(values["step"], values["loss"]) for values in map(json.loads, lines)]
 
 
 def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
-    store, order = Artifacts(job.by_ref), _order(job.execution.order)
-    arms = tuple(sorted(job.recipe.arms, key=lambda arm: order(arm.name)))
-    benchmarks = _benchmarks(store, job.recipe, arms, order)
+    """Read all numbers of the report. Raises StoreError if a summary is damaged."""
+    store, place = Artifacts(job.by_ref), _places(job.execution.order)
+    arms = tuple(sorted(job.recipe.arms, key=lambda arm: place(arm.name)))
+    benchmarks = _benchmarks(store, job.recipe, arms, place)
     students = {arm.name for arm in arms}
-    scores = [score for bench in benchmarks for score in bench.scores if score.arm in students]
+    verdicts = {score.verdict for bench in benchmarks for score in bench.scores if score.arm in students}
     return Results(
         title=job.execution.title,
         about=job.execution.about,
         base=arms[0].name,
-        all_at_chance=bool(scores) and all(score.verdict == "at chance" for score in scores),
+        all_at_chance=verdicts == {"at chance"},
         benchmarks=benchmarks,
         arms=tuple(_arm(store, arm) for arm in arms),
-        flows=tuple(_flow(store, dataset, users) for dataset, users in _users(arms, _datasets)),
-        packings=tuple(_packing(store, stage, users) for stage, users in _users(arms, _stages)),
+        flows=tuple(_flow(store, dataset, users) for dataset, users in _with_users(arms, _datasets)),
+        packings=tuple(_packing(store, stage, users) for stage, users in _with_users(arms, _stages)),
         teachers=_teachers(store, arms),
         curves=tuple(curve for arm in arms for curve in _curves(store, arm)),
     )
 
 
-def _order(names: tuple[str, ...]) -> Callable[[str], int]:
-    """The place of a name in the spec; what the spec no longer names comes last, in the recipe's order."""
+def _places(names: tuple[str, ...]) -> Callable[[str], int]:
+    """Return a function from a name to its place in the spec; a name that the spec no longer has comes last."""
     places = {name: place for place, name in enumerate(names)}
     return lambda name: places.get(name, len(names))
 
 
 def _benchmarks(
-    store: Artifacts, recipe: ReportRecipe, arms: tuple[Arm, ...], order: Callable[[str], int]
+    store: Artifacts, recipe: ReportRecipe, arms: tuple[Arm, ...], place: Callable[[str], int]
 ) -> tuple[Benchmark, ...]:
-    """In the spec's order. A baseline is a row as an arm is, under a name that no arm can have."""
-    baselines, seed = sorted(recipe.baselines, key=lambda baseline: order(baseline.name)), recipe.seed
+    """Return the benchmarks in the spec's order. A baseline is a row like an arm, under a name that no arm can have."""
+    baselines = sorted(recipe.baselines, key=lambda baseline: place(baseline.name))
     evaluations: dict[str, dict[str, Evaluation]] = {}
     rows_of = [(arm.name, arm.evaluations) for arm in arms]
     rows_of += [(f"{baseline.name} (baseline)", baseline.evaluations) for baseline in baselines]
@@ -86,11 +94,11 @@ def _benchmarks(
         for evaluation in scored:
             evaluations.setdefault(evaluation.benchmark, {})[row] = evaluation
     found = []
-    for name, by_arm in sorted(evaluations.items(), key=lambda item: order(item[0])):
-        source = store.record(next(iter(by_arm.values())).items)["recipe"].get("source") or {}
-        answers = {arm: store.answers(evaluation.eval) for arm, evaluation in by_arm.items()}
-        found.append(benchmark(name, source.get("format", ""), answers, base=arms[0].name, seed=seed))
-    return adjusted(found)
+    for name, by_arm in sorted(evaluations.items(), key=lambda item: place(item[0])):
+        source_format = store.source_format(next(iter(by_arm.values())).items)
+        answers = {arm: store.scores(evaluation.score) for arm, evaluation in by_arm.items()}
+        found.append(compare_arms(name, source_format, answers, base=arms[0].name))
+    return adjust_p_values(found)
 
 
 def _arm(store: Artifacts, arm: Arm) -> ArmResult:
@@ -101,7 +109,7 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
     for stage in arm.stages:
         nodes += [stage.tokenize, stage.train]
     for evaluation in arm.evaluations:
-        nodes += [evaluation.items, evaluation.eval]
+        nodes += [evaluation.items, evaluation.answers, evaluation.score]
     return ArmResult(
         name=arm.name,
         parameters=store.summary(StudentSummary, arm.student).parameters,
@@ -137,13 +145,15 @@ def _stages(arm: Arm) -> Iterator[tuple[str, TrainedStage]]:
         yield stage.tokenize, stage
 
 
-def _users(arms: tuple[Arm, ...], parts: Any) -> list[tuple[Any, tuple[str, ...]]]:
-    """Each distinct part (by the node it ends in) with the arms that use it, in the order met."""
-    met: dict[str, tuple[Any, dict[str, None]]] = {}
+def _with_users(
+    arms: tuple[Arm, ...], parts: Callable[[Arm], Iterator[tuple[str, P]]]
+) -> list[tuple[P, tuple[str, ...]]]:
+    """Return each distinct part, by its KIND/ID, with the arms that use it, in the order of the arms."""
+    users_of: dict[str, tuple[P, dict[str, None]]] = {}
     for arm in arms:
         for ref, part in parts(arm):
-            met.setdefault(ref, (part, {}))[1][arm.name] = None
-    return [(part, tuple(users)) for part, users in met.values()]
+            users_of.setdefault(ref, (part, {}))[1][arm.name] = None
+    return [(part, tuple(users)) for part, users in users_of.values()]
 
 
 def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
@@ -181,7 +191,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
 
 
 def _teachers(store: Artifacts, arms: tuple[Arm, ...]) -> tuple[Teacher, ...]:
-    """Summed over the distinct collections of each teacher, by the teacher's name."""
+    """Return the totals of each teacher over its distinct collect nodes, sorted by the teacher's name."""
     collections = {dataset.collect: dataset.teacher for arm in arms for dataset in arm.datasets}
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():
@@ -200,13 +210,13 @@ def _teachers(store: Artifacts, arms: tuple[Arm, ...]) -> tuple[Teacher, ...]:
 def _curves(store: Artifacts, arm: Arm) -> Iterator[Curve]:
     done = 0
     for stage in arm.stages:
-        metrics = store.metrics(stage.train)
-        size = -(-len(metrics) // CURVE_POINTS) or 1
-        chunks = [metrics[start : start + size] for start in range(0, len(metrics), size)]
+        losses = store.losses(stage.train)
+        size = -(-len(losses) // CURVE_POINTS) or 1
+        chunks = [losses[start : start + size] for start in range(0, len(losses), size)]
         yield Curve(
             arm=arm.name,
             stage=stage.name,
-            steps=tuple(done + chunk[-1]["step"] for chunk in chunks),
-            losses=tuple(sum(line["loss"] for line in chunk) / len(chunk) for chunk in chunks),
+            steps=tuple(done + chunk[-1][0] for chunk in chunks),
+            losses=tuple(sum(loss for _, loss in chunk) / len(chunk) for chunk in chunks),
         )
         done += store.summary(TrainSummary, stage.train).steps

@@ -1,11 +1,11 @@
-"""What the paper reports for Orca-13B, zero-shot, in %: landmarks to print beside our own figures.
+"""The published zero-shot accuracies of Orca-13B, in %: landmarks beside our own figures.
 
-arXiv 2306.02707: Table 11 (BIG-Bench Hard), Table 8 (AGIEval). Tasks are named as the benchmark's files are.
+arXiv 2306.02707: Table 11 (BIG-Bench Hard), Table 8 (AGIEval). Tasks have the names of the benchmark's files.
 """
 
 from __future__ import annotations
 
-__all__ = ["orca_13b"]
+__all__ = ["published_accuracy"]
 
 BBH = {
     "boolean_expressions": 72.0,
@@ -45,7 +45,10 @@ AGIEVAL = {
 _TABLES = {"bbh": BBH, "agieval": AGIEVAL}
 
 
-def orca_13b(benchmark_format: str, task: str) -> float | None:
-    """Accuracy as a share, or None. The format tells the real benchmark from generated tasks of the same name."""
+def published_accuracy(benchmark_format: str, task: str) -> float | None:
+    """Return Orca-13B's accuracy on a task as a share; None if the paper does not have it.
+
+    The format distinguishes the real benchmark from generated tasks of the same name.
+    """
     percent = _TABLES.get(benchmark_format, {}).get(task)
     return None if percent is None else round(percent / 100, 4)

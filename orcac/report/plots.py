@@ -1,7 +1,7 @@
 """The report's pictures as inline SVG: scores with their intervals, and training loss.
 
-matplotlib draws them, with colours that stand for the page's CSS variables: the page alone decides what they look
-like, in light and in dark. Text stays text and takes the page's font. The same numbers give the same bytes: style
+matplotlib draws them in placeholder colours, which are then replaced by CSS variables, so that the page alone decides
+the colours, light or dark. Text stays text and takes the page's font. The same numbers give the same bytes: the style
 is matplotlib's default and not the user's, ids come from a fixed salt, and no date is written.
 """
 
@@ -11,16 +11,17 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orcac.report.results import Benchmark, Curve
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ARM_COLOURS", "losses", "scores"]
+__all__ = ["ARM_COLOURS", "draw_losses", "draw_scores"]
 
-ARM_COLOURS = 8  # the page defines --arm-0 ... --arm-7; further arms begin again
+ARM_COLOURS = 8  # the page defines --arm-0 to --arm-7; further arms reuse them from the first on
 TEXT, MUTED, LINE = "#010101", "#020202", "#030303"
 _VARIABLES = {TEXT: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)"} | {
     f"#0a0a{index:02x}": f"var(--arm-{index})" for index in range(ARM_COLOURS)
@@ -44,20 +45,21 @@ _STYLE = {
 }
 
 
-def colour(index: int) -> str:
-    """What stands for the colour of the arm at this place among the arms."""
+def arm_colour(index: int) -> str:
+    """Return the placeholder for the colour of the arm at this index."""
     return f"#0a0a{index % ARM_COLOURS:02x}"
 
 
-def scores(bench: Benchmark, arms: Sequence[str]) -> str:
-    """A dot and a 95 % interval an arm, with guessing, the constant answer and the paper's figure as lines."""
+def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
+    """Return an SVG with a dot and a 95 % interval per arm; guessing, the constant answer and the paper are lines."""
     height = 0.85 + 0.34 * len(bench.scores)
     with _figure(7.2, height) as (figure, axes):
         for place, score in enumerate(bench.scores):
             low, high = (100 * end for end in score.interval)
-            here = colour(arms.index(score.arm))
+            here = arm_colour(arms.index(score.arm))
             axes.plot([low, high], [place, place], color=here, linewidth=2.2, solid_capstyle="round")
-            axes.plot([100 * score.accuracy], [place], "o", color=here, markersize=7)
+            if score.mean is not None:
+                axes.plot([100 * score.mean], [place], "o", color=here, markersize=7)
         marks = [("guessing", bench.chance, "--"), ("constant answer", bench.constant, ":")]
         if bench.paper is not None:
             marks.append(("Orca-13B, paper", bench.paper, "-."))
@@ -66,25 +68,27 @@ def scores(bench: Benchmark, arms: Sequence[str]) -> str:
         axes.set_yticks(range(len(bench.scores)), [score.arm for score in bench.scores])
         axes.set_ylim(len(bench.scores) - 0.5, -0.5)
         axes.set_xlim(0, 100)
-        axes.set_xlabel("accuracy, %")
+        axes.set_xlabel("correct, %")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper left", ncols=len(marks), frameon=False, fontsize=9, labelcolor=MUTED)
-        return _svg(figure, f"Accuracy of each arm on {bench.name} with 95 % intervals")
+        return _svg(figure, f"Score of each arm on {bench.name} with 95 % intervals")
 
 
-def losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:
-    """A line an arm over all its stages; a ring marks where the next stage begins."""
+def draw_losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:
+    """Return an SVG with a line per arm over all its stages; a ring marks the first step of each later stage."""
     with _figure(7.2, 3.4) as (figure, axes):
         for index, arm in enumerate(arms):
             chain = [curve for curve in curves if curve.arm == arm and curve.steps]
             steps = [step for curve in chain for step in curve.steps]
             values = [loss for curve in chain for loss in curve.losses]
-            axes.plot(steps, values, color=colour(index), linewidth=1.6)
+            axes.plot(steps, values, color=arm_colour(index), linewidth=1.6)
             for curve in chain[1:]:
-                axes.plot(curve.steps[:1], curve.losses[:1], "o", color=colour(index), fillstyle="none", markersize=6)
+                axes.plot(
+                    curve.steps[:1], curve.losses[:1], "o", color=arm_colour(index), fillstyle="none", markersize=6
+                )
         axes.set_xlabel("optimizer steps, all stages")
         axes.set_ylabel("training loss")
         axes.set_xlim(left=0)
@@ -95,9 +99,9 @@ def losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
-    """Inches; a figure of its own, outside any global state of matplotlib."""
-    import matplotlib as mpl  # slow to import, and a table alone does not need it
+def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a new figure of this size in inches, and its axes, without any effect on matplotlib's global state."""
+    import matplotlib as mpl  # slow to import, and the terminal's table does not need it
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
@@ -108,14 +112,14 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
 
 
 def _svg(figure: Figure, title: str) -> str:
-    """The <svg> element alone, named for screen readers, with the page's colours."""
+    """Return the <svg> element alone, with the page's colours and `title` as its name for screen readers."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing refers to them, and a page holds several pictures
-    for stand_in, variable in _VARIABLES.items():
-        svg = svg.replace(stand_in, variable)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # no link needs the ids, which would repeat on a page
+    for placeholder, variable in _VARIABLES.items():
+        svg = svg.replace(placeholder, variable)
     title = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

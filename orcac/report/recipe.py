@@ -1,7 +1,7 @@
-"""What `report` makes: `report.html` (one self-contained page), `report.md`, `results.json` (every number shown).
+"""The recipe of `report`, which makes `report.html` (one self-contained page), `report.md` and `results.json`.
 
-Inputs: `nodes`, every node that the spec's arms need (the report reads their artifacts); the recipe says
-which of them plays which part, by the reference KIND/ID.
+Inputs: `nodes`, every node that the spec's arms need; the report reads their artifacts. The recipe names the role of
+each, by KIND/ID.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "ReportExecution",
     "ReportRecipe",
     "ReportSummary",
+    "Run",
     "TrainedStage",
 ]
 
@@ -45,38 +46,51 @@ class TrainedStage(Frozen):
 class Evaluation(Frozen):
     benchmark: str
     items: str  # sample node
-    eval: str
+    answers: str  # eval node, or the collect node of a baseline
+    score: str
 
 
-class Arm(Frozen):
-    """One variant, as the nodes it is made of. The first arm is the base, which the others are tested against."""
+class Run(Frozen):
+    """One training run of an arm, as the nodes it is made of."""
 
-    name: str
+    draw: int = 0  # the number of the draw of its data
     student: str
     datasets: tuple[Dataset, ...]
     stages: tuple[TrainedStage, ...]
     evaluations: tuple[Evaluation, ...]
 
 
+class Arm(Run):
+    """One variant: its first run, and the others. The first arm is the base, which the others are tested against."""
+
+    name: str
+    replicates: tuple[Run, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs of the arm, the first one included."""
+        return (self, *self.replicates)
+
+
 class Baseline(Frozen):
-    """A teacher that answered the benchmarks too."""
+    """A teacher that answered the benchmarks itself."""
 
     name: str
     evaluations: tuple[Evaluation, ...]
 
 
 class ReportRecipe(Recipe):
-    """The base is the first arm; the rest are in the order of their names, so that the spec's order enters no id."""
+    """The base is the first arm; the others are sorted by name, so that their order in the spec enters no id."""
 
-    seed: int
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
+    exploratory: tuple[str, ...] = ()  # benchmarks on which no verdict is given, sorted
 
 
 class ReportExecution(Execution):
     title: str = ""  # the spec's name
     about: str = ""
-    order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks as the spec has them
+    order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks, in the order of the spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""`Results` as a page and as Markdown. The words and the layout stand in the templates beside this file.
+"""`Results` as an HTML page and as Markdown, through the templates beside this file.
 
-The page is one file: styles and pictures are in it, it runs no script and fetches nothing. It is rendered with
-autoescape, since what models say is text of unknown origin; the pictures alone, which are ours, go in as markup.
+The page is one file: it contains its styles and pictures, runs no script and fetches nothing. It is rendered with
+autoescape, since the responses of models are text of unknown origin. Only the pictures, which we draw, are inserted as
+markup.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from orcac.report import plots, wording
 from orcac.report.results import Results
 from orcac.text import dollars
 
-__all__ = ["html", "markdown"]
+__all__ = ["render_html", "render_markdown"]
 
 
-def html(results: Results) -> str:
+def render_html(results: Results) -> str:
+    """Return the page."""
     scored = (score.arm for bench in results.benchmarks for score in bench.scores)
     arms = list(dict.fromkeys([*(arm.name for arm in results.arms), *scored]))  # the baselines after the arms
     return (
@@ -26,23 +28,24 @@ def html(results: Results) -> str:
         .get_template("page.html.jinja")
         .render(
             results=results,
-            findings=wording.findings(results),
+            findings=wording.describe_findings(results),
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
             colours={arm: index % plots.ARM_COLOURS for index, arm in enumerate(arms)},
-            score_plots={bench.name: Markup(plots.scores(bench, arms)) for bench in results.benchmarks},
-            loss_plot=Markup(plots.losses(results.curves, arms)) if results.curves else "",
+            score_plots={bench.name: Markup(plots.draw_scores(bench, arms)) for bench in results.benchmarks},
+            loss_plot=Markup(plots.draw_losses(results.curves, arms)) if results.curves else "",
         )
     )
 
 
-def markdown(results: Results) -> str:
+def render_markdown(results: Results) -> str:
+    """Return the report as Markdown."""
     return (
         _environment(autoescape=False)
         .get_template("page.md.jinja")
         .render(
             results=results,
-            findings=wording.findings(results),
+            findings=wording.describe_findings(results),
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
         )
@@ -60,6 +63,7 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     for name in ("interval", "p_value", "percent", "points", "points_interval", "reasons"):
         environment.filters[name] = getattr(wording, name)
+    environment.filters["describe_answers"] = wording.describe_answers
     environment.filters |= {"count": "{:,}".format, "dollars": dollars}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment

@@ -1,13 +1,18 @@
-"""Every number of the report, typed: `results.json` is these, and the page, the Markdown and the terminal's table
-show nothing else. Shares and differences are in [-1, 1]; only what is printed is turned into percent and points.
+"""The numbers of a report. `results.json` holds them all; the page, the Markdown and the terminal show no others.
+
+Shares and differences are in [-1, 1]; the templates turn them into percent and points.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from orcac.stats import Interval
+from pydantic import TypeAdapter, ValidationError
+
+from orcac.errors import StoreError
+from orcac.stats.intervals import Interval
 
 __all__ = [
     "ArmAnswer",
@@ -23,32 +28,32 @@ __all__ = [
     "StageResult",
     "TaskScore",
     "Teacher",
+    "read_json",
     "to_json",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """An arm minus the base, over the items that both answered."""
+    """The difference between an arm and the base, over the items that both answered."""
 
     items: int
-    points: float  # a share, positive where the arm is better
-    interval: Interval  # paired bootstrap, 95 %
-    only_arm: int  # items that only this arm got right
+    points: float  # of the mean score: a share, positive if the arm is better
+    interval: Interval  # over items, 95 % (stats.compare)
+    only_arm: int  # items on which this arm has the higher score: if scores are 0 or 1, those that only it got right
     only_base: int
-    p: float  # McNemar, exact
+    p: float  # exact McNemar test; of the interval's kind if a score is neither 0 nor 1
     p_holm: float  # over all comparisons of the report
-    verdict: str  # "better", "worse", "no difference shown": by p_holm at 0.05
+    verdict: str  # "better", "worse" or "no difference shown", by p_holm at 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScore:
     task: str
     n: int
-    correct: int
-    unparsed: int
-    accuracy: float
+    mean: float | None
     interval: Interval  # Wilson, 95 %
+    outcomes: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +61,18 @@ class Score:
     """One arm on one benchmark."""
 
     arm: str
-    n: int
-    correct: int
-    unparsed: int
-    accuracy: float
+    n: int  # items that did not fail
+    mean: float | None  # score over these, by the first checker; None if n is 0
     interval: Interval  # Wilson, 95 %
+    outcomes: dict[str, int]  # right, wrong, unparsed, cut, refused, failed -> items
+    unparsed_share: float  # of n
+    cut_share: float
+    checkers: tuple[str, ...]  # the first one decides
+    others: dict[str, float]  # further checker -> mean score
+    left_out: int  # items whose reference cannot be scored
     p_above_chance: float
-    verdict: str  # "at chance", "no better than a constant answer", "above chance"
-    difference: Difference | None  # None for the base, and where the base did not answer these items
+    verdict: str  # "at chance", "no better than a constant answer" or "above chance"
+    difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
 
 
@@ -72,12 +81,12 @@ class ArmAnswer:
     arm: str
     response: str
     parsed: str
-    correct: bool
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """An item with what each arm said to it; texts are cut to a readable length."""
+    """An item with the response of each arm; texts are cut to a readable length."""
 
     task: str
     query: str
@@ -88,10 +97,10 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     name: str
-    n: int
-    chance: float  # guessing among each item's options
-    constant: float  # always giving a task's most frequent answer
-    paper: float | None  # Orca-13B as published, where every task is in the paper
+    n: int  # items that can be scored
+    chance: float  # accuracy of a guess among each item's options
+    constant: float  # accuracy of always giving a task's most frequent answer
+    paper: float | None  # Orca-13B as published; None unless every task is in the paper
     task_chance: dict[str, float]
     task_paper: dict[str, float]
     scores: tuple[Score, ...]
@@ -123,7 +132,7 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Where every row of a dataset went. `arms` are those that use it."""
+    """The fate of every row of one dataset. `arms` are the arms that use the dataset."""
 
     dataset: str
     teacher: str
@@ -163,7 +172,7 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Training loss along an arm's stages. `steps` go on from stage to stage; long runs are thinned by averaging."""
+    """The training loss of one stage of an arm. `steps` count over all stages; long runs are thinned by averaging."""
 
     arm: str
     stage: str
@@ -186,5 +195,14 @@ class Results:
 
 
 def to_json(results: Results) -> str:
-    """Fields in the order above, so that a reader meets the scores first."""
+    """Return the content of `results.json`, with the fields in the order above, so that the scores come first."""
     return json.dumps(asdict(results), indent=1, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Results:
+    """Read `results.json`. Raises StoreError if it is not complete."""
+    try:
+        return TypeAdapter(Results).validate_json(path.read_bytes())
+    except ValidationError:
+        fix = f"delete {path.parent}, then run again: the report is made anew"
+        raise StoreError(f"{path}: the results are damaged", fix=fix) from None

@@ -1,61 +1,72 @@
-"""The result table as plain text of at most 100 columns, for printing at the end of a run."""
+"""The result table as plain text of at most 100 columns, which is printed at the end of a run."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
-from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED, interval, p_value, percent, points, points_interval
+from orcac.report.results import Results, Score
+from orcac.report.wording import (
+    AT_CHANCE,
+    NOTHING_MEASURED,
+    describe_answers,
+    interval,
+    p_value,
+    percent,
+    points,
+    points_interval,
+)
 
-__all__ = ["terminal_table"]
+__all__ = ["format_table"]
 
 WIDTH = 100
 _MARKS = {"at chance": "*", "no better than a constant answer": "†"}
 _LEGEND = {"at chance": "at chance: not significantly better than guessing"}
 _VERDICTS = {"better": "better", "worse": "worse", "no difference shown": "–"}
-_COLUMNS = "{arm:<22} {accuracy:>9} {interval:>13} {unparsed:>8} {points:>8} {around:>15} {p:>8}  {verdict}"
+_COLUMNS = "{arm:<18} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7} {points:>7} {around:>15} {p:>8}  {verdict}"
 
 
-def terminal_table(results: dict[str, Any]) -> str:
-    """`results`: the content of `results.json`."""
-    if not results["benchmarks"]:
+def format_table(results: Results) -> str:
+    """Return the scores of every benchmark, and a legend of the marks in use."""
+    if not results.benchmarks:
         return NOTHING_MEASURED
     lines = []
-    for bench in results["benchmarks"]:
-        paper = "" if bench["paper"] is None else f", Orca-13B in the paper {percent(bench['paper'])} %"
+    for bench in results.benchmarks:
+        paper = "" if bench.paper is None else f", Orca-13B in the paper {percent(bench.paper)} %"
         lines.append(
-            f"{bench['name']}: {bench['n']:,} items, guessing {percent(bench['chance'])} %, "
-            f"constant answer {percent(bench['constant'])} %{paper}"
+            f"{bench.name}: {bench.n:,} items, guessing {percent(bench.chance)} %, "
+            f"constant answer {percent(bench.constant)} %{paper}"
         )
         header = _COLUMNS.format(
             arm="arm",
-            accuracy="correct ",
+            mean="correct ",
             interval="95 %",
             unparsed="unparsed",
+            cut="cut off",
             points="vs base",
             around="95 %",
             p="p (Holm)",
             verdict="",
         )
-        lines += [header.rstrip(), *(_row(score) for score in bench["scores"]), ""]
-    verdicts = {score["verdict"] for bench in results["benchmarks"] for score in bench["scores"]}
+        lines += [header.rstrip(), *(_row(score) for score in bench.scores), *describe_answers(bench), ""]
+    verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
-    if results["all_at_chance"]:
+    if results.all_at_chance:
         lines.append(AT_CHANCE)
     return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH) or [""]).rstrip()
 
 
-def _row(score: dict[str, Any]) -> str:
-    difference = score["difference"]
+def _row(score: Score) -> str:
+    difference = score.difference
     row = _COLUMNS.format(
-        arm=_fit(score["arm"], 22),
-        accuracy=percent(score["accuracy"]) + " %" + _MARKS.get(score["verdict"], " "),
-        interval=interval(score["interval"]),
-        unparsed=percent(score["unparsed"] / score["n"]) + " %",
-        points=points(difference["points"]) if difference else "",
-        around=points_interval(difference["interval"]) if difference else "",
-        p=p_value(difference["p_holm"]) if difference else "",
-        verdict=_VERDICTS[difference["verdict"]] if difference else "",
+        arm=_fit(score.arm, 18),
+        mean=percent(score.mean) + " %" + _MARKS.get(score.verdict, " "),
+        interval=interval(score.interval),
+        unparsed=percent(score.unparsed_share) + " %",
+        cut=percent(score.cut_share) + " %",
+        points=points(difference.points) if difference else "",
+        around=points_interval(difference.interval) if difference else "",
+        p=p_value(difference.p_holm) if difference else "",
+        verdict=_VERDICTS[difference.verdict] if difference else "",
     )
     return row.rstrip()
 

@@ -9,8 +9,8 @@ their system messages have the same queries.
 Algorithm 1 of the paper (§3.1) picks a non-empty task uniformly, then a query of it without replacement, until enough
 are drawn. `allocate` computes its counts per task without a loop over queries: it draws a chunk of picks over the tasks
 that have queries left, and takes as many from each as it still has. A pick of a task that runs out inside the chunk is
-void. To draw again over all tasks until a pick is valid is the same as to draw over the remaining tasks, so the counts
-have exactly the algorithm's distribution. The stream of picks does not depend on the size of the draw.
+void. Drawing over all tasks until a pick is valid gives the same distribution as drawing over the remaining tasks, so
+the counts have exactly the algorithm's distribution. The stream of picks does not depend on the size of the draw.
 """
 
 from __future__ import annotations

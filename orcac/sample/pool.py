@@ -1,7 +1,7 @@
 """The first reading of a sample's input: the pool of queries that may be drawn, and the choice among them.
 
-Of each query in the pool only its place, its task's number and its ticket are kept: with the digest that finds
-duplicates, some 200 bytes. So the texts of a large collection need not fit in memory.
+A query takes some 200 bytes in the pool: its place, its task's number, its ticket, and a digest to find duplicates. So
+the texts of a large collection need not fit in memory.
 """
 
 from __future__ import annotations

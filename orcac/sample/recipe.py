@@ -67,12 +67,12 @@ class Source(Frozen):
     format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval"]
     files: tuple[FileRef, ...] = ()
     hub: tuple[HubRef, ...] = ()  # dataset repositories; read after `files`, in this order
-    absent: tuple[str, ...] = ()  # paths, as written, of files that are not here yet: it can be planned, not made
+    absent: tuple[str, ...] = ()  # paths, as written, of missing files: with any, the source can be planned, not made
     fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
-    tasks: tuple[str, ...] = ()  # keep these tasks alone; () keeps all
+    tasks: tuple[str, ...] = ()  # the only tasks to keep; () keeps all
     take: int | None = None  # number of queries; None is all
-    per_task: int | None = None  # at most so many of each task
+    per_task: int | None = None  # maximum number of queries of each task
     sampling: Literal["by-task", "uniform"] = "by-task"  # by-task is the paper's Algorithm 1
 
 
@@ -83,6 +83,8 @@ class Subset(Frozen):
 
 
 class SampleRecipe(Recipe):
+    """The source of prompts, and how they and their system messages are drawn."""
+
     name: str  # the spec's name of the source; written to every row
     seed: int
     source: Source | None = None  # exactly one of source and subset
@@ -99,6 +101,8 @@ class SampleExecution(Execution):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSummary(Summary):
+    """The figures of a sample."""
+
     kind: ClassVar[str] = "sample"
 
     read: int  # rows of the source; read = kept + the sum of dropped

@@ -21,6 +21,7 @@ from orcac.spec.source import Tree, merge, put
 BASE = "base"
 MAX_ARMS = 10_000
 _EXAMPLE = "{stages: {expert: {epochs: 1}}}"
+_REPLICATES = "replicates"  # an arm may have its own, but they make no arm: they are pooled
 _SHARED = ("ablations", "sweep", "extends", "name", "orcac")  # keys that all arms have in common
 
 
@@ -70,7 +71,10 @@ def expand_arms(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
 
 
 def _apply_ablations(base: Tree, ablations: Tree | None, problems: list[Problem]) -> dict[str, Variant]:
-    """Return the variant of each ablation. The schema refuses `ablations` that are not a map, so they are skipped."""
+    """Return the variant of each valid ablation. Errors go to `problems`.
+
+    If `ablations` is not a map at all, the schema reports that, and no arm is returned.
+    """
     variants: dict[str, Variant] = {}
     if ablations is None:
         return variants
@@ -86,8 +90,10 @@ def _apply_ablations(base: Tree, ablations: Tree | None, problems: list[Problem]
             problems.append(Problem(patch.key_marks[shared[0]], message))
         else:
             tree = merge(base, patch)
-            if tree.equals(base):
+            if tree.without(_REPLICATES).equals(base.without(_REPLICATES)):
                 message = f"the arm `{name}` changes nothing: the spec has all these values already; remove it"
+                if not tree.equals(base):
+                    message = f"the arm `{name}` changes only how often it is trained; write `replicates` in the spec"
                 problems.append(Problem(mark, message))
             variants[name] = Variant(tree, mark)
     return variants
@@ -102,7 +108,7 @@ def _read_sweep(base: Tree, sweep: Tree | None, problems: list[Problem]) -> list
     axes = []
     for text, values in sweep.entries.items():
         path, mark = paths[text], sweep.key_marks[text]
-        if path[0] in _SHARED or not all(path):
+        if path[0] in (*_SHARED, _REPLICATES) or not all(path):
             message = f"`{text}` cannot be swept; write a path such as `stages.expert.epochs`"
             problems.append(Problem(mark, message))
         elif not isinstance(values.value, list) or not values.value:

@@ -13,6 +13,7 @@ from orcac.puzzles import TASKS
 from orcac.spec.problems import SpecPath
 from orcac.spec.schema import (
     Benchmark,
+    Dataset,
     GeneratedBenchmark,
     GeneratedQueries,
     LocalEndpoint,
@@ -21,6 +22,8 @@ from orcac.spec.schema import (
     Queries,
     ReferenceEndpoint,
     ReplayEndpoint,
+    Replicates,
+    ScoredBenchmark,
     SolverEndpoint,
     Spec,
     TableBenchmark,
@@ -52,6 +55,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_datasets(spec, names)
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
+    yield from _check_replicates(spec)
     yield from _check_benchmarks(spec, message_numbers, names)
     for name, queries in spec.queries.items():
         yield from _check_source(("queries", name), queries)
@@ -105,7 +109,9 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         path: SpecPath = ("benchmarks", name)
         yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
-        if isinstance(benchmark, OpenBenchmark):
+        if not isinstance(benchmark, OpenBenchmark):
+            yield from _check_checkers(path, benchmark)
+        else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
             judge = spec.teachers.get(benchmark.judge)
@@ -122,6 +128,16 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
+
+
+def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
+    both = (*path, "parser"), (*path, "checker")
+    if benchmark.parser and "checker" in benchmark.model_fields_set:
+        message = "`parser` is the older name of `checker`, and both are given; remove `parser` (in a patch: `null`)"
+        yield Finding(both[0], message, both)
+    for index, name in enumerate(benchmark.checker):
+        if name in benchmark.checker[:index]:
+            yield Finding((*both[1], index), f"the checker `{name}` is given twice; remove one")
 
 
 def _check_system_messages(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
@@ -274,6 +290,56 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
             yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
         yield from _check_batch(spec, name, stage.batch)
     yield from _check_hardware(spec.hardware.train)
+
+
+def _check_replicates(spec: Spec) -> Iterator[Finding]:
+    replicates, at = spec.replicates, ("replicates",)
+    if replicates.training and replicates.base and replicates.arms:
+        message = "`training` has no effect beside `base` and `arms`; remove it"
+        yield Finding((*at, "training"), message, ((*at, "base"), (*at, "arms")))
+    if replicates != Replicates() and not spec.stages:
+        message = "nothing is trained, so all replicates would be the same; add `stages`, or remove `replicates`"
+        yield Finding(at, message, (("stages",),))
+    elif replicates.data > 1 and not _is_drawn(spec):
+        message = (
+            "no dataset of the curriculum is drawn at random (by `take`, by system messages, or by a teacher's "
+            "temperature), so another draw would be the same data; remove `data`"
+        )
+        yield Finding((*at, "data"), message)
+
+
+def _is_drawn(spec: Spec) -> bool:
+    """Return whether another seed would change the data of a stage. A part with an error counts as drawn."""
+    stages = [spec.stages.get(name) for name in spec.curriculum]
+    datasets = [spec.datasets.get(stage.dataset) if stage else None for stage in stages]
+    return any(dataset is None or _is_dataset_drawn(spec, dataset) for dataset in datasets)
+
+
+def _is_dataset_drawn(spec: Spec, dataset: Dataset) -> bool:
+    teacher = spec.teachers.get(dataset.teacher)
+    if dataset.sample or teacher is None or teacher.is_sampled:
+        return True
+    for name in dataset.queries:
+        source = spec.queries.get(name)
+        draw = dataset.draw.get(name) or spec.system_messages.draw.get(name)
+        if source is None or isinstance(source, GeneratedQueries) or source.take or source.per_task:
+            return True
+        if draw and len({*draw.always, *draw.multiple_choice}) > 1:
+            return True
+    return False
+
+
+def check_arm(spec: Spec, base: Spec) -> Iterator[Finding]:
+    """Yield a finding for each part of an arm that must be as in the base, with which the arm is compared."""
+    for name, benchmark in spec.benchmarks.items():
+        if name in base.benchmarks and benchmark.primary != base.benchmarks[name].primary:
+            message = "a benchmark is primary for all arms or for none; write `primary` in the spec's `benchmarks`"
+            yield Finding(("benchmarks", name, "primary"), message)
+    if spec.replicates.data != base.replicates.data:
+        message = (
+            f"an arm is compared on as many draws of the data as the base has; write `data: {base.replicates.data}`"
+        )
+        yield Finding(("replicates",), message)
 
 
 def _check_batch(spec: Spec, stage: str, batch: BatchSize) -> Iterator[Finding]:

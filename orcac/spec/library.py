@@ -23,7 +23,7 @@ def number_messages(library: Mapping[int, str], own: Mapping[int, str]) -> dict[
 
 @dataclass(slots=True)
 class Libraries:
-    """Reads the libraries that the arms of one spec name, each file once."""
+    """A reader of the libraries that the arms of one spec name. It reads each file once."""
 
     spec: File  # libraries are read from the spec's revision
     _results: dict[Path, dict[int, str] | InputError] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from pydantic import JsonValue, ValidationError
 
 from orcac.errors import InputError
 from orcac.spec.arms import BASE, expand_arms
-from orcac.spec.check import check
+from orcac.spec.check import check, check_arm
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
@@ -150,7 +150,7 @@ def _lay_over(base: Tree, tree: Tree) -> Tree:
 
 @dataclass(slots=True)
 class _ArmLoader:
-    """Loads the arms of one experiment, and keeps the results that they share."""
+    """A loader of the arms of one experiment, which keeps the results that they share."""
 
     file: File
     finder: Finder = field(default_factory=Finder)
@@ -201,7 +201,10 @@ class _ArmLoader:
         collector = _Collector(cuts, problems)
         messages = self._number_messages(spec, tree, collector)
         files, left_out = self._find_files(spec, tree, collector)
-        for finding in check(spec, messages.keys(), _defined_names(whole)):
+        findings = [*check(spec, messages.keys(), _defined_names(whole))]
+        if self.base:
+            findings += check_arm(spec, self.base[1])
+        for finding in findings:
             problem = Problem(whole.locate(finding.path), finding.message)
             collector.add(finding.path, problem, finding.depends_on)
         arm = Arm(name=name, mark=mark, tree=tree, spec=spec, messages=messages, files=files, left_out=left_out)
@@ -269,9 +272,9 @@ class _ArmLoader:
                 if not isinstance(source, FileSource):
                     continue
                 missing = getattr(source, "missing", "error")
-                named = find((section, name, "path"), source.path, later=missing != "error")
-                if named and named.absent and missing == "skip":
-                    left_out[name] = named.why
+                file_set = find((section, name, "path"), source.path, later=missing != "error")
+                if file_set and file_set.absent and missing == "skip":
+                    left_out[name] = file_set.why
         for name, teacher in spec.teachers.items():
             if isinstance(teacher.endpoint, ReplayEndpoint):
                 find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
@@ -299,7 +302,8 @@ class _ArmLoader:
                 self.finder.find_files([one], later=later)
             except MissingFileError as error:
                 may_be_later = path[0] in ("queries", "benchmarks")
-                fix = "; or write `missing: later` to plan without this file until it exists" if may_be_later else ""
+                later_fix = "supply it, or write `missing: later` to plan without this file until it exists"
+                fix = f"; {later_fix}" if may_be_later else ""
                 problems.append(Problem(one[1], f"{error.message}{fix}"))
             except InputError as error:
                 problems.append(Problem(one[1], _with_fix(error)))
@@ -317,7 +321,7 @@ class _Lookup:
 
 @dataclass(slots=True)
 class _Collector:
-    """Collects the problems of an arm, except those that are only due to the parts cut out."""
+    """The problems of an arm, except those that are due to the parts cut out."""
 
     cuts: list[SpecPath]
     problems: list[Problem]

@@ -38,7 +38,7 @@ class MissingFileError(InputError):
 
 @dataclass(slots=True)
 class Finder:
-    """Finds the files of a spec. Each path is looked up once, however many arms name it."""
+    """A finder of a spec's files. It looks up each path once, however many arms name it."""
 
     _results: dict[tuple[str, Path], list[Path] | InputError] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ class Finder:
     def find_model(self, text: str, mark: Mark) -> FileSet:
         """Return the files of a pretrained model: a folder with all its files, a .gguf file, or a hub's repository.
 
-        Raises InputError if the path names neither.
+        Raises InputError if the path names none of these.
         """
         if text.startswith(HUB):
             return FileSet(hub=(parse_hub(text),))
@@ -107,7 +107,7 @@ def _check_readable(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name the files in it, as in `{path.name}/*.jsonl`")
         if not path.is_file() or not os.access(path, os.R_OK):
-            raise InputError(f"{path} cannot be read")
+            raise InputError(f"{path} cannot be read; make it a readable file")
     return list(paths)
 
 

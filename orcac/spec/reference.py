@@ -31,7 +31,7 @@ def build_json_schema() -> Json:
     generated = spec.pop("$defs") | {"Spec": spec}
     patches = {f"{name}Patch": _patch(_for_editors(part)) for name, part in generated.items()}
     arms = spec["properties"]["ablations"]["patternProperties"]
-    for names in arms:  # after `patches` are made, since the schema does not check a patch of an arm
+    for names in arms:  # after `patches` is made, because the arms inside a patch are not checked
         arms[names] = {"$ref": "#/$defs/SpecPatch"}
     parts = {name: _for_editors(part) for name, part in generated.items()}
     return {
@@ -189,6 +189,8 @@ def _default(info: FieldInfo) -> str:
         return "its own"
     if info.default in ((), {}, ""):
         return "empty"
+    if isinstance(info.default, tuple):
+        return ", ".join(f"`{item}`" for item in info.default)
     return f"`{str(info.default).lower() if isinstance(info.default, bool) else info.default}`"
 
 

@@ -1,7 +1,7 @@
 """The language: every field of a spec, declared once with its class, its unit and one line of help.
 
-`orcac.fields` explains the classes (semantic, execution, label). Things with names are maps, so that a patch can reach
-them; where order matters, it is a list of names.
+`orcac.fields` explains the classes (semantic, execution, label). Named things are the values of maps, so that a patch
+can reach each of them. If their order matters, a list of their names gives it.
 
 Precedence, lowest first:
     1. the defaults below
@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from orcac.chat.settings import Azure, Price, Sampling
 from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, label, semantic
 from orcac.recipe import Frozen
-from orcac.spec.units import BatchSize, Dollars, Megabytes, Minutes, Name, Paths, Rows, RowsOrTokens, Variable
+from orcac.spec.units import BatchSize, Checkers, Dollars, Megabytes, Minutes, Name, Paths, Rows, RowsOrTokens, Variable
 
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
@@ -105,12 +105,27 @@ class _BenchmarkSampling(Frozen):
     temperature: Number = semantic("0 decodes greedily; the paper's open-ended evaluation uses 0.7", 0.0, ge=0, le=2)
     top_p: Number = semantic("probability mass of nucleus sampling", 1.0, gt=0, le=1)
     max_tokens: Count = semantic("largest length of an answer", 256, unit="tokens")
+    primary: StrictBool = semantic(
+        "each arm gets a verdict on it, adjusted for the number of such verdicts (Holm); if false, its comparisons are "
+        "exploratory and have none",
+        True,
+    )
 
 
 class _BenchmarkProtocol(_BenchmarkSampling):
-    parser: Literal["final-answer", "first-capital"] = semantic(
-        "rule that finds the answer in the text; first-capital is the paper's (§4.2.2)", "final-answer"
+    checker: Checkers = semantic(
+        "rule that reads answers and compares them with the reference, or a list of rules: the first decides, the "
+        "others are shown. first-capital is the paper's (§4.2.2)",
+        ("final-answer",),
     )
+    parser: Literal["final-answer", "first-capital"] | None = semantic(
+        "older name of `checker`; give one of the two", None
+    )
+
+    @property
+    def checkers(self) -> tuple[str, ...]:
+        """The checkers, by whichever key the spec names them."""
+        return (self.parser,) if self.parser else self.checker
 
 
 class _BenchmarkFiles(Frozen):
@@ -140,6 +155,7 @@ class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     against: tuple[Name, ...] = semantic("teachers whose answers are compared with the student's answers", min_length=1)
 
 
+ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark
 Benchmark = Annotated[
     GeneratedBenchmark | TableBenchmark | FormBenchmark | OpenBenchmark, Field(discriminator="format")
 ]
@@ -152,7 +168,7 @@ class Draw(Frozen):
     always: tuple[int, ...] = semantic("numbers of the messages that any query may draw", min_length=1)
     multiple_choice: tuple[int, ...] = semantic("numbers of the messages for queries that list their options", ())
     mix: Literal["joined", "alone"] = semantic(
-        "a query with options draws from both lists, or from `multiple_choice` only; the paper does not say which",
+        "a query with options draws from both lists, or from `multiple_choice` only; the paper does not specify which",
         "joined",
     )
 
@@ -163,7 +179,7 @@ def _expand_short_draw(value: object) -> object:
 
 
 class _OrNumbers:
-    """Adds the short form, a list of numbers, to a draw's JSON Schema."""
+    """A hook that adds the short form, a list of numbers, to a draw's JSON Schema."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
@@ -272,6 +288,13 @@ class Teacher(Frozen):
         "expected mean length of an answer, until answers are measured", None, unit="tokens"
     )
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the teacher gives another answer if it is asked the same again."""
+        if isinstance(self.endpoint, OpenAIEndpoint | VLLMEndpoint):
+            return self.sampling.temperature > 0 and self.sampling.seed is None
+        return isinstance(self.endpoint, LocalEndpoint) and self.sampling.temperature > 0
+
 
 class Sample(Frozen):
     from_: Name = semantic("dataset whose prompts are drawn", alias="from")
@@ -345,8 +368,8 @@ class Student(Frozen):
     shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, trained from scratch", None)
     tokenizer: Tokenizer | None = semantic("tokenizer of a student from scratch", None)
     seed: Whole | None = semantic(
-        "seed of the initial weights and of the order of training; the spec's seed when absent. Put it in `sweep` to "
-        "train again on the same data",
+        "seed of the initial weights and of the order of training; the spec's seed when absent. To train again on the "
+        "same data, write `replicates`",
         None,
         ge=0,
         le=2**32 - 1,
@@ -383,9 +406,46 @@ class Stage(Frozen):
     weight_decay: Number = semantic("weight decay of AdamW", 0.0, ge=0)
     max_grad_norm: Number = semantic("norm that gradients are clipped to", 1.0, gt=0)
     optimizer: Literal["fresh", "carry"] = semantic(
-        "AdamW's moments start at zero, or are carried over from the stage before; the paper does not say which",
+        "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",
         "fresh",
     )
+
+
+Runs = Annotated[int, Field(ge=1, le=100), NUMBERS_ONLY]
+
+
+class Replicates(Frozen):
+    """Runs of each arm that differ by chance alone; together they are one row of their arm."""
+
+    training: Runs | None = semantic(
+        "runs of each arm on the same data, with training seeds of their own; the first run has the spec's seeds. "
+        "`replicates: 5` is short for this",
+        None,
+    )
+    base: Runs | None = semantic("runs of the base, if it has another number: it is in every comparison", None)
+    arms: Runs | None = semantic("runs of each other arm, if these have another number", None)
+    data: Runs = semantic(
+        "draws of the data (queries, their system messages, subsets, sampled answers), each with as many runs; the "
+        "benchmarks' items stay the same",
+        1,
+    )
+
+    def runs(self, *, is_base: bool) -> int:
+        """Return the number of training runs of one arm on each draw of the data."""
+        return (self.base if is_base else self.arms) or self.training or 1
+
+
+def _expand_short_replicates(value: object) -> object:
+    """Return the full form of replicates that are written as a number."""
+    return {"training": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class _OrNumber:
+    """Adds the short form, a number, to the JSON Schema of replicates."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"anyOf": [handler(core), {"type": "integer", "minimum": 1, "maximum": 100}]}
 
 
 Gpu = Literal[
@@ -466,6 +526,9 @@ class Spec(Frozen):
     student: Student = semantic("the model to train")
     stages: dict[Name, Stage] = semantic("stages of the curriculum")
     curriculum: tuple[Name, ...] = semantic("names of the stages in order")
+    replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
+        "training runs of each arm, and draws of its data", Replicates()
+    )
     benchmarks: dict[Name, Benchmark] = semantic("benchmarks that measure the students", {})
     baselines: tuple[Name, ...] = semantic(
         "teachers that answer the benchmarks as well; each is a row of the report beside the arms", ()

@@ -127,7 +127,7 @@ class Tree:
         return self.value
 
     def equals(self, other: Tree) -> bool:
-        """Return whether both trees hold the same value and types, at whatever places; shared parts cost nothing."""
+        """Return whether both trees hold the same values and types; places do not count. Shared parts cost no time."""
         if self is other:
             return True
         one, two = self.value, other.value
@@ -175,7 +175,7 @@ class Tree:
             elif isinstance(tree.value, list) and isinstance(step, int) and step < len(tree.value):
                 tree = tree.value[step]
                 mark = tree.mark
-            elif not isinstance(tree.value, list):  # the short form of a draw is a list, whose keys only the schema has
+            elif not isinstance(tree.value, list):  # a list may be a draw's short form: skip the keys that it implies
                 break
         return mark
 
@@ -188,7 +188,7 @@ def parse(file: File, problems: list[Problem], subject: str = "a spec", *, max_v
     """
     text = file.read()
     lines = text.splitlines()
-    yaml = YAML(typ="safe", pure=True)  # the round-trip reader leaves marks in folded texts
+    yaml = YAML(typ="safe", pure=True)  # the round-trip reader would leave control characters in folded texts
     yaml.Composer = _BoundedComposer
     yaml.composer.limit = max_values
     try:
@@ -328,7 +328,7 @@ def _count_values(node: Node, counts: dict[int, int], limit: int) -> int:
 
 
 class _Builder:
-    """Builds the tree of a file from the parser's nodes."""
+    """A builder of a file's tree from the parser's nodes."""
 
     def __init__(self, file: File, lines: list[str], problems: list[Problem]) -> None:
         self._file, self._lines, self._problems = file, lines, problems

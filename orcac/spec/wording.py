@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from orcac.recipe import Frozen
 from orcac.spec.problems import Mark, Problem, SpecPath, describe
-from orcac.spec.schema import Draw, Spec
+from orcac.spec.schema import Draw, Replicates, Spec
 from orcac.spec.source import Tree
 
 _NAME = "a name is made of letters, digits, `.`, `_` and `-`, at most 63, and starts with a letter or digit"
@@ -68,8 +68,8 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
     location, kind, context = error["loc"], error["type"], error.get("ctx", {})
     steps = _steps(tree, location)
     key = str(location[-1]) if location else ""
-    on_key = key == "[key]"
-    place = tree.locate(steps, key=on_key)
+    is_key = key == "[key]"
+    place = tree.locate(steps, key=is_key)
     if kind == "variable":
         return Problem(_redact(place, place), error["msg"])
     if kind == "extra_forbidden":
@@ -94,15 +94,16 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         )
     if kind == "literal_error":
         known = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        given = error["input"] if not on_key else location[-2]
+        given = error["input"] if not is_key else location[-2]
         if len(known) == 1:
             return Problem(place, f"{_field_name(location)} must be {known[0]}, not {describe(given)}")
-        start = "unknown key" if on_key else f"{_field_name(location)} cannot be"
+        start = "unknown key" if is_key else f"{_field_name(location)} cannot be"
         return Problem(place, f"{start} {describe(given)}; {_suggest(str(given), known)}")
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
         bound = _limit(tree, steps, location, context[limit])
-        return Problem(place, f"{_field_name(location)} must be {words} {bound}")
+        name = _field_name(tuple(steps))  # without the keys that a short form leaves out
+        return Problem(place, f"{name} must be {words} {bound}")
     if kind in ("too_short", "too_long"):
         limit, words = ("min_length", "at least") if kind == "too_short" else ("max_length", "at most")
         values = "1 value" if context[limit] == 1 else f"{context[limit]} values"
@@ -114,7 +115,7 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
     if kind == "measure":
         return Problem(place, f"{describe(error['input'])} is not {context['shape']}")
     if kind in _EXPECTED:
-        given = location[-2] if on_key else error["input"]
+        given = location[-2] if is_key else error["input"]
         hint = _quoting_hint(kind, given)
         return Problem(place, f"expected {_expected_value(kind, location)}, got {describe(given)}{hint}")
     return Problem(place, error["msg"][0].lower() + error["msg"][1:])
@@ -126,6 +127,8 @@ def _expected_value(kind: str, location: SpecPath) -> str:
         return "a number, a text, true or false"
     if kind in ("model_type", "model_attributes_type") and Draw in _models(_type(location)):
         return "a list of message numbers, as in [1, 7]"
+    if kind in ("model_type", "model_attributes_type") and Replicates in _models(_type(location)):
+        return "a number of runs, as in `replicates: 3`"
     return _EXPECTED[kind]
 
 
@@ -234,7 +237,7 @@ def _walk(location: SpecPath) -> tuple[object, FieldInfo | None]:
 
 
 def _models(kind: object) -> list[type[Frozen]]:
-    """Return the parts of a spec that a type may be."""
+    """Return the classes of the schema that a type is or, if it is a union or a container, consists of."""
     if isinstance(kind, type) and issubclass(kind, Frozen):
         return [kind]
     return [model for part in typing.get_args(kind) for model in _models(part)]

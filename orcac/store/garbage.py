@@ -2,13 +2,13 @@
 
     artifact    an artifact that no given spec reaches
     unfinished  the leftovers of a try at a node that no given spec reaches
-    work        the progress of a finished node: a kill came between its marker and the clearing up
+    work        the progress of a finished node, left by a kill between its marker and the removal of its progress
     stray       a file that a kill left behind: half a write, or a lease that was set aside
     trash       folders that a killed removal had moved aside
 
 Leased nodes are left alone, and so are files that a person put beside the nodes. The ledger of answers is never
-touched: its answers were paid for. A folder is first moved into the store's `.trash/` under its lease, which is one
-step, and then removed: a kill leaves whole artifacts and trash, and the next removal takes the trash.
+touched: its answers were paid for. A folder is first moved into the store's `.trash/` under its lease, in one step, and
+then removed. So a kill leaves only whole artifacts and trash, and the next removal takes the trash.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Garbage:
     """The garbage of a store, and the nodes that have some but are being made now."""
 
     items: list[Item]
     in_use: list[str]  # KIND/ID
 
 
-def find(store: Store, reached: Container[str]) -> Found:
+def find(store: Store, reached: Container[str]) -> Garbage:
     """Return the garbage of a store, given the nodes (KIND/ID) that specs reach."""
-    found = Found([], [])
+    found = Garbage([], [])
     trash = store.root / _TRASH
     if trash.is_dir():
-        found.items.append(Item(category="trash", ref="", label="", path=trash, bytes=_bytes(trash)))
+        found.items.append(Item(category="trash", ref="", label="", path=trash, bytes=_count_bytes(trash)))
     for ref in store.refs():
-        items = list(_of_node(store, ref, wanted=ref in reached))
+        items = list(_find_in_node(store, ref, wanted=ref in reached))
         if items and any(is_leased(folder) for folder in _folders(store, ref)):
             found.in_use.append(ref)
         else:
@@ -92,20 +92,20 @@ def remove(store: Store, item: Item) -> bool:
     return True
 
 
-def _of_node(store: Store, ref: str, *, wanted: bool) -> Iterator[Item]:
-    """Yield the garbage of one node: all of it unless it is wanted."""
-    label = _label(store, ref)
+def _find_in_node(store: Store, ref: str, *, wanted: bool) -> Iterator[Item]:
+    """Yield the garbage of one node: the whole folder if the node is not wanted, else the leftovers in it."""
+    label = _read_label(store, ref)
     if not wanted:
         category: Category = "artifact" if store.has_record(ref) else "unfinished"
         folder = store.folder(ref)
-        yield Item(category=category, ref=ref, label=label, path=folder, bytes=_bytes(folder))
+        yield Item(category=category, ref=ref, label=label, path=folder, bytes=_count_bytes(folder))
         return
     for folder in _folders(store, ref):
         if store.is_done(ref) and (folder / "work").is_dir():
-            yield Item(category="work", ref=ref, label=label, path=folder / "work", bytes=_bytes(folder / "work"))
+            yield Item(category="work", ref=ref, label=label, path=folder / "work", bytes=_count_bytes(folder / "work"))
         for pattern in _STRAY:
             for path in sorted(folder.glob(pattern)):
-                yield Item(category="stray", ref=ref, label=label, path=path, bytes=_bytes(path))
+                yield Item(category="stray", ref=ref, label=label, path=path, bytes=_count_bytes(path))
 
 
 def _folders(store: Store, ref: str) -> list[Path]:
@@ -114,14 +114,14 @@ def _folders(store: Store, ref: str) -> list[Path]:
     return [folder, *sorted(path for path in folder.glob("shards/*/") if path.is_dir())]
 
 
-def _label(store: Store, ref: str) -> str:
+def _read_label(store: Store, ref: str) -> str:
     try:
         return str(store.artifact(ref).get("label", ""))
     except StoreError:
         return ""
 
 
-def _bytes(path: Path) -> int:
+def _count_bytes(path: Path) -> int:
     """Return the size of a file, or of all files under a folder. A file that vanishes meanwhile counts as 0."""
     total = 0
     for file in [path, *path.rglob("*")]:

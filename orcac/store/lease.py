@@ -1,9 +1,9 @@
 """Leases on folders, so that two runs on one store, from any two machines, never make the same node at once.
 
 A lease is the file `lease.json` in the node's folder, with a heartbeat: its mtime moves every 5 s. A lease is free if
-it is 60 s old, or if its process on this host has ended. It is taken under a short file lock, which keeps processes of
-one host apart; between hosts the heartbeat does, on any file system. `orcac gc` may move the folder away while a
-process waits for its lease: the process then makes the folder again.
+it is 60 s old, or if its process on this host has ended. Between processes of one host, a short file lock makes the
+check and the taking one step. Between hosts the heartbeat alone decides, which works on any file system. `orcac gc` may
+move the folder away while a process waits for its lease: the process then makes the folder again.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def owns_lease(folder: Path) -> bool:
 
 
 def new_job_name() -> str:
-    """Return a file name for this process's share of some work; no other process, and no later one, has the same."""
+    """Return a new name for a job of this process, valid as a file name; no other call on any host returns it."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def boot_id() -> str:
-    """Return a name of this host (and container) since its last start; "" if the system does not give one.
+    """Return a name of the current boot of this host (and container); "" if the system does not give one.
 
     Two processes with the same name can see each other's process ids, and share a page cache that no crash has emptied.
     """
@@ -168,7 +168,7 @@ def _read(path: Path) -> dict[str, object]:
     """Return the lease's record of its holder, or {} if that cannot be read; the lease then counts by its age alone.
 
     It cannot be read while it is being written, after a crash cut it short, or without the permission to read it.
-    Raises FileNotFoundError.
+    Raises FileNotFoundError if there is no lease.
     """
     try:
         holder = json.loads(path.read_bytes())
@@ -188,7 +188,7 @@ def _host() -> str:
 def _start_time(pid: object) -> str:
     """Return the start time of a process in clock ticks, "" if it has ended.
 
-    The start time tells two processes apart that had the same id, one after the other.
+    The start time distinguishes two processes that had the same id, one after the other.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

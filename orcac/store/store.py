@@ -35,7 +35,7 @@ from orcac.store import durable
 from orcac.store.lease import acquire, owns_lease
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
-_NOT_FILES = ("lease.json", "lease.lock", "error.json", "log.txt", "shards", "work")  # in the folder, not the artifact
+_NOT_FILES = ("lease.json", "lease.lock", "error.json", "log.txt", "shards", "work")  # not part of the artifact
 
 
 class FileFacts(TypedDict):
@@ -106,8 +106,8 @@ class Store:
     def artifact(self, ref: str) -> dict[str, Any]:
         """Return the artifact's record. Raises StoreError if it is missing or damaged.
 
-        The twin serves while the marker is away: Snakemake removes the marker before it runs a job that finds its
-        node done.
+        The twin is read while the marker is missing, because Snakemake removes the marker before it runs a job that
+        finds its node done.
         """
         marker = self.marker(ref)
         twin = marker.with_name("complete.json")
@@ -258,7 +258,7 @@ def _check_files(folder: Path, files: Mapping[str, FileFacts]) -> None:
 
 def _repair_hint(folder: Path) -> str:
     ref = f"{folder.parent.name}/{folder.name}"
-    return f"`orcac verify {ref} --repair`, then run again: it is remade for whatever needs it"
+    return f"`orcac verify {ref} --repair`, then run again: a run that needs the artifact remakes it"
 
 
 def _damaged_files(

@@ -158,7 +158,7 @@ def grow_embedding(source: Path, model: Path, tokenizer: PreTrainedTokenizerBase
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    torch.set_num_threads(1)  # with more, the covariance of the old rows would depend on their number
+    torch.set_num_threads(1)  # with more, the bits of the old rows' covariance would depend on the number of threads
     student = AutoModelForCausalLM.from_pretrained(
         str(source), dtype="auto", trust_remote_code=False, local_files_only=True, use_safetensors=True
     )

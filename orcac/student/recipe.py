@@ -1,6 +1,7 @@
 """The recipe of `student`: a Hugging Face model folder under `model/` with weights, tokenizer and chat template.
 
-Inputs: `texts` (filter nodes), from which the tokenizer of a from-scratch student is trained; otherwise no inputs.
+A pretrained student has no inputs. One from scratch has either `texts` (filter nodes), from which its tokenizer is
+trained, or `tokenizer` (a student node), whose tokenizer it shares: a replicate differs from it in the weights alone.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
     go_offline(threads=job.execution.threads)
     model.mkdir()
     with raising_os_errors(job.out):
-        if recipe.scratch is not None:
+        if recipe.scratch is not None and "tokenizer" in job.inputs:
+            scratch.build_replicate(model, recipe.scratch, like=job.input("tokenizer") / "model", seed=recipe.seed)
+        elif recipe.scratch is not None:
             texts = [folder / "kept.parquet" for folder in job.inputs["texts"]]
             scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
         else:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import TYPE_CHECKING
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.model.chat_format import SPECIAL_MARKS, chat_template
+from orcac.model.chat_format import SPECIAL_MARKS, chat_template, load_tokenizer
 from orcac.student.recipe import Scratch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 _MARKS = [mark for mark in SPECIAL_MARKS if mark]
@@ -36,6 +37,12 @@ def build(model: Path, recipe: Scratch, *, texts: Sequence[Path], seed: int) -> 
     save_model(model, recipe, tokenizer, seed=seed)
 
 
+def build_replicate(model: Path, recipe: Scratch, *, like: Path, seed: int) -> None:
+    """Write a student to `model` with weights of its own and the tokenizer of the model folder `like`."""
+    copytree(like, model, dirs_exist_ok=True, ignore=ignore_patterns("*.safetensors"))
+    save_model(model, recipe, load_tokenizer(like), seed=seed)
+
+
 def check_shape(recipe: Scratch) -> None:
     """Raise InputError if attention cannot be divided among the heads; torch would fail in training, or not at all."""
     hidden, heads, kv_heads = recipe.hidden, recipe.heads, recipe.kv_heads
@@ -45,7 +52,7 @@ def check_shape(recipe: Scratch) -> None:
             fix=f"make hidden a multiple of {2 * heads}: rotary positions rotate pairs",
         )
     if heads % kv_heads:
-        raise InputError(f"kv_heads {kv_heads} does not divide heads {heads}", fix="give a divisor")
+        raise InputError(f"kv_heads {kv_heads} does not divide heads {heads}", fix=f"give a divisor of {heads}")
 
 
 def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -84,12 +91,12 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenize
     return tokenizer
 
 
-def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> None:
+def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> None:
     """Write random weights drawn from `seed`, and a configuration that generates greedily up to the end token."""
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-    ends = {
+    special_ids = {
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -104,7 +111,7 @@ def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerFast,
         max_position_embeddings=recipe.positions,
         initializer_range=recipe.init_std,
         tie_word_embeddings=recipe.tie_embeddings,
-        **ends,
+        **special_ids,
     )
     torch.manual_seed(seed)
     try:
@@ -113,7 +120,7 @@ def save_model(model: Path, recipe: Scratch, tokenizer: PreTrainedTokenizerFast,
         raise InputError(
             f"torch cannot make the student's weights: {error}", fix="give a shape that fits in memory"
         ) from error
-    llama.generation_config = GenerationConfig(do_sample=False, **ends)
+    llama.generation_config = GenerationConfig(do_sample=False, **special_ids)
     llama.save_pretrained(model)
 
 

@@ -28,9 +28,10 @@ class RowFile(NamedTuple):
 
 
 def create(path: Path, *, rows: int, max_length: int) -> RowFile:
-    """Create a file of that size, and return its arrays to be filled in place; their `flush` writes them to the disk.
+    """Create a file, and return its arrays, to be filled in place. Their `flush` writes them to the disk.
 
-    Raises OSError if the disk has no room for all of it: later, in a memory map, a full disk would be a SIGBUS.
+    The whole file is allocated now, since a full disk would later be a SIGBUS in the memory map. Raises OSError if the
+    disk has no room for it.
     """
     size = rows * max_length * 4
     header = {

@@ -35,7 +35,7 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
     check_positions(student, recipe.max_length)
     tokenizer = load_tokenizer(student)
     spill = job.work / "ids.int32"
-    lengths, prompts, too_long = spill_ids(
+    lengths, prompt_lengths, too_long = spill_ids(
         job.input("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
     )
     if not len(lengths):
@@ -54,7 +54,7 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
         packed,
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
         lengths=lengths,
-        prompts=prompts,
+        prompt_lengths=prompt_lengths,
         pad=tokenizer.pad_token_id,
         max_length=recipe.max_length,
     )
@@ -66,7 +66,7 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
         too_long=too_long,
         rows=len(packed),
         tokens=tokens,
-        supervised_tokens=tokens - int(prompts.sum()),
+        supervised_tokens=tokens - int(prompt_lengths.sum()),
         fill=tokens / (len(packed) * recipe.max_length),
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def spill_ids(examples: Path, chat: ChatFormat, max_length: int, spill: Path) ->
     examples that were too long.
     """
     lengths: list[int] = []
-    prompts: list[int] = []
+    prompt_lengths: list[int] = []
     too_long = 0
     read = rows.read(examples, rows.Response)
     with spill.open("wb") as file:
@@ -100,9 +100,9 @@ def spill_ids(examples: Path, chat: ChatFormat, max_length: int, spill: Path) ->
                     too_long += 1
                     continue
                 lengths.append(len(example.input_ids))
-                prompts.append(example.prompt_tokens)
+                prompt_lengths.append(example.prompt_tokens)
                 file.write(np.asarray(example.input_ids, dtype=np.int32).tobytes())
-    return np.array(lengths, dtype=np.int64), np.array(prompts, dtype=np.int64), too_long
+    return np.array(lengths, dtype=np.int64), np.array(prompt_lengths, dtype=np.int64), too_long
 
 
 def write_rows(
@@ -111,13 +111,14 @@ def write_rows(
     *,
     ids: np.ndarray,
     lengths: np.ndarray,
-    prompts: np.ndarray,
+    prompt_lengths: np.ndarray,
     pad: int,
     max_length: int,
 ) -> None:
     """Write the rows to `path`. Padding gets masked labels and positions 0, 1, ... of its own.
 
     `packed`: the examples of each row, as indices into `lengths`. `ids`: int32 (tokens,), of all examples in order.
+    `lengths`, `prompt_lengths`: int64 (examples,), in tokens.
     """
     starts = np.concatenate([[0], np.cumsum(lengths)])
     file = rowfile.create(path, rows=len(packed), max_length=max_length)
@@ -125,7 +126,7 @@ def write_rows(
     for row, members in enumerate(packed):
         filled = 0
         for index in members:
-            size, prompt = lengths[index], prompts[index]
+            size, prompt = lengths[index], prompt_lengths[index]
             tokens = ids[starts[index] : starts[index] + size]
             file.input_ids[row, filled : filled + size] = tokens
             file.position_ids[row, filled : filled + size] = counting[:size]

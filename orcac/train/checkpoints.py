@@ -1,13 +1,13 @@
 """Checkpoints in a stage's `work` folder.
 
-A checkpoint counts once it contains a marker, which is written after everything else, so a stage never resumes from one
-that a kill cut short.
+A checkpoint counts once it contains a marker, which is written after everything else is durable, so a stage never
+resumes from one that a kill or a power cut has cut short.
 
 The files that the Trainer and DeepSpeed write with torch.save (moments, schedule, random numbers) are read back with
 `weights_only`, which builds tensors and plain values and runs no code; the Trainer's pickled arguments are deleted.
 
-One process resumes from a checkpoint of several that each hold the whole model (DDP), and the other way round. ZeRO's
-checkpoints consist of one part per process, and fit only the ZeRO stage and the number of processes that wrote them.
+Without ZeRO, every process holds the whole model, so any number of processes can resume from a checkpoint. A checkpoint
+of ZeRO consists of one part per process, and fits only the ZeRO stage and the number of processes that wrote it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from orcac.errors import InputError
 from orcac.store import durable
 from orcac.train import distributed
+from orcac.train.metrics import MetricsWriter
 from orcac.train.stage import StageJob
 
 _MARKER = "complete"
 _PICKLE = "training_args.bin"
-KEPT = 2  # checkpoints
+MAX_CHECKPOINTS = 2  # on disk at a time
 
 
 def find_newest(work: Path) -> Path | None:
-    """Return the newest complete checkpoint."""
+    """Return the folder of the newest complete checkpoint, None if there is none."""
     return max((marker.parent for marker in work.glob(f"checkpoint-*/{_MARKER}")), key=read_step, default=None)
 
 
@@ -66,26 +67,31 @@ class Saver(TrainerCallback):
     """A callback that saves a checkpoint every `save_every_seconds`, less often if saving would take more than
     `max_share` of the time, and once more before a stop.
 
-    Every rank has one. Rank 0's clock decides for all of them, and so does a stop that any rank was asked for.
+    Every rank has one. Rank 0's clock decides when all of them save. A stop that is requested on one rank stops all.
     """
 
     def __init__(self, stage: StageJob, *, max_share: float) -> None:
         self._stage, self._every, self._max_share = stage, stage.execution.save_every_seconds, max_share
         self._next = time.monotonic() + self._every
         self._started = 0.0
-        self.stop = False  # set it to end training at the next step
+        self.is_stop_requested = False  # set it to end training at the next step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._started = time.monotonic()
-        self.stop = distributed.any_rank(self.stop)
-        control.should_training_stop |= self.stop
-        control.should_save = self.stop or distributed.any_rank(distributed.is_first() and self._started >= self._next)
+        is_time = distributed.any_rank(distributed.is_first() and self._started >= self._next)
+        self.is_stop_requested = distributed.any_rank(self.is_stop_requested)
+        control.should_training_stop |= self.is_stop_requested
+        control.should_save = self.is_stop_requested or is_time
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         folder = self._stage.work / f"checkpoint-{state.global_step}"
         distributed.barrier()  # every process has written its part
         if distributed.is_first():
             (folder / _PICKLE).unlink(missing_ok=True)
+            # the marker is synced, so after a power cut it would stand beside files that were not
+            for path in [*folder.rglob("*"), self._stage.work / MetricsWriter.FILES[0]]:
+                if path.is_file():
+                    durable.sync_file(path)
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage)))
         now = time.monotonic()
         self._next = now + max(self._every, (1 / self._max_share - 1) * (now - self._started))

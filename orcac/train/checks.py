@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, Trainer
 from orcac.errors import InputError, OrcacError, StoreError
 from orcac.tokenize.rowfile import MASKED, RowFile
 from orcac.train import distributed
-from orcac.train.checkpoints import KEPT
+from orcac.train.checkpoints import MAX_CHECKPOINTS
 from orcac.train.data import RowTensors, TokenCounts
 from orcac.train.loss import SupervisedLoss
 from orcac.train.stage import StageJob
@@ -33,7 +33,7 @@ from orcac.train.stage import StageJob
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
 _GIB = 1 << 30
 _SPLIT = 4  # micro-batches
-_MAX_WIDTH = 512  # tokens of a row: the loss exists to avoid whole logits of more
+_MAX_WIDTH = 512  # tokens of a row: the whole logits of longer rows may not fit, hence the chunked loss
 
 
 class LossResult(NamedTuple):
@@ -47,7 +47,10 @@ def check_labels(tokens: TokenCounts, expected: int) -> None:
     """Raise InputError if all labels are masked, or if their number is not `expected`, the one in counts.json."""
     found = int(tokens.supervised.sum())
     if not found:
-        raise InputError("every label is masked: there is nothing to learn", fix="check the chat template")
+        raise InputError(
+            "every label is masked: there is nothing to learn",
+            fix="put {% generation %} around the answer in the student's chat template",
+        )
     if found != expected:
         raise InputError(
             f"rows.safetensors has {found} labels to learn, and counts.json {expected}",
@@ -69,12 +72,13 @@ def check_disk(stage: StageJob, model: PreTrainedModel) -> None:
     checkpoint = weights + moments + (weights if stage.execution.zero else 0)  # ZeRO stores the weights a second time
     artifact = weights + (moments if stage.execution.keep_optimizer else 0)
     written = sum(file.stat().st_size for file in stage.work.glob("checkpoint-*/**/*") if file.is_file())
-    needed = max((KEPT + 1) * checkpoint + artifact - written, 0)  # the oldest is deleted after the newest is complete
+    # one checkpoint more than are kept, because the oldest is deleted after the newest is complete
+    needed = max((MAX_CHECKPOINTS + 1) * checkpoint + artifact - written, 0)
     free = shutil.disk_usage(stage.work).free
     if free < needed:
         raise StoreError(
             f"{stage.work}: {free / _GIB:,.1f} GiB are free, and this stage writes up to {needed / _GIB:,.1f} GiB: "
-            f"{KEPT + 1} checkpoints of {checkpoint / _GIB:,.1f} and an artifact of {artifact / _GIB:,.1f}",
+            f"{MAX_CHECKPOINTS + 1} checkpoints of {checkpoint / _GIB:,.1f} and an artifact of {artifact / _GIB:,.1f}",
             fix="make room (orcac gc), or put the store on another disk (ORCAC_STORE)",
         )
 
@@ -117,8 +121,8 @@ def check_isolation(model: PreTrainedModel, file: RowFile, precision: str = "fp3
     error = float((packed - alone).abs().max())
     if error > TOLERANCE[precision] * max(1.0, float(alone.abs().max())):
         raise OrcacError(
-            f"examples that share a row see each other: their logits differ by {error:.2g} from those of each alone",
-            fix="use a model whose attention tells packed examples apart by position_ids, without a mask or a cache",
+            f"examples that share a row attend to each other: their logits are {error:.2g} off those of each alone",
+            fix="use a model whose attention separates packed examples by position_ids, without a mask or a cache",
         )
 
 
@@ -139,7 +143,7 @@ def choose_loss(trainer: Trainer, loss: SupervisedLoss, file: RowFile, precision
         loss.chunked = chunked
         results.append(_compute_loss(trainer, [inputs]))
     loss.chunked = True
-    _check_equal(results, precision, "the chunked loss is not the plain one")
+    _check_equal(results, precision, "the chunked loss differs from that of whole logits")
 
 
 def check_accumulation(trainer: Trainer, file: RowFile, precision: str) -> None:
@@ -152,7 +156,7 @@ def check_accumulation(trainer: Trainer, file: RowFile, precision: str) -> None:
 
 
 def _has_linear_head(trainer: Trainer, loss: SupervisedLoss, file: RowFile) -> bool:
-    """Return whether the head's input is the last hidden state, and its output the logits, to the bit."""
+    """Return whether the head's input equals the last hidden state, and its output the logits, bit for bit."""
     model = trainer.model
     tensors = _cut_rows(model, file, 1)
     inputs = {name: tensors[name] for name in ("input_ids", "position_ids")}
@@ -173,8 +177,7 @@ def _has_linear_head(trainer: Trainer, loss: SupervisedLoss, file: RowFile) -> b
 
 def _compute_loss(trainer: Trainer, micro_batches: list[RowTensors]) -> LossResult:
     """Return the loss of one step over `micro_batches`, as the Trainer computes it, and its gradient with respect to
-    the head's input, one row after another. Below the head the gradient does not depend on the
-    loss any further."""
+    the head's input, one row after another. All other gradients below the head follow from that one."""
     model, seen = trainer.model, []
     total, gradients = torch.zeros((), device=model.device), []
     handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -240,7 +243,7 @@ def _compute_logits(model: PreTrainedModel, file: RowFile, row: int, start: int,
 
 @contextlib.contextmanager
 def _eval_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Turn dropout off for a while."""
+    """Turn dropout off inside the block."""
     was_training = model.training
     model.eval()
     try:

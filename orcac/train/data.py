@@ -83,7 +83,7 @@ def permute_rows(seed: int, epoch: int, rows: int) -> np.ndarray:
 
 
 def plan_order(recipe: TrainRecipe, tokens: TokenCounts) -> RowOrder:
-    """Return the order of a stage of `recipe.epochs`, or of one that ends with the step that reaches `recipe.tokens`.
+    """Return the order of a stage, which ends after `recipe.epochs` or with the step that reaches `recipe.tokens`.
 
     `tokens`: the counts of each row.
     """

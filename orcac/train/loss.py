@@ -5,13 +5,14 @@ Logits are computed only for supervised positions, and in chunks whose gradient 
 chunk of the (positions, vocabulary) logits exists. The arithmetic is that of whole logits; only the head's products for
 unsupervised positions are left out.
 
-The head is called as the module that it is, once per forward pass, whatever the batch contains: so a partitioned weight
-(ZeRO-3) is gathered the same number of times on every rank, and a rank without supervised rows still takes part.
+The head is called as a module, and once per forward pass, whatever the batch contains. So a partitioned weight (ZeRO-3)
+is gathered the same number of times on every rank, and a rank without supervised rows still takes part.
 
 Some models compute more than a linear head: they scale or cap their logits, or scale the head's input.
-`checks.choose_loss` detects that on the model itself, bit by bit; such a model keeps its own logits, and the same loss
-is computed from them (`sum_cross_entropy`). That costs memory but not correctness, so the user is notified and the
-model is accepted. Terms that some models add to their loss (the balance of a mixture's experts) are left out.
+`checks.choose_loss` detects such a model by comparing its logits with its head's output, bit for bit. The model then
+keeps its own logits, and the same loss is computed from them (`sum_cross_entropy`). That costs memory but not
+correctness, so the user is notified and the model is accepted. Terms that some models add to their loss (the balance of
+a mixture's experts) are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MAX_LOGITS = 1 << 23  # in one chunk: 32 MiB in float32
 
 
 class SupervisedLoss:
-    """A replacement of a causal language model's forward pass; without labels that pass stays as it was.
+    """A replacement of a causal language model's forward pass. A call without labels runs the original pass.
 
     With `labels`, int64 (rows, length), and `num_items_in_batch`, the number of supervised tokens of the whole
     optimizer step, the output is the loss alone. `chunked` may be turned off; it is off from the start if the head is
@@ -83,9 +84,10 @@ def sum_cross_entropy_in_chunks(
     *,
     max_logits: int = MAX_LOGITS,
 ) -> torch.Tensor:
-    """Return the same sum from a linear head's input `hidden` (..., width) and `weight` (vocabulary, width).
+    """Return the sum of `sum_cross_entropy` for the logits of a linear head, without computing them all at once.
 
-    `max_logits` bounds the size of a chunk; it has at least one position.
+    `hidden` (..., width) is the head's input, `weight` (vocabulary, width). A chunk has at most `max_logits` logits,
+    but at least one position.
     """
     targets, hidden = targets.flatten(), hidden.flatten(0, -2)
     supervised = (targets != MASKED).nonzero()[:, 0]

@@ -28,7 +28,7 @@ class MetricsWriter:
     0 writes.
     """
 
-    FILES = ("metrics.jsonl", "events.out.tfevents.0")  # TensorBoard looks for the second name
+    FILES = ("metrics.jsonl", "events.out.tfevents.0")  # TensorBoard recognises its file by this name
 
     def __init__(self, folder: Path, *, resumed: int) -> None:
         """Open the files in `folder`, and keep the lines of the first `resumed` steps."""

@@ -60,7 +60,8 @@ def run(commands: Sequence[Command], work: Path, *, poll_s: float = 0.1, grace_s
         raise SystemExit(STOPPED)
     raise OrcacError(
         f"{processes.describe_failure()}{processes.format_last_lines()}",
-        fix="see the log above; if it was killed for memory, give it more, or lower micro_batch_rows",
+        fix="find the cause in the lines above; if a process was killed for memory, raise hardware.train.memory or "
+        "lower hardware.train.micro_batch",
     )
 
 

@@ -27,7 +27,7 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
         raise InputError(
             f"micro_batch_rows {job.execution.micro_batch_rows} times {stage.world_size} processes does not divide "
             f"batch_rows {job.recipe.batch_rows}",
-            fix="give a divisor",
+            fix="change one of the three, so that the product divides batch_rows",
         )
     if stage.is_in_process:
         go_offline(threads=stage.threads)

@@ -18,7 +18,7 @@ from transformers.utils import is_liger_kernel_available
 
 from orcac.errors import OrcacError
 from orcac.progress import Progress
-from orcac.train.checkpoints import KEPT
+from orcac.train.checkpoints import MAX_CHECKPOINTS
 from orcac.train.data import PackedRows, RankSampler, RowOrder
 from orcac.train.launch import build_deepspeed_config
 from orcac.train.meter import Meter
@@ -59,7 +59,7 @@ def build_arguments(stage: StageJob, *, steps: int) -> TrainingArguments:
         use_liger_kernel=execution.gpus > 0 and is_liger_kernel_available(),
         liger_kernel_config={"fused_linear_cross_entropy": False, "cross_entropy": False},
         save_strategy="no",
-        save_total_limit=KEPT,
+        save_total_limit=MAX_CHECKPOINTS,
         logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
@@ -111,15 +111,15 @@ class PackedTrainer(Trainer):
         """Write the metrics of a step and show progress; the Trainer calls it after each step, and once at the end with
         a summary that is not used.
 
-        The method of Trainer would keep every line in memory and in every checkpoint. Raises OrcacError if the loss or
-        the gradient is not finite.
+        `Trainer.log` would keep every line in memory and in every checkpoint. Raises OrcacError if the loss or the norm
+        of the gradient is not finite.
         """
         if "loss" not in logs:
             return
         step = self.state.global_step
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["grad_norm"]):
             raise OrcacError(
-                f"the loss is {logs['loss']} and its gradient {logs['grad_norm']} at step {step}",
+                f"the loss is {logs['loss']} and its gradient's norm {logs['grad_norm']} at step {step}",
                 fix="lower learning_rate, or raise warmup",
             )
         tokens = int(self._order.seen.real[step - 1])

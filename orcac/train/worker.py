@@ -1,7 +1,7 @@
 """Trains one stage, in each of the processes that share it.
 
-A retry goes on from the newest complete checkpoint and ends, on one CPU thread, with the same bits as a run that was
-never stopped. On SIGTERM, which Slurm sends before it kills, a checkpoint is saved before the process ends.
+A retry continues from the newest complete checkpoint. On one CPU thread, its model has the same bits as that of a run
+that was never stopped. On SIGTERM, which Slurm sends before it kills, a checkpoint is saved before the process ends.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     tokens = count_tokens(data.file.labels)
     checks.check_labels(tokens, counts["supervised_tokens"])
     order = plan_order(recipe, tokens)
-    carried = stage.start / OPTIMIZER
-    if recipe.optimizer == "carry" and not carried.exists():
+    carried_optimizer = stage.start / OPTIMIZER
+    if recipe.optimizer == "carry" and not carried_optimizer.exists():
         raise InputError(
             f"optimizer: carry, but the previous stage left no {OPTIMIZER}",
             fix=f"delete {stage.start}, which was made without it, and make it again; or start with a fresh optimizer",
@@ -98,7 +98,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         if execution.zero and recipe.precision == "bf16":
             state.set_master_weights(trainer, stage.start / "model")
         if recipe.optimizer == "carry":
-            state.load_optimizer(trainer, carried)
+            state.load_optimizer(trainer, carried_optimizer)
 
     trainer = PackedTrainer(
         model=model,
@@ -152,10 +152,10 @@ def save_artifact(stage: StageJob, trainer: Trainer) -> None:
 
 
 def load_trainable_model(folder: Path) -> PreTrainedModel:
-    """Load the model of a folder with float32 weights, and without a cache: with one, packed examples would see each
-    other.
+    """Load the model of a folder with float32 weights.
 
-    Raises InputError if its forward pass takes no `position_ids`.
+    Its key-value cache is off, because with a cache packed examples would attend to each other. Raises InputError if
+    its forward pass takes no `position_ids`.
     """
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
@@ -166,7 +166,7 @@ def load_trainable_model(folder: Path) -> PreTrainedModel:
     )
     if "position_ids" not in inspect.signature(model.forward).parameters:
         raise InputError(
-            f"{type(model).__name__} takes no position_ids: it cannot tell examples apart that share a row",
+            f"{type(model).__name__} takes no position_ids, so it cannot separate examples that share a row",
             fix="start from another model",
         )
     model.config.use_cache = False
@@ -175,10 +175,10 @@ def load_trainable_model(folder: Path) -> PreTrainedModel:
 
 @contextlib.contextmanager
 def stopping_on_sigterm(saver: Saver) -> Iterator[None]:
-    """Handle SIGTERM for a while: it makes `saver` save and end training at the next step."""
+    """Handle SIGTERM inside the block: it makes `saver` save and end training at the next step."""
 
     def request_stop(number: int, frame: object) -> None:
-        saver.stop = True
+        saver.is_stop_requested = True
 
     before = signal.signal(signal.SIGTERM, request_stop)
     try:
@@ -199,7 +199,7 @@ def main() -> None:
     rank, code = int(os.environ["RANK"]), 1
     go_offline(threads=stage.threads)
     warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed calls many functions that torch will rename
-    logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of our accumulation as of a contradiction
+    logging.getLogger("accelerate").setLevel(logging.ERROR)  # else it warns that our accumulation contradicts its own
     try:
         summary = train(stage)
         if rank == 0:

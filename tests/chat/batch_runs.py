@@ -26,7 +26,7 @@ KEY = "sk-a-secret-that-must-not-be-seen"
 PRICE = Price(input=1e6, output=2e6)  # a token costs 1 or 2 USD online, and half of that in a batch
 ONE = (7 + 2 * 11) / 2  # USD for an answer in a batch
 BOUND = ((2 + 16) + 2 * 1024) / 2  # USD for a request at most; from `q10` on it is half a dollar more
-QUICK = {"poll_s": 0.005, "longest_poll_s": 0.005, "settle_s": 0.2, "progress_s": 0.01, "queue_retry_s": 0.01}
+QUICK = {"poll_s": 0.005, "max_poll_s": 0.005, "settle_s": 0.2, "progress_s": 0.01, "queue_retry_s": 0.01}
 
 
 def collect(

@@ -69,7 +69,7 @@ def surveyed(asked: list[ChatRequest], ledger: Memory, price: Price = FREE) -> T
 class Server:
     """An endpoint that answers with `serve(server, question)`, and keeps the time and the question of every attempt."""
 
-    where = "http://mock/v1"
+    label = "http://mock/v1"
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
@@ -557,7 +557,7 @@ def test_a_budget_that_cannot_be_kept_ends_the_run_and_answers_in_flight_are_kep
         return ANSWER
 
     server, ledger = Server(serve), Memory()
-    with pytest.raises(StoreError, match="budget cannot be kept"):
+    with pytest.raises(StoreError, match="record of the budget"):
         server.ask(requests(500), ledger, price=Price(input=0.0, output=1.0), budget=Budget(tmp_path / "b", 0.2))
     assert 9 < len(ledger) == len(server.sent) < 500
 

@@ -32,5 +32,5 @@ def test_keys_are_those_of_the_requests_and_equal_texts_are_one_question(pairs: 
 def test_digests_are_sorted_and_numbered(digests: list[bytes]) -> None:
     found = distinct(digests)
     assert [key.ljust(16, b"\0") for key in found.keys.tolist()] == sorted(set(digests))
-    assert [found.keys[n].ljust(16, b"\0") for n in found.number] == digests
+    assert [found.keys[n].ljust(16, b"\0") for n in found.inverse] == digests
     assert found.first.sum() == len(found.keys) and found.first.dtype == np.bool_

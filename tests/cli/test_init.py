@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orcac.cli.init import LAID_OUT, command
+from orcac.cli.init import STUDY_FILES, command
 from orcac.errors import InputError
 from orcac.smk import find_snakefile
 from orcac.spec.load import load
@@ -134,4 +134,4 @@ def test_it_says_where_artifacts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_wheel_is_told_to_carry_what_is_laid_out() -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build["force-include"] == {name: f"orcac/study/{name}" for name in LAID_OUT}
+    assert build["force-include"] == {name: f"orcac/study/{name}" for name in STUDY_FILES}

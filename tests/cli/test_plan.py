@@ -48,6 +48,10 @@ def plan(folder: Path, *options: str, arms: int = 0) -> Result:
     return CliRunner().invoke(command, ["study.yaml", *options])
 
 
+def plan_json(folder: Path) -> Result:
+    return CliRunner().invoke(command, [str(folder / "study.yaml"), "--json"])
+
+
 def nodes(result: Result) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(result.stdout)
     return found
@@ -81,9 +85,28 @@ def test_of_many_arms_each_is_a_line_unless_all_is_asked_for(folder: Path) -> No
     short, full = plan(folder, arms=30).stdout, plan(folder, "--all", arms=30).stdout
     assert max(map(len, short.splitlines())) <= 80
     line = next(line for line in short.splitlines() if line.startswith("arm-29 "))
-    assert line.split()[-2:] == ["2", "2"]  # its own: a stage and an evaluation
-    assert "arm-29 alone: 2 nodes, 2 to make" in full
+    assert line.split()[-2:] == ["3", "3"]  # its own: a stage, an evaluation and its scores
+    assert "arm-29 alone: 3 nodes, 3 to make" in full
     assert full.count("  eval/") == 32 and "  eval/" not in short
+
+
+def test_replicates_are_counted_and_their_nodes_are_one_line(folder: Path) -> None:
+    plan(folder)
+    study = folder / "study.yaml"
+    study.write_text(study.read_text() + "replicates: {base: 3, arms: 2}\n")
+    result = CliRunner().invoke(command, ["study.yaml"]).stdout
+    base, arm = result.partition("base alone, 3 replicates: ")[2].split("no-first alone, 2 replicates: ")
+    rows = {" ".join(line.split()[1:-2]) for line in base.splitlines() if "/" in line}
+    assert rows == {"tiny #2", "answers", "first × 3", "second × 3", "b × 3"}  # the arm has no third student
+    assert "second × 2" in arm and "tiny × 2" in result.partition("base alone")[0]
+    ref = next(row["ref"] for row in nodes(plan_json(folder)) if row["label"] == "base: second #1")
+    marker = folder / "store" / str(ref) / "artifact.json"
+    marker.parent.mkdir(parents=True)
+    marker.write_text("{}")
+    text = CliRunner().invoke(command, ["study.yaml"]).stdout
+    assert "2 to do, 1 done" in text
+    full = CliRunner().invoke(command, ["study.yaml", "--all"]).stdout
+    assert "second #1" in full and " × " not in full
 
 
 def test_the_picture_is_written_and_its_path_printed(folder: Path) -> None:

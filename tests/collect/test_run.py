@@ -1,3 +1,5 @@
+"""Tests of orcac/collect/run.py, orcac/collect/prompts.py, orcac/collect/recipe.py and orcac/collect/recorded.py."""
+
 from __future__ import annotations
 
 import json

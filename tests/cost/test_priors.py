@@ -35,7 +35,7 @@ def test_the_bill_of_the_paper_follows_from_its_spec(bill: Any) -> None:
 
 
 def test_best_fit_packing_saves_the_hours_that_the_document_states(bill: Any) -> None:
-    hours = {line.what: line.ours for line in bill.bill() if line.unit == "hours"}
+    hours = {line.name: line.ours for line in bill.bill() if line.unit == "hours"}
     shuffled = hours["stage 1 on 20 A100"] + hours["stage 2 on 20 A100"]
     saved = shuffled - hours["stage 1, best-fit packing"] - hours["stage 2, best-fit packing"]
     said = f"{saved:.0f} of our {shuffled:.0f} training hours, {saved / shuffled * 100:.0f} %"

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orcac.filter.contamination import index, ngram_digests
+from orcac.filter.contamination import build_index, ngram_digests
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=12)
 
 
 def overlaps(query: str, items: list[str], ngram: int) -> bool:
-    return not index(items, ngram).isdisjoint(ngram_digests(query, ngram))
+    return not build_index(items, ngram).isdisjoint(ngram_digests(query, ngram))
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,13 @@ def test_known_overlap_of_recorded_questions_with_benchmarks(data, ngram):
         (row["task"], row["instruction"])
         for row in texts("teacher_flask/evaluation_set/flask_evaluation.jsonl", lambda row: row)
     ]
-    vicuna = index(
+    vicuna = build_index(
         texts("fastchat/fastchat/llm_judge/data/vicuna_bench/question.jsonl", lambda row: row["turns"][0]), ngram
     )
-    wizardlm = index(texts("wizardlm/WizardLM/data/WizardLM_testset.jsonl", lambda row: row["Instruction"]), ngram)
-    bbh = index(
+    wizardlm = build_index(
+        texts("wizardlm/WizardLM/data/WizardLM_testset.jsonl", lambda row: row["Instruction"]), ngram
+    )
+    bbh = build_index(
         (
             example["input"]
             for path in (data / "bbh/bbh").glob("*.json")

@@ -1,4 +1,4 @@
-"""Tests of orcac/filter/run.py and orcac/filter/reasons.py: each rule, their order, and one reason for every row."""
+"""Tests of orcac/filter/recipe.py, orcac/filter/run.py and orcac/filter/reasons.py: each rule and their order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.filter.contamination import index
+from orcac.filter.contamination import build_index
 from orcac.filter.reasons import KEEP, Reasons
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.run import run
@@ -38,7 +38,7 @@ def response(text: str = "So the answer is (A).", **more) -> rows.Response:
 
 
 def judge(recipe: FilterRecipe, *responses: rows.Response) -> list[str]:
-    reasons = Reasons(recipe, {"bench": index(["a b c d"], 3)})
+    reasons = Reasons(recipe, {"bench": build_index(["a b c d"], 3)})
     return [reasons.judge(one) for one in responses]
 
 

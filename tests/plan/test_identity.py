@@ -86,7 +86,7 @@ WHOLE = YAML(typ="safe", pure=True).load(BIG)
 
 STAGES = {"one": "pool", "two": "few", "three": "taped", "four": "own"}
 BENCHMARKS = ("held", "rows", "bbh", "open")
-EVALS = {f"eval/{name}" for name in BENCHMARKS}
+EVALS = {f"{kind}/{name}" for kind in ("eval", "score") for name in BENCHMARKS}
 ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]}
 
 
@@ -102,6 +102,15 @@ def learnt(*datasets: str) -> set[str]:
     for stage, dataset in STAGES.items():
         found |= trained(stage) if dataset in datasets else set()
     return found | STUDENT if "own" in datasets else found
+
+
+REPLICATE = {f"{name}#1" for name in trained() | {"student"}}
+REDRAWN = {
+    f"{name}~1"
+    for name in trained() | {"student", "subset/few", "queries/own/cot"}
+    | {f"queries/{name}/{source}" for name in ("pool", "few") for source in ("maze", "table")} | {"queries/taped/table"}
+    | {f"{kind}/{name}" for kind in ("collect", "filter", "tokenize") for name in STAGES.values()}
+}  # fmt: skip
 
 
 def answered(*datasets: str) -> set[str]:
@@ -134,8 +143,8 @@ def asked(name: str) -> set[str]:
 
 def replied(name: str) -> set[str]:
     if name == "open":
-        return {"replies/s/open", "eval/open"}
-    return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}"}
+        return {"replies/s/open", "eval/open", "score/open"}
+    return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}", f"score/{name}"}
 
 
 def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str, tuple[str, Any, set[str]]]:
@@ -150,13 +159,14 @@ def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str,
 
 
 def protocol(name: str) -> dict[str, tuple[str, Any, set[str]]]:
-    at, own = f"benchmarks.{name}", {f"eval/{name}"}
+    at, own = f"benchmarks.{name}", {f"eval/{name}", f"score/{name}"}
+    scores = {f"score/{name}", f"baseline/g/{name}"}  # no model is asked again
     return {
         "system": (f"{at}.system", 20, asked(name)),
         "temperature": (f"{at}.temperature", 0.5, own),
         "top_p": (f"{at}.top_p", 0.5, own),
         "max_tokens": (f"{at}.max_tokens", 99, replied(name)),
-        **({} if name == "open" else {"parser": (f"{at}.parser", "first-capital", own | {f"baseline/g/{name}"})}),
+        **{key: (f"{at}.{key}", "first-capital", scores) for key in ("checker", "parser") if name != "open"},
     }
 
 
@@ -246,6 +256,13 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.max_grad_norm": ("stages.two.max_grad_norm", 0.5, trained("two")),
     "stages.*.optimizer": ("stages.two.optimizer", "carry", trained("two")),
     "curriculum": ("curriculum", ["one", "two", "three"], {"tokenize/own", "train/four"} | EVALS),
+    "replicates.training": ("replicates", 2, REPLICATE),
+    "replicates.base": ("replicates.base", 2, REPLICATE),
+    "replicates.data": ("replicates.data", 2, REDRAWN),
+    **{
+        f"benchmarks.*[{form}].primary": (f"benchmarks.{name}.primary", False, set())
+        for form, name in (("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+    },
     "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
     "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
     "benchmarks.*[puzzles].take": ("benchmarks.held.take", 11, items("held")),
@@ -256,9 +273,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
-    "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"eval/open"}),
+    "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
     "benchmarks.*[open-ended].against": (
-        "benchmarks.open.against", ["g"], {"eval/open", "replies/s/open", "replies/g/open"},
+        "benchmarks.open.against", ["g"], {"score/open", "replies/s/open", "replies/g/open"},
     ),
     **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
     "baselines": (
@@ -336,6 +353,7 @@ ELSEWHERE = {
     "extends": "test_a_spec_in_two_files_has_the_ids_of_one",
     "ablations": "make arms: test_equal_nodes_of_arms_and_specs_are_one",
     "sweep": "makes arms, as ablations do",
+    "replicates.arms": "test_lower.py: test_the_base_and_the_arms_may_have_other_numbers_of_replicates",
     "queries.*[puzzles].format": "has one value",
     "benchmarks.*[puzzles].format": "has one value",
     "benchmarks.*[open-ended].format": "has one value",

@@ -81,7 +81,7 @@ def test_a_field_that_moves_an_id_is_named_and_the_nodes_made_from_it_are_counte
     text = str(caught.value)
     assert "base: filter/d (filter/" in text
     assert "min_characters (default) -> 9" in text
-    assert "4 more are made from these" in text  # the student, the rows, and a training in each arm
+    assert "4 more moved because they are made from these" in text  # the student, the rows, and a training in each arm
     assert "orcac pin" in caught.value.fix
 
 

@@ -1,4 +1,4 @@
-"""Tests of orcac/plan/lower.py and orcac/plan/deferred.py.
+"""Tests of orcac/plan/lower.py, orcac/plan/replicates.py and orcac/plan/deferred.py.
 
 Arms share their common nodes and yet come out as if each were lowered alone, and a node that cannot be made yet has
 blockers.
@@ -17,6 +17,7 @@ from orcac.make import make
 from orcac.plan.deferred import describe_deferred, list_hub_addresses
 from orcac.plan.lower import lower
 from orcac.plan.plan import BASELINES, Plan
+from orcac.plan.replicates import count_runs
 from orcac.spec.load import load
 from orcac.store.store import Store
 
@@ -115,14 +116,14 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
     plan = lowered(tmp_path, SPEC)
     experiment = plan.experiments["many"]
     own = set(experiment.arms[BASELINES]) - set(experiment.arms["base"])
-    assert sorted(ref.partition("/")[0] for ref in own) == ["collect", "eval"]
+    assert sorted(ref.partition("/")[0] for ref in own) == ["collect", "score"]
     assert own < set(plan.nodes[experiment.report].needs)
 
 
 BLOCKED = [
     ({"benchmarks": {"b": {"format": "open-ended", "path": "${UNSET}/x.jsonl", "fields": {"query": "q"}, "judge": "u",
                            "against": ["u"], "task": None, "size": None, "take": None, "missing": "later"}}},
-     "benchmarks.b: .*judge", "eval"),
+     "benchmarks.b: .*judge", "score"),
     ({"queries": {"q": {"format": "bbh", "path": "${UNSET}/x.json", "task": None, "size": None, "missing": "later"}}},
      "queries.q: the environment variable UNSET is not set", "sample"),
 ]  # fmt: skip
@@ -206,3 +207,80 @@ def test_moving_a_model_to_another_server_changes_no_id(tmp_path: Path) -> None:
     assert plan.nodes[addresses["collect/d"]].execution.gpus == 2
     spec["teachers"]["t"]["endpoint"] = {"kind": "openai", "base_url": "http://elsewhere/v1"}
     assert lowered(tmp_path, spec).experiments["many"].addresses["base"] == addresses
+
+
+def test_replicates_share_their_data_tokenizer_and_rows(tmp_path: Path) -> None:
+    alone = lowered(tmp_path, SPEC).experiments["many"].addresses["base"]
+    plan = lowered(tmp_path, SPEC | {"replicates": 3, "ablations": {"alone": PATCHES["alone"]}})
+    for arm, stages in (("base", ("s", "x")), ("alone", ("x",))):
+        addresses = plan.experiments["many"].addresses[arm]
+        names = ("student", "eval/b", "score/b", *(f"train/{stage}" for stage in stages))
+        replicated = {f"{name}#{number}" for number in (1, 2) for name in names}
+        assert {name for name in addresses if name not in alone} == replicated
+        if arm == "base":
+            assert {name: ref for name, ref in addresses.items() if name in alone} == alone
+        student = plan.nodes[addresses["student#2"]]
+        assert student.inputs == {"tokenizer": (addresses["student"],)}
+        first: Any = plan.nodes[addresses["train/x"]]
+        third: Any = plan.nodes[addresses["train/x#2"]]
+        assert third.inputs["rows"] == first.inputs["rows"]
+        assert third.label == f"{arm}: x #2"
+        assert third.recipe.model_copy(update={"seed": first.recipe.seed}) == first.recipe
+        seeds = {plan.nodes[addresses[f"train/x{mark}"]].recipe.seed for mark in ("", "#1", "#2")}  # type: ignore[attr-defined]
+        assert len(seeds) == 3 and all(0 <= seed < 2**32 for seed in seeds)
+    report: Any = plan.nodes[plan.experiments["many"].report].recipe
+    assert [[run.stages[-1].train for run in arm.runs] for arm in report.arms] == [
+        [plan.experiments["many"].addresses[arm][f"train/x{mark}"] for mark in ("", "#1", "#2")]
+        for arm in ("base", "alone")
+    ]
+
+
+def test_the_base_and_the_arms_may_have_other_numbers_of_replicates(tmp_path: Path) -> None:
+    arms = {
+        "alone": PATCHES["alone"],
+        "longer": PATCHES["longer"] | {"replicates": {"arms": 4}},
+    }
+    plan = lowered(
+        tmp_path, SPEC | {"replicates": {"base": 5, "arms": 3}, "ablations": arms, "sweep": {"student.seed": [9]}}
+    )
+    runs = {arm: count_runs(addresses) for arm, addresses in plan.experiments["many"].addresses.items()}
+    assert runs == {
+        "base": 5, "alone": 3, "longer": 4, "base.seed-9": 3, "alone.seed-9": 3, "longer.seed-9": 4, BASELINES: 1,
+    }  # fmt: skip
+
+
+def test_a_draw_of_the_data_asks_and_trains_anew_on_the_same_items(tmp_path: Path) -> None:
+    sampled = {"t": {"endpoint": {"kind": "openai"}, "sampling": {"temperature": 0.7}}}
+    spec = merged(SPEC, {"teachers": sampled})
+    one = lowered(tmp_path, spec).experiments["many"].addresses["base"]
+    plan = lowered(tmp_path, spec | {"replicates": {"training": 2, "data": 3}})
+    addresses = plan.experiments["many"].addresses["base"]
+    assert {name: ref for name, ref in addresses.items() if name in one} == one
+    assert {name for name in addresses if "~" not in name and "#" not in name} == one.keys()
+    drawn = {name for name in addresses if name.endswith("~2")}
+    assert {name.removesuffix("~2").partition("/")[0] for name in drawn} == {
+        "queries", "subset", "collect", "filter", "student", "tokenize", "train", "eval", "score",
+    }  # fmt: skip
+    nodes: Any = {name: plan.nodes[ref] for name, ref in addresses.items()}
+    assert [nodes[f"collect/d{mark}"].recipe.sample_index for mark in ("", "~1", "~2")] == [0, 1, 2]
+    assert [nodes[f"collect/e{mark}"].recipe.sample_index for mark in ("", "~1", "~2")] == [0, 0, 0]  # it never varies
+    assert nodes["student~2#1"].inputs["tokenizer"] == (addresses["student~2"],)
+    assert nodes["train/s~2#1"].inputs["rows"] == nodes["train/s~2"].inputs["rows"] != nodes["train/s"].inputs["rows"]
+    assert nodes["eval/b~2#1"].inputs["items"] == nodes["eval/b"].inputs["items"]
+    trained = [nodes[f"train/x{draw}{run}"].recipe.seed for draw in ("", "~1", "~2") for run in ("", "#1")]
+    assert len(set(trained)) == 6
+
+
+def test_replicates_of_a_pretrained_student_start_from_the_same_weights(tmp_path: Path) -> None:
+    spec = SPEC | {"student": {"base": "hf://some/model", "like": "7B"}, "replicates": {"training": 2, "data": 2}}
+    plan = lowered(tmp_path, spec)
+    assert [node.label for node in plan.nodes.values() if node.kind == "student"] == ["some/model"]
+    assert sum(node.kind == "train" for node in plan.nodes.values()) == 2 * 2 * 2
+
+
+def test_replicates_answer_with_seeds_of_their_own_where_answers_are_sampled(tmp_path: Path) -> None:
+    spec = merged(SPEC, {"benchmarks": {"warm": {**SPEC["benchmarks"]["b"], "temperature": 0.7}}, "replicates": 2})
+    plan = lowered(tmp_path, spec)
+    nodes: Any = {name: plan.nodes[ref] for name, ref in plan.experiments["many"].addresses["base"].items()}
+    assert nodes["eval/b#1"].recipe == nodes["eval/b"].recipe
+    assert nodes["eval/warm#1"].recipe.seed != nodes["eval/warm"].recipe.seed == 3

@@ -1,4 +1,7 @@
-"""A delta gives back every bit, whatever the types and shapes; another base and a damaged delta are refused."""
+"""Tests of orcac/publish/delta.py and orcac/publish/weights.py.
+
+A delta gives back every bit, whatever the types and shapes; another base and a damaged delta are refused.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +51,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def bits(rng: np.random.Generator, kind: str, *shape: int) -> np.ndarray:
-    """Any bit patterns at all: infinities, NaN with a message, denormals."""
+    """Return random bit patterns, which include infinities, NaN with a payload, and denormals."""
     return rng.integers(0, 256, (*shape, np.dtype(TYPES[kind]).itemsize), np.uint8).view(TYPES[kind])[..., 0]
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """A base in float32 and a model near it, with two rows more and a tensor more."""
+    """Return a base in float32 and a model near it that has two more rows and one more tensor."""
     rng = np.random.default_rng(0)
     old = {"embed": rng.normal(size=(50, 8)), "norm": np.ones(8), "up": rng.normal(size=(8, 4))}
     new = {
@@ -78,7 +81,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     old_shape=st.sampled_from([(), (0,), (7,), (5, 3), (9, 3), (5, 4), (1, 5, 3)]),
     new_shape=st.sampled_from([(), (0,), (7,), (5, 3), (9, 3)]),
 )
-def test_every_bit_comes_back(
+def test_every_bit_is_restored(
     tmp_path_factory: pytest.TempPathFactory, seed: int, old: str, new: str, old_shape: tuple, new_shape: tuple
 ) -> None:
     root, rng = tmp_path_factory.mktemp("delta"), np.random.default_rng(seed)
@@ -98,7 +101,7 @@ def test_every_bit_comes_back(
     assert contents(root / "back") == contents(ours)
 
 
-def test_a_model_in_shards_of_another_type_comes_back(tmp_path: Path) -> None:
+def test_a_model_in_shards_of_another_type_is_restored(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights = {f"w{n}": rng.normal(size=(40, 30)).astype("<f4") for n in range(3)}
     base = model(
@@ -201,7 +204,7 @@ def test_a_delta_writes_nothing_outside_its_folder(pair: tuple[Path, Path], tmp_
         delta.apply(files(base), tmp_path / "delta", tmp_path / "back")
 
 
-def test_what_is_there_stays(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_existing_folders_are_kept(pair: tuple[Path, Path], tmp_path: Path) -> None:
     base, ours = pair
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match="exists already"):
@@ -213,8 +216,8 @@ def test_what_is_there_stays(pair: tuple[Path, Path], tmp_path: Path) -> None:
         delta.apply(files(base), tmp_path / "nowhere", tmp_path / "back")
 
 
-def test_what_has_nothing_in_common_is_no_base(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    """The delta would be the model."""
+def test_a_model_with_no_tensor_in_common_is_refused_as_base(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Such a delta would contain the whole model."""
     stranger = model(tmp_path / "stranger", {"decoder.embed": ("F32", np.zeros((50, 8), "<u4"))})
     with pytest.raises(InputError, match="no tensor of the model's"):
         delta.make(files(stranger), files(pair[1]), tmp_path / "delta")

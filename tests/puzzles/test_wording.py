@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from orcac.checkers import final_answer
 from orcac.puzzles import TASKS, generate, solve
-from orcac.puzzles.wording import Skill, Style, fails, requested_style, word
+from orcac.puzzles.wording import Skill, Style, fails, requested_style, write_answer
 
 STEPS = "Think step by step and justify your answer."
 QUERY = "True and not ( False or True ) or False is"
@@ -20,7 +20,7 @@ QUERY = "True and not ( False or True ) or False is"
 def respond(query: str, system: str, skill: Skill, error_rate: float = 0.0) -> str:
     solution = solve(query)
     assert solution is not None
-    return word(solution, system=system, skill=skill, error_rate=error_rate, query=query, seed=0)
+    return write_answer(solution, system=system, skill=skill, error_rate=error_rate, query=query, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,7 @@
+"""Tests of orcac/report/compare.py, orcac/report/gather.py, orcac/report/paper.py, orcac/report/plots.py,
+orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/table.py and
+orcac/report/wording.py: one report of a small experiment."""
+
 import dataclasses
 import json
 import random
@@ -8,18 +12,21 @@ import jobs
 import pytest
 
 from orcac import rows
+from orcac.errors import StoreError
 from orcac.job import Job
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
+from orcac.report.results import read_json, to_json
 from orcac.report.run import run
-from orcac.report.table import terminal_table
+from orcac.report.table import format_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
-from orcac.stats import mcnemar, wilson
+from orcac.score.scores import Answers, write
+from orcac.stats.intervals import mcnemar, wilson
 
 YES_NO = ["Yes", "No"]
 
 
 class FakeStore:
-    """Small artifacts of every kind, as the kinds leave them."""
+    """Small artifacts of every kind."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.folders = root, {}
@@ -33,10 +40,11 @@ class FakeStore:
     def items(self, name: str, form: str) -> str:
         return self.add(f"sample/{name}", {"read": 1, "kept": 1, "tasks": 1}, {"source": {"format": form}})
 
-    def eval(self, ref: str, answers: list[rows.Answer]) -> str:
-        self.add(f"eval/{ref}", {})
-        rows.write(self.folders[f"eval/{ref}"] / "answers.parquet", rows.Answer, answers)
-        return f"eval/{ref}"
+    def score(self, ref: str, answers: list[rows.Scored]) -> str:
+        checkers = ("final-answer", "first-capital") if answers[0].others_score else ("final-answer",)
+        self.add(f"score/{ref}", {})
+        write(self.folders[f"score/{ref}"], Answers(rows=answers, checkers=checkers, left_out=3))
+        return f"score/{ref}"
 
     def dataset(self, name: str, teacher: str, asked: int, rejected: dict[str, int], usd: float) -> Dataset:
         if f"collect/{name}" not in self.folders:
@@ -72,12 +80,12 @@ class FakeStore:
 
 def answer(
     number: int, *, task: str, correct: bool, parsed: bool = True, options=YES_NO, says: str = ""
-) -> rows.Answer:
+) -> rows.Scored:
     """The right answer of an even item is Yes, of an odd one No."""
     right, wrong = options[number % len(options)], options[(number + 1) % len(options)]
     given = right if correct else wrong
     query = f"Is statement {number} of {task} true?\nOptions:\n- Yes\n- No"
-    return rows.Answer(
+    return rows.Scored(
         id=rows.prompt_id("b", task, query, ""),
         source="b",
         task=task,
@@ -89,19 +97,20 @@ def answer(
         response=says or f"We look at statement {number} step by step. So the answer is {given}.",
         finish_reason="stop",
         parsed=given if parsed else "",
-        correct=correct and parsed,
+        outcome="unparsed" if not parsed else "right" if correct else "wrong",
+        score=float(correct and parsed),
     )
 
 
-def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", unparsed: int = 0) -> list[rows.Answer]:
+def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", unparsed: int = 0) -> list[rows.Scored]:
     return [
         answer(number, task=task, correct=number in right, parsed=number < n - unparsed, says=says)
         for number in range(n)
     ]
 
 
-def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[rows.Answer]]]]) -> Job:
-    """`benchmarks`: name -> (format, arm -> answers). Three arms as in the paper's miniature."""
+def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[rows.Scored]]]]) -> Job:
+    """Return a job with three arms; `benchmarks` is name -> (format, arm -> answers)."""
     store = FakeStore(tmp_path / "store")
     store.add("student/s", {"parameters": 840_000, "vocabulary": 640})
     assistant = store.dataset("assistant-300", "assistant", 302, {"Timeout": 2, "duplicate": 10}, 0.1208)
@@ -122,7 +131,12 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[row
             datasets=datasets,
             stages=stages,
             evaluations=tuple(
-                Evaluation(benchmark=name, items=items[name], eval=store.eval(f"{name}-{arm}", said[arm]))
+                Evaluation(
+                    benchmark=name,
+                    items=items[name],
+                    answers=f"eval/{name}-{arm}",
+                    score=store.score(f"{name}-{arm}", said[arm]),
+                )
                 for name, (_, said) in benchmarks.items()
                 if arm in said
             ),
@@ -130,7 +144,7 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[row
         for arm, (datasets, stages) in chains.items()
     )
     execution = ReportExecution(title="tiny", about="Orca in miniature <b>")
-    return jobs.make_job(tmp_path, ReportRecipe(seed=7, arms=arms), execution, by_ref=store.folders)
+    return jobs.make_job(tmp_path, ReportRecipe(arms=arms), execution, by_ref=store.folders)
 
 
 ATTACK = "<script>alert(1)</script> so the answer is Yes"
@@ -161,7 +175,7 @@ def test_scores_and_differences(results: dict) -> None:
     boolean, bbh = results["benchmarks"]
     assert (boolean["n"], boolean["chance"], boolean["constant"], boolean["paper"]) == (200, 0.5, 0.5, None)
     base, ablated, bare = boolean["scores"]
-    assert (base["correct"], base["unparsed"], base["accuracy"]) == (160, 4, 0.8)
+    assert (base["n"], base["mean"], base["outcomes"]["right"], base["unparsed_share"]) == (200, 0.8, 160, 0.02)
     assert base["interval"] == list(wilson(160, 200)) and base["difference"] is None
 
     difference = ablated["difference"]  # right on 40..149: loses 40 + 10, wins none
@@ -177,7 +191,7 @@ def test_scores_and_differences(results: dict) -> None:
     assert [score["verdict"] for score in boolean["scores"]] == ["above chance", "at chance", "above chance"]
     assert [score["verdict"] for score in bbh["scores"]] == ["at chance"] * 3
     assert bbh["paper"] == pytest.approx((100 * 0.576 + 50 * 0.512) / 150)
-    assert [(task["task"], task["correct"], task["n"]) for task in bbh["scores"][0]["tasks"]] == [
+    assert [(task["task"], task["outcomes"]["right"], task["n"]) for task in bbh["scores"][0]["tasks"]] == [
         ("navigate", 52, 100),
         ("web_of_lies", 24, 50),
     ]
@@ -206,7 +220,7 @@ def test_rows_that_vanish_are_shown(tmp_path: Path) -> None:
         assert (job.out / name).read_text().count("does not add up") == 1
 
 
-def test_what_models_say_is_escaped_and_the_page_is_self_contained(job: Job) -> None:
+def test_responses_are_escaped_and_the_page_is_self_contained(job: Job) -> None:
     run(job)
     page = (job.out / "report.html").read_text()
     assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -224,7 +238,7 @@ def test_same_inputs_same_bytes(job: Job) -> None:
     assert [(job.out / name).read_bytes() for name in names] == first
 
 
-def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
+def test_the_page_begins_with_a_warning_if_all_students_are_at_chance(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"b": ("puzzles", CHANCE)})
     assert run(job).all_at_chance
     page, text = ((job.out / name).read_text() for name in ("report.html", "report.md"))
@@ -232,7 +246,7 @@ def test_students_at_chance_are_called_so_at_the_top(tmp_path: Path) -> None:
     assert AT_CHANCE in text[: text.index("## Results")]
 
 
-def test_one_arm_above_chance_lifts_the_sentence(job: Job) -> None:
+def test_one_arm_above_chance_removes_the_warning(job: Job) -> None:
     assert not run(job).all_at_chance
     for name in ("report.html", "report.md"):
         assert "All students are at chance" not in (job.out / name).read_text()
@@ -258,27 +272,76 @@ def test_arms_with_other_items_are_compared_on_those_they_share(tmp_path: Path) 
     assert nothing["scores"][1]["difference"] is None
 
 
-def test_terminal_table(results: dict) -> None:
+def test_the_terminal_table(job: Job, results: dict) -> None:
     results["benchmarks"][0]["scores"][1]["arm"] = "an-ablation-with-a-name-that-is-far-too-long"
-    table = terminal_table(results)
+    (job.out / "results.json").write_text(json.dumps(results))
+    table = format_table(read_json(job.out / "results.json"))
     assert max(map(len, table.splitlines())) <= 100
     (row,) = (line for line in table.splitlines() if line.startswith("an-ablation"))
     assert " ".join(row.split()) == (
-        "an-ablation-with-a-na… 55.0 %* 48.1 to 61.7 0.0 % −25.0 −31.0 to −19.0 < 0.001 worse"
+        "an-ablation-with-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 worse"
     )
     assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
 
 
-def test_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
+def test_answers_of_every_kind_are_shown_and_failed_ones_are_in_no_comparison(tmp_path: Path) -> None:
+    """8 failed answers of 20, all others right: a score of 100 % over 12 items, not of 60 %."""
+    failed = {"outcome": "failed", "score": None, "parsed": ""}
+    right = answers(20, set(range(20)))
+    base = [dataclasses.replace(row, others_score=[0.5], others_parsed=["Yes"]) for row in right[:18]]
+    base += [dataclasses.replace(row, outcome="cut", score=0.0, others_score=[0.0]) for row in right[18:]]
+    odd = [dataclasses.replace(row, **failed) for row in right[:8]] + right[8:]
+    refused = [dataclasses.replace(right[0], outcome="refused", score=0.0), *right[1:]]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": base, "no-assistant": odd, "answers-only": refused})})
+    run(job)
+    (bench,) = json.loads((job.out / "results.json").read_text())["benchmarks"]
+    of_base, of_odd, of_refused = bench["scores"]
+    assert (of_base["mean"], of_base["cut_share"], of_base["others"]) == (0.9, 0.1, {"first-capital": 0.45})
+    assert (of_odd["n"], of_odd["mean"]) == (12, 1.0)
+    assert (of_odd["difference"]["items"], of_odd["difference"]["only_arm"]) == (12, 2)
+    assert of_odd["difference"]["points"] == pytest.approx(2 / 12)
+    assert (of_refused["n"], of_refused["mean"]) == (20, 0.95)
+    shown = [
+        "Left out: 3 items, since no answer could agree with their reference.",
+        "Failed requests, which are in no figure: 8 of no-assistant.",
+        "Refusals, which score 0: 1 of answers-only.",
+        "By the checker first-capital: base 45.0 %.",
+    ]
+    for text in ((job.out / "report.html").read_text(), (job.out / "report.md").read_text()):
+        assert all(line in text for line in shown)
+    table = " ".join(format_table(read_json(job.out / "results.json")).split())
+    assert all(line in table for line in shown)
+
+
+def test_scores_between_0_and_1_are_compared_as_they_are(tmp_path: Path) -> None:
+    right = answers(20, set(range(20)))
+    base = [dataclasses.replace(row, outcome="wrong", score=0.25) for row in right]
+    arm = [dataclasses.replace(row, outcome="wrong", score=0.75) for row in right]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": base, "no-assistant": arm})})
+    run(job)
+    (bench,) = json.loads((job.out / "results.json").read_text())["benchmarks"]
+    difference = bench["scores"][1]["difference"]
+    assert (bench["scores"][0]["mean"], difference["points"], difference["verdict"]) == (0.25, 0.5, "better")
+
+
+def test_the_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
     none, every = answers(40, set()), answers(40, set(range(40)))
     job = make_job(tmp_path, {"b": ("puzzles", {"base": none, "no-assistant": every, "answers-only": none})})
     run(job)
-    results = json.loads((job.out / "results.json").read_text())
-    results["all_at_chance"] = True
-    assert max(map(len, terminal_table(results).splitlines())) <= 100
+    results = dataclasses.replace(read_json(job.out / "results.json"), all_at_chance=True)
+    assert max(map(len, format_table(results).splitlines())) <= 100
 
 
-def test_missing_arm_is_no_error(tmp_path: Path) -> None:
+def test_results_are_read_as_they_were_written_and_damaged_ones_are_refused(job: Job, results: dict) -> None:
+    path = job.out / "results.json"
+    assert to_json(read_json(path)) == path.read_text()
+    for damaged in ("", "{}", json.dumps(results | {"benchmarks": [{}]})):
+        path.write_text(damaged)
+        with pytest.raises(StoreError, match="the results are damaged"):
+            read_json(path)
+
+
+def test_a_missing_arm_is_not_an_error(tmp_path: Path) -> None:
     """The base lacks a benchmark that an ablation adds."""
     job = make_job(tmp_path, {"b": ("puzzles", BOOLEAN), "extra": ("puzzles", {"no-assistant": BOOLEAN["base"]})})
     run(dataclasses.replace(job))
@@ -286,9 +349,9 @@ def test_missing_arm_is_no_error(tmp_path: Path) -> None:
     assert [(score["arm"], score["difference"]) for score in extra["scores"]] == [("no-assistant", None)]
 
 
-def test_a_spec_without_benchmarks_says_that_nothing_was_measured(tmp_path: Path) -> None:
+def test_the_report_of_a_spec_without_benchmarks_states_that_nothing_was_measured(tmp_path: Path) -> None:
     job = make_job(tmp_path, {})
     run(job)
     for name in ("report.html", "report.md"):
         assert NOTHING_MEASURED in (job.out / name).read_text()
-    assert terminal_table(json.loads((job.out / "results.json").read_text())) == NOTHING_MEASURED
+    assert format_table(read_json(job.out / "results.json")) == NOTHING_MEASURED

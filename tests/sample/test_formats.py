@@ -1,6 +1,7 @@
-"""Tests of orcac/sample/formats/agieval.py, orcac/sample/formats/bbh.py, orcac/sample/formats/files.py,
-orcac/sample/formats/flan_cot.py, orcac/sample/formats/jsonl.py, orcac/sample/formats/mapped.py,
-orcac/sample/formats/natural_instructions.py, orcac/sample/formats/options.py and orcac/sample/formats/parquet.py."""
+"""Tests of orcac/sample/formats/__init__.py, orcac/sample/formats/agieval.py, orcac/sample/formats/bbh.py,
+orcac/sample/formats/files.py, orcac/sample/formats/flan_cot.py, orcac/sample/formats/jsonl.py,
+orcac/sample/formats/mapped.py, orcac/sample/formats/natural_instructions.py, orcac/sample/formats/options.py and
+orcac/sample/formats/parquet.py."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import pytest
 
 from orcac.errors import InputError
 from orcac.sample.formats import FORMATS, Item
-from orcac.sample.formats.options import listed_options
+from orcac.sample.formats.options import find_options
 from orcac.sample.recipe import Source
 
 
@@ -39,7 +40,7 @@ def write(path: Path, text: str) -> Path:
     ],
 )
 def test_listed_options(query, options):
-    assert listed_options(query) == options
+    assert find_options(query) == options
 
 
 def test_flan_cot_unescapes_line_breaks_alone_and_knows_no_quotes(tmp_path):

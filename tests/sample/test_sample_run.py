@@ -1,4 +1,4 @@
-"""Tests of orcac/sample/run.py and orcac/sample/pool.py: kept and dropped rows, and the stability of draws."""
+"""Tests of orcac/sample/recipe.py, orcac/sample/run.py and orcac/sample/pool.py: dropped rows, and stable draws."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_an_arm_that_makes_the_same_nodes_is_warned_of_at_its_place(
     result = CliRunner().invoke(cli, ["compile", str(spec)])
     assert result.exit_code == 0
     line = (tmp_path / "sound.yaml").read_text().splitlines().index(arm.rstrip("\n")) + 1
-    warning = f"{spec}:{line}:3: warning: the arm `longer` makes nothing else than `base`\n {line} | {arm}"
+    warning = f"{spec}:{line}:3: warning: the arm `longer` makes the same nodes as `base`\n {line} | {arm}"
     assert warning in result.stderr
 
 
@@ -60,5 +60,5 @@ def test_many_arms_that_make_the_same_nodes_get_one_warning(tmp_path: Path, monk
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
     result = CliRunner().invoke(cli, ["compile", str(spec)])
     assert result.exit_code == 0
-    assert result.stderr.count("5 arms make nothing else than `base`: ") == 1
+    assert result.stderr.count("5 arms make the same nodes as `base`: ") == 1
     assert " and 2 more\n" in result.stderr and "the arm `" not in result.stderr

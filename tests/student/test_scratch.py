@@ -44,3 +44,10 @@ def test_a_shape_too_large_for_the_machine_is_refused(tmp_path, examples):
     huge = tiny.SHAPE.model_copy(update={"intermediate": 10**14})
     with pytest.raises(InputError, match="cannot make"):
         tiny.make_student(tmp_path, examples, shape=huge)
+
+
+def test_a_replicate_is_the_student_of_its_seed_with_the_tokenizer_taken_over(tmp_path, examples):
+    first = tiny.make_student(tmp_path / "first", examples)
+    job = tiny.job(tmp_path / "replicate", StudentRecipe(seed=1, scratch=tiny.SHAPE), {"tokenizer": [first]})
+    run(job)
+    assert contents(job.out / "model") == contents(tiny.make_student(tmp_path / "alone", examples, seed=1) / "model")

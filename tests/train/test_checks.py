@@ -39,7 +39,7 @@ def test_isolation_is_checked_on_the_model(inputs):
     model = load_trainable_model(inputs[1] / "model")
     check_isolation(model, file)
     model.config.use_cache = True  # the library's default, and a silent leak
-    with pytest.raises(OrcacError, match="see each other"):
+    with pytest.raises(OrcacError, match="attend to each other"):
         check_isolation(model, file)
 
 
@@ -70,7 +70,7 @@ def break_loader(monkeypatch):
     ("fault", "message"),
     [
         (break_mean, "1 × 4 and 4 × 1 rows differ"),
-        (break_chunks, "the chunked loss is not the plain one: its loss"),
+        (break_chunks, "the chunked loss differs from that of whole logits: its loss"),
         (break_disk, "does not read back"),
         (break_loader, "the loader gives 1 steps instead of"),
     ],

@@ -22,8 +22,8 @@ class Attempts:
         self.keys = pack_keys(keys)
         self._error = np.zeros(len(self.keys), "u1")  # index in FAILURES of the last failure; 0: no batch failed it
         self._failed = np.zeros(len(self.keys), "u4")  # batches that failed to answer it
-        self._limits = np.array([_most_batches(error, settings.attempts) for error in FAILURES])
-        self._repeats = settings.mode == "batch"
+        self._limits = np.array([_max_batches(error, settings.attempts) for error in FAILURES])
+        self._is_batch_mode = settings.mode == "batch"
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -42,7 +42,7 @@ class Attempts:
     def may_be_batched(self) -> Mask:
         """Return a mask of the requests that a further batch may ask: those without a failure or with tries left."""
         failed = self._error > 0
-        return ~failed | (self._failed < self._limits[self._error]) if self._repeats else ~failed
+        return ~failed | (self._failed < self._limits[self._error]) if self._is_batch_mode else ~failed
 
     def count_unanswered(self) -> int:
         """Return the number of requests that a batch left unanswered and a further one may ask."""
@@ -55,7 +55,7 @@ class Attempts:
             yield keys[place].tobytes().hex(), FAILURES[self._error[place]]
 
 
-def _most_batches(error: str, attempts: int) -> int:
+def _max_batches(error: str, attempts: int) -> int:
     """Return the number of batches that may fail a request with a class of error before it is given up."""
     if error == "not_answered":
         return attempts

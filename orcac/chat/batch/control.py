@@ -29,7 +29,7 @@ async def cancel(answers: Path, id: str) -> str:
         try:
             return await steps.cancel(id)
         except ChatError as error:
-            raise EndpointError(f"batch {id}: {error.error}: {error}", fix="try again") from None
+            raise EndpointError(f"batch {id}: {error.error}: {error}", fix="run the same command again") from None
 
 
 async def refresh(answers: Path, ids: list[str], on_event: Callable[[str], None]) -> list[str]:

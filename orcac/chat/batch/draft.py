@@ -1,4 +1,4 @@
-"""A batch while it is being planned: requests are added until it is full, then its record makes it a batch."""
+"""A batch while it is being planned: requests are added until it is full. Its record is written last."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class BatchDraft:
         batch, size = self.batch, len(files.encode_upload_line(self.batch, self.batch.requests, request))
         if batch.requests and (
             batch.model != request.model
-            or batch.requests == self._tuning.most_requests
-            or self._bytes + size > self._tuning.most_bytes
+            or batch.requests == self._tuning.max_requests
+            or self._bytes + size > self._tuning.max_bytes
         ):
             return False
         self._file.write(dumps({"request": request_record(request)}) + b"\n")
@@ -87,5 +87,5 @@ def bound_cost(request: ChatRequest, price: Price) -> int:
 
 
 def estimate_tokens(request: ChatRequest) -> int:
-    """Return about how many tokens of the provider's queue a request takes: a token is about four bytes."""
+    """Return an estimate of the tokens that a request takes up in the provider's queue, at four bytes a token."""
     return request.input_token_bound // 4 + 1

@@ -75,7 +75,7 @@ async def ask_in_batches(
         signal = str(stopped[0]).partition(";")[0]
         raise EndpointError(
             f"{signal}: {batch_run.describe_running() or 'no batch is at the provider'}",
-            fix="run the same command again: it finds the batches that are running, and collects their answers",
+            fix="run the same command again: it finds the running batches and takes in their answers",
         )
 
 
@@ -202,7 +202,7 @@ class _BatchRun:
             for id, batch in live.items():
                 if id not in self._claims:
                     self._claims[id] = files.read_keys(root / id)
-                    await asyncio.sleep(0)  # lets a waiting signal in
+                    await asyncio.sleep(0)  # let a waiting signal be handled
                 mine = isin(self._attempts.keys, self._claims[id])
                 claimed |= mine
                 needed += [batch] if mine.any() else []
@@ -221,7 +221,7 @@ class _BatchRun:
         """Yield the first request of each key, with the place of the key in `Attempts.keys`."""
         seen, requests = np.zeros(len(self._attempts), bool), self._requests()
         while block := list(islice(requests, _BLOCK)):
-            await asyncio.sleep(0)  # lets a waiting signal in
+            await asyncio.sleep(0)  # let a waiting signal be handled
             keys = np.array([bytes.fromhex(request.key) for request in block], "S16")
             for place, request in zip(np.searchsorted(self._attempts.keys, keys).tolist(), block, strict=True):
                 if not seen[place]:
@@ -277,7 +277,7 @@ class _BatchRun:
                 finish(draft)
                 draft = BatchDraft(root, settings, request.model, recorded, self._tuning)
                 draft.add(request, bound=bound)
-        if draft and self._over_budget and taken < self._tuning.least_share * self.tally.total:
+        if draft and self._over_budget and taken < self._tuning.min_share * self.tally.total:
             draft.discard()
             self._held_back += taken
             return planned
@@ -323,7 +323,8 @@ class _BatchRun:
                 self.tally.messages.setdefault(miss.error, miss.message)
         if ended.status == "failed" and left:
             raise EndpointError(
-                f"{batch.title} failed: {ended.code}: {ended.message}", fix="correct what it names and run again"
+                f"{batch.title} failed: {ended.code}: {ended.message}",
+                fix="remove the cause that the message names, then run again",
             )
         for miss in left.values():
             if ERRORS[miss.error].action is Action.STOP and self._settings.mode == "batch":

@@ -23,7 +23,7 @@ from orcac.store.durable import replacing
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-_CLOCK_ERROR_S = 86_400.0  # by how much the provider's clock may differ from ours, generously
+_CLOCK_ERROR_S = 86_400.0  # a generous bound on the difference between the provider's clock and ours
 
 
 class Gone(Exception):
@@ -36,7 +36,7 @@ class _RawResponse(Protocol):
 
 
 class Provider:
-    """The files and batches of one account. `where` is its address, without secrets.
+    """The files and batches of one account. `label` is its address, without secrets.
 
     Every method raises ChatError if the provider does not answer as it should; `create`, `retrieve`, `cancel` and
     `download` raise Gone if the batch or the file is not there.
@@ -46,13 +46,13 @@ class Provider:
         self._client = client
         password = urlsplit(str(client.base_url)).password or ""
         self._secrets = {text for secret in (key, password) for text in (secret, repr(secret)[1:-1]) if text}
-        self.where = str(client.base_url.copy_with(userinfo=b""))
+        self.label = str(client.base_url.copy_with(userinfo=b""))
 
     async def upload(self, path: Path, name: str) -> str:
         """Upload a file of requests under `name`. Returns its id."""
         with path.open("rb") as file:
             call = self._client.files.with_raw_response.create(file=(name, file), purpose="batch")
-            return str((await self._json(call, "id", str))["id"])
+            return str((await self._read_json(call, "id", str))["id"])
 
     async def create(self, batch: Batch) -> RemoteBatch:
         """Start a batch on its uploaded file."""
@@ -62,15 +62,15 @@ class Provider:
             completion_window="24h",
             metadata={"orcac": batch.id},
         )
-        return await self._description(call)
+        return await self._read_description(call)
 
     async def retrieve(self, batch: Batch) -> RemoteBatch:
         """Return the present description of a batch."""
-        return await self._description(self._client.batches.with_raw_response.retrieve(batch.provider_id))
+        return await self._read_description(self._client.batches.with_raw_response.retrieve(batch.provider_id))
 
     async def cancel(self, batch: Batch) -> RemoteBatch:
         """Ask for a batch to be cancelled. Returns its description."""
-        return await self._description(self._client.batches.with_raw_response.cancel(batch.provider_id))
+        return await self._read_description(self._client.batches.with_raw_response.cancel(batch.provider_id))
 
     async def find(self, batch: Batch) -> RemoteBatch | None:
         """Search the provider's list, back to the planning of `batch`, for the batch that was made from it.
@@ -80,7 +80,7 @@ class Provider:
         after: dict[str, object] = {}
         while True:
             call = self._client.batches.with_raw_response.list(limit=100, extra_query=after)
-            page = await self._json(call, "data", list)
+            page = await self._read_json(call, "data", list)
             for item in page["data"]:
                 made_from = (item.get("metadata") or {}).get("orcac"), item.get("input_file_id")
                 if batch.id == made_from[0] or batch.file_id == made_from[1]:
@@ -94,17 +94,17 @@ class Provider:
 
     async def download(self, file_id: str, path: Path) -> None:
         """Write a file of the provider to `path`, which appears whole or not at all."""
-        with self._errors(), replacing(path) as file:
+        with self._translated_errors(), replacing(path) as file:
             async with self._client.files.with_streaming_response.content(file_id) as response:
                 async for chunk in response.iter_bytes():
                     file.write(chunk)
 
-    async def _description(self, call: Awaitable[_RawResponse]) -> RemoteBatch:
-        return parse_description(await self._json(call, "id", str))
+    async def _read_description(self, call: Awaitable[_RawResponse]) -> RemoteBatch:
+        return parse_description(await self._read_json(call, "id", str))
 
-    async def _json(self, call: Awaitable[_RawResponse], field: str, kind: type) -> dict[str, Any]:
+    async def _read_json(self, call: Awaitable[_RawResponse], field: str, kind: type) -> dict[str, Any]:
         """Return the JSON object that a call answers with. Raises ChatError unless `field` in it is of type `kind`."""
-        with self._errors():
+        with self._translated_errors():
             raw = await call
             body = json.loads(raw.content)
             if not isinstance(body, dict) or not isinstance(body.get(field), kind):
@@ -112,7 +112,7 @@ class Provider:
             return body
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Turn the errors of the openai package, and ValueError, into ChatError or Gone."""
         import openai
 
@@ -120,7 +120,7 @@ class Provider:
             yield
         except openai.APIStatusError as error:
             name = classify(error.status_code, error.body)
-            text = self._masked(f"HTTP {error.status_code}: {error.message}")
+            text = self._mask_secrets(f"HTTP {error.status_code}: {error.message}")
             if error.status_code == 404 and name == "not_found":
                 raise Gone(text) from None
             wait = parse_retry_after(error.response.headers, now=time.time())
@@ -130,16 +130,16 @@ class Provider:
         except openai.APIConnectionError as error:
             cause = error.__cause__
             refused = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
-            text = self._masked(str(cause or error))
+            text = self._mask_secrets(str(cause or error))
             raise ChatError("unreachable" if refused else "dropped", text) from None
         except ValueError as error:
-            raise ChatError("malformed", self._masked(str(error))) from None
+            raise ChatError("malformed", self._mask_secrets(str(error))) from None
         except Exception as error:
             if not type(error).__module__.startswith("httpx"):  # a broken download raises httpx's error, not openai's
                 raise
-            raise ChatError("dropped", self._masked(str(error))) from None
+            raise ChatError("dropped", self._mask_secrets(str(error))) from None
 
-    def _masked(self, text: str) -> str:
+    def _mask_secrets(self, text: str) -> str:
         """Return a message on one line, without secrets and at most 300 characters long."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
@@ -152,7 +152,7 @@ class Providers:
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack, self._open = stack, dict[tuple[str | None, str, Azure | None], Provider]()
 
-    async def of(self, batch: Batch, timeout_s: float) -> Provider:
+    async def get(self, batch: Batch, timeout_s: float) -> Provider:
         """Return the provider of a batch. Raises EndpointError if the account's key is not set here."""
         settings = batch.settings.model_copy(update={"timeout_seconds": timeout_s})
         if settings.azure:  # the addresses of files and batches belong to the resource and have no deployment

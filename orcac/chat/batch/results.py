@@ -21,7 +21,7 @@ _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that fin
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteBatch:
-    """A batch as its provider describes it. `code` and `message` are those of its first error as a whole."""
+    """A batch as its provider describes it. `code` and `message` are of its first error that is not of one request."""
 
     id: str
     status: str

@@ -1,7 +1,7 @@
 """The steps that take one batch from its plan to the ledger.
 
-A step that changes something holds the batch's lease and works on the record as it then is. So any number of processes
-may take one batch through its steps at once, and each continues where another was killed.
+A step that changes a batch first takes the batch's lease, then reads its record anew. So any number of processes may
+take one batch through its steps at once, and each continues where another was killed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from orcac.store.lease import try_acquire
 from orcac.text import dollars
 
 _AT_ONCE = 500  # answers that are made durable together
-_REFUSALS = (Action.STOP, Action.GIVE_UP, Action.SLOW_DOWN)  # after these, the provider has made nothing
+_REFUSALS = (Action.STOP, Action.GIVE_UP, Action.SLOW_DOWN)  # after such an error, the provider has created no batch
 
 
 class Outcome(NamedTuple):
@@ -41,8 +41,8 @@ class Outcome(NamedTuple):
     billed: float  # USD, the most that was billed for them
 
 
-class _Found(NamedTuple):
-    """The results of a batch's requests, once they are in the ledger."""
+class _StoredResults(NamedTuple):
+    """The results of a batch whose answers are in the ledger."""
 
     answered: int
     spent: float  # USD, for the requests that are settled
@@ -73,7 +73,7 @@ class Steps:
     async def run_to_end(self, id: str) -> Outcome | None:
         """Send the batch if it is not sent, wait until it ends, and put its answers into the ledger.
 
-        Returns None if another process did the last of these. Raises EndpointError if a person must act first.
+        Returns None if another process has put them there. Raises EndpointError if a person must act first.
         """
         wait, tries, answered_at = self._tuning.poll_s, 0, time.monotonic()
         while True:
@@ -92,7 +92,7 @@ class Steps:
                 if id not in self.unsettled or self.unsettled[id].status in ENDED:
                     continue
                 await asyncio.sleep(wait)
-                wait = min(wait * 1.5, self._tuning.longest_poll_s)
+                wait = min(wait * 1.5, self._tuning.max_poll_s)
             except ChatError as error:
                 tries += 1
                 if self.unsettled[id].provider_id:
@@ -103,20 +103,24 @@ class Steps:
                     raise await self._mark_lost(id, str(error)) from None
                 if ERRORS[error.error].action in (Action.STOP, Action.GIVE_UP) or not is_patient:
                     raise await self._stop_error(self.unsettled[id], error) from None
-                backoff = random.uniform(0, min(2.0 ** min(tries, 6), self._tuning.longest_poll_s))
+                backoff = random.uniform(0, min(2.0 ** min(tries, 6), self._tuning.max_poll_s))
                 await asyncio.sleep(max(error.retry_after or 0.0, backoff))
 
     async def cancel(self, id: str) -> str:
-        """Cancel a batch, settle one that has ended, or give up one that was lost before and still is.
+        """Cancel a batch; settle it instead if it has ended, and give it up if it is recorded as lost and still lost.
 
         Returns a predicate for the batch, e.g. "is cancelling; ...". Raises ChatError as the provider does, InputError
-        if there is nothing to cancel, and EndpointError if the provider seems to have lost it only now.
+        if there is nothing to cancel, and EndpointError, after recording the loss, if the batch is lost and the record
+        did not have that.
         """
         async with self._leased(id) as batch:
             if not batch.provider_id and batch.creating_at:
                 await self._recover(batch)
             if batch.settled:
-                raise InputError(f"{batch.title} has ended already ({batch.status})", fix="`orcac batches list`")
+                raise InputError(
+                    f"{batch.title} has ended already ({batch.status})",
+                    fix="choose one that `orcac batches list` shows as live",
+                )
             if not batch.provider_id:
                 batch.status = "cancelled"
                 self._close(batch)
@@ -132,12 +136,14 @@ class Steps:
                 batch.status, batch.lost = remote.status, batch.lost if remote.status in ENDED else ""
                 self._write(batch)
                 if batch.status not in ENDED:
-                    return f"is {batch.status}; the next run or `orcac batches list` collects its answers"
+                    return f"is {batch.status}; the next run or `orcac batches list` takes in its answers"
         if not gone:
             try:
                 outcome = await self.settle(id)
-                count = "by another process" if outcome is None else f"{outcome.batch.answered:,} answers"
-                return f"has ended ({batch.status}); its answers are collected: {count}"
+                taken_in = "another process took in its answers"
+                if outcome is not None:
+                    taken_in = f"its answers are taken in: {outcome.batch.answered:,} answers"
+                return f"has ended ({batch.status}); {taken_in}"
             except EndpointError:  # the provider has lost one of its files
                 if not was_lost:
                     raise
@@ -173,11 +179,11 @@ class Steps:
         return self._answers / "batches" / id
 
     def _provider(self, batch: Batch) -> Awaitable[Provider]:
-        return self._providers.of(batch, self._settings.timeout_seconds)
+        return self._providers.get(batch, self._settings.timeout_seconds)
 
     @asynccontextmanager
     async def _leased(self, id: str) -> AsyncIterator[Batch]:
-        """Hold the batch's lease, and yield its record as it then is."""
+        """Take and hold the batch's lease, and yield its record, read after that."""
         async with hold_lease(self._folder(id)):
             self.unsettled[id] = files.read_record(self._folder(id))
             yield self.unsettled[id]
@@ -188,8 +194,9 @@ class Steps:
     def _close(self, batch: Batch) -> None:
         """End the claim of a batch that has cost `batch.usd`.
 
-        The budget goes first, then the record. After a kill between them both are done again, which does not change
-        the budget. In the other order a folder without requests could look live.
+        The budget comes first, then the record, then the deletion of the requests. The process that continues after a
+        kill repeats the first two, which does not change the budget. In another order, a claim could stay for ever, or
+        a folder without requests could look live.
         """
         if budget := self._budget(batch):
             budget.release(f"batch-{batch.id}", batch.usd)
@@ -199,12 +206,12 @@ class Steps:
         self.unsettled.pop(batch.id, None)
 
     async def _stop_error(self, batch: Batch, error: ChatError) -> EndpointError:
-        """Return the error with which a run ends that cannot take `batch` further now."""
+        """Return the error that ends the run because `error` keeps `batch` from its next step."""
         fix = ERRORS[error.error].fix.format(key=batch.api_key_env)
         still_runs = "; it is still running at the provider" if batch.provider_id else ""
-        where = (await self._provider(batch)).where
+        label = (await self._provider(batch)).label
         return EndpointError(
-            f"{where}, {batch.title}: {error.error}: {error}{still_runs}", fix=f"{fix}, then run again"
+            f"{label}, {batch.title}: {error.error}: {error}{still_runs}", fix=f"{fix}, then run again"
         )
 
     async def _mark_lost(self, id: str, reason: str) -> EndpointError:
@@ -212,9 +219,9 @@ class Steps:
         async with self._leased(id) as batch:
             batch.lost = reason
             self._write(batch)
-        where = (await self._provider(batch)).where
+        label = (await self._provider(batch)).label
         return EndpointError(
-            f"{where}, {batch.title}, {batch.requests:,} requests, at most {dollars(batch.usd_bound)}: {reason}",
+            f"{label}, {batch.title}, {batch.requests:,} requests, at most {dollars(batch.usd_bound)}: {reason}",
             fix=f"check that {batch.api_key_env} holds a key of the project that sent it, and run again; if it is gone "
             f"for good, `orcac batches cancel {id}` gives it up, and its requests are asked again",
         )
@@ -262,7 +269,7 @@ class Steps:
         upload.unlink()
 
     async def _recover(self, batch: Batch) -> bool:
-        """Find the batch whose `create` was sent and not answered. Returns whether there is one.
+        """Look for `batch` at the provider after its `create` was sent and not answered. Returns True if it is there.
 
         Waits until `settle_s` after the `create`, since a new batch may not be in the provider's list at once.
         """
@@ -287,7 +294,7 @@ class Steps:
     # --- waiting and settling ----------------------------------------------------------------------------------------
 
     async def _poll(self, batch: Batch) -> None:
-        """Record how far the provider is with a batch. Raises EndpointError if the provider does not know it."""
+        """Record the provider's progress with a batch. Raises EndpointError if the provider does not know the batch."""
         try:
             remote = await (await self._provider(batch)).retrieve(batch)
         except Gone as gone:
@@ -330,7 +337,7 @@ class Steps:
         if whole < min(ended.completed, batch.requests):  # a download was cut off and raised no error
             (folder / "output.jsonl").unlink(missing_ok=True)
             raise ChatError("malformed", f"its output file holds {whole:,} of {ended.completed:,} answers")
-        await asyncio.sleep(0)  # lets a waiting signal in
+        await asyncio.sleep(0)  # let a waiting signal be handled
         found = await self._store_answers(batch, ended, lines)
         unanswered = [key for key, miss in found.misses.items() if not miss.refused]
         if unanswered and ended.status != "failed":
@@ -347,7 +354,9 @@ class Steps:
         self._on_event(f"{batch.title} {batch.status}: {', '.join(notes)}")
         return Outcome(batch, ended, found.misses, found.billed)
 
-    async def _store_answers(self, batch: Batch, ended: RemoteBatch, lines: dict[int, tuple[str, int]]) -> _Found:
+    async def _store_answers(
+        self, batch: Batch, ended: RemoteBatch, lines: dict[int, tuple[str, int]]
+    ) -> _StoredResults:
         """Put the answers of a batch into the ledger; `lines` maps a request's number to its (file name, offset)."""
         folder, price, is_azure = self._folder(batch.id), batch.settings.price, batch.azure is not None
         answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, Result]()
@@ -360,7 +369,7 @@ class Steps:
                     if number % _AT_ONCE == 0:
                         await asyncio.gather(*appends)
                         appends.clear()
-                        await asyncio.sleep(0)  # lets a waiting signal in
+                        await asyncio.sleep(0)  # let a waiting signal be handled
                     if number in lines:
                         name, offset = lines[number]
                         line = results.read_line(opened[name], offset)
@@ -377,7 +386,7 @@ class Steps:
                     if ledger.get_outcome(request) is None:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
-        return _Found(answered, spent, billed, misses)
+        return _StoredResults(answered, spent, billed, misses)
 
 
 @asynccontextmanager

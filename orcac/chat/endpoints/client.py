@@ -50,7 +50,7 @@ def make_client(settings: EndpointSettings) -> AsyncOpenAI:
         check_address(address)
     find_proxy(address or OPENAI_URL)
     is_loopback = urlsplit(address or "").hostname in _LOOPBACK
-    http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback else None  # a proxy is not for this machine
+    http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback else None  # no proxy for this machine
     timeout_s = settings.timeout_seconds
     if settings.azure:
         assert address
@@ -85,13 +85,13 @@ def check_address(base_url: str) -> None:
     if "?" in base_url or "#" in base_url:  # it is not shown, since the query may be a secret
         raise EndpointError(
             "base_url has a query or a fragment, to which no path can be appended",
-            fix="leave out the ? or # and what follows it; give Azure's `api_version` in `azure`, the key in the "
-            "environment",
+            fix="remove the ? or # and the rest of the address after it; give Azure's `api_version` in `azure`, "
+            "and the key in the environment",
         )
     try:
         parts = urlsplit(base_url)
         is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and base_url.isprintable()
-    except ValueError:  # of the port, or of a bracket
+    except ValueError:  # a port that is not a number, or a bracket that is not closed
         is_address = False
     if not is_address:
         shown = base_url.rpartition("@")[2]  # the part before it may be a password
@@ -102,7 +102,7 @@ def check_address(base_url: str) -> None:
 
 
 def find_proxy(url: str) -> str | None:
-    """Return the proxy that the environment names for `url`, None for this machine.
+    """Return the proxy that the environment sets for `url`, None without one or if `url` is on this machine.
 
     Raises EndpointError if it is not an HTTP proxy.
     """
@@ -116,7 +116,7 @@ def find_proxy(url: str) -> str | None:
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if (kind := urlsplit(proxy).scheme) not in ("http", "https"):
         raise EndpointError(
-            f"the environment names a proxy of the kind {kind!r}",
+            f"the environment sets a proxy for {parts.hostname} of the kind {kind!r}",
             fix=f"set {parts.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {parts.hostname}",
         )
     return proxy

@@ -1,4 +1,4 @@
-"""The one table of ways to ask a model. A new way is a module and a case here."""
+"""The one table of the ways to ask a model. A new way is a new module here, and a new case in `connect`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from orcac.chat.settings import EndpointSettings
 def connect(
     settings: EndpointSettings, *, model: str, weights: Path | None, work: Path, threads: int, gpus: int
 ) -> AbstractAsyncContextManager[Endpoint]:
-    """Return the endpoint at which `settings` ask `model`; a server is started, or a model loaded, when it is entered.
+    """Return a context manager that yields the endpoint of `model` by `settings`.
 
-    `weights` is the folder of a model that this process loads, `work` the folder for logs; threads and GPUs are those
-    of the node. Entering raises EndpointError or InputError if there is no such endpoint or no usable model.
+    Entering it starts a server or loads the model, if that kind of endpoint needs one. `weights` is the folder of a
+    model that this process loads, `work` the folder for logs; threads and GPUs are those of the node. Entering raises
+    EndpointError or InputError if there is no such endpoint or no usable model.
     """
     match settings.kind:
         case "openai":

@@ -36,7 +36,7 @@ async def load(weights: Path, settings: EndpointSettings, *, threads: int, gpus:
     Raises InputError if the model cannot be loaded or its chat template cannot be used.
     """
     model = await asyncio.to_thread(LocalModel.load, weights, threads=threads, gpus=gpus)
-    endpoint = LocalEndpoint(model, where=weights.name, batch=settings.batch)
+    endpoint = LocalEndpoint(model, label=weights.name, batch=settings.batch)
     try:
         yield endpoint
     finally:
@@ -54,10 +54,10 @@ class Model(Protocol):
 
 
 class LocalEndpoint:
-    """A loaded model that answers up to `batch` requests at once. `where` names it in messages."""
+    """A loaded model that answers up to `batch` requests at once. `label` names it in messages."""
 
-    def __init__(self, model: Model, *, where: str, batch: int) -> None:
-        self.where = where
+    def __init__(self, model: Model, *, label: str, batch: int) -> None:
+        self.label = label
         self._model, self._batch = model, batch
         self._waiting: list[_Waiting] = []
         self._working: asyncio.Task[None] | None = None  # while requests wait
@@ -142,7 +142,7 @@ def _prompt_of(request: ChatRequest) -> tuple[str, str]:
 
 
 def _fail(waiting: list[_Waiting], error: Exception) -> None:
-    """Raise `error` for each request that is still waited for."""
+    """Raise `error` in the caller of each request that has no outcome yet."""
     for one in waiting:
         if not one.response.done():
             one.response.set_exception(error)

@@ -1,7 +1,8 @@
 """Any server of chat completions (OpenAI, Azure, vLLM, SGLang, Ollama, the embedded teacher), as an endpoint.
 
-The `openai` package defines the address and headers of a request: it writes one, which is not sent, and all requests
-take those of that one. So its configuration and environment variables work as documented, Azure's addresses included.
+The `openai` package determines the address and headers: it writes one request, which is not sent, and every request
+then uses its address and headers. So the package's configuration and environment variables work as documented, Azure's
+addresses included.
 Requests are sent by aiohttp over connections that are kept open: the package's own transport costs ten times the CPU
 and caps the rate of one process (docs/decisions.md). Retries are the engine's decision.
 
@@ -86,7 +87,7 @@ async def _open(client: AsyncOpenAI, *, timeout_s: float) -> AsyncIterator[OpenA
 
 
 class _RequestWritten(Exception):
-    """Ends the package's call once it has written its request."""
+    """The signal that ends the package's call once it has written its request."""
 
 
 class _ParameterRefused(Exception):
@@ -98,7 +99,7 @@ class _ParameterRefused(Exception):
 
 
 class OpenAIEndpoint:
-    """An endpoint with one session of kept connections. `where` is its address, without a password."""
+    """An endpoint with one session of kept connections. `label` is its address, without a password."""
 
     def __init__(
         self, client: AsyncOpenAI, session: aiohttp.ClientSession, *, timeout_s: float, proxy: str | None = None
@@ -111,7 +112,7 @@ class OpenAIEndpoint:
             password for url in (str(client.base_url), proxy or "") if (password := urlsplit(url).password)
         }
         self._add_secret(client.api_key)
-        self.where = str(client.base_url.copy_with(userinfo=b""))
+        self.label = str(client.base_url.copy_with(userinfo=b""))
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """Make one attempt. Raises ChatError, of the class that `classify` finds, if there is no answer."""
@@ -132,7 +133,7 @@ class OpenAIEndpoint:
         try:
             url = self._urls.get(request.model)
             if url is None:
-                async with self._finding_url:  # once: the package takes as long for one as a hundred requests take
+                async with self._finding_url:  # only once: it takes the package as long as a hundred requests
                     url = self._urls.get(request.model) or await self._find_url(request.model)
             payload = aiohttp.BytesPayload(dumps(build_body(request, refused)))
             response = await self._session.post(url, data=payload, allow_redirects=False)

@@ -48,7 +48,7 @@ class _Prompt(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """One value of a file, with its place for messages."""
+    """A row of a file, with its place for error messages."""
 
     path: Path
     number: int  # of the line, or of the row in Parquet, from 1
@@ -85,7 +85,7 @@ class Replay:
     """
 
     def __init__(self, source: Source, wanted: Iterable[ChatRequest]) -> None:
-        self.where = ", ".join(path.name for path in source.answers)
+        self.label = ", ".join(path.name for path in source.answers)
         self.duplicates = self.skipped = 0
         self._has_system = "system" in source.fields
         self._answers: dict[_Prompt, str] = {}
@@ -124,7 +124,7 @@ class Replay:
     def describe_miss(self, request: ChatRequest) -> str:
         """Return the message for a request without a recorded answer."""
         question = textwrap.shorten(self._prompt_of(request).question, 80, placeholder="...")
-        return f"{self.where}: no answer to {question!r}"
+        return f"{self.label}: no answer to {question!r}"
 
     def find(self, request: ChatRequest) -> ChatResponse | None:
         """Return the recorded answer, None if there is none."""

@@ -10,8 +10,8 @@ run. The model's name is the skill, `assistant` or `expert`; `orcac.puzzles` sol
 
 The answer is a function of the request alone: equal requests get equal bytes. So `temperature` and `top_p` are accepted
 and change nothing. An unknown field is refused rather than ignored, since it may be a misspelt one that was meant to
-change the answer. The system messages are read together, and the last user message is the query. Tokens are counted as
-words and punctuation marks.
+change the answer. The system messages are joined, and the last message, which must be the user's, is the query. Each
+word and each punctuation mark counts as a token.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orcac.puzzles import solve
-from orcac.puzzles.wording import Skill, word
+from orcac.puzzles.wording import Skill, write_answer
 
-__all__ = ["SolverServer", "application"]
+__all__ = ["SolverServer", "make_application"]
 
 CANNOT = "I can't solve this kind of question."
 DEFAULT_ERROR_RATE = 0.2  # of the assistant, on hard queries
@@ -59,7 +59,7 @@ class _Request(_Body):
     error_rate: float = Field(DEFAULT_ERROR_RATE, ge=0, le=1)  # the assistant's; an expert makes no errors
 
 
-def application() -> web.Application:
+def make_application() -> web.Application:
     """Return the server's application, with its two routes."""
     app = web.Application()
     app.router.add_get("/v1/models", _models)
@@ -72,7 +72,7 @@ class SolverServer:
 
     def __init__(self) -> None:
         # A client's idle connection must not delay the end of the node.
-        self._runner = web.AppRunner(application(), access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(make_application(), access_log=None, shutdown_timeout=1.0)
         self.base_url = ""  # set once the server is entered
 
     async def __aenter__(self) -> SolverServer:
@@ -144,7 +144,7 @@ def _answer(request: _Request) -> str:
     solution = solve(query)
     if solution is None:
         return CANNOT
-    return word(
+    return write_answer(
         solution,
         system="\n".join(m.content for m in request.messages if m.role in ("system", "developer")),
         skill="expert" if request.model == "expert" else "assistant",
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     port = parser.parse_args().port
     try:
-        web.run_app(application(), host="127.0.0.1", port=port)
+        web.run_app(make_application(), host="127.0.0.1", port=port)
     except OSError as error:
         parser.exit(1, f"cannot serve on port {port}: {error.strerror}\n  fix: give another --port\n")
 

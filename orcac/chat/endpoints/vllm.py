@@ -1,11 +1,11 @@
-"""A model served by vLLM for as long as it is asked: `vllm serve MODEL` on a free port of this machine.
+"""A vLLM server that runs as long as its model is in use: `vllm serve MODEL` on a free port of this machine.
 
-It is asked over HTTP like any other server, so nothing of vLLM is imported, and vLLM may be installed in another
-environment: the command is looked up beside this Python, then on the PATH. It runs under `guard`, so it leaves no GPU
-taken, however this process dies. Its output goes to a log file; an error of a server that does not start, or ends
-early, shows the last lines.
+Requests reach it over HTTP, as with any other server. So this module does not import vLLM, which may be installed in
+another environment: the command is looked up beside this Python, then on the PATH. It runs under `guard`, which frees
+its GPUs however this process dies. Its output goes to a log file; if the server does not start, or ends early, the
+error shows the last lines of that file.
 
-Other users of the machine cannot ask it: it demands a key, which is made here and passed in its environment.
+Other users of the machine cannot use the server: it demands a key, which is made here and passed in its environment.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class VLLMEndpoint:
     """The endpoint of a server that this process started, which reports the server's end."""
 
     def __init__(self, endpoint: openai.OpenAIEndpoint, server: subprocess.Popen[bytes], *, log: Path) -> None:
-        self.where = endpoint.where
+        self.label = endpoint.label
         self._endpoint, self._server, self._log = endpoint, server, log
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
@@ -78,28 +78,28 @@ class VLLMEndpoint:
             raise EndpointError(
                 f"vLLM ended with exit code {self._server.returncode} while it served {request.model}"
                 f"{_last_lines(self._log)}",
-                fix=f"see {self._log}, then run again; all answers so far are kept",
+                fix=f"find the cause in {self._log}, then run again; all answers so far are kept",
             ) from error
 
 
 def build_command(settings: EndpointSettings, *, model: str, port: int) -> list[str]:
     """Return the command line of the server. Raises EndpointError if vLLM is not installed."""
-    beside = Path(sys.executable).with_name("vllm")
-    program = str(beside) if beside.is_file() else shutil.which("vllm")
+    installed = Path(sys.executable).with_name("vllm")
+    program = str(installed) if installed.is_file() else shutil.which("vllm")
     if not program:
         raise EndpointError(
             "there is no command `vllm`", fix="install vLLM (pip install vllm) or put its environment on the PATH"
         )
-    local = ["--host", "127.0.0.1", "--port", str(port)]
+    address = ["--host", "127.0.0.1", "--port", str(port)]
     if settings.path:
-        return [program, "serve", settings.path, "--served-model-name", model, *local, *settings.arguments]
-    return [program, "serve", model, *local, *settings.arguments]
+        return [program, "serve", settings.path, "--served-model-name", model, *address, *settings.arguments]
+    return [program, "serve", model, *address, *settings.arguments]
 
 
 def _find_free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 async def _wait_until_healthy(
@@ -121,10 +121,11 @@ async def _wait_until_healthy(
     except TimeoutError:
         raise EndpointError(
             f"vLLM did not serve {model} in {settings.start_seconds:g} s{_last_lines(log)}",
-            fix=f"see {log}, or raise the endpoint's `ready_within`",
+            fix=f"find the cause in {log}, or raise the endpoint's `ready_within`",
         ) from None
     raise EndpointError(
-        f"vLLM ended with exit code {server.returncode} before it served {model}{_last_lines(log)}", fix=f"see {log}"
+        f"vLLM ended with exit code {server.returncode} before it served {model}{_last_lines(log)}",
+        fix=f"find the cause in {log}, then run again",
     )
 
 

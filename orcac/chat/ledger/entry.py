@@ -32,7 +32,7 @@ class IndexBlock(NamedTuple):
     """The index of some records of one file, in the file's order."""
 
     keys: CompactKeys
-    at: npt.NDArray[np.float64]  # when each was written, in seconds since 1970
+    times: npt.NDArray[np.float64]  # when each was written, in seconds since 1970
     entries: Entries  # `file` is not set
 
 

@@ -8,8 +8,8 @@ This module opens them. `log` and `sealed` read one kind each; `ledger` writes l
 
 A kill in the middle of a write leaves a log's last line without its end. That line was never acknowledged; it is
 skipped, and is gone once the log is sealed. A line of JSON that is not a record (a field is missing, of another type or
-out of bounds) is skipped whoever wrote it, and its question is asked again. A line that is not JSON is damage, and the
-error gives its place.
+out of bounds) is skipped, and its question is asked again. A line that is not JSON is damage: reading it raises an
+error with its place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ File = Log | SealedFile
 def allow_many_files() -> None:
     """Raise this process's limit on open files, 1,024 on most systems (macOS: 256), as far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # What macOS calls infinite is 10,240; the field `file` of ENTRY has room for 65,536.
+    # macOS reports 10,240 as infinite; the field `file` of ENTRY has room for 65,536.
     most = 10_240 if hard == resource.RLIM_INFINITY else min(hard, 1 << 16)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

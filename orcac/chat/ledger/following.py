@@ -1,8 +1,9 @@
-"""Records that are added to a ledger from now on, each given once, however its files are sealed meanwhile.
+"""Records that are added to a ledger from now on: each is yielded once, even if its files are sealed in between.
 
 Only logs grow, so a read goes on at the offset where the last one ended. Files stay open between reads, since a reader
-may pause for long (a full pipe, Ctrl-Z). A log that has lost its name is read to its end. If a log was begun and sealed
-between two reads, its records are those of the sealed file that none of the files merged into it had.
+may pause for long (a full pipe, Ctrl-Z). A log that has lost its name is read to its end. A log that was begun and
+sealed between two reads is found only in its sealed file, among records of older files. Its records are the ones that
+no file known from earlier reads contains.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _REWRITABLE = 1000  # last records of a log, which its writer may write to anoth
 _RecordId = tuple[str, float]  # (key, time of writing): equal for one record wherever it is stored
 
 
-class Following:
+class Follower:
     """The records of `folder` that are written after this object is made."""
 
     def __init__(self, folder: Path) -> None:
@@ -28,8 +29,8 @@ class Following:
         self._names = self._list_names()
         self._files = {file.path.stem: file for file in open_files(folder)}
         self._offsets = {stem: file.find_end() for stem, file in self._files.items() if isinstance(file, Log)}
-        self._given = {stem: deque[_RecordId](maxlen=_REWRITABLE) for stem in self._offsets}  # the last of each log
-        self._given_and_gone: dict[_RecordId, None] = {}  # those of logs that were sealed, in order
+        self._yielded = {stem: deque[_RecordId](maxlen=_REWRITABLE) for stem in self._offsets}  # the last of each log
+        self._yielded_and_gone: dict[_RecordId, None] = {}  # those of logs that were sealed, in order
 
     def read_new(self) -> Iterator[Record]:
         """Yield the records that no earlier call has yielded. Raises StoreError if one is damaged."""
@@ -54,16 +55,16 @@ class Following:
         yield from self._read_sealed(now, gone)
         for stem, file in gone.items():
             if isinstance(file, Log):
-                self._given_and_gone |= dict.fromkeys(self._given.pop(stem))
+                self._yielded_and_gone |= dict.fromkeys(self._yielded.pop(stem))
                 del self._offsets[stem]
             file.close()
-        for id in [*self._given_and_gone][: -100 * _REWRITABLE]:
-            del self._given_and_gone[id]
+        for id in [*self._yielded_and_gone][: -100 * _REWRITABLE]:
+            del self._yielded_and_gone[id]
         for stem, file in now.items():
             if stem in self._files:
                 file.close()  # the one that is open already stays
             elif isinstance(file, Log):
-                self._offsets[stem], self._given[stem] = 0, deque(maxlen=_REWRITABLE)
+                self._offsets[stem], self._yielded[stem] = 0, deque(maxlen=_REWRITABLE)
         self._files = {stem: self._files.get(stem, file) for stem, file in now.items()}
 
     def _read_sealed(self, now: dict[str, File], gone: dict[str, File]) -> Iterator[Record]:
@@ -76,12 +77,12 @@ class Following:
             yield from (record for record in file.records() if _id_of(record) not in known)
 
     def _read_on(self, stem: str, log: Log) -> Iterator[Record]:
-        """Yield the records of a log behind the last one read."""
+        """Yield the records of a log after the last one read."""
         for end, record in log.read_from(self._offsets[stem]):
             self._offsets[stem] = end
             id = _id_of(record)
-            self._given[stem].append(id)
-            if id not in self._given_and_gone:
+            self._yielded[stem].append(id)
+            if id not in self._yielded_and_gone:
                 yield record
 
 

@@ -18,15 +18,15 @@ from orcac.chat.ledger.entry import ENTRY, Entries, EntryValues
 from orcac.chat.ledger.files import File
 from orcac.chat.ledger.keys import CompactKeys, Keys, argsort_keys, compact_keys
 
-EntryNumbers = npt.NDArray[np.int32]  # positions in `Index.entries`, which hold until the next merge
+EntryNumbers = npt.NDArray[np.int32]  # positions in `Index.entries`, valid until the next merge
 _CHUNK = 65_536  # keys that are looked up together
 
 
 class Index:
     """The entries of the records in `files` with `wanted` keys (sorted; None: all).
 
-    `max_unmerged` new records, or more in a large index, may be outside the arrays. Raises StoreError if a file is
-    damaged.
+    New entries wait outside the arrays until they are more than `max_unmerged` and more than a 64th of the index.
+    Raises StoreError if a file is damaged.
     """
 
     def __init__(self, files: Sequence[File], wanted: Keys | None, *, max_unmerged: int = 4096) -> None:
@@ -35,15 +35,15 @@ class Index:
         self._unmerged: dict[bytes, list[tuple[*EntryValues, int, int]]] = {}  # by key: the fields of ENTRY of each
         self._keys: CompactKeys = np.empty(0, "S16" if wanted is None else "u4")
         self._entries: Entries = np.empty(0, ENTRY)
-        at = np.empty(0)
+        times = np.empty(0)
         for number, file in enumerate(files):
             for block in file.index(wanted):
                 block.entries["file"] = number
-                for array, more in ((self._keys, block.keys), (at, block.at), (self._entries, block.entries)):
+                for array, more in ((self._keys, block.keys), (times, block.times), (self._entries, block.entries)):
                     array.resize(len(array) + len(more), refcheck=False)  # in place: there may be millions
                     array[len(array) - len(more) :] = more
-        order = argsort_keys(self._keys.view("S16"), at) if wanted is None else np.lexsort((at, self._keys))
-        del at
+        order = argsort_keys(self._keys.view("S16"), times) if wanted is None else np.lexsort((times, self._keys))
+        del times
         self._keys = self._keys[order]
         for name in ENTRY.names or ():  # field by field, so that there is never a second copy of all
             self._entries[name] = self._entries[name][order]
@@ -59,7 +59,7 @@ class Index:
         if self._wanted is not None:
             compact = bisect.bisect_left(self._wanted, compact)  # np.searchsorted takes four times as long for one key
             is_wanted = compact < len(self._wanted) and self._wanted[compact] == key.rstrip(b"\0")
-            compact = compact if is_wanted else len(self._wanted)  # which no entry has
+            compact = compact if is_wanted else len(self._wanted)  # a compact key that no entry has
         position = bisect.bisect_left(self._keys, compact)
         while position < len(self._keys) and self._keys[position] == compact:
             entry: np.void = self._entries[position]
@@ -97,7 +97,7 @@ class Index:
         self._unmerged.setdefault(key, []).append((*values, file, position))
 
     def merge_if_many(self) -> None:
-        """Merge the new entries if there are many, so that an insertion is paid for by thousands of records."""
+        """Merge the new entries if there are many, so that thousands of records share the cost of moving the arrays."""
         if len(self._unmerged) > max(self._max_unmerged, len(self._keys) // 64):
             self.merge()
 
@@ -123,9 +123,10 @@ def insert_in_place(
     *,
     chunk: int = 65_536,
 ) -> None:
-    """Grow `array` as `numpy.insert` does: `more[n]` goes before the present element at `positions[n]`, ascending.
+    """Insert the elements of `more` into `array` in place: `more[n]` goes before the present element at `positions[n]`.
 
-    It works from the end, `chunk` elements at a time, so no second copy of the array is made.
+    `positions` is ascending. The work begins at the end, `chunk` elements at a time, so there is no second copy of the
+    array.
     """
     end = len(array)
     array.resize(end + len(more), refcheck=False)

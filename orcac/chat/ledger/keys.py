@@ -20,14 +20,14 @@ def pack_keys(keys: Iterable[str]) -> Keys:
     return np.unique(np.fromiter(map(bytes.fromhex, keys), "S16"))
 
 
-def argsort_keys(keys: Keys, at: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
-    """Return the order, int64 (keys,), that sorts `keys`; equal keys go by `at`, or keep their order without it.
+def argsort_keys(keys: Keys, times: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.int64]:
+    """Return the order, int64 (keys,), that sorts `keys`. Equal keys are ordered by `times`, or else stay in order.
 
     Digests are sorted as pairs of integers, which is four times as fast as sorting bytes.
     """
     halves = keys.view(">u8").reshape(-1, 2)
     high, low = halves[:, 0].astype("u8"), halves[:, 1].astype("u8")
-    return np.lexsort((low, high) if at is None else (at, low, high))
+    return np.lexsort((low, high) if times is None else (times, low, high))
 
 
 def compact_keys(keys: Keys, wanted: Keys | None) -> tuple[CompactKeys, npt.NDArray[np.bool_]]:

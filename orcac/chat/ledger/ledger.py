@@ -2,15 +2,15 @@
 
 A folder of append-only logs in JSON Lines, and of the Parquet files into which old logs are sealed (`files` reads both,
 `sealing` makes the latter). A log has one writer, so any number of processes on one file system can add answers at
-once. A record holds the whole request, so the ledger can be read, exported and keyed anew by itself.
+once. A record holds the whole request, so it can be read, exported and given a new key without any other file.
 
 - A record that was passed to `append` is in the log after the next `flush`, and outlives this process; once the future
   that `append` returned is done, it is durable and outlives the host. Appends during a sync share the next one (group
-  commit), so the cost of a sync is divided by the number of requests in flight; those between two flushes share one
-  write.
+  commit), so the cost of a sync is divided by the number of requests in flight; the appends between two flushes share
+  one write.
 - A request is settled by the first record of its key that serves its cap (`messages.served_caps`).
-- Only records that settle a request are kept: an answer, cut off or not, or a failure of the request itself. A server
-  that was down, or that refused the request as bad, proves nothing for good: it is asked again next time.
+- Only records that settle a request are kept: an answer, cut off or not, or a failure of the request itself. A failure
+  that can be repaired, of the server or of a setting that it rejects, is not recorded: the request is asked again.
 
 Opening a ledger reads an index of 32 bytes a record (`index`). Texts stay on disk, also those of new answers, so memory
 does not grow with their number.
@@ -124,7 +124,8 @@ class Ledger:
         files = entries["file"][numbers]
         for file in np.unique(files).tolist():
             here = np.flatnonzero(files == file).astype(np.int32)
-            order = entries["position"][numbers[here]]  # and, in its lower part, the position in `numbers`
+            # sort both positions as one integer: (position on disk) * len(numbers) + (position in `numbers`)
+            order = entries["position"][numbers[here]]
             assert int(order.max()) < 2**63 // len(numbers), file
             order *= len(numbers)
             order += here
@@ -144,7 +145,7 @@ class Ledger:
         return self._append(record, entry_of(request.sampling.max_tokens, response))
 
     def append_record(self, record: Record) -> asyncio.Future[None]:
-        """`append` a record that `read_records` yielded, with its time."""
+        """Do as `append` for a record that `read_records` yielded. It keeps its time."""
         return self._append(record, entry_of(cap_of(record), response_of(record)))
 
     def _append(self, record: Record, values: EntryValues) -> asyncio.Future[None]:
@@ -160,7 +161,7 @@ class Ledger:
 
     def _add_line(self, line: bytes) -> int:
         """Add a line to those that the next flush writes. Return its offset in the log."""
-        if self._broken:  # then the log may end in half a record, which must stay its last
+        if self._broken:  # the log may end in half a record, after which nothing may be written
             raise self._broken
         try:
             self._log = self._log or self._begin_log()
@@ -182,12 +183,12 @@ class Ledger:
             while left:
                 left = left[os.write(self._log.descriptor, left) :]
         except OSError as error:
-            with contextlib.suppress(OSError):  # the answers before it were paid for as well
+            with contextlib.suppress(OSError):  # save the answers that were written before: they were paid for
                 self._datasync(self._log.descriptor)
             raise self._break(error) from error
 
     async def _sync(self) -> None:
-        """Make the pending records durable, all of which are in the present log."""
+        """Make the pending records durable; all of them are in the present log."""
         loop = asyncio.get_running_loop()
         while self._pending and self._log:
             await asyncio.sleep(self._gather_s)
@@ -195,7 +196,7 @@ class Ledger:
             failed: Exception | None = None
             try:
                 self.flush()
-                # The thread runs the sync alone: any Python code there would compete with the asking for the GIL.
+                # The thread runs nothing but the sync: Python code in it would compete with the event loop for the GIL.
                 await loop.run_in_executor(None, self._datasync, log.descriptor)
                 if not log.path.exists():
                     # This process paused, was taken for dead, and its log is being sealed: write all to another log.
@@ -210,7 +211,7 @@ class Ledger:
             for one in batch:
                 if not failed:
                     self._index.add(one.key, one.values, len(self._files) - 1, one.offset)
-                if one.durable.done():  # its request was cancelled; the record is there all the same
+                if one.durable.done():  # its request was cancelled; the record is in the ledger nevertheless
                     continue
                 if failed:
                     one.durable.set_exception(failed)
@@ -219,7 +220,7 @@ class Ledger:
             self._index.merge_if_many()
 
     def _break(self, error: OSError) -> StoreError:
-        """Refuse all further records, and return the error that says why."""
+        """Refuse all further records, and return the error to raise."""
         self._broken = self._broken or StoreError(
             f"{self._folder}: an answer could not be written ({error.strerror or error})",
             fix="free or mount the disk and run again; every answer reported so far is kept",

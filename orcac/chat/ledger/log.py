@@ -19,7 +19,7 @@ from orcac.errors import StoreError
 from orcac.rows import batched
 
 _KEY_START = b'{"key":"'
-_KEY = slice(len(_KEY_START), len(_KEY_START) + 32)  # of a line: its key
+_KEY = slice(len(_KEY_START), len(_KEY_START) + 32)  # the place of the key in a line
 _BLOCK = 2048  # records that are processed together, and rows of a row group of the sealed file
 _Line = tuple[int, int, bytes]  # (offset, number, content); a named tuple takes ten times as long to make
 
@@ -32,13 +32,17 @@ class Log:
         self.descriptor = os.open(path, os.O_RDONLY) if descriptor is None else descriptor
 
     def index(self, wanted: Keys | None) -> Iterator[IndexBlock]:
-        """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks. Raises StoreError."""
+        """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks.
+
+        Raises StoreError at a damaged line.
+        """
         for block in batched(self._lines(), _BLOCK):
             digests: list[bytes] = []
             times: list[float] = []
             values: list[tuple[*EntryValues, int, int]] = []
             for offset, number, line in self._select(block, wanted):
-                record = self._parse(line, number)  # one by one: to keep a block's texts costs more than to parse them
+                # one at a time, because holding the texts of a whole block costs more than parsing them
+                record = self._parse(line, number)
                 if record is not None:
                     digests.append(bytes.fromhex(record["key"]))
                     times.append(record["at"])

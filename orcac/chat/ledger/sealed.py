@@ -62,13 +62,16 @@ class SealedFile:
             self._source = pa.OSFile(str(path), "rb")
             self._file = pq.ParquetFile(self._source, pre_buffer=False)  # with a buffer it keeps all that was ever read
         except pa.ArrowInvalid as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
         self.made_from: list[str] = json.loads((self._file.schema_arrow.metadata or {}).get(b"made_from", b"[]"))
         counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
 
     def index(self, wanted: Keys | None) -> Iterator[IndexBlock]:
-        """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks. Raises StoreError."""
+        """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks.
+
+        Raises StoreError if the file is damaged.
+        """
         first = 0
         for batch in self._batches(_INDEX_COLUMNS, 8 * _BATCH):
             digests = np.frombuffer(batch.column("key").buffers()[1], "S16")[batch.column("key").offset :][: len(batch)]
@@ -91,7 +94,7 @@ class SealedFile:
             if first == last:
                 continue
             start = self._ends[group - 1] if group else 0
-            table = self._row_group(group, list(RESPONSE_FIELDS))
+            table = self._read_row_group(group, list(RESPONSE_FIELDS))
             columns = [table.column(name).to_pylist() for name in RESPONSE_FIELDS]
             for row in map(int, positions[first:last] - start):
                 yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE_FIELDS, columns, strict=True)})
@@ -129,7 +132,7 @@ class SealedFile:
     def tables(self) -> Iterator[pa.Table]:
         """Yield the records as tables of SCHEMA."""
         for group in range(self._file.num_row_groups):
-            yield self._row_group(group, SCHEMA.names)
+            yield self._read_row_group(group, SCHEMA.names)
 
     def close(self) -> None:
         self._file.close()
@@ -140,16 +143,16 @@ class SealedFile:
             for batch in self._file.iter_batches(batch_size=size, columns=columns, use_threads=False):
                 yield _add_missing_columns(batch, columns or SCHEMA.names)
         except (pa.ArrowInvalid, OSError) as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
 
-    def _row_group(self, group: int, columns: list[str]) -> pa.Table:
+    def _read_row_group(self, group: int, columns: list[str]) -> pa.Table:
         try:
             table = self._file.read_row_group(group, columns=columns, use_threads=False)
             return _add_missing_columns(table, columns)
         except (pa.ArrowInvalid, OSError) as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
 
-    def _damaged(self, error: Exception) -> StoreError:
+    def _damage_error(self, error: Exception) -> StoreError:
         return StoreError(
             f"{self.path}: the file is damaged ({str(error).splitlines()[0]})",
             fix="restore it from a copy, or remove it: its questions will be asked again",
@@ -177,6 +180,6 @@ def row_of(record: Record) -> dict[str, object]:
         "origin": request["origin"],
         "sample_index": request["sample_index"],
         "sampling": dumps(request["sampling"]).decode(),
-        "messages": dumps(request["messages"]).decode(),  # as bytes, each would keep room to grow
+        "messages": dumps(request["messages"]).decode(),  # decoded, because `dumps` over-allocates its bytes
         **response,
     }

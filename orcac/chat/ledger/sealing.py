@@ -23,15 +23,15 @@ from orcac.chat.ledger.sealed import DICTIONARY_COLUMNS, SCHEMA, SealedFile
 from orcac.store.durable import move
 from orcac.store.lease import STALE_SECONDS
 
-_ZSTD_RATIO = 4  # sealed records are about so much smaller
+_ZSTD_RATIO = 4  # bytes of a log per byte of a sealed file, about
 _SMALL_BYTES = 1 << 20  # sealed files of up to this size are always merged into the next
 
 
 def seal(folder: Path, *, min_logs: int = 16, min_bytes: int = 4 << 20) -> None:
     """Merge dead logs into a Parquet file, and small Parquet files with them.
 
-    It happens if there are `min_logs` dead logs or `min_bytes` of them. One process does it; others go on meanwhile.
-    Does nothing if the folder cannot be written. Raises StoreError if a record is damaged.
+    Do nothing if there are fewer than `min_logs` dead logs and they hold less than `min_bytes`, if another process is
+    sealing, or if the folder cannot be written. Raises StoreError if a record is damaged.
     """
 
     def is_worth_it(logs: list[Path]) -> bool:

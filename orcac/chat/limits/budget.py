@@ -1,4 +1,4 @@
-"""A spending cap that many jobs share (processes on any hosts, some of them killed) and that is never exceeded.
+"""A spending cap that is never exceeded by the jobs that share it, processes on several hosts that may be killed.
 
 A job claims slices of the cap and spends from its claim, so most requests touch no shared file. All amounts are whole
 micro-dollars; the highest cost of a request is rounded up.
@@ -8,15 +8,15 @@ micro-dollars; the highest cost of a request is rounded up.
     jobs/JOB/used       that job's spending and the highest cost of its requests in flight: two int64, one write
 
 A change is a new file with the next number. It is made by `link`, which on any file system gives each number to one job
-only; a job that comes second reads the change of the first and tries again. So no kill can leave a lock behind, and no
-slow job can believe that it still holds one. A claim is synced before it is spent. The log is not pruned: a slice is a
-hundredth of the remaining budget, so spending all of it takes some hundreds of small files, and they record which job
-spent how much.
+only; a job that comes second reads the change of the first and tries again. So there is no lock that a killed job could
+leave behind, or that a slow job could lose unawares. A claim is synced before it is spent. The log is not pruned: a
+slice is a hundredth of the remaining budget, so spending all of it takes some hundreds of small files, and they record
+the spending of each job.
 
 `used` is written before a request is sent, without a sync, so it survives a kill of the process but not of the host.
 The next job on the same host (since its boot) can be sure that a killed job has ended, and takes back its claim: the
 requests in flight count at their highest cost, the rest is free again. The claim of a job that died on another host, or
-together with its host, counts as spent, since that job may only be paused and go on later.
+together with its host, counts as spent, since that job may be merely paused, and go on later.
 
 Work that continues after its job has ended, such as a batch at its provider, has a claim under a name of its own
 (`claim`). It counts in full until the job that takes in the results ends it (`release`).
@@ -85,7 +85,7 @@ class Budget:
     """
 
     def __init__(self, folder: Path, usd: float, *, refresh_s: float = 1.0) -> None:
-        """`refresh_s` is the age at which the state is read again to decide how much of a large claim to give back."""
+        """While the job's claim is large, it reads the other jobs' claims again at most every `refresh_s` seconds."""
         self._log, self._jobs, self._job = folder / "log", folder / "jobs", lease.new_job_name()
         self.usd = usd
         self._cap = int((Decimal(repr(usd)) * 1_000_000).to_integral_value(ROUND_FLOOR))
@@ -93,7 +93,7 @@ class Budget:
         self._refresh_s = refresh_s
         self._refreshed_at = -math.inf  # monotonic seconds
         self._claimed = self._spent = self._reserved = 0  # by this job
-        self._largest = self._refused = 0  # the largest and the last refused of the amounts to reserve
+        self._largest = self._refused = 0  # of the amounts passed to `reserve`: the largest, and the last refused one
         self._file = -1
         self._cleanup = contextlib.ExitStack()
 
@@ -128,7 +128,7 @@ class Budget:
     def claim(self, name: str, bound_usd: float) -> bool:
         """Claim, under `name`, the highest cost of work that outlives this job. Returns False if it does not fit.
 
-        The claim holds until `release`. Calling either of them again, in any job, changes nothing.
+        The claim holds until `release`. A repeated `claim` or `release` of the same name, in any job, changes nothing.
         """
         bound = to_micro_usd(bound_usd)
 
@@ -254,7 +254,7 @@ class Budget:
         return state
 
     def _is_dead(self, name: str, claim: _Claim) -> bool:
-        """Return True if this is another job, of this host since its boot, whose process has surely ended."""
+        """Return True if `name` is another job, started on this host since its boot, whose process has surely ended."""
         here = lease.boot_id()
         return bool(here) and claim.host == here and name != self._job and not lease.is_leased(self._jobs / name)
 
@@ -265,9 +265,10 @@ class Budget:
         return self._is_dead(name, claim) and used is not None  # it was just killed: the next claim reclaims it
 
     def _read_used(self, name: str) -> _Used | None:
-        """Return the use of a job, or None if its file is gone.
+        """Return the content of a job's `used` file, or None if the file is gone.
 
-        Then another job has just reclaimed it, and a change that is made from the state at hand will come too late.
+        If it is gone, another job has just ended that claim in a newer state. So a change that is based on the present
+        state will not be appended, and whatever is made of None here does not last.
         """
         try:
             return _Used(*_USED.unpack((self._jobs / name / "used").read_bytes()))
@@ -341,7 +342,7 @@ class Budget:
 
     def _store_error(self, error: OSError) -> StoreError:
         return StoreError(
-            f"{self._log.parent}: the budget cannot be kept ({error.strerror or error})",
+            f"{self._log.parent}: cannot read or write the record of the budget ({error.strerror or error})",
             fix="free or mount the disk and run again; every answer is kept",
         )
 

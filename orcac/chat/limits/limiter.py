@@ -46,8 +46,8 @@ _MIN_RATE = 1 / 60  # requests per second
 # The estimate grows per interval: a second, or the time of 15 requests if that is longer.
 _SLOW_INTERVALS = 5.0  # after a push-back, growth stays at its minimum for this long
 _MIN_GROWTH, _MAX_GROWTH, _GROWTH_DOUBLES_IN = 0.0075, 0.05, 4.0  # per interval, and the intervals until it doubles
-_PROBE_GROWTH = 0.2  # per second, after the first overload, or after one of a limit that moved, until the next overload
-_SEND_HISTORY_S, _SLOT_S = 2.0, 0.1  # how long the sent requests are remembered, and per how much time they are counted
+_PROBE_GROWTH = 0.2  # per second, until the next overload: at the start, and once the limit is found to have moved
+_SEND_HISTORY_S, _SLOT_S = 2.0, 0.1  # the time for which sent requests are remembered, and the width of their slots
 
 _MIN_GAIN, _FLAT_ROUNDS = 1.05, 2  # a window is too large if so many rounds brought less than this gain in throughput
 _WINDOW_HOLD_S = 60.0  # until a window that was too large is probed again

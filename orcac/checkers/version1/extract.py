@@ -5,7 +5,7 @@ So the rules are few and are stated here. A response that they cannot read gives
 reported as a number of its own. No rule guesses: two candidates without a statement give no answer.
 
 `first-capital` is the paper's rule (§4.2.2): the first capital letter of the response is the chosen option; if the
-options are words, the first option that occurs is. The rule is blind to sense: "The answer is B" reads as T.
+options are words, it is the first option that occurs. The rule is blind to sense: "The answer is B" reads as T.
 
 `final-answer` tries three rules in this order:
   1. the last statement that names an option: "the answer is X", "Answer: **X**", "(B) is correct". A statement that
@@ -93,23 +93,23 @@ def _read_statement(response: str, mentions: list[Mention]) -> str | None:
 
 
 def _option_after(response: str, start: int, ends: list[int], mentions: list[Mention]) -> str | None:
-    """Return the option named by the rest of a statement's sentence, which begins at `start` after its "is" or ":".
+    """Return the option that a statement names between `start`, the end of its "is" or ":", and its sentence's end.
 
-    None if it names no option or denies one, "" if it names two. `ends` are the positions at which sentences end.
+    Return None if it names no option or denies one, "" if it names two. `ends` are the positions of all sentence ends.
     """
     start += len(response[start:]) - len(response[start:].lstrip())
     end = ends[bisect_left(ends, start)]
     first, beyond = (bisect_left(mentions, at, key=attrgetter("start")) for at in (start, max(end, start + 1)))
-    named = mentions[first:beyond]
-    if not named:
+    candidates = mentions[first:beyond]
+    if not candidates:
         return None
-    chosen, lead = named[0], response[start : named[0].start]
+    chosen, lead = candidates[0], response[start : candidates[0].start]
     if not re.fullmatch(f"{_MARKUP}*", lead):  # "is most likely (B)", "is either (A) or (B)", "is not (A)"
         if _DENIES.search(lead):
             return None
-        return chosen.option if len({mention.option for mention in named}) == 1 else ""
-    joined = len(named) > 1 and _JOINS.fullmatch(response, chosen.end, named[1].start)
-    return "" if joined and named[1].option != chosen.option else chosen.option
+        return chosen.option if len({mention.option for mention in candidates}) == 1 else ""
+    joined = len(candidates) > 1 and _JOINS.fullmatch(response, chosen.end, candidates[1].start)
+    return "" if joined and candidates[1].option != chosen.option else chosen.option
 
 
 def _read_lone_line(response: str, mentions: list[Mention]) -> str | None:
@@ -127,7 +127,7 @@ def _read_lone_line(response: str, mentions: list[Mention]) -> str | None:
 
 
 def _read_only_option(response: str, mentions: list[Mention]) -> str | None:
-    """Apply rule 3. Return None if the response does not name one option alone in such a place."""
+    """Apply rule 3. Return None if it does not hold: two options are named, or the one is in another place."""
     if len({mention.option for mention in mentions}) != 1:
         return None
     first, last = mentions[0], mentions[-1]

@@ -15,7 +15,7 @@ def is_number(text: str) -> bool:
 
 
 def same_number(parsed: str, reference: str) -> bool:
-    """Return whether an answer, or its part after the last "=", has the value of a reference that is a number."""
+    """Return whether `parsed`, or its part after the last "=", has the value of `reference`, which is a number."""
     return _value(parsed.rpartition("=")[2]) == _value(reference)
 
 

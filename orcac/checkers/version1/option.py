@@ -22,7 +22,7 @@ class Mention(NamedTuple):
 
 
 def option_letter(option: str) -> str:
-    """Return the letter of an option that is one ("(A)", "A", "A)", "A."); "" if the option is in words."""
+    """Return the letter if the option is just a letter ("(A)", "A", "A)", "A."), or "" if it is in words."""
     match = _LETTER.fullmatch(option.strip())
     return match[1] if match else ""
 

@@ -1,7 +1,7 @@
 """The boxes of the picture, one for each node or stack of nodes, and the lines between them.
 
-Above BOXES boxes, or ROWS in a column, like nodes are stacked into boxes with a count. The first of these steps that
-brings the numbers down far enough is taken:
+The replicates of a node are one box with a count. Above BOXES boxes, or ROWS in a column, like nodes are stacked as
+well. The first of these steps that brings the numbers down far enough is taken:
     1. nodes of one kind, column and name that one arm each needs (all arms' evaluations on one benchmark)
     2. the same, whatever their names
     3. also nodes of one kind and column that some arms need
@@ -18,7 +18,8 @@ from math import ceil
 from orcac.plan.picture.layout import Item
 from orcac.plan.picture.svg import STATES, text_width
 from orcac.plan.plan import Plan
-from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, strip_arm
+from orcac.plan.replicates import strip_mark
+from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, map_replicates, strip_arm
 
 BOXES, ROWS = 150, 36
 HEIGHT = 60  # of a box, in pixels
@@ -38,6 +39,7 @@ class PlanView:
     places: Mapping[str, int]  # arm -> its place among all arms
     depths: Mapping[str, int]  # the longest path from a source
     names: Mapping[str, str]  # labels without the arm
+    firsts: Mapping[str, str]  # a node of a later replicate -> the same node of the first one
 
     @classmethod
     def of(cls, plan: Plan, states: Mapping[str, str]) -> PlanView:
@@ -52,6 +54,7 @@ class PlanView:
             places={arm: place for place, arm in enumerate(map_arms_to_nodes(plan))},
             depths=depths,
             names={ref: strip_arm(node.label, arms[ref]) for ref, node in plan.nodes.items()},
+            firsts=map_replicates(plan),
         )
 
     def state(self, ref: str) -> str:
@@ -104,13 +107,15 @@ def make_boxes(view: PlanView) -> list[Box]:
 
 
 def _stack_key(view: PlanView, ref: str, step: int) -> Hashable:
-    """Return a key that is equal for the nodes of one box at this step of stacking; at step 0 it is the node's own."""
+    """Return a key that is equal for the nodes of one box at this step of stacking."""
     column, sharing = (view.depths[ref], view.plan.nodes[ref].kind), view.sharing(ref)
     if step == 4:
         return column
     if step == 1 and sharing == "one":
-        return *column, view.names[ref]
-    return (*column, sharing) if (step >= 2 and sharing == "one") or (step == 3 and sharing == "some") else ref
+        return *column, strip_mark(view.names[ref])
+    if (step >= 2 and sharing == "one") or (step == 3 and sharing == "some"):
+        return *column, sharing
+    return *column, view.arms[ref], view.firsts.get(ref, ref)
 
 
 def _make_single(view: PlanView, ref: str) -> Box:
@@ -133,7 +138,7 @@ def _make_stack(view: PlanView, refs: list[str]) -> Box:
     uses = Counter(arm for ref in refs for arm in view.arms[ref])
     arms = describe_arms([arm for arm in uses if arm in view.places] or list(uses), len(view.places))
     caption = arms
-    if sharing == "one" and len(set(uses.values())) == 1:
+    if sharing == "one" and len(uses) > 1 and len(set(uses.values())) == 1:
         each = next(iter(uses.values()))
         caption = "one an arm" if each == 1 else f"{each:,} an arm"
     counts = Counter(view.state(ref) for ref in refs)
@@ -142,7 +147,7 @@ def _make_stack(view: PlanView, refs: list[str]) -> Box:
         state = "partial" if state == "to do" else state
         caption += f" · {counts['done']:,} done"
     kind = refs[0].partition("/")[0]
-    names = _join_names(list(dict.fromkeys(view.names[ref] for ref in refs)))
+    names = _join_names(list(dict.fromkeys(strip_mark(view.names[ref]) for ref in refs)))
     states = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     tooltip = f"{len(refs):,} {kind} nodes: {names}\n{states}\nwanted by {arms}"
     item = Item(column=view.depths[refs[0]], height=HEIGHT + STACK_SHIFT)
@@ -154,7 +159,7 @@ def _join_names(names: Sequence[str]) -> str:
 
 
 def find_edges(plan: Plan, boxes: list[Box]) -> list[tuple[int, int]]:
-    """Return the lines between boxes as (from, to), places in `boxes`: the transitive reduction.
+    """Return the lines between boxes as (from, to), both indices into `boxes`, in transitive reduction.
 
     A line is left out if a longer path of boxes implies it: a report needs every node, and has lines only from the
     evaluations and last stages. Ancestors are bit sets, so each edge costs one `or`.
@@ -163,12 +168,12 @@ def find_edges(plan: Plan, boxes: list[Box]) -> list[tuple[int, int]]:
     needs: list[set[int]] = [set() for _ in boxes]
     for ref, node in plan.nodes.items():
         needs[box_of[ref]].update(box_of[need] for need in node.needs)
-    above, edges = [0] * len(boxes), []
+    ancestors, edges = [0] * len(boxes), []
     for place in sorted(range(len(boxes)), key=lambda place: boxes[place].item.column):
         implied = 0
         for need in needs[place]:
-            implied |= above[need]
+            implied |= ancestors[need]
         kept = [need for need in sorted(needs[place]) if not implied >> need & 1]
         edges += [(need, place) for need in kept]
-        above[place] = implied | sum(1 << need for need in kept)
+        ancestors[place] = implied | sum(1 << need for need in kept)
     return edges

@@ -80,12 +80,15 @@ def _order_rows(columns: list[list[Item]]) -> list[list[Item]]:
 
 
 def _sort_column(column: list[Item], fixed: list[Item], neighbours: Callable[[Item], list[Item]]) -> None:
-    """Order a column by the mean place of each item's neighbours in the fixed column. Items without any keep theirs."""
+    """Order a column by the mean place of each item's neighbours in the fixed column.
+
+    Items without neighbours keep their places.
+    """
     place = {id(item): index for index, item in enumerate(fixed)}
     joined = [item for item in column if neighbours(item)]
     mean = {id(item): sum(place[id(near)] for near in neighbours(item)) / len(neighbours(item)) for item in joined}
-    again = iter(sorted(joined, key=lambda item: mean[id(item)]))
-    column[:] = [next(again) if neighbours(item) else item for item in column]
+    in_order = iter(sorted(joined, key=lambda item: mean[id(item)]))
+    column[:] = [next(in_order) if neighbours(item) else item for item in column]
 
 
 def _count_crossings(columns: list[list[Item]]) -> int:
@@ -102,7 +105,7 @@ def _count_crossings(columns: list[list[Item]]) -> int:
 
 
 def _set_heights(columns: list[list[Item]]) -> None:
-    """Set the `y` of each item in sweeps: the first look at one side of a column, the last four at both."""
+    """Set the `y` of each item in sweeps: the first use the neighbours on one side of a column, the last four both."""
     for column in columns:
         _fit_heights(column, [0.0] * len(column), [1.0] * len(column))
     for sweep in range(2 * SWEEPS):
@@ -131,7 +134,7 @@ def _fit_heights(column: list[Item], targets: list[float], weights: list[float])
         if index:
             offset += (column[index - 1].height + item.height) / 2 + GAP
         offsets.append(offset)
-    pools: list[tuple[float, float, int]] = []  # mean, weight, how many items
+    pools: list[tuple[float, float, int]] = []  # mean, weight, number of items
     for target, weight, offset in zip(targets, weights, offsets, strict=True):
         mean, count = target - offset, 1
         while pools and pools[-1][0] > mean:

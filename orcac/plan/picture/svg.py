@@ -107,4 +107,4 @@ def _slug(state: str) -> str:
 
 
 def _colours(*, light: bool) -> str:
-    return "".join(f"{at}{{{name}:{bright if light else dark}}}" for at, name, bright, dark in _COLOURS)
+    return "".join(f"{selector}{{{name}:{bright if light else dark}}}" for selector, name, bright, dark in _COLOURS)

@@ -12,7 +12,7 @@ from orcac.sample.formats import agieval, bbh, files, flan_cot, jsonl, natural_i
 from orcac.sample.formats.item import Item, Reader
 from orcac.sample.recipe import Source
 
-__all__ = ["FORMATS", "SUFFIXES", "Item", "Reader", "count"]
+__all__ = ["FORMATS", "SUFFIXES", "Item", "Reader", "count_items"]
 
 FORMATS: dict[str, Reader] = {
     "flan-cot": flan_cot.read,
@@ -33,14 +33,14 @@ SUFFIXES = {  # the ends of the names of its files, by which they are found in a
 }
 
 
-def count(path: Path, source: Source) -> int:
+def count_items(path: Path, source: Source) -> int:
     """Return the number of items in a file, from its lines or metadata if the format allows it, else by reading it.
 
     Raises InputError if its reader does.
     """
     match source.format:
         case "jsonl" | "agieval" | "flan-cot":
-            return files.count(path)
+            return files.count_lines(path)
         case "parquet":
-            return parquet.count(path)
+            return parquet.count_rows(path)
     return sum(1 for _ in FORMATS[source.format](path, path.name, source))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.sample.formats.files import broken, records
+from orcac.sample.formats.files import read_records, row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.recipe import Source
 
@@ -23,7 +23,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     """Yield the items; the task is the file's stem. Raises InputError for a row of another form or an unknown label."""
-    for number, record in records(path):
+    for number, record in read_records(path):
         passage = record.get("passage") or ""
         match record:
             case {"question": str(question), "options": [_, *_] as options, "label": str(label)} if all(
@@ -32,14 +32,14 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
                 choices = [str(option) for option in options]
                 letters = _LETTERS[: len(choices)]
             case _:
-                raise broken(
+                raise row_error(
                     path,
                     number,
                     "not {question: text, options: [text, ...], label: letter}",
                     fix="use a multiple-choice file of AGIEval v1",
                 )
         if len(label) != 1 or label not in letters:
-            raise broken(path, number, f"label {label!r} is not one of {letters}", fix="correct the row's label")
+            raise row_error(path, number, f"label {label!r} is not one of {letters}", fix="correct the row's label")
         cue = f"A: Among A through {letters[-1]}, the answer is"
         query = f"Q: {question.strip()} Answer Choices: {' '.join(_with_letters(choices))}\n{cue}"
         if introduction := str(passage).strip():

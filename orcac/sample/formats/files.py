@@ -10,12 +10,12 @@ from pathlib import Path
 from orcac.errors import InputError
 
 
-def broken(path: Path, where: int | str, problem: str, *, fix: str) -> InputError:
+def row_error(path: Path, where: int | str, problem: str, *, fix: str) -> InputError:
     """Return the error for a bad row; `where` is its line number, or its place in a JSON document."""
     return InputError(f"{path}:{where}: {problem}", fix=fix)
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line without its end) for each line that is not blank.
 
     Only "\\n" ends a line: `str.splitlines` would also split at Unicode separators, which texts contain.
@@ -28,47 +28,49 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 line = raw.decode().removesuffix("\n")
             except UnicodeDecodeError as error:
-                raise broken(path, number, f"byte {error.start} is not UTF-8", fix="save the file as UTF-8") from error
+                raise row_error(
+                    path, number, f"byte {error.start} is not UTF-8", fix="save the file as UTF-8"
+                ) from error
             if line.strip():
                 yield number, line
 
 
-def count(path: Path) -> int:
+def count_lines(path: Path) -> int:
     """Return the number of lines that are not blank. The text is not decoded: a line of Unicode spaces counts."""
     with path.open("rb") as file:
         return sum(not line.isspace() for line in file)
 
 
-def document(path: Path) -> object:
+def read_document(path: Path) -> object:
     """Return the JSON value of a file. Raises InputError, with line and column, if the file is not JSON."""
     try:
         content = path.read_bytes()
         return _value(content.decode(json.detect_encoding(content)))
     except json.JSONDecodeError as error:
         where = f"{error.lineno}:{error.colno}"
-        raise broken(path, where, f"not JSON: {error.msg}", fix="mend or download the file again") from error
+        raise row_error(path, where, f"not JSON: {error.msg}", fix="mend or download the file again") from error
     except UnicodeDecodeError as error:
-        raise broken(path, 1, f"byte {error.start} is not UTF-8", fix="save the file as UTF-8") from error
+        raise row_error(path, 1, f"byte {error.start} is not UTF-8", fix="save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}", fix="mend or download the file again") from error
 
 
-def records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield (line number, object) of a JSON Lines file. Raises InputError if a line is not a JSON object."""
-    for number, line in lines(path):
+    for number, line in read_lines(path):
         try:
             value = _value(line)
         except json.JSONDecodeError as error:
-            raise broken(
+            raise row_error(
                 path,
                 f"{number}:{error.colno}",
                 f"not JSON: {error.msg}",
                 fix="put one JSON object on each line; a file that is one JSON list must be split into lines",
             ) from error
         except (ValueError, RecursionError) as error:
-            raise broken(path, number, str(error), fix="mend or remove the line") from error
+            raise row_error(path, number, str(error), fix="mend or remove the line") from error
         if not isinstance(value, dict):
-            raise broken(path, number, "not a JSON object", fix='put an object, {"key": value, ...}, on each line')
+            raise row_error(path, number, "not a JSON object", fix='put an object, {"key": value, ...}, on each line')
         yield number, value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.sample.formats.files import records
+from orcac.sample.formats.files import read_records
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.mapped import items
 from orcac.sample.recipe import Source
@@ -13,4 +13,4 @@ from orcac.sample.recipe import Source
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     """Yield the items. Raises InputError for a line that is not a JSON object, and as `mapped.items` does."""
-    return items(records(path), path, name, source.fields)
+    return items(read_records(path), path, name, source.fields)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from orcac.errors import InputError
 from orcac.rows import lookup
-from orcac.sample.formats.files import broken
+from orcac.sample.formats.files import row_error
 from orcac.sample.formats.item import Item
-from orcac.sample.formats.options import listed_options
+from orcac.sample.formats.options import find_options
 
 NAMES = ("query", "reference", "task", "options")
 _END_OF_TEXT = "<|endoftext|>"  # the end of texts in training files; it is not part of an answer
@@ -29,8 +29,8 @@ def items(
     """
     if "query" not in fields or not set(fields) <= set(NAMES):
         raise InputError(
-            f"{path}: fields maps {sorted(fields) or 'nothing'}",
-            fix=f"map query, and as you need {', '.join(NAMES[1:])}, to keys of the file",
+            f"{path}: `fields` has the keys {', '.join(sorted(fields)) or '(none)'}",
+            fix=f"map `query` to a key of the file and, if you need them, {', '.join(NAMES[1:])}",
         )
     missing = set(fields)
     number = 0
@@ -39,13 +39,13 @@ def items(
         missing -= {ours for ours, value in values.items() if value is not None}
         query = _text(values["query"], path, number, fields["query"])
         if not query:
-            raise broken(path, number, f"no text at {fields['query']!r}", fix="mend the row or fields.query")
+            raise row_error(path, number, f"no text at {fields['query']!r}", fix="mend the row or fields.query")
         reference = _text(values.get("reference"), path, number, fields.get("reference", ""))
         task = _text(values.get("task"), path, number, fields.get("task", "")) or Path(name).stem
         if "options" in fields:
             options = _texts(values["options"], path, number, fields["options"])
         else:
-            options = listed_options(query)
+            options = find_options(query)
         yield Item(task=task, query=query, reference=reference, options=options)
     if number and missing:
         keys = ", ".join(repr(fields[ours]) for ours in sorted(missing))
@@ -59,7 +59,7 @@ def _text(value: object, path: Path, number: int, key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str | int | float):
-        raise broken(path, number, f"the value at {key!r} is not text", fix="name a key that holds text")
+        raise row_error(path, number, f"the value at {key!r} is not text", fix="name a key that holds text")
     return str(value).strip().removesuffix(_END_OF_TEXT).strip()
 
 
@@ -67,5 +67,7 @@ def _texts(value: object, path: Path, number: int, key: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise broken(path, number, f"the value at {key!r} is not a list", fix="name a key that holds a list of texts")
+        raise row_error(
+            path, number, f"the value at {key!r} is not a list", fix="name a key that holds a list of texts"
+        )
     return tuple(_text(one, path, number, key) for one in value)

@@ -12,32 +12,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.sample.formats.files import broken, document
+from orcac.sample.formats.files import read_document, row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.recipe import Source
 
 FIX = "use a task file of the natural-instructions repository: Definition, Instances: [{input, output}]"
 
 
-def prompt(definition: str, text: str) -> str:
+def format_query(definition: str, text: str) -> str:
     """Return the query for one instance."""
     return f"Definition: {definition.strip()}\n\nInput: {text.strip()}\n\nOutput:"
 
 
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     """Yield the items; the task is the file's stem. Raises InputError for a file or an instance of another form."""
-    task = document(path)
+    task = read_document(path)
     if not isinstance(task, dict) or not isinstance(task.get("Instances"), list):
-        raise broken(path, 1, "no list of Instances", fix=FIX)
+        raise row_error(path, 1, "no list of Instances", fix=FIX)
     definition = task.get("Definition")
     if isinstance(definition, list):
         definition = definition[0] if definition else None
     if not isinstance(definition, str) or not definition.strip():
-        raise broken(path, "Definition", "no text", fix=FIX)
+        raise row_error(path, "Definition", "no text", fix=FIX)
     for index, instance in enumerate(task["Instances"]):
         match instance:
             case {"input": str(text), "output": [str(reference), *_] | str(reference)} if text.strip():
-                query = prompt(definition, text)
+                query = format_query(definition, text)
                 yield Item(task=Path(name).stem, query=query, reference=reference.strip())
             case _:
-                raise broken(path, f"Instances[{index}]", "not {input: text, output: [text, ...]}", fix=FIX)
+                raise row_error(path, f"Instances[{index}]", "not {input: text, output: [text, ...]}", fix=FIX)

@@ -16,7 +16,7 @@ _HEAD = re.compile(r"^.*\boptions:[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 _LETTER = re.compile(r"(?:- )?(\([A-Z]\))")
 
 
-def listed_options(query: str) -> tuple[str, ...]:
+def find_options(query: str) -> tuple[str, ...]:
     """Return the options of the last block in `query`, letters in brackets or words; () if it lists no options."""
     heads = list(_HEAD.finditer(query))
     if not heads:

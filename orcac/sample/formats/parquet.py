@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orcac.errors import InputError
-from orcac.sample.formats.files import broken
+from orcac.sample.formats.files import row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.mapped import items
 from orcac.sample.recipe import Source
@@ -26,7 +26,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     return items(_rows(path, source.fields.values()), path, name, source.fields)
 
 
-def count(path: Path) -> int:
+def count_rows(path: Path) -> int:
     """Return the number of rows in a file's metadata. Raises InputError if it is not Parquet."""
     try:
         return int(pq.read_metadata(path).num_rows)
@@ -48,7 +48,7 @@ def _rows(path: Path, keys: Iterable[str]) -> Iterator[tuple[int, dict[str, obje
                     number += 1
                     yield number, {name: column[at].as_py() for name, column in cells}
     except UnicodeDecodeError as error:
-        raise broken(
+        raise row_error(
             path, number, f"byte {error.start} of a text is not UTF-8", fix="save its texts as UTF-8"
         ) from error
     except (pa.ArrowException, OSError) as error:

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     price, settings = Price(input=1e6, output=2e6), json.loads(sys.argv[3])
     job = collect_job(Path(sys.argv[1]), sys.argv[2], **{"mode": "batch", "price": price, **settings})
     try:
-        run_collect(job, Tuning(poll_s=0.02, longest_poll_s=0.02, settle_s=1.0))
+        run_collect(job, Tuning(poll_s=0.02, max_poll_s=0.02, settle_s=1.0))
     except OrcacError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

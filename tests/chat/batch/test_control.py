@@ -94,7 +94,7 @@ def test_cancelling_gives_up_a_batch_only_if_it_was_lost_before(tmp_path: Path) 
         assert "gives it up" in caught.value.fix and read_batches(answers)[0].lost
         made.created = hidden  # the key was another project's
         made.pass_hours(5)
-        assert "its answers are collected: 5 answers" in cancel()
+        assert "its answers are taken in: 5 answers" in cancel()
         assert collect(tmp_path, server).answered == 5
     assert len(made.created) == 1
     assert_answered_once(tmp_path, made, 5)
@@ -131,7 +131,7 @@ def test_the_command_lists_and_cancels(tmp_path: Path, monkeypatch: pytest.Monke
         listed = orcac("batches", "list")
         assert all(len(line) <= 80 for line in listed.splitlines()) and "1 under way: 8 requests, at most" in listed
         assert "is cancelling" in orcac("batches", "cancel", shown["id"][:5])
-        with pytest.raises(InputError, match="0 batches"):
+        with pytest.raises(InputError, match="0 live batches"):
             orcac("batches", "cancel", "x")
         made.hours_per_look = 30
         assert collect(tmp_path, server).answered == 8, "a run that begins after the cancel asks the rest"

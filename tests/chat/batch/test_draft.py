@@ -47,12 +47,12 @@ def test_a_discarded_draft_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_draft_is_full_at_either_size_and_takes_one_model(tmp_path: Path) -> None:
     root = make_root(tmp_path)
-    draft = BatchDraft(root, SETTINGS, "m", [], Tuning(most_requests=2))
+    draft = BatchDraft(root, SETTINGS, "m", [], Tuning(max_requests=2))
     assert [draft.add(request(text), bound=1) for text in "abc"] == [True, True, False]
     size = len(encode_upload_line(draft.batch, 0, request("a")))
-    draft = BatchDraft(root, SETTINGS, "m", [], Tuning(most_bytes=2 * size))
+    draft = BatchDraft(root, SETTINGS, "m", [], Tuning(max_bytes=2 * size))
     assert [draft.add(request(text), bound=1) for text in "abc"] == [True, True, False]
-    draft = BatchDraft(root, SETTINGS, "m", [], Tuning(most_bytes=1))
+    draft = BatchDraft(root, SETTINGS, "m", [], Tuning(max_bytes=1))
     assert draft.add(request("a"), bound=1), "a batch has at least one request"
     assert not draft.add(request("a", model="other"), bound=1)
 

@@ -65,10 +65,10 @@ def test_batches_are_split_at_the_largest_sizes(tmp_path: Path) -> None:
     write_prompts(tmp_path / "small", 20)
     made = Batches()
     with FaultServer(mount=made.mount) as server:
-        collect(tmp_path / "few", server, {"most_requests": 7})
+        collect(tmp_path / "few", server, {"max_requests": 7})
         assert sorted(len(one.lines) for one in made.created.values()) == [6, 7, 7]
         uploaded = set(made.files)
-        collect(tmp_path / "small", server, {"most_requests": 7, "most_bytes": 1000})
+        collect(tmp_path / "small", server, {"max_requests": 7, "max_bytes": 1000})
     small = [made.files[one.input_file_id] for one in made.created.values() if one.input_file_id not in uploaded]
     assert len(small) == 4 and all(700 < len(content) <= 1000 for content in small)
     for one in made.created.values():
@@ -249,7 +249,7 @@ def test_a_budget_that_is_nearly_spent_sends_no_tiny_batches(
         FaultServer(mount=made.mount) as server,
         pytest.raises(EndpointError, match=r"holds no further batch .* each at most [\d,.]+ USD"),
     ):
-        collect(tmp_path, server, {"least_share": 0.2}, budget_usd=4 * (BOUND + 1))
+        collect(tmp_path, server, {"min_share": 0.2}, budget_usd=4 * (BOUND + 1))
     assert [len(one.lines) for one in made.created.values()] == [4], "three more would fit"
     assert "the budget has room for 4 requests at the most that they can cost" in capsys.readouterr().err
 

@@ -80,7 +80,7 @@ def test_an_invalid_address_is_refused_without_its_password(address: str, monkey
     "address", ["http://h/v1?code=secret", "http://h/v1#secret", "http://h/v1?a@secret", "h?secret"]
 )
 def test_an_address_with_a_query_is_refused_and_not_shown(address: str) -> None:
-    with pytest.raises(EndpointError, match=r"leave out the \? or #") as caught:
+    with pytest.raises(EndpointError, match=r"remove the \? or #") as caught:
         check_address(address)
     assert "secret" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""A model in this process as an endpoint: what waits is batched by length, and a batch's failure is told."""
+"""Tests of orcac/chat/endpoints/local.py: batches of similar length, and a batch that fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orcac.model.generation import LocalAnswer
 
 
 class Model:
-    """Answers by shouting; remembers its batches."""
+    """A model that answers in capitals and records its batches."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], dict[str, object]]] = []
@@ -45,20 +45,20 @@ def request(user: str, **sampling: object) -> ChatRequest:
 
 def ask(model: Model, *requests: ChatRequest, batch: int = 2) -> list[ChatResponse | BaseException]:
     async def go() -> list[ChatResponse | BaseException]:
-        endpoint = LocalEndpoint(model, where="model", batch=batch)
+        endpoint = LocalEndpoint(model, label="model", batch=batch)
         return await asyncio.gather(*map(endpoint.complete, requests), return_exceptions=True)
 
     return asyncio.run(go())
 
 
-def test_what_waits_is_answered_in_batches_of_like_length() -> None:
+def test_waiting_requests_are_answered_in_batches_of_similar_length() -> None:
     model = Model()
     answers = ask(model, *map(request, ("a", "ccc", "bb", "dddd")))
     assert [answer.text for answer in answers] == ["A", "CCC", "BB", "DDDD"]  # type: ignore[union-attr]
     assert [asked for asked, _ in model.asked] == [["dddd", "ccc"], ["bb", "a"]]
 
 
-def test_requests_of_other_sampling_share_no_batch() -> None:
+def test_requests_with_different_sampling_share_no_batch() -> None:
     model = Model()
     ask(model, request("a", seed=1), request("b", seed=2), request("c", seed=1), batch=8)
     assert [(asked, settings["seed"]) for asked, settings in model.asked] == [(["a", "c"], 1), (["b"], 2)]
@@ -72,7 +72,7 @@ def test_a_prompt_that_leaves_no_room_and_a_batch_that_does_not_fit() -> None:
 
 
 class Refusing(Model):
-    """Takes no prompt but `a`."""
+    """A model whose template refuses every prompt but `a`."""
 
     def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
         if any(user != "a" for _, user in prompts):
@@ -80,7 +80,7 @@ class Refusing(Model):
         return super().plan_batches(prompts, batch_size=batch_size)
 
 
-def test_a_template_that_takes_no_prompt_is_told_to_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_refuses_a_prompt_fails_all_waiting_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.LocalModel, "load", lambda *_, **__: Refusing())
 
     async def go() -> None:

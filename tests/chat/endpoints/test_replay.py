@@ -1,3 +1,5 @@
+"""Tests of orcac/chat/endpoints/replay.py."""
+
 from __future__ import annotations
 
 import asyncio
@@ -75,7 +77,7 @@ def test_half_characters_are_replaced(tmp_path: Path) -> None:
     assert answer(Source((path,), {"question": "question", "answer": "answer"}), request("q\ufffd")) == "a\ufffd"
 
 
-def test_questions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
+def test_questions_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
     questions = lines(tmp_path / "q.jsonl", [{"idx": 1, "text": "q1"}, {"idx": "2", "text": "q2"}])
     answers = lines(tmp_path / "a.jsonl", [{"question_id": 2, "text": "a2"}, {"question_id": 1, "text": "a1"}])
     joined = {"id": "question_id", "answer": "text"}
@@ -86,7 +88,7 @@ def test_questions_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
         answer(source, request("q1"))
 
 
-def test_null_is_no_system_message_and_no_answer(tmp_path: Path) -> None:
+def test_null_is_an_empty_system_message_and_a_missing_answer(tmp_path: Path) -> None:
     row = {"system_prompt": None, "question": "q", "response": "a"}
     path = lines(tmp_path / "a.jsonl", [{**row, "response": None}, {**row, "question": None}, row])
     asked = request("q")
@@ -111,14 +113,14 @@ def test_null_is_no_system_message_and_no_answer(tmp_path: Path) -> None:
         ("[" * 100_000, "not a line of JSON"),
     ],
 )
-def test_broken_rows_are_named(tmp_path: Path, line: str, complaint: str) -> None:
+def test_a_broken_row_is_reported_with_its_line(tmp_path: Path, line: str, complaint: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"question": "q", "answer": "a"}\n\n' + line + "\n")
     with pytest.raises(InputError, match=r"a\.jsonl:3: .*" + complaint):
         answer(Source((path,), {"question": "question", "answer": "answer"}), request("q"))
 
 
-def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
+def test_a_broken_parquet_file_is_reported_by_name(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match=r"a\.parquet: not a Parquet file"):

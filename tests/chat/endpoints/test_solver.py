@@ -1,3 +1,7 @@
+"""Tests of orcac/chat/endpoints/solver.py."""
+
+from __future__ import annotations
+
 import asyncio
 import http.client
 import json
@@ -18,7 +22,7 @@ STEPS = "Think step by step."
 
 
 def ask(use: Callable[[openai.AsyncOpenAI], Awaitable[Any]]) -> Any:
-    """What `use` makes of a client of a fresh server."""
+    """Return the result of `use` with a client of a fresh server."""
 
     async def run() -> Any:
         async with (
@@ -73,7 +77,7 @@ def test_the_same_request_has_the_same_bytes() -> None:
     assert json.loads(first)["id"] != json.loads(other)["id"]
 
 
-def test_max_tokens_cuts_and_says_so() -> None:
+def test_max_tokens_cuts_the_answer_and_sets_the_finish_reason() -> None:
     answer = complete(system=STEPS, max_tokens=6)
     assert answer.choices[0].message.content == "( False or True ) is"
     assert answer.choices[0].finish_reason == "length"
@@ -81,7 +85,7 @@ def test_max_tokens_cuts_and_says_so() -> None:
     assert complete(max_tokens=1).choices[0].finish_reason == "stop"
 
 
-def test_it_says_what_it_cannot_do() -> None:
+def test_a_query_that_cannot_be_solved_gets_an_answer_that_says_so() -> None:
     answer = complete("Who wrote Faust?", system=STEPS)
     assert answer.choices[0].message.content == CANNOT
     assert answer.choices[0].finish_reason == "stop"
@@ -115,7 +119,7 @@ def test_an_unknown_model_is_not_found() -> None:
         ({"extra_body": {"messages": [{"role": "assistant", "content": "Hi"}]}}, "messages"),
     ],
 )
-def test_a_bad_request_is_refused_by_the_field_that_is_wrong(more: dict[str, Any], param: str) -> None:
+def test_a_bad_request_is_refused_with_the_name_of_the_field(more: dict[str, Any], param: str) -> None:
     with pytest.raises(openai.BadRequestError) as error:
         complete(**more)
     assert error.value.param == param
@@ -123,7 +127,7 @@ def test_a_bad_request_is_refused_by_the_field_that_is_wrong(more: dict[str, Any
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"model": "expert"}'])
-def test_what_is_no_request_at_all_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_request_is_refused(body: bytes) -> None:
     def post(address: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(address, timeout=10)
         connection.request("POST", "/v1/chat/completions", body)
@@ -139,7 +143,7 @@ def test_what_is_no_request_at_all_is_refused(body: bytes) -> None:
     assert answer["error"]["message"]
 
 
-def test_it_runs_by_hand_and_says_when_the_port_is_taken() -> None:
+def test_the_command_reports_a_port_that_is_taken() -> None:
     async def run() -> subprocess.CompletedProcess[str]:
         async with SolverServer() as server:
             command = [

@@ -1,4 +1,7 @@
-"""A served model, with a stand-in for vLLM's command: it comes up, is asked, and is gone afterwards, come what may."""
+"""Tests of orcac/chat/endpoints/vllm.py, orcac/chat/endpoints/guard.py and orcac/chat/endpoints/connect.py.
+
+A stand-in for vLLM's command is started, asked, and gone afterwards, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ REQUEST = ChatRequest(model="m", messages=conversation(system="", user="q"), sam
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the stand-in writes what it was given."""
+    """The file to which the stand-in writes its arguments and process ids."""
     monkeypatch.setenv(
         "PATH", f"{HERE / 'stand_ins'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}/usr/bin:/bin"
     )
@@ -45,8 +48,8 @@ def ask(work: Path, **settings: object) -> ChatResponse:
     return asyncio.run(go())
 
 
-def gone(pids: list[int]) -> bool:
-    """Whether none of them runs; some seconds are waited."""
+def have_ended(pids: list[int]) -> bool:
+    """Return whether all of them have ended, within some seconds."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         states = []
@@ -61,16 +64,16 @@ def gone(pids: list[int]) -> bool:
     return False
 
 
-def test_it_is_started_asked_and_stopped(notes: Path, tmp_path: Path) -> None:
+def test_a_server_is_started_asked_and_stopped(notes: Path, tmp_path: Path) -> None:
     assert ask(tmp_path, path="/weights/m", arguments=("--max-model-len", "99")).text == "answer to q"
-    told = json.loads(notes.read_text())
-    port = told["arguments"][told["arguments"].index("--port") + 1]
+    started = json.loads(notes.read_text())
+    port = started["arguments"][started["arguments"].index("--port") + 1]
     served = ["serve", "/weights/m", "--served-model-name", "m", "--host", "127.0.0.1", "--port", port]
-    assert told["arguments"] == [*served, "--max-model-len", "99"]
-    assert gone(told["pids"])
+    assert started["arguments"] == [*served, "--max-model-len", "99"]
+    assert have_ended(started["pids"])
 
 
-def test_one_that_does_not_come_up_is_told_with_its_last_words(
+def test_a_server_that_does_not_start_is_an_error_with_its_last_lines(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN_FAILS", "1")
@@ -79,13 +82,13 @@ def test_one_that_does_not_come_up_is_told_with_its_last_words(
     assert str(tmp_path / "vllm.log") in str(caught.value)
 
 
-def test_one_that_dies_midway_is_told_with_its_log(notes: Path, tmp_path: Path) -> None:
+def test_a_server_that_dies_midway_is_an_error_with_its_log(notes: Path, tmp_path: Path) -> None:
     async def go() -> None:
         settings = EndpointSettings(kind="vllm", start_seconds=20)
         async with connect(settings, model="m", weights=None, work=tmp_path, threads=1, gpus=1) as model:
             assert (await model.complete(REQUEST)).text == "answer to q"
             os.kill(json.loads(notes.read_text())["pids"][0], signal.SIGKILL)
-            while True:  # as the engine does, until it is known to have ended
+            while True:  # as the engine does, until the endpoint reports the end
                 with contextlib.suppress(ChatError):
                     await model.complete(REQUEST)
                 await asyncio.sleep(0.02)
@@ -95,19 +98,19 @@ def test_one_that_dies_midway_is_told_with_its_log(notes: Path, tmp_path: Path) 
     assert str(tmp_path / "vllm.log") in caught.value.fix and "base_url" not in str(caught.value)
 
 
-def test_one_that_is_never_healthy_is_given_up_and_stopped(notes: Path, tmp_path: Path) -> None:
+def test_a_server_that_is_never_healthy_is_stopped(notes: Path, tmp_path: Path) -> None:
     with pytest.raises(EndpointError, match=r"did not serve m in 0\.2 s"):
         ask(tmp_path, start_seconds=0.2)
-    assert not notes.exists() or gone(json.loads(notes.read_text())["pids"])
+    assert not notes.exists() or have_ended(json.loads(notes.read_text())["pids"])
 
 
-def test_no_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_vllm_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EndpointError, match="no command `vllm`"):
         ask(tmp_path)
 
 
-def test_killing_us_leaves_no_server_behind(notes: Path, tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_server_behind(notes: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.path[:0] = sys.argv[2:]; import test_vllm, pathlib; test_vllm.hold(pathlib.Path(sys.argv[1]))"
     )
@@ -118,11 +121,11 @@ def test_killing_us_leaves_no_server_behind(notes: Path, tmp_path: Path) -> None
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert gone(json.loads(notes.read_text())["pids"])
+    assert have_ended(json.loads(notes.read_text())["pids"])
 
 
 def hold(work: Path) -> None:
-    """Serve until somebody kills us."""
+    """Serve until this process is killed."""
 
     async def go() -> None:
         settings = EndpointSettings(kind="vllm", start_seconds=20)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ledgers import question_of, request, seal_old, write
 
-from orcac.chat.ledger.following import Following
+from orcac.chat.ledger.following import Follower
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.record import line_of, record_of
 from orcac.chat.messages import ChatResponse
@@ -18,7 +18,7 @@ from orcac.chat.messages import ChatResponse
 
 def follow(folder: Path, *steps: Callable[[], object]) -> list[str]:
     """Return the questions of the records read before the first of `steps` and after each."""
-    following = Following(folder)
+    following = Follower(folder)
     found = list(following.read_new())
     for step in steps:
         step()
@@ -62,7 +62,7 @@ def test_records_written_again_by_a_writer_taken_for_dead_are_followed_once(
     async def go() -> None:
         async with Ledger(tmp_path) as ledger:
             await ledger.append(request("a"), ChatResponse(text="1"))
-            following = Following(tmp_path)
+            following = Follower(tmp_path)
             pending = ledger.append(request("b"), ChatResponse(text="2"))
             found = list(following.read_new())
             seal_old(tmp_path)

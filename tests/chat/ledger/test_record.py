@@ -109,7 +109,7 @@ def test_a_record_with_an_impossible_field_is_invalid(value: object, message: st
         parse_record(json.dumps(value).encode())
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"\0" * 40, line_of(RECORD)[:90]])
+@pytest.mark.parametrize("line", [b"", b"{", b"\0" * 40, line_of(RECORD)[:90]], ids=["empty", "brace", "zeros", "torn"])
 def test_a_line_that_is_not_json_is_damage(line: bytes) -> None:
     with pytest.raises(ValueError):
         parse_record(line)

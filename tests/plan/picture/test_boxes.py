@@ -64,6 +64,19 @@ def test_no_line_is_implied_by_others_and_every_need_is(seed: int) -> None:
         assert {places[need] for need in node.needs} <= above[places[ref]]
 
 
+def test_the_replicates_of_a_node_are_one_box() -> None:
+    plan = make_study(2)
+    experiment = plan.experiments["study"]
+    last = next(ref for ref, node in plan.nodes.items() if node.label == "base: last")
+    others = [add_node(plan, "train", f"base: last #{run}", *plan.nodes[last].needs) for run in (1, 2)]
+    experiment.arms["base"] += others
+    experiment.addresses["base"] = {
+        f"train/last{mark}": ref for mark, ref in zip(("", "#1", "#2"), [last, *others], strict=True)
+    }
+    (box,) = [box for box in boxes_of(plan) if last in box.refs]
+    assert (box.refs, box.corner, box.name, box.caption) == ([last, *others], "× 3", "last", "base")
+
+
 def test_a_node_that_no_arm_needs_is_drawn() -> None:
     plan = Plan()
     ref = add_node(plan, "sample", "alone")

@@ -1,0 +1,201 @@
+"""The model card of an exported student: README.md, with the front matter that a hub reads.
+
+All figures come from the records in the store. Names and descriptions are of unknown origin, so they are escaped. The
+card contains no path and no host of the machines that made the student.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from orcac.collect.recipe import CollectRecipe, CollectSummary
+from orcac.filter.recipe import FilterSummary
+from orcac.plan.node import Node
+from orcac.plan.plan import Plan
+from orcac.recipe import HubRef
+from orcac.report import wording
+from orcac.report.recipe import Arm, Dataset, Evaluation, TrainedStage
+from orcac.sample.recipe import SampleRecipe
+from orcac.stats.intervals import Interval
+from orcac.store.store import Store
+from orcac.student.recipe import StudentRecipe, StudentSummary
+from orcac.summary import Summary
+from orcac.text import clock
+from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
+from orcac.train.recipe import TrainRecipe, TrainSummary
+
+__all__ = ["escape", "render_card"]
+
+S = TypeVar("S", bound=Summary)
+
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$]|^[-+]|(?<=^\d)[.)]|:(?=//)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    """A row of the table of stages. A figure is None if the record that has it is gone."""
+
+    name: str
+    dataset: str
+    examples: int | None
+    steps: int | None
+    tokens: int | None
+    learning_rate: str
+    first_loss: float | None
+    final_loss: float | None
+    time: str
+    hardware: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRow:
+    """A row of the table of datasets. A figure is None if the record that has it is gone."""
+
+    name: str
+    teacher: str
+    model: str
+    asked: int | None
+    kept: int | None
+    collect: str  # KIND/ID
+    filter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """A row of the table of scores; shares are in [0, 1]."""
+
+    benchmark: str
+    score: str  # KIND/ID
+    n: int
+    mean: float | None
+    interval: Interval
+    chance: float
+    unparsed_share: float
+    cut_share: float
+
+
+def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) -> str:
+    """Return the model card of an arm whose last stage is made, as Markdown."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # the filter `text` escapes Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["count"] = lambda number: "–" if number is None else f"{number:,}"
+    environment.filters["interval"] = wording.interval
+    environment.filters["loss"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment.filters["percent"] = wording.percent
+    environment.filters["text"] = escape
+    environment.filters["yaml"] = json.dumps  # JSON is YAML, and quotes its texts
+    made = store.artifact(arm.stages[-1].train)["made"]
+    student = plan.nodes[arm.student]
+    assert isinstance(student.recipe, StudentRecipe)
+    rows = plan.nodes[arm.stages[-1].tokenize].recipe
+    assert isinstance(rows, TokenizeRecipe)
+    summary = _summary(store, StudentSummary, arm.student)
+    nodes = [arm.student, *(ref for dataset in arm.datasets for ref in (dataset.collect, dataset.filter))]
+    nodes += [ref for stage in arm.stages for ref in (stage.tokenize, stage.train)]
+    scores = [_score(store, evaluation) for evaluation in arm.evaluations if store.is_done(evaluation.score)]
+    base = student.recipe.pretrained
+    return environment.get_template("card.md.jinja").render(
+        spec=spec,
+        arm=arm.name,
+        about=about,
+        base_model=base.hub.repo if base and base.hub else "",
+        datasets=sorted({ref.repo for dataset in arm.datasets for ref in _hub_sources(plan, dataset)}),
+        parameters=summary.parameters if summary else None,
+        start=f"from {student.label}" if base else "from scratch",
+        teachers=list(dict.fromkeys(dataset.teacher for dataset in arm.datasets)),
+        max_length=rows.max_length,
+        stages=[_stage(plan.nodes[stage.train], store, stage) for stage in arm.stages],
+        data=[_dataset(plan.nodes[dataset.collect], store, dataset) for dataset in arm.datasets],
+        scores=scores,
+        versions={key: made.get(key, "") for key in ("orcac", "started")} | {"packages": made.get("packages", {})},
+        nodes=[(ref, plan.nodes[ref].label) for ref in dict.fromkeys(nodes)],
+    )
+
+
+def escape(text: object) -> str:
+    """Return text of unknown origin as one line of Markdown that shows it.
+
+    The line contains no markup, no HTML and no control characters.
+    """
+    line = " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+    return _MARKDOWN.sub(r"\\\g<0>", line)
+
+
+def _summary(store: Store, summary: type[S], ref: str) -> S | None:
+    """Return the summary of an artifact; None if its record is gone, which does not prevent an export."""
+    return summary.from_json(store.artifact(ref)["summary"], store.marker(ref)) if store.has_record(ref) else None
+
+
+def _hub_sources(plan: Plan, dataset: Dataset) -> Iterator[HubRef]:
+    """Yield the repositories from which the dataset's questions or answers were read."""
+    for ref in plan.closure([dataset.collect]):
+        recipe = plan.nodes[ref].recipe
+        if isinstance(recipe, SampleRecipe) and recipe.source:
+            yield from recipe.source.hub
+        elif isinstance(recipe, CollectRecipe) and recipe.recording:
+            yield from recipe.recording.hub
+
+
+def _stage(node: Node, store: Store, stage: TrainedStage) -> StageRow:
+    trained, packed = _summary(store, TrainSummary, stage.train), _summary(store, TokenizeSummary, stage.tokenize)
+    record = store.artifact(stage.train) if trained else {}
+    hardware = record.get("hardware", {})
+    gpus, threads = hardware.get("nodes", 1) * hardware.get("gpus", 0), hardware.get("threads", 1)
+    cpu = f"{threads} CPU thread{'s' if threads > 1 else ''}"
+    assert isinstance(node.recipe, TrainRecipe)
+    return StageRow(
+        name=stage.name,
+        dataset=stage.dataset,
+        examples=packed.packed if packed else None,
+        steps=trained.steps if trained else None,
+        tokens=trained.tokens if trained else None,
+        learning_rate=f"{node.recipe.learning_rate:g}",
+        first_loss=trained.first_loss if trained else None,
+        final_loss=trained.final_loss if trained else None,
+        time=clock(record.get("made", {}).get("seconds", 0)),
+        hardware=f"{gpus} × {hardware.get('gpu') or 'GPU'}" if gpus else cpu,
+    )
+
+
+def _dataset(node: Node, store: Store, dataset: Dataset) -> DatasetRow:
+    asked = _summary(store, CollectSummary, dataset.collect)
+    filtered = _summary(store, FilterSummary, dataset.filter)
+    assert isinstance(node.recipe, CollectRecipe)
+    return DatasetRow(
+        name=dataset.name,
+        teacher=dataset.teacher,
+        model=node.recipe.model,
+        asked=asked.prompts if asked else None,
+        kept=filtered.kept if filtered else None,
+        collect=dataset.collect,
+        filter=dataset.filter,
+    )
+
+
+def _score(store: Store, evaluation: Evaluation) -> ScoreRow:
+    """Return the scores of an evaluation. Those of a judge are not made yet."""
+    scores = json.loads((store.verify(evaluation.score) / "scores.json").read_text(encoding="utf-8"))
+    n, outcomes = scores["n"], scores["outcomes"]
+    return ScoreRow(
+        benchmark=evaluation.benchmark,
+        score=evaluation.score,
+        n=n,
+        mean=scores["mean"],
+        interval=Interval(*scores["interval"]),
+        chance=scores["chance"],
+        unparsed_share=outcomes["unparsed"] / max(n, 1),
+        cut_share=outcomes["cut"] / max(n, 1),
+    )
