@@ -1,10 +1,16 @@
-"""References: whether an item can be scored at all, and whether an answer contradicts its reference."""
+"""References: whether an item can be scored at all, and whether an answer contradicts its reference.
+
+Finished artifacts hold what version 1 said of both, so its two rules keep their old answers: any free-form reference can
+be scored, and a passage can be contradicted.
+"""
 
 from __future__ import annotations
 
 from orcac.checkers.checker import Checker, Item
 from orcac.checkers.statements import answer_in
 from orcac.checkers.text import is_passage
+
+_VERSION1 = ("final-answer", "first-capital")
 
 
 def reference_fault(item: Item, checker: Checker) -> str:
@@ -14,8 +20,11 @@ def reference_fault(item: Item, checker: Checker) -> str:
     """
     if not item.reference.strip():
         return "there is no reference"
-    if any(option.strip() for option in item.options) and not checker.same(item.reference, item.reference, item):
+    options = [option for option in item.options if option.strip()]
+    if options and not any(checker.same(option, item.reference, item) for option in options):
         return "the reference is not one of the options"
+    if checker.name in _VERSION1:
+        return ""
     extraction = checker.read(item.reference, item)
     if extraction.outcome != "read":
         return "no answer can be read from the reference"
@@ -29,7 +38,7 @@ def contradicts(response: str, item: Item, checker: Checker) -> bool:
 
     False if no answer can be read, and if the reference is a passage: another wording is not a contradiction.
     """
-    if not item.reference or is_passage(answer_in(item.reference)):
+    if not item.reference or (is_passage(answer_in(item.reference)) and checker.name not in _VERSION1):
         return False
     extraction = checker.read(response, item)
     return extraction.outcome == "read" and checker.score(extraction.value, item) == 0

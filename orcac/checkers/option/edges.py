@@ -116,6 +116,8 @@ def _last_words(reading: Reading, start: int, end: int) -> int | None:
     """Return the label that the last sentence ends in: "The false statement is B) ..."."""
     place = bisect_left(reading.ends, end - 1)
     start = max(start, reading.ends[place - 1] if place else 0)
+    if reading.is_conditional(end - 1):
+        return None
     named = {mention.option for mention in reading.named(start, end)}
     for index in reading.within(start, end):
         mention = reading.mentions[index]

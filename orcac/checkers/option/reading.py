@@ -34,6 +34,9 @@ _NEW_CLAUSE = re.compile(
     r"|so|if|when|does|do)\b",
     re.IGNORECASE,
 )
+_CONDITION = re.compile(
+    rf"{MARKUP}{{0,6}}(?:-\s)?(?:but\s|and\s)?(?:if|unless|suppose|assuming|assume|were|had)\b", re.IGNORECASE
+)
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 
 
@@ -61,6 +64,10 @@ class Reading:
     def sentence_start(self, at: int) -> int:
         place = bisect_left(self.ends, at)
         return skip_blank(self.text, self.ends[place - 1] + 1) if place else 0
+
+    def is_conditional(self, at: int) -> bool:
+        """Return whether the sentence at a position says only what would hold: "if it rains, the answer is A"."""
+        return _CONDITION.match(self.text, self.sentence_start(at)) is not None
 
     def sentence_end(self, at: int) -> int:
         return self.ends[bisect_left(self.ends, at)]

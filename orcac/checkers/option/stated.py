@@ -17,12 +17,9 @@ _IS_RIGHT = re.compile(
     re.IGNORECASE,
 )
 _OPENS_CLAUSE = re.compile(
-    r"(?:^|[.!?:,;\n]|\b(?:options?|choices?|answer|so|thus|hence|therefore|that|then|only|and|or|both))"
+    r"(?:^|[.!?:,;\n]|\b(?:options?|choices?|answer|so|thus|hence|therefore|that|then|only|and|or|both|but))"
     rf"{MARKUP}{{0,6}}$",
     re.IGNORECASE,
-)
-_CONDITION = re.compile(
-    rf"{MARKUP}{{0,6}}(?:-\s)?(?:but\s|and\s)?(?:if|unless|suppose|assuming|assume|were|had)\b", re.IGNORECASE
 )
 _JOINS_ON = re.compile(
     rf"{MARKUP}{{0,6}}(?:,|/|&|\bor\b|\band\b){MARKUP}{{0,6}}[(\[]?[A-Za-z\d][)\]]?(?!\w)", re.IGNORECASE
@@ -44,7 +41,7 @@ def stated(reading: Reading) -> At | None:
             if before and before.kind == "marked" and _side_by_side(reading, before, statement):
                 chosen = chosen if _marked(reading, before) in (chosen, None) else TWO
         else:
-            if _CONDITION.match(reading.text, reading.sentence_start(statement.head)):
+            if reading.is_conditional(statement.head):
                 continue
             chosen = _said(reading, statement)
         if chosen is not None:
