@@ -30,7 +30,7 @@ _PUNCTUATION = str.maketrans(
 )
 _SAME_BUT_FOR_LOOKS = ("<wide>", "<narrow>", "<circle>", "<square>", "<font>", "<compat>", "<noBreak>")
 _LETTER_SIGN = re.compile(r"(?:NEGATIVE )?(?:CIRCLED|SQUARED|REGIONAL INDICATOR SYMBOL)(?: LATIN)?.* LETTER ([A-Z])")
-_BLANKS = re.compile(r"[^\S\n]+")
+_BLANKS = re.compile(r"[^\S\n\r\v\f\x85\u2028\u2029]+")
 _LINE_ENDS = re.compile(r" ?(?:\r\n?|[\n\v\f\x85\u2028\u2029]) ?")
 
 
@@ -46,7 +46,7 @@ def fold(text: str) -> str:
     """Return the text in the plainest characters with the same meaning, with one blank for several."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_TABLE)
-    return _BLANKS.sub(" ", _LINE_ENDS.sub("\n", text))
+    return _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text))
 
 
 def _fold_character(character: str) -> str:

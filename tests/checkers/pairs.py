@@ -6,7 +6,9 @@ here uses the code under test.
 
 from __future__ import annotations
 
+import calendar
 import random
+import unicodedata
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
@@ -27,68 +29,15 @@ Form = Callable[[random.Random], tuple[str, str, str]]  # an answer, the same an
 FORMS: dict[str, Form] = {}
 OPTIONS: dict[str, tuple[str, ...]] = {}
 
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-]
-ONES += ["seventeen", "eighteen", "nineteen"]
-TENS = ["_", "_", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-WORDS = [
-    "apple",
-    "river",
-    "stone",
-    "cloud",
-    "window",
-    "garden",
-    "silver",
-    "basket",
-    "candle",
-    "mirror",
-    "pepper",
-    "ladder",
-    "saddle",
-]
-NAMES = [
-    "Paris",
-    "Rome",
-    "New York",
-    "St. Louis",
-    "Mount Fuji",
-    "the Nile",
-    "Marie Curie",
-    "J. R. R. Tolkien",
-    "Côte d'Ivoire",
-    "Zürich",
-]
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"
+)
+_TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = "apple river stone cloud window garden silver basket candle mirror pepper ladder saddle"
+_NAMES = "Paris,Rome,New York,St. Louis,Mount Fuji,the Nile,Marie Curie,J. R. R. Tolkien,Côte d'Ivoire,Zürich"
+MONTHS = list(calendar.month_name)[1:]
+ONES, TENS, WORDS, NAMES = _ONES.split(), _TENS.split(), _WORDS.split(), _NAMES.split(",")
 
 
 def form(function: Form) -> Form:
@@ -474,8 +423,6 @@ def brackets(rng):
 @form
 def composed(rng):
     text = rng.choice(["café", "Zürich", "naïve", "São Paulo", "crème brûlée"])
-    import unicodedata
-
     return text, unicodedata.normalize("NFD", text), text[::-1]
 
 

@@ -29,6 +29,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _JOINS = re.compile(r"\s?(?:,|/|\bor\b|\band\b|\bto\b|-|,\sor)\s?(?:[$€£]|about\s)?", re.IGNORECASE)
+_HALF_OF_A_LIST = re.compile(r"\d(?:st|nd|rd|th)?\s?(?:,|/|or|and|to|-|,\sor)\s?(?:the\s)?$")
 _OPERATES = re.compile(r"\s?(?:[+*/×·÷^x]|-)\s?$")
 _DENIES = re.compile(r"\b(?:not|never|cannot)\b|n't\b", re.IGNORECASE)
 _NUMBERING = re.compile(r"(?:^|\n)[ >*_#-]{0,6}(?:\(?\d{1,3}[.)]\s+(?=\D)|step\s\d{1,3}\s?[:.)-])", re.IGNORECASE)
@@ -103,6 +104,8 @@ def _read_moment(text: str, reference: str) -> Extraction | None:
             return AMBIGUOUS
     if _DENIES.search(text, 0, places[0].start):
         return None
+    if _HALF_OF_A_LIST.search(text, max(0, places[0].start - 12), places[0].start):  # "10 or 11 June"
+        return AMBIGUOUS
     return found(text[places[0].start : places[0].end].strip())
 
 

@@ -1,4 +1,5 @@
-"""Tests of orcac/checkers/option/: __init__.py, choices.py, denials.py, reading.py, stated.py, concluded.py, edges.py."""
+"""Tests of orcac/checkers/option/: __init__.py, choices.py, denials.py, reading.py, stated.py, concluded.py and
+edges.py."""
 
 import pytest
 
@@ -150,7 +151,11 @@ def test_letters_of_any_width_script_order(response: str, options: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    "query", ["Which?\n(A) the red box\n(B) the box", "Which? Answer Choices: (A)the red box (B)the box\nA: Among A and B, the answer is"]
+    "query",
+    [
+        "Which?\n(A) the red box\n(B) the box",
+        "Which? Answer Choices: (A)the red box (B)the box\nA: Among A and B",
+    ],
 )
 def test_texts_of_letters_are_read_from_the_query(query: str) -> None:
     item = Item(("(A)", "(B)"), query=query)
