@@ -91,7 +91,7 @@ def is_expression(value: str) -> bool:
 
 def read(response: str, item: Item) -> Extraction:
     """Return the expression that a response states: of a sentence with formulas, the last one."""
-    visible_text = visible(fold(response), fold(item.query))
+    visible_text = visible(fold(response), item.query)
     if is_expression(visible_text):
         return found(visible_text)
     ends = sentence_ends(visible_text)

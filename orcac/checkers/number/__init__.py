@@ -40,7 +40,7 @@ _LONGEST = 2_000  # characters of a statement that are looked at
 def read(response: str, item: Item) -> Extraction:
     """Return the quantity or the moment that a response states."""
     reference = fold(answer_in(item.reference))
-    text = visible(fold(response), fold(item.query))
+    text = visible(fold(response), item.query)
     wants_moment = moment.parse(reference) is not None
     take = _read_moment if wants_moment else _read_quantity
     whole = take(text, reference) if len(text) < 200 and "\n" not in text else None

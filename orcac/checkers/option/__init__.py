@@ -27,9 +27,8 @@ __all__ = ["CHECKER", "read", "same", "score"]
 
 def read(response: str, item: Item) -> Extraction:
     """Return the option that a response chooses, spelled as in the item."""
-    query = fold(item.query)
-    offered = choices(item.options, query)
-    text = visible(fold(response), query)
+    offered = choices(item.options, item.query)
+    text = visible(fold(response), item.query)
     chosen = offered.whole(text)
     if chosen is None:
         chosen = _choose(Reading(text, offered))
@@ -40,7 +39,7 @@ def read(response: str, item: Item) -> Extraction:
 
 def same(value: str, other: str, item: Item) -> bool:
     """Return whether two texts name one option."""
-    offered = choices(item.options, fold(item.query))
+    offered = choices(item.options, item.query)
     first, second = (_index(text, offered) for text in (value, other))
     return first is not None and first == second
 
