@@ -42,6 +42,7 @@ class Job(Generic[R, E]):
     by_ref: Mapping[str, Path]  # the same folders by KIND/ID
     out: Path
     work: Path
+    earlier: Mapping[str, Path] = dataclasses.field(default_factory=dict)  # of the execution's `earlier`, those made
     answers: Path  # the ledger of answers that all experiments share
     packages: dict[str, str] = dataclasses.field(default_factory=dict)  # those of other processes that did the work
 

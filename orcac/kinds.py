@@ -16,6 +16,7 @@ from orcac.filter import recipe as filter_
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample import recipe as sample
+from orcac.score import recipe as score
 from orcac.student import recipe as student
 from orcac.summary import Summary
 from orcac.tokenize import recipe as tokenize
@@ -50,6 +51,7 @@ KINDS = {
         Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, Execution),
         Kind("train", train.VERSION, train.TrainRecipe, train.TrainExecution),
         Kind("eval", eval_.VERSION, eval_.EvalRecipe, eval_.EvalExecution),
+        Kind("score", score.VERSION, score.ScoreRecipe, score.ScoreExecution),
         Kind("report", report.VERSION, report.ReportRecipe, report.ReportExecution),
     )
 }

@@ -143,8 +143,9 @@ def _explain_missing_package(kind: str) -> Iterator[None]:
 def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") -> Job[Recipe, Execution]:
     """Verify the node's inputs and return its job, with an empty `out` and the `work` of the last try, in `folder`.
 
-    Raises StoreError if a file of an input is damaged.
+    Raises StoreError if a file of an input, or of an earlier artifact that replaces the work, is damaged.
     """
+    earlier: tuple[str, ...] = getattr(node.execution, "earlier", ())
     folders = {ref: store.verify(ref) for ref in node.needs}
     out = folder / "work" / "out"
     shutil.rmtree(out, ignore_errors=True)
@@ -157,6 +158,7 @@ def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: st
         execution=node.execution,
         inputs={role: [folders[ref] for ref in refs] for role, refs in node.inputs.items()},
         by_ref=folders,
+        earlier={ref: store.verify(ref) for ref in earlier if store.is_done(ref)},
         out=out,
         work=out.parent,
         answers=store.answers,

@@ -1,7 +1,7 @@
 """Rows that pass between nodes, written to and read from Parquet with zstd.
 
     Prompt   --teacher-->   Response   --filter-->   Response (kept) | Rejected (with its reason)
-    Prompt (a benchmark's item)   --student-->   Answer
+    Prompt (a benchmark's item)   --student-->   Answer   --checkers-->   Scored
 
 A row carries its whole provenance (source, task, number of the system message, teacher), so that any table can be
 read by itself. Nothing in a row depends on the clock or the machine: the same inputs give the same bytes.
@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,9 +61,26 @@ class Answer(Prompt):
     """A benchmark item with the student's answer. `system` is the message that it was evaluated under."""
 
     response: str
+    reasoning: str = ""  # the part of the answer that the model marks as thinking
+    finish_reason: str  # "stop" or "length"
+    input_tokens: int = 0  # 0 in a file of an older orcac, which did not count
+    output_tokens: int = 0
+
+
+Outcome = Literal["right", "wrong", "unparsed", "cut", "refused", "failed"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scored(Prompt):
+    """A benchmark item with an answer and its score. The first checker decides; `others` are the further ones."""
+
+    response: str
     finish_reason: str
-    parsed: str  # the final answer found in the response; "" when none was found
-    correct: bool
+    parsed: str  # the final answer that the first checker found; "" if it found none
+    outcome: Outcome
+    score: float | None  # in [0, 1]; None if the request failed
+    others_parsed: list[str] = dataclasses.field(default_factory=list)  # one for each further checker
+    others_score: list[float] = dataclasses.field(default_factory=list)  # likewise; [] if the request failed
 
 
 def prompt_id(source: str, task: str, query: str, system: str) -> str:
@@ -78,9 +95,10 @@ _ROW_GROUP = 2048  # rows in memory at once: 20 MB if the answers are long
 _ARROW = {
     str: pa.string(),
     int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
+    float | None: pa.float64(),
+    Outcome: pa.string(),
     list[str]: pa.list_(pa.string()),
+    list[float]: pa.list_(pa.float64()),
 }
 
 
@@ -115,10 +133,18 @@ def write_tables(path: Path, kind: type[Prompt], tables: Iterable[pa.RecordBatch
 
 
 def read(path: Path, kind: type[Row]) -> Iterator[Row]:
-    """Yield the rows of a file, in order. A file of a wider type may be read as a narrower one."""
-    names = [field.name for field in dataclasses.fields(kind)]
+    """Yield the rows of a file, in order. A file of a wider type may be read as a narrower one.
+
+    A field that has a default may be absent from the file: a store outlives the versions of orcac that fill it.
+    """
+    stored = set(pq.read_schema(path).names)
+    names = [field.name for field in dataclasses.fields(kind) if field.name in stored or not _has_default(field)]
     for values in read_columns(path, names):
         yield kind(**dict(zip(names, values, strict=True)))
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return not (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -177,9 +203,11 @@ def lookup(row: object, path: str, absent: object = None) -> object:
 
 __all__ = [
     "Answer",
+    "Outcome",
     "Prompt",
     "Rejected",
     "Response",
+    "Scored",
     "batched",
     "lookup",
     "prompt_id",

@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 from orcac.errors import InputError, OrcacError
 from orcac.plan.plan import NodeData, PlanData, default_plan_path, read_plan_data
@@ -119,10 +119,19 @@ class Rules:
         return self._resource(kind, lambda execution: _integer(execution["minutes"]))
 
     def gpus(self, kind: str) -> Resource[int]:
-        """Return the GPUs of a job on one machine; 0 for a job on several, whose GPUs `multi_node` requests."""
-        return self._resource(
-            kind, lambda execution: 0 if execution.get("nodes", 1) != 1 else _integer(execution["gpus"])
-        )
+        """Return the GPUs of a job on one machine.
+
+        They are 0 for a job on several machines, whose GPUs `multi_node` requests, and for one that takes its result
+        from an artifact of an earlier VERSION.
+        """
+
+        def find_gpus(execution: Mapping[str, object]) -> int:
+            earlier = cast("list[str]", execution.get("earlier", []))
+            if execution.get("nodes", 1) != 1 or any(map(self.store.is_done, earlier)):
+                return 0
+            return _integer(execution["gpus"])
+
+        return self._resource(kind, find_gpus)
 
     def multi_node(self, kind: str, resource: str) -> Resource[int | str | None]:
         """Return a Slurm resource (nodes, tasks, tasks_per_gpu, gres or mpi) of a job on several machines.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from orcac.errors import InputError
+from orcac import rows
+from orcac.errors import InputError, StoreError
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
@@ -39,6 +41,71 @@ def test_a_name_of_several_nodes_or_of_none_is_refused(plan: Plan, tmp_path: Pat
     with pytest.raises(InputError, match=message):
         make(plan, Store(tmp_path), ref)
     assert not list(tmp_path.iterdir())
+
+
+def publish_version1_eval(store: Store, ref: str, items: list[rows.Prompt], text: str) -> None:
+    """Publish an evaluation as VERSION 1 wrote it, in which every answer is `text`."""
+
+    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+    class Version1Answer(rows.Prompt):
+        response: str
+        finish_reason: str
+        parsed: str
+        correct: str  # a boolean, but `rows` no longer writes those
+
+    out = store.folder(ref) / "work" / "out"
+    out.mkdir(parents=True)
+    fields = {"response": text, "finish_reason": "stop", "parsed": text, "correct": ""}
+    rows.write(out / "answers.parquet", Version1Answer, [rows.widen(item, Version1Answer, **fields) for item in items])
+    (out / "scores.json").write_text("{}")
+    recipe = {"system_id": 7, "temperature": 0.0, "max_new_tokens": 120, "parser": "first-capital", "judge": None}
+    with store.lease(ref):
+        store.publish(ref, out, {"ref": ref, "kind": "eval", "version": 1, "recipe": recipe, "summary": {"n": 40}})
+
+
+def test_an_evaluation_of_version_1_is_taken_over_and_scored_without_a_model(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, addresses = Store(tmp_path), plan.experiments["smoke"].addresses["base"]
+    items, eval_, score = (addresses[f"{kind}/held-out"] for kind in ("items", "eval", "score"))
+    make(plan, store, items)
+    (model,) = plan.nodes[eval_].inputs["model"]
+    folder = store.folder(model) / "work" / "out"
+    folder.mkdir(parents=True)
+    with store.lease(model):
+        store.publish(model, folder, {"ref": model, "summary": {}})  # without a model: none is loaded
+    prompts = list(rows.read(store.folder(items) / "prompts.parquet", rows.Prompt))
+    earlier = plan.nodes[eval_].execution.earlier[1]  # that of the parser `first-capital`
+    publish_version1_eval(store, earlier, prompts, "The answer is True")
+    assert make(plan, store, eval_)
+    assert f"takes its 40 answers from {earlier}" in capsys.readouterr().err
+    assert store.artifact(eval_)["summary"] == {
+        "n": 40,
+        "cut": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "earlier": earlier,
+    }
+    assert make(plan, store, score)
+    right = sum(prompt.reference == "True" for prompt in prompts)
+    summary = store.artifact(score)["summary"]
+    assert (summary["outcomes"]["right"], summary["outcomes"]["wrong"]) == (right, 40 - right)
+
+
+def test_a_damaged_evaluation_of_version_1_is_not_taken_over(plan: Plan, tmp_path: Path) -> None:
+    store, addresses = Store(tmp_path), plan.experiments["smoke"].addresses["base"]
+    eval_ = addresses["eval/held-out"]
+    make(plan, store, addresses["items/held-out"])
+    (model,) = plan.nodes[eval_].inputs["model"]
+    folder = store.folder(model) / "work" / "out"
+    folder.mkdir(parents=True)
+    with store.lease(model):
+        store.publish(model, folder, {"ref": model, "summary": {}})
+    earlier = plan.nodes[eval_].execution.earlier[0]
+    publish_version1_eval(store, earlier, [], "")
+    (store.folder(earlier) / "answers.parquet").write_bytes(b"")
+    with pytest.raises(StoreError, match=earlier):
+        make(plan, store, eval_)
 
 
 def test_a_missing_torch_is_an_error_that_names_the_package(

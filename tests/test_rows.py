@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_rows_come_back_in_order_and_the_same_rows_give_the_same_bytes(tmp_path:
 
 def test_rows_and_columns_are_widened_alike_and_read_as_the_narrower_type(tmp_path: Path) -> None:
     prompts = [prompt(number) for number in range(3)]
-    fields = {"response": "r", "finish_reason": "stop", "parsed": "a", "correct": True}
+    fields = {"response": "r", "finish_reason": "stop", "reasoning": "", "input_tokens": 3, "output_tokens": 1}
     wide = [rows.widen(each, rows.Answer, **fields) for each in prompts]
     assert rows.write(tmp_path / "rows", rows.Answer, wide) == 3
     assert list(rows.read(tmp_path / "rows", rows.Prompt)) == prompts
@@ -40,6 +41,20 @@ def test_rows_and_columns_are_widened_alike_and_read_as_the_narrower_type(tmp_pa
     columns = {name: [value] * 3 for name, value in fields.items()}
     rows.write_tables(tmp_path / "columns", rows.Answer, [rows.widen_table(table, rows.Answer, **columns)])
     assert list(rows.read(tmp_path / "columns", rows.Answer)) == wide
+
+
+def test_a_column_that_an_older_orcac_did_not_write_has_its_default(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+    class OlderAnswer(rows.Prompt):
+        response: str
+        finish_reason: str
+        parsed: str
+
+    fields = {"response": "r", "finish_reason": "length"}
+    rows.write(tmp_path / "rows", OlderAnswer, [rows.widen(prompt(0), OlderAnswer, **fields, parsed="a")])
+    (answer,) = rows.read(tmp_path / "rows", rows.Answer)
+    assert answer == rows.widen(prompt(0), rows.Answer, **fields)
+    assert (answer.reasoning, answer.output_tokens) == ("", 0)
 
 
 def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:

@@ -79,6 +79,17 @@ def test_a_resource_is_a_value_if_all_nodes_of_the_kind_agree_else_a_function(fo
     assert {threads(wildcards(ref)) for ref in plan.nodes if ref.startswith("train/")} == {7, 9}
 
 
+def test_an_evaluation_that_version_1_made_requests_no_gpu(folder: Path) -> None:
+    plan = write_plan(folder, "{eval: {gpus: 1}}")
+    assert Rules().gpus("eval") == 1
+    node = next(node for node in plan.nodes.values() if node.kind == "eval")
+    marker = folder / "store" / node.execution.earlier[1] / "artifact.json"
+    marker.parent.mkdir(parents=True)
+    marker.write_text("{}")
+    os.environ["ORCAC_PLAN"] = str(folder / "plan.json")
+    assert Rules().gpus("eval") == 0
+
+
 @pytest.mark.parametrize(
     ("hardware", "resources"),
     [

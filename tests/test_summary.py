@@ -15,6 +15,7 @@ from orcac.filter.recipe import FilterSummary
 from orcac.kinds import KINDS
 from orcac.report.recipe import ReportSummary
 from orcac.sample.recipe import SampleSummary
+from orcac.score.recipe import ScoreSummary
 from orcac.student.recipe import StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.recipe import TokenizeSummary
@@ -34,14 +35,8 @@ TRAIN = {
     "peak_gib": 0.75,
     "processes": 2,
 }
-EVAL = {
-    "n": 2,
-    "correct": 1,
-    "accuracy": 0.5,
-    "unparsed": 0,
-    "chance": 0.25,
-    "tasks": {"a": {"n": 2, "correct": 1, "unparsed": 0}},
-}
+EVAL = {"n": 2, "cut": 1, "input_tokens": 90, "output_tokens": 70, "earlier": ""}
+SCORE = {"n": 2, "mean": 0.5, "outcomes": {"right": 1, "wrong": 1}, "left_out": 1, "chance": 0.25, "others": {"c": 1.0}}
 # type -> its JSON form as a run of today writes it, and the keys that summaries of the oldest stores lack
 KINDS_OF_SUMMARY: dict[type[Summary], tuple[dict, set[str]]] = {
     SampleSummary: (SAMPLE, {"characters", "hub"}),
@@ -65,7 +60,8 @@ KINDS_OF_SUMMARY: dict[type[Summary], tuple[dict, set[str]]] = {
         set(),
     ),
     TrainSummary: (TRAIN, {"tokens_per_second", "mfu", "mfu_of", "peak_gib", "processes"}),
-    EvalSummary: (EVAL, {"tasks"}),
+    EvalSummary: (EVAL, EVAL.keys() - {"n"}),
+    ScoreSummary: (SCORE, {"others"}),
     ReportSummary: ({"arms": 2, "benchmarks": 1, "all_at_chance": False}, set()),
 }
 HERE = Path("store/kind/0/artifact.json")

@@ -210,10 +210,14 @@ def _export(found: Iterator[Record], file: Path) -> None:
     if not file.parent.is_dir():
         raise InputError(f"{file}: there is no folder {file.parent}", fix="make it, or name a file elsewhere")
     count = 0
-    with replacing(file) as out:
-        for record in found:
-            out.write(line_of(record))
-            count += 1
+    try:
+        with replacing(file) as out:
+            for record in found:
+                out.write(line_of(record))
+                count += 1
+    except OSError as error:
+        fix = "name a file elsewhere, or make room for it"
+        raise InputError(f"{file}: cannot be written ({error.strerror})", fix=fix) from None
     click.echo(f"{count:,} records in {file}")
 
 

@@ -25,8 +25,11 @@ from orcac.plan.plan import Plan
 from orcac.plan.replicates import count_runs
 from orcac.plan.sharing import group_replicates, map_replicates, name_group
 from orcac.plan.upgrade import keep
+from orcac.report.recipe import Evaluation, ReportRecipe
+from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
+from orcac.store.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +59,7 @@ class Difference:
     effect: Effect
     cost: Cost  # of the nodes to make
     runs: int  # replicates of the new side
+    rescored: list[Rescored]  # finished answers that the two sides score by other checkers
 
     @property
     def is_empty(self) -> bool:
@@ -113,8 +117,30 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         effect = compute_effect(plan, nodes[one], nodes[other], store)
         cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
         runs = count_runs(plan.experiments[str(other.file)].addresses[other.arm])
-        found.append(Difference(one, other, compare_specs(*specs), effect, cost, runs))
+        rescored = _rescore(plan, store, one, other)
+        found.append(Difference(one, other, compare_specs(*specs), effect, cost, runs, rescored))
     return found, plan
+
+
+def _rescore(plan: Plan, store: Store, old: Side, new: Side) -> list[Rescored]:
+    """Return the finished answers that two sides score by other checkers.
+
+    Two specs are compared in all arms and baselines that both have; of two arms, their own answers alone.
+    """
+    before, after = (_evaluations(plan, plan.experiments[str(side.file)].report) for side in (old, new))
+    if old.arm == new.arm == BASE and old.file != new.file:
+        rows = {name: (before[name], after[name]) for name in before if name in after}
+    else:
+        rows = {new.arm: (before[old.arm], after[new.arm])}
+    return rescore(rows, store, BASE)
+
+
+def _evaluations(plan: Plan, report: str) -> dict[str, tuple[Evaluation, ...]]:
+    """Return arm or baseline -> its evaluations. A name with a space is no arm's."""
+    recipe = plan.nodes[report].recipe
+    assert isinstance(recipe, ReportRecipe)
+    arms = {arm.name: arm.evaluations for arm in recipe.arms}
+    return arms | {f"{each.name} (baseline)": each.evaluations for each in recipe.baselines}
 
 
 def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
@@ -158,6 +184,7 @@ def _as_json(one: Difference) -> dict[str, Any]:
         "changes": [asdict(change) for change in one.changes],
         "nodes": asdict(one.effect),
         "cost": {name: getattr(one.cost, name).as_json() for name in FIGURES},
+        "rescored": [asdict(row) for row in one.rescored],
     }
 
 
@@ -215,6 +242,27 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
     for refs in group_replicates(effect.remade, map_replicates(plan)) if whole else ():
         name = escape(clean(name_group(plan, refs)))
         console.print(Padding(f"[yellow]+[/] {refs[0][:-12]}  {name}", (0, 0, 0, 4)))
+    for ref in effect.remade if whole else ():
+        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(clean(plan.nodes[ref].label))}", (0, 0, 0, 4)))
+    for line in _describe_rescored(one.rescored):
+        console.print(Padding(escape(clean(line)), (0, 0, 0, 2)))
+
+
+def _describe_rescored(rescored: list[Rescored]) -> list[str]:
+    """Return a line for each arm and benchmark whose scores or verdict change on the same answers."""
+    from orcac.report.wording import percent
+
+    lines = []
+    for row in (row for row in rescored if not row.is_same):
+        checkers = f"{', '.join(row.old_checkers)} -> {', '.join(row.new_checkers)}"
+        change = f"{percent(row.old_mean)} % -> {percent(row.new_mean)} %, {row.changed:,} of {row.items:,} answers"
+        verdict = "the same verdict" if row.old_verdict else ""
+        if row.old_verdict != row.new_verdict:
+            verdict = f"{row.old_verdict} -> {row.new_verdict}"
+        lines.append(f"{row.benchmark}, {row.arm}, by {checkers}: {change}" + (f"; {verdict}" if verdict else ""))
+    if rescored and not lines:
+        lines.append("the checkers give every finished answer the same score")
+    return lines
 
 
 def _show_table(console: Console, found: list[Difference]) -> None:

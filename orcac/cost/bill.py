@@ -17,9 +17,9 @@ from orcac.cost.flow import Flow
 from orcac.cost.measured import LOOKED_UP
 from orcac.cost.prices import FIGURES, PRICERS, Cost
 from orcac.cost.questions import AskedShares, add_questions, list_questions
-from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
+from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.store.store import Store
 from orcac.text import dollars
 
@@ -116,7 +116,7 @@ def _account_key(node: Node) -> str:
     recipe, execution = node.recipe, node.execution
     if isinstance(execution, CollectExecution) and isinstance(recipe, CollectRecipe):
         settings, model = execution.endpoint, recipe.model
-    elif isinstance(execution, EvalExecution) and isinstance(recipe, EvalRecipe) and execution.judge and recipe.judge:
+    elif isinstance(execution, ScoreExecution) and isinstance(recipe, ScoreRecipe) and execution.judge and recipe.judge:
         settings, model = execution.judge, recipe.judge.model
     else:
         return ""

@@ -278,6 +278,8 @@ class Measured:
         speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)
         for record in self.records(EvalSummary).values():
             hardware, model = record.hardware, record.inputs.get("model")
+            if record.summary.earlier:
+                continue  # it generated nothing
             if hardware and model and (parameters := self.parameters(model[0])):
                 key = parameters, *hardware.speed_key(""), record.recipe["max_new_tokens"]
                 speeds[key].append(record.summary.n / record.working_seconds)

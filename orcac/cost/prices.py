@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import cast
 
 from orcac import text
 from orcac.chat.settings import EndpointSettings
@@ -18,6 +19,7 @@ from orcac.cost.measured import Hardware
 from orcac.cost.questions import AskedShares, AskedSources, list_questions
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
+from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.train import gpus
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
@@ -249,29 +251,45 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     items = flow.prompts(node.inputs["items"][0])
     answer = priors.ANSWER.range.capped_at(recipe.max_new_tokens)
     octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
-    cost = Cost(seconds=Range(priors.START), disk=octets, basis=items.basis)
-    if models := node.inputs.get("model"):
-        model = flow.model(models[0])
-        speed_key = Hardware.from_values(execution.model_dump()).speed_key("")
-        measured = None
-        if model.parameters.is_exact:
-            measured = flow.measured.evaluated(round(model.parameters.mid), speed_key, recipe.max_new_tokens)
-        tokens = items.tokens * priors.STUDENT_RATIO.mid + answer
-        flops = items.count * tokens * model.parameters * 2
-        if measured:
-            seconds = items.count / figures.within_factor(measured.value, 1.3, priors.ANSWERING_MFU.name)
-            basis: tuple[str, ...] = (
-                f"{measured.value:.2g} items a second: measured on evaluations of such a student, n = {measured.n}",
-            )
-        elif execution.gpus:
-            seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak_flops(execution.gpu, "bf16"))
-            basis = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
-        else:
-            seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))
-            basis = (priors.CPU_ANSWERING.basis, priors.ANSWER.basis)
-        seconds += Range(priors.START_MODEL)
-        gpu_hours = seconds * (execution.gpus / 3600)
-        cost = replace(cost, seconds=seconds, gpu_hours=gpu_hours, basis=(*cost.basis, *model.basis, *basis))
+    if any(map(flow.store.is_done, execution.earlier)):
+        return Cost(seconds=Range(priors.START), disk=octets, basis=items.basis)
+    model = flow.model(node.inputs["model"][0])
+    speed_key = Hardware.from_values(execution.model_dump()).speed_key("")
+    measured = None
+    if model.parameters.is_exact:
+        measured = flow.measured.evaluated(round(model.parameters.mid), speed_key, recipe.max_new_tokens)
+    tokens = items.tokens * priors.STUDENT_RATIO.mid + answer
+    flops = items.count * tokens * model.parameters * 2
+    if measured:
+        seconds = items.count / figures.within_factor(measured.value, 1.3, priors.ANSWERING_MFU.name)
+        basis: tuple[str, ...] = (
+            f"{measured.value:.2g} items a second: measured on evaluations of such a student, n = {measured.n}",
+        )
+    elif execution.gpus:
+        seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak_flops(execution.gpu, "bf16"))
+        basis = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
+    else:
+        seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))
+        basis = (priors.CPU_ANSWERING.basis, priors.ANSWER.basis)
+    seconds += Range(priors.START_MODEL)
+    return Cost(
+        seconds=seconds,
+        gpu_hours=seconds * (execution.gpus / 3600),
+        disk=octets,
+        basis=(*items.basis, *model.basis, *basis),
+    )
+
+
+def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
+    recipe, execution = node.recipe, node.execution
+    assert isinstance(recipe, ScoreRecipe)
+    assert isinstance(execution, ScoreExecution)
+    items = flow.prompts(node.inputs["items"][0])
+    asked = flow.plan.nodes[node.inputs["answers"][0]].recipe
+    most = asked.sampling.max_tokens if isinstance(asked, CollectRecipe) else cast(EvalRecipe, asked).max_new_tokens
+    answer = priors.ANSWER.range.capped_at(most)
+    octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
+    cost = replace(_handling_cost(items.count, octets), basis=items.basis)
     if recipe.judge and execution.judge:
         verdicts = items.count * (2.0 * len(node.inputs.get("against", ())))  # each pair in both orders
         read = items.tokens + answer * 2.0 + priors.JUDGING.range
@@ -300,5 +318,6 @@ PRICERS: dict[str, Callable[[Flow, Node, AskedShares], Cost]] = {
     "tokenize": _price_tokenize,
     "train": _price_train,
     "eval": _price_eval,
+    "score": _price_score,
     "report": _price_report,
 }

@@ -1,4 +1,4 @@
-"""The kind `eval`: a student's or a baseline's answers to the items of a benchmark, and their scores.
+"""The kind `eval`: a model's answers to the items of a benchmark, as it gave them.
 
-Comparisons between arms are made in `report/`, and may not enter: an evaluation knows one model and one benchmark.
+It generates and nothing else: answers are read and scored in `score/`, so that another checker asks no model again.
 """

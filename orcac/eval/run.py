@@ -1,11 +1,11 @@
-"""Ask one student every item of one benchmark, zero-shot, and score its answers; or score a baseline's answers.
+"""Ask one student every item of one benchmark, zero-shot.
 
 Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one starts,
 so a kill costs at most the batch at hand; a torn last line is cut off. An answer depends on its prompt and the recipe's
 seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and one that is
 resumed at another batch size keeps its earlier answers.
 
-Answers are parsed at the end, from the logged texts: no answer is lost to a parser.
+If VERSION 1 has made the same evaluation, its answers are taken over and no model is loaded.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcac import rows
-from orcac.checkers import final_answer, same_answer
 from orcac.errors import InputError
-from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary, TaskCounts
-from orcac.eval.scores import score
+from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
 from orcac.job import Job
 
 if TYPE_CHECKING:
@@ -33,52 +32,38 @@ __all__ = ["run"]
 class Reply(NamedTuple):
     text: str
     finish_reason: str
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 def load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
     """Load the student in a model folder."""
-    from orcac.model.generation import LocalModel  # needs torch; scoring and its tests do not
+    from orcac.model.generation import LocalModel  # needs torch; the tests of `run` do not
 
     return LocalModel.load(folder, threads=threads, gpus=gpus)
 
 
 def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalModel] = load_model) -> EvalSummary:
-    """Write `answers.parquet` and `scores.json`. Raises InputError if there are no items or if one has no reference."""
+    """Write `answers.parquet`. Raises InputError if there are no items."""
     items = list(rows.read(job.input("items") / "prompts.parquet", rows.Prompt))
     if not items:
         raise InputError(f"{job.label}: the benchmark has no items", fix="take at least one item of it")
-    for item in items:
-        if not item.reference:
-            raise InputError(
-                f"{job.label}: item {item.id} of {item.source} has no reference answer",
-                fix="evaluate on items whose right answer is known",
-            )
-    replies = _recorded_replies(job, items) if "answers" in job.inputs else _ask(job, items, load_model)
-    answers = [_parse(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
+    earlier = next(iter(job.earlier), "")
+    if earlier:
+        print(f"{job.label}  takes its {len(items):,} answers from {earlier}", file=sys.stderr, flush=True)
+        answers = list(rows.read(job.earlier[earlier] / "answers.parquet", rows.Answer))
+        assert [answer.id for answer in answers] == [item.id for item in items]
+    else:
+        replies = _ask(job, items, load_model)
+        answers = [_answer(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
     rows.write(job.out / "answers.parquet", rows.Answer, answers)
-    scores = score(answers)
-    (job.out / "scores.json").write_text(json.dumps(dataclasses.asdict(scores), indent=1) + "\n")
     return EvalSummary(
-        n=scores.n,
-        correct=scores.correct,
-        accuracy=scores.accuracy,
-        unparsed=scores.unparsed,
-        chance=scores.chance,
-        tasks={task: TaskCounts(found.n, found.correct, found.unparsed) for task, found in scores.tasks.items()},
+        n=len(answers),
+        cut=sum(answer.finish_reason == "length" for answer in answers),
+        input_tokens=sum(answer.input_tokens for answer in answers),
+        output_tokens=sum(answer.output_tokens for answer in answers),
+        earlier=earlier,
     )
-
-
-def _recorded_replies(job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt]) -> list[Reply]:
-    """Return a baseline's reply to every item, in the order of the items. A failed request gives "", which is unparsed.
-
-    The baseline was asked under the benchmark's system message, so its prompts have other ids than the items. They are
-    matched by task and query, which no two items of a sample share.
-    """
-    replies = {
-        (response.task, response.query): Reply(response.response, response.finish_reason)
-        for response in rows.read(job.input("answers") / "responses.parquet", rows.Response)
-    }
-    return [replies[item.task, item.query] for item in items]
 
 
 def _ask(
@@ -103,7 +88,10 @@ def _ask(
                 max_new_tokens=recipe.max_new_tokens,
                 seed=recipe.seed,
             )
-            batch_replies = [Reply(answer.text, answer.finish_reason) for answer in answered]
+            batch_replies = [
+                Reply(answer.text, answer.finish_reason, answer.input_tokens, answer.output_tokens)
+                for answer in answered
+            ]
             file.write(json.dumps({"items": asked, "replies": batch_replies}).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -112,16 +100,15 @@ def _ask(
     return [replies[index] for index in range(len(items))]
 
 
-def _parse(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
+def _answer(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
     """Return the item's answer. It keeps the item's id under any system message, since arms are paired by ids."""
-    parsed = final_answer(reply.text, item.options, recipe.parser)
     return rows.widen(
         dataclasses.replace(item, system_id=recipe.system_id, system=recipe.system),
         rows.Answer,
         response=reply.text,
         finish_reason=reply.finish_reason,
-        parsed=parsed,
-        correct=same_answer(parsed, item.reference),
+        input_tokens=reply.input_tokens,
+        output_tokens=reply.output_tokens,
     )
 
 

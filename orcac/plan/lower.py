@@ -2,7 +2,7 @@
 
     query source -> sample        dataset -> collect -> filter        student -> student
     benchmark    -> sample        stage   -> tokenize -> train (on the stage before)
-    benchmark of an arm -> eval   baseline on a benchmark -> collect -> eval
+    benchmark of an arm -> eval -> score   baseline on a benchmark -> collect -> score
     spec -> one report over all arms
 
 An arm is lowered once for each draw of its data, and its stages and evaluations once for each run on a draw
@@ -26,8 +26,9 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from orcac.collect.recipe import CollectExecution
 from orcac.errors import InputError
-from orcac.eval.recipe import EvalExecution, EvalRecipe, Judge
+from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.asking import lower_endpoint, lower_sampling, lower_teacher
+from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import lower_filters, lower_shape, lower_stage, lower_train_work, lower_work, training_seed
@@ -36,6 +37,7 @@ from orcac.plan.sources import FileDigests, lower_file_source, lower_puzzles
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Message, SampleExecution, SampleRecipe, Source, Subset
+from orcac.score.recipe import Judge, ScoreExecution, ScoreRecipe
 from orcac.spec import schema
 from orcac.spec.arms import BASE
 from orcac.spec.load import Arm
@@ -76,7 +78,6 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     node = Node(
         kind="report",
         recipe=report.ReportRecipe(
-            seed=spec.seed,
             arms=(parts[0], *sorted(parts[1:], key=lambda arm: arm.name)),
             baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
             exploratory=tuple(sorted(name for name, item in spec.benchmarks.items() if not item.primary)),
@@ -170,7 +171,7 @@ class _ArmLowering:
             student=student,
             datasets=tuple(self._report_dataset(name) for name in dict.fromkeys(datasets.values())),
             stages=tuple(stages),
-            evaluations=tuple(self._add_eval(name, model, replicate) for name in sorted(self._benchmark_names())),
+            evaluations=tuple(self._add_evaluation(name, model, replicate) for name in sorted(self._benchmark_names())),
         )
 
     def lower_baselines(self) -> tuple[report.Baseline, ...]:
@@ -405,52 +406,50 @@ class _ArmLowering:
 
     # --- evaluations ---------------------------------------------------------------------------------------------
 
-    def _add_eval(self, name: str, model: str, replicate: Replicate) -> report.Evaluation:
-        """Add the answers of `model` to the benchmark `name`, and their score."""
-        benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        recipe, execution = self._lower_protocol(name)
-        if recipe.temperature:
-            recipe = recipe.model_copy(update={"seed": replicate.seed(recipe.seed)})
-        inputs: dict[str, tuple[str, ...]] = {"model": (model,), "items": (items,)}
-        blockers: tuple[str, ...] = ()
-        if isinstance(benchmark, schema.OpenBenchmark):
-            inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
-            blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
-        label = f"{self.arm.name}: {name}"
-        ref = self._add(
-            f"eval/{name}", recipe, execution, label=label, mark=replicate.mark, blockers=blockers, inputs=inputs
-        )
-        self.targets.append(ref)
-        return report.Evaluation(benchmark=name, items=items, eval=ref)
-
-    @_once_per_sections
-    def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
-        """Return the recipe and the execution of a benchmark's `eval` nodes."""
-        benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
-        judge = self.spec.teachers[benchmark.judge] if isinstance(benchmark, schema.OpenBenchmark) else None
+    def _add_evaluation(self, name: str, model: str, replicate: Replicate) -> report.Evaluation:
+        """Add the answers of `model` to the benchmark `name`, and their scores."""
+        benchmark, hardware, items = self.spec.benchmarks[name], self.spec.hardware.eval, self._add_items(name)
         recipe = EvalRecipe(
             system_id=benchmark.system,
             system=self.arm.messages[benchmark.system],
             temperature=benchmark.temperature,
             top_p=benchmark.top_p,
             max_new_tokens=benchmark.max_tokens,
-            seed=self.spec.seed,
-            parser=getattr(benchmark, "parser", "final-answer"),
-            judge=Judge(
-                model=judge.model,
-                sampling=lower_sampling(judge),
-                origin="solver" if judge.endpoint.kind == "solver" else "api",
-            )
-            if judge
-            else None,
+            seed=replicate.seed(self.spec.seed) if benchmark.temperature else self.spec.seed,
         )
+        inputs = {"model": (model,), "items": (items,)}
         execution = EvalExecution(
             batch_size=hardware.batch,
             gpu=hardware.gpu,
-            judge=lower_endpoint(judge, budget_usd=self.spec.budget, budget_name=self.spec.name) if judge else None,
+            earlier=list_earlier(recipe, inputs),
             **lower_work(hardware, gpus=hardware.gpus),
         )
-        return recipe, execution
+        label = f"{self.arm.name}: {name}"
+        answers = self._add(f"eval/{name}", recipe, execution, label=label, mark=replicate.mark, inputs=inputs)
+        return self._add_score(f"score/{name}", name, answers, label=label, mark=replicate.mark)
+
+    def _add_score(self, address: str, name: str, answers: str, *, label: str, mark: str = "") -> report.Evaluation:
+        """Add the scores of answers, an eval or a collect node, to the benchmark `name`."""
+        benchmark, items = self.spec.benchmarks[name], self._add_items(name)
+        inputs: dict[str, tuple[str, ...]] = {"answers": (answers,), "items": (items,)}
+        resources = lower_work(self.spec.hardware.other)
+        blockers: tuple[str, ...] = ()
+        if isinstance(benchmark, schema.OpenBenchmark):
+            inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
+            teacher = self.spec.teachers[benchmark.judge]
+            judge = Judge(
+                model=teacher.model,
+                sampling=lower_sampling(teacher),
+                origin="solver" if teacher.endpoint.kind == "solver" else "api",
+            )
+            endpoint = lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name)
+            recipe, execution = ScoreRecipe(judge=judge), ScoreExecution(judge=endpoint, **resources)
+            blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
+        else:
+            recipe, execution = ScoreRecipe(checkers=benchmark.checkers), ScoreExecution(**resources)
+        score = self._add(address, recipe, execution, label=label, mark=mark, blockers=blockers, inputs=inputs)
+        self.targets.append(score)
+        return report.Evaluation(benchmark=name, items=items, answers=answers, score=score)
 
     @_once_per_sections
     def _add_replies(self, teacher: str, name: str) -> str:
@@ -464,17 +463,6 @@ class _ArmLowering:
         )
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:
-        """Add the score of a baseline's answers to a benchmark."""
-        recipe, execution = self._lower_protocol(name)
-        items, replies = self._add_items(name), self._add_replies(teacher, name)
-        # the collect node holds the sampling, and the teacher answered, so no GPU of this job is used
-        unsampled = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
-        ref = self._add(
-            f"baseline/{teacher}/{name}",
-            recipe.model_copy(update=unsampled),
-            execution.model_copy(update={"gpus": 0}),
-            label=f"{teacher}: {name}",
-            inputs={"answers": (replies,), "items": (items,)},
-        )
-        self.targets.append(ref)
-        return report.Evaluation(benchmark=name, items=items, eval=ref)
+        """Add a baseline's answers to the benchmark `name`, and their scores."""
+        replies = self._add_replies(teacher, name)
+        return self._add_score(f"baseline/{teacher}/{name}", name, replies, label=f"{teacher}: {name}")

@@ -45,6 +45,11 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def content_id(content: NodeContent) -> str:
+    """Return the id of a node: 20 hex digits."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
+
+
 class Node(BaseModel):
     """One unit of work. Two nodes of equal id are one node, whichever arms and specs need them."""
 
@@ -70,7 +75,7 @@ class Node(BaseModel):
 
     @cached_property
     def id(self) -> str:
-        return hashlib.sha256(canonical(self.content).encode()).hexdigest()[:20]
+        return content_id(self.content)
 
     @cached_property
     def ref(self) -> str:

@@ -22,7 +22,9 @@ from typing import cast
 from pydantic import ValidationError
 
 from orcac.errors import StoreError
+from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.kinds import KINDS
+from orcac.plan.earlier import list_earlier
 from orcac.plan.node import IDENTITY, Node, NodeContent, canonical
 from orcac.plan.plan import Experiment, Plan
 from orcac.recipe import Execution, Recipe, rules_of
@@ -150,8 +152,17 @@ def keep(plan: Plan, older: Mapping[str, OlderNodes], store: Store) -> Plan:
 
 
 def find_unreplaced(plan: Plan, older: OlderNodes, store: Store) -> set[str]:
-    """Return the older artifacts of any age that nothing of today has replaced, with those that they were made from."""
-    return {
+    """Return the older artifacts of any age that nothing of today has replaced, with those that they were made from.
+
+    Evaluations of VERSION 1, whose answers today's evaluations will take over (`plan.earlier`), are among them.
+    """
+    taken = {
+        ref
+        for node in plan.nodes.values()
+        if isinstance(node.execution, EvalExecution) and not store.is_done(node.ref)
+        for ref in node.execution.earlier
+    }
+    return taken | {
         node.ref
         for age in _ages(older)
         for ref, node in _map_to_age(plan, older, store, age)[0].items()
@@ -230,11 +241,14 @@ def _with(
     node: Node, *, recipe: Recipe, inputs: dict[str, tuple[str, ...]] | None = None, version: int | None = None
 ) -> Node:
     """Return a node with some fields changed; `model_copy` would copy the id that it has computed."""
+    inputs, execution = node.inputs if inputs is None else inputs, node.execution
+    if isinstance(execution, EvalExecution) and isinstance(recipe, EvalRecipe):
+        execution = execution.model_copy(update={"earlier": list_earlier(recipe, inputs)})
     return Node(
         kind=node.kind,
         recipe=recipe,
-        inputs=node.inputs if inputs is None else inputs,
-        execution=node.execution,
+        inputs=inputs,
+        execution=execution,
         label=node.label,
         version=version,
         blockers=node.blockers,

@@ -70,12 +70,13 @@ class ScoreRow:
     """A row of the table of scores; shares are in [0, 1]."""
 
     benchmark: str
-    eval: str  # KIND/ID
+    score: str  # KIND/ID
     n: int
-    accuracy: float
+    mean: float | None
     interval: Interval
     chance: float
     unparsed_share: float
+    cut_share: float
 
 
 def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) -> str:
@@ -104,7 +105,7 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) ->
     summary = _summary(store, StudentSummary, arm.student)
     nodes = [arm.student, *(ref for dataset in arm.datasets for ref in (dataset.collect, dataset.filter))]
     nodes += [ref for stage in arm.stages for ref in (stage.tokenize, stage.train)]
-    scores = [_score(store, evaluation) for evaluation in arm.evaluations if store.is_done(evaluation.eval)]
+    scores = [_score(store, evaluation) for evaluation in arm.evaluations if store.is_done(evaluation.score)]
     base = student.recipe.pretrained
     return environment.get_template("card.md.jinja").render(
         spec=spec,
@@ -118,7 +119,7 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) ->
         max_length=rows.max_length,
         stages=[_stage(plan.nodes[stage.train], store, stage) for stage in arm.stages],
         data=[_dataset(plan.nodes[dataset.collect], store, dataset) for dataset in arm.datasets],
-        scores=[score for score in scores if score],
+        scores=scores,
         versions={key: made.get(key, "") for key in ("orcac", "started")} | {"packages": made.get("packages", {})},
         nodes=[(ref, plan.nodes[ref].label) for ref in dict.fromkeys(nodes)],
     )
@@ -184,17 +185,17 @@ def _dataset(node: Node, store: Store, dataset: Dataset) -> DatasetRow:
     )
 
 
-def _score(store: Store, evaluation: Evaluation) -> ScoreRow | None:
-    """Return the scores of an evaluation; None if the benchmark has no right answers."""
-    scores = json.loads((store.verify(evaluation.eval) / "scores.json").read_text(encoding="utf-8"))
-    if "accuracy" not in scores:
-        return None
+def _score(store: Store, evaluation: Evaluation) -> ScoreRow:
+    """Return the scores of an evaluation. Those of a judge are not made yet."""
+    scores = json.loads((store.verify(evaluation.score) / "scores.json").read_text(encoding="utf-8"))
+    n, outcomes = scores["n"], scores["outcomes"]
     return ScoreRow(
         benchmark=evaluation.benchmark,
-        eval=evaluation.eval,
-        n=scores["n"],
-        accuracy=scores["accuracy"],
+        score=evaluation.score,
+        n=n,
+        mean=scores["mean"],
         interval=Interval(*scores["interval"]),
         chance=scores["chance"],
-        unparsed_share=scores["unparsed_share"],
+        unparsed_share=outcomes["unparsed"] / max(n, 1),
+        cut_share=outcomes["cut"] / max(n, 1),
     )

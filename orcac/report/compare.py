@@ -7,16 +7,17 @@ verdict follows from the test that it names and from nothing else.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from orcac.eval.scores import score
 from orcac.report.paper import published_accuracy
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
-from orcac.rows import Answer
-from orcac.stats.intervals import binomial_p_value, mcnemar, paired_difference
+from orcac.rows import Scored
+from orcac.score.scores import Answers, constant_score, sum_up
+from orcac.stats.compare import compare_to_base
 from orcac.stats.verdict import holm
 
 __all__ = ["adjust_p_values", "compare_arms"]
@@ -28,30 +29,26 @@ SAMPLE_CHARACTERS = 1500
 Key = tuple[str, int]
 
 
-def compare_arms(
-    name: str, benchmark_format: str, answers: Mapping[str, Sequence[Answer]], *, base: str, seed: int
-) -> Benchmark:
+def compare_arms(name: str, benchmark_format: str, answers: Mapping[str, Answers], *, base: str) -> Benchmark:
     """Return the scores on one benchmark of the arms in `answers`, and their differences to the arm `base`.
 
     The p-values are adjusted later, over all benchmarks (`adjust_p_values`).
     """
     first = next(iter(answers.values()))
-    scored = score(first)
+    scored = sum_up(first)
     tasks = scored.tasks
     paper = {task: figure for task in tasks if (figure := published_accuracy(benchmark_format, task)) is not None}
-    keyed = {arm: _key_answers(rows) for arm, rows in answers.items()}
+    keyed = {arm: _key_answers(of_arm.rows) for arm, of_arm in answers.items()}
+    differences = _differences(keyed, base)
     return Benchmark(
         name=name,
-        n=scored.n,
+        n=len(first.rows),
         chance=scored.chance,
-        constant=_constant_accuracy(first),
-        paper=sum(paper[row.task] for row in first) / len(first) if paper.keys() == tasks.keys() else None,
+        constant=constant_score(first.rows),
+        paper=sum(paper[row.task] for row in first.rows) / len(first.rows) if paper.keys() == tasks.keys() else None,
         task_chance={task: found.chance for task, found in tasks.items()},
         task_paper=paper,
-        scores=tuple(
-            _score(arm, rows, _difference(keyed[arm], keyed.get(base, {}), seed) if arm != base else None)
-            for arm, rows in answers.items()
-        ),
+        scores=tuple(_score(arm, of_arm, differences.get(arm)) for arm, of_arm in answers.items()),
         samples=_samples(keyed),
     )
 
@@ -81,21 +78,25 @@ def _with_verdict(difference: Difference, p_holm: float) -> Difference:
     return dataclasses.replace(difference, p_holm=p_holm, verdict=verdict)
 
 
-def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -> Score:
-    scored = score(answers)
+def _score(arm: str, answers: Answers, difference: Difference | None) -> Score:
+    scored = sum_up(answers)
     if scored.p_above_chance >= LEVEL:
         verdict = "at chance"
-    elif binomial_p_value(scored.correct, scored.n, _constant_accuracy(answers)) >= LEVEL:
+    elif scored.p_above(constant_score(answers.rows)) >= LEVEL:
         verdict = "no better than a constant answer"
     else:
         verdict = "above chance"
     return Score(
         arm=arm,
         n=scored.n,
-        correct=scored.correct,
-        unparsed=scored.unparsed,
-        accuracy=scored.accuracy,
+        mean=scored.mean,
         interval=scored.interval,
+        outcomes=scored.outcomes,
+        unparsed_share=scored.share("unparsed"),
+        cut_share=scored.share("cut"),
+        checkers=scored.checkers,
+        others=scored.others,
+        left_out=scored.left_out,
         p_above_chance=scored.p_above_chance,
         verdict=verdict,
         difference=difference,
@@ -103,54 +104,55 @@ def _score(arm: str, answers: Sequence[Answer], difference: Difference | None) -
             TaskScore(
                 task=task,
                 n=found.n,
-                correct=found.correct,
-                unparsed=found.unparsed,
-                accuracy=found.accuracy,
+                mean=found.mean,
                 interval=found.interval,
+                outcomes=found.outcomes,
             )
             for task, found in scored.tasks.items()
         ),
     )
 
 
-def _difference(arm: Mapping[Key, Answer], base: Mapping[Key, Answer], seed: int) -> Difference | None:
-    """Return the difference of an arm to the base; None if they share no item."""
-    shared = [key for key in base if key in arm]
-    if not shared:
-        return None
-    a = np.array([arm[key].correct for key in shared])
-    b = np.array([base[key].correct for key in shared])
-    only_arm, only_base = int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    p = mcnemar(only_arm, only_base)
-    return Difference(
-        items=len(shared),
-        points=(only_arm - only_base) / len(shared),
-        interval=paired_difference(a, b, seed),
-        only_arm=only_arm,
-        only_base=only_base,
-        p=p,
-        p_holm=p,
-        verdict="",
-    )
+def _differences(keyed: Mapping[str, Mapping[Key, Scored]], base: str) -> dict[str, Difference]:
+    """Return the difference to the base of each arm that shares two items or more with it.
+
+    An item that failed in one of the two is not in their comparison.
+    """
+    if base not in keyed:
+        return {}
+    keys = list(keyed[base])
+    scores = {
+        arm: np.array([[math.nan if (row := of_arm.get(key)) is None else _as_float(row.score) for key in keys]])
+        for arm, of_arm in keyed.items()
+    }
+    return {
+        arm: Difference(
+            items=found.items,
+            points=found.difference,
+            interval=found.interval,
+            only_arm=found.won,
+            only_base=found.lost,
+            p=found.p,
+            p_holm=found.p,
+            verdict="",
+        )
+        for arm, found in compare_to_base(scores, base)[1].items()
+    }
 
 
-def _constant_accuracy(answers: Sequence[Answer]) -> float:
-    """Return the accuracy of always giving a task's most frequent right answer."""
-    right: dict[str, Counter[str]] = defaultdict(Counter)
-    for answer in answers:
-        right[answer.task][answer.reference] += 1
-    return sum(max(counts.values()) for counts in right.values()) / len(answers)
+def _as_float(score: float | None) -> float:
+    return math.nan if score is None else score
 
 
-def _samples(keyed: Mapping[str, Mapping[Key, Answer]]) -> tuple[Sample, ...]:
-    """Return the first items on which one arm is right and another is wrong; of a single arm, the first items."""
+def _samples(keyed: Mapping[str, Mapping[Key, Scored]]) -> tuple[Sample, ...]:
+    """Return the first items on which the arms' scores differ; of a single arm, the first items."""
     chosen: list[Sample] = []
     for key, item in next(iter(keyed.values())).items():
         answers = {arm: rows[key] for arm, rows in keyed.items() if key in rows}
-        if len(keyed) > 1 and len({answer.correct for answer in answers.values()}) == 1:
+        if len(keyed) > 1 and len({answer.score for answer in answers.values()}) == 1:
             continue
         responses = tuple(
-            ArmAnswer(arm=arm, response=_cut(answer.response), parsed=answer.parsed, correct=answer.correct)
+            ArmAnswer(arm=arm, response=_cut(answer.response), parsed=answer.parsed, outcome=answer.outcome)
             for arm, answer in answers.items()
         )
         chosen.append(Sample(task=item.task, query=_cut(item.query), reference=item.reference, answers=responses))
@@ -164,7 +166,7 @@ def _cut(text: str) -> str:
     return text if more <= 0 else f"{text[:SAMPLE_CHARACTERS]} […{more:,} characters more]"
 
 
-def _key_answers(answers: Iterable[Answer]) -> dict[Key, Answer]:
+def _key_answers(answers: Iterable[Scored]) -> dict[Key, Scored]:
     """Return (item id, number of earlier answers with this id) -> answer."""
     seen: Counter[str] = Counter()
     keyed = {}

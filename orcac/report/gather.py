@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from orcac import rows
 from orcac.collect.recipe import CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
@@ -16,6 +15,7 @@ from orcac.report.compare import adjust_p_values, compare_arms
 from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
 from orcac.sample.recipe import SampleSummary
+from orcac.score import scores
 from orcac.student.recipe import StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.recipe import TokenizeSummary
@@ -45,9 +45,9 @@ class Artifacts:
         record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
         return str((record["recipe"].get("source") or {}).get("format", ""))
 
-    def answers(self, ref: str) -> list[rows.Answer]:
-        """Return the answers of an evaluation, in the order of the items."""
-        return list(rows.read(self.folders[ref] / "answers.parquet", rows.Answer))
+    def scores(self, ref: str) -> scores.Answers:
+        """Return the scored answers of an arm, in the order of the items."""
+        return scores.read(self.folders[ref])
 
     def losses(self, ref: str) -> list[tuple[int, float]]:
         """Return (step, training loss) of each step of a stage."""
@@ -61,12 +61,12 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
     arms = tuple(sorted(job.recipe.arms, key=lambda arm: place(arm.name)))
     benchmarks = _benchmarks(store, job.recipe, arms, place)
     students = {arm.name for arm in arms}
-    scores = [score for bench in benchmarks for score in bench.scores if score.arm in students]
+    verdicts = {score.verdict for bench in benchmarks for score in bench.scores if score.arm in students}
     return Results(
         title=job.execution.title,
         about=job.execution.about,
         base=arms[0].name,
-        all_at_chance=bool(scores) and all(score.verdict == "at chance" for score in scores),
+        all_at_chance=verdicts == {"at chance"},
         benchmarks=benchmarks,
         arms=tuple(_arm(store, arm) for arm in arms),
         flows=tuple(_flow(store, dataset, users) for dataset, users in _with_users(arms, _datasets)),
@@ -86,7 +86,7 @@ def _benchmarks(
     store: Artifacts, recipe: ReportRecipe, arms: tuple[Arm, ...], place: Callable[[str], int]
 ) -> tuple[Benchmark, ...]:
     """Return the benchmarks in the spec's order. A baseline is a row like an arm, under a name that no arm can have."""
-    baselines, seed = sorted(recipe.baselines, key=lambda baseline: place(baseline.name)), recipe.seed
+    baselines = sorted(recipe.baselines, key=lambda baseline: place(baseline.name))
     evaluations: dict[str, dict[str, Evaluation]] = {}
     rows_of = [(arm.name, arm.evaluations) for arm in arms]
     rows_of += [(f"{baseline.name} (baseline)", baseline.evaluations) for baseline in baselines]
@@ -96,8 +96,8 @@ def _benchmarks(
     found = []
     for name, by_arm in sorted(evaluations.items(), key=lambda item: place(item[0])):
         source_format = store.source_format(next(iter(by_arm.values())).items)
-        answers = {arm: store.answers(evaluation.eval) for arm, evaluation in by_arm.items()}
-        found.append(compare_arms(name, source_format, answers, base=arms[0].name, seed=seed))
+        answers = {arm: store.scores(evaluation.score) for arm, evaluation in by_arm.items()}
+        found.append(compare_arms(name, source_format, answers, base=arms[0].name))
     return adjust_p_values(found)
 
 
@@ -109,7 +109,7 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
     for stage in arm.stages:
         nodes += [stage.tokenize, stage.train]
     for evaluation in arm.evaluations:
-        nodes += [evaluation.items, evaluation.eval]
+        nodes += [evaluation.items, evaluation.answers, evaluation.score]
     return ArmResult(
         name=arm.name,
         parameters=store.summary(StudentSummary, arm.student).parameters,

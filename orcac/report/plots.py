@@ -58,7 +58,8 @@ def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
             low, high = (100 * end for end in score.interval)
             here = arm_colour(arms.index(score.arm))
             axes.plot([low, high], [place, place], color=here, linewidth=2.2, solid_capstyle="round")
-            axes.plot([100 * score.accuracy], [place], "o", color=here, markersize=7)
+            if score.mean is not None:
+                axes.plot([100 * score.mean], [place], "o", color=here, markersize=7)
         marks = [("guessing", bench.chance, "--"), ("constant answer", bench.constant, ":")]
         if bench.paper is not None:
             marks.append(("Orca-13B, paper", bench.paper, "-."))
@@ -67,13 +68,13 @@ def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
         axes.set_yticks(range(len(bench.scores)), [score.arm for score in bench.scores])
         axes.set_ylim(len(bench.scores) - 0.5, -0.5)
         axes.set_xlim(0, 100)
-        axes.set_xlabel("accuracy, %")
+        axes.set_xlabel("correct, %")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper left", ncols=len(marks), frameon=False, fontsize=9, labelcolor=MUTED)
-        return _svg(figure, f"Accuracy of each arm on {bench.name} with 95 % intervals")
+        return _svg(figure, f"Score of each arm on {bench.name} with 95 % intervals")
 
 
 def draw_losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:

@@ -46,7 +46,8 @@ class TrainedStage(Frozen):
 class Evaluation(Frozen):
     benchmark: str
     items: str  # sample node
-    eval: str
+    answers: str  # eval node, or the collect node of a baseline
+    score: str
 
 
 class Run(Frozen):
@@ -81,7 +82,6 @@ class Baseline(Frozen):
 class ReportRecipe(Recipe):
     """The base is the first arm; the others are sorted by name, so that their order in the spec enters no id."""
 
-    seed: int
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
     exploratory: tuple[str, ...] = ()  # benchmarks on which no verdict is given, sorted

@@ -63,6 +63,7 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     for name in ("interval", "p_value", "percent", "points", "points_interval", "reasons"):
         environment.filters[name] = getattr(wording, name)
+    environment.filters["describe_answers"] = wording.describe_answers
     environment.filters |= {"count": "{:,}".format, "dollars": dollars}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment

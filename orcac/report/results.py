@@ -38,11 +38,11 @@ class Difference:
     """The difference between an arm and the base, over the items that both answered."""
 
     items: int
-    points: float  # a share, positive if the arm is better
-    interval: Interval  # paired bootstrap, 95 %
-    only_arm: int  # items that only this arm got right
+    points: float  # of the mean score: a share, positive if the arm is better
+    interval: Interval  # over items, 95 % (stats.compare)
+    only_arm: int  # items on which this arm has the higher score: if scores are 0 or 1, those that only it got right
     only_base: int
-    p: float  # exact McNemar test
+    p: float  # exact McNemar test; of the interval's kind if a score is neither 0 nor 1
     p_holm: float  # over all comparisons of the report
     verdict: str  # "better", "worse" or "no difference shown", by p_holm at 0.05
 
@@ -51,10 +51,9 @@ class Difference:
 class TaskScore:
     task: str
     n: int
-    correct: int
-    unparsed: int
-    accuracy: float
+    mean: float | None
     interval: Interval  # Wilson, 95 %
+    outcomes: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +61,15 @@ class Score:
     """One arm on one benchmark."""
 
     arm: str
-    n: int
-    correct: int
-    unparsed: int
-    accuracy: float
+    n: int  # items that did not fail
+    mean: float | None  # score over these, by the first checker; None if n is 0
     interval: Interval  # Wilson, 95 %
+    outcomes: dict[str, int]  # right, wrong, unparsed, cut, refused, failed -> items
+    unparsed_share: float  # of n
+    cut_share: float
+    checkers: tuple[str, ...]  # the first one decides
+    others: dict[str, float]  # further checker -> mean score
+    left_out: int  # items whose reference cannot be scored
     p_above_chance: float
     verdict: str  # "at chance", "no better than a constant answer" or "above chance"
     difference: Difference | None  # None for the base, and if the base did not answer these items
@@ -78,7 +81,7 @@ class ArmAnswer:
     arm: str
     response: str
     parsed: str
-    correct: bool
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     name: str
-    n: int
+    n: int  # items that can be scored
     chance: float  # accuracy of a guess among each item's options
     constant: float  # accuracy of always giving a task's most frequent answer
     paper: float | None  # Orca-13B as published; None unless every task is in the paper

@@ -5,7 +5,16 @@ from __future__ import annotations
 import textwrap
 
 from orcac.report.results import Results, Score
-from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED, interval, p_value, percent, points, points_interval
+from orcac.report.wording import (
+    AT_CHANCE,
+    NOTHING_MEASURED,
+    describe_answers,
+    interval,
+    p_value,
+    percent,
+    points,
+    points_interval,
+)
 
 __all__ = ["format_table"]
 
@@ -13,7 +22,7 @@ WIDTH = 100
 _MARKS = {"at chance": "*", "no better than a constant answer": "†"}
 _LEGEND = {"at chance": "at chance: not significantly better than guessing"}
 _VERDICTS = {"better": "better", "worse": "worse", "no difference shown": "–"}
-_COLUMNS = "{arm:<22} {accuracy:>9} {interval:>13} {unparsed:>8} {points:>8} {around:>15} {p:>8}  {verdict}"
+_COLUMNS = "{arm:<18} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7} {points:>7} {around:>15} {p:>8}  {verdict}"
 
 
 def format_table(results: Results) -> str:
@@ -29,15 +38,16 @@ def format_table(results: Results) -> str:
         )
         header = _COLUMNS.format(
             arm="arm",
-            accuracy="correct ",
+            mean="correct ",
             interval="95 %",
             unparsed="unparsed",
+            cut="cut off",
             points="vs base",
             around="95 %",
             p="p (Holm)",
             verdict="",
         )
-        lines += [header.rstrip(), *(_row(score) for score in bench.scores), ""]
+        lines += [header.rstrip(), *(_row(score) for score in bench.scores), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results.all_at_chance:
@@ -48,10 +58,11 @@ def format_table(results: Results) -> str:
 def _row(score: Score) -> str:
     difference = score.difference
     row = _COLUMNS.format(
-        arm=_fit(score.arm, 22),
-        accuracy=percent(score.accuracy) + " %" + _MARKS.get(score.verdict, " "),
+        arm=_fit(score.arm, 18),
+        mean=percent(score.mean) + " %" + _MARKS.get(score.verdict, " "),
         interval=interval(score.interval),
-        unparsed=percent(score.unparsed / score.n) + " %",
+        unparsed=percent(score.unparsed_share) + " %",
+        cut=percent(score.cut_share) + " %",
         points=points(difference.points) if difference else "",
         around=points_interval(difference.interval) if difference else "",
         p=p_value(difference.p_holm) if difference else "",

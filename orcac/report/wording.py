@@ -13,6 +13,7 @@ __all__ = [
     "AT_CHANCE",
     "NOTHING_MEASURED",
     "Finding",
+    "describe_answers",
     "describe_findings",
     "interval",
     "p_value",
@@ -29,9 +30,9 @@ AT_CHANCE = (
 NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
 
 
-def percent(share: float) -> str:
-    """Return a share in percent, without the sign: "52.5"."""
-    return f"{100 * share:.1f}"
+def percent(share: float | None) -> str:
+    """Return a share in percent, without the sign: "52.5"; "–" for None."""
+    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def interval(ends: Interval) -> str:
@@ -60,7 +61,7 @@ def _finding(bench: Benchmark) -> Finding:
     scores = []
     for score in bench.scores:
         if score.difference is None:
-            scores.append(f"{score.arm} gets {percent(score.accuracy)} % ({score.verdict})")
+            scores.append(f"{score.arm} gets {percent(score.mean)} % ({score.verdict})")
         else:
             shown[score.difference.verdict].append(_change(score))
     sentences = [f"{_join(scores)}."]
@@ -71,6 +72,28 @@ def _finding(bench: Benchmark) -> Finding:
     if shown["no difference shown"]:
         sentences.append(f"No difference shown: {_join(shown['no difference shown'])}.")
     return Finding(bench.name, " ".join(sentences))
+
+
+def describe_answers(bench: Benchmark) -> list[str]:
+    """Return sentences on answers that are in no column: those that failed or were refused, and other checkers."""
+    lines = []
+    if left_out := bench.scores[0].left_out:
+        lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
+    for outcome, meaning in _UNSHOWN.items():
+        counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
+        if counts:
+            lines.append(f"{meaning}: {_join(counts)}.")
+    checkers = dict.fromkeys(checker for score in bench.scores for checker in score.others)
+    for checker in checkers:
+        means = [f"{score.arm} {percent(score.others[checker])} %" for score in bench.scores if checker in score.others]
+        lines.append(f"By the checker {checker}: {_join(means)}.")
+    return lines
+
+
+_UNSHOWN = {
+    "failed": "Failed requests, which are in no figure",
+    "refused": "Refusals, which score 0",
+}
 
 
 def _change(score: Score) -> str:

@@ -23,6 +23,7 @@ from orcac.spec.schema import (
     ReferenceEndpoint,
     ReplayEndpoint,
     Replicates,
+    ScoredBenchmark,
     SolverEndpoint,
     Spec,
     TableBenchmark,
@@ -108,7 +109,9 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         path: SpecPath = ("benchmarks", name)
         yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
-        if isinstance(benchmark, OpenBenchmark):
+        if not isinstance(benchmark, OpenBenchmark):
+            yield from _check_checkers(path, benchmark)
+        else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
             judge = spec.teachers.get(benchmark.judge)
@@ -125,6 +128,16 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
+
+
+def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
+    both = (*path, "parser"), (*path, "checker")
+    if benchmark.parser and "checker" in benchmark.model_fields_set:
+        message = "`parser` is the older name of `checker`, and both are given; remove `parser` (in a patch: `null`)"
+        yield Finding(both[0], message, both)
+    for index, name in enumerate(benchmark.checker):
+        if name in benchmark.checker[:index]:
+            yield Finding((*both[1], index), f"the checker `{name}` is given twice; remove one")
 
 
 def _check_system_messages(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:

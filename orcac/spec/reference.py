@@ -189,6 +189,8 @@ def _default(info: FieldInfo) -> str:
         return "its own"
     if info.default in ((), {}, ""):
         return "empty"
+    if isinstance(info.default, tuple):
+        return ", ".join(f"`{item}`" for item in info.default)
     return f"`{str(info.default).lower() if isinstance(info.default, bool) else info.default}`"
 
 

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from orcac.chat.settings import Azure, Price, Sampling
 from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, label, semantic
 from orcac.recipe import Frozen
-from orcac.spec.units import BatchSize, Dollars, Megabytes, Minutes, Name, Paths, Rows, RowsOrTokens, Variable
+from orcac.spec.units import BatchSize, Checkers, Dollars, Megabytes, Minutes, Name, Paths, Rows, RowsOrTokens, Variable
 
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
@@ -113,9 +113,19 @@ class _BenchmarkSampling(Frozen):
 
 
 class _BenchmarkProtocol(_BenchmarkSampling):
-    parser: Literal["final-answer", "first-capital"] = semantic(
-        "rule that finds the answer in the text; first-capital is the paper's (§4.2.2)", "final-answer"
+    checker: Checkers = semantic(
+        "rule that reads answers and compares them with the reference, or a list of rules: the first decides, the "
+        "others are shown. first-capital is the paper's (§4.2.2)",
+        ("final-answer",),
     )
+    parser: Literal["final-answer", "first-capital"] | None = semantic(
+        "older name of `checker`; give one of the two", None
+    )
+
+    @property
+    def checkers(self) -> tuple[str, ...]:
+        """The checkers, by whichever key the spec names them."""
+        return (self.parser,) if self.parser else self.checker
 
 
 class _BenchmarkFiles(Frozen):
@@ -145,6 +155,7 @@ class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     against: tuple[Name, ...] = semantic("teachers whose answers are compared with the student's answers", min_length=1)
 
 
+ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark
 Benchmark = Annotated[
     GeneratedBenchmark | TableBenchmark | FormBenchmark | OpenBenchmark, Field(discriminator="format")
 ]

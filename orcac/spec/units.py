@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    JsonValue,
     PlainSerializer,
     PlainValidator,
     StringConstraints,
@@ -120,8 +121,18 @@ def _variable(value: str) -> str:
 
 
 Variable = Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE})]
+# The names of `orcac.checkers`, which takes longer to import than the rest of the language; a test compares the two.
+CheckerName = Literal["final-answer", "first-capital"]
+_ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 Paths = Annotated[
     tuple[str, ...],
-    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    _ONE_OR_MORE,
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+_CHECKER: dict[str, JsonValue] = {"type": "string", "enum": [*get_args(CheckerName)]}
+Checkers = Annotated[
+    tuple[CheckerName, ...],
+    _ONE_OR_MORE,
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_CHECKER, {"type": "array", "items": _CHECKER, "minItems": 1}]}),
 ]

@@ -5,6 +5,7 @@ These cover the random choice of items and nothing else. What compares two arms 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -21,14 +22,19 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return Wilson's score interval of the share `correct / n`; (0, 1) if n is 0."""
-    from scipy import stats
+def wilson(total: float, n: int, confidence: float = 0.95) -> Interval:
+    """Return Wilson's interval of the mean of n scores in [0, 1] with the sum `total`; (0, 1) if n is 0.
+
+    Scores between 0 and 1 vary less than rights and wrongs of the same mean, so their interval is wide enough.
+    """
+    from scipy import special
 
     if n == 0:
         return Interval(0.0, 1.0)
-    ends = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
-    return Interval(float(ends.low), float(ends.high))
+    z, share = float(special.ndtri((1 + confidence) / 2)), total / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -19,7 +19,7 @@ from orcac.errors import InputError
 
 
 def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:
-    """Replace the file `path` by `content`. Raises OSError if that fails, and then leaves `path` as it was.
+    """Replace the file `path` by `content`. Raises OSError if it cannot be written, and then leaves `path` as it was.
 
     Without `sync` the file is still replaced atomically, but may be an older version after a power cut.
     """
@@ -89,10 +89,16 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make the names in a folder durable, if its file system and its permissions allow that."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder may be writable and not readable
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # SMB, for one, syncs files and no folders
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,7 +1,7 @@
 """Checkpoints in a stage's `work` folder.
 
-A checkpoint counts once it contains a marker, which is written after everything else, so a stage never resumes from one
-that a kill cut short.
+A checkpoint counts once it contains a marker, which is written after everything else is durable, so a stage never
+resumes from one that a kill or a power cut has cut short.
 
 The files that the Trainer and DeepSpeed write with torch.save (moments, schedule, random numbers) are read back with
 `weights_only`, which builds tensors and plain values and runs no code; the Trainer's pickled arguments are deleted.
@@ -22,6 +22,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from orcac.errors import InputError
 from orcac.store import durable
 from orcac.train import distributed
+from orcac.train.metrics import MetricsWriter
 from orcac.train.stage import StageJob
 
 _MARKER = "complete"
@@ -87,6 +88,10 @@ class Saver(TrainerCallback):
         distributed.barrier()  # every process has written its part
         if distributed.is_first():
             (folder / _PICKLE).unlink(missing_ok=True)
+            # the marker is synced, so after a power cut it would stand beside files that were not
+            for path in [*folder.rglob("*"), self._stage.work / MetricsWriter.FILES[0]]:
+                if path.is_file():
+                    durable.sync_file(path)
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage)))
         now = time.monotonic()
         self._next = now + max(self._every, (1 / self._max_share - 1) * (now - self._started))

@@ -159,6 +159,8 @@ def test_an_export_replaces_files_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a file"):
         run("export", str(tmp_path / "pipe"))
     assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(InputError, match="x: cannot be written"):
+        run("export", str(tmp_path / ("x" * 255)))  # too long for the name of the part
 
 
 def test_no_text_of_a_record_reaches_the_terminal_raw(store: Path) -> None:

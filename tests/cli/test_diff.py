@@ -1,4 +1,5 @@
-"""Tests of orcac/cli/diff.py, on arms, specs and git revisions, and of the output shown in README.md and docs."""
+"""Tests of orcac/cli/diff.py and orcac/report/rescored.py, on arms, specs and git revisions, and of the output that
+README.md and docs show."""
 
 from __future__ import annotations
 
@@ -11,8 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from orcac import rows
 from orcac.cli.diff import command
 from orcac.errors import InputError
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.score.scores import Answers, write
+from orcac.spec.load import load
 from orcac.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -55,12 +61,12 @@ def test_an_arm_says_what_it_remakes_reuses_and_costs(folder: Path) -> None:
     text, code = diff("a.yaml", "a.yaml:no-first")
     assert code == 1
     assert 'curriculum: ["first", "second"] -> ["second"]' in text
-    assert "2 nodes: 1 train, 1 eval" in text
+    assert "3 nodes: 1 train, 1 eval, 1 score" in text
     assert "disk" in text
     assert all(len(line) <= 80 for line in text.splitlines())
     (one,) = found("a.yaml", "a.yaml:no-first")
     assert one["changes"] == [{"path": "curriculum", "old": ["first", "second"], "new": ["second"], "kind": "semantic"}]
-    assert [ref.partition("/")[0] for ref in one["nodes"]["remade"]] == ["train", "eval"]
+    assert [ref.partition("/")[0] for ref in one["nodes"]["remade"]] == ["train", "eval", "score"]
     assert one["cost"]["requests"]["mid"] == 0
 
 
@@ -75,6 +81,64 @@ def test_what_the_store_has_is_not_remade(folder: Path) -> None:
     (after,) = found("a.yaml", "a.yaml:no-first")
     assert after["nodes"]["stored"] == [train]
     assert after["nodes"]["remade"] == before["nodes"]["remade"][1:]
+
+
+def publish_scores(folder: Path, spec: str, checker: str, right: dict[str, int]) -> None:
+    """Publish the scores of all arms of a spec on its 40 items: each arm is right on its first few."""
+    plan, store = Plan(), Store(folder / "store")
+    lower(plan, load(folder / spec))
+    ((_, experiment),) = plan.experiments.items()
+    for arm, count in right.items():
+        scored = [
+            rows.Scored(
+                id=f"{number:020}",
+                source="held-out",
+                task="t",
+                query=f"q{number}",
+                system_id=1,
+                system="",
+                reference="True",
+                options=["True", "False"],
+                response="",
+                finish_reason="stop",
+                parsed="True" if number < count else "False",
+                outcome="right" if number < count else "wrong",
+                score=float(number < count),
+            )
+            for number in range(40)
+        ]
+        ref = experiment.addresses[arm]["score/held-out"]
+        out = store.folder(ref) / "work" / "out"
+        out.mkdir(parents=True)
+        with store.lease(ref):
+            write(out, Answers(rows=scored, checkers=(checker,)))
+            store.publish(ref, out, {"ref": ref, "summary": {}, "inputs": {}, "made": {"seconds": 1.0}})
+
+
+def test_two_checkers_on_finished_answers_name_the_verdicts_that_change(folder: Path) -> None:
+    (folder / "b.yaml").write_text(SMOKE.replace("max_tokens: 120", "max_tokens: 120, checker: first-capital"))
+    publish_scores(folder, "a.yaml", "final-answer", {"base": 30, "no-first": 28})
+    assert found("a.yaml", "b.yaml")[0]["rescored"] == []
+    publish_scores(folder, "b.yaml", "first-capital", {"base": 30, "no-first": 2})
+    text, _ = diff("a.yaml", "b.yaml")
+    text = " ".join(text.split())
+    assert (
+        "held-out, no-first, by final-answer -> first-capital: 70.0 % -> 5.0 %, 26 of 40 answers; "
+        "no difference shown -> worse"
+    ) in text
+    assert "held-out, base" not in text  # no score of it changes
+    (one,) = found("a.yaml", "b.yaml")
+    assert [(row["arm"], row["changed"], row["new_verdict"]) for row in one["rescored"]] == [
+        ("base", 0, None),
+        ("no-first", 26, "worse"),
+    ]
+
+
+def test_checkers_that_agree_are_reported_as_such(folder: Path) -> None:
+    (folder / "b.yaml").write_text(SMOKE.replace("max_tokens: 120", "max_tokens: 120, checker: first-capital"))
+    for spec, checker in (("a.yaml", "final-answer"), ("b.yaml", "first-capital")):
+        publish_scores(folder, spec, checker, {"base": 30, "no-first": 28})
+    assert "the checkers give every finished answer the same score" in " ".join(diff("a.yaml", "b.yaml")[0].split())
 
 
 def test_one_spec_alone_compares_its_arms_with_the_base(folder: Path) -> None:

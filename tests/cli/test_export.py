@@ -33,7 +33,13 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     },
     "train": {"steps": 27, "tokens": 13337, "supervised_tokens": 9000, "first_loss": 6.25, "final_loss": 1.5},
 }
-SCORES = {"n": 40, "accuracy": 0.525, "interval": [0.375, 0.671], "unparsed_share": 0.075, "chance": 0.5}
+SCORES = {
+    "n": 40,
+    "mean": 0.525,
+    "interval": [0.375, 0.671],
+    "outcomes": {"right": 21, "wrong": 14, "unparsed": 3, "cut": 2, "refused": 0, "failed": 0},
+    "chance": 0.5,
+}
 
 
 @pytest.fixture
@@ -50,14 +56,14 @@ def publish(spec: Path, *, without: str = "") -> Plan:
     plan, store = Plan(), Store.default()
     lower(plan, load(spec))
     for ref, node in plan.nodes.items():
-        if node.kind in SUMMARIES or (node.kind == "eval" and without != "eval"):
+        if node.kind in SUMMARIES or (node.kind == "score" and without != "score"):
             out = spec.parent / "out"
             (out / "model").mkdir(parents=True)
             if node.kind == "train":
                 (out / "model" / "model.safetensors").write_bytes(ref.encode())
                 (out / "model" / "config.json").write_text("{}")
                 (out / "metrics.jsonl").write_text("")
-            elif node.kind == "eval":
+            elif node.kind == "score":
                 (out / "scores.json").write_text(json.dumps(SCORES))
             made = {"orcac": "0.1", "started": "now", "seconds": 3720, "host": "secret", "packages": {"torch": "2"}}
             record = {"summary": SUMMARIES.get(node.kind, {}), "made": made}
@@ -95,7 +101,7 @@ def test_the_last_stage_with_a_card(spec: Path) -> None:
     }
     assert "| first | pool | 197 | 27 | 13,337 | 0.002 | 6.250 to 1.500 | 1:02:00 on 8 × A\\|100 |" in card.text
     assert "806,016 parameters (from scratch), tuned in 2 stages on answers of assistant and expert." in card.text
-    assert "| held-out | 52.5 | 37.5 to 67.1 | 40 | 50.0 | 7.5 | eval/" in card.text
+    assert "| held-out | 52.5 | 37.5 to 67.1 | 40 | 50.0 | 7.5 | 5.0 | score/" in card.text
     for ref in plan.experiments["smoke"].arms["base"]:
         if ref.startswith(("student", "collect", "filter", "tokenize", "train")):
             assert f"- {ref}: " in card.text
@@ -117,7 +123,7 @@ def test_a_student_of_a_hub_is_named(spec: Path) -> None:
     student = "student:\n  base: hf://o/m@v1\n  max_length: 256\n"
     head, _, tail = spec.read_text().partition("student:\n")
     spec.write_text(head + student + tail[tail.index("\nstages:") :])
-    publish(spec, without="eval")
+    publish(spec, without="score")
     orcac("export", spec, "out")
     card = ModelCard.load(Path("out", "README.md"))
     assert card.data.base_model == "o/m"

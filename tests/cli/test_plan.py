@@ -85,8 +85,8 @@ def test_of_many_arms_each_is_a_line_unless_all_is_asked_for(folder: Path) -> No
     short, full = plan(folder, arms=30).stdout, plan(folder, "--all", arms=30).stdout
     assert max(map(len, short.splitlines())) <= 80
     line = next(line for line in short.splitlines() if line.startswith("arm-29 "))
-    assert line.split()[-2:] == ["2", "2"]  # its own: a stage and an evaluation
-    assert "arm-29 alone: 2 nodes, 2 to make" in full
+    assert line.split()[-2:] == ["3", "3"]  # its own: a stage, an evaluation and its scores
+    assert "arm-29 alone: 3 nodes, 3 to make" in full
     assert full.count("  eval/") == 32 and "  eval/" not in short
 
 

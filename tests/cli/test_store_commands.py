@@ -71,7 +71,7 @@ def test_status_tells_a_person_and_a_script(place: Path) -> None:
     _, text = orcac("status")
     assert f"{ref[:14]}" in text
     assert "1,200/1,758 steps  68 %" in text
-    assert "2 of 16 nodes done" in text
+    assert "2 of 18 nodes done" in text
     assert "[red]in[/] OPENAI_API_KEY" in text
     assert "\x1b" not in text
     states = json.loads(orcac("status", "--json")[1])["states"]
@@ -126,7 +126,7 @@ def test_status_shows_each_shard_at_any_width(
     monkeypatch.setenv("COLUMNS", str(columns))
     lines = [line.rstrip() for line in orcac("status")[1].splitlines()]
     assert (
-        lines[lines.index("2 of 16 nodes done") + 2 :] == shown.replace("NODE            ", ref[:16]).split("\n")[1:-1]
+        lines[lines.index("2 of 18 nodes done") + 2 :] == shown.replace("NODE            ", ref[:16]).split("\n")[1:-1]
     )
     states = json.loads(orcac("status", "--json")[1])["states"]
     assert [(shard["name"], shard["done"], shard["note"]) for shard in states[ref]["shards"]] == [

@@ -11,7 +11,7 @@ import pytest
 from faults import FaultServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from priced import NOWHERE, SPEC, at, planned, whole
+from priced import NOWHERE, ROOT, SPEC, at, planned, whole
 
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price, total_cost
@@ -47,6 +47,22 @@ def test_no_total_exceeds_its_parts_and_every_range_contains_its_middle(orca: tu
         assert all(0 <= part.low <= part.mid <= part.high < math.inf for part in parts)
         assert getattr(whole, name).mid <= figures.sum_ranges(parts).mid * (1 + 1e-9)
         assert getattr(whole, name).low <= getattr(whole, name).mid <= getattr(whole, name).high
+
+
+def test_an_evaluation_that_version_1_made_costs_no_gpu_hours(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text((ROOT / "specs" / "smoke.yaml").read_text() + "hardware: {eval: {gpus: 1}}\n")
+    plan, store = planned(spec), Store(tmp_path / "store")
+    ref, other = (at(plan, "eval/held-out", arm) for arm in ("base", "no-first"))
+    before = price(plan, store)[ref]
+    assert before.gpu_hours.mid > 0
+    earlier = plan.nodes[ref].execution.earlier[1]
+    store.folder(earlier).mkdir(parents=True)
+    store.marker(earlier).write_text("{}")
+    after = price(plan, store)
+    assert after[ref].gpu_hours.high == 0 and after[ref].seconds.mid < before.seconds.mid
+    assert after[other].gpu_hours.mid > 0
+    assert after[at(plan, "score/held-out")].gpu_hours.high == after[at(plan, "score/held-out")].usd.high == 0
 
 
 def test_questions_that_a_finished_pool_answered_cost_nothing(made: tuple[Plan, Store, dict[str, Cost]]) -> None:

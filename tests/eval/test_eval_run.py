@@ -1,7 +1,6 @@
-"""Tests of orcac/eval/recipe.py, orcac/eval/run.py and orcac/eval/scores.py: scores by hand, runs after a kill."""
+"""Tests of orcac/eval/recipe.py and orcac/eval/run.py: the answers, those of VERSION 1, and runs after a kill."""
 
 import dataclasses
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,7 +35,12 @@ class StandIn:
         self.asked.append(prompts)
         suffix = f" seed {seed}" if temperature else ""
         return [
-            SimpleNamespace(text=query.split(":")[1] + suffix, finish_reason="stop", input_tokens=1, output_tokens=1)
+            SimpleNamespace(
+                text=query.split(":")[1] + suffix,
+                finish_reason="length" if query.endswith("False") else "stop",
+                input_tokens=1,
+                output_tokens=2,
+            )
             for _, query in prompts
         ]
 
@@ -78,30 +82,42 @@ def evaluate(job: Job, model: StandIn) -> EvalSummary:
     return run(job, load_model=lambda folder, **_: model)
 
 
-def test_scores_by_hand(tmp_path) -> None:
+def test_every_answer_is_written_with_its_item_and_its_tokens(tmp_path) -> None:
     job = make_job(tmp_path)
     summary = evaluate(job, StandIn())
-    assert summary.as_json() == {
-        "n": 5,
-        "correct": 3,
-        "accuracy": 0.6,
-        "unparsed": 1,
-        "chance": pytest.approx((3 / 2 + 1 / 4 + 0) / 5),
-        "tasks": {
-            "count": {"n": 1, "correct": 1, "unparsed": 0},
-            "letters": {"n": 1, "correct": 1, "unparsed": 0},
-            "truth": {"n": 3, "correct": 1, "unparsed": 1},
-        },
-    }
-    scores = json.loads((job.out / "scores.json").read_text())
-    assert scores["interval"] == pytest.approx([0.2307, 0.8824], abs=1e-4)
-    assert scores["unparsed_share"] == 0.2
-    assert scores["tasks"]["truth"]["p_above_chance"] == pytest.approx(7 / 8)
-
+    assert summary == EvalSummary(n=5, cut=1, input_tokens=5, output_tokens=10)
     answers = list(rows.read(job.out / "answers.parquet", rows.Answer))
     assert [answer.id for answer in answers] == [item.id for item in ITEMS]
-    assert [answer.parsed for answer in answers] == ["True", "False", "", "(B)", "1,000"]
+    assert [answer.response for answer in answers] == [item.query.split(":")[1] for item in ITEMS]
+    assert [answer.finish_reason for answer in answers] == ["stop", "stop", "length", "stop", "stop"]
     assert {(answer.system_id, answer.system) for answer in answers} == {(5, "Be brief.")}
+    assert [path.name for path in job.out.iterdir()] == ["answers.parquet"]
+
+
+def test_the_answers_of_version_1_are_taken_over_and_no_model_is_loaded(tmp_path, capsys) -> None:
+    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+    class Version1Answer(rows.Prompt):
+        response: str
+        finish_reason: str
+        parsed: str
+        correct: str
+
+    written = [
+        rows.widen(item, Version1Answer, response=f"said {item.query}", finish_reason="stop", parsed="", correct="")
+        for item in ITEMS
+    ]
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    rows.write(earlier / "answers.parquet", Version1Answer, written)
+    job = dataclasses.replace(make_job(tmp_path), earlier={"eval/0123": earlier})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    assert run(job, load_model=refuse) == EvalSummary(n=5, earlier="eval/0123")
+    assert capsys.readouterr().err == "test  takes its 5 answers from eval/0123\n"
+    answers = list(rows.read(job.out / "answers.parquet", rows.Answer))
+    assert [answer.response for answer in answers] == [f"said {item.query}" for item in ITEMS]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -120,8 +136,7 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(tmp_path, temperature, t
     evaluate(resumed, model)
 
     assert len(model.asked) == 2  # of 3 batches
-    for name in ("answers.parquet", "scores.json"):
-        assert (resumed.out / name).read_bytes() == (whole.out / name).read_bytes()
+    assert (resumed.out / "answers.parquet").read_bytes() == (whole.out / "answers.parquet").read_bytes()
 
 
 def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path) -> None:
@@ -132,7 +147,6 @@ def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path) -> None
     assert [len(batch) for batch in model.asked] == [1, 2]
 
 
-@pytest.mark.parametrize("items", [[], [dataclasses.replace(ITEMS[0], reference="")]])
-def test_items_that_cannot_be_scored_are_refused(tmp_path, items) -> None:
+def test_a_benchmark_without_items_is_refused(tmp_path) -> None:
     with pytest.raises(InputError):
-        evaluate(make_job(tmp_path, items=items), StandIn())
+        evaluate(make_job(tmp_path, items=[]), StandIn())

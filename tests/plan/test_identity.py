@@ -86,7 +86,7 @@ WHOLE = YAML(typ="safe", pure=True).load(BIG)
 
 STAGES = {"one": "pool", "two": "few", "three": "taped", "four": "own"}
 BENCHMARKS = ("held", "rows", "bbh", "open")
-EVALS = {f"eval/{name}" for name in BENCHMARKS}
+EVALS = {f"{kind}/{name}" for kind in ("eval", "score") for name in BENCHMARKS}
 ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]}
 
 
@@ -143,8 +143,8 @@ def asked(name: str) -> set[str]:
 
 def replied(name: str) -> set[str]:
     if name == "open":
-        return {"replies/s/open", "eval/open"}
-    return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}"}
+        return {"replies/s/open", "eval/open", "score/open"}
+    return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}", f"score/{name}"}
 
 
 def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str, tuple[str, Any, set[str]]]:
@@ -159,13 +159,14 @@ def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str,
 
 
 def protocol(name: str) -> dict[str, tuple[str, Any, set[str]]]:
-    at, own = f"benchmarks.{name}", {f"eval/{name}"}
+    at, own = f"benchmarks.{name}", {f"eval/{name}", f"score/{name}"}
+    scores = {f"score/{name}", f"baseline/g/{name}"}  # no model is asked again
     return {
         "system": (f"{at}.system", 20, asked(name)),
         "temperature": (f"{at}.temperature", 0.5, own),
         "top_p": (f"{at}.top_p", 0.5, own),
         "max_tokens": (f"{at}.max_tokens", 99, replied(name)),
-        **({} if name == "open" else {"parser": (f"{at}.parser", "first-capital", own | {f"baseline/g/{name}"})}),
+        **{key: (f"{at}.{key}", "first-capital", scores) for key in ("checker", "parser") if name != "open"},
     }
 
 
@@ -272,9 +273,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
-    "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"eval/open"}),
+    "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
     "benchmarks.*[open-ended].against": (
-        "benchmarks.open.against", ["g"], {"eval/open", "replies/s/open", "replies/g/open"},
+        "benchmarks.open.against", ["g"], {"score/open", "replies/s/open", "replies/g/open"},
     ),
     **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
     "baselines": (

@@ -116,14 +116,14 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
     plan = lowered(tmp_path, SPEC)
     experiment = plan.experiments["many"]
     own = set(experiment.arms[BASELINES]) - set(experiment.arms["base"])
-    assert sorted(ref.partition("/")[0] for ref in own) == ["collect", "eval"]
+    assert sorted(ref.partition("/")[0] for ref in own) == ["collect", "score"]
     assert own < set(plan.nodes[experiment.report].needs)
 
 
 BLOCKED = [
     ({"benchmarks": {"b": {"format": "open-ended", "path": "${UNSET}/x.jsonl", "fields": {"query": "q"}, "judge": "u",
                            "against": ["u"], "task": None, "size": None, "take": None, "missing": "later"}}},
-     "benchmarks.b: .*judge", "eval"),
+     "benchmarks.b: .*judge", "score"),
     ({"queries": {"q": {"format": "bbh", "path": "${UNSET}/x.json", "task": None, "size": None, "missing": "later"}}},
      "queries.q: the environment variable UNSET is not set", "sample"),
 ]  # fmt: skip

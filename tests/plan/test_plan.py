@@ -50,7 +50,7 @@ def test_equal_nodes_of_arms_and_specs_are_one(tmp_path: Path, plan: Plan) -> No
     study = plan.experiments["study"]
     assert study.addresses["same"].items() <= study.addresses["base"].items()
     own = {ref.partition("/")[0] for ref in set(study.arms["ant"]) - set(study.arms["base"])}
-    assert own == {"train", "eval"}
+    assert own == {"train", "eval", "score"}
     both = compiled(tmp_path, SPEC, SPEC | {"name": "other", "ablations": {}})
     assert set(both.nodes) - set(plan.nodes) == {both.experiments["other"].report}
 
@@ -197,7 +197,8 @@ def test_an_effect_parts_the_nodes_of_two_arms(tmp_path: Path, plan: Plan) -> No
     store.marker(stored).write_text("{}")
     effect = compute_effect(plan, old, new, store)
     assert set(effect.reused) == set(old) & set(new)
-    assert (effect.stored, effect.remade) == ([stored], [experiment.addresses["ant"]["eval/b"]])
+    assert effect.stored == [stored]
+    assert effect.remade == [experiment.addresses["ant"][name] for name in ("eval/b", "score/b")]
     assert set(effect.dropped) == set(old) - set(new)
     assert not effect.is_empty
     assert compute_effect(plan, old, old, store).is_empty

@@ -148,6 +148,43 @@ def test_all_that_follows_a_raised_version_is_outdated_and_can_be_kept(
     assert list(Plan.read(path).nodes) == list(before.nodes)
 
 
+BENCHMARK = {"format": "puzzles", "task": "navigate", "size": [2, 3], "take": 9}
+
+
+def test_evaluations_of_version_1_are_no_garbage_until_their_answers_are_taken_over(study: tuple[Path, Store]) -> None:
+    spec, store = study
+    spec.write_text(json.dumps(SPEC | {"benchmarks": {"b": BENCHMARK}, "ablations": {}}))
+    plan = compiled(spec)
+    finish(plan, store, *(KINDS.keys() - {"eval", "score", "report"}))
+    (node,) = (node for node in plan.nodes.values() if node.kind == "eval")
+    ordinary, capital = node.execution.earlier
+    for ref in (ordinary, capital):
+        store.folder(ref).mkdir(parents=True)
+        store.marker(ref).write_text(json.dumps({"ref": ref, "label": "", "files": {}}))
+    assert find_unreplaced(plan, find_older(plan, store), store) == {ordinary, capital}
+    assert ordinary not in run("gc", "study.yaml", "--json") and capital not in run("gc", "study.yaml", "--json")
+    assert "remakes" not in run("compile", "study.yaml"), "nothing is generated again"
+    finish(plan, store, "eval")
+    assert ordinary in run("gc", "study.yaml", "--json")
+
+
+def test_a_kept_stage_has_the_evaluations_that_version_1_made_of_it(
+    study: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, store = study
+    spec.write_text(json.dumps(SPEC | {"benchmarks": {"b": BENCHMARK}, "ablations": {}}))
+    before = compiled(spec)
+    finish(before, store, *(KINDS.keys() - {"eval", "score", "report"}))
+    raise_version(monkeypatch, "train")
+    plan = compiled(spec)
+    kept = keep(plan, find_older(plan, store), store)
+    (of_kept, of_old, of_new) = (
+        next(node.execution.earlier for node in each.nodes.values() if node.kind == "eval")
+        for each in (kept, before, plan)
+    )
+    assert of_kept == of_old != of_new
+
+
 def test_a_rule_that_a_recipe_holds_is_named(study: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     spec, store = study
     monkeypatch.setattr(asking, "SOLVER_VERSION", settings.SOLVER_VERSION + 1)

@@ -19,6 +19,7 @@ from orcac.report.results import read_json, to_json
 from orcac.report.run import run
 from orcac.report.table import format_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
+from orcac.score.scores import Answers, write
 from orcac.stats.intervals import mcnemar, wilson
 
 YES_NO = ["Yes", "No"]
@@ -39,10 +40,11 @@ class FakeStore:
     def items(self, name: str, form: str) -> str:
         return self.add(f"sample/{name}", {"read": 1, "kept": 1, "tasks": 1}, {"source": {"format": form}})
 
-    def eval(self, ref: str, answers: list[rows.Answer]) -> str:
-        self.add(f"eval/{ref}", {})
-        rows.write(self.folders[f"eval/{ref}"] / "answers.parquet", rows.Answer, answers)
-        return f"eval/{ref}"
+    def score(self, ref: str, answers: list[rows.Scored]) -> str:
+        checkers = ("final-answer", "first-capital") if answers[0].others_score else ("final-answer",)
+        self.add(f"score/{ref}", {})
+        write(self.folders[f"score/{ref}"], Answers(rows=answers, checkers=checkers, left_out=3))
+        return f"score/{ref}"
 
     def dataset(self, name: str, teacher: str, asked: int, rejected: dict[str, int], usd: float) -> Dataset:
         if f"collect/{name}" not in self.folders:
@@ -78,12 +80,12 @@ class FakeStore:
 
 def answer(
     number: int, *, task: str, correct: bool, parsed: bool = True, options=YES_NO, says: str = ""
-) -> rows.Answer:
+) -> rows.Scored:
     """The right answer of an even item is Yes, of an odd one No."""
     right, wrong = options[number % len(options)], options[(number + 1) % len(options)]
     given = right if correct else wrong
     query = f"Is statement {number} of {task} true?\nOptions:\n- Yes\n- No"
-    return rows.Answer(
+    return rows.Scored(
         id=rows.prompt_id("b", task, query, ""),
         source="b",
         task=task,
@@ -95,18 +97,19 @@ def answer(
         response=says or f"We look at statement {number} step by step. So the answer is {given}.",
         finish_reason="stop",
         parsed=given if parsed else "",
-        correct=correct and parsed,
+        outcome="unparsed" if not parsed else "right" if correct else "wrong",
+        score=float(correct and parsed),
     )
 
 
-def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", unparsed: int = 0) -> list[rows.Answer]:
+def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", unparsed: int = 0) -> list[rows.Scored]:
     return [
         answer(number, task=task, correct=number in right, parsed=number < n - unparsed, says=says)
         for number in range(n)
     ]
 
 
-def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[rows.Answer]]]]) -> Job:
+def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[rows.Scored]]]]) -> Job:
     """Return a job with three arms; `benchmarks` is name -> (format, arm -> answers)."""
     store = FakeStore(tmp_path / "store")
     store.add("student/s", {"parameters": 840_000, "vocabulary": 640})
@@ -128,7 +131,12 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[row
             datasets=datasets,
             stages=stages,
             evaluations=tuple(
-                Evaluation(benchmark=name, items=items[name], eval=store.eval(f"{name}-{arm}", said[arm]))
+                Evaluation(
+                    benchmark=name,
+                    items=items[name],
+                    answers=f"eval/{name}-{arm}",
+                    score=store.score(f"{name}-{arm}", said[arm]),
+                )
                 for name, (_, said) in benchmarks.items()
                 if arm in said
             ),
@@ -136,7 +144,7 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[row
         for arm, (datasets, stages) in chains.items()
     )
     execution = ReportExecution(title="tiny", about="Orca in miniature <b>")
-    return jobs.make_job(tmp_path, ReportRecipe(seed=7, arms=arms), execution, by_ref=store.folders)
+    return jobs.make_job(tmp_path, ReportRecipe(arms=arms), execution, by_ref=store.folders)
 
 
 ATTACK = "<script>alert(1)</script> so the answer is Yes"
@@ -167,7 +175,7 @@ def test_scores_and_differences(results: dict) -> None:
     boolean, bbh = results["benchmarks"]
     assert (boolean["n"], boolean["chance"], boolean["constant"], boolean["paper"]) == (200, 0.5, 0.5, None)
     base, ablated, bare = boolean["scores"]
-    assert (base["correct"], base["unparsed"], base["accuracy"]) == (160, 4, 0.8)
+    assert (base["n"], base["mean"], base["outcomes"]["right"], base["unparsed_share"]) == (200, 0.8, 160, 0.02)
     assert base["interval"] == list(wilson(160, 200)) and base["difference"] is None
 
     difference = ablated["difference"]  # right on 40..149: loses 40 + 10, wins none
@@ -183,7 +191,7 @@ def test_scores_and_differences(results: dict) -> None:
     assert [score["verdict"] for score in boolean["scores"]] == ["above chance", "at chance", "above chance"]
     assert [score["verdict"] for score in bbh["scores"]] == ["at chance"] * 3
     assert bbh["paper"] == pytest.approx((100 * 0.576 + 50 * 0.512) / 150)
-    assert [(task["task"], task["correct"], task["n"]) for task in bbh["scores"][0]["tasks"]] == [
+    assert [(task["task"], task["outcomes"]["right"], task["n"]) for task in bbh["scores"][0]["tasks"]] == [
         ("navigate", 52, 100),
         ("web_of_lies", 24, 50),
     ]
@@ -271,9 +279,49 @@ def test_the_terminal_table(job: Job, results: dict) -> None:
     assert max(map(len, table.splitlines())) <= 100
     (row,) = (line for line in table.splitlines() if line.startswith("an-ablation"))
     assert " ".join(row.split()) == (
-        "an-ablation-with-a-na… 55.0 %* 48.1 to 61.7 0.0 % −25.0 −31.0 to −19.0 < 0.001 worse"
+        "an-ablation-with-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 worse"
     )
     assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
+
+
+def test_answers_of_every_kind_are_shown_and_failed_ones_are_in_no_comparison(tmp_path: Path) -> None:
+    """8 failed answers of 20, all others right: a score of 100 % over 12 items, not of 60 %."""
+    failed = {"outcome": "failed", "score": None, "parsed": ""}
+    right = answers(20, set(range(20)))
+    base = [dataclasses.replace(row, others_score=[0.5], others_parsed=["Yes"]) for row in right[:18]]
+    base += [dataclasses.replace(row, outcome="cut", score=0.0, others_score=[0.0]) for row in right[18:]]
+    odd = [dataclasses.replace(row, **failed) for row in right[:8]] + right[8:]
+    refused = [dataclasses.replace(right[0], outcome="refused", score=0.0), *right[1:]]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": base, "no-assistant": odd, "answers-only": refused})})
+    run(job)
+    (bench,) = json.loads((job.out / "results.json").read_text())["benchmarks"]
+    of_base, of_odd, of_refused = bench["scores"]
+    assert (of_base["mean"], of_base["cut_share"], of_base["others"]) == (0.9, 0.1, {"first-capital": 0.45})
+    assert (of_odd["n"], of_odd["mean"]) == (12, 1.0)
+    assert (of_odd["difference"]["items"], of_odd["difference"]["only_arm"]) == (12, 2)
+    assert of_odd["difference"]["points"] == pytest.approx(2 / 12)
+    assert (of_refused["n"], of_refused["mean"]) == (20, 0.95)
+    shown = [
+        "Left out: 3 items, since no answer could agree with their reference.",
+        "Failed requests, which are in no figure: 8 of no-assistant.",
+        "Refusals, which score 0: 1 of answers-only.",
+        "By the checker first-capital: base 45.0 %.",
+    ]
+    for text in ((job.out / "report.html").read_text(), (job.out / "report.md").read_text()):
+        assert all(line in text for line in shown)
+    table = " ".join(format_table(read_json(job.out / "results.json")).split())
+    assert all(line in table for line in shown)
+
+
+def test_scores_between_0_and_1_are_compared_as_they_are(tmp_path: Path) -> None:
+    right = answers(20, set(range(20)))
+    base = [dataclasses.replace(row, outcome="wrong", score=0.25) for row in right]
+    arm = [dataclasses.replace(row, outcome="wrong", score=0.75) for row in right]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": base, "no-assistant": arm})})
+    run(job)
+    (bench,) = json.loads((job.out / "results.json").read_text())["benchmarks"]
+    difference = bench["scores"][1]["difference"]
+    assert (bench["scores"][0]["mean"], difference["points"], difference["verdict"]) == (0.25, 0.5, "better")
 
 
 def test_the_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:

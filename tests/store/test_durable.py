@@ -60,6 +60,28 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
 
 
+@pytest.mark.parametrize("cannot", ["open", "sync"])
+def test_a_folder_that_cannot_be_synced_takes_files_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cannot: str
+) -> None:
+    open_, sync = os.open, os.fsync
+
+    def opened(path: Path, *arguments: int, **options: int) -> int:
+        if cannot == "open" and path == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_(path, *arguments, **options)
+
+    def fsync(descriptor: int) -> None:
+        if cannot == "sync" and stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "fsync", fsync)
+    durable.write(tmp_path / "a", "x")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "x")]
+
+
 def test_a_file_that_holds_the_text_already_is_not_written(tmp_path: Path, calls: list[str]) -> None:
     path = tmp_path / "new" / "a"
     assert durable.write_if_changed(path, "x") and not durable.write_if_changed(path, "x")

@@ -2,9 +2,11 @@
 
 import dataclasses
 import errno
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tiny
@@ -36,12 +38,23 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, inputs, u
 
 def test_terminated_saves_and_resumes_with_the_same_bits(tmp_path, inputs, uninterrupted, monkeypatch):
     monkeypatch.setattr(PackedRows, "collate", PackedRows.collate)  # restores it at the end
+    synced, sync = [], os.fsync
+
+    def fsync(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     train_child.signal_at_call("fetch", 50, signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
         run(train_child.job(tmp_path, *inputs))
     assert stopped.value.code == 143
     done = len((tmp_path / "work" / "metrics.jsonl").read_text().splitlines())
-    assert (tmp_path / "work" / f"checkpoint-{done}" / "complete").exists()
+    checkpoint = tmp_path / "work" / f"checkpoint-{done}"
+    assert (checkpoint / "complete").exists()
+    (marked,) = [index for index, path in enumerate(synced) if path.match(f"{checkpoint}/complete.*")]
+    files = {path for path in checkpoint.iterdir() if path.name != "complete"}
+    assert {tmp_path / "work" / "metrics.jsonl", *files} <= set(synced[:marked])
     job = train_child.job(tmp_path, *inputs)
     assert drop_measurements(run(job)) == drop_measurements(uninterrupted[1])
     assert read_contents(job.out) == read_contents(uninterrupted[0].out)

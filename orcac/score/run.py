@@ -1,0 +1,80 @@
+"""Score the recorded answers of one model to one benchmark. Nothing is asked, and nothing is generated."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from orcac import rows
+from orcac.errors import InputError
+from orcac.job import Job, save_memory
+from orcac.score.recipe import ScoreExecution, ScoreRecipe, ScoreSummary
+from orcac.score.scores import Answers, write
+from orcac.score.verdict import Reply, decide, is_scorable
+
+__all__ = ["run"]
+
+
+def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
+    """Write `scores.parquet` and `scores.json`. Raises InputError if no item has a reference that can be scored."""
+    save_memory()
+    answered = list(_read_answers(job.input("items"), job.input("answers")))
+    checkers = job.recipe.checkers
+    scored = [_score(item, reply, checkers) for item, reply in answered if is_scorable(item)]
+    left_out = len(answered) - len(scored)
+    if not scored:
+        raise InputError(
+            f"{job.label}: none of its {len(answered):,} items has a reference answer that can be scored",
+            fix="evaluate on items whose right answer is known",
+        )
+    if left_out:
+        line = f"{left_out:,} of {len(answered):,} items are left out: no answer could agree with their reference"
+        print(f"{job.label}  {line}", file=sys.stderr, flush=True)
+    scores = write(job.out, Answers(rows=scored, checkers=checkers, left_out=left_out))
+    return ScoreSummary(
+        n=scores.n,
+        mean=scores.mean,
+        outcomes=scores.outcomes,
+        left_out=left_out,
+        chance=scores.chance,
+        others=scores.others,
+    )
+
+
+def _read_answers(items: Path, answers: Path) -> Iterator[tuple[rows.Prompt, Reply]]:
+    """Yield every item with the reply to it. The item has its own id, and the system message that it was asked under.
+
+    A baseline was asked under the benchmark's system message, so its prompts have other ids than the items. They are
+    matched by task and query, which no two items of a sample share. An answer that is missing has failed.
+    """
+    if (answers / "answers.parquet").exists():
+        for answer in rows.read(answers / "answers.parquet", rows.Answer):
+            yield answer, Reply(answer.response, answer.finish_reason)
+        return
+    responses = {
+        (response.task, response.query): response
+        for response in rows.read(answers / "responses.parquet", rows.Response)
+    }
+    for item in rows.read(items / "prompts.parquet", rows.Prompt):
+        response = responses.get((item.task, item.query))
+        if response is None:
+            yield item, Reply("", "", "missing")
+        else:
+            asked = dataclasses.replace(item, system_id=response.system_id, system=response.system)
+            yield asked, Reply(response.response, response.finish_reason, response.error)
+
+
+def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...]) -> rows.Scored:
+    first, *others = (decide(checker, reply, item) for checker in checkers)
+    return rows.Scored(
+        **{field.name: getattr(item, field.name) for field in dataclasses.fields(rows.Prompt)},
+        response=reply.text,
+        finish_reason=reply.finish_reason,
+        parsed=first.parsed,
+        outcome=first.outcome,
+        score=first.score,
+        others_parsed=[verdict.parsed for verdict in others],
+        others_score=[verdict.score for verdict in others if verdict.score is not None],
+    )

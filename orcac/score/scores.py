@@ -1,0 +1,133 @@
+"""The scores of one model on one benchmark: over all items, and task by task.
+
+Items that failed leave n; every other item counts with its score. `chance` is the expected score of a uniform guess
+among each item's options: the mean of 1/len(options), or 0 for a free-form item.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+from orcac import rows
+from orcac.rows import Outcome, Scored
+from orcac.stats.intervals import Interval, binomial_p_value, wilson
+
+__all__ = ["Answers", "BenchmarkScores", "Scores", "constant_score", "read", "sum_up", "write"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The scored answers of one model to one benchmark."""
+
+    rows: Sequence[Scored]
+    checkers: tuple[str, ...]  # the first one decides
+    left_out: int = 0  # items whose reference cannot be scored, which have no row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """The scores over some items; shares and scores are in [0, 1]."""
+
+    n: int  # items that did not fail
+    mean: float | None  # None if n is 0
+    interval: Interval  # of the mean: Wilson, 95 %
+    outcomes: dict[str, int]  # rows.Outcome -> items, those that failed included
+    chance: float
+    p_above_chance: float  # `p_above(chance)`
+    others: dict[str, float]  # further checker -> mean score
+
+    def p_above(self, rate: float) -> float:
+        """Return the exact one-sided p-value of this mean, or a higher one, if each item is right at this rate.
+
+        Scores between 0 and 1 vary less than rights and wrongs of the same mean, so the test stays valid.
+        """
+        return _p_above((self.mean or 0.0) * self.n, self.n, rate)
+
+    def share(self, outcome: Outcome) -> float:
+        """Return the share of the n items that have this outcome; 0 if n is 0."""
+        return self.outcomes[outcome] / max(self.n, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkScores(Scores):
+    """The content of `scores.json`: the scores over all items, and those of each task."""
+
+    checkers: tuple[str, ...]
+    left_out: int
+    tasks: dict[str, Scores]
+
+
+def write(folder: Path, answers: Answers) -> BenchmarkScores:
+    """Write `scores.parquet` and `scores.json`, and return the content of the latter."""
+    rows.write(folder / "scores.parquet", Scored, answers.rows)
+    scores = sum_up(answers)
+    (folder / "scores.json").write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
+    return scores
+
+
+def read(folder: Path) -> Answers:
+    """Return the scored answers in the folder of a score node."""
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    return Answers(
+        rows=list(rows.read(folder / "scores.parquet", Scored)),
+        checkers=tuple(scores["checkers"]),
+        left_out=scores["left_out"],
+    )
+
+
+def sum_up(answers: Answers) -> BenchmarkScores:
+    """Return the scores of a benchmark; tasks are sorted by name."""
+    tasks: dict[str, list[Scored]] = defaultdict(list)
+    for row in answers.rows:
+        tasks[row.task].append(row)
+    whole = _sum_up(answers.rows, answers.checkers)
+    return BenchmarkScores(
+        n=whole.n,
+        mean=whole.mean,
+        interval=whole.interval,
+        outcomes=whole.outcomes,
+        chance=whole.chance,
+        p_above_chance=whole.p_above_chance,
+        others=whole.others,
+        checkers=answers.checkers,
+        left_out=answers.left_out,
+        tasks={task: _sum_up(tasks[task], answers.checkers) for task in sorted(tasks)},
+    )
+
+
+def _sum_up(scored: Sequence[Scored], checkers: Sequence[str]) -> Scores:
+    counted = [row for row in scored if row.score is not None]
+    n, total = len(counted), sum(row.score or 0.0 for row in counted)
+    outcomes = Counter(row.outcome for row in scored)
+    chance = sum(1 / len(row.options) for row in counted if row.options) / n if n else 0.0
+    return Scores(
+        n=n,
+        mean=total / n if n else None,
+        interval=wilson(total, n),
+        outcomes={outcome: outcomes[outcome] for outcome in get_args(Outcome)},
+        chance=chance,
+        p_above_chance=_p_above(total, n, chance),
+        others={
+            checker: sum(row.others_score[index] for row in counted) / n
+            for index, checker in enumerate(checkers[1:])
+            if n
+        },
+    )
+
+
+def _p_above(total: float, n: int, rate: float) -> float:
+    return binomial_p_value(math.floor(total + 1e-9), n, rate)
+
+
+def constant_score(scored: Sequence[Scored]) -> float:
+    """Return the accuracy of always giving a task's most frequent right answer."""
+    right: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in scored:
+        right[row.task][row.reference] += 1
+    return sum(max(counts.values()) for counts in right.values()) / len(scored)

@@ -1,0 +1,64 @@
+"""The verdict of one checker on one answer: its outcome and its score.
+
+    failed     the request failed, or its answer is not on record: no score, and the item leaves n
+    cut        the limit on the answer's length cut it off: 0, whatever the part that is left says
+    refused    a content filter or the model itself declined: 0
+    unparsed   the checker finds no final answer: 0
+    right      the final answer has the full score
+    wrong      any other: its score, which a checker may set between 0 and 1
+
+`failed` is never wrong, since the model did not answer. The other outcomes without a final answer are the model's own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+from orcac.checkers import Parser, final_answer, same_answer
+from orcac.filter.refusals import is_refusal
+from orcac.rows import Outcome, Prompt
+
+__all__ = ["Reply", "Verdict", "decide", "is_scorable"]
+
+
+class Reply(NamedTuple):
+    """The parts of an answer that its verdict depends on."""
+
+    text: str
+    finish_reason: str
+    error: str = ""  # the error class if the request failed for good
+
+
+class Verdict(NamedTuple):
+    """`parsed` is the final answer, "" if there is none; `score` is None if the request failed."""
+
+    parsed: str
+    outcome: Outcome
+    score: float | None
+
+
+def decide(checker: str, reply: Reply, item: Prompt) -> Verdict:
+    """Return the verdict of a checker on a reply to an item."""
+    if reply.error and reply.error != "content_filter":
+        return Verdict("", "failed", None)
+    parsed, score = check(checker, reply.text, item)
+    if reply.finish_reason == "length":
+        return Verdict(parsed, "cut", 0.0)
+    if score == 1:
+        return Verdict(parsed, "right", score)
+    if "content_filter" in (reply.error, reply.finish_reason) or is_refusal(reply.text):
+        return Verdict(parsed, "refused", 0.0)
+    return Verdict(parsed, "wrong", score) if parsed else Verdict("", "unparsed", 0.0)
+
+
+def check(checker: str, response: str, item: Prompt) -> tuple[str, float]:
+    """Return the final answer in a response, "" if there is none, and its score in [0, 1]."""
+    parsed = final_answer(response, item.options, cast(Parser, checker))
+    return parsed, float(same_answer(parsed, item.reference))
+
+
+def is_scorable(item: Prompt) -> bool:
+    """Return whether any answer could be right: the item has a reference, and it is one of its options if any."""
+    if not any(option.strip() for option in item.options):
+        return same_answer(item.reference, item.reference)
+    return any(same_answer(option, item.reference) for option in item.options)

@@ -1,0 +1,13 @@
+rule score:
+    input:
+        PLAN.inputs("score"),
+    output:
+        PLAN.marker("score"),
+    log:
+        PLAN.log("score"),
+    threads: PLAN.threads("score")
+    resources:
+        mem_mb=PLAN.memory("score"),
+        runtime=PLAN.minutes("score"),
+    shell:
+        "orcac make score/{wildcards.id} --log {log:q}"
