@@ -3,6 +3,7 @@
     nice python benchmarks/verdicts.py --out build/verdicts.jsonl     all cells, 4,000 studies each; continues a file
     python benchmarks/verdicts.py --only grid --studies 200           some cells, fewer studies
     python benchmarks/verdicts.py --read build/verdicts.jsonl         the tables of benchmarks/README.md from a file
+    python benchmarks/verdicts.py --students scores.npy               real students that differ by their seed alone
 
 A cell is one kind of study. Each study is drawn anew and compared by the product's own functions, which see scores and
 nothing else. The draws: an item, an arm's bent for the item and a run's noise are normal on a latent scale, and an
@@ -262,6 +263,42 @@ def power_failures(rows: Sequence[Row], tolerance: float = 0.03) -> int:
     return sum(p < CERTAIN for p in holm(tests))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Verdicts on random splits of real students that differ by their seed alone, so that every verdict is wrong."""
+
+    splits: int
+    wrong: float  # share of splits with a verdict
+    error: float  # its standard error over students, by the jackknife
+    luck: float  # standard deviation of a student's true score, a share
+
+    def __str__(self) -> str:
+        low, high = max(0.0, self.wrong - 1.96 * self.error), self.wrong + 1.96 * self.error
+        return (
+            f"{100 * self.wrong:.1f} % of {self.splits:,} splits get a verdict (95 % over students {100 * low:.1f} to "
+            f"{100 * high:.1f}); luck {100 * self.luck:.1f} points"
+        )
+
+
+def split(scores: Scores, runs: int = 5, splits: int = 20_000) -> Splits:
+    """Return how often `runs` students chosen at random differ from as many others; scores: float (students, items).
+
+    Splits share students, so their number says nothing about the error. The jackknife leaves out one student at a time,
+    which here means the splits that contain it.
+    """
+    rng, students = np.random.default_rng(0), len(scores)
+    layout = Layout(np.zeros(scores.shape[1], int), "micro")
+    chosen = np.array([rng.permutation(students)[: 2 * runs] for _ in range(splits)])
+    wrong = np.array([compare(scores[row[:runs]], scores[row[runs:]], layout=layout).p < LEVEL for row in chosen])
+    without = np.array([wrong[(chosen != student).all(axis=1)].mean() for student in range(students)])
+    return Splits(
+        splits=splits,
+        wrong=float(wrong.mean()),
+        error=float(np.sqrt((students - 1) * without.var())),
+        luck=spread(scores, layout).luck,
+    )
+
+
 def to_line(row: Row) -> str:
     return json.dumps(dataclasses.asdict(row))
 
@@ -378,7 +415,11 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=STUDIES)
     parser.add_argument("--out", type=Path, help="add each cell's results to this file, and skip those it has")
     parser.add_argument("--read", type=Path, help="print the tables of a file, and simulate nothing")
+    parser.add_argument("--students", type=Path, help="a .npy file, float (students, items): split it into 5 and 5")
     arguments = parser.parse_args()
+    if arguments.students:
+        print(split(np.load(arguments.students)))
+        return
     if arguments.read:
         report(read(arguments.read))
         return

@@ -64,10 +64,12 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
     with disk_errors(store.folder(node.ref)):
         if store.is_done(node.ref):
             return False
-        refuse_blocked([node])
+        if not store.has_record(node.ref):
+            refuse_blocked([node])
         with store.lease(node.ref, report=_print_line):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
+            refuse_blocked([node])  # its twin is damaged
             _run_recording_errors(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
     return True
 

@@ -242,8 +242,6 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
     for refs in group_replicates(effect.remade, map_replicates(plan)) if whole else ():
         name = escape(clean(name_group(plan, refs)))
         console.print(Padding(f"[yellow]+[/] {refs[0][:-12]}  {name}", (0, 0, 0, 4)))
-    for ref in effect.remade if whole else ():
-        console.print(Padding(f"[yellow]+[/] {ref[:-12]}  {escape(clean(plan.nodes[ref].label))}", (0, 0, 0, 4)))
     for line in _describe_rescored(one.rescored):
         console.print(Padding(escape(clean(line)), (0, 0, 0, 2)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import clean, compile_specs, find_plan_and_store
+from orcac.cli.common import clean, compile_specs, find_plan_and_store, warn_outdated
 from orcac.errors import InputError
 from orcac.spec.arms import BASE
 
@@ -34,5 +34,7 @@ def command(target: str, folder: Path) -> None:
         raise InputError(f"{spec}: no arm `{arm}`", fix=f"give one of its arms: {', '.join(experiment.arms)}")
     _, store = find_plan_and_store()
     described = experiment.base.spec
+    if not all(map(store.is_done, plan.experiments[described.name].arms[arm])):
+        warn_outdated(plan, [experiment], store)
     ref = export(plan, store, spec=described.name, arm=arm, about=described.about, out=folder)
     click.echo(clean(f"{folder}: the student of {ref}, with its card in README.md"))

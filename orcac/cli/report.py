@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -25,8 +25,10 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac report specs/tiny.yaml
       orcac report specs/tiny.yaml --json > results.json
     """
-    plan, _ = compile_specs(specs)
+    plan, experiments = compile_specs(specs)
     _, store = find_plan_and_store()
+    if not all(store.is_done(item.report) for item in plan.experiments.values()):
+        warn_outdated(plan, experiments, store)
     if as_json:
         paths = {name: _results_path(store, item.report) for name, item in plan.experiments.items()}
         results = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}

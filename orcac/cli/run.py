@@ -64,7 +64,7 @@ def command(arguments: tuple[str, ...]) -> int:
         click.echo(f"nothing to do: the report is made{gone}\n")
         show(plan, store, names)
         return 0
-    refuse_blocked(plan.nodes[ref] for ref in todo)
+    refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
     if not _DRY.intersection(further):
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)

@@ -1,4 +1,4 @@
-"""The kind `filter`: a teacher's responses, parted into those to train on and those rejected, each with its reason.
+"""The kind `filter`: a teacher's responses, split into those to train on and those rejected, each with its reason.
 
 A rule reads one row, or what earlier rows left in memory; it may not ask a model or read a student.
 """

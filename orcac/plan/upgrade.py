@@ -97,9 +97,9 @@ def find_older(plan: Plan, store: Store) -> OlderNodes:
         kind = KINDS[name]
         if kind.version == 1 and not rules_of(kind.recipe):
             continue  # this kind never had another version
-        for marker in sorted((store.root / name).glob("*/artifact.json")):
-            ref = f"{name}/{marker.parent.name}"
-            if ref not in plan.nodes or plan.nodes[ref].version is not None:
+        for folder in sorted((store.root / name).glob("*/")):
+            ref = f"{name}/{folder.name}"
+            if store.has_record(ref) and (ref not in plan.nodes or plan.nodes[ref].version is not None):
                 try:
                     found.add(cast(NodeContent, store.artifact(ref)))  # a record includes the content
                 except StoreError:
@@ -121,7 +121,7 @@ def list_outdated(plan: Plan, older: OlderNodes, store: Store) -> list[Outdated]
     return [
         Outdated(ref, node.ref, ", ".join(_causes(node, plan.nodes[ref])), is_replaced=store.is_done(ref))
         for ref, node in _map_to_older(plan, older, store).items()
-        if node.ref != ref and store.is_done(node.ref)
+        if node.ref != ref and store.has_record(node.ref)
     ]
 
 
@@ -156,24 +156,19 @@ def find_unreplaced(plan: Plan, older: OlderNodes, store: Store) -> set[str]:
 
     Evaluations of VERSION 1, whose answers today's evaluations will take over (`plan.earlier`), are among them.
     """
-    taken = {
-        ref
-        for node in plan.nodes.values()
-        if isinstance(node.execution, EvalExecution) and not store.is_done(node.ref)
-        for ref in node.execution.earlier
-    }
-    return taken | {
-        node.ref
-        for age in _ages(older)
-        for ref, node in _map_to_age(plan, older, store, age)[0].items()
-        if node.ref != ref
-    }
+    found = set()
+    for nodes in (plan.nodes, *(_map_to_age(plan, older, store, age)[0] for age in _ages(older))):
+        found |= {node.ref for ref, node in nodes.items() if node.ref != ref}
+        for node in nodes.values():
+            if isinstance(node.execution, EvalExecution) and not store.is_done(node.ref):
+                found |= set(node.execution.earlier)
+    return found
 
 
 def _map_to_older(plan: Plan, older: OlderNodes, store: Store) -> dict[str, Node]:
     """Return each node of the plan, or the older one that is of use in its place, inputs included: KIND/ID -> node.
 
-    If artifacts of several ages are of use, take the age with the most of them, or else the newest.
+    If artifacts of several ages are of use, take the age with the most of them, or the newest of several such ages.
     """
     best, most = dict(plan.nodes), 0
     for age in _ages(older):
@@ -192,7 +187,6 @@ def _map_to_age(plan: Plan, older: OlderNodes, store: Store, age: int) -> tuple[
 
     Age 0 is the newest that a node has: today's artifact, if that is done and none is pinned.
     """
-
     chosen: set[str] = set()
 
     def choose(node: Node) -> Node | None:
@@ -208,7 +202,7 @@ def _map_to_age(plan: Plan, older: OlderNodes, store: Store, age: int) -> tuple[
     nodes = _replace(plan, choose)
     useful, count = set[str](), 0
     for ref, node in reversed(nodes.items()):  # what is made from a node comes after it
-        is_useful = node.ref != ref and store.is_done(node.ref) and (older.is_pinned or not store.is_done(ref))
+        is_useful = node.ref != ref and store.has_record(node.ref) and (older.is_pinned or not store.is_done(ref))
         count += is_useful
         if is_useful or node.ref in useful:
             useful |= {node.ref, *node.needs}

@@ -216,7 +216,7 @@ def compare(
         luck=Spread(between=between, noise=study.noise).luck,
         won=won,
         lost=lost,
-        unequal=_unequal(of_arm, of_base, rest),
+        unequal=_unequal(of_arm, of_base, rest, layout.items),
         average=layout.average,
         tasks=layout.tasks if layout.average == "clustered" else None,
         redrawn=redrawn,
@@ -306,26 +306,28 @@ def pooled(spreads: Iterable[Spread]) -> Spread:
     )
 
 
-def _unequal(arm: Spread, base: Spread, rest: Spread) -> float | None:
+def _unequal(arm: Spread, base: Spread, rest: Spread, items: int) -> float | None:
     """Return the smallest p-value of the F tests of spreads that would make the interval too narrow.
 
     One test is of the two arms against the rest of the study, if they vary more; the other of the arm against the base,
-    whichever varies more.
+    whichever varies more. None if neither can be made.
     """
-    p_values = [_f_test(pooled([arm, base]), rest)]
-    p_values += [None if p is None else min(1.0, 2 * p) for p in (_f_test(arm, base), _f_test(base, arm))]
+    p_values = [_f_test(pooled([arm, base]), rest, items)]
+    p_values += [None if p is None else min(1.0, 2 * p) for p in (_f_test(arm, base, items), _f_test(base, arm, items))]
     return min((p for p in p_values if p is not None), default=None)
 
 
-def _f_test(first: Spread, second: Spread) -> float | None:
-    """Return the one-sided p-value of the F test that the first varies no more than the second."""
+def _f_test(first: Spread, second: Spread, items: int) -> float | None:
+    """Return the one-sided p-value of the F test that the first varies no more than the second.
+
+    Two replicates with equally many right answers would show no variance at all, so they count as half an item apart.
+    """
     from scipy import special
 
     if first.df == 0 or second.df == 0:
         return None
-    if first.between == 0:
-        return 1.0
-    return float(special.fdtrc(first.df, second.df, first.between / second.between)) if second.between else 0.0
+    least = (0.5 / items) ** 2 / 2
+    return float(special.fdtrc(first.df, second.df, max(first.between, least) / max(second.between, least)))
 
 
 def _counted(arms: Mapping[str, Scores]) -> tuple[dict[str, Scores], dict[str, int]]:

@@ -6,13 +6,9 @@ These cover the random choice of items and nothing else. What compares two arms 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["Interval", "binomial_p_value", "mcnemar", "paired_difference", "wilson"]
+__all__ = ["Interval", "binomial_p_value", "mcnemar", "wilson"]
 
 
 class Interval(NamedTuple):
@@ -34,7 +30,7 @@ def wilson(total: float, n: int, confidence: float = 0.95) -> Interval:
     z, share = float(special.ndtri((1 + confidence) / 2)), total / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))  # whatever the rounding
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -58,24 +54,3 @@ def _exact_test(count: int, n: int, rate: float, alternative: Literal["two-sided
     from scipy import stats
 
     return float(stats.binomtest(count, n, rate, alternative=alternative).pvalue)
-
-
-def paired_difference(
-    a: NDArray[np.bool_], b: NDArray[np.bool_], seed: int, resamples: int = 10_000, confidence: float = 0.95
-) -> Interval:
-    """Return the percentile bootstrap interval of mean(a) - mean(b), resampling items; (-1, 1) if there are none.
-
-    a, b: bool (items,), the same items in the same order. An item adds -1, 0 or +1, so one draw from a multinomial of
-    these three has the distribution of a resample of the items, and its cost does not depend on their number.
-    """
-    import numpy as np
-
-    assert a.shape == b.shape and a.ndim == 1
-    n = len(a)
-    if n == 0:
-        return Interval(-1.0, 1.0)
-    better, worse = int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    draws = np.random.default_rng(seed).multinomial(n, [better / n, worse / n, (n - better - worse) / n], resamples)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [tail, 1 - tail])
-    return Interval(float(low), float(high))

@@ -122,8 +122,10 @@ def new_folder(out: Path, *, needs: int = 0) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o755)
-        for path in part.rglob("*"):
-            if path.is_file():
+        for path in [*part.rglob("*"), part]:
+            if path.is_dir():
+                sync_folder(path)
+            elif path.is_file():
                 sync_file(path)
         part.rename(out)
         sync_folder(out.parent)

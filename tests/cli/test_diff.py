@@ -154,9 +154,9 @@ def test_one_spec_alone_compares_its_arms_with_the_base(folder: Path) -> None:
 def test_replicates_are_counted_beside_their_arm(folder: Path) -> None:
     (folder / "a.yaml").write_text(SMOKE + "replicates: 3\n")
     text, _ = diff("a.yaml", "a.yaml:no-first")
-    assert len(re.findall(r"\+ \w+/\w+  no-first: .* × 3", text)) == 2
+    assert len(re.findall(r"\+ \w+/\w+  no-first: .* × 3", text)) == 3
     (one,) = found("a.yaml", "a.yaml:no-first")
-    assert one["replicates"] == 3 and len(one["nodes"]["remade"]) == 6
+    assert one["replicates"] == 3 and len(one["nodes"]["remade"]) == 9
 
 
 def test_a_revision_is_compared_with_the_file_of_today(folder: Path) -> None:

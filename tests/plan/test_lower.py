@@ -214,8 +214,8 @@ def test_replicates_share_their_data_tokenizer_and_rows(tmp_path: Path) -> None:
     plan = lowered(tmp_path, SPEC | {"replicates": 3, "ablations": {"alone": PATCHES["alone"]}})
     for arm, stages in (("base", ("s", "x")), ("alone", ("x",))):
         addresses = plan.experiments["many"].addresses[arm]
-        replicated = {f"{name}#{number}" for number in (1, 2)
-                      for name in ("student", "eval/b", *(f"train/{stage}" for stage in stages))}  # fmt: skip
+        names = ("student", "eval/b", "score/b", *(f"train/{stage}" for stage in stages))
+        replicated = {f"{name}#{number}" for number in (1, 2) for name in names}
         assert {name for name in addresses if name not in alone} == replicated
         if arm == "base":
             assert {name: ref for name, ref in addresses.items() if name in alone} == alone
@@ -259,7 +259,7 @@ def test_a_draw_of_the_data_asks_and_trains_anew_on_the_same_items(tmp_path: Pat
     assert {name for name in addresses if "~" not in name and "#" not in name} == one.keys()
     drawn = {name for name in addresses if name.endswith("~2")}
     assert {name.removesuffix("~2").partition("/")[0] for name in drawn} == {
-        "queries", "subset", "collect", "filter", "student", "tokenize", "train", "eval",
+        "queries", "subset", "collect", "filter", "student", "tokenize", "train", "eval", "score",
     }  # fmt: skip
     nodes: Any = {name: plan.nodes[ref] for name, ref in addresses.items()}
     assert [nodes[f"collect/d{mark}"].recipe.sample_index for mark in ("", "~1", "~2")] == [0, 1, 2]

@@ -177,7 +177,7 @@ def test_a_kept_stage_has_the_evaluations_that_version_1_made_of_it(
     finish(before, store, *(KINDS.keys() - {"eval", "score", "report"}))
     raise_version(monkeypatch, "train")
     plan = compiled(spec)
-    kept = keep(plan, find_older(plan, store), store)
+    kept = keep(plan, {"study": find_older(plan, store)}, store)
     (of_kept, of_old, of_new) = (
         next(node.execution.earlier for node in each.nodes.values() if node.kind == "eval")
         for each in (kept, before, plan)
@@ -202,6 +202,8 @@ def test_compile_says_what_an_upgrade_remakes_and_pins_keep_it(
     assert "2 filter nodes were made by VERSION 1 (now 2)" in printed
     assert "remakes 8 nodes and retrains 2 students: " in printed and ", 0 USD" in printed
     assert "`orcac pin --keep study.yaml`" in printed
+    for command in (["report", "study.yaml"], ["export", "study.yaml", "student"]):
+        assert "2 filter nodes were made by VERSION 1 (now 2)" in run(*command, code=1)
     assert "nothing to remove" in run("gc", "study.yaml"), "no artifact is replaced yet"
     run("pin", "--keep", "study.yaml")
     printed = run("compile", "study.yaml")
@@ -223,6 +225,10 @@ def test_a_kept_artifact_that_is_gone_is_not_made_by_the_new_version(
     plan = compiled(spec)
     kept = keep(plan, {"study": find_older(plan, store)}, store)
     ref = next(ref for ref, node in kept.nodes.items() if node.version is not None)
+    store.marker(ref).rename(store.folder(ref) / "complete.json")  # as after `snakemake --forceall`
+    assert set(keep(plan, {"study": find_older(plan, store)}, store).nodes) == set(kept.nodes)
+    assert not make(kept, store, ref) and store.is_done(ref), "the twin of its marker serves"
+    (store.folder(ref) / "complete.json").write_text("{")
     store.marker(ref).unlink()
     with pytest.raises(InputError, match="made by VERSION 1 of `filter`, which this orcac cannot make again"):
         make(kept, store, ref)

@@ -238,5 +238,8 @@ def test_unequal_spreads_are_found() -> None:
     two_sided = 2 * min(stats.f.sf(of_base / of_arm, 4, 4), stats.f.sf(of_arm / of_base, 4, 4))
     expected = min(two_sided, stats.f.sf((of_arm + of_base) / 2 / of_rest, 8, 4))
     assert compare_to_base(calm, "base")[1]["b"].unequal == pytest.approx(expected)
+    equal_means = np.roll(calm["b"][:1], 1, axis=1)
+    pair = compare_to_base({"base": calm["base"][:2], "b": np.concatenate([calm["b"][:1], equal_means])}, "base")[1]
+    assert pair["b"].unequal > 0.01
     alone = {name: scores[:1] for name, scores in calm.items()}
     assert compare_to_base(alone, "base")[1]["b"].unequal is None

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 
@@ -63,6 +64,14 @@ def test_the_validation_notices_a_rule_that_is_wrong(verdicts: ModuleType) -> No
     planned = verdicts.run(cell(verdicts, 3, 4, 0.0), 100)
     wrong = [dataclasses.replace(row, predicted=row.predicted / 2 + 0.4) for row in planned]
     assert verdicts.power_failures(wrong) > 0
+
+
+def test_splits_of_students_that_differ_by_seed_alone(verdicts: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    students = (rng.random((20, 200)) < 0.5 + rng.normal(0, 0.05, (20, 1))).astype(float)
+    found = verdicts.split(students, splits=400)
+    assert found.wrong < 0.15 and 0 < found.error < 0.15  # a rule for items alone gives 32 %
+    assert found.luck == pytest.approx(0.05, abs=0.03)
 
 
 def test_results_survive_their_file(verdicts: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

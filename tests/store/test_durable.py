@@ -91,6 +91,13 @@ def test_a_file_that_holds_the_text_already_is_not_written(tmp_path: Path, calls
         durable.write_if_changed(Path(os.devnull), "x")
 
 
+def test_all_of_a_new_folder_is_synced(tmp_path: Path, calls: list[str]) -> None:
+    with durable.new_folder(tmp_path / "out") as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "a").write_text("x")
+    assert sorted(calls) == ["sync file", "sync folder", "sync folder", "sync folder"]  # of deep, out and its parent
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "deep" / "out"
     with pytest.raises(KeyboardInterrupt), durable.new_folder(out) as folder:

@@ -1,11 +1,11 @@
-"""One module per way to ask a model; `connect` picks the one that an endpoint's settings mean.
+"""One module per way to ask a model; `connect` picks the module for an endpoint's settings.
 
     openai   any server of chat completions; `client` finds its address and key, `completions` is the wire format
-    vllm     a model that vLLM serves for as long as it is asked; `guard` ends the server however this process dies
+    vllm     a model that vLLM serves as long as it is in use; `guard` ends the server however this process dies
     local    a model that this process loads
     solver   the embedded teachers, a server of our own
     replay   recorded answers
 
-An endpoint makes one attempt at one request. Retries, rates, budgets and the ledger do not belong here: they are the
-engine's.
+An endpoint makes one attempt at one request. Retries, rates, budgets and the ledger do not belong here, but in the
+engine.
 """
