@@ -25,7 +25,7 @@ from orcac.plan.plan import Plan
 from orcac.plan.replicates import count_runs
 from orcac.plan.sharing import group_replicates, map_replicates, name_group
 from orcac.plan.upgrade import keep
-from orcac.report.recipe import Evaluation, ReportRecipe
+from orcac.report.recipe import Draws, ReportRecipe, name_baseline
 from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
@@ -127,20 +127,22 @@ def _rescore(plan: Plan, store: Store, old: Side, new: Side) -> list[Rescored]:
 
     Two specs are compared in all arms and baselines that both have; of two arms, their own answers alone.
     """
-    before, after = (_evaluations(plan, plan.experiments[str(side.file)].report) for side in (old, new))
+    before, after = (_runs(plan, plan.experiments[str(side.file)].report) for side in (old, new))
     if old.arm == new.arm == BASE and old.file != new.file:
         rows = {name: (before[name], after[name]) for name in before if name in after}
     else:
         rows = {new.arm: (before[old.arm], after[new.arm])}
-    return rescore(rows, store, BASE)
+    recipe = plan.nodes[plan.experiments[str(new.file)].report].recipe
+    assert isinstance(recipe, ReportRecipe)
+    return rescore(rows, store, BASE, recipe.exploratory)
 
 
-def _evaluations(plan: Plan, report: str) -> dict[str, tuple[Evaluation, ...]]:
-    """Return arm or baseline -> its evaluations. A name with a space is no arm's."""
+def _runs(plan: Plan, report: str) -> dict[str, Draws]:
+    """Return arm or baseline -> its runs, by draw of their data."""
     recipe = plan.nodes[report].recipe
     assert isinstance(recipe, ReportRecipe)
-    arms = {arm.name: arm.evaluations for arm in recipe.arms}
-    return arms | {f"{each.name} (baseline)": each.evaluations for each in recipe.baselines}
+    arms: dict[str, Draws] = {arm.name: arm.draws for arm in recipe.arms}
+    return arms | {name_baseline(each): [[each]] for each in recipe.baselines}
 
 
 def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:

@@ -63,7 +63,7 @@ def list_comparisons(plan: Plan, flow: Flow, experiment: Experiment) -> list[Pla
     items = {
         evaluation.benchmark: evaluation.items
         for evaluation in sorted(base.evaluations, key=lambda one: places.get(one.benchmark, len(places)))
-        if not plan.nodes[evaluation.eval].inputs.get("against")
+        if not plan.nodes[evaluation.score].inputs.get("against")
     }
     names = {arm.name: {evaluation.benchmark for evaluation in arm.evaluations} for arm in recipe.arms}
     pairs = [(name, arm) for name in items for arm in others if name in names[arm.name]]
@@ -132,7 +132,7 @@ def price_runs(plan: Plan, flow: Flow, experiment: Experiment, benchmark: str) -
     arms = [arm for arm in recipe.arms if any(one.benchmark == benchmark for one in arm.evaluations)]
     stages = [[PRICERS["train"](flow, plan.nodes[stage.train], {}) for stage in arm.stages] for arm in arms]
     evals = [one for arm in arms for one in arm.evaluations if one.benchmark == benchmark]
-    answers = [PRICERS["eval"](flow, plan.nodes[one.eval], {}) for one in evals]
+    answers = [PRICERS["eval"](flow, plan.nodes[one.answers], {}) for one in evals]
     items = max(1.0, flow.prompts(evals[0].items).count.mid)
     hours = sum(cost.gpu_hours.mid for costs in stages for cost in costs)
     if not hours:

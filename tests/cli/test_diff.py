@@ -124,13 +124,13 @@ def test_two_checkers_on_finished_answers_name_the_verdicts_that_change(folder: 
     text = " ".join(text.split())
     assert (
         "held-out, no-first, by final-answer -> first-capital: 70.0 % -> 5.0 %, 26 of 40 answers; "
-        "no difference shown -> worse"
+        "no difference shown -> scores lower"
     ) in text
     assert "held-out, base" not in text  # no score of it changes
     (one,) = found("a.yaml", "b.yaml")
     assert [(row["arm"], row["changed"], row["new_verdict"]) for row in one["rescored"]] == [
         ("base", 0, None),
-        ("no-first", 26, "worse"),
+        ("no-first", 26, "scores lower"),
     ]
 
 
