@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from orcac.report import paper
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Readable, Sample, Score, Share, TaskScore
-from orcac.report.runs import Row, average, key_answers, pool, read_score, tabulate
+from orcac.report.runs import Row, average, key_answers, mean_of_known, pool, read_score, tabulate
 from orcac.rows import Outcome, Scored
 from orcac.score.scores import BenchmarkScores, constant_score, sum_up
 from orcac.stats import wording
@@ -109,10 +109,7 @@ def _read_outcome(outcome: Outcome) -> Callable[[Scored], float]:
 
 def _fill(scores: Scores) -> Scores:
     """Return scores (replicates, items) in which a NaN is the item's mean over the replicates that have a number."""
-    known = np.isfinite(scores)
-    count = known.sum(axis=0)
-    means = np.where(count > 0, np.where(known, scores, 0.0).sum(axis=0) / np.maximum(count, 1), math.nan)
-    return np.where(known, scores, means)
+    return np.where(np.isfinite(scores), scores, mean_of_known(scores))
 
 
 def _benchmark(

@@ -63,7 +63,5 @@ def published_means(benchmark_format: str, tasks: Sequence[str]) -> dict[str, fl
     table = _TABLES.get(benchmark_format, {})
     if not tasks or any(task not in table for task in tasks):
         return {}
-    columns = zip(*(table[task] for task in tasks), strict=True)
-    return {
-        model: round(round(sum(column) / len(tasks), 1) / 100, 3) for model, column in zip(MODELS, columns, strict=True)
-    }
+    means = [sum(column) / len(tasks) for column in zip(*(table[task] for task in tasks), strict=True)]
+    return {model: round(round(mean, 1) / 100, 3) for model, mean in zip(MODELS, means, strict=True)}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from orcac.rows import Scored
 from orcac.score.scores import Answers
 
-__all__ = ["Key", "Row", "average", "key_answers", "pool", "read_score", "tabulate"]
+__all__ = ["Key", "Row", "average", "key_answers", "mean_of_known", "pool", "read_score", "tabulate"]
 
 Key = tuple[str, int]  # item id, number of earlier items with this id
 
@@ -50,20 +50,20 @@ def tabulate(row: Row, keys: Sequence[Key], read: Callable[[Scored], float]) -> 
 
     read: the number of one answer. A draw's number is the mean over those of its runs that are not NaN.
     """
-    draws = []
+    tables = []
     for runs in row.draws:
         keyed = [key_answers(run.rows) for run in runs]
-        draws.append(np.array([[read(of_run[key]) if key in of_run else math.nan for key in keys] for of_run in keyed]))
-    if not row.is_redrawn:
-        return draws[0]
-    answered = [np.isfinite(of_draw).sum(axis=0) for of_draw in draws]
-    totals = [np.nansum(of_draw, axis=0) for of_draw in draws]
-    return np.array(
-        [
-            np.where(count > 0, total / np.maximum(count, 1), math.nan)
-            for count, total in zip(answered, totals, strict=True)
-        ]
-    )
+        tables.append(
+            np.array([[read(of_run[key]) if key in of_run else math.nan for key in keys] for of_run in keyed])
+        )
+    return np.array([mean_of_known(table) for table in tables]) if row.is_redrawn else tables[0]
+
+
+def mean_of_known(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each column without its NaNs; NaN for a column of nothing else."""
+    known = np.isfinite(table)
+    count = known.sum(axis=0)
+    return np.where(count > 0, np.where(known, table, 0.0).sum(axis=0) / np.maximum(count, 1), math.nan)
 
 
 def key_answers(answers: Iterable[Scored]) -> dict[Key, Scored]:

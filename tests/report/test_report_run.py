@@ -1,6 +1,6 @@
 """Tests of orcac/report/compare.py, orcac/report/gather.py, orcac/report/paper.py, orcac/report/plots.py,
-orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/table.py and
-orcac/report/wording.py: one report of a small experiment."""
+orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/runs.py,
+orcac/report/table.py and orcac/report/wording.py: one report of a small experiment."""
 
 import dataclasses
 import json
@@ -14,6 +14,8 @@ import pytest
 from orcac import rows
 from orcac.errors import StoreError
 from orcac.job import Job
+from orcac.report.paper import AGIEVAL, published_means
+from orcac.report.paper import BBH as BBH_TASKS
 from orcac.report.recipe import Arm, Baseline, Dataset, Evaluation, ReportExecution, ReportRecipe, Run, TrainedStage
 from orcac.report.results import read_json, to_json
 from orcac.report.run import run
@@ -475,6 +477,16 @@ def test_an_answer_that_one_run_cut_off_is_read_from_the_others(tmp_path: Path) 
     arms = {"base": trained(4, 0.6), "no-assistant": [cut, *runs[1:]]}
     (bench,) = read_results(make_job(tmp_path, {"b": ("puzzles", arms)}))["benchmarks"]
     assert bench["scores"][1]["difference"]["readable"]["items"] == 400
+
+
+def test_the_means_of_the_paper_are_those_that_it_prints() -> None:
+    assert published_means("agieval", list(AGIEVAL)) == {
+        "Orca-13B": 0.417, "ChatGPT": 0.472, "GPT-4": 0.62, "Vicuna-13B": 0.293,
+    }  # fmt: skip
+    assert published_means("bbh", list(BBH_TASKS)) == {
+        "Orca-13B": 0.497, "ChatGPT": 0.489, "GPT-4": 0.674, "Vicuna-13B": 0.233,
+    }  # fmt: skip
+    assert published_means("bbh", [*BBH_TASKS, "dyck_languages"]) == published_means("jsonl", list(BBH_TASKS)) == {}
 
 
 def test_a_score_below_guessing_is_named(tmp_path: Path) -> None:
