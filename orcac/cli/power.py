@@ -16,8 +16,10 @@ from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.cost.bill import Cost, price, total_cost
 from orcac.cost.detectable import PlannedComparison, RunPrices, list_comparisons, price_runs
 from orcac.cost.flow import Flow
+from orcac.cost.variances import measure_variances
 from orcac.errors import InputError
 from orcac.plan.plan import Experiment
+from orcac.report.recipe import ReportRecipe
 from orcac.spec.load import BASE
 from orcac.stats import power
 from orcac.stats.verdict import LEVEL
@@ -44,7 +46,9 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
     _, store = find_plan_and_store()
     (experiment,) = plan.experiments.values()
     flow, costs = Flow(plan, store), price(plan, store)
-    found = list_comparisons(plan, flow, experiment)
+    recipe = plan.nodes[experiment.report].recipe
+    assert isinstance(recipe, ReportRecipe)
+    found = list_comparisons(plan, flow, experiment, measure_variances(plan, store, recipe))
     if not found:
         fix = "add an arm in `ablations` or `sweep`, and `benchmarks`"
         raise InputError(f"{spec}: there is no arm to compare with the base on a benchmark", fix=fix)

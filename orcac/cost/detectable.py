@@ -1,7 +1,8 @@
 """The smallest difference between an arm and the base that a plan could show, benchmark by benchmark.
 
-Items and replicates are those of the plan. The variances are planning values (`stats.power.PRIORS`): of the luck of
-training there are two, since nothing is known of it before replicates are trained, and it decides.
+Items and replicates are those of the plan. Where replicates are finished, the variances are measured (variances.py):
+two sets, with the luck of training as estimated and at the upper end of its interval. Elsewhere they are planning
+values (`stats.power.PRIORS`), two as well, since the luck decides and is not known before a training is repeated.
 
 A comparison is found significant at 5 %, which Holm divides by the number of comparisons for the smallest p-value of
 them. So a plan shows two figures: the difference that one comparison alone could show, and the one that it shows as
@@ -11,8 +12,8 @@ the first of all.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Literal
 
@@ -20,7 +21,7 @@ from orcac.cost.flow import Flow
 from orcac.cost.prices import PRICERS
 from orcac.plan.plan import Experiment, Plan
 from orcac.report.recipe import Arm, ReportExecution, ReportRecipe
-from orcac.stats.power import PRIORS, Costs, Design, Variances, detectable
+from orcac.stats.power import PRIORS, Costs, Design, Estimate, Variances, detectable
 from orcac.stats.verdict import LEVEL
 
 __all__ = ["PlannedComparison", "RunPrices", "list_comparisons", "price_runs"]
@@ -48,10 +49,13 @@ class PlannedComparison:
         return self.design.base_runs + self.design.arm_runs > 2 or bool(self.design.other_df)
 
 
-def list_comparisons(plan: Plan, flow: Flow, experiment: Experiment) -> list[PlannedComparison]:
+def list_comparisons(
+    plan: Plan, flow: Flow, experiment: Experiment, measured: Mapping[str, Estimate]
+) -> list[PlannedComparison]:
     """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
 
-    Benchmarks that a model judges are left out: the spread of its verdicts is not known.
+    measured: the variances of each benchmark that has finished replicates. Benchmarks that a model judges are left out,
+    because the spread of its verdicts is not known.
     """
     report = plan.nodes[experiment.report]
     recipe, execution = report.recipe, report.execution
@@ -80,7 +84,11 @@ def list_comparisons(plan: Plan, flow: Flow, experiment: Experiment) -> list[Pla
         )
         is_primary = name not in recipe.exploratory
         runs_per_draw = _runs_per_draw(arm)
-        variances = tuple(values.of_means(runs_per_draw or 1) for values in PRIORS)
+        if name in measured:
+            variances, basis = _read_estimate(measured[name])
+        else:
+            variances = tuple(values.of_means(runs_per_draw or 1) for values in PRIORS)
+            basis = _describe_priors(variances)
         found.append(
             PlannedComparison(
                 benchmark=name,
@@ -89,12 +97,24 @@ def list_comparisons(plan: Plan, flow: Flow, experiment: Experiment) -> list[Pla
                 runs_per_draw=runs_per_draw,
                 family=family if is_primary else 0,
                 variances=variances,
-                basis=_describe_priors(variances),
+                basis=basis,
                 alone=tuple(_smallest(design, values, LEVEL) for values in variances),
                 adjusted=tuple(_smallest(design, values, LEVEL / family) for values in variances if is_primary),
             )
         )
     return found
+
+
+def _read_estimate(found: Estimate) -> tuple[tuple[Variances, ...], str]:
+    """Return measured variances, with the luck as estimated and at the upper end of its interval, and their basis."""
+    values, luck = found.variances, found.luck
+    ends = f"{100 * luck.low:.1f} to {100 * luck.high:.1f}"
+    basis = (
+        f"Measured on finished replicates: luck of training {100 * values.luck:.1f} points (95 % {ends}; {found.df} "
+        f"df), and the figures are for this and for {100 * luck.high:.1f}; arm and base differ on "
+        f"{values.discordance:.0%} of the items, two runs of one arm on {values.churn:.0%}."
+    )
+    return (values, replace(values, luck=max(values.luck, luck.high))), basis
 
 
 def _describe_priors(variances: Sequence[Variances]) -> str:

@@ -24,7 +24,7 @@ STUDY: dict[str, Any] = {
 def comparisons(folder: Path, **changes: Any) -> dict[tuple[str, str], PlannedComparison]:
     plan = small(folder, **STUDY | changes)
     (experiment,) = plan.experiments.values()
-    return {(one.benchmark, one.arm): one for one in list_comparisons(plan, Flow(plan, NOWHERE), experiment)}
+    return {(one.benchmark, one.arm): one for one in list_comparisons(plan, Flow(plan, NOWHERE), experiment, {})}
 
 
 def test_a_plan_shows_what_its_items_and_replicates_could(tmp_path: Path) -> None:
