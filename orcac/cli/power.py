@@ -13,13 +13,11 @@ import click
 
 from orcac import text
 from orcac.cli.common import compile_specs, find_plan_and_store
-from orcac.cost.bill import Cost, price, total_cost
-from orcac.cost.detectable import PlannedComparison, RunPrices, list_comparisons, price_runs
+from orcac.cost.bill import Cost, price_flow, total_cost
+from orcac.cost.detectable import PlannedComparison, RunPrices, format_points, list_comparisons, price_runs
 from orcac.cost.flow import Flow
-from orcac.cost.variances import measure_variances
 from orcac.errors import InputError
 from orcac.plan.plan import Experiment
-from orcac.report.recipe import ReportRecipe
 from orcac.spec.load import BASE
 from orcac.stats import power
 from orcac.stats.verdict import LEVEL
@@ -45,10 +43,8 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
     plan, _ = compile_specs([spec])
     _, store = find_plan_and_store()
     (experiment,) = plan.experiments.values()
-    flow, costs = Flow(plan, store), price(plan, store)
-    recipe = plan.nodes[experiment.report].recipe
-    assert isinstance(recipe, ReportRecipe)
-    found = list_comparisons(plan, flow, experiment, measure_variances(plan, store, recipe))
+    flow = Flow(plan, store)
+    costs, found = price_flow(flow), list_comparisons(flow, experiment)
     if not found:
         fix = "add an arm in `ablations` or `sweep`, and `benchmarks`"
         raise InputError(f"{spec}: there is no arm to compare with the base on a benchmark", fix=fix)
@@ -63,7 +59,7 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
     if wanted is not None or limit is not None:
         for name in dict.fromkeys(one.benchmark for one in found if one.family):
             of_benchmark = [one for one in found if one.benchmark == name]
-            _show_allocation(of_benchmark, price_runs(plan, flow, experiment, name), wanted, limit)
+            _show_allocation(of_benchmark, price_runs(flow, experiment, name), wanted, limit)
 
 
 def _parse_points(given: str | None) -> float | None:
@@ -102,8 +98,8 @@ def _show(experiment: Experiment, found: Sequence[PlannedComparison], prices: di
                 arm=f"  {one.arm}",
                 items=f"{one.design.items:,}",
                 runs=f"{one.design.arm_runs} + {one.design.base_runs}",
-                alone=_points(one.alone),
-                adjusted=_points(one.adjusted),
+                alone=format_points(one.alone),
+                adjusted=format_points(one.adjusted),
                 price=_price(prices[one.arm]),
             )
             click.echo(row.rstrip())
@@ -127,12 +123,6 @@ def _notes(found: Sequence[PlannedComparison], family: int) -> list[str]:
             "`replicates: 3` in the spec."
         )
     return lines
-
-
-def _points(differences: Sequence[float]) -> str:
-    """Return the smallest and the largest difference: "5.0 to 6.9"; "> 90" for one that nothing would show."""
-    shown = [f"{100 * one:.1f}" if math.isfinite(one) else f"> {100 * power.LARGEST:.0f}" for one in differences]
-    return " to ".join(dict.fromkeys(shown))
 
 
 def _price(cost: Cost) -> str:

@@ -12,19 +12,21 @@ the first of all.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Literal
 
 from orcac.cost.flow import Flow
 from orcac.cost.prices import PRICERS
-from orcac.plan.plan import Experiment, Plan
+from orcac.cost.variances import measure_variances
+from orcac.plan.plan import Experiment
 from orcac.report.recipe import Arm, ReportExecution, ReportRecipe
-from orcac.stats.power import PRIORS, Costs, Design, Estimate, Variances, detectable
+from orcac.stats.power import LARGEST, PRIORS, Costs, Design, Estimate, Variances, detectable
 from orcac.stats.verdict import LEVEL
 
-__all__ = ["PlannedComparison", "RunPrices", "list_comparisons", "price_runs"]
+__all__ = ["PlannedComparison", "RunPrices", "format_points", "list_comparisons", "price_runs"]
 
 _smallest = functools.cache(detectable)  # a sweep has a thousand comparisons of one design
 
@@ -44,23 +46,27 @@ class PlannedComparison:
     adjusted: tuple[float, ...]  # the same as the first of its family; () if it is exploratory
 
     @property
+    def shown(self) -> tuple[float, ...]:
+        """The figures that count: as the first of the family, or alone if there is none."""
+        return self.adjusted or self.alone
+
+    @property
     def is_replicated(self) -> bool:
         """Whether a verdict on the arm is possible."""
         return self.design.base_runs + self.design.arm_runs > 2 or bool(self.design.other_df)
 
 
-def list_comparisons(
-    plan: Plan, flow: Flow, experiment: Experiment, measured: Mapping[str, Estimate]
-) -> list[PlannedComparison]:
+def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparison]:
     """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
 
-    measured: the variances of each benchmark that has finished replicates. Benchmarks that a model judges are left out,
-    because the spread of its verdicts is not known.
+    Benchmarks that a model judges are left out, because the spread of its verdicts is not known.
     """
+    plan = flow.plan
     report = plan.nodes[experiment.report]
     recipe, execution = report.recipe, report.execution
     assert isinstance(recipe, ReportRecipe)
     assert isinstance(execution, ReportExecution)
+    measured = measure_variances(plan, flow.store, recipe)
     places = {name: place for place, name in enumerate(execution.order)}
     base, *others = recipe.arms
     others.sort(key=lambda arm: places.get(arm.name, len(places)))
@@ -105,6 +111,12 @@ def list_comparisons(
     return found
 
 
+def format_points(differences: Sequence[float]) -> str:
+    """Return the smallest and the largest difference: "5.0 to 6.9"; "> 90" for one that nothing would show."""
+    shown = [f"{100 * one:.1f}" if math.isfinite(one) else f"> {100 * LARGEST:.0f}" for one in differences]
+    return " to ".join(dict.fromkeys(shown))
+
+
 def _read_estimate(found: Estimate) -> tuple[tuple[Variances, ...], str]:
     """Return measured variances, with the luck as estimated and at the upper end of its interval, and their basis."""
     values, luck = found.variances, found.luck
@@ -145,8 +157,9 @@ class RunPrices:
     unit: Literal["USD", "GPU h", "h"]  # USD if the spec states a GPU's price, hours of machines if it uses no GPU
 
 
-def price_runs(plan: Plan, flow: Flow, experiment: Experiment, benchmark: str) -> RunPrices:
+def price_runs(flow: Flow, experiment: Experiment, benchmark: str) -> RunPrices:
     """Return the mean prices over the arms that answer a benchmark; a teacher's answers are no part of them."""
+    plan = flow.plan
     recipe = plan.nodes[experiment.report].recipe
     assert isinstance(recipe, ReportRecipe)
     arms = [arm for arm in recipe.arms if any(one.benchmark == benchmark for one in arm.evaluations)]

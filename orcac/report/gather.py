@@ -79,7 +79,7 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         title=job.execution.title,
         about=job.execution.about,
         base=arms[0].name,
-        all_at_chance=verdicts == {"at chance"},
+        all_at_chance=bool(verdicts) and verdicts <= {"at chance", "below chance"},
         benchmarks=benchmarks,
         arms=tuple(_arm(store, arm) for arm in arms),
         flows=tuple(_flow(store, dataset, users) for dataset, users in _with_users(arms, _datasets)),

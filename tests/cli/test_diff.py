@@ -147,7 +147,10 @@ def test_one_spec_alone_compares_its_arms_with_the_base(folder: Path) -> None:
     assert code == 1
     assert "a.yaml -> a.yaml:no-first" in text
     assert "a.yaml -> a.yaml:longer" in text
-    assert text.rstrip().splitlines()[-3].split()[:3] == ["against", "a.yaml", "to"]  # the table of all arms, last
+    *_, heads, no_first, longer, legend = text.rstrip().splitlines()  # the table of all arms, last
+    assert heads.split()[:3] == ["against", "a.yaml", "to"]
+    assert no_first.split()[-1] == longer.split()[-1] == found("a.yaml")[0]["shows_points"] != ""
+    assert legend.startswith("shows: the smallest difference")
     assert [one["new"] for one in found("a.yaml")] == ["a.yaml:no-first", "a.yaml:longer"]
 
 

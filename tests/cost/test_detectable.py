@@ -24,7 +24,7 @@ STUDY: dict[str, Any] = {
 def comparisons(folder: Path, **changes: Any) -> dict[tuple[str, str], PlannedComparison]:
     plan = small(folder, **STUDY | changes)
     (experiment,) = plan.experiments.values()
-    return {(one.benchmark, one.arm): one for one in list_comparisons(plan, Flow(plan, NOWHERE), experiment, {})}
+    return {(one.benchmark, one.arm): one for one in list_comparisons(Flow(plan, NOWHERE), experiment)}
 
 
 def test_a_plan_shows_what_its_items_and_replicates_could(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_draws_of_the_data_are_the_replicates_that_count(tmp_path: Path) -> None
 def test_a_run_is_priced_in_the_best_unit_that_is_known(tmp_path: Path, train: dict[str, Any], unit: str) -> None:
     plan = small(tmp_path, **STUDY, hardware={"train": train})
     (experiment,) = plan.experiments.values()
-    prices = price_runs(plan, Flow(plan, NOWHERE), experiment, "b")
+    prices = price_runs(Flow(plan, NOWHERE), experiment, "b")
     assert prices.unit == unit and prices.costs.run > 0
 
 
@@ -67,6 +67,6 @@ def test_a_run_that_is_made_has_its_price_still(tmp_path: Path) -> None:
     plan = small(tmp_path, **STUDY)
     (experiment,) = plan.experiments.values()
     flow = Flow(plan, NOWHERE)
-    before = price_runs(plan, flow, experiment, "b")
+    before = price_runs(flow, experiment, "b")
     flow.done |= {ref for ref in plan.nodes if ref.startswith(("train/", "eval/"))}
-    assert price_runs(plan, flow, experiment, "b") == before
+    assert price_runs(flow, experiment, "b") == before

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from priced import NOWHERE, small
+from priced import small
 
 from orcac.cost.detectable import list_comparisons
 from orcac.cost.flow import Flow
@@ -86,7 +86,7 @@ def test_the_variances_of_finished_replicates_are_measured(tmp_path: Path) -> No
     assert found["b"].variances.luck == pytest.approx(0.0516, abs=0.02)  # the standard deviation of LUCKS
     assert 0 < found["b"].variances.churn < found["b"].variances.discordance + 0.05
     (experiment,) = plan.experiments.values()
-    on_b, elsewhere = list_comparisons(plan, Flow(plan, NOWHERE), experiment, found)
+    on_b, elsewhere = list_comparisons(Flow(plan, store), experiment)
     assert "Measured on finished replicates" in on_b.basis and "Planning values" in elsewhere.basis
     assert on_b.alone[0] < on_b.alone[1]  # at the upper end of the luck's interval
 
