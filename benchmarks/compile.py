@@ -107,7 +107,7 @@ def jobs(folder: Path) -> None:
     print("|---|---|---|---|---|---|")
     for size in SIZES:
         spec = folder / "jobs.yaml"
-        rates = [round(2e-3 * (1 + n / size), 9) for n in range(1, max(size - 13, 0) // 3 + 1)]
+        rates = [round(2e-3 * (1 + n / size), 9) for n in range(1, max(size - 13, 0) // 4 + 1)]
         spec.write_text(text + (f"sweep: {{stages.first.learning_rate: {rates}}}\n" if rates else ""))
         run([ORCAC, "compile", str(spec)], environment)
         nodes = json.loads((folder / "plan.json").read_text())["nodes"]

@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 
-from orcac.checkers import final_answer, same_answer
+from orcac.checkers import CHECKERS, Item, contradicts
 from orcac.filter.contamination import Index, ngram_digests
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.refusals import is_refusal
@@ -41,7 +41,7 @@ class Reasons:
             return "too long"
         if recipe.drop_refusals and is_refusal(text):
             return "refusal"
-        if recipe.agree_with_reference and contradicts_reference(row):
+        if recipe.agree_with_reference and contradicts_reference(row, recipe.checker):
             return "contradicts reference"
         if recipe.drop_duplicates and self._is_duplicate(row):
             return "duplicate"
@@ -64,9 +64,7 @@ class Reasons:
         return bool(found)
 
 
-def contradicts_reference(row: Response) -> bool:
+def contradicts_reference(row: Response, checker: str) -> bool:
     """Return whether the response's answer differs from a known reference; False if no answer can be read."""
-    if not row.reference:
-        return False
-    parsed = final_answer(row.response, row.options, parser="final-answer")
-    return bool(parsed) and not same_answer(parsed, row.reference)
+    item = Item(tuple(row.options), row.reference, row.query)
+    return contradicts(row.response, item, CHECKERS[checker])

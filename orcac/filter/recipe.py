@@ -26,6 +26,7 @@ class FilterRecipe(Recipe):
     max_characters: int | None = None
     drop_refusals: bool = False
     agree_with_reference: bool = False  # reject if the parsed answer contradicts a known reference
+    checker: str = "final-answer"  # a name in `orcac.checkers`, by which agreement is decided
     drop_duplicates: bool = True  # same system message, query and response, after normalising white space
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole

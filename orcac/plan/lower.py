@@ -408,48 +408,57 @@ class _ArmLowering:
 
     def _add_evaluation(self, name: str, model: str, replicate: Replicate) -> report.Evaluation:
         """Add the answers of `model` to the benchmark `name`, and their scores."""
-        benchmark, hardware, items = self.spec.benchmarks[name], self.spec.hardware.eval, self._add_items(name)
+        recipe, execution = self._lower_protocol(name)
+        if recipe.temperature:
+            recipe = recipe.model_copy(update={"seed": replicate.seed(recipe.seed)})
+        inputs = {"model": (model,), "items": (self._add_items(name),)}
+        execution = execution.model_copy(update={"earlier": list_earlier(recipe, inputs)})
+        label = f"{self.arm.name}: {name}"
+        answers = self._add(f"eval/{name}", recipe, execution, label=label, mark=replicate.mark, inputs=inputs)
+        return self._add_score(f"score/{name}", name, answers, label=label, mark=replicate.mark)
+
+    @_once_per_sections
+    def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
+        """Return the recipe and the execution of a benchmark's `eval` nodes."""
+        benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
         recipe = EvalRecipe(
             system_id=benchmark.system,
             system=self.arm.messages[benchmark.system],
             temperature=benchmark.temperature,
             top_p=benchmark.top_p,
             max_new_tokens=benchmark.max_tokens,
-            seed=replicate.seed(self.spec.seed) if benchmark.temperature else self.spec.seed,
+            seed=self.spec.seed,
         )
-        inputs = {"model": (model,), "items": (items,)}
-        execution = EvalExecution(
-            batch_size=hardware.batch,
-            gpu=hardware.gpu,
-            earlier=list_earlier(recipe, inputs),
-            **lower_work(hardware, gpus=hardware.gpus),
-        )
-        label = f"{self.arm.name}: {name}"
-        answers = self._add(f"eval/{name}", recipe, execution, label=label, mark=replicate.mark, inputs=inputs)
-        return self._add_score(f"score/{name}", name, answers, label=label, mark=replicate.mark)
+        work = lower_work(hardware, gpus=hardware.gpus)
+        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, **work)
 
     def _add_score(self, address: str, name: str, answers: str, *, label: str, mark: str = "") -> report.Evaluation:
         """Add the scores of answers, an eval or a collect node, to the benchmark `name`."""
         benchmark, items = self.spec.benchmarks[name], self._add_items(name)
         inputs: dict[str, tuple[str, ...]] = {"answers": (answers,), "items": (items,)}
-        resources = lower_work(self.spec.hardware.other)
         blockers: tuple[str, ...] = ()
         if isinstance(benchmark, schema.OpenBenchmark):
             inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
-            teacher = self.spec.teachers[benchmark.judge]
-            judge = Judge(
-                model=teacher.model,
-                sampling=lower_sampling(teacher),
-                origin="solver" if teacher.endpoint.kind == "solver" else "api",
-            )
-            endpoint = lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name)
-            recipe, execution = ScoreRecipe(judge=judge), ScoreExecution(judge=endpoint, **resources)
             blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
-        else:
-            recipe, execution = ScoreRecipe(checkers=benchmark.checkers), ScoreExecution(**resources)
+        recipe, execution = self._lower_scoring(name)
         score = self._add(address, recipe, execution, label=label, mark=mark, blockers=blockers, inputs=inputs)
         self.targets.append(score)
         return report.Evaluation(benchmark=name, items=items, answers=answers, score=score)
+
+    @_once_per_sections
+    def _lower_scoring(self, name: str) -> tuple[ScoreRecipe, ScoreExecution]:
+        """Return the recipe and the execution of a benchmark's `score` nodes."""
+        benchmark, resources = self.spec.benchmarks[name], lower_work(self.spec.hardware.other)
+        if not isinstance(benchmark, schema.OpenBenchmark):
+            return ScoreRecipe(checkers=benchmark.checkers), ScoreExecution(**resources)
+        teacher = self.spec.teachers[benchmark.judge]
+        judge = Judge(
+            model=teacher.model,
+            sampling=lower_sampling(teacher),
+            origin="solver" if teacher.endpoint.kind == "solver" else "api",
+        )
+        endpoint = lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name)
+        return ScoreRecipe(judge=judge), ScoreExecution(judge=endpoint, **resources)
 
     @_once_per_sections
     def _add_replies(self, teacher: str, name: str) -> str:

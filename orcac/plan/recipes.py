@@ -36,6 +36,7 @@ def lower_filters(filters: schema.Filters) -> FilterRecipe:
         max_characters=filters.max_characters,
         drop_refusals=filters.refusals == "drop",
         agree_with_reference=filters.agreement,
+        checker=filters.checker if filters.agreement else FilterRecipe.model_fields["checker"].default,
         drop_duplicates=filters.duplicates == "drop",
         contamination_ngram=filters.contamination.ngram if filters.contamination else None,
     )

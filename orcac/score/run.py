@@ -22,7 +22,7 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
     save_memory()
     answered = list(_read_answers(job.input("items"), job.input("answers")))
     checkers = job.recipe.checkers
-    scored = [_score(item, reply, checkers) for item, reply in answered if is_scorable(item)]
+    scored = [_score(item, reply, checkers) for item, reply in answered if is_scorable(item, checkers[0])]
     left_out = len(answered) - len(scored)
     if not scored:
         raise InputError(

@@ -12,9 +12,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from orcac.checkers import Parser, final_answer, same_answer
+from orcac.checkers import CHECKERS, Item, reference_fault
 from orcac.filter.refusals import is_refusal
 from orcac.rows import Outcome, Prompt
 
@@ -53,12 +53,15 @@ def decide(checker: str, reply: Reply, item: Prompt) -> Verdict:
 
 def check(checker: str, response: str, item: Prompt) -> tuple[str, float]:
     """Return the final answer in a response, "" if there is none, and its score in [0, 1]."""
-    parsed = final_answer(response, item.options, cast(Parser, checker))
-    return parsed, float(same_answer(parsed, item.reference))
+    asked, known = _asked(item), CHECKERS[checker]
+    parsed = known.read(response, asked).value
+    return parsed, known.score(parsed, asked)
 
 
-def is_scorable(item: Prompt) -> bool:
-    """Return whether any answer could be right: the item has a reference, and it is one of its options if any."""
-    if not any(option.strip() for option in item.options):
-        return same_answer(item.reference, item.reference)
-    return any(same_answer(option, item.reference) for option in item.options)
+def is_scorable(item: Prompt, checker: str) -> bool:
+    """Return whether any answer could be right: the item's own reference would be, by this checker."""
+    return not reference_fault(_asked(item), CHECKERS[checker])
+
+
+def _asked(item: Prompt) -> Item:
+    return Item(tuple(item.options), item.reference, item.query)

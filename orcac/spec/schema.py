@@ -22,7 +22,19 @@ from pydantic_core import CoreSchema
 from orcac.chat.settings import Azure, Price, Sampling
 from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, label, semantic
 from orcac.recipe import Frozen
-from orcac.spec.units import BatchSize, Checkers, Dollars, Megabytes, Minutes, Name, Paths, Rows, RowsOrTokens, Variable
+from orcac.spec.units import (
+    BatchSize,
+    CheckerName,
+    Checkers,
+    Dollars,
+    Megabytes,
+    Minutes,
+    Name,
+    Paths,
+    Rows,
+    RowsOrTokens,
+    Variable,
+)
 
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
@@ -115,7 +127,7 @@ class _BenchmarkSampling(Frozen):
 class _BenchmarkProtocol(_BenchmarkSampling):
     checker: Checkers = semantic(
         "rule that reads answers and compares them with the reference, or a list of rules: the first decides, the "
-        "others are shown. first-capital is the paper's (§4.2.2)",
+        "others are shown. auto chooses by the item; first-capital is the paper's (§4.2.2)",
         ("final-answer",),
     )
     parser: Literal["final-answer", "first-capital"] | None = semantic(
@@ -329,6 +341,7 @@ class Filters(Frozen):
     max_characters: Count | None = semantic("largest length of an answer to keep", None, unit="characters")
     refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
     agreement: StrictBool = semantic("drop answers that contradict a known reference answer", False)
+    checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
     duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same answer", "drop")
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
 

@@ -122,7 +122,7 @@ def _variable(value: str) -> str:
 
 Variable = Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE})]
 # The names of `orcac.checkers`, which takes longer to import than the rest of the language; a test compares the two.
-CheckerName = Literal["final-answer", "first-capital"]
+CheckerName = Literal["auto", "option", "number", "math", "text", "rouge-l", "final-answer", "first-capital"]
 _ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 Paths = Annotated[
     tuple[str, ...],

@@ -136,3 +136,14 @@ def test_counts_name_the_benchmark_that_is_overlapped(tmp_path):
 def test_contamination_without_benchmarks_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no benchmark"):
         run(job(tmp_path, STRICT, [response()], {}))
+
+
+def test_the_recipes_checker_decides_on_agreement():
+    row = response("Therefore, the most likely cause is (A) rain.", reference="(B)", options=["(A)", "(B)"])
+    right = response("The walk is 5 km long.", reference="5000 m", query="How long?")
+    for checker, reasons in (
+        ("final-answer", [KEEP, "contradicts reference"]),
+        ("auto", ["contradicts reference", KEEP]),
+    ):
+        recipe = FilterRecipe(agree_with_reference=True, checker=checker)
+        assert judge(recipe, row, right) == reasons

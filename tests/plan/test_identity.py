@@ -229,6 +229,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "filters.max_characters": ("filters.max_characters", 999, KEPT),
     "filters.refusals": ("filters.refusals", "drop", KEPT),
     "filters.agreement": ("filters.agreement", True, KEPT),
+    "filters.checker": ("filters.checker", "auto", KEPT, {"filters": {"agreement": True}}),
     "filters.duplicates": ("filters.duplicates", "keep", KEPT),
     "filters.contamination.ngram": ("filters.contamination.ngram", 12, KEPT),
     "student.base": ("student.base", "other-model", STUDENT, BASED),

@@ -120,6 +120,17 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
     assert own < set(plan.nodes[experiment.report].needs)
 
 
+def test_a_checker_under_its_older_name_makes_the_same_nodes(tmp_path: Path) -> None:
+    def ids(**protocol: Any) -> dict[str, str]:
+        return lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": protocol}})).experiments["many"].addresses["base"]
+
+    assert ids() == ids(parser="final-answer") == ids(checker="final-answer")
+    capital = ids(parser="first-capital")
+    assert capital == ids(checker="first-capital") == ids(checker=["first-capital"])
+    assert {name for name, ref in ids().items() if ref != capital[name]} == {"score/b"}
+    assert ids(checker=["first-capital", "final-answer"])["score/b"] not in (capital["score/b"], ids()["score/b"])
+
+
 BLOCKED = [
     ({"benchmarks": {"b": {"format": "open-ended", "path": "${UNSET}/x.jsonl", "fields": {"query": "q"}, "judge": "u",
                            "against": ["u"], "task": None, "size": None, "take": None, "missing": "later"}}},

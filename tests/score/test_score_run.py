@@ -149,3 +149,21 @@ def test_scores_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     run(job)
     again = json.loads(json.dumps(dataclasses.asdict(sum_up(read(job.out)))))
     assert again == json.loads((job.out / "scores.json").read_text())
+
+
+def test_a_checker_may_give_a_part_of_the_score_and_reads_the_query(tmp_path: Path) -> None:
+    """`rouge-l` scores a passage between 0 and 1; `auto` reads the texts of lettered options from the item's query."""
+    letters = dataclasses.replace(
+        item(0, "letters", "(B)", LETTERS[:2]), query="Which box?\n(A) the red one\n(B) the blue one"
+    )
+    passage = item(1, "prose", "the cat sat on the mat")
+    job = make_job(tmp_path, [letters, passage], "auto", "rouge-l")
+    replies = {letters.id: "It has to be the blue one.", passage.id: "the cat lay on the mat"}
+    answers = [
+        rows.widen(one, rows.Answer, response=replies[one.id], finish_reason="stop") for one in (letters, passage)
+    ]
+    rows.write(job.input("answers") / "answers.parquet", rows.Answer, answers)
+    run(job)
+    scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
+    assert [(row.parsed, row.outcome) for row in scored] == [("(B)", "right"), ("the cat lay on the mat", "wrong")]
+    assert scored[1].others_score == [pytest.approx(10 / 12)]

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Literal
 
-from orcac.checkers.option import Mention, find_mentions, option_letter
+from orcac.checkers.version1.option import Mention, find_mentions, option_letter
 
 __all__ = ["Parser", "final_answer"]
 

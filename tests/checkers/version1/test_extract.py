@@ -1,4 +1,4 @@
-"""Tests of orcac/checkers/extract.py and orcac/checkers/option.py."""
+"""Tests of orcac/checkers/version1/extract.py and orcac/checkers/version1/option.py."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.checkers import final_answer, same_answer
+from orcac.checkers.version1 import final_answer, same_answer
 
 LETTERS = ["(A)", "(B)", "(C)", "(I)"]
 TRUTH = ["True", "False"]

@@ -1,0 +1,70 @@
+"""Characters: one spelling for those that differ in width, script of digits, direction or typography only.
+
+"Ｂ", "Ⓑ" and "𝐁" become "B", "١٢" becomes "12", curly quotes become straight ones, and marks that only steer the
+layout of right-to-left text are removed. Superscripts and fractions keep their meaning: "x²" stays, and "½" stays.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_PUNCTUATION = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛ʼ′´＇", "'"),
+        **dict.fromkeys("“”„‟«»″＂「」『』", '"'),
+        **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
+        **dict.fromkeys("，、،", ","),
+        **dict.fromkeys("。．｡۔", "."),
+        **dict.fromkeys("；؛", ";"),
+        **dict.fromkeys("？؟", "?"),
+        **dict.fromkeys("【［", "["),
+        **dict.fromkeys("】］", "]"),
+        **dict.fromkeys("⇒➔➜➡⟶⟹", "→"),
+        "٪": "%",
+        "٫": ".",
+        "٬": ",",
+        "⁄": "/",
+        "∕": "/",
+    }
+)
+_SAME_BUT_FOR_LOOKS = ("<wide>", "<narrow>", "<circle>", "<square>", "<font>", "<compat>", "<noBreak>")
+_LETTER_SIGN = re.compile(r"(?:NEGATIVE )?(?:CIRCLED|SQUARED|REGIONAL INDICATOR SYMBOL)(?: LATIN)?.* LETTER ([A-Z])")
+_BLANKS = re.compile(r"[^\S\n\r\v\f\x85\u2028\u2029]+")
+_LINE_ENDS = re.compile(r" ?(?:\r\n?|[\n\v\f\x85\u2028\u2029]) ?")
+
+
+class _Folding(dict[int, str]):
+    """The table of `str.translate`, filled with each character that is met."""
+
+    def __missing__(self, code: int) -> str:
+        folded = self[code] = _fold_character(chr(code))
+        return folded
+
+
+def fold(text: str) -> str:
+    """Return the text in the plainest characters with the same meaning, with one blank for several."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_TABLE)
+    return _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text))
+
+
+def _fold_character(character: str) -> str:
+    if character.isascii() or character in "\x85\u2028\u2029":
+        return character
+    category = unicodedata.category(character)
+    if category in ("Cf", "Me") or 0xFE00 <= ord(character) <= 0xFE0F:  # direction, joiners, enclosures, variants
+        return ""
+    if category == "Zs":
+        return " "
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if unicodedata.decomposition(character).startswith(_SAME_BUT_FOR_LOOKS):
+        plain = unicodedata.normalize("NFKC", character)
+        return plain.translate(_PUNCTUATION)
+    if letter := _LETTER_SIGN.fullmatch(unicodedata.name(character, "")):
+        return letter[1]
+    return character.translate(_PUNCTUATION)
+
+
+_TABLE = _Folding()

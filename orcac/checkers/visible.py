@@ -1,0 +1,68 @@
+"""The part of a response in which its answer is looked for: without reasoning, and without a next question.
+
+Text marked as reasoning (`<think>` and its kin) does not count. A closing mark alone ends reasoning that began before
+the response; an opening mark alone means that the response ended while the model was still reasoning.
+
+Small students go on after their answer with a question of their own ("Q: ..."). All that follows such a line is cut
+off, unless nothing precedes it or most of its words are those of the item's query, which is then only repeated.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MARK = re.compile(
+    r"<(?P<close>/)?(?:think(?:ing)?|thoughts?|reasoning|scratchpad)>|\[(?P<close2>/)?THINK\]", re.IGNORECASE
+)
+_CHANNEL = re.compile(r"<\|channel\|>\s?(?P<name>\w+)[^<\n]{0,80}<\|message\|>")
+_END_OF_TURN = re.compile(r"<\|(?:im_end|eot_id|endoftext|end|return|end_of_text|eom_id)\|>|</s>|<end_of_turn>|<eos>")
+_NEXT_QUESTION = re.compile(
+    r"""(?: (?:^|\n) [ >*_\#-]{0,8} (?: (?:next\ |new\ )? (?:Q|question) (?:\ ?\#?\d{1,4})?
+                                                [*_]{0,3} [:.)] [*_]{0,3} (?=\s|$)
+                                      | (?:human|user|instructions?) [*_]{0,3} : )
+          | (?:^|\n) \#{2,4}\ (?:instruction|human|user|question|input)\b
+          | (?<=[.!?)])\ (?:Q|Question|Human|User): (?=\s)
+          | <\|(?:im_start|user|start_header_id)\|> | \[INST\] )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_LONGER_WORD = re.compile(r"\w{4,}")
+_REPEATED = 0.6  # of the longer words of a line; they make it a repetition of the query
+
+
+def visible(response: str, query: str = "") -> str:
+    """Return the response without reasoning and without what follows the answer; both texts are folded."""
+    return _cut_next_question(_without_reasoning(response), query).strip()
+
+
+def _without_reasoning(text: str) -> str:
+    channels = list(_CHANNEL.finditer(text))
+    if channels:
+        finals = [match for match in channels if match["name"] == "final"]
+        return text[finals[-1].end() :] if finals else ""
+    kept: list[str] = []
+    depth = start = 0
+    for mark in _MARK.finditer(text):
+        closes = bool(mark["close"] or mark["close2"])
+        if not closes:
+            if depth == 0:
+                kept.append(text[start : mark.start()])
+            depth += 1
+        elif depth > 0:
+            depth -= 1
+        else:
+            kept.clear()
+        start = mark.end()
+    return "\n".join([*kept, text[start:]]) if depth == 0 else "\n".join(kept)
+
+
+def _cut_next_question(text: str, query: str) -> str:
+    if end := _END_OF_TURN.search(text.strip()):
+        text = text.strip()[: end.start()]
+    known = set(_LONGER_WORD.findall(query.casefold()))
+    for match in _NEXT_QUESTION.finditer(text):
+        line = text[match.end() : match.end() + 300].strip("\n:*_ ").split("\n")[0]
+        words = _LONGER_WORD.findall(line.casefold())
+        repeats = bool(words) and sum(word in known for word in words) >= _REPEATED * len(words)
+        if text[: match.start()].strip() and not repeats:
+            return text[: match.start()]
+    return text
