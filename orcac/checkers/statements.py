@@ -1,9 +1,9 @@
 r"""Statements: the places where a response says what its answer is, whatever the kind of answer.
 
 A marked answer is one that a format sets apart: `\boxed{...}`, `<answer>...</answer>`, `#### ...`, `{"answer": ...}`.
-A said answer is one in prose or under a heading: "the answer is ...", "Answer: ...". A loose one says less surely that
-it is the answer: "the result is ...", "the option that follows is ...". The last statement of a response counts; what
-its words mean is decided by each checker.
+A said answer is one in prose or under a heading: "the answer is ...", "Answer: ...". A loose one is less
+surely the answer: "the result is ...", "the option that follows is ...". The last statement of a response counts; each
+checker decides on the meaning of its words.
 
 All patterns have bounded repetitions, so that a response of any length is read in linear time.
 """

@@ -68,7 +68,7 @@ def same(value: str, other: str, item: Item) -> bool:
 
 
 def score(value: str, item: Item) -> float:
-    """Return 1 for the reference or for what the reference states, else 0."""
+    """Return 1 for the reference or for the answer that it states, else 0."""
     if same(value, item.reference, item) or same(value, answer_in(item.reference), item):
         return 1.0
     stated = "" if is_passage(item.reference) else read(item.reference, item).value

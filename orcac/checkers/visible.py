@@ -32,7 +32,7 @@ _REPEATED = 0.6  # of the longer words of a line; they make it a repetition of t
 
 
 def visible(response: str, query: str = "") -> str:
-    """Return a folded response without reasoning and without what follows the answer."""
+    """Return a folded response without reasoning and without the text that follows its answer."""
     return _cut_next_question(_without_reasoning(response), query).strip()
 
 

@@ -1,7 +1,7 @@
 """The checker `number`: answers that are a quantity, a date or a time.
 
 The answer is the quantity that the last statement names; without a statement, the one in the last concluding sentence
-or in the last line. Of an equation it is what follows the last "=". A statement of two different quantities is
+or in the last line. Of an equation it is the part after the last "=". A statement of two different quantities is
 ambiguous, unless it begins with one and only compares it with the other: "8 out of 10".
 
 The value of an answer is written as a bare number if the reference is one: "$18.00", "18 dollars" and "eighteen" are

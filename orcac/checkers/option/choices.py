@@ -4,7 +4,7 @@ Labels are single letters of any script, or numbers, as in "(B)", "B)", "B." and
 whatever their order and whichever are missing: of the options (A), (C), (B), "C" is the second. If the options are bare
 letters, their texts are read from the list in the item's query.
 
-A strong label stands in brackets or after a word such as "option". A weak one is a bare capital, which may also be the
+A strong label is in brackets or after a word such as "option". A weak one is a bare capital, which may also be the
 article "A", the pronoun "I" or a part of "vitamin C". Texts must be whole words, in any case: "invalid" does not name
 "valid". But "not valid" names "invalid" where both are options.
 """
@@ -125,7 +125,7 @@ class Choices:
         return index
 
     def _index(self, label: str) -> int:
-        """Return the index of the option with a label; -1 if there is none.
+        """Return the index of the option with a label, or -1.
 
         Options without labels are counted: "A" and "1" are the first.
         """
@@ -248,7 +248,7 @@ def _occurrences(wanted: str, text: str) -> Iterator[int]:
 
 
 def _is_whole(wanted: str, text: str, start: int) -> bool:
-    """Return whether a text stands by itself: not within a word, a compound or a number."""
+    """Return whether an occurrence is a whole word or phrase: not within a word, a compound or a number."""
     before, after = text[max(0, start - 2) : start], text[start + len(wanted) : start + len(wanted) + 2]
     if _JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after) or (wanted[0].isdecimal() and before.endswith("-")):
         return False
