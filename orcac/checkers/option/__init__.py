@@ -1,7 +1,7 @@
 """The checker `option`: answers that are one of an item's options.
 
 Four ways to read a response are tried in order:
-  1. the last statement that names an option ("the answer is (B)", a boxed letter) or calls one correct ("(B) is correct");
+  1. the last statement that names an option ("the answer is (B)", a boxed letter) or calls one correct;
   2. the last concluding sentence or choice that names one: "Therefore, the most likely cause is D) ...", "I pick B";
   3. an option that is the first or the last line, or a yes or no that opens the response;
   4. the only option that the response names, if it opens or ends the response, or the only one that it does not deny.
