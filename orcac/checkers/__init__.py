@@ -1,7 +1,7 @@
 """Checkers: the final answer in a model's prose, and whether it agrees with a reference.
 
-`CHECKERS` is the one registry, which filters and scores share. A checker reads a response into an `Extraction`, says
-whether two values are equal, and gives a value a score in [0, 1].
+`CHECKERS` is the one registry, which filters and scores share. A checker reads a response into an `Extraction`,
+compares two values, and gives a value a score in [0, 1].
 
     option    one of the item's options, by label, text or number       option.py, choices.py
     number    quantities with their units, dates, times                 number.py, quantity.py, units.py, moment.py
@@ -11,7 +11,7 @@ whether two values are equal, and gives a value a score in [0, 1].
     auto      one of the first four, chosen by the item                 auto.py
     first-capital, final-answer                                         version1/: the rules of finished artifacts
 
-What they share is in `visible.py` (which part of a response counts), `statements.py` (where it states an answer),
+Their common parts are in `visible.py` (which part of a response counts), `statements.py` (where it states an answer),
 `characters.py` and `plain.py` (one spelling). `references.py` checks the items themselves.
 
 A checker reads strings. It may import no kind, no model and no store, and it may ask no model. Responses are untrusted:

@@ -31,6 +31,7 @@ _PUNCTUATION = str.maketrans(
 )
 _SAME_BUT_FOR_LOOKS = ("<wide>", "<narrow>", "<circle>", "<square>", "<font>", "<compat>", "<noBreak>")
 _LETTER_SIGN = re.compile(r"(?:NEGATIVE )?(?:CIRCLED|SQUARED|REGIONAL INDICATOR SYMBOL)(?: LATIN)?.* LETTER ([A-Z])")
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _BLANKS = re.compile(r"[^\S\n\r\v\f\x85\u2028\u2029]+")
 _LINE_ENDS = re.compile(r" ?(?:\r\n?|[\n\v\f\x85\u2028\u2029]) ?")
 
@@ -49,6 +50,12 @@ def fold(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_TABLE)
     return _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text))
+
+
+def lowered(text: str) -> str:
+    """Return the text in lower case and of the same length, so that positions in one are positions in the other."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else text.translate(_ASCII_LOWER)
 
 
 def _fold_character(character: str) -> str:

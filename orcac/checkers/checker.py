@@ -1,4 +1,4 @@
-"""The types of every checker: what it knows of an item, what it finds in a response, and what it can do."""
+"""The types of every checker: the item that it is given, the result of reading, and its functions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """References: whether an item can be scored at all, and whether an answer contradicts its reference.
 
-Finished artifacts hold what version 1 said of both, so its two rules keep their old answers: any free-form reference
+Finished artifacts hold the results of version 1, so its two rules keep their behaviour here: any free-form reference
 can be scored, and a passage can be contradicted.
 """
 

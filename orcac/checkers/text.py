@@ -40,7 +40,7 @@ def read(response: str, item: Item) -> Extraction:
     """Return the text that a response states as its answer."""
     if is_passage(answer_in(item.reference)):
         return read_passage(response, item)
-    text = visible(fold(response), fold(item.query))
+    text = visible(fold(response), item.query)
     ends = sentence_ends(text)
     statements = [statement for statement in find_statements(text, ends) if statement.kind != "loose"]
     for statement in reversed(statements):
@@ -59,7 +59,7 @@ def read(response: str, item: Item) -> Extraction:
 
 def read_passage(response: str, item: Item) -> Extraction:
     """Return the whole response without reasoning. Questions that the reference asks too are part of the answer."""
-    return found(visible(fold(response), fold(f"{item.query}\n{item.reference}")))
+    return found(visible(fold(response), f"{item.query}\n{item.reference}"))
 
 
 def same(value: str, other: str, item: Item) -> bool:
@@ -68,7 +68,7 @@ def same(value: str, other: str, item: Item) -> bool:
 
 
 def score(value: str, item: Item) -> float:
-    """Return 1 for the reference or for what the reference states, else 0."""
+    """Return 1 for the reference or for the answer that it states, else 0."""
     if same(value, item.reference, item) or same(value, answer_in(item.reference), item):
         return 1.0
     stated = "" if is_passage(item.reference) else read(item.reference, item).value

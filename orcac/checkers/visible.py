@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 
+from orcac.checkers.characters import fold
+
 _MARK = re.compile(
     r"<(?P<close>/)?(?:think(?:ing)?|thoughts?|reasoning|scratchpad)>|\[(?P<close2>/)?THINK\]", re.IGNORECASE
 )
@@ -30,7 +32,7 @@ _REPEATED = 0.6  # of the longer words of a line; they make it a repetition of t
 
 
 def visible(response: str, query: str = "") -> str:
-    """Return the response without reasoning and without what follows the answer; both texts are folded."""
+    """Return a folded response without reasoning and without the text that follows its answer."""
     return _cut_next_question(_without_reasoning(response), query).strip()
 
 
@@ -56,13 +58,17 @@ def _without_reasoning(text: str) -> str:
 
 
 def _cut_next_question(text: str, query: str) -> str:
-    if end := _END_OF_TURN.search(text.strip()):
-        text = text.strip()[: end.start()]
-    known = set(_LONGER_WORD.findall(query.casefold()))
+    text = text.strip()
+    if end := _END_OF_TURN.search(text):
+        text = text[: end.start()]
+    known: set[str] | None = None
     for match in _NEXT_QUESTION.finditer(text):
+        if not text[: match.start()].strip():
+            continue
+        if known is None:
+            known = set(_LONGER_WORD.findall(fold(query).casefold()))
         line = text[match.end() : match.end() + 300].strip("\n:*_ ").split("\n")[0]
         words = _LONGER_WORD.findall(line.casefold())
-        repeats = bool(words) and sum(word in known for word in words) >= _REPEATED * len(words)
-        if text[: match.start()].strip() and not repeats:
+        if not words or sum(word in known for word in words) < _REPEATED * len(words):
             return text[: match.start()]
     return text

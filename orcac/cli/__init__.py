@@ -22,6 +22,7 @@ GROUPS = {
         "plan": "Show the nodes, their state and the arms that share them.",
         "cost": "Price specs before they run: tokens, dollars, GPU hours, time.",
         "diff": "Compare two arms or specs: changes, nodes to remake, price.",
+        "power": "Show the smallest difference that a spec could show, beside its price.",
         "pin": "Lock the ids of specs; compile then refuses to move them.",
         "schema": "Print the JSON Schema of a spec, for editors.",
     },

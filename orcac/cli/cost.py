@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,10 @@ import click
 from orcac import text
 from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.cost import figures, memory, priors
-from orcac.cost.bill import FIGURES, Cost, price, total_cost
+from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
+from orcac.cost.detectable import PlannedComparison, format_points, list_comparisons
 from orcac.cost.figures import Range
+from orcac.cost.flow import Flow
 from orcac.plan.plan import Experiment, Plan
 from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
@@ -40,17 +43,24 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     """
     plan, _ = compile_specs(specs)
     _, store = find_plan_and_store()
-    costs = price(plan, store)
+    flow = Flow(plan, store)
+    costs = price_flow(flow)
     if as_json:
         click.echo(json.dumps(_as_json(plan, store, costs), indent=1, ensure_ascii=False))
         return
     for experiment in plan.experiments.values():
-        _show(plan, store, costs, experiment)
+        _show(plan, store, costs, experiment, list_comparisons(flow, experiment))
     if len(plan.experiments) > 1:
         click.secho("\n" + _line("all specs", total_cost(plan, costs, list(plan.nodes))), bold=True)
 
 
-def _show(plan: Plan, store: Store, costs: dict[str, Cost], experiment: Experiment) -> None:
+def _show(
+    plan: Plan,
+    store: Store,
+    costs: dict[str, Cost],
+    experiment: Experiment,
+    comparisons: Sequence[PlannedComparison],
+) -> None:
     base = [*experiment.arms[BASE], experiment.report]
     todo = sum(costs[ref].seconds.mid > 0 for ref in base)
     click.secho(f"\n{experiment.spec}: {todo} of the base's {len(base)} nodes to make", bold=True)
@@ -71,6 +81,7 @@ def _show(plan: Plan, store: Store, costs: dict[str, Cost], experiment: Experime
         shown["all arms"] = total_cost(plan, costs, refs)
         click.secho(_line("all arms", shown["all arms"]), bold=True)
     _show_ranges(shown)
+    _show_power(comparisons)
     _show_memory(plan, store, experiment)
     _show_basis(whole)
 
@@ -86,6 +97,19 @@ def _show_ranges(shown: dict[str, Cost]) -> None:
         "Time is the longest chain: a node starts when its inputs are made, nodes that ask one account run one after "
         "another, and machines are always free. Shared tokens and dollars are counted once."
     )
+
+
+def _show_power(comparisons: Sequence[PlannedComparison]) -> None:
+    """Print the smallest difference that each benchmark could show, one line for all arms of which it is the same."""
+    arms: dict[tuple[str, str], list[str]] = {}
+    for one in comparisons:
+        arms.setdefault((one.benchmark, format_points(one.shown)), []).append(one.arm)
+    if not arms:
+        return
+    click.secho("\nSmallest difference that 4 of 5 such studies would show, points", bold=True)
+    for (benchmark, figure), names in arms.items():
+        others = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+        click.echo(f"{benchmark:<20} {figure:<14} {others}".rstrip())
 
 
 def _show_memory(plan: Plan, store: Store, experiment: Experiment) -> None:

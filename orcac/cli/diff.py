@@ -16,16 +16,19 @@ import click
 from orcac import text
 from orcac.cli.common import clean, find_plan_and_store, gc_paused, read_pins
 from orcac.cost import figures
-from orcac.cost.bill import FIGURES, Cost, price, total_cost
+from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
+from orcac.cost.detectable import format_points, list_comparisons
 from orcac.cost.figures import Range
+from orcac.cost.flow import Flow
 from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
+from orcac.plan.plan import Experiment as PlannedExperiment
 from orcac.plan.plan import Plan
 from orcac.plan.replicates import count_runs
 from orcac.plan.sharing import group_replicates, map_replicates, name_group
 from orcac.plan.upgrade import keep
-from orcac.report.recipe import Evaluation, ReportRecipe
+from orcac.report.recipe import Draws, ReportRecipe, name_baseline
 from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
@@ -60,6 +63,7 @@ class Difference:
     cost: Cost  # of the nodes to make
     runs: int  # replicates of the new side
     rescored: list[Rescored]  # finished answers that the two sides score by other checkers
+    shows: str  # the smallest difference of their scores that the plan could show, in points; "" if not the base's arm
 
     @property
     def is_empty(self) -> bool:
@@ -110,7 +114,9 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         plan.experiments[str(file)] = plan.experiments.pop(experiment.base.spec.name)
     plan = keep(plan, read_pins({str(file): file.path for file in loaded}), store)
     nodes = {Side(file, arm): refs for file in loaded for arm, refs in plan.experiments[str(file)].arms.items()}
-    costs = price(plan, store)
+    flow = Flow(plan, store)
+    costs = price_flow(flow)
+    shown = _show_power(flow, plan.experiments[str(left.file)]) if new is None else {}
     found = []
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
@@ -118,8 +124,18 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
         runs = count_runs(plan.experiments[str(other.file)].addresses[other.arm])
         rescored = _rescore(plan, store, one, other)
-        found.append(Difference(one, other, compare_specs(*specs), effect, cost, runs, rescored))
+        found.append(
+            Difference(one, other, compare_specs(*specs), effect, cost, runs, rescored, shown.get(other.arm, ""))
+        )
     return found, plan
+
+
+def _show_power(flow: Flow, experiment: PlannedExperiment) -> dict[str, str]:
+    """Return arm -> the smallest difference to the base that its most powerful benchmark could show, in points."""
+    shown: dict[str, tuple[float, ...]] = {}
+    for one in list_comparisons(flow, experiment):
+        shown[one.arm] = min(one.shown, shown.get(one.arm, one.shown))
+    return {arm: format_points(differences) for arm, differences in shown.items()}
 
 
 def _rescore(plan: Plan, store: Store, old: Side, new: Side) -> list[Rescored]:
@@ -127,20 +143,22 @@ def _rescore(plan: Plan, store: Store, old: Side, new: Side) -> list[Rescored]:
 
     Two specs are compared in all arms and baselines that both have; of two arms, their own answers alone.
     """
-    before, after = (_evaluations(plan, plan.experiments[str(side.file)].report) for side in (old, new))
+    before, after = (_runs(plan, plan.experiments[str(side.file)].report) for side in (old, new))
     if old.arm == new.arm == BASE and old.file != new.file:
         rows = {name: (before[name], after[name]) for name in before if name in after}
     else:
         rows = {new.arm: (before[old.arm], after[new.arm])}
-    return rescore(rows, store, BASE)
+    recipe = plan.nodes[plan.experiments[str(new.file)].report].recipe
+    assert isinstance(recipe, ReportRecipe)
+    return rescore(rows, store, BASE, recipe.exploratory)
 
 
-def _evaluations(plan: Plan, report: str) -> dict[str, tuple[Evaluation, ...]]:
-    """Return arm or baseline -> its evaluations. A name with a space is no arm's."""
+def _runs(plan: Plan, report: str) -> dict[str, Draws]:
+    """Return arm or baseline -> its runs, by draw of their data."""
     recipe = plan.nodes[report].recipe
     assert isinstance(recipe, ReportRecipe)
-    arms = {arm.name: arm.evaluations for arm in recipe.arms}
-    return arms | {f"{each.name} (baseline)": each.evaluations for each in recipe.baselines}
+    arms: dict[str, Draws] = {arm.name: arm.draws for arm in recipe.arms}
+    return arms | {name_baseline(each): [[each]] for each in recipe.baselines}
 
 
 def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
@@ -181,6 +199,7 @@ def _as_json(one: Difference) -> dict[str, Any]:
         "old": str(one.old),
         "new": str(one.new),
         "replicates": one.runs,
+        "shows_points": one.shows,
         "changes": [asdict(change) for change in one.changes],
         "nodes": asdict(one.effect),
         "cost": {name: getattr(one.cost, name).as_json() for name in FIGURES},
@@ -270,7 +289,7 @@ def _show_table(console: Console, found: list[Difference]) -> None:
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(f"against {escape(str(found[0].old))}", overflow="fold")
-    for name in ("to make", "reused", "requests", "USD", "GPU h"):
+    for name in ("to make", "reused", "requests", "USD", "GPU h", "shows"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         cost = one.cost
@@ -281,8 +300,11 @@ def _show_table(console: Console, found: list[Difference]) -> None:
             text.count(cost.requests.mid) if cost.requests.mid else "",
             text.count(cost.usd_spec.mid, _SHOWN) if cost.usd_spec.mid else "",
             text.count(cost.gpu_hours.mid, _SHOWN) if cost.gpu_hours.mid else "",
+            one.shows,
         )
     console.print(table)
+    if any(one.shows for one in found):
+        console.print("[dim]shows: the smallest difference, in points, that 4 of 5 such studies would show[/]")
 
 
 def _costs(cost: Cost) -> list[tuple[str, Range, Callable[[float], str]]]:

@@ -23,7 +23,7 @@ from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.store.store import Store
 from orcac.text import dollars
 
-__all__ = ["FIGURES", "Cost", "price", "total_cost"]
+__all__ = ["FIGURES", "Cost", "price", "price_flow", "total_cost"]
 
 
 def price(plan: Plan, store: Store, looked_up: int = LOOKED_UP) -> dict[str, Cost]:
@@ -31,7 +31,12 @@ def price(plan: Plan, store: Store, looked_up: int = LOOKED_UP) -> dict[str, Cos
 
     At most `looked_up` questions of one node are looked up in the ledger.
     """
-    flow = Flow(plan, store, looked_up)
+    return price_flow(Flow(plan, store, looked_up))
+
+
+def price_flow(flow: Flow) -> dict[str, Cost]:
+    """Return what `price` does, from the amounts of a plan."""
+    plan = flow.plan
     answered: AskedShares = {}
     for ref in plan.nodes:
         if ref.startswith("collect/") and ref in flow.done:

@@ -215,13 +215,15 @@ class _ArmLowering:
     def _add_queries(self, dataset: str, name: str) -> str:
         """Add the prompts of a query source under the system messages of a dataset."""
         draw = self.spec.datasets[dataset].draw.get(name) or self.spec.system_messages.draw.get(name) or _EMPTY_MESSAGE
-        source, execution, blockers = self._lower_source("queries", name, self.spec.queries[name], self.seed)
+        queries = self.spec.queries[name]
+        seed = self.seed if schema.is_drawn(queries, draw) else self.spec.seed  # all draws share equal prompts
+        source, execution, blockers = self._lower_source("queries", name, queries, seed)
         drawn = Draw(
             always=self._get_messages(draw.always),
             multiple_choice=self._get_messages(draw.multiple_choice),
             alone=draw.mix == "alone" and bool(draw.multiple_choice),
         )
-        recipe = SampleRecipe(name=name, seed=self.seed, source=source, draw=drawn)
+        recipe = SampleRecipe(name=name, seed=seed, source=source, draw=drawn)
         return self._add(f"queries/{dataset}/{name}", recipe, execution, label=name, mark=self.mark, blockers=blockers)
 
     @_once_per_sections

@@ -1,104 +1,171 @@
-"""The scores of all arms on one benchmark, and the difference of each to the base.
+"""The scores of all arms on each benchmark, and what the difference of each to the base shows.
 
-Arms are compared on the same items, joined by the items' ids; the k-th item of a repeated id is joined with the k-th. A
-verdict follows from the test that it names and from nothing else.
+`stats` compares and decides. Here are the rules of the report:
+
+- The family of Holm's adjustment is every comparison of an arm with the base on a primary benchmark. Baselines and
+  other benchmarks are exploratory: they have an interval and no verdict.
+- Shares of unparsed and of cut answers are compared like scores.
+- A verdict is withheld if it would be another on the answers that could be read: then it rests on how answers are read
+  and not on what the arms know. Of several runs, an item's score is the mean over those whose answer could be read.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from orcac.report.paper import published_accuracy
-from orcac.report.results import ArmAnswer, Benchmark, Difference, Sample, Score, TaskScore
-from orcac.rows import Scored
-from orcac.score.scores import Answers, constant_score, sum_up
-from orcac.stats.compare import compare_to_base
-from orcac.stats.verdict import holm
+from orcac.report import paper
+from orcac.report.results import ArmAnswer, Benchmark, Difference, Readable, Sample, Score, Share, TaskScore
+from orcac.report.runs import Row, average, key_answers, mean_of_known, pool, read_score, tabulate
+from orcac.rows import Outcome, Scored
+from orcac.score.scores import BenchmarkScores, constant_score, sum_up
+from orcac.stats import wording
+from orcac.stats.compare import ArmRuns, Comparison, compare_to_base
+from orcac.stats.intervals import binomial_p_value
+from orcac.stats.verdict import LEVEL, Verdict, explore, judge
 
-__all__ = ["adjust_p_values", "compare_arms"]
+__all__ = ["Table", "compare_benchmarks"]
 
-LEVEL = 0.05
 SAMPLES = 3
 SAMPLE_CHARACTERS = 1500
 
-Key = tuple[str, int]
+Scores = NDArray[np.float64]
+Place = tuple[str, str]  # benchmark, row
 
 
-def compare_arms(name: str, benchmark_format: str, answers: Mapping[str, Answers], *, base: str) -> Benchmark:
-    """Return the scores on one benchmark of the arms in `answers`, and their differences to the arm `base`.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The answers of all rows to one benchmark."""
 
-    The p-values are adjusted later, over all benchmarks (`adjust_p_values`).
-    """
-    first = next(iter(answers.values()))
+    name: str
+    source_format: str
+    rows: Mapping[str, Row]
+    is_primary: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The comparisons with the base on one benchmark, by row."""
+
+    runs: Mapping[str, ArmRuns]
+    scores: Mapping[str, Comparison]
+    readable: Mapping[str, Comparison]  # on the answers that could be read; without rows that share fewer than 2 items
+    unparsed: Mapping[str, Comparison]
+    cut: Mapping[str, Comparison]
+
+
+def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark, ...]:
+    """Return the scores on each benchmark, and the differences to the row `base` with their verdicts."""
+    compared = {table.name: _compare(table, base) for table in tables}
+    family: list[Place] = [
+        (table.name, name)
+        for table in tables
+        for name in compared[table.name].scores
+        if table.is_primary and not table.rows[name].is_baseline
+    ]
+    scores = [compared[benchmark].scores[name] for benchmark, name in family]
+    verdicts = dict(zip(family, judge(scores), strict=True))
+    # an unreadable comparison keeps its place in the family, so that Holm's adjustment stays the same
+    readable = [compared[benchmark].readable.get(name, compared[benchmark].scores[name]) for benchmark, name in family]
+    readable_verdicts = dict(zip(family, judge(readable), strict=True))
+    return tuple(_benchmark(table, compared[table.name], verdicts, readable_verdicts) for table in tables)
+
+
+def _compare(table: Table, base: str) -> _Compared:
+    if base not in table.rows:
+        return _Compared({}, {}, {}, {}, {})
+    keys = list(key_answers(table.rows[base].runs[0].rows))
+    is_redrawn = any(row.is_redrawn for row in table.rows.values())
+
+    def compare(
+        read: Callable[[Scored], float], prepare: Callable[[Scores], Scores] = lambda scores: scores
+    ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
+        scores = {name: prepare(tabulate(row, keys, read)) for name, row in table.rows.items()}
+        return compare_to_base(scores, base, redrawn=is_redrawn)
+
+    runs, scores = compare(read_score)
+    return _Compared(
+        runs=runs,
+        scores=scores,
+        readable=compare(_read_readable, _fill)[1],
+        unparsed=compare(_read_outcome("unparsed"))[1],
+        cut=compare(_read_outcome("cut"))[1],
+    )
+
+
+def _read_readable(answer: Scored) -> float:
+    """Return the score of an answer that could be read; NaN for any other."""
+    return read_score(answer) if answer.outcome in ("right", "wrong") else math.nan
+
+
+def _read_outcome(outcome: Outcome) -> Callable[[Scored], float]:
+    """Return a function that is 1 for an answer of this outcome, 0 for another and NaN for one that failed."""
+    return lambda answer: math.nan if answer.outcome == "failed" else float(answer.outcome == outcome)
+
+
+def _fill(scores: Scores) -> Scores:
+    """Return scores (replicates, items) in which a NaN is the item's mean over the replicates that have a number."""
+    return np.where(np.isfinite(scores), scores, mean_of_known(scores))
+
+
+def _benchmark(
+    table: Table, compared: _Compared, verdicts: Mapping[Place, Verdict], readable: Mapping[Place, Verdict]
+) -> Benchmark:
+    first = next(iter(table.rows.values())).runs[0]
     scored = sum_up(first)
-    tasks = scored.tasks
-    paper = {task: figure for task in tasks if (figure := published_accuracy(benchmark_format, task)) is not None}
-    keyed = {arm: _key_answers(of_arm.rows) for arm, of_arm in answers.items()}
-    differences = _differences(keyed, base)
+    published = {task: paper.published_accuracy(table.source_format, task) for task in scored.tasks}
+    differences = {
+        name: _difference(
+            verdicts.get((table.name, name)) or explore(comparison),
+            readable.get((table.name, name)),
+            compared,
+            name,
+        )
+        for name, comparison in compared.scores.items()
+    }
     return Benchmark(
-        name=name,
+        name=table.name,
         n=len(first.rows),
+        is_primary=table.is_primary,
         chance=scored.chance,
         constant=constant_score(first.rows),
-        paper=sum(paper[row.task] for row in first.rows) / len(first.rows) if paper.keys() == tasks.keys() else None,
-        task_chance={task: found.chance for task, found in tasks.items()},
-        task_paper=paper,
-        scores=tuple(_score(arm, of_arm, differences.get(arm)) for arm, of_arm in answers.items()),
-        samples=_samples(keyed),
+        paper=paper.published_means(table.source_format, list(scored.tasks)),
+        task_chance={task: found.chance for task, found in scored.tasks.items()},
+        task_paper={task: share for task, share in published.items() if share is not None},
+        scores=tuple(
+            _score(name, row, compared.runs.get(name), differences.get(name)) for name, row in table.rows.items()
+        ),
+        samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
     )
 
 
-def adjust_p_values(benchmarks: Sequence[Benchmark]) -> tuple[Benchmark, ...]:
-    """Return the benchmarks with Holm's adjustment over all their comparisons, and the verdict of each comparison."""
-    differences = [row.difference for bench in benchmarks for row in bench.scores if row.difference is not None]
-    p_values = iter(holm([difference.p for difference in differences]))
-    return tuple(
-        dataclasses.replace(
-            bench,
-            scores=tuple(
-                dataclasses.replace(row, difference=_with_verdict(row.difference, next(p_values)))
-                if row.difference is not None
-                else row
-                for row in bench.scores
-            ),
-        )
-        for bench in benchmarks
-    )
-
-
-def _with_verdict(difference: Difference, p_holm: float) -> Difference:
-    verdict = "no difference shown"
-    if p_holm < LEVEL:
-        verdict = "better" if difference.points > 0 else "worse"
-    return dataclasses.replace(difference, p_holm=p_holm, verdict=verdict)
-
-
-def _score(arm: str, answers: Answers, difference: Difference | None) -> Score:
+def _score(name: str, row: Row, runs: ArmRuns | None, difference: Difference | None) -> Score:
+    """Return the scores of a row: the mean over its runs, and the outcomes of all of them."""
+    answers = average(row)
     scored = sum_up(answers)
-    if scored.p_above_chance >= LEVEL:
-        verdict = "at chance"
-    elif scored.p_above(constant_score(answers.rows)) >= LEVEL:
-        verdict = "no better than a constant answer"
-    else:
-        verdict = "above chance"
+    pooled = scored if len(row.runs) == 1 else sum_up(pool(row))
     return Score(
-        arm=arm,
+        arm=name,
+        is_baseline=row.is_baseline,
         n=scored.n,
         mean=scored.mean,
+        macro=_mean_over_tasks(scored),
         interval=scored.interval,
-        outcomes=scored.outcomes,
-        unparsed_share=scored.share("unparsed"),
-        cut_share=scored.share("cut"),
+        runs=tuple(sum_up(run).mean for run in row.runs),
+        spread=math.sqrt(runs.spread.between) if runs and runs.spread.df else None,
+        luck=runs.spread.luck if runs and runs.spread.df else None,
+        outcomes=pooled.outcomes,
+        unparsed_share=pooled.share("unparsed"),
+        cut_share=pooled.share("cut"),
         checkers=scored.checkers,
         others=scored.others,
         left_out=scored.left_out,
         p_above_chance=scored.p_above_chance,
-        verdict=verdict,
+        verdict=_against_guessing(scored, constant_score(answers.rows)),
         difference=difference,
         tasks=tuple(
             TaskScore(
@@ -106,45 +173,83 @@ def _score(arm: str, answers: Answers, difference: Difference | None) -> Score:
                 n=found.n,
                 mean=found.mean,
                 interval=found.interval,
-                outcomes=found.outcomes,
+                outcomes=pooled.tasks[task].outcomes,
             )
             for task, found in scored.tasks.items()
         ),
     )
 
 
-def _differences(keyed: Mapping[str, Mapping[Key, Scored]], base: str) -> dict[str, Difference]:
-    """Return the difference to the base of each arm that shares two items or more with it.
+def _mean_over_tasks(scored: BenchmarkScores) -> float | None:
+    """Return the mean of the tasks' means; None if there is one task, or one without any score."""
+    means = [found.mean for found in scored.tasks.values()]
+    known = [mean for mean in means if mean is not None]
+    return sum(known) / len(known) if len(known) == len(means) > 1 else None
 
-    An item that failed in one of the two is not in their comparison.
-    """
-    if base not in keyed:
-        return {}
-    keys = list(keyed[base])
-    scores = {
-        arm: np.array([[math.nan if (row := of_arm.get(key)) is None else _as_float(row.score) for key in keys]])
-        for arm, of_arm in keyed.items()
-    }
-    return {
-        arm: Difference(
-            items=found.items,
-            points=found.difference,
-            interval=found.interval,
-            only_arm=found.won,
-            only_base=found.lost,
-            p=found.p,
-            p_holm=found.p,
-            verdict="",
+
+def _against_guessing(scored: BenchmarkScores, constant: float) -> str:
+    if scored.p_above_chance >= LEVEL:
+        missed = math.floor((1 - (scored.mean or 0.0)) * scored.n + 1e-9)
+        is_below = scored.chance > 0 and binomial_p_value(missed, scored.n, 1 - scored.chance) < LEVEL
+        return "below chance" if is_below else "at chance"
+    return "no better than a constant answer" if scored.p_above(constant) >= LEVEL else "above chance"
+
+
+def _difference(verdict: Verdict, readable: Verdict | None, compared: _Compared, name: str) -> Difference:
+    found = verdict.comparison
+    on_readable = compared.readable.get(name)
+    word: str = verdict.word or "exploratory"
+    sentence = wording.sentence(verdict)
+    if readable is not None and _is_withheld(verdict, readable, on_readable is not None):
+        word, sentence = "withheld", _describe_withheld(verdict, readable if on_readable is not None else None)
+    return Difference(
+        items=found.items,
+        points=found.difference,
+        interval=found.interval,
+        only_arm=found.won,
+        only_base=found.lost,
+        runs=found.runs,
+        df=found.parts.df,
+        luck=found.luck,
+        test=found.test,
+        p=found.p,
+        p_holm=verdict.p_holm,
+        verdict=word,
+        sentence=sentence,
+        scope=wording.scope(found),
+        cautions=tuple(wording.cautions(found)),
+        readable=None
+        if on_readable is None
+        else Readable(items=on_readable.items, points=on_readable.difference, interval=on_readable.interval),
+        unparsed=_share(compared.unparsed[name]),
+        cut=_share(compared.cut[name]),
+    )
+
+
+def _share(comparison: Comparison) -> Share:
+    return Share(points=comparison.difference, interval=comparison.interval, p=comparison.p)
+
+
+def _is_withheld(verdict: Verdict, readable: Verdict, is_known: bool) -> bool:
+    """Return whether a verdict is another one on the readable answers, or cannot be checked there."""
+    if not is_known:
+        return verdict.word != "no difference shown"
+    return verdict.word != readable.word
+
+
+def _describe_withheld(verdict: Verdict, readable: Verdict | None) -> str:
+    if readable is None:
+        return (
+            "withheld, since fewer than 2 items have answers of both that could be read. Over all items: "
+            f"{wording.sentence(verdict)}"
         )
-        for arm, found in compare_to_base(scores, base)[1].items()
-    }
+    return (
+        f"withheld, since answers that could not be read decide it. Over all items: {wording.sentence(verdict)}. "
+        f"On the {readable.comparison.items:,} items that both answered readably: {wording.sentence(readable)}"
+    )
 
 
-def _as_float(score: float | None) -> float:
-    return math.nan if score is None else score
-
-
-def _samples(keyed: Mapping[str, Mapping[Key, Scored]]) -> tuple[Sample, ...]:
+def _samples(keyed: Mapping[str, Mapping[tuple[str, int], Scored]]) -> tuple[Sample, ...]:
     """Return the first items on which the arms' scores differ; of a single arm, the first items."""
     chosen: list[Sample] = []
     for key, item in next(iter(keyed.values())).items():
@@ -164,13 +269,3 @@ def _samples(keyed: Mapping[str, Mapping[Key, Scored]]) -> tuple[Sample, ...]:
 def _cut(text: str) -> str:
     more = len(text) - SAMPLE_CHARACTERS
     return text if more <= 0 else f"{text[:SAMPLE_CHARACTERS]} […{more:,} characters more]"
-
-
-def _key_answers(answers: Iterable[Scored]) -> dict[Key, Scored]:
-    """Return (item id, number of earlier answers with this id) -> answer."""
-    seen: Counter[str] = Counter()
-    keyed = {}
-    for answer in answers:
-        keyed[answer.id, seen[answer.id]] = answer
-        seen[answer.id] += 1
-    return keyed

@@ -11,9 +11,22 @@ from typing import TypeVar
 from orcac.collect.recipe import CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
-from orcac.report.compare import adjust_p_values, compare_arms
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
+from orcac.report.compare import Table, compare_benchmarks
+from orcac.report.recipe import (
+    Arm,
+    Baseline,
+    Dataset,
+    Draws,
+    Evaluation,
+    ReportExecution,
+    ReportRecipe,
+    TrainedStage,
+    map_benchmarks,
+    name_baseline,
+    name_drawn,
+)
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
+from orcac.report.runs import Row
 from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
 from orcac.student.recipe import StudentSummary
@@ -66,12 +79,12 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         title=job.execution.title,
         about=job.execution.about,
         base=arms[0].name,
-        all_at_chance=verdicts == {"at chance"},
+        all_at_chance=bool(verdicts) and verdicts <= {"at chance", "below chance"},
         benchmarks=benchmarks,
         arms=tuple(_arm(store, arm) for arm in arms),
         flows=tuple(_flow(store, dataset, users) for dataset, users in _with_users(arms, _datasets)),
         packings=tuple(_packing(store, stage, users) for stage, users in _with_users(arms, _stages)),
-        teachers=_teachers(store, arms),
+        teachers=_teachers(store, job.recipe),
         curves=tuple(curve for arm in arms for curve in _curves(store, arm)),
     )
 
@@ -87,31 +100,41 @@ def _benchmarks(
 ) -> tuple[Benchmark, ...]:
     """Return the benchmarks in the spec's order. A baseline is a row like an arm, under a name that no arm can have."""
     baselines = sorted(recipe.baselines, key=lambda baseline: place(baseline.name))
-    evaluations: dict[str, dict[str, Evaluation]] = {}
-    rows_of = [(arm.name, arm.evaluations) for arm in arms]
-    rows_of += [(f"{baseline.name} (baseline)", baseline.evaluations) for baseline in baselines]
-    for row, scored in rows_of:
-        for evaluation in scored:
-            evaluations.setdefault(evaluation.benchmark, {})[row] = evaluation
-    found = []
-    for name, by_arm in sorted(evaluations.items(), key=lambda item: place(item[0])):
-        source_format = store.source_format(next(iter(by_arm.values())).items)
-        answers = {arm: store.scores(evaluation.score) for arm, evaluation in by_arm.items()}
-        found.append(compare_arms(name, source_format, answers, base=arms[0].name))
-    return adjust_p_values(found)
+    rows_of: dict[str, Draws] = {arm.name: arm.draws for arm in arms}
+    rows_of |= {name_baseline(baseline): [[baseline]] for baseline in baselines}
+    evaluations: dict[str, dict[str, list[list[Evaluation]]]] = {}  # benchmark -> row -> by draw and run
+    for row, draws in rows_of.items():
+        for name, of_row in map_benchmarks(draws).items():
+            evaluations.setdefault(name, {})[row] = of_row
+    tables = []
+    for name, by_row in sorted(evaluations.items(), key=lambda item: place(item[0])):
+        rows = {
+            row: Row(
+                draws=[[store.scores(one.score) for one in runs] for runs in draws],
+                is_baseline=isinstance(rows_of[row][0][0], Baseline),
+            )
+            for row, draws in by_row.items()
+        }
+        source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
+        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory))
+    return compare_benchmarks(tables, base=arms[0].name)
 
 
 def _arm(store: Artifacts, arm: Arm) -> ArmResult:
     stages = tuple(_stage(store, stage) for stage in arm.stages)
-    nodes = [arm.student]
-    for dataset in arm.datasets:
-        nodes += [*dataset.prompts, dataset.collect, dataset.filter]
-    for stage in arm.stages:
-        nodes += [stage.tokenize, stage.train]
-    for evaluation in arm.evaluations:
-        nodes += [evaluation.items, evaluation.answers, evaluation.score]
+    nodes = []
+    for run in arm.runs:
+        nodes.append(run.student)
+        for dataset in run.datasets:
+            nodes += [*dataset.prompts, dataset.collect, dataset.filter]
+        for stage in run.stages:
+            nodes += [stage.tokenize, stage.train]
+        for evaluation in run.evaluations:
+            nodes += [evaluation.items, evaluation.answers, evaluation.score]
     return ArmResult(
         name=arm.name,
+        runs=len(arm.runs),
+        draws=len(arm.draws),
         parameters=store.summary(StudentSummary, arm.student).parameters,
         stages=stages,
         examples=sum(stage.examples for stage in stages),
@@ -136,13 +159,15 @@ def _stage(store: Artifacts, stage: TrainedStage) -> StageResult:
 
 
 def _datasets(arm: Arm) -> Iterator[tuple[str, Dataset]]:
-    for dataset in arm.datasets:
-        yield dataset.filter, dataset
+    for run in arm.runs:
+        for dataset in run.datasets:
+            yield dataset.filter, dataset.model_copy(update={"name": name_drawn(dataset.name, run.draw)})
 
 
 def _stages(arm: Arm) -> Iterator[tuple[str, TrainedStage]]:
-    for stage in arm.stages:
-        yield stage.tokenize, stage
+    for run in arm.runs:
+        for stage in run.stages:
+            yield stage.tokenize, stage.model_copy(update={"dataset": name_drawn(stage.dataset, run.draw)})
 
 
 def _with_users(
@@ -190,9 +215,14 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
     )
 
 
-def _teachers(store: Artifacts, arms: tuple[Arm, ...]) -> tuple[Teacher, ...]:
-    """Return the totals of each teacher over its distinct collect nodes, sorted by the teacher's name."""
-    collections = {dataset.collect: dataset.teacher for arm in arms for dataset in arm.datasets}
+def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
+    """Return the totals of each teacher and baseline over its distinct collect nodes, sorted by name."""
+    collections = {
+        dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
+    }
+    collections |= {
+        evaluation.answers: baseline.name for baseline in recipe.baselines for evaluation in baseline.evaluations
+    }
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():
         asked = store.summary(CollectSummary, ref)

@@ -51,7 +51,10 @@ def arm_colour(index: int) -> str:
 
 
 def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
-    """Return an SVG with a dot and a 95 % interval per arm; guessing, the constant answer and the paper are lines."""
+    """Return an SVG with a dot and a 95 % interval per arm, and a tick per run if it has several.
+
+    Guessing, the constant answer and the paper are lines.
+    """
     height = 0.85 + 0.34 * len(bench.scores)
     with _figure(7.2, height) as (figure, axes):
         for place, score in enumerate(bench.scores):
@@ -60,9 +63,12 @@ def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
             axes.plot([low, high], [place, place], color=here, linewidth=2.2, solid_capstyle="round")
             if score.mean is not None:
                 axes.plot([100 * score.mean], [place], "o", color=here, markersize=7)
+            if len(score.runs) > 1:
+                runs = [100 * mean for mean in score.runs if mean is not None]
+                axes.plot(runs, [place] * len(runs), "|", color=here, markersize=12, markeredgewidth=1.2)
         marks = [("guessing", bench.chance, "--"), ("constant answer", bench.constant, ":")]
-        if bench.paper is not None:
-            marks.append(("Orca-13B, paper", bench.paper, "-."))
+        if "Orca-13B" in bench.paper:
+            marks.append(("Orca-13B, paper", bench.paper["Orca-13B"], "-."))
         for name, share, style in marks:
             axes.axvline(100 * share, color=MUTED, linewidth=1.2, linestyle=style, zorder=0, label=name)
         axes.set_yticks(range(len(bench.scores)), [score.arm for score in bench.scores])

@@ -6,6 +6,7 @@ each, by KIND/ID.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,12 +18,16 @@ __all__ = [
     "Arm",
     "Baseline",
     "Dataset",
+    "Draws",
     "Evaluation",
     "ReportExecution",
     "ReportRecipe",
     "ReportSummary",
     "Run",
     "TrainedStage",
+    "map_benchmarks",
+    "name_baseline",
+    "name_drawn",
 ]
 
 VERSION = 1
@@ -71,12 +76,39 @@ class Arm(Run):
         """All runs of the arm, the first one included."""
         return (self, *self.replicates)
 
+    @property
+    def draws(self) -> list[list[Run]]:
+        """The runs, by the draw of their data."""
+        return [[run for run in self.runs if run.draw == draw] for draw in sorted({run.draw for run in self.runs})]
+
 
 class Baseline(Frozen):
     """A teacher that answered the benchmarks itself."""
 
     name: str
     evaluations: tuple[Evaluation, ...]
+
+
+Draws = Sequence[Sequence[Run | Baseline]]  # the runs of a row of the report, by the draw of their data
+
+
+def map_benchmarks(draws: Draws) -> dict[str, list[list[Evaluation]]]:
+    """Return benchmark -> its evaluations, by draw and run."""
+    names = dict.fromkeys(one.benchmark for one in draws[0][0].evaluations)
+    return {
+        name: [[one for run in runs for one in run.evaluations if one.benchmark == name] for runs in draws]
+        for name in names
+    }
+
+
+def name_baseline(baseline: Baseline) -> str:
+    """Return the name of a baseline's row, which no arm can have."""
+    return f"{baseline.name} (baseline)"
+
+
+def name_drawn(name: str, draw: int) -> str:
+    """Return the name of a dataset with the mark of the draw, as in the plan."""
+    return f"{name} ~{draw}" if draw else name
 
 
 class ReportRecipe(Recipe):

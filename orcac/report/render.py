@@ -31,6 +31,7 @@ def render_html(results: Results) -> str:
             findings=wording.describe_findings(results),
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
+            limits=wording.describe_limits(results),
             colours={arm: index % plots.ARM_COLOURS for index, arm in enumerate(arms)},
             score_plots={bench.name: Markup(plots.draw_scores(bench, arms)) for bench in results.benchmarks},
             loss_plot=Markup(plots.draw_losses(results.curves, arms)) if results.curves else "",
@@ -48,6 +49,7 @@ def render_markdown(results: Results) -> str:
             findings=wording.describe_findings(results),
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
+            limits=wording.describe_limits(results),
         )
     )
 
@@ -63,6 +65,8 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     for name in ("interval", "p_value", "percent", "points", "points_interval", "reasons"):
         environment.filters[name] = getattr(wording, name)
+    environment.filters["describe_verdicts"] = wording.describe_verdicts
+    environment.filters["describe_runs"] = wording.describe_runs
     environment.filters["describe_answers"] = wording.describe_answers
     environment.filters |= {"count": "{:,}".format, "dollars": dollars}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())

@@ -6,12 +6,14 @@ half a second to import, are imported only if there are some.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orcac.report.recipe import Evaluation
+from orcac.report.recipe import Baseline, Draws, Evaluation, map_benchmarks
 from orcac.store.store import Store
+
+_Pairs = list[list[tuple[str, str]]]  # the old and the new score node, by draw and run
 
 if TYPE_CHECKING:
     from orcac.report.results import Score
@@ -26,8 +28,8 @@ class Rescored:
 
     benchmark: str
     arm: str
-    items: int
-    changed: int  # items whose score differs
+    items: int  # answers, of all runs
+    changed: int  # answers whose score differs
     old_checkers: tuple[str, ...]
     new_checkers: tuple[str, ...]
     old_mean: float | None
@@ -42,60 +44,74 @@ class Rescored:
 
 
 def rescore(
-    rows: Mapping[str, tuple[Sequence[Evaluation], Sequence[Evaluation]]], store: Store, base: str
+    rows: Mapping[str, tuple[Draws, Draws]], store: Store, base: str, exploratory: Collection[str] = ()
 ) -> list[Rescored]:
     """Return the evaluations that have the same answers on both sides, but other scores, if both are made.
 
-    rows: arm or baseline -> its evaluations on the old and on the new side. The verdicts are those of a report with the
-    returned evaluations alone; `base` is the arm that the others are compared with.
+    rows: arm or baseline -> its runs on the old and on the new side. The verdicts are those of a report with the
+    returned evaluations alone; `base` is the arm that the others are compared with, and `exploratory` names the
+    benchmarks without a verdict.
     """
-    pairs: dict[str, dict[str, tuple[str, str]]] = {}  # benchmark -> arm -> its two score nodes
+    pairs: dict[str, dict[str, _Pairs]] = {}  # benchmark -> arm -> its score nodes
+    baselines = set()
     for arm, (old_side, new_side) in rows.items():
-        before = {old.benchmark: old for old in old_side}
-        for new in new_side:
-            old = before.get(new.benchmark)
-            if old is None or old.answers != new.answers or old.score == new.score:
-                continue
-            if store.is_done(old.score) and store.is_done(new.score):
-                pairs.setdefault(new.benchmark, {})[arm] = old.score, new.score
+        if isinstance(new_side[0][0], Baseline):
+            baselines.add(arm)
+        old_evaluations = map_benchmarks(old_side)
+        for name, news in map_benchmarks(new_side).items():
+            of_arm = _pair(old_evaluations.get(name, []), news)
+            both = [ref for runs in of_arm for pair in runs for ref in pair]
+            if both and all(store.is_done(ref) for ref in both):
+                pairs.setdefault(name, {})[arm] = of_arm
     if not pairs:
         return []
+    from orcac.report.compare import Table, compare_benchmarks
+    from orcac.report.runs import Row
     from orcac.score.scores import read
 
-    found = {
-        name: {arm: (read(store.verify(old)), read(store.verify(new))) for arm, (old, new) in by_arm.items()}
-        for name, by_arm in pairs.items()
-    }
-    olds, news = (_compare(found, side, base) for side in (0, 1))
+    def compare(side: int) -> tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Score]]:
+        """Return (benchmark, arm) -> its answers on one side, and its score with its verdict."""
+        tables = [
+            Table(
+                name,
+                "",
+                {
+                    arm: Row([[read(store.verify(pair[side])) for pair in runs] for runs in draws], arm in baselines)
+                    for arm, draws in by_arm.items()
+                },
+                name not in exploratory,
+            )
+            for name, by_arm in pairs.items()
+        ]
+        answers = {(table.name, arm): row for table in tables for arm, row in table.rows.items()}
+        benchmarks = compare_benchmarks(tables, base=base)
+        return answers, {(bench.name, score.arm): score for bench in benchmarks for score in bench.scores}
+
+    (old_answers, before), (new_answers, after) = compare(0), compare(1)
     return [
         Rescored(
-            benchmark=name,
-            arm=arm,
-            items=len(new.rows),
-            changed=_count_changes(old, new),
-            old_checkers=old.checkers,
-            new_checkers=new.checkers,
-            old_mean=olds[name, arm].mean,
-            new_mean=news[name, arm].mean,
-            old_verdict=_verdict(olds[name, arm]),
-            new_verdict=_verdict(news[name, arm]),
+            benchmark=place[0],
+            arm=place[1],
+            items=sum(len(run.rows) for run in new_answers[place].runs),
+            changed=sum(map(_count_changes, old_answers[place].runs, new_answers[place].runs)),
+            old_checkers=before[place].checkers,
+            new_checkers=after[place].checkers,
+            old_mean=before[place].mean,
+            new_mean=after[place].mean,
+            old_verdict=_verdict(before[place]),
+            new_verdict=_verdict(after[place]),
         )
-        for name, by_arm in found.items()
-        for arm, (old, new) in by_arm.items()
+        for place in new_answers
     ]
 
 
-def _compare(
-    found: Mapping[str, Mapping[str, tuple[Answers, Answers]]], side: int, base: str
-) -> dict[tuple[str, str], Score]:
-    """Return (benchmark, arm) -> its score and verdict on one side."""
-    from orcac.report.compare import adjust_p_values, compare_arms
-
-    benchmarks = [
-        compare_arms(name, "", {arm: both[side] for arm, both in by_arm.items()}, base=base)
-        for name, by_arm in found.items()
-    ]
-    return {(bench.name, score.arm): score for bench in adjust_p_values(benchmarks) for score in bench.scores}
+def _pair(olds: Sequence[Sequence[Evaluation]], news: Sequence[Sequence[Evaluation]]) -> _Pairs:
+    """Return the score nodes of both sides, by draw and run; [] unless all runs have the same answers, scored anew."""
+    before = {old.answers: old.score for runs in olds for old in runs}
+    every = [new for runs in news for new in runs]
+    if any(before.get(new.answers, new.score) == new.score for new in every):
+        return []
+    return [[(before[new.answers], new.score) for new in runs] for runs in news]
 
 
 def _verdict(score: Score) -> str | None:

@@ -22,9 +22,11 @@ __all__ = [
     "Difference",
     "Flow",
     "Packing",
+    "Readable",
     "Results",
     "Sample",
     "Score",
+    "Share",
     "StageResult",
     "TaskScore",
     "Teacher",
@@ -34,17 +36,45 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The difference between an arm and the base in the share of their answers that are unparsed, or cut off."""
+
+    points: float  # a share, positive if the arm has more of them
+    interval: Interval  # 95 %
+    p: float  # not adjusted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readable:
+    """The difference between an arm and the base over the answers that could be read."""
+
+    items: int
+    points: float
+    interval: Interval  # 95 %
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """The difference between an arm and the base, over the items that both answered."""
+    """The difference between a row and the base, over the items that both answered (stats.compare)."""
 
     items: int
     points: float  # of the mean score: a share, positive if the arm is better
-    interval: Interval  # over items, 95 % (stats.compare)
+    interval: Interval  # 95 %, over items, and over training luck if `df` is not 0
     only_arm: int  # items on which this arm has the higher score: if scores are 0 or 1, those that only it got right
     only_base: int
-    p: float  # exact McNemar test; of the interval's kind if a score is neither 0 nor 1
-    p_holm: float  # over all comparisons of the report
-    verdict: str  # "better", "worse" or "no difference shown", by p_holm at 0.05
+    runs: tuple[int, int]  # replicates that count, of the arm and of the base
+    df: int  # degrees of freedom of the training luck; 0 if nothing is replicated
+    luck: float  # standard deviation over training seeds that the interval assumes, a share
+    test: str  # "two parts", "items" or "mcnemar"
+    p: float  # by this test
+    p_holm: float | None  # adjusted for all comparisons of the report; None if this one is exploratory
+    verdict: str  # stats.verdict.Word, "withheld" or "exploratory"
+    sentence: str  # the verdict in words, with what it covers
+    scope: str  # what it is about, and what it does not cover
+    cautions: tuple[str, ...]  # reasons to doubt the interval
+    readable: Readable | None  # None if fewer than 2 items have readable answers of both
+    unparsed: Share
+    cut: Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +91,22 @@ class Score:
     """One arm on one benchmark."""
 
     arm: str
-    n: int  # items that did not fail
-    mean: float | None  # score over these, by the first checker; None if n is 0
-    interval: Interval  # Wilson, 95 %
-    outcomes: dict[str, int]  # right, wrong, unparsed, cut, refused, failed -> items
-    unparsed_share: float  # of n
+    is_baseline: bool
+    n: int  # items that did not fail in any run
+    mean: float | None  # score over these and all runs, by the first checker; None if n is 0
+    macro: float | None  # mean of the tasks' means; None if there is one task
+    interval: Interval  # of `mean`, over items: Wilson, 95 %
+    runs: tuple[float | None, ...]  # the mean score of each run
+    spread: float | None  # standard deviation of the replicates' means, a share; None if there is one replicate
+    luck: float | None  # the part of it that is not due to answers that change at random
+    outcomes: dict[str, int]  # right, wrong, unparsed, cut, refused, failed -> answers of all runs
+    unparsed_share: float  # of the answers that did not fail
     cut_share: float
     checkers: tuple[str, ...]  # the first one decides
     others: dict[str, float]  # further checker -> mean score
     left_out: int  # items whose reference cannot be scored
     p_above_chance: float
-    verdict: str  # "at chance", "no better than a constant answer" or "above chance"
+    verdict: str  # "below chance", "at chance", "no better than a constant answer" or "above chance"
     difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
 
@@ -98,9 +133,10 @@ class Sample:
 class Benchmark:
     name: str
     n: int  # items that can be scored
+    is_primary: bool  # verdicts are given on it
     chance: float  # accuracy of a guess among each item's options
     constant: float  # accuracy of always giving a task's most frequent answer
-    paper: float | None  # Orca-13B as published; None unless every task is in the paper
+    paper: dict[str, float]  # model -> mean over these tasks as published; {} unless the paper has all of them
     task_chance: dict[str, float]
     task_paper: dict[str, float]
     scores: tuple[Score, ...]
@@ -121,7 +157,11 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmResult:
+    """The training of an arm; its stages are those of the first run."""
+
     name: str
+    runs: int
+    draws: int  # of its data
     parameters: int
     stages: tuple[StageResult, ...]
     examples: int  # summed over the stages, as are the next two

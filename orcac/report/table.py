@@ -9,6 +9,8 @@ from orcac.report.wording import (
     AT_CHANCE,
     NOTHING_MEASURED,
     describe_answers,
+    describe_runs,
+    describe_verdicts,
     interval,
     p_value,
     percent,
@@ -19,10 +21,18 @@ from orcac.report.wording import (
 __all__ = ["format_table"]
 
 WIDTH = 100
-_MARKS = {"at chance": "*", "no better than a constant answer": "†"}
-_LEGEND = {"at chance": "at chance: not significantly better than guessing"}
-_VERDICTS = {"better": "better", "worse": "worse", "no difference shown": "–"}
-_COLUMNS = "{arm:<18} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7} {points:>7} {around:>15} {p:>8}  {verdict}"
+_MARKS = {"at chance": "*", "no better than a constant answer": "†", "below chance": "‡"}
+_LEGEND = {
+    "at chance": "at chance: not significantly better than guessing",
+    "below chance": "below chance: significantly worse than guessing",
+}
+_VERDICTS = {
+    "no difference shown": "–",
+    "scores higher": "higher",
+    "scores lower": "lower",
+    "exploratory": "",
+}  # in the column; any other verdict is its own word
+_COLUMNS = "{arm:<18} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7} {points:>7} {around:>15} {p:>7} {verdict}"
 
 
 def format_table(results: Results) -> str:
@@ -31,10 +41,10 @@ def format_table(results: Results) -> str:
         return NOTHING_MEASURED
     lines = []
     for bench in results.benchmarks:
-        paper = "" if bench.paper is None else f", Orca-13B in the paper {percent(bench.paper)} %"
+        exploratory = "" if bench.is_primary else ", exploratory"
         lines.append(
-            f"{bench.name}: {bench.n:,} items, guessing {percent(bench.chance)} %, "
-            f"constant answer {percent(bench.constant)} %{paper}"
+            f"{bench.name}{exploratory}: {bench.n:,} items, guessing {percent(bench.chance)} %, "
+            f"constant answer {percent(bench.constant)} %"
         )
         header = _COLUMNS.format(
             arm="arm",
@@ -44,10 +54,11 @@ def format_table(results: Results) -> str:
             cut="cut off",
             points="vs base",
             around="95 %",
-            p="p (Holm)",
+            p="p Holm",
             verdict="",
         )
-        lines += [header.rstrip(), *(_row(score) for score in bench.scores), *describe_answers(bench), ""]
+        lines += [header.rstrip(), *(_row(score) for score in bench.scores)]
+        lines += [*describe_verdicts(bench), *describe_runs(bench), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results.all_at_chance:
@@ -65,8 +76,8 @@ def _row(score: Score) -> str:
         cut=percent(score.cut_share) + " %",
         points=points(difference.points) if difference else "",
         around=points_interval(difference.interval) if difference else "",
-        p=p_value(difference.p_holm) if difference else "",
-        verdict=_VERDICTS[difference.verdict] if difference else "",
+        p=p_value(difference.p_holm) if difference and difference.p_holm is not None else "",
+        verdict=_VERDICTS.get(difference.verdict, difference.verdict) if difference else "",
     )
     return row.rstrip()
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from orcac.report.results import Benchmark, Results, Score
+from orcac.report.results import Benchmark, Results
 from orcac.stats.intervals import Interval
+from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import p_value, points, points_interval
 
 __all__ = [
     "AT_CHANCE",
     "NOTHING_MEASURED",
+    "VERDICTS",
     "Finding",
     "describe_answers",
     "describe_findings",
+    "describe_limits",
+    "describe_runs",
+    "describe_verdicts",
     "interval",
     "p_value",
     "percent",
@@ -27,6 +32,16 @@ AT_CHANCE = (
     "All students are at chance: on no benchmark does any arm score significantly better than guessing "
     "(one-sided exact binomial test, 5 % level). Differences between the arms are therefore no evidence of skill."
 )
+VERDICTS = {
+    "better": "Better",
+    "worse": "Worse",
+    "equal": "Equal within the margin",
+    "no difference shown": "No difference shown",
+    "scores higher": "Scores higher on these items (one run each, no verdict on the arm)",
+    "scores lower": "Scores lower on these items (one run each, no verdict on the arm)",
+    "withheld": "Withheld, since unreadable answers decide it",
+    "exploratory": "Without a verdict",
+}
 NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
 
 
@@ -57,25 +72,65 @@ def describe_findings(results: Results) -> list[Finding]:
 
 
 def _finding(bench: Benchmark) -> Finding:
-    shown: dict[str, list[str]] = {"better": [], "worse": [], "no difference shown": []}
+    changes: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     scores = []
     for score in bench.scores:
         if score.difference is None:
             scores.append(f"{score.arm} gets {percent(score.mean)} % ({score.verdict})")
         else:
-            shown[score.difference.verdict].append(_change(score))
-    sentences = [f"{_join(scores)}."]
-    if shown["better"]:
-        sentences.append(f"Better: {_join(shown['better'])}.")
-    if shown["worse"]:
-        sentences.append(f"Worse: {_join(shown['worse'])}.")
-    if shown["no difference shown"]:
-        sentences.append(f"No difference shown: {_join(shown['no difference shown'])}.")
+            change = f"{score.arm} ({points(score.difference.points)} points)"
+            changes[score.difference.verdict].append(change)
+    sentences = [f"{_join(scores)}."] if scores else []
+    sentences += [f"{VERDICTS[verdict]}: {_join(names)}." for verdict, names in changes.items() if names]
     return Finding(bench.name, " ".join(sentences))
 
 
+def describe_verdicts(bench: Benchmark) -> list[str]:
+    """Return the verdict on each arm in a sentence, with the reasons to doubt it, and what the verdicts cover."""
+    lines = []
+    scopes: dict[str, None] = {}
+    for score in bench.scores:
+        if (difference := score.difference) is not None and not score.is_baseline:
+            lines.append(" ".join([f"{score.arm}: {difference.sentence}.", *difference.cautions]))
+            scopes[difference.scope] = None
+    return lines + [f"The comparisons are {scope}." for scope in scopes]
+
+
+def describe_limits(results: Results) -> str:
+    """Return what the intervals of differences cover, and what they do not."""
+    if all(arm.runs == 1 for arm in results.arms):
+        return (
+            "Each arm was trained once, with one seed. The intervals and tests cover the choice of items, not the luck "
+            "of training: another seed may change a score by more than their width."
+        )
+    covered = "The intervals of differences cover the choice of items and the luck of training"
+    if any(arm.draws > 1 for arm in results.arms):
+        return f"{covered}, and the draw of the data."
+    return f"{covered}, for these data: another draw of questions or answers is not covered."
+
+
+def describe_runs(bench: Benchmark) -> list[str]:
+    """Return the scores of each run of the arms that have several, and the means over tasks, a sentence each."""
+    lines = []
+    runs = [
+        f"{score.arm} {', '.join(map(percent, score.runs))}"
+        + ("" if score.spread is None else f" (standard deviation {100 * score.spread:.1f})")
+        for score in bench.scores
+        if len(score.runs) > 1
+    ]
+    if runs:
+        lines.append(f"Runs, in %: {'; '.join(runs)}.")
+    means = [f"{score.arm} {percent(score.macro)} %" for score in bench.scores if score.macro is not None]
+    if means:
+        lines.append(f"Means over tasks (macro): {_join(means)}. All other figures are means over items (micro).")
+    if bench.paper:
+        published = [f"{model} {percent(share)} %" for model, share in bench.paper.items()]
+        lines.append(f"In the paper, means over these tasks: {_join(published)}.")
+    return lines
+
+
 def describe_answers(bench: Benchmark) -> list[str]:
-    """Return sentences on answers that are in no column: those that failed or were refused, and other checkers."""
+    """Return sentences on answers that are in no column: failed or refused ones, unequal shares, and other checkers."""
     lines = []
     if left_out := bench.scores[0].left_out:
         lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
@@ -83,6 +138,14 @@ def describe_answers(bench: Benchmark) -> list[str]:
         counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
         if counts:
             lines.append(f"{meaning}: {_join(counts)}.")
+    lines += [
+        f"{name}: {score.arm} has {points(share.points)} points against the base "
+        f"(95 % {points_interval(share.interval)}, p {p_value(share.p)}, not adjusted)."
+        for score in bench.scores
+        if score.difference
+        for name, share in (("Unparsed", score.difference.unparsed), ("Cut off", score.difference.cut))
+        if share.p < LEVEL
+    ]
     checkers = dict.fromkeys(checker for score in bench.scores for checker in score.others)
     for checker in checkers:
         means = [f"{score.arm} {percent(score.others[checker])} %" for score in bench.scores if checker in score.others]
@@ -94,11 +157,6 @@ _UNSHOWN = {
     "failed": "Failed requests, which are in no figure",
     "refused": "Refusals, which score 0",
 }
-
-
-def _change(score: Score) -> str:
-    assert score.difference is not None
-    return f"{score.arm} ({points(score.difference.points)} points)"
 
 
 def _join(parts: Iterable[str]) -> str:

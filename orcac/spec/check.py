@@ -30,6 +30,7 @@ from orcac.spec.schema import (
     TableQueries,
     TrainWork,
     VLLMEndpoint,
+    is_drawn,
 )
 from orcac.spec.units import BatchSize
 
@@ -322,9 +323,7 @@ def _is_dataset_drawn(spec: Spec, dataset: Dataset) -> bool:
     for name in dataset.queries:
         source = spec.queries.get(name)
         draw = dataset.draw.get(name) or spec.system_messages.draw.get(name)
-        if source is None or isinstance(source, GeneratedQueries) or source.take or source.per_task:
-            return True
-        if draw and len({*draw.always, *draw.multiple_choice}) > 1:
+        if source is None or is_drawn(source, draw):
             return True
     return False
 

@@ -185,6 +185,13 @@ class Draw(Frozen):
     )
 
 
+def is_drawn(source: Queries, draw: Draw | None) -> bool:
+    """Return whether another seed would change the prompts of a source under a draw of system messages."""
+    if isinstance(source, _PuzzleSource) or source.take or source.per_task:
+        return True
+    return draw is not None and len({*draw.always, *draw.multiple_choice}) > 1
+
+
 def _expand_short_draw(value: object) -> object:
     """Return the full form of a draw that is written as a list of numbers."""
     return {"always": value} if isinstance(value, list | tuple) else value

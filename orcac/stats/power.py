@@ -63,6 +63,11 @@ class Variances:
         less = 2 * self.sampling * (1 - 1 / samples)
         return replace(self, discordance=self.discordance - less, churn=self.churn - less)
 
+    def of_means(self, runs: int) -> Variances:
+        """Return the variances if each replicate is the mean over a number of runs, with `luck` that of the mean."""
+        less = self.churn * (1 - 1 / runs)
+        return replace(self, discordance=self.discordance - less, churn=self.churn - less)
+
 
 PRIORS = (
     Variances(luck=0.01, discordance=0.36, churn=0.27),
@@ -80,6 +85,7 @@ class Design:
     base_runs: int  # replicates of the base
     arm_runs: int  # replicates of each other arm
     samples: int = 1  # answers to each item
+    other_df: int | None = None  # replicates - 1, summed over the arms not compared; None if they are like this arm
 
     @property
     def runs(self) -> int:
@@ -112,7 +118,7 @@ def power(difference: float, design: Design, variances: Variances, level: float 
     share = 1 / design.base_runs + 1 / design.arm_runs
     noise = variances.churn / 2 / design.items
     own_df = design.base_runs + design.arm_runs - 2
-    rest_df = (design.arms - 2) * (design.arm_runs - 1)
+    rest_df = (design.arms - 2) * (design.arm_runs - 1) if design.other_df is None else design.other_df
     shared = max(0.0, variances.discordance - variances.churn - difference**2) / design.items
     items = shared + share * noise
     if own_df + rest_df == 0:

@@ -124,13 +124,13 @@ def test_two_checkers_on_finished_answers_name_the_verdicts_that_change(folder: 
     text = " ".join(text.split())
     assert (
         "held-out, no-first, by final-answer -> first-capital: 70.0 % -> 5.0 %, 26 of 40 answers; "
-        "no difference shown -> worse"
+        "no difference shown -> scores lower"
     ) in text
     assert "held-out, base" not in text  # no score of it changes
     (one,) = found("a.yaml", "b.yaml")
     assert [(row["arm"], row["changed"], row["new_verdict"]) for row in one["rescored"]] == [
         ("base", 0, None),
-        ("no-first", 26, "worse"),
+        ("no-first", 26, "scores lower"),
     ]
 
 
@@ -147,7 +147,10 @@ def test_one_spec_alone_compares_its_arms_with_the_base(folder: Path) -> None:
     assert code == 1
     assert "a.yaml -> a.yaml:no-first" in text
     assert "a.yaml -> a.yaml:longer" in text
-    assert text.rstrip().splitlines()[-3].split()[:3] == ["against", "a.yaml", "to"]  # the table of all arms, last
+    *_, heads, no_first, longer, legend = text.rstrip().splitlines()  # the table of all arms, last
+    assert heads.split()[:3] == ["against", "a.yaml", "to"]
+    assert no_first.split()[-1] == longer.split()[-1] == found("a.yaml")[0]["shows_points"] != ""
+    assert legend.startswith("shows: the smallest difference")
     assert [one["new"] for one in found("a.yaml")] == ["a.yaml:no-first", "a.yaml:longer"]
 
 

@@ -283,6 +283,22 @@ def test_a_draw_of_the_data_asks_and_trains_anew_on_the_same_items(tmp_path: Pat
     assert len(set(trained)) == 6
 
 
+def test_a_draw_shares_what_is_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / "all.jsonl").write_text('{"q": "1 + 1?", "a": "2"}\n')
+    changes = {
+        "queries": {"whole": {"format": "jsonl", "path": "all.jsonl", "fields": {"query": "q", "reference": "a"}}},
+        "datasets": {"w": {"teacher": "t", "queries": ["whole"]}},
+        "stages": {"w": {"dataset": "w"}},
+        "curriculum": ["s", "w"],
+        "student": {"tokenizer": {"train_on": ["w"]}},
+        "replicates": {"data": 2},
+    }
+    addresses = lowered(tmp_path, merged(SPEC, changes)).experiments["many"].addresses["base"]
+    shared = {name for name in addresses if addresses.get(f"{name}~1") == addresses[name]}
+    assert shared == {"queries/w/whole", "collect/w", "filter/w"}
+    assert addresses["student~1"] != addresses["student"]  # its weights have another seed
+
+
 def test_replicates_of_a_pretrained_student_start_from_the_same_weights(tmp_path: Path) -> None:
     spec = SPEC | {"student": {"base": "hf://some/model", "like": "7B"}, "replicates": {"training": 2, "data": 2}}
     plan = lowered(tmp_path, spec)

@@ -1,6 +1,6 @@
 """Tests of orcac/report/compare.py, orcac/report/gather.py, orcac/report/paper.py, orcac/report/plots.py,
-orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/table.py and
-orcac/report/wording.py: one report of a small experiment."""
+orcac/report/recipe.py, orcac/report/render.py, orcac/report/results.py, orcac/report/run.py, orcac/report/runs.py,
+orcac/report/table.py and orcac/report/wording.py: one report of a small experiment."""
 
 import dataclasses
 import json
@@ -14,7 +14,9 @@ import pytest
 from orcac import rows
 from orcac.errors import StoreError
 from orcac.job import Job
-from orcac.report.recipe import Arm, Dataset, Evaluation, ReportExecution, ReportRecipe, TrainedStage
+from orcac.report.paper import AGIEVAL, published_means
+from orcac.report.paper import BBH as BBH_TASKS
+from orcac.report.recipe import Arm, Baseline, Dataset, Evaluation, ReportExecution, ReportRecipe, Run, TrainedStage
 from orcac.report.results import read_json, to_json
 from orcac.report.run import run
 from orcac.report.table import format_table
@@ -109,8 +111,11 @@ def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", u
     ]
 
 
-def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[rows.Scored]]]]) -> Job:
-    """Return a job with three arms; `benchmarks` is name -> (format, arm -> answers)."""
+def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list]]], *, draws=(), **recipe) -> Job:
+    """Return a job with three arms; `benchmarks` is name -> (format, arm -> answers, or a list of them for each run).
+
+    `draws` has the draw of the data of each run; the first run's when absent.
+    """
     store = FakeStore(tmp_path / "store")
     store.add("student/s", {"parameters": 840_000, "vocabulary": 640})
     assistant = store.dataset("assistant-300", "assistant", 302, {"Timeout": 2, "duplicate": 10}, 0.1208)
@@ -124,27 +129,26 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list[row
         "answers-only": ((bare,), (store.stage("assistant", "bare-300", "b", 299, 6.0, 0.9),)),
     }
     items = {name: store.items(name, form) for name, (form, _) in benchmarks.items()}
-    arms = tuple(
-        Arm(
-            name=arm,
-            student="student/s",
-            datasets=datasets,
-            stages=stages,
-            evaluations=tuple(
+    arms = []
+    for arm, (datasets, stages) in chains.items():
+        runs_of = {name: said[arm] for name, (_, said) in benchmarks.items() if arm in said}
+        runs_of = {name: runs if isinstance(runs[0], list) else [runs] for name, runs in runs_of.items()}
+        runs = []
+        for number in range(max(map(len, runs_of.values()), default=1)):
+            evaluations = tuple(
                 Evaluation(
                     benchmark=name,
                     items=items[name],
-                    answers=f"eval/{name}-{arm}",
-                    score=store.score(f"{name}-{arm}", said[arm]),
+                    answers=f"eval/{name}-{arm}-{number}",
+                    score=store.score(f"{name}-{arm}-{number}", said[number]),
                 )
-                for name, (_, said) in benchmarks.items()
-                if arm in said
-            ),
-        )
-        for arm, (datasets, stages) in chains.items()
-    )
+                for name, said in runs_of.items()
+            )
+            draw = draws[number] if draws else 0
+            runs.append(Run(draw=draw, student="student/s", datasets=datasets, stages=stages, evaluations=evaluations))
+        arms.append(Arm(name=arm, **dict(runs[0]), replicates=tuple(runs[1:])))
     execution = ReportExecution(title="tiny", about="Orca in miniature <b>")
-    return jobs.make_job(tmp_path, ReportRecipe(arms=arms), execution, by_ref=store.folders)
+    return jobs.make_job(tmp_path, ReportRecipe(arms=tuple(arms), **recipe), execution, by_ref=store.folders)
 
 
 ATTACK = "<script>alert(1)</script> so the answer is Yes"
@@ -173,7 +177,7 @@ def results(job: Job) -> dict:
 
 def test_scores_and_differences(results: dict) -> None:
     boolean, bbh = results["benchmarks"]
-    assert (boolean["n"], boolean["chance"], boolean["constant"], boolean["paper"]) == (200, 0.5, 0.5, None)
+    assert (boolean["n"], boolean["chance"], boolean["constant"], boolean["paper"]) == (200, 0.5, 0.5, {})
     base, ablated, bare = boolean["scores"]
     assert (base["n"], base["mean"], base["outcomes"]["right"], base["unparsed_share"]) == (200, 0.8, 160, 0.02)
     assert base["interval"] == list(wilson(160, 200)) and base["difference"] is None
@@ -183,14 +187,16 @@ def test_scores_and_differences(results: dict) -> None:
     assert difference["interval"][0] < -0.25 < difference["interval"][1] < 0
     assert difference["p"] == pytest.approx(2 / 2**50)
     assert difference["p_holm"] == pytest.approx(4 * 2 / 2**50)  # four comparisons
-    assert difference["verdict"] == "worse"
+    assert (difference["verdict"], difference["runs"], difference["df"]) == ("scores lower", [1, 1], 0)
+    assert "no verdict on the arm" in difference["sentence"]
     assert bare["difference"]["p"] == mcnemar(0, 5) == 0.0625
     assert bare["difference"]["p_holm"] == pytest.approx(3 * 0.0625)
     assert bare["difference"]["verdict"] == "no difference shown"
 
     assert [score["verdict"] for score in boolean["scores"]] == ["above chance", "at chance", "above chance"]
     assert [score["verdict"] for score in bbh["scores"]] == ["at chance"] * 3
-    assert bbh["paper"] == pytest.approx((100 * 0.576 + 50 * 0.512) / 150)
+    assert bbh["paper"] == {"Orca-13B": 0.544, "ChatGPT": 0.558, "GPT-4": 0.592, "Vicuna-13B": 0.438}
+    assert bbh["scores"][0]["macro"] == pytest.approx((0.52 + 0.48) / 2) and boolean["scores"][0]["macro"] is None
     assert [(task["task"], task["outcomes"]["right"], task["n"]) for task in bbh["scores"][0]["tasks"]] == [
         ("navigate", 52, 100),
         ("web_of_lies", 24, 50),
@@ -277,9 +283,9 @@ def test_the_terminal_table(job: Job, results: dict) -> None:
     (job.out / "results.json").write_text(json.dumps(results))
     table = format_table(read_json(job.out / "results.json"))
     assert max(map(len, table.splitlines())) <= 100
-    (row,) = (line for line in table.splitlines() if line.startswith("an-ablation"))
+    (row,) = (line for line in table.splitlines() if line.startswith("an-ablation-with-…"))
     assert " ".join(row.split()) == (
-        "an-ablation-with-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 worse"
+        "an-ablation-with-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 lower"
     )
     assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
 
@@ -321,7 +327,7 @@ def test_scores_between_0_and_1_are_compared_as_they_are(tmp_path: Path) -> None
     run(job)
     (bench,) = json.loads((job.out / "results.json").read_text())["benchmarks"]
     difference = bench["scores"][1]["difference"]
-    assert (bench["scores"][0]["mean"], difference["points"], difference["verdict"]) == (0.25, 0.5, "better")
+    assert (bench["scores"][0]["mean"], difference["points"], difference["verdict"]) == (0.25, 0.5, "scores higher")
 
 
 def test_the_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:
@@ -355,3 +361,137 @@ def test_the_report_of_a_spec_without_benchmarks_states_that_nothing_was_measure
     for name in ("report.html", "report.md"):
         assert NOTHING_MEASURED in (job.out / name).read_text()
     assert format_table(read_json(job.out / "results.json")) == NOTHING_MEASURED
+
+
+def trained(seed: int, skill: float, *, runs: int = 3, luck: float = 0.0, items: int = 400) -> list[list[rows.Scored]]:
+    """Return the answers of several runs of one arm: an item is right if the run's skill exceeds its difficulty."""
+    rng = random.Random(seed)
+    difficulty = [random.Random(number).random() for number in range(items)]
+    found = []
+    for _ in range(runs):
+        level = skill + rng.gauss(0, luck)
+        right = {number for number in range(items) if difficulty[number] + rng.gauss(0, 0.05) < level}
+        found.append(answers(items, right))
+    return found
+
+
+def read_results(job: Job) -> dict:
+    run(job)
+    return json.loads((job.out / "results.json").read_text())
+
+
+def test_replicates_are_one_row_and_their_luck_is_in_the_verdict(tmp_path: Path) -> None:
+    arms = {"base": trained(1, 0.6, runs=4), "no-assistant": trained(2, 0.4), "answers-only": trained(5, 0.6)}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)})
+    (bench,) = read_results(job)["benchmarks"]
+    base, ablated, bare = bench["scores"]
+    assert (len(base["runs"]), base["n"], sum(base["outcomes"].values())) == (4, 400, 1600)
+    assert base["mean"] == pytest.approx(sum(base["runs"]) / 4)
+    assert base["spread"] >= base["luck"] >= 0
+    difference = ablated["difference"]
+    assert (difference["verdict"], difference["runs"], difference["df"]) == ("worse", [3, 4], 7)
+    assert (
+        difference["test"] == "two parts" and "over items and training luck (3 + 4 runs, 7 df" in difference["sentence"]
+    )
+    assert bare["difference"]["verdict"] == "no difference shown"
+    table = format_table(read_json(job.out / "results.json"))
+    assert "Runs, in %: base " in table and "worse: −" in table and "another draw of questions" in table
+    page = (job.out / "report.html").read_text()
+    assert "the choice of items and the luck of training" in page and "trained once" not in page
+
+
+def test_draws_of_the_data_are_the_replicates_and_runs_on_one_draw_are_averaged(tmp_path: Path) -> None:
+    arms = {"base": trained(1, 0.6, runs=6), "no-assistant": trained(2, 0.4, runs=6)}
+    results = read_results(make_job(tmp_path, {"b": ("puzzles", arms)}, draws=(0, 0, 1, 1, 2, 2)))
+    difference = results["benchmarks"][0]["scores"][1]["difference"]
+    assert (difference["runs"], difference["df"], difference["verdict"]) == ([3, 3], 4, "worse")
+    assert "the draw of the data" in difference["sentence"] and "not covered" not in difference["scope"]
+    assert [(arm["runs"], arm["draws"]) for arm in results["arms"][:2]] == [(6, 3), (6, 3)]
+
+
+def test_runs_with_equal_answers_count_once(tmp_path: Path) -> None:
+    base, arm = trained(1, 0.6, runs=1), trained(2, 0.3, runs=1)
+    (bench,) = read_results(make_job(tmp_path, {"b": ("puzzles", {"base": base * 3, "no-assistant": arm})}))[
+        "benchmarks"
+    ]
+    difference = bench["scores"][1]["difference"]
+    assert (difference["df"], difference["verdict"]) == (0, "scores lower")
+    assert "2 runs of the base scored the same" in difference["cautions"][0]
+
+
+def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path: Path) -> None:
+    arms = {"base": trained(1, 0.6), "no-assistant": trained(2, 0.4)}
+    job = make_job(tmp_path, {"b": ("puzzles", arms), "side": ("puzzles", arms)}, exploratory=("side",))
+    store = FakeStore(tmp_path / "store")
+    store.folders = dict(job.by_ref)
+    store.add("collect/gpt", {"prompts": 400, "answered": 400, "input_tokens": 1, "output_tokens": 1, "usd": 9.5})
+    evaluation = Evaluation(
+        benchmark="b", items="sample/b", answers="collect/gpt", score=store.score("gpt", trained(9, 0.9, runs=1)[0])
+    )
+    recipe = job.recipe.model_copy(update={"baselines": (Baseline(name="gpt", evaluations=(evaluation,)),)})
+    results = read_results(dataclasses.replace(job, recipe=recipe, by_ref=store.folders))
+    primary, side = results["benchmarks"]
+    of_arm, of_baseline = (score["difference"] for score in primary["scores"][1:])
+    assert of_arm["p_holm"] == of_arm["p"]  # the only comparison of the family
+    for difference in (of_baseline, side["scores"][1]["difference"]):
+        assert (difference["verdict"], difference["p_holm"]) == ("exploratory", None)
+    assert primary["scores"][2]["arm"] == "gpt (baseline)"
+    assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 9.5
+
+
+def test_a_verdict_that_unread_answers_decide_is_withheld(tmp_path: Path) -> None:
+    """Equal arms, but half of the right answers of one are in a form that the parser does not read."""
+    right = set(range(0, 400, 2)) | set(range(0, 100))
+    base = answers(400, right)
+    unread = [
+        dataclasses.replace(row, outcome="unparsed", score=0.0, parsed="") if number % 4 == 0 else row
+        for number, row in enumerate(base)
+    ]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": base, "no-assistant": unread, "answers-only": base})})
+    (bench,) = read_results(job)["benchmarks"]
+    difference = bench["scores"][1]["difference"]
+    assert difference["points"] == -0.25 and difference["verdict"] == "withheld"
+    assert (difference["readable"]["items"], difference["readable"]["points"]) == (300, 0.0)
+    assert difference["unparsed"]["points"] == 0.25 and difference["unparsed"]["p"] < 1e-9
+    assert difference["cut"]["p"] == 1.0
+    assert bench["scores"][2]["difference"]["verdict"] == "no difference shown"
+    for text in ((job.out / "report.md").read_text(), format_table(read_json(job.out / "results.json"))):
+        text = " ".join(text.split())
+        assert (
+            "withheld, since answers that could not be read decide it. Over all items: this model scores lower" in text
+        )
+        assert "Unparsed: no-assistant has +25.0 points against the base" in text
+
+
+def test_a_verdict_without_readable_answers_is_withheld(tmp_path: Path) -> None:
+    unread = [dataclasses.replace(row, outcome="unparsed", score=0.0, parsed="") for row in answers(100, set())]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": answers(100, set(range(80))), "no-assistant": unread})})
+    (bench,) = read_results(job)["benchmarks"]
+    difference = bench["scores"][1]["difference"]
+    assert (difference["verdict"], difference["readable"]) == ("withheld", None)
+
+
+def test_an_answer_that_one_run_cut_off_is_read_from_the_others(tmp_path: Path) -> None:
+    runs = trained(1, 0.6)
+    cut = [dataclasses.replace(row, outcome="cut", score=0.0, parsed="") for row in runs[0]]
+    arms = {"base": trained(4, 0.6), "no-assistant": [cut, *runs[1:]]}
+    (bench,) = read_results(make_job(tmp_path, {"b": ("puzzles", arms)}))["benchmarks"]
+    assert bench["scores"][1]["difference"]["readable"]["items"] == 400
+
+
+def test_the_means_of_the_paper_are_those_that_it_prints() -> None:
+    assert published_means("agieval", list(AGIEVAL)) == {
+        "Orca-13B": 0.417, "ChatGPT": 0.472, "GPT-4": 0.62, "Vicuna-13B": 0.293,
+    }  # fmt: skip
+    assert published_means("bbh", list(BBH_TASKS)) == {
+        "Orca-13B": 0.497, "ChatGPT": 0.489, "GPT-4": 0.674, "Vicuna-13B": 0.233,
+    }  # fmt: skip
+    assert published_means("bbh", [*BBH_TASKS, "dyck_languages"]) == published_means("jsonl", list(BBH_TASKS)) == {}
+
+
+def test_a_score_below_guessing_is_named(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": answers(200, set(range(60)))})})
+    (bench,) = read_results(job)["benchmarks"]
+    assert bench["scores"][0]["verdict"] == "below chance"
+    assert "‡ below chance" in format_table(read_json(job.out / "results.json"))
+    assert run(job).all_at_chance

@@ -1,6 +1,6 @@
 r"""The checker `math`: answers that are mathematical expressions, compared by math-verify (`pip install orcac[math]`).
 
-Only what looks like an expression is sent there, e.g. `\frac{x}{2}`, `(x-1)(x+1)`, `[0, 1)`. Numbers, units,
+Only texts that look like an expression are sent there, e.g. `\frac{x}{2}`, `(x-1)(x+1)`, `[0, 1)`. Numbers, units,
 percentages, dates and times never are: math-verify calls 5 km and 5 m equal, 10 % and 10, 3:45 and 3:30 (measured).
 They are compared by the checker `number`, and everything else as text.
 
@@ -91,7 +91,7 @@ def is_expression(value: str) -> bool:
 
 def read(response: str, item: Item) -> Extraction:
     """Return the expression that a response states: of a sentence with formulas, the last one."""
-    visible_text = visible(fold(response), fold(item.query))
+    visible_text = visible(fold(response), item.query)
     if is_expression(visible_text):
         return found(visible_text)
     ends = sentence_ends(visible_text)
@@ -131,14 +131,14 @@ CHECKER = Checker(name="math", read=read, same=same, score=score)
 
 
 def _is_operand(value: str) -> bool:
-    """Return whether a value may stand beside an expression: another one, a bare number, a letter."""
+    """Return whether a value may be compared with an expression: another one, a bare number, a letter."""
     return (
         is_expression(value) or quantity.parse(value) is not None or re.fullmatch("[a-zA-Z]", _inner(value)) is not None
     )
 
 
 def _right_side(value: str) -> str:
-    """Return what follows the sign of an equation that defines a letter: "x = 3" is "3"."""
+    """Return the right side of an equation that defines a letter ("3" of "x = 3"), and any other value unchanged."""
     match = re.fullmatch(r"[a-zA-Z](?:_\w)?\s*=\s*([^=]+)", value)
     return match[1] if match else value
 

@@ -57,7 +57,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _load() -> Callable[[str, str], bool | None]:
-    from math_verify import LatexExtractionConfig, parse, verify  # after the limits, which hold for what it loads
+    from math_verify import LatexExtractionConfig, parse, verify  # after the limits, which then hold for its imports
 
     latex = [LatexExtractionConfig()]
 

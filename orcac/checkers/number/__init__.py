@@ -1,7 +1,7 @@
 """The checker `number`: answers that are a quantity, a date or a time.
 
 The answer is the quantity that the last statement names; without a statement, the one in the last concluding sentence
-or in the last line. Of an equation it is what follows the last "=". A statement of two different quantities is
+or in the last line. Of an equation it is the part after the last "=". A statement of two different quantities is
 ambiguous, unless it begins with one and only compares it with the other: "8 out of 10".
 
 The value of an answer is written as a bare number if the reference is one: "$18.00", "18 dollars" and "eighteen" are
@@ -40,7 +40,7 @@ _LONGEST = 2_000  # characters of a statement that are looked at
 def read(response: str, item: Item) -> Extraction:
     """Return the quantity or the moment that a response states."""
     reference = fold(answer_in(item.reference))
-    text = visible(fold(response), fold(item.query))
+    text = visible(fold(response), item.query)
     wants_moment = moment.parse(reference) is not None
     take = _read_moment if wants_moment else _read_quantity
     whole = take(text, reference) if len(text) < 200 and "\n" not in text else None

@@ -65,7 +65,7 @@ _LONGEST = 60  # characters of a text that may be one moment
 
 
 class Moment(NamedTuple):
-    """A date (year, month, day), a time in seconds of the day, or both; None for what is not given."""
+    """A date (year, month, day), a time in seconds of the day, or both; a part that is not given is None."""
 
     year: int | None = None
     month: int | None = None
@@ -82,7 +82,7 @@ class Place(NamedTuple):
 
 
 def parse(text: str) -> Moment | None:
-    """Return the moment that a whole folded text is; None if it is none."""
+    """Return the moment that a whole folded text is; None if it is anything else."""
     text = " ".join(text.split()).strip("*_`\"' ").rstrip(".,;!")
     if not 3 < len(text) <= _LONGEST and text.casefold() != "noon":
         return None

@@ -1,4 +1,4 @@
-"""Quantities: a number with what stands around it, which is a sign, a currency, a unit, a percent sign or a noun.
+"""Quantities: numbers with their sign, currency, unit, percent sign or noun.
 
 A number is written with thousands separators (1,200; 1 200; 1.200,50), as a decimal, a fraction, a mixed number, in
 scientific notation, in words or with a magnitude (1.5 million). Values are exact fractions, never floats.
@@ -94,7 +94,7 @@ class Place(NamedTuple):
 
 
 def parse(text: str) -> Quantity | None:
-    """Return the quantity that a whole text is, e.g. "$1,200.50", "3 1/2 hours", "eight apples"; None if it is none."""
+    """Return the quantity that a whole text is, e.g. "$1,200.50", "3 1/2 hours", "eight apples"; else None."""
     if len(text) > _LONGEST:
         return None
     text = plain(text)

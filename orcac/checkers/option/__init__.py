@@ -1,7 +1,7 @@
 """The checker `option`: answers that are one of an item's options.
 
 Four ways to read a response are tried in order:
-  1. the last statement that names an option ("the answer is (B)", a boxed letter) or says that "(B) is correct";
+  1. the last statement that names an option ("the answer is (B)", a boxed letter) or calls one correct;
   2. the last concluding sentence or choice that names one: "Therefore, the most likely cause is D) ...", "I pick B";
   3. an option that is the first or the last line, or a yes or no that opens the response;
   4. the only option that the response names, if it opens or ends the response, or the only one that it does not deny.
@@ -27,9 +27,8 @@ __all__ = ["CHECKER", "read", "same", "score"]
 
 def read(response: str, item: Item) -> Extraction:
     """Return the option that a response chooses, spelled as in the item."""
-    query = fold(item.query)
-    offered = choices(item.options, query)
-    text = visible(fold(response), query)
+    offered = choices(item.options, item.query)
+    text = visible(fold(response), item.query)
     chosen = offered.whole(text)
     if chosen is None:
         chosen = _choose(Reading(text, offered))
@@ -40,7 +39,7 @@ def read(response: str, item: Item) -> Extraction:
 
 def same(value: str, other: str, item: Item) -> bool:
     """Return whether two texts name one option."""
-    offered = choices(item.options, fold(item.query))
+    offered = choices(item.options, item.query)
     first, second = (_index(text, offered) for text in (value, other))
     return first is not None and first == second
 

@@ -4,7 +4,7 @@ Labels are single letters of any script, or numbers, as in "(B)", "B)", "B." and
 whatever their order and whichever are missing: of the options (A), (C), (B), "C" is the second. If the options are bare
 letters, their texts are read from the list in the item's query.
 
-A strong label stands in brackets or after a word such as "option". A weak one is a bare capital, which may also be the
+A strong label is in brackets or after a word such as "option". A weak one is a bare capital, which may also be the
 article "A", the pronoun "I" or a part of "vitamin C". Texts must be whole words, in any case: "invalid" does not name
 "valid". But "not valid" names "invalid" where both are options.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
-from orcac.checkers.characters import fold
+from orcac.checkers.characters import fold, lowered
 
 Kind = Literal["strong", "weak", "text"]
 
@@ -26,6 +26,9 @@ _LABEL = r"[^\W\d_]|\d{1,2}"
 _BARE = re.compile(r"[(\[]?([^\W\d_])[)\].:]?|\((\d{1,2})\)|(\d{1,2})[).]")
 _LABELLED = re.compile(rf"(?:[(\[]({_LABEL})[)\]]\s*|({_LABEL})[).:]\s+)(\S.*)", re.DOTALL)
 _JOIN = re.compile(r"[\s*_\"'$]{0,6}(?:,|/|&|\bor\b|\band\b|,\s?or\b|,\s?and\b)[\s*_\"'$]{0,6}", re.IGNORECASE)
+_JOINED_BEFORE = re.compile(r"\w$|\w[-']$|\d[.,]$")
+_JOINED_AFTER = re.compile(r"\w|[-']\w|[.,]\d")
+_WORD_FOLLOWS = re.compile(r"\s+(?!(?:because|since|as|and|or|is|if)\b)\w")
 _NEGATIONS = ("in", "un", "im", "il", "ir", "non", "non-", "not ", "dis")
 _LABEL_WORDS = r"(?:options?|choices?|letters?|alternatives?|statements?|answers?|numbers?)"
 
@@ -45,13 +48,15 @@ class Choices:
     def __init__(self, options: Sequence[str], query: str) -> None:
         self.options = tuple(options)
         folded = [fold(option).strip() for option in options]
-        self.labels, self.texts = _split(folded, query)
+        self.labels, self.texts = _split(folded, fold(query))
         texts = [_plain(text) for text in self.texts]
         self.by_text = {text: index for index, text in enumerate(texts) if text and texts.count(text) == 1}
         self.by_label = {label.upper(): index for index, label in enumerate(self.labels) if label}
+        self._wanted = [(" ".join(text.lower().split()), index) for text, index in self.by_text.items()]
         self._longest = 2 * max((len(option) for option in [*folded, *self.texts]), default=0) + 100
         self._numbered = any(label.isdecimal() for label in self.by_label)
-        self._strong, self._weak = self._strong_pattern(), self._weak_pattern()
+        self._strong, self._weak = _label_patterns(tuple(sorted(self.by_label)), self._numbered)
+        self._negations = self._negation_patterns()
 
     def find(self, text: str) -> list[Mention]:
         """Return the mentions in order. Those of one kind do not overlap; a label and a text may."""
@@ -73,20 +78,22 @@ class Choices:
         labels.sort(key=attrgetter("start"))
         return sorted([*_strengthen(labels, text), *self._find_texts(text)], key=attrgetter("start"))
 
-    def _find_texts(self, text: str) -> list[Mention]:
-        """Return the mentions by an option's text.
-
-        A pattern takes 0.2 ms per option to compile, so it is made of the texts that occur at all.
-        """
-        plain = " ".join(text.split()).casefold()
-        occurring = tuple(option for option in self.by_text if option in plain)
-        if not occurring:
-            return []
-        pattern, option_of = self._text_pattern(occurring)
-        return [
-            Mention(option_of[str(match.lastgroup)], match.start(), match.end(), "text")
-            for match in pattern.finditer(text)
+    def _find_texts(self, text: str) -> Iterator[Mention]:
+        """Yield the mentions by text: of those that overlap the first, of those that begin together the longest."""
+        lower = lowered(text).replace("\n", " ")
+        found = [
+            (start, start + len(wanted), index)
+            for wanted, index in self._wanted
+            for start in _occurrences(wanted, lower)
+            if _is_whole(wanted, lower, start)
         ]
+        for pattern, index in self._negations:
+            found += [(match.start(), match.end(), index) for match in pattern.finditer(lower)]
+        last = 0
+        for start, end, index in sorted(found, key=lambda span: (span[0], -span[1])):
+            if start >= last:
+                yield Mention(index, start, end, "text")
+                last = end
 
     def label_at_start(self, text: str) -> Mention | None:
         """Return the label that the text opens with, in any case, as a value of its own: "b", "b)", "2."."""
@@ -118,7 +125,7 @@ class Choices:
         return index
 
     def _index(self, label: str) -> int:
-        """Return the index of the option with a label; -1 if there is none.
+        """Return the index of the option with a label, or -1.
 
         Options without labels are counted: "A" and "1" are the first.
         """
@@ -133,54 +140,42 @@ class Choices:
             return -1
         return place if 0 <= place < len(self.options) and self.options[place].strip() else -1
 
-    def _strong_pattern(self) -> re.Pattern[str] | None:
-        if not self.by_label:
-            return None
-        upper = _either(self.by_label)
-        either = f"(?i:{upper})" if not self._numbered else upper
-        return re.compile(
-            rf"""[(\[]\s?(?P<brackets>{either})\s?[)\]]
-               | (?i:\b{_LABEL_WORDS})\s?[("'*_$:\#]{{0,4}}\s?(?P<word>{upper})(?!\w|[-']\w)(?!\.\d)[)\]]?
-               | (?<![\w(\[.&/+])(?<!\w[-'])(?P<bracket>{upper})[)\]]
-               | \*\*(?P<bold>{upper})[.:]?\*\*""",
-            re.VERBOSE,
-        )
-
-    def _weak_pattern(self) -> re.Pattern[str] | None:
-        letters = [label for label in self.by_label if not label.isdecimal()]
-        if not letters:
-            return None
-        words = r"(?![ \t]+(?!(?:and|as|because|for|is|or|since|are|would|fits)\b)[a-z])"
-        plain, wordlike = [one for one in letters if one not in "AI"], [one for one in letters if one in "AI"]
-        patterns = [_either(plain)] if plain else []
-        patterns += [f"(?:{_either(wordlike)}){words}"] if wordlike else []
-        return re.compile(rf"(?<![\w(&+])(?<!\w[-'])(?:{'|'.join(patterns)})(?!\w|[-'&]\w|\.\w)")
-
-    def _text_pattern(self, texts: Sequence[str]) -> tuple[re.Pattern[str], dict[str, int]]:
-        """Return a pattern with groups for these texts, and the option of each group.
-
-        Longer texts come first, so that "the red box" is not "the red".
-        """
-        option_of: dict[str, int] = {}
-        patterns: list[tuple[int, str]] = []
-
-        def add(index: int, priority: int, pattern: str) -> None:
-            name = f"t{len(patterns)}"
-            option_of[name] = index
-            patterns.append((priority, f"(?P<{name}>{pattern})"))
-
-        for text in texts:
-            add(self.by_text[text], len(text), _words(text))
+    def _negation_patterns(self) -> list[tuple[re.Pattern[str], int]]:
+        """Return patterns of options that a negation names: "not valid" is "invalid" where both are options."""
+        found = []
+        for text, index in self.by_text.items():
             for negation in _NEGATIONS:
                 if (opposite := self.by_text.get(negation + text)) is not None:
-                    add(opposite, 999, rf"\b(?:not|isn't)\s(?:\w+ly\s)?{_words(text)}")
-                if text.startswith(negation) and (opposite := self.by_text.get(text[len(negation) :])) is not None:
-                    add(opposite, 999, rf"\b(?:not|isn't)\s(?:\w+ly\s)?{_words(text)}")
-        patterns.sort(key=lambda pair: -pair[0])
-        return re.compile("|".join(pattern for _, pattern in patterns), re.IGNORECASE), option_of
+                    for named, denied in ((opposite, text), (index, negation + text)):
+                        denial = rf"\b(?:not|isn't)\s(?:\w+ly\s)?{re.escape(denied)}(?!\w)"
+                        found.append((re.compile(denial), named))
+        return found
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
+def _label_patterns(labels: tuple[str, ...], numbered: bool) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
+    """Return the patterns of strong and of weak labels; None where there are none."""
+    if not labels:
+        return None, None
+    upper = _either(labels)
+    either = upper if numbered else f"(?i:{upper})"
+    strong = re.compile(
+        rf"""[(\[]\s?(?P<brackets>{either})\s?[)\]]
+           | (?i:\b{_LABEL_WORDS})\s?[("'*_$:\#]{{0,4}}\s?(?P<word>{upper})(?!\w|[-']\w)(?!\.\d)[)\]]?
+           | (?<![\w(\[.&/+])(?<!\w[-'])(?P<bracket>{upper})[)\]]
+           | \*\*(?P<bold>{upper})[.:]?\*\*""",
+        re.VERBOSE,
+    )
+    letters = [label for label in labels if not label.isdecimal()]
+    plain, wordlike = [one for one in letters if one not in "AI"], [one for one in letters if one in "AI"]
+    words = r"(?![ \t]+(?!(?:and|as|because|for|is|or|since|are|would|fits)\b)[a-z])"
+    patterns = [_either(plain)] if plain else []
+    patterns += [f"(?:{_either(wordlike)}){words}"] if wordlike else []
+    weak = rf"(?<![\w(&+])(?<!\w[-'])(?:{'|'.join(patterns)})(?!\w|[-'&]\w|\.\w)"
+    return strong, re.compile(weak) if patterns else None
+
+
+@functools.lru_cache(maxsize=1024)
 def choices(options: tuple[str, ...], query: str) -> Choices:
     """Return the options of an item, which samples of one item and items of one task share."""
     return Choices(options, query)
@@ -245,10 +240,17 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).strip("*_`\"'$ ").rstrip(".,;:!? ").casefold()
 
 
-def _words(text: str) -> str:
-    words = r"\s+".join(re.escape(word) for word in text.split())
-    sign = r"(?<!-)" if text[0].isdecimal() else ""
-    whole = rf"(?<!\w)(?<!\w[-'])(?<!\d[.,]){sign}{words}(?!\w|[-']\w|[.,]\d)"
-    if text in ("no", "yes"):  # "no way back" and "yes men" answer nothing
-        return whole + r"(?!\s+(?!(?:because|since|as|and|or|is|if)\b)\w)"
-    return whole
+def _occurrences(wanted: str, text: str) -> Iterator[int]:
+    start = text.find(wanted)
+    while start >= 0:
+        yield start
+        start = text.find(wanted, start + 1)
+
+
+def _is_whole(wanted: str, text: str, start: int) -> bool:
+    """Return whether an occurrence is a whole word or phrase: not within a word, a compound or a number."""
+    before, after = text[max(0, start - 2) : start], text[start + len(wanted) : start + len(wanted) + 2]
+    if _JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after) or (wanted[0].isdecimal() and before.endswith("-")):
+        return False
+    # "no way back" and "yes men" answer nothing
+    return wanted not in ("no", "yes") or not _WORD_FOLLOWS.match(text, start + len(wanted))

@@ -43,7 +43,7 @@ _I_CHOOSE = re.compile(r"\b(?:I|we|you)(?:'d|'ll|\s(?:can|could|would|will|shoul
 
 
 def concluded(reading: Reading) -> At | None:
-    """Return what the last conclusion names, and where."""
+    """Return the option of the last conclusion, with its position."""
     return latest(
         _sentence(reading),
         _choice(reading),
@@ -56,7 +56,7 @@ def concluded(reading: Reading) -> At | None:
 
 
 def _sentence(reading: Reading) -> At | None:
-    """Return what the last sentence that opens with "Therefore", "Based on this" and the like names."""
+    """Return the option of the last sentence that opens with "Therefore", "Based on this" and the like."""
     last: At | None = None
     start = 0
     for end in reading.ends:
@@ -79,7 +79,7 @@ def _sentence(reading: Reading) -> At | None:
 
 
 def _choice(reading: Reading) -> At | None:
-    """Return what "I choose ...", "that leaves ...", "hence ..." names at once."""
+    """Return the option that directly follows "I choose", "that leaves", "hence" and the like."""
     for match in reversed([*_CHOOSES.finditer(reading.text)]):
         after = skip_blank(reading.text, match.end())
         if after >= len(reading.text) or (not match["follows"] and is_denied_at(reading.text, match.start())):
@@ -94,7 +94,7 @@ def _choice(reading: Reading) -> At | None:
 
 
 def _best(reading: Reading) -> At | None:
-    """Return what "the most likely cause is ..." names."""
+    """Return the option after "the most likely cause is" and the like."""
     for match in reversed([*_BEST_IS.finditer(reading.text)]):
         chosen = reading.choose(match.end(), reading.sentence_end(match.end()))
         if chosen is not None:

@@ -31,7 +31,7 @@ _SIDE_BY_SIDE = 12  # characters at most between a label and its text: "the red 
 
 
 def is_denied_at(text: str, start: int) -> bool:
-    """Return whether the words before a position deny what stands there."""
+    """Return whether the words before a position deny those after it."""
     before = _BEFORE.search(text, max(0, start - _REACH), start)
     return before is not None and not _AFFIRMS_AGAIN.search(_between(before))
 
@@ -67,5 +67,5 @@ def denied(text: str, mentions: Sequence[Mention], before: Sequence[bool]) -> li
 
 
 def _between(denial: re.Match[str]) -> str:
-    """Return what stands between a denying word and what it denies."""
+    """Return the text between a denying word and the end of its reach."""
     return next(group for group in denial.groups() if group is not None)

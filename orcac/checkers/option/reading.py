@@ -11,7 +11,7 @@ from orcac.checkers.option.denials import denied, denied_before
 from orcac.checkers.statements import MARKUP, sentence_ends, skip_blank
 
 TWO = -1  # read instead of an option's index where several are named
-NONE = -2  # where the response says that no option is right
+NONE = -2  # read where the response rejects all options
 
 LABEL_LINE = re.compile(r"[\s*_>#-]{0,6}(?:option |choice )?[(\[]?([^\W\d_]|\d{1,2})[)\].:]", re.IGNORECASE)
 
@@ -66,7 +66,7 @@ class Reading:
         return skip_blank(self.text, self.ends[place - 1] + 1) if place else 0
 
     def is_conditional(self, at: int) -> bool:
-        """Return whether the sentence at a position says only what would hold: "if it rains, the answer is A"."""
+        """Return whether the sentence at a position only holds under a condition: "if it rains, the answer is A"."""
         return _CONDITION.match(self.text, self.sentence_start(at)) is not None
 
     def sentence_end(self, at: int) -> int:
@@ -123,7 +123,7 @@ class Reading:
         return (options.pop() if len(options) == 1 else TWO) if options else None
 
     def declines(self, start: int, end: int, chosen: int | None) -> bool:
-        """Return whether a span says that none or several are right, before it names one: "none of the above"."""
+        """Return whether a span accepts none or several before it names one: "none of the above"."""
         refusal = _NO_OPTION.search(self.text, start, end)
         if refusal is None:
             return False

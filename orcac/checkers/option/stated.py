@@ -1,4 +1,4 @@
-"""Rule 1 of `option`: the last statement that names an option, or says of an option that it is right."""
+"""Rule 1 of `option`: the last statement that names an option or calls one correct."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REACH = 80  # characters before an option in which its clause must open
 
 
 def stated(reading: Reading) -> At | None:
-    """Return what the last statement names, and where."""
+    """Return the option of the last statement, with its position."""
     last: At | None = None
     statements = find_statements(reading.text, reading.ends)
     for index in reversed(range(len(statements))):
@@ -51,7 +51,7 @@ def stated(reading: Reading) -> At | None:
 
 
 def judged(reading: Reading, judgement: re.Pattern[str]) -> At | None:
-    """Return the last option of which a clause says what `judgement` matches."""
+    """Return the last option that is followed by a match of `judgement`, with its position."""
     truth = {reading.offered.by_text.get(word) for word in ("true", "false", "correct", "incorrect")}
     for index in reversed(range(len(reading.mentions))):
         mention = reading.mentions[index]

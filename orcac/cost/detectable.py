@@ -1,0 +1,179 @@
+"""The smallest difference between an arm and the base that a plan could show, benchmark by benchmark.
+
+Items and replicates are those of the plan. Where replicates are finished, the variances are measured (variances.py):
+two sets, with the luck of training as estimated and at the upper end of its interval. Elsewhere they are planning
+values (`stats.power.PRIORS`), two as well, since the luck decides and is not known before a training is repeated.
+
+A comparison is found significant at 5 %, which Holm divides by the number of comparisons for the smallest p-value of
+them. So a plan shows two figures: the difference that one comparison alone could show, and the one that it shows as
+the first of all.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+from typing import Literal
+
+from orcac.cost.flow import Flow
+from orcac.cost.prices import PRICERS
+from orcac.cost.variances import measure_variances
+from orcac.plan.plan import Experiment
+from orcac.report.recipe import Arm, ReportExecution, ReportRecipe
+from orcac.stats.power import LARGEST, PRIORS, Costs, Design, Estimate, Variances, detectable
+from orcac.stats.verdict import LEVEL
+
+__all__ = ["PlannedComparison", "RunPrices", "format_points", "list_comparisons", "price_runs"]
+
+_smallest = functools.cache(detectable)  # a sweep has a thousand comparisons of one design
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedComparison:
+    """A comparison of an arm with the base on one benchmark, before it is made. Differences are shares."""
+
+    benchmark: str
+    arm: str
+    design: Design
+    runs_per_draw: int | None  # if replicates are draws of the data, the runs that each of them is the mean of
+    family: int  # comparisons that Holm counts; 0 if this one is exploratory
+    variances: tuple[Variances, ...]
+    basis: str  # the source of `variances`, in words
+    alone: tuple[float, ...]  # the smallest difference that it shows by itself, for each of `variances`
+    adjusted: tuple[float, ...]  # the same as the first of its family; () if it is exploratory
+
+    @property
+    def shown(self) -> tuple[float, ...]:
+        """The figures that count: as the first of the family, or alone if there is none."""
+        return self.adjusted or self.alone
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether a verdict on the arm is possible."""
+        return self.design.base_runs + self.design.arm_runs > 2 or bool(self.design.other_df)
+
+
+def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparison]:
+    """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
+
+    Benchmarks that a model judges are left out, because the spread of its verdicts is not known.
+    """
+    plan = flow.plan
+    report = plan.nodes[experiment.report]
+    recipe, execution = report.recipe, report.execution
+    assert isinstance(recipe, ReportRecipe)
+    assert isinstance(execution, ReportExecution)
+    measured = measure_variances(plan, flow.store, recipe)
+    places = {name: place for place, name in enumerate(execution.order)}
+    base, *others = recipe.arms
+    others.sort(key=lambda arm: places.get(arm.name, len(places)))
+    items = {
+        evaluation.benchmark: evaluation.items
+        for evaluation in sorted(base.evaluations, key=lambda one: places.get(one.benchmark, len(places)))
+        if not plan.nodes[evaluation.score].inputs.get("against")
+    }
+    names = {arm.name: {evaluation.benchmark for evaluation in arm.evaluations} for arm in recipe.arms}
+    pairs = [(name, arm) for name in items for arm in others if name in names[arm.name]]
+    family = sum(name not in recipe.exploratory for name, _ in pairs)
+    found = []
+    for name, arm in pairs:
+        rows = {one.name: _count_rows(one) for one in recipe.arms if name in names[one.name]}
+        design = Design(
+            items=max(2, round(flow.prompts(items[name]).count.mid)),
+            arms=len(rows),
+            base_runs=rows[base.name],
+            arm_runs=rows[arm.name],
+            other_df=sum(count - 1 for other, count in rows.items() if other not in (base.name, arm.name)),
+        )
+        is_primary = name not in recipe.exploratory
+        runs_per_draw = _runs_per_draw(arm)
+        if name in measured:
+            variances, basis = _read_estimate(measured[name])
+        else:
+            variances = tuple(values.of_means(runs_per_draw or 1) for values in PRIORS)
+            basis = _describe_priors(variances)
+        found.append(
+            PlannedComparison(
+                benchmark=name,
+                arm=arm.name,
+                design=design,
+                runs_per_draw=runs_per_draw,
+                family=family if is_primary else 0,
+                variances=variances,
+                basis=basis,
+                alone=tuple(_smallest(design, values, LEVEL) for values in variances),
+                adjusted=tuple(_smallest(design, values, LEVEL / family) for values in variances if is_primary),
+            )
+        )
+    return found
+
+
+def format_points(differences: Sequence[float]) -> str:
+    """Return the smallest and the largest difference: "5.0 to 6.9"; "> 90" for one that nothing would show."""
+    shown = [f"{100 * one:.1f}" if math.isfinite(one) else f"> {100 * LARGEST:.0f}" for one in differences]
+    return " to ".join(dict.fromkeys(shown))
+
+
+def _read_estimate(found: Estimate) -> tuple[tuple[Variances, ...], str]:
+    """Return measured variances, with the luck as estimated and at the upper end of its interval, and their basis."""
+    values, luck = found.variances, found.luck
+    ends = f"{100 * luck.low:.1f} to {100 * luck.high:.1f}"
+    basis = (
+        f"Measured on finished replicates: luck of training {100 * values.luck:.1f} points (95 % {ends}; {found.df} "
+        f"df), and the figures are for this and for {100 * luck.high:.1f}; arm and base differ on "
+        f"{values.discordance:.0%} of the items, two runs of one arm on {values.churn:.0%}."
+    )
+    return (values, replace(values, luck=max(values.luck, luck.high))), basis
+
+
+def _describe_priors(variances: Sequence[Variances]) -> str:
+    lucks = " and ".join(f"{100 * values.luck:.2g}" for values in variances)
+    first = variances[0]
+    return (
+        f"Planning values, since no replicates are finished: luck of training {lucks} points; arm and base differ on "
+        f"{first.discordance:.0%} of the items, two runs of one arm on {first.churn:.0%}."
+    )
+
+
+def _count_rows(arm: Arm) -> int:
+    """Return the number of an arm's replicates: its draws of the data if there are several, else its runs."""
+    draws = len({run.draw for run in arm.runs})
+    return draws if draws > 1 else len(arm.runs)
+
+
+def _runs_per_draw(arm: Arm) -> int | None:
+    draws = len({run.draw for run in arm.runs})
+    return len(arm.runs) // draws if draws > 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPrices:
+    """The prices of one training and of one answer, whether or not they are paid already."""
+
+    costs: Costs
+    unit: Literal["USD", "GPU h", "h"]  # USD if the spec states a GPU's price, hours of machines if it uses no GPU
+
+
+def price_runs(flow: Flow, experiment: Experiment, benchmark: str) -> RunPrices:
+    """Return the mean prices over the arms that answer a benchmark; a teacher's answers are no part of them."""
+    plan = flow.plan
+    recipe = plan.nodes[experiment.report].recipe
+    assert isinstance(recipe, ReportRecipe)
+    arms = [arm for arm in recipe.arms if any(one.benchmark == benchmark for one in arm.evaluations)]
+    stages = [[PRICERS["train"](flow, plan.nodes[stage.train], {}) for stage in arm.stages] for arm in arms]
+    evals = [one for arm in arms for one in arm.evaluations if one.benchmark == benchmark]
+    answers = [PRICERS["eval"](flow, plan.nodes[one.answers], {}) for one in evals]
+    items = max(1.0, flow.prompts(evals[0].items).count.mid)
+    hours = sum(cost.gpu_hours.mid for costs in stages for cost in costs)
+    if not hours:
+        run = mean(sum(cost.seconds.mid for cost in costs) for costs in stages) / 3600
+        return RunPrices(
+            costs=Costs(run=run, answer=mean(cost.seconds.mid for cost in answers) / 3600 / items), unit="h"
+        )
+    run, answer = hours / len(arms), mean(cost.gpu_hours.mid for cost in answers) / items
+    if usd := sum(cost.gpu_usd.mid for costs in stages for cost in costs):
+        return RunPrices(costs=Costs(run=run * usd / hours, answer=answer * usd / hours), unit="USD")
+    return RunPrices(costs=Costs(run=run, answer=answer), unit="GPU h")

@@ -1,0 +1,102 @@
+"""The variances of a benchmark's scores, measured on the finished replicates in the store.
+
+They come from the study itself and from the reports in the store of the same student on the same items.
+`cost.detectable` plans with them; no verdict uses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from orcac.plan.plan import Plan
+from orcac.report.recipe import Arm, Evaluation, ReportRecipe, map_benchmarks
+from orcac.store.store import Store
+from orcac.student.recipe import StudentRecipe
+
+if TYPE_CHECKING:
+    from orcac.stats.compare import Scores
+    from orcac.stats.power import Estimate
+
+__all__ = ["measure_variances"]
+
+
+def measure_variances(plan: Plan, store: Store, recipe: ReportRecipe) -> dict[str, Estimate]:
+    """Return benchmark -> the variances of finished replicates of a report's arms; without benchmarks that have none.
+
+    Replicates that redraw the data vary more than those that do not, so they are never pooled with these.
+    """
+    base = recipe.arms[0]
+    student = plan.nodes[base.student].recipe
+    assert isinstance(student, StudentRecipe)
+    studies = [recipe, *_read_reports(store, student)]
+    found = {}
+    for benchmark, draws in map_benchmarks(base.draws).items():
+        counted: set[str] = set()
+        is_redrawn, items = len(draws) > 1, draws[0][0].items
+        tables = [_read_study(store, study, items, is_redrawn=is_redrawn, counted=counted) for study in studies]
+        if replicated := [study for study in tables if any(len(scores) > 1 for scores in study)]:
+            from orcac.stats.power import estimate
+
+            if (variances := estimate(replicated)) is not None:
+                found[benchmark] = variances
+    return found
+
+
+def _read_reports(store: Store, student: StudentRecipe) -> Iterator[ReportRecipe]:
+    """Yield the recipes of the reports in the store whose base starts from the same student, whatever its seed."""
+    for path in sorted((store.root / "report").glob("*/artifact.json")):
+        try:
+            recipe = ReportRecipe.model_validate(_read_record(path))
+            of_base = StudentRecipe.model_validate(_read_record(store.marker(recipe.arms[0].student)))
+        except (OSError, ValueError, KeyError, IndexError, ValidationError):
+            continue  # an older orcac made it, or its student is gone
+        if any(arm.replicates for arm in recipe.arms) and of_base.model_copy(update={"seed": student.seed}) == student:
+            yield recipe
+
+
+def _read_record(path: Path) -> Mapping[str, object]:
+    recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+    assert isinstance(recipe, dict)
+    return recipe
+
+
+def _read_study(store: Store, recipe: ReportRecipe, items: str, *, is_redrawn: bool, counted: set[str]) -> list[Scores]:
+    """Return the scores of each arm whose replicates are finished, the base first: float (replicates, items).
+
+    The result is empty if the base has none. An item that failed in some run is left out of all. Evaluations in
+    `counted` are skipped, and those returned are added to it.
+    """
+    arms = [_find_evaluations(arm, items) for arm in recipe.arms]
+    done = [
+        draws
+        for draws in arms
+        if draws
+        and (len(draws) > 1) == is_redrawn
+        and all(store.is_done(one.score) and one.score not in counted for runs in draws for one in runs)
+    ]
+    if not done or done[0] is not arms[0]:
+        return []
+    import numpy as np
+
+    from orcac.report.runs import Row, key_answers, read_score, tabulate
+    from orcac.score.scores import read
+
+    counted |= {one.score for draws in done for runs in draws for one in runs}
+    rows = [Row([[read(store.folder(one.score)) for one in runs] for runs in draws]) for draws in done]
+    keys = list(key_answers(rows[0].runs[0].rows))
+    tables = [tabulate(row, keys, read_score) for row in rows]
+    answered = np.all([np.isfinite(table).all(axis=0) for table in tables], axis=0)
+    return [table[:, answered] for table in tables] if answered.sum() > 1 else []
+
+
+def _find_evaluations(arm: Arm, items: str) -> list[list[Evaluation]]:
+    """Return the evaluations of an arm's runs on these items, by draw; [] if it has none."""
+    for draws in map_benchmarks(arm.draws).values():
+        if draws[0][0].items == items:
+            return draws
+    return []

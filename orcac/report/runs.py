@@ -1,0 +1,103 @@
+"""The scored answers of one row of the report, an arm or a baseline, over all its runs.
+
+Arms answer the same items, which are joined by the items' ids; the k-th item of a repeated id is joined with the k-th.
+An arm with several draws of its data has one replicate for each draw, the mean over its runs; otherwise each run is a
+replicate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orcac.rows import Scored
+from orcac.score.scores import Answers
+
+__all__ = ["Key", "Row", "average", "key_answers", "mean_of_known", "pool", "read_score", "tabulate"]
+
+Key = tuple[str, int]  # item id, number of earlier items with this id
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The answers of all runs of an arm, by the draw of their data; a baseline has one run."""
+
+    draws: Sequence[Sequence[Answers]]
+    is_baseline: bool = False
+
+    @property
+    def runs(self) -> list[Answers]:
+        return [run for runs in self.draws for run in runs]
+
+    @property
+    def is_redrawn(self) -> bool:
+        return len(self.draws) > 1
+
+
+def read_score(row: Scored) -> float:
+    """Return an answer's score; NaN if the request failed."""
+    return math.nan if row.score is None else row.score
+
+
+def tabulate(row: Row, keys: Sequence[Key], read: Callable[[Scored], float]) -> NDArray[np.float64]:
+    """Return a number for each replicate and item: float (replicates, items), NaN for an item without an answer.
+
+    read: the number of one answer. A draw's number is the mean over those of its runs that are not NaN.
+    """
+    tables = []
+    for runs in row.draws:
+        keyed = [key_answers(run.rows) for run in runs]
+        tables.append(
+            np.array([[read(of_run[key]) if key in of_run else math.nan for key in keys] for of_run in keyed])
+        )
+    return np.array([mean_of_known(table) for table in tables]) if row.is_redrawn else tables[0]
+
+
+def mean_of_known(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each column without its NaNs; NaN for a column of nothing else."""
+    known = np.isfinite(table)
+    count = known.sum(axis=0)
+    return np.where(count > 0, np.where(known, table, 0.0).sum(axis=0) / np.maximum(count, 1), math.nan)
+
+
+def key_answers(answers: Iterable[Scored]) -> dict[Key, Scored]:
+    """Return the answers by item."""
+    seen: Counter[str] = Counter()
+    keyed = {}
+    for answer in answers:
+        keyed[answer.id, seen[answer.id]] = answer
+        seen[answer.id] += 1
+    return keyed
+
+
+def average(row: Row) -> Answers:
+    """Return one answer to each item of the first run, with the mean score over all runs; None if one of them failed.
+
+    The text and the outcome are those of the first run.
+    """
+    first, *others = row.runs
+    if not others:
+        return first
+    keyed = [key_answers(run.rows) for run in others]
+    averaged = []
+    for key, answer in key_answers(first.rows).items():
+        answers = [answer, *(of_run[key] for of_run in keyed if key in of_run)]
+        scores = [each.score for each in answers if each.score is not None]
+        if len(scores) < len(row.runs):
+            averaged.append(dataclasses.replace(answer, score=None, others_score=[]))
+            continue
+        by_checker = zip(*(each.others_score for each in answers), strict=True)
+        others_score = [sum(values) / len(values) for values in by_checker]
+        averaged.append(dataclasses.replace(answer, score=sum(scores) / len(scores), others_score=others_score))
+    return dataclasses.replace(first, rows=averaged)
+
+
+def pool(row: Row) -> Answers:
+    """Return the answers of all runs together, to count their outcomes."""
+    return dataclasses.replace(row.runs[0], rows=[answer for run in row.runs for answer in run.rows])

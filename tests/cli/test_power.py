@@ -1,0 +1,65 @@
+"""Tests of orcac/cli/power.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orcac.cli.power import command
+from orcac.errors import InputError
+
+SPECS = Path(__file__).parents[2] / "specs"
+SMOKE = (SPECS / "smoke.yaml").read_text()
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    path = tmp_path / "smoke.yaml"
+    path.write_text(SMOKE)
+    return path
+
+
+def run(spec: Path, *options: str) -> Result:
+    return CliRunner().invoke(command, [str(spec), *options])
+
+
+def test_without_replicates_no_verdict_on_an_arm_is_promised(spec: Path) -> None:
+    result = run(spec)
+    assert result.exit_code == 0, result.output
+    assert "write `replicates: 3`" in result.output
+    spec.write_text(SMOKE + "replicates: {base: 4, arms: 3}\n")
+    result = run(spec)
+    assert "write `replicates: 3`" not in result.output and "3 + 4" in result.output
+    assert max(map(len, result.output.splitlines()[2:])) <= 100  # the first line has the path
+
+
+def test_the_cheapest_allocation_shows_the_difference_or_says_what_the_budget_shows(spec: Path) -> None:
+    found = run(spec, "--detect", "40pt").output.partition("the cheapest allocation")[2]
+    assert "replicates: {base: " in found and found.count("points with") == 2
+    none = run(spec, "--detect", "1 point", "--budget", "20h").output.partition("within 20 h")[2]
+    assert none.count("1 points are not shown; ") == 2 and "points with" in none
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--detect", "two"], "not a difference"), (["--budget", "5 EUR"], "not an amount"),
+     (["--budget", "5USD"], "priced in h, not in USD")],
+)  # fmt: skip
+def test_a_wrong_option_is_an_error_with_a_fix(spec: Path, options: list[str], words: str) -> None:
+    error = run(spec, *options).exception
+    assert isinstance(error, InputError) and words in str(error) and error.fix
+
+
+def test_a_spec_with_one_arm_has_nothing_to_compare(spec: Path) -> None:
+    spec.write_text(SMOKE.partition("\nablations:")[0])
+    error = run(spec).exception
+    assert isinstance(error, InputError) and "no arm to compare" in str(error)
+
+
+def test_the_figures_are_printed_as_json(spec: Path) -> None:
+    rows = json.loads(run(spec, "--json").output)
+    assert {row["arm"] for row in rows} and all(row["alone"] for row in rows)

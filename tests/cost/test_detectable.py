@@ -1,0 +1,72 @@
+"""Tests of orcac/cost/detectable.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from priced import NOWHERE, small
+
+from orcac.cost.detectable import PlannedComparison, list_comparisons, price_runs
+from orcac.cost.flow import Flow
+from orcac.stats.power import PRIORS, Design, detectable
+
+BENCHMARK = {"format": "puzzles", "task": "boolean_expressions", "size": [3, 5], "take": 1000}
+STUDY: dict[str, Any] = {
+    "curriculum": ["pool", "few"],
+    "benchmarks": {"b": BENCHMARK, "side": {**BENCHMARK, "take": 250, "primary": False}},
+    "ablations": {"late": {"curriculum": ["few"]}, "early": {"curriculum": ["pool"], "replicates": {"arms": 5}}},
+    "replicates": {"base": 4, "arms": 3},
+}
+
+
+def comparisons(folder: Path, **changes: Any) -> dict[tuple[str, str], PlannedComparison]:
+    plan = small(folder, **STUDY | changes)
+    (experiment,) = plan.experiments.values()
+    return {(one.benchmark, one.arm): one for one in list_comparisons(Flow(plan, NOWHERE), experiment)}
+
+
+def test_a_plan_shows_what_its_items_and_replicates_could(tmp_path: Path) -> None:
+    found = comparisons(tmp_path)
+    assert list(found) == [("b", "late"), ("b", "early"), ("side", "late"), ("side", "early")]
+    late, side = found["b", "late"], found["side", "late"]
+    assert late.design == Design(items=1000, arms=3, base_runs=4, arm_runs=3, other_df=4)
+    assert found["b", "early"].design == Design(items=1000, arms=3, base_runs=4, arm_runs=5, other_df=2)
+    assert late.alone == tuple(detectable(late.design, values) for values in PRIORS)
+    assert late.family == 2
+    assert late.adjusted == tuple(detectable(late.design, values, 0.05 / 2) for values in PRIORS)
+    assert (side.family, side.adjusted) == (0, ())
+    assert side.alone[0] > late.alone[0]
+
+
+def test_other_arms_make_the_luck_better_known(tmp_path: Path) -> None:
+    alone = comparisons(tmp_path, ablations={"late": {"curriculum": ["few"]}})["b", "late"]
+    assert alone.design.other_df == 0
+    assert alone.alone[0] > comparisons(tmp_path)["b", "late"].alone[0]
+
+
+def test_draws_of_the_data_are_the_replicates_that_count(tmp_path: Path) -> None:
+    drawn = comparisons(tmp_path, replicates={"training": 4, "data": 3})["b", "late"]
+    assert (drawn.design.arm_runs, drawn.design.base_runs, drawn.runs_per_draw) == (3, 3, 4)
+    single = comparisons(tmp_path, replicates=3)["b", "late"]
+    assert drawn.alone[0] < single.alone[0]  # the mean of four runs changes less by chance
+
+
+@pytest.mark.parametrize(
+    ("train", "unit"), [({}, "h"), ({"gpus": 1}, "GPU h"), ({"gpus": 1, "price": 2.0}, "USD")], ids=str
+)
+def test_a_run_is_priced_in_the_best_unit_that_is_known(tmp_path: Path, train: dict[str, Any], unit: str) -> None:
+    plan = small(tmp_path, **STUDY, hardware={"train": train})
+    (experiment,) = plan.experiments.values()
+    prices = price_runs(Flow(plan, NOWHERE), experiment, "b")
+    assert prices.unit == unit and prices.costs.run > 0
+
+
+def test_a_run_that_is_made_has_its_price_still(tmp_path: Path) -> None:
+    plan = small(tmp_path, **STUDY)
+    (experiment,) = plan.experiments.values()
+    flow = Flow(plan, NOWHERE)
+    before = price_runs(flow, experiment, "b")
+    flow.done |= {ref for ref in plan.nodes if ref.startswith(("train/", "eval/"))}
+    assert price_runs(flow, experiment, "b") == before
