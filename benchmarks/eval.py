@@ -61,7 +61,7 @@ def rescore(folder: Path) -> None:
     characters = sum(len(answer) for answer in map(answer_item, items)) / len(items)
     print(f"\n{len(items):,} answers of {characters:,.0f} characters on average\n")
     print("| checker | seconds | CPU seconds | peak MB | items a CPU second |\n|---|---|---|---|---|")
-    for arm, checker in ((base, "final-answer"), (another, "first-capital")):
+    for arm, checker in ((base, "auto"), (another, "first-capital")):
         run([ORCAC, "make", arm["score/b"]], environment, checker)
     printed = subprocess.run(
         [ORCAC, "diff", str(spec), f"{spec}:another", "--json"],

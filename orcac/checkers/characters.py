@@ -6,6 +6,7 @@ layout of right-to-left text are removed. Superscripts and fractions keep their 
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -43,6 +44,7 @@ class _Folding(dict[int, str]):
         return folded
 
 
+@functools.lru_cache(maxsize=64)  # an item's query, options and reference are folded for each comparison
 def fold(text: str) -> str:
     """Return the text in the plainest characters with the same meaning, with one blank for several."""
     if not text.isascii():

@@ -128,7 +128,7 @@ class _BenchmarkProtocol(_BenchmarkSampling):
     checker: Checkers = semantic(
         "rule that reads answers and compares them with the reference, or a list of rules: the first decides, the "
         "others are shown. auto chooses by the item; first-capital is the paper's (§4.2.2)",
-        ("final-answer",),
+        ("auto",),
     )
     parser: Literal["final-answer", "first-capital"] | None = semantic(
         "older name of `checker`; give one of the two", None

@@ -124,7 +124,8 @@ def test_a_checker_under_its_older_name_makes_the_same_nodes(tmp_path: Path) -> 
     def ids(**protocol: Any) -> dict[str, str]:
         return lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": protocol}})).experiments["many"].addresses["base"]
 
-    assert ids() == ids(parser="final-answer") == ids(checker="final-answer")
+    assert ids() == ids(checker="auto")
+    assert ids(parser="final-answer") == ids(checker="final-answer")
     capital = ids(parser="first-capital")
     assert capital == ids(checker="first-capital") == ids(checker=["first-capital"])
     assert {name for name, ref in ids().items() if ref != capital[name]} == {"score/b"}
