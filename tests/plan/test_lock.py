@@ -135,3 +135,15 @@ def test_a_dangling_link_in_place_of_a_lock_is_refused(spec: Path) -> None:
     lock_path(spec).symlink_to("nowhere")
     with pytest.raises(InputError, match="cannot be read"):
         check(spec)
+
+
+def test_replicates_move_no_pin_until_they_are_pinned_themselves(spec: Path) -> None:
+    edit(spec, replicates=3)
+    check(spec)
+    plan = compiled(spec)
+    write_lock(lock_path(spec), format_lock(plan, plan.experiments["pinned"]))
+    edit(spec, replicates=5)
+    check(spec)
+    edit(spec, replicates=2)
+    with pytest.raises(PinError, match="train/s#2 .* is no longer in the spec"):
+        check(spec)
