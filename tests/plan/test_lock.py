@@ -145,5 +145,5 @@ def test_replicates_move_no_pin_until_they_are_pinned_themselves(spec: Path) -> 
     edit(spec, replicates=5)
     check(spec)
     edit(spec, replicates=2)
-    with pytest.raises(PinError, match="train/s#2 .* is no longer in the spec"):
+    with pytest.raises(PinError, match=r"train/s#2 .* is no longer in the spec"):
         check(spec)
