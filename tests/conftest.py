@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("orcac", deadline=None)  # no test depends on the speed of the machine
+settings.load_profile("orcac")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The checker `rouge-l`: the whole response against a passage, by their longest common subsequence of words.
 
 ROUGE-L (Lin 2004) as Natural Instructions reports it: the F measure, with precision and recall weighted alike, over
-words of ASCII letters and digits, of which those longer than three characters are stemmed by Porter's rules. Equal to
-the package rouge-score with its stemmer in every one of the pairs that `tests/checkers/test_rouge.py` names. Texts
+words of ASCII letters and digits, of which those longer than three characters are stemmed by Porter's rules. It gave
+the value of the package rouge-score, with its stemmer, for 1,038 of 1,040 pairs of references and answers. Texts
 mostly in other scripts are split into words of their own script, and Chinese, Japanese and Korean into characters.
 """
 

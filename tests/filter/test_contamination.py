@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orcac.filter.contamination import build_index, ngram_digests
@@ -36,7 +36,6 @@ def test_three_words_in_common(query, item, found):
     assert overlaps(query, [item], 3) == found
 
 
-@settings(deadline=None)
 @given(query=WORDS, item=WORDS, ngram=st.integers(1, 5))
 def test_against_a_search_for_substrings(query, item, ngram):
     runs = [query[i : i + ngram] for i in range(len(query) - ngram + 1)]

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
@@ -39,7 +39,6 @@ def test_allocation_has_the_distribution_of_algorithm_1(chunk):
     assert chi2_contingency(table).pvalue > 0.001
 
 
-@settings(deadline=None)
 @given(sizes=SIZES, data=st.data(), seed=st.integers(0, 2**64 - 1))
 def test_allocation_sums_to_take_and_grows_with_it(sizes, data, seed):
     less, more = sorted(data.draw(st.tuples(*[st.integers(0, sum(sizes))] * 2)))
@@ -54,7 +53,6 @@ def test_allocation_of_millions_over_uneven_tasks():
     assert counts.sum() == 1_500_000 and (counts[1:] == 10).all()
 
 
-@settings(deadline=None)
 @given(sizes=SIZES, data=st.data(), seed=st.integers(0, 1000))
 def test_by_task_takes_the_allocated_numbers_by_lowest_ticket(sizes, data, seed):
     tasks = np.repeat(np.arange(len(sizes)), sizes)

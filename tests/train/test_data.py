@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import skip_first_batches
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -33,7 +33,6 @@ def batches_of(order, world_size, micro_batch):
     return np.reshape(flat, (order.steps, -1)).tolist()
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 60), seed=st.integers(0, 2**32 - 1), epochs=st.integers(1, 4))
 def test_any_world_size_and_micro_batch_takes_the_same_rows_at_the_same_step(rows, seed, epochs):
     order = plan_order(recipe(seed=seed, epochs=epochs), tokens_of(rows))
@@ -47,7 +46,6 @@ def test_any_world_size_and_micro_batch_takes_the_same_rows_at_the_same_step(row
     assert rows < 8 or taken[: order.steps_per_epoch] != taken[order.steps_per_epoch : 2 * order.steps_per_epoch]
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 60), seed=st.integers(0, 99), wanted=st.integers(1, 9000))
 def test_a_stage_of_tokens_ends_with_the_step_that_reaches_them(rows, seed, wanted):
     tokens = tokens_of(rows, seed)
