@@ -67,6 +67,7 @@ _SUPERSCRIPT = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")
 _SPAN = re.compile(r"\$\$?(?P<a>[^$]{1,400})\$\$?|\\\((?P<b>.{1,400}?)\\\)|\\\[(?P<c>.{1,400}?)\\\]", re.DOTALL)
 
 
+@functools.cache
 def is_installed() -> bool:
     """Return whether math-verify is installed."""
     return importlib.util.find_spec("math_verify") is not None

@@ -30,6 +30,8 @@ _LEAD = re.compile(
 )
 _JOINS = re.compile(r"\s?(?:,|/|\bor\b|\band\b|\bto\b|-|,\sor)\s?(?:[$€£]|about\s)?", re.IGNORECASE)
 _HALF_OF_A_LIST = re.compile(r"\d(?:st|nd|rd|th)?\s?(?:,|/|or|and|to|-|,\sor)\s?(?:the\s)?$")
+_NOUN_AND = re.compile(r"\s?(?:[\w-]{1,30}\s){1,3}(?:and|or|plus)\s", re.IGNORECASE)  # "5 apples and 3 pears"
+_DEFINES = re.compile(r"(?<![\w\\])([a-zA-Z])\s?=")
 _OPERATES = re.compile(r"\s?(?:[+*/×·÷^x]|-)\s?$")
 _DENIES = re.compile(r"\b(?:not|never|cannot)\b|n't\b", re.IGNORECASE)
 _NUMBERING = re.compile(r"(?:^|\n)[ >*_#-]{0,6}(?:\(?\d{1,3}[.)]\s+(?=\D)|step\s\d{1,3}\s?[:.)-])", re.IGNORECASE)
@@ -112,6 +114,8 @@ def _read_moment(text: str, reference: str) -> Extraction | None:
 def _read_quantity(text: str, reference: str) -> Extraction | None:
     """Return the quantity that a sentence names, `AMBIGUOUS` if two, None if none."""
     text = _NO_NUMBER.sub("that", _NUMBERING.sub("\n", text))
+    if len(set(_DEFINES.findall(text))) > 1:  # "x = 3 and y = 4"
+        return AMBIGUOUS
     equated = re.split(r"[=≈]", text)
     if len(equated) > 1:
         text = next((part for part in reversed(equated) if re.search(r"\d|\\frac", part)), text)
@@ -147,7 +151,8 @@ def _merge(text: str, places: list[Place]) -> list[Place]:
 def _continues(text: str, first: Place, second: Place) -> bool:
     """Return whether a second number belongs to a list or a calculation with the first one."""
     between = text[first.end : second.start]
-    return bool(_JOINS.fullmatch(between) or _OPERATES.fullmatch(between)) or between.strip() == ""
+    joins = _JOINS.fullmatch(between) or _NOUN_AND.fullmatch(between) or _OPERATES.fullmatch(between)
+    return bool(joins) or between.strip() == ""
 
 
 def _spell(value: Quantity, reference: str, stated: str) -> str:

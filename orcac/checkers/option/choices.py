@@ -19,6 +19,7 @@ from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from orcac.checkers.characters import fold, lowered
+from orcac.checkers.number import quantity
 
 Kind = Literal["strong", "weak", "text"]
 
@@ -29,6 +30,7 @@ _JOIN = re.compile(r"[\s*_\"'$]{0,6}(?:,|/|&|\bor\b|\band\b|,\s?or\b|,\s?and\b)[
 _JOINED_BEFORE = re.compile(r"\w$|\w[-']$|\d[.,]$")
 _JOINED_AFTER = re.compile(r"\w|[-']\w|[.,]\d")
 _WORD_FOLLOWS = re.compile(r"\s+(?!(?:because|since|as|and|or|is|if)\b)\w")
+_VALUE_ENDS = re.compile(r",?\s(?:because|since|so|as)\b|,\s|\s\(")
 _NEGATIONS = ("in", "un", "im", "il", "ir", "non", "non-", "not ", "dis")
 _LABEL_WORDS = r"(?:options?|choices?|letters?|alternatives?|statements?|answers?|numbers?)"
 
@@ -53,6 +55,7 @@ class Choices:
         self.by_text = {text: index for index, text in enumerate(texts) if text and texts.count(text) == 1}
         self.by_label = {label.upper(): index for index, label in enumerate(self.labels) if label}
         self._wanted = [(" ".join(text.lower().split()), index) for text, index in self.by_text.items()]
+        self._quantities: list[quantity.Quantity | None] | None = None  # of the texts, once one is looked for
         self._longest = 2 * max((len(option) for option in [*folded, *self.texts]), default=0) + 100
         self._numbered = any(label.isdecimal() for label in self.by_label)
         self._strong, self._weak = _label_patterns(tuple(sorted(self.by_label)), self._numbered)
@@ -123,6 +126,16 @@ class Choices:
         if match and match.re is _LABELLED and _plain(match[3]) != _plain(self.texts[index]):
             return None
         return index
+
+    def with_value(self, text: str) -> int | None:
+        """Return the one option whose text is the quantity that a text opens with: "42" for "42 km/h"."""
+        stated = quantity.parse(_VALUE_ENDS.split(text, maxsplit=1)[0])
+        if stated is None:
+            return None
+        if self._quantities is None:
+            self._quantities = [quantity.parse(one) for one in self.texts]
+        equal = [index for index, one in enumerate(self._quantities) if one and quantity.equal(one, stated)]
+        return equal[0] if len(equal) == 1 else None
 
     def _index(self, label: str) -> int:
         """Return the index of the option with a label, or -1.

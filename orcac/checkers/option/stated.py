@@ -72,8 +72,11 @@ def _listed(reading: Reading, index: int) -> bool:
 
 
 def _marked(reading: Reading, statement: Statement) -> int | None:
-    whole = reading.offered.whole(reading.text[statement.start : statement.end])
-    return reading.choose(statement.start, statement.end, firm=True) if whole is None else whole
+    value = reading.text[statement.start : statement.end]
+    chosen = reading.offered.whole(value)
+    if chosen is None:
+        chosen = reading.choose(statement.start, statement.end, firm=True)
+    return reading.offered.with_value(value) if chosen is None else chosen
 
 
 def _side_by_side(reading: Reading, first: Statement, second: Statement) -> bool:
@@ -93,4 +96,4 @@ def _said(reading: Reading, statement: Statement) -> int | None:
         chosen = reading.choose(statement.start, statement.end, firm=True)
     if statement.kind == "said" and reading.declines(statement.start, statement.end, chosen):
         return NONE
-    return chosen
+    return reading.offered.with_value(value) if chosen is None and statement.kind == "said" else chosen

@@ -26,6 +26,8 @@ number = CHECKERS["number"]
         ("The answer is the one on the left.", "1", ""),
         ("The answer is 3 or 4.", "3", ""),
         ("The total is 3 + 4", "7", ""),
+        ("The answer is 5 apples and 3 pears.", "5", ""),
+        ("So x = 3 and y = 4.", "4", ""),
         ("<think>The answer is 13", "13", ""),
         ("It is 12.\n\nQ: What is 5 + 5?\nA: 10", "12", "12"),
         ("1. apple\n2. berry\n3. cedar", "3", ""),  # numbers of a list

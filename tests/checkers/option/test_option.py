@@ -165,6 +165,14 @@ def test_texts_of_letters_are_read_from_the_query(query: str) -> None:
     assert option.same("the red box", "A", item)
 
 
+def test_a_value_is_the_option_that_has_it() -> None:
+    item = Item(LETTERS, query="How fast?\n(A) 24 km/h\n(B) 42 km/h\n(C) 42 m\n(D) 1,200")
+    assert option.read("So the answer is 42 km/h, since 84 / 2 = 42.", item).value == "(B)"
+    assert option.read("\\boxed{1200}", item).value == "(D)"
+    assert option.read("The answer is 42.", item).value == ""  # two of them are
+    assert option.read("The answer is 7.", item).value == ""
+
+
 def test_two_answers_are_told_from_none() -> None:
     assert option.read("(A) or (B)", Item(LETTERS)).outcome == "ambiguous"
     assert option.read("I do not know.", Item(LETTERS)).outcome == "unparsed"
