@@ -78,15 +78,18 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     names = {arm.name: {evaluation.benchmark for evaluation in arm.evaluations} for arm in recipe.arms}
     pairs = [(name, arm) for name in items for arm in others if name in names[arm.name]]
     family = sum(name not in recipe.exploratory for name, _ in pairs)
+    rows_of = {name: {one.name: _count_rows(one) for one in recipe.arms if name in names[one.name]} for name in items}
+    df_of = {name: sum(count - 1 for count in rows.values()) for name, rows in rows_of.items()}
     found = []
     for name, arm in pairs:
-        rows = {one.name: _count_rows(one) for one in recipe.arms if name in names[one.name]}
+        rows = rows_of[name]
+        base_rows, arm_rows = rows[base.name], rows[arm.name]
         design = Design(
             items=max(2, round(flow.prompts(items[name]).count.mid)),
             arms=len(rows),
-            base_runs=rows[base.name],
-            arm_runs=rows[arm.name],
-            other_df=sum(count - 1 for other, count in rows.items() if other not in (base.name, arm.name)),
+            base_runs=base_rows,
+            arm_runs=arm_rows,
+            other_df=df_of[name] - (base_rows - 1) - (arm_rows - 1),
         )
         is_primary = name not in recipe.exploratory
         runs_per_draw = _runs_per_draw(arm)
