@@ -1,4 +1,5 @@
-"""Tests of orcac/checkers/__init__.py, auto.py, checker.py, references.py, statements.py: all checkers together."""
+"""Tests of orcac/checkers/__init__.py, orcac/checkers/auto.py, orcac/checkers/checker.py,
+orcac/checkers/references.py and orcac/checkers/statements.py: all checkers together."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests of orcac/checkers/math/: __init__.py and worker.py."""
+"""Tests of orcac/checkers/math/__init__.py and orcac/checkers/math/worker.py."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Tests of orcac/checkers/number/: __init__.py, quantity.py, units.py, moment.py, words.py."""
+"""Tests of orcac/checkers/number/__init__.py, orcac/checkers/number/quantity.py, orcac/checkers/number/units.py,
+orcac/checkers/number/moment.py and orcac/checkers/number/words.py."""
 
 import pytest
 

@@ -1,5 +1,6 @@
-"""Tests of orcac/checkers/option/: __init__.py, choices.py, denials.py, reading.py, stated.py, concluded.py and
-edges.py."""
+"""Tests of orcac/checkers/option/__init__.py, orcac/checkers/option/choices.py, orcac/checkers/option/denials.py,
+orcac/checkers/option/reading.py, orcac/checkers/option/stated.py, orcac/checkers/option/concluded.py and
+orcac/checkers/option/edges.py."""
 
 import pytest
 
