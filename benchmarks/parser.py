@@ -1,4 +1,4 @@
-"""How often the checkers read an answer as it is meant, and whether they decide a verdict.
+"""The share of answers that the checkers read as they are meant, and the verdicts that follow from it.
 
     ORCAC_DATA=data python benchmarks/parser.py [--cases FILE] [--recorded FOLDER]
 

@@ -1,4 +1,4 @@
-"""How often verdicts are wrong, how often their intervals hold the truth, and whether the power calculator is right.
+"""The rates of wrong verdicts and of intervals that hold the truth, and the error of the power calculator.
 
     nice python benchmarks/verdicts.py --out build/verdicts.jsonl     all cells, 4,000 studies each; continues a file
     python benchmarks/verdicts.py --only grid --studies 200           some cells, fewer studies
