@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,6 @@ from orcac.report.recipe import Draws, ReportRecipe, name_baseline
 from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
-from orcac.store.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,13 +116,14 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
     flow = Flow(plan, store)
     costs = price_flow(flow)
     shown = _show_power(flow, plan.experiments[str(left.file)]) if new is None else {}
+    runs_of = {file: _runs(plan, plan.experiments[str(file)].report) for file in loaded}
     found = []
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
         effect = compute_effect(plan, nodes[one], nodes[other], store)
         cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
         runs = count_runs(plan.experiments[str(other.file)].addresses[other.arm])
-        rescored = _rescore(plan, store, one, other)
+        rescored = rescore(_pair_runs(runs_of, one, other), store, BASE, _exploratory(plan, other))
         found.append(
             Difference(one, other, compare_specs(*specs), effect, cost, runs, rescored, shown.get(other.arm, ""))
         )
@@ -138,19 +138,21 @@ def _show_power(flow: Flow, experiment: PlannedExperiment) -> dict[str, str]:
     return {arm: format_points(differences) for arm, differences in shown.items()}
 
 
-def _rescore(plan: Plan, store: Store, old: Side, new: Side) -> list[Rescored]:
-    """Return the finished answers that two sides score by other checkers.
+def _pair_runs(runs_of: Mapping[File, Mapping[str, Draws]], old: Side, new: Side) -> dict[str, tuple[Draws, Draws]]:
+    """Return arm or baseline -> its runs on two sides, whose finished answers may be scored by other checkers.
 
     Two specs are compared in all arms and baselines that both have; of two arms, their own answers alone.
     """
-    before, after = (_runs(plan, plan.experiments[str(side.file)].report) for side in (old, new))
+    before, after = runs_of[old.file], runs_of[new.file]
     if old.arm == new.arm == BASE and old.file != new.file:
-        rows = {name: (before[name], after[name]) for name in before if name in after}
-    else:
-        rows = {new.arm: (before[old.arm], after[new.arm])}
-    recipe = plan.nodes[plan.experiments[str(new.file)].report].recipe
+        return {name: (before[name], after[name]) for name in before if name in after}
+    return {new.arm: (before[old.arm], after[new.arm])}
+
+
+def _exploratory(plan: Plan, side: Side) -> tuple[str, ...]:
+    recipe = plan.nodes[plan.experiments[str(side.file)].report].recipe
     assert isinstance(recipe, ReportRecipe)
-    return rescore(rows, store, BASE, recipe.exploratory)
+    return recipe.exploratory
 
 
 def _runs(plan: Plan, report: str) -> dict[str, Draws]:
