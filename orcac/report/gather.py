@@ -221,7 +221,10 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
     collections |= {
-        evaluation.answers: baseline.name for baseline in recipe.baselines for evaluation in baseline.evaluations
+        ref: baseline.name
+        for baseline in recipe.baselines
+        for evaluation in baseline.evaluations
+        for ref in (evaluation.answers, *evaluation.samples)
     }
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():
