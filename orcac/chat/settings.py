@@ -16,8 +16,8 @@ OPENAI_URL = "https://api.openai.com/v1"  # the openai package's default address
 class Sampling(Frozen):
     """The decoding parameters that are sent with each request.
 
-    A field of `_NEWER` is left out of keys and records if it has its default, so that it changes no key of an answer
-    that was paid for before the field existed.
+    A field of `_NEWER` is left out of keys and records while it is empty, so that an answer that was paid for before
+    the field existed keeps its key.
     """
 
     temperature: Number = semantic("randomness of decoding, 0 is greedy; the paper's is 0.7", 1.0, ge=0, le=2)
@@ -39,7 +39,7 @@ class Sampling(Frozen):
     @model_serializer(mode="wrap")
     def _leave_out_newer(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
         values: dict[str, object] = dump(self)
-        return {name: value for name, value in values.items() if name not in _NEWER or value != _NEWER[name]}
+        return {name: value for name, value in values.items() if value or name not in _NEWER}
 
     @cached_property
     def values(self) -> dict[str, object]:
@@ -47,7 +47,7 @@ class Sampling(Frozen):
         return self.model_dump()
 
 
-_NEWER: dict[str, object] = {"stop": (), "reasoning": None}
+_NEWER = frozenset({"stop", "reasoning"})
 
 
 class Price(Frozen):
