@@ -160,6 +160,15 @@ class FormBenchmark(_BenchmarkFiles, _BenchmarkProtocol, _FormSource):
     pass
 
 
+class TruthfulQABenchmark(_BenchmarkFiles, _BenchmarkProtocol, FileSource):
+    format: Literal["truthfulqa"] = semantic("multiple choice of TruthfulQA: mc_task.json, or TruthfulQA.csv")
+    task: Literal["mc1", "mc2"] = semantic(
+        "mc1 has one right choice, and the seed shuffles its letters; mc2 has several true ones and is scored by their "
+        "probability",
+        "mc1",
+    )
+
+
 class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     format: Literal["open-ended"] = semantic("questions without a reference answer (JSON Lines), judged by a model")
     fields: Fields = semantic("orcac's field -> the file's key")
@@ -167,9 +176,10 @@ class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     against: tuple[Name, ...] = semantic("teachers whose answers are compared with the student's answers", min_length=1)
 
 
-ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark
+ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark | TruthfulQABenchmark
 Benchmark = Annotated[
-    GeneratedBenchmark | TableBenchmark | FormBenchmark | OpenBenchmark, Field(discriminator="format")
+    GeneratedBenchmark | TableBenchmark | FormBenchmark | TruthfulQABenchmark | OpenBenchmark,
+    Field(discriminator="format"),
 ]
 
 
