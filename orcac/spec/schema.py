@@ -276,7 +276,9 @@ class LocalEndpoint(Frozen):
         "a Hugging Face model directory, relative to the spec, which enters by content; or "
         "hf://OWNER/NAME[@REVISION], which enters by this reference"
     )
-    batch: Count = execution("number of prompts answered at once", 16, unit="prompts")
+    batch: Count | None = execution(
+        "number of prompts answered at once; chosen for the device when absent", None, unit="prompts"
+    )
     gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("number of GPUs of the job: 0 or 1", 0)
 
 
@@ -492,7 +494,9 @@ class Work(Frozen):
 class EvalWork(Work):
     gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs of a job: 0 or 1", 0)
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
-    batch: Rows = execution("number of items answered at once", 64, unit="items")
+    batch: Rows | None = execution(
+        "number of items answered at once; chosen for the device when absent", None, unit="items"
+    )
 
 
 class TrainWork(Work):

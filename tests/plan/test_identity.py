@@ -537,7 +537,7 @@ def test_defaults_written_out_change_no_id(folder: Path, before: Before, given: 
     old = before(given)
     (folder / "spec.yaml").write_text(json.dumps(patched(WHOLE, given)))
     spec = explicit(load(folder / "spec.yaml").base.spec)
-    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["batch"] == 64
+    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["time"] == 120
     assert ids(folder, spec) == old
 
 
