@@ -51,7 +51,8 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
                 characters += len(prompt.system) + len(prompt.query)
                 yield prompt
 
-    count = rows.write(job.out / "prompts.parquet", rows.Prompt, kept())
+    kind = rows.BenchmarkItem if job.recipe.source and job.recipe.source.items else rows.Prompt
+    count = rows.write(job.out / "prompts.parquet", kind, kept())
     assert pool.read == count + dropped.total()
     return SampleSummary(
         read=pool.read,
@@ -64,10 +65,12 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
 
 
 def _run_form(job: Job[SampleRecipe, Execution], form: Form) -> SampleSummary:
-    items = [item for folder in job.inputs["from"] for item in rows.read(folder / "prompts.parquet", rows.Prompt)]
+    path = job.input("from") / "prompts.parquet"
+    kind = rows.BenchmarkItem if rows.has_column(path, "choices") else rows.Prompt
+    items = list(rows.read(path, kind))
     dropped = Counter[str]()
     formed = list(put_in_form(job, form, items, dropped))
-    rows.write(job.out / "prompts.parquet", rows.Prompt, formed)
+    rows.write(job.out / "prompts.parquet", kind, formed)
     return SampleSummary(
         read=len(items),
         kept=len(formed),
@@ -107,10 +110,11 @@ def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.
 
 def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Iterator[rows.Prompt]:
     """Yield each item with the system message that is drawn for it."""
+    as_items = recipe.source is not None and recipe.source.items is not None
     for item in items():
         names = (recipe.name, item.task, item.query)
         message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
-        yield rows.Prompt(
+        prompt = rows.Prompt(
             id=rows.prompt_id(recipe.name, item.task, item.query, message.text),
             source=recipe.name,
             task=item.task,
@@ -120,3 +124,4 @@ def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Itera
             reference=item.reference,
             options=list(item.options),
         )
+        yield rows.widen(prompt, rows.BenchmarkItem, **item.benchmark_fields()) if as_items else prompt
