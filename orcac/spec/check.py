@@ -33,6 +33,7 @@ from orcac.spec.schema import (
     is_drawn,
 )
 from orcac.spec.units import BatchSize
+from orcac.stats.averages import FEWEST_TASKS
 
 Names = Mapping[str, Set[str]]  # section -> the names that it defines
 
@@ -110,6 +111,7 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         path: SpecPath = ("benchmarks", name)
         yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
+        yield from _check_average(path, benchmark)
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
         else:
@@ -129,6 +131,17 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
+
+
+def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:
+    """Yield a finding if the listed tasks are too few for a clustered average; the report counts unlisted ones."""
+    tasks = 1 if isinstance(benchmark, GeneratedBenchmark) else len(set(benchmark.tasks))
+    if benchmark.average == "clustered" and 0 < tasks < FEWEST_TASKS:
+        message = (
+            f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here "
+            f"{'is 1; remove `average`' if tasks == 1 else f'are {tasks}; write `macro`, or add tasks'}"
+        )
+        yield Finding((*path, "average"), message, ((*path, "tasks"),))
 
 
 def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
@@ -331,9 +344,15 @@ def _is_dataset_drawn(spec: Spec, dataset: Dataset) -> bool:
 def check_arm(spec: Spec, base: Spec) -> Iterator[Finding]:
     """Yield a finding for each part of an arm that must be as in the base, with which the arm is compared."""
     for name, benchmark in spec.benchmarks.items():
-        if name in base.benchmarks and benchmark.primary != base.benchmarks[name].primary:
+        if name not in base.benchmarks:
+            continue
+        if benchmark.primary != base.benchmarks[name].primary:
             message = "a benchmark is primary for all arms or for none; write `primary` in the spec's `benchmarks`"
             yield Finding(("benchmarks", name, "primary"), message)
+        for key in ("average", "margin"):
+            if getattr(benchmark, key) != getattr(base.benchmarks[name], key):
+                message = f"all arms are compared by one `{key}`; write it in the spec's `benchmarks`"
+                yield Finding(("benchmarks", name, key), message)
     if spec.replicates.data != base.replicates.data:
         message = (
             f"an arm is compared on as many draws of the data as the base has; write `data: {base.replicates.data}`"
