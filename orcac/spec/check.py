@@ -114,6 +114,12 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         yield from _check_average(path, benchmark)
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
+            if isinstance(benchmark, TableBenchmark) and "reference" not in benchmark.fields:
+                message = (
+                    "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
+                    "for questions that a model judges"
+                )
+                yield Finding((*path, "fields"), message)
         else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
