@@ -114,12 +114,21 @@ def _compare(table: Table, base: str) -> _Compared:
     keys, tasks = list(keyed), [answer.task for answer in keyed.values()]
     is_redrawn = any(row.is_redrawn for row in table.rows.values())
     repeated = {name: row.repeated for name, row in table.rows.items()}
+    untrained = {name for name, row in table.rows.items() if not row.is_trained}
 
     def compare(
         read: Callable[[Scored], float], prepare: Callable[[Scores], Scores] = lambda scores: scores
     ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
         scores = {name: prepare(tabulate(row, keys, read)) for name, row in table.rows.items()}
-        return compare_to_base(scores, base, tasks=tasks, average=table.average, redrawn=is_redrawn, repeated=repeated)
+        return compare_to_base(
+            scores,
+            base,
+            tasks=tasks,
+            average=table.average,
+            redrawn=is_redrawn,
+            repeated=repeated,
+            untrained=untrained,
+        )
 
     runs, scores = compare(read_score)
     return _Compared(

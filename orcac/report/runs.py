@@ -31,6 +31,7 @@ class Row:
 
     draws: Sequence[Sequence[Answers]]
     is_baseline: bool = False
+    is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
     repeated: int = 0  # further replicates, left out since their answers are those of an earlier one
 
     @property

@@ -39,8 +39,8 @@ VERDICTS = {
     "worse": "Worse",
     "equal": "Equal within the margin",
     "no difference shown": "No difference shown",
-    "scores higher": "Scores higher on these items (one run each, no verdict on the arm)",
-    "scores lower": "Scores lower on these items (one run each, no verdict on the arm)",
+    "scores higher": "Scores higher on these items (no verdict on the arm)",
+    "scores lower": "Scores lower on these items (no verdict on the arm)",
     "withheld": "Withheld, since unreadable answers decide it",
     "exploratory": "Without a verdict",
 }
@@ -117,13 +117,21 @@ def describe_verdicts(bench: Benchmark, base: str) -> list[str]:
         if (difference := score.difference) is not None and not score.is_baseline:
             lines.append(" ".join([f"{score.arm}: {difference.sentence}.", *difference.cautions]))
             scopes[difference.scope] = None
-    if apart := [score.arm for score in bench.scores if score.difference is None and score.arm != base]:
+    is_measured = any(score.arm == base for score in bench.scores)
+    apart = [
+        score.arm
+        for score in bench.scores
+        if score.difference is None and score.arm != base and (is_measured or not score.is_baseline)
+    ]
+    if apart:
         lines.append(f"Not compared, since it has too few answered items in common with {base}: {_join(apart)}.")
     return lines + [f"The comparisons are {scope}." for scope in scopes]
 
 
 def describe_limits(results: Results) -> str:
     """Return what the intervals of differences cover, and what they do not."""
+    if not any(arm.stages for arm in results.arms):
+        return "Nothing was trained. The intervals and tests cover the choice of items, for these models as they are."
     every = [score.difference for bench in results.benchmarks for score in bench.scores if score.difference]
     if all(arm.runs == 1 for arm in results.arms) or (every and not any(each.df for each in every)):
         once = all(arm.runs == 1 for arm in results.arms)
