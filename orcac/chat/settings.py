@@ -56,7 +56,7 @@ class EndpointSettings(Frozen):
     path: str | None = None  # vllm: the folder of the model's weights; None: the model's name is passed
     arguments: tuple[str, ...] = ()  # vllm: further arguments of its command line
     start_seconds: float = 1800.0  # vllm: the longest time until the server is healthy
-    batch: int = 16  # local: the number of prompts generated together
+    batch: int | None = None  # local: the number of prompts generated together; None: chosen for the device
     mode: Literal["online", "batch", "auto"] = "online"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

@@ -32,7 +32,7 @@ class EvalRecipe(Recipe):
 
 
 class EvalExecution(Execution):
-    batch_size: int = 64
+    batch_size: int | None = None  # None: chosen for the device
     gpu: str | None = None  # model of the GPU, for estimates
     earlier: tuple[str, ...] = ()  # KIND/ID of each artifact of VERSION 1 that would hold the same answers
 

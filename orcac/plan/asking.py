@@ -99,6 +99,5 @@ def lower_endpoint(teacher: schema.Teacher, *, budget_usd: float | None, budget_
             "start_seconds": endpoint.ready_within,
         }
     if isinstance(endpoint, schema.LocalEndpoint):
-        # four batches are in flight, so that the endpoint can sort them by length
-        settings |= {"batch": endpoint.batch, "concurrency": 4 * endpoint.batch}
+        settings["batch"] = endpoint.batch
     return EndpointSettings.model_validate(settings)

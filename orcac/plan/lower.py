@@ -258,7 +258,7 @@ class _ArmLowering:
             **resources,
         )
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()
-        return lower_file_source(queries, file_set, local), execution, blockers
+        return lower_file_source(queries, file_set, local, seed=seed), execution, blockers
 
     def _get_messages(self, numbers: tuple[int, ...]) -> tuple[Message, ...]:
         return tuple(Message(id=number, text=self.arm.messages[number]) for number in numbers)

@@ -1,5 +1,7 @@
 """The recipe of `sample`, which makes `prompts.parquet` (rows.Prompt): the queries of one source with system messages.
 
+If `Source.items` is set, the rows are rows.BenchmarkItem.
+
 The kind has three uses: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), and the items of
 a benchmark, which are queries with known references whose system message is set at evaluation.
 
@@ -25,6 +27,7 @@ __all__ = [
     "SampleSummary",
     "Source",
     "Subset",
+    "TruthfulQA",
 ]
 
 VERSION = 1  # raise it when the same recipe would make other prompts
@@ -61,15 +64,24 @@ class Puzzles(Frozen):
     seed: int
 
 
+class TruthfulQA(Frozen):
+    """The questions of TruthfulQA's multiple choice: its task, and the seed of the order of the choices."""
+
+    task: Literal["mc1", "mc2"]
+    seed: int
+
+
 class Source(Frozen):
     """Queries from files of one format, or generated."""
 
-    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval"]
+    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval", "truthfulqa"]
     files: tuple[FileRef, ...] = ()
     hub: tuple[HubRef, ...] = ()  # dataset repositories; read after `files`, in this order
     absent: tuple[str, ...] = ()  # paths, as written, of missing files: with any, the source can be planned, not made
     fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
+    truthfulqa: TruthfulQA | None = None
+    items: Literal["choices"] | None = None  # a benchmark's items as rows.BenchmarkItem, with choices for likelihoods
     tasks: tuple[str, ...] = ()  # the only tasks to keep; () keeps all
     take: int | None = None  # number of queries; None is all
     per_task: int | None = None  # maximum number of queries of each task

@@ -45,7 +45,8 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
                 characters += len(prompt.system) + len(prompt.query)
                 yield prompt
 
-    count = rows.write(job.out / "prompts.parquet", rows.Prompt, kept())
+    kind = rows.BenchmarkItem if job.recipe.source and job.recipe.source.items else rows.Prompt
+    count = rows.write(job.out / "prompts.parquet", kind, kept())
     assert pool.read == count + dropped.total()
     return SampleSummary(
         read=pool.read,
@@ -87,10 +88,11 @@ def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.
 
 def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Iterator[rows.Prompt]:
     """Yield each item with the system message that is drawn for it."""
+    as_items = recipe.source is not None and recipe.source.items is not None
     for item in items():
         names = (recipe.name, item.task, item.query)
         message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
-        yield rows.Prompt(
+        prompt = rows.Prompt(
             id=rows.prompt_id(recipe.name, item.task, item.query, message.text),
             source=recipe.name,
             task=item.task,
@@ -100,3 +102,4 @@ def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Itera
             reference=item.reference,
             options=list(item.options),
         )
+        yield rows.widen(prompt, rows.BenchmarkItem, **item.benchmark_fields()) if as_items else prompt

@@ -160,6 +160,15 @@ class FormBenchmark(_BenchmarkFiles, _BenchmarkProtocol, _FormSource):
     pass
 
 
+class TruthfulQABenchmark(_BenchmarkFiles, _BenchmarkProtocol, FileSource):
+    format: Literal["truthfulqa"] = semantic("multiple choice of TruthfulQA: mc_task.json, or TruthfulQA.csv")
+    task: Literal["mc1", "mc2"] = semantic(
+        "mc1 has one right choice, and the seed shuffles its letters; mc2 has several true ones and is scored by their "
+        "probability",
+        "mc1",
+    )
+
+
 class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     format: Literal["open-ended"] = semantic("questions without a reference answer (JSON Lines), judged by a model")
     fields: Fields = semantic("orcac's field -> the file's key")
@@ -167,9 +176,10 @@ class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     against: tuple[Name, ...] = semantic("teachers whose answers are compared with the student's answers", min_length=1)
 
 
-ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark
+ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark | TruthfulQABenchmark
 Benchmark = Annotated[
-    GeneratedBenchmark | TableBenchmark | FormBenchmark | OpenBenchmark, Field(discriminator="format")
+    GeneratedBenchmark | TableBenchmark | FormBenchmark | TruthfulQABenchmark | OpenBenchmark,
+    Field(discriminator="format"),
 ]
 
 
@@ -266,7 +276,9 @@ class LocalEndpoint(Frozen):
         "a Hugging Face model directory, relative to the spec, which enters by content; or "
         "hf://OWNER/NAME[@REVISION], which enters by this reference"
     )
-    batch: Count = execution("number of prompts answered at once", 16, unit="prompts")
+    batch: Count | None = execution(
+        "number of prompts answered at once; chosen for the device when absent", None, unit="prompts"
+    )
     gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("number of GPUs of the job: 0 or 1", 0)
 
 
@@ -482,7 +494,9 @@ class Work(Frozen):
 class EvalWork(Work):
     gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs of a job: 0 or 1", 0)
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
-    batch: Rows = execution("number of items answered at once", 64, unit="items")
+    batch: Rows | None = execution(
+        "number of items answered at once; chosen for the device when absent", None, unit="items"
+    )
 
 
 class TrainWork(Work):

@@ -33,7 +33,7 @@ ENDPOINTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # endpoint of t
         {"kind": "vllm", "path": "/m", "arguments": ["--enforce-eager"], "ready_within": 60, "gpus": 2} | LIMITS,
         {"path": "/m", "arguments": ("--enforce-eager",), "start_seconds": 60.0} | ASKED_LIMITS,
     ),
-    "local": ({"kind": "local", "path": "m", "batch": 4, "gpus": 1}, {"batch": 4, "concurrency": 16}),
+    "local": ({"kind": "local", "path": "m", "batch": 4, "gpus": 1}, {"batch": 4}),
     "solver": ({"kind": "solver"} | LIMITS, ASKED_LIMITS),
     "replay": ({"kind": "replay", "path": "r.jsonl", "fields": {"answer": "a"}}, {}),
     "reference": ({"kind": "reference"}, {}),

@@ -62,6 +62,7 @@ benchmarks:
   held: {format: puzzles, task: navigate, size: [3, 5], take: 10, system: 7}
   rows: {format: jsonl, path: data/table.jsonl, fields: {query: q}}
   bbh: {format: bbh, path: data/bbh.json}
+  truth: {format: truthfulqa, path: data/bbh.json}
   open: {format: open-ended, path: data/table.jsonl, fields: {query: q}, judge: g, against: [s]}
 baselines: [g]
 hardware: {train: {gpus: 1}}
@@ -85,9 +86,9 @@ WHOLE = YAML(typ="safe", pure=True).load(BIG)
 # --- which nodes a change affects ------------------------------------------------------------------------------------
 
 STAGES = {"one": "pool", "two": "few", "three": "taped", "four": "own"}
-BENCHMARKS = ("held", "rows", "bbh", "open")
+BENCHMARKS = ("held", "rows", "bbh", "truth", "open")
 EVALS = {f"{kind}/{name}" for kind in ("eval", "score") for name in BENCHMARKS}
-ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]}
+ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]}
 
 
 def trained(first: str = "one") -> set[str]:
@@ -262,7 +263,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "replicates.data": ("replicates.data", 2, REDRAWN),
     **{
         f"benchmarks.*[{form}].primary": (f"benchmarks.{name}.primary", False, set())
-        for form, name in (("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+        for form, name in (
+            ("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open")
+        )
     },
     "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
     "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
@@ -273,6 +276,8 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
+    "benchmarks.*[truthfulqa].task": ("benchmarks.truth.task", "mc2", items("truth")),
+    **of("benchmarks.*[truthfulqa]", files("benchmarks", "truth", items("truth"), "json") | protocol("truth")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
     "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
     "benchmarks.*[open-ended].against": (
@@ -280,7 +285,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     ),
     **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
     "baselines": (
-        "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]},
+        "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]},
     ),
     "hardware.train.precision": ("hardware.train.precision", "bf16", trained()),
 }  # fmt: skip
@@ -292,12 +297,13 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     **{f"queries.*[{form}].expect.{what}": (f"queries.{name}.expect.{what}", 9)
        for form, name in (("jsonl", "table"), ("flan-cot", "cot")) for what in ("queries", "tokens")},
     **{f"benchmarks.*[{form}].expect.{what}": (f"benchmarks.{name}.expect.{what}", 9)
-       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))
        for what in ("queries", "tokens")},
     "queries.*[jsonl].missing": ("queries.table.missing", "later"),
     "queries.*[flan-cot].missing": ("queries.cot.missing", "later"),
     "benchmarks.*[jsonl].missing": ("benchmarks.rows.missing", "later"),
     "benchmarks.*[flan-cot].missing": ("benchmarks.bbh.missing", "skip"),
+    "benchmarks.*[truthfulqa].missing": ("benchmarks.truth.missing", "skip"),
     "benchmarks.*[open-ended].missing": ("benchmarks.open.missing", "later"),
     "teachers.*.endpoint[openai].base_url": ("teachers.g.endpoint.base_url", "http://localhost:1/v1"),
     "teachers.*.endpoint[openai].azure.api_version": ("teachers.g.endpoint.azure.api_version", "2025-01-01", CLOUDY),
@@ -358,6 +364,7 @@ ELSEWHERE = {
     "queries.*[puzzles].format": "has one value",
     "benchmarks.*[puzzles].format": "has one value",
     "benchmarks.*[open-ended].format": "has one value",
+    "benchmarks.*[truthfulqa].format": "has one value",
 }
 
 # --- specs and their ids --------------------------------------------------------------------------------------------
@@ -530,7 +537,7 @@ def test_defaults_written_out_change_no_id(folder: Path, before: Before, given: 
     old = before(given)
     (folder / "spec.yaml").write_text(json.dumps(patched(WHOLE, given)))
     spec = explicit(load(folder / "spec.yaml").base.spec)
-    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["batch"] == 64
+    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["time"] == 120
     assert ids(folder, spec) == old
 
 

@@ -86,6 +86,24 @@ def test_every_dropped_row_has_one_reason(bench, tmp_path):
     }
 
 
+def test_items_with_choices_have_the_right_ones_and_items_without_are_dropped(bench, tmp_path):
+    lines = [{"q": "Q1", "r": "y", "o": ["x", "y"]}, {"q": "Q2", "r": "y", "o": []}, {"q": "Q3", "o": ["x"]}]
+    path = tmp_path / "all.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    ref, fields = FileRef(name=path.name, sha256=file_digest(path)), {"query": "q", "reference": "r", "options": "o"}
+    plain = Source(format="jsonl", files=(ref,), fields=fields)
+    files = {ref.sha256: str(path)}
+    summary, out = bench.run(
+        SampleRecipe(name="s", seed=0, source=plain.model_copy(update={"items": "choices"})), files
+    )
+    assert summary["dropped"] == {"no choices": 1, "no right choice": 1}
+    (item,) = rows.read(out / "prompts.parquet", rows.BenchmarkItem)
+    assert (item.choices, item.right) == (["x", "y"], [1])
+    _, out = bench.run(SampleRecipe(name="s", seed=0, source=plain), files)
+    items = list(rows.read(out / "prompts.parquet", rows.BenchmarkItem))
+    assert item.id == items[0].id and [one.choices for one in items] == [[], [], []]
+
+
 @pytest.mark.parametrize("sampling", ["by-task", "uniform"])
 def test_a_larger_draw_contains_the_smaller_with_the_same_messages(bench, sampling):
     small, large = (
