@@ -2,10 +2,9 @@
 
     $LM_EVAL_PYTHON benchmarks/eval_peer.py MODEL ITEMS METHOD BATCH_SIZE MAX_TOKENS OUT
 
-ITEMS is JSON Lines of {query, options, ...}; METHOD is `generate` or `likelihood`. The task is a configuration as a task
-file would hold it, and the evaluation is that of `lm_eval run`, without its index of its own tasks, its bootstraps and
-its logs, which would only cost it time. OUT gets a JSON list: the text of each item, or the log-likelihood of each of
-its options.
+ITEMS is JSON Lines of {query, options, ...}; METHOD is `generate` or `likelihood`. The evaluation is that of `lm_eval
+run`, without the index of its own tasks, bootstraps and logs, which would only cost it time. OUT gets a JSON list: the
+text of each item, or the log-likelihood of each of its options.
 """
 
 from __future__ import annotations
