@@ -21,6 +21,7 @@ from orcac.report.recipe import (
     ReportExecution,
     ReportRecipe,
     TrainedStage,
+    is_trained,
     map_benchmarks,
     name_baseline,
     name_drawn,
@@ -81,7 +82,7 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         base=arms[0].name,
         all_at_chance=bool(verdicts) and verdicts <= {"at chance", "below chance"},
         benchmarks=benchmarks,
-        arms=tuple(_arm(store, arm) for arm in arms),
+        arms=tuple(_arm(store, arm, arm.student) for arm in arms if arm.student),
         flows=tuple(_flow(store, dataset, users) for dataset, users in _with_users(arms, _datasets)),
         packings=tuple(_packing(store, stage, users) for stage, users in _with_users(arms, _stages)),
         teachers=_teachers(store, job.recipe),
@@ -112,6 +113,7 @@ def _benchmarks(
             row: Row(
                 draws=[[store.scores(one.score) for one in runs] for runs in draws],
                 is_baseline=isinstance(rows_of[row][0][0], Baseline),
+                is_trained=is_trained(rows_of[row]),
             )
             for row, draws in by_row.items()
         }
@@ -120,11 +122,11 @@ def _benchmarks(
     return compare_benchmarks(tables, base=arms[0].name)
 
 
-def _arm(store: Artifacts, arm: Arm) -> ArmResult:
+def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
     stages = tuple(_stage(store, stage) for stage in arm.stages)
     nodes = []
     for run in arm.runs:
-        nodes.append(run.student)
+        nodes += [run.student] if run.student else []
         for dataset in run.datasets:
             nodes += [*dataset.prompts, dataset.collect, dataset.filter]
         for stage in run.stages:
@@ -135,7 +137,7 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
         name=arm.name,
         runs=len(arm.runs),
         draws=len(arm.draws),
-        parameters=store.summary(StudentSummary, arm.student).parameters,
+        parameters=store.summary(StudentSummary, student).parameters,
         stages=stages,
         examples=sum(stage.examples for stage in stages),
         steps=sum(stage.steps for stage in stages),

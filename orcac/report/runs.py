@@ -30,6 +30,7 @@ class Row:
 
     draws: Sequence[Sequence[Answers]]
     is_baseline: bool = False
+    is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
 
     @property
     def runs(self) -> list[Answers]:
