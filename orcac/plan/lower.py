@@ -76,12 +76,14 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     baselines = arms[BASELINES][0].lower_baselines() if spec.baselines else ()
     refs = {name: plan.closure([ref for arm in draws for ref in arm.targets]) for name, draws in arms.items()}
     all_refs = {ref for arm in refs.values() for ref in arm}
+    claims = {name: report.Claim(average=item.average, margin=item.margin) for name, item in spec.benchmarks.items()}
     node = Node(
         kind="report",
         recipe=report.ReportRecipe(
             arms=(parts[0], *sorted(parts[1:], key=lambda arm: arm.name)),
             baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
             exploratory=tuple(sorted(name for name, item in spec.benchmarks.items() if not item.primary)),
+            claims={name: claim for name, claim in claims.items() if claim != report.Claim()},
         ),
         inputs={"nodes": tuple(sorted(all_refs))},
         execution=report.ReportExecution(

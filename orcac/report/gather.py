@@ -15,6 +15,7 @@ from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.recipe import (
     Arm,
     Baseline,
+    Claim,
     Dataset,
     Draws,
     Evaluation,
@@ -118,7 +119,8 @@ def _benchmarks(
             for row, draws in by_row.items()
         }
         source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
-        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory))
+        claim = recipe.claims.get(name, Claim())
+        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory, claim=claim))
     return compare_benchmarks(tables, base=arms[0].name)
 
 

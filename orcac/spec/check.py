@@ -33,6 +33,7 @@ from orcac.spec.schema import (
     is_drawn,
 )
 from orcac.spec.units import BatchSize
+from orcac.stats.averages import FEWEST_TASKS
 
 Names = Mapping[str, Set[str]]  # section -> the names that it defines
 
@@ -133,6 +134,7 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         path: SpecPath = ("benchmarks", name)
         yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
+        yield from _check_average(path, benchmark)
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
             yield from _check_asking(path, benchmark)
@@ -175,6 +177,17 @@ def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Findin
         if key in benchmark.model_fields_set and getattr(benchmark, key) not in (1, (), None):
             message = f"`{key}` has no effect with `method: {benchmark.method}`, which generates nothing; remove it"
             yield Finding((*path, key), message, ((*path, key), (*path, "method")))
+
+
+def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:
+    """Yield a finding if the listed tasks are too few for a clustered average; the report counts unlisted ones."""
+    tasks = 1 if isinstance(benchmark, GeneratedBenchmark) else len(set(benchmark.tasks))
+    if benchmark.average == "clustered" and 0 < tasks < FEWEST_TASKS:
+        message = (
+            f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here "
+            f"{'is 1; remove `average`' if tasks == 1 else f'are {tasks}; write `macro`, or add tasks'}"
+        )
+        yield Finding((*path, "average"), message, ((*path, "tasks"),))
 
 
 def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
@@ -383,9 +396,15 @@ def check_arm(spec: Spec, base: Spec) -> Iterator[Finding]:
         message = "the arm has no student to compare with the base's; to train nothing, write `curriculum: []`"
         yield Finding(("student",), message)
     for name, benchmark in spec.benchmarks.items():
-        if name in base.benchmarks and benchmark.primary != base.benchmarks[name].primary:
+        if name not in base.benchmarks:
+            continue
+        if benchmark.primary != base.benchmarks[name].primary:
             message = "a benchmark is primary for all arms or for none; write `primary` in the spec's `benchmarks`"
             yield Finding(("benchmarks", name, "primary"), message)
+        for key in ("average", "margin"):
+            if getattr(benchmark, key) != getattr(base.benchmarks[name], key):
+                message = f"all arms are compared by one `{key}`; write it in the spec's `benchmarks`"
+                yield Finding(("benchmarks", name, key), message)
     if spec.replicates.data != base.replicates.data:
         message = (
             f"an arm is compared on as many draws of the data as the base has; write `data: {base.replicates.data}`"

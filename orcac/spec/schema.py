@@ -31,10 +31,12 @@ from orcac.spec.units import (
     Minutes,
     Name,
     Paths,
+    Points,
     Rows,
     RowsOrTokens,
     Variable,
 )
+from orcac.stats.averages import Average
 
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
@@ -121,6 +123,17 @@ class _BenchmarkSampling(Frozen):
         "each arm gets a verdict on it, adjusted for the number of such verdicts (Holm); if false, its comparisons are "
         "exploratory and have none",
         True,
+    )
+    average: Average = semantic(
+        "the mean that differences and verdicts are of: over items (micro), over tasks (macro), or over tasks for a "
+        "claim about tasks like these (clustered; 5 tasks or more), whose interval covers the choice of tasks",
+        "micro",
+    )
+    margin: Points | None = semantic(
+        "an arm is `equal within` this many points of the base if its 90 % interval lies within them; without a margin "
+        "no arm is called equal",
+        None,
+        unit="points",
     )
 
 

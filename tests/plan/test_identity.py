@@ -282,10 +282,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "replicates.base": ("replicates.base", 2, REPLICATE),
     "replicates.data": ("replicates.data", 2, REDRAWN),
     **{
-        f"benchmarks.*[{form}].primary": (f"benchmarks.{name}.primary", False, set())
+        f"benchmarks.*[{form}].{field}": (f"benchmarks.{name}.{field}", value, set())  # of the report alone
         for form, name in (
             ("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open")
         )
+        for field, value in (("primary", False), ("average", "macro"), ("margin", "2pt"))
     },
     "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
     "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
