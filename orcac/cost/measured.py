@@ -269,9 +269,9 @@ class Measured:
                 speeds[parameters, *hardware.speed_key(str(record.recipe["precision"]))].append(speed)
         return _medians(speeds)
 
-    def evaluated(self, parameters: int, speed_key: tuple[object, ...], max_new_tokens: int) -> Mean | None:
-        """Return the items a second that a student of this size answers."""
-        return self._evaluated.get((parameters, *speed_key, max_new_tokens))
+    def evaluated(self, parameters: int, speed_key: tuple[object, ...], recipe: Mapping[str, object]) -> Mean | None:
+        """Return the items a second that a student of this size answers under such a recipe of `eval`."""
+        return self._evaluated.get((parameters, *speed_key, *_get_effort(recipe)))
 
     @functools.cached_property
     def _evaluated(self) -> dict[tuple[object, ...], Mean]:
@@ -281,7 +281,7 @@ class Measured:
             if record.summary.earlier:
                 continue  # it generated nothing
             if hardware and model and (parameters := self.parameters(model[0])):
-                key = parameters, *hardware.speed_key(""), record.recipe["max_new_tokens"]
+                key = parameters, *hardware.speed_key(""), *_get_effort(record.recipe)
                 speeds[key].append(record.summary.n / record.working_seconds)
         return _medians(speeds)
 
@@ -366,6 +366,11 @@ def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:
 def teacher_key(recipe: Mapping[str, object]) -> str:
     """Return a key that two collect recipes share if the same teacher answers, under the same sampling."""
     return canonical({name: recipe.get(name) for name in ("model", "sampling", "origin")})
+
+
+def _get_effort(recipe: Mapping[str, object]) -> tuple[object, ...]:
+    """Return the fields of a recipe of `eval` that its speed depends on. An older record lacks some."""
+    return recipe["max_new_tokens"], recipe.get("samples", 1), recipe.get("method", "generate")
 
 
 def _medians(values: Mapping[K, list[float]]) -> dict[K, Mean]:

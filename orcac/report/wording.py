@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from orcac.report.results import Benchmark, Difference, Results
+from orcac.score.recipe import LIKELIHOOD
 from orcac.stats.intervals import Interval
 from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import p_value, points, points_interval, within
@@ -171,6 +172,8 @@ def describe_runs(bench: Benchmark) -> list[str]:
 def describe_answers(bench: Benchmark) -> list[str]:
     """Return sentences on answers that are in no column: failed or refused ones, unequal shares, and other checkers."""
     lines = []
+    if (rule := bench.scores[0].checkers[0]) in LIKELIHOOD.values():
+        lines.append(f"Scored by the {rule}: the choices' log-likelihoods were compared, and no text was generated.")
     if left_out := bench.scores[0].left_out:
         lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
     for outcome, meaning in _UNSHOWN.items():

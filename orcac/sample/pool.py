@@ -50,8 +50,11 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
             dropped["duplicate"] += 1
         elif prompt.reference and prompt.options and prompt.reference not in prompt.options:
             dropped["reference is no option"] += 1  # no answer could ever be right
-        elif isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and prompt.right):
-            dropped["no choices" if not prompt.choices else "no right choice"] += 1  # no likelihoods to compare
+        elif isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and all(prompt.choices) and prompt.right):
+            lacking = (
+                "no choices" if not prompt.choices else "no right choice" if all(prompt.choices) else "empty choice"
+            )
+            dropped[lacking] += 1  # no likelihoods to compare
         else:
             known.add(digest)
             places.append(place)

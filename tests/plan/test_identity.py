@@ -175,8 +175,9 @@ def protocol(name: str) -> dict[str, tuple[Any, ...]]:
         "method": (
             f"{at}.method",
             "likelihood",
-            replied(name) | ({"asked/held"} & asked(name)),
-        ),  # no row of a baseline
+            {f"choices/{name}"} | replied(name) | ({"asked/held"} & asked(name)),  # no row of a baseline
+            {"benchmarks": {name: {"fields": {"options": "o"}}}} if name == "rows" else {},
+        ),
         "reasoning": (f"{at}.reasoning", "off", replied(name)),
     }
     return (ways if name != "open" else {}) | {
@@ -297,7 +298,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
-    "benchmarks.*[truthfulqa].task": ("benchmarks.truth.task", "mc2", items("truth")),
+    "benchmarks.*[truthfulqa].task": (
+        "benchmarks.truth.task", "mc2", {f"{kind}/truth" for kind in ("items", "choices", "eval", "score")} | KEPT,
+        {"benchmarks": {"truth": {"method": "likelihood"}}},
+    ),
     **of("benchmarks.*[truthfulqa]", files("benchmarks", "truth", items("truth"), "json") | protocol("truth")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
     "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
