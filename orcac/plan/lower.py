@@ -255,6 +255,7 @@ class _ArmLowering:
             files=local.paths,
             expect_queries=queries.expect.queries,
             expect_tokens=queries.expect.tokens,
+            checker=queries.checkers[0] if isinstance(queries, schema.ScoredBenchmark) else "",
             **resources,
         )
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()

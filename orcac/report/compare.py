@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ class Table:
     source_format: str
     rows: Mapping[str, Row]
     is_primary: bool = True
+    dropped: Mapping[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ def _benchmark(
             _score(name, row, compared.runs.get(name), differences.get(name)) for name, row in table.rows.items()
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
+        dropped=dict(table.dropped),
     )
 
 

@@ -115,8 +115,10 @@ def _benchmarks(
             )
             for row, draws in by_row.items()
         }
-        source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
-        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory))
+        items = next(iter(by_row.values()))[0][0].items
+        dropped = store.summary(SampleSummary, items).dropped
+        primary = name not in recipe.exploratory
+        tables.append(Table(name, store.source_format(items), rows, is_primary=primary, dropped=dropped))
     return compare_benchmarks(tables, base=arms[0].name)
 
 

@@ -6,7 +6,7 @@ Shares and differences are in [-1, 1]; the templates turn them into percent and 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -141,6 +141,7 @@ class Benchmark:
     task_paper: dict[str, float]
     scores: tuple[Score, ...]
     samples: tuple[Sample, ...]
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
