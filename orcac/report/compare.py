@@ -177,6 +177,7 @@ def _score(name: str, row: Row, runs: ArmRuns | None, difference: Difference | N
             )
             for task, found in scored.tasks.items()
         ),
+        omitted=dict(row.omitted),
     )
 
 

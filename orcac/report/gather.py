@@ -108,16 +108,20 @@ def _benchmarks(
             evaluations.setdefault(name, {})[row] = of_row
     tables = []
     for name, by_row in sorted(evaluations.items(), key=lambda item: place(item[0])):
-        rows = {
-            row: Row(
-                draws=[[store.scores(one.score) for one in runs] for runs in draws],
-                is_baseline=isinstance(rows_of[row][0][0], Baseline),
-            )
-            for row, draws in by_row.items()
-        }
+        rows = {row: _row(store, draws, isinstance(rows_of[row][0][0], Baseline)) for row, draws in by_row.items()}
         source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
         tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory))
     return compare_benchmarks(tables, base=arms[0].name)
+
+
+def _row(store: Artifacts, draws: list[list[Evaluation]], is_baseline: bool) -> Row:
+    """Return the answers of one row to one benchmark."""
+    first = draws[0][0].answers
+    return Row(
+        draws=[[store.scores(one.score) for one in runs] for runs in draws],
+        is_baseline=is_baseline,
+        omitted=(store.summary(CollectSummary, first).omitted if is_baseline else None) or {},
+    )
 
 
 def _arm(store: Artifacts, arm: Arm) -> ArmResult:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class Row:
 
     draws: Sequence[Sequence[Answers]]
     is_baseline: bool = False
+    omitted: Mapping[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
 
     @property
     def runs(self) -> list[Answers]:

@@ -134,6 +134,9 @@ def describe_answers(bench: Benchmark) -> list[str]:
     lines = []
     if left_out := bench.scores[0].left_out:
         lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
+    for score in bench.scores:
+        if score.omitted:
+            lines.append(f"{score.arm} was asked without {_join(score.omitted)}, which it refuses.")
     for outcome, meaning in _UNSHOWN.items():
         counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
         if counts:

@@ -424,7 +424,8 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     job = make_job(tmp_path, {"b": ("puzzles", arms), "side": ("puzzles", arms)}, exploratory=("side",))
     store = FakeStore(tmp_path / "store")
     store.folders = dict(job.by_ref)
-    store.add("collect/gpt", {"prompts": 400, "answered": 400, "input_tokens": 1, "output_tokens": 1, "usd": 9.5})
+    asked = {"prompts": 400, "answered": 400, "omitted": {"temperature": 400}, "input_tokens": 1, "usd": 9.5}
+    store.add("collect/gpt", asked)
     evaluation = Evaluation(
         benchmark="b", items="sample/b", answers="collect/gpt", score=store.score("gpt", trained(9, 0.9, runs=1)[0])
     )
@@ -437,6 +438,9 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
         assert (difference["verdict"], difference["p_holm"]) == ("exploratory", None)
     assert primary["scores"][2]["arm"] == "gpt (baseline)"
     assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 9.5
+    sentence = "gpt (baseline) was asked without temperature, which it refuses."
+    assert sentence in (job.out / "report.html").read_text()
+    assert sentence in format_table(read_json(job.out / "results.json"))
 
 
 def test_a_verdict_that_unread_answers_decide_is_withheld(tmp_path: Path) -> None:
