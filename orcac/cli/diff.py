@@ -23,8 +23,8 @@ from orcac.cost.flow import Flow
 from orcac.errors import InputError
 from orcac.plan.effect import Effect, compute_effect
 from orcac.plan.lower import lower
+from orcac.plan.plan import BASELINES, Plan
 from orcac.plan.plan import Experiment as PlannedExperiment
-from orcac.plan.plan import Plan
 from orcac.plan.replicates import count_runs
 from orcac.plan.sharing import group_replicates, map_replicates, name_group
 from orcac.plan.upgrade import keep
@@ -113,6 +113,10 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         plan.experiments[str(file)] = plan.experiments.pop(experiment.base.spec.name)
     plan = keep(plan, read_pins({str(file): file.path for file in loaded}), store)
     nodes = {Side(file, arm): refs for file in loaded for arm, refs in plan.experiments[str(file)].arms.items()}
+    if left.file != pairs[0][1].file and left.arm == pairs[0][1].arm == BASE:  # two specs, with their baselines
+        for side in pairs[0]:
+            refs = [*nodes[side], *plan.experiments[str(side.file)].arms.get(BASELINES, ())]
+            nodes[side] = list(dict.fromkeys(refs))
     flow = Flow(plan, store)
     costs = price_flow(flow)
     shown = _show_power(flow, plan.experiments[str(left.file)]) if new is None else {}

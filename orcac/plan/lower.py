@@ -158,20 +158,28 @@ class _ArmLowering:
 
     def _lower_run(self, replicate: Replicate) -> report.Run:
         spec = self.spec
-        datasets = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
-        student = self._add_student(replicate)
+        trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
+        student = self._add_student(replicate) if spec.student else None
         stages, model = [], student
         for name in spec.curriculum:
-            rows = self._add_tokenize(datasets[name])
+            assert model is not None
+            rows = self._add_tokenize(trained_on[name])
             model = self._add_train(name, rows, model, replicate)
-            stages.append(report.TrainedStage(name=name, dataset=datasets[name], tokenize=rows, train=model))
-        self.targets.append(model)
+            stages.append(report.TrainedStage(name=name, dataset=trained_on[name], tokenize=rows, train=model))
+        # without stages, the datasets are made for their own sake
+        names = dict.fromkeys(trained_on.values()) if spec.stages else spec.datasets
+        datasets = tuple(self._report_dataset(name) for name in names)
+        self.targets += [model] if model else []
+        self.targets += [dataset.filter for dataset in datasets]
+        evaluations = tuple(
+            self._add_evaluation(name, model, replicate) for name in sorted(self._benchmark_names()) if model
+        )
         return report.Run(
             draw=self.draw,
             student=student,
-            datasets=tuple(self._report_dataset(name) for name in dict.fromkeys(datasets.values())),
+            datasets=datasets,
             stages=tuple(stages),
-            evaluations=tuple(self._add_evaluation(name, model, replicate) for name in sorted(self._benchmark_names())),
+            evaluations=evaluations,
         )
 
     def lower_baselines(self) -> tuple[report.Baseline, ...]:
@@ -358,6 +366,7 @@ class _ArmLowering:
     @_once_per_sections
     def _add_student(self, replicate: Replicate) -> str:
         student, resources = self.spec.student, lower_work(self.spec.hardware.train)
+        assert student is not None
         if student.base is not None:  # its weights are the same for all replicates
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
@@ -384,6 +393,7 @@ class _ArmLowering:
     @_once_per_sections
     def _add_tokenize(self, dataset: str) -> str:
         student = self.spec.student
+        assert student is not None
         return self._add(
             f"tokenize/{dataset}",
             TokenizeRecipe(seed=self.seed, max_length=student.max_length, packing=student.packing),

@@ -80,12 +80,13 @@ def _compare(table: Table, base: str) -> _Compared:
         return _Compared({}, {}, {}, {}, {})
     keys = list(key_answers(table.rows[base].runs[0].rows))
     is_redrawn = any(row.is_redrawn for row in table.rows.values())
+    untrained = {name for name, row in table.rows.items() if not row.is_trained}
 
     def compare(
         read: Callable[[Scored], float], prepare: Callable[[Scores], Scores] = lambda scores: scores
     ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
         scores = {name: prepare(tabulate(row, keys, read)) for name, row in table.rows.items()}
-        return compare_to_base(scores, base, redrawn=is_redrawn)
+        return compare_to_base(scores, base, untrained=untrained, redrawn=is_redrawn)
 
     runs, scores = compare(read_score)
     return _Compared(

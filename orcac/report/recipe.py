@@ -25,6 +25,7 @@ __all__ = [
     "ReportSummary",
     "Run",
     "TrainedStage",
+    "is_trained",
     "map_benchmarks",
     "name_baseline",
     "name_drawn",
@@ -59,7 +60,7 @@ class Run(Frozen):
     """One training run of an arm, as the nodes it is made of."""
 
     draw: int = 0  # the number of the draw of its data
-    student: str
+    student: str | None  # None if the spec only collects answers, or measures baselines alone
     datasets: tuple[Dataset, ...]
     stages: tuple[TrainedStage, ...]
     evaluations: tuple[Evaluation, ...]
@@ -99,6 +100,12 @@ def map_benchmarks(draws: Draws) -> dict[str, list[list[Evaluation]]]:
         name: [[one for run in runs for one in run.evaluations if one.benchmark == name] for runs in draws]
         for name in names
     }
+
+
+def is_trained(draws: Draws) -> bool:
+    """Return whether a row's model is trained by the spec; a baseline and an arm without stages are not."""
+    first = draws[0][0]
+    return isinstance(first, Run) and bool(first.stages)
 
 
 def name_baseline(baseline: Baseline) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orcac.report.recipe import Baseline, Draws, Evaluation, map_benchmarks
+from orcac.report.recipe import Baseline, Draws, Evaluation, is_trained, map_benchmarks
 from orcac.store.store import Store
 
 _Pairs = list[list[tuple[str, str]]]  # the old and the new score node, by draw and run
@@ -76,7 +76,11 @@ def rescore(
                 name,
                 "",
                 {
-                    arm: Row([[read(store.verify(pair[side])) for pair in runs] for runs in draws], arm in baselines)
+                    arm: Row(
+                        [[read(store.verify(pair[side])) for pair in runs] for runs in draws],
+                        is_baseline=arm in baselines,
+                        is_trained=is_trained(rows[arm][side]),
+                    )
                     for arm, draws in by_arm.items()
                 },
                 name not in exploratory,

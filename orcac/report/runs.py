@@ -31,6 +31,7 @@ class Row:
     draws: Sequence[Sequence[Answers]]
     is_baseline: bool = False
     omitted: Mapping[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
+    is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
 
     @property
     def runs(self) -> list[Answers]:

@@ -37,8 +37,8 @@ VERDICTS = {
     "worse": "Worse",
     "equal": "Equal within the margin",
     "no difference shown": "No difference shown",
-    "scores higher": "Scores higher on these items (one run each, no verdict on the arm)",
-    "scores lower": "Scores lower on these items (one run each, no verdict on the arm)",
+    "scores higher": "Scores higher on these items (no verdict on the arm)",
+    "scores lower": "Scores lower on these items (no verdict on the arm)",
     "withheld": "Withheld, since unreadable answers decide it",
     "exploratory": "Without a verdict",
 }
@@ -98,6 +98,8 @@ def describe_verdicts(bench: Benchmark) -> list[str]:
 
 def describe_limits(results: Results) -> str:
     """Return what the intervals of differences cover, and what they do not."""
+    if not any(arm.stages for arm in results.arms):
+        return "Nothing was trained. The intervals and tests cover the choice of items, for these models as they are."
     if all(arm.runs == 1 for arm in results.arms):
         return (
             "Each arm was trained once, with one seed. The intervals and tests cover the choice of items, not the luck "

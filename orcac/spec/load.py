@@ -33,10 +33,8 @@ __all__ = ["BASE", "Arm", "Experiment", "File", "load"]
 
 MAX_EXTENDS = 20
 _RELATIVE = "a path is relative to the folder of the file that contains it"
-_NAME_MAPS = ("queries", "teachers", "datasets", "stages")  # sections whose names other sections refer to
-_STAND_INS: dict[str, JsonValue] = {  # for missing required sections, so that the rest can be checked
-    "orcac": 1, "name": "unnamed", "teachers": {}, "datasets": {}, "student": {}, "stages": {}, "curriculum": [],
-}  # fmt: skip
+_NAME_MAPS = ("queries", "teachers", "datasets", "stages", "benchmarks")  # sections whose names are checked
+_STAND_INS: dict[str, JsonValue] = {"orcac": 1, "name": "unnamed"}  # for missing keys, so that the rest can be checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +282,7 @@ class _ArmLoader:
             for name, teacher in spec.teachers.items()
             if isinstance(teacher.endpoint, LocalEndpoint)
         }
-        if spec.student.base is not None:
+        if spec.student and spec.student.base is not None:
             models["student", "base"] = spec.student.base
         for path, text in models.items():
             mark = tree.locate(path)

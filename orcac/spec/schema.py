@@ -554,12 +554,18 @@ class Spec(Frozen):
     seed: Whole = semantic("seed of all random draws: samples, messages, weights, order", 0, ge=0, le=2**32 - 1)
     queries: dict[Name, Queries] = semantic("query sources", {})
     system_messages: SystemMessages = semantic("messages that shape the teachers' answers", SystemMessages())
-    teachers: dict[Name, Teacher] = semantic("models and records that answer")
-    datasets: dict[Name, Dataset] = semantic("answers of one teacher to one set of prompts")
+    teachers: dict[Name, Teacher] = semantic("models and records that answer", {})
+    datasets: dict[Name, Dataset] = semantic(
+        "answers of one teacher to one set of prompts; a spec with `stages` makes those that it trains on, one without "
+        "makes all of them",
+        {},
+    )
     filters: Filters = semantic("rules that select the answers to train on", Filters())
-    student: Student = semantic("the model to train")
-    stages: dict[Name, Stage] = semantic("stages of the curriculum")
-    curriculum: tuple[Name, ...] = semantic("names of the stages in order")
+    student: Student | None = semantic("the model to train, or only to measure", None)
+    stages: dict[Name, Stage] = semantic("stages of the curriculum", {})
+    curriculum: tuple[Name, ...] = semantic(
+        "names of the stages in order; an arm with `[]` trains nothing, and its student is measured as it is", ()
+    )
     replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
         "training runs of each arm, and draws of its data", Replicates()
     )

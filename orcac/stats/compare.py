@@ -9,7 +9,9 @@ the comparison. Both arms answer the same items, so the difference is taken item
   of the two arms compared. It contains the answers that change at random from replicate to replicate. Their share of
   the variance, from the residual of the table without its row and column means, is taken out of the items' part.
 
-`parts` joins the two. If no arm is replicated, only the items' part is left, and McNemar's exact test decides.
+`parts` joins the two. If no arm is replicated, only the items' part is left, and McNemar's exact test decides. So it
+is between two models that the study does not train, whatever it trains beside them. One such model against a trained
+arm counts as an arm with one run, with the luck of the others: it has none of its own, so this errs to the safe side.
 
 Replicates are not paired by their seed: pairing halves the degrees of freedom, and gains nothing unless seeds act alike
 on different arms. Replicates train on the same data. To cover the draw of the data as well, pass one row for each
@@ -21,7 +23,7 @@ is the mean over tasks, for a claim about tasks like these: the tasks are the un
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +97,7 @@ class Comparison:
     average: Average
     tasks: int | None  # the number of tasks if they are the units
     redrawn: bool  # replicates redraw the data as well
+    untrained: tuple[bool, bool] = (False, False)  # the arm, the base: a model that the study does not train
 
     @property
     def is_replicated(self) -> bool:
@@ -177,12 +180,15 @@ def compare(
     layout: Layout,
     repeated: tuple[int, int] = (0, 0),
     redrawn: bool = False,
+    untrained: tuple[bool, bool] = (False, False),
 ) -> Comparison:
     """Return the comparison of an arm with the base on 2 or more items.
 
     arm, base: float (replicates, items) in [0, 1] without NaN. others: the spreads of the study's other arms on this
-    benchmark, by the same average.
+    benchmark, by the same average. untrained: whether the arm, and the base, is a model that the study does not train.
     """
+    if all(untrained):
+        others = ()  # there is no training luck between two models that are not trained
     assert arm.shape[1] == base.shape[1] == layout.items >= 2
     differences = arm.mean(axis=0) - base.mean(axis=0)
     difference = float(layout.mean(differences[None])[0])
@@ -220,6 +226,7 @@ def compare(
         average=layout.average,
         tasks=layout.tasks if layout.average == "clustered" else None,
         redrawn=redrawn,
+        untrained=untrained,
     )
 
 
@@ -230,18 +237,19 @@ def compare_to_base(
     tasks: Sequence[str] | None = None,
     average: Average = "micro",
     redrawn: bool = False,
+    untrained: Collection[str] = (),
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Return the replicates of each arm, and the comparison with the base of each other arm.
 
     arms: float (replicates, items) in [0, 1], NaN for a failed answer; the same items in the same order for all arms.
-    tasks: the items' tasks; may be left out for `micro`. An arm that shares fewer than 2 items with the base is left
-    out.
+    tasks: the items' tasks; may be left out for `micro`. untrained: the arms that the study does not train. An arm that
+    shares fewer than 2 items with the base is left out.
 
     A replicate with the same score on every item as an earlier one does not count, because its seed had no effect.
     """
     assert tasks is not None or average == "micro"
     labels = np.zeros(arms[base].shape[1], int) if tasks is None else np.unique(tasks, return_inverse=True)[1]
-    return _compare_all(*_counted(arms), base, labels, average, redrawn)
+    return _compare_all(*_counted(arms), base, labels, average, redrawn, untrained)
 
 
 def compare_to_base_by_task(
@@ -265,6 +273,7 @@ def _compare_all(
     labels: NDArray[np.int_],
     average: Average,
     redrawn: bool,
+    untrained: Collection[str] = (),
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Return what `compare_to_base` does, of replicates that all count; labels: int (items,), the items' tasks."""
     answered = {name: np.flatnonzero(~np.isnan(scores).any(axis=0)) for name, scores in arms.items()}
@@ -289,6 +298,7 @@ def _compare_all(
             layout=Layout(labels[items], average),
             repeated=(repeated[name], repeated[base]),
             redrawn=redrawn,
+            untrained=(name in untrained, base in untrained),
         )
     return runs, comparisons
 

@@ -17,6 +17,8 @@ __all__ = ["cautions", "coverage", "p_value", "points", "points_interval", "scop
 
 UNEQUAL = 0.01  # an F test below this is reported
 ONE_RUN = "one training run each, so training luck is not covered: no verdict on the arm"
+ONE_UNTRAINED = "one training run against a model as it is, so training luck is not covered: no verdict on the arm"
+UNTRAINED = "neither is trained here, so this is about these two models as they are"
 COUNTED_ONCE = "runs with identical scores count once, so training luck is not covered: no verdict on the arm"
 
 
@@ -57,12 +59,17 @@ def coverage(comparison: Comparison) -> str:
     details += [f"{of_arm} + {of_base} {rows}, {comparison.parts.df} df", f"luck {100 * comparison.luck:.1f} points"]
     if comparison.is_borrowed:
         details.append("luck taken from other arms")
+    if any(comparison.untrained):
+        who = "arm" if comparison.untrained[0] else "base"
+        details.append(f"the {who} is not trained and counts as one run")
     return f"over {kinds} ({'; '.join(details)})"
 
 
 def scope(comparison: Comparison) -> str:
     """Return what the verdict is about, and what it does not cover."""
     tasks = "on these tasks" if comparison.tasks is None else "on tasks like these"
+    if all(comparison.untrained):
+        return tasks
     if comparison.redrawn:
         return f"{tasks}, for data drawn like these"
     return f"{tasks}, for these data; another draw of questions or answers is not covered"
@@ -104,4 +111,8 @@ def p_value(p: float) -> str:
 
 
 def _uncovered(comparison: Comparison) -> str:
+    if all(comparison.untrained):
+        return UNTRAINED
+    if any(comparison.untrained) and not any(comparison.repeated):
+        return ONE_UNTRAINED
     return COUNTED_ONCE if any(comparison.repeated) else ONE_RUN

@@ -60,7 +60,7 @@ stages: {one: {dataset: pool}, two: {dataset: few}, three: {dataset: taped}, fou
 curriculum: [one, two, three, four]
 benchmarks:
   held: {format: puzzles, task: navigate, size: [3, 5], take: 10, system: 7}
-  rows: {format: jsonl, path: data/table.jsonl, fields: {query: q}}
+  rows: {format: jsonl, path: data/table.jsonl, fields: {query: q, reference: i}}
   bbh: {format: bbh, path: data/bbh.json}
   truth: {format: truthfulqa, path: data/bbh.json}
   open: {format: open-ended, path: data/table.jsonl, fields: {query: q}, judge: g, against: [s]}
@@ -272,7 +272,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "benchmarks.*[puzzles].take": ("benchmarks.held.take", 11, items("held")),
     **of("benchmarks.*[puzzles]", protocol("held")),
     "benchmarks.*[jsonl].format": ("benchmarks.rows.format", "parquet", items("rows")),
-    "benchmarks.*[jsonl].fields": ("benchmarks.rows.fields.reference", "a", items("rows")),
+    "benchmarks.*[jsonl].fields": ("benchmarks.rows.fields.reference", "r", items("rows")),
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),

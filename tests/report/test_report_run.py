@@ -499,3 +499,48 @@ def test_a_score_below_guessing_is_named(tmp_path: Path) -> None:
     assert bench["scores"][0]["verdict"] == "below chance"
     assert "‡ below chance" in format_table(read_json(job.out / "results.json"))
     assert run(job).all_at_chance
+
+
+def test_a_study_of_baselines_has_their_rows_and_no_section_without_rows(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {})
+    store = FakeStore(tmp_path / "alone")
+    store.items("b", "puzzles")
+    baselines = []
+    for name, right in (("gpt", 90), ("llama", 60)):
+        store.add(f"collect/{name}", {"prompts": 100, "answered": 100, "input_tokens": 1, "output_tokens": 1})
+        score = store.score(name, answers(100, set(range(right))))
+        evaluation = Evaluation(benchmark="b", items="sample/b", answers=f"collect/{name}", score=score)
+        baselines.append(Baseline(name=name, evaluations=(evaluation,)))
+    alone = Arm(name="base", student=None, datasets=(), stages=(), evaluations=())
+    recipe = job.recipe.model_copy(update={"arms": (alone,), "baselines": tuple(baselines)})
+    results = read_results(job := dataclasses.replace(job, recipe=recipe, by_ref=store.folders))
+    (bench,) = results["benchmarks"]
+    assert [(score["arm"], score["mean"], score["difference"]) for score in bench["scores"]] == [
+        ("gpt (baseline)", 0.9, None),
+        ("llama (baseline)", 0.6, None),
+    ]
+    assert (results["arms"], results["all_at_chance"]) == ([], False)
+    page, text = ((job.out / name).read_text() for name in ("report.html", "report.md"))
+    assert re.findall("<h2>(.*?)</h2>", page) == [
+        "Results",
+        "Cost of the teachers",
+        "Responses",
+        "Limits of these results",
+    ]
+    assert re.findall("^## (.*)", text, re.MULTILINE) == ["Results", "Teachers"]
+    assert "Nothing was trained." in page and "base did not answer" not in page
+    assert "vs base" not in format_table(read_json(job.out / "results.json"))
+
+
+def test_an_arm_that_is_not_trained_is_compared_as_one_run(tmp_path: Path) -> None:
+    arms = {"base": [trained(1, 0.6)[0]], "no-assistant": trained(2, 0.9), "answers-only": [trained(3, 0.9)[0]]}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)})
+    bare = {"stages": (), "datasets": ()}
+    untrained = [arm if arm.name == "no-assistant" else arm.model_copy(update=bare) for arm in job.recipe.arms]
+    recipe = job.recipe.model_copy(update={"arms": tuple(untrained)})
+    (bench,) = read_results(dataclasses.replace(job, recipe=recipe))["benchmarks"]
+    of_trained, of_other = (score["difference"] for score in bench["scores"][1:])
+    assert (of_trained["verdict"], of_trained["df"]) == ("better", 2)
+    assert "the base is not trained and counts as one run" in of_trained["sentence"]
+    assert (of_other["verdict"], of_other["df"], of_other["test"]) == ("scores higher", 0, "mcnemar")
+    assert of_other["sentence"].endswith("neither is trained here, so this is about these two models as they are")

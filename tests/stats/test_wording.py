@@ -42,6 +42,16 @@ NO_VERDICT = "training luck is not covered: no verdict on the arm"
             f"once, so {NO_VERDICT}",
         ),
         (
+            verdict(0.031, df=0, untrained=(True, True)),
+            "this model scores higher on these items: +3.1 points (95 % +1.2 to +5.0); neither is trained here, so "
+            "this is about these two models as they are",
+        ),
+        (
+            verdict(0.031, df=0, untrained=(False, True)),
+            "this model scores higher on these items: +3.1 points (95 % +1.2 to +5.0); one training run against a "
+            f"model as it is, so {NO_VERDICT}",
+        ),
+        (
             verdict(0.01, df=0),
             "no difference shown; differences beyond −0.9 to +2.9 points are excluded (95 %); one training run each, "
             f"so {NO_VERDICT}",
@@ -65,6 +75,13 @@ def test_sentence(case: Verdict, text: str) -> None:
             "over items and training luck (1 + 3 runs, 2 df; luck 0.9 points; luck taken from other arms)",
             FIXED,
         ),
+        (
+            {"runs": (3, 1), "df": 2, "untrained": (False, True)},
+            "over items and training luck (3 + 1 runs, 2 df; luck 0.9 points; luck taken from other arms; the base is "
+            "not trained and counts as one run)",
+            FIXED,
+        ),
+        ({"df": 0, "untrained": (True, True)}, "over items", "on these tasks"),
         (
             {"tasks": 27, "average": "clustered"},
             "over tasks and training luck (27 tasks; 3 + 3 runs, 8 df; luck 0.9 points)",
