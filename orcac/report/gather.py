@@ -15,6 +15,7 @@ from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.recipe import (
     Arm,
     Baseline,
+    Claim,
     Dataset,
     Draws,
     Evaluation,
@@ -111,7 +112,8 @@ def _benchmarks(
     for name, by_row in sorted(evaluations.items(), key=lambda item: place(item[0])):
         rows = {row: _row(store, draws, rows_of[row]) for row, draws in by_row.items()}
         source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
-        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory))
+        claim = recipe.claims.get(name, Claim())
+        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory, claim=claim))
     return compare_benchmarks(tables, base=arms[0].name)
 
 
@@ -228,7 +230,10 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
     collections |= {
-        evaluation.answers: baseline.name for baseline in recipe.baselines for evaluation in baseline.evaluations
+        ref: baseline.name
+        for baseline in recipe.baselines
+        for evaluation in baseline.evaluations
+        for ref in (evaluation.answers, *evaluation.samples)
     }
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():
