@@ -21,6 +21,7 @@ from typing import Literal
 from orcac.cost.flow import Flow
 from orcac.cost.prices import PRICERS
 from orcac.cost.variances import measure_variances
+from orcac.errors import InputError
 from orcac.plan.plan import Experiment
 from orcac.report.recipe import Arm, ReportExecution, ReportRecipe
 from orcac.stats.power import LARGEST, PRIORS, Costs, Design, Estimate, Variances, detectable
@@ -84,12 +85,13 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     for name, arm in pairs:
         rows = rows_of[name]
         base_rows, arm_rows = rows[base.name], rows[arm.name]
+        is_trained = bool(base.stages or arm.stages)
         design = Design(
             items=max(2, round(flow.prompts(items[name]).count.mid)),
             arms=len(rows),
             base_runs=base_rows,
             arm_runs=arm_rows,
-            other_df=df_of[name] - (base_rows - 1) - (arm_rows - 1),
+            other_df=df_of[name] - (base_rows - 1) - (arm_rows - 1) if is_trained else 0,
         )
         is_primary = name not in recipe.exploratory
         runs_per_draw = _runs_per_draw(arm)
@@ -161,11 +163,17 @@ class RunPrices:
 
 
 def price_runs(flow: Flow, experiment: Experiment, benchmark: str) -> RunPrices:
-    """Return the mean prices over the arms that answer a benchmark; a teacher's answers are no part of them."""
+    """Return the mean prices over the trained arms that answer a benchmark; a teacher's answers are no part of them.
+
+    Raises InputError if none of these arms is trained.
+    """
     plan = flow.plan
     recipe = plan.nodes[experiment.report].recipe
     assert isinstance(recipe, ReportRecipe)
-    arms = [arm for arm in recipe.arms if any(one.benchmark == benchmark for one in arm.evaluations)]
+    arms = [arm for arm in recipe.arms if arm.stages and any(one.benchmark == benchmark for one in arm.evaluations)]
+    if not arms:
+        fix = "leave out --detect and --budget: models that are not trained have no replicates to pay for"
+        raise InputError(f"{experiment.spec}: no arm that answers `{benchmark}` is trained", fix=fix)
     stages = [[PRICERS["train"](flow, plan.nodes[stage.train], {}) for stage in arm.stages] for arm in arms]
     evals = [one for arm in arms for one in arm.evaluations if one.benchmark == benchmark]
     answers = [PRICERS["eval"](flow, plan.nodes[one.answers], {}) for one in evals]

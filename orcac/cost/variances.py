@@ -31,6 +31,8 @@ def measure_variances(plan: Plan, store: Store, recipe: ReportRecipe) -> dict[st
     Replicates that redraw the data vary more than those that do not, so they are never pooled with these.
     """
     base = recipe.arms[0]
+    if base.student is None:
+        return {}
     student = plan.nodes[base.student].recipe
     assert isinstance(student, StudentRecipe)
     studies = [recipe, *_read_reports(store, student)]
@@ -52,6 +54,8 @@ def _read_reports(store: Store, student: StudentRecipe) -> Iterator[ReportRecipe
     for path in sorted((store.root / "report").glob("*/artifact.json")):
         try:
             recipe = ReportRecipe.model_validate(_read_record(path))
+            if recipe.arms[0].student is None:
+                continue
             of_base = StudentRecipe.model_validate(_read_record(store.marker(recipe.arms[0].student)))
         except (OSError, ValueError, KeyError, IndexError, ValidationError):
             continue  # an older orcac made it, or its student is gone

@@ -1,5 +1,7 @@
 """Make a sample: read the queries of a source, or the prompts of other samples, and keep a random part.
 
+The items of a benchmark in the form in which models are asked are made in one pass (`form`).
+
 The input is read twice: once to choose (`pool`) and once to write the chosen prompts, in the order of the input. Every
 row is kept or dropped for one reason: read = kept + the sum of dropped. Files on a hub are downloaded first; the
 summary records the commit that each revision was resolved to.
@@ -19,10 +21,11 @@ from orcac.job import Job
 from orcac.progress import Progress
 from orcac.recipe import resolve_file
 from orcac.sample.draw import pick_message
+from orcac.sample.form import put_in_form
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
 from orcac.sample.pool import NAMED, choose, survey
-from orcac.sample.recipe import SampleExecution, SampleRecipe, SampleSummary
+from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
 
 Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
 
@@ -33,6 +36,8 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     Raises InputError if a file is bad or has fewer queries than `take`, or if no item of a benchmark can be scored, and
     the errors of `hub.fetch` if the source is on a hub.
     """
+    if job.recipe.form:
+        return _run_form(job, job.recipe.form)
     parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
@@ -95,10 +100,26 @@ def _name_items(label: str, count: int, examples: Sequence[rows.Prompt], what: s
         print("\n    ".join([f"{label}  {count:,} {what}", *named]), file=sys.stderr, flush=True)
 
 
+def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSummary:
+    path = job.input("from") / "prompts.parquet"
+    kind = rows.BenchmarkItem if rows.has_column(path, "choices") else rows.Prompt
+    items = list(rows.read(path, kind))
+    dropped = Counter[str]()
+    formed = list(put_in_form(job, form, items, dropped))
+    rows.write(job.out / "prompts.parquet", kind, formed)
+    return SampleSummary(
+        read=len(items),
+        kept=len(formed),
+        tasks=len({item.task for item in formed}),
+        characters=sum(len(item.system) + len(item.query) for item in formed),
+        dropped=dict(dropped),
+    )
+
+
 def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[str, str]]:
     """Return the parts of the input, in order, and the commit of each revision on a hub."""
     recipe, source = job.recipe, job.recipe.source
-    assert (source is None) != (recipe.subset is None), "exactly one of source and subset"
+    assert (source is None) != (recipe.subset is None), "exactly one of source, subset and form"
     if source is None:
         files = [folder / "prompts.parquet" for folder in job.inputs["from"]]
         return [partial(rows.read, file, rows.Prompt) for file in files], {}

@@ -10,6 +10,7 @@ from priced import NOWHERE, small
 
 from orcac.cost.detectable import PlannedComparison, list_comparisons, price_runs
 from orcac.cost.flow import Flow
+from orcac.errors import InputError
 from orcac.stats.power import PRIORS, Design, detectable
 
 BENCHMARK = {"format": "puzzles", "task": "boolean_expressions", "size": [3, 5], "take": 1000}
@@ -70,3 +71,18 @@ def test_a_run_that_is_made_has_its_price_still(tmp_path: Path) -> None:
     before = price_runs(flow, experiment, "b")
     flow.done |= {ref for ref in plan.nodes if ref.startswith(("train/", "eval/"))}
     assert price_runs(flow, experiment, "b") == before
+
+
+def test_two_models_that_are_not_trained_borrow_no_luck(tmp_path: Path) -> None:
+    arms = {"other": {"curriculum": [], "student": {"seed": 9}}, "late": {"curriculum": ["few"]}}
+    found = comparisons(tmp_path, curriculum=[], ablations=arms)
+    assert found["b", "other"].design == Design(items=1000, arms=3, base_runs=1, arm_runs=1, other_df=0)
+    assert not found["b", "other"].is_replicated
+    assert found["b", "late"].design == Design(items=1000, arms=3, base_runs=1, arm_runs=3, other_df=0)
+
+
+def test_a_study_that_trains_nothing_has_no_price_of_a_run(tmp_path: Path) -> None:
+    plan = small(tmp_path, **STUDY | {"curriculum": [], "ablations": {"other": {"student": {"seed": 9}}}})
+    (experiment,) = plan.experiments.values()
+    with pytest.raises(InputError, match="no arm that answers `b` is trained"):
+        price_runs(Flow(plan, NOWHERE), experiment, "b")
