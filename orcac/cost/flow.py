@@ -135,6 +135,23 @@ class Flow:
         frame = priors.FRAME * (1 + sum(map(bool, texts)) / len(texts)) + 3
         return Prompts(counted, query + Range(system + frame), _unique(why, query_why))
 
+    def tasks(self, ref: str) -> int | None:
+        """Return the number of tasks of a sample node; None if it is not known before the node is made."""
+        node, record = self._node(SampleSummary, ref)
+        recipe = node.recipe
+        assert isinstance(recipe, SampleRecipe)
+        if record and record.summary.tasks is not None:
+            return record.summary.tasks
+        source = recipe.source
+        if source is None or source.hub or source.absent:
+            return None
+        if source.puzzles:
+            return 1
+        if source.tasks:
+            return len(set(source.tasks))
+        one_file_each = source.format in ("bbh", "agieval")
+        return len({ref.name for ref in source.files}) if one_file_each else None
+
     def _count_queries(self, name: str, source: Source, execution: SampleExecution) -> tuple[Range, tuple[str, ...]]:
         """Return the number of queries of a source, and its basis."""
         if source.puzzles:
