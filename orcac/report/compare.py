@@ -51,6 +51,7 @@ class Table:
     rows: Mapping[str, Row]
     is_primary: bool = True
     claim: Claim = dataclasses.field(default_factory=Claim)
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)  # reason -> items that the sample left out
 
     @property
     def tasks(self) -> int:
@@ -188,6 +189,7 @@ def _benchmark(
             for name, row in table.rows.items()
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
+        dropped=dict(table.dropped),
     )
 
 
@@ -225,6 +227,7 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
             )
             for task, found in scored.tasks.items()
         ),
+        omitted=dict(row.omitted),
     )
 
 

@@ -55,6 +55,7 @@ class Evaluation(Frozen):
     benchmark: str
     items: str  # sample node
     answers: str  # eval node, or the collect node of a baseline
+    samples: tuple[str, ...] = ()  # a baseline's collect nodes of further samples
     score: str
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class Row:
 
     draws: Sequence[Sequence[Answers]]
     is_baseline: bool = False
+    omitted: Mapping[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
     is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
     repeated: int = 0  # further replicates, left out since their answers are those of an earlier one
 

@@ -137,6 +137,7 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         yield from _check_average(path, benchmark)
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
+            yield from _check_asking(path, benchmark)
             if isinstance(benchmark, TableBenchmark) and "reference" not in benchmark.fields:
                 message = (
                     "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
@@ -160,6 +161,22 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
+
+
+def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
+    """Yield the contradictions among the ways to ask."""
+    if benchmark.shots and benchmark.examples:
+        message = "`shots` and `examples` are both given; remove one (in a patch: `null`)"
+        yield Finding((*path, "shots"), message, ((*path, "shots"), (*path, "examples")))
+    if benchmark.method == "generate":
+        if benchmark.samples > 1 and not benchmark.temperature:
+            message = f"the {benchmark.samples} answers to an item are equal at temperature 0; write `temperature: 0.7`"
+            yield Finding((*path, "samples"), message, ((*path, "samples"), (*path, "temperature")))
+        return
+    for key in ("samples", "stop", "reasoning"):
+        if key in benchmark.model_fields_set and getattr(benchmark, key) not in (1, (), None):
+            message = f"`{key}` has no effect with `method: {benchmark.method}`, which generates nothing; remove it"
+            yield Finding((*path, key), message, ((*path, key), (*path, "method")))
 
 
 def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:
