@@ -38,7 +38,8 @@ from scipy import special, stats
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from orcac.stats.compare import Average, Layout, Scores, compare, spread  # noqa: E402
+from orcac.stats.averages import Average  # noqa: E402
+from orcac.stats.compare import Layout, Scores, compare, spread  # noqa: E402
 from orcac.stats.power import Design, Variances, power  # noqa: E402
 from orcac.stats.verdict import holm  # noqa: E402
 

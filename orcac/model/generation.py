@@ -1,5 +1,4 @@
-"""A model on this machine, a student or a teacher, that answers in batches (transformers' `generate`, left padding, KV
-cache).
+"""A model on this machine, a student or a teacher, that answers in batches (`decoding.py`).
 
 An answer depends on the prompt, the settings and the seed, and not on the other prompts of its batch: batch size
 affects only speed. So sampling does not draw from one random stream for the whole batch. Each row has a stream of its
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orcac.errors import InputError
+from orcac.model.decoding import decode
 from orcac.model.offline import go_offline
 from orcac.model.weights import load_model
 
@@ -151,38 +151,22 @@ class LocalModel:
         seed: int,
     ) -> list[LocalAnswer]:
         """Return the answers to prompts that are generated together."""
-        import torch
-        from transformers import GenerationConfig, LogitsProcessorList
-
         inputs = self._chat.encode_prompts(prompts)
         limits = [max(0, min(max_new_tokens, self._positions - len(ids))) for ids in inputs]
         answerable = [index for index, limit in enumerate(limits) if limit]
         outputs: list[list[int]] = [[] for _ in inputs]
         if answerable:
-            width = max(len(inputs[index]) for index in answerable)
-            padded = torch.full((len(answerable), width), self._pad)
-            mask = torch.zeros_like(padded)
-            for row, index in enumerate(answerable):
-                padded[row, width - len(inputs[index]) :] = torch.tensor(inputs[index])
-                mask[row, width - len(inputs[index]) :] = 1
-            processors = LogitsProcessorList()
-            if temperature:
-                streams = [make_stream(seed, *prompts[index]) for index in answerable]
-                processors.append(GumbelMax(streams, temperature=temperature, top_p=top_p))
-            with torch.inference_mode():
-                generated = self._model.generate(
-                    input_ids=padded.to(self._model.device),
-                    attention_mask=mask.to(self._model.device),
-                    logits_processor=processors,
-                    generation_config=GenerationConfig(
-                        max_new_tokens=max(limits[index] for index in answerable),
-                        do_sample=False,
-                        eos_token_id=sorted(self._ends),
-                        pad_token_id=self._pad,
-                    ),
-                )
-            for index, row_ids in zip(answerable, generated[:, width:].tolist(), strict=True):
-                outputs[index] = self._cut_at_end(row_ids[: limits[index]])
+            streams = [make_stream(seed, *prompts[index]) for index in answerable] if temperature else []
+            found = decode(
+                self._model,
+                [inputs[index] for index in answerable],
+                [limits[index] for index in answerable],
+                ends=self._ends,
+                pad=self._pad,
+                sampler=GumbelMax(streams, temperature=temperature, top_p=top_p) if temperature else None,
+            )
+            for index, ids in zip(answerable, found, strict=True):
+                outputs[index] = ids
         texts = self._tokenizer.batch_decode(outputs, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [
             LocalAnswer(
@@ -193,13 +177,6 @@ class LocalModel:
             )
             for text, ids, output in zip(texts, inputs, outputs, strict=True)
         ]
-
-    def _cut_at_end(self, ids: list[int]) -> list[int]:
-        """Return `ids` up to and including the first end token."""
-        for index, token in enumerate(ids):
-            if token in self._ends:
-                return ids[: index + 1]
-        return ids
 
 
 def count_rows(config: PreTrainedConfig, *, free: int, prompt_tokens: int, tokens: int, item_bytes: int) -> int:
@@ -229,7 +206,11 @@ class GumbelMax:
     """A logits processor that makes greedy decoding sample, each row from a random stream of its own."""
 
     def __init__(self, streams: Sequence[torch.Generator], *, temperature: float, top_p: float) -> None:
-        self._streams, self._temperature, self._top_p = streams, temperature, top_p
+        self._streams, self._temperature, self._top_p = list(streams), temperature, top_p
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these; the next scores are theirs."""
+        self._streams = [self._streams[row] for row in rows]
 
     def __call__(self, input_ids: torch.Tensor | None, scores: torch.Tensor) -> torch.Tensor:
         """Return `scores`, float (rows, vocabulary), with noise added, and -inf outside the nucleus of `top_p`."""

@@ -1,5 +1,6 @@
 """Tests of orcac/model/generation.py, and of loading model folders: orcac/model/weights.py, orcac/model/offline.py."""
 
+import functools
 import json
 import shutil
 from collections import Counter
@@ -92,22 +93,25 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(folder, model, capsys):
     import torch
     from transformers import AutoModelForCausalLM
 
-    class Small(type(AutoModelForCausalLM.from_pretrained(folder))):
+    large = type(AutoModelForCausalLM.from_pretrained(folder))
+
+    class Small(large):
         """A model whose memory holds `holds` rows."""
 
         holds = 1
 
-        def generate(self, input_ids, **settings):
+        @functools.wraps(large.forward)
+        def forward(self, input_ids, **settings):
             sizes.append(len(input_ids))
             if len(input_ids) > self.holds:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-            return super().generate(input_ids=input_ids, **settings)
+            return super().forward(input_ids=input_ids, **settings)
 
     sizes = []
     small = LocalModel(Small.from_pretrained(folder).eval(), load_tokenizer(folder))
     settings = {"max_new_tokens": 6, **GREEDY}
     assert small.answer_batch(PROMPTS, **settings) == model.answer_batch(PROMPTS, **settings)
-    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert [size for size in sizes if size > 1] == [4, 2]
     assert "a batch of 4 does not fit in memory: halved" in capsys.readouterr().err
     Small.holds = 0
     with pytest.raises(InputError, match=r"(?s)a single prompt.*lower max_tokens"):
