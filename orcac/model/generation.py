@@ -163,6 +163,7 @@ class LocalModel:
                 [limits[index] for index in answerable],
                 ends=self._ends,
                 pad=self._pad,
+                one_by_one=self._model.device.type == "cpu",
                 sampler=GumbelMax(streams, temperature=temperature, top_p=top_p) if temperature else None,
             )
             for index, ids in zip(answerable, found, strict=True):
