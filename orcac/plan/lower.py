@@ -243,7 +243,13 @@ class _ArmLowering:
     @_once_per_sections
     def _add_items(self, name: str) -> str:
         """Add a benchmark's items, for a student. They have no system message, because the `eval` node adds it."""
-        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
+        benchmark = self.spec.benchmarks[name]
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        if isinstance(benchmark, schema.ScoredBenchmark):
+            if benchmark.method == "generate":
+                execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
+            else:
+                source = source.model_copy(update={"items": "choices"})
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
 

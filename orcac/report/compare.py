@@ -51,6 +51,7 @@ class Table:
     rows: Mapping[str, Row]
     is_primary: bool = True
     claim: Claim = dataclasses.field(default_factory=Claim)
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)  # reason -> items that the sample left out
 
     @property
     def tasks(self) -> int:
@@ -203,6 +204,7 @@ def _benchmark(
             for name, row in table.rows.items()
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
+        dropped=dict(table.dropped),
     )
 
 

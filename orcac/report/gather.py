@@ -111,9 +111,17 @@ def _benchmarks(
     tables = []
     for name, by_row in sorted(evaluations.items(), key=lambda item: place(item[0])):
         rows = {row: _row(store, draws, rows_of[row]) for row, draws in by_row.items()}
-        source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
-        claim = recipe.claims.get(name, Claim())
-        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory, claim=claim))
+        items = next(iter(by_row.values()))[0][0].items
+        tables.append(
+            Table(
+                name,
+                store.source_format(items),
+                rows,
+                is_primary=name not in recipe.exploratory,
+                claim=recipe.claims.get(name, Claim()),
+                dropped=store.summary(SampleSummary, items).dropped,
+            )
+        )
     return compare_benchmarks(tables, base=arms[0].name)
 
 

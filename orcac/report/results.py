@@ -145,6 +145,7 @@ class Benchmark:
     task_paper: dict[str, float]
     scores: tuple[Score, ...]
     samples: tuple[Sample, ...]
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

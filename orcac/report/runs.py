@@ -54,9 +54,10 @@ def drop_repeated(row: Row) -> Row:
     Of several draws of the data, one always stays besides the first, since a single one would stand for its runs.
     """
     replicates = row.draws if row.is_redrawn else [[run] for run in row.draws[0]]
-    kept: dict[tuple[tuple[tuple[str, str], ...], ...], Sequence[Answers]] = {}
+    kept: dict[tuple[object, ...], Sequence[Answers]] = {}
     for runs in replicates:
-        kept.setdefault(tuple(tuple((answer.id, answer.response) for answer in run.rows) for run in runs), runs)
+        answers = (answer for run in runs for answer in run.rows)
+        kept.setdefault(tuple((answer.id, answer.response, answer.score) for answer in answers), runs)
     distinct = list(kept.values())
     if row.is_redrawn and len(distinct) == 1:
         distinct = list(row.draws[:2])

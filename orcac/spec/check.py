@@ -29,6 +29,7 @@ from orcac.spec.schema import (
     TableBenchmark,
     TableQueries,
     TrainWork,
+    TruthfulQABenchmark,
     VLLMEndpoint,
     is_drawn,
 )
@@ -145,6 +146,15 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
                     "for questions that a model judges"
                 )
                 yield Finding((*path, "fields"), message)
+            if (
+                isinstance(benchmark, TruthfulQABenchmark)
+                and benchmark.task == "mc2"
+                and benchmark.method == "generate"
+            ):
+                message = (
+                    "mc2 is scored by the probability of its true choices; write `method: likelihood`, or `task: mc1`"
+                )
+                yield Finding((*path, "task"), message, ((*path, "method"),))
         else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)

@@ -50,7 +50,11 @@ class FakeStore:
         return ref
 
     def items(self, name: str, form: str) -> str:
-        return self.add(f"sample/{name}", {"read": 1, "kept": 1, "tasks": 1}, {"source": {"format": form}})
+        return self.add(
+            f"sample/{name}",
+            {"read": 8, "kept": 1, "tasks": 1, "dropped": {"duplicate": 4, "reference is no option": 3}},
+            {"source": {"format": form}},
+        )
 
     def score(self, ref: str, answers: list[rows.Scored]) -> str:
         checkers = ("final-answer", "first-capital") if answers[0].others_score else ("final-answer",)
@@ -322,6 +326,7 @@ def test_answers_of_every_kind_are_shown_and_failed_ones_are_in_no_comparison(tm
     assert of_odd["difference"]["points"] == pytest.approx(2 / 12)
     assert (of_refused["n"], of_refused["mean"]) == (20, 0.95)
     shown = [
+        "Items of the files that are left out: 3 whose reference is not one of their options and 4 repeated.",
         "Left out: 3 items, since no answer could agree with their reference.",
         "Failed requests, which are in no figure: 8 of no-assistant.",
         "Refusals, which score 0: 1 of answers-only.",
