@@ -96,7 +96,9 @@ def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
         raise InputError(
             f"{recipe.name}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{losses}), "
             f"but take is {'all' if take is None else format(take, ',')}",
-            fix="lower take or leave it out, or add files",
+            fix="lower take or leave it out, or add files"
+            if "no choices" not in dropped
+            else "compare likelihoods on items with options, or write `method: generate`",
         )
     if take is None:
         drawn = np.ones(len(tickets), dtype=bool)
