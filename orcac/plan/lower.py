@@ -243,7 +243,13 @@ class _ArmLowering:
     @_once_per_sections
     def _add_items(self, name: str) -> str:
         """Add a benchmark's items, for a student. They have no system message, because the `eval` node adds it."""
-        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
+        benchmark = self.spec.benchmarks[name]
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        if isinstance(benchmark, schema.ScoredBenchmark):
+            if benchmark.method == "generate":
+                execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
+            else:
+                source = source.model_copy(update={"items": "choices"})
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
 
@@ -487,7 +493,7 @@ class _ArmLowering:
             more = {name: getattr(benchmark, name) for name in ("stop", "samples", "method", "reasoning")}
             recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, **work)
+        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=hardware.engine, **work)
 
     def _add_score(
         self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""

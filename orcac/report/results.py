@@ -6,7 +6,7 @@ Shares and differences are in [-1, 1]; the templates turn them into percent and 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -110,6 +110,7 @@ class Score:
     verdict: str  # "below chance", "at chance", "no better than a constant answer" or "above chance"
     difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
+    omitted: dict[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,7 @@ class Benchmark:
     task_paper: dict[str, float]
     scores: tuple[Score, ...]
     samples: tuple[Sample, ...]
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,8 +171,14 @@ def describe_runs(bench: Benchmark) -> list[str]:
 def describe_answers(bench: Benchmark) -> list[str]:
     """Return sentences on answers that are in no column: failed or refused ones, unequal shares, and other checkers."""
     lines = []
+    dropped = [f"{bench.dropped[reason]:,} {what}" for reason, what in _DROPPED.items() if reason in bench.dropped]
+    if dropped:
+        lines.append(f"Items of the files that are left out: {_join(dropped)}.")
     if left_out := bench.scores[0].left_out:
         lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
+    for score in bench.scores:
+        if score.omitted:
+            lines.append(f"{score.arm} was asked without {_join(score.omitted)}, which it refuses.")
     for outcome, meaning in _UNSHOWN.items():
         counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
         if counts:
@@ -192,6 +198,12 @@ def describe_answers(bench: Benchmark) -> list[str]:
     return lines
 
 
+_DROPPED = {  # the reasons of `sample` that are no choice of the spec
+    "reference is no option": "whose reference is not one of their options",
+    "no choices": "without choices",
+    "no right choice": "without a right choice",
+    "duplicate": "repeated",
+}
 _UNSHOWN = {
     "failed": "Failed requests, which are in no figure",
     "refused": "Refusals, which score 0",

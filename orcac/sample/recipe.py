@@ -119,8 +119,9 @@ class SampleRecipe(Recipe):
 
 
 class SampleExecution(Execution):
-    """The expected size of the source, for estimates until it has been read."""
+    """The expected size of the source, for estimates until it has been read, and how a benchmark's items are scored."""
 
+    checker: str = ""  # of a benchmark, its first: `run` refuses items that it cannot score
     expect_queries: int | None = None  # in all its files, before `take`
     expect_tokens: int | None = None  # mean length of a query
 
