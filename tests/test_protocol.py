@@ -1,6 +1,7 @@
 """Tests of one protocol for all rows: the same weights give the same answers as a student and as a baseline.
 
-Real nodes of a compiled spec: orcac/sample/form.py, orcac/eval/run.py, orcac/chat/endpoints/local.py, orcac/score/run.py.
+Real nodes of a compiled spec: orcac/sample/form.py, orcac/eval/run.py, orcac/chat/endpoints/local.py and
+orcac/score/run.py.
 """
 
 from __future__ import annotations

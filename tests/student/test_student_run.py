@@ -49,11 +49,9 @@ def test_a_student_that_is_only_measured_keeps_every_file(tmp_path, scratch):
     job = pretrained(tmp_path / "job", scratch, without=(own.name,), also=[own], is_trained=False)
     assert run(job).vocabulary == 300
     assert contents(job.out / "model") == contents(scratch) | {own.name: own.read_bytes()}
-    with pytest.raises(InputError, match="lacks weights|cannot be loaded"):
-        config = tmp_path / "config.json"
-        config.write_text((scratch / "config.json").read_text().replace('"LlamaForCausalLM"', '"Nothing"'))
-        values = json.loads(config.read_text()) | {"num_hidden_layers": 2}
-        config.write_text(json.dumps(values))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads((scratch / "config.json").read_text()) | {"num_hidden_layers": 2}))
+    with pytest.raises(InputError, match="lacks weights"):
         run(pretrained(tmp_path / "broken", scratch, without=(config.name,), also=[config], is_trained=False))
 
 
