@@ -1,7 +1,7 @@
 """Rows that pass between nodes, written to and read from Parquet with zstd.
 
     Prompt   --teacher-->   Response   --filter-->   Response (kept) | Rejected (with its reason)
-    Prompt (a benchmark's item)   --student-->   Answer   --checkers-->   Scored
+    Prompt or BenchmarkItem   --student-->   Answer   --checkers-->   Scored
 
 A row carries its whole provenance (source, task, number of the system message, teacher), so that any table can be
 read by itself. Nothing in a row depends on the clock or the machine: the same inputs give the same bytes.
@@ -35,6 +35,19 @@ class Prompt:
     system: str  # its text
     reference: str = ""  # the right answer; "" if none is known
     options: list[str] = dataclasses.field(default_factory=list)  # the allowed final answers; [] is free-form
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkItem(Prompt):
+    """A benchmark's item with the fields that only some benchmarks need.
+
+    A file of `Prompt`s is read as items without them. The likelihood of `choices[i]` is that of the tokens that
+    continue the query, and stands for `options[i]`. If several choices are right, as in TruthfulQA's mc2, `reference`
+    is the first of them.
+    """
+
+    choices: list[str] = dataclasses.field(default_factory=list)  # continuations of the query; [] if none are compared
+    right: list[int] = dataclasses.field(default_factory=list)  # indices of the right choices
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +111,7 @@ _ARROW = {
     float | None: pa.float64(),
     Outcome: pa.string(),
     list[str]: pa.list_(pa.string()),
+    list[int]: pa.list_(pa.int64()),
     list[float]: pa.list_(pa.float64()),
 }
 
@@ -141,6 +155,11 @@ def read(path: Path, kind: type[Row]) -> Iterator[Row]:
     names = [field.name for field in dataclasses.fields(kind) if field.name in stored or not _has_default(field)]
     for values in read_columns(path, names):
         yield kind(**dict(zip(names, values, strict=True)))
+
+
+def has_column(path: Path, name: str) -> bool:
+    """Return whether the rows of a file have a field of this name."""
+    return name in pq.read_schema(path).names
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:
@@ -203,12 +222,14 @@ def lookup(row: object, path: str, absent: object = None) -> object:
 
 __all__ = [
     "Answer",
+    "BenchmarkItem",
     "Outcome",
     "Prompt",
     "Rejected",
     "Response",
     "Scored",
     "batched",
+    "has_column",
     "lookup",
     "prompt_id",
     "read",

@@ -160,18 +160,27 @@ class Asker:
         if not missing.any():
             show(known)
             return known
-        endpoint = connect(
-            settings,
-            model=execution.model,
-            weights=execution.weights(),
-            work=execution.work,
-            threads=execution.threads,
-            gpus=execution.gpus,
-        )
+        if settings.kind == "local":
+            from orcac.chat.endpoints.local import ask as ask_local
+
+            weights = execution.weights()
+            assert weights
+            return await ask_local(
+                questions.requests(missing),
+                weights=weights,
+                label=execution.label,
+                ledger=ledger,
+                tally=known,
+                settings=settings,
+                budget=self._budget(),
+                on_progress=show,
+                threads=execution.threads,
+                gpus=execution.gpus,
+            )
         return await ask_online(
             questions.requests(missing),
             label=execution.label,
-            endpoint=endpoint,
+            endpoint=connect(settings, model=execution.model, work=execution.work),
             ledger=ledger,
             tally=known,
             settings=settings,

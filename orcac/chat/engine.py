@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from orcac.chat.failures import ERRORS, Action, ChatError
+from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
 from orcac.chat.health import Health, Timing
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
@@ -276,7 +276,9 @@ class _Run:
                 return True
             if not self._tally.in_flight and not self._unsynced:
                 if not self._budget.may_recover():
-                    self._halt(self._budget_error(self._budget, bound))
+                    self._halt(
+                        budget_error(self._budget, bound, model=self._model.label, label=self._label, tally=self._tally)
+                    )
                 elif "budget" not in self._tally.messages:
                     self._tally.messages["budget"] = "another job has reserved the rest of it; waiting for that job"
                     self._on_progress(self._tally)
@@ -290,22 +292,6 @@ class _Run:
                 self._budget.settle(bound, spent)
             except StoreError as error:
                 self._halt(error)
-
-    def _budget_error(self, budget: Budget, bound: float) -> EndpointError:
-        tally = self._tally
-        left = tally.total - tally.answered - tally.failed.total()
-        rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
-        about = "about" if tally.answered else "at most"
-        free = budget.left()
-        more = rest + bound - free  # the bound of the last request must fit as well
-        return EndpointError(
-            f"{self._model.label}: the budget of {dollars(budget.usd)} holds no further request: "
-            f"{dollars(spent)} spent; one more may cost up to {bound:.4g} USD, {free:.4g} are left; of `{self._label}` "
-            f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
-            f"{dollars(rest)}",
-            fix=f"raise `budget` by {about} {dollars(more)} for `{self._label}` alone (`orcac cost` shows the cost of "
-            "everything that is left) and run again; all answers so far are kept",
-        )
 
     # --- one attempt and its outcome ---------------------------------------------------------------------------------
 
@@ -424,8 +410,25 @@ class _Run:
         self._schedule_advance()
 
     def _endpoint_error(self, pending: _Pending, error: ChatError) -> EndpointError:
-        fix = ERRORS[error.error].fix.format(key=self._settings.api_key_env)
+        fix = fix_of(error.error, key=self._settings.api_key_env, setting=error.setting)
         return EndpointError(
             f"{self._model.label}, model {pending.request.model}: {error.error}: {error}",
             fix=f"{fix}, then run again; {self._tally.answered:,} of {self._tally.total:,} answers are kept",
         )
+
+
+def budget_error(budget: Budget, bound: float, *, model: str, label: str, tally: Tally) -> EndpointError:
+    """Return the error of a budget that does not hold `bound` USD more for the job `label`, which asks `model`."""
+    left = tally.total - tally.answered - tally.failed.total()
+    rest, spent = left * (tally.usd / tally.answered if tally.answered else bound), budget.spent()
+    about = "about" if tally.answered else "at most"
+    free = budget.left()
+    more = rest + bound - free  # the bound of the last request must fit as well
+    return EndpointError(
+        f"{model}: the budget of {dollars(budget.usd)} holds no further request: "
+        f"{dollars(spent)} spent; one more may cost up to {bound:.4g} USD, {free:.4g} are left; of `{label}` "
+        f"{tally.answered:,} of {tally.total:,} requests are answered, the other {left:,} would cost {about} "
+        f"{dollars(rest)}",
+        fix=f"raise `budget` by {about} {dollars(more)} for `{label}` alone (`orcac cost` shows the cost of "
+        "everything that is left) and run again; all answers so far are kept",
+    )

@@ -42,7 +42,8 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
         for name, why in experiment.base.left_out.items():
             click.echo(clean(f"{experiment.file}: benchmark `{name}` is left out: {why}"), err=True)
         arms_by_nodes: dict[tuple[str, ...], list[str]] = {}
-        for arm, refs in plan.experiments[experiment.base.spec.name].arms.items():
+        for arm in experiment.arms:
+            refs = plan.experiments[experiment.base.spec.name].arms[arm]
             arms_by_nodes.setdefault(tuple(ref for ref in refs if ref not in replicates), []).append(arm)
         for first, *others in arms_by_nodes.values():
             if others:

@@ -51,11 +51,16 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     for experiment in experiments:
         name = experiment.base.spec.name
         addresses = plan.experiments[name].addresses
-        counts = {arm: count_runs(addresses[arm]) for arm in experiment.arms}
+        counts = {arm: count_runs(addresses[arm]) for arm in experiment.arms if plan.experiments[name].arms[arm]}
         names = [f"{arm} × {runs}" if runs > 1 else arm for arm, runs in counts.items()]
         listed = ", ".join(names[:MAX_LISTED_ARMS])
         further = f" and {len(names) - MAX_LISTED_ARMS:,} more" if len(names) > MAX_LISTED_ARMS else ""
-        click.echo(f"{name}: {len(names):,} arm{'s' * (len(names) != 1)} ({listed}{further})")
+        baselines = experiment.base.spec.baselines
+        parts = [f"{len(names):,} arm{'s' * (len(names) != 1)} ({listed}{further})"] if names else []
+        parts += (
+            [f"{len(baselines)} baseline{'s' * (len(baselines) != 1)} ({', '.join(baselines)})"] if baselines else []
+        )
+        click.echo(f"{name}: {', '.join(parts) or 'nothing to make'}")
     shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
     for line in describe_deferred(plan):

@@ -89,7 +89,8 @@ def _asking_time(
         rest = "mode: auto: priced as if batches answered all; the requests that they leave are asked at the full price"
         return priors.BATCH_HOURS.range * 3600, (priors.BATCH_HOURS.basis, *([rest] if settings.mode == "auto" else []))
     latency = priors.LATENCY.range + written / priors.WRITING.range
-    limits = {f"{settings.concurrency} requests in flight": count * latency / settings.concurrency}
+    at_once = settings.concurrency if settings.kind != "local" else settings.batch or 16  # as on a CPU
+    limits = {f"{at_once} requests in flight": count * latency / at_once}
     if settings.requests_per_minute:
         limits[f"{settings.requests_per_minute:,} requests a minute"] = count / (settings.requests_per_minute / 60)
     if settings.tokens_per_minute:

@@ -10,7 +10,7 @@ one that is in the store.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
 from orcac.summary import Summary
@@ -29,10 +29,14 @@ class EvalRecipe(Recipe):
     top_p: float = 1.0
     max_new_tokens: int = 256
     seed: int = 0
+    stop: tuple[str, ...] = ()  # strings that end an answer
+    samples: int = 1  # answers to each item
+    method: Literal["generate", "likelihood", "likelihood-per-character"] = "generate"
+    reasoning: Literal["on", "off"] | int | None = None  # int: tokens; None: the model's own way
 
 
 class EvalExecution(Execution):
-    batch_size: int = 64
+    batch_size: int | None = None  # None: chosen for the device
     gpu: str | None = None  # model of the GPU, for estimates
     earlier: tuple[str, ...] = ()  # KIND/ID of each artifact of VERSION 1 that would hold the same answers
 

@@ -77,10 +77,12 @@ def _ask(
     progress = job.progress(len(items), "answers")
     progress.update(len(replies))
     with log.open("ab") as file:
-        for batch in model.plan_batches(prompts, batch_size=execution.batch_size):
-            asked = [index for index in batch if index not in replies]
-            if not asked:
-                continue
+        left = [index for index in range(len(items)) if index not in replies]
+        batches = model.plan_batches(
+            [prompts[index] for index in left], max_new_tokens=recipe.max_new_tokens, batch_size=execution.batch_size
+        )
+        for batch in batches:
+            asked = [left[index] for index in batch]
             answered = model.answer_batch(
                 [prompts[index] for index in asked],
                 temperature=recipe.temperature,

@@ -1,26 +1,37 @@
-"""A model on this machine, a student or a teacher, that answers in batches (transformers' `generate`, left padding, KV
-cache).
+"""A model on this machine, a student or a teacher, that answers in batches (`decoding.py`).
 
 An answer depends on the prompt, the settings and the seed, and not on the other prompts of its batch: batch size
 affects only speed. So sampling does not draw from one random stream for the whole batch. Each row has a stream of its
 own, seeded by the prompt, and takes the token whose log-probability plus Gumbel noise is largest, which is a draw from
 the distribution (Gumbel-max). The remaining difference is rounding: padding changes the last bits of a logit.
+
+Unless the caller gives a batch size, it is chosen for the device. On a CPU it is 16: a larger batch saves no arithmetic
+there, and waits longer for its longest answer. On a GPU it is the number of rows that fit in the free memory
+(`count_rows`) with the longest prompt of the batch and a full answer. A batch that still runs out of memory is split in
+halves, and no later batch is larger than a half.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orcac.errors import InputError
+from orcac.model.decoding import decode
 from orcac.model.offline import go_offline
 from orcac.model.weights import load_model
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+_CPU_BATCH = 16
+_MAX_BATCH = 256  # a larger one gains little, and loses more if the job is killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,7 @@ class LocalModel:
         self._chat = ChatFormat(tokenizer, for_training=False)
         self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._positions: int = model.config.max_position_embeddings
+        self._most = sys.maxsize  # the largest batch that is tried; lowered when one does not fit in memory
         ends = model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         model.generation_config = GenerationConfig()  # the folder's penalties and lengths would fill unset options
@@ -65,12 +77,36 @@ class LocalModel:
         device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
         return cls(model.to(device).eval(), load_tokenizer(folder))
 
-    def plan_batches(self, prompts: Sequence[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
+    def plan_batches(
+        self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
+    ) -> list[list[int]]:
         """Return batches of indices of the (system, user) prompts, by falling length: like lengths share a batch, and
-        the batch that needs the most memory comes first."""
+        the batch that needs the most memory comes first. Without `batch_size` it is chosen for the device.
+        """
         lengths = [len(ids) for ids in self._chat.encode_prompts(prompts)]
-        order = sorted(range(len(prompts)), key=lambda index: (-lengths[index], index))
-        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        left = sorted(range(len(prompts)), key=lambda index: (-lengths[index], index))
+        batches = []
+        while left:
+            size = batch_size or self._choose_size(lengths[left[0]], max_new_tokens)
+            batches.append(left[:size])
+            left = left[size:]
+        return batches
+
+    def _choose_size(self, prompt_tokens: int, max_new_tokens: int) -> int:
+        """Return the size of a batch whose longest prompt has `prompt_tokens`."""
+        import torch
+
+        device = self._model.device
+        if device.type != "cuda":
+            return _CPU_BATCH
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return count_rows(
+            self._model.config.get_text_config(),
+            free=torch.cuda.mem_get_info(device)[0] + cached,
+            prompt_tokens=prompt_tokens,
+            tokens=min(prompt_tokens + max_new_tokens, self._positions),
+            item_bytes=self._model.dtype.itemsize,
+        )
 
     def answer_batch(
         self,
@@ -83,40 +119,54 @@ class LocalModel:
     ) -> list[LocalAnswer]:
         """Return the answers to (system, user) prompts, in order. Temperature 0 is greedy and ignores `seed`.
 
-        A prompt that fills the model's positions gets an empty answer with finish reason "length".
+        A prompt that fills the model's positions gets an empty answer with finish reason "length". Raises InputError if
+        a single prompt does not fit in memory.
         """
-        import torch
-        from transformers import GenerationConfig, LogitsProcessorList
+        answers: list[LocalAnswer] = []
+        while len(answers) < len(prompts):
+            part = prompts[len(answers) :][: self._most]
+            try:
+                answers += self._generate(
+                    part, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed
+                )
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise InputError(
+                        "the memory does not hold a single prompt with its answer",
+                        fix="lower max_tokens, or run the job on a device with more memory",
+                    ) from error
+                self._most = len(part) // 2
+                print(f"a batch of {len(part)} does not fit in memory: halved", file=sys.stderr, flush=True)
+        return answers
 
+    def _generate(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        *,
+        temperature: float,
+        top_p: float,
+        max_new_tokens: int,
+        seed: int,
+    ) -> list[LocalAnswer]:
+        """Return the answers to prompts that are generated together."""
         inputs = self._chat.encode_prompts(prompts)
         limits = [max(0, min(max_new_tokens, self._positions - len(ids))) for ids in inputs]
         answerable = [index for index, limit in enumerate(limits) if limit]
         outputs: list[list[int]] = [[] for _ in inputs]
         if answerable:
-            width = max(len(inputs[index]) for index in answerable)
-            padded = torch.full((len(answerable), width), self._pad)
-            mask = torch.zeros_like(padded)
-            for row, index in enumerate(answerable):
-                padded[row, width - len(inputs[index]) :] = torch.tensor(inputs[index])
-                mask[row, width - len(inputs[index]) :] = 1
-            processors = LogitsProcessorList()
-            if temperature:
-                streams = [make_stream(seed, *prompts[index]) for index in answerable]
-                processors.append(GumbelMax(streams, temperature=temperature, top_p=top_p))
-            with torch.inference_mode():
-                generated = self._model.generate(
-                    input_ids=padded.to(self._model.device),
-                    attention_mask=mask.to(self._model.device),
-                    logits_processor=processors,
-                    generation_config=GenerationConfig(
-                        max_new_tokens=max(limits[index] for index in answerable),
-                        do_sample=False,
-                        eos_token_id=sorted(self._ends),
-                        pad_token_id=self._pad,
-                    ),
-                )
-            for index, row_ids in zip(answerable, generated[:, width:].tolist(), strict=True):
-                outputs[index] = self._cut_at_end(row_ids[: limits[index]])
+            streams = [make_stream(seed, *prompts[index]) for index in answerable] if temperature else []
+            found = decode(
+                self._model,
+                [inputs[index] for index in answerable],
+                [limits[index] for index in answerable],
+                ends=self._ends,
+                pad=self._pad,
+                sampler=GumbelMax(streams, temperature=temperature, top_p=top_p) if temperature else None,
+            )
+            for index, ids in zip(answerable, found, strict=True):
+                outputs[index] = ids
         texts = self._tokenizer.batch_decode(outputs, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [
             LocalAnswer(
@@ -128,19 +178,39 @@ class LocalModel:
             for text, ids, output in zip(texts, inputs, outputs, strict=True)
         ]
 
-    def _cut_at_end(self, ids: list[int]) -> list[int]:
-        """Return `ids` up to and including the first end token."""
-        for index, token in enumerate(ids):
-            if token in self._ends:
-                return ids[: index + 1]
-        return ids
+
+def count_rows(config: PreTrainedConfig, *, free: int, prompt_tokens: int, tokens: int, item_bytes: int) -> int:
+    """Return how many rows fit in `free` bytes: 1 to 256.
+
+    A row needs keys and values of every layer for `tokens` tokens (prompt and answer), the activations of one layer for
+    the prompt, and some copies of the logits over the vocabulary. A fifth of the memory is left free.
+    """
+    heads = config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    cache = 2 * config.num_hidden_layers * kv_heads * head_size * item_bytes * tokens
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    activations = (4 * config.hidden_size + 3 * inner) * item_bytes * prompt_tokens
+    logits = 8 * 4 * config.vocab_size  # float32: sorted, summed and masked for top_p, with the noise
+    return max(1, min(_MAX_BATCH, int(0.8 * free) // (cache + activations + logits)))
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch had too little memory: its error for the CPU has no class of its own."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 class GumbelMax:
     """A logits processor that makes greedy decoding sample, each row from a random stream of its own."""
 
     def __init__(self, streams: Sequence[torch.Generator], *, temperature: float, top_p: float) -> None:
-        self._streams, self._temperature, self._top_p = streams, temperature, top_p
+        self._streams, self._temperature, self._top_p = list(streams), temperature, top_p
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these; the next scores are theirs."""
+        self._streams = [self._streams[row] for row in rows]
 
     def __call__(self, input_ids: torch.Tensor | None, scores: torch.Tensor) -> torch.Tensor:
         """Return `scores`, float (rows, vocabulary), with noise added, and -inf outside the nucleus of `top_p`."""

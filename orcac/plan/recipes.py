@@ -55,7 +55,8 @@ def lower_shape(student: schema.Student) -> Scratch:
 
 
 def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = FIRST) -> TrainRecipe:
-    """Return the recipe of one stage of `spec`."""
+    """Return the recipe of one stage of `spec`, which has a student."""
+    assert spec.student is not None
     return TrainRecipe(
         seed=training_seed(spec, replicate),
         epochs=stage.epochs,
@@ -89,4 +90,5 @@ def lower_train_work(work: schema.TrainWork) -> TrainExecution:
 
 def training_seed(spec: schema.Spec, replicate: Replicate = FIRST) -> int:
     """Return the seed of first weights and training order: the student's own, or else the spec's, for the first run."""
-    return replicate.seed(spec.seed if spec.student.seed is None else spec.student.seed)
+    own = spec.student.seed if spec.student else None
+    return replicate.seed(spec.seed if own is None else own)

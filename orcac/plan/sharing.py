@@ -11,21 +11,26 @@ from orcac.plan.replicates import count_runs, map_to_first, strip_mark
 def map_nodes_to_arms(plan: Plan) -> dict[str, tuple[str, ...]]:
     """Return KIND/ID -> the names of the arms that need the node, in the order of the specs.
 
-    A report belongs to every arm of its spec. A node that only baselines need has the single name BASELINES.
+    A report belongs to every arm of its spec, or to BASELINES if no arm has a node. A node that only baselines need has
+    the single name BASELINES.
     """
     found = plan.map_nodes_to_users()
     for name, experiment in plan.experiments.items():
-        found[experiment.report] = [f"{name}:{arm}" for arm in experiment.arms if arm != BASELINES]
+        arms = [arm for arm, refs in experiment.arms.items() if refs and arm != BASELINES]
+        found[experiment.report] = [f"{name}:{arm}" for arm in arms or [BASELINES]]
     return {ref: tuple(_arm_name(plan, user) for user in users) for ref, users in found.items()}
 
 
 def map_arms_to_nodes(plan: Plan) -> dict[str, list[str]]:
-    """Return each arm's name -> the nodes (KIND/ID) that it needs, in the order of the specs, without BASELINES."""
+    """Return each arm's name -> the nodes (KIND/ID) that it needs, in the order of the specs.
+
+    BASELINES and arms without nodes are left out.
+    """
     return {
         _arm_name(plan, f"{name}:{arm}"): refs
         for name, experiment in plan.experiments.items()
         for arm, refs in experiment.arms.items()
-        if arm != BASELINES
+        if refs and arm != BASELINES
     }
 
 

@@ -14,12 +14,17 @@ from typing import TypeAlias
 
 from orcac.errors import InputError
 from orcac.recipe import FileRef, file_digest
-from orcac.sample.recipe import Puzzles, Source
+from orcac.sample.recipe import Puzzles, Source, TruthfulQA
 from orcac.spec import schema
 from orcac.spec.paths import FileSet
 
 FileQueries: TypeAlias = (
-    schema.TableQueries | schema.FormQueries | schema.TableBenchmark | schema.FormBenchmark | schema.OpenBenchmark
+    schema.TableQueries
+    | schema.FormQueries
+    | schema.TableBenchmark
+    | schema.FormBenchmark
+    | schema.TruthfulQABenchmark
+    | schema.OpenBenchmark
 )
 
 
@@ -74,14 +79,21 @@ def lower_puzzles(queries: schema.GeneratedQueries | schema.GeneratedBenchmark, 
     return Source(format=queries.format, puzzles=puzzles)
 
 
-def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles) -> Source:
-    """Return a source of queries from files. `file_set` is the resolved `path` of `queries`, `files` its local part."""
+def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles, *, seed: int = 0) -> Source:
+    """Return a source of queries from files.
+
+    `file_set` is the resolved `path` of `queries`, `files` its local part. `seed` shuffles the choices of TruthfulQA.
+    """
+    truthfulqa = None
+    if isinstance(queries, schema.TruthfulQABenchmark):
+        truthfulqa = TruthfulQA(task=queries.task, seed=seed)
     fields: Mapping[str, str] = getattr(queries, "fields", {})  # published formats have none
     return Source(
         format="jsonl" if queries.format == "open-ended" else queries.format,
         files=files.refs,
         hub=file_set.hub,
         absent=file_set.absent,
+        truthfulqa=truthfulqa,
         fields={str(ours): key for ours, key in fields.items()},
         tasks=queries.tasks,
         take=queries.take,

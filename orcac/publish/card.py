@@ -81,6 +81,7 @@ class ScoreRow:
 
 def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) -> str:
     """Return the model card of an arm whose last stage is made, as Markdown."""
+    assert arm.student is not None
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from orcac.errors import OrcacError, StoreError
+from orcac.errors import InputError, OrcacError, StoreError
 from orcac.plan.plan import Plan
 from orcac.progress import Progress
 from orcac.publish.card import render_card
@@ -22,9 +22,14 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, about: str, out: Pa
     """Write the student of an arm to the folder `out`, and return the KIND/ID of its last stage.
 
     `spec` is the spec's name in the plan. Raises OrcacError if the student is not made yet, StoreError if it is
-    damaged, and InputError if `out` exists or the disk is too small.
+    damaged, and InputError if the arm trains nothing, `out` exists or the disk is too small.
     """
     described = _find_arm(plan, spec, arm)
+    if not described.stages:
+        fix = "name an arm with a curriculum"
+        if described.student:
+            fix += f"; the student as it is is {plan.nodes[described.student].label}, in {described.student}"
+        raise InputError(f"the arm `{arm}` trains nothing, so there is no student to export", fix=fix)
     ref = described.stages[-1].train
     if not store.is_done(ref):
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")

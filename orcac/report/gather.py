@@ -15,12 +15,14 @@ from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.recipe import (
     Arm,
     Baseline,
+    Claim,
     Dataset,
     Draws,
     Evaluation,
     ReportExecution,
     ReportRecipe,
     TrainedStage,
+    is_trained,
     map_benchmarks,
     name_baseline,
     name_drawn,
@@ -81,7 +83,7 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         base=arms[0].name,
         all_at_chance=bool(verdicts) and verdicts <= {"at chance", "below chance"},
         benchmarks=benchmarks,
-        arms=tuple(_arm(store, arm) for arm in arms),
+        arms=tuple(_arm(store, arm, arm.student) for arm in arms if arm.student),
         flows=tuple(_flow(store, dataset, users) for dataset, users in _with_users(arms, _datasets)),
         packings=tuple(_packing(store, stage, users) for stage, users in _with_users(arms, _stages)),
         teachers=_teachers(store, job.recipe),
@@ -108,23 +110,38 @@ def _benchmarks(
             evaluations.setdefault(name, {})[row] = of_row
     tables = []
     for name, by_row in sorted(evaluations.items(), key=lambda item: place(item[0])):
-        rows = {
-            row: Row(
-                draws=[[store.scores(one.score) for one in runs] for runs in draws],
-                is_baseline=isinstance(rows_of[row][0][0], Baseline),
+        rows = {row: _row(store, draws, rows_of[row]) for row, draws in by_row.items()}
+        items = next(iter(by_row.values()))[0][0].items
+        tables.append(
+            Table(
+                name,
+                store.source_format(items),
+                rows,
+                is_primary=name not in recipe.exploratory,
+                claim=recipe.claims.get(name, Claim()),
+                dropped=store.summary(SampleSummary, items).dropped,
             )
-            for row, draws in by_row.items()
-        }
-        source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
-        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory))
+        )
     return compare_benchmarks(tables, base=arms[0].name)
 
 
-def _arm(store: Artifacts, arm: Arm) -> ArmResult:
+def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) -> Row:
+    """Return the answers of the row made of `draws` to one benchmark, by its `evaluations`."""
+    is_baseline = isinstance(draws[0][0], Baseline)
+    omitted = store.summary(CollectSummary, evaluations[0][0].answers).omitted if is_baseline else None
+    return Row(
+        draws=[[store.scores(one.score) for one in runs] for runs in evaluations],
+        is_baseline=is_baseline,
+        is_trained=is_trained(draws),
+        omitted=omitted or {},
+    )
+
+
+def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
     stages = tuple(_stage(store, stage) for stage in arm.stages)
     nodes = []
     for run in arm.runs:
-        nodes.append(run.student)
+        nodes += [run.student] if run.student else []
         for dataset in run.datasets:
             nodes += [*dataset.prompts, dataset.collect, dataset.filter]
         for stage in run.stages:
@@ -135,7 +152,7 @@ def _arm(store: Artifacts, arm: Arm) -> ArmResult:
         name=arm.name,
         runs=len(arm.runs),
         draws=len(arm.draws),
-        parameters=store.summary(StudentSummary, arm.student).parameters,
+        parameters=store.summary(StudentSummary, student).parameters,
         stages=stages,
         examples=sum(stage.examples for stage in stages),
         steps=sum(stage.steps for stage in stages),
@@ -221,7 +238,10 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
     collections |= {
-        evaluation.answers: baseline.name for baseline in recipe.baselines for evaluation in baseline.evaluations
+        ref: baseline.name
+        for baseline in recipe.baselines
+        for evaluation in baseline.evaluations
+        for ref in (evaluation.answers, *evaluation.samples)
     }
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from orcac.recipe import Execution, Frozen, Recipe
+from orcac.stats.averages import Average
 from orcac.summary import Summary
 
 __all__ = [
     "VERSION",
     "Arm",
     "Baseline",
+    "Claim",
     "Dataset",
     "Draws",
     "Evaluation",
@@ -25,6 +27,7 @@ __all__ = [
     "ReportSummary",
     "Run",
     "TrainedStage",
+    "is_trained",
     "map_benchmarks",
     "name_baseline",
     "name_drawn",
@@ -52,6 +55,7 @@ class Evaluation(Frozen):
     benchmark: str
     items: str  # sample node
     answers: str  # eval node, or the collect node of a baseline
+    samples: tuple[str, ...] = ()  # a baseline's collect nodes of further samples
     score: str
 
 
@@ -59,7 +63,7 @@ class Run(Frozen):
     """One training run of an arm, as the nodes it is made of."""
 
     draw: int = 0  # the number of the draw of its data
-    student: str
+    student: str | None  # None if the spec only collects answers, or measures baselines alone
     datasets: tuple[Dataset, ...]
     stages: tuple[TrainedStage, ...]
     evaluations: tuple[Evaluation, ...]
@@ -89,6 +93,13 @@ class Baseline(Frozen):
     evaluations: tuple[Evaluation, ...]
 
 
+class Claim(Frozen):
+    """The form of the verdicts on one benchmark."""
+
+    average: Average = "micro"
+    margin: float | None = None  # points within which an arm is called equal to the base
+
+
 Draws = Sequence[Sequence[Run | Baseline]]  # the runs of a row of the report, by the draw of their data
 
 
@@ -99,6 +110,12 @@ def map_benchmarks(draws: Draws) -> dict[str, list[list[Evaluation]]]:
         name: [[one for run in runs for one in run.evaluations if one.benchmark == name] for runs in draws]
         for name in names
     }
+
+
+def is_trained(draws: Draws) -> bool:
+    """Return whether a row's model is trained by the spec; a baseline and an arm without stages are not."""
+    first = draws[0][0]
+    return isinstance(first, Run) and bool(first.stages)
 
 
 def name_baseline(baseline: Baseline) -> str:
@@ -117,6 +134,7 @@ class ReportRecipe(Recipe):
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
     exploratory: tuple[str, ...] = ()  # benchmarks on which no verdict is given, sorted
+    claims: dict[str, Claim] = {}  # benchmark -> its claim, if that is not the default one
 
 
 class ReportExecution(Execution):

@@ -9,6 +9,7 @@ from orcac.report.wording import (
     AT_CHANCE,
     NOTHING_MEASURED,
     describe_answers,
+    describe_claim,
     describe_runs,
     describe_verdicts,
     interval,
@@ -21,6 +22,7 @@ from orcac.report.wording import (
 __all__ = ["format_table"]
 
 WIDTH = 100
+_ARM, _LONG_ARM = 18, 55  # the width of the arms' column, and its most if nothing stands behind the scores
 _MARKS = {"at chance": "*", "no better than a constant answer": "†", "below chance": "‡"}
 _LEGEND = {
     "at chance": "at chance: not significantly better than guessing",
@@ -32,7 +34,8 @@ _VERDICTS = {
     "scores lower": "lower",
     "exploratory": "",
 }  # in the column; any other verdict is its own word
-_COLUMNS = "{arm:<18} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7} {points:>7} {around:>15} {p:>7} {verdict}"
+_COLUMNS = "{arm} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7}"
+_COMPARED = " {points:>7} {around:>15} {p:>7} {verdict}"
 
 
 def format_table(results: Results) -> str:
@@ -42,23 +45,20 @@ def format_table(results: Results) -> str:
     lines = []
     for bench in results.benchmarks:
         exploratory = "" if bench.is_primary else ", exploratory"
+        claim = describe_claim(bench)
         lines.append(
             f"{bench.name}{exploratory}: {bench.n:,} items, guessing {percent(bench.chance)} %, "
-            f"constant answer {percent(bench.constant)} %"
+            f"constant answer {percent(bench.constant)} %" + (f"; {claim}" if claim else "")
         )
+        is_compared = any(score.difference for score in bench.scores)
+        width = _ARM if is_compared else min(max(_ARM, *(len(score.arm) for score in bench.scores)), _LONG_ARM)
         header = _COLUMNS.format(
-            arm="arm",
-            mean="correct ",
-            interval="95 %",
-            unparsed="unparsed",
-            cut="cut off",
-            points="vs base",
-            around="95 %",
-            p="p Holm",
-            verdict="",
+            arm="arm".ljust(width), mean="correct ", interval="95 %", unparsed="unparsed", cut="cut off"
         )
-        lines += [header.rstrip(), *(_row(score) for score in bench.scores)]
-        lines += [*describe_verdicts(bench), *describe_runs(bench), *describe_answers(bench), ""]
+        if is_compared:
+            header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()
+        lines += [header, *(_row(score, width) for score in bench.scores)]
+        lines += [*describe_verdicts(bench, results.base), *describe_runs(bench), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results.all_at_chance:
@@ -66,19 +66,22 @@ def format_table(results: Results) -> str:
     return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH) or [""]).rstrip()
 
 
-def _row(score: Score) -> str:
+def _row(score: Score, width: int) -> str:
     difference = score.difference
     row = _COLUMNS.format(
-        arm=_fit(score.arm, 18),
+        arm=_fit(score.arm, width).ljust(width),
         mean=percent(score.mean) + " %" + _MARKS.get(score.verdict, " "),
         interval=interval(score.interval),
         unparsed=percent(score.unparsed_share) + " %",
         cut=percent(score.cut_share) + " %",
-        points=points(difference.points) if difference else "",
-        around=points_interval(difference.interval) if difference else "",
-        p=p_value(difference.p_holm) if difference and difference.p_holm is not None else "",
-        verdict=_VERDICTS.get(difference.verdict, difference.verdict) if difference else "",
     )
+    if difference:
+        row += _COMPARED.format(
+            points=points(difference.points),
+            around=points_interval(difference.interval),
+            p="" if difference.p_holm is None else p_value(difference.p_holm),
+            verdict=_VERDICTS.get(difference.verdict, difference.verdict),
+        )
     return row.rstrip()
 
 

@@ -29,10 +29,12 @@ from orcac.spec.schema import (
     TableBenchmark,
     TableQueries,
     TrainWork,
+    TruthfulQABenchmark,
     VLLMEndpoint,
     is_drawn,
 )
 from orcac.spec.units import BatchSize
+from orcac.stats.averages import FEWEST_TASKS
 
 Names = Mapping[str, Set[str]]  # section -> the names that it defines
 
@@ -54,12 +56,35 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_system_messages(spec, message_numbers, names)
     yield from _check_teachers(spec)
     yield from _check_datasets(spec, names)
+    yield from _check_purpose(spec, names)
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
     yield from _check_benchmarks(spec, message_numbers, names)
     for name, queries in spec.queries.items():
         yield from _check_source(("queries", name), queries)
+
+
+def _check_purpose(spec: Spec, names: Names) -> Iterator[Finding]:
+    """Yield a finding if a spec makes nothing, or if a section that others need is absent."""
+    if not (spec.student or spec.baselines or names["datasets"] or names["stages"]):
+        message = (
+            "the spec makes nothing; add a `student` or `baselines` with `benchmarks` to measure models, or `datasets` "
+            "to collect answers"
+        )
+        yield Finding(("name",), message, (("student",), ("baselines",), ("datasets",), ("stages",)))
+    elif names["benchmarks"] and not (spec.student or spec.baselines or spec.filters.contamination or names["stages"]):
+        message = "no model answers the benchmarks; add a `student` or `baselines`, or remove `benchmarks`"
+        yield Finding(("benchmarks",), message, (("student",), ("baselines",), ("filters",)))
+    if names["stages"] and not spec.student:
+        message = "the stages have no student to train; add `student`, as in `student: {base: path/to/model}`"
+        yield Finding(("stages",), message, (("student",),))
+    if names["stages"] and "curriculum" not in spec.model_fields_set:
+        message = (
+            "no `curriculum` puts the stages in order; list them, as in `curriculum: [assistant, expert]`, or write "
+            "`curriculum: []` to train nothing"
+        )
+        yield Finding(("stages",), message, (("curriculum",),))
 
 
 def _join_names(names: Iterable[str]) -> str:
@@ -110,8 +135,25 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         path: SpecPath = ("benchmarks", name)
         yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
+        yield from _check_average(path, benchmark)
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
+            yield from _check_asking(path, benchmark)
+            if isinstance(benchmark, TableBenchmark) and "reference" not in benchmark.fields:
+                message = (
+                    "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
+                    "for questions that a model judges"
+                )
+                yield Finding((*path, "fields"), message)
+            if (
+                isinstance(benchmark, TruthfulQABenchmark)
+                and benchmark.task == "mc2"
+                and benchmark.method == "generate"
+            ):
+                message = (
+                    "mc2 is scored by the probability of its true choices; write `method: likelihood`, or `task: mc1`"
+                )
+                yield Finding((*path, "task"), message, ((*path, "method"),))
         else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
@@ -129,6 +171,33 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
+
+
+def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
+    """Yield the contradictions among the ways to ask."""
+    if benchmark.shots and benchmark.examples:
+        message = "`shots` and `examples` are both given; remove one (in a patch: `null`)"
+        yield Finding((*path, "shots"), message, ((*path, "shots"), (*path, "examples")))
+    if benchmark.method == "generate":
+        if benchmark.samples > 1 and not benchmark.temperature:
+            message = f"the {benchmark.samples} answers to an item are equal at temperature 0; write `temperature: 0.7`"
+            yield Finding((*path, "samples"), message, ((*path, "samples"), (*path, "temperature")))
+        return
+    for key in ("samples", "stop", "reasoning"):
+        if key in benchmark.model_fields_set and getattr(benchmark, key) not in (1, (), None):
+            message = f"`{key}` has no effect with `method: {benchmark.method}`, which generates nothing; remove it"
+            yield Finding((*path, key), message, ((*path, key), (*path, "method")))
+
+
+def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:
+    """Yield a finding if the listed tasks are too few for a clustered average; the report counts unlisted ones."""
+    tasks = 1 if isinstance(benchmark, GeneratedBenchmark) else len(set(benchmark.tasks))
+    if benchmark.average == "clustered" and 0 < tasks < FEWEST_TASKS:
+        message = (
+            f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here "
+            f"{'is 1; remove `average`' if tasks == 1 else f'are {tasks}; write `macro`, or add tasks'}"
+        )
+        yield Finding((*path, "average"), message, ((*path, "tasks"),))
 
 
 def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
@@ -247,6 +316,8 @@ def _find_cycle(spec: Spec, name: str) -> list[str]:
 
 def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
     student, at = spec.student, ("student",)
+    if student is None:
+        return
     kinds = ("base", "size", "shape")
     given = [key for key in kinds if getattr(student, key) is not None]
     if len(given) != 1:
@@ -273,9 +344,6 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
 
 
 def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
-    if not spec.curriculum:
-        message = "the curriculum is empty; list the stages in order, as in [assistant, expert]"
-        yield Finding(("curriculum",), message)
     for index, name in enumerate(spec.curriculum):
         yield from _check_name(("curriculum", index), "the curriculum names stage", name, "stages", names)
     first = spec.stages.get(spec.curriculum[0]) if spec.curriculum else None
@@ -289,7 +357,8 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
             message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)
             yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
-        yield from _check_batch(spec, name, stage.batch)
+        if spec.student:
+            yield from _check_batch(spec, name, stage.batch, spec.student.max_length)
     yield from _check_hardware(spec.hardware.train)
 
 
@@ -301,7 +370,7 @@ def _check_replicates(spec: Spec) -> Iterator[Finding]:
     if replicates != Replicates() and not spec.stages:
         message = "nothing is trained, so all replicates would be the same; add `stages`, or remove `replicates`"
         yield Finding(at, message, (("stages",),))
-    elif replicates.data > 1 and not _is_drawn(spec):
+    elif replicates.data > 1 and spec.curriculum and not _is_drawn(spec):
         message = (
             "no dataset of the curriculum is drawn at random (by `take`, by system messages, or by a teacher's "
             "temperature), so another draw would be the same data; remove `data`"
@@ -330,10 +399,22 @@ def _is_dataset_drawn(spec: Spec, dataset: Dataset) -> bool:
 
 def check_arm(spec: Spec, base: Spec) -> Iterator[Finding]:
     """Yield a finding for each part of an arm that must be as in the base, with which the arm is compared."""
+    if spec.student and not base.student:
+        message = "the arm has a student and the base has none to compare it with; write `student` in the spec"
+        yield Finding(("student",), message)
+    elif base.student and not spec.student:
+        message = "the arm has no student to compare with the base's; to train nothing, write `curriculum: []`"
+        yield Finding(("student",), message)
     for name, benchmark in spec.benchmarks.items():
-        if name in base.benchmarks and benchmark.primary != base.benchmarks[name].primary:
+        if name not in base.benchmarks:
+            continue
+        if benchmark.primary != base.benchmarks[name].primary:
             message = "a benchmark is primary for all arms or for none; write `primary` in the spec's `benchmarks`"
             yield Finding(("benchmarks", name, "primary"), message)
+        for key in ("average", "margin"):
+            if getattr(benchmark, key) != getattr(base.benchmarks[name], key):
+                message = f"all arms are compared by one `{key}`; write it in the spec's `benchmarks`"
+                yield Finding(("benchmarks", name, key), message)
     if spec.replicates.data != base.replicates.data:
         message = (
             f"an arm is compared on as many draws of the data as the base has; write `data: {base.replicates.data}`"
@@ -341,9 +422,9 @@ def check_arm(spec: Spec, base: Spec) -> Iterator[Finding]:
         yield Finding(("replicates",), message)
 
 
-def _check_batch(spec: Spec, stage: str, batch: BatchSize) -> Iterator[Finding]:
+def _check_batch(spec: Spec, stage: str, batch: BatchSize, length: int) -> Iterator[Finding]:
     """Yield a finding unless a batch is whole rows and every process gets the same number of micro-batches of it."""
-    train, length, path = spec.hardware.train, spec.student.max_length, ("stages", stage, "batch")
+    train, path = spec.hardware.train, ("stages", stage, "batch")
     if batch.unit == "tokens" and batch.size % length:
         message = f"a batch must be a multiple of {length:,} tokens, the length of a row (student.max_length)"
         choices = " or ".join(f"{near:_} tokens" for near in _nearest_multiples(batch.size, length))

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StrictBool
 from pydantic_core import CoreSchema
 
 from orcac.chat.settings import Azure, Price, Sampling
-from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, label, semantic
+from orcac.fields import NUMBERS_ONLY, Count, Number, Reasoning, Share, Whole, execution, label, semantic
 from orcac.recipe import Frozen
 from orcac.spec.units import (
     BatchSize,
@@ -31,10 +31,12 @@ from orcac.spec.units import (
     Minutes,
     Name,
     Paths,
+    Points,
     Rows,
     RowsOrTokens,
     Variable,
 )
+from orcac.stats.averages import Average
 
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
@@ -122,6 +124,17 @@ class _BenchmarkSampling(Frozen):
         "exploratory and have none",
         True,
     )
+    average: Average = semantic(
+        "the mean that differences and verdicts are of: over items (micro), over tasks (macro), or over tasks for a "
+        "claim about tasks like these (clustered; 5 tasks or more), whose interval covers the choice of tasks",
+        "micro",
+    )
+    margin: Points | None = semantic(
+        "an arm is `equal within` this many points of the base if its 90 % interval lies within them; without a margin "
+        "no arm is called equal",
+        None,
+        unit="points",
+    )
 
 
 class _BenchmarkProtocol(_BenchmarkSampling):
@@ -132,6 +145,34 @@ class _BenchmarkProtocol(_BenchmarkSampling):
     )
     parser: Literal["final-answer", "first-capital"] | None = semantic(
         "older name of `checker`; give one of the two", None
+    )
+    shots: Count | None = semantic(
+        "number of exemplars before each question: items of its task, drawn with the spec's seed, which are left "
+        "out of the items that count",
+        None,
+        unit="items",
+    )
+    examples: Paths = semantic(
+        "instead of `shots`: worked examples, one text file for each task, named TASK.txt (BBH's cot-prompts)", ()
+    )
+    instruction: str = semantic('text after each question, such as "End with ANSWER: X"', "")
+    cue: str = semantic('text that begins the answer, such as "Let\'s think step by step."', "")
+    stop: tuple[str, ...] = semantic("strings that end an answer; an answer holds none of them", ())
+    samples: Count = semantic(
+        "answers to each item, which need a temperature above 0; an item's score is their mean (avg@k), beside pass@k "
+        "and the majority's",
+        1,
+        unit="answers",
+    )
+    method: Literal["generate", "likelihood", "likelihood-per-character"] = semantic(
+        "generate asks for a text; likelihood takes the option that the model gives the largest log-likelihood, or the "
+        "largest for each of its characters. A model behind an API has no such row",
+        "generate",
+    )
+    reasoning: Reasoning | None = semantic(
+        "on, off, or the largest number of tokens of a model's reasoning before its answer; the model's own way when "
+        "absent",
+        None,
     )
 
     @property
@@ -160,6 +201,15 @@ class FormBenchmark(_BenchmarkFiles, _BenchmarkProtocol, _FormSource):
     pass
 
 
+class TruthfulQABenchmark(_BenchmarkFiles, _BenchmarkProtocol, FileSource):
+    format: Literal["truthfulqa"] = semantic("multiple choice of TruthfulQA: mc_task.json, or TruthfulQA.csv")
+    task: Literal["mc1", "mc2"] = semantic(
+        "mc1 has one right choice, and the seed shuffles its letters; mc2 has several true ones and is scored by their "
+        "probability",
+        "mc1",
+    )
+
+
 class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     format: Literal["open-ended"] = semantic("questions without a reference answer (JSON Lines), judged by a model")
     fields: Fields = semantic("orcac's field -> the file's key")
@@ -167,9 +217,10 @@ class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     against: tuple[Name, ...] = semantic("teachers whose answers are compared with the student's answers", min_length=1)
 
 
-ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark
+ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark | TruthfulQABenchmark
 Benchmark = Annotated[
-    GeneratedBenchmark | TableBenchmark | FormBenchmark | OpenBenchmark, Field(discriminator="format")
+    GeneratedBenchmark | TableBenchmark | FormBenchmark | TruthfulQABenchmark | OpenBenchmark,
+    Field(discriminator="format"),
 ]
 
 
@@ -266,7 +317,9 @@ class LocalEndpoint(Frozen):
         "a Hugging Face model directory, relative to the spec, which enters by content; or "
         "hf://OWNER/NAME[@REVISION], which enters by this reference"
     )
-    batch: Count = execution("number of prompts answered at once", 16, unit="prompts")
+    batch: Count | None = execution(
+        "number of prompts answered at once; chosen for the device when absent", None, unit="prompts"
+    )
     gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("number of GPUs of the job: 0 or 1", 0)
 
 
@@ -482,7 +535,9 @@ class Work(Frozen):
 class EvalWork(Work):
     gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs of a job: 0 or 1", 0)
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
-    batch: Rows = execution("number of items answered at once", 64, unit="items")
+    batch: Rows | None = execution(
+        "number of items answered at once; chosen for the device when absent", None, unit="items"
+    )
 
 
 class TrainWork(Work):
@@ -540,12 +595,18 @@ class Spec(Frozen):
     seed: Whole = semantic("seed of all random draws: samples, messages, weights, order", 0, ge=0, le=2**32 - 1)
     queries: dict[Name, Queries] = semantic("query sources", {})
     system_messages: SystemMessages = semantic("messages that shape the teachers' answers", SystemMessages())
-    teachers: dict[Name, Teacher] = semantic("models and records that answer")
-    datasets: dict[Name, Dataset] = semantic("answers of one teacher to one set of prompts")
+    teachers: dict[Name, Teacher] = semantic("models and records that answer", {})
+    datasets: dict[Name, Dataset] = semantic(
+        "answers of one teacher to one set of prompts; a spec with `stages` makes those that it trains on, one without "
+        "makes all of them",
+        {},
+    )
     filters: Filters = semantic("rules that select the answers to train on", Filters())
-    student: Student = semantic("the model to train")
-    stages: dict[Name, Stage] = semantic("stages of the curriculum")
-    curriculum: tuple[Name, ...] = semantic("names of the stages in order")
+    student: Student | None = semantic("the model to train, or only to measure", None)
+    stages: dict[Name, Stage] = semantic("stages of the curriculum", {})
+    curriculum: tuple[Name, ...] = semantic(
+        "names of the stages in order; an arm with `[]` trains nothing, and its student is measured as it is", ()
+    )
     replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
         "training runs of each arm, and draws of its data", Replicates()
     )

@@ -9,19 +9,20 @@ the comparison. Both arms answer the same items, so the difference is taken item
   of the two arms compared. It contains the answers that change at random from replicate to replicate. Their share of
   the variance, from the residual of the table without its row and column means, is taken out of the items' part.
 
-`parts` joins the two. If no arm is replicated, only the items' part is left, and McNemar's exact test decides.
+`parts` joins the two. If no arm is replicated, only the items' part is left, and McNemar's exact test decides. So it
+is between two models that the study does not train, whatever it trains beside them. One such model against a trained
+arm counts as an arm with one run, with the luck of the others: it has none of its own, so this errs to the safe side.
 
 Replicates are not paired by their seed: pairing halves the degrees of freedom, and gains nothing unless seeds act alike
 on different arms. Replicates train on the same data. To cover the draw of the data as well, pass one row for each
 draw, the mean over its training seeds, with `redrawn=True`: the variance between rows then includes both.
 
-Three averages: `micro` is the mean over items, `macro` the mean over tasks, and both are about these tasks. `clustered`
-is the mean over tasks, for a claim about tasks like these: the tasks are the units that are drawn.
+An average is `micro`, `macro` or `clustered`; `averages` explains them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orcac.errors import InputError
+from orcac.stats.averages import FEWEST_TASKS, Average
 from orcac.stats.intervals import Interval, mcnemar
 from orcac.stats.parts import Parts, half_width, p_value
 
 __all__ = [
     "ArmRuns",
-    "Average",
     "Comparison",
     "Layout",
     "Scores",
@@ -46,10 +47,7 @@ __all__ = [
     "spread",
 ]
 
-FEWEST_TASKS = 5  # fewer show too little of how tasks differ
-
 Scores = NDArray[np.float64]
-Average = Literal["micro", "macro", "clustered"]
 Test = Literal["two parts", "items", "mcnemar"]
 
 
@@ -95,6 +93,7 @@ class Comparison:
     average: Average
     tasks: int | None  # the number of tasks if they are the units
     redrawn: bool  # replicates redraw the data as well
+    untrained: tuple[bool, bool] = (False, False)  # the arm, the base: a model that the study does not train
 
     @property
     def is_replicated(self) -> bool:
@@ -126,11 +125,8 @@ class Layout:
             self._order = np.argsort(labels, kind="stable")
             _, self._starts, self._sizes = np.unique(labels[self._order], return_index=True, return_counts=True)
             self.square = float(np.sum(1 / self._sizes)) / len(self._sizes) ** 2
-        if average == "clustered" and self.tasks < FEWEST_TASKS:
-            raise InputError(
-                f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here are {self.tasks}",
-                fix="average over these tasks alone (macro), or add tasks to the benchmark",
-            )
+        if average == "clustered":
+            check_tasks(self.tasks)
 
     @property
     def tasks(self) -> int:
@@ -177,12 +173,15 @@ def compare(
     layout: Layout,
     repeated: tuple[int, int] = (0, 0),
     redrawn: bool = False,
+    untrained: tuple[bool, bool] = (False, False),
 ) -> Comparison:
     """Return the comparison of an arm with the base on 2 or more items.
 
     arm, base: float (replicates, items) in [0, 1] without NaN. others: the spreads of the study's other arms on this
-    benchmark, by the same average.
+    benchmark, by the same average. untrained: whether the arm, and the base, is a model that the study does not train.
     """
+    if all(untrained):
+        others = ()  # there is no training luck between two models that are not trained
     assert arm.shape[1] == base.shape[1] == layout.items >= 2
     differences = arm.mean(axis=0) - base.mean(axis=0)
     difference = float(layout.mean(differences[None])[0])
@@ -220,6 +219,7 @@ def compare(
         average=layout.average,
         tasks=layout.tasks if layout.average == "clustered" else None,
         redrawn=redrawn,
+        untrained=untrained,
     )
 
 
@@ -230,18 +230,34 @@ def compare_to_base(
     tasks: Sequence[str] | None = None,
     average: Average = "micro",
     redrawn: bool = False,
+    repeated: Mapping[str, int] | None = None,
+    untrained: Collection[str] = (),
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Return the replicates of each arm, and the comparison with the base of each other arm.
 
     arms: float (replicates, items) in [0, 1], NaN for a failed answer; the same items in the same order for all arms.
-    tasks: the items' tasks; may be left out for `micro`. An arm that shares fewer than 2 items with the base is left
-    out.
+    tasks: the items' tasks; may be left out for `micro`. untrained: the arms that the study does not train. An arm that
+    shares fewer than 2 items with the base, or too few tasks for a clustered average, is left out.
 
-    A replicate with the same score on every item as an earlier one does not count, because its seed had no effect.
+    A replicate with the same score on every item as an earlier one does not count, because its seed had no effect. A
+    caller that knows the answers can leave out those with the same answers instead, and pass their numbers in
+    `repeated`: then all replicates count. Raises InputError if a clustered average has too few tasks in all.
     """
     assert tasks is not None or average == "micro"
     labels = np.zeros(arms[base].shape[1], int) if tasks is None else np.unique(tasks, return_inverse=True)[1]
-    return _compare_all(*_counted(arms), base, labels, average, redrawn)
+    if average == "clustered":
+        check_tasks(len(np.unique(labels)))
+    counted = _counted(arms) if repeated is None else (arms, repeated)
+    return _compare_all(*counted, base, labels, average, redrawn, untrained)
+
+
+def check_tasks(tasks: int) -> None:
+    """Raise InputError if a clustered average has too few tasks."""
+    if tasks < FEWEST_TASKS:
+        raise InputError(
+            f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here are {tasks}",
+            fix="average over these tasks alone (macro), or add tasks to the benchmark",
+        )
 
 
 def compare_to_base_by_task(
@@ -265,13 +281,19 @@ def _compare_all(
     labels: NDArray[np.int_],
     average: Average,
     redrawn: bool,
+    untrained: Collection[str] = (),
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Return what `compare_to_base` does, of replicates that all count; labels: int (items,), the items' tasks."""
     answered = {name: np.flatnonzero(~np.isnan(scores).any(axis=0)) for name, scores in arms.items()}
+    fewest_tasks = FEWEST_TASKS if average == "clustered" else 1
+
+    def are_enough(items: NDArray[np.int_]) -> bool:
+        return len(items) >= 2 and len(np.unique(labels[items])) >= fewest_tasks
+
     runs = {}
     for name, scores in arms.items():
         items = answered[name]
-        layout = Layout(labels[items], average) if len(items) >= 2 else None
+        layout = Layout(labels[items], average) if are_enough(items) else None
         runs[name] = ArmRuns(
             means=tuple(layout.mean(scores[:, items]).tolist()) if layout else (),
             repeated=repeated[name],
@@ -280,7 +302,7 @@ def _compare_all(
     comparisons = {}
     for name, scores in arms.items():
         items = np.intersect1d(answered[name], answered[base])
-        if name == base or len(items) < 2:
+        if name == base or not are_enough(items):
             continue
         comparisons[name] = compare(
             scores[:, items],
@@ -289,6 +311,7 @@ def _compare_all(
             layout=Layout(labels[items], average),
             repeated=(repeated[name], repeated[base]),
             redrawn=redrawn,
+            untrained=(name in untrained, base in untrained),
         )
     return runs, comparisons
 

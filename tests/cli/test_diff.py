@@ -237,3 +237,15 @@ def test_the_specs_of_the_readme_compile(tmp_path: Path, monkeypatch: pytest.Mon
     Path("path/to/model").mkdir(parents=True)
     Path("path/to/model/config.json").write_text("{}")
     assert diff("mine.yaml", "mine.yaml")[1] == 0
+
+
+def test_specs_of_baselines_alone_differ_in_their_baselines(folder: Path) -> None:
+    text = (
+        "orcac: 1\nname: a\nteachers: {t: {model: expert, endpoint: {kind: solver}}}\nbaselines: [t]\n"
+        "benchmarks: {b: {format: puzzles, task: navigate, size: [3, 5], take: 10}}\n"
+    )
+    (folder / "a.yaml").write_text(text)
+    (folder / "b.yaml").write_text(text.replace("take: 10", "take: 20"))
+    (one,) = found("a.yaml", "b.yaml")
+    assert [ref.partition("/")[0] for ref in one["nodes"]["remade"]] == ["sample", "collect", "score"]
+    assert one["cost"]["requests"]["mid"] == 20

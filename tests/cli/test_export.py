@@ -138,6 +138,12 @@ def test_a_failed_export_names_its_cause_and_leaves_no_folder(spec: Path) -> Non
     with pytest.raises(InputError, match="no arm `other`") as error:
         orcac("export", f"{spec}:other", "out")
     assert error.value.fix == "give one of its arms: base, no-first"
+    (spec.parent / "b.yaml").write_text(
+        "orcac: 1\nname: control\nextends: a.yaml\nablations: {none: {curriculum: []}}\n"
+    )
+    with pytest.raises(InputError, match="the arm `none` trains nothing") as error:
+        orcac("export", "b.yaml:none", "out")
+    assert "the student as it is is tiny, in student/" in (error.value.fix or "")
     with pytest.raises(InputError, match="exists already"):
         orcac("export", spec, "store")
     (spec.parent / "store" / last(plan, "base") / "model" / "config.json").write_text("[]")

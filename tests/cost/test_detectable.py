@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from priced import NOWHERE, small
 
 from orcac.cost.detectable import PlannedComparison, list_comparisons, price_runs
 from orcac.cost.flow import Flow
-from orcac.stats.power import PRIORS, Design, detectable
+from orcac.errors import InputError
+from orcac.stats.power import PRIORS, Design, detectable, power_of_equality
 
 BENCHMARK = {"format": "puzzles", "task": "boolean_expressions", "size": [3, 5], "take": 1000}
 STUDY: dict[str, Any] = {
@@ -38,6 +40,31 @@ def test_a_plan_shows_what_its_items_and_replicates_could(tmp_path: Path) -> Non
     assert late.adjusted == tuple(detectable(late.design, values, 0.05 / 2) for values in PRIORS)
     assert (side.family, side.adjusted) == (0, ())
     assert side.alone[0] > late.alone[0]
+
+
+def test_a_plan_respects_the_claim_of_each_benchmark(tmp_path: Path) -> None:
+    files = tmp_path / "bbh"
+    files.mkdir()
+    for number in range(6):
+        (files / f"t{number}.json").write_text(json.dumps({"examples": [{"input": f"q{number}?", "target": "Yes"}]}))
+    six = {"format": "bbh", "path": str(files / "*.json"), "take": 600}
+    found = comparisons(
+        tmp_path,
+        benchmarks={
+            "micro": {**six, "margin": "30pt"},
+            "macro": {**six, "average": "macro"},
+            "clustered": {**six, "average": "clustered"},
+            "four": {**six, "path": [str(files / f"t{number}.json") for number in range(4)], "average": "clustered"},
+        },
+    )
+    micro, macro, clustered, four = (found[name, "late"] for name in ("micro", "macro", "clustered", "four"))
+    assert macro.alone == micro.alone and macro.design == micro.design
+    assert clustered.design.tasks == 6 and clustered.alone[0] > macro.alone[0]
+    assert "varies between tasks by 6.0 points" in clustered.basis
+    assert (four.family, four.adjusted, four.design.tasks) == (0, (), None) and "needs 5 tasks" in four.basis
+    assert micro.family == 6  # two arms on three benchmarks
+    assert micro.equal == tuple(power_of_equality(0.3, micro.design, values) for values in micro.variances)
+    assert macro.equal == ()
 
 
 def test_other_arms_make_the_luck_better_known(tmp_path: Path) -> None:
@@ -70,3 +97,18 @@ def test_a_run_that_is_made_has_its_price_still(tmp_path: Path) -> None:
     before = price_runs(flow, experiment, "b")
     flow.done |= {ref for ref in plan.nodes if ref.startswith(("train/", "eval/"))}
     assert price_runs(flow, experiment, "b") == before
+
+
+def test_two_models_that_are_not_trained_borrow_no_luck(tmp_path: Path) -> None:
+    arms = {"other": {"curriculum": [], "student": {"seed": 9}}, "late": {"curriculum": ["few"]}}
+    found = comparisons(tmp_path, curriculum=[], ablations=arms)
+    assert found["b", "other"].design == Design(items=1000, arms=3, base_runs=1, arm_runs=1, other_df=0)
+    assert not found["b", "other"].is_replicated
+    assert found["b", "late"].design == Design(items=1000, arms=3, base_runs=1, arm_runs=3, other_df=0)
+
+
+def test_a_study_that_trains_nothing_has_no_price_of_a_run(tmp_path: Path) -> None:
+    plan = small(tmp_path, **STUDY | {"curriculum": [], "ablations": {"other": {"student": {"seed": 9}}}})
+    (experiment,) = plan.experiments.values()
+    with pytest.raises(InputError, match="no arm that answers `b` is trained"):
+        price_runs(Flow(plan, NOWHERE), experiment, "b")

@@ -25,7 +25,7 @@ class StandIn:
         self.asked: list[list[tuple[str, str]]] = []
         self.dies_at = dies_at
 
-    def plan_batches(self, prompts, *, batch_size):
+    def plan_batches(self, prompts, *, max_new_tokens, batch_size):
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -144,7 +144,7 @@ def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path) -> None
         evaluate(make_job(tmp_path), StandIn(dies_at=1))
     model = StandIn()
     evaluate(make_job(tmp_path, batch_size=3), model)
-    assert [len(batch) for batch in model.asked] == [1, 2]
+    assert [len(batch) for batch in model.asked] == [3]
 
 
 def test_a_benchmark_without_items_is_refused(tmp_path) -> None:

@@ -1,5 +1,6 @@
 """Tests of orcac/model/generation.py, and of loading model folders: orcac/model/weights.py, orcac/model/offline.py."""
 
+import functools
 import json
 import shutil
 from collections import Counter
@@ -9,7 +10,7 @@ import tiny
 
 from orcac.errors import InputError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
-from orcac.model.generation import GumbelMax, LocalModel, make_stream
+from orcac.model.generation import GumbelMax, LocalModel, count_rows, make_stream
 
 PROMPTS = [("", "What is 3 and one?"), ("Think first.", "What?"), ("", "What is 12 and one? " * 3), ("", "Why?")]
 GREEDY = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
@@ -71,8 +72,50 @@ def test_positions_bound_the_answer(model):
 
 
 def test_batches_contain_every_prompt_once_by_length(model):
-    batches = model.plan_batches(PROMPTS, batch_size=3)
-    assert batches == [[2, 0, 1], [3]]
+    assert model.plan_batches(PROMPTS, max_new_tokens=8, batch_size=3) == [[2, 0, 1], [3]]
+    assert [len(batch) for batch in model.plan_batches(PROMPTS * 10, max_new_tokens=8)] == [16, 16, 8]  # on a CPU
+
+
+def test_the_rows_of_a_batch_on_a_gpu_follow_from_its_free_memory():
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(
+        hidden_size=4096, num_hidden_layers=32, num_attention_heads=32, intermediate_size=11008, vocab_size=32000
+    )  # LLaMA 7B: keys and values of 512 KiB a token
+    sizes = {"prompt_tokens": 1000, "tokens": 2048, "item_bytes": 2}
+    rows = [count_rows(config, free=gib << 30, **sizes) for gib in (1, 8, 64, 4096)]
+    assert rows == [1, 5, 46, 256]
+    shared = LlamaConfig(**config.to_dict() | {"num_key_value_heads": 8})
+    assert count_rows(shared, free=64 << 30, **sizes) > 3 * 46
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_halved(folder, model, capsys):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    large = type(AutoModelForCausalLM.from_pretrained(folder))
+
+    class Small(large):
+        """A model whose memory holds `holds` rows."""
+
+        holds = 1
+
+        @functools.wraps(large.forward)
+        def forward(self, input_ids, **settings):
+            sizes.append(len(input_ids))
+            if len(input_ids) > self.holds:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return super().forward(input_ids=input_ids, **settings)
+
+    sizes = []
+    small = LocalModel(Small.from_pretrained(folder).eval(), load_tokenizer(folder))
+    settings = {"max_new_tokens": 6, **GREEDY}
+    assert small.answer_batch(PROMPTS, **settings) == model.answer_batch(PROMPTS, **settings)
+    assert [size for size in sizes if size > 1] == [4, 2]
+    assert "a batch of 4 does not fit in memory: halved" in capsys.readouterr().err
+    Small.holds = 0
+    with pytest.raises(InputError, match=r"(?s)a single prompt.*lower max_tokens"):
+        small.answer_batch(PROMPTS[:1], **settings)
 
 
 def test_gumbel_max_draws_from_the_nucleus_of_the_distribution():
@@ -104,7 +147,7 @@ def test_a_local_teacher_is_asked_like_any_other(folder, tmp_path):
     refs = tuple(FileRef(name=str(path.relative_to(folder)), sha256=file_digest(path)) for path in paths)
     recipe = CollectRecipe(model="mine", sampling=Sampling(max_tokens=5), origin="local", weights=Weights(files=refs))
     execution = CollectExecution(
-        endpoint=EndpointSettings(kind="local", batch=2, concurrency=8),
+        endpoint=EndpointSettings(kind="local", batch=2),
         files={ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)},
     )
     prompts = [
@@ -157,7 +200,7 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, harm, message):
     else:
         (broken / "chat_template.jinja").unlink()
     with pytest.raises(InputError, match=message):
-        LocalModel.load(broken, threads=1, gpus=0).plan_batches(PROMPTS, batch_size=2)
+        LocalModel.load(broken, threads=1, gpus=0).plan_batches(PROMPTS, max_new_tokens=8)
 
 
 def test_a_gpu_that_was_not_granted_is_not_used(folder, monkeypatch):

@@ -60,8 +60,9 @@ stages: {one: {dataset: pool}, two: {dataset: few}, three: {dataset: taped}, fou
 curriculum: [one, two, three, four]
 benchmarks:
   held: {format: puzzles, task: navigate, size: [3, 5], take: 10, system: 7}
-  rows: {format: jsonl, path: data/table.jsonl, fields: {query: q}}
+  rows: {format: jsonl, path: data/table.jsonl, fields: {query: q, reference: i}}
   bbh: {format: bbh, path: data/bbh.json}
+  truth: {format: truthfulqa, path: data/bbh.json}
   open: {format: open-ended, path: data/table.jsonl, fields: {query: q}, judge: g, against: [s]}
 baselines: [g]
 hardware: {train: {gpus: 1}}
@@ -77,6 +78,7 @@ FILES = {
     "data/other-tape.jsonl": '{"i": 1, "a": "two"}\n',
     "data/bbh.json": "{}",
     "data/other.json": "{} ",
+    "data/steps.txt": "Q: 1 + 1?\nA: One and one. 2",
     "model/config.json": "{}",
     "other-model/config.json": "{} ",
 }
@@ -85,9 +87,9 @@ WHOLE = YAML(typ="safe", pure=True).load(BIG)
 # --- which nodes a change affects ------------------------------------------------------------------------------------
 
 STAGES = {"one": "pool", "two": "few", "three": "taped", "four": "own"}
-BENCHMARKS = ("held", "rows", "bbh", "open")
+BENCHMARKS = ("held", "rows", "bbh", "truth", "open")
 EVALS = {f"{kind}/{name}" for kind in ("eval", "score") for name in BENCHMARKS}
-ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]}
+ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]}
 
 
 def trained(first: str = "one") -> set[str]:
@@ -134,10 +136,11 @@ BASED = {"student": {"size": None, "tokenizer": None, "base": "model"}}
 
 def items(name: str) -> set[str]:
     """Return the nodes that are made from a benchmark's items: answers, and filters that keep items out of training."""
-    return {f"items/{name}"} | asked(name) | KEPT
+    return {f"items/{name}"} | (asked(name) if "system" in WHOLE["benchmarks"][name] else replied(name)) | KEPT
 
 
 def asked(name: str) -> set[str]:
+    """Return the nodes that are made from a benchmark's items in a form of their own."""
     return {f"asked/{name}"} | replied(name)
 
 
@@ -147,7 +150,7 @@ def replied(name: str) -> set[str]:
     return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}", f"score/{name}"}
 
 
-def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str, tuple[str, Any, set[str]]]:
+def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str, tuple[Any, ...]]:
     at = f"{section}.{name}"
     return {
         "path": (f"{at}.path", f"data/other.{suffix}", affected),
@@ -158,19 +161,30 @@ def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str,
     }
 
 
-def protocol(name: str) -> dict[str, tuple[str, Any, set[str]]]:
+def protocol(name: str) -> dict[str, tuple[Any, ...]]:
     at, own = f"benchmarks.{name}", {f"eval/{name}", f"score/{name}"}
     scores = {f"score/{name}", f"baseline/g/{name}"}  # no model is asked again
-    return {
+    drawn = {"benchmarks": {name: {"temperature": 0.7}}}
+    ways: dict[str, tuple[Any, ...]] = {
+        "shots": (f"{at}.shots", 3, asked(name)),
+        "examples": (f"{at}.examples", "data/steps.txt", asked(name)),
+        "instruction": (f"{at}.instruction", "Be brief.", asked(name)),
+        "cue": (f"{at}.cue", "So", asked(name)),
+        "stop": (f"{at}.stop", ["Q:"], replied(name)),
+        "samples": (f"{at}.samples", 2, {f"replies/g/{name}/1", *own, *scores}, drawn),
+        "method": (f"{at}.method", "likelihood", items(name)),  # no row of a baseline
+        "reasoning": (f"{at}.reasoning", "off", replied(name)),
+    }
+    return (ways if name != "open" else {}) | {
         "system": (f"{at}.system", 20, asked(name)),
-        "temperature": (f"{at}.temperature", 0.5, own),
-        "top_p": (f"{at}.top_p", 0.5, own),
+        "temperature": (f"{at}.temperature", 0.5, replied(name)),
+        "top_p": (f"{at}.top_p", 0.5, replied(name)),
         "max_tokens": (f"{at}.max_tokens", 99, replied(name)),
         **{key: (f"{at}.{key}", "first-capital", scores) for key in ("checker", "parser") if name != "open"},
     }
 
 
-def of(part: str, changes: dict[str, tuple[str, Any, set[str]]]) -> dict[str, tuple[str, Any, set[str]]]:
+def of(part: str, changes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     return {f"{part}.{field}": change for field, change in changes.items()}
 
 
@@ -191,9 +205,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "system_messages.draw.*.multiple_choice": ("system_messages.draw.table.multiple_choice", [20], DRAWN),
     "system_messages.draw.*.mix": ("system_messages.draw.table.mix", "alone", DRAWN),
     "teachers.*.model": ("teachers.g.model", "gpt-5", answered("few") | ANSWERED),
-    "teachers.*.sampling.temperature": ("teachers.g.sampling.temperature", 0.7, answered("few") | ANSWERED),
-    "teachers.*.sampling.top_p": ("teachers.g.sampling.top_p", 0.9, answered("few") | ANSWERED),
-    "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),  # benchmarks have theirs
+    # benchmarks have a sampling of their own
+    "teachers.*.sampling.temperature": ("teachers.g.sampling.temperature", 0.7, answered("few")),
+    "teachers.*.sampling.top_p": ("teachers.g.sampling.top_p", 0.9, answered("few")),
+    "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),
+    "teachers.*.sampling.stop": ("teachers.g.sampling.stop", ["Q:"], answered("few")),
+    "teachers.*.sampling.reasoning": ("teachers.g.sampling.reasoning", "off", answered("few")),
     "teachers.*.sampling.seed": ("teachers.g.sampling.seed", 5, answered("few") | ANSWERED),
     "teachers.*.sampling.extra": ("teachers.g.sampling.extra", {"k": 1}, answered("few") | ANSWERED),
     "teachers.*.endpoint[openai].kind": (
@@ -261,18 +278,26 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "replicates.base": ("replicates.base", 2, REPLICATE),
     "replicates.data": ("replicates.data", 2, REDRAWN),
     **{
-        f"benchmarks.*[{form}].primary": (f"benchmarks.{name}.primary", False, set())
-        for form, name in (("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+        f"benchmarks.*[{form}].{field}": (f"benchmarks.{name}.{field}", value, set())  # of the report alone
+        for form, name in (
+            ("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open")
+        )
+        for field, value in (("primary", False), ("average", "macro"), ("margin", "2pt"))
     },
     "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
     "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
     "benchmarks.*[puzzles].take": ("benchmarks.held.take", 11, items("held")),
     **of("benchmarks.*[puzzles]", protocol("held")),
     "benchmarks.*[jsonl].format": ("benchmarks.rows.format", "parquet", items("rows")),
-    "benchmarks.*[jsonl].fields": ("benchmarks.rows.fields.reference", "a", items("rows")),
+    "benchmarks.*[jsonl].fields": ("benchmarks.rows.fields.reference", "r", items("rows")),
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
+    "benchmarks.*[truthfulqa].task": (
+        "benchmarks.truth.task", "mc2", items("truth") - {"replies/g/truth", "baseline/g/truth"},
+        {"benchmarks": {"truth": {"method": "likelihood"}}},
+    ),
+    **of("benchmarks.*[truthfulqa]", files("benchmarks", "truth", items("truth"), "json") | protocol("truth")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
     "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
     "benchmarks.*[open-ended].against": (
@@ -280,7 +305,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     ),
     **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
     "baselines": (
-        "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:3]},
+        "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]},
     ),
     "hardware.train.precision": ("hardware.train.precision", "bf16", trained()),
 }  # fmt: skip
@@ -292,12 +317,13 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     **{f"queries.*[{form}].expect.{what}": (f"queries.{name}.expect.{what}", 9)
        for form, name in (("jsonl", "table"), ("flan-cot", "cot")) for what in ("queries", "tokens")},
     **{f"benchmarks.*[{form}].expect.{what}": (f"benchmarks.{name}.expect.{what}", 9)
-       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("open-ended", "open"))
+       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))
        for what in ("queries", "tokens")},
     "queries.*[jsonl].missing": ("queries.table.missing", "later"),
     "queries.*[flan-cot].missing": ("queries.cot.missing", "later"),
     "benchmarks.*[jsonl].missing": ("benchmarks.rows.missing", "later"),
     "benchmarks.*[flan-cot].missing": ("benchmarks.bbh.missing", "skip"),
+    "benchmarks.*[truthfulqa].missing": ("benchmarks.truth.missing", "skip"),
     "benchmarks.*[open-ended].missing": ("benchmarks.open.missing", "later"),
     "teachers.*.endpoint[openai].base_url": ("teachers.g.endpoint.base_url", "http://localhost:1/v1"),
     "teachers.*.endpoint[openai].azure.api_version": ("teachers.g.endpoint.azure.api_version", "2025-01-01", CLOUDY),
@@ -358,6 +384,7 @@ ELSEWHERE = {
     "queries.*[puzzles].format": "has one value",
     "benchmarks.*[puzzles].format": "has one value",
     "benchmarks.*[open-ended].format": "has one value",
+    "benchmarks.*[truthfulqa].format": "has one value",
 }
 
 # --- specs and their ids --------------------------------------------------------------------------------------------
@@ -530,7 +557,7 @@ def test_defaults_written_out_change_no_id(folder: Path, before: Before, given: 
     old = before(given)
     (folder / "spec.yaml").write_text(json.dumps(patched(WHOLE, given)))
     spec = explicit(load(folder / "spec.yaml").base.spec)
-    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["batch"] == 64
+    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["time"] == 120
     assert ids(folder, spec) == old
 
 

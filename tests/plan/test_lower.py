@@ -312,3 +312,49 @@ def test_replicates_answer_with_seeds_of_their_own_where_answers_are_sampled(tmp
     nodes: Any = {name: plan.nodes[ref] for name, ref in plan.experiments["many"].addresses["base"].items()}
     assert nodes["eval/b#1"].recipe == nodes["eval/b"].recipe
     assert nodes["eval/warm#1"].recipe.seed != nodes["eval/warm"].recipe.seed == 3
+
+
+def test_an_arm_that_trains_nothing_measures_its_student_once(tmp_path: Path) -> None:
+    arms = {"control": {"curriculum": []}}
+    plan = lowered(tmp_path, SPEC | {"replicates": 3, "ablations": arms})
+    experiment = plan.experiments["many"]
+    control = experiment.addresses["control"]
+    assert not any(name.startswith(("train/", "tokenize/")) or "#" in name for name in control)
+    assert plan.nodes[control["eval/b"]].inputs["model"] == (experiment.addresses["base"]["student"],)
+    assert (count_runs(control), count_runs(experiment.addresses["base"])) == (1, 3)
+    recipe: Any = plan.nodes[experiment.report].recipe
+    assert [(len(arm.runs), len(arm.stages), len(arm.datasets)) for arm in recipe.arms] == [(3, 2, 2), (1, 0, 0)]
+    drawn = lowered(
+        tmp_path, SPEC | {"replicates": {"data": 2}, "curriculum": [], "ablations": {"all": {"curriculum": ["s"]}}}
+    )
+    runs = {arm: count_runs(addresses) for arm, addresses in drawn.experiments["many"].addresses.items()}
+    assert (runs["base"], runs["all"]) == (1, 2)
+
+
+EVALUATE = {key: SPEC[key] for key in ("orcac", "name", "seed", "teachers", "benchmarks")}
+COLLECT = {key: SPEC[key] for key in ("orcac", "name", "seed", "queries", "system_messages", "teachers", "datasets")}
+
+
+def test_a_spec_without_stages_measures_a_pretrained_student(tmp_path: Path) -> None:
+    plan = lowered(tmp_path, EVALUATE | {"student": {"base": "hf://some/model"}})
+    assert [node.kind for node in plan.nodes.values()] == ["student", "sample", "eval", "score", "report"]
+
+
+def test_a_spec_without_a_student_measures_its_baselines(tmp_path: Path) -> None:
+    plan = lowered(tmp_path, EVALUATE | {"baselines": ["t", "u"]})
+    experiment = plan.experiments["many"]
+    assert experiment.arms["base"] == []
+    assert [plan.nodes[ref].kind for ref in experiment.arms[BASELINES]] == [
+        "sample", "collect", "score", "collect", "score",
+    ]  # fmt: skip
+    shared = lowered(tmp_path, SPEC).nodes
+    assert {ref for ref, node in plan.nodes.items() if node.label.startswith("u")} <= set(shared)
+
+
+def test_a_spec_without_a_student_collects_all_its_datasets(tmp_path: Path) -> None:
+    plan = lowered(tmp_path, COLLECT)
+    addresses = plan.experiments["many"].addresses["base"]
+    assert {"filter/d", "filter/e"} <= set(addresses)
+    whole = lowered(tmp_path, SPEC | {"filters": {}}).experiments["many"].addresses["base"]
+    assert addresses.items() <= whole.items()
+    assert set(plan.nodes[plan.experiments["many"].report].needs) == set(addresses.values())

@@ -72,13 +72,14 @@ FOUND = FileSet(hub=(HubRef(repo="some/where"),), absent=("late.json",))
         (schema.TableQueries(format="parquet", path=("p",), fields={"query": "q"}), "parquet", {"query": "q"}),
         (schema.FormQueries(format="flan-cot", path=("p",)), "flan-cot", {}),
         (schema.FormBenchmark(format="bbh", path=("p",)), "bbh", {}),
+        (schema.TruthfulQABenchmark(format="truthfulqa", path=("p",)), "truthfulqa", {}),
         (
             schema.OpenBenchmark(format="open-ended", path=("p",), fields={"query": "q"}, judge="j", against=("t",)),
             "jsonl",
             {"query": "q"},
         ),
     ],
-    ids=["table", "published format", "benchmark", "open-ended"],
+    ids=["table", "published format", "benchmark", "truthfulqa", "open-ended"],
 )
 def test_a_file_source_has_its_format_its_fields_and_the_files_that_were_found(
     queries: schema.Queries | schema.Benchmark, form: str, fields: dict[str, str]

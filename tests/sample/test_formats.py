@@ -1,7 +1,7 @@
 """Tests of orcac/sample/formats/__init__.py, orcac/sample/formats/agieval.py, orcac/sample/formats/bbh.py,
-orcac/sample/formats/files.py, orcac/sample/formats/flan_cot.py, orcac/sample/formats/jsonl.py,
-orcac/sample/formats/mapped.py, orcac/sample/formats/natural_instructions.py, orcac/sample/formats/options.py and
-orcac/sample/formats/parquet.py."""
+orcac/sample/formats/files.py, orcac/sample/formats/flan_cot.py, orcac/sample/formats/item.py,
+orcac/sample/formats/jsonl.py, orcac/sample/formats/mapped.py, orcac/sample/formats/natural_instructions.py,
+orcac/sample/formats/options.py, orcac/sample/formats/parquet.py and orcac/sample/formats/truthfulqa.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from orcac.errors import InputError
 from orcac.sample.formats import FORMATS, Item
 from orcac.sample.formats.options import find_options
-from orcac.sample.recipe import Source
+from orcac.sample.recipe import Source, TruthfulQA
 
 
 def read(format: str, path: Path, **fields: str) -> list[Item]:
@@ -106,10 +106,59 @@ def test_agieval_query_and_letters(tmp_path):
     clean = one("P.", ["(A)x", "(B)y"], "B")
     assert clean.query == "P.\nQ: Q? Answer Choices: (A)x (B)y\nA: Among A through B, the answer is"
     assert (clean.task, clean.reference, clean.options) == ("lsat", "(B)", ("(A)", "(B)"))
+    assert clean.choices == ("(A)x", "(B)y")
+    assert one(None, ["(A)x", "(C)z", "(B)y"], "B").choices == ("(A)x", "(B)y", "(C)z")
     assert "(A)x (C)z (B)y" in one(None, ["(A)x", "(C)z", "(B)y"], "B").query
     assert one("", ["A x", "B? y", "(C)C", "D.B"], "A").query.startswith(
         "Q: Q? Answer Choices: (A)x (B)y (C)C (D)D.B\n"
     )
+
+
+def truthfulqa(path: Path, *, seed: int = 0, **settings: str) -> list[Item]:
+    form = TruthfulQA(task=settings.pop("task", "mc1"), seed=seed)
+    return [*FORMATS["truthfulqa"](path, path.name, Source(format="truthfulqa", truthfulqa=form, **settings))]
+
+
+def test_truthfulqa_shuffles_the_choices_before_they_get_letters(tmp_path):
+    targets = {f" choice {number}": int(number == 0) for number in range(5)} | {" ": 0}
+    record = {"question": "Q? ", "mc1_targets": targets, "mc2_targets": targets | {"choice 9": 1}}
+    path = write(tmp_path / "mc_task.json", json.dumps([record]))
+    letters = set()
+    for seed in range(20):
+        (item,) = truthfulqa(path, seed=seed)
+        question, *lines = item.query.split("\n")
+        assert (question, len(lines), item.task) == ("Q?", 5, "mc1")
+        assert lines == [f"{option} {choice}" for option, choice in zip(item.options, item.choices, strict=True)]
+        assert lines[item.right[0]] == f"{item.reference} choice 0"
+        letters.add(item.reference)
+    assert letters == {"(A)", "(B)", "(C)", "(D)", "(E)"}
+    assert truthfulqa(path, seed=3) == truthfulqa(path, seed=3)
+    (item,) = truthfulqa(path, task="mc2", items="choices")
+    assert (item.query, item.options) == ("Q?", item.choices)
+    assert {item.choices[index] for index in item.right} == {"choice 0", "choice 9"}
+    table = "\ufeffQuestion,Best Answer,Correct Answers,Incorrect Answers\r\n"
+    table += 'Q?,choice 0,choice 9; choice 0,"choice 1;choice 2; choice 3; choice 4;"\r\n'
+    assert truthfulqa(write(tmp_path / "TruthfulQA.csv", table), seed=3) == truthfulqa(path, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "{}", "a.json:1: not a list of questions"),
+        ("a.json", '[{"question": "Q"}]', "a.json:[0]: not {question, mc1_targets"),
+        ("a.json", '[{"question": "Q", "mc1_targets": {"x": 1}}]', "a.json:[0]: not a question of mc1"),
+        ("a.json", '[{"question": "Q", "mc1_targets": {"x": 1, "y": 1, "z": 0}}]', "a.json:[0]: not a question of mc1"),
+        ("a.json", json.dumps([{"question": "Q", "mc1_targets": dict.fromkeys("abcdefghijklmnopqrstuvwxyzA", 0)}]),
+         "a.json:[0]: more choices than letters"),
+        ("a.csv", "Question,Best Answer\nQ,x\n", "a.csv:2: not a row of the columns Question, Best Answer with"),
+        ("a.csv", "Question,Best Answer,Incorrect Answers\nQ,x\n", "a.csv:2: not a row"),
+        ("a.csv", 'Question,Best Answer,Incorrect Answers\nQ,x,"y; ', "a.csv:2: not CSV: unexpected end of data"),
+    ],
+)  # fmt: skip
+def test_errors_of_truthfulqa_name_the_file_and_the_place(tmp_path, name, text, message):
+    with pytest.raises(InputError) as error:
+        truthfulqa(write(tmp_path / name, text))
+    assert message in error.value.message and error.value.fix
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orcac.sample.formats import FORMATS, Item
-from orcac.sample.recipe import Source
+from orcac.sample.recipe import Source, TruthfulQA
 
 pytestmark = pytest.mark.data
 
@@ -115,3 +115,19 @@ def test_t0(data):
 )
 def test_other_recordings_as_jsonl(data, path, fields, count):
     assert len(read("jsonl", data / path, **fields)) == count
+
+
+@pytest.mark.parametrize(("task", "sizes"), [("mc1", (2, 13)), ("mc2", (2, 24))])
+def test_truthfulqa_in_both_files_and_revisions(data, task, sizes):
+    folder = data / "truthfulqa"
+    of = {}
+    for path in ("data/mc_task.json", "TruthfulQA.csv", "data/v1/mc_task.json", "data/v1/TruthfulQA.csv"):
+        form = TruthfulQA(task=task, seed=0)
+        source = Source(format="truthfulqa", truthfulqa=form, items="choices" if task == "mc2" else None)
+        items = of[path] = [*FORMATS["truthfulqa"](folder / path, Path(path).name, source)]
+        assert len({item.query for item in items}) == len(items) == (817 if "v1" in path else 790)
+        assert (min(len(item.choices) for item in items), max(len(item.choices) for item in items)) == sizes
+        assert all(text and text == text.strip() for item in items for text in (item.query, *item.choices))
+        first = Counter(item.right[0] for item in items)
+        assert 0.2 < first[0] / len(items) < 0.5  # the files always list the right choice first
+    assert of["data/mc_task.json"] == of["TruthfulQA.csv"]

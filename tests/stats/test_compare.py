@@ -243,3 +243,14 @@ def test_unequal_spreads_are_found() -> None:
     assert pair["b"].unequal > 0.01
     alone = {name: scores[:1] for name, scores in calm.items()}
     assert compare_to_base(alone, "base")[1]["b"].unequal is None
+
+
+def test_two_models_that_are_not_trained_have_no_luck_whatever_is_trained_beside_them() -> None:
+    arms = {"base": table(BASE)[:1], "other": table(ARM)[:1], "trained": table(THIRD)}
+    _, found = compare_to_base(arms, "base", untrained={"base", "other"})
+    _, alone = compare_to_base({name: arms[name] for name in ("base", "other")}, "base", untrained={"base", "other"})
+    assert found["other"] == alone["other"]
+    assert (found["other"].test, found["other"].is_replicated) == ("mcnemar", False)
+    trained = found["trained"]  # against a model as it is, which counts as an arm with one run
+    assert (trained.runs, trained.parts.df, trained.is_borrowed) == ((3, 1), 2, True)
+    assert dataclasses.replace(trained, untrained=(False, False)) == compare_to_base(arms, "base")[1]["trained"]

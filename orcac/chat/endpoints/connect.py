@@ -1,4 +1,7 @@
-"""The one table of the ways to ask a model. A new way is a new module here, and a new case in `connect`."""
+"""The one table of the servers that can be asked. A new one is a new module here, and a new case in `connect`.
+
+A model that the job itself loads is no server: `chat.endpoints.local` asks it.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,11 @@ from orcac.chat.engine import Endpoint
 from orcac.chat.settings import EndpointSettings
 
 
-def connect(
-    settings: EndpointSettings, *, model: str, weights: Path | None, work: Path, threads: int, gpus: int
-) -> AbstractAsyncContextManager[Endpoint]:
+def connect(settings: EndpointSettings, *, model: str, work: Path) -> AbstractAsyncContextManager[Endpoint]:
     """Return a context manager that yields the endpoint of `model` by `settings`.
 
-    Entering it starts a server or loads the model, if that kind of endpoint needs one. `weights` is the folder of a
-    model that this process loads, `work` the folder for logs; threads and GPUs are those of the node. Entering raises
-    EndpointError or InputError if there is no such endpoint or no usable model.
+    Entering it starts a server, if that kind of endpoint needs one; its log goes to the folder `work`. Entering raises
+    EndpointError if there is no such endpoint.
     """
     match settings.kind:
         case "openai":
@@ -27,11 +27,6 @@ def connect(
             from orcac.chat.endpoints.vllm import serve
 
             return serve(settings, model=model, log=work / "vllm.log")
-        case "local":
-            from orcac.chat.endpoints.local import load
-
-            assert weights
-            return load(weights, settings, threads=threads, gpus=gpus)
         case "solver":
             return _serve_solver(settings)
     raise AssertionError(settings.kind)

@@ -1,157 +1,162 @@
-"""A model in this process, as an endpoint: waiting requests are answered in batches of similar length.
+"""Asking a model that this process loads: all open questions in batches of similar length.
 
-While one batch is generated, the engine sends more requests, so the next batches are chosen from a pool of several:
-sorted by length, they hold little padding. A batch is generated in a thread, since it takes seconds and the event loop
-must go on handling signals. An answer does not depend on its batch (`model.generation`), so neither batch nor pool is
-part of a request.
+A model in this process has no rate to find out and no network that fails, so the engine with its window, retries and
+pauses is not used. Questions are sorted by length over the whole job, or over pools of thousands, so that a batch holds
+little padding. When a batch ends, its answers go to the ledger, and they count once they are durable: a kill costs the
+batch at hand. An answer does not depend on its batch (`model.generation`), so the order changes only the speed.
+
+A stop (for an error, the budget, SIGINT or SIGTERM) waits for the batch at hand. The next run asks what is left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from orcac.chat.failures import ChatError
+from orcac.chat.engine import AnswerLog, budget_error
+from orcac.chat.interrupt import halt_on_signals
+from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatRequest, ChatResponse
-from orcac.chat.settings import EndpointSettings
+from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError
 from orcac.model.generation import LocalAnswer, LocalModel
 
-
-class _Waiting(NamedTuple):
-    """A request and the future that its response goes to."""
-
-    request: ChatRequest
-    response: asyncio.Future[ChatResponse]
-
-
-@asynccontextmanager
-async def load(weights: Path, settings: EndpointSettings, *, threads: int, gpus: int) -> AsyncIterator[LocalEndpoint]:
-    """Load the model of a folder and yield its endpoint.
-
-    Raises InputError if the model cannot be loaded or its chat template cannot be used.
-    """
-    model = await asyncio.to_thread(LocalModel.load, weights, threads=threads, gpus=gpus)
-    endpoint = LocalEndpoint(model, label=weights.name, batch=settings.batch)
-    try:
-        yield endpoint
-    finally:
-        endpoint.stop()
+_POOL = 10_000  # questions that are sorted by length together: their texts are in memory
+_BUDGET_POLL_S = 1.0  # between two checks of a spent budget to which other jobs may give some back
 
 
 class Model(Protocol):
-    """The methods of `LocalModel` that an endpoint needs."""
+    """The methods of `LocalModel` that are called here."""
 
-    def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]: ...
+    def plan_batches(
+        self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None
+    ) -> list[list[int]]: ...
 
     def answer_batch(
-        self, prompts: list[tuple[str, str]], *, temperature: float, top_p: float, max_new_tokens: int, seed: int
+        self, prompts: Sequence[tuple[str, str]], *, temperature: float, top_p: float, max_new_tokens: int, seed: int
     ) -> list[LocalAnswer]: ...
 
 
-class LocalEndpoint:
-    """A loaded model that answers up to `batch` requests at once. `label` names it in messages."""
+async def ask(
+    requests: Iterable[ChatRequest],
+    *,
+    weights: Path,
+    label: str,
+    ledger: AnswerLog,
+    tally: Tally,
+    settings: EndpointSettings,
+    budget: Budget | None = None,
+    on_progress: Callable[[Tally], None] = lambda tally: None,
+    threads: int = 1,
+    gpus: int = 0,
+    load: Callable[..., Model] = LocalModel.load,
+    pool: int = _POOL,
+) -> Tally:
+    """Load the model in the folder `weights`, and ask until every request has its answer in the ledger.
 
-    def __init__(self, model: Model, *, label: str, batch: int) -> None:
-        self.label = label
-        self._model, self._batch = model, batch
-        self._waiting: list[_Waiting] = []
-        self._working: asyncio.Task[None] | None = None  # while requests wait
-
-    async def complete(self, request: ChatRequest) -> ChatResponse:
-        """Return the response, once the batch that holds the request is done.
-
-        Raises ChatError if the prompt leaves no room for an answer or the sampling has `extra`, EndpointError if a
-        batch does not fit in memory, and any other error of the model.
-        """
-        if request.sampling.extra:
-            raise ChatError("unsupported", f"a local model has no parameter {', '.join(request.sampling.extra)}")
-        response = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(request, response))
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
-        return await response
-
-    def stop(self) -> None:
-        """Begin no further batch."""
-        if self._working:
-            self._working.cancel()
-
-    async def _work(self) -> None:
-        """Answer the waiting requests, one pool after the other."""
-        while self._waiting:
-            await asyncio.sleep(0)  # requests that are sent in this turn of the loop join the pool
-            pool, self._waiting = self._waiting, []
-            try:
-                await self._answer_pool(pool)
-            except Exception as error:
-                _fail(pool, error)
-        self._working = None
-
-    async def _answer_pool(self, pool: list[_Waiting]) -> None:
-        """Answer requests in batches, each of one sampling and of similar lengths."""
-        groups: dict[tuple[str, int], list[_Waiting]] = {}
-        for one in pool:
-            groups.setdefault((one.request.sampling.model_dump_json(), one.request.sample_index), []).append(one)
-        for group in groups.values():
-            prompts = [_prompt_of(one.request) for one in group]
-            for indices in self._model.plan_batches(prompts, batch_size=self._batch):
-                await self._answer_batch([group[index] for index in indices])
-
-    async def _answer_batch(self, batch: list[_Waiting]) -> None:
-        start, first = time.perf_counter(), batch[0].request
-        try:
-            answers = await asyncio.to_thread(
-                self._model.answer_batch,
-                [_prompt_of(one.request) for one in batch],
-                temperature=first.sampling.temperature,
-                top_p=first.sampling.top_p,
-                max_new_tokens=first.sampling.max_tokens,
-                seed=(first.sampling.seed or 0) + first.sample_index,
+    The requests are those of one teacher, so they differ in their texts alone. `label`, `tally` and the errors are
+    those of `engine.ask`. Also raises InputError if the model cannot be loaded, its chat template does not accept a
+    prompt, or a single prompt does not fit in memory.
+    """
+    model = await asyncio.to_thread(load, weights, threads=threads, gpus=gpus)
+    run = _Run(model, label=label, ledger=ledger, tally=tally, price=settings.price, budget=budget)
+    left = iter(requests)
+    on_progress(tally)
+    with halt_on_signals(run.halts.append), budget or contextlib.nullcontext():
+        while some := list(islice(left, pool)):
+            batches = await asyncio.to_thread(
+                model.plan_batches,
+                [_prompt_of(request) for request in some],
+                max_new_tokens=some[0].sampling.max_tokens,
+                batch_size=settings.batch,
             )
-        except Exception as error:
-            _fail(batch, _explain(error, len(batch)))
-            return
-        latency_s = time.perf_counter() - start
-        for one, answer in zip(batch, answers, strict=True):
-            if one.response.done():  # its request was cancelled
-                continue
-            if answer.output_tokens:
-                one.response.set_result(
-                    ChatResponse(
-                        text=answer.text,
-                        finish_reason=answer.finish_reason,
-                        input_tokens=answer.input_tokens,
-                        output_tokens=answer.output_tokens,
-                        latency_s=latency_s,
-                    )
-                )
-            else:
+            for batch in batches:
+                await run.answer_batch([some[index] for index in batch])
+                on_progress(tally)
+    return tally
+
+
+class _Run:
+    """The state of one `ask`."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        label: str,
+        ledger: AnswerLog,
+        tally: Tally,
+        price: Price,
+        budget: Budget | None,
+    ) -> None:
+        self._model, self._label, self._ledger, self._tally = model, label, ledger, tally
+        self._price, self._budget = price, budget
+        self.halts: list[BaseException] = []  # the reasons to begin no further batch
+
+    async def answer_batch(self, batch: list[ChatRequest]) -> None:
+        """Answer requests together, and count the answers when they are durable."""
+        sampling, price, tally = batch[0].sampling, self._price, self._tally
+        if sampling.extra:
+            raise EndpointError(
+                f"{self._label}: a local model has no parameter {', '.join(sampling.extra)}",
+                fix="remove it from `extra` in the teacher's sampling",
+            )
+        bound = sum(request.usd_bound(price) for request in batch)
+        await self._reserve(bound)
+        tally.in_flight, start = len(batch), time.perf_counter()
+        answers = await asyncio.to_thread(
+            self._model.answer_batch,
+            [_prompt_of(request) for request in batch],
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_new_tokens=sampling.max_tokens,
+            seed=(sampling.seed or 0) + batch[0].sample_index,
+        )
+        latency_s, tally.in_flight = time.perf_counter() - start, 0
+        settled = [(one, _response_of(answer, latency_s)) for one, answer in zip(batch, answers, strict=True)]
+        durable = [self._ledger.append(request, response) for request, response in settled]
+        self._ledger.flush()
+        if self._budget:
+            self._budget.settle(bound, sum(request.usd_of(response, price) for request, response in settled))
+        await asyncio.gather(*durable)
+        for (request, response), answer in zip(settled, answers, strict=True):
+            tally.count(request, response, price)
+            tally.tokens += response.input_tokens + response.output_tokens
+            if response.error:
                 message = f"{answer.input_tokens} tokens leave no room for an answer"
-                one.response.set_exception(ChatError("context_overflow", message))
+                tally.messages.setdefault(response.error, message)
+
+    async def _reserve(self, bound: float) -> None:
+        """Reserve `bound` USD, once they fit. Raises EndpointError if they never will, or the reason to halt."""
+        while not self.halts:
+            if self._budget is None or self._budget.reserve(bound):
+                return
+            if not self._budget.may_recover():
+                raise budget_error(self._budget, bound, model="the local model", label=self._label, tally=self._tally)
+            await asyncio.sleep(_BUDGET_POLL_S)
+        raise self.halts[0]
+
+
+def _response_of(answer: LocalAnswer, latency_s: float) -> ChatResponse:
+    """Return the response with an answer, or the failure of a prompt that fills the model's positions."""
+    if not answer.output_tokens:
+        return ChatResponse(error="context_overflow")
+    return ChatResponse(
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+        latency_s=latency_s,
+    )
 
 
 def _prompt_of(request: ChatRequest) -> tuple[str, str]:
     """Return the (system, user) messages of a request; "" for no system message."""
     texts = {message.role: message.content for message in request.messages}
     return texts.get("system", ""), texts["user"]
-
-
-def _fail(waiting: list[_Waiting], error: Exception) -> None:
-    """Raise `error` in the caller of each request that has no outcome yet."""
-    for one in waiting:
-        if not one.response.done():
-            one.response.set_exception(error)
-
-
-def _explain(error: Exception, size: int) -> Exception:
-    """Return an EndpointError with a fix if a batch of `size` prompts ran out of memory, else `error` itself."""
-    if "out of memory" in str(error).lower():  # torch raises RuntimeErrors of many names for it
-        return EndpointError(
-            f"a batch of {size} prompts does not fit in memory", fix="lower the endpoint's `batch`, and run again"
-        )
-    return error

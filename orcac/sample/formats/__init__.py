@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orcac.sample.formats import agieval, bbh, files, flan_cot, jsonl, natural_instructions, parquet
+from orcac.sample.formats import agieval, bbh, files, flan_cot, jsonl, natural_instructions, parquet, truthfulqa
 from orcac.sample.formats.item import Item, Reader
 from orcac.sample.recipe import Source
 
@@ -21,6 +21,7 @@ FORMATS: dict[str, Reader] = {
     "parquet": parquet.read,
     "bbh": bbh.read,
     "agieval": agieval.read,
+    "truthfulqa": truthfulqa.read,
 }
 
 SUFFIXES = {  # the ends of the names of its files, by which they are found in a folder
@@ -30,6 +31,7 @@ SUFFIXES = {  # the ends of the names of its files, by which they are found in a
     "parquet": ".parquet",
     "bbh": ".json",
     "agieval": ".jsonl",
+    "truthfulqa": ".json",
 }
 
 

@@ -41,11 +41,17 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
         if len(label) != 1 or label not in letters:
             raise row_error(path, number, f"label {label!r} is not one of {letters}", fix="correct the row's label")
         cue = f"A: Among A through {letters[-1]}, the answer is"
-        query = f"Q: {question.strip()} Answer Choices: {' '.join(_with_letters(choices))}\n{cue}"
+        lettered = _with_letters(choices)
+        query = f"Q: {question.strip()} Answer Choices: {' '.join(lettered)}\n{cue}"
         if introduction := str(passage).strip():
             query = f"{introduction}\n{query}"
-        letter_options = tuple(f"({letter})" for letter in letters)
-        yield Item(task=Path(name).stem, query=query, reference=f"({label})", options=letter_options)
+        yield Item(
+            task=Path(name).stem,
+            query=query,
+            reference=f"({label})",
+            options=tuple(f"({letter})" for letter in letters),
+            choices=tuple(sorted(lettered)),
+        )
 
 
 def _with_letters(choices: list[str]) -> list[str]:

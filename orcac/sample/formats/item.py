@@ -6,6 +6,10 @@ Readers yield every row, in the file's order.
 
 All formats share one convention: if the choices have letters, `options` are the letters in brackets, "(A)", "(B)", ...,
 and `reference` is one of them; otherwise `options` are the choices' own words.
+
+Under `likelihood` no model reads these texts as answers: each choice continues the query, and the likelihoods of the
+choices are compared. The choices are the options, unless the reader gives `choices` (as lm-evaluation-harness has them:
+AGIEval's are printed with letter and text, BIG-Bench Hard's are its letters or words).
 """
 
 from __future__ import annotations
@@ -25,6 +29,13 @@ class Item:
     query: str
     reference: str = ""  # "" if unknown
     options: tuple[str, ...] = ()  # () if free-form
+    choices: tuple[str, ...] = ()  # continuations of the query, one for each option; () if they are the options
+    right: tuple[int, ...] = ()  # indices of the right options; () if `reference` is the only one
+
+    def benchmark_fields(self) -> dict[str, list[str] | list[int]]:
+        """Return the fields that `rows.BenchmarkItem` has beyond a prompt."""
+        right = self.right or [index for index, option in enumerate(self.options) if option == self.reference]
+        return {"choices": list(self.choices or self.options), "right": list(right)}
 
 
 Reader = Callable[[Path, str, Source], Iterator[Item]]

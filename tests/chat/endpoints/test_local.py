@@ -1,35 +1,41 @@
-"""Tests of orcac/chat/endpoints/local.py: batches of similar length, and a batch that fails."""
+"""Tests of orcac/chat/endpoints/local.py: batches over all questions, and runs that are stopped or out of budget."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from orcac.chat.endpoints import local as module
-from orcac.chat.endpoints.local import LocalEndpoint
-from orcac.chat.failures import ChatError
-from orcac.chat.messages import ChatRequest, ChatResponse, conversation
-from orcac.chat.settings import EndpointSettings, Sampling
+from orcac.chat.endpoints.local import ask
+from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.limits.budget import Budget
+from orcac.chat.messages import ChatRequest, conversation
+from orcac.chat.settings import EndpointSettings, Price, Sampling
+from orcac.chat.tally import Tally
 from orcac.errors import EndpointError, InputError
 from orcac.model.generation import LocalAnswer
 
 
 class Model:
-    """A model that answers in capitals and records its batches."""
+    """A model that answers in capitals and records its batches; `on_batch` is called with the number of each."""
 
-    def __init__(self) -> None:
-        self.asked: list[tuple[list[str], dict[str, object]]] = []
+    def __init__(self, on_batch: Callable[[int], None] = lambda number: None) -> None:
+        self.asked: list[list[str]] = []
+        self.on_batch = on_batch
 
-    def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
-        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    def plan_batches(
+        self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None
+    ) -> list[list[int]]:
+        order, size = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1])), batch_size or 3
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
-    def answer_batch(self, prompts: list[tuple[str, str]], **settings: object) -> list[LocalAnswer]:
-        self.asked.append(([user for _, user in prompts], settings))
-        if any(user == "huge" for _, user in prompts):
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    def answer_batch(self, prompts: Sequence[tuple[str, str]], **settings: object) -> list[LocalAnswer]:
+        self.on_batch(len(self.asked))
+        self.asked.append([user for _, user in prompts])
         return [
             LocalAnswer(
                 text=user.upper(), finish_reason="stop", input_tokens=3, output_tokens=0 if user == "too long" else 2
@@ -38,57 +44,102 @@ class Model:
         ]
 
 
-def request(user: str, **sampling: object) -> ChatRequest:
-    settings = Sampling().model_copy(update=sampling)
-    return ChatRequest(model="m", messages=conversation(system="", user=user), sampling=settings, origin="local/1")
+def requests(*users: str, sampling: Sampling = Sampling()) -> list[ChatRequest]:  # noqa: B008  # frozen
+    return [
+        ChatRequest(model="m", messages=conversation(system="", user=user), sampling=sampling, origin="local/1")
+        for user in users
+    ]
 
 
-def ask(model: Model, *requests: ChatRequest, batch: int = 2) -> list[ChatResponse | BaseException]:
-    async def go() -> list[ChatResponse | BaseException]:
-        endpoint = LocalEndpoint(model, label="model", batch=batch)
-        return await asyncio.gather(*map(endpoint.complete, requests), return_exceptions=True)
+def run(
+    folder: Path,
+    asked: list[ChatRequest],
+    model: Model,
+    *,
+    batch: int | None = 2,
+    usd: float | None = None,
+    **more: int,
+) -> Tally:
+    price = Price(input=0, output=0 if usd is None else 1e6 / 1024)  # a dollar for the longest answer
+
+    async def go() -> Tally:
+        async with Ledger(folder) as ledger:
+            return await ask(
+                [request for request in asked if not ledger.get(request)],
+                weights=folder,
+                label="job",
+                ledger=ledger,
+                tally=Tally(total=len(asked)),
+                settings=EndpointSettings(kind="local", batch=batch, price=price),
+                budget=None if usd is None else Budget(folder / "budget", usd),
+                load=lambda weights, **_: model,
+                **more,
+            )
 
     return asyncio.run(go())
 
 
-def test_waiting_requests_are_answered_in_batches_of_similar_length() -> None:
+def texts(folder: Path, asked: list[ChatRequest]) -> list[str | None]:
+    ledger = Ledger(folder)
+    try:
+        return [found.text if (found := ledger.get(request)) else None for request in asked]
+    finally:
+        ledger.close()
+
+
+def test_all_questions_are_sorted_before_they_are_batched(tmp_path: Path) -> None:
+    model, asked = Model(), requests("a", "ccc", "bb", "dddd", "eeeee")
+    tally = run(tmp_path, asked, model)
+    assert (tally.answered, tally.tokens) == (5, 25)
+    assert model.asked == [["eeeee", "dddd"], ["ccc", "bb"], ["a"]]
+    assert texts(tmp_path, asked) == ["A", "CCC", "BB", "DDDD", "EEEEE"]
+
+
+def test_more_questions_than_a_pool_are_sorted_pool_by_pool(tmp_path: Path) -> None:
     model = Model()
-    answers = ask(model, *map(request, ("a", "ccc", "bb", "dddd")))
-    assert [answer.text for answer in answers] == ["A", "CCC", "BB", "DDDD"]  # type: ignore[union-attr]
-    assert [asked for asked, _ in model.asked] == [["dddd", "ccc"], ["bb", "a"]]
+    run(tmp_path, requests("a", "ccc", "bb", "dddd", "eeeee"), model, batch=None, pool=3)
+    assert model.asked == [["ccc", "bb", "a"], ["eeeee", "dddd"]]
 
 
-def test_requests_with_different_sampling_share_no_batch() -> None:
+def test_a_prompt_that_leaves_no_room_is_a_recorded_failure(tmp_path: Path) -> None:
+    tally = run(tmp_path, requests("a", "too long"), Model())
+    assert (tally.answered, dict(tally.failed)) == (1, {"context_overflow": 1})
+    assert tally.messages == {"context_overflow": "3 tokens leave no room for an answer"}
+    again = Model()
+    run(tmp_path, requests("a", "too long"), again)
+    assert again.asked == []
+
+
+def test_a_signal_ends_the_run_after_the_batch_at_hand(tmp_path: Path) -> None:
+    asked = requests("a", "ccc", "bb", "dddd", "eeeee")
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        run(tmp_path, asked, Model(lambda number: os.kill(os.getpid(), signal.SIGTERM) if number == 1 else None))
     model = Model()
-    ask(model, request("a", seed=1), request("b", seed=2), request("c", seed=1), batch=8)
-    assert [(asked, settings["seed"]) for asked, settings in model.asked] == [(["a", "c"], 1), (["b"], 2)]
+    assert texts(tmp_path, asked) == [None, "CCC", "BB", "DDDD", "EEEEE"]
+    run(tmp_path, asked, model)
+    assert model.asked == [["a"]]
 
 
-def test_a_prompt_that_leaves_no_room_and_a_batch_that_does_not_fit() -> None:
-    short, long, huge = ask(Model(), request("a"), request("too long"), request("huge"), batch=1)
-    assert isinstance(short, ChatResponse)
-    assert isinstance(long, ChatError) and long.error == "context_overflow"
-    assert isinstance(huge, EndpointError) and "lower the endpoint's `batch`" in str(huge)
+def test_an_error_of_the_model_keeps_the_finished_batches(tmp_path: Path) -> None:
+    def fail(number: int) -> None:
+        if number == 1:
+            raise InputError("the memory does not hold a single prompt", fix="lower max_tokens")
+
+    asked = requests("a", "ccc", "bb", "dddd")
+    with pytest.raises(InputError, match="lower max_tokens"):
+        run(tmp_path, asked, Model(fail))
+    assert texts(tmp_path, asked) == [None, "CCC", None, "DDDD"]
 
 
-class Refusing(Model):
-    """A model whose template refuses every prompt but `a`."""
+def test_a_batch_beyond_the_budget_is_not_begun(tmp_path: Path) -> None:
+    model, asked = Model(), requests("a", "bb", "ccc", "dddd")
+    with pytest.raises(EndpointError, match=r"the budget of 1\.50 USD holds no further request.*`job` 0 of 4"):
+        run(tmp_path, asked, model, usd=1.5)
+    assert model.asked == []
+    tally = run(tmp_path, asked, model, usd=2.1)  # each batch may cost 2 USD, and costs a few cents
+    assert tally.answered == 4 and tally.usd == pytest.approx(4 * 2 / 1024)
 
-    def plan_batches(self, prompts: list[tuple[str, str]], *, batch_size: int) -> list[list[int]]:
-        if any(user != "a" for _, user in prompts):
-            raise InputError("the chat template takes no such message", fix="drop it")
-        return super().plan_batches(prompts, batch_size=batch_size)
 
-
-def test_a_template_that_refuses_a_prompt_fails_all_waiting_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.LocalModel, "load", lambda *_, **__: Refusing())
-
-    async def go() -> None:
-        async with module.load(Path("m"), EndpointSettings(kind="local"), threads=1, gpus=0) as endpoint:
-            failed = await asyncio.gather(*(endpoint.complete(request(q)) for q in "bc"), return_exceptions=True)
-            assert all(isinstance(error, InputError) for error in failed)
-            assert (await endpoint.complete(request("a"))).text == "A"
-            await endpoint.complete(request("b"))
-
-    with pytest.raises(InputError, match="drop it"):  # and no ExceptionGroup
-        asyncio.run(asyncio.wait_for(go(), 10))
+def test_a_parameter_of_other_servers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EndpointError, match=r"(?s)no parameter top_k.*remove it"):
+        run(tmp_path, requests("a", sampling=Sampling(extra={"top_k": 5})), Model())

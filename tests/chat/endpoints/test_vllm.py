@@ -42,7 +42,7 @@ def ask(work: Path, **settings: object) -> ChatResponse:
     endpoint = EndpointSettings(kind="vllm", start_seconds=20).model_copy(update=settings)
 
     async def go() -> ChatResponse:
-        async with connect(endpoint, model="m", weights=None, work=work, threads=1, gpus=1) as model:
+        async with connect(endpoint, model="m", work=work) as model:
             return await model.complete(REQUEST)
 
     return asyncio.run(go())
@@ -85,7 +85,7 @@ def test_a_server_that_does_not_start_is_an_error_with_its_last_lines(
 def test_a_server_that_dies_midway_is_an_error_with_its_log(notes: Path, tmp_path: Path) -> None:
     async def go() -> None:
         settings = EndpointSettings(kind="vllm", start_seconds=20)
-        async with connect(settings, model="m", weights=None, work=tmp_path, threads=1, gpus=1) as model:
+        async with connect(settings, model="m", work=tmp_path) as model:
             assert (await model.complete(REQUEST)).text == "answer to q"
             os.kill(json.loads(notes.read_text())["pids"][0], signal.SIGKILL)
             while True:  # as the engine does, until the endpoint reports the end
@@ -129,7 +129,7 @@ def hold(work: Path) -> None:
 
     async def go() -> None:
         settings = EndpointSettings(kind="vllm", start_seconds=20)
-        async with connect(settings, model="m", weights=None, work=work, threads=1, gpus=1) as model:
+        async with connect(settings, model="m", work=work) as model:
             await model.complete(REQUEST)
             (work / "held").touch()
             await asyncio.Event().wait()

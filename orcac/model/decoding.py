@@ -1,0 +1,190 @@
+"""Decoding with a KV cache: prompts are read one by one, their answers grow together.
+
+A prompt passes through the model alone, so nothing is computed for padding and no mask is needed. It starts from the
+cache of the prompt before it as far as both begin alike: the system message of a chat template, the worked examples of
+a benchmark. The caches are then joined, padded on the left, and each step adds one token to every answer. An answer
+that ends leaves the batch.
+
+transformers' `generate` pads the prompts of a batch to the longest, and computes every row until the last answer ends.
+It remains the way for models whose cache has layers other than (sliding) attention, or that take no position ids.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import DynamicCache, PreTrainedModel
+
+_ARGUMENTS = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
+
+
+class Sampler(Protocol):
+    """A change of the scores of all rows, after which the token of the largest score is taken."""
+
+    def __call__(self, input_ids: torch.Tensor | None, scores: torch.Tensor) -> torch.Tensor: ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these; the next scores are theirs."""
+
+
+def decode(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    *,
+    ends: Collection[int],
+    pad: int,
+    sampler: Sampler | None = None,
+) -> list[list[int]]:
+    """Return the ids that follow each prompt, up to and including the first of `ends`, at most `limits` of them.
+
+    Greedy without a sampler. Every limit is at least 1.
+    """
+    import torch
+
+    with torch.inference_mode():
+        if not is_supported(model):
+            return _generate(model, prompts, limits, ends=ends, pad=pad, sampler=sampler)
+        cache, logits = _read(model, prompts)
+        lengths = torch.tensor([len(ids) for ids in prompts], device=model.device)
+        width = int(lengths.max())
+        mask = (torch.arange(width, device=model.device) >= width - lengths[:, None]).long()
+        answers: list[list[int]] = [[] for _ in prompts]
+        rows = list(range(len(prompts)))  # those whose answers have not ended
+        while True:
+            tokens = (sampler(None, logits) if sampler else logits).argmax(-1)
+            for row, token in zip(rows, tokens.tolist(), strict=True):
+                answers[row].append(token)
+            kept = [
+                place
+                for place, row in enumerate(rows)
+                if answers[row][-1] not in ends and len(answers[row]) < limits[row]
+            ]
+            if not kept:
+                return answers
+            if len(kept) < len(rows):
+                rows = [rows[place] for place in kept]
+                places = torch.tensor(kept, device=model.device)
+                cache.batch_select_indices(places)
+                mask, lengths, tokens = mask[places], lengths[places], tokens[places]
+                if sampler:
+                    sampler.keep(kept)
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], -1)
+            logits = model(
+                input_ids=tokens[:, None],
+                attention_mask=mask,
+                position_ids=lengths[:, None],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            lengths = lengths + 1
+
+
+def is_supported(model: PreTrainedModel) -> bool:
+    """Return whether `decode` can join and thin out the model's cache."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    layers = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    arguments = inspect.signature(model.forward).parameters
+    return layers <= {DynamicLayer, DynamicSlidingWindowLayer} and arguments.keys() >= _ARGUMENTS
+
+
+def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[DynamicCache, torch.Tensor]:
+    """Return the joined cache of the prompts, and the logits after each, float (rows, vocabulary)."""
+    import torch
+    from transformers import DynamicCache
+
+    caches, logits = {}, {}
+    last: Sequence[int] = ()
+    cache = DynamicCache(config=model.config)
+    for row in sorted(range(len(prompts)), key=lambda row: list(prompts[row])):  # like beginnings follow one another
+        ids = prompts[row]
+        shared = _count_shared(last, ids[:-1])  # the model must see one token at least
+        if any(layer.keys is not None and layer.keys.shape[-2] < len(last) for layer in cache.layers):
+            shared = 0  # a sliding window has left the beginning behind
+        cache = _copy(model, cache, shared)
+        found = model(
+            input_ids=torch.tensor([ids[shared:]], device=model.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        caches[row], logits[row], last = cache, found.logits[:, -1], ids
+    rows = range(len(prompts))
+    return _join([caches[row] for row in rows]), torch.cat([logits[row] for row in rows])
+
+
+def _count_shared(first: Iterable[int], second: Iterable[int]) -> int:
+    """Return the number of ids that both begin with."""
+    count = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _copy(model: PreTrainedModel, cache: DynamicCache, count: int) -> DynamicCache:
+    """Return a cache with the first `count` tokens of another."""
+    from transformers import DynamicCache
+
+    states = [(layer.keys[..., :count, :], layer.values[..., :count, :]) for layer in cache.layers] if count else None
+    return DynamicCache(states, config=model.config)
+
+
+def _join(caches: Sequence[DynamicCache]) -> DynamicCache:
+    """Return the caches of single rows as one cache, padded on the left. It empties them layer by layer."""
+    import torch
+    from torch.nn.functional import pad
+
+    joined = max(caches, key=lambda cache: cache.get_seq_length())
+    for number, layer in enumerate(joined.layers):
+        parts = [cache.layers[number] for cache in caches]
+        for name in ("keys", "values"):
+            states = [getattr(part, name) for part in parts]
+            width = max(state.shape[-2] for state in states)
+            padded = [pad(state, (0, 0, width - state.shape[-2], 0)) for state in states]
+            for part in parts:
+                setattr(part, name, None)
+            setattr(layer, name, torch.cat(padded))
+    return joined
+
+
+def _generate(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    *,
+    ends: Collection[int],
+    pad: int,
+    sampler: Sampler | None,
+) -> list[list[int]]:
+    """Do as `decode`, for any model."""
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    width = max(map(len, prompts))
+    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    generated = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        logits_processor=LogitsProcessorList([sampler] if sampler else []),
+        generation_config=GenerationConfig(
+            max_new_tokens=max(limits), do_sample=False, eos_token_id=sorted(ends), pad_token_id=pad
+        ),
+    )
+    return [_cut_at_end(row[:limit], ends) for row, limit in zip(generated[:, width:].tolist(), limits, strict=True)]
+
+
+def _cut_at_end(ids: list[int], ends: Collection[int]) -> list[int]:
+    """Return `ids` up to and including the first end token."""
+    for index, token in enumerate(ids):
+        if token in ends:
+            return ids[: index + 1]
+    return ids

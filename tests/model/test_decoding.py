@@ -1,0 +1,107 @@
+import random
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from orcac.model.decoding import decode, is_supported
+
+SHAPE = {
+    "vocab_size": 90,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "intermediate_size": 48,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+}
+FORMS = {
+    "grouped heads": ("llama", {}),
+    "a sliding window in some layers": (
+        "gemma3_text",
+        {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    "no position ids": ("bloom", {"n_layer": 2, "n_head": 4}),
+}
+LENGTHS = [3, 17, 9, 1, 9, 17]
+
+
+def make_model(form):
+    kind, changes = FORMS[form]
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**SHAPE | changes)).eval()
+    model.generation_config = GenerationConfig()  # as LocalModel does
+    return model
+
+
+def make_prompts():
+    """Return prompts of LENGTHS: the last three begin alike, and the last is the second again."""
+    numbers = random.Random(2)
+    prompts = [[numbers.randrange(1, 90) for _ in range(length)] for length in LENGTHS]
+    return [*prompts[:4], prompts[1][:5] + prompts[4][5:], prompts[1]]
+
+
+def generate(model, prompt, limit, ends):
+    """Return what transformers generates after one prompt."""
+    settings = GenerationConfig(max_new_tokens=limit, do_sample=False, eos_token_id=ends or None, pad_token_id=0)
+    ids = torch.tensor([prompt])
+    return model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)[
+        0, len(prompt) :
+    ].tolist()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_ids_are_those_that_transformers_generates_for_each_prompt_alone(form):
+    model, prompts = make_model(form), make_prompts()
+    limits = [12, 12, 5, 12, 1, 12]
+    free = [generate(model, prompt, limit, []) for prompt, limit in zip(prompts, limits, strict=True)]
+    assert decode(model, prompts, limits, ends=[], pad=0) == free
+    ends = [free[1][3], free[0][7]]
+    expected = [generate(model, prompt, limit, ends) for prompt, limit in zip(prompts, limits, strict=True)]
+    assert len(set(map(len, expected))) > 1
+    assert decode(model, prompts, limits, ends=ends, pad=0) == expected
+
+
+def test_models_of_other_forms_are_generated_by_transformers():
+    assert {form: is_supported(make_model(form)) for form in FORMS} == {
+        "grouped heads": True,
+        "a sliding window in some layers": True,
+        "no position ids": False,
+    }
+
+
+def test_nothing_is_computed_twice_or_for_padding():
+    """Count the tokens that pass through the model."""
+    model, prompts = make_model("grouped heads"), make_prompts()
+    sizes = []
+    model.get_input_embeddings().register_forward_hook(lambda module, ids, found: sizes.append(ids[0].numel()))
+    answers = decode(model, prompts, [4, 1, 2, 4, 4, 1], ends=[], pad=0)
+    assert sum(sizes[:6]) == 3 + 17 + 9 + 1 + (9 - 5) + 1
+    assert sizes[6:] == [4, 3, 3] and sum(map(len, answers)) == 16
+
+
+class Shift:
+    """A sampler that adds noise of its own to each row."""
+
+    def __init__(self, rows):
+        self.streams = [torch.Generator().manual_seed(row) for row in rows]
+
+    def keep(self, rows):
+        self.streams = [self.streams[row] for row in rows]
+
+    def __call__(self, input_ids, scores):
+        return scores + torch.stack([torch.randn(scores.shape[-1], generator=stream) for stream in self.streams])
+
+
+def test_each_row_keeps_its_random_stream_when_others_end():
+    model, prompts = make_model("grouped heads"), make_prompts()
+    together = decode(model, prompts, [6, 2, 6, 1, 6, 6], ends=[], pad=0, sampler=Shift(range(6)))
+    alone = [
+        decode(model, [prompt], [limit], ends=[], pad=0, sampler=Shift([row]))[0]
+        for row, (prompt, limit) in enumerate(zip(prompts, [6, 2, 6, 1, 6, 6], strict=True))
+    ]
+    assert together == alone
