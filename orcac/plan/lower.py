@@ -491,7 +491,7 @@ class _ArmLowering:
             more = {name: getattr(benchmark, name) for name in ("stop", "samples", "method", "reasoning")}
             recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, **work)
+        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=hardware.engine, **work)
 
     def _add_score(
         self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""
