@@ -162,7 +162,7 @@ class _ArmLowering:
     def _lower_run(self, replicate: Replicate) -> report.Run:
         spec = self.spec
         trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
-        student = self._add_student(replicate) if spec.student else None
+        student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None
@@ -417,13 +417,15 @@ class _ArmLowering:
     # --- the student ---------------------------------------------------------------------------------------------
 
     @_once_per_sections
-    def _add_student(self, replicate: Replicate) -> str:
+    def _add_student(self, replicate: Replicate, *, is_trained: bool = True) -> str:
+        """Add the student. A pretrained one that is only measured keeps its files as they are."""
         student, resources = self.spec.student, lower_work(self.spec.hardware.train)
         assert student is not None
         if student.base is not None:  # its weights are the same for all replicates
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
             pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
+            pretrained = pretrained.model_copy(update={"is_trained": is_trained})
             name = file_set.hub[0].repo if file_set.hub else (file_set.root or file_set.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
             execution = StudentExecution(files=local.paths, like=student.like, **resources)
@@ -508,7 +510,7 @@ class _ArmLowering:
             more = {name: getattr(benchmark, name) for name in ("stop", "samples", "method", "reasoning")}
             recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, **work)
+        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=hardware.engine, **work)
 
     def _add_score(
         self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""

@@ -9,14 +9,17 @@ the luck of training.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orcac.eval.recipe import EvalSummary
 from orcac.rows import Scored
 from orcac.score.scores import Answers
 
@@ -32,6 +35,7 @@ class Row:
     draws: Sequence[Sequence[Answers]]
     is_baseline: bool = False
     omitted: Mapping[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
+    engines: frozenset[str] = frozenset()  # the programs that generated a student's answers
     is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
     repeated: int = 0  # further replicates, left out since their answers are those of an earlier one
 
@@ -59,6 +63,14 @@ def drop_repeated(row: Row) -> Row:
         distinct = list(row.draws[:2])
     draws = distinct if row.is_redrawn else [[run for (run,) in distinct]]
     return dataclasses.replace(row, draws=draws, repeated=len(replicates) - len(distinct))
+
+
+def read_engines(folders: Iterable[Path]) -> frozenset[str]:
+    """Return the programs that generated the answers of evaluations, from the folders of their artifacts."""
+    summaries = []
+    for path in (folder / "artifact.json" for folder in folders):
+        summaries.append(EvalSummary.from_json(json.loads(path.read_text(encoding="utf-8"))["summary"], path))
+    return frozenset(summary.engine or "transformers" for summary in summaries)
 
 
 def read_score(row: Scored) -> float:

@@ -1,7 +1,8 @@
 """The verdict of one checker on one answer: its outcome and its score.
 
     failed     the request failed, or its answer is not on record: no score, and the item leaves n
-    cut        the limit on the answer's length cut it off: 0, whatever the part that is left says
+    cut        the limit on the answer's length cut it off, or the question fills the model's context: 0, whatever the
+               part that is left says
     refused    a content filter or the model itself declined: 0
     unparsed   the checker finds no final answer: 0
     right      the final answer has the full score
@@ -40,6 +41,8 @@ class Verdict(NamedTuple):
 
 def decide(checker: str, reply: Reply, item: Prompt) -> Verdict:
     """Return the verdict of a checker on a reply to an item."""
+    if reply.error == "context_overflow":  # as a student's empty answer to such a question
+        return Verdict("", "cut", 0.0)
     if reply.error and reply.error != "content_filter":
         return Verdict("", "failed", None)
     parsed, score = check(checker, reply.text, item)

@@ -61,6 +61,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
     yield from _check_benchmarks(spec, message_numbers, names)
+    yield from _check_evaluation(spec)
     for name, queries in spec.queries.items():
         yield from _check_source(("queries", name), queries)
 
@@ -453,6 +454,19 @@ def _nearest_multiples(count: int, step: int) -> list[int]:
     """Return the multiples of `step` next to a `count` that is not one: below, if above 0, and above."""
     below = count - count % step
     return [below, below + step] if below else [step]
+
+
+def _check_evaluation(spec: Spec) -> Iterator[Finding]:
+    """Yield findings on the engine that generates students' answers."""
+    work, at = spec.hardware.eval, ("hardware", "eval")
+    if work.gpus > 1 and work.engine != "vllm":
+        message = "transformers uses one GPU; write `gpus: 1`, or `engine: vllm`, which shares a model between GPUs"
+        yield Finding((*at, "gpus"), message, ((*at, "engine"),))
+    for name, benchmark in spec.benchmarks.items():
+        method = "generate" if isinstance(benchmark, OpenBenchmark) else benchmark.method
+        if method != "generate" and work.engine == "vllm":
+            message = "vLLM only generates here; write `engine: transformers` in hardware.eval, or `method: generate`"
+            yield Finding(("benchmarks", name, "method"), message, ((*at, "engine"),))
 
 
 def _check_hardware(train: TrainWork) -> Iterator[Finding]:

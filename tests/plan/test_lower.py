@@ -331,6 +331,14 @@ def test_an_arm_that_trains_nothing_measures_its_student_once(tmp_path: Path) ->
     assert (runs["base"], runs["all"]) == (1, 2)
 
 
+def test_a_pretrained_student_that_is_only_measured_keeps_its_own_chat_format(tmp_path: Path) -> None:
+    spec = SPEC | {"student": {"base": "hf://some/model", "like": "7B"}, "ablations": {"control": {"curriculum": []}}}
+    plan = lowered(tmp_path, spec)
+    addresses = plan.experiments["many"].addresses
+    students: Any = {arm: plan.nodes[addresses[arm]["student"]].recipe for arm in ("base", "control")}
+    assert {arm: recipe.pretrained.is_trained for arm, recipe in students.items()} == {"base": True, "control": False}
+
+
 EVALUATE = {key: SPEC[key] for key in ("orcac", "name", "seed", "teachers", "benchmarks")}
 COLLECT = {key: SPEC[key] for key in ("orcac", "name", "seed", "queries", "system_messages", "teachers", "datasets")}
 
