@@ -68,6 +68,10 @@ class Table:
         """The average that differences are of."""
         return "macro" if self.is_refused else self.claim.average
 
+    def have_other_engines(self, name: str, base: str) -> bool:
+        """Return whether different programs generated the answers of two rows; a baseline has none."""
+        return len(self.rows[name].engines | self.rows[base].engines) > 1
+
     @property
     def margin(self) -> float | None:
         """The share within which two arms are called equal."""
@@ -97,6 +101,7 @@ def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark
         for table in tables
         for name in compared[table.name].scores
         if table.is_primary and not table.is_refused and not table.rows[name].is_baseline
+        if not table.have_other_engines(name, base)
     ]
     margin_of = {table.name: table.margin for table in tables}
     margins = [margin_of[benchmark] for benchmark, _ in family]
@@ -105,7 +110,7 @@ def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark
     # an unreadable comparison keeps its place in the family, so that Holm's adjustment stays the same
     readable = [compared[benchmark].readable.get(name, compared[benchmark].scores[name]) for benchmark, name in family]
     readable_verdicts = dict(zip(family, judge(readable, margins), strict=True))
-    return tuple(_benchmark(table, compared[table.name], verdicts, readable_verdicts) for table in tables)
+    return tuple(_benchmark(table, compared[table.name], verdicts, readable_verdicts, base) for table in tables)
 
 
 def _compare(table: Table, base: str) -> _Compared:
@@ -157,7 +162,11 @@ def _fill(scores: Scores) -> Scores:
 
 
 def _benchmark(
-    table: Table, compared: _Compared, verdicts: Mapping[Place, Verdict], readable: Mapping[Place, Verdict]
+    table: Table,
+    compared: _Compared,
+    verdicts: Mapping[Place, Verdict],
+    readable: Mapping[Place, Verdict],
+    base: str,
 ) -> Benchmark:
     first = next(iter(table.rows.values())).runs[0]
     scored = sum_up(first)
@@ -171,8 +180,14 @@ def _benchmark(
         )
         for name, comparison in compared.scores.items()
     }
-    if table.is_refused:
-        differences = {name: _refuse(difference, table.tasks) for name, difference in differences.items()}
+    for name, difference in differences.items():
+        if table.is_refused:
+            differences[name] = _refuse(difference, table.tasks)
+        elif table.have_other_engines(name, base):
+            of_row, of_base = (" and ".join(sorted(table.rows[row].engines)) for row in (name, base))
+            sentence = f"no verdict, since {of_row} generated its answers and {of_base} those of {base}, and engines "
+            sentence += f"round differently. {difference.sentence}"
+            differences[name] = dataclasses.replace(difference, sentence=sentence)
     return Benchmark(
         name=table.name,
         n=len(first.rows),

@@ -28,7 +28,7 @@ from orcac.report.recipe import (
     name_drawn,
 )
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
-from orcac.report.runs import Row
+from orcac.report.runs import Row, read_engines
 from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
 from orcac.student.recipe import StudentSummary
@@ -128,11 +128,13 @@ def _benchmarks(
 def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) -> Row:
     """Return the answers of the row made of `draws` to one benchmark, by its `evaluations`."""
     is_baseline = isinstance(draws[0][0], Baseline)
+    folders = (store.folders[one.answers] for runs in evaluations for one in runs)
     omitted = store.summary(CollectSummary, evaluations[0][0].answers).omitted if is_baseline else None
     return Row(
         draws=[[store.scores(one.score) for one in runs] for runs in evaluations],
         is_baseline=is_baseline,
         is_trained=is_trained(draws),
+        engines=read_engines(() if is_baseline else folders),
         omitted=omitted or {},
     )
 

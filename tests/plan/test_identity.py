@@ -172,11 +172,7 @@ def protocol(name: str) -> dict[str, tuple[Any, ...]]:
         "cue": (f"{at}.cue", "So", asked(name)),
         "stop": (f"{at}.stop", ["Q:"], replied(name)),
         "samples": (f"{at}.samples", 2, {f"replies/g/{name}/1", *own, *scores}, drawn),
-        "method": (
-            f"{at}.method",
-            "likelihood",
-            replied(name) | ({"asked/held"} & asked(name)),
-        ),  # no row of a baseline
+        "method": (f"{at}.method", "likelihood", items(name)),  # no row of a baseline
         "reasoning": (f"{at}.reasoning", "off", replied(name)),
     }
     return (ways if name != "open" else {}) | {
@@ -297,7 +293,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
-    "benchmarks.*[truthfulqa].task": ("benchmarks.truth.task", "mc2", items("truth")),
+    "benchmarks.*[truthfulqa].task": (
+        "benchmarks.truth.task", "mc2", items("truth") - {"replies/g/truth", "baseline/g/truth"},
+        {"benchmarks": {"truth": {"method": "likelihood"}}},
+    ),
     **of("benchmarks.*[truthfulqa]", files("benchmarks", "truth", items("truth"), "json") | protocol("truth")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
     "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
@@ -370,6 +369,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "hardware.eval.gpus": ("hardware.eval.gpus", 1),
     "hardware.eval.gpu": ("hardware.eval.gpu", "h100-80gb"),
     "hardware.eval.batch": ("hardware.eval.batch", "9 rows"),
+    "hardware.eval.engine": ("hardware.eval.engine", "vllm"),
     "hardware.other.threads": ("hardware.other.threads", 9),
     "hardware.other.memory": ("hardware.other.memory", "9 GiB"),
     "hardware.other.time": ("hardware.other.time", "9 days"),

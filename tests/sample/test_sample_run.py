@@ -128,6 +128,10 @@ def test_items_with_choices_have_the_right_ones_and_items_without_are_dropped(be
     assert summary["dropped"] == {"no choices": 1, "no right choice": 1}
     (item,) = rows.read(out / "prompts.parquet", rows.BenchmarkItem)
     assert (item.choices, item.right) == (["x", "y"], [1])
+    free_form = plain.model_copy(update={"items": "choices", "fields": {"query": "q"}})
+    with pytest.raises(InputError, match="no choices: 3") as caught:
+        bench.run(SampleRecipe(name="s", seed=0, source=free_form), files)
+    assert "method: generate" in caught.value.fix
     _, out = bench.run(SampleRecipe(name="s", seed=0, source=plain), files)
     items = list(rows.read(out / "prompts.parquet", rows.BenchmarkItem))
     assert item.id == items[0].id and [one.choices for one in items] == [[], [], []]
