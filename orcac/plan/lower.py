@@ -246,12 +246,29 @@ class _ArmLowering:
         benchmark = self.spec.benchmarks[name]
         source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
         if isinstance(benchmark, schema.ScoredBenchmark):
+            if benchmark.method != "generate":
+                source = source.model_copy(update={"items": "choices"})
+            elif "references" in source.fields:
+                source = source.model_copy(update={"items": "references"})
             if benchmark.method == "generate":
                 execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
-            else:
-                source = source.model_copy(update={"items": "choices"})
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
+
+    @_once_per_sections
+    def _add_scored_items(self, name: str) -> str:
+        """Add a benchmark's items as `score` reads them: of Natural Instructions, with all right answers.
+
+        An `eval` node reads these items with the first right answer alone, as before there were several: answers do not
+        depend on it, and finished evaluations keep their ids.
+        """
+        benchmark = self.spec.benchmarks[name]
+        if benchmark.format != "natural-instructions" or benchmark.method != "generate":
+            return self._add_items(name)
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        source = source.model_copy(update={"items": "references"})
+        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
+        return self._add(f"references/{name}", recipe, execution, label=f"{name}, scored", blockers=blockers)
 
     @_once_per_sections
     def _add_asked(self, name: str) -> str:
@@ -349,7 +366,11 @@ class _ArmLowering:
         sample_index: int = 0,
         shards: int = 1,
     ) -> str:
-        """Add the answers of the teacher or baseline `name` to prompts. `sampling` replaces the teacher's own."""
+        """Add the answers of the teacher or baseline `name` to prompts.
+
+        `sampling` is that of a benchmark, and replaces the teacher's own. A model that refuses a part of it is asked
+        without that part.
+        """
         teacher = self.spec.teachers[name]
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         local = self.cache.digests.lower(file_set)
@@ -363,7 +384,9 @@ class _ArmLowering:
             sample_index=sample_index,
         )
         execution = CollectExecution(
-            endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
+            endpoint=lower_endpoint(
+                teacher, budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=sampling is not None
+            ),
             shards=shards,
             expect_tokens=teacher.expect,
             files=local.paths | questions.paths,
@@ -500,7 +523,7 @@ class _ArmLowering:
     ) -> report.Evaluation:
         """Add the scores of answers to the benchmark `name`: of an eval node, or of a collect node for each sample."""
         benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        inputs: dict[str, tuple[str, ...]] = {"answers": answers, "items": (items,)}
+        inputs: dict[str, tuple[str, ...]] = {"answers": answers, "items": (self._add_scored_items(name),)}
         blockers: tuple[str, ...] = ()
         if isinstance(benchmark, schema.OpenBenchmark):
             inputs["against"] = tuple(

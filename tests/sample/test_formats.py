@@ -65,6 +65,7 @@ def test_natural_instructions_in_both_forms(tmp_path):
         (item,) = read("natural-instructions", write(tmp_path / name, json.dumps(task)))
         assert item.query == "Definition: Do it.\n\nInput: x\n\nOutput:"
         assert (item.task, item.reference, item.options) == (name[:-5], "y", ())
+        assert item.references == tuple(task["Instances"][0]["output"])
 
 
 def test_jsonl_by_dotted_paths(tmp_path):
@@ -77,6 +78,14 @@ def test_jsonl_by_dotted_paths(tmp_path):
     assert first == Item(task="s", query="Q1", reference="one", options=("one", "three"))
     assert second == Item(task="mine", query=rows[1]["turns"][0]["content"])
     assert read("jsonl", path, query="turns.0.content")[1].options == ("a", "b")
+
+
+def test_jsonl_with_several_right_answers(tmp_path):
+    rows = [{"q": "Q1", "a": [" one", "", "two"]}, {"q": "Q2", "a": []}]
+    path = write(tmp_path / "mine.jsonl", "\n".join(map(json.dumps, rows)))
+    first, second = read("jsonl", path, query="q", references="a")
+    assert first == Item(task="mine", query="Q1", reference="one", references=("one", "two"))
+    assert second == Item(task="mine", query="Q2")
 
 
 def test_jsonl_strips_the_end_mark(tmp_path):
