@@ -22,7 +22,7 @@ from orcac.report.wording import (
 __all__ = ["format_table"]
 
 WIDTH = 100
-_ARM, _LONG_ARM = 18, 55  # the width of the arms' column, and its most if nothing stands behind the scores
+_ARM, _LONG_ARM = 20, 55  # the width of the arms' column, and its most if nothing stands behind the scores
 _MARKS = {"at chance": "*", "no better than a constant answer": "†", "below chance": "‡"}
 _LEGEND = {
     "at chance": "at chance: not significantly better than guessing",
@@ -34,8 +34,8 @@ _VERDICTS = {
     "scores lower": "lower",
     "exploratory": "",
 }  # in the column; any other verdict is its own word
-_COLUMNS = "{arm} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7}"
-_COMPARED = " {points:>7} {around:>15} {p:>7} {verdict}"
+_COLUMNS = "{arm} {mean:>9} {interval:>12} {unparsed:>8} {cut:>7}"
+_COMPARED = " {points:>7} {around:>14} {p:>7} {verdict}"
 
 
 def format_table(results: Results) -> str:

@@ -301,9 +301,9 @@ def test_the_terminal_table(job: Job, results: dict) -> None:
     (job.out / "results.json").write_text(json.dumps(results))
     table = format_table(read_json(job.out / "results.json"))
     assert max(map(len, table.splitlines())) <= 100
-    (row,) = (line for line in table.splitlines() if line.startswith("an-ablation-with-…"))
+    (row,) = (line for line in table.splitlines() if line.startswith("an-ablation-with-a-…"))
     assert " ".join(row.split()) == (
-        "an-ablation-with-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 lower"
+        "an-ablation-with-a-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 lower"
     )
     assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
 
