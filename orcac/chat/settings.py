@@ -85,6 +85,7 @@ class EndpointSettings(Frozen):
     concurrency: int = 32  # the most requests in flight
     timeout_seconds: float = 120.0
     attempts: int = 6  # per request, before its failure is final
+    may_omit: bool = False  # a decoding setting that the model refuses is left out, and the answer is marked
     price: Price = FREE
     budget_usd: float | None = None  # the cap on all spending under `budget_name`
     budget_name: str = ""  # the experiment's name, since its jobs share one budget

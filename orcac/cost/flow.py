@@ -137,6 +137,23 @@ class Flow:
         frame = priors.FRAME * (1 + sum(map(bool, texts)) / len(texts)) + 3
         return Prompts(counted, query + Range(system + frame), _unique(why, query_why))
 
+    def tasks(self, ref: str) -> int | None:
+        """Return the number of tasks of a sample node; None if it is not known before the node is made."""
+        node, record = self._node(SampleSummary, ref)
+        recipe = node.recipe
+        assert isinstance(recipe, SampleRecipe)
+        if record and record.summary.tasks is not None:
+            return record.summary.tasks
+        source = recipe.source
+        if source is None or source.hub or source.absent:
+            return None
+        if source.puzzles:
+            return 1
+        if source.tasks:
+            return len(set(source.tasks))
+        one_file_each = source.format in ("bbh", "agieval")
+        return len({ref.name for ref in source.files}) if one_file_each else None
+
     def _formed(self, form: Form, node: Node) -> Prompts:
         """Return the prompts of a benchmark's items in the form in which models are asked.
 

@@ -258,7 +258,13 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     speed_key = Hardware.from_values(execution.model_dump()).speed_key("")
     measured = None
     if model.parameters.is_exact:
-        measured = flow.measured.evaluated(round(model.parameters.mid), speed_key, recipe.model_dump())
+        measured = flow.measured.evaluated(
+            round(model.parameters.mid),
+            speed_key,
+            recipe.model_dump(),
+            engine=execution.engine,
+            gpus=execution.gpus,
+        )
     tokens = items.tokens * priors.STUDENT_RATIO.mid + answer
     flops = items.count * tokens * model.parameters * 2
     if measured:
@@ -267,7 +273,7 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
             f"{measured.value:.2g} items a second: measured on evaluations of such a student, n = {measured.n}",
         )
     elif execution.gpus:
-        seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak_flops(execution.gpu, "bf16"))
+        seconds = flops / (priors.ANSWERING_MFU.range * (execution.gpus * gpus.peak_flops(execution.gpu, "bf16")))
         basis = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
     else:
         seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))

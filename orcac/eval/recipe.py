@@ -9,11 +9,11 @@ one that is in the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
-from orcac.summary import Summary
+from orcac.summary import OMIT_NONE, Summary
 
 __all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary"]
 
@@ -38,6 +38,7 @@ class EvalRecipe(Recipe):
 class EvalExecution(Execution):
     batch_size: int | None = None  # None: chosen for the device
     gpu: str | None = None  # model of the GPU, for estimates
+    engine: Literal["transformers", "vllm"] = "transformers"
     earlier: tuple[str, ...] = ()  # KIND/ID of each artifact of VERSION 1 that would hold the same answers
 
 
@@ -52,3 +53,4 @@ class EvalSummary(Summary):
     input_tokens: int = 0
     output_tokens: int = 0
     earlier: str = ""  # KIND/ID of the artifact that the answers were taken from; "" if they were generated
+    engine: str | None = field(default=None, metadata=OMIT_NONE)  # that generated the answers; None: transformers

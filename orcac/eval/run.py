@@ -8,12 +8,16 @@ resumed at another batch size keeps its earlier answers.
 Under `method: likelihood` the answer is the option whose choice has the largest log-likelihood, in total or for each
 character of the choice; of equal ones it is the first.
 
+With the engine `vllm` the student is served and asked over HTTP (served.py). That has a log of its own, so the answers
+of one evaluation never come from two engines.
+
 If VERSION 1 has made the same evaluation, its answers are taken over and no model is loaded.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -24,10 +28,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcac import rows
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
-from orcac.job import Job
+from orcac.job import Job, packages_in_use
 
 if TYPE_CHECKING:
-    from orcac.model.generation import LocalModel
+    from orcac.model.generation import LocalModel, Model
 
 __all__ = ["run"]
 
@@ -71,6 +75,7 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
         input_tokens=sum(answer.input_tokens for answer in answers),
         output_tokens=sum(answer.output_tokens for answer in answers),
         earlier=earlier,
+        engine=None if earlier or job.execution.engine == "transformers" else job.execution.engine,
     )
 
 
@@ -78,15 +83,37 @@ def _ask(
     job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.BenchmarkItem], load_model: Callable[..., LocalModel]
 ) -> list[Reply]:
     """Let the student answer every item that the log lacks, and return all replies in the order of the items."""
-    execution, log = job.execution, job.work / "answers.jsonl"
-    model = load_model(job.input("model") / "model", threads=execution.threads, gpus=execution.gpus)
+    execution, folder = job.execution, job.input("model") / "model"
+    if execution.engine == "transformers":
+        model = load_model(folder, threads=execution.threads, gpus=execution.gpus)
+        ask = _generate if job.recipe.method == "generate" else _compare_choices
+        return _log_replies(job, items, functools.partial(ask, model), log=job.work / "answers.jsonl")
+    from orcac.eval.served import ServedModel
+
+    with ServedModel(folder, work=job.work, gpus=execution.gpus) as served:
+        job.packages.update(packages_in_use(), vllm=served.version)
+        ask = functools.partial(_generate, served)
+        return _log_replies(job, items, ask, log=job.work / "answers-vllm.jsonl")
+
+
+EvalJob = Job[EvalRecipe, EvalExecution]
+Batches = Iterator[tuple[list[int], list[Reply]]]  # the indices of some items, and the replies to them
+
+
+def _log_replies(
+    job: EvalJob,
+    items: Sequence[rows.BenchmarkItem],
+    ask: Callable[[EvalJob, Sequence[rows.BenchmarkItem]], Batches],
+    *,
+    log: Path,
+) -> list[Reply]:
+    """Call `ask` on the items that the log lacks, and log its replies; return all in the order of the items."""
     replies = _read_log(log)
     progress = job.progress(len(items), "answers")
     progress.update(len(replies))
-    ask = _generate if job.recipe.method == "generate" else _compare_choices
     with log.open("ab") as file:
         left = [index for index in range(len(items)) if index not in replies]
-        for batch, answered in ask(model, job, [items[index] for index in left]):
+        for batch, answered in ask(job, [items[index] for index in left]):
             asked = [left[index] for index in batch]
             file.write(json.dumps({"items": asked, "replies": answered}).encode() + b"\n")
             file.flush()
@@ -96,10 +123,7 @@ def _ask(
     return [replies[index] for index in range(len(items))]
 
 
-Batches = Iterator[tuple[list[int], list[Reply]]]  # the indices of some items, and the replies to them
-
-
-def _generate(model: LocalModel, job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.BenchmarkItem]) -> Batches:
+def _generate(model: Model, job: EvalJob, items: Sequence[rows.BenchmarkItem]) -> Batches:
     """Yield the texts with which the student answers."""
     recipe = job.recipe
     prompts = [(recipe.system, item.query) for item in items]
@@ -121,9 +145,7 @@ def _generate(model: LocalModel, job: Job[EvalRecipe, EvalExecution], items: Seq
         )
 
 
-def _compare_choices(
-    model: LocalModel, job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.BenchmarkItem]
-) -> Batches:
+def _compare_choices(model: LocalModel, job: EvalJob, items: Sequence[rows.BenchmarkItem]) -> Batches:
     """Yield the options whose choices are the likeliest. An item that the student's positions do not hold has none."""
     by_character = job.recipe.method == "likelihood-per-character"
     for batch in rows.batched(range(len(items)), _LIKELIHOOD_BATCH):

@@ -51,6 +51,8 @@ class Table:
     rows: Mapping[str, Row]
     is_primary: bool = True
     claim: Claim = dataclasses.field(default_factory=Claim)
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)  # reason -> items that the sample left out
+    without_row: Sequence[str] = ()  # baselines that are not measured on it
 
     @property
     def tasks(self) -> int:
@@ -66,6 +68,10 @@ class Table:
     def average(self) -> Average:
         """The average that differences are of."""
         return "macro" if self.is_refused else self.claim.average
+
+    def have_other_engines(self, name: str, base: str) -> bool:
+        """Return whether different programs generated the answers of two rows; a baseline has none."""
+        return len(self.rows[name].engines | self.rows[base].engines) > 1
 
     @property
     def margin(self) -> float | None:
@@ -96,6 +102,7 @@ def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark
         for table in tables
         for name in compared[table.name].scores
         if table.is_primary and not table.is_refused and not table.rows[name].is_baseline
+        if not table.have_other_engines(name, base)
     ]
     margin_of = {table.name: table.margin for table in tables}
     margins = [margin_of[benchmark] for benchmark, _ in family]
@@ -104,7 +111,7 @@ def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark
     # an unreadable comparison keeps its place in the family, so that Holm's adjustment stays the same
     readable = [compared[benchmark].readable.get(name, compared[benchmark].scores[name]) for benchmark, name in family]
     readable_verdicts = dict(zip(family, judge(readable, margins), strict=True))
-    return tuple(_benchmark(table, compared[table.name], verdicts, readable_verdicts) for table in tables)
+    return tuple(_benchmark(table, compared[table.name], verdicts, readable_verdicts, base) for table in tables)
 
 
 def _compare(table: Table, base: str) -> _Compared:
@@ -156,7 +163,11 @@ def _fill(scores: Scores) -> Scores:
 
 
 def _benchmark(
-    table: Table, compared: _Compared, verdicts: Mapping[Place, Verdict], readable: Mapping[Place, Verdict]
+    table: Table,
+    compared: _Compared,
+    verdicts: Mapping[Place, Verdict],
+    readable: Mapping[Place, Verdict],
+    base: str,
 ) -> Benchmark:
     first = next(iter(table.rows.values())).runs[0]
     scored = sum_up(first)
@@ -170,8 +181,14 @@ def _benchmark(
         )
         for name, comparison in compared.scores.items()
     }
-    if table.is_refused:
-        differences = {name: _refuse(difference, table.tasks) for name, difference in differences.items()}
+    for name, difference in differences.items():
+        if table.is_refused:
+            differences[name] = _refuse(difference, table.tasks)
+        elif table.have_other_engines(name, base):
+            of_row, of_base = (" and ".join(sorted(table.rows[row].engines)) for row in (name, base))
+            sentence = f"no verdict, since {of_row} generated its answers and {of_base} those of {base}, and engines "
+            sentence += f"round differently. {difference.sentence}"
+            differences[name] = dataclasses.replace(difference, sentence=sentence)
     return Benchmark(
         name=table.name,
         n=len(first.rows),
@@ -188,6 +205,8 @@ def _benchmark(
             for name, row in table.rows.items()
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
+        dropped=dict(table.dropped),
+        without_row=tuple(table.without_row),
     )
 
 
@@ -225,6 +244,8 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
             )
             for task, found in scored.tasks.items()
         ),
+        omitted=dict(row.omitted),
+        protocol=row.protocol,
     )
 
 

@@ -6,8 +6,9 @@ half a second to import, are imported only if there are some.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orcac.report.recipe import Baseline, Claim, Draws, Evaluation, ReportRecipe, is_trained, map_benchmarks
@@ -64,8 +65,14 @@ def rescore(rows: Mapping[str, tuple[Draws, Draws]], store: Store, base: str, re
     if not pairs:
         return []
     from orcac.report.compare import Table, compare_benchmarks
-    from orcac.report.runs import Row
+    from orcac.report.runs import Row, read_engines
     from orcac.score.scores import read
+
+    def list_answers(name: str, draws: Draws) -> Iterator[Path]:
+        """Yield the folders of the evaluations of a benchmark; without those that were removed since."""
+        for one in (one for runs in map_benchmarks(draws)[name] for one in runs):
+            if store.is_done(one.answers):
+                yield store.folder(one.answers)
 
     def compare(side: int) -> tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Score]]:
         """Return (benchmark, arm) -> its answers on one side, and its score with its verdict."""
@@ -78,6 +85,7 @@ def rescore(rows: Mapping[str, tuple[Draws, Draws]], store: Store, base: str, re
                         [[read(store.verify(pair[side])) for pair in runs] for runs in draws],
                         is_baseline=arm in baselines,
                         is_trained=is_trained(rows[arm][side]),
+                        engines=read_engines(list_answers(name, rows[arm][side]) if arm not in baselines else ()),
                     )
                     for arm, draws in by_arm.items()
                 },

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from orcac.report import protocol
 from orcac.report.results import Benchmark, Difference, Results
-from orcac.score.recipe import LIKELIHOOD
+from orcac.score.recipe import LIKELIHOOD_RULES
 from orcac.stats.intervals import Interval
 from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import p_value, points, points_interval, within
@@ -20,6 +21,7 @@ __all__ = [
     "describe_claim",
     "describe_findings",
     "describe_limits",
+    "describe_protocol",
     "describe_runs",
     "describe_verdicts",
     "interval",
@@ -50,6 +52,7 @@ AVERAGES = {
     "macro": "differences of means over tasks (macro)",
     "clustered": "differences of means over tasks, for tasks like these (clustered)",
 }
+LIKELIHOOD = "it compares the log-likelihoods of options, which baselines do not give"
 NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
 
 
@@ -169,13 +172,34 @@ def describe_runs(bench: Benchmark) -> list[str]:
     return lines
 
 
+def describe_protocol(bench: Benchmark) -> list[str]:
+    """Return how all rows were asked, the rows that were asked otherwise, and the baselines that have no row."""
+    shared = bench.scores[0].protocol
+    if not shared.max_tokens:  # a report of an older orcac
+        return []
+    lines = [f"Asked: {protocol.describe(shared)}."]
+    others = [(score.arm, protocol.describe_otherwise(score.protocol, shared)) for score in bench.scores]
+    if named := [f"{arm}: {how}" for arm, how in others if how]:
+        lines.append(f"Asked otherwise: {'; '.join(named)}.")
+    if bench.without_row:
+        why = "" if shared.method == "generate" else f": {LIKELIHOOD}"
+        lines.append(f"No row for {_join(bench.without_row)}{why}.")
+    return lines
+
+
 def describe_answers(bench: Benchmark) -> list[str]:
     """Return sentences on answers that are in no column: failed or refused ones, unequal shares, and other checkers."""
     lines = []
-    if (rule := bench.scores[0].checkers[0]) in LIKELIHOOD.values():
-        lines.append(f"Scored by the {rule}: the choices' log-likelihoods were compared, and no text was generated.")
+    if (rule := bench.scores[0].checkers[0]) in LIKELIHOOD_RULES.values():
+        lines.append(f"Scored by the {rule}: no text was generated, and no checker reads the answers.")
+    dropped = [f"{bench.dropped[reason]:,} {what}" for reason, what in _DROPPED.items() if reason in bench.dropped]
+    if dropped:
+        lines.append(f"Items of the files that are left out: {_join(dropped)}.")
     if left_out := bench.scores[0].left_out:
         lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
+    for score in bench.scores:
+        if score.omitted:
+            lines.append(f"{score.arm} was asked without {_join(score.omitted)}, which it refuses.")
     for outcome, meaning in _UNSHOWN.items():
         counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
         if counts:
@@ -195,6 +219,13 @@ def describe_answers(bench: Benchmark) -> list[str]:
     return lines
 
 
+_DROPPED = {  # the reasons of `sample` that are no choice of the spec
+    "reference is no option": "whose reference is not one of their options",
+    "no choices": "without choices",
+    "no right choice": "without a right choice",
+    "empty choice": "with an empty choice",
+    "duplicate": "repeated",
+}
 _UNSHOWN = {
     "failed": "Failed requests, which are in no figure",
     "refused": "Refusals, which score 0",

@@ -26,10 +26,10 @@ from pathlib import Path
 
 from orcac.errors import InputError
 from orcac.job import Job
-from orcac.recipe import Execution, resolve_file
+from orcac.recipe import resolve_file
 from orcac.rows import Prompt
 from orcac.sample.draw import ticket
-from orcac.sample.recipe import Form, SampleRecipe
+from orcac.sample.recipe import Form, SampleExecution, SampleRecipe
 
 __all__ = ["put_in_form"]
 
@@ -38,7 +38,7 @@ _OPEN_ANSWER = re.compile(r"(?:^|\n)(?:A|Answer|Output): ?[^\n]*$")
 
 
 def put_in_form(
-    job: Job[SampleRecipe, Execution], form: Form, items: Sequence[Prompt], dropped: Counter[str]
+    job: Job[SampleRecipe, SampleExecution], form: Form, items: Sequence[Prompt], dropped: Counter[str]
 ) -> Iterator[Prompt]:
     """Yield each item with its message as `query`, and count the items that serve as exemplars in `dropped`.
 
@@ -85,7 +85,7 @@ def _show_exemplar(item: Prompt) -> str:
 
 
 def _draw_exemplars(
-    job: Job[SampleRecipe, Execution], form: Form, items: Sequence[Prompt]
+    job: Job[SampleRecipe, SampleExecution], form: Form, items: Sequence[Prompt]
 ) -> Mapping[str, list[Prompt]]:
     """Return task -> its exemplars, by rising ticket. Raises InputError if a task has too few items."""
     by_task: dict[str, list[Prompt]] = defaultdict(list)
@@ -103,7 +103,7 @@ def _draw_exemplars(
     return {task: of_task[: form.shots] for task, of_task in by_task.items()}
 
 
-def _read_examples(job: Job[SampleRecipe, Execution], form: Form) -> dict[str, str]:
+def _read_examples(job: Job[SampleRecipe, SampleExecution], form: Form) -> dict[str, str]:
     """Return task -> its worked examples. Raises InputError if a file is not UTF-8."""
     texts: dict[str, str] = {}
     for ref in form.examples:

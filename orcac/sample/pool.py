@@ -19,6 +19,7 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.sample import draw
 from orcac.sample.recipe import SampleRecipe
+from orcac.sample.references import NAMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +31,19 @@ class Pool:
     tickets: draw.Tickets  # uint64 (n,)
     read: int
     dropped: Counter[str]  # reason -> queries that may not be drawn
+    unanswerable: list[rows.Prompt]  # the first of these to which no answer could be right
 
 
 def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
     """Read all prompts once. Raises InputError if a task that the recipe names does not occur."""
     wanted = recipe.source.tasks if recipe.source else ()
+    by_choice = recipe.source is not None and recipe.source.items == "choices"
     places, tickets, numbers = array("q"), array("Q"), array("q")
     names: dict[str, int] = {}
     others: set[str] = set()
     known: set[bytes] = set()
     dropped: Counter[str] = Counter()
+    unanswerable: list[rows.Prompt] = []
     place = -1
     for place, prompt in enumerate(prompts):
         digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
@@ -49,12 +53,12 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
         elif digest in known:
             dropped["duplicate"] += 1
         elif prompt.reference and prompt.options and prompt.reference not in prompt.options:
-            dropped["reference is no option"] += 1  # no answer could ever be right
-        elif isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and all(prompt.choices) and prompt.right):
-            lacking = (
-                "no choices" if not prompt.choices else "no right choice" if all(prompt.choices) else "empty choice"
-            )
-            dropped[lacking] += 1  # no likelihoods to compare
+            dropped["reference is no option"] += 1
+            unanswerable += [prompt] if len(unanswerable) < NAMED else []
+        elif by_choice and isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and prompt.right):
+            dropped["no choices" if not prompt.choices else "no right choice"] += 1  # no likelihoods to compare
+        elif by_choice and isinstance(prompt, rows.BenchmarkItem) and not all(prompt.choices):
+            dropped["empty choice"] += 1
         else:
             known.add(digest)
             places.append(place)
@@ -75,6 +79,7 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
         tickets=np.array(tickets),
         read=place + 1,
         dropped=dropped,
+        unanswerable=unanswerable,
     )
 
 
@@ -93,7 +98,9 @@ def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
         raise InputError(
             f"{recipe.name}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{losses}), "
             f"but take is {'all' if take is None else format(take, ',')}",
-            fix="lower take or leave it out, or add files",
+            fix="lower take or leave it out, or add files"
+            if "no choices" not in dropped
+            else "compare likelihoods on items with options, or write `method: generate`",
         )
     if take is None:
         drawn = np.ones(len(tickets), dtype=bool)

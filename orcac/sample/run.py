@@ -9,38 +9,44 @@ summary records the commit that each revision was resolved to.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
 from orcac import hub, rows
+from orcac.errors import InputError
 from orcac.job import Job
 from orcac.progress import Progress
-from orcac.recipe import Execution, resolve_file
+from orcac.recipe import resolve_file
 from orcac.sample.draw import pick_message
 from orcac.sample.form import put_in_form
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
 from orcac.sample.pool import choose, survey
-from orcac.sample.recipe import Form, SampleRecipe, SampleSummary
+from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
+from orcac.sample.references import NAMED, find_fault, name_items
 
 Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
 
 
-def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
+def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     """Write `prompts.parquet`.
 
-    Raises InputError if a file is bad or has fewer queries than `take`, and the errors of `hub.fetch` if the source is
-    on a hub.
+    Raises InputError if a file is bad or has fewer queries than `take`, or if no item of a benchmark can be scored, and
+    the errors of `hub.fetch` if the source is on a hub.
     """
     if job.recipe.form:
         return _run_form(job, job.recipe.form)
     parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
+    what = "queries are dropped, since their reference is not one of their options"
+    name_items(job.label, pool.dropped["reference is no option"], what, pool.unanswerable)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
+    faults: Counter[str] = Counter()  # why the benchmark's first checker cannot score an item -> such items
+    examples: dict[str, list[rows.Prompt]] = defaultdict(list)
     characters = 0  # of the texts that a teacher will read
 
     def kept() -> Iterator[rows.Prompt]:
@@ -49,11 +55,22 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
             if is_chosen:
                 tasks.add(prompt.task)
                 characters += len(prompt.system) + len(prompt.query)
+                if job.execution.checker and (fault := find_fault(prompt, job.execution.checker)):
+                    faults[fault] += 1
+                    examples[fault] += [prompt] if len(examples[fault]) < NAMED else []
                 yield prompt
 
     kind = rows.BenchmarkItem if job.recipe.source and job.recipe.source.items else rows.Prompt
     count = rows.write(job.out / "prompts.parquet", kind, kept())
     assert pool.read == count + dropped.total()
+    for fault, found in sorted(faults.items()):
+        what = f"of {count:,} items will be left out of the scores: {fault}"
+        name_items(job.label, found, what, examples[fault])
+    if faults.total() == count:
+        raise InputError(
+            f"{job.label}: none of its {count:,} items can be scored: {'; '.join(sorted(faults))}",
+            fix="evaluate on items whose right answer is known, or choose another checker",
+        )
     return SampleSummary(
         read=pool.read,
         kept=count,
@@ -64,7 +81,7 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
     )
 
 
-def _run_form(job: Job[SampleRecipe, Execution], form: Form) -> SampleSummary:
+def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSummary:
     path = job.input("from") / "prompts.parquet"
     kind = rows.BenchmarkItem if rows.has_column(path, "choices") else rows.Prompt
     items = list(rows.read(path, kind))
@@ -80,7 +97,7 @@ def _run_form(job: Job[SampleRecipe, Execution], form: Form) -> SampleSummary:
     )
 
 
-def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str]]:
+def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[str, str]]:
     """Return the parts of the input, in order, and the commit of each revision on a hub."""
     recipe, source = job.recipe, job.recipe.source
     assert (source is None) != (recipe.subset is None), "exactly one of source, subset and form"

@@ -13,12 +13,15 @@ from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.recipe import Execution, Frozen, Recipe
 from orcac.summary import Summary
 
-__all__ = ["LIKELIHOOD", "VERSION", "Judge", "ScoreExecution", "ScoreRecipe", "ScoreSummary"]
+__all__ = ["LIKELIHOOD_RULES", "VERSION", "Judge", "ScoreExecution", "ScoreRecipe", "ScoreSummary"]
 
 VERSION = 1  # raise it when a checker would read or compare answers otherwise
 
 
-LIKELIHOOD = {"choice": "likeliest choice", "mass": "probability of the right choices"}  # names beside the checkers'
+LIKELIHOOD_RULES = {
+    "choice": "likeliest choice",
+    "mass": "probability of the right choices",
+}  # as checkers' names
 
 
 class Judge(Frozen):

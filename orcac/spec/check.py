@@ -61,6 +61,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
     yield from _check_benchmarks(spec, message_numbers, names)
+    yield from _check_evaluation(spec)
     for name, queries in spec.queries.items():
         yield from _check_source(("queries", name), queries)
 
@@ -116,6 +117,9 @@ def _check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Findi
     """Yield the errors of one query source: the key of the question, the sizes of generated tasks."""
     if isinstance(source, TableQueries | TableBenchmark | OpenBenchmark) and "query" not in source.fields:
         yield Finding((*path, "fields"), "`query` is missing: give the key that holds the question")
+    if {"reference", "references"} <= set(getattr(source, "fields", {})):
+        message = "`reference` and `references` are both given; keep `references` for a list of right answers"
+        yield Finding((*path, "fields", "references"), message)
     if not isinstance(source, GeneratedQueries | GeneratedBenchmark):
         return
     (low, high), task = source.size, TASKS[source.task]
@@ -139,12 +143,21 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
             yield from _check_asking(path, benchmark)
-            if isinstance(benchmark, TableBenchmark) and "reference" not in benchmark.fields:
+            if isinstance(benchmark, TableBenchmark) and not {"reference", "references"} & set(benchmark.fields):
                 message = (
                     "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
                     "for questions that a model judges"
                 )
                 yield Finding((*path, "fields"), message)
+            if (
+                isinstance(benchmark, TruthfulQABenchmark)
+                and benchmark.task == "mc2"
+                and benchmark.method != "likelihood"
+            ):
+                message = (
+                    "mc2 is scored by the probability of its true choices; write `method: likelihood`, or `task: mc1`"
+                )
+                yield Finding((*path, "task"), message, ((*path, "method"),))
         else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
@@ -170,9 +183,6 @@ def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Findin
     if benchmark.shots and benchmark.examples:
         message = "`shots` and `examples` are both given; remove one (in a patch: `null`)"
         yield Finding((*path, "shots"), message, ((*path, "shots"), (*path, "examples")))
-    if isinstance(benchmark, TruthfulQABenchmark) and benchmark.task == "mc2" and benchmark.method != "likelihood":
-        message = "mc2 is scored by the probability of its true choices; write `method: likelihood`"
-        yield Finding((*path, "task"), message, (method,))
     if benchmark.method == "generate":
         if benchmark.samples > 1 and not benchmark.temperature:
             message = f"the {benchmark.samples} answers to an item are equal at temperature 0; write `temperature: 0.7`"
@@ -457,6 +467,19 @@ def _nearest_multiples(count: int, step: int) -> list[int]:
     """Return the multiples of `step` next to a `count` that is not one: below, if above 0, and above."""
     below = count - count % step
     return [below, below + step] if below else [step]
+
+
+def _check_evaluation(spec: Spec) -> Iterator[Finding]:
+    """Yield findings on the engine that generates students' answers."""
+    work, at = spec.hardware.eval, ("hardware", "eval")
+    if work.gpus > 1 and work.engine != "vllm":
+        message = "transformers uses one GPU; write `gpus: 1`, or `engine: vllm`, which shares a model between GPUs"
+        yield Finding((*at, "gpus"), message, ((*at, "engine"),))
+    for name, benchmark in spec.benchmarks.items():
+        method = "generate" if isinstance(benchmark, OpenBenchmark) else benchmark.method
+        if method != "generate" and work.engine == "vllm":
+            message = "vLLM only generates here; write `engine: transformers` in hardware.eval, or `method: generate`"
+            yield Finding(("benchmarks", name, "method"), message, ((*at, "engine"),))
 
 
 def _check_hardware(train: TrainWork) -> Iterator[Finding]:

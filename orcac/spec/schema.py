@@ -81,7 +81,7 @@ class FileSource(Frozen):
     expect: Expect = execution("expected size for estimates, until the files are here", Expect())
 
 
-Fields = dict[Literal["query", "reference", "task", "options"], str]
+Fields = dict[Literal["query", "reference", "references", "task", "options"], str]
 
 
 class _TableSource(FileSource):
@@ -533,7 +533,14 @@ class Work(Frozen):
 
 
 class EvalWork(Work):
-    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs of a job: 0 or 1", 0)
+    engine: Literal["transformers", "vllm"] = execution(
+        "program that generates students' answers; vllm serves the student while it is asked. Rows of different "
+        "engines get no verdict between them",
+        "transformers",
+    )
+    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution(
+        "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
+    )
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
     batch: Rows | None = execution(
         "number of items answered at once; chosen for the device when absent", None, unit="items"

@@ -374,6 +374,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "hardware.eval.gpus": ("hardware.eval.gpus", 1),
     "hardware.eval.gpu": ("hardware.eval.gpu", "h100-80gb"),
     "hardware.eval.batch": ("hardware.eval.batch", "9 rows"),
+    "hardware.eval.engine": ("hardware.eval.engine", "vllm"),
     "hardware.other.threads": ("hardware.other.threads", 9),
     "hardware.other.memory": ("hardware.other.memory", "9 GiB"),
     "hardware.other.time": ("hardware.other.time", "9 days"),

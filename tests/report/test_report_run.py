@@ -50,7 +50,11 @@ class FakeStore:
         return ref
 
     def items(self, name: str, form: str) -> str:
-        return self.add(f"sample/{name}", {"read": 1, "kept": 1, "tasks": 1}, {"source": {"format": form}})
+        return self.add(
+            f"sample/{name}",
+            {"read": 8, "kept": 1, "tasks": 1, "dropped": {"duplicate": 4, "reference is no option": 3}},
+            {"source": {"format": form}},
+        )
 
     def score(self, ref: str, answers: list[rows.Scored]) -> str:
         checkers = ("final-answer", "first-capital") if answers[0].others_score else ("final-answer",)
@@ -121,11 +125,15 @@ def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", u
     ]
 
 
-def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list]]], *, draws=(), **recipe) -> Job:
+def make_job(
+    tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list]]], *, draws=(), made_by=None, **recipe
+) -> Job:
     """Return a job with three arms; `benchmarks` is name -> (format, arm -> answers, or a list of them for each run).
 
-    `draws` has the draw of the data of each run; the first run's when absent.
+    `draws` has the draw of the data of each run; the first run's when absent. `made_by` has further fields of the
+    summary of an arm's evaluations.
     """
+    made_by = made_by or {}
     store = FakeStore(tmp_path / "store")
     store.add("student/s", {"parameters": 840_000, "vocabulary": 640})
     assistant = store.dataset("assistant-300", "assistant", 302, {"Timeout": 2, "duplicate": 10}, 0.1208)
@@ -149,7 +157,7 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list]]],
                 Evaluation(
                     benchmark=name,
                     items=items[name],
-                    answers=f"eval/{name}-{arm}-{number}",
+                    answers=store.add(f"eval/{name}-{arm}-{number}", {"n": len(said[number])} | made_by.get(arm, {})),
                     score=store.score(f"{name}-{arm}-{number}", said[number]),
                 )
                 for name, said in runs_of.items()
@@ -293,9 +301,9 @@ def test_the_terminal_table(job: Job, results: dict) -> None:
     (job.out / "results.json").write_text(json.dumps(results))
     table = format_table(read_json(job.out / "results.json"))
     assert max(map(len, table.splitlines())) <= 100
-    (row,) = (line for line in table.splitlines() if line.startswith("an-ablation-with-…"))
+    (row,) = (line for line in table.splitlines() if line.startswith("an-ablation-with-a-…"))
     assert " ".join(row.split()) == (
-        "an-ablation-with-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 lower"
+        "an-ablation-with-a-… 55.0 %* 48.1 to 61.7 0.0 % 0.0 % −25.0 −31.2 to −18.8 < 0.001 lower"
     )
     assert "* at chance: not significantly better than guessing" in table and AT_CHANCE[:20] not in table
 
@@ -318,6 +326,7 @@ def test_answers_of_every_kind_are_shown_and_failed_ones_are_in_no_comparison(tm
     assert of_odd["difference"]["points"] == pytest.approx(2 / 12)
     assert (of_refused["n"], of_refused["mean"]) == (20, 0.95)
     shown = [
+        "Items of the files that are left out: 3 whose reference is not one of their options and 4 repeated.",
         "Left out: 3 items, since no answer could agree with their reference.",
         "Failed requests, which are in no figure: 8 of no-assistant.",
         "Refusals, which score 0: 1 of answers-only.",
@@ -523,7 +532,8 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     job = make_job(tmp_path, {"b": ("puzzles", arms), "side": ("puzzles", arms)}, exploratory=("side",))
     store = FakeStore(tmp_path / "store")
     store.folders = dict(job.by_ref)
-    store.add("collect/gpt", {"prompts": 400, "answered": 400, "input_tokens": 1, "output_tokens": 1, "usd": 9.5})
+    asked = {"prompts": 400, "answered": 400, "omitted": {"temperature": 400}, "input_tokens": 1, "usd": 9.5}
+    store.add("collect/gpt", asked)
     evaluation = Evaluation(
         benchmark="b", items="sample/b", answers="collect/gpt", score=store.score("gpt", trained(9, 0.9, runs=1)[0])
     )
@@ -536,6 +546,25 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
         assert (difference["verdict"], difference["p_holm"]) == ("exploratory", None)
     assert primary["scores"][2]["arm"] == "gpt (baseline)"
     assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 9.5
+    for sentence in (
+        "gpt (baseline) was asked without temperature, which it refuses.",
+        "Asked: zero-shot, no system message, greedy decoding, at most 256 tokens.",
+        "No row for gpt (baseline).",
+    ):
+        assert sentence in (job.out / "report.html").read_text()
+        assert sentence in (job.out / "report.md").read_text()
+        assert sentence in format_table(read_json(job.out / "results.json"))
+
+
+def test_rows_of_different_engines_get_no_verdict(tmp_path: Path) -> None:
+    arms = {"base": trained(1, 0.6), "no-assistant": trained(2, 0.2), "answers-only": trained(3, 0.2)}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)}, made_by={"no-assistant": {"engine": "vllm"}})
+    (bench,) = read_results(job)["benchmarks"]
+    other, same = (score["difference"] for score in bench["scores"][1:])
+    assert (other["verdict"], other["p_holm"]) == ("exploratory", None)
+    assert other["sentence"].startswith("no verdict, since vllm generated its answers and transformers those of base")
+    assert same["verdict"] == "worse" and same["p_holm"] == same["p"], "it is alone in the family"
+    assert "no verdict, since vllm generated" in (job.out / "report.html").read_text()
 
 
 def test_a_verdict_that_unread_answers_decide_is_withheld(tmp_path: Path) -> None:
