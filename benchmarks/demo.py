@@ -2,7 +2,7 @@
 
     orcac run specs/tiny.yaml && python benchmarks/demo.py [SPEC] [--svg docs/tiny.svg]
 
-Reads the store and makes nothing. The first table is that of README.md, from the report's results; the second sums what
+Reads the store and makes nothing. The first table has the figures of README.md's, from the report; the second sums what
 the jobs of each kind recorded. Snakemake itself and the start of each job, about a CPU-second each, are not in it:
 `time orcac run` has them. `--svg` writes the report's picture in the colours of its light page.
 """
@@ -27,7 +27,7 @@ def show_scores(results: Path) -> None:
     from orcac.report.wording import interval, p_value, percent, points, points_interval
 
     for bench in read_json(results).benchmarks:
-        print(f"| arm | correct, {bench.n:,} held-out items | runs | vs base, points | p, Holm | verdict |")
+        print(f"| arm | correct, {bench.n:,} held-out items | each run | vs base, points | p (Holm) | verdict |")
         print("|---|---|---|---|---|---|")
         for score in bench.scores:
             cells = [score.arm, f"{percent(score.mean)} % ({interval(score.interval)})"]

@@ -17,6 +17,8 @@ from orcac import rows
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import BASELINES, Plan
+from orcac.report.results import Protocol, read_json
+from orcac.report.table import format_table
 from orcac.spec.load import load
 from orcac.store.store import Store
 
@@ -89,6 +91,16 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
             )
         ]
         assert marks[0] == marks[1]
+    results = read_json(store.folder(plan.experiments["same"].report) / "results.json")
+    for bench in results.benchmarks:
+        ours, theirs = bench.scores
+        assert ours.protocol == theirs.protocol and ours.mean == theirs.mean
+    assert results.benchmarks[2].scores[0].protocol == Protocol(
+        system="Think first.", shots=2, instruction="End with ANSWER: X", cue="So", max_tokens=12
+    )
+    table = format_table(results)
+    assert "Asked: zero-shot, no system message, temperature 0.7, top_p 0.9, at most 12 tokens." in table
+    assert "Asked otherwise" not in table
 
 
 def read_answers(store: Store, ref: str, kind: type[Any]) -> dict[str, tuple[str, str, int]]:

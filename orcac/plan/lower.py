@@ -366,7 +366,11 @@ class _ArmLowering:
         sample_index: int = 0,
         shards: int = 1,
     ) -> str:
-        """Add the answers of the teacher or baseline `name` to prompts. `sampling` replaces the teacher's own."""
+        """Add the answers of the teacher or baseline `name` to prompts.
+
+        `sampling` is that of a benchmark, and replaces the teacher's own. A model that refuses a part of it is asked
+        without that part.
+        """
         teacher = self.spec.teachers[name]
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         local = self.cache.digests.lower(file_set)
@@ -380,7 +384,9 @@ class _ArmLowering:
             sample_index=sample_index,
         )
         execution = CollectExecution(
-            endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
+            endpoint=lower_endpoint(
+                teacher, budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=sampling is not None
+            ),
             shards=shards,
             expect_tokens=teacher.expect,
             files=local.paths | questions.paths,

@@ -10,6 +10,7 @@ from orcac.report.wording import (
     NOTHING_MEASURED,
     describe_answers,
     describe_claim,
+    describe_protocol,
     describe_runs,
     describe_verdicts,
     interval,
@@ -58,7 +59,8 @@ def format_table(results: Results) -> str:
         if is_compared:
             header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()
         lines += [header, *(_row(score, width) for score in bench.scores)]
-        lines += [*describe_verdicts(bench, results.base), *describe_runs(bench), *describe_answers(bench), ""]
+        lines += [*describe_protocol(bench), *describe_verdicts(bench, results.base)]
+        lines += [*describe_runs(bench), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results.all_at_chance:

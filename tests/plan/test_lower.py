@@ -118,6 +118,8 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
     own = set(experiment.arms[BASELINES]) - set(experiment.arms["base"])
     assert sorted(ref.partition("/")[0] for ref in own) == ["collect", "score"]
     assert own < set(plan.nodes[experiment.report].needs)
+    may_omit = {ref: node.execution.endpoint.may_omit for ref, node in plan.nodes.items() if node.kind == "collect"}
+    assert {ref for ref, may in may_omit.items() if may} == own & may_omit.keys(), "a teacher's sampling is sent whole"
 
 
 def test_a_checker_under_its_older_name_makes_the_same_nodes(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ orcac/sample/formats/options.py, orcac/sample/formats/parquet.py and orcac/sampl
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -175,6 +176,11 @@ def test_errors_of_truthfulqa_name_the_file_and_the_place(tmp_path, name, text, 
     [
         ("flan-cot", "a.tsv", "q\ta\tr\nq\ta\n", "a.tsv:2: "),
         ("flan-cot", "a.tsv", "q\t\tr\n", "a.tsv:1: "),
+        ("flan-cot", "a.tsv", "q\ta\tr\nq\ta\tthe rat", "a.tsv:2: the last line has no end"),
+        ("flan-cot", "a.tsv", "", "a.tsv:1: the file is empty"),
+        ("jsonl", "a.jsonl", "", "a.jsonl:1: the file is empty"),
+        ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": "\0\0', "a.jsonl:2: a byte 0"),
+        ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": "y', "a.jsonl:2:7: not JSON"),
         ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": \n', "a.jsonl:2:7: not JSON"),
         ("jsonl", "a.jsonl", '[{"q": "x"}]', "a.jsonl:1: not a JSON object"),
         ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": ""}', "a.jsonl:2: no text at 'q'"),
@@ -208,6 +214,14 @@ def test_the_error_for_bytes_that_are_not_utf8_names_the_line(tmp_path):
     path.write_bytes(b"q\ta\tr\n" + "é\ta\tr\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"a\.tsv:2: byte 0 is not UTF-8"):
         read("flan-cot", path)
+
+
+@pytest.mark.parametrize("format", ["flan-cot", "jsonl", "bbh"])
+def test_the_error_for_a_compressed_file_names_the_method(tmp_path, format):
+    path = tmp_path / "a.json"
+    path.write_bytes(gzip.compress(b'{"q": "x"}\n'))
+    with pytest.raises(InputError, match=r"a\.json:1: the file is compressed \(gzip\)"):
+        read(format, path, query="q")
 
 
 def test_parquet_reads_as_the_same_rows_in_json_lines(tmp_path):
