@@ -19,7 +19,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
-from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
+from pydantic import BeforeValidator, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 FieldClass = Literal["semantic", "execution", "label"]
@@ -50,6 +50,37 @@ def declare(
 semantic = partial(declare, "semantic")
 execution = partial(declare, "execution")
 label = partial(declare, "label")
+
+
+def _read_reasoning(value: object) -> Literal["on", "off"] | int:
+    """Return a setting of reasoning: `on`, `off`, or the largest number of tokens, as in `2_000 tokens`.
+
+    YAML 1.1 reads `on` and `off` as booleans.
+    """
+    if value is True or value == "on":
+        return "on"
+    if value is False or value == "off":
+        return "off"
+    match = re.fullmatch(r"\s*([0-9][0-9_]*)\s*tokens?\s*", value) if isinstance(value, str) else None
+    count = int(match[1]) if match else value
+    if not isinstance(count, int) or not 1 <= count < 2**31:
+        raise PydanticCustomError("measure", "a measure", {"shape": "on, off or a length, such as `2_000 tokens`"})
+    return count
+
+
+Reasoning = Annotated[
+    Literal["on", "off"] | int,
+    PlainValidator(_read_reasoning),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["on", "off", True, False]},
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": "^ *[0-9][0-9_]* *tokens? *$"},
+            ]
+        }
+    ),
+]
 
 
 def _refuse_text(value: object) -> int | float:

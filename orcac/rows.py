@@ -157,6 +157,11 @@ def read(path: Path, kind: type[Row]) -> Iterator[Row]:
         yield kind(**dict(zip(names, values, strict=True)))
 
 
+def has_column(path: Path, name: str) -> bool:
+    """Return whether the rows of a file have a field of this name."""
+    return name in pq.read_schema(path).names
+
+
 def _has_default(field: dataclasses.Field[Any]) -> bool:
     return not (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
 
@@ -224,6 +229,7 @@ __all__ = [
     "Response",
     "Scored",
     "batched",
+    "has_column",
     "lookup",
     "prompt_id",
     "read",

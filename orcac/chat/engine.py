@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from orcac.chat.failures import ERRORS, Action, ChatError
+from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
 from orcac.chat.health import Health, Timing
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
@@ -410,7 +410,7 @@ class _Run:
         self._schedule_advance()
 
     def _endpoint_error(self, pending: _Pending, error: ChatError) -> EndpointError:
-        fix = ERRORS[error.error].fix.format(key=self._settings.api_key_env)
+        fix = fix_of(error.error, key=self._settings.api_key_env, setting=error.setting)
         return EndpointError(
             f"{self._model.label}, model {pending.request.model}: {error.error}: {error}",
             fix=f"{fix}, then run again; {self._tally.answered:,} of {self._tally.total:,} answers are kept",

@@ -7,6 +7,7 @@ that reads those words, and all other code looks at the class alone.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -73,17 +74,31 @@ ERRORS: Mapping[str, ErrorClass] = {
 }
 
 
+def fix_of(error: str, *, key: str, setting: str = "") -> str:
+    """Return the advice for an error class: `key` names the variable of the API key, `setting` the refused setting."""
+    if error == "unsupported" and setting:
+        return f"remove `{setting}` from the teacher's sampling, or give it the value that the model accepts"
+    return ERRORS[error].fix.format(key=key)
+
+
 class ChatError(Exception):
     """The failure of an attempt, as every endpoint raises it. Its text never contains an API key."""
 
     def __init__(
-        self, error: str, message: str, *, retry_after: float | None = None, rates: RateHeaders | None = None
+        self,
+        error: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        rates: RateHeaders | None = None,
+        setting: str = "",
     ) -> None:
         assert error in ERRORS, error
         super().__init__(message)
         self.error = error
         self.retry_after = retry_after  # the seconds for which the server asks all requests to wait
         self.rates = rates
+        self.setting = setting  # the decoding setting that the model refuses, if that is the failure
 
 
 _BY_CODE = {
@@ -169,11 +184,42 @@ def classify(status: int | None, body: object = None, exception: Exception | Non
     for words, statuses, name in _BY_WORDS:
         if status in statuses and words in message:
             return name
+    if status in _BAD and refused_setting(body):
+        return "unsupported"
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status < 400:  # a redirect
         return "not_found"
     return "server" if status >= 500 else "bad_request"
+
+
+SETTINGS = ("temperature", "top_p", "seed", "stop")  # the decoding settings that some models refuse
+_NAME = rf"(?<![\w.])[`'\"]?(?P<name>{'|'.join(SETTINGS)})\b[`'\"]?"
+_REFUSALS = tuple(  # of lower-cased messages
+    re.compile(pattern)
+    for pattern in (
+        rf"{_NAME} (?:parameter )?(?:is|are) (?:deprecated|unsupported|not (?:supported|allowed|permitted|available))",
+        rf"{_NAME} does(?: not|n't) support",
+        rf"(?:does not|doesn't|not) support(?: the)?(?: parameter| value)?:? {_NAME}",
+        r"(?:unsupported|unknown|unrecognized|deprecated|unexpected) (?:request )?(?:parameter|argument|value|field)s?"
+        rf"(?: supplied)?:? {_NAME}",
+        rf"{_NAME}(?: may| can| must)(?: only)? be (?:set to )?1\b",
+        rf"{_NAME}: only \S+ is allowed",
+        rf"{_NAME} cannot both be",  # the second of two settings that exclude each other
+        rf"extra_forbidden.{{0,30}}'body', {_NAME}",
+    )
+)
+
+
+def refused_setting(body: object) -> str:
+    """Return the decoding setting (of SETTINGS) that a model refuses by the body of an error, else ""."""
+    code, message = _code_and_message(body)
+    inner = body.get("error", body) if isinstance(body, Mapping) else body
+    parameter = inner.get("param") if isinstance(inner, Mapping) else None
+    if parameter in SETTINGS and code in ("unsupported_parameter", "unsupported_value", "unknown_parameter"):
+        return str(parameter)
+    found = next(filter(None, (pattern.search(message) for pattern in _REFUSALS)), None)
+    return found["name"] if found else ""
 
 
 def _code_and_message(body: object) -> tuple[str, str]:

@@ -111,6 +111,7 @@ class ChatResponse:
     latency_s: float = 0.0
     error: str = ""
     batched: bool = False  # it came from a batch, which has a price of its own
+    omitted: tuple[str, ...] = ()  # the request's decoding settings that the model refused: it answered without them
     # the rate limits that arrived with the response; they are not part of it, so neither compared nor recorded
     rates: RateHeaders | None = dataclasses.field(default=None, compare=False)
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
-from orcac.fields import Count, Number, Share, Whole, execution, semantic
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from orcac.fields import Count, Number, Reasoning, Share, Whole, execution, semantic
 from orcac.recipe import Frozen
 
 OPENAI_URL = "https://api.openai.com/v1"  # the openai package's default address
 
 
 class Sampling(Frozen):
-    """The decoding parameters that are sent with each request."""
+    """The decoding parameters that are sent with each request.
+
+    A field of `_NEWER` is left out of keys and records while it is empty, so that an answer that was paid for before
+    the field existed keeps its key.
+    """
 
     temperature: Number = semantic("randomness of decoding, 0 is greedy; the paper's is 0.7", 1.0, ge=0, le=2)
     top_p: Number = semantic("probability mass of nucleus sampling; the paper's is 0.95", 1.0, gt=0, le=1)
@@ -21,11 +27,27 @@ class Sampling(Frozen):
     extra: dict[str, int | float | str | bool] = semantic(
         "further parameters of the request body, sent unchanged (vLLM's `top_k`, for example)", {}
     )
+    stop: Annotated[tuple[str, ...], Field(strict=False)] = semantic(
+        "strings that end an answer; an answer holds none of them", ()
+    )
+    reasoning: Reasoning | None = semantic(
+        "on, off, or the largest number of tokens of a model's reasoning before its answer, where the model lets it be "
+        "set; the model's own way when absent",
+        None,
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_newer(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        values: dict[str, object] = dump(self)
+        return {name: value for name, value in values.items() if value or name not in _NEWER}
 
     @cached_property
     def values(self) -> dict[str, object]:
         """The fields by name, computed once, since every record holds them. Callers must not change the dict."""
         return self.model_dump()
+
+
+_NEWER = frozenset({"stop", "reasoning"})
 
 
 class Price(Frozen):
@@ -63,6 +85,7 @@ class EndpointSettings(Frozen):
     concurrency: int = 32  # the most requests in flight
     timeout_seconds: float = 120.0
     attempts: int = 6  # per request, before its failure is final
+    may_omit: bool = False  # a decoding setting that the model refuses is left out, and the answer is marked
     price: Price = FREE
     budget_usd: float | None = None  # the cap on all spending under `budget_name`
     budget_name: str = ""  # the experiment's name, since its jobs share one budget

@@ -28,6 +28,7 @@ GROUPS = {
     },
     "Run": {
         "run": "Compile, run with Snakemake, print the result table.",
+        "eval": "Measure a model on benchmarks, without training one.",
         "make": "Make one node, as Snakemake does.",
         "batches": "List or cancel the requests sent through a Batch API.",
     },

@@ -120,14 +120,15 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
     flow = Flow(plan, store)
     costs = price_flow(flow)
     shown = _show_power(flow, plan.experiments[str(left.file)]) if new is None else {}
-    runs_of = {file: _runs(plan, plan.experiments[str(file)].report) for file in loaded}
+    recipes = {file: _report_recipe(plan, file) for file in loaded}
+    runs_of = {file: _runs(recipe) for file, recipe in recipes.items()}
     found = []
     for one, other in pairs:
         specs = [loaded[side.file].arms[side.arm].spec for side in (one, other)]
         effect = compute_effect(plan, nodes[one], nodes[other], store)
         cost = total_cost(plan, costs, effect.remade, paid=effect.reused)
         runs = count_runs(plan.experiments[str(other.file)].addresses[other.arm])
-        rescored = rescore(_pair_runs(runs_of, one, other), store, BASE, _exploratory(plan, other))
+        rescored = rescore(_pair_runs(runs_of, one, other), store, BASE, recipes[other.file])
         found.append(
             Difference(one, other, compare_specs(*specs), effect, cost, runs, rescored, shown.get(other.arm, ""))
         )
@@ -153,16 +154,14 @@ def _pair_runs(runs_of: Mapping[File, Mapping[str, Draws]], old: Side, new: Side
     return {new.arm: (before[old.arm], after[new.arm])}
 
 
-def _exploratory(plan: Plan, side: Side) -> tuple[str, ...]:
-    recipe = plan.nodes[plan.experiments[str(side.file)].report].recipe
+def _report_recipe(plan: Plan, file: File) -> ReportRecipe:
+    recipe = plan.nodes[plan.experiments[str(file)].report].recipe
     assert isinstance(recipe, ReportRecipe)
-    return recipe.exploratory
+    return recipe
 
 
-def _runs(plan: Plan, report: str) -> dict[str, Draws]:
+def _runs(recipe: ReportRecipe) -> dict[str, Draws]:
     """Return arm or baseline -> its runs, by draw of their data."""
-    recipe = plan.nodes[report].recipe
-    assert isinstance(recipe, ReportRecipe)
     arms: dict[str, Draws] = {arm.name: arm.draws for arm in recipe.arms}
     return arms | {name_baseline(each): [[each]] for each in recipe.baselines}
 

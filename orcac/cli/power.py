@@ -21,6 +21,7 @@ from orcac.plan.plan import Experiment
 from orcac.spec.load import BASE
 from orcac.stats import power
 from orcac.stats.verdict import LEVEL
+from orcac.stats.wording import within
 
 _COLUMNS = "{arm:<26} {items:>7} {runs:>8} {alone:>12} {adjusted:>12}  {price}"
 
@@ -46,7 +47,7 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
     flow = Flow(plan, store)
     costs, found = price_flow(flow), list_comparisons(flow, experiment)
     if not found:
-        fix = "add an arm in `ablations` or `sweep`, and `benchmarks`"
+        fix = "add an arm in `ablations` or `sweep`, and `benchmarks`; baselines get intervals and no verdict"
         raise InputError(f"{spec}: there is no arm to compare with the base on a benchmark", fix=fix)
     base = [*experiment.arms[BASE], experiment.report]
     prices = {BASE: total_cost(plan, costs, base)}
@@ -92,7 +93,8 @@ def _show(experiment: Experiment, found: Sequence[PlannedComparison], prices: di
     click.secho(_COLUMNS.format(adjusted=f"of {family}" if family else "", **heads).rstrip(), dim=True)
     for name in dict.fromkeys(one.benchmark for one in found):
         rows = [one for one in found if one.benchmark == name]
-        click.echo(name if rows[0].family else f"{name} (exploratory)")
+        marks = [rows[0].average] * (rows[0].average != "micro") + ["exploratory"] * (not rows[0].family)
+        click.echo(f"{name} ({', '.join(marks)})" if marks else name)
         for one in rows:
             row = _COLUMNS.format(
                 arm=f"  {one.arm}",
@@ -116,13 +118,41 @@ def _notes(found: Sequence[PlannedComparison], family: int) -> list[str]:
             f"alone: one comparison at 5 %. of {family}: the same as the first of {family} comparisons (Holm), at "
             f"{100 * LEVEL / family:.2g} %."
         )
-    lines += list(dict.fromkeys(one.basis for one in found))
-    if not all(one.is_replicated for one in found):
+    lines += _describe_bases(found)
+    for name in dict.fromkeys(one.benchmark for one in found):
+        lines += _describe_equality([one for one in found if one.benchmark == name and one.equal])
+    if as_they_are := dict.fromkeys(one.arm for one in found if not one.is_trained):
+        lines.append(
+            f"{', '.join(as_they_are)}: neither this nor the base is trained, so the difference is one of two models "
+            "as they are, and there is no training luck in it."
+        )
+    if not all(one.is_replicated for one in found if one.is_trained):
         lines.append(
             "Without replicates a difference is one of two models on these items, and no verdict on an arm; write "
             "`replicates: 3` in the spec."
         )
     return lines
+
+
+def _describe_bases(found: Sequence[PlannedComparison]) -> list[str]:
+    """Return the basis of the figures, once for each, with its benchmarks if they differ."""
+    benchmarks: dict[str, dict[str, None]] = {}
+    for one in found:
+        benchmarks.setdefault(one.basis, {})[one.benchmark] = None
+    if len(benchmarks) == 1:
+        return list(benchmarks)
+    return [f"{', '.join(names)}: {basis}" for basis, names in benchmarks.items()]
+
+
+def _describe_equality(found: Sequence[PlannedComparison]) -> list[str]:
+    """Return how often arms that do not differ would be called equal on one benchmark, if it has a margin."""
+    shares = sorted({f"{100 * share:.0f}" for one in found for share in one.equal}, key=int)
+    if not shares:
+        return []
+    assert found[0].margin is not None
+    ends = " to ".join(dict.fromkeys((shares[0], shares[-1])))
+    verdict = within(found[0].margin)
+    return [f"{found[0].benchmark}: an arm that does not differ is found {verdict} in {ends} of 100 studies."]
 
 
 def _price(cost: Cost) -> str:
@@ -151,7 +181,14 @@ def _show_allocation(
         design = None
         if wanted:
             design = power.cheapest(
-                wanted, items=items, arms=arms, variances=variances, costs=costs, budget=amount, level=level
+                wanted,
+                items=items,
+                arms=arms,
+                variances=variances,
+                costs=costs,
+                tasks=one.design.tasks,
+                budget=amount,
+                level=level,
             )
         if design is None and wanted:
             luck += f"{100 * wanted:.2g} points are not shown"
@@ -160,7 +197,15 @@ def _show_allocation(
                 continue
             luck += "; "
         if design is None:
-            design = power.best(amount, items=items, arms=arms, variances=variances, costs=costs, level=level)
+            design = power.best(
+                amount,
+                items=items,
+                arms=arms,
+                variances=variances,
+                costs=costs,
+                tasks=one.design.tasks,
+                level=level,
+            )
         if design is None:
             click.echo(f"{luck}no allocation costs so little")
             continue

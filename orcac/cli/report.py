@@ -29,16 +29,16 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     _, store = find_plan_and_store()
     if not all(store.is_done(item.report) for item in plan.experiments.values()):
         warn_outdated(plan, experiments, store)
+    show(plan, store, list(plan.experiments), as_json=as_json)
+
+
+def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = False) -> None:
+    """Print the table of each named experiment and the path of its page, or with `as_json` all their numbers."""
     if as_json:
-        paths = {name: _results_path(store, item.report) for name, item in plan.experiments.items()}
+        paths = {name: _results_path(store, plan.experiments[name].report) for name in names}
         results = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
         click.echo(json.dumps(results, indent=1, ensure_ascii=False))
-    else:
-        show(plan, store, list(plan.experiments))
-
-
-def show(plan: Plan, store: Store, names: Sequence[str]) -> None:
-    """Print the table of each named experiment and the path of its page."""
+        return
     from orcac.report.results import read_json
     from orcac.report.table import format_table
 

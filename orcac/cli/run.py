@@ -11,8 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import click
 
@@ -49,6 +51,14 @@ def command(arguments: tuple[str, ...]) -> int:
     further = list(arguments[len(specs) :])
     if not specs:
         raise InputError("`orcac run`: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
+    return run_specs(specs, further)
+
+
+def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: bool = False) -> int:
+    """Compile specs, run the plan, print the results, and return the exit code.
+
+    further: arguments for Snakemake. With `as_json`, stdout holds the results as JSON and nothing else.
+    """
     plan, experiments = compile_specs(specs)
     check_locks(plan)
     path, store = find_plan_and_store()
@@ -61,20 +71,20 @@ def command(arguments: tuple[str, ...]) -> int:
         gone = (
             f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
         )
-        click.echo(f"nothing to do: the report is made{gone}\n")
-        show(plan, store, names)
+        click.echo(f"nothing to do: the report is made{gone}\n", err=as_json)
+        show(plan, store, names, as_json=as_json)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
     if not _DRY.intersection(further):
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
-    code = _run_snakemake(plan, path, store, further)
+    code = _run_snakemake(plan, path, store, further, sys.stderr if as_json else None)
     if _DRY.intersection(further):
         return code
     if all(store.is_done(plan.experiments[name].report) for name in names):
-        click.echo(f"done in {time.monotonic() - start:.0f} s\n")
-        show(plan, store, names)
+        click.echo(f"done in {time.monotonic() - start:.0f} s\n", err=as_json)
+        show(plan, store, names, as_json=as_json)
         return 0
     if code == 0:
         click.echo("\nSnakemake made what its arguments ask for, which does not include the report", err=True)
@@ -82,7 +92,7 @@ def command(arguments: tuple[str, ...]) -> int:
     return _report_failures(plan, store, code)
 
 
-def _run_snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> int:
+def _run_snakemake(plan: Plan, path: Path, store: Store, further: Sequence[str], stdout: TextIO | None) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile())]
     if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
@@ -96,11 +106,11 @@ def _run_snakemake(plan: Plan, path: Path, store: Store, further: list[str]) -> 
     }
     console = None if _DRY.intersection(further) else find_terminal()
     if console is None:
-        return _wait(subprocess.Popen(line, env=environment))
+        return _wait(subprocess.Popen(line, env=environment, stdout=stdout))
     shares_terminal = sys.stdout.isatty()
     with live_display(console, plan, store) as above:
         environment[REDRAWN_VARIABLE] = pipe_id(above)
-        return _wait(subprocess.Popen(line, env=environment, stdout=above if shares_terminal else None, stderr=above))
+        return _wait(subprocess.Popen(line, env=environment, stdout=above if shares_terminal else stdout, stderr=above))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

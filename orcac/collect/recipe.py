@@ -94,6 +94,8 @@ class CollectSummary(Summary):
     prompts: int  # prompts = answered + the sum of failed
     answered: int
     failed: dict[str, int] = field(default_factory=dict)  # error class -> prompts
+    # decoding setting that the model refuses -> prompts that were asked without it
+    omitted: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)
     input_tokens: int = 0  # 0 if nothing counted them: a recording, or references
     output_tokens: int = 0
     usd: float = 0.0

@@ -103,7 +103,7 @@ def _write(
     (`ChatRequest.usd_of`).
     """
     is_free, price = job.recipe.origin in ("replay", "reference"), job.execution.endpoint.price
-    failed = Counter[str]()
+    failed, omitted = Counter[str](), Counter[str]()
     any_request = questions.request(system="", user="")
     input_tokens = output_tokens = done = 0
     usd = 0.0
@@ -113,6 +113,7 @@ def _write(
         for table in prompts.tables():
             some = list(islice(responses, len(table)))
             failed.update(response.error for response in some if response.error)
+            omitted.update(name for response in some for name in response.omitted)
             for n in np.flatnonzero(questions.first[done : done + len(some)]).tolist():
                 response, request = some[n], any_request
                 input_tokens += response.input_tokens
@@ -142,6 +143,7 @@ def _write(
         prompts=count,
         answered=count - failed.total(),
         failed=dict(sorted(failed.items())),
+        omitted=dict(sorted(omitted.items())) or None,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         usd=round(usd, 6),

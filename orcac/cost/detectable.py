@@ -7,6 +7,10 @@ values (`stats.power.PRIORS`), two as well, since the luck decides and is not kn
 A comparison is found significant at 5 %, which Holm divides by the number of comparisons for the smallest p-value of
 them. So a plan shows two figures: the difference that one comparison alone could show, and the one that it shows as
 the first of all.
+
+A benchmark's average is respected. Tasks are as large as each other until finished answers show their sizes. A claim
+about tasks like these needs their number; if that is unknown before the items are read, the figures are for these
+tasks, and if it is too small, the comparisons are exploratory, as in the report.
 """
 
 from __future__ import annotations
@@ -23,13 +27,25 @@ from orcac.cost.prices import PRICERS
 from orcac.cost.variances import measure_variances
 from orcac.errors import InputError
 from orcac.plan.plan import Experiment
-from orcac.report.recipe import Arm, ReportExecution, ReportRecipe
-from orcac.stats.power import LARGEST, PRIORS, Costs, Design, Estimate, Variances, detectable
+from orcac.report.recipe import Arm, Claim, ReportExecution, ReportRecipe
+from orcac.stats.averages import FEWEST_TASKS, Average
+from orcac.stats.power import (
+    LARGEST,
+    PRIOR_BETWEEN_TASKS,
+    PRIORS,
+    Costs,
+    Design,
+    Estimate,
+    Variances,
+    detectable,
+    power_of_equality,
+)
 from orcac.stats.verdict import LEVEL
 
 __all__ = ["PlannedComparison", "RunPrices", "format_points", "list_comparisons", "price_runs"]
 
 _smallest = functools.cache(detectable)  # a sweep has a thousand comparisons of one design
+_equality = functools.cache(power_of_equality)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +61,10 @@ class PlannedComparison:
     basis: str  # the source of `variances`, in words
     alone: tuple[float, ...]  # the smallest difference that it shows by itself, for each of `variances`
     adjusted: tuple[float, ...]  # the same as the first of its family; () if it is exploratory
+    is_trained: bool = True  # the arm, or the base; if not, these are two models as they are
+    average: Average = "micro"
+    margin: float | None = None  # the share within which two arms are called equal
+    equal: tuple[float, ...] = ()  # the probability that two equal arms are, for each of `variances`; () if they cannot
 
     @property
     def shown(self) -> tuple[float, ...]:
@@ -78,7 +98,9 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     }
     names = {arm.name: {evaluation.benchmark for evaluation in arm.evaluations} for arm in recipe.arms}
     pairs = [(name, arm) for name in items for arm in others if name in names[arm.name]]
-    family = sum(name not in recipe.exploratory for name, _ in pairs)
+    claims = {name: _plan_claim(flow, recipe.claims.get(name, Claim()), items[name]) for name in items}
+    exploratory = {name for name in items if name in recipe.exploratory or claims[name].is_refused}
+    family = sum(name not in exploratory for name, _ in pairs)
     rows_of = {name: {one.name: _count_rows(one) for one in recipe.arms if name in names[one.name]} for name in items}
     df_of = {name: sum(count - 1 for count in rows.values()) for name, rows in rows_of.items()}
     found = []
@@ -92,14 +114,19 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
             base_runs=base_rows,
             arm_runs=arm_rows,
             other_df=df_of[name] - (base_rows - 1) - (arm_rows - 1) if is_trained else 0,
+            tasks=claims[name].units,
         )
-        is_primary = name not in recipe.exploratory
+        is_primary = name not in exploratory
+        margin = claims[name].margin if is_primary and (base_rows + arm_rows > 2 or design.other_df) else None
         runs_per_draw = _runs_per_draw(arm)
         if name in measured:
             variances, basis = _read_estimate(measured[name])
         else:
-            variances = tuple(values.of_means(runs_per_draw or 1) for values in PRIORS)
+            between_tasks = 0.0 if design.tasks is None else PRIOR_BETWEEN_TASKS
+            priors = (replace(values, between_tasks=between_tasks) for values in PRIORS)
+            variances = tuple(values.of_means(runs_per_draw or 1) for values in priors)
             basis = _describe_priors(variances)
+        basis = " ".join([basis, *claims[name].notes])
         found.append(
             PlannedComparison(
                 benchmark=name,
@@ -111,9 +138,47 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
                 basis=basis,
                 alone=tuple(_smallest(design, values, LEVEL) for values in variances),
                 adjusted=tuple(_smallest(design, values, LEVEL / family) for values in variances if is_primary),
+                is_trained=is_trained,
+                average=claims[name].average,
+                margin=margin,
+                equal=() if margin is None else tuple(_equality(margin, design, values) for values in variances),
             )
         )
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlannedClaim:
+    """The claim of a benchmark, with the number of its tasks if that is known."""
+
+    average: Average
+    margin: float | None  # a share
+    tasks: int | None
+
+    @property
+    def is_refused(self) -> bool:
+        return self.average == "clustered" and self.tasks is not None and self.tasks < FEWEST_TASKS
+
+    @property
+    def units(self) -> int | None:
+        """The number of tasks if they are the units."""
+        return self.tasks if self.average == "clustered" and not self.is_refused else None
+
+    @property
+    def notes(self) -> list[str]:
+        if self.is_refused:
+            return [
+                f"A claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here "
+                f"{'is 1' if self.tasks == 1 else f'are {self.tasks}'}, so there will be no verdict."
+            ]
+        if self.average == "clustered" and self.tasks is None:
+            return ["The number of tasks is not known before the items are read, so the figures are for these tasks."]
+        return []
+
+
+def _plan_claim(flow: Flow, claim: Claim, items: str) -> _PlannedClaim:
+    margin = None if claim.margin is None else claim.margin / 100
+    return _PlannedClaim(average=claim.average, margin=margin, tasks=flow.tasks(items))
 
 
 def format_points(differences: Sequence[float]) -> str:
@@ -129,7 +194,7 @@ def _read_estimate(found: Estimate) -> tuple[tuple[Variances, ...], str]:
     basis = (
         f"Measured on finished replicates: luck of training {100 * values.luck:.1f} points (95 % {ends}; {found.df} "
         f"df), and the figures are for this and for {100 * luck.high:.1f}; arm and base differ on "
-        f"{values.discordance:.0%} of the items, two runs of one arm on {values.churn:.0%}."
+        f"{values.discordance:.0%} of the items, two runs of one arm on {values.churn:.0%}{_between_tasks(values)}."
     )
     return (values, replace(values, luck=max(values.luck, luck.high))), basis
 
@@ -139,8 +204,13 @@ def _describe_priors(variances: Sequence[Variances]) -> str:
     first = variances[0]
     return (
         f"Planning values, since no replicates are finished: luck of training {lucks} points; arm and base differ on "
-        f"{first.discordance:.0%} of the items, two runs of one arm on {first.churn:.0%}."
+        f"{first.discordance:.0%} of the items, two runs of one arm on {first.churn:.0%}{_between_tasks(first)}."
     )
+
+
+def _between_tasks(values: Variances) -> str:
+    points = f"{100 * values.between_tasks:.1f}"
+    return f"; their difference varies between tasks by {points} points" if values.between_tasks else ""
 
 
 def _count_rows(arm: Arm) -> int:

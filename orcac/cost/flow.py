@@ -32,7 +32,7 @@ from orcac.errors import InputError
 from orcac.filter.recipe import FilterRecipe, FilterSummary
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.sample.recipe import SampleExecution, SampleRecipe, SampleSummary, Source
+from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary, Source
 from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary
@@ -123,6 +123,8 @@ class Flow:
             size = sum_ranges(part.count for part in pool)
             tokens = sum_ranges(part.count * part.tokens for part in pool) / size
             return Prompts(Range(float(recipe.subset.take)), tokens, _unique(*(part.basis for part in pool)))
+        if recipe.form:
+            return self._formed(recipe.form, node)
         source, execution = recipe.source, node.execution
         assert source is not None
         assert isinstance(execution, SampleExecution)
@@ -134,6 +136,39 @@ class Flow:
         system = sum(map(len, texts)) / len(texts) / priors.CHARACTERS.mid
         frame = priors.FRAME * (1 + sum(map(bool, texts)) / len(texts)) + 3
         return Prompts(counted, query + Range(system + frame), _unique(why, query_why))
+
+    def tasks(self, ref: str) -> int | None:
+        """Return the number of tasks of a sample node; None if it is not known before the node is made."""
+        node, record = self._node(SampleSummary, ref)
+        recipe = node.recipe
+        assert isinstance(recipe, SampleRecipe)
+        if record and record.summary.tasks is not None:
+            return record.summary.tasks
+        source = recipe.source
+        if source is None or source.hub or source.absent:
+            return None
+        if source.puzzles:
+            return 1
+        if source.tasks:
+            return len(set(source.tasks))
+        one_file_each = source.format in ("bbh", "agieval")
+        return len({ref.name for ref in source.files}) if one_file_each else None
+
+    def _formed(self, form: Form, node: Node) -> Prompts:
+        """Return the prompts of a benchmark's items in the form in which models are asked.
+
+        Exemplars are as long as the items and their references; a worked example as a third of a file of BBH's, which
+        have three.
+        """
+        (items,) = [self.prompts(ref) for ref in node.inputs["from"]]
+        texts = (form.system.text, form.instruction, form.cue)
+        tokens = items.tokens * Range(1.0 + form.shots) + Range(sum(map(len, texts)) / priors.CHARACTERS.mid)
+        if form.examples:
+            execution = node.execution
+            assert isinstance(execution, SampleExecution)
+            sizes = [Path(path).stat().st_size for path in execution.files.values()]
+            tokens += Range(mean(sizes)) / priors.CHARACTERS.range
+        return Prompts(items.count, tokens, items.basis)
 
     def _count_queries(self, name: str, source: Source, execution: SampleExecution) -> tuple[Range, tuple[str, ...]]:
         """Return the number of queries of a source, and its basis."""

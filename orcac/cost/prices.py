@@ -267,7 +267,7 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
             f"{measured.value:.2g} items a second: measured on evaluations of such a student, n = {measured.n}",
         )
     elif execution.gpus:
-        seconds = flops / (priors.ANSWERING_MFU.range * gpus.peak_flops(execution.gpu, "bf16"))
+        seconds = flops / (priors.ANSWERING_MFU.range * (execution.gpus * gpus.peak_flops(execution.gpu, "bf16")))
         basis = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
     else:
         seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))

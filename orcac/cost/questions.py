@@ -69,6 +69,8 @@ def _shares(flow: Flow, ref: str) -> dict[str, float]:
     node = flow.plan.nodes[ref]
     recipe = node.recipe
     assert isinstance(recipe, SampleRecipe)
+    if recipe.form:  # every question, each in another form than elsewhere
+        return {ref: 1.0}
     if not recipe.subset:
         return {ref: 1.0}
     pool = _union(_shares(flow, part) for part in node.inputs["from"])

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from orcac.plan.plan import Plan
-from orcac.report.recipe import Arm, Evaluation, ReportRecipe, map_benchmarks
+from orcac.report.recipe import Arm, Claim, Evaluation, ReportRecipe, map_benchmarks
+from orcac.stats.averages import FEWEST_TASKS
 from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe
 
@@ -28,7 +29,8 @@ __all__ = ["measure_variances"]
 def measure_variances(plan: Plan, store: Store, recipe: ReportRecipe) -> dict[str, Estimate]:
     """Return benchmark -> the variances of finished replicates of a report's arms; without benchmarks that have none.
 
-    Replicates that redraw the data vary more than those that do not, so they are never pooled with these.
+    The variances are those of the average that the report names for the benchmark. Replicates that redraw the data vary
+    more than those that do not, so they are never pooled with these.
     """
     base = recipe.arms[0]
     if base.student is None:
@@ -40,11 +42,15 @@ def measure_variances(plan: Plan, store: Store, recipe: ReportRecipe) -> dict[st
     for benchmark, draws in map_benchmarks(base.draws).items():
         counted: set[str] = set()
         is_redrawn, items = len(draws) > 1, draws[0][0].items
-        tables = [_read_study(store, study, items, is_redrawn=is_redrawn, counted=counted) for study in studies]
-        if replicated := [study for study in tables if any(len(scores) > 1 for scores in study)]:
+        read = [_read_study(store, study, items, is_redrawn=is_redrawn, counted=counted) for study in studies]
+        if replicated := [(arms, tasks) for arms, tasks in read if any(len(scores) > 1 for scores in arms)]:
             from orcac.stats.power import estimate
 
-            if (variances := estimate(replicated)) is not None:
+            tables, tasks = zip(*replicated, strict=True)
+            average = recipe.claims.get(benchmark, Claim()).average
+            if average == "clustered" and any(len(set(of_study)) < FEWEST_TASKS for of_study in tasks):
+                average = "macro"
+            if (variances := estimate(tables, tasks, average)) is not None:
                 found[benchmark] = variances
     return found
 
@@ -69,10 +75,13 @@ def _read_record(path: Path) -> Mapping[str, object]:
     return recipe
 
 
-def _read_study(store: Store, recipe: ReportRecipe, items: str, *, is_redrawn: bool, counted: set[str]) -> list[Scores]:
-    """Return the scores of each arm whose replicates are finished, the base first: float (replicates, items).
+def _read_study(
+    store: Store, recipe: ReportRecipe, items: str, *, is_redrawn: bool, counted: set[str]
+) -> tuple[list[Scores], list[str]]:
+    """Return (scores, tasks) of the arms whose replicates are finished, the base first.
 
-    The result is empty if the base has none. An item that failed in some run is left out of all. Evaluations in
+    The scores of an arm are float (replicates, items), and `tasks` has the task of each item. Both are empty if the
+    base has none. An item that failed in some run is left out of all. Evaluations in
     `counted` are skipped, and those returned are added to it.
     """
     arms = [_find_evaluations(arm, items) for arm in recipe.arms]
@@ -84,18 +93,21 @@ def _read_study(store: Store, recipe: ReportRecipe, items: str, *, is_redrawn: b
         and all(store.is_done(one.score) and one.score not in counted for runs in draws for one in runs)
     ]
     if not done or done[0] is not arms[0]:
-        return []
+        return [], []
     import numpy as np
 
-    from orcac.report.runs import Row, key_answers, read_score, tabulate
+    from orcac.report.runs import Row, drop_repeated, key_answers, read_score, tabulate
     from orcac.score.scores import read
 
     counted |= {one.score for draws in done for runs in draws for one in runs}
-    rows = [Row([[read(store.folder(one.score)) for one in runs] for runs in draws]) for draws in done]
-    keys = list(key_answers(rows[0].runs[0].rows))
-    tables = [tabulate(row, keys, read_score) for row in rows]
+    rows = [drop_repeated(Row([[read(store.folder(one.score)) for one in runs] for runs in draws])) for draws in done]
+    keyed = key_answers(rows[0].runs[0].rows)
+    tables = [tabulate(row, list(keyed), read_score) for row in rows]
     answered = np.all([np.isfinite(table).all(axis=0) for table in tables], axis=0)
-    return [table[:, answered] for table in tables] if answered.sum() > 1 else []
+    if answered.sum() < 2:
+        return [], []
+    tasks = [answer.task for answer, is_answered in zip(keyed.values(), answered, strict=True) if is_answered]
+    return [table[:, answered] for table in tables], tasks
 
 
 def _find_evaluations(arm: Arm, items: str) -> list[list[Evaluation]]:

@@ -9,11 +9,11 @@ one that is in the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
-from orcac.summary import Summary
+from orcac.summary import OMIT_NONE, Summary
 
 __all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary"]
 
@@ -29,11 +29,16 @@ class EvalRecipe(Recipe):
     top_p: float = 1.0
     max_new_tokens: int = 256
     seed: int = 0
+    stop: tuple[str, ...] = ()  # strings that end an answer
+    samples: int = 1  # answers to each item
+    method: Literal["generate", "likelihood", "likelihood-per-character"] = "generate"
+    reasoning: Literal["on", "off"] | int | None = None  # int: tokens; None: the model's own way
 
 
 class EvalExecution(Execution):
     batch_size: int | None = None  # None: chosen for the device
     gpu: str | None = None  # model of the GPU, for estimates
+    engine: Literal["transformers", "vllm"] = "transformers"
     earlier: tuple[str, ...] = ()  # KIND/ID of each artifact of VERSION 1 that would hold the same answers
 
 
@@ -48,3 +53,4 @@ class EvalSummary(Summary):
     input_tokens: int = 0
     output_tokens: int = 0
     earlier: str = ""  # KIND/ID of the artifact that the answers were taken from; "" if they were generated
+    engine: str | None = field(default=None, metadata=OMIT_NONE)  # that generated the answers; None: transformers

@@ -5,6 +5,9 @@ so a kill costs at most the batch at hand; a torn last line is cut off. An answe
 seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and one that is
 resumed at another batch size keeps its earlier answers.
 
+With the engine `vllm` the student is served and asked over HTTP (served.py). That has a log of its own, so the answers
+of one evaluation never come from two engines.
+
 If VERSION 1 has made the same evaluation, its answers are taken over and no model is loaded.
 """
 
@@ -21,10 +24,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcac import rows
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
-from orcac.job import Job
+from orcac.job import Job, packages_in_use
 
 if TYPE_CHECKING:
-    from orcac.model.generation import LocalModel
+    from orcac.model.generation import LocalModel, Model
 
 __all__ = ["run"]
 
@@ -63,6 +66,7 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
         input_tokens=sum(answer.input_tokens for answer in answers),
         output_tokens=sum(answer.output_tokens for answer in answers),
         earlier=earlier,
+        engine=None if earlier or job.execution.engine == "transformers" else job.execution.engine,
     )
 
 
@@ -70,8 +74,22 @@ def _ask(
     job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt], load_model: Callable[..., LocalModel]
 ) -> list[Reply]:
     """Ask the student every item that the log lacks, and return all replies in the order of the items."""
-    recipe, execution, log = job.recipe, job.execution, job.work / "answers.jsonl"
-    model = load_model(job.input("model") / "model", threads=execution.threads, gpus=execution.gpus)
+    execution, folder = job.execution, job.input("model") / "model"
+    if execution.engine == "transformers":
+        model = load_model(folder, threads=execution.threads, gpus=execution.gpus)
+        return _ask_model(job, items, model, log=job.work / "answers.jsonl")
+    from orcac.eval.served import ServedModel
+
+    with ServedModel(folder, work=job.work, gpus=execution.gpus) as served:
+        job.packages.update(packages_in_use(), vllm=served.version)
+        return _ask_model(job, items, served, log=job.work / "answers-vllm.jsonl")
+
+
+def _ask_model(
+    job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt], model: Model, *, log: Path
+) -> list[Reply]:
+    """Ask `model` every item that the log lacks, and return all replies in the order of the items."""
+    recipe, execution = job.recipe, job.execution
     prompts = [(recipe.system, item.query) for item in items]
     replies = _read_log(log)
     progress = job.progress(len(items), "answers")

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from orcac.errors import InputError
 from orcac.model.decoding import decode
@@ -42,6 +42,18 @@ class LocalAnswer:
     finish_reason: str  # "stop" at an end token, "length" if it was cut
     input_tokens: int
     output_tokens: int  # including the end token
+
+
+class Model(Protocol):
+    """A model that answers prompts in batches, as `LocalModel` does."""
+
+    def plan_batches(
+        self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
+    ) -> list[list[int]]: ...
+
+    def answer_batch(
+        self, prompts: Sequence[tuple[str, str]], *, temperature: float, top_p: float, max_new_tokens: int, seed: int
+    ) -> list[LocalAnswer]: ...
 
 
 class LocalModel:
@@ -230,5 +242,10 @@ def make_stream(seed: int, system: str, user: str) -> torch.Generator:
     """Return the random stream of one prompt."""
     import torch
 
+    return torch.Generator().manual_seed(stream_seed(seed, system, user))
+
+
+def stream_seed(seed: int, system: str, user: str) -> int:
+    """Return the seed of one prompt's random stream, of 63 bits."""
     digest = hashlib.sha256("\x1f".join((str(seed), system, user)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return int.from_bytes(digest[:8], "little") >> 1

@@ -20,11 +20,22 @@ from orcac.spec import schema
 Origin = Literal["api", "local", "solver", "replay", "reference"]
 
 
-def lower_sampling(teacher: schema.Teacher, max_tokens: int | None = None) -> Sampling:
-    """Return the teacher's decoding parameters; `max_tokens` replaces the teacher's own limit."""
-    if max_tokens is None:
-        return teacher.sampling
-    return teacher.sampling.model_copy(update={"max_tokens": max_tokens})
+def lower_protocol(benchmark: schema.Benchmark, teacher: schema.Teacher, seed: int) -> Sampling:
+    """Return the decoding parameters of a benchmark, with which each baseline is asked as every student is.
+
+    The teacher's `extra` parameters stay, since they are part of the model. A `local` model draws its answers from
+    `seed`, as a student does; a served one gets the seed that the teacher names, if any.
+    """
+    is_drawn_here = benchmark.temperature > 0 and teacher.endpoint.kind == "local"
+    return Sampling(
+        temperature=benchmark.temperature,
+        top_p=benchmark.top_p,
+        max_tokens=benchmark.max_tokens,
+        seed=seed if is_drawn_here else teacher.sampling.seed,
+        extra=teacher.sampling.extra,
+        stop=getattr(benchmark, "stop", ()),
+        reasoning=getattr(benchmark, "reasoning", None),
+    )
 
 
 def lower_teacher(
@@ -33,15 +44,15 @@ def lower_teacher(
     files: LocalFiles,
     hub: tuple[HubRef, ...] = (),
     questions: LocalFiles,
-    max_tokens: int | None = None,
-    draw: int = 0,
+    sampling: Sampling | None = None,
+    sample_index: int = 0,
 ) -> CollectRecipe:
     """Return the recipe for asking a teacher.
 
     files, hub: the endpoint's `path`: recorded answers of a `replay` endpoint, weights of a `local` one
     questions: the endpoint's `questions` (`replay`)
-    max_tokens: replaces the teacher's own limit
-    draw: the number of the draw of the data
+    sampling: replaces the teacher's own
+    sample_index: the number of the answer, if each prompt is asked several times
     """
     endpoint = teacher.endpoint
     recording = weights = None
@@ -60,12 +71,12 @@ def lower_teacher(
         origin = endpoint.kind
     return CollectRecipe(
         model=teacher.model,
-        sampling=lower_sampling(teacher, max_tokens),
+        sampling=sampling or teacher.sampling,
         origin=origin,
         solver_version=SOLVER_VERSION if origin == "solver" else None,
         recording=recording,
         weights=weights,
-        sample_index=draw if teacher.is_sampled else 0,
+        sample_index=sample_index,
     )
 
 

@@ -24,19 +24,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
+from orcac.chat.settings import Sampling
 from orcac.collect.recipe import CollectExecution
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
-from orcac.plan.asking import lower_endpoint, lower_sampling, lower_teacher
+from orcac.plan.asking import lower_endpoint, lower_protocol, lower_teacher
 from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import lower_filters, lower_shape, lower_stage, lower_train_work, lower_work, training_seed
 from orcac.plan.replicates import Replicate, draw_mark, draw_seed
-from orcac.plan.sources import FileDigests, lower_file_source, lower_puzzles
+from orcac.plan.sources import FileDigests, LocalFiles, lower_file_source, lower_puzzles
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
-from orcac.sample.recipe import Draw, Message, SampleExecution, SampleRecipe, Source, Subset
+from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleRecipe, Source, Subset
 from orcac.score.recipe import Judge, ScoreExecution, ScoreRecipe
 from orcac.spec import schema
 from orcac.spec.arms import BASE
@@ -75,12 +76,14 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     baselines = arms[BASELINES][0].lower_baselines() if spec.baselines else ()
     refs = {name: plan.closure([ref for arm in draws for ref in arm.targets]) for name, draws in arms.items()}
     all_refs = {ref for arm in refs.values() for ref in arm}
+    claims = {name: report.Claim(average=item.average, margin=item.margin) for name, item in spec.benchmarks.items()}
     node = Node(
         kind="report",
         recipe=report.ReportRecipe(
             arms=(parts[0], *sorted(parts[1:], key=lambda arm: arm.name)),
             baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
             exploratory=tuple(sorted(name for name, item in spec.benchmarks.items() if not item.primary)),
+            claims={name: claim for name, claim in claims.items() if claim != report.Claim()},
         ),
         inputs={"nodes": tuple(sorted(all_refs))},
         execution=report.ReportExecution(
@@ -183,11 +186,14 @@ class _ArmLowering:
         )
 
     def lower_baselines(self) -> tuple[report.Baseline, ...]:
-        """Add each baseline's answers to every benchmark with right answers, scored as the arms' answers are."""
+        """Add each baseline's answers to every benchmark with right answers, scored as the arms' answers are.
+
+        A benchmark that compares likelihoods has no row for a baseline, since an API does not give them.
+        """
         scored = [
             name
             for name in sorted(self._benchmark_names())
-            if not isinstance(self.spec.benchmarks[name], schema.OpenBenchmark)
+            if getattr(self.spec.benchmarks[name], "method", "") == "generate"
         ]
         return tuple(
             report.Baseline(name=teacher, evaluations=tuple(self._add_baseline(teacher, name) for name in scored))
@@ -237,18 +243,42 @@ class _ArmLowering:
     @_once_per_sections
     def _add_items(self, name: str) -> str:
         """Add a benchmark's items, for a student. They have no system message, because the `eval` node adds it."""
-        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
+        benchmark = self.spec.benchmarks[name]
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        if isinstance(benchmark, schema.ScoredBenchmark):
+            if benchmark.method == "generate":
+                execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
+            else:
+                source = source.model_copy(update={"items": "choices"})
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
 
     @_once_per_sections
-    def _add_asked_items(self, name: str) -> str:
-        """Add a benchmark's items, each with the benchmark's system message, for a teacher or a baseline."""
+    def _add_asked(self, name: str) -> str:
+        """Add a benchmark's items in the form in which models are asked, with the benchmark's system message."""
         benchmark = self.spec.benchmarks[name]
-        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
-        draw = Draw(always=self._get_messages((benchmark.system,)))
-        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, draw=draw)
-        return self._add(f"asked/{name}", recipe, execution, label=name, blockers=blockers)
+        form = Form(system=self._get_messages((benchmark.system,))[0])
+        examples = LocalFiles()
+        if not isinstance(benchmark, schema.OpenBenchmark):
+            examples = self.cache.digests.lower(self.arm.files.get(("benchmarks", name, "examples")))
+            form = form.model_copy(
+                update={
+                    "shots": benchmark.shots or 0,
+                    "examples": examples.refs,
+                    "instruction": benchmark.instruction,
+                    "cue": benchmark.cue,
+                }
+            )
+        if form == Form():
+            return self._add_items(name)
+        seed = self.spec.seed if form.shots else 0  # nothing else is drawn
+        return self._add(
+            f"asked/{name}",
+            SampleRecipe(name="form", seed=seed, form=form),
+            SampleExecution(files=examples.paths, **lower_work(self.spec.hardware.other)),
+            label=f"{name} as asked",
+            inputs={"from": (self._add_items(name),)},
+        )
 
     def _lower_source(
         self, section: str, name: str, queries: schema.Queries | schema.Benchmark, seed: int
@@ -302,7 +332,8 @@ class _ArmLowering:
             dataset.teacher,
             self._add_prompts(name),
             label=name,
-            draw=self.draw,
+            mark=self.mark,
+            sample_index=self.draw if self.spec.teachers[dataset.teacher].is_sampled else 0,
             shards=dataset.shards,
         )
 
@@ -313,17 +344,23 @@ class _ArmLowering:
         prompts: tuple[str, ...],
         *,
         label: str,
-        draw: int = 0,
+        mark: str = "",
+        sampling: Sampling | None = None,
+        sample_index: int = 0,
         shards: int = 1,
-        max_tokens: int | None = None,
     ) -> str:
-        """Add the answers of the teacher or baseline `name` to prompts."""
+        """Add the answers of the teacher or baseline `name` to prompts. `sampling` replaces the teacher's own."""
         teacher = self.spec.teachers[name]
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         local = self.cache.digests.lower(file_set)
         questions = self.cache.digests.lower(self.arm.files.get(("teachers", name, "endpoint", "questions")))
         recipe = lower_teacher(
-            teacher, files=local, hub=file_set.hub, questions=questions, max_tokens=max_tokens, draw=draw
+            teacher,
+            files=local,
+            hub=file_set.hub,
+            questions=questions,
+            sampling=sampling,
+            sample_index=sample_index,
         )
         execution = CollectExecution(
             endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
@@ -332,7 +369,6 @@ class _ArmLowering:
             files=local.paths | questions.paths,
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
         )
-        mark = draw_mark(draw)
         return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
 
     @_once_per_sections
@@ -423,11 +459,21 @@ class _ArmLowering:
         recipe, execution = self._lower_protocol(name)
         if recipe.temperature:
             recipe = recipe.model_copy(update={"seed": replicate.seed(recipe.seed)})
-        inputs = {"model": (model,), "items": (self._add_items(name),)}
+        inputs = {
+            "model": (model,),
+            "items": (self._add_asked(name) if self._is_formed(name) else self._add_items(name),),
+        }
         execution = execution.model_copy(update={"earlier": list_earlier(recipe, inputs)})
         label = f"{self.arm.name}: {name}"
         answers = self._add(f"eval/{name}", recipe, execution, label=label, mark=replicate.mark, inputs=inputs)
-        return self._add_score(f"score/{name}", name, answers, label=label, mark=replicate.mark)
+        return self._add_score(f"score/{name}", name, (answers,), label=label, mark=replicate.mark)
+
+    def _is_formed(self, name: str) -> bool:
+        """Return whether a benchmark asks in a form of its own: more than each question under the system message."""
+        benchmark = self.spec.benchmarks[name]
+        return not isinstance(benchmark, schema.OpenBenchmark) and bool(
+            benchmark.shots or benchmark.examples or benchmark.instruction or benchmark.cue
+        )
 
     @_once_per_sections
     def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
@@ -441,21 +487,28 @@ class _ArmLowering:
             max_new_tokens=benchmark.max_tokens,
             seed=self.spec.seed,
         )
+        if not isinstance(benchmark, schema.OpenBenchmark):
+            more = {name: getattr(benchmark, name) for name in ("stop", "samples", "method", "reasoning")}
+            recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, **work)
+        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=hardware.engine, **work)
 
-    def _add_score(self, address: str, name: str, answers: str, *, label: str, mark: str = "") -> report.Evaluation:
-        """Add the scores of answers, an eval or a collect node, to the benchmark `name`."""
+    def _add_score(
+        self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""
+    ) -> report.Evaluation:
+        """Add the scores of answers to the benchmark `name`: of an eval node, or of a collect node for each sample."""
         benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        inputs: dict[str, tuple[str, ...]] = {"answers": (answers,), "items": (items,)}
+        inputs: dict[str, tuple[str, ...]] = {"answers": answers, "items": (items,)}
         blockers: tuple[str, ...] = ()
         if isinstance(benchmark, schema.OpenBenchmark):
-            inputs["against"] = tuple(self._add_replies(teacher, name) for teacher in benchmark.against)
+            inputs["against"] = tuple(
+                reply for teacher in benchmark.against for reply in self._add_replies(teacher, name)
+            )
             blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
         recipe, execution = self._lower_scoring(name)
         score = self._add(address, recipe, execution, label=label, mark=mark, blockers=blockers, inputs=inputs)
         self.targets.append(score)
-        return report.Evaluation(benchmark=name, items=items, answers=answers, score=score)
+        return report.Evaluation(benchmark=name, items=items, answers=answers[0], samples=answers[1:], score=score)
 
     @_once_per_sections
     def _lower_scoring(self, name: str) -> tuple[ScoreRecipe, ScoreExecution]:
@@ -466,21 +519,26 @@ class _ArmLowering:
         teacher = self.spec.teachers[benchmark.judge]
         judge = Judge(
             model=teacher.model,
-            sampling=lower_sampling(teacher),
+            sampling=teacher.sampling,
             origin="solver" if teacher.endpoint.kind == "solver" else "api",
         )
         endpoint = lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name)
         return ScoreRecipe(judge=judge), ScoreExecution(judge=endpoint, **resources)
 
     @_once_per_sections
-    def _add_replies(self, teacher: str, name: str) -> str:
-        """Add a teacher's answers to a benchmark's items."""
-        return self._add_answers(
-            f"replies/{teacher}/{name}",
-            teacher,
-            (self._add_asked_items(name),),
-            label=f"{teacher} on {name}",
-            max_tokens=self.spec.benchmarks[name].max_tokens,
+    def _add_replies(self, teacher: str, name: str) -> tuple[str, ...]:
+        """Add a teacher's answers to a benchmark's items under the benchmark's protocol, one node for each sample."""
+        benchmark = self.spec.benchmarks[name]
+        return tuple(
+            self._add_answers(
+                f"replies/{teacher}/{name}" + (f"/{sample}" if sample else ""),
+                teacher,
+                (self._add_asked(name),),
+                label=f"{teacher} on {name}" + (f", sample {sample}" if sample else ""),
+                sampling=lower_protocol(benchmark, self.spec.teachers[teacher], self.spec.seed),
+                sample_index=sample,
+            )
+            for sample in range(getattr(benchmark, "samples", 1))
         )
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:

@@ -4,6 +4,8 @@
 
 - The family of Holm's adjustment is every comparison of an arm with the base on a primary benchmark. Baselines and
   other benchmarks are exploratory: they have an interval and no verdict.
+- A benchmark's claim names the average that differences are of. A claim about tasks like these is refused if there are
+  too few tasks: the differences are then of these tasks and exploratory.
 - Shares of unparsed and of cut answers are compared like scores.
 - A verdict is withheld if it would be another on the answers that could be read: then it rests on how answers are read
   and not on what the arms know. Of several runs, an item's score is the mean over those whose answer could be read.
@@ -11,6 +13,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orcac.report import paper
+from orcac.report.recipe import Claim
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Readable, Sample, Score, Share, TaskScore
-from orcac.report.runs import Row, average, key_answers, mean_of_known, pool, read_score, tabulate
+from orcac.report.runs import Row, average, drop_repeated, key_answers, mean_of_known, pool, read_score, tabulate
 from orcac.rows import Outcome, Scored
 from orcac.score.scores import BenchmarkScores, constant_score, sum_up
 from orcac.stats import wording
+from orcac.stats.averages import FEWEST_TASKS, Average
 from orcac.stats.compare import ArmRuns, Comparison, compare_to_base
 from orcac.stats.intervals import binomial_p_value
 from orcac.stats.verdict import LEVEL, Verdict, explore, judge
@@ -45,6 +50,32 @@ class Table:
     source_format: str
     rows: Mapping[str, Row]
     is_primary: bool = True
+    claim: Claim = dataclasses.field(default_factory=Claim)
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)  # reason -> items that the sample left out
+
+    @property
+    def tasks(self) -> int:
+        """The number of tasks."""
+        return len({answer.task for answer in next(iter(self.rows.values())).runs[0].rows})
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether its claim is about tasks like these, of which there are too few."""
+        return self.claim.average == "clustered" and self.tasks < FEWEST_TASKS
+
+    @property
+    def average(self) -> Average:
+        """The average that differences are of."""
+        return "macro" if self.is_refused else self.claim.average
+
+    def have_other_engines(self, name: str, base: str) -> bool:
+        """Return whether different programs generated the answers of two rows; a baseline has none."""
+        return len(self.rows[name].engines | self.rows[base].engines) > 1
+
+    @property
+    def margin(self) -> float | None:
+        """The share within which two arms are called equal."""
+        return None if self.claim.margin is None else self.claim.margin / 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +91,50 @@ class _Compared:
 
 def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark, ...]:
     """Return the scores on each benchmark, and the differences to the row `base` with their verdicts."""
+    tables = [
+        dataclasses.replace(table, rows={name: drop_repeated(row) for name, row in table.rows.items()})
+        for table in tables
+    ]
     compared = {table.name: _compare(table, base) for table in tables}
     family: list[Place] = [
         (table.name, name)
         for table in tables
         for name in compared[table.name].scores
-        if table.is_primary and not table.rows[name].is_baseline
+        if table.is_primary and not table.is_refused and not table.rows[name].is_baseline
+        if not table.have_other_engines(name, base)
     ]
+    margin_of = {table.name: table.margin for table in tables}
+    margins = [margin_of[benchmark] for benchmark, _ in family]
     scores = [compared[benchmark].scores[name] for benchmark, name in family]
-    verdicts = dict(zip(family, judge(scores), strict=True))
+    verdicts = dict(zip(family, judge(scores, margins), strict=True))
     # an unreadable comparison keeps its place in the family, so that Holm's adjustment stays the same
     readable = [compared[benchmark].readable.get(name, compared[benchmark].scores[name]) for benchmark, name in family]
-    readable_verdicts = dict(zip(family, judge(readable), strict=True))
-    return tuple(_benchmark(table, compared[table.name], verdicts, readable_verdicts) for table in tables)
+    readable_verdicts = dict(zip(family, judge(readable, margins), strict=True))
+    return tuple(_benchmark(table, compared[table.name], verdicts, readable_verdicts, base) for table in tables)
 
 
 def _compare(table: Table, base: str) -> _Compared:
     if base not in table.rows:
         return _Compared({}, {}, {}, {}, {})
-    keys = list(key_answers(table.rows[base].runs[0].rows))
+    keyed = key_answers(table.rows[base].runs[0].rows)
+    keys, tasks = list(keyed), [answer.task for answer in keyed.values()]
     is_redrawn = any(row.is_redrawn for row in table.rows.values())
+    repeated = {name: row.repeated for name, row in table.rows.items()}
     untrained = {name for name, row in table.rows.items() if not row.is_trained}
 
     def compare(
         read: Callable[[Scored], float], prepare: Callable[[Scores], Scores] = lambda scores: scores
     ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
         scores = {name: prepare(tabulate(row, keys, read)) for name, row in table.rows.items()}
-        return compare_to_base(scores, base, untrained=untrained, redrawn=is_redrawn)
+        return compare_to_base(
+            scores,
+            base,
+            tasks=tasks,
+            average=table.average,
+            redrawn=is_redrawn,
+            repeated=repeated,
+            untrained=untrained,
+        )
 
     runs, scores = compare(read_score)
     return _Compared(
@@ -114,7 +162,11 @@ def _fill(scores: Scores) -> Scores:
 
 
 def _benchmark(
-    table: Table, compared: _Compared, verdicts: Mapping[Place, Verdict], readable: Mapping[Place, Verdict]
+    table: Table,
+    compared: _Compared,
+    verdicts: Mapping[Place, Verdict],
+    readable: Mapping[Place, Verdict],
+    base: str,
 ) -> Benchmark:
     first = next(iter(table.rows.values())).runs[0]
     scored = sum_up(first)
@@ -128,23 +180,35 @@ def _benchmark(
         )
         for name, comparison in compared.scores.items()
     }
+    for name, difference in differences.items():
+        if table.is_refused:
+            differences[name] = _refuse(difference, table.tasks)
+        elif table.have_other_engines(name, base):
+            of_row, of_base = (" and ".join(sorted(table.rows[row].engines)) for row in (name, base))
+            sentence = f"no verdict, since {of_row} generated its answers and {of_base} those of {base}, and engines "
+            sentence += f"round differently. {difference.sentence}"
+            differences[name] = dataclasses.replace(difference, sentence=sentence)
     return Benchmark(
         name=table.name,
         n=len(first.rows),
         is_primary=table.is_primary,
+        average=table.average,
+        margin=table.margin,
         chance=scored.chance,
         constant=constant_score(first.rows),
         paper=paper.published_means(table.source_format, list(scored.tasks)),
         task_chance={task: found.chance for task, found in scored.tasks.items()},
         task_paper={task: share for task, share in published.items() if share is not None},
         scores=tuple(
-            _score(name, row, compared.runs.get(name), differences.get(name)) for name, row in table.rows.items()
+            _score(name, row, table.average, compared.runs.get(name), differences.get(name))
+            for name, row in table.rows.items()
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
+        dropped=dict(table.dropped),
     )
 
 
-def _score(name: str, row: Row, runs: ArmRuns | None, difference: Difference | None) -> Score:
+def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, difference: Difference | None) -> Score:
     """Return the scores of a row: the mean over its runs, and the outcomes of all of them."""
     answers = average(row)
     scored = sum_up(answers)
@@ -156,7 +220,7 @@ def _score(name: str, row: Row, runs: ArmRuns | None, difference: Difference | N
         mean=scored.mean,
         macro=_mean_over_tasks(scored),
         interval=scored.interval,
-        runs=tuple(sum_up(run).mean for run in row.runs),
+        runs=tuple(_mean_of_run(sum_up(run), average_of) for run in row.runs),
         spread=math.sqrt(runs.spread.between) if runs and runs.spread.df else None,
         luck=runs.spread.luck if runs and runs.spread.df else None,
         outcomes=pooled.outcomes,
@@ -178,6 +242,7 @@ def _score(name: str, row: Row, runs: ArmRuns | None, difference: Difference | N
             )
             for task, found in scored.tasks.items()
         ),
+        omitted=dict(row.omitted),
     )
 
 
@@ -186,6 +251,12 @@ def _mean_over_tasks(scored: BenchmarkScores) -> float | None:
     means = [found.mean for found in scored.tasks.values()]
     known = [mean for mean in means if mean is not None]
     return sum(known) / len(known) if len(known) == len(means) > 1 else None
+
+
+def _mean_of_run(scored: BenchmarkScores, average_of: Average) -> float | None:
+    """Return the mean score of a run, by the average that differences are of."""
+    macro = None if average_of == "micro" else _mean_over_tasks(scored)
+    return scored.mean if macro is None else macro
 
 
 def _against_guessing(scored: BenchmarkScores, constant: float) -> str:
@@ -227,6 +298,15 @@ def _difference(verdict: Verdict, readable: Verdict | None, compared: _Compared,
     )
 
 
+def _refuse(difference: Difference, tasks: int) -> Difference:
+    """Return a difference on too few tasks for the claim of its benchmark, whose sentence says so."""
+    sentence = (
+        f"no verdict on tasks like these: it needs {FEWEST_TASKS} tasks or more, and here "
+        f"{'is 1' if tasks == 1 else f'are {tasks}'}. On these tasks: {difference.sentence}"
+    )
+    return dataclasses.replace(difference, sentence=sentence)
+
+
 def _share(comparison: Comparison) -> Share:
     return Share(points=comparison.difference, interval=comparison.interval, p=comparison.p)
 
@@ -241,7 +321,7 @@ def _is_withheld(verdict: Verdict, readable: Verdict, is_known: bool) -> bool:
 def _describe_withheld(verdict: Verdict, readable: Verdict | None) -> str:
     if readable is None:
         return (
-            "withheld, since fewer than 2 items have answers of both that could be read. Over all items: "
+            "withheld, since too few items have answers of both that could be read. Over all items: "
             f"{wording.sentence(verdict)}"
         )
     return (

@@ -15,6 +15,7 @@ from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.recipe import (
     Arm,
     Baseline,
+    Claim,
     Dataset,
     Draws,
     Evaluation,
@@ -27,7 +28,7 @@ from orcac.report.recipe import (
     name_drawn,
 )
 from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
-from orcac.report.runs import Row
+from orcac.report.runs import Row, read_engines
 from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
 from orcac.student.recipe import StudentSummary
@@ -109,17 +110,33 @@ def _benchmarks(
             evaluations.setdefault(name, {})[row] = of_row
     tables = []
     for name, by_row in sorted(evaluations.items(), key=lambda item: place(item[0])):
-        rows = {
-            row: Row(
-                draws=[[store.scores(one.score) for one in runs] for runs in draws],
-                is_baseline=isinstance(rows_of[row][0][0], Baseline),
-                is_trained=is_trained(rows_of[row]),
+        rows = {row: _row(store, draws, rows_of[row]) for row, draws in by_row.items()}
+        items = next(iter(by_row.values()))[0][0].items
+        tables.append(
+            Table(
+                name,
+                store.source_format(items),
+                rows,
+                is_primary=name not in recipe.exploratory,
+                claim=recipe.claims.get(name, Claim()),
+                dropped=store.summary(SampleSummary, items).dropped,
             )
-            for row, draws in by_row.items()
-        }
-        source_format = store.source_format(next(iter(by_row.values()))[0][0].items)
-        tables.append(Table(name, source_format, rows, is_primary=name not in recipe.exploratory))
+        )
     return compare_benchmarks(tables, base=arms[0].name)
+
+
+def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) -> Row:
+    """Return the answers of the row made of `draws` to one benchmark, by its `evaluations`."""
+    is_baseline = isinstance(draws[0][0], Baseline)
+    folders = (store.folders[one.answers] for runs in evaluations for one in runs)
+    omitted = store.summary(CollectSummary, evaluations[0][0].answers).omitted if is_baseline else None
+    return Row(
+        draws=[[store.scores(one.score) for one in runs] for runs in evaluations],
+        is_baseline=is_baseline,
+        is_trained=is_trained(draws),
+        engines=read_engines(() if is_baseline else folders),
+        omitted=omitted or {},
+    )
 
 
 def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
@@ -223,7 +240,10 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
     collections |= {
-        evaluation.answers: baseline.name for baseline in recipe.baselines for evaluation in baseline.evaluations
+        ref: baseline.name
+        for baseline in recipe.baselines
+        for evaluation in baseline.evaluations
+        for ref in (evaluation.answers, *evaluation.samples)
     }
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():

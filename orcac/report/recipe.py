@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from orcac.recipe import Execution, Frozen, Recipe
+from orcac.stats.averages import Average
 from orcac.summary import Summary
 
 __all__ = [
     "VERSION",
     "Arm",
     "Baseline",
+    "Claim",
     "Dataset",
     "Draws",
     "Evaluation",
@@ -53,6 +55,7 @@ class Evaluation(Frozen):
     benchmark: str
     items: str  # sample node
     answers: str  # eval node, or the collect node of a baseline
+    samples: tuple[str, ...] = ()  # a baseline's collect nodes of further samples
     score: str
 
 
@@ -90,6 +93,13 @@ class Baseline(Frozen):
     evaluations: tuple[Evaluation, ...]
 
 
+class Claim(Frozen):
+    """The form of the verdicts on one benchmark."""
+
+    average: Average = "micro"
+    margin: float | None = None  # points within which an arm is called equal to the base
+
+
 Draws = Sequence[Sequence[Run | Baseline]]  # the runs of a row of the report, by the draw of their data
 
 
@@ -124,6 +134,7 @@ class ReportRecipe(Recipe):
     arms: tuple[Arm, ...]
     baselines: tuple[Baseline, ...] = ()
     exploratory: tuple[str, ...] = ()  # benchmarks on which no verdict is given, sorted
+    claims: dict[str, Claim] = {}  # benchmark -> its claim, if that is not the default one
 
 
 class ReportExecution(Execution):

@@ -65,9 +65,8 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     for name in ("interval", "p_value", "percent", "points", "points_interval", "reasons"):
         environment.filters[name] = getattr(wording, name)
-    environment.filters["describe_verdicts"] = wording.describe_verdicts
-    environment.filters["describe_runs"] = wording.describe_runs
-    environment.filters["describe_answers"] = wording.describe_answers
+    for name in ("describe_answers", "describe_claim", "describe_runs", "describe_verdicts", "name_verdict"):
+        environment.filters[name] = getattr(wording, name)
     environment.filters |= {"count": "{:,}".format, "dollars": dollars}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment

@@ -6,11 +6,12 @@ half a second to import, are imported only if there are some.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orcac.report.recipe import Baseline, Draws, Evaluation, is_trained, map_benchmarks
+from orcac.report.recipe import Baseline, Claim, Draws, Evaluation, ReportRecipe, is_trained, map_benchmarks
 from orcac.store.store import Store
 
 _Pairs = list[list[tuple[str, str]]]  # the old and the new score node, by draw and run
@@ -43,14 +44,12 @@ class Rescored:
         return self.changed == 0 and self.old_verdict == self.new_verdict
 
 
-def rescore(
-    rows: Mapping[str, tuple[Draws, Draws]], store: Store, base: str, exploratory: Collection[str] = ()
-) -> list[Rescored]:
+def rescore(rows: Mapping[str, tuple[Draws, Draws]], store: Store, base: str, recipe: ReportRecipe) -> list[Rescored]:
     """Return the evaluations that have the same answers on both sides, but other scores, if both are made.
 
     rows: arm or baseline -> its runs on the old and on the new side. The verdicts are those of a report with the
-    returned evaluations alone; `base` is the arm that the others are compared with, and `exploratory` names the
-    benchmarks without a verdict.
+    returned evaluations alone; `base` is the arm that the others are compared with, and `recipe` is the new side's
+    report, which says what the verdicts are about.
     """
     pairs: dict[str, dict[str, _Pairs]] = {}  # benchmark -> arm -> its score nodes
     baselines = set()
@@ -66,8 +65,14 @@ def rescore(
     if not pairs:
         return []
     from orcac.report.compare import Table, compare_benchmarks
-    from orcac.report.runs import Row
+    from orcac.report.runs import Row, read_engines
     from orcac.score.scores import read
+
+    def list_answers(name: str, draws: Draws) -> Iterator[Path]:
+        """Yield the folders of the evaluations of a benchmark; without those that were removed since."""
+        for one in (one for runs in map_benchmarks(draws)[name] for one in runs):
+            if store.is_done(one.answers):
+                yield store.folder(one.answers)
 
     def compare(side: int) -> tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Score]]:
         """Return (benchmark, arm) -> its answers on one side, and its score with its verdict."""
@@ -80,10 +85,12 @@ def rescore(
                         [[read(store.verify(pair[side])) for pair in runs] for runs in draws],
                         is_baseline=arm in baselines,
                         is_trained=is_trained(rows[arm][side]),
+                        engines=read_engines(list_answers(name, rows[arm][side]) if arm not in baselines else ()),
                     )
                     for arm, draws in by_arm.items()
                 },
-                name not in exploratory,
+                name not in recipe.exploratory,
+                recipe.claims.get(name, Claim()),
             )
             for name, by_arm in pairs.items()
         ]

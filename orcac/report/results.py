@@ -6,12 +6,13 @@ Shares and differences are in [-1, 1]; the templates turn them into percent and 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from orcac.errors import StoreError
+from orcac.stats.averages import Average
 from orcac.stats.intervals import Interval
 
 __all__ = [
@@ -72,7 +73,7 @@ class Difference:
     sentence: str  # the verdict in words, with what it covers
     scope: str  # what it is about, and what it does not cover
     cautions: tuple[str, ...]  # reasons to doubt the interval
-    readable: Readable | None  # None if fewer than 2 items have readable answers of both
+    readable: Readable | None  # None if too few items have readable answers of both
     unparsed: Share
     cut: Share
 
@@ -96,7 +97,7 @@ class Score:
     mean: float | None  # score over these and all runs, by the first checker; None if n is 0
     macro: float | None  # mean of the tasks' means; None if there is one task
     interval: Interval  # of `mean`, over items: Wilson, 95 %
-    runs: tuple[float | None, ...]  # the mean score of each run
+    runs: tuple[float | None, ...]  # the score of each run that counts, by the benchmark's average
     spread: float | None  # standard deviation of the replicates' means, a share; None if there is one replicate
     luck: float | None  # the part of it that is not due to answers that change at random
     outcomes: dict[str, int]  # right, wrong, unparsed, cut, refused, failed -> answers of all runs
@@ -109,6 +110,7 @@ class Score:
     verdict: str  # "below chance", "at chance", "no better than a constant answer" or "above chance"
     difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
+    omitted: dict[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,8 @@ class Benchmark:
     name: str
     n: int  # items that can be scored
     is_primary: bool  # verdicts are given on it
+    average: Average = "micro"  # that differences, verdicts and the scores of runs are of
+    margin: float | None = None  # the share within which an arm is called equal to the base
     chance: float  # accuracy of a guess among each item's options
     constant: float  # accuracy of always giving a task's most frequent answer
     paper: dict[str, float]  # model -> mean over these tasks as published; {} unless the paper has all of them
@@ -141,6 +145,7 @@ class Benchmark:
     task_paper: dict[str, float]
     scores: tuple[Score, ...]
     samples: tuple[Sample, ...]
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,24 +2,28 @@
 
 Arms answer the same items, which are joined by the items' ids; the k-th item of a repeated id is joined with the k-th.
 An arm with several draws of its data has one replicate for each draw, the mean over its runs; otherwise each run is a
-replicate.
+replicate. A replicate with the answers of an earlier one does not count: its seed had no effect, so it shows nothing of
+the luck of training.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orcac.eval.recipe import EvalSummary
 from orcac.rows import Scored
 from orcac.score.scores import Answers
 
-__all__ = ["Key", "Row", "average", "key_answers", "mean_of_known", "pool", "read_score", "tabulate"]
+__all__ = ["Key", "Row", "average", "drop_repeated", "key_answers", "mean_of_known", "pool", "read_score", "tabulate"]
 
 Key = tuple[str, int]  # item id, number of earlier items with this id
 
@@ -30,7 +34,10 @@ class Row:
 
     draws: Sequence[Sequence[Answers]]
     is_baseline: bool = False
+    omitted: Mapping[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
+    engines: frozenset[str] = frozenset()  # the programs that generated a student's answers
     is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
+    repeated: int = 0  # further replicates, left out since their answers are those of an earlier one
 
     @property
     def runs(self) -> list[Answers]:
@@ -39,6 +46,31 @@ class Row:
     @property
     def is_redrawn(self) -> bool:
         return len(self.draws) > 1
+
+
+def drop_repeated(row: Row) -> Row:
+    """Return a row without the replicates that gave the same answer to every item as an earlier one.
+
+    Of several draws of the data, one always stays besides the first, since a single one would stand for its runs.
+    """
+    replicates = row.draws if row.is_redrawn else [[run] for run in row.draws[0]]
+    kept: dict[tuple[object, ...], Sequence[Answers]] = {}
+    for runs in replicates:
+        answers = (answer for run in runs for answer in run.rows)
+        kept.setdefault(tuple((answer.id, answer.response, answer.score) for answer in answers), runs)
+    distinct = list(kept.values())
+    if row.is_redrawn and len(distinct) == 1:
+        distinct = list(row.draws[:2])
+    draws = distinct if row.is_redrawn else [[run for (run,) in distinct]]
+    return dataclasses.replace(row, draws=draws, repeated=len(replicates) - len(distinct))
+
+
+def read_engines(folders: Iterable[Path]) -> frozenset[str]:
+    """Return the programs that generated the answers of evaluations, from the folders of their artifacts."""
+    summaries = []
+    for path in (folder / "artifact.json" for folder in folders):
+        summaries.append(EvalSummary.from_json(json.loads(path.read_text(encoding="utf-8"))["summary"], path))
+    return frozenset(summary.engine or "transformers" for summary in summaries)
 
 
 def read_score(row: Scored) -> float:

@@ -9,6 +9,7 @@ from orcac.report.wording import (
     AT_CHANCE,
     NOTHING_MEASURED,
     describe_answers,
+    describe_claim,
     describe_runs,
     describe_verdicts,
     interval,
@@ -44,9 +45,10 @@ def format_table(results: Results) -> str:
     lines = []
     for bench in results.benchmarks:
         exploratory = "" if bench.is_primary else ", exploratory"
+        claim = describe_claim(bench)
         lines.append(
             f"{bench.name}{exploratory}: {bench.n:,} items, guessing {percent(bench.chance)} %, "
-            f"constant answer {percent(bench.constant)} %"
+            f"constant answer {percent(bench.constant)} %" + (f"; {claim}" if claim else "")
         )
         is_compared = any(score.difference for score in bench.scores)
         width = _ARM if is_compared else min(max(_ARM, *(len(score.arm) for score in bench.scores)), _LONG_ARM)
@@ -56,7 +58,7 @@ def format_table(results: Results) -> str:
         if is_compared:
             header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()
         lines += [header, *(_row(score, width) for score in bench.scores)]
-        lines += [*describe_verdicts(bench), *describe_runs(bench), *describe_answers(bench), ""]
+        lines += [*describe_verdicts(bench, results.base), *describe_runs(bench), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results.all_at_chance:

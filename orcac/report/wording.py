@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from orcac.report.results import Benchmark, Results
+from orcac.report.results import Benchmark, Difference, Results
 from orcac.stats.intervals import Interval
 from orcac.stats.verdict import LEVEL
-from orcac.stats.wording import p_value, points, points_interval
+from orcac.stats.wording import p_value, points, points_interval, within
 
 __all__ = [
     "AT_CHANCE",
@@ -16,11 +16,13 @@ __all__ = [
     "VERDICTS",
     "Finding",
     "describe_answers",
+    "describe_claim",
     "describe_findings",
     "describe_limits",
     "describe_runs",
     "describe_verdicts",
     "interval",
+    "name_verdict",
     "p_value",
     "percent",
     "points",
@@ -42,7 +44,25 @@ VERDICTS = {
     "withheld": "Withheld, since unreadable answers decide it",
     "exploratory": "Without a verdict",
 }
+AVERAGES = {
+    "micro": "differences of means over items (micro)",
+    "macro": "differences of means over tasks (macro)",
+    "clustered": "differences of means over tasks, for tasks like these (clustered)",
+}
 NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
+
+
+def name_verdict(bench: Benchmark, difference: Difference) -> str:
+    """Return a verdict in a few words, for a column: "better", "equal within 2 points"."""
+    return within(bench.margin) if difference.verdict == "equal" and bench.margin else difference.verdict
+
+
+def describe_claim(bench: Benchmark) -> str:
+    """Return the average of a benchmark's differences and its margin, if they are not the default; else ""."""
+    parts = [AVERAGES[bench.average]] if bench.average != "micro" else []
+    if bench.margin is not None:
+        parts.append(f"margin {100 * bench.margin:g} points")
+    return ", ".join(parts)
 
 
 def percent(share: float | None) -> str:
@@ -72,20 +92,24 @@ def describe_findings(results: Results) -> list[Finding]:
 
 
 def _finding(bench: Benchmark) -> Finding:
-    changes: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+    changes: dict[str, list[str]] = {}
     scores = []
     for score in bench.scores:
         if score.difference is None:
             scores.append(f"{score.arm} gets {percent(score.mean)} % ({score.verdict})")
         else:
             change = f"{score.arm} ({points(score.difference.points)} points)"
-            changes[score.difference.verdict].append(change)
+            changes.setdefault(score.difference.verdict, []).append(change)
     sentences = [f"{_join(scores)}."] if scores else []
-    sentences += [f"{VERDICTS[verdict]}: {_join(names)}." for verdict, names in changes.items() if names]
+    over_tasks = "" if bench.average == "micro" else ", by the mean over tasks"
+    for verdict, meaning in VERDICTS.items():
+        if names := changes.get(verdict):
+            equal = within(bench.margin).capitalize() if verdict == "equal" and bench.margin else meaning
+            sentences.append(f"{equal}{over_tasks}: {_join(names)}.")
     return Finding(bench.name, " ".join(sentences))
 
 
-def describe_verdicts(bench: Benchmark) -> list[str]:
+def describe_verdicts(bench: Benchmark, base: str) -> list[str]:
     """Return the verdict on each arm in a sentence, with the reasons to doubt it, and what the verdicts cover."""
     lines = []
     scopes: dict[str, None] = {}
@@ -93,6 +117,14 @@ def describe_verdicts(bench: Benchmark) -> list[str]:
         if (difference := score.difference) is not None and not score.is_baseline:
             lines.append(" ".join([f"{score.arm}: {difference.sentence}.", *difference.cautions]))
             scopes[difference.scope] = None
+    is_measured = any(score.arm == base for score in bench.scores)
+    apart = [
+        score.arm
+        for score in bench.scores
+        if score.difference is None and score.arm != base and (is_measured or not score.is_baseline)
+    ]
+    if apart:
+        lines.append(f"Not compared, since it has too few answered items in common with {base}: {_join(apart)}.")
     return lines + [f"The comparisons are {scope}." for scope in scopes]
 
 
@@ -100,10 +132,13 @@ def describe_limits(results: Results) -> str:
     """Return what the intervals of differences cover, and what they do not."""
     if not any(arm.stages for arm in results.arms):
         return "Nothing was trained. The intervals and tests cover the choice of items, for these models as they are."
-    if all(arm.runs == 1 for arm in results.arms):
+    every = [score.difference for bench in results.benchmarks for score in bench.scores if score.difference]
+    if all(arm.runs == 1 for arm in results.arms) or (every and not any(each.df for each in every)):
+        once = all(arm.runs == 1 for arm in results.arms)
         return (
-            "Each arm was trained once, with one seed. The intervals and tests cover the choice of items, not the luck "
-            "of training: another seed may change a score by more than their width."
+            f"{'Each arm was trained once, with one seed' if once else 'The runs of each arm gave the same answers'}. "
+            "The intervals and tests cover the choice of items, not the luck of training: another seed may change a "
+            "score by more than their width."
         )
     covered = "The intervals of differences cover the choice of items and the luck of training"
     if any(arm.draws > 1 for arm in results.arms):
@@ -120,11 +155,13 @@ def describe_runs(bench: Benchmark) -> list[str]:
         for score in bench.scores
         if len(score.runs) > 1
     ]
+    over_tasks = bench.average != "micro"
     if runs:
-        lines.append(f"Runs, in %: {'; '.join(runs)}.")
+        lines.append(f"Runs, {'means over tasks, ' if over_tasks else ''}in %: {'; '.join(runs)}.")
     means = [f"{score.arm} {percent(score.macro)} %" for score in bench.scores if score.macro is not None]
     if means:
-        lines.append(f"Means over tasks (macro): {_join(means)}. All other figures are means over items (micro).")
+        also = "differences, verdicts and runs are of these means; scores" if over_tasks else "all other figures"
+        lines.append(f"Means over tasks (macro): {_join(means)}; {also} are means over items (micro).")
     if bench.paper:
         published = [f"{model} {percent(share)} %" for model, share in bench.paper.items()]
         lines.append(f"In the paper, means over these tasks: {_join(published)}.")
@@ -134,8 +171,14 @@ def describe_runs(bench: Benchmark) -> list[str]:
 def describe_answers(bench: Benchmark) -> list[str]:
     """Return sentences on answers that are in no column: failed or refused ones, unequal shares, and other checkers."""
     lines = []
+    dropped = [f"{bench.dropped[reason]:,} {what}" for reason, what in _DROPPED.items() if reason in bench.dropped]
+    if dropped:
+        lines.append(f"Items of the files that are left out: {_join(dropped)}.")
     if left_out := bench.scores[0].left_out:
         lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
+    for score in bench.scores:
+        if score.omitted:
+            lines.append(f"{score.arm} was asked without {_join(score.omitted)}, which it refuses.")
     for outcome, meaning in _UNSHOWN.items():
         counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
         if counts:
@@ -155,6 +198,12 @@ def describe_answers(bench: Benchmark) -> list[str]:
     return lines
 
 
+_DROPPED = {  # the reasons of `sample` that are no choice of the spec
+    "reference is no option": "whose reference is not one of their options",
+    "no choices": "without choices",
+    "no right choice": "without a right choice",
+    "duplicate": "repeated",
+}
 _UNSHOWN = {
     "failed": "Failed requests, which are in no figure",
     "refused": "Refusals, which score 0",

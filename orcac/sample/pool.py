@@ -20,6 +20,8 @@ from orcac.errors import InputError
 from orcac.sample import draw
 from orcac.sample.recipe import SampleRecipe
 
+NAMED = 5  # queries of one fault that messages name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
@@ -30,6 +32,7 @@ class Pool:
     tickets: draw.Tickets  # uint64 (n,)
     read: int
     dropped: Counter[str]  # reason -> queries that may not be drawn
+    unanswerable: list[rows.Prompt]  # the first of these to which no answer could be right
 
 
 def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
@@ -40,6 +43,7 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
     others: set[str] = set()
     known: set[bytes] = set()
     dropped: Counter[str] = Counter()
+    unanswerable: list[rows.Prompt] = []
     place = -1
     for place, prompt in enumerate(prompts):
         digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
@@ -49,7 +53,8 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
         elif digest in known:
             dropped["duplicate"] += 1
         elif prompt.reference and prompt.options and prompt.reference not in prompt.options:
-            dropped["reference is no option"] += 1  # no answer could ever be right
+            dropped["reference is no option"] += 1
+            unanswerable += [prompt] if len(unanswerable) < NAMED else []
         elif isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and prompt.right):
             dropped["no choices" if not prompt.choices else "no right choice"] += 1  # no likelihoods to compare
         else:
@@ -72,6 +77,7 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
         tickets=np.array(tickets),
         read=place + 1,
         dropped=dropped,
+        unanswerable=unanswerable,
     )
 
 
@@ -90,7 +96,9 @@ def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
         raise InputError(
             f"{recipe.name}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{losses}), "
             f"but take is {'all' if take is None else format(take, ',')}",
-            fix="lower take or leave it out, or add files",
+            fix="lower take or leave it out, or add files"
+            if "no choices" not in dropped
+            else "compare likelihoods on items with options, or write `method: generate`",
         )
     if take is None:
         drawn = np.ones(len(tickets), dtype=bool)

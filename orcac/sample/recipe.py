@@ -1,11 +1,10 @@
 """The recipe of `sample`, which makes `prompts.parquet` (rows.Prompt): the queries of one source with system messages.
 
-If `Source.items` is set, the rows are rows.BenchmarkItem.
+The kind has four uses: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), the items of a
+benchmark, which are queries with known references and no system message, and these items in the form in which models
+are asked. If `Source.items` is set, the rows are rows.BenchmarkItem.
 
-The kind has three uses: a teacher's queries, a random subset of other prompts (the paper's FLAN-1M), and the items of
-a benchmark, which are queries with known references whose system message is set at evaluation.
-
-Inputs: `from` (sample nodes) for a subset, else none.
+Inputs: `from` (sample nodes) for a subset or a form, else none.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ __all__ = [
     "VERSION",
     "Draw",
     "Execution",
+    "Form",
     "Message",
     "Puzzles",
     "SampleExecution",
@@ -94,19 +94,34 @@ class Subset(Frozen):
     take: int
 
 
+class Form(Frozen):
+    """The form in which a benchmark's items are put to a model (`sample.form`).
+
+    The rows keep the ids of the items. An item that serves as an exemplar has no row.
+    """
+
+    system: Message = Message(id=1, text="")
+    shots: int = 0  # exemplars before each question, drawn from the items of its task
+    examples: tuple[FileRef, ...] = ()  # instead: worked examples of each task, in a file TASK.txt
+    instruction: str = ""  # after each question
+    cue: str = ""  # begins the answer
+
+
 class SampleRecipe(Recipe):
     """The source of prompts, and how they and their system messages are drawn."""
 
-    name: str  # the spec's name of the source; written to every row
+    name: str  # the spec's name of the source; written to every row of a source
     seed: int
-    source: Source | None = None  # exactly one of source and subset
+    source: Source | None = None  # exactly one of source, subset and form
     subset: Subset | None = None
+    form: Form | None = None
     draw: Draw = Draw(always=(Message(id=1, text=""),))
 
 
 class SampleExecution(Execution):
-    """The expected size of the source, for estimates until it has been read."""
+    """The expected size of the source, for estimates until it has been read, and how a benchmark's items are scored."""
 
+    checker: str = ""  # of a benchmark, its first: `run` refuses items that it cannot score
     expect_queries: int | None = None  # in all its files, before `take`
     expect_tokens: int | None = None  # mean length of a query
 

@@ -1,5 +1,7 @@
 """Make a sample: read the queries of a source, or the prompts of other samples, and keep a random part.
 
+The items of a benchmark in the form in which models are asked are made in one pass (`form`).
+
 The input is read twice: once to choose (`pool`) and once to write the chosen prompts, in the order of the input. Every
 row is kept or dropped for one reason: read = kept + the sum of dropped. Files on a hub are downloaded first; the
 summary records the commit that each revision was resolved to.
@@ -7,34 +9,48 @@ summary records the commit that each revision was resolved to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
-from orcac import hub, rows
+from orcac import checkers, hub, rows
+from orcac.errors import InputError
 from orcac.job import Job
 from orcac.progress import Progress
-from orcac.recipe import Execution, resolve_file
+from orcac.recipe import resolve_file
 from orcac.sample.draw import pick_message
+from orcac.sample.form import put_in_form
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
-from orcac.sample.pool import choose, survey
-from orcac.sample.recipe import SampleRecipe, SampleSummary
+from orcac.sample.pool import NAMED, choose, survey
+from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
 
 Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
 
 
-def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
+def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     """Write `prompts.parquet`.
 
-    Raises InputError if a file is bad or has fewer queries than `take`, and the errors of `hub.fetch` if the source is
-    on a hub.
+    Raises InputError if a file is bad or has fewer queries than `take`, or if no item of a benchmark can be scored, and
+    the errors of `hub.fetch` if the source is on a hub.
     """
+    if job.recipe.form:
+        return _run_form(job, job.recipe.form)
     parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
+    _name_items(
+        job.label,
+        pool.dropped["reference is no option"],
+        pool.unanswerable,
+        "queries are dropped, since their reference is not one of their options",
+    )
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
+    faults: Counter[str] = Counter()  # why the benchmark's first checker cannot score an item -> such items
+    examples: dict[str, list[rows.Prompt]] = defaultdict(list)
     characters = 0  # of the texts that a teacher will read
 
     def kept() -> Iterator[rows.Prompt]:
@@ -43,11 +59,22 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
             if is_chosen:
                 tasks.add(prompt.task)
                 characters += len(prompt.system) + len(prompt.query)
+                if fault := _fault(prompt, job.execution.checker):
+                    faults[fault] += 1
+                    examples[fault] += [prompt] if len(examples[fault]) < NAMED else []
                 yield prompt
 
     kind = rows.BenchmarkItem if job.recipe.source and job.recipe.source.items else rows.Prompt
     count = rows.write(job.out / "prompts.parquet", kind, kept())
     assert pool.read == count + dropped.total()
+    for fault, found in sorted(faults.items()):
+        what = f"of {count:,} items will be left out of the scores: {fault}"
+        _name_items(job.label, found, examples[fault], what)
+    if faults.total() == count:
+        raise InputError(
+            f"{job.label}: none of its {count:,} items can be scored: {'; '.join(sorted(faults))}",
+            fix="evaluate on items whose right answer is known, or choose another checker",
+        )
     return SampleSummary(
         read=pool.read,
         kept=count,
@@ -58,10 +85,41 @@ def run(job: Job[SampleRecipe, Execution]) -> SampleSummary:
     )
 
 
-def _parts(job: Job[SampleRecipe, Execution]) -> tuple[list[Part], dict[str, str]]:
+def _fault(item: rows.Prompt, checker: str) -> str:
+    """Return why a checker cannot score an item; "" if it can, and if no checker is given."""
+    if not checker:
+        return ""
+    asked = checkers.Item(tuple(item.options), item.reference, item.query)
+    return checkers.reference_fault(asked, checkers.CHECKERS[checker])
+
+
+def _name_items(label: str, count: int, examples: Sequence[rows.Prompt], what: str) -> None:
+    """Print how many items something is true of, and name the first of them."""
+    if count:
+        named = (f"{item.task}: {item.query[-80:]!r}, reference {item.reference[:80]!r}" for item in examples)
+        print("\n    ".join([f"{label}  {count:,} {what}", *named]), file=sys.stderr, flush=True)
+
+
+def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSummary:
+    path = job.input("from") / "prompts.parquet"
+    kind = rows.BenchmarkItem if rows.has_column(path, "choices") else rows.Prompt
+    items = list(rows.read(path, kind))
+    dropped = Counter[str]()
+    formed = list(put_in_form(job, form, items, dropped))
+    rows.write(job.out / "prompts.parquet", kind, formed)
+    return SampleSummary(
+        read=len(items),
+        kept=len(formed),
+        tasks=len({item.task for item in formed}),
+        characters=sum(len(item.system) + len(item.query) for item in formed),
+        dropped=dict(dropped),
+    )
+
+
+def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[str, str]]:
     """Return the parts of the input, in order, and the commit of each revision on a hub."""
     recipe, source = job.recipe, job.recipe.source
-    assert (source is None) != (recipe.subset is None), "exactly one of source and subset"
+    assert (source is None) != (recipe.subset is None), "exactly one of source, subset and form"
     if source is None:
         files = [folder / "prompts.parquet" for folder in job.inputs["from"]]
         return [partial(rows.read, file, rows.Prompt) for file in files], {}

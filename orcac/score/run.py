@@ -44,26 +44,19 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
 
 
 def _read_answers(items: Path, answers: Path) -> Iterator[tuple[rows.Prompt, Reply]]:
-    """Yield every item with the reply to it. The item has its own id, and the system message that it was asked under.
+    """Yield every item that was asked with the reply to it, and the system message that it was asked under.
 
-    A baseline was asked under the benchmark's system message, so its prompts have other ids than the items. They are
-    matched by task and query, which no two items of a sample share. An answer that is missing has failed.
+    A row of answers has the item's id; its query may be the item's in another form, so the item's own is taken.
     """
+    by_id = {item.id: item for item in rows.read(items / "prompts.parquet", rows.Prompt)}
+    found: Iterator[rows.Answer | rows.Response]
     if (answers / "answers.parquet").exists():
-        for answer in rows.read(answers / "answers.parquet", rows.Answer):
-            yield answer, Reply(answer.response, answer.finish_reason)
-        return
-    responses = {
-        (response.task, response.query): response
-        for response in rows.read(answers / "responses.parquet", rows.Response)
-    }
-    for item in rows.read(items / "prompts.parquet", rows.Prompt):
-        response = responses.get((item.task, item.query))
-        if response is None:
-            yield item, Reply("", "", "missing")
-        else:
-            asked = dataclasses.replace(item, system_id=response.system_id, system=response.system)
-            yield asked, Reply(response.response, response.finish_reason, response.error)
+        found = rows.read(answers / "answers.parquet", rows.Answer)
+    else:
+        found = rows.read(answers / "responses.parquet", rows.Response)
+    for row in found:
+        item = dataclasses.replace(by_id[row.id], system_id=row.system_id, system=row.system)
+        yield item, Reply(row.response, row.finish_reason, getattr(row, "error", ""))
 
 
 def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...]) -> rows.Scored:

@@ -29,10 +29,12 @@ from orcac.spec.schema import (
     TableBenchmark,
     TableQueries,
     TrainWork,
+    TruthfulQABenchmark,
     VLLMEndpoint,
     is_drawn,
 )
 from orcac.spec.units import BatchSize
+from orcac.stats.averages import FEWEST_TASKS
 
 Names = Mapping[str, Set[str]]  # section -> the names that it defines
 
@@ -59,6 +61,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
     yield from _check_benchmarks(spec, message_numbers, names)
+    yield from _check_evaluation(spec)
     for name, queries in spec.queries.items():
         yield from _check_source(("queries", name), queries)
 
@@ -133,14 +136,25 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         path: SpecPath = ("benchmarks", name)
         yield from _check_message_number((*path, "system"), benchmark.system, numbers)
         yield from _check_source(path, benchmark)
+        yield from _check_average(path, benchmark)
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
+            yield from _check_asking(path, benchmark)
             if isinstance(benchmark, TableBenchmark) and "reference" not in benchmark.fields:
                 message = (
                     "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
                     "for questions that a model judges"
                 )
                 yield Finding((*path, "fields"), message)
+            if (
+                isinstance(benchmark, TruthfulQABenchmark)
+                and benchmark.task == "mc2"
+                and benchmark.method == "generate"
+            ):
+                message = (
+                    "mc2 is scored by the probability of its true choices; write `method: likelihood`, or `task: mc1`"
+                )
+                yield Finding((*path, "task"), message, ((*path, "method"),))
         else:
             judged = f"benchmark `{name}` is judged by teacher"
             yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
@@ -158,6 +172,33 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
+
+
+def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
+    """Yield the contradictions among the ways to ask."""
+    if benchmark.shots and benchmark.examples:
+        message = "`shots` and `examples` are both given; remove one (in a patch: `null`)"
+        yield Finding((*path, "shots"), message, ((*path, "shots"), (*path, "examples")))
+    if benchmark.method == "generate":
+        if benchmark.samples > 1 and not benchmark.temperature:
+            message = f"the {benchmark.samples} answers to an item are equal at temperature 0; write `temperature: 0.7`"
+            yield Finding((*path, "samples"), message, ((*path, "samples"), (*path, "temperature")))
+        return
+    for key in ("samples", "stop", "reasoning"):
+        if key in benchmark.model_fields_set and getattr(benchmark, key) not in (1, (), None):
+            message = f"`{key}` has no effect with `method: {benchmark.method}`, which generates nothing; remove it"
+            yield Finding((*path, key), message, ((*path, key), (*path, "method")))
+
+
+def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:
+    """Yield a finding if the listed tasks are too few for a clustered average; the report counts unlisted ones."""
+    tasks = 1 if isinstance(benchmark, GeneratedBenchmark) else len(set(benchmark.tasks))
+    if benchmark.average == "clustered" and 0 < tasks < FEWEST_TASKS:
+        message = (
+            f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here "
+            f"{'is 1; remove `average`' if tasks == 1 else f'are {tasks}; write `macro`, or add tasks'}"
+        )
+        yield Finding((*path, "average"), message, ((*path, "tasks"),))
 
 
 def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
@@ -366,9 +407,15 @@ def check_arm(spec: Spec, base: Spec) -> Iterator[Finding]:
         message = "the arm has no student to compare with the base's; to train nothing, write `curriculum: []`"
         yield Finding(("student",), message)
     for name, benchmark in spec.benchmarks.items():
-        if name in base.benchmarks and benchmark.primary != base.benchmarks[name].primary:
+        if name not in base.benchmarks:
+            continue
+        if benchmark.primary != base.benchmarks[name].primary:
             message = "a benchmark is primary for all arms or for none; write `primary` in the spec's `benchmarks`"
             yield Finding(("benchmarks", name, "primary"), message)
+        for key in ("average", "margin"):
+            if getattr(benchmark, key) != getattr(base.benchmarks[name], key):
+                message = f"all arms are compared by one `{key}`; write it in the spec's `benchmarks`"
+                yield Finding(("benchmarks", name, key), message)
     if spec.replicates.data != base.replicates.data:
         message = (
             f"an arm is compared on as many draws of the data as the base has; write `data: {base.replicates.data}`"
@@ -404,6 +451,19 @@ def _nearest_multiples(count: int, step: int) -> list[int]:
     """Return the multiples of `step` next to a `count` that is not one: below, if above 0, and above."""
     below = count - count % step
     return [below, below + step] if below else [step]
+
+
+def _check_evaluation(spec: Spec) -> Iterator[Finding]:
+    """Yield findings on the engine that generates students' answers."""
+    work, at = spec.hardware.eval, ("hardware", "eval")
+    if work.gpus > 1 and work.engine != "vllm":
+        message = "transformers uses one GPU; write `gpus: 1`, or `engine: vllm`, which shares a model between GPUs"
+        yield Finding((*at, "gpus"), message, ((*at, "engine"),))
+    for name, benchmark in spec.benchmarks.items():
+        method = "generate" if isinstance(benchmark, OpenBenchmark) else benchmark.method
+        if method != "generate" and work.engine == "vllm":
+            message = "vLLM only generates here; write `engine: transformers` in hardware.eval, or `method: generate`"
+            yield Finding(("benchmarks", name, "method"), message, ((*at, "engine"),))
 
 
 def _check_hardware(train: TrainWork) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from orcac.spec.check import check, check_arm
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
-from orcac.spec.schema import FileSource, LocalEndpoint, ReplayEndpoint, Spec
+from orcac.spec.schema import FileSource, LocalEndpoint, OpenBenchmark, ReplayEndpoint, Spec
 from orcac.spec.source import File, Tree, cut, merge, parse, put
 from orcac.spec.wording import explain_errors, find_refused
 
@@ -273,6 +273,9 @@ class _ArmLoader:
                 file_set = find((section, name, "path"), source.path, later=missing != "error")
                 if file_set and file_set.absent and missing == "skip":
                     left_out[name] = file_set.why
+        for name, benchmark in spec.benchmarks.items():
+            if not isinstance(benchmark, OpenBenchmark) and benchmark.examples and name not in left_out:
+                find(("benchmarks", name, "examples"), benchmark.examples)
         for name, teacher in spec.teachers.items():
             if isinstance(teacher.endpoint, ReplayEndpoint):
                 find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
@@ -299,7 +302,7 @@ class _ArmLoader:
             try:
                 self.finder.find_files([one], later=later)
             except MissingFileError as error:
-                may_be_later = path[0] in ("queries", "benchmarks")
+                may_be_later = path[0] in ("queries", "benchmarks") and path[2] == "path"
                 later_fix = "supply it, or write `missing: later` to plan without this file until it exists"
                 fix = f"; {later_fix}" if may_be_later else ""
                 problems.append(Problem(one[1], f"{error.message}{fix}"))

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StrictBool
 from pydantic_core import CoreSchema
 
 from orcac.chat.settings import Azure, Price, Sampling
-from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, label, semantic
+from orcac.fields import NUMBERS_ONLY, Count, Number, Reasoning, Share, Whole, execution, label, semantic
 from orcac.recipe import Frozen
 from orcac.spec.units import (
     BatchSize,
@@ -31,10 +31,12 @@ from orcac.spec.units import (
     Minutes,
     Name,
     Paths,
+    Points,
     Rows,
     RowsOrTokens,
     Variable,
 )
+from orcac.stats.averages import Average
 
 # --- queries and benchmarks ---------------------------------------------------------------------------------
 
@@ -122,6 +124,17 @@ class _BenchmarkSampling(Frozen):
         "exploratory and have none",
         True,
     )
+    average: Average = semantic(
+        "the mean that differences and verdicts are of: over items (micro), over tasks (macro), or over tasks for a "
+        "claim about tasks like these (clustered; 5 tasks or more), whose interval covers the choice of tasks",
+        "micro",
+    )
+    margin: Points | None = semantic(
+        "an arm is `equal within` this many points of the base if its 90 % interval lies within them; without a margin "
+        "no arm is called equal",
+        None,
+        unit="points",
+    )
 
 
 class _BenchmarkProtocol(_BenchmarkSampling):
@@ -132,6 +145,34 @@ class _BenchmarkProtocol(_BenchmarkSampling):
     )
     parser: Literal["final-answer", "first-capital"] | None = semantic(
         "older name of `checker`; give one of the two", None
+    )
+    shots: Count | None = semantic(
+        "number of exemplars before each question: items of its task, drawn with the spec's seed, which are left "
+        "out of the items that count",
+        None,
+        unit="items",
+    )
+    examples: Paths = semantic(
+        "instead of `shots`: worked examples, one text file for each task, named TASK.txt (BBH's cot-prompts)", ()
+    )
+    instruction: str = semantic('text after each question, such as "End with ANSWER: X"', "")
+    cue: str = semantic('text that begins the answer, such as "Let\'s think step by step."', "")
+    stop: tuple[str, ...] = semantic("strings that end an answer; an answer holds none of them", ())
+    samples: Count = semantic(
+        "answers to each item, which need a temperature above 0; an item's score is their mean (avg@k), beside pass@k "
+        "and the majority's",
+        1,
+        unit="answers",
+    )
+    method: Literal["generate", "likelihood", "likelihood-per-character"] = semantic(
+        "generate asks for a text; likelihood takes the option that the model gives the largest log-likelihood, or the "
+        "largest for each of its characters. A model behind an API has no such row",
+        "generate",
+    )
+    reasoning: Reasoning | None = semantic(
+        "on, off, or the largest number of tokens of a model's reasoning before its answer; the model's own way when "
+        "absent",
+        None,
     )
 
     @property
@@ -492,7 +533,14 @@ class Work(Frozen):
 
 
 class EvalWork(Work):
-    gpus: Annotated[int, Field(ge=0, le=1), NUMBERS_ONLY] = execution("GPUs of a job: 0 or 1", 0)
+    engine: Literal["transformers", "vllm"] = execution(
+        "program that generates students' answers; vllm serves the student while it is asked. Rows of different "
+        "engines get no verdict between them",
+        "transformers",
+    )
+    gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution(
+        "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
+    )
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
     batch: Rows | None = execution(
         "number of items answered at once; chosen for the device when absent", None, unit="items"

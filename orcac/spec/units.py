@@ -86,6 +86,19 @@ Dollars = Annotated[
     Field(ge=0),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^ *[0-9_.]+ *USD *$"}]}),
 ]
+Points = Annotated[
+    float,
+    measure("pt|points?", "a number of percentage points, such as `2pt`", {"pt": 1, "point": 1, "points": 1}),
+    Field(gt=0, lt=100),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100},
+                {"type": "string", "pattern": "^ *[0-9_.]+ *(pt|points?) *$"},
+            ]
+        }
+    ),
+]
 Megabytes = Annotated[
     int,
     measure("MiB|GiB", "a size, such as `8 GiB`", {"MiB": 1, "GiB": 1024}),

@@ -17,8 +17,7 @@ Replicates are not paired by their seed: pairing halves the degrees of freedom, 
 on different arms. Replicates train on the same data. To cover the draw of the data as well, pass one row for each
 draw, the mean over its training seeds, with `redrawn=True`: the variance between rows then includes both.
 
-Three averages: `micro` is the mean over items, `macro` the mean over tasks, and both are about these tasks. `clustered`
-is the mean over tasks, for a claim about tasks like these: the tasks are the units that are drawn.
+An average is `micro`, `macro` or `clustered`; `averages` explains them.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orcac.errors import InputError
+from orcac.stats.averages import FEWEST_TASKS, Average
 from orcac.stats.intervals import Interval, mcnemar
 from orcac.stats.parts import Parts, half_width, p_value
 
 __all__ = [
     "ArmRuns",
-    "Average",
     "Comparison",
     "Layout",
     "Scores",
@@ -48,10 +47,7 @@ __all__ = [
     "spread",
 ]
 
-FEWEST_TASKS = 5  # fewer show too little of how tasks differ
-
 Scores = NDArray[np.float64]
-Average = Literal["micro", "macro", "clustered"]
 Test = Literal["two parts", "items", "mcnemar"]
 
 
@@ -129,11 +125,8 @@ class Layout:
             self._order = np.argsort(labels, kind="stable")
             _, self._starts, self._sizes = np.unique(labels[self._order], return_index=True, return_counts=True)
             self.square = float(np.sum(1 / self._sizes)) / len(self._sizes) ** 2
-        if average == "clustered" and self.tasks < FEWEST_TASKS:
-            raise InputError(
-                f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here are {self.tasks}",
-                fix="average over these tasks alone (macro), or add tasks to the benchmark",
-            )
+        if average == "clustered":
+            check_tasks(self.tasks)
 
     @property
     def tasks(self) -> int:
@@ -237,19 +230,34 @@ def compare_to_base(
     tasks: Sequence[str] | None = None,
     average: Average = "micro",
     redrawn: bool = False,
+    repeated: Mapping[str, int] | None = None,
     untrained: Collection[str] = (),
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Return the replicates of each arm, and the comparison with the base of each other arm.
 
     arms: float (replicates, items) in [0, 1], NaN for a failed answer; the same items in the same order for all arms.
     tasks: the items' tasks; may be left out for `micro`. untrained: the arms that the study does not train. An arm that
-    shares fewer than 2 items with the base is left out.
+    shares fewer than 2 items with the base, or too few tasks for a clustered average, is left out.
 
-    A replicate with the same score on every item as an earlier one does not count, because its seed had no effect.
+    A replicate with the same score on every item as an earlier one does not count, because its seed had no effect. A
+    caller that knows the answers can leave out those with the same answers instead, and pass their numbers in
+    `repeated`: then all replicates count. Raises InputError if a clustered average has too few tasks in all.
     """
     assert tasks is not None or average == "micro"
     labels = np.zeros(arms[base].shape[1], int) if tasks is None else np.unique(tasks, return_inverse=True)[1]
-    return _compare_all(*_counted(arms), base, labels, average, redrawn, untrained)
+    if average == "clustered":
+        check_tasks(len(np.unique(labels)))
+    counted = _counted(arms) if repeated is None else (arms, repeated)
+    return _compare_all(*counted, base, labels, average, redrawn, untrained)
+
+
+def check_tasks(tasks: int) -> None:
+    """Raise InputError if a clustered average has too few tasks."""
+    if tasks < FEWEST_TASKS:
+        raise InputError(
+            f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here are {tasks}",
+            fix="average over these tasks alone (macro), or add tasks to the benchmark",
+        )
 
 
 def compare_to_base_by_task(
@@ -277,10 +285,15 @@ def _compare_all(
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Return what `compare_to_base` does, of replicates that all count; labels: int (items,), the items' tasks."""
     answered = {name: np.flatnonzero(~np.isnan(scores).any(axis=0)) for name, scores in arms.items()}
+    fewest_tasks = FEWEST_TASKS if average == "clustered" else 1
+
+    def are_enough(items: NDArray[np.int_]) -> bool:
+        return len(items) >= 2 and len(np.unique(labels[items])) >= fewest_tasks
+
     runs = {}
     for name, scores in arms.items():
         items = answered[name]
-        layout = Layout(labels[items], average) if len(items) >= 2 else None
+        layout = Layout(labels[items], average) if are_enough(items) else None
         runs[name] = ArmRuns(
             means=tuple(layout.mean(scores[:, items]).tolist()) if layout else (),
             repeated=repeated[name],
@@ -289,7 +302,7 @@ def _compare_all(
     comparisons = {}
     for name, scores in arms.items():
         items = np.intersect1d(answered[name], answered[base])
-        if name == base or len(items) < 2:
+        if name == base or not are_enough(items):
             continue
         comparisons[name] = compare(
             scores[:, items],

@@ -2,7 +2,11 @@
 
 The rule of `parts` is applied to expected variances. The variance between replicates is estimated from few of them, so
 the power is averaged over the distribution of that estimate: chi-squared, on a grid of 50 quantiles for the two arms
-and 50 for the rest of the study. benchmarks/verdicts.py compares the result with simulation.
+and 50 for the rest of the study. If tasks are the units, the estimate of their variance is averaged over as well.
+benchmarks/verdicts.py compares the result with simulation. Tasks count as equally large until their answers are there.
+
+The items' part of an interval counts one item won and one lost beside those observed. The calculator leaves these out,
+which makes the power somewhat too high for few items that rarely differ (benchmarks/README.md).
 
 The inputs are variances, from finished replicates of this study or earlier ones (`estimate`), else PRIORS. They plan a
 study and never enter a verdict. Nothing here corrects for the number of comparisons: for a family of m, pass
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from orcac.stats.averages import Average
     from orcac.stats.compare import Scores
 
 __all__ = [
@@ -39,10 +44,12 @@ __all__ = [
     "estimate",
     "luck_interval",
     "power",
+    "power_of_equality",
     "total_cost",
 ]
 
 NODES = 50  # quantiles of each estimated variance; 200 change the power by less than 0.001
+TASK_NODES = 16  # quantiles of the estimated variance over tasks; 200 change the power by less than 0.001
 TARGET = 0.8
 LARGEST = 0.9  # no plan is asked for a larger difference
 MOST_RUNS = 20  # replicates of an arm in a search
@@ -56,6 +63,7 @@ class Variances:
     luck: float  # standard deviation of an arm's true score over training seeds, a share
     discordance: float  # mean squared difference between arm and base on an item: the share on which they differ
     churn: float  # the same between two replicates of one arm
+    between_tasks: float = 0.0  # standard deviation over tasks of the true difference between arm and base, a share
     sampling: float = 0.0  # variance of a sampled answer's score on an item, in shares squared; 0 for greedy answers
 
     def with_samples(self, samples: int) -> Variances:
@@ -74,6 +82,7 @@ PRIORS = (
     Variances(luck=0.02, discordance=0.36, churn=0.27),
 )
 """Planning values where nothing was measured; show both, since the luck decides and is not known."""
+PRIOR_BETWEEN_TASKS = 0.06  # the same for `between_tasks`, which only a clustered average asks for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +94,7 @@ class Design:
     base_runs: int  # replicates of the base
     arm_runs: int  # replicates of each other arm
     samples: int = 1  # answers to each item
+    tasks: int | None = None  # the number of tasks if they are the units (a clustered average)
     other_df: int | None = None  # replicates - 1, summed over the arms not compared; None if they are like this arm
 
     @property
@@ -114,26 +124,48 @@ def power(difference: float, design: Design, variances: Variances, level: float 
     import numpy as np
     from scipy import special
 
+    half, error = _half_widths(difference, design, variances, level)
+    return float(np.mean(special.ndtr((difference - half) / error) + special.ndtr((-difference - half) / error)))
+
+
+def power_of_equality(margin: float, design: Design, variances: Variances) -> float:
+    """Return the probability that two equal arms are found equal within `margin` (a share): 90 % intervals."""
+    import numpy as np
+    from scipy import special
+
+    half, error = _half_widths(0.0, design, variances, 0.1)
+    return float(np.mean(2 * special.ndtr(np.maximum(margin - half, 0.0) / error) - 1))
+
+
+def _half_widths(
+    difference: float, design: Design, variances: Variances, level: float
+) -> tuple[NDArray[np.float64], float]:
+    """Return equally likely half widths of the interval at confidence 1 - `level`, and the standard error."""
+    import numpy as np
+
     variances = variances.with_samples(design.samples)
     share = 1 / design.base_runs + 1 / design.arm_runs
     noise = variances.churn / 2 / design.items
     own_df = design.base_runs + design.arm_runs - 2
     rest_df = (design.arms - 2) * (design.arm_runs - 1) if design.other_df is None else design.other_df
     shared = max(0.0, variances.discordance - variances.churn - difference**2) / design.items
-    items = shared + share * noise
+    item, scale = quantile(level, math.inf), np.ones((1, 1, 1))
+    if design.tasks is not None:
+        shared += variances.between_tasks**2 / design.tasks
+        item = quantile(level, design.tasks - 1)
+        scale = _chi_squared(design.tasks - 1, TASK_NODES)[:, None, None]
+    items = scale * (shared + share * noise)  # as the study estimates it
     if own_df + rest_df == 0:
-        error = math.sqrt(items)
-        bound: float | NDArray[np.float64] = quantile(level, math.inf) * error
-    else:
-        training = share * (variances.luck**2 + noise)
-        error = math.sqrt(shared + training)
-        own = training * _chi_squared(own_df)[:, None]
-        rest = training * _chi_squared(rest_df)[None, :]
-        study = (own_df * own + rest_df * rest) / (own_df + rest_df)
-        used = np.maximum(own, study) if own_df else study
-        item, train = quantile(level, math.inf) ** 2, quantile(level, own_df + rest_df) ** 2
-        bound = np.sqrt(np.maximum(item * items, item * shared + train * used))
-    return float(np.mean(special.ndtr((difference - bound) / error) + special.ndtr((-difference - bound) / error)))
+        return item * np.sqrt(items), math.sqrt(shared + share * noise)
+    training = share * (variances.luck**2 + noise)
+    own = training * _chi_squared(own_df)[:, None]
+    rest = training * _chi_squared(rest_df)[None, :]
+    study = (own_df * own + rest_df * rest) / (own_df + rest_df)
+    used = np.maximum(own, study) if own_df else study
+    train = quantile(level, own_df + rest_df)
+    seen = np.maximum(items - share * noise, 0.0)  # the shared part as the study estimates it
+    squares = np.maximum(item**2 * items, item**2 * seen + train**2 * used)
+    return np.sqrt(squares), math.sqrt(shared + training)
 
 
 def detectable(design: Design, variances: Variances, level: float = 0.05, target: float = TARGET) -> float:
@@ -154,16 +186,18 @@ def cheapest(
     arms: int,
     variances: Variances,
     costs: Costs,
+    tasks: int | None = None,
     budget: float = math.inf,
     level: float = 0.05,
     target: float = TARGET,
 ) -> Design | None:
     """Return the cheapest design that finds a true difference (a share) with probability `target`; None if none does.
 
-    items: the items that the benchmark has. The search covers 2 to 20 replicates an arm, up to twice as many of the
-    base, half or a quarter of the items, and up to 8 samples if answers are sampled.
+    items: the items that the benchmark has; tasks: its tasks if they are the units. The search covers 2 to 20
+    replicates an arm, up to twice as many of the base, half or a quarter of the items, and up to 8 samples if answers
+    are sampled.
     """
-    designs = sorted(_designs(items, arms, variances), key=lambda design: total_cost(design, costs))
+    designs = sorted(_designs(items, arms, variances, tasks), key=lambda design: total_cost(design, costs))
     for design in itertools.takewhile(lambda design: total_cost(design, costs) <= budget, designs):
         if power(difference, design, variances, level) >= target:
             return design
@@ -177,35 +211,36 @@ def best(
     arms: int,
     variances: Variances,
     costs: Costs,
+    tasks: int | None = None,
     level: float = 0.05,
     target: float = TARGET,
 ) -> Design | None:
     """Return the design within `budget` that finds the smallest difference, of those that `cheapest` searches."""
     found, smallest = None, LARGEST
-    affordable = [design for design in _designs(items, arms, variances) if total_cost(design, costs) <= budget]
+    affordable = [design for design in _designs(items, arms, variances, tasks) if total_cost(design, costs) <= budget]
     for design in sorted(affordable, key=lambda design: total_cost(design, costs), reverse=True):
         if power(smallest, design, variances, level) > target:
             found, smallest = design, detectable(design, variances, level, target)
     return found
 
 
-def _designs(items: int, arms: int, variances: Variances) -> Iterator[Design]:
+def _designs(items: int, arms: int, variances: Variances, tasks: int | None) -> Iterator[Design]:
     sizes = [size for size in (items, items // 2, items // 4) if size > 1]
     samples = range(1, MOST_SAMPLES + 1) if variances.sampling else (1,)
     for arm_runs in range(2, MOST_RUNS + 1):
         for base_runs, size, answers in itertools.product(range(arm_runs, 2 * arm_runs + 1), sizes, samples):
-            yield Design(items=size, arms=arms, base_runs=base_runs, arm_runs=arm_runs, samples=answers)
+            yield Design(items=size, arms=arms, base_runs=base_runs, arm_runs=arm_runs, samples=answers, tasks=tasks)
 
 
 @functools.cache
-def _chi_squared(df: int) -> NDArray[np.float64]:
-    """Return NODES equally likely values of an estimated variance over the true one; 0 if there is no estimate."""
+def _chi_squared(df: int, nodes: int = NODES) -> NDArray[np.float64]:
+    """Return equally likely values of an estimated variance over the true one; 0 if there is no estimate."""
     import numpy as np
     from scipy import special
 
     if df == 0:
         return np.zeros(1)
-    return special.chdtri(df, 1 - (np.arange(NODES) + 0.5) / NODES) / df
+    return special.chdtri(df, 1 - (np.arange(nodes) + 0.5) / nodes) / df
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,32 +252,47 @@ class Estimate:
     df: int  # degrees of freedom of the luck; 0 if nothing was replicated
 
 
-def estimate(studies: Sequence[Sequence[Scores]]) -> Estimate | None:
+def estimate(
+    studies: Sequence[Sequence[Scores]],
+    tasks: Sequence[Sequence[str]] | None = None,
+    average: Average = "micro",
+) -> Estimate | None:
     """Return the variances of finished studies on one benchmark, pooled; None if no arm is replicated.
 
-    Each study is its arms' scores, the base first: float (replicates, items) in [0, 1] without NaN.
+    Each study is its arms' scores, the base first: float (replicates, items) in [0, 1] without NaN. tasks: for each
+    study the tasks of its items; may be left out for `micro`.
+
+    Discordance and churn are those of as many items of equal weight, which give the average the same variance.
     """
     import numpy as np
 
     from orcac.stats.compare import Layout, pooled, spread
 
-    spreads, churns, differences = [], [], []
-    for arms in studies:
-        layout = Layout(np.zeros(arms[0].shape[1], int), "micro")
-        for scores in arms:
-            spreads.append(spread(scores, layout))
-            churns.append((2 * spreads[-1].noise * layout.items, spreads[-1].df))
+    spreads, churns, discordances, between = [], [], [], []
+    for number, arms in enumerate(studies):
+        items = arms[0].shape[1]
+        labels = np.zeros(items, int) if tasks is None else np.unique(tasks[number], return_inverse=True)[1]
+        layout = Layout(labels, "micro" if average == "micro" else "macro")
+        of_study = [spread(scores, layout) for scores in arms]
+        spreads += of_study
+        churns += [(2 * each.noise * layout.items, each.df) for each in of_study]
+        noise = pooled(of_study).noise
         for scores in arms[1:]:
-            # The mean over all pairs of replicates of the squared difference on an item.
-            pairs = (scores**2).mean(0) + (arms[0] ** 2).mean(0) - 2 * scores.mean(0) * arms[0].mean(0)
-            differences.append(float(pairs.mean()))
+            means = scores.mean(axis=0)[None] - arms[0].mean(axis=0)
+            variance, share = float(layout.variance(means)[0]), 1 / len(scores) + 1 / len(arms[0])
+            # as if one run of each were compared
+            discordances.append(layout.items * (variance + (2 - share) * noise) + float(layout.mean(means)[0]) ** 2)
+            if average == "clustered":
+                over_tasks = float(Layout(labels, "clustered").variance(means)[0])
+                between.append(max(0.0, layout.tasks * (over_tasks - variance)))
     of_all = pooled(spreads)
     if of_all.df == 0:
         return None
     churn = sum(value * df for value, df in churns) / of_all.df
-    discordance = max(churn, float(np.mean(differences))) if differences else churn
+    discordance = max(churn, float(np.mean(discordances))) if discordances else churn
+    between_tasks = math.sqrt(np.mean(between)) if between else 0.0
     return Estimate(
-        variances=Variances(luck=of_all.luck, discordance=discordance, churn=churn),
+        variances=Variances(luck=of_all.luck, discordance=discordance, churn=churn, between_tasks=between_tasks),
         luck=luck_interval(of_all.between, of_all.noise, of_all.df),
         df=of_all.df,
     )

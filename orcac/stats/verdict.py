@@ -6,6 +6,9 @@ valid p-values and no independence, so arms may share their base. Intervals stay
 "better" and "worse" speak of an arm, so they need replicates. If nothing is replicated, a significant difference is one
 of two models: "scores higher" or "scores lower" on these items. Comparisons outside the family are exploratory: they
 have an interval and an unadjusted p-value, and no word.
+
+"equal" needs a margin that was named before, and replicates: the 90 % interval lies within the margin, so that both
+one-sided tests at 5 % exclude a larger difference (TOST).
 """
 
 from __future__ import annotations
@@ -31,18 +34,18 @@ class Verdict:
     comparison: Comparison
     p_holm: float | None  # adjusted for all comparisons of the family
     word: Word | None
-    margin: float | None = None  # the share within which the spec calls two arms equal
+    margin: float | None = None  # the share within which two arms are called equal
 
 
-def judge(comparisons: Sequence[Comparison], margin: float | None = None) -> list[Verdict]:
+def judge(comparisons: Sequence[Comparison], margins: Sequence[float | None] = ()) -> list[Verdict]:
     """Return the verdicts on one family of comparisons, in the given order.
 
-    margin: two arms are "equal" if the 90 % interval lies within this share of 0 (two one-sided tests at 5 %).
+    margins: for each comparison, the share within which its arms are called equal, or None; none has one when empty.
     """
     adjusted = holm([comparison.p for comparison in comparisons])
     return [
         Verdict(comparison=comparison, p_holm=p_holm, word=_decide(comparison, p_holm, margin), margin=margin)
-        for comparison, p_holm in zip(comparisons, adjusted, strict=True)
+        for comparison, p_holm, margin in zip(comparisons, adjusted, margins or [None] * len(comparisons), strict=True)
     ]
 
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from orcac.stats.intervals import Interval
     from orcac.stats.verdict import Verdict
 
-__all__ = ["cautions", "coverage", "p_value", "points", "points_interval", "scope", "sentence"]
+__all__ = ["cautions", "coverage", "p_value", "points", "points_interval", "scope", "sentence", "within"]
 
 UNEQUAL = 0.01  # an F test below this is reported
 ONE_RUN = "one training run each, so training luck is not covered: no verdict on the arm"
 ONE_UNTRAINED = "one training run against a model as it is, so training luck is not covered: no verdict on the arm"
 UNTRAINED = "neither is trained here, so this is about these two models as they are"
-COUNTED_ONCE = "runs with identical scores count once, so training luck is not covered: no verdict on the arm"
+COUNTED_ONCE = "runs with identical results count once, so training luck is not covered: no verdict on the arm"
 
 
 def sentence(verdict: Verdict) -> str:
@@ -35,8 +35,8 @@ def sentence(verdict: Verdict) -> str:
         return f"this model {verdict.word} on these items: {result}; {_uncovered(comparison)}"
     if verdict.word == "equal":
         assert verdict.margin is not None
-        margin, interval = points(verdict.margin).lstrip("+"), points_interval(comparison.interval_at(0.1))
-        return f"equal within {margin} points: {difference} points (90 % {interval}), {coverage(comparison)}"
+        interval = points_interval(comparison.interval_at(0.1))
+        return f"{within(verdict.margin)}: {difference} points (90 % {interval}), {coverage(comparison)}"
     end = f", {coverage(comparison)}" if comparison.is_replicated else f"; {_uncovered(comparison)}"
     low, high = comparison.interval
     if low <= 0 <= high:
@@ -80,10 +80,10 @@ def cautions(comparison: Comparison) -> list[str]:
     found = []
     for who, repeated in zip(("arm", "base"), comparison.repeated, strict=True):
         if repeated:
-            runs = "1 run" if repeated == 1 else f"{repeated} runs"
+            runs, count = ("1 run", "counts") if repeated == 1 else (f"{repeated} runs", "count")
             found.append(
-                f"{runs} of the {who} scored the same on every item as an earlier one and did not count: the seed had "
-                "no effect."
+                f"{runs} of the {who} had the same result on every item as an earlier one and {count} once with it: "
+                "the seed had no effect."
             )
     if comparison.unequal is not None and comparison.unequal < UNEQUAL:
         found.append(
@@ -91,6 +91,11 @@ def cautions(comparison: Comparison) -> list[str]:
             "may be too narrow."
         )
     return found
+
+
+def within(margin: float) -> str:
+    """Return the verdict on two arms that differ by no more than `margin`, a share: "equal within 2 points"."""
+    return f"equal within {100 * margin:g} {'point' if margin == 0.01 else 'points'}"
 
 
 def points(share: float, decimals: int = 1) -> str:

@@ -41,6 +41,9 @@ def test_the_key_changes_with_every_field_that_determines_the_answer() -> None:
         replace(REQUEST, messages=conversation(system="Think.", user="What is 2 + 2? ")),
         replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": 1})),
         replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": True}, seed=7)),
+        replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": True}, stop=("Q:",))),
+        replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": True}, reasoning="off")),
+        replace(REQUEST, sampling=Sampling(temperature=0.7, extra={"top_k": 5, "a": True}, reasoning=2000)),
         replace(REQUEST, origin="solver/1"),
         replace(REQUEST, sample_index=1),
     ]

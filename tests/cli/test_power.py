@@ -37,6 +37,16 @@ def test_without_replicates_no_verdict_on_an_arm_is_promised(spec: Path) -> None
     assert max(map(len, result.output.splitlines()[2:])) <= 100  # the first line has the path
 
 
+def test_claims_and_untrained_arms_are_named(spec: Path) -> None:
+    margin = SMOKE.replace("max_tokens: 120}", "max_tokens: 120, margin: 40pt}")
+    spec.write_text(margin + "replicates: 3\n")
+    assert "is found equal within 40 points in " in " ".join(run(spec).output.split())
+    as_they_are = margin.replace("curriculum: [first, second]", "curriculum: []")
+    spec.write_text(as_they_are.replace("curriculum: [second]", "student: {max_length: 128}"))
+    output = run(spec).output
+    assert "neither this nor the base is trained" in output and "write `replicates" not in output
+
+
 def test_the_cheapest_allocation_shows_the_difference_or_says_what_the_budget_shows(spec: Path) -> None:
     found = run(spec, "--detect", "40pt").output.partition("the cheapest allocation")[2]
     assert "replicates: {base: " in found and found.count("points with") == 2

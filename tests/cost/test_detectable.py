@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from priced import NOWHERE, small
 from orcac.cost.detectable import PlannedComparison, list_comparisons, price_runs
 from orcac.cost.flow import Flow
 from orcac.errors import InputError
-from orcac.stats.power import PRIORS, Design, detectable
+from orcac.stats.power import PRIORS, Design, detectable, power_of_equality
 
 BENCHMARK = {"format": "puzzles", "task": "boolean_expressions", "size": [3, 5], "take": 1000}
 STUDY: dict[str, Any] = {
@@ -39,6 +40,31 @@ def test_a_plan_shows_what_its_items_and_replicates_could(tmp_path: Path) -> Non
     assert late.adjusted == tuple(detectable(late.design, values, 0.05 / 2) for values in PRIORS)
     assert (side.family, side.adjusted) == (0, ())
     assert side.alone[0] > late.alone[0]
+
+
+def test_a_plan_respects_the_claim_of_each_benchmark(tmp_path: Path) -> None:
+    files = tmp_path / "bbh"
+    files.mkdir()
+    for number in range(6):
+        (files / f"t{number}.json").write_text(json.dumps({"examples": [{"input": f"q{number}?", "target": "Yes"}]}))
+    six = {"format": "bbh", "path": str(files / "*.json"), "take": 600}
+    found = comparisons(
+        tmp_path,
+        benchmarks={
+            "micro": {**six, "margin": "30pt"},
+            "macro": {**six, "average": "macro"},
+            "clustered": {**six, "average": "clustered"},
+            "four": {**six, "path": [str(files / f"t{number}.json") for number in range(4)], "average": "clustered"},
+        },
+    )
+    micro, macro, clustered, four = (found[name, "late"] for name in ("micro", "macro", "clustered", "four"))
+    assert macro.alone == micro.alone and macro.design == micro.design
+    assert clustered.design.tasks == 6 and clustered.alone[0] > macro.alone[0]
+    assert "varies between tasks by 6.0 points" in clustered.basis
+    assert (four.family, four.adjusted, four.design.tasks) == (0, (), None) and "needs 5 tasks" in four.basis
+    assert micro.family == 6  # two arms on three benchmarks
+    assert micro.equal == tuple(power_of_equality(0.3, micro.design, values) for values in micro.variances)
+    assert macro.equal == ()
 
 
 def test_other_arms_make_the_luck_better_known(tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ from typing import Literal, TypedDict
 
 from aiohttp import web
 
+from .bodies import FIXED
+
 Call = Literal["upload", "create", "list", "retrieve", "cancel", "content"]
 Trouble = Literal["", "500", "429", "401", "dropped", "deaf", "hangs", "mute", "half"]
 # dropped: closed before the call is carried out; deaf: closed after that, without a response
 # hangs: never carried out; mute: carried out, but the response never comes; half: half of a file
-Fate = Literal["", "400", "500", "429", "quota", "malformed", "torn", "silence", "renamed"]
-# torn: the line is cut off; silence: no line at all; renamed: the model takes max_completion_tokens, not max_tokens
+Fate = Literal["", "400", "500", "429", "quota", "malformed", "torn", "silence", "renamed", "fixed"]
+# torn: the line is cut off; silence: no line at all; renamed: the model takes max_completion_tokens, not max_tokens;
+# fixed: the model takes no temperature
 OVERFLOW = {"message": "maximum context length is 4097 tokens", "code": "context_length_exceeded"}
 RENAMED = {
     "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.",
@@ -257,6 +260,9 @@ class Batches:
             return
         if fate == "quota":
             errors.append(response_line(429, {"error": {"message": "no credit", "code": "insufficient_quota"}}))
+            return
+        if fate == "fixed" and "temperature" in line["body"]:
+            errors.append(response_line(400, FIXED["temperature"]))
             return
         if fate == "renamed" and "max_tokens" in line["body"]:
             errors.append(response_line(400, {"error": RENAMED}))

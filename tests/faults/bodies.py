@@ -63,3 +63,10 @@ REFUSED = {  # the responses of reasoning models to a parameter, by its name
     ),
     "top_p": (400, _openai(_NOT_KNOWN % "top_p", "invalid_request_error", "unsupported_parameter", "top_p")),
 }
+FIXED = {  # the refusals of models with a fixed sampling, by parameter
+    "temperature": {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "`temperature` is deprecated for this model."},
+    },
+    "top_p": _openai("This model does not support top_p.", "invalid_request_error"),
+}

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from aiohttp import web
 
-from .bodies import BODIES, REFUSED
+from .bodies import BODIES, FIXED, REFUSED
 from .limits import Limits
 
 Fault = Literal[
@@ -31,6 +31,7 @@ Fault = Literal[
     "404",
     "422",
     "reasoning",  # refuses the parameters that reasoning models do not know, and answers requests without them
+    "fixed sampling",  # refuses any temperature and top_p, each in the words of another provider
     "azure filter",
     "filter",  # an answer without text, as OpenAI filters content
     "malformed",  # a whole response whose JSON ends in the middle
@@ -161,6 +162,8 @@ class FaultServer:
         if fault == "reasoning" and (unknown := body.keys() & REFUSED.keys()):
             status, refusal = REFUSED[max(unknown)]
             return web.json_response(refusal, status=status)
+        if fault == "fixed sampling" and (fixed := body.keys() & FIXED.keys()):
+            return web.json_response(FIXED[max(fixed)], status=400)
         most = body.get("max_tokens") or body.get("max_completion_tokens") or self._answer_tokens
         written = min(most, self._answer_tokens)
         headers: dict[str, str] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orcac.chat.settings import SOLVER_VERSION, Azure, EndpointSettings, Price
-from orcac.plan.asking import lower_endpoint, lower_sampling, lower_teacher
+from orcac.plan.asking import lower_endpoint, lower_protocol, lower_teacher
 from orcac.plan.sources import LocalFiles
 from orcac.recipe import FileRef, HubRef
 from orcac.spec import schema
@@ -95,10 +95,16 @@ def test_weights_are_local_files_or_a_repository_of_a_hub() -> None:
     assert weights is not None and (weights.files, weights.hub) == ((), HUB[0])
 
 
-def test_a_benchmark_sets_the_longest_answer() -> None:
-    sampled = teacher({"kind": "solver"}, sampling={"temperature": 0.7, "max_tokens": 99, "extra": {"top_k": 5}})
-    own, limited = lower_sampling(sampled), lower_sampling(sampled, 7)
-    assert (own.temperature, own.max_tokens, own.extra) == (0.7, 99, {"top_k": 5})
-    assert limited == own.model_copy(update={"max_tokens": 7})
-    recipe = lower_teacher(sampled, files=LocalFiles(), questions=LocalFiles(), max_tokens=7)
-    assert recipe.sampling == limited
+def test_a_baseline_is_asked_with_the_benchmarks_sampling_and_keeps_its_extra_parameters() -> None:
+    benchmark = schema.GeneratedBenchmark.model_validate(
+        {"format": "puzzles", "task": "navigate", "size": [2, 3], "take": 9, "temperature": 0.6, "top_p": 0.8}
+        | {"max_tokens": 7, "stop": ["Q:"], "reasoning": "2_000 tokens"}
+    )
+    own = {"temperature": 0.7, "max_tokens": 99, "extra": {"top_k": 5}, "seed": 3}
+    expected = {"temperature": 0.6, "top_p": 0.8, "max_tokens": 7, "extra": {"top_k": 5}}
+    expected |= {"stop": ("Q:",), "reasoning": 2000}
+    for endpoint, seed in (({"kind": "solver"}, 3), ({"kind": "local", "path": "m"}, 11)):  # as a student draws
+        sampling = lower_protocol(benchmark, teacher(endpoint, sampling=own), seed=11)
+        assert sampling.model_dump() == expected | {"seed": seed}
+    recipe = lower_teacher(teacher({"kind": "solver"}), files=LocalFiles(), questions=LocalFiles(), sampling=sampling)
+    assert recipe.sampling == sampling

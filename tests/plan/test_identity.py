@@ -78,6 +78,7 @@ FILES = {
     "data/other-tape.jsonl": '{"i": 1, "a": "two"}\n',
     "data/bbh.json": "{}",
     "data/other.json": "{} ",
+    "data/steps.txt": "Q: 1 + 1?\nA: One and one. 2",
     "model/config.json": "{}",
     "other-model/config.json": "{} ",
 }
@@ -135,10 +136,11 @@ BASED = {"student": {"size": None, "tokenizer": None, "base": "model"}}
 
 def items(name: str) -> set[str]:
     """Return the nodes that are made from a benchmark's items: answers, and filters that keep items out of training."""
-    return {f"items/{name}"} | asked(name) | KEPT
+    return {f"items/{name}"} | (asked(name) if "system" in WHOLE["benchmarks"][name] else replied(name)) | KEPT
 
 
 def asked(name: str) -> set[str]:
+    """Return the nodes that are made from a benchmark's items in a form of their own."""
     return {f"asked/{name}"} | replied(name)
 
 
@@ -148,7 +150,7 @@ def replied(name: str) -> set[str]:
     return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}", f"score/{name}"}
 
 
-def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str, tuple[str, Any, set[str]]]:
+def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str, tuple[Any, ...]]:
     at = f"{section}.{name}"
     return {
         "path": (f"{at}.path", f"data/other.{suffix}", affected),
@@ -159,19 +161,30 @@ def files(section: str, name: str, affected: set[str], suffix: str) -> dict[str,
     }
 
 
-def protocol(name: str) -> dict[str, tuple[str, Any, set[str]]]:
+def protocol(name: str) -> dict[str, tuple[Any, ...]]:
     at, own = f"benchmarks.{name}", {f"eval/{name}", f"score/{name}"}
     scores = {f"score/{name}", f"baseline/g/{name}"}  # no model is asked again
-    return {
+    drawn = {"benchmarks": {name: {"temperature": 0.7}}}
+    ways: dict[str, tuple[Any, ...]] = {
+        "shots": (f"{at}.shots", 3, asked(name)),
+        "examples": (f"{at}.examples", "data/steps.txt", asked(name)),
+        "instruction": (f"{at}.instruction", "Be brief.", asked(name)),
+        "cue": (f"{at}.cue", "So", asked(name)),
+        "stop": (f"{at}.stop", ["Q:"], replied(name)),
+        "samples": (f"{at}.samples", 2, {f"replies/g/{name}/1", *own, *scores}, drawn),
+        "method": (f"{at}.method", "likelihood", items(name)),  # no row of a baseline
+        "reasoning": (f"{at}.reasoning", "off", replied(name)),
+    }
+    return (ways if name != "open" else {}) | {
         "system": (f"{at}.system", 20, asked(name)),
-        "temperature": (f"{at}.temperature", 0.5, own),
-        "top_p": (f"{at}.top_p", 0.5, own),
+        "temperature": (f"{at}.temperature", 0.5, replied(name)),
+        "top_p": (f"{at}.top_p", 0.5, replied(name)),
         "max_tokens": (f"{at}.max_tokens", 99, replied(name)),
         **{key: (f"{at}.{key}", "first-capital", scores) for key in ("checker", "parser") if name != "open"},
     }
 
 
-def of(part: str, changes: dict[str, tuple[str, Any, set[str]]]) -> dict[str, tuple[str, Any, set[str]]]:
+def of(part: str, changes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     return {f"{part}.{field}": change for field, change in changes.items()}
 
 
@@ -192,9 +205,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "system_messages.draw.*.multiple_choice": ("system_messages.draw.table.multiple_choice", [20], DRAWN),
     "system_messages.draw.*.mix": ("system_messages.draw.table.mix", "alone", DRAWN),
     "teachers.*.model": ("teachers.g.model", "gpt-5", answered("few") | ANSWERED),
-    "teachers.*.sampling.temperature": ("teachers.g.sampling.temperature", 0.7, answered("few") | ANSWERED),
-    "teachers.*.sampling.top_p": ("teachers.g.sampling.top_p", 0.9, answered("few") | ANSWERED),
-    "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),  # benchmarks have theirs
+    # benchmarks have a sampling of their own
+    "teachers.*.sampling.temperature": ("teachers.g.sampling.temperature", 0.7, answered("few")),
+    "teachers.*.sampling.top_p": ("teachers.g.sampling.top_p", 0.9, answered("few")),
+    "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),
+    "teachers.*.sampling.stop": ("teachers.g.sampling.stop", ["Q:"], answered("few")),
+    "teachers.*.sampling.reasoning": ("teachers.g.sampling.reasoning", "off", answered("few")),
     "teachers.*.sampling.seed": ("teachers.g.sampling.seed", 5, answered("few") | ANSWERED),
     "teachers.*.sampling.extra": ("teachers.g.sampling.extra", {"k": 1}, answered("few") | ANSWERED),
     "teachers.*.endpoint[openai].kind": (
@@ -262,10 +278,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "replicates.base": ("replicates.base", 2, REPLICATE),
     "replicates.data": ("replicates.data", 2, REDRAWN),
     **{
-        f"benchmarks.*[{form}].primary": (f"benchmarks.{name}.primary", False, set())
+        f"benchmarks.*[{form}].{field}": (f"benchmarks.{name}.{field}", value, set())  # of the report alone
         for form, name in (
             ("puzzles", "held"), ("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open")
         )
+        for field, value in (("primary", False), ("average", "macro"), ("margin", "2pt"))
     },
     "benchmarks.*[puzzles].task": ("benchmarks.held.task", "web_of_lies", items("held")),
     "benchmarks.*[puzzles].size": ("benchmarks.held.size", [3, 6], items("held")),
@@ -276,7 +293,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
-    "benchmarks.*[truthfulqa].task": ("benchmarks.truth.task", "mc2", items("truth")),
+    "benchmarks.*[truthfulqa].task": (
+        "benchmarks.truth.task", "mc2", items("truth") - {"replies/g/truth", "baseline/g/truth"},
+        {"benchmarks": {"truth": {"method": "likelihood"}}},
+    ),
     **of("benchmarks.*[truthfulqa]", files("benchmarks", "truth", items("truth"), "json") | protocol("truth")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
     "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
@@ -349,6 +369,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "hardware.eval.gpus": ("hardware.eval.gpus", 1),
     "hardware.eval.gpu": ("hardware.eval.gpu", "h100-80gb"),
     "hardware.eval.batch": ("hardware.eval.batch", "9 rows"),
+    "hardware.eval.engine": ("hardware.eval.engine", "vllm"),
     "hardware.other.threads": ("hardware.other.threads", 9),
     "hardware.other.memory": ("hardware.other.memory", "9 GiB"),
     "hardware.other.time": ("hardware.other.time", "9 days"),

@@ -16,7 +16,17 @@ from orcac.errors import StoreError
 from orcac.job import Job
 from orcac.report.paper import AGIEVAL, published_means
 from orcac.report.paper import BBH as BBH_TASKS
-from orcac.report.recipe import Arm, Baseline, Dataset, Evaluation, ReportExecution, ReportRecipe, Run, TrainedStage
+from orcac.report.recipe import (
+    Arm,
+    Baseline,
+    Claim,
+    Dataset,
+    Evaluation,
+    ReportExecution,
+    ReportRecipe,
+    Run,
+    TrainedStage,
+)
 from orcac.report.results import read_json, to_json
 from orcac.report.run import run
 from orcac.report.table import format_table
@@ -40,7 +50,11 @@ class FakeStore:
         return ref
 
     def items(self, name: str, form: str) -> str:
-        return self.add(f"sample/{name}", {"read": 1, "kept": 1, "tasks": 1}, {"source": {"format": form}})
+        return self.add(
+            f"sample/{name}",
+            {"read": 8, "kept": 1, "tasks": 1, "dropped": {"duplicate": 4, "reference is no option": 3}},
+            {"source": {"format": form}},
+        )
 
     def score(self, ref: str, answers: list[rows.Scored]) -> str:
         checkers = ("final-answer", "first-capital") if answers[0].others_score else ("final-answer",)
@@ -111,11 +125,15 @@ def answers(n: int, right: set[int], *, task: str = "puzzles", says: str = "", u
     ]
 
 
-def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list]]], *, draws=(), **recipe) -> Job:
+def make_job(
+    tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list]]], *, draws=(), made_by=None, **recipe
+) -> Job:
     """Return a job with three arms; `benchmarks` is name -> (format, arm -> answers, or a list of them for each run).
 
-    `draws` has the draw of the data of each run; the first run's when absent.
+    `draws` has the draw of the data of each run; the first run's when absent. `made_by` has further fields of the
+    summary of an arm's evaluations.
     """
+    made_by = made_by or {}
     store = FakeStore(tmp_path / "store")
     store.add("student/s", {"parameters": 840_000, "vocabulary": 640})
     assistant = store.dataset("assistant-300", "assistant", 302, {"Timeout": 2, "duplicate": 10}, 0.1208)
@@ -139,7 +157,7 @@ def make_job(tmp_path: Path, benchmarks: dict[str, tuple[str, dict[str, list]]],
                 Evaluation(
                     benchmark=name,
                     items=items[name],
-                    answers=f"eval/{name}-{arm}-{number}",
+                    answers=store.add(f"eval/{name}-{arm}-{number}", {"n": len(said[number])} | made_by.get(arm, {})),
                     score=store.score(f"{name}-{arm}-{number}", said[number]),
                 )
                 for name, said in runs_of.items()
@@ -308,6 +326,7 @@ def test_answers_of_every_kind_are_shown_and_failed_ones_are_in_no_comparison(tm
     assert of_odd["difference"]["points"] == pytest.approx(2 / 12)
     assert (of_refused["n"], of_refused["mean"]) == (20, 0.95)
     shown = [
+        "Items of the files that are left out: 3 whose reference is not one of their options and 4 repeated.",
         "Left out: 3 items, since no answer could agree with their reference.",
         "Failed requests, which are in no figure: 8 of no-assistant.",
         "Refusals, which score 0: 1 of answers-only.",
@@ -416,7 +435,96 @@ def test_runs_with_equal_answers_count_once(tmp_path: Path) -> None:
     ]
     difference = bench["scores"][1]["difference"]
     assert (difference["df"], difference["verdict"]) == (0, "scores lower")
-    assert "2 runs of the base scored the same" in difference["cautions"][0]
+    assert "2 runs of the base had the same result" in difference["cautions"][0]
+
+
+def over_tasks(runs: list[list[rows.Scored]], tasks: int) -> list[list[rows.Scored]]:
+    """Return the answers with their items in tasks of unequal size: the last task has half of them."""
+    return [
+        [dataclasses.replace(row, task=f"t{min(number, tasks - 1)}") for number, row in _numbered(run, tasks)]
+        for run in runs
+    ]
+
+
+def _numbered(run: list[rows.Scored], tasks: int) -> list[tuple[int, rows.Scored]]:
+    return [(number % (2 * (tasks - 1)), row) for number, row in enumerate(run)]
+
+
+@pytest.mark.parametrize(("average", "scope"), [("macro", "on these tasks"), ("clustered", "on tasks like these")])
+def test_verdicts_are_of_the_average_that_the_spec_names(tmp_path: Path, average: str, scope: str) -> None:
+    arms = {"base": over_tasks(trained(1, 0.6), 6), "no-assistant": over_tasks(trained(2, 0.4), 6)}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)}, claims={"b": Claim(average=average)})
+    (bench,) = read_results(job)["benchmarks"]
+    base, ablated, _ = [*bench["scores"], None]
+    assert ablated["difference"]["points"] == pytest.approx(ablated["macro"] - base["macro"])
+    assert ablated["difference"]["points"] != pytest.approx(ablated["mean"] - base["mean"])
+    assert sum(base["runs"]) / 3 == pytest.approx(base["macro"])
+    assert ablated["difference"]["verdict"] == "worse" and ablated["difference"]["scope"].startswith(scope)
+    for text in ((job.out / "report.md").read_text(), (job.out / "report.html").read_text()):
+        assert "differences of means over tasks" in text and "runs are of these means" in text
+
+
+def test_a_claim_about_tasks_like_these_is_refused_if_there_are_few(tmp_path: Path) -> None:
+    arms = {"base": over_tasks(trained(1, 0.6), 4), "no-assistant": over_tasks(trained(2, 0.4), 4)}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)}, claims={"b": Claim(average="clustered", margin=2.0)})
+    (bench,) = read_results(job)["benchmarks"]
+    difference = bench["scores"][1]["difference"]
+    assert (difference["verdict"], difference["p_holm"]) == ("exploratory", None)
+    assert difference["sentence"].startswith(
+        "no verdict on tasks like these: it needs 5 tasks or more, and here are 4. On these tasks: exploratory"
+    )
+
+
+def test_an_arm_that_answered_few_of_the_tasks_is_not_compared_by_them(tmp_path: Path) -> None:
+    failed = {"outcome": "failed", "score": None, "parsed": ""}
+    base, few = over_tasks(trained(1, 0.6), 6), over_tasks(trained(2, 0.4), 6)
+    few = [[dataclasses.replace(row, **failed) if row.task in ("t0", "t1") else row for row in run] for run in few]
+    arms = {"base": base, "no-assistant": few, "answers-only": over_tasks(trained(3, 0.4), 6)}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)}, claims={"b": Claim(average="clustered")})
+    (bench,) = read_results(job)["benchmarks"]
+    assert [score["difference"] is None for score in bench["scores"]] == [True, True, False]
+    for text in ((job.out / "report.md").read_text(), format_table(read_json(job.out / "results.json"))):
+        assert "too few answered items in common with base: no-assistant." in " ".join(text.split())
+
+
+def test_arms_are_equal_only_within_a_margin_that_the_spec_names(tmp_path: Path) -> None:
+    arms = {"base": trained(1, 0.6), "no-assistant": trained(3, 0.6)}
+    wide, none = Claim(margin=12.5), Claim()
+    results = {}
+    for number, claim in enumerate((wide, none)):
+        job = make_job(tmp_path / str(number), {"b": ("puzzles", arms)}, claims={"b": claim})
+        (bench,) = read_results(job)["benchmarks"]
+        results[claim.margin] = bench["scores"][1]["difference"]
+        if claim.margin:
+            for text in ((job.out / "report.md").read_text(), (job.out / "report.html").read_text()):
+                assert "Equal within 12.5 points: no-assistant" in text and "margin 12.5 points" in text
+    assert (results[12.5]["verdict"], results[None]["verdict"]) == ("equal", "no difference shown")
+    assert "(90 % " in results[12.5]["sentence"]
+
+
+def test_runs_count_once_by_their_answers_and_not_by_their_scores(tmp_path: Path) -> None:
+    """Three runs that get every item wrong in different words are three runs."""
+    base = [answers(100, set(range(60)), says=f"wording {run}") for run in (1, 2, 2)]
+    arm = [answers(100, set(), says=f"wording {run}") for run in (1, 2, 3)]
+    job = make_job(tmp_path, {"b": ("puzzles", {"base": base, "no-assistant": arm})})
+    (bench,) = read_results(job)["benchmarks"]
+    of_base, of_arm = bench["scores"]
+    assert (len(of_base["runs"]), len(of_arm["runs"])) == (2, 3)
+    assert of_arm["difference"]["runs"] == [3, 2]
+    assert [caution.partition(" had")[0] for caution in of_arm["difference"]["cautions"]] == ["1 run of the base"]
+    assert sum(of_base["outcomes"].values()) == 200
+
+
+def test_every_run_is_printed_if_the_spreads_differ_but_too_few_runs_show_it(tmp_path: Path) -> None:
+    """Standard deviations of 13.5 and 1.9 points with 2 degrees of freedom each: F is 50, and p 0.02 (one-sided)."""
+    levels = {"base": (0.50, 0.519, 0.538), "no-assistant": (0.40, 0.535, 0.67)}
+    arms = {name: [answers(1000, set(range(round(1000 * level)))) for level in runs] for name, runs in levels.items()}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)})
+    (bench,) = read_results(job)["benchmarks"]
+    assert bench["scores"][1]["difference"]["cautions"] == []
+    for text in ((job.out / "report.md").read_text(), format_table(read_json(job.out / "results.json"))):
+        assert "(standard deviation 13.5)" in " ".join(text.split())
+        assert "(standard deviation 1.9)" in " ".join(text.split())
 
 
 def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path: Path) -> None:
@@ -424,7 +532,8 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     job = make_job(tmp_path, {"b": ("puzzles", arms), "side": ("puzzles", arms)}, exploratory=("side",))
     store = FakeStore(tmp_path / "store")
     store.folders = dict(job.by_ref)
-    store.add("collect/gpt", {"prompts": 400, "answered": 400, "input_tokens": 1, "output_tokens": 1, "usd": 9.5})
+    asked = {"prompts": 400, "answered": 400, "omitted": {"temperature": 400}, "input_tokens": 1, "usd": 9.5}
+    store.add("collect/gpt", asked)
     evaluation = Evaluation(
         benchmark="b", items="sample/b", answers="collect/gpt", score=store.score("gpt", trained(9, 0.9, runs=1)[0])
     )
@@ -437,6 +546,20 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
         assert (difference["verdict"], difference["p_holm"]) == ("exploratory", None)
     assert primary["scores"][2]["arm"] == "gpt (baseline)"
     assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 9.5
+    sentence = "gpt (baseline) was asked without temperature, which it refuses."
+    assert sentence in (job.out / "report.html").read_text()
+    assert sentence in format_table(read_json(job.out / "results.json"))
+
+
+def test_rows_of_different_engines_get_no_verdict(tmp_path: Path) -> None:
+    arms = {"base": trained(1, 0.6), "no-assistant": trained(2, 0.2), "answers-only": trained(3, 0.2)}
+    job = make_job(tmp_path, {"b": ("puzzles", arms)}, made_by={"no-assistant": {"engine": "vllm"}})
+    (bench,) = read_results(job)["benchmarks"]
+    other, same = (score["difference"] for score in bench["scores"][1:])
+    assert (other["verdict"], other["p_holm"]) == ("exploratory", None)
+    assert other["sentence"].startswith("no verdict, since vllm generated its answers and transformers those of base")
+    assert same["verdict"] == "worse" and same["p_holm"] == same["p"], "it is alone in the family"
+    assert "no verdict, since vllm generated" in (job.out / "report.html").read_text()
 
 
 def test_a_verdict_that_unread_answers_decide_is_withheld(tmp_path: Path) -> None:

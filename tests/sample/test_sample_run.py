@@ -13,8 +13,8 @@ from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.recipe import Execution, FileRef, HubRef, file_digest
-from orcac.sample.recipe import Draw, Message, Puzzles, SampleRecipe, Source, Subset
+from orcac.recipe import FileRef, HubRef, file_digest
+from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleRecipe, Source, Subset
 from orcac.sample.run import run
 
 
@@ -24,12 +24,14 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root, self.count = root, 0
 
-    def run(self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path) -> tuple[dict, Path]:
+    def run(
+        self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path, checker: str = ""
+    ) -> tuple[dict, Path]:
         self.count += 1
         job = make_job(
             self.root / str(self.count),
             recipe,
-            Execution(files=files or {}),
+            SampleExecution(files=files or {}, checker=checker),
             inputs={"from": inputs} if inputs else {},
             label=recipe.name,
         )
@@ -86,6 +88,33 @@ def test_every_dropped_row_has_one_reason(bench, tmp_path):
     }
 
 
+def test_items_that_no_answer_could_satisfy_are_named_and_a_benchmark_of_such_items_is_refused(bench, tmp_path, capsys):
+    def run(*lines: dict[str, object], checker: str) -> dict:
+        path = tmp_path / f"{len(lines)}.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)))
+        ref, fields = (
+            FileRef(name=path.name, sha256=file_digest(path)),
+            {"query": "q", "reference": "r", "options": "o"},
+        )
+        recipe = SampleRecipe(name="s", seed=0, source=Source(format="jsonl", files=(ref,), fields=fields))
+        return bench.run(recipe, {ref.sha256: str(path)}, checker=checker)[0]
+
+    options = [{"q": "Q1?", "r": "x", "o": ["x", "y"]}, {"q": "Q2?", "r": "z", "o": ["x", "y"]}]
+    numbers = [{"q": "Q3?", "r": "12", "o": []}, {"q": "Q4?", "r": "good", "o": []}, {"q": "Q5?"}]
+    summary = run(*options, *numbers, checker="number")
+    assert (summary["kept"], summary["dropped"]) == (4, {"reference is no option": 1})
+    err = capsys.readouterr().err
+    assert (
+        "s  1 queries are dropped, since their reference is not one of their options\n    5: 'Q2?', reference 'z'"
+        in err
+    )
+    assert "s  1 of 4 items will be left out of the scores: there is no reference\n    5: 'Q5?', reference ''" in err
+    with pytest.raises(InputError, match="none of its 3 items can be scored: no answer can be read") as caught:
+        run(numbers[1], numbers[1] | {"q": "Q6?"}, numbers[2], checker="number")
+    assert caught.value.fix
+    assert run(*numbers[1:], checker="")["kept"] == 2  # queries of a teacher need no reference
+
+
 def test_items_with_choices_have_the_right_ones_and_items_without_are_dropped(bench, tmp_path):
     lines = [{"q": "Q1", "r": "y", "o": ["x", "y"]}, {"q": "Q2", "r": "y", "o": []}, {"q": "Q3", "o": ["x"]}]
     path = tmp_path / "all.jsonl"
@@ -99,6 +128,10 @@ def test_items_with_choices_have_the_right_ones_and_items_without_are_dropped(be
     assert summary["dropped"] == {"no choices": 1, "no right choice": 1}
     (item,) = rows.read(out / "prompts.parquet", rows.BenchmarkItem)
     assert (item.choices, item.right) == (["x", "y"], [1])
+    free_form = plain.model_copy(update={"items": "choices", "fields": {"query": "q"}})
+    with pytest.raises(InputError, match="no choices: 3") as caught:
+        bench.run(SampleRecipe(name="s", seed=0, source=free_form), files)
+    assert "method: generate" in caught.value.fix
     _, out = bench.run(SampleRecipe(name="s", seed=0, source=plain), files)
     items = list(rows.read(out / "prompts.parquet", rows.BenchmarkItem))
     assert item.id == items[0].id and [one.choices for one in items] == [[], [], []]

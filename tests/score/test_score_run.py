@@ -98,28 +98,28 @@ def test_the_first_checker_decides_and_the_others_are_recorded(tmp_path: Path) -
     assert [row.others_score for row in scored[2:6]] == [[1.0], [0.0], [0.0], [0.0]]
 
 
-def test_a_baselines_failed_and_missing_answers_leave_n_and_are_never_wrong(tmp_path: Path) -> None:
+def test_a_baselines_failed_answers_leave_n_and_are_never_wrong(tmp_path: Path) -> None:
     items = [item(number, "letters", "(B)", LETTERS) for number in range(20)]
     job = make_job(tmp_path, items)
 
     def response(of: rows.Prompt, text: str, error: str = "") -> rows.Response:
-        """Return a response to an item as it was asked, under a system message and so under another id."""
-        asked = dataclasses.replace(of, id=f"asked {of.id}", system_id=7, system="Think.")
+        """Return a response to an item as it was asked: in another form, under a system message."""
+        asked = dataclasses.replace(of, query=f"Q: {of.query}\nA:", system_id=7, system="Think.")
         finish_reason = "" if error else "stop"
         return rows.widen(asked, rows.Response, teacher="t", response=text, finish_reason=finish_reason, error=error)
 
     responses = [response(each, "The answer is (B)") for each in items[:11]]
     responses += [response(items[11], "", "content_filter"), response(items[12], "", "not_recorded")]
-    responses += [response(each, "", "timeout") for each in items[13:19]]  # and nothing at all for the last
-    rows.write(job.input("answers") / "responses.parquet", rows.Response, reversed(responses))
+    responses += [response(each, "", "timeout") for each in items[13:19]]  # the last item serves as an exemplar
+    rows.write(job.input("answers") / "responses.parquet", rows.Response, responses)
     summary = run(job)
     assert (summary.n, summary.mean) == (12, 11 / 12)
-    assert summary.outcomes == {"right": 11, "wrong": 0, "unparsed": 0, "cut": 0, "refused": 1, "failed": 8}
+    assert summary.outcomes == {"right": 11, "wrong": 0, "unparsed": 0, "cut": 0, "refused": 1, "failed": 7}
     assert summary.chance == 0.25
     scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
-    assert [row.id for row in scored] == [each.id for each in items]  # in the order, and under the ids, of the items
-    assert {(row.system_id, row.system) for row in scored[:19]} == {(7, "Think.")}
-    assert [row.score for row in scored] == [1.0] * 11 + [0.0] + [None] * 8
+    assert [(row.id, row.query) for row in scored] == [(each.id, each.query) for each in items[:19]]
+    assert {(row.system_id, row.system) for row in scored} == {(7, "Think.")}
+    assert [row.score for row in scored] == [1.0] * 11 + [0.0] + [None] * 7
 
 
 def test_items_whose_reference_cannot_be_scored_are_left_out_and_counted(tmp_path: Path, capsys) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from orcac.stats.parts import Parts, half_width
 from orcac.stats.power import (
     Costs,
     Design,
@@ -18,6 +20,7 @@ from orcac.stats.power import (
     estimate,
     luck_interval,
     power,
+    power_of_equality,
     total_cost,
 )
 
@@ -100,6 +103,38 @@ def test_estimate_recovers_the_variances_of_a_simulated_study() -> None:
     assert found.variances.luck == pytest.approx(0.02 / math.sqrt(2), rel=0.2)  # pooled with an arm of none
     assert found.luck.low < found.variances.luck < found.luck.high
     assert estimate([[base[:1], arm[:1]]]) is None
+
+
+def test_tasks_that_differ_are_worth_fewer_items() -> None:
+    """Six tasks whose difference varies by 6 points show less than their items would, and 60 of them more."""
+    rng = np.random.default_rng(2)
+    tasks, size = 6, 200
+    shifts = np.repeat(rng.normal(0, 0.06, tasks), size)
+    base = (rng.random((3, tasks * size)) < 0.5).astype(float)
+    arm = (rng.random((3, tasks * size)) < 0.5 + shifts).astype(float)
+    labels = [str(number) for number in range(tasks) for _ in range(size)]
+    found = estimate([[base, arm]], [labels], "clustered")
+    assert found is not None
+    assert found.variances.between_tasks == pytest.approx(float(shifts[::size].std(ddof=1)), abs=0.03)
+    fixed = estimate([[base, arm]], [labels], "macro")
+    assert fixed is not None and fixed.variances.between_tasks == 0.0
+    differing = dataclasses.replace(WIDE, between_tasks=0.06)
+    few, many = (dataclasses.replace(design(3, 4), tasks=count) for count in (6, 60))
+    assert detectable(few, differing) > detectable(many, differing) > detectable(design(3, 4), WIDE)
+
+
+def test_power_of_equality_by_simulation() -> None:
+    """Two equal arms of 3 runs among 4 arms, with normal parts of the variances of WIDE."""
+    rng, plan, studies = np.random.default_rng(3), design(3, 4), 4000
+    noise, share = WIDE.churn / 2 / plan.items, 2 / 3
+    shared, training = (WIDE.discordance - WIDE.churn) / plan.items, share * (WIDE.luck**2 + noise)
+    found = 0
+    for _ in range(studies):
+        own, rest = (training * rng.chisquare(df) / df for df in (4, 4))
+        parts = Parts(items=shared + share * noise, shared=shared, training=max(own, (own + rest) / 2), df=8)
+        found += abs(rng.normal(0, math.sqrt(shared + training))) + half_width(parts, 0.1) < 0.05
+    assert power_of_equality(0.05, plan, WIDE) == pytest.approx(found / studies, abs=0.03)
+    assert power_of_equality(0.01, plan, WIDE) == 0.0 < power_of_equality(0.05, design(5, 4), WIDE)
 
 
 def test_three_runs_know_a_spread_only_roughly() -> None:

@@ -57,6 +57,13 @@ def test_verdicts_are_as_often_wrong_as_stated_and_the_power_is_as_computed(verd
     assert verdicts.run(cells[0], 20) == verdicts.run(cells[0], 20)
 
 
+def test_the_power_of_a_claim_about_tasks_like_these_is_as_computed(verdicts: ModuleType) -> None:
+    clustered = {"items": 2700, "average": "clustered", "task_effect": 0.06, "effects": (0.0, 0.03)}
+    rows = verdicts.run(cell(verdicts, 3, 4, 0.01, **clustered), 250)
+    assert misses(verdicts, rows) == (0, 0)
+    assert verdicts.power_failures(rows, [verdicts.predicted(row.cell, row.effect) for row in rows]) == 0
+
+
 def test_the_validation_notices_a_rule_that_is_wrong(verdicts: ModuleType) -> None:
     rows = verdicts.run(cell(verdicts, 1, 2, 0.03, items=1000), 250)  # one run each: items alone
     assert misses(verdicts, rows) == (1, 5)

@@ -24,7 +24,7 @@ def test_holm_keeps_the_order_and_never_helps(p_values: list[float]) -> None:
 
 
 def words(*comparisons, margin: float | None = None) -> list[str | None]:
-    return [verdict.word for verdict in judge(comparisons, margin)]
+    return [verdict.word for verdict in judge(comparisons, [margin] * len(comparisons))]
 
 
 def test_a_family_decides_together() -> None:

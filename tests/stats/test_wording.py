@@ -11,7 +11,7 @@ from orcac.stats.wording import cautions, coverage, points, points_interval, sco
 
 
 def verdict(difference: float, family: int = 1, margin: float | None = None, **changes: Any) -> Verdict:
-    return judge([comparison(difference, **changes)] * family, margin)[0]
+    return judge([comparison(difference, **changes)] * family, [margin] * family)[0]
 
 
 BOTH = "over items and training luck (3 + 3 runs, 8 df; luck 0.9 points)"
@@ -30,7 +30,7 @@ NO_VERDICT = "training luck is not covered: no verdict on the arm"
             "no difference shown: p 0.021, adjusted for the number of comparisons 0.062; +3.1 points "
             f"(95 % +0.6 to +5.6, not adjusted), {BOTH}",
         ),
-        (verdict(0.003, margin=0.03), f"equal within 3.0 points: +0.3 points (90 % −1.7 to +2.3), {BOTH}"),
+        (verdict(0.003, margin=0.03), f"equal within 3 points: +0.3 points (90 % −1.7 to +2.3), {BOTH}"),
         (
             verdict(0.031, df=0),
             "this model scores higher on these items: +3.1 points (95 % +1.2 to +5.0); one training run each, so "
@@ -38,8 +38,8 @@ NO_VERDICT = "training luck is not covered: no verdict on the arm"
         ),
         (
             verdict(-0.031, df=0, repeated=(2, 2)),
-            "this model scores lower on these items: −3.1 points (95 % −5.0 to −1.2); runs with identical scores count "
-            f"once, so {NO_VERDICT}",
+            "this model scores lower on these items: −3.1 points (95 % −5.0 to −1.2); runs with identical results "
+            f"count once, so {NO_VERDICT}",
         ),
         (
             verdict(0.031, df=0, untrained=(True, True)),
@@ -107,7 +107,8 @@ def test_coverage_and_scope(changes: dict[str, Any], covered: str, about: str) -
 def test_cautions_name_what_makes_an_interval_doubtful() -> None:
     assert cautions(comparison(0.01, unequal=0.3)) == []
     assert cautions(comparison(0.01, unequal=0.004, repeated=(1, 0))) == [
-        "1 run of the arm scored the same on every item as an earlier one and did not count: the seed had no effect.",
+        "1 run of the arm had the same result on every item as an earlier one and counts once with it: the seed had no "
+        "effect.",
         "The arms differ in how much their runs vary (F test, p 0.004), so this interval may be too narrow.",
     ]
 

@@ -20,7 +20,7 @@ from orcac.chat.batch.files import Batch, read_batches
 from orcac.chat.batch.provider import Providers
 from orcac.chat.batch.steps import Outcome, Steps, hold_lease
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
-from orcac.chat.failures import ERRORS, Action
+from orcac.chat.failures import ERRORS, Action, fix_of
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger.keys import Keys, isin, pack_keys
 from orcac.chat.ledger.ledger import Ledger
@@ -328,7 +328,9 @@ class _BatchRun:
             )
         for miss in left.values():
             if ERRORS[miss.error].action is Action.STOP and self._settings.mode == "batch":
-                fix = ERRORS[miss.error].fix.format(key=batch.api_key_env)
+                fix = fix_of(miss.error, key=batch.api_key_env, setting=miss.setting)
+                if miss.setting and self._settings.may_omit:
+                    fix = f"set `mode: auto`, so that the model is asked online without `{miss.setting}`"
                 raise EndpointError(f"{batch.title}: {miss.error}: {miss.message}", fix=f"{fix}, then run again")
         if ended.status == "cancelled" and left and batch.id not in self._cancelled:
             raise EndpointError(

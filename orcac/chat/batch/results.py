@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from orcac.chat.endpoints.completions import find_dispensable, parse_completion
-from orcac.chat.failures import ERRORS, classify
+from orcac.chat.failures import ERRORS, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.wire import dumps, loads, replace_surrogates
 
@@ -45,6 +45,7 @@ class Result(NamedTuple):
     error: str = ""  # a class in `ERRORS`; with a `response`, a failure that is recorded as the answer
     message: str = ""
     refused: str = ""  # the parameter that the model refuses; the request may be sent again without it
+    setting: str = ""  # the decoding setting that the model refuses, and without which the answer would be another one
 
 
 def parse_description(answer: Mapping[str, object]) -> RemoteBatch:
@@ -130,7 +131,8 @@ def _failure(status: int, body: object, message: str, request: ChatRequest, refu
     name = classify(status, body)
     recorded = ChatResponse(error=name) if ERRORS[name].recorded else None
     parameter = find_dispensable(body, request) if name == "unsupported" else ""
-    return Result(recorded, name, message, "" if parameter in refused else parameter)
+    setting = refused_setting(body) if name == "unsupported" and not parameter else ""
+    return Result(recorded, name, message, "" if parameter in refused else parameter, setting)
 
 
 def error_text(body: object) -> str:

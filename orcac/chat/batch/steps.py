@@ -20,7 +20,7 @@ from orcac.chat.batch.files import ENDED, Batch
 from orcac.chat.batch.provider import Gone, Provider, Providers
 from orcac.chat.batch.results import RemoteBatch, Result
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
-from orcac.chat.failures import ERRORS, Action, ChatError
+from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
@@ -207,7 +207,7 @@ class Steps:
 
     async def _stop_error(self, batch: Batch, error: ChatError) -> EndpointError:
         """Return the error that ends the run because `error` keeps `batch` from its next step."""
-        fix = ERRORS[error.error].fix.format(key=batch.api_key_env)
+        fix = fix_of(error.error, key=batch.api_key_env)
         still_runs = "; it is still running at the provider" if batch.provider_id else ""
         label = (await self._provider(batch)).label
         return EndpointError(

@@ -11,14 +11,15 @@ import json
 import re
 from collections.abc import Callable, Container, Mapping
 
+from orcac.chat.failures import SETTINGS, refused_setting
 from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.wire import loads, replace_surrogates
 
 
-def build_body(request: ChatRequest, refused: Container[str] = ()) -> dict[str, object]:
+def build_body(request: ChatRequest, refused: Container[str] = (), *, may_omit: bool = False) -> dict[str, object]:
     """Return the JSON body of a request, without the parameters that the model has refused.
 
-    They are left out only if that does not change the answer: see `find_dispensable`.
+    They are left out only if that does not change the answer, or with `may_omit`: see `find_dispensable`.
     """
     sampling = request.sampling
     body: dict[str, object] = {
@@ -27,28 +28,40 @@ def build_body(request: ChatRequest, refused: Container[str] = ()) -> dict[str, 
     }
     for name in ("temperature", "top_p"):
         value = getattr(sampling, name)
-        if name not in refused or value != 1.0:
+        if name not in refused or not (may_omit or value == 1.0):
             body[name] = value
     body["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_tokens
-    if sampling.seed is not None:
+    if sampling.seed is not None and not (may_omit and "seed" in refused):
         body["seed"] = sampling.seed
     return body | sampling.extra
 
 
-def find_dispensable(error_body: object, request: ChatRequest) -> str:
-    """Return the parameter that an error refuses, if the request means the same without it; else ""."""
+def find_dispensable(error_body: object, request: ChatRequest, *, may_omit: bool = False) -> str:
+    """Return the parameter that an error refuses, if the request means the same without it; else "".
+
+    With `may_omit`, also a decoding setting without which it does not: the response is then marked by `find_omitted`.
+    """
     error = _inner(error_body)
-    if not isinstance(error, Mapping):
-        return ""
-    parameter, message = error.get("param"), str(error.get("message"))
-    if not isinstance(parameter, str):
-        parameter = next((name for name in ("max_tokens", "top_p", "temperature") if f"'{name}'" in message), "")
-    match parameter:
-        case "max_tokens" if "max_completion_tokens" in message:
-            return parameter
-        case "top_p" | "temperature" if getattr(request.sampling, parameter) == 1.0:
-            return parameter
+    if isinstance(error, Mapping):
+        parameter, message = error.get("param"), str(error.get("message"))
+        if not isinstance(parameter, str):
+            parameter = next((name for name in ("max_tokens", "top_p", "temperature") if f"'{name}'" in message), "")
+        match parameter:
+            case "max_tokens" if "max_completion_tokens" in message:
+                return parameter
+            case "top_p" | "temperature" if getattr(request.sampling, parameter) == 1.0:
+                return parameter
+    setting = refused_setting(error_body)
+    if setting in build_body(request) and (may_omit or not find_omitted(request, (setting,))):
+        return setting
     return ""
+
+
+def find_omitted(request: ChatRequest, refused: Container[str]) -> tuple[str, ...]:
+    """Return the decoding settings that a request loses if the `refused` parameters are left out."""
+    body = build_body(request)
+    neutral = {"temperature": 1.0, "top_p": 1.0}
+    return tuple(name for name in SETTINGS if name in refused and name in body and body[name] != neutral.get(name))
 
 
 def parse_completion(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:

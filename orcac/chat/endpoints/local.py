@@ -13,10 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from orcac.chat.engine import AnswerLog, budget_error
 from orcac.chat.interrupt import halt_on_signals
@@ -25,22 +24,10 @@ from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings, Price
 from orcac.chat.tally import Tally
 from orcac.errors import EndpointError
-from orcac.model.generation import LocalAnswer, LocalModel
+from orcac.model.generation import LocalAnswer, LocalModel, Model
 
 _POOL = 10_000  # questions that are sorted by length together: their texts are in memory
 _BUDGET_POLL_S = 1.0  # between two checks of a spent budget to which other jobs may give some back
-
-
-class Model(Protocol):
-    """The methods of `LocalModel` that are called here."""
-
-    def plan_batches(
-        self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None
-    ) -> list[list[int]]: ...
-
-    def answer_batch(
-        self, prompts: Sequence[tuple[str, str]], *, temperature: float, top_p: float, max_new_tokens: int, seed: int
-    ) -> list[LocalAnswer]: ...
 
 
 async def ask(

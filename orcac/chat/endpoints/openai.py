@@ -10,6 +10,8 @@ and caps the rate of one process (docs/decisions.md). Retries are the engine's d
 - The environment's proxy is looked up once, and never used for this machine.
 - Some models refuse a parameter that can be left out (top_p and temperature of 1) or have another name for it
   (max_tokens). They get the request again without it, and all later requests as well; a refusal is not billed.
+- With `may_omit`, a model that refuses a decoding setting, such as any temperature but 1, is asked without it in the
+  same way. Its responses name the settings that were left out.
 
 The API key is read from the environment when the endpoint opens. It goes into the request's header and nowhere else: a
 message of the server or of an exception that repeats it is masked before it becomes an error.
@@ -29,12 +31,13 @@ from orcac.chat.endpoints.completions import (
     build_body,
     error_message,
     find_dispensable,
+    find_omitted,
     parse_completion,
     parse_error_body,
     parse_rate_headers,
     parse_retry_after,
 )
-from orcac.chat.failures import ChatError, classify
+from orcac.chat.failures import ChatError, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.wire import dumps, replace_surrogates
@@ -55,7 +58,10 @@ _SECRET_CHARACTERS = 8  # a shorter value of a header is not a secret, unless it
 @asynccontextmanager
 async def connect(settings: EndpointSettings) -> AsyncIterator[OpenAIEndpoint]:
     """Yield the endpoint of `settings`. Raises EndpointError as `make_client` does."""
-    async with make_client(settings) as client, _open(client, timeout_s=settings.timeout_seconds) as endpoint:
+    async with (
+        make_client(settings) as client,
+        _open(client, timeout_s=settings.timeout_seconds, may_omit=settings.may_omit) as endpoint,
+    ):
         yield endpoint
 
 
@@ -76,14 +82,14 @@ async def connect_to(base_url: str, *, timeout_s: float, key: str = NO_KEY) -> A
 
 
 @asynccontextmanager
-async def _open(client: AsyncOpenAI, *, timeout_s: float) -> AsyncIterator[OpenAIEndpoint]:
+async def _open(client: AsyncOpenAI, *, timeout_s: float, may_omit: bool = False) -> AsyncIterator[OpenAIEndpoint]:
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S)  # the engine bounds the requests in flight
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s))
     proxy, cookies = find_proxy(str(client.base_url)), aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy, cookie_jar=cookies) as session:
-        yield OpenAIEndpoint(client, session, timeout_s=timeout_s, proxy=proxy)
+        yield OpenAIEndpoint(client, session, timeout_s=timeout_s, may_omit=may_omit, proxy=proxy)
 
 
 class _RequestWritten(Exception):
@@ -102,9 +108,15 @@ class OpenAIEndpoint:
     """An endpoint with one session of kept connections. `label` is its address, without a password."""
 
     def __init__(
-        self, client: AsyncOpenAI, session: aiohttp.ClientSession, *, timeout_s: float, proxy: str | None = None
+        self,
+        client: AsyncOpenAI,
+        session: aiohttp.ClientSession,
+        *,
+        timeout_s: float,
+        may_omit: bool = False,
+        proxy: str | None = None,
     ) -> None:
-        self._client, self._session, self._timeout_s = client, session, timeout_s
+        self._client, self._session, self._timeout_s, self._may_omit = client, session, timeout_s, may_omit
         self._urls: dict[str, yarl.URL] = {}  # by model, which is part of Azure's addresses
         self._finding_url = asyncio.Lock()
         self._refused: dict[str, frozenset[str]] = {}  # by model: parameters
@@ -119,7 +131,9 @@ class OpenAIEndpoint:
         while True:
             refused = self._refused.get(request.model, frozenset())
             try:
-                return await self._send(request, refused)
+                response = await self._send(request, refused)
+                response.omitted = find_omitted(request, refused) if self._may_omit and refused else ()
+                return response
             except _ParameterRefused as error:
                 if error.parameter in refused:
                     raise error.error from None
@@ -135,7 +149,7 @@ class OpenAIEndpoint:
             if url is None:
                 async with self._finding_url:  # only once: it takes the package as long as a hundred requests
                     url = self._urls.get(request.model) or await self._find_url(request.model)
-            payload = aiohttp.BytesPayload(dumps(build_body(request, refused)))
+            payload = aiohttp.BytesPayload(dumps(build_body(request, refused, may_omit=self._may_omit)))
             response = await self._session.post(url, data=payload, allow_redirects=False)
             content = await response.read()  # the connection is free after it, also if it fails
             status, headers = response.status, response.headers
@@ -162,8 +176,10 @@ class OpenAIEndpoint:
                 f"HTTP {status}: {error_message(error_body)}{target}",
                 None if name == "too_large" else wait,
                 rates,
+                refused_setting(error_body),
             )
-            if name == "unsupported" and (parameter := find_dispensable(error_body, request)):
+            parameter = find_dispensable(error_body, request, may_omit=self._may_omit) if name == "unsupported" else ""
+            if parameter:
                 raise _ParameterRefused(parameter, failed)
             raise failed
         try:
@@ -216,10 +232,15 @@ class OpenAIEndpoint:
             self._secrets |= {secret, repr(secret)[1:-1]}  # as it is, and as exceptions quote it
 
     def _make_error(
-        self, name: str, message: str, retry_after: float | None = None, rates: RateHeaders | None = None
+        self,
+        name: str,
+        message: str,
+        retry_after: float | None = None,
+        rates: RateHeaders | None = None,
+        setting: str = "",
     ) -> ChatError:
         """Return the error of class `name` with a message of 300 characters at most, without any secret."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             message = message.replace(secret, "***")
         text = " ".join(replace_surrogates(message).split())[:300]
-        return ChatError(name, text, retry_after=retry_after, rates=rates)
+        return ChatError(name, text, retry_after=retry_after, rates=rates, setting=setting)

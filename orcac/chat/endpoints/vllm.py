@@ -11,6 +11,7 @@ Other users of the machine cannot use the server: it demands a key, which is mad
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -55,7 +56,7 @@ async def serve(
         base_url = f"http://127.0.0.1:{port}"
         await _wait_until_healthy(server, base_url, settings=settings, model=model, log=log, poll_s=poll_s)
         async with openai.connect_to(f"{base_url}/v1", timeout_s=settings.timeout_seconds, key=key) as endpoint:
-            yield VLLMEndpoint(endpoint, server, log=log)
+            yield VLLMEndpoint(endpoint, server, base_url=base_url, log=log)
     finally:
         server.stdin.close()
         await asyncio.shield(asyncio.to_thread(server.wait))
@@ -64,9 +65,20 @@ async def serve(
 class VLLMEndpoint:
     """The endpoint of a server that this process started, which reports the server's end."""
 
-    def __init__(self, endpoint: openai.OpenAIEndpoint, server: subprocess.Popen[bytes], *, log: Path) -> None:
+    def __init__(
+        self, endpoint: openai.OpenAIEndpoint, server: subprocess.Popen[bytes], *, base_url: str, log: Path
+    ) -> None:
         self.label = endpoint.label
-        self._endpoint, self._server, self._log = endpoint, server, log
+        self._endpoint, self._server, self._base_url, self._log = endpoint, server, base_url, log
+
+    async def version(self) -> str:
+        """Return the version of vLLM, "unknown" if the server does not say."""
+        import aiohttp
+
+        with contextlib.suppress(aiohttp.ClientError, ValueError, KeyError, TypeError):
+            async with aiohttp.ClientSession() as session, session.get(f"{self._base_url}/version") as response:
+                return str((await response.json())["version"])
+        return "unknown"
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """Make one attempt. Raises ChatError, or EndpointError if the server has ended and no attempt can succeed."""

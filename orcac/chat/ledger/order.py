@@ -38,13 +38,15 @@ def in_order(
         files = [stack.enter_context((folder / f"{part}.jsonl").open("wb")) for part in range(parts)]
         for index, response in ledger.responses(numbers[answered]):
             question = answered.item(index)
-            values = [question % size, *(getattr(response, name) for name in RESPONSE_FIELDS)]
+            fields = (getattr(response, name) for name in RESPONSE_FIELDS)
+            values = [question % size, response.omitted, *fields]
             files[question // size].write(dumps(values) + b"\n")
     for part in range(parts):
         responses: list[ChatResponse | None] = [None] * min(size, len(numbers) - part * size)
         with (folder / f"{part}.jsonl").open("rb") as lines:
             for line in lines:
-                question, *values = loads(line)
-                responses[question] = ChatResponse(**dict(zip(RESPONSE_FIELDS, values, strict=True)))
+                question, omitted, *values = loads(line)
+                by_name = dict(zip(RESPONSE_FIELDS, values, strict=True))
+                responses[question] = ChatResponse(**by_name, omitted=tuple(omitted))
         yield from responses
     shutil.rmtree(folder)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from typing import TypedDict, TypeGuard
+from typing import NotRequired, TypedDict, TypeGuard
 
 import orjson
 
-from orcac.chat.failures import ERRORS
+from orcac.chat.failures import ERRORS, SETTINGS
 from orcac.chat.keys import KEY_VERSION
 from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message
 from orcac.chat.settings import Sampling
@@ -31,7 +31,7 @@ class RequestRecord(TypedDict):
 
 
 class ResponseRecord(TypedDict):
-    """The recorded fields of a `ChatResponse`: all but the rates."""
+    """The recorded fields of a `ChatResponse`: all but the rates and the omitted settings."""
 
     text: str
     finish_reason: str
@@ -50,6 +50,7 @@ class Record(TypedDict):
     at: float  # when it was written, in seconds since 1970
     request: RequestRecord
     response: ResponseRecord
+    omitted: NotRequired[list[str]]  # of the response; not in it, since older versions accept no further field there
 
 
 FAILURES = ("", *ERRORS)
@@ -62,7 +63,7 @@ _LATEST = 1e11  # seconds since 1970; later times overflow a calendar
 
 def record_of(request: ChatRequest, response: ChatResponse) -> Record:
     """Return the record of a request settled now. Its key is first: readers find it without parsing the line."""
-    return {
+    record: Record = {
         "key": request.key,
         "key_version": KEY_VERSION,
         "at": time.time(),
@@ -77,6 +78,9 @@ def record_of(request: ChatRequest, response: ChatResponse) -> Record:
             "batched": response.batched,
         },
     }
+    if response.omitted:
+        record["omitted"] = list(response.omitted)
+    return record
 
 
 def request_record(request: ChatRequest) -> RequestRecord:
@@ -108,7 +112,7 @@ def request_of(request: RequestRecord) -> ChatRequest:
 
 def response_of(record: Record) -> ChatResponse:
     """Return the response that a record holds."""
-    return ChatResponse(**record["response"])
+    return ChatResponse(**record["response"], omitted=tuple(record.get("omitted", ())))
 
 
 def cap_of(record: Record) -> int:
@@ -217,6 +221,10 @@ def _find_invalid_field(record: Record) -> str:
         return "response.error"
     if type(response["batched"]) is not bool:
         return "response.batched"
+    if "omitted" in record and (
+        type(record["omitted"]) is not list or any(n not in SETTINGS for n in record["omitted"])
+    ):
+        return "omitted"
     return "" if response.keys() <= _FIELDS else "response"
 
 

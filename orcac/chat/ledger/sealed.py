@@ -45,12 +45,20 @@ SCHEMA = pa.schema(
         ("latency_s", pa.float64()),
         ("error", pa.string()),
         ("batched", pa.bool_()),  # absent from older files
+        ("omitted", pa.string()),  # names with spaces between them; absent from older files
     ]
 )
 _INDEX_COLUMNS = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
-DICTIONARY_COLUMNS = ["model", "origin", "sampling", "finish_reason", "error"]  # they hold few distinct values
+DICTIONARY_COLUMNS = [
+    "model",
+    "origin",
+    "sampling",
+    "finish_reason",
+    "error",
+    "omitted",
+]  # they hold few distinct values
 _BATCH = 2048  # rows that are read together; of the index columns alone, eight times as many
-_EMPTY_RESPONSE = ChatResponse()
+_MISSING = {"batched": False, "omitted": ""}  # the values of columns that older files lack
 
 
 class SealedFile:
@@ -94,10 +102,12 @@ class SealedFile:
             if first == last:
                 continue
             start = self._ends[group - 1] if group else 0
-            table = self._read_row_group(group, list(RESPONSE_FIELDS))
+            table = self._read_row_group(group, [*RESPONSE_FIELDS, "omitted"])
             columns = [table.column(name).to_pylist() for name in RESPONSE_FIELDS]
+            omitted = table.column("omitted").to_pylist()
             for row in map(int, positions[first:last] - start):
-                yield ChatResponse(**{name: values[row] for name, values in zip(RESPONSE_FIELDS, columns, strict=True)})
+                fields = {name: values[row] for name, values in zip(RESPONSE_FIELDS, columns, strict=True)}
+                yield ChatResponse(**fields, omitted=tuple(omitted[row].split()))
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
         """Yield the records with `wanted` keys (hex digits; None: all). Raises StoreError if the file is damaged."""
@@ -107,7 +117,7 @@ class SealedFile:
                 keys = batch.column("key").to_pylist()
                 slices = [batch.slice(n, 1) for n, key in enumerate(keys) if key.hex() in wanted]
             for row in (row for some in slices for row in some.to_pylist()):
-                yield {
+                record: Record = {
                     "key": row["key"].hex(),
                     "key_version": KEY_VERSION,
                     "at": row["at"],
@@ -128,6 +138,9 @@ class SealedFile:
                         "batched": row["batched"],
                     },
                 }
+                if row["omitted"]:
+                    record["omitted"] = row["omitted"].split()
+                yield record
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the records as tables of SCHEMA."""
@@ -160,10 +173,10 @@ class SealedFile:
 
 
 def _add_missing_columns(rows: R, columns: list[str]) -> R:
-    """Return `rows` with all of `columns`; those that an older file lacks hold the values of an empty response."""
+    """Return `rows` with all of `columns`; those that an older file lacks hold the values in _MISSING."""
     for name in columns:
         if name not in rows.schema.names:
-            rows = rows.append_column(name, pa.repeat(getattr(_EMPTY_RESPONSE, name), len(rows)))
+            rows = rows.append_column(name, pa.repeat(_MISSING[name], len(rows)))
     return rows
 
 
@@ -182,4 +195,5 @@ def row_of(record: Record) -> dict[str, object]:
         "sampling": dumps(request["sampling"]).decode(),
         "messages": dumps(request["messages"]).decode(),  # decoded, because `dumps` over-allocates its bytes
         **response,
+        "omitted": " ".join(record.get("omitted", ())),
     }

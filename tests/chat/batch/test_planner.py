@@ -5,6 +5,7 @@ A fault server counts the requests that are sent twice, lost or billed.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import signal
 from collections import Counter
@@ -16,6 +17,7 @@ from batch_runs import (
     BOUND,
     KEY,
     ONE,
+    QUICK,
     assert_answered_once,
     collect,
     spent_usd,
@@ -26,10 +28,13 @@ from batch_runs import (
 )
 from faults import FaultServer
 from faults.batches import Batches, Fate
-from jobs import collect_job, read_responses, write_prompts
+from jobs import collect_job, read_responses, run_collect, write_prompts
 
 from orcac.chat.batch.files import read_batches
+from orcac.chat.batch.tuning import Tuning
 from orcac.chat.questions import Questions
+from orcac.chat.settings import Sampling
+from orcac.collect.recipe import CollectSummary
 from orcac.errors import EndpointError
 
 
@@ -162,6 +167,26 @@ def test_auto_sends_no_further_batch_after_a_stop_while_asking_online(tmp_path: 
             collect(tmp_path, server, mode="auto")
         assert collect(tmp_path, server, mode="auto", concurrency=1).answered == 12
     assert len(made.created) == 1 and server.billed.total() == 2
+
+
+def test_a_fixed_sampling_is_asked_for_online_after_a_batch(tmp_path: Path) -> None:
+    write_prompts(tmp_path, 3)
+    made = Batches(fate=lambda question: "fixed")
+
+    def collect_greedily(**settings: Any) -> CollectSummary:
+        job = collect_job(tmp_path, server.base_url, **settings)
+        recipe = job.recipe.model_copy(update={"sampling": Sampling(temperature=0)})
+        return run_collect(dataclasses.replace(job, recipe=recipe), Tuning(**QUICK))
+
+    with FaultServer(lambda question, before: "fixed sampling", mount=made.mount) as server:
+        with pytest.raises(EndpointError, match=r"unsupported.*temperature") as caught:
+            collect_greedily(mode="batch", may_omit=True)
+        assert "set `mode: auto`" in caught.value.fix
+        with pytest.raises(EndpointError) as caught:
+            collect_greedily(mode="batch")
+        assert "remove `temperature`" in caught.value.fix and not server.asked
+        summary = collect_greedily(mode="auto", may_omit=True)
+    assert (summary.answered, summary.omitted) == (3, {"temperature": 3})
 
 
 def test_a_request_that_fails_in_every_batch_is_a_typed_failure(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 from faults import FaultServer, Limits
 
 from orcac.chat.endpoints.openai import connect, connect_to
-from orcac.chat.failures import ERRORS, Action, ChatError
+from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Azure, EndpointSettings, Sampling
 
@@ -221,6 +221,39 @@ def test_a_model_that_refuses_a_parameter_is_asked_without_it_from_then_on() -> 
         with pytest.raises(ChatError, match="'top_p' is not supported") as caught:
             asyncio.run(go(Sampling(top_p=0.5)))
         assert caught.value.error == "unsupported", "what determines the answer is not left out"
+
+
+def ask_at(base_url: str, sampling: Sampling, *, may_omit: bool) -> list[ChatResponse]:
+    """Return the responses to two questions."""
+
+    async def go() -> list[ChatResponse]:
+        settings = EndpointSettings(kind="openai", base_url=base_url, may_omit=may_omit)
+        async with connect(settings) as endpoint:
+            return [
+                await endpoint.complete(
+                    ChatRequest(model="m", messages=conversation(system="", user=q), sampling=sampling, origin="api")
+                )
+                for q in ("q0", "q1")
+            ]
+
+    return asyncio.run(go())
+
+
+def test_a_baseline_with_a_fixed_sampling_is_asked_as_it_allows_and_marked() -> None:
+    with FaultServer(lambda question, before: "fixed sampling") as server:
+        answers = ask_at(server.base_url, Sampling(temperature=0, top_p=0.9, seed=3), may_omit=True)
+        assert [answer.text for answer in answers] == ["answer to q0", "answer to q1"]
+        assert [answer.omitted for answer in answers] == [("temperature", "top_p")] * 2
+        assert (server.asked["q0"], server.asked["q1"]) == (3, 1), "each refusal is met once"
+        neutral, _ = ask_at(server.base_url, Sampling(), may_omit=True)
+        assert neutral.omitted == (), "1 is what the model does without the setting"
+
+
+def test_a_teacher_with_a_fixed_sampling_is_refused_by_the_name_of_the_setting() -> None:
+    with FaultServer(lambda question, before: "fixed sampling") as server, pytest.raises(ChatError) as caught:
+        ask_at(server.base_url, Sampling(temperature=0), may_omit=False)
+    assert (caught.value.error, caught.value.setting) == ("unsupported", "temperature")
+    assert fix_of("unsupported", key="K", setting="temperature").startswith("remove `temperature` from the teacher's")
 
 
 def test_a_proxy_of_the_environment_is_used_and_its_password_masked(monkeypatch: pytest.MonkeyPatch) -> None:

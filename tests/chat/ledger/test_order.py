@@ -26,13 +26,14 @@ def test_answers_are_brought_into_the_order_of_the_questions(tmp_path: Path) -> 
         async with Ledger(tmp_path / "answers") as ledger:
             for request in written:
                 text = f"line\n{request.messages[0].content} \ud800".encode(errors="replace").decode()
-                await ledger.append(request, ChatResponse(text=text, finish_reason="stop"))
+                await ledger.append(request, ChatResponse(text=text, finish_reason="stop", omitted=("seed",)))
             asked = [*requests, *requests[10:20]]
             keys = np.array([bytes.fromhex(request.key) for request in asked], "S16")
             numbers = ledger.find(keys, asked[0].sampling.max_tokens)
             got = list(in_order(ledger, numbers, tmp_path / "parts", part_size=7))
             expected = [f"line\n{n} ?" if n < 50 else None for n in [*range(60), *range(10, 20)]]
             assert [answer and answer.text for answer in got] == expected
+            assert {answer.omitted for answer in got if answer} == {("seed",)}
             assert not (tmp_path / "parts").exists()
 
     asyncio.run(go())

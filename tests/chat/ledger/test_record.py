@@ -46,6 +46,14 @@ def test_a_record_gives_back_its_request_and_response() -> None:
     assert response_of(RECORD) == ChatResponse(text="a", finish_reason="stop", output_tokens=3)
 
 
+def test_omitted_settings_are_recorded_only_if_there_are_some() -> None:
+    assert "omitted" not in RECORD
+    response = ChatResponse(text="a", finish_reason="stop", omitted=("temperature", "top_p"))
+    record = parse_record(line_of(record_of(request("q"), response)))
+    assert record["omitted"] == ["temperature", "top_p"] and response_of(record) == response
+    assert record["response"].keys() == RECORD["response"].keys(), "older versions accept no further field there"
+
+
 @pytest.mark.parametrize(
     ("response", "entry"),
     [
@@ -79,6 +87,8 @@ IMPOSSIBLE: list[tuple[object, str]] = [
     ({**RECORD, "key": "zz"}, '`key` cannot be "zz"'),
     ({**RECORD, "key": RECORD["key"][:31] + "A"}, "`key`"),
     ({**RECORD, "at": 1e300}, r"`at` cannot be 1e\+300"),
+    ({**RECORD, "omitted": "temperature"}, "`omitted`"),
+    ({**RECORD, "omitted": ["model"]}, "`omitted`"),
 ] + [
     (changed(part, field, value), rf"`{part}\.{field}")
     for part, field, values in (

@@ -67,11 +67,11 @@ def test_files_of_before_batches_hold_answers_got_online(tmp_path: Path) -> None
     write(tmp_path, ("sealed", "1"))
     seal_old(tmp_path)
     (old,) = tmp_path.glob("*.parquet")
-    pq.write_table(pq.read_table(old).drop_columns("batched"), old)
+    pq.write_table(pq.read_table(old).drop_columns(["batched", "omitted"]), old)
     write(tmp_path, ("logged", "2"))
     (log,) = tmp_path.glob("*.jsonl")
     log.write_bytes(log.read_bytes().replace(b',"batched":false', b""))
-    assert SCHEMA.names[-1] == "batched" and b"batched" not in log.read_bytes()
+    assert SCHEMA.names[-2:] == ["batched", "omitted"] and b"batched" not in log.read_bytes()
 
     async def batch() -> None:
         async with Ledger(tmp_path) as ledger:
@@ -87,6 +87,24 @@ def test_files_of_before_batches_hold_answers_got_online(tmp_path: Path) -> None
         assert sum(record["response"]["batched"] for record in read_records(tmp_path)) == 1
         seal_old(tmp_path)
     assert not old.exists(), "it was merged into the next"
+
+
+def test_omitted_settings_are_kept_through_sealing(tmp_path: Path) -> None:
+    response = ChatResponse(text="1", finish_reason="stop", omitted=("temperature", "seed"))
+
+    async def go() -> None:
+        async with Ledger(tmp_path) as ledger:
+            await ledger.append(request("fixed"), response)
+
+    asyncio.run(go())
+    write(tmp_path, ("free", "2"))
+    for _ in range(2):
+        ledger = Ledger(tmp_path)
+        assert ledger.get(request("fixed")) == response
+        assert ledger.get(request("free")).omitted == ()
+        ledger.close()
+        assert [record.get("omitted") for record in read_records(tmp_path)].count(None) == 1
+        seal_old(tmp_path)
 
 
 def test_a_log_with_a_live_writer_is_not_sealed(tmp_path: Path) -> None:

@@ -1,0 +1,247 @@
+"""The spec that measures one model on given benchmarks, which `orcac eval` writes and runs.
+
+A model is a student that is not trained (a folder, a .gguf file or a hub's repository), or a baseline (an endpoint by
+its address). A benchmark is a file, one of another spec, or one of KNOWN, whose files are in the folder ORCAC_DATA.
+The text of the spec depends on these alone, so the same command writes the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+
+from orcac.errors import InputError
+from orcac.spec.load import Experiment
+from orcac.spec.paths import HUB, Finder, MissingFileError
+from orcac.spec.schema import FileSource, OpenBenchmark
+
+__all__ = ["KNOWN", "Measured", "from_file", "from_known", "from_spec", "name_spec", "read_model", "write_spec"]
+
+Section = dict[str, JsonValue]
+
+_CHECKERS = {"natural-instructions": "rouge-l"}  # format -> its own measure, if that is not the checker auto
+KNOWN: dict[str, Section] = {
+    "agieval": {"format": "agieval", "path": "${ORCAC_DATA}/agieval/data/v1/*.jsonl"},
+    "bbh": {"format": "bbh", "path": "${ORCAC_DATA}/bbh/bbh/*.json"},
+    "natural-instructions": {
+        "format": "natural-instructions",
+        "path": "${ORCAC_DATA}/niv2/tasks/*.json",
+        "checker": _CHECKERS["natural-instructions"],
+    },
+    "truthfulqa": {"format": "truthfulqa", "path": "${ORCAC_DATA}/truthfulqa/data/v1/mc_task.json"},
+}
+"""Benchmarks whose files have these places in the folder ORCAC_DATA, which are those of their public repositories."""
+
+_FILES = ("path", "examples")  # keys of a benchmark that name files
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # a text that YAML reads as such without quotes, but for _WORDS
+_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A benchmark of the spec to write."""
+
+    name: str
+    section: Section
+    messages: dict[int, str] = field(default_factory=dict)  # the system messages that it uses
+    seed: int | None = None  # of the spec that it comes from
+
+    def limited(self, *, take: int | None, max_tokens: int | None) -> Measured:
+        """Return the benchmark with these values of its own, where they are given."""
+        given = {key: value for key, value in (("take", take), ("max_tokens", max_tokens)) if value is not None}
+        return replace(self, section=self.section | given)
+
+
+# --- benchmarks --------------------------------------------------------------------------------------------------
+
+
+def from_file(name: str, path: str, *, format_: str | None, fields: Mapping[str, str]) -> Measured:
+    """Return the benchmark in the files that `path` names, in this format or in the one that they are recognised by.
+
+    Raises InputError if there is no such file, or if the format is not given and not clear.
+    """
+    from orcac.sample.formats.recognise import recognise
+
+    if format_ is None and path.startswith(HUB):
+        fix = "give --format, and for jsonl and parquet --fields query=KEY,reference=KEY"
+        raise InputError(f"{path}: the format of a file on a hub is not looked at", fix=fix)
+    section: Section = {"format": format_ or "", "path": _absolute(path, Path.cwd())}
+    if fields:
+        section["fields"] = dict(fields)
+    if format_ is None:
+        try:
+            first = Finder().expand(path, Path.cwd())[0]
+        except MissingFileError as error:
+            raise InputError(error.message, fix="give the path of a file, or a glob in quotes") from None
+        if first.is_dir():
+            raise InputError(f"{first} is a folder", fix=f"name the files in it, as in `{name}={path}/*.jsonl`")
+        if fields and first.suffix in (".jsonl", ".parquet"):
+            section["format"] = first.suffix[1:]
+        else:
+            found = recognise(first)
+            section["format"] = found.format
+            if found.fields:
+                section["fields"] = dict(found.fields)
+    if checker := _CHECKERS.get(str(section["format"])):
+        section["checker"] = checker
+    return Measured(name=name, section=section)
+
+
+def from_known(name: str) -> Measured:
+    """Return a benchmark of KNOWN. Raises InputError if it is not one, or if ORCAC_DATA is not set."""
+    if name not in KNOWN:
+        fix = f"give its files, as in `--on {name}=PATH`, the spec that has it (--spec), or one of {', '.join(KNOWN)}"
+        raise InputError(f"--on {name}: no known benchmark", fix=fix)
+    if not os.environ.get("ORCAC_DATA"):
+        fix = f"set ORCAC_DATA to the folder with the data, or give the files, as in `--on {name}=PATH`"
+        raise InputError(f"--on {name}: the environment variable ORCAC_DATA is not set", fix=fix)
+    return Measured(name=name, section=KNOWN[name])
+
+
+def from_spec(name: str, experiment: Experiment) -> Measured:
+    """Return a benchmark of a spec, asked and scored as there. Raises InputError if it has none that can be scored."""
+    arm = experiment.base
+    if name not in arm.spec.benchmarks:
+        names = ", ".join(arm.spec.benchmarks) or "none"
+        raise InputError(f"{experiment.file}: no benchmark `{name}`", fix=f"give one of its benchmarks: {names}")
+    if name in arm.left_out:
+        raise InputError(f"{experiment.file}: benchmark `{name}`: {arm.left_out[name]}", fix="supply its files")
+    benchmark = arm.spec.benchmarks[name]
+    if isinstance(benchmark, OpenBenchmark):
+        fix = "give a benchmark with right answers"
+        raise InputError(f"{experiment.file}: a model judges `{name}`, which this version cannot run", fix=fix)
+    tree = arm.tree.at(("benchmarks", name))
+    section = {key: part.plain() for key, part in tree.entries.items() if key not in ("missing", "primary")}
+    for key in _FILES if isinstance(benchmark, FileSource) else ():
+        if key in section:
+            section[key] = _absolute(section[key], arm.tree.locate(("benchmarks", name, key)).folder)
+    text = arm.messages[benchmark.system]
+    messages = {benchmark.system: text} if (benchmark.system, text) != (1, "") else {}
+    return Measured(name=name, section=section, messages=messages, seed=arm.spec.seed)
+
+
+def _absolute(paths: JsonValue, folder: Path) -> JsonValue:
+    """Return a path, or a list of paths, that does not depend on the place of the spec."""
+    if isinstance(paths, list):
+        return [_absolute(path, folder) for path in paths]
+    text = str(paths)
+    return text if text.startswith((HUB, "${")) else str(folder.absolute() / text)
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+def read_model(
+    text: str, *, model: str | None = None, api_key_env: str | None = None, gpus: int | None = None
+) -> tuple[str, dict[str, JsonValue]]:
+    """Return the name of a model, and the sections of a spec that name it.
+
+    text: an address (http://...), a folder, a .gguf file, or a hub's OWNER/NAME
+    model, api_key_env: the model's name at an address, and the environment variable with its key
+    gpus: of a job that loads the model
+
+    Raises InputError if there is no such model, or if an argument is for one of another kind.
+    """
+    if text.startswith(("http://", "https://")):
+        if gpus is not None:
+            raise InputError(f"{text}: --gpus is for a model that is loaded here", fix="leave it out")
+        return _read_endpoint(text, model, api_key_env)
+    if model or api_key_env:
+        fix = "leave them out, or give the address of a server, as in http://localhost:8000/v1"
+        raise InputError(f"{text}: --model and --api-key-env are for an endpoint", fix=fix)
+    path = Path(text)
+    if path.exists():
+        if not (path / "config.json").is_file() and path.suffix != ".gguf":
+            fix = "give a Hugging Face model folder or a .gguf file"
+            raise InputError(f"{text}: not a model, since it has no config.json", fix=fix)
+        base = str(path.absolute())
+    elif text.startswith(HUB) or _REPOSITORY.fullmatch(text):
+        base = HUB + text.removeprefix(HUB)
+    else:
+        raise InputError(
+            f"{text}: no such model", fix="give a model folder, hf://OWNER/NAME, or the address of a server"
+        )
+    name = path.resolve().name if path.exists() else base.removeprefix(HUB).partition("@")[0]
+    student: dict[str, JsonValue] = {"student": {"base": base}}
+    return name, student if gpus is None else student | {"hardware": {"eval": {"gpus": gpus}}}
+
+
+def _read_endpoint(address: str, model: str | None, api_key_env: str | None) -> tuple[str, dict[str, JsonValue]]:
+    parts = urlsplit(address)
+    if parts.username or parts.password or parts.query or parts.fragment:  # not shown, since it may be a secret
+        fix = "give the address alone; the key is read from the environment (--api-key-env NAME)"
+        raise InputError("the address has a password, a query or a fragment", fix=fix)
+    if not model:
+        raise InputError(f"{address}: which of its models is meant?", fix="name it, as in `--model gpt-4o`")
+    if api_key_env and not os.environ.get(api_key_env):
+        raise InputError(f"the environment variable {api_key_env} holds no API key", fix=f"set {api_key_env}")
+    endpoint: Section = {"kind": "openai", "base_url": address}
+    if api_key_env:
+        endpoint["api_key_env"] = api_key_env
+    name = _name(model)
+    return model, {"teachers": {name: {"model": model, "endpoint": endpoint}}, "baselines": [name]}
+
+
+def _name(text: str) -> str:
+    """Return the last part of a model's name, as a name in a spec."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.rstrip("/").rpartition("/")[2]).strip("._-")[:40] or "model"
+
+
+# --- the spec ----------------------------------------------------------------------------------------------------
+
+
+def write_spec(model: str, sections: Mapping[str, JsonValue], benchmarks: Sequence[Measured]) -> str:
+    """Return the text of the spec that measures a model on benchmarks; `sections` name the model.
+
+    Raises InputError if two benchmarks have one name.
+    """
+    names = [one.name for one in benchmarks]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"--on {repeated} is given twice", fix="give each benchmark a name of its own")
+    messages = {number: text for one in benchmarks for number, text in one.messages.items()}
+    seeds = {one.seed for one in benchmarks if one.seed}
+    whole: dict[str, JsonValue] = {
+        "orcac": 1,
+        "name": f"{_name(model)}-on-{'-'.join(names)}"[:60].rstrip("._-"),
+        "about": f"{model} on {', '.join(names)}",
+    }
+    if seeds:
+        whole["seed"] = max(seeds)  # all of them come from one spec
+    if messages:
+        whole["system_messages"] = {"messages": {str(number): text for number, text in sorted(messages.items())}}
+    whole |= dict(sections) | {"benchmarks": {one.name: one.section for one in benchmarks}}
+    head = "# Written by `orcac eval`. It is a spec like any other: edit it, and run it with `orcac run`.\n"
+    return head + "".join(f"{key}:{_block(key, value)}\n" for key, value in whole.items())
+
+
+def name_spec(text: str) -> str:
+    """Return the file name of a spec that `write_spec` returned: its name, and a digest that changes with its text."""
+    match = re.search(r"^name: (.*)$", text, re.MULTILINE)
+    assert match
+    return f"{match[1].strip(chr(34))}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.yaml"
+
+
+def _block(key: str, value: JsonValue) -> str:
+    """Return a section as YAML: a map of named things with a line for each, anything else on one line."""
+    if key in ("teachers", "benchmarks") and isinstance(value, dict):
+        return "".join(f"\n  {_flow(name)}: {_flow(item)}" for name, item in value.items())
+    return f" {_flow(value)}"
+
+
+def _flow(value: JsonValue) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)  # JSON is YAML

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orcac.errors import InputError
+from orcac.plan.lower import lower
+from orcac.plan.plan import BASELINES, Plan
+from orcac.spec.evaluation import KNOWN, Measured, from_file, from_known, from_spec, name_spec, read_model, write_spec
+from orcac.spec.load import load
+
+TINY = Path(__file__).parents[2] / "specs" / "tiny.yaml"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "items.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n')
+    return tmp_path
+
+
+def planned(folder: Path, text: str) -> Plan:
+    path = folder / "elsewhere" / name_spec(text)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    plan = Plan()
+    lower(plan, load(path))
+    return plan
+
+
+def kinds(plan: Plan) -> list[str]:
+    return [node.kind for node in plan.nodes.values()]
+
+
+def sums() -> Measured:
+    return from_file("sums", "items.jsonl", format_=None, fields={})
+
+
+@pytest.mark.parametrize("text", ["model", "some/model", "hf://some/model@v1", "./model/"])
+def test_a_model_that_is_not_trained_is_the_student_of_the_spec(folder: Path, text: str) -> None:
+    name, sections = read_model(text, gpus=1)
+    spec = write_spec(name, sections, [sums().limited(take=1, max_tokens=8)])
+    assert spec == write_spec(*read_model(text, gpus=1), [sums().limited(take=1, max_tokens=8)])
+    plan = planned(folder, spec)
+    assert kinds(plan) == ["student", "sample", "eval", "score", "report"]
+    answers = next(node for node in plan.nodes.values() if node.kind == "eval")
+    assert (answers.recipe.max_new_tokens, answers.execution.gpus) == (8, 1)  # type: ignore[attr-defined]
+
+
+def test_a_served_model_is_a_baseline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-1")
+    model = read_model("http://localhost:8000/v1", model="Qwen/Qwen3-8B", api_key_env="MY_KEY")
+    spec = write_spec(*model, [sums()])
+    assert "sk-1" not in spec
+    plan = planned(folder, spec)
+    (experiment,) = plan.experiments.values()
+    assert list(experiment.addresses[BASELINES]) == [
+        "asked/sums", "replies/Qwen3-8B/sums", "items/sums", "baseline/Qwen3-8B/sums",
+    ]  # fmt: skip
+    asked = plan.nodes[experiment.addresses[BASELINES]["replies/Qwen3-8B/sums"]]
+    assert asked.recipe.model == "Qwen/Qwen3-8B"  # type: ignore[attr-defined]
+    assert asked.execution.endpoint.api_key_env == "MY_KEY"  # type: ignore[attr-defined]
+
+
+def test_a_benchmark_of_a_spec_is_asked_as_there(folder: Path) -> None:
+    one = from_spec("boolean-test", load(TINY))
+    plan, tiny = planned(folder, write_spec(*read_model("model"), [one])), Plan()
+    lower(tiny, load(TINY))
+    (of_eval,), (of_tiny,) = (list(each.experiments.values()) for each in (plan, tiny))
+    new, old = of_eval.addresses["base"], of_tiny.addresses["base"]
+    assert new["items/boolean-test"] == old["items/boolean-test"]
+    assert plan.nodes[new["eval/boolean-test"]].recipe == tiny.nodes[old["eval/boolean-test"]].recipe
+    assert plan.nodes[new["score/boolean-test"]].recipe == tiny.nodes[old["score/boolean-test"]].recipe
+
+
+def test_files_of_a_spec_are_found_from_anywhere(folder: Path) -> None:
+    text = (
+        "orcac: 1\nname: a\nstudent: {base: model}\nbenchmarks:\n"
+        "  b: {format: jsonl, path: [items.jsonl], fields: {query: question, reference: answer}, missing: skip}\n"
+        "  gone: {format: bbh, path: gone.json, missing: skip}\n"
+        "  judged: {format: open-ended, path: items.jsonl, fields: {query: question}, judge: t, against: [t]}\n"
+        "teachers: {t: {model: expert, endpoint: {kind: solver}}}\n"
+    )
+    (folder / "a.yaml").write_text(text)
+    experiment = load(folder / "a.yaml")
+    assert kinds(planned(folder, write_spec(*read_model("model"), [from_spec("b", experiment)])))
+    for name, why in (("gone", "does not exist"), ("judged", "a model judges"), ("c", "no benchmark `c`")):
+        with pytest.raises(InputError, match=why):
+            from_spec(name, experiment)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "why"),
+    [
+        ("nowhere", {}, "no such model"),
+        ("/no/where/at/all", {}, "no such model"),
+        (".", {}, "it has no config.json"),
+        ("model", {"model": "m"}, "are for an endpoint"),
+        ("http://localhost/v1", {}, "which of its models"),
+        ("http://localhost/v1", {"model": "m", "gpus": 1}, "--gpus is for"),
+        ("http://localhost/v1", {"model": "m", "api_key_env": "UNSET_KEY"}, "UNSET_KEY holds no API key"),
+        ("https://user:secret@host/v1", {"model": "m"}, "the address has a password"),
+        ("https://host/v1?key=secret", {"model": "m"}, "the address has a password, a query"),
+    ],
+)
+def test_a_wrong_model_is_refused(text: str, options: dict[str, str], why: str) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        read_model(text, **options)  # type: ignore[arg-type]
+    assert caught.value.fix and "secret" not in str(caught.value)
+
+
+def test_wrong_benchmarks_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORCAC_DATA", raising=False)
+    with pytest.raises(InputError, match="no known benchmark") as caught:
+        from_known("sums")
+    assert "--on sums=PATH" in (caught.value.fix or "")
+    with pytest.raises(InputError, match="ORCAC_DATA is not set"):
+        from_known("bbh")
+    for path, why in (
+        ("none.jsonl", "does not exist"),
+        ("model", "is a folder"),
+        ("hf://a/b/c.jsonl", "is not looked at"),
+    ):
+        with pytest.raises(InputError, match=why):
+            from_file("b", path, format_=None, fields={})
+    with pytest.raises(InputError, match="given twice"):
+        write_spec(*read_model("model"), [sums(), sums()])
+
+
+def test_the_format_can_be_stated(folder: Path) -> None:
+    (folder / "odd.jsonl").write_text('{"q": "1 + 1?", "gold": "2"}\n')
+    fields = {"query": "q", "reference": "gold"}
+    for form in (None, "jsonl"):
+        one = from_file("b", "odd.jsonl", format_=form, fields=fields)
+        assert (one.section["format"], one.section["fields"]) == ("jsonl", fields)
+    assert (
+        from_file("b", "hf://a/b/c.parquet", format_="parquet", fields=fields).section["path"] == "hf://a/b/c.parquet"
+    )
+
+
+@pytest.mark.data
+def test_every_known_benchmark_is_in_the_recorded_data(data: Path, folder: Path) -> None:
+    plan = planned(folder, write_spec(*read_model("some/model"), [from_known(name) for name in KNOWN]))
+    assert kinds(plan).count("score") == len(KNOWN)
