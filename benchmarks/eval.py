@@ -34,9 +34,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
@@ -135,12 +135,6 @@ def write_answers(store: Store, ref: str, items: list[rows.Prompt]) -> None:
 # --- a real model --------------------------------------------------------------------------------------------------
 
 DRAW = 100  # items of each collection
-FREE_FORM = {
-    "dyck_languages",
-    "multistep_arithmetic_two",
-    "object_counting",
-    "word_sorting",
-}  # no options to choose from
 THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 PEER_BATCHES, PEER_TOKENS, TURNS = (4, 8, 16), 64, 3
 
@@ -148,14 +142,17 @@ PEER_BATCHES, PEER_TOKENS, TURNS = (4, 8, 16), 64, 3
 class Study:
     """A plan in which SmolLM2 answers `items`, in a store of its own."""
 
-    def __init__(self, folder: Path, items: list[rows.Prompt], *, max_tokens: int, **benchmark: object) -> None:
+    def __init__(self, folder: Path, items: Sequence[rows.BenchmarkItem], **benchmark: object) -> None:
         name = f"study-{len(list(folder.glob('study-*.json')))}"
         self.file = folder / f"{name}.jsonl"
-        fields = ("query", "reference", "task", "options")
-        lines = [json.dumps({field: getattr(item, field) for field in fields}) + "\n" for item in items]
-        self.file.write_text("".join(lines), encoding="utf-8")
-        self.benchmark = {"format": "jsonl", "path": self.file.name, "fields": {field: field for field in fields}}
-        self.benchmark |= {"max_tokens": max_tokens, **benchmark}
+        self.options = [[choice.strip() for choice in item.choices] for item in items]
+        lines = [
+            {"query": item.query, "task": item.task, "options": options, "right": options[item.right[0]]}
+            for item, options in zip(items, self.options, strict=True)
+        ]
+        self.file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        fields = {"query": "query", "task": "task", "options": "options", "reference": "right"}
+        self.benchmark = {"format": "jsonl", "path": self.file.name, "fields": fields, **benchmark}
         self.folder, self.store, self.name = folder, Store(folder / "store"), name
         self.refs = self.plan()
         self.model = self.store.folder(self.refs["student"]) / "model"
@@ -196,14 +193,12 @@ class Study:
 
 
 @functools.cache
-def draw_items(folder: Path) -> tuple[rows.Prompt, ...]:
-    """Return items with options, half of them of AGIEval and half of BBH."""
-    tasks = sorted(path.stem for path in (Path(os.environ["ORCAC_DATA"]) / "bbh" / "bbh").glob("*.json"))
+def draw_items(folder: Path) -> tuple[rows.BenchmarkItem, ...]:
+    """Return items with choices, half of them of AGIEval and half of BBH."""
+    paths = {"agieval": "${ORCAC_DATA}/agieval/data/v1/*.jsonl", "bbh": "${ORCAC_DATA}/bbh/bbh/*.json"}
     benchmarks = {
-        "agieval": {"format": "agieval", "path": "${ORCAC_DATA}/agieval/data/v1/*.jsonl", "take": DRAW},
-        "bbh": {"format": "bbh", "path": "${ORCAC_DATA}/bbh/bbh/*.json", "take": DRAW, "tasks": []},
+        name: {"format": name, "path": path, "take": DRAW, "method": "likelihood"} for name, path in paths.items()
     }
-    benchmarks["bbh"]["tasks"] = [task for task in tasks if task not in FREE_FORM]
     file, plan, store = folder / "draw.json", Plan(), Store(folder / "store")
     spec = {"orcac": 1, "name": "draw", "student": {"base": "${SMOLLM2}"}, "benchmarks": benchmarks}
     file.write_text(json.dumps(spec))
@@ -211,10 +206,10 @@ def draw_items(folder: Path) -> tuple[rows.Prompt, ...]:
     refs = [plan.experiments["draw"].addresses["base"][f"items/{name}"] for name in benchmarks]
     for ref in refs:
         make(plan, store, ref)
-    return tuple(item for ref in refs for item in rows.read(store.folder(ref) / "prompts.parquet", rows.Prompt))
+    return tuple(item for ref in refs for item in rows.read(store.folder(ref) / "prompts.parquet", rows.BenchmarkItem))
 
 
-def ask_peer(study: Study, method: str, batch: int, items: Path) -> tuple[Usage, list[object]]:
+def ask_peer(study: Study, method: str, batch: int, items: Path) -> tuple[Usage, list[Any]]:
     """Return what lm-evaluation-harness took, and its answers."""
     out = study.folder / "peer.json"
     script = str(Path(__file__).with_name("eval_peer.py"))
@@ -224,7 +219,7 @@ def ask_peer(study: Study, method: str, batch: int, items: Path) -> tuple[Usage,
 
 def peer(folder: Path) -> None:
     """Compare greedy answers with those of lm-evaluation-harness."""
-    study = Study(folder, list(draw_items(folder)), max_tokens=PEER_TOKENS)
+    study = Study(folder, draw_items(folder), max_tokens=PEER_TOKENS)
     texts = take_turns(study, "generate")
     answers = study.answers()
     equal = sum(answer.response == text for answer, text in zip(answers, texts, strict=True))
@@ -232,7 +227,16 @@ def peer(folder: Path) -> None:
     print(f"\n{equal} of {len(texts)} texts are equal ({tokens[0]:,} tokens read and {tokens[1]:,} generated by us)")
 
 
-def take_turns(study: Study, method: str) -> list[object]:
+def likelihood(folder: Path) -> None:
+    """Compare the choices of the largest log-likelihood with those of lm-evaluation-harness."""
+    study = Study(folder, draw_items(folder), method="likelihood")
+    peers = [max(range(len(found)), key=found.__getitem__) for found in take_turns(study, "likelihood")]
+    triples = zip(study.answers(), study.options, peers, strict=True)
+    equal = sum(answer.response == options[best] for answer, options, best in triples)
+    print(f"\n{equal} of {len(peers)} choices are equal")
+
+
+def take_turns(study: Study, method: str) -> list[Any]:
     """Print the CPU time of both sides, turn by turn, and return the peer's answers."""
     part = study.file.with_suffix(".part.jsonl")
     part.write_text("".join(study.file.read_text(encoding="utf-8").splitlines(keepends=True)[::10]), encoding="utf-8")
@@ -242,7 +246,7 @@ def take_turns(study: Study, method: str) -> list[object]:
     print(f"\n{method}: lm-evaluation-harness took {tried} for a tenth of the items\n", flush=True)
     print(f"| turn | ours, CPU s | MB | lm-eval at {best}, CPU s | MB | ratio |\n|---|---|---|---|---|---|")
     ratios = []
-    answers: list[object] = []
+    answers: list[Any] = []
     for turn in range(TURNS):
         ours, (theirs, answers) = study.evaluate(), ask_peer(study, method, best, study.file)
         ratios.append(ours.cpu / theirs.cpu)
@@ -254,7 +258,7 @@ def take_turns(study: Study, method: str) -> list[object]:
 
 def batched(folder: Path) -> None:
     """Compare the default batch with one item at a time, on a fifth of the items and with answers of full length."""
-    study = Study(folder, list(draw_items(folder))[::5], max_tokens=256)
+    study = Study(folder, draw_items(folder)[::5], max_tokens=256)
     print("\n| batch | CPU s | MB |\n|---|---|---|")
     usages, answers = [], []
     for batch in (None, 1) * 2:
@@ -269,7 +273,7 @@ def batched(folder: Path) -> None:
 
 def kill(folder: Path, times: int = 5) -> None:
     """Kill an evaluation at random, and compare it with an undisturbed one."""
-    study = Study(folder, list(draw_items(folder)), max_tokens=PEER_TOKENS)
+    study = Study(folder, draw_items(folder), max_tokens=PEER_TOKENS)
     log, kept = study.made / "work" / "answers.jsonl", folder / "killed.jsonl"
     study.evaluate()
     undisturbed = (study.made / "answers.parquet").read_bytes()
@@ -300,7 +304,7 @@ def count_logged(log: Path) -> Counter[int]:
     return Counter(index for line in lines for index in json.loads(line)["items"])
 
 
-PARTS = {"rescore": rescore, "batched": batched, "kill": kill, "peer": peer}
+PARTS = {"rescore": rescore, "batched": batched, "kill": kill, "peer": peer, "likelihood": likelihood}
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
