@@ -85,7 +85,7 @@ class Result(TypedDict):
 
 
 CASES = {
-    "tiny": Case("tiny", 640, 128, 4, 4, 4, 344, 256, steps=80),  # the miniature's student, 0.84 M
+    "tiny": Case("tiny", 640, 128, 4, 4, 4, 344, 256, steps=80),  # `size: tiny`, 0.84 M
     "wide": Case("wide", 32_000, 256, 4, 8, 8, 688, 512, steps=8),  # a model whose loss layer dominates: 19.5 M
 }
 

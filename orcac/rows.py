@@ -41,11 +41,12 @@ class Prompt:
 class BenchmarkItem(Prompt):
     """A benchmark's item with the fields that only some benchmarks need.
 
-    A file of `Prompt`s is read as items without them. The likelihood of `choices[i]` is that of the tokens that
-    continue the query, and stands for `options[i]`. If several choices are right, as in TruthfulQA's mc2, `reference`
-    is the first of them.
+    A file of `Prompt`s is read as items without them. If there are several right answers, `reference` is the first of
+    them. The likelihood of `choices[i]` is that of the tokens that continue the query, and stands for `options[i]`.
+    Several choices may be right, as in TruthfulQA's mc2.
     """
 
+    references: list[str] = dataclasses.field(default_factory=list)  # all right answers, if the file lists several
     choices: list[str] = dataclasses.field(default_factory=list)  # continuations of the query; [] if none are compared
     right: list[int] = dataclasses.field(default_factory=list)  # indices of the right choices
 

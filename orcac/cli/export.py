@@ -14,7 +14,8 @@ from orcac.spec.arms import BASE
 @click.command("export")
 @click.argument("target", metavar="SPEC[:ARM]")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def command(target: str, folder: Path) -> None:
+@click.option("--run", default=1, show_default=True, help="The number of one of the arm's training runs.")
+def command(target: str, folder: Path, run: int) -> None:
     """Write the student of an arm to DIR: an ordinary Hugging Face model folder, with a model card.
 
     The card lists the data, the training and the known scores; add the licence yourself. Without ARM it is the spec's
@@ -36,5 +37,5 @@ def command(target: str, folder: Path) -> None:
     described = experiment.base.spec
     if not all(map(store.is_done, plan.experiments[described.name].arms[arm])):
         warn_outdated(plan, [experiment], store)
-    ref = export(plan, store, spec=described.name, arm=arm, about=described.about, out=folder)
+    ref = export(plan, store, spec=described.name, arm=arm, run=run, about=described.about, out=folder)
     click.echo(clean(f"{folder}: the student of {ref}, with its card in README.md"))

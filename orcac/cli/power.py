@@ -39,7 +39,7 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
     \b
     Example:
       orcac power specs/tiny.yaml
-      orcac power specs/tiny.yaml --detect 2pt --budget 500USD
+      orcac power specs/tiny.yaml --detect 5pt --budget 2h
     """
     plan, _ = compile_specs([spec])
     _, store = find_plan_and_store()

@@ -269,9 +269,11 @@ class Measured:
                 speeds[parameters, *hardware.speed_key(str(record.recipe["precision"]))].append(speed)
         return _medians(speeds)
 
-    def evaluated(self, parameters: int, speed_key: tuple[object, ...], max_new_tokens: int) -> Mean | None:
-        """Return the items a second that a student of this size answers."""
-        return self._evaluated.get((parameters, *speed_key, max_new_tokens))
+    def evaluated(
+        self, parameters: int, speed_key: tuple[object, ...], *, engine: str, gpus: int, max_new_tokens: int
+    ) -> Mean | None:
+        """Return the items a second that a student of this size answers, by an engine on so many GPUs."""
+        return self._evaluated.get((parameters, *speed_key, engine, gpus, max_new_tokens))
 
     @functools.cached_property
     def _evaluated(self) -> dict[tuple[object, ...], Mean]:
@@ -281,7 +283,8 @@ class Measured:
             if record.summary.earlier:
                 continue  # it generated nothing
             if hardware and model and (parameters := self.parameters(model[0])):
-                key = parameters, *hardware.speed_key(""), record.recipe["max_new_tokens"]
+                engine = record.summary.engine or "transformers"
+                key = parameters, *hardware.speed_key(""), engine, hardware.gpus, record.recipe["max_new_tokens"]
                 speeds[key].append(record.summary.n / record.working_seconds)
         return _medians(speeds)
 

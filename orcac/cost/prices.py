@@ -258,7 +258,13 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     speed_key = Hardware.from_values(execution.model_dump()).speed_key("")
     measured = None
     if model.parameters.is_exact:
-        measured = flow.measured.evaluated(round(model.parameters.mid), speed_key, recipe.max_new_tokens)
+        measured = flow.measured.evaluated(
+            round(model.parameters.mid),
+            speed_key,
+            engine=execution.engine,
+            gpus=execution.gpus,
+            max_new_tokens=recipe.max_new_tokens,
+        )
     tokens = items.tokens * priors.STUDENT_RATIO.mid + answer
     flops = items.count * tokens * model.parameters * 2
     if measured:

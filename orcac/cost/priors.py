@@ -58,7 +58,7 @@ OFFLOADED = Prior(
     "AdamW moves 28 bytes a parameter in a machine's memory, and the bus 6",
 )  # fmt: skip
 ANSWERING_MFU = Prior("MFU of answering", 0.015, 0.05, 0.15, "batched generation is bound by memory")
-CPU_TRAINING = Prior("GFLOP/s per thread, training", 20, 50, 100, "48 to 61 with the miniature's student")
+CPU_TRAINING = Prior("GFLOP/s per thread, training", 20, 50, 100, "48 to 61 with `size: tiny`")
 CPU_ANSWERING = Prior("GFLOP/s per thread, answering", 1.5, 5, 20, "token by token; small matrices")
 SHAPE = Prior("parameters of the student", 1e9, 7e9, 3e10, "its files are missing and `student.like` is not set")
 QUERIES = Prior("queries in a source", 1e3, 1e4, 1e6, "its files cannot be counted and `expect.queries` is not set")

@@ -1,9 +1,10 @@
 """Decoding with a KV cache: prompts are read one by one, their answers grow together.
 
-A prompt passes through the model alone, so nothing is computed for padding and no mask is needed. It starts from the
-cache of the prompt before it as far as both begin alike: the system message of a chat template, the worked examples of
-a benchmark. The caches are then joined, padded on the left, and each step adds one token to every answer. An answer
-that ends leaves the batch.
+On a CPU a prompt passes through the model alone, so nothing is computed for padding and no mask is needed. It starts
+from the cache of the prompt before it as far as both begin alike: the system message of a chat template, the worked
+examples of a benchmark. The caches are then joined, padded on the left. On a GPU, where many short passes take longer
+than one pass with padding, the prompts of a batch are read together. Then each step adds one token to every answer. An
+answer that ends leaves the batch.
 
 transformers' `generate` pads the prompts of a batch to the longest, and computes every row until the last answer ends.
 It remains the way for models whose cache has layers other than (sliding) attention, or that take no position ids.
@@ -39,20 +40,21 @@ def decode(
     ends: Collection[int],
     pad: int,
     sampler: Sampler | None = None,
+    one_by_one: bool = True,
 ) -> list[list[int]]:
     """Return the ids that follow each prompt, up to and including the first of `ends`, at most `limits` of them.
 
-    Greedy without a sampler. Every limit is at least 1.
+    Greedy without a sampler. Every limit is at least 1. `one_by_one` is whether each prompt is read by itself.
     """
     import torch
 
     with torch.inference_mode():
         if not is_supported(model):
             return _generate(model, prompts, limits, ends=ends, pad=pad, sampler=sampler)
-        cache, logits = _read(model, prompts)
         lengths = torch.tensor([len(ids) for ids in prompts], device=model.device)
-        width = int(lengths.max())
-        mask = (torch.arange(width, device=model.device) >= width - lengths[:, None]).long()
+        ids, mask = _pad(prompts, pad)
+        mask = mask.to(model.device)
+        cache, logits = _read(model, prompts) if one_by_one else _read_together(model, ids, mask)
         answers: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))  # those whose answers have not ended
         while True:
@@ -119,6 +121,32 @@ def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Dyn
     return _join([caches[row] for row in rows]), torch.cat([logits[row] for row in rows])
 
 
+def _read_together(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> tuple[DynamicCache, torch.Tensor]:
+    """Return what `_read` returns, after one pass over all prompts; ids and mask: int64 (rows, longest prompt)."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    found = model(
+        input_ids=ids.to(model.device),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp_min(0),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return cache, found.logits[:, -1]
+
+
+def _pad(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ids, padded on the left, and the mask of the prompts: int64 (rows, longest prompt)."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    return ids, mask
+
+
 def _count_shared(first: Iterable[int], second: Iterable[int]) -> int:
     """Return the number of ids that both begin with."""
     count = 0
@@ -165,12 +193,9 @@ def _generate(
     sampler: Sampler | None,
 ) -> list[list[int]]:
     """Do as `decode`, for any model."""
-    import torch
     from transformers import GenerationConfig, LogitsProcessorList
 
-    width = max(map(len, prompts))
-    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids, mask = _pad(prompts, pad)
     generated = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
@@ -179,7 +204,8 @@ def _generate(
             max_new_tokens=max(limits), do_sample=False, eos_token_id=sorted(ends), pad_token_id=pad
         ),
     )
-    return [_cut_at_end(row[:limit], ends) for row, limit in zip(generated[:, width:].tolist(), limits, strict=True)]
+    answers = generated[:, ids.shape[1] :].tolist()
+    return [_cut_at_end(row[:limit], ends) for row, limit in zip(answers, limits, strict=True)]
 
 
 def _cut_at_end(ids: list[int], ends: Collection[int]) -> list[int]:

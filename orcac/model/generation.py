@@ -77,17 +77,21 @@ class LocalModel:
     def load(cls, folder: Path, *, threads: int, gpus: int) -> LocalModel:
         """Load a folder, onto the GPU if `gpus` grants one and the machine has one, otherwise onto the CPU.
 
+        A model without a chat template is asked in plain words (`TEXT_MARKS`), as a student that starts from it is.
         Raises InputError if the folder's weights, tokenizer or chat template cannot be used.
         """
         go_offline(threads=threads)
         import torch
 
-        from orcac.model.chat_format import load_tokenizer
+        from orcac.model.chat_format import TEXT_MARKS, chat_template, load_tokenizer
 
         torch.set_num_threads(threads)
-        model = load_model(folder, subject="the model", dtype="auto")
+        model, tokenizer = load_model(folder, subject="the model", dtype="auto"), load_tokenizer(folder)
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = chat_template(TEXT_MARKS)
+            print(f"no chat template: asked in plain words ({TEXT_MARKS.user.strip()})", file=sys.stderr, flush=True)
         device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
-        return cls(model.to(device).eval(), load_tokenizer(folder))
+        return cls(model.to(device).eval(), tokenizer)
 
     def plan_batches(
         self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
@@ -175,6 +179,7 @@ class LocalModel:
                 [limits[index] for index in answerable],
                 ends=self._ends,
                 pad=self._pad,
+                one_by_one=self._model.device.type == "cpu",
                 sampler=GumbelMax(streams, temperature=temperature, top_p=top_p) if temperature else None,
             )
             for index, ids in zip(answerable, found, strict=True):

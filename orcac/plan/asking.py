@@ -80,10 +80,12 @@ def lower_teacher(
     )
 
 
-def lower_endpoint(teacher: schema.Teacher, *, budget_usd: float | None, budget_name: str) -> EndpointSettings:
+def lower_endpoint(
+    teacher: schema.Teacher, *, budget_usd: float | None, budget_name: str, may_omit: bool = False
+) -> EndpointSettings:
     """Return the settings for reaching a teacher. Without `budget_usd` the settings name no budget."""
     endpoint = teacher.endpoint
-    settings: dict[str, object] = {"kind": endpoint.kind}
+    settings: dict[str, object] = {"kind": endpoint.kind, "may_omit": may_omit}
     if budget_usd is not None:
         settings |= {"budget_usd": budget_usd, "budget_name": budget_name}
     if teacher.price:

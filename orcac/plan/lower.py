@@ -162,7 +162,7 @@ class _ArmLowering:
     def _lower_run(self, replicate: Replicate) -> report.Run:
         spec = self.spec
         trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
-        student = self._add_student(replicate) if spec.student else None
+        student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None
@@ -246,12 +246,29 @@ class _ArmLowering:
         benchmark = self.spec.benchmarks[name]
         source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
         if isinstance(benchmark, schema.ScoredBenchmark):
+            if benchmark.method != "generate":
+                source = source.model_copy(update={"items": "choices"})
+            elif "references" in source.fields:
+                source = source.model_copy(update={"items": "references"})
             if benchmark.method == "generate":
                 execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
-            else:
-                source = source.model_copy(update={"items": "choices"})
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
+
+    @_once_per_sections
+    def _add_scored_items(self, name: str) -> str:
+        """Add a benchmark's items as `score` reads them: of Natural Instructions, with all right answers.
+
+        An `eval` node reads these items with the first right answer alone, as before there were several: answers do not
+        depend on it, and finished evaluations keep their ids.
+        """
+        benchmark = self.spec.benchmarks[name]
+        if benchmark.format != "natural-instructions" or benchmark.method != "generate":
+            return self._add_items(name)
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        source = source.model_copy(update={"items": "references"})
+        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
+        return self._add(f"references/{name}", recipe, execution, label=f"{name}, scored", blockers=blockers)
 
     @_once_per_sections
     def _add_asked(self, name: str) -> str:
@@ -349,7 +366,11 @@ class _ArmLowering:
         sample_index: int = 0,
         shards: int = 1,
     ) -> str:
-        """Add the answers of the teacher or baseline `name` to prompts. `sampling` replaces the teacher's own."""
+        """Add the answers of the teacher or baseline `name` to prompts.
+
+        `sampling` is that of a benchmark, and replaces the teacher's own. A model that refuses a part of it is asked
+        without that part.
+        """
         teacher = self.spec.teachers[name]
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         local = self.cache.digests.lower(file_set)
@@ -363,7 +384,9 @@ class _ArmLowering:
             sample_index=sample_index,
         )
         execution = CollectExecution(
-            endpoint=lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name),
+            endpoint=lower_endpoint(
+                teacher, budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=sampling is not None
+            ),
             shards=shards,
             expect_tokens=teacher.expect,
             files=local.paths | questions.paths,
@@ -400,13 +423,15 @@ class _ArmLowering:
     # --- the student ---------------------------------------------------------------------------------------------
 
     @_once_per_sections
-    def _add_student(self, replicate: Replicate) -> str:
+    def _add_student(self, replicate: Replicate, *, is_trained: bool = True) -> str:
+        """Add the student. A pretrained one that is only measured keeps its files as they are."""
         student, resources = self.spec.student, lower_work(self.spec.hardware.train)
         assert student is not None
         if student.base is not None:  # its weights are the same for all replicates
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
             pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
+            pretrained = pretrained.model_copy(update={"is_trained": is_trained})
             name = file_set.hub[0].repo if file_set.hub else (file_set.root or file_set.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
             execution = StudentExecution(files=local.paths, like=student.like, **resources)
@@ -498,7 +523,7 @@ class _ArmLowering:
     ) -> report.Evaluation:
         """Add the scores of answers to the benchmark `name`: of an eval node, or of a collect node for each sample."""
         benchmark, items = self.spec.benchmarks[name], self._add_items(name)
-        inputs: dict[str, tuple[str, ...]] = {"answers": answers, "items": (items,)}
+        inputs: dict[str, tuple[str, ...]] = {"answers": answers, "items": (self._add_scored_items(name),)}
         blockers: tuple[str, ...] = ()
         if isinstance(benchmark, schema.OpenBenchmark):
             inputs["against"] = tuple(

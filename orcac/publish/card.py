@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from statistics import stdev
+from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.filter.recipe import FilterSummary
@@ -19,7 +20,7 @@ from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.recipe import HubRef
 from orcac.report import wording
-from orcac.report.recipe import Arm, Dataset, Evaluation, TrainedStage
+from orcac.report.recipe import Arm, Dataset, Evaluation, Run, TrainedStage
 from orcac.sample.recipe import SampleRecipe
 from orcac.stats.intervals import Interval
 from orcac.store.store import Store
@@ -79,9 +80,19 @@ class ScoreRow:
     cut_share: float
 
 
-def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) -> str:
-    """Return the model card of an arm whose last stage is made, as Markdown."""
-    assert arm.student is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsRow:
+    """The scores of all runs of an arm on one benchmark, in [0, 1]."""
+
+    benchmark: str
+    means: list[float]
+    missing: int  # runs without scores
+    spread: float  # standard deviation of `means`
+
+
+def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, about: str) -> str:
+    """Return the model card of one run of an arm, whose last stage is made, as Markdown."""
+    assert run.student is not None
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -98,32 +109,55 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, about: str) ->
     environment.filters["percent"] = wording.percent
     environment.filters["text"] = escape
     environment.filters["yaml"] = json.dumps  # JSON is YAML, and quotes its texts
-    made = store.artifact(arm.stages[-1].train)["made"]
-    student = plan.nodes[arm.student]
+    made = store.artifact(run.stages[-1].train)["made"]
+    student = plan.nodes[run.student]
     assert isinstance(student.recipe, StudentRecipe)
-    rows = plan.nodes[arm.stages[-1].tokenize].recipe
+    rows = plan.nodes[run.stages[-1].tokenize].recipe
     assert isinstance(rows, TokenizeRecipe)
-    summary = _summary(store, StudentSummary, arm.student)
-    nodes = [arm.student, *(ref for dataset in arm.datasets for ref in (dataset.collect, dataset.filter))]
-    nodes += [ref for stage in arm.stages for ref in (stage.tokenize, stage.train)]
-    scores = [_score(store, evaluation) for evaluation in arm.evaluations if store.is_done(evaluation.score)]
+    summary = _summary(store, StudentSummary, run.student)
+    nodes = [run.student, *(ref for dataset in run.datasets for ref in (dataset.collect, dataset.filter))]
+    nodes += [ref for stage in run.stages for ref in (stage.tokenize, stage.train)]
+    scores = [_score(store, evaluation) for evaluation in run.evaluations if store.is_done(evaluation.score)]
     base = student.recipe.pretrained
     return environment.get_template("card.md.jinja").render(
         spec=spec,
         arm=arm.name,
         about=about,
         base_model=base.hub.repo if base and base.hub else "",
-        datasets=sorted({ref.repo for dataset in arm.datasets for ref in _hub_sources(plan, dataset)}),
+        datasets=sorted({ref.repo for dataset in run.datasets for ref in _hub_sources(plan, dataset)}),
         parameters=summary.parameters if summary else None,
         start=f"from {student.label}" if base else "from scratch",
-        teachers=list(dict.fromkeys(dataset.teacher for dataset in arm.datasets)),
+        teachers=list(dict.fromkeys(dataset.teacher for dataset in run.datasets)),
         max_length=rows.max_length,
-        stages=[_stage(plan.nodes[stage.train], store, stage) for stage in arm.stages],
-        data=[_dataset(plan.nodes[dataset.collect], store, dataset) for dataset in arm.datasets],
+        stages=[_stage(plan.nodes[stage.train], store, stage) for stage in run.stages],
+        data=[_dataset(plan.nodes[dataset.collect], store, dataset) for dataset in run.datasets],
         scores=scores,
+        runs=len(arm.runs),
+        run=_name_run(arm, run),
+        runs_of=_read_runs(store, arm),
         versions={key: made.get(key, "") for key in ("orcac", "started")} | {"packages": made.get("packages", {})},
         nodes=[(ref, plan.nodes[ref].label) for ref in dict.fromkeys(nodes)],
     )
+
+
+def _name_run(arm: Arm, run: Run) -> str:
+    """Return the place of a run among those of its arm: "run 2 of 6, on draw 1 of 3 of the data"."""
+    number, draws = arm.runs.index(run) + 1, len(arm.draws)
+    draw = f", on draw {run.draw + 1} of {draws} of the data" if draws > 1 else ""
+    return f"run {number} of {len(arm.runs)}{draw}"
+
+
+def _read_runs(store: Store, arm: Arm) -> list[RunsRow]:
+    """Return the scores of all runs of an arm, a row for each benchmark that several of them have answered."""
+    found = []
+    for name in (evaluation.benchmark for evaluation in arm.evaluations):
+        scores = [one.score for run in arm.runs for one in run.evaluations if one.benchmark == name]
+        means = [
+            mean for ref in scores if store.is_done(ref) and (mean := _read_scores(store, ref)["mean"]) is not None
+        ]
+        if len(means) > 1:
+            found.append(RunsRow(benchmark=name, means=means, missing=len(scores) - len(means), spread=stdev(means)))
+    return found
 
 
 def escape(text: object) -> str:
@@ -188,7 +222,7 @@ def _dataset(node: Node, store: Store, dataset: Dataset) -> DatasetRow:
 
 def _score(store: Store, evaluation: Evaluation) -> ScoreRow:
     """Return the scores of an evaluation. Those of a judge are not made yet."""
-    scores = json.loads((store.verify(evaluation.score) / "scores.json").read_text(encoding="utf-8"))
+    scores = _read_scores(store, evaluation.score)
     n, outcomes = scores["n"], scores["outcomes"]
     return ScoreRow(
         benchmark=evaluation.benchmark,
@@ -200,3 +234,8 @@ def _score(store: Store, evaluation: Evaluation) -> ScoreRow:
         unparsed_share=outcomes["unparsed"] / max(n, 1),
         cut_share=outcomes["cut"] / max(n, 1),
     )
+
+
+def _read_scores(store: Store, ref: str) -> dict[str, Any]:
+    scores: dict[str, Any] = json.loads((store.verify(ref) / "scores.json").read_text(encoding="utf-8"))
+    return scores

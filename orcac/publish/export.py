@@ -18,11 +18,12 @@ from orcac.store.durable import new_folder
 from orcac.store.store import Store
 
 
-def export(plan: Plan, store: Store, *, spec: str, arm: str, about: str, out: Path) -> str:
+def export(plan: Plan, store: Store, *, spec: str, arm: str, run: int = 1, about: str, out: Path) -> str:
     """Write the student of an arm to the folder `out`, and return the KIND/ID of its last stage.
 
-    `spec` is the spec's name in the plan. Raises OrcacError if the student is not made yet, StoreError if it is
-    damaged, and InputError if the arm trains nothing, `out` exists or the disk is too small.
+    `spec` is the spec's name in the plan, and `run` the number of one of the arm's training runs. Raises OrcacError if
+    the student is not made yet, StoreError if it is damaged, and InputError if the arm trains nothing or has no such
+    run, `out` exists or the disk is too small.
     """
     described = _find_arm(plan, spec, arm)
     if not described.stages:
@@ -30,10 +31,14 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, about: str, out: Pa
         if described.student:
             fix += f"; the student as it is is {plan.nodes[described.student].label}, in {described.student}"
         raise InputError(f"the arm `{arm}` trains nothing, so there is no student to export", fix=fix)
-    ref = described.stages[-1].train
+    if not 1 <= run <= len(described.runs):
+        runs = "1 run" if len(described.runs) == 1 else f"runs 1 to {len(described.runs)}"
+        raise InputError(f"the arm `{arm}` has no run {run}", fix=f"it has {runs}")
+    exported = described.runs[run - 1]
+    ref = exported.stages[-1].train
     if not store.is_done(ref):
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
-    text = render_card(plan, store, spec=spec, arm=described, about=about)
+    text = render_card(plan, store, spec=spec, arm=described, run=exported, about=about)
     files = {
         name.removeprefix("model/"): (store.folder(ref) / name, facts)
         for name, facts in store.artifact(ref)["files"].items()

@@ -52,6 +52,7 @@ class Table:
     is_primary: bool = True
     claim: Claim = dataclasses.field(default_factory=Claim)
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)  # reason -> items that the sample left out
+    without_row: Sequence[str] = ()  # baselines that are not measured on it
 
     @property
     def tasks(self) -> int:
@@ -205,6 +206,7 @@ def _benchmark(
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
         dropped=dict(table.dropped),
+        without_row=tuple(table.without_row),
     )
 
 
@@ -243,6 +245,7 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
             for task, found in scored.tasks.items()
         ),
         omitted=dict(row.omitted),
+        protocol=row.protocol,
     )
 
 

@@ -12,6 +12,7 @@ from orcac.collect.recipe import CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
 from orcac.report.compare import Table, compare_benchmarks
+from orcac.report.protocol import read_protocol
 from orcac.report.recipe import (
     Arm,
     Baseline,
@@ -120,6 +121,7 @@ def _benchmarks(
                 is_primary=name not in recipe.exploratory,
                 claim=recipe.claims.get(name, Claim()),
                 dropped=store.summary(SampleSummary, items).dropped,
+                without_row=[row for row in rows_of if row not in rows and isinstance(rows_of[row][0][0], Baseline)],
             )
         )
     return compare_benchmarks(tables, base=arms[0].name)
@@ -127,15 +129,16 @@ def _benchmarks(
 
 def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) -> Row:
     """Return the answers of the row made of `draws` to one benchmark, by its `evaluations`."""
-    is_baseline = isinstance(draws[0][0], Baseline)
+    is_baseline, first = isinstance(draws[0][0], Baseline), evaluations[0][0]
     folders = (store.folders[one.answers] for runs in evaluations for one in runs)
-    omitted = store.summary(CollectSummary, evaluations[0][0].answers).omitted if is_baseline else None
+    omitted = store.summary(CollectSummary, first.answers).omitted if is_baseline else None
     return Row(
         draws=[[store.scores(one.score) for one in runs] for runs in evaluations],
         is_baseline=is_baseline,
         is_trained=is_trained(draws),
         engines=read_engines(() if is_baseline else folders),
         omitted=omitted or {},
+        protocol=read_protocol(store.folders, first.answers, samples=1 + len(first.samples)),
     )
 
 

@@ -66,6 +66,8 @@ def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
             if len(score.runs) > 1:
                 runs = [100 * mean for mean in score.runs if mean is not None]
                 axes.plot(runs, [place] * len(runs), "|", color=here, markersize=12, markeredgewidth=1.2)
+        if any(len(score.runs) > 1 for score in bench.scores):
+            axes.plot([], [], "|", color=MUTED, markersize=12, markeredgewidth=1.2, label="one run")
         marks = [("guessing", bench.chance, "--"), ("constant answer", bench.constant, ":")]
         if "Orca-13B" in bench.paper:
             marks.append(("Orca-13B, paper", bench.paper["Orca-13B"], "-."))
@@ -79,7 +81,7 @@ def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-        figure.legend(loc="outside upper left", ncols=len(marks), frameon=False, fontsize=9, labelcolor=MUTED)
+        figure.legend(loc="outside upper left", ncols=len(marks) + 1, frameon=False, fontsize=9, labelcolor=MUTED)
         return _svg(figure, f"Score of each arm on {bench.name} with 95 % intervals")
 
 

@@ -65,8 +65,9 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     for name in ("interval", "p_value", "percent", "points", "points_interval", "reasons"):
         environment.filters[name] = getattr(wording, name)
-    for name in ("describe_answers", "describe_claim", "describe_runs", "describe_verdicts", "name_verdict"):
-        environment.filters[name] = getattr(wording, name)
+    for name in ("answers", "claim", "protocol", "runs", "verdicts"):
+        environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
+    environment.filters["name_verdict"] = wording.name_verdict
     environment.filters |= {"count": "{:,}".format, "dollars": dollars}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment

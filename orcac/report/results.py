@@ -23,6 +23,7 @@ __all__ = [
     "Difference",
     "Flow",
     "Packing",
+    "Protocol",
     "Readable",
     "Results",
     "Sample",
@@ -79,6 +80,26 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """The form and the sampling under which a row was asked, as sent."""
+
+    system: str = ""
+    shots: int = 0
+    examples: tuple[str, ...] = ()  # names of files of worked examples
+    instruction: str = ""
+    cue: str = ""
+    method: str = "generate"
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 0  # 0 if the record does not say
+    stop: tuple[str, ...] = ()
+    samples: int = 1  # answers to each item
+    reasoning: int | str | None = None  # the largest number of its tokens, "on" or "off"; None: the model's own way
+    extra: dict[str, int | float | str | bool] = field(default_factory=dict)  # further parameters of a baseline
+    source: str = ""  # "replay" or "reference" if no model was asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScore:
     task: str
     n: int
@@ -111,6 +132,7 @@ class Score:
     difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
     omitted: dict[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
+    protocol: Protocol = Protocol()  # under which it was asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +168,7 @@ class Benchmark:
     scores: tuple[Score, ...]
     samples: tuple[Sample, ...]
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
+    without_row: tuple[str, ...] = ()  # baselines that are not measured on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

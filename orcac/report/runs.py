@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orcac.eval.recipe import EvalSummary
+from orcac.report.results import Protocol
 from orcac.rows import Scored
 from orcac.score.scores import Answers
 
@@ -36,6 +37,7 @@ class Row:
     is_baseline: bool = False
     omitted: Mapping[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
     engines: frozenset[str] = frozenset()  # the programs that generated a student's answers
+    protocol: Protocol = field(default_factory=Protocol)  # under which it was asked
     is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
     repeated: int = 0  # further replicates, left out since their answers are those of an earlier one
 

@@ -10,6 +10,7 @@ from orcac.report.wording import (
     NOTHING_MEASURED,
     describe_answers,
     describe_claim,
+    describe_protocol,
     describe_runs,
     describe_verdicts,
     interval,
@@ -22,7 +23,7 @@ from orcac.report.wording import (
 __all__ = ["format_table"]
 
 WIDTH = 100
-_ARM, _LONG_ARM = 18, 55  # the width of the arms' column, and its most if nothing stands behind the scores
+_ARM, _LONG_ARM = 20, 55  # the width of the arms' column, and its most if nothing stands behind the scores
 _MARKS = {"at chance": "*", "no better than a constant answer": "†", "below chance": "‡"}
 _LEGEND = {
     "at chance": "at chance: not significantly better than guessing",
@@ -34,8 +35,8 @@ _VERDICTS = {
     "scores lower": "lower",
     "exploratory": "",
 }  # in the column; any other verdict is its own word
-_COLUMNS = "{arm} {mean:>9} {interval:>13} {unparsed:>8} {cut:>7}"
-_COMPARED = " {points:>7} {around:>15} {p:>7} {verdict}"
+_COLUMNS = "{arm} {mean:>9} {interval:>12} {unparsed:>8} {cut:>7}"
+_COMPARED = " {points:>7} {around:>14} {p:>7} {verdict}"
 
 
 def format_table(results: Results) -> str:
@@ -58,7 +59,8 @@ def format_table(results: Results) -> str:
         if is_compared:
             header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()
         lines += [header, *(_row(score, width) for score in bench.scores)]
-        lines += [*describe_verdicts(bench, results.base), *describe_runs(bench), *describe_answers(bench), ""]
+        lines += [*describe_protocol(bench), *describe_verdicts(bench, results.base)]
+        lines += [*describe_runs(bench), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results.all_at_chance:

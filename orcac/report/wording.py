@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from orcac.report import protocol
 from orcac.report.results import Benchmark, Difference, Results
 from orcac.stats.intervals import Interval
 from orcac.stats.verdict import LEVEL
@@ -19,6 +20,7 @@ __all__ = [
     "describe_claim",
     "describe_findings",
     "describe_limits",
+    "describe_protocol",
     "describe_runs",
     "describe_verdicts",
     "interval",
@@ -49,6 +51,7 @@ AVERAGES = {
     "macro": "differences of means over tasks (macro)",
     "clustered": "differences of means over tasks, for tasks like these (clustered)",
 }
+LIKELIHOOD = "it compares the log-likelihoods of options, which baselines do not give"
 NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
 
 
@@ -165,6 +168,21 @@ def describe_runs(bench: Benchmark) -> list[str]:
     if bench.paper:
         published = [f"{model} {percent(share)} %" for model, share in bench.paper.items()]
         lines.append(f"In the paper, means over these tasks: {_join(published)}.")
+    return lines
+
+
+def describe_protocol(bench: Benchmark) -> list[str]:
+    """Return how all rows were asked, the rows that were asked otherwise, and the baselines that have no row."""
+    shared = bench.scores[0].protocol
+    if not shared.max_tokens:  # a report of an older orcac
+        return []
+    lines = [f"Asked: {protocol.describe(shared)}."]
+    others = [(score.arm, protocol.describe_otherwise(score.protocol, shared)) for score in bench.scores]
+    if named := [f"{arm}: {how}" for arm, how in others if how]:
+        lines.append(f"Asked otherwise: {'; '.join(named)}.")
+    if bench.without_row:
+        why = "" if shared.method == "generate" else f": {LIKELIHOOD}"
+        lines.append(f"No row for {_join(bench.without_row)}{why}.")
     return lines
 
 

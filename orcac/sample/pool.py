@@ -19,8 +19,7 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.sample import draw
 from orcac.sample.recipe import SampleRecipe
-
-NAMED = 5  # queries of one fault that messages name
+from orcac.sample.references import NAMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +37,7 @@ class Pool:
 def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
     """Read all prompts once. Raises InputError if a task that the recipe names does not occur."""
     wanted = recipe.source.tasks if recipe.source else ()
+    by_choice = recipe.source is not None and recipe.source.items == "choices"
     places, tickets, numbers = array("q"), array("Q"), array("q")
     names: dict[str, int] = {}
     others: set[str] = set()
@@ -55,7 +55,7 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
         elif prompt.reference and prompt.options and prompt.reference not in prompt.options:
             dropped["reference is no option"] += 1
             unanswerable += [prompt] if len(unanswerable) < NAMED else []
-        elif isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and prompt.right):
+        elif by_choice and isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and prompt.right):
             dropped["no choices" if not prompt.choices else "no right choice"] += 1  # no likelihoods to compare
         else:
             known.add(digest)

@@ -81,7 +81,7 @@ class Source(Frozen):
     fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
     puzzles: Puzzles | None = None
     truthfulqa: TruthfulQA | None = None
-    items: Literal["choices"] | None = None  # a benchmark's items as rows.BenchmarkItem, with choices for likelihoods
+    items: Literal["references", "choices"] | None = None  # rows.BenchmarkItem: with all right answers, or with choices
     tasks: tuple[str, ...] = ()  # the only tasks to keep; () keeps all
     take: int | None = None  # number of queries; None is all
     per_task: int | None = None  # maximum number of queries of each task

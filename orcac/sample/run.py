@@ -9,13 +9,12 @@ summary records the commit that each revision was resolved to.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
-from orcac import checkers, hub, rows
+from orcac import hub, rows
 from orcac.errors import InputError
 from orcac.job import Job
 from orcac.progress import Progress
@@ -24,8 +23,9 @@ from orcac.sample.draw import pick_message
 from orcac.sample.form import put_in_form
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
-from orcac.sample.pool import NAMED, choose, survey
+from orcac.sample.pool import choose, survey
 from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
+from orcac.sample.references import NAMED, find_fault, name_items
 
 Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
 
@@ -41,12 +41,8 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     parts, commits = _parts(job)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
-    _name_items(
-        job.label,
-        pool.dropped["reference is no option"],
-        pool.unanswerable,
-        "queries are dropped, since their reference is not one of their options",
-    )
+    what = "queries are dropped, since their reference is not one of their options"
+    name_items(job.label, pool.dropped["reference is no option"], what, pool.unanswerable)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
     faults: Counter[str] = Counter()  # why the benchmark's first checker cannot score an item -> such items
@@ -59,7 +55,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
             if is_chosen:
                 tasks.add(prompt.task)
                 characters += len(prompt.system) + len(prompt.query)
-                if fault := _fault(prompt, job.execution.checker):
+                if job.execution.checker and (fault := find_fault(prompt, job.execution.checker)):
                     faults[fault] += 1
                     examples[fault] += [prompt] if len(examples[fault]) < NAMED else []
                 yield prompt
@@ -69,7 +65,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     assert pool.read == count + dropped.total()
     for fault, found in sorted(faults.items()):
         what = f"of {count:,} items will be left out of the scores: {fault}"
-        _name_items(job.label, found, examples[fault], what)
+        name_items(job.label, found, what, examples[fault])
     if faults.total() == count:
         raise InputError(
             f"{job.label}: none of its {count:,} items can be scored: {'; '.join(sorted(faults))}",
@@ -83,21 +79,6 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
         dropped=dict(sorted(dropped.items())),
         hub=commits or None,
     )
-
-
-def _fault(item: rows.Prompt, checker: str) -> str:
-    """Return why a checker cannot score an item; "" if it can, and if no checker is given."""
-    if not checker:
-        return ""
-    asked = checkers.Item(tuple(item.options), item.reference, item.query)
-    return checkers.reference_fault(asked, checkers.CHECKERS[checker])
-
-
-def _name_items(label: str, count: int, examples: Sequence[rows.Prompt], what: str) -> None:
-    """Print how many items something is true of, and name the first of them."""
-    if count:
-        named = (f"{item.task}: {item.query[-80:]!r}, reference {item.reference[:80]!r}" for item in examples)
-        print("\n    ".join([f"{label}  {count:,} {what}", *named]), file=sys.stderr, flush=True)
 
 
 def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSummary:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job, save_memory
+from orcac.sample.references import find_fault, name_items
 from orcac.score.recipe import ScoreExecution, ScoreRecipe, ScoreSummary
 from orcac.score.scores import Answers, write
-from orcac.score.verdict import Reply, decide, is_scorable
+from orcac.score.verdict import Reply, decide
 
 __all__ = ["run"]
 
@@ -22,16 +23,20 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
     save_memory()
     answered = list(_read_answers(job.input("items"), job.input("answers")))
     checkers = job.recipe.checkers
-    scored = [_score(item, reply, checkers) for item, reply in answered if is_scorable(item, checkers[0])]
+    scored, faults = [], defaultdict(list)
+    for item, reply in answered:
+        if fault := find_fault(item, checkers[0]):
+            faults[fault].append(item)
+        else:
+            scored.append(_score(item, reply, checkers))
     left_out = len(answered) - len(scored)
     if not scored:
         raise InputError(
             f"{job.label}: none of its {len(answered):,} items has a reference answer that can be scored",
             fix="evaluate on items whose right answer is known",
         )
-    if left_out:
-        line = f"{left_out:,} of {len(answered):,} items are left out: no answer could agree with their reference"
-        print(f"{job.label}  {line}", file=sys.stderr, flush=True)
+    for fault, items in sorted(faults.items()):
+        name_items(job.label, len(items), f"of {len(answered):,} items are left out: {fault}", items)
     scores = write(job.out, Answers(rows=scored, checkers=checkers, left_out=left_out))
     return ScoreSummary(
         n=scores.n,
@@ -48,7 +53,7 @@ def _read_answers(items: Path, answers: Path) -> Iterator[tuple[rows.Prompt, Rep
 
     A row of answers has the item's id; its query may be the item's in another form, so the item's own is taken.
     """
-    by_id = {item.id: item for item in rows.read(items / "prompts.parquet", rows.Prompt)}
+    by_id = {item.id: item for item in rows.read(items / "prompts.parquet", rows.BenchmarkItem)}
     found: Iterator[rows.Answer | rows.Response]
     if (answers / "answers.parquet").exists():
         found = rows.read(answers / "answers.parquet", rows.Answer)

@@ -1,7 +1,8 @@
 """The verdict of one checker on one answer: its outcome and its score.
 
     failed     the request failed, or its answer is not on record: no score, and the item leaves n
-    cut        the limit on the answer's length cut it off: 0, whatever the part that is left says
+    cut        the limit on the answer's length cut it off, or the question fills the model's context: 0, whatever the
+               part that is left says
     refused    a content filter or the model itself declined: 0
     unparsed   the checker finds no final answer: 0
     right      the final answer has the full score
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orcac.checkers import CHECKERS, Item, reference_fault
+from orcac.checkers import CHECKERS
 from orcac.filter.refusals import is_refusal
 from orcac.rows import Outcome, Prompt
+from orcac.sample.references import list_asked
 
-__all__ = ["Reply", "Verdict", "decide", "is_scorable"]
+__all__ = ["Reply", "Verdict", "decide"]
 
 
 class Reply(NamedTuple):
@@ -39,6 +41,8 @@ class Verdict(NamedTuple):
 
 def decide(checker: str, reply: Reply, item: Prompt) -> Verdict:
     """Return the verdict of a checker on a reply to an item."""
+    if reply.error == "context_overflow":  # as a student's empty answer to such a question
+        return Verdict("", "cut", 0.0)
     if reply.error and reply.error != "content_filter":
         return Verdict("", "failed", None)
     parsed, score = check(checker, reply.text, item)
@@ -52,16 +56,13 @@ def decide(checker: str, reply: Reply, item: Prompt) -> Verdict:
 
 
 def check(checker: str, response: str, item: Prompt) -> tuple[str, float]:
-    """Return the final answer in a response, "" if there is none, and its score in [0, 1]."""
-    asked, known = _asked(item), CHECKERS[checker]
-    parsed = known.read(response, asked).value
-    return parsed, known.score(parsed, asked)
+    """Return the final answer in a response, "" if there is none, and its score in [0, 1].
 
-
-def is_scorable(item: Prompt, checker: str) -> bool:
-    """Return whether any answer could be right: the item's own reference would be, by this checker."""
-    return not reference_fault(_asked(item), CHECKERS[checker])
-
-
-def _asked(item: Prompt) -> Item:
-    return Item(tuple(item.options), item.reference, item.query)
+    If an item has several right answers, the score is the best over them.
+    """
+    known = CHECKERS[checker]
+    found = []
+    for asked in list_asked(item):
+        parsed = known.read(response, asked).value
+        found.append((parsed, known.score(parsed, asked)))
+    return max(found, key=lambda one: (one[1], bool(one[0])))

@@ -117,6 +117,9 @@ def _check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Findi
     """Yield the errors of one query source: the key of the question, the sizes of generated tasks."""
     if isinstance(source, TableQueries | TableBenchmark | OpenBenchmark) and "query" not in source.fields:
         yield Finding((*path, "fields"), "`query` is missing: give the key that holds the question")
+    if {"reference", "references"} <= set(getattr(source, "fields", {})):
+        message = "`reference` and `references` are both given; keep `references` for a list of right answers"
+        yield Finding((*path, "fields", "references"), message)
     if not isinstance(source, GeneratedQueries | GeneratedBenchmark):
         return
     (low, high), task = source.size, TASKS[source.task]
@@ -140,7 +143,7 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
             yield from _check_asking(path, benchmark)
-            if isinstance(benchmark, TableBenchmark) and "reference" not in benchmark.fields:
+            if isinstance(benchmark, TableBenchmark) and not {"reference", "references"} & set(benchmark.fields):
                 message = (
                     "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
                     "for questions that a model judges"

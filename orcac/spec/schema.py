@@ -81,7 +81,7 @@ class FileSource(Frozen):
     expect: Expect = execution("expected size for estimates, until the files are here", Expect())
 
 
-Fields = dict[Literal["query", "reference", "task", "options"], str]
+Fields = dict[Literal["query", "reference", "references", "task", "options"], str]
 
 
 class _TableSource(FileSource):

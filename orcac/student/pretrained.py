@@ -1,5 +1,6 @@
 """A student from a Hugging Face model folder, here or on a hub, or from a GGUF file (gguf.py): its files unchanged,
-except for the additions that fine-tuning needs.
+except for the additions that fine-tuning needs. A student that is only measured gets none of these: it is asked in its
+own chat format, as a `local` baseline of the same files is.
 
 - A pad token: `[[PAD]]` if there is none, as the paper adds to LLaMA (§4.1: 32,000 entries become 32,001).
 - A chat template whose `{% generation %}` marks delimit the learnt part. A template without them is replaced by ours:
@@ -54,7 +55,7 @@ def find_files(recipe: Pretrained, *, execution: Execution, label: str) -> Model
     return ModelFiles(paths, {f"{recipe.hub.repo}@{recipe.hub.revision}": fetched.commit})
 
 
-def build(model: Path, files: dict[str, Path], *, work: Path, seed: int) -> None:
+def build(model: Path, files: dict[str, Path], *, work: Path, seed: int, is_trained: bool = True) -> None:
     """Write the student to `model`. Raises InputError for files that are damaged or not a model."""
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
@@ -66,6 +67,12 @@ def build(model: Path, files: dict[str, Path], *, work: Path, seed: int) -> None
     else:
         link_files(files, source)
     check_weights(source)
+    move = shutil.move if from_gguf else shutil.copyfile
+    if not is_trained:
+        load_tokenizer(source)
+        load_model(source, subject="the student", device_map="meta")
+        shutil.copytree(source, model, dirs_exist_ok=True, copy_function=move)
+        return
     check_trainable(source)
 
     tokenizer = load_tokenizer(source)
@@ -74,7 +81,7 @@ def build(model: Path, files: dict[str, Path], *, work: Path, seed: int) -> None
     if max(tokenizer.get_vocab().values()) >= count_embedding_rows(source):
         grow_embedding(source, model, tokenizer, seed=seed)
     else:
-        shutil.copytree(source, model, dirs_exist_ok=True, copy_function=shutil.move if from_gguf else shutil.copyfile)
+        shutil.copytree(source, model, dirs_exist_ok=True, copy_function=move)
     set_end_tokens(model, tokenizer)
     tokenizer.save_pretrained(model)
 

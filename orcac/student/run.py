@@ -33,7 +33,9 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
             texts = [folder / "kept.parquet" for folder in job.inputs["texts"]]
             scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
         else:
-            pretrained.build(model, found.paths, work=job.work, seed=recipe.seed)
+            assert recipe.pretrained
+            is_trained = recipe.pretrained.is_trained
+            pretrained.build(model, found.paths, work=job.work, seed=recipe.seed, is_trained=is_trained)
     return StudentSummary(
         parameters=count_parameters(model), vocabulary=count_vocabulary(model), hub=found.commits or None
     )

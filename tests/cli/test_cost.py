@@ -38,7 +38,7 @@ def test_the_bill_fits_a_terminal_and_says_what_it_rests_on() -> None:
 
 
 def test_a_long_name_has_a_line_of_its_own() -> None:
-    shown = cost(str(ROOT / "specs" / "tiny.yaml"))
+    shown = cost(str(ROOT / "specs" / "ingredients.yaml"))
     assert "\n+ expert-at-equal-size\n" in shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,33 @@ def test_the_last_stage_with_a_card(spec: Path) -> None:
         if ref.startswith(("student", "collect", "filter", "tokenize", "train")):
             assert f"- {ref}: " in card.text
     assert "tuned in 1 stage on answers of expert." in Path("no-first", "README.md").read_text()
+
+
+def test_a_card_names_its_run_and_shows_all_of_them(spec: Path) -> None:
+    spec.write_text(spec.read_text() + "replicates: 3\n")
+    plan, store = publish(spec), Store.default()
+    arm = next(arm for arm in plan.nodes[plan.experiments["smoke"].report].recipe.arms if arm.name == "base")
+    for run, mean in zip(arm.runs, (0.525, 0.5, 0.475), strict=True):
+        (evaluation,) = run.evaluations
+        path = store.folder(evaluation.score) / "scores.json"
+        path.chmod(0o644)
+        path.write_text(json.dumps(SCORES | {"mean": mean}))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        marker = store.marker(evaluation.score)
+        marker.chmod(0o644)
+        record = json.loads(marker.read_text())
+        record["files"]["scores.json"] = {"bytes": path.stat().st_size, "sha256": digest}
+        marker.write_text(json.dumps(record))
+    assert arm.runs[1].stages[-1].train in orcac("export", spec, "second", "--run", 2)
+    for folder, number, mean in (("second", 2, "50.0"), ("first", 1, "52.5")):
+        if folder == "first":
+            orcac("export", spec, "first")
+        text = Path(folder, "README.md").read_text()
+        assert f"This is run {number} of 3, which differ by chance alone." in text
+        assert f"| held-out | {mean} |" in text
+        assert "All runs on held-out, in %: 52.5, 50.0, 47.5 (standard deviation 2.5)." in text
+    with pytest.raises(InputError, match="has no run 4"):
+        orcac("export", spec, "fourth", "--run", 4)
 
 
 def test_text_of_unknown_origin_is_shown_and_has_no_effect(spec: Path) -> None:

@@ -63,7 +63,8 @@ def test_ids_are_those_that_transformers_generates_for_each_prompt_alone(form):
     ends = [free[1][3], free[0][7]]
     expected = [generate(model, prompt, limit, ends) for prompt, limit in zip(prompts, limits, strict=True)]
     assert len(set(map(len, expected))) > 1
-    assert decode(model, prompts, limits, ends=ends, pad=0) == expected
+    for one_by_one in (True, False):
+        assert decode(model, prompts, limits, ends=ends, pad=0, one_by_one=one_by_one) == expected
 
 
 def test_models_of_other_forms_are_generated_by_transformers():

@@ -174,13 +174,22 @@ def test_a_template_without_system_messages_encodes_prompts_without_one(folder):
         chat.encode_prompts([("Think.", "Why?")])
 
 
+def test_a_model_without_a_template_is_asked_in_plain_words(folder, tmp_path, capsys):
+    bare = tmp_path / "model"
+    shutil.copytree(folder, bare)
+    (bare / "chat_template.jinja").unlink()
+    (answer,) = LocalModel.load(bare, threads=1, gpus=0).answer_batch([("", "Why?")], max_new_tokens=3, **GREEDY)
+    tokens = load_tokenizer(folder)("### Human:\nWhy?\n\n### Assistant:\n", add_special_tokens=False)["input_ids"]
+    assert abs(answer.input_tokens - 1 - len(tokens)) <= 2  # the text is encoded in three parts
+    assert "asked in plain words (### Human:)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
         ("a weight is missing", "lacks weights: model.layers.0.mlp.down_proj.weight"),
         ("weights are cut short", "cannot be loaded as a causal language model: .*metadata"),
         ("config.json is cut short", "cannot be loaded as a causal language model: .*config"),
-        ("there is no template", "no chat template"),
     ],
 )
 def test_a_damaged_folder_is_refused(folder, tmp_path, harm, message):
@@ -195,10 +204,8 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, harm, message):
         save_file(tensors, stored, metadata={"format": "pt"})
     elif harm == "weights are cut short":
         stored.write_bytes(stored.read_bytes()[:5000])
-    elif harm == "config.json is cut short":
-        (broken / "config.json").write_text("{")
     else:
-        (broken / "chat_template.jinja").unlink()
+        (broken / "config.json").write_text("{")
     with pytest.raises(InputError, match=message):
         LocalModel.load(broken, threads=1, gpus=0).plan_batches(PROMPTS, max_new_tokens=8)
 

@@ -17,7 +17,7 @@ from orcac.spec.load import load
 SPECS = Path(__file__).parents[2] / "specs"
 GOLDEN = Path(__file__).parent / "golden" / "ids.txt"
 NEED_DATA = ("recorded", "smollm2")  # their sources and recordings are in the folder that ORCAC_DATA names
-CHANGE_WITH_DATA = ("tiny",)  # its benchmark `bbh` is `missing: skip`
+CHANGE_WITH_DATA = ("ingredients",)  # its benchmark `bbh` is `missing: skip`
 
 
 def expected(name: str) -> set[str]:

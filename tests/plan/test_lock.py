@@ -1,4 +1,4 @@
-"""Tests of orcac/plan/lock.py: an id that moves is refused with its cause, and three specs keep their golden locks."""
+"""Tests of orcac/plan/lock.py: an id that moves is refused with its cause, and specs keep their golden locks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(SPEC | changes))
 
 
-@pytest.mark.parametrize("name", ["tiny", "smoke", "orca-13b"])
+@pytest.mark.parametrize("name", ["tiny", "ingredients", "smoke", "orca-13b"])
 def test_a_shipped_spec_keeps_its_golden_lock(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An intended change of ids raises a VERSION if one is due; then `orcac pin` writes the lock to copy here."""
     for variable in ("ORCAC_DATA", "EVAL"):

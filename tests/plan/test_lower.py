@@ -118,6 +118,8 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
     own = set(experiment.arms[BASELINES]) - set(experiment.arms["base"])
     assert sorted(ref.partition("/")[0] for ref in own) == ["collect", "score"]
     assert own < set(plan.nodes[experiment.report].needs)
+    may_omit = {ref: node.execution.endpoint.may_omit for ref, node in plan.nodes.items() if node.kind == "collect"}
+    assert {ref for ref, may in may_omit.items() if may} == own & may_omit.keys(), "a teacher's sampling is sent whole"
 
 
 def test_a_checker_under_its_older_name_makes_the_same_nodes(tmp_path: Path) -> None:
@@ -331,6 +333,14 @@ def test_an_arm_that_trains_nothing_measures_its_student_once(tmp_path: Path) ->
     assert (runs["base"], runs["all"]) == (1, 2)
 
 
+def test_a_pretrained_student_that_is_only_measured_keeps_its_own_chat_format(tmp_path: Path) -> None:
+    spec = SPEC | {"student": {"base": "hf://some/model", "like": "7B"}, "ablations": {"control": {"curriculum": []}}}
+    plan = lowered(tmp_path, spec)
+    addresses = plan.experiments["many"].addresses
+    students: Any = {arm: plan.nodes[addresses[arm]["student"]].recipe for arm in ("base", "control")}
+    assert {arm: recipe.pretrained.is_trained for arm, recipe in students.items()} == {"base": True, "control": False}
+
+
 EVALUATE = {key: SPEC[key] for key in ("orcac", "name", "seed", "teachers", "benchmarks")}
 COLLECT = {key: SPEC[key] for key in ("orcac", "name", "seed", "queries", "system_messages", "teachers", "datasets")}
 
@@ -358,3 +368,22 @@ def test_a_spec_without_a_student_collects_all_its_datasets(tmp_path: Path) -> N
     whole = lowered(tmp_path, SPEC | {"filters": {}}).experiments["many"].addresses["base"]
     assert addresses.items() <= whole.items()
     assert set(plan.nodes[plan.experiments["many"].report].needs) == set(addresses.values())
+
+
+def test_only_the_scores_read_all_right_answers_so_that_evaluations_keep_their_ids(tmp_path: Path) -> None:
+    (tmp_path / "task1.json").write_text(json.dumps({"Definition": "Do.", "Instances": []}))
+    (tmp_path / "t.jsonl").write_text('{"q": "Q", "a": ["x", "y"]}')
+    niv2 = {"format": "natural-instructions", "path": "task1.json"}
+    table = {"format": "jsonl", "path": "t.jsonl", "fields": {"query": "q", "references": "a"}}
+    plan = lowered(tmp_path, SPEC | {"benchmarks": {"niv2": niv2, "table": table}})
+    at = plan.experiments["many"].addresses["base"]
+    items = {
+        name: plan.nodes[at[name]].recipe.source.items for name in ("items/niv2", "references/niv2", "items/table")
+    }
+    assert items == {"items/niv2": None, "references/niv2": "references", "items/table": "references"}
+    read = {name: plan.nodes[at[name]].inputs["items"] for name in ("eval/niv2", "score/niv2", "score/table")}
+    assert read == {
+        "eval/niv2": (at["items/niv2"],),
+        "score/niv2": (at["references/niv2"],),
+        "score/table": (at["items/table"],),
+    }

@@ -5,6 +5,7 @@ orcac/sample/formats/options.py, orcac/sample/formats/parquet.py and orcac/sampl
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_natural_instructions_in_both_forms(tmp_path):
         (item,) = read("natural-instructions", write(tmp_path / name, json.dumps(task)))
         assert item.query == "Definition: Do it.\n\nInput: x\n\nOutput:"
         assert (item.task, item.reference, item.options) == (name[:-5], "y", ())
+        assert item.references == tuple(task["Instances"][0]["output"])
 
 
 def test_jsonl_by_dotted_paths(tmp_path):
@@ -77,6 +79,14 @@ def test_jsonl_by_dotted_paths(tmp_path):
     assert first == Item(task="s", query="Q1", reference="one", options=("one", "three"))
     assert second == Item(task="mine", query=rows[1]["turns"][0]["content"])
     assert read("jsonl", path, query="turns.0.content")[1].options == ("a", "b")
+
+
+def test_jsonl_with_several_right_answers(tmp_path):
+    rows = [{"q": "Q1", "a": [" one", "", "two"]}, {"q": "Q2", "a": []}]
+    path = write(tmp_path / "mine.jsonl", "\n".join(map(json.dumps, rows)))
+    first, second = read("jsonl", path, query="q", references="a")
+    assert first == Item(task="mine", query="Q1", reference="one", references=("one", "two"))
+    assert second == Item(task="mine", query="Q2")
 
 
 def test_jsonl_strips_the_end_mark(tmp_path):
@@ -166,6 +176,11 @@ def test_errors_of_truthfulqa_name_the_file_and_the_place(tmp_path, name, text, 
     [
         ("flan-cot", "a.tsv", "q\ta\tr\nq\ta\n", "a.tsv:2: "),
         ("flan-cot", "a.tsv", "q\t\tr\n", "a.tsv:1: "),
+        ("flan-cot", "a.tsv", "q\ta\tr\nq\ta\tthe rat", "a.tsv:2: the last line has no end"),
+        ("flan-cot", "a.tsv", "", "a.tsv:1: the file is empty"),
+        ("jsonl", "a.jsonl", "", "a.jsonl:1: the file is empty"),
+        ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": "\0\0', "a.jsonl:2: a byte 0"),
+        ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": "y', "a.jsonl:2:7: not JSON"),
         ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": \n', "a.jsonl:2:7: not JSON"),
         ("jsonl", "a.jsonl", '[{"q": "x"}]', "a.jsonl:1: not a JSON object"),
         ("jsonl", "a.jsonl", '{"q": "x"}\n{"q": ""}', "a.jsonl:2: no text at 'q'"),
@@ -199,6 +214,14 @@ def test_the_error_for_bytes_that_are_not_utf8_names_the_line(tmp_path):
     path.write_bytes(b"q\ta\tr\n" + "é\ta\tr\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"a\.tsv:2: byte 0 is not UTF-8"):
         read("flan-cot", path)
+
+
+@pytest.mark.parametrize("format", ["flan-cot", "jsonl", "bbh"])
+def test_the_error_for_a_compressed_file_names_the_method(tmp_path, format):
+    path = tmp_path / "a.json"
+    path.write_bytes(gzip.compress(b'{"q": "x"}\n'))
+    with pytest.raises(InputError, match=r"a\.json:1: the file is compressed \(gzip\)"):
+        read(format, path, query="q")
 
 
 def test_parquet_reads_as_the_same_rows_in_json_lines(tmp_path):

@@ -206,7 +206,7 @@ def test_too_large_a_take_and_unknown_tasks_are_errors(bench):
     with pytest.raises(InputError, match="'tusk'") as error:
         bench.source({"task": 4}, tasks=("tusk",))
     assert "(task)" in error.value.fix
-    with pytest.raises(InputError, match="take is all"):
+    with pytest.raises(InputError, match="the file is empty"):
         bench.source({"a": 0})
 
 

@@ -109,17 +109,18 @@ def test_a_baselines_failed_answers_leave_n_and_are_never_wrong(tmp_path: Path) 
         return rows.widen(asked, rows.Response, teacher="t", response=text, finish_reason=finish_reason, error=error)
 
     responses = [response(each, "The answer is (B)") for each in items[:11]]
-    responses += [response(items[11], "", "content_filter"), response(items[12], "", "not_recorded")]
-    responses += [response(each, "", "timeout") for each in items[13:19]]  # the last item serves as an exemplar
+    responses += [response(items[11], "", "content_filter"), response(items[12], "", "context_overflow")]
+    responses += [response(items[13], "", "not_recorded")]
+    responses += [response(each, "", "timeout") for each in items[14:19]]  # the last item serves as an exemplar
     rows.write(job.input("answers") / "responses.parquet", rows.Response, responses)
     summary = run(job)
-    assert (summary.n, summary.mean) == (12, 11 / 12)
-    assert summary.outcomes == {"right": 11, "wrong": 0, "unparsed": 0, "cut": 0, "refused": 1, "failed": 7}
+    assert (summary.n, summary.mean) == (13, 11 / 13)
+    assert summary.outcomes == {"right": 11, "wrong": 0, "unparsed": 0, "cut": 1, "refused": 1, "failed": 6}
     assert summary.chance == 0.25
     scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
     assert [(row.id, row.query) for row in scored] == [(each.id, each.query) for each in items[:19]]
     assert {(row.system_id, row.system) for row in scored} == {(7, "Think.")}
-    assert [row.score for row in scored] == [1.0] * 11 + [0.0] + [None] * 7
+    assert [row.score for row in scored] == [1.0] * 11 + [0.0] * 2 + [None] * 6
 
 
 def test_items_whose_reference_cannot_be_scored_are_left_out_and_counted(tmp_path: Path, capsys) -> None:
@@ -132,7 +133,9 @@ def test_items_whose_reference_cannot_be_scored_are_left_out_and_counted(tmp_pat
     rows.write(job.input("answers") / "answers.parquet", rows.Answer, answers)
     summary = run(job)
     assert (summary.n, summary.mean, summary.left_out) == (1, 1.0, 2)
-    assert "2 of 3 items are left out" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "1 of 3 items are left out: the reference is not one of the options\n    letters: 'letters 20'" in err
+    assert "1 of 3 items are left out: there is no reference\n    count: 'count 21', reference ''" in err
     assert read(job.out).left_out == 2
 
 
@@ -149,6 +152,26 @@ def test_scores_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     run(job)
     again = json.loads(json.dumps(dataclasses.asdict(sum_up(read(job.out)))))
     assert again == json.loads((job.out / "scores.json").read_text())
+
+
+def test_of_several_right_answers_the_best_counts(tmp_path: Path) -> None:
+    prose = dataclasses.replace(item(0, "prose", "a dog ran"), id="prose")
+    number = dataclasses.replace(item(1, "count", "many"), id="count")
+    known = {"prose": ["a dog ran", "the cat sat down"], "count": ["many", "12"]}
+    for checker, scores in (("rouge-l", [0.75, 0.4]), ("auto", [0.0, 1.0])):
+        root = tmp_path / checker
+        root.mkdir()
+        job = make_job(root, [prose, number], checker)
+        wide = [rows.widen(one, rows.BenchmarkItem, references=known[one.id]) for one in (prose, number)]
+        rows.write(job.input("items") / "prompts.parquet", rows.BenchmarkItem, wide)
+        replies = {"prose": "The cat lay down.", "count": "The answer is 12."}
+        answers = [
+            rows.widen(one, rows.Answer, response=replies[one.id], finish_reason="stop") for one in (prose, number)
+        ]
+        rows.write(job.input("answers") / "answers.parquet", rows.Answer, answers)
+        run(job)
+        scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
+        assert [(row.reference, row.score) for row in scored] == list(zip(["a dog ran", "many"], scores, strict=True))
 
 
 def test_a_checker_may_give_a_part_of_the_score_and_reads_the_query(tmp_path: Path) -> None:

@@ -27,11 +27,12 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def pretrained(root, source, *, without=(), also=()):
+def pretrained(root, source, *, without=(), also=(), is_trained=True):
     paths = [path for path in sorted(source.iterdir()) if path.name not in without] + list(also)
     refs = tuple(FileRef(name=path.name, sha256=file_digest(path)) for path in paths)
     files = {ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)}
-    return tiny.job(root, StudentRecipe(seed=0, pretrained=Pretrained(files=refs)), {}, Execution(files=files))
+    recipe = StudentRecipe(seed=0, pretrained=Pretrained(files=refs, is_trained=is_trained))
+    return tiny.job(root, recipe, {}, Execution(files=files))
 
 
 def test_a_complete_pretrained_model_is_copied_unchanged(tmp_path, scratch):
@@ -40,6 +41,18 @@ def test_a_complete_pretrained_model_is_copied_unchanged(tmp_path, scratch):
     for name in ("model.safetensors", "chat_template.jinja", "tokenizer.json"):
         assert contents(job.out / "model")[name] == contents(scratch)[name]
     assert not (job.out / "model" / "model.safetensors").is_symlink()
+
+
+def test_a_student_that_is_only_measured_keeps_every_file(tmp_path, scratch):
+    own = tmp_path / "chat_template.jinja"
+    own.write_text("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}")
+    job = pretrained(tmp_path / "job", scratch, without=(own.name,), also=[own], is_trained=False)
+    assert run(job).vocabulary == 300
+    assert contents(job.out / "model") == contents(scratch) | {own.name: own.read_bytes()}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads((scratch / "config.json").read_text()) | {"num_hidden_layers": 2}))
+    with pytest.raises(InputError, match="lacks weights"):
+        run(pretrained(tmp_path / "broken", scratch, without=(config.name,), also=[config], is_trained=False))
 
 
 def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):

@@ -33,6 +33,8 @@ def build_body(request: ChatRequest, refused: Container[str] = (), *, may_omit: 
     body["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_tokens
     if sampling.seed is not None and not (may_omit and "seed" in refused):
         body["seed"] = sampling.seed
+    if sampling.stop and not (may_omit and "stop" in refused):
+        body["stop"] = list(sampling.stop)
     return body | sampling.extra
 
 

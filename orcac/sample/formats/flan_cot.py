@@ -18,7 +18,7 @@ from orcac.sample.recipe import Source
 def read(path: Path, name: str, source: Source) -> Iterator[Item]:
     """Yield the items; the task is the file's stem without `_train`. Raises InputError for a row without 3 columns."""
     task = Path(name).stem.removesuffix("_train")
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, ends_whole=True):
         columns = line.split("\t")
         if len(columns) != 3 or not all(column.strip() for column in columns):
             raise row_error(

@@ -28,6 +28,7 @@ class Item:
     task: str
     query: str
     reference: str = ""  # "" if unknown
+    references: tuple[str, ...] = ()  # all right answers, if the file lists several
     options: tuple[str, ...] = ()  # () if free-form
     choices: tuple[str, ...] = ()  # continuations of the query, one for each option; () if they are the options
     right: tuple[int, ...] = ()  # indices of the right options; () if `reference` is the only one
@@ -35,7 +36,11 @@ class Item:
     def benchmark_fields(self) -> dict[str, list[str] | list[int]]:
         """Return the fields that `rows.BenchmarkItem` has beyond a prompt."""
         right = self.right or [index for index, option in enumerate(self.options) if option == self.reference]
-        return {"choices": list(self.choices or self.options), "right": list(right)}
+        return {
+            "references": list(self.references),
+            "choices": list(self.choices or self.options),
+            "right": list(right),
+        }
 
 
 Reader = Callable[[Path, str, Source], Iterator[Item]]

@@ -1,5 +1,7 @@
 """Rows of any shape as items, by a map from our names to their keys: query (needed), reference, task, options.
 
+`references` is the key of a list of texts that are equally right, instead of `reference`; the first is the reference.
+
 A key may be a path into nested values (`rows.lookup`). If the map has no task, the file's stem is the task; if it has
 no options, they are read from the query if that lists them. A row may lack a reference, a task or options, but a key
 that no row of a file has is an error.
@@ -16,7 +18,7 @@ from orcac.sample.formats.files import row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import find_options
 
-NAMES = ("query", "reference", "task", "options")
+NAMES = ("query", "reference", "references", "task", "options")
 _END_OF_TEXT = "<|endoftext|>"  # the end of texts in training files; it is not part of an answer
 
 
@@ -40,13 +42,18 @@ def items(
         query = _text(values["query"], path, number, fields["query"])
         if not query:
             raise row_error(path, number, f"no text at {fields['query']!r}", fix="mend the row or fields.query")
-        reference = _text(values.get("reference"), path, number, fields.get("reference", ""))
+        references: tuple[str, ...] = ()
+        if "references" in fields:
+            references = tuple(filter(None, _texts(values["references"], path, number, fields["references"])))
+            reference = references[0] if references else ""
+        else:
+            reference = _text(values.get("reference"), path, number, fields.get("reference", ""))
         task = _text(values.get("task"), path, number, fields.get("task", "")) or Path(name).stem
         if "options" in fields:
             options = _texts(values["options"], path, number, fields["options"])
         else:
             options = find_options(query)
-        yield Item(task=task, query=query, reference=reference, options=options)
+        yield Item(task=task, query=query, reference=reference, references=references, options=options)
     if number and missing:
         keys = ", ".join(repr(fields[ours]) for ours in sorted(missing))
         raise InputError(f"{path}: no row has a value at {keys}", fix="correct the source's fields")

@@ -1,7 +1,7 @@
 """Natural Instructions: one JSON file per task, with a definition in words and many instances.
 
 The files have two forms. In released files `Definition` is a list of one text; in early ones it is the text itself, and
-instances have no id. If an instance has several right outputs, the first is the reference.
+instances have no id. An instance may have several right outputs; the first is the reference.
 
 The query is the definition followed by the input, in plain words and zero-shot: several of the paper's system messages
 ask the teacher to work from the task's definition, so the query must contain it.
@@ -36,8 +36,14 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
         raise row_error(path, "Definition", "no text", fix=FIX)
     for index, instance in enumerate(task["Instances"]):
         match instance:
-            case {"input": str(text), "output": [str(reference), *_] | str(reference)} if text.strip():
-                query = format_query(definition, text)
-                yield Item(task=Path(name).stem, query=query, reference=reference.strip())
+            case {"input": str(text), "output": [str(), *_] | str() as output} if text.strip():
+                outputs = [output] if isinstance(output, str) else output
+                texts = [str(one).strip() for one in outputs]
+                yield Item(
+                    task=Path(name).stem,
+                    query=format_query(definition, text),
+                    reference=texts[0],
+                    references=tuple(dict.fromkeys(filter(None, texts))),
+                )
             case _:
                 raise row_error(path, f"Instances[{index}]", "not {input: text, output: [text, ...]}", fix=FIX)

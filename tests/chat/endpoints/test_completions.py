@@ -11,6 +11,7 @@ from orcac.chat.endpoints.completions import (
     build_body,
     error_message,
     find_dispensable,
+    find_omitted,
     parse_completion,
     parse_error_body,
     parse_rate_headers,
@@ -39,6 +40,7 @@ def without(*names: str) -> dict[str, object]:
         ({"temperature": 0.7, "max_tokens": 9}, (), {**BODY, "temperature": 0.7, "max_tokens": 9}),
         ({"seed": 0}, (), {**BODY, "seed": 0}),
         ({"seed": 3, "extra": {"top_k": 5, "seed": 4}}, (), {**BODY, "seed": 4, "top_k": 5}),
+        ({"stop": ("\n\n",)}, (), {**BODY, "stop": ["\n\n"]}),
         ({}, ("top_p",), without("top_p")),
         ({}, ("top_p", "temperature"), without("top_p", "temperature")),
         ({"top_p": 0.5}, ("top_p",), {**BODY, "top_p": 0.5}),
@@ -137,3 +139,13 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 def test_durations_of_rate_headers(text: str, seconds: float | None) -> None:
     rates = parse_rate_headers({"x-ratelimit-reset-tokens": text})
     assert (rates and rates.tokens_reset_s) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_refused_settings_are_left_out_and_named_if_that_is_allowed() -> None:
+    asked = request(temperature=0.5, seed=3, stop=("#",))
+    refused = ("temperature", "top_p", "seed", "stop")
+    assert build_body(asked, refused, may_omit=True) == without("temperature", "top_p")
+    assert find_omitted(asked, refused) == ("temperature", "seed", "stop")
+    error = {"error": {"param": "stop", "code": "unsupported_parameter", "message": "no"}}
+    assert find_dispensable(error, asked, may_omit=True) == "stop"
+    assert find_dispensable(error, asked) == find_dispensable(error, request(), may_omit=True) == ""

@@ -1,0 +1,109 @@
+"""Tests of one protocol for all rows: the same weights give the same answers as a student and as a baseline.
+
+Real nodes of a compiled spec: orcac/sample/form.py, orcac/eval/run.py, orcac/chat/endpoints/local.py and
+orcac/score/run.py.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from orcac import rows
+from orcac.make import make
+from orcac.plan.lower import lower
+from orcac.plan.plan import BASELINES, Plan
+from orcac.report.results import Protocol, read_json
+from orcac.report.table import format_table
+from orcac.spec.load import load
+from orcac.store.store import Store
+
+SHAPE = tiny.SHAPE.model_copy(update={"positions": 400, "layers": 2})
+# as many chat models have it: a system message of its own, and no marks of the learnt part
+TEMPLATE = (
+    "{% if messages[0].role != 'system' %}<|system|>You are a small model.\n{% endif %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+ITEMS = [
+    {"question": f"What is {n} and {n % 7}?" if n % 50 else f"What is {n}? " * 60, "answer": str(n + n % 7)}
+    | {"task": "sums" if n % 3 else "more sums"}
+    for n in range(210)
+]
+SHARED: dict[str, Any] = {"format": "jsonl", "path": "items.jsonl", "max_tokens": 12, "checker": "number"}
+SHARED |= {"fields": {"query": "question", "reference": "answer", "task": "task"}, "take": 204}
+BENCHMARKS: dict[str, Any] = {
+    "greedy": {},
+    "sampled": {"temperature": 0.7, "top_p": 0.9},
+    "shots": {"shots": 2, "system": 7, "instruction": "End with ANSWER: X", "cue": "So"},
+    "system": {"system": 7, "temperature": 0.7},
+}
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a spec that measures one folder of weights as a student and as a baseline."""
+    root = tmp_path_factory.mktemp("protocol")
+    examples = tiny.write_examples(root / "kept", [tiny.response(n) for n in range(50)])
+    model = tiny.make_student(root / "scratch", examples, shape=SHAPE) / "model"
+    (model / "chat_template.jinja").write_text(TEMPLATE)
+    (root / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in ITEMS))
+    (root / "spec.yaml").write_text(
+        json.dumps(
+            {
+                "orcac": 1,
+                "name": "same",
+                "seed": 11,
+                "system_messages": {"messages": {"7": "Think first."}},
+                "student": {"base": str(model)},
+                "teachers": {"it": {"model": "it", "endpoint": {"kind": "local", "path": str(model), "batch": 16}}},
+                "baselines": ["it"],
+                "benchmarks": {name: SHARED | more for name, more in BENCHMARKS.items()},
+                "hardware": {"eval": {"batch": 7}},
+            }
+        )
+    )
+    return root / "spec.yaml"
+
+
+def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(spec: Path) -> None:
+    plan, store = Plan(), Store(spec.parent / "store")
+    lower(plan, load(spec))
+    for ref in plan.nodes:
+        make(plan, store, ref)
+    addresses = plan.experiments["same"].addresses
+    for name in BENCHMARKS:
+        ours = read_answers(store, addresses["base"][f"eval/{name}"], rows.Answer)
+        theirs = read_answers(store, addresses[BASELINES][f"replies/it/{name}"], rows.Response)
+        assert ours == theirs
+        assert len(ours) == 204 - 4 * (name == "shots")
+        texts = {text for text, *_ in ours.values()}
+        assert len(texts) > 20 and "" in texts
+        marks = [
+            {row.id: (row.parsed, row.outcome, row.score) for row in rows.read(path, rows.Scored)}
+            for path in (
+                store.folder(addresses["base"][f"score/{name}"]) / "scores.parquet",
+                store.folder(addresses[BASELINES][f"baseline/it/{name}"]) / "scores.parquet",
+            )
+        ]
+        assert marks[0] == marks[1]
+    results = read_json(store.folder(plan.experiments["same"].report) / "results.json")
+    for bench in results.benchmarks:
+        ours, theirs = bench.scores
+        assert ours.protocol == theirs.protocol and ours.mean == theirs.mean
+    assert results.benchmarks[2].scores[0].protocol == Protocol(
+        system="Think first.", shots=2, instruction="End with ANSWER: X", cue="So", max_tokens=12
+    )
+    table = format_table(results)
+    assert "Asked: zero-shot, no system message, temperature 0.7, top_p 0.9, at most 12 tokens." in table
+    assert "Asked otherwise" not in table
+
+
+def read_answers(store: Store, ref: str, kind: type[Any]) -> dict[str, tuple[str, str, int]]:
+    """Return item -> (text, system message, tokens) of the answers of an eval or collect node."""
+    (path,) = store.folder(ref).glob("*.parquet")
+    return {row.id: (row.response, row.system, row.output_tokens) for row in rows.read(path, kind)}
