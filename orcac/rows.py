@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -70,15 +70,22 @@ class Rejected(Response):
     reason: str
 
 
+_SPARE = {"spare": True}  # a field that is a column only if the writer of a file names it: most files need none
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Prompt):
-    """A benchmark item with the student's answer. `system` is the message that it was evaluated under."""
+    """A benchmark item with the student's answer. `system` is the message that it was evaluated under.
+
+    If likelihoods were compared, the answer is the likeliest option.
+    """
 
     response: str
     reasoning: str = ""  # the part of the answer that the model marks as thinking
     finish_reason: str  # "stop" or "length"
     input_tokens: int = 0  # 0 in a file of an older orcac, which did not count
     output_tokens: int = 0
+    log_likelihoods: list[float] = dataclasses.field(default_factory=list, metadata=_SPARE)  # one for each choice
 
 
 Outcome = Literal["right", "wrong", "unparsed", "cut", "refused", "failed"]
@@ -95,6 +102,7 @@ class Scored(Prompt):
     score: float | None  # in [0, 1]; None if the request failed
     others_parsed: list[str] = dataclasses.field(default_factory=list)  # one for each further checker
     others_score: list[float] = dataclasses.field(default_factory=list)  # likewise; [] if the request failed
+    chance: float | None = dataclasses.field(default=None, metadata=_SPARE)  # score of a guess; None: by the options
 
 
 def prompt_id(source: str, task: str, query: str, system: str) -> str:
@@ -117,29 +125,37 @@ _ARROW = {
 }
 
 
-def schema(kind: type[Prompt]) -> pa.Schema:
-    """Return the Arrow schema of a row type, in the order of its fields."""
+def schema(kind: type[Prompt], spare: Collection[str] = ()) -> pa.Schema:
+    """Return the Arrow schema of a row type, in the order of its fields. `spare` names the spare columns to add."""
     hints = typing.get_type_hints(kind)
-    return pa.schema([(field.name, _ARROW[hints[field.name]]) for field in dataclasses.fields(kind)])
+    fields = [field for field in dataclasses.fields(kind) if field.metadata != _SPARE or field.name in spare]
+    return pa.schema([(field.name, _ARROW[hints[field.name]]) for field in fields])
 
 
-def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
-    """Write rows in batches and return their number. The file appears whole or not at all."""
-    shape = schema(kind)
+def write(path: Path, kind: type[Row], rows: Iterable[Row], *, spare: Collection[str] = ()) -> int:
+    """Write rows in batches and return their number. The file appears whole or not at all.
+
+    spare: the spare fields that are written, too
+    """
+    shape = schema(kind, spare)
 
     def columns(some: list[Row]) -> list[pa.Array]:
         return [pa.array([getattr(row, field.name) for row in some], field.type) for field in shape]
 
     tables = (pa.RecordBatch.from_arrays(columns(some), schema=shape) for some in batched(rows, _ROW_GROUP))
-    return write_tables(path, kind, tables)
+    return _write_shaped(path, shape, tables)
 
 
 def write_tables(path: Path, kind: type[Prompt], tables: Iterable[pa.RecordBatch]) -> int:
     """Write rows that are columns already, as `write` does, and return their number."""
+    return _write_shaped(path, schema(kind), tables)
+
+
+def _write_shaped(path: Path, shape: pa.Schema, tables: Iterable[pa.RecordBatch]) -> int:
     count = 0
     with (
         replacing_by_name(path) as part,
-        pq.ParquetWriter(part, schema(kind), compression="zstd", write_statistics=False) as writer,
+        pq.ParquetWriter(part, shape, compression="zstd", write_statistics=False) as writer,
     ):
         for table in tables:
             writer.write_batch(table)

@@ -49,7 +49,9 @@ def plain(text: str) -> str:
             text = re.sub(rf"(?<=\d)\s?{sign}", f" {fraction}", text).replace(sign, fraction)
         text = _SUPERSCRIPT.sub(lambda match: "^" + match[0].translate(_SUPERSCRIPTS), text)
     inner = text.strip(_OUTER)
-    while len(inner) > 2 and inner[0] == "$" and inner[-1] == "$" and "$" not in inner[1:-1].strip("$"):
+    for _ in range(4):  # a text of dollars alone would take a round for each of them
+        if not (len(inner) > 2 and inner[0] == "$" and inner[-1] == "$" and "$" not in inner[1:-1].strip("$")):
+            break
         inner = inner[1:-1].strip(_OUTER)
     if inner.count("$") == 2 and not re.match(r"\$\s?[\d.]", inner):
         inner = inner.replace("$", " ")

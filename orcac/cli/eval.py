@@ -61,7 +61,7 @@ def command(
     Example:
       orcac eval path/to/model --on bbh --on agieval --take 200
       orcac eval Qwen/Qwen3-0.6B --on mine=items.jsonl --gpus 1
-      orcac eval http://localhost:8000/v1 --model qwen --on boolean-test --spec specs/tiny.yaml
+      orcac eval http://localhost:8000/v1 --model qwen --on held-out --spec specs/study.yaml
     """
     name, sections = read_model(model, model=model_name, api_key_env=api_key_env, gpus=gpus)
     keys = _parse_fields(fields)

@@ -203,8 +203,9 @@ def _describe_priors(variances: Sequence[Variances]) -> str:
     lucks = " and ".join(f"{100 * values.luck:.2g}" for values in variances)
     first = variances[0]
     return (
-        f"Planning values, since no replicates are finished: luck of training {lucks} points; arm and base differ on "
-        f"{first.discordance:.0%} of the items, two runs of one arm on {first.churn:.0%}{_between_tasks(first)}."
+        f"Planning values, since no finished replicates measure them: luck of training {lucks} points; arm and base "
+        f"differ on {first.discordance:.0%} of the items, two runs of one arm on "
+        f"{first.churn:.0%}{_between_tasks(first)}."
     )
 
 

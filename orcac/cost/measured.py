@@ -270,10 +270,10 @@ class Measured:
         return _medians(speeds)
 
     def evaluated(
-        self, parameters: int, speed_key: tuple[object, ...], *, engine: str, gpus: int, max_new_tokens: int
+        self, parameters: int, speed_key: tuple[object, ...], recipe: Mapping[str, object], *, engine: str, gpus: int
     ) -> Mean | None:
         """Return the items a second that a student of this size answers, by an engine on so many GPUs."""
-        return self._evaluated.get((parameters, *speed_key, engine, gpus, max_new_tokens))
+        return self._evaluated.get((parameters, *speed_key, engine, gpus, *_get_effort(recipe)))
 
     @functools.cached_property
     def _evaluated(self) -> dict[tuple[object, ...], Mean]:
@@ -284,7 +284,7 @@ class Measured:
                 continue  # it generated nothing
             if hardware and model and (parameters := self.parameters(model[0])):
                 engine = record.summary.engine or "transformers"
-                key = parameters, *hardware.speed_key(""), engine, hardware.gpus, record.recipe["max_new_tokens"]
+                key = parameters, *hardware.speed_key(""), engine, hardware.gpus, *_get_effort(record.recipe)
                 speeds[key].append(record.summary.n / record.working_seconds)
         return _medians(speeds)
 
@@ -369,6 +369,11 @@ def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:
 def teacher_key(recipe: Mapping[str, object]) -> str:
     """Return a key that two collect recipes share if the same teacher answers, under the same sampling."""
     return canonical({name: recipe.get(name) for name in ("model", "sampling", "origin")})
+
+
+def _get_effort(recipe: Mapping[str, object]) -> tuple[object, ...]:
+    """Return the fields of a recipe of `eval` that its speed depends on. An older record lacks some."""
+    return recipe["max_new_tokens"], recipe.get("samples", 1), recipe.get("method", "generate")
 
 
 def _medians(values: Mapping[K, list[float]]) -> dict[K, Mean]:

@@ -250,7 +250,7 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     assert isinstance(recipe, EvalRecipe)
     assert isinstance(execution, EvalExecution)
     items = flow.prompts(node.inputs["items"][0])
-    answer = priors.ANSWER.range.capped_at(recipe.max_new_tokens)
+    answer = _student_answer(recipe)
     octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
     if any(map(flow.store.is_done, execution.earlier)):
         return Cost(seconds=Range(priors.START), disk=octets, basis=items.basis)
@@ -261,9 +261,9 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         measured = flow.measured.evaluated(
             round(model.parameters.mid),
             speed_key,
+            recipe.model_dump(),
             engine=execution.engine,
             gpus=execution.gpus,
-            max_new_tokens=recipe.max_new_tokens,
         )
     tokens = items.tokens * priors.STUDENT_RATIO.mid + answer
     flops = items.count * tokens * model.parameters * 2
@@ -287,14 +287,23 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     )
 
 
+def _student_answer(recipe: EvalRecipe) -> Range:
+    """Return the tokens of all answers to an item, or of its choices."""
+    if recipe.method != "generate":
+        return priors.CHOICES.range
+    return priors.ANSWER.range.capped_at(recipe.max_new_tokens) * float(recipe.samples)
+
+
 def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     recipe, execution = node.recipe, node.execution
     assert isinstance(recipe, ScoreRecipe)
     assert isinstance(execution, ScoreExecution)
     items = flow.prompts(node.inputs["items"][0])
     asked = flow.plan.nodes[node.inputs["answers"][0]].recipe
-    most = asked.sampling.max_tokens if isinstance(asked, CollectRecipe) else cast(EvalRecipe, asked).max_new_tokens
-    answer = priors.ANSWER.range.capped_at(most)
+    if isinstance(asked, CollectRecipe):
+        answer = priors.ANSWER.range.capped_at(asked.sampling.max_tokens) * float(len(node.inputs["answers"]))
+    else:
+        answer = _student_answer(cast(EvalRecipe, asked))
     octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
     cost = replace(_handling_cost(items.count, octets), basis=items.basis)
     if recipe.judge and execution.judge:

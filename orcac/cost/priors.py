@@ -37,6 +37,7 @@ ANSWER = Prior(
     "tokens per answer", 20, 200, 600,
     "recorded GPT-4 and ChatGPT answers have 132 to 170, the paper's 290, bare answers few",
 )  # fmt: skip
+CHOICES = Prior("tokens of an item's choices", 8, 50, 200, "AGIEval's choices are sentences, BIG-Bench Hard's letters")
 SOLVED = Prior("tokens per answer of the embedded teacher", 10, 50, 150, "words and marks; 36 on boolean expressions")
 REFERENCE = Prior("tokens per reference answer", 5, 20, 80, "FLAN's targets are a label or a sentence")
 CHARACTERS = Prior("characters per teacher's token", 4.1, 4.5, 4.9, "GPT's tokenizer on recorded queries and answers")

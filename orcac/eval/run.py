@@ -1,9 +1,12 @@
-"""Ask one student every item of one benchmark, zero-shot.
+"""Let one student answer every item of one benchmark, by a text or by the likeliest of the item's choices.
 
 Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one starts,
 so a kill costs at most the batch at hand; a torn last line is cut off. An answer depends on its prompt and the recipe's
 seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and one that is
 resumed at another batch size keeps its earlier answers.
+
+Under `method: likelihood` the answer is the option whose choice has the largest log-likelihood, in total or for each
+character of the choice; of equal ones it is the first.
 
 With the engine `vllm` the student is served and asked over HTTP (served.py). That has a log of its own, so the answers
 of one evaluation never come from two engines.
@@ -14,10 +17,11 @@ If VERSION 1 has made the same evaluation, its answers are taken over and no mod
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,11 +36,15 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+_LIKELIHOOD_BATCH = 32  # questions between two lines of the log
+
+
 class Reply(NamedTuple):
     text: str
     finish_reason: str
     input_tokens: int = 0
     output_tokens: int = 0
+    log_likelihoods: Sequence[float] = ()
 
 
 def load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
@@ -48,7 +56,7 @@ def load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
 
 def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalModel] = load_model) -> EvalSummary:
     """Write `answers.parquet`. Raises InputError if there are no items."""
-    items = list(rows.read(job.input("items") / "prompts.parquet", rows.Prompt))
+    items = list(rows.read(job.input("items") / "prompts.parquet", rows.BenchmarkItem))
     if not items:
         raise InputError(f"{job.label}: the benchmark has no items", fix="take at least one item of it")
     earlier = next(iter(job.earlier), "")
@@ -59,7 +67,8 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
     else:
         replies = _ask(job, items, load_model)
         answers = [_answer(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
-    rows.write(job.out / "answers.parquet", rows.Answer, answers)
+    spare = () if job.recipe.method == "generate" else ("log_likelihoods",)
+    rows.write(job.out / "answers.parquet", rows.Answer, answers, spare=spare)
     return EvalSummary(
         n=len(answers),
         cut=sum(answer.finish_reason == "length" for answer in answers),
@@ -71,64 +80,97 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
 
 
 def _ask(
-    job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt], load_model: Callable[..., LocalModel]
+    job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.BenchmarkItem], load_model: Callable[..., LocalModel]
 ) -> list[Reply]:
-    """Ask the student every item that the log lacks, and return all replies in the order of the items."""
+    """Let the student answer every item that the log lacks, and return all replies in the order of the items."""
     execution, folder = job.execution, job.input("model") / "model"
     if execution.engine == "transformers":
         model = load_model(folder, threads=execution.threads, gpus=execution.gpus)
-        return _ask_model(job, items, model, log=job.work / "answers.jsonl")
+        ask = _generate if job.recipe.method == "generate" else _compare_choices
+        return _log_replies(job, items, functools.partial(ask, model), log=job.work / "answers.jsonl")
     from orcac.eval.served import ServedModel
 
     with ServedModel(folder, work=job.work, gpus=execution.gpus) as served:
         job.packages.update(packages_in_use(), vllm=served.version)
-        return _ask_model(job, items, served, log=job.work / "answers-vllm.jsonl")
+        ask = functools.partial(_generate, served)
+        return _log_replies(job, items, ask, log=job.work / "answers-vllm.jsonl")
 
 
-def _ask_model(
-    job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.Prompt], model: Model, *, log: Path
+EvalJob = Job[EvalRecipe, EvalExecution]
+Batches = Iterator[tuple[list[int], list[Reply]]]  # the indices of some items, and the replies to them
+
+
+def _log_replies(
+    job: EvalJob,
+    items: Sequence[rows.BenchmarkItem],
+    ask: Callable[[EvalJob, Sequence[rows.BenchmarkItem]], Batches],
+    *,
+    log: Path,
 ) -> list[Reply]:
-    """Ask `model` every item that the log lacks, and return all replies in the order of the items."""
-    recipe, execution = job.recipe, job.execution
-    prompts = [(recipe.system, item.query) for item in items]
+    """Call `ask` on the items that the log lacks, and log its replies; return all in the order of the items."""
     replies = _read_log(log)
     progress = job.progress(len(items), "answers")
     progress.update(len(replies))
     with log.open("ab") as file:
         left = [index for index in range(len(items)) if index not in replies]
-        batches = model.plan_batches(
-            [prompts[index] for index in left], max_new_tokens=recipe.max_new_tokens, batch_size=execution.batch_size
-        )
-        for batch in batches:
+        for batch, answered in ask(job, [items[index] for index in left]):
             asked = [left[index] for index in batch]
-            answered = model.answer_batch(
-                [prompts[index] for index in asked],
-                temperature=recipe.temperature,
-                top_p=recipe.top_p,
-                max_new_tokens=recipe.max_new_tokens,
-                seed=recipe.seed,
-            )
-            batch_replies = [
-                Reply(answer.text, answer.finish_reason, answer.input_tokens, answer.output_tokens)
-                for answer in answered
-            ]
-            file.write(json.dumps({"items": asked, "replies": batch_replies}).encode() + b"\n")
+            file.write(json.dumps({"items": asked, "replies": answered}).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-            replies.update(zip(asked, batch_replies, strict=True))
+            replies.update(zip(asked, answered, strict=True))
             progress.update(len(replies))
     return [replies[index] for index in range(len(items))]
 
 
-def _answer(item: rows.Prompt, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
+def _generate(model: Model, job: EvalJob, items: Sequence[rows.BenchmarkItem]) -> Batches:
+    """Yield the texts with which the student answers."""
+    recipe = job.recipe
+    prompts = [(recipe.system, item.query) for item in items]
+    batches = model.plan_batches(prompts, max_new_tokens=recipe.max_new_tokens, batch_size=job.execution.batch_size)
+    for batch in batches:
+        answered = model.answer_batch(
+            [prompts[index] for index in batch],
+            temperature=recipe.temperature,
+            top_p=recipe.top_p,
+            max_new_tokens=recipe.max_new_tokens,
+            seed=recipe.seed,
+        )
+        yield (
+            batch,
+            [
+                Reply(answer.text, answer.finish_reason, answer.input_tokens, answer.output_tokens)
+                for answer in answered
+            ],
+        )
+
+
+def _compare_choices(model: LocalModel, job: EvalJob, items: Sequence[rows.BenchmarkItem]) -> Batches:
+    """Yield the options whose choices are the likeliest. An item that the student's positions do not hold has none."""
+    by_character = job.recipe.method == "likelihood-per-character"
+    for batch in rows.batched(range(len(items)), _LIKELIHOOD_BATCH):
+        asked = [items[index] for index in batch]
+        found = model.score_choices([(job.recipe.system, item.query, item.choices) for item in asked])
+        replies = []
+        for item, scores in zip(asked, found, strict=True):
+            values = scores.log_likelihoods
+            if by_character and values:
+                values = [value / len(choice) for value, choice in zip(values, item.choices, strict=True)]
+            text, reason = (item.options[values.index(max(values))], "stop") if values else ("", "length")
+            replies.append(Reply(text, reason, scores.input_tokens, 0, scores.log_likelihoods))
+        yield batch, replies
+
+
+def _answer(item: rows.BenchmarkItem, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
     """Return the item's answer. It keeps the item's id under any system message, since arms are paired by ids."""
-    return rows.widen(
-        dataclasses.replace(item, system_id=recipe.system_id, system=recipe.system),
-        rows.Answer,
+    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(rows.Prompt)}
+    return rows.Answer(
+        **fields | {"system_id": recipe.system_id, "system": recipe.system},
         response=reply.text,
         finish_reason=reply.finish_reason,
         input_tokens=reply.input_tokens,
         output_tokens=reply.output_tokens,
+        log_likelihoods=list(reply.log_likelihoods),
     )
 
 

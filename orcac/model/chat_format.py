@@ -89,6 +89,7 @@ class Frame:
 
     prompt: tuple[Piece, ...]
     learnt: tuple[Piece, ...]  # the response with the end token; empty if the format is not for training
+    ending: str  # the text of the last piece of the prompt; "" if that is a placeholder
 
 
 class ChatFormat:
@@ -110,6 +111,29 @@ class ChatFormat:
         return [
             _fill_placeholders(self._get_frame(system).prompt, {SYSTEM: ids[system], USER: ids[user]})
             for system, user in prompts
+        ]
+
+    def encode_choices(self, prompt: tuple[str, str], choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """Return the ids of a (system, user) prompt, and for each choice the ids with which it continues the prompt.
+
+        As in lm-evaluation-harness, white space at the end of the prompt counts as part of the continuation, and the
+        text there is tokenized together with the choice, since a token may hold the end of the one and the beginning of
+        the other. A choice that spells a special token is tokenized by itself, so that it stays text.
+        """
+        system, user = prompt
+        frame, ids = self._get_frame(system), self._encode_texts([*prompt, *choices])
+        texts = {SYSTEM: ids[system], USER: ids[user]}
+        whole = _fill_placeholders(frame.prompt, texts)
+        if not frame.ending:
+            return whole, [ids[choice] for choice in choices]
+        start = self._tokenize_own(frame.ending.rstrip())
+        before = _fill_placeholders(frame.prompt[:-1], texts) + start
+        special = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
+        return before, [
+            whole[len(before) :] + ids[choice]
+            if any(token in choice for token in special)
+            else self._tokenize_own(frame.ending + choice)[len(start) :]
+            for choice in choices
         ]
 
     def encode_examples(self, rows: Sequence[tuple[str, str, str]]) -> list[Example]:
@@ -145,7 +169,7 @@ class ChatFormat:
         opening = [{"role": role, "content": content} for role, content in messages]
         prompt, _ = self._render(opening, add_generation_prompt=True)
         if not self._for_training:
-            return Frame(self._tokenize(prompt), ())
+            return Frame(self._tokenize(prompt), (), _get_ending(prompt))
         full, spans = self._render([*opening, {"role": "assistant", "content": RESPONSE}])
         if len(spans) != 1 or RESPONSE not in full[slice(*spans[0])]:
             raise InputError(
@@ -163,7 +187,7 @@ class ChatFormat:
                 f"{full[:start]!r}",
                 fix="make its generation prompt equal to the text before an answer",
             )
-        return Frame(self._tokenize(prompt), self._tokenize(full[start:end]))
+        return Frame(self._tokenize(prompt), self._tokenize(full[start:end]), _get_ending(prompt))
 
     def _render(
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False
@@ -196,11 +220,17 @@ class ChatFormat:
     def _tokenize(self, text: str) -> tuple[Piece, ...]:
         """Split a rendered text into placeholders and the ids between them."""
         parts = re.split(f"([{SYSTEM}{USER}{RESPONSE}])", text)
-        return tuple(
-            part if index % 2 else self._tokenizer(part, add_special_tokens=False)["input_ids"]
-            for index, part in enumerate(parts)
-            if part
-        )
+        return tuple(part if index % 2 else self._tokenize_own(part) for index, part in enumerate(parts) if part)
+
+    def _tokenize_own(self, text: str) -> list[int]:
+        """Return the ids of a text of the template's own, which may spell special tokens."""
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+def _get_ending(prompt: str) -> str:
+    """Return the text after the last placeholder."""
+    return re.split(f"[{SYSTEM}{USER}]", prompt)[-1]
 
 
 def _fill_placeholders(pieces: tuple[Piece, ...], ids: dict[str, list[int]]) -> list[int]:

@@ -13,7 +13,7 @@ It remains the way for models whose cache has layers other than (sliding) attent
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -99,9 +99,22 @@ def is_supported(model: PreTrainedModel) -> bool:
 def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[DynamicCache, torch.Tensor]:
     """Return the joined cache of the prompts, and the logits after each, float (rows, vocabulary)."""
     import torch
+
+    found = {row: (cache, logits) for row, cache, logits in read_prompts(model, prompts)}
+    caches, logits = zip(*(found[row] for row in range(len(prompts))), strict=True)
+    return _join(caches), torch.cat(logits)
+
+
+def read_prompts(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]]
+) -> Iterator[tuple[int, DynamicCache, torch.Tensor]]:
+    """Yield each prompt's row, its cache, and the logits after it, float (1, vocabulary); like beginnings together.
+
+    The caller may not change a cache before it asks for the next one.
+    """
+    import torch
     from transformers import DynamicCache
 
-    caches, logits = {}, {}
     last: Sequence[int] = ()
     cache = DynamicCache(config=model.config)
     for row in sorted(range(len(prompts)), key=lambda row: list(prompts[row])):  # like beginnings follow one another
@@ -116,9 +129,8 @@ def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Dyn
             use_cache=True,
             logits_to_keep=1,
         )
-        caches[row], logits[row], last = cache, found.logits[:, -1], ids
-    rows = range(len(prompts))
-    return _join([caches[row] for row in rows]), torch.cat([logits[row] for row in rows])
+        last = ids
+        yield row, cache, found.logits[:, -1]
 
 
 def _read_together(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> tuple[DynamicCache, torch.Tensor]:

@@ -14,6 +14,7 @@ halves, and no later batch is larger than a half.
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from orcac.errors import InputError
 from orcac.model.decoding import decode
+from orcac.model.likelihood import score_continuations
 from orcac.model.offline import go_offline
 from orcac.model.weights import load_model
 
@@ -42,6 +44,14 @@ class LocalAnswer:
     finish_reason: str  # "stop" at an end token, "length" if it was cut
     input_tokens: int
     output_tokens: int  # including the end token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceScores:
+    """The log-likelihoods of the choices of one question."""
+
+    log_likelihoods: list[float]  # natural logarithms, one for each choice; [] if the positions do not hold them
+    input_tokens: int  # of the prompt and of all choices
 
 
 class Model(Protocol):
@@ -156,6 +166,39 @@ class LocalModel:
                 self._most = len(part) // 2
                 print(f"a batch of {len(part)} does not fit in memory: halved", file=sys.stderr, flush=True)
         return answers
+
+    def score_choices(self, questions: Sequence[tuple[str, str, Sequence[str]]]) -> list[ChoiceScores]:
+        """Return the log-likelihoods of the choices of (system, user, choices) questions, in order.
+
+        A choice is scored as the beginning of the model's answer (`ChatFormat.encode_choices`). Raises InputError if a
+        single question does not fit in memory, or if the model's logits are not numbers.
+        """
+        encoded = [self._chat.encode_choices((system, user), choices) for system, user, choices in questions]
+        fitting = [
+            index
+            for index, (prompt, choices) in enumerate(encoded)
+            if len(prompt) + max(map(len, choices)) <= self._positions
+        ]
+        try:
+            found = score_continuations(
+                self._model, [encoded[index][0] for index in fitting], [encoded[index][1] for index in fitting]
+            )
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise InputError(
+                "the memory does not hold a single question with its choices",
+                fix="run the job on a device with more memory",
+            ) from error
+        if any(math.isnan(value) for values in found for value in values):
+            raise InputError(
+                "the model gives no likelihoods: its logits are not numbers", fix="check the loss of its training"
+            )
+        scores: dict[int, list[float]] = dict(zip(fitting, found, strict=True))
+        return [
+            ChoiceScores(log_likelihoods=scores.get(index, []), input_tokens=len(prompt) + sum(map(len, choices)))
+            for index, (prompt, choices) in enumerate(encoded)
+        ]
 
     def _generate(
         self,

@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeGuard, TypeVar, cast
 
 from orcac.chat.settings import Sampling
 from orcac.collect.recipe import CollectExecution
@@ -241,19 +241,25 @@ class _ArmLowering:
         return self._add(f"queries/{dataset}/{name}", recipe, execution, label=name, mark=self.mark, blockers=blockers)
 
     @_once_per_sections
-    def _add_items(self, name: str) -> str:
-        """Add a benchmark's items, for a student. They have no system message, because the `eval` node adds it."""
+    def _add_questions(self, name: str) -> str:
+        """Add a benchmark's items as questions, which are the same for every way to ask them."""
         benchmark = self.spec.benchmarks[name]
         source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
-        if isinstance(benchmark, schema.ScoredBenchmark):
-            if benchmark.method != "generate":
-                source = source.model_copy(update={"items": "choices"})
-            elif "references" in source.fields:
-                source = source.model_copy(update={"items": "references"})
-            if benchmark.method == "generate":
-                execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
+        if "references" in source.fields:
+            source = source.model_copy(update={"items": "references"})
+        if isinstance(benchmark, schema.ScoredBenchmark) and benchmark.method == "generate":
+            execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
         return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
+
+    @_once_per_sections
+    def _add_items(self, name: str) -> str:
+        """Add a benchmark's items, with their choices if these are compared. They have no system message."""
+        if not _compares_choices(self.spec.benchmarks[name]):
+            return self._add_questions(name)
+        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
+        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source.model_copy(update={"items": "choices"}))
+        return self._add(f"choices/{name}", recipe, execution, label=f"{name}, choices", blockers=blockers)
 
     @_once_per_sections
     def _add_scored_items(self, name: str) -> str:
@@ -405,7 +411,7 @@ class _ArmLowering:
             mark=self.mark,
             inputs={
                 "responses": (self._add_collect(dataset),),
-                "benchmarks": tuple(sorted(map(self._add_items, self._benchmark_names())))
+                "benchmarks": tuple(sorted(map(self._add_questions, self._benchmark_names())))
                 if filters.contamination
                 else (),
             },
@@ -504,19 +510,23 @@ class _ArmLowering:
     def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
         """Return the recipe and the execution of a benchmark's `eval` nodes."""
         benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
-        recipe = EvalRecipe(
-            system_id=benchmark.system,
-            system=self.arm.messages[benchmark.system],
-            temperature=benchmark.temperature,
-            top_p=benchmark.top_p,
-            max_new_tokens=benchmark.max_tokens,
-            seed=self.spec.seed,
-        )
-        if not isinstance(benchmark, schema.OpenBenchmark):
-            more = {name: getattr(benchmark, name) for name in ("stop", "samples", "method", "reasoning")}
-            recipe = recipe.model_copy(update=more)
+        recipe = EvalRecipe(system_id=benchmark.system, system=self.arm.messages[benchmark.system])
+        if _compares_choices(benchmark):
+            recipe = recipe.model_copy(update={"method": benchmark.method})
+        else:
+            sampling = {
+                "temperature": benchmark.temperature,
+                "top_p": benchmark.top_p,
+                "max_new_tokens": benchmark.max_tokens,
+                "seed": self.spec.seed,
+            }
+            recipe = recipe.model_copy(update=sampling)
+            if not isinstance(benchmark, schema.OpenBenchmark):
+                more = {name: getattr(benchmark, name) for name in ("stop", "samples", "reasoning")}
+                recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=hardware.engine, **work)
+        engine = "transformers" if _compares_choices(benchmark) else hardware.engine
+        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, **work)
 
     def _add_score(
         self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""
@@ -539,6 +549,9 @@ class _ArmLowering:
     def _lower_scoring(self, name: str) -> tuple[ScoreRecipe, ScoreExecution]:
         """Return the recipe and the execution of a benchmark's `score` nodes."""
         benchmark, resources = self.spec.benchmarks[name], lower_work(self.spec.hardware.other)
+        if _compares_choices(benchmark):
+            is_mass = isinstance(benchmark, schema.TruthfulQABenchmark) and benchmark.task == "mc2"
+            return ScoreRecipe(likelihood="mass" if is_mass else "choice"), ScoreExecution(**resources)
         if not isinstance(benchmark, schema.OpenBenchmark):
             return ScoreRecipe(checkers=benchmark.checkers), ScoreExecution(**resources)
         teacher = self.spec.teachers[benchmark.judge]
@@ -570,3 +583,8 @@ class _ArmLowering:
         """Add a baseline's answers to the benchmark `name`, and their scores."""
         replies = self._add_replies(teacher, name)
         return self._add_score(f"baseline/{teacher}/{name}", name, replies, label=f"{teacher}: {name}")
+
+
+def _compares_choices(benchmark: schema.Benchmark) -> TypeGuard[schema.ScoredBenchmark]:
+    """Return whether a benchmark compares the likelihoods of choices, and generates nothing."""
+    return not isinstance(benchmark, schema.OpenBenchmark) and benchmark.method != "generate"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from orcac.eval.recipe import NO_BASELINE
 from orcac.report import protocol
 from orcac.report.results import Benchmark, Difference, Results
+from orcac.score.recipe import LIKELIHOOD_RULES
 from orcac.stats.intervals import Interval
 from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import p_value, points, points_interval, within
@@ -189,6 +190,8 @@ def describe_protocol(bench: Benchmark) -> list[str]:
 def describe_answers(bench: Benchmark) -> list[str]:
     """Return sentences on answers that are in no column: failed or refused ones, unequal shares, and other checkers."""
     lines = []
+    if (rule := bench.scores[0].checkers[0]) in LIKELIHOOD_RULES.values():
+        lines.append(f"Scored by the {rule}: no text was generated, and no checker reads the answers.")
     dropped = [f"{bench.dropped[reason]:,} {what}" for reason, what in _DROPPED.items() if reason in bench.dropped]
     if dropped:
         lines.append(f"Items of the files that are left out: {_join(dropped)}.")
@@ -220,6 +223,7 @@ _DROPPED = {  # the reasons of `sample` that are no choice of the spec
     "reference is no option": "whose reference is not one of their options",
     "no choices": "without choices",
     "no right choice": "without a right choice",
+    "empty choice": "with an empty choice",
     "duplicate": "repeated",
 }
 _UNSHOWN = {

@@ -57,6 +57,8 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
             unanswerable += [prompt] if len(unanswerable) < NAMED else []
         elif by_choice and isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and prompt.right):
             dropped["no choices" if not prompt.choices else "no right choice"] += 1  # no likelihoods to compare
+        elif by_choice and isinstance(prompt, rows.BenchmarkItem) and not all(prompt.choices):
+            dropped["empty choice"] += 1
         else:
             known.add(digest)
             places.append(place)

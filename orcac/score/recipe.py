@@ -13,9 +13,15 @@ from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.recipe import Execution, Frozen, Recipe
 from orcac.summary import Summary
 
-__all__ = ["VERSION", "Judge", "ScoreExecution", "ScoreRecipe", "ScoreSummary"]
+__all__ = ["LIKELIHOOD_RULES", "VERSION", "Judge", "ScoreExecution", "ScoreRecipe", "ScoreSummary"]
 
 VERSION = 1  # raise it when a checker would read or compare answers otherwise
+
+
+LIKELIHOOD_RULES = {
+    "choice": "likeliest choice",
+    "mass": "probability of the right choices",
+}  # as checkers' names
 
 
 class Judge(Frozen):
@@ -27,9 +33,13 @@ class Judge(Frozen):
 
 
 class ScoreRecipe(Recipe):
-    """How answers are read: by the first checker, whose score decides, and by others for comparison."""
+    """How answers are scored: by the first checker, whose score decides, and by others for comparison.
 
-    checkers: tuple[str, ...] = ()  # names in `orcac.checkers`; () if a judge scores
+    Or by a judge, or by the log-likelihoods of the choices (`score.likelihood`).
+    """
+
+    checkers: tuple[str, ...] = ()  # names in `orcac.checkers`
+    likelihood: Literal["choice", "mass"] | None = None
     judge: Judge | None = None  # of questions without a right answer
 
 

@@ -6,12 +6,14 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job, save_memory
 from orcac.sample.references import find_fault, name_items
-from orcac.score.recipe import ScoreExecution, ScoreRecipe, ScoreSummary
+from orcac.score.likelihood import score_choices
+from orcac.score.recipe import LIKELIHOOD_RULES, ScoreExecution, ScoreRecipe, ScoreSummary
 from orcac.score.scores import Answers, write
 from orcac.score.verdict import Reply, decide
 
@@ -21,6 +23,8 @@ __all__ = ["run"]
 def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
     """Write `scores.parquet` and `scores.json`. Raises InputError if no item has a reference that can be scored."""
     save_memory()
+    if rule := job.recipe.likelihood:
+        return _run_likelihood(job, rule)
     answered = list(_read_answers(job.input("items"), job.input("answers")))
     checkers = job.recipe.checkers
     scored, faults = [], defaultdict(list)
@@ -37,12 +41,23 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
         )
     for fault, items in sorted(faults.items()):
         name_items(job.label, len(items), f"of {len(answered):,} items are left out: {fault}", items)
-    scores = write(job.out, Answers(rows=scored, checkers=checkers, left_out=left_out))
+    return _write(job, Answers(rows=scored, checkers=checkers, left_out=left_out))
+
+
+def _run_likelihood(job: Job[ScoreRecipe, ScoreExecution], rule: Literal["choice", "mass"]) -> ScoreSummary:
+    items = {item.id: item for item in rows.read(job.input("items") / "prompts.parquet", rows.BenchmarkItem)}
+    answers = rows.read(job.input("answers") / "answers.parquet", rows.Answer)
+    scored = [score_choices(rule, items[answer.id], answer) for answer in answers]
+    return _write(job, Answers(rows=scored, checkers=(LIKELIHOOD_RULES[rule],)))
+
+
+def _write(job: Job[ScoreRecipe, ScoreExecution], answers: Answers) -> ScoreSummary:
+    scores = write(job.out, answers)
     return ScoreSummary(
         n=scores.n,
         mean=scores.mean,
         outcomes=scores.outcomes,
-        left_out=left_out,
+        left_out=scores.left_out,
         chance=scores.chance,
         others=scores.others,
     )

@@ -1,7 +1,7 @@
 """The scores of one model on one benchmark: over all items, and task by task.
 
 Items that failed leave n; every other item counts with its score. `chance` is the expected score of a uniform guess
-among each item's options: the mean of 1/len(options), or 0 for a free-form item.
+among each item's options: the mean of 1/len(options), or 0 for a free-form item; or of the chances that the rows give.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Answers:
     """The scored answers of one model to one benchmark."""
 
     rows: Sequence[Scored]
-    checkers: tuple[str, ...]  # the first one decides
+    checkers: tuple[str, ...]  # the first one decides; instead of them, the rule that compared likelihoods
     left_out: int = 0  # items whose reference cannot be scored, which have no row
 
 
@@ -65,7 +65,8 @@ class BenchmarkScores(Scores):
 
 def write(folder: Path, answers: Answers) -> BenchmarkScores:
     """Write `scores.parquet` and `scores.json`, and return the content of the latter."""
-    rows.write(folder / "scores.parquet", Scored, answers.rows)
+    spare = ["chance"] if any(row.chance is not None for row in answers.rows) else []
+    rows.write(folder / "scores.parquet", Scored, answers.rows, spare=spare)
     scores = sum_up(answers)
     (folder / "scores.json").write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
     return scores
@@ -105,7 +106,7 @@ def _sum_up(scored: Sequence[Scored], checkers: Sequence[str]) -> Scores:
     counted = [row for row in scored if row.score is not None]
     n, total = len(counted), sum(row.score or 0.0 for row in counted)
     outcomes = Counter(row.outcome for row in scored)
-    chance = sum(1 / len(row.options) for row in counted if row.options) / n if n else 0.0
+    chance = sum(map(_chance, counted)) / n if n else 0.0
     return Scores(
         n=n,
         mean=total / n if n else None,
@@ -119,6 +120,11 @@ def _sum_up(scored: Sequence[Scored], checkers: Sequence[str]) -> Scores:
             if n
         },
     )
+
+
+def _chance(row: Scored) -> float:
+    """Return the expected score of a uniform guess."""
+    return row.chance if row.chance is not None else 1 / len(row.options) if row.options else 0.0
 
 
 def _p_above(total: float, n: int, rate: float) -> float:

@@ -152,7 +152,7 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
             if (
                 isinstance(benchmark, TruthfulQABenchmark)
                 and benchmark.task == "mc2"
-                and benchmark.method == "generate"
+                and benchmark.method != "likelihood"
             ):
                 message = (
                     "mc2 is scored by the probability of its true choices; write `method: likelihood`, or `task: mc1`"
@@ -179,6 +179,7 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
 
 def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
     """Yield the contradictions among the ways to ask."""
+    method = (*path, "method")
     if benchmark.shots and benchmark.examples:
         message = "`shots` and `examples` are both given; remove one (in a patch: `null`)"
         yield Finding((*path, "shots"), message, ((*path, "shots"), (*path, "examples")))
@@ -187,10 +188,22 @@ def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Findin
             message = f"the {benchmark.samples} answers to an item are equal at temperature 0; write `temperature: 0.7`"
             yield Finding((*path, "samples"), message, ((*path, "samples"), (*path, "temperature")))
         return
-    for key in ("samples", "stop", "reasoning"):
-        if key in benchmark.model_fields_set and getattr(benchmark, key) not in (1, (), None):
-            message = f"`{key}` has no effect with `method: {benchmark.method}`, which generates nothing; remove it"
-            yield Finding((*path, key), message, ((*path, key), (*path, "method")))
+    for key in _GENERATING:
+        if getattr(benchmark, key) != type(benchmark).model_fields[key].default:
+            message = (
+                f"`{key}` has no effect with `method: {benchmark.method}`, which generates nothing; remove it "
+                "(in a patch: `null`)"
+            )
+            yield Finding((*path, key), message, (method,))
+    if isinstance(benchmark, TableBenchmark) and "options" not in benchmark.fields:
+        message = (
+            f"`options` is missing: give the key that holds the choices, which `method: {benchmark.method}` compares"
+        )
+        yield Finding((*path, "fields"), message, (method,))
+
+
+# settings of texts, which likelihoods do not have
+_GENERATING = ("temperature", "top_p", "max_tokens", "stop", "samples", "reasoning", "checker", "parser")
 
 
 def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:

@@ -257,7 +257,9 @@ def estimate(
     tasks: Sequence[Sequence[str]] | None = None,
     average: Average = "micro",
 ) -> Estimate | None:
-    """Return the variances of finished studies on one benchmark, pooled; None if no arm is replicated.
+    """Return the variances of finished studies on one benchmark, pooled; None if they show none.
+
+    They show none if no arm is replicated, or if all runs score alike on every item, as students at the floor do.
 
     Each study is its arms' scores, the base first: float (replicates, items) in [0, 1] without NaN. tasks: for each
     study the tasks of its items; may be left out for `micro`.
@@ -290,6 +292,8 @@ def estimate(
         return None
     churn = sum(value * df for value, df in churns) / of_all.df
     discordance = max(churn, float(np.mean(discordances))) if discordances else churn
+    if discordance == 0:
+        return None
     between_tasks = math.sqrt(np.mean(between)) if between else 0.0
     return Estimate(
         variances=Variances(luck=of_all.luck, discordance=discordance, churn=churn, between_tasks=between_tasks),

@@ -105,7 +105,9 @@ def test_contradictions() -> None:
 LONG = """
 from orcac.checkers import CHECKERS, Item
 items = [Item(("(A)", "(B)", "(C)", "(D)")), Item(reference="18"), Item(reference="Paris")]
+items += [Item(reference="two lines\\nof prose")]
 units = ["the answer is ", "(A) is wrong, ", "A ", "\\\\boxed{", "<answer>", "\\n", "not ", "1,", "{'answer': '"]
+units += ["$", "\uff21\uff09"]
 for unit in units:
     text = (unit * (100_000 // len(unit) + 1))[:100_000]
     for item in items:

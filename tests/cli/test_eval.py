@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from orcac.cli.eval import command
 from orcac.errors import InputError
 
-TINY = Path(__file__).parents[2] / "specs" / "tiny.yaml"
+SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_model_folder_is_measured_by_a_spec_that_can_be_kept(folder: Path) -> 
 
 def test_a_server_is_measured_as_the_benchmark_of_a_spec_asks(folder: Path, solver: str) -> None:
     done = orcac(
-        folder, "eval", solver, "--model", "expert", "--on", "boolean-test", "--spec", str(TINY), "--take", "10",
+        folder, "eval", solver, "--model", "expert", "--on", "held-out", "--spec", str(SMOKE), "--take", "10",
         "--save", "mine.yaml", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -101,9 +101,9 @@ def test_a_server_is_measured_as_the_benchmark_of_a_spec_asks(folder: Path, solv
     ("line", "why"),
     [
         (["some/model", "--on", "b=none.jsonl"], "does not exist"),
-        (["some/model", "--on", "none", "--spec", str(TINY)], "no benchmark `none`"),
+        (["some/model", "--on", "none", "--spec", str(SMOKE)], "no benchmark `none`"),
         (["some/model", "--on", "b=items.jsonl", "--fields", "query"], "not a list of fields"),
-        (["some/model", "--on", "boolean-test", "--spec", str(TINY), "--format", "bbh"], "are for files"),
+        (["some/model", "--on", "held-out", "--spec", str(SMOKE), "--format", "bbh"], "are for files"),
         (["some/model", "--on", "b/c=items.jsonl"], "a name is made of"),
         (["nowhere", "--on", "b=items.jsonl"], "no such model"),
     ],

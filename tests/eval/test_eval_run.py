@@ -150,3 +150,43 @@ def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path) -> None
 def test_a_benchmark_without_items_is_refused(tmp_path) -> None:
     with pytest.raises(InputError):
         evaluate(make_job(tmp_path, items=[]), StandIn())
+
+
+class Comparer:
+    """A model that finds a choice the likelier, the shorter it is; a query of "long" does not fit."""
+
+    def score_choices(self, questions):
+        return [
+            SimpleNamespace(
+                log_likelihoods=[] if query == "long" else [-float(len(choice) ** 0.5) for choice in choices],
+                input_tokens=7,
+            )
+            for _, query, choices in questions
+        ]
+
+
+def choice_item(query: str, choices: list[str]) -> rows.BenchmarkItem:
+    options = [f"({letter})" for letter in "ABCD"[: len(choices)]]
+    prompt = dataclasses.replace(item(0, "choices", "x", options[0], options), query=query, id=query)
+    return rows.widen(prompt, rows.BenchmarkItem, choices=choices, right=[0])
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [("likelihood", ["(B)", ""]), ("likelihood-per-character", ["(A)", ""])]
+)
+def test_the_answer_is_the_likeliest_choice_and_of_equal_ones_the_first(tmp_path, method, expected) -> None:
+    job = make_job(tmp_path, items=[], method=method)
+    items = [choice_item("Why?", ["four", "two", "one"]), choice_item("long", ["a", "b"])]
+    rows.write(job.input("items") / "prompts.parquet", rows.BenchmarkItem, items)
+    summary = run(job, load_model=lambda folder, **_: Comparer())
+    assert summary == EvalSummary(n=2, cut=1, input_tokens=14)
+    answers = list(rows.read(job.out / "answers.parquet", rows.Answer))
+    assert [answer.response for answer in answers] == expected
+    assert [answer.finish_reason for answer in answers] == ["stop", "length"]
+    assert answers[0].log_likelihoods == [-2.0, -(3**0.5), -(3**0.5)]
+
+
+def test_answers_in_words_have_no_column_of_likelihoods(tmp_path) -> None:
+    job = make_job(tmp_path)
+    evaluate(job, StandIn())
+    assert not rows.has_column(job.out / "answers.parquet", "log_likelihoods")

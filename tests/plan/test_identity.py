@@ -172,7 +172,12 @@ def protocol(name: str) -> dict[str, tuple[Any, ...]]:
         "cue": (f"{at}.cue", "So", asked(name)),
         "stop": (f"{at}.stop", ["Q:"], replied(name)),
         "samples": (f"{at}.samples", 2, {f"replies/g/{name}/1", *own, *scores}, drawn),
-        "method": (f"{at}.method", "likelihood", items(name)),  # no row of a baseline
+        "method": (
+            f"{at}.method",
+            "likelihood",
+            {f"choices/{name}"} | replied(name) | ({"asked/held"} & asked(name)),  # no row of a baseline
+            {"benchmarks": {name: {"fields": {"options": "o"}}}} if name == "rows" else {},
+        ),
         "reasoning": (f"{at}.reasoning", "off", replied(name)),
     }
     return (ways if name != "open" else {}) | {
@@ -294,7 +299,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
     "benchmarks.*[truthfulqa].task": (
-        "benchmarks.truth.task", "mc2", items("truth") - {"replies/g/truth", "baseline/g/truth"},
+        "benchmarks.truth.task", "mc2", {f"{kind}/truth" for kind in ("items", "choices", "eval", "score")} | KEPT,
         {"benchmarks": {"truth": {"method": "likelihood"}}},
     ),
     **of("benchmarks.*[truthfulqa]", files("benchmarks", "truth", items("truth"), "json") | protocol("truth")),

@@ -10,7 +10,7 @@ from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.evaluation import KNOWN, Measured, from_file, from_known, from_spec, name_spec, read_model, write_spec
 from orcac.spec.load import load
 
-TINY = Path(__file__).parents[2] / "specs" / "tiny.yaml"
+SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -65,14 +65,14 @@ def test_a_served_model_is_a_baseline(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_benchmark_of_a_spec_is_asked_as_there(folder: Path) -> None:
-    one = from_spec("boolean-test", load(TINY))
-    plan, tiny = planned(folder, write_spec(*read_model("model"), [one])), Plan()
-    lower(tiny, load(TINY))
-    (of_eval,), (of_tiny,) = (list(each.experiments.values()) for each in (plan, tiny))
-    new, old = of_eval.addresses["base"], of_tiny.addresses["base"]
-    assert new["items/boolean-test"] == old["items/boolean-test"]
-    assert plan.nodes[new["eval/boolean-test"]].recipe == tiny.nodes[old["eval/boolean-test"]].recipe
-    assert plan.nodes[new["score/boolean-test"]].recipe == tiny.nodes[old["score/boolean-test"]].recipe
+    one = from_spec("held-out", load(SMOKE))
+    plan, smoke = planned(folder, write_spec(*read_model("model"), [one])), Plan()
+    lower(smoke, load(SMOKE))
+    (of_eval,), (of_smoke,) = (list(each.experiments.values()) for each in (plan, smoke))
+    new, old = of_eval.addresses["base"], of_smoke.addresses["base"]
+    assert new["items/held-out"] == old["items/held-out"]
+    assert plan.nodes[new["eval/held-out"]].recipe == smoke.nodes[old["eval/held-out"]].recipe
+    assert plan.nodes[new["score/held-out"]].recipe == smoke.nodes[old["score/held-out"]].recipe
 
 
 def test_files_of_a_spec_are_found_from_anywhere(folder: Path) -> None:

@@ -103,6 +103,7 @@ def test_estimate_recovers_the_variances_of_a_simulated_study() -> None:
     assert found.variances.luck == pytest.approx(0.02 / math.sqrt(2), rel=0.2)  # pooled with an arm of none
     assert found.luck.low < found.variances.luck < found.luck.high
     assert estimate([[base[:1], arm[:1]]]) is None
+    assert estimate([[np.zeros((3, 40)), np.zeros((3, 40))]]) is None  # students at the floor
 
 
 def test_tasks_that_differ_are_worth_fewer_items() -> None:

@@ -40,7 +40,18 @@ _LONGEST = 2_000  # characters of a statement that are looked at
 
 
 def read(response: str, item: Item) -> Extraction:
-    """Return the quantity or the moment that a response states."""
+    """Return the quantity, date or time that a response states.
+
+    A date such as 05/07/2021 has two readings. It is unparsed, unless the query or the reference has a date with
+    slashes, whose order it shares.
+    """
+    extraction = _read(response, item)
+    if moment.has_two_readings(extraction.value) and not moment.has_slashes(f"{item.query}\n{item.reference}"):
+        return AMBIGUOUS
+    return extraction
+
+
+def _read(response: str, item: Item) -> Extraction:
     reference = fold(answer_in(item.reference))
     text = visible(fold(response), item.query)
     wants_moment = moment.parse(reference) is not None

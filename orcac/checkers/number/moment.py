@@ -1,8 +1,8 @@
 """Dates and times: "10 June 2021", "June 10th, 2021", "06/10/2021", "2021-06-10"; "3:45 pm", "15:45", "noon".
 
-A date with slashes is read as month/day/year, as in the benchmarks, unless its first number is above 12; with points as
-day.month.year. Dates are equal if they have the same parts, so "10 June" is not "10 June 2021"; a weekday beside a date
-does not count. A time without "am" or "pm" is one of 24 hours.
+A date with slashes is compared as month/day/year, as in the benchmarks, unless its first number is above 12; with
+points as day.month.year. Dates are equal if they have the same parts, so "10 June" is not "10 June 2021"; a weekday
+beside a date does not count. A time without "am" or "pm" is one of 24 hours.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from orcac.checkers.characters import fold
 from orcac.checkers.number.words import in_digits
 
 _MONTHS = (
@@ -63,6 +64,8 @@ _WEEKDAY = re.compile(r"^(?:on\s)?(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:
 _BETWEEN = re.compile(r",?\s?(?:at|on|,)?\s?")
 _LONGEST = 60  # characters of a text that may be one moment
 
+_SLASHED = re.compile(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(?:\d{4}|\d{2})(?![\d/])")
+
 
 class Moment(NamedTuple):
     """A date (year, month, day), a time in seconds of the day, or both; a part that is not given is None."""
@@ -100,6 +103,17 @@ def parse(text: str) -> Moment | None:
         return None
     date, time = (first, second) if first.time is None else (second, first)
     return date._replace(time=time.time) if date.time is None and time.time is not None else None
+
+
+def has_two_readings(text: str) -> bool:
+    """Return whether a text is a date with slashes whose day and month could change places: "05/07/2021"."""
+    match = _SLASHED.search(fold(text))
+    return match is not None and match[1] != match[2] and max(int(match[1]), int(match[2])) <= 12
+
+
+def has_slashes(text: str) -> bool:
+    """Return whether a text has a date with slashes, or names that form: "MM/DD/YYYY"."""
+    return _SLASHED.search(fold(text)) is not None or "mm/dd" in text.casefold()
 
 
 def find(text: str) -> Iterator[Place]:

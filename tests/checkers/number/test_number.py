@@ -39,6 +39,9 @@ number = CHECKERS["number"]
         ("The flight lands at 3:45 pm.", "15:45", "3:45 pm."),
         ("It was on June 10th, 2021, a Thursday.", "10 June 2021", "June 10th, 2021"),
         ("It is 10 or 11 June.", "10 June", ""),
+        ("It was on 05/07/2021.", "May 7, 2021", ""),
+        ("It was on 05/07/2021.", "05/08/2021", "05/07/2021"),
+        ("It was on 13/07/2021.", "July 13, 2021", "13/07/2021"),
         ("9" * 100_000, "9", ""),
     ],
 )
