@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import tiny
+from click.testing import CliRunner
 
 from orcac import rows
+from orcac.cli import cli
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import BASELINES, Plan
@@ -31,7 +33,7 @@ TEMPLATE = (
 )
 ITEMS = [
     {"question": f"What is {n} and {n % 7}?" if n % 50 else f"What is {n}? " * 60, "answer": str(n + n % 7)}
-    | {"task": "sums" if n % 3 else "more sums"}
+    | {"task": "sums" if n % 3 else "more sums", "options": [str(n + n % 7), "no number"]}
     for n in range(210)
 ]
 SHARED: dict[str, Any] = {"format": "jsonl", "path": "items.jsonl", "max_tokens": 12, "checker": "number"}
@@ -42,6 +44,9 @@ BENCHMARKS: dict[str, Any] = {
     "shots": {"shots": 2, "system": 7, "instruction": "End with ANSWER: X", "cue": "So"},
     "system": {"system": 7, "temperature": 0.7},
 }
+
+LIKELY = {"format": "jsonl", "path": "items.jsonl", "take": 20, "method": "likelihood"}
+LIKELY |= {"fields": {"query": "question", "reference": "answer", "options": "options"}}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "student": {"base": str(model)},
                 "teachers": {"it": {"model": "it", "endpoint": {"kind": "local", "path": str(model), "batch": 16}}},
                 "baselines": ["it"],
-                "benchmarks": {name: SHARED | more for name, more in BENCHMARKS.items()},
+                "benchmarks": {name: SHARED | more for name, more in BENCHMARKS.items()} | {"likely": LIKELY},
                 "hardware": {"eval": {"batch": 7}},
             }
         )
@@ -92,7 +97,8 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
         ]
         assert marks[0] == marks[1]
     results = read_json(store.folder(plan.experiments["same"].report) / "results.json")
-    for bench in results.benchmarks:
+    *generated, likely = results.benchmarks
+    for bench in generated:
         ours, theirs = bench.scores
         assert ours.protocol == theirs.protocol and ours.mean == theirs.mean
     assert results.benchmarks[2].scores[0].protocol == Protocol(
@@ -101,9 +107,20 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
     table = format_table(results)
     assert "Asked: zero-shot, no system message, temperature 0.7, top_p 0.9, at most 12 tokens." in table
     assert "Asked otherwise" not in table
+    assert [score.arm for score in likely.scores] == ["base"] and likely.without_row == ("it (baseline)",)
+    sentence = "No row for it (baseline): it compares the log-likelihoods of options, which baselines do not give."
+    assert sentence in table
 
 
 def read_answers(store: Store, ref: str, kind: type[Any]) -> dict[str, tuple[str, str, int]]:
     """Return item -> (text, system message, tokens) of the answers of an eval or collect node."""
     (path,) = store.folder(ref).glob("*.parquet")
     return {row.id: (row.response, row.system, row.output_tokens) for row in rows.read(path, kind)}
+
+
+def test_compile_names_the_baselines_without_a_row(spec: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    result = CliRunner().invoke(cli, ["compile", str(spec)])
+    line = "no row for it on `likely`: it compares the log-likelihoods of options, which baselines do not give"
+    assert result.exit_code == 0 and line in result.output

@@ -14,6 +14,8 @@ import click
 
 from orcac.cost import memory
 from orcac.cost.outdated import describe_outdated
+from orcac.cost.reasked import describe_reasked
+from orcac.eval.recipe import NO_BASELINE
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_plan_path
@@ -111,6 +113,24 @@ def warn_outdated(plan: Plan, experiments: Sequence[Experiment], store: Store) -
         specs = shlex.join(str(experiment.file) for experiment in experiments)
         click.echo(f"  to keep them as they are: `orcac pin --keep {specs}`", err=True)
     return lines
+
+
+def warn_reasked(plan: Plan, experiments: Sequence[Experiment], store: Store) -> list[str]:
+    """Print and return lines on the answers of baselines that are asked for again with a benchmark's own sampling."""
+    lines = describe_reasked(plan, experiments, store)
+    for line in lines:
+        click.echo(clean(line), err=True)
+    return lines
+
+
+def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
+    """Return a line for each benchmark that compares log-likelihoods, on which baselines have no row."""
+    return [
+        f"{experiment.file}: no row for {', '.join(experiment.base.spec.baselines)} on `{name}`: {NO_BASELINE}"
+        for experiment in experiments
+        for name, benchmark in experiment.base.spec.benchmarks.items()
+        if experiment.base.spec.baselines and getattr(benchmark, "method", "generate") != "generate"
+    ]
 
 
 def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:

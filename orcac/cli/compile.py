@@ -6,7 +6,16 @@ import json
 
 import click
 
-from orcac.cli.common import check_locks, check_memory, clean, compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.common import (
+    check_locks,
+    check_memory,
+    clean,
+    compile_specs,
+    describe_unmeasured,
+    find_plan_and_store,
+    warn_outdated,
+    warn_reasked,
+)
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 from orcac.plan.replicates import count_runs
@@ -33,6 +42,8 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     path, store = find_plan_and_store()
     check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
+    reasked = warn_reasked(plan, experiments, store)
+    notes = [*describe_deferred(plan), *describe_unmeasured(experiments)]
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)
     if as_json:
@@ -43,8 +54,9 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             "nodes": len(plan.nodes),
             "done": done,
             "arms": arms,
-            "notes": describe_deferred(plan),
+            "notes": notes,
             "outdated": [line.strip() for line in outdated],
+            "asked_again": [line.strip() for line in reasked],
         }
         click.echo(json.dumps(summary))
         return
@@ -63,6 +75,6 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{name}: {', '.join(parts) or 'nothing to make'}")
     shared = sum(len(users) > 1 for users in plan.map_nodes_to_users().values())
     note = "written" if changed else "unchanged"
-    for line in describe_deferred(plan):
+    for line in notes:
         click.echo(clean(f"  {line}"))
     click.echo(f"{len(plan.nodes)} nodes, {shared} of them shared between arms, {done} done; {path} {note}")

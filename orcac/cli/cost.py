@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from orcac import text
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import clean, compile_specs, find_plan_and_store
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
 from orcac.cost.detectable import PlannedComparison, format_points, list_comparisons
 from orcac.cost.figures import Range
 from orcac.cost.flow import Flow
+from orcac.cost.reasked import describe_reasked
 from orcac.plan.plan import Experiment, Plan
 from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
@@ -41,13 +42,17 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac cost specs/orca-13b.yaml
       orcac cost specs/tiny.yaml --json
     """
-    plan, _ = compile_specs(specs)
+    plan, experiments = compile_specs(specs)
     _, store = find_plan_and_store()
     flow = Flow(plan, store)
     costs = price_flow(flow)
+    reasked = describe_reasked(plan, experiments, store, costs)
     if as_json:
-        click.echo(json.dumps(_as_json(plan, store, costs), indent=1, ensure_ascii=False))
+        values = _as_json(plan, store, costs) | {"asked_again": [line.strip() for line in reasked]}
+        click.echo(json.dumps(values, indent=1, ensure_ascii=False))
         return
+    for line in reasked:
+        _wrap(clean(line))
     for experiment in plan.experiments.values():
         _show(plan, store, costs, experiment, list_comparisons(flow, experiment))
     if len(plan.experiments) > 1:

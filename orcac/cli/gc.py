@@ -10,6 +10,7 @@ import click
 
 from orcac.cli.common import clean, compile_specs, find_plan_and_store
 from orcac.errors import InputError
+from orcac.plan.reasked import list_earlier_replies
 from orcac.plan.upgrade import find_older, find_unreplaced
 from orcac.sample.recipe import SampleRecipe
 from orcac.store.garbage import Item, find, remove
@@ -25,14 +26,14 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
 
     Name every spec whose artifacts you want to keep, and those that are running: nothing is removed while a node is
     being made that none of them needs. All answers of teachers stay: they were paid for. Artifacts of SPECS that an
-    older VERSION made stay until today's VERSION has replaced them.
+    older VERSION made, or that hold a baseline's answers at another sampling, stay until new ones have replaced them.
 
     \b
     Example:
       orcac gc specs/tiny.yaml specs/smoke.yaml
       orcac gc specs/tiny.yaml specs/smoke.yaml --delete
     """
-    plan, _ = compile_specs(specs)
+    plan, experiments = compile_specs(specs)
     for node in plan.nodes.values():
         if isinstance(node.recipe, SampleRecipe) and node.recipe.source and node.recipe.source.absent:
             raise InputError(
@@ -40,7 +41,11 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
                 fix="run gc on a machine that has every file that the specs name",
             )
     _, store = find_plan_and_store()
-    found = find(store, plan.nodes.keys() | find_unreplaced(plan, find_older(plan, store), store))
+    needed = plan.nodes.keys() | find_unreplaced(plan, find_older(plan, store), store)
+    for one in list_earlier_replies(plan, experiments):
+        if not store.is_done(one.ref):
+            needed |= {node.ref for node in one.nodes}
+    found = find(store, needed)
     others = [ref for ref in found.in_use if ref not in plan.nodes]
     if others and delete:
         raise InputError(

@@ -23,7 +23,8 @@ def command(specs: tuple[str, ...], keeps: bool) -> None:
     and the field, data file or VERSION that moved it. Pin again to accept the change. New arms are free.
 
     A finished artifact that is pinned is kept when a new orcac would make it in another way. With --keep such
-    artifacts can be pinned after an upgrade as well; without it the ids of today's VERSIONs are pinned.
+    artifacts can be pinned after an upgrade as well; without it the ids of today's VERSIONs are pinned. Answers of
+    baselines that were asked with another sampling than the benchmark's cannot be kept: they are asked anew.
 
     \b
     Example:

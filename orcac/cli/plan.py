@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, clean, compile_specs, find_plan_and_store
+from orcac.cli.common import STYLES, clean, compile_specs, find_plan_and_store, warn_reasked
 from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
@@ -50,8 +50,9 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
       orcac plan specs/tiny.yaml
       orcac plan specs/tiny.yaml --svg plan.svg     draw the nodes that arms share
     """
-    plan, _ = compile_specs(specs)
+    plan, experiments = compile_specs(specs)
     _, store = find_plan_and_store()
+    warn_reasked(plan, experiments, store)
     states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
     arms = map_nodes_to_arms(plan)
     if svg:

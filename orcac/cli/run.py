@@ -18,7 +18,16 @@ from typing import TextIO
 
 import click
 
-from orcac.cli.common import check_locks, check_memory, clean, compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.common import (
+    check_locks,
+    check_memory,
+    clean,
+    compile_specs,
+    describe_unmeasured,
+    find_plan_and_store,
+    warn_outdated,
+    warn_reasked,
+)
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.report import show
 from orcac.errors import InputError
@@ -64,6 +73,9 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
     path, store = find_plan_and_store()
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
+    warn_reasked(plan, experiments, store)
+    for line in describe_unmeasured(experiments):
+        click.echo(clean(line), err=True)
     plan.write(path)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]

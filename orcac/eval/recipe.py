@@ -15,9 +15,10 @@ from typing import ClassVar, Literal
 from orcac.recipe import Execution, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary"]
+__all__ = ["NO_BASELINE", "VERSION", "EvalExecution", "EvalRecipe", "EvalSummary"]
 
 VERSION = 2
+NO_BASELINE = "it compares the log-likelihoods of options, which baselines do not give"
 
 
 class EvalRecipe(Recipe):

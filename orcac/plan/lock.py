@@ -26,6 +26,11 @@ from orcac.store.durable import write_if_changed
 
 FORMAT = 1
 _LISTED = 20  # moved nodes in an error message
+_PROTOCOL = (
+    "orcac now asks baselines as it asks students, in the benchmark's form and with its temperature and top_p, and\n"
+    "  no longer with the teacher's (docs/measuring.md, “One protocol”). The answers under `replies/` are therefore\n"
+    "  other answers, which `orcac pin --keep` cannot keep; `orcac cost` prices them."
+)
 
 
 class Lock(TypedDict):
@@ -86,11 +91,16 @@ def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
     """
     if not os.path.lexists(path):  # unlike exists(), true for a dangling link, which must be refused and not passed
         return
-    moved = find_moved_pins(plan, experiment, read_lock(path))
+    lock = read_lock(path)
+    moved = find_moved_pins(plan, experiment, lock)
     if not moved:
         return
     roots = [pin for pin in moved if pin.causes or not pin.new]
-    lines = [f"{path}: {len(moved)} pinned id{'s' * (len(moved) != 1)} moved", *(f"  {pin}" for pin in roots[:_LISTED])]
+    lines = [f"{path}: {len(moved)} pinned id{'s' * (len(moved) != 1)} moved"]
+    if _is_before_protocol(lock) and any(pin.address.startswith("replies/") for pin in moved):
+        roots = [pin for pin in roots if not pin.address.startswith("asked/")]  # each moves a node of `replies/`
+        lines.append(f"  {_PROTOCOL}")
+    lines += [f"  {pin}" for pin in roots[:_LISTED]]
     if len(roots) > _LISTED:
         lines.append(f"  and {len(roots) - _LISTED} more")
     if followers := len(moved) - len(roots):
@@ -100,6 +110,18 @@ def check_pins(plan: Plan, experiment: Experiment, path: Path) -> None:
     keeps = any(plan.nodes[ref].version is not None for ref in own)
     fix = f"undo the change, or accept it with `orcac pin {'--keep ' if keeps else ''}{experiment.spec}`"
     raise PinError("\n".join(lines), fix=fix)
+
+
+def _is_before_protocol(lock: Lock) -> bool:
+    """Return whether a lock is from the time when baselines were asked with the teacher's own sampling.
+
+    Then the items as asked were a sample node of their own, which read the benchmark's files again.
+    """
+    return any(
+        address.startswith("asked/") and "form" not in lock["nodes"][ref]["recipe"]
+        for addresses in lock["arms"].values()
+        for address, ref in addresses.items()
+    )
 
 
 def find_moved_pins(plan: Plan, experiment: Experiment, lock: Lock) -> list[MovedPin]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from orcac.eval.recipe import NO_BASELINE
 from orcac.report import protocol
 from orcac.report.results import Benchmark, Difference, Results
 from orcac.score.recipe import LIKELIHOOD_RULES
@@ -52,7 +53,6 @@ AVERAGES = {
     "macro": "differences of means over tasks (macro)",
     "clustered": "differences of means over tasks, for tasks like these (clustered)",
 }
-LIKELIHOOD = "it compares the log-likelihoods of options, which baselines do not give"
 NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
 
 
@@ -182,7 +182,7 @@ def describe_protocol(bench: Benchmark) -> list[str]:
     if named := [f"{arm}: {how}" for arm, how in others if how]:
         lines.append(f"Asked otherwise: {'; '.join(named)}.")
     if bench.without_row:
-        why = "" if shared.method == "generate" else f": {LIKELIHOOD}"
+        why = "" if shared.method == "generate" else f": {NO_BASELINE}"
         lines.append(f"No row for {_join(bench.without_row)}{why}.")
     return lines
 

@@ -13,7 +13,7 @@ from orcac.errors import InputError, PinError
 from orcac.kinds import KINDS
 from orcac.plan.lock import check_pins, format_lock, lock_path, write_lock
 from orcac.plan.lower import lower
-from orcac.plan.plan import Plan
+from orcac.plan.plan import BASELINES, Plan
 from orcac.spec.load import load
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,30 @@ def test_a_field_that_moves_an_id_is_named_and_the_nodes_made_from_it_are_counte
     assert "min_characters (default) -> 9" in text
     assert "4 more moved because they are made from these" in text  # the student, the rows, and a training in each arm
     assert "orcac pin" in caught.value.fix
+
+
+def test_a_lock_from_before_all_rows_were_asked_alike_is_explained_in_words(tmp_path: Path) -> None:
+    benchmark = {"format": "puzzles", "task": "navigate", "size": [3, 5], "take": 9, "temperature": 0.2}
+    path = tmp_path / "asked.yaml"
+    asked = {"name": "asked", "baselines": ["t"], "benchmarks": {"b": benchmark}}
+    path.write_text(json.dumps({"orcac": 1, "teachers": SPEC["teachers"]} | asked))
+    plan = compiled(path)
+    text = format_lock(plan, plan.experiments["asked"])
+    lock = json.loads(text)  # as it was then: the teacher's temperature, and the items as asked under another address
+    replies, items = (lock["arms"][BASELINES][address] for address in ("replies/t/b", "items/b"))
+    lock["nodes"]["collect/old"] = lock["nodes"][replies] | {"recipe": {"sampling": {"temperature": 0.9}}}
+    lock["arms"][BASELINES] |= {"replies/t/b": "collect/old", "asked/b": items}
+    write_lock(lock_path(path), json.dumps(lock))
+    with pytest.raises(PinError) as caught:
+        check(path)
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith("  orcac now asks baselines as it asks students")
+    assert "`orcac pin --keep` cannot keep" in str(caught.value)
+    assert "sampling.temperature 0.9 -> 0.2" in str(caught.value) and "asked/b" not in str(caught.value)
+    lock["arms"][BASELINES] = {"replies/t/b": "collect/old"}  # a newer lock of an edited spec
+    write_lock(lock_path(path), json.dumps(lock))
+    with pytest.raises(PinError, match=r"pinned id moved\n  .baselines.: replies/t/b"):
+        check(path)
 
 
 def test_a_data_file_that_changed_is_named(spec: Path) -> None:

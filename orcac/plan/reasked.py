@@ -1,0 +1,87 @@
+"""The answers of baselines as orcac asked for them before every row of a benchmark was asked alike.
+
+A baseline, and a teacher that answers are judged against, was asked with the teacher's own sampling and the benchmark's
+`max_tokens`, over items that a sample node had put under the benchmark's system message. Now the benchmark's sampling
+and form count (`asking.lower_protocol`), so these nodes have other ids, and their requests other keys in the ledger.
+Here the earlier nodes are made again, to find what was paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from orcac.chat.settings import Sampling
+from orcac.collect.recipe import CollectRecipe
+from orcac.plan.node import Node
+from orcac.plan.plan import BASELINES, Plan
+from orcac.recipe import Recipe
+from orcac.sample.recipe import Draw, Message, SampleRecipe
+from orcac.spec.load import Arm, Experiment
+
+__all__ = ["EarlierReplies", "list_earlier_replies"]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierReplies:
+    """The answers of a teacher to a benchmark, as they were planned until now."""
+
+    ref: str  # KIND/ID of the collect node that asks anew
+    teacher: str
+    benchmark: str
+    items: str  # KIND/ID of the benchmark's items
+    system: str  # the system message
+    recipe: CollectRecipe  # of the earlier answers
+    sampling: Sampling  # of the new ones
+    nodes: tuple[Node, ...]  # the earlier prompts, answers and, if no judge compares, scores
+
+
+def list_earlier_replies(plan: Plan, experiments: Iterable[Experiment]) -> list[EarlierReplies]:
+    """Return the earlier nodes of all models that are asked a benchmark with another sampling than until now.
+
+    Answers that were recorded elsewhere, or are the items' references, are not among them: they cost nothing.
+    """
+    found: dict[str, EarlierReplies] = {}
+    for experiment in experiments:
+        addresses_of = plan.experiments[experiment.base.spec.name].addresses
+        for name, addresses in addresses_of.items():
+            arm = experiment.base if name == BASELINES else experiment.arms[name]
+            for one in _of_arm(plan, arm, addresses):
+                found.setdefault(one.ref, one)
+    return list(found.values())
+
+
+def _of_arm(plan: Plan, arm: Arm, addresses: dict[str, str]) -> Iterator[EarlierReplies]:
+    for address, ref in addresses.items():
+        part, _, rest = address.partition("/")
+        teacher, _, benchmark = rest.partition("/")
+        if part != "replies" or benchmark not in arm.spec.benchmarks:  # or a further sample
+            continue
+        of_teacher, of_benchmark = arm.spec.teachers[teacher], arm.spec.benchmarks[benchmark]
+        node, items = plan.nodes[ref], addresses[f"items/{benchmark}"]
+        recipe, items_recipe = node.recipe, plan.nodes[items].recipe
+        assert isinstance(recipe, CollectRecipe)
+        assert isinstance(items_recipe, SampleRecipe)
+        sampling = of_teacher.sampling.model_copy(update={"max_tokens": of_benchmark.max_tokens})
+        if sampling == recipe.sampling or recipe.origin in ("replay", "reference"):
+            continue
+        message = Message(id=of_benchmark.system, text=arm.messages[of_benchmark.system])
+        earlier = recipe.model_copy(update={"sampling": sampling})
+        prompts = _with(plan.nodes[items], items_recipe.model_copy(update={"draw": Draw(always=(message,))}))
+        answers = _with(node, earlier, prompts=(prompts.ref,))
+        score = plan.nodes.get(addresses.get(f"baseline/{teacher}/{benchmark}", ""))
+        yield EarlierReplies(
+            ref=ref,
+            teacher=teacher,
+            benchmark=benchmark,
+            items=items,
+            system=message.text,
+            recipe=earlier,
+            sampling=recipe.sampling,
+            nodes=(prompts, answers, *([_with(score, score.recipe, answers=(answers.ref,))] if score else [])),
+        )
+
+
+def _with(node: Node, recipe: Recipe, **inputs: tuple[str, ...]) -> Node:
+    """Return a node with another recipe, and other inputs in these roles; `model_copy` would copy its id."""
+    return Node(kind=node.kind, recipe=recipe, inputs=node.inputs | inputs, execution=node.execution, label=node.label)
