@@ -622,7 +622,7 @@ class Spec(Frozen):
     )
     benchmarks: dict[Name, Benchmark] = semantic("benchmarks that measure the students", {})
     baselines: tuple[Name, ...] = semantic(
-        "teachers that answer the benchmarks as well, asked as the arms are; each is a row of the report beside the arms",
+        "teachers that answer the benchmarks, asked as the arms are; each is a row of the report beside the arms",
         (),
     )
     hardware: Hardware = semantic("resources of the jobs", Hardware())
