@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, Any] = {
     "sampled": {"temperature": 0.7, "top_p": 0.9},
     "shots": {"shots": 2, "system": 7, "instruction": "End with ANSWER: X", "cue": "So"},
     "system": {"system": 7, "temperature": 0.7},
+    "samples": {"samples": 2, "temperature": 0.7, "stop": ["e"]},
 }
 
 LIKELY = {"format": "jsonl", "path": "items.jsonl", "take": 20, "method": "likelihood"}
@@ -82,14 +83,16 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
         make(plan, store, ref)
     addresses = plan.experiments["same"].addresses
     for name in BENCHMARKS:
-        ours = read_answers(store, addresses["base"][f"eval/{name}"], rows.Answer)
-        theirs = read_answers(store, addresses[BASELINES][f"replies/it/{name}"], rows.Response)
+        samples = range(BENCHMARKS[name].get("samples", 1))
+        replies = [f"replies/it/{name}" + (f"/{sample}" if sample else "") for sample in samples]
+        ours = read_answers(store, [addresses["base"][f"eval/{name}"]], rows.Answer)
+        theirs = read_answers(store, [addresses[BASELINES][reply] for reply in replies], rows.Response)
         assert ours == theirs
-        assert len(ours) == 204 - 4 * (name == "shots")
+        assert len(ours) == (204 - 4 * (name == "shots")) * len(samples)
         texts = {text for text, *_ in ours.values()}
         assert len(texts) > 20 and "" in texts
         marks = [
-            {row.id: (row.parsed, row.outcome, row.score) for row in rows.read(path, rows.Scored)}
+            {(row.id, row.sample): (row.response, row.outcome, row.score) for row in rows.read(path, rows.Scored)}
             for path in (
                 store.folder(addresses["base"][f"score/{name}"]) / "scores.parquet",
                 store.folder(addresses[BASELINES][f"baseline/it/{name}"]) / "scores.parquet",
@@ -112,10 +115,15 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
     assert sentence in table
 
 
-def read_answers(store: Store, ref: str, kind: type[Any]) -> dict[str, tuple[str, str, int]]:
-    """Return item -> (text, system message, tokens) of the answers of an eval or collect node."""
-    (path,) = store.folder(ref).glob("*.parquet")
-    return {row.id: (row.response, row.system, row.output_tokens) for row in rows.read(path, kind)}
+def read_answers(store: Store, refs: list[str], kind: type[Any]) -> dict[tuple[str, int], tuple[str, str, int]]:
+    """Return (item, sample) -> (text, system message, tokens) of the answers of an eval or of some collect nodes."""
+    answers = {}
+    for number, ref in enumerate(refs):
+        (path,) = store.folder(ref).glob("*.parquet")
+        for row in rows.read(path, kind):
+            sample = getattr(row, "sample", number)
+            answers[row.id, sample] = row.response, row.system, row.output_tokens
+    return answers
 
 
 def test_compile_names_the_baselines_without_a_row(spec: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
