@@ -193,7 +193,14 @@ def classify(status: int | None, body: object = None, exception: Exception | Non
     return "server" if status >= 500 else "bad_request"
 
 
-SETTINGS = ("temperature", "top_p", "seed", "stop")  # the decoding settings that some models refuse
+SETTINGS = (
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "reasoning_effort",
+    "chat_template_kwargs",
+)  # the decoding settings that some models refuse
 _NAME = rf"(?<![\w.])[`'\"]?(?P<name>{'|'.join(SETTINGS)})\b[`'\"]?"
 _REFUSALS = tuple(  # of lower-cased messages
     re.compile(pattern)

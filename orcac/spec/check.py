@@ -143,6 +143,9 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
             yield from _check_asking(path, benchmark)
+            if isinstance(benchmark.reasoning, int) and spec.student and spec.hardware.eval.engine == "vllm":
+                message = "vLLM does not limit the tokens of reasoning; write `on` or `off`, or `engine: transformers`"
+                yield Finding((*path, "reasoning"), message, (("hardware", "eval", "engine"),))
             if isinstance(benchmark, TableBenchmark) and not {"reference", "references"} & set(benchmark.fields):
                 message = (
                     "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "

@@ -15,11 +15,16 @@ from orcac.chat.failures import SETTINGS, refused_setting
 from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.wire import loads, replace_surrogates
 
+REASONING_LIMIT = "reasoning limit"  # a setting that no server's body has
 
-def build_body(request: ChatRequest, refused: Container[str] = (), *, may_omit: bool = False) -> dict[str, object]:
+
+def build_body(
+    request: ChatRequest, refused: Container[str] = (), *, may_omit: bool = False, is_openai: bool = True
+) -> dict[str, object]:
     """Return the JSON body of a request, without the parameters that the model has refused.
 
-    They are left out only if that does not change the answer, or with `may_omit`: see `find_dispensable`.
+    They are left out only if that does not change the answer, or with `may_omit`: see `find_dispensable`. Reasoning is
+    set by `reasoning_effort` at OpenAI, and by a variable of the model's chat template at other servers.
     """
     sampling = request.sampling
     body: dict[str, object] = {
@@ -35,6 +40,13 @@ def build_body(request: ChatRequest, refused: Container[str] = (), *, may_omit: 
         body["seed"] = sampling.seed + request.sample_index  # else all samples would be the same answer
     if sampling.stop and not (may_omit and "stop" in refused):
         body["stop"] = list(sampling.stop)
+    if sampling.reasoning is not None:
+        is_off = sampling.reasoning == "off"
+        name, value = "reasoning_effort", "none" if is_off else "medium"
+        if not is_openai:
+            name, value = "chat_template_kwargs", {"enable_thinking": not is_off}
+        if not (may_omit and name in refused):
+            body[name] = value
     return body | sampling.extra
 
 
@@ -54,16 +66,25 @@ def find_dispensable(error_body: object, request: ChatRequest, *, may_omit: bool
             case "top_p" | "temperature" if getattr(request.sampling, parameter) == 1.0:
                 return parameter
     setting = refused_setting(error_body)
-    if setting in build_body(request) and (may_omit or not find_omitted(request, (setting,))):
+    if setting in _list_settings(request) and (may_omit or not find_omitted(request, (setting,))):
         return setting
     return ""
 
 
 def find_omitted(request: ChatRequest, refused: Container[str]) -> tuple[str, ...]:
-    """Return the decoding settings that a request loses if the `refused` parameters are left out."""
-    body = build_body(request)
+    """Return the decoding settings that a request loses if the `refused` parameters are left out.
+
+    A server does not limit the tokens of reasoning, so a request always loses such a limit.
+    """
+    body = _list_settings(request)
     neutral = {"temperature": 1.0, "top_p": 1.0}
-    return tuple(name for name in SETTINGS if name in refused and name in body and body[name] != neutral.get(name))
+    lost = [name for name in SETTINGS if name in refused and name in body and body[name] != neutral.get(name)]
+    return (*lost, REASONING_LIMIT) if isinstance(request.sampling.reasoning, int) else tuple(lost)
+
+
+def _list_settings(request: ChatRequest) -> dict[str, object]:
+    """Return the parameters that a request may have, at any server."""
+    return build_body(request, is_openai=False) | build_body(request)
 
 
 def parse_completion(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:

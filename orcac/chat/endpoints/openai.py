@@ -52,6 +52,7 @@ _IDLE_S = 4.0  # an idle connection is closed then, before uvicorn (vLLM) closes
 # The package's headers that belong to its own connection, or describe how it sends and retries.
 _PACKAGE_HEADERS = ("host", "connection", "content-length", "accept-encoding", "x-stainless-")
 _PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "openai-")  # their values are not secret
+_OPENAI_HOSTS = ("api.openai.com", ".azure.com")  # the servers of OpenAI's own models
 _SECRET_CHARACTERS = 8  # a shorter value of a header is not a secret, unless it is the key
 
 
@@ -125,6 +126,7 @@ class OpenAIEndpoint:
         }
         self._add_secret(client.api_key)
         self.label = str(client.base_url.copy_with(userinfo=b""))
+        self._is_openai = (client.base_url.host or "").endswith(_OPENAI_HOSTS)
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """Make one attempt. Raises ChatError, of the class that `classify` finds, if there is no answer."""
@@ -132,7 +134,7 @@ class OpenAIEndpoint:
             refused = self._refused.get(request.model, frozenset())
             try:
                 response = await self._send(request, refused)
-                response.omitted = find_omitted(request, refused) if self._may_omit and refused else ()
+                response.omitted = find_omitted(request, refused) if self._may_omit else ()
                 return response
             except _ParameterRefused as error:
                 if error.parameter in refused:
@@ -149,7 +151,7 @@ class OpenAIEndpoint:
             if url is None:
                 async with self._finding_url:  # only once: it takes the package as long as a hundred requests
                     url = self._urls.get(request.model) or await self._find_url(request.model)
-            payload = aiohttp.BytesPayload(dumps(build_body(request, refused, may_omit=self._may_omit)))
+            payload = aiohttp.BytesPayload(dumps(self._build_body(request, refused)))
             response = await self._session.post(url, data=payload, allow_redirects=False)
             content = await response.read()  # the connection is free after it, also if it fails
             status, headers = response.status, response.headers
@@ -186,6 +188,9 @@ class OpenAIEndpoint:
             return parse_completion(content, latency_s=time.perf_counter() - start, rates=rates)
         except ValueError as error:
             raise self._make_error(classify(None, exception=error), str(error), rates=rates) from None
+
+    def _build_body(self, request: ChatRequest, refused: frozenset[str]) -> dict[str, object]:
+        return build_body(request, refused, may_omit=self._may_omit, is_openai=self._is_openai)
 
     async def _find_url(self, model: str) -> yarl.URL:
         """Return the address to which the package would send a request for `model`; give the session its headers.

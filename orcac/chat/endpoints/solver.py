@@ -9,9 +9,9 @@ run. The model's name is the skill, `assistant` or `expert`; `orcac.puzzles` sol
         {"role": "system", "content": "Think step by step."}, {"role": "user", "content": "not True or False is"}]}'
 
 The answer is a function of the request alone: equal requests get equal bytes. So `temperature` and `top_p` are accepted
-and change nothing. An unknown field is refused rather than ignored, since it may be a misspelt one that was meant to
-change the answer. The system messages are joined, and the last message, which must be the user's, is the query. Each
-word and each punctuation mark counts as a token.
+and change nothing, and so is a setting of reasoning, since there is none. An unknown field is refused rather than
+ignored, since it may be a misspelt one that was meant to change the answer. The system messages are joined, and the
+last message, which must be the user's, is the query. Each word and each punctuation mark counts as a token.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class _Request(_Body):
     n: Literal[1] | None = None
     stream: Literal[False] | None = None
     seed: int | None = None
+    stop: list[str] = []
+    chat_template_kwargs: dict[str, bool] = {}  # it does not reason, so there is nothing to set
     error_rate: float = Field(DEFAULT_ERROR_RATE, ge=0, le=1)  # the assistant's; an expert makes no errors
 
 
@@ -111,6 +113,7 @@ async def _chat_completions(http: web.Request) -> web.Response:
 def _build_completion(request: _Request) -> dict[str, object]:
     """Return the body of the response."""
     text = _answer(request)
+    text = text[: min((place for stop in request.stop if (place := text.find(stop)) >= 0), default=None)]
     limit = request.max_completion_tokens or request.max_tokens
     ends = [match.end() for match in _TOKEN.finditer(text)]
     is_cut = limit is not None and len(ends) > limit

@@ -53,6 +53,24 @@ def test_a_body_has_the_sampling_without_refused_parameters(
     assert build_body(request(**sampling), refused) == body
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "effort", "is_on"), [("on", "medium", True), ("off", "none", False), (9, "medium", True)]
+)
+def test_reasoning_is_set_in_the_way_of_the_server_and_left_out_where_it_is_refused(
+    reasoning: Any, effort: str, is_on: bool
+) -> None:
+    asked = request(reasoning=reasoning)
+    assert build_body(asked) == {**BODY, "reasoning_effort": effort}
+    assert build_body(asked, is_openai=False) == {**BODY, "chat_template_kwargs": {"enable_thinking": is_on}}
+    error = {"error": {"message": "unknown", "param": "reasoning_effort", "code": "unsupported_parameter"}}
+    assert find_dispensable(error, asked, may_omit=True) == "reasoning_effort"
+    assert find_dispensable(error, asked) == ""
+    assert build_body(asked, ("reasoning_effort",), may_omit=True) == BODY
+    limit = ("reasoning limit",) if reasoning == 9 else ()  # no server keeps one
+    assert find_omitted(asked, ()) == limit
+    assert find_omitted(asked, ("reasoning_effort",)) == ("reasoning_effort", *limit)
+
+
 def test_each_sample_of_a_seeded_model_has_a_seed_of_its_own() -> None:
     asked = request(seed=3)
     asked.sample_index = 2

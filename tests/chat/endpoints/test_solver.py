@@ -85,6 +85,13 @@ def test_max_tokens_cuts_the_answer_and_sets_the_finish_reason() -> None:
     assert complete(max_tokens=1).choices[0].finish_reason == "stop"
 
 
+def test_an_answer_ends_before_a_stop_string() -> None:
+    answer = complete(system=STEPS, stop=["nothing", " or True", "is"])
+    assert answer.choices[0].message.content == "( False"
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.completion_tokens == 2
+
+
 def test_a_query_that_cannot_be_solved_gets_an_answer_that_says_so() -> None:
     answer = complete("Who wrote Faust?", system=STEPS)
     assert answer.choices[0].message.content == CANNOT
