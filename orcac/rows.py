@@ -86,6 +86,7 @@ class Answer(Prompt):
     input_tokens: int = 0  # 0 in a file of an older orcac, which did not count
     output_tokens: int = 0
     log_likelihoods: list[float] = dataclasses.field(default_factory=list, metadata=_SPARE)  # one for each choice
+    sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each item has several
 
 
 Outcome = Literal["right", "wrong", "unparsed", "cut", "refused", "failed"]
@@ -103,6 +104,7 @@ class Scored(Prompt):
     others_parsed: list[str] = dataclasses.field(default_factory=list)  # one for each further checker
     others_score: list[float] = dataclasses.field(default_factory=list)  # likewise; [] if the request failed
     chance: float | None = dataclasses.field(default=None, metadata=_SPARE)  # score of a guess; None: by the options
+    sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each item has several
 
 
 def prompt_id(source: str, task: str, query: str, system: str) -> str:

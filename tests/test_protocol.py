@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import tiny
+from click.testing import CliRunner
 
 from orcac import rows
+from orcac.cli import cli
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import BASELINES, Plan
@@ -31,7 +33,7 @@ TEMPLATE = (
 )
 ITEMS = [
     {"question": f"What is {n} and {n % 7}?" if n % 50 else f"What is {n}? " * 60, "answer": str(n + n % 7)}
-    | {"task": "sums" if n % 3 else "more sums"}
+    | {"task": "sums" if n % 3 else "more sums", "options": [str(n + n % 7), "no number"]}
     for n in range(210)
 ]
 SHARED: dict[str, Any] = {"format": "jsonl", "path": "items.jsonl", "max_tokens": 12, "checker": "number"}
@@ -41,7 +43,11 @@ BENCHMARKS: dict[str, Any] = {
     "sampled": {"temperature": 0.7, "top_p": 0.9},
     "shots": {"shots": 2, "system": 7, "instruction": "End with ANSWER: X", "cue": "So"},
     "system": {"system": 7, "temperature": 0.7},
+    "samples": {"samples": 2, "temperature": 0.7, "stop": ["e"]},
 }
+
+LIKELY = {"format": "jsonl", "path": "items.jsonl", "take": 20, "method": "likelihood"}
+LIKELY |= {"fields": {"query": "question", "reference": "answer", "options": "options"}}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "student": {"base": str(model)},
                 "teachers": {"it": {"model": "it", "endpoint": {"kind": "local", "path": str(model), "batch": 16}}},
                 "baselines": ["it"],
-                "benchmarks": {name: SHARED | more for name, more in BENCHMARKS.items()},
+                "benchmarks": {name: SHARED | more for name, more in BENCHMARKS.items()} | {"likely": LIKELY},
                 "hardware": {"eval": {"batch": 7}},
             }
         )
@@ -77,14 +83,16 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
         make(plan, store, ref)
     addresses = plan.experiments["same"].addresses
     for name in BENCHMARKS:
-        ours = read_answers(store, addresses["base"][f"eval/{name}"], rows.Answer)
-        theirs = read_answers(store, addresses[BASELINES][f"replies/it/{name}"], rows.Response)
+        samples = range(BENCHMARKS[name].get("samples", 1))
+        replies = [f"replies/it/{name}" + (f"/{sample}" if sample else "") for sample in samples]
+        ours = read_answers(store, [addresses["base"][f"eval/{name}"]], rows.Answer)
+        theirs = read_answers(store, [addresses[BASELINES][reply] for reply in replies], rows.Response)
         assert ours == theirs
-        assert len(ours) == 204 - 4 * (name == "shots")
+        assert len(ours) == (204 - 4 * (name == "shots")) * len(samples)
         texts = {text for text, *_ in ours.values()}
         assert len(texts) > 20 and "" in texts
         marks = [
-            {row.id: (row.parsed, row.outcome, row.score) for row in rows.read(path, rows.Scored)}
+            {(row.id, row.sample): (row.response, row.outcome, row.score) for row in rows.read(path, rows.Scored)}
             for path in (
                 store.folder(addresses["base"][f"score/{name}"]) / "scores.parquet",
                 store.folder(addresses[BASELINES][f"baseline/it/{name}"]) / "scores.parquet",
@@ -92,7 +100,8 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
         ]
         assert marks[0] == marks[1]
     results = read_json(store.folder(plan.experiments["same"].report) / "results.json")
-    for bench in results.benchmarks:
+    *generated, likely = results.benchmarks
+    for bench in generated:
         ours, theirs = bench.scores
         assert ours.protocol == theirs.protocol and ours.mean == theirs.mean
     assert results.benchmarks[2].scores[0].protocol == Protocol(
@@ -101,9 +110,25 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
     table = format_table(results)
     assert "Asked: zero-shot, no system message, temperature 0.7, top_p 0.9, at most 12 tokens." in table
     assert "Asked otherwise" not in table
+    assert [score.arm for score in likely.scores] == ["base"] and likely.without_row == ("it (baseline)",)
+    sentence = "No row for it (baseline): it compares the log-likelihoods of options, which baselines do not give."
+    assert sentence in table
 
 
-def read_answers(store: Store, ref: str, kind: type[Any]) -> dict[str, tuple[str, str, int]]:
-    """Return item -> (text, system message, tokens) of the answers of an eval or collect node."""
-    (path,) = store.folder(ref).glob("*.parquet")
-    return {row.id: (row.response, row.system, row.output_tokens) for row in rows.read(path, kind)}
+def read_answers(store: Store, refs: list[str], kind: type[Any]) -> dict[tuple[str, int], tuple[str, str, int]]:
+    """Return (item, sample) -> (text, system message, tokens) of the answers of an eval or of some collect nodes."""
+    answers = {}
+    for number, ref in enumerate(refs):
+        (path,) = store.folder(ref).glob("*.parquet")
+        for row in rows.read(path, kind):
+            sample = getattr(row, "sample", number)
+            answers[row.id, sample] = row.response, row.system, row.output_tokens
+    return answers
+
+
+def test_compile_names_the_baselines_without_a_row(spec: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    result = CliRunner().invoke(cli, ["compile", str(spec)])
+    line = "no row for it on `likely`: it compares the log-likelihoods of options, which baselines do not give"
+    assert result.exit_code == 0 and line in result.output

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orcac.chat.settings import Sampling
-from orcac.cost.prices import Cost
 from orcac.plan.plan import Plan
 from orcac.plan.reasked import EarlierReplies, list_earlier_replies
 from orcac.spec.load import Experiment
 from orcac.store.store import Store
 from orcac.text import dollars, duration
+
+if TYPE_CHECKING:
+    from orcac.cost.bill import Cost
 
 _SAMPLING = ("temperature", "top_p", "seed", "stop", "reasoning")  # settings that a benchmark has in a teacher's place
 
@@ -77,6 +80,8 @@ def _count_answers(replies: Sequence[EarlierReplies], store: Store) -> dict[str,
         queries = read_columns(path, ("query",)) if path else ()
         digests = [key_digest(prefix, conversation_json(system=one.system, user=query)) for (query,) in queries]
         keys[one.ref] = np.unique(np.array(digests, "S16"))
+    if not any(map(len, keys.values())):
+        return dict.fromkeys(keys, 0)
     ledger = Ledger(store.answers, wanted=np.unique(np.concatenate(list(keys.values()))))
     try:
         counts = {}

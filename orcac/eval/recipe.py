@@ -31,7 +31,7 @@ class EvalRecipe(Recipe):
     max_new_tokens: int = 256
     seed: int = 0
     stop: tuple[str, ...] = ()  # strings that end an answer
-    samples: int = 1  # answers to each item
+    samples: int = 1  # answers to each item; the k-th is drawn from `seed` + k
     method: Literal["generate", "likelihood", "likelihood-per-character"] = "generate"
     reasoning: Literal["on", "off"] | int | None = None  # int: tokens; None: the model's own way
 

@@ -5,6 +5,9 @@ so a kill costs at most the batch at hand; a torn last line is cut off. An answe
 seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and one that is
 resumed at another batch size keeps its earlier answers.
 
+With several samples, an item has rows one after another, one for each of its answers. Sample k is drawn from the seed
+plus k, as a local baseline's is; the log numbers the answers sample by sample.
+
 Under `method: likelihood` the answer is the option whose choice has the largest log-likelihood, in total or for each
 character of the choice; of equal ones it is the first.
 
@@ -29,9 +32,10 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
 from orcac.job import Job, packages_in_use
+from orcac.reasoning import split_reasoning
 
 if TYPE_CHECKING:
-    from orcac.model.generation import LocalModel, Model
+    from orcac.model.generation import LocalAnswer, LocalModel, Model
 
 __all__ = ["run"]
 
@@ -45,6 +49,7 @@ class Reply(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
     log_likelihoods: Sequence[float] = ()
+    reasoning: str = ""
 
 
 def load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
@@ -66,11 +71,16 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
         assert [answer.id for answer in answers] == [item.id for item in items]
     else:
         replies = _ask(job, items, load_model)
-        answers = [_answer(item, reply, job.recipe) for item, reply in zip(items, replies, strict=True)]
-    spare = () if job.recipe.method == "generate" else ("log_likelihoods",)
+        answers = [
+            _answer(item, replies[sample * len(items) + index], job.recipe, sample)
+            for index, item in enumerate(items)
+            for sample in range(job.recipe.samples)
+        ]
+    spare = [] if job.recipe.method == "generate" else ["log_likelihoods"]
+    spare += ["sample"] if job.recipe.samples > 1 else []
     rows.write(job.out / "answers.parquet", rows.Answer, answers, spare=spare)
     return EvalSummary(
-        n=len(answers),
+        n=len(items),
         cut=sum(answer.finish_reason == "length" for answer in answers),
         input_tokens=sum(answer.input_tokens for answer in answers),
         output_tokens=sum(answer.output_tokens for answer in answers),
@@ -82,7 +92,7 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
 def _ask(
     job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.BenchmarkItem], load_model: Callable[..., LocalModel]
 ) -> list[Reply]:
-    """Let the student answer every item that the log lacks, and return all replies in the order of the items."""
+    """Let the student answer every item that the log lacks, and return all replies: of sample 0 to all items first."""
     execution, folder = job.execution, job.input("model") / "model"
     if execution.engine == "transformers":
         model = load_model(folder, threads=execution.threads, gpus=execution.gpus)
@@ -97,59 +107,68 @@ def _ask(
 
 
 EvalJob = Job[EvalRecipe, EvalExecution]
-Batches = Iterator[tuple[list[int], list[Reply]]]  # the indices of some items, and the replies to them
+Batches = Iterator[tuple[list[int], list[Reply]]]  # numbers of answers, and the answers
 
 
 def _log_replies(
     job: EvalJob,
     items: Sequence[rows.BenchmarkItem],
-    ask: Callable[[EvalJob, Sequence[rows.BenchmarkItem]], Batches],
+    ask: Callable[[EvalJob, Sequence[rows.BenchmarkItem], Sequence[int]], Batches],
     *,
     log: Path,
 ) -> list[Reply]:
-    """Call `ask` on the items that the log lacks, and log its replies; return all in the order of the items."""
+    """Call `ask` for the answers that the log lacks, by number, and log them; return all in the order of the numbers.
+
+    The answer of sample k to item i has number k * len(items) + i.
+    """
     replies = _read_log(log)
-    progress = job.progress(len(items), "answers")
+    total = len(items) * job.recipe.samples
+    progress = job.progress(total, "answers")
     progress.update(len(replies))
     with log.open("ab") as file:
-        left = [index for index in range(len(items)) if index not in replies]
-        for batch, answered in ask(job, [items[index] for index in left]):
-            asked = [left[index] for index in batch]
+        left = [number for number in range(total) if number not in replies]
+        for asked, answered in ask(job, items, left):
             file.write(json.dumps({"items": asked, "replies": answered}).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
             replies.update(zip(asked, answered, strict=True))
             progress.update(len(replies))
-    return [replies[index] for index in range(len(items))]
+    return [replies[number] for number in range(total)]
 
 
-def _generate(model: Model, job: EvalJob, items: Sequence[rows.BenchmarkItem]) -> Batches:
-    """Yield the texts with which the student answers."""
+def _generate(model: Model, job: EvalJob, items: Sequence[rows.BenchmarkItem], numbers: Sequence[int]) -> Batches:
+    """Yield the texts with which the student answers, sample by sample."""
     recipe = job.recipe
-    prompts = [(recipe.system, item.query) for item in items]
-    batches = model.plan_batches(prompts, max_new_tokens=recipe.max_new_tokens, batch_size=job.execution.batch_size)
-    for batch in batches:
-        answered = model.answer_batch(
-            [prompts[index] for index in batch],
-            temperature=recipe.temperature,
-            top_p=recipe.top_p,
-            max_new_tokens=recipe.max_new_tokens,
-            seed=recipe.seed,
-        )
-        yield (
-            batch,
-            [
-                Reply(answer.text, answer.finish_reason, answer.input_tokens, answer.output_tokens)
-                for answer in answered
-            ],
-        )
+    for sample in range(recipe.samples):
+        left = [number for number in numbers if number // len(items) == sample]
+        prompts = [(recipe.system, items[number % len(items)].query) for number in left]
+        for batch in model.plan_batches(
+            prompts, max_new_tokens=recipe.max_new_tokens, batch_size=job.execution.batch_size
+        ):
+            answered = model.answer_batch(
+                [prompts[index] for index in batch],
+                temperature=recipe.temperature,
+                top_p=recipe.top_p,
+                max_new_tokens=recipe.max_new_tokens,
+                seed=recipe.seed + sample,
+                stop=recipe.stop,
+                reasoning=recipe.reasoning,
+            )
+            yield [left[index] for index in batch], [_reply(answer) for answer in answered]
 
 
-def _compare_choices(model: LocalModel, job: EvalJob, items: Sequence[rows.BenchmarkItem]) -> Batches:
+def _reply(answer: LocalAnswer) -> Reply:
+    reasoning, text = split_reasoning(answer.text, opened=answer.opened)
+    return Reply(text, answer.finish_reason, answer.input_tokens, answer.output_tokens, (), reasoning)
+
+
+def _compare_choices(
+    model: LocalModel, job: EvalJob, items: Sequence[rows.BenchmarkItem], numbers: Sequence[int]
+) -> Batches:
     """Yield the options whose choices are the likeliest. An item that the student's positions do not hold has none."""
     by_character = job.recipe.method == "likelihood-per-character"
-    for batch in rows.batched(range(len(items)), _LIKELIHOOD_BATCH):
-        asked = [items[index] for index in batch]
+    for batch in rows.batched(numbers, _LIKELIHOOD_BATCH):
+        asked = [items[number] for number in batch]
         found = model.score_choices([(job.recipe.system, item.query, item.choices) for item in asked])
         replies = []
         for item, scores in zip(asked, found, strict=True):
@@ -161,21 +180,23 @@ def _compare_choices(model: LocalModel, job: EvalJob, items: Sequence[rows.Bench
         yield batch, replies
 
 
-def _answer(item: rows.BenchmarkItem, reply: Reply, recipe: EvalRecipe) -> rows.Answer:
+def _answer(item: rows.BenchmarkItem, reply: Reply, recipe: EvalRecipe, sample: int) -> rows.Answer:
     """Return the item's answer. It keeps the item's id under any system message, since arms are paired by ids."""
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(rows.Prompt)}
     return rows.Answer(
         **fields | {"system_id": recipe.system_id, "system": recipe.system},
         response=reply.text,
+        reasoning=reply.reasoning,
         finish_reason=reply.finish_reason,
         input_tokens=reply.input_tokens,
         output_tokens=reply.output_tokens,
         log_likelihoods=list(reply.log_likelihoods),
+        sample=sample,
     )
 
 
 def _read_log(path: Path) -> dict[int, Reply]:
-    """Return the logged replies by the item's index, and cut off a line that a kill left unfinished."""
+    """Return the logged replies by their number, and cut off a line that a kill left unfinished."""
     if not path.exists():
         return {}
     content = path.read_bytes()

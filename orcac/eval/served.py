@@ -16,13 +16,14 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Unpack
 
 from orcac.chat.endpoints.vllm import VLLMEndpoint, serve
 from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, conversation
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.errors import EndpointError
-from orcac.model.generation import LocalAnswer, stream_seed
+from orcac.model.generation import Decoding, LocalAnswer, stream_seed
 
 __all__ = ["ServedModel", "build_arguments"]
 
@@ -72,15 +73,7 @@ class ServedModel:
         size = batch_size or _BATCH
         return [list(range(start, min(start + size, len(prompts)))) for start in range(0, len(prompts), size)]
 
-    def answer_batch(
-        self,
-        prompts: Sequence[tuple[str, str]],
-        *,
-        temperature: float,
-        top_p: float,
-        max_new_tokens: int,
-        seed: int,
-    ) -> list[LocalAnswer]:
+    def answer_batch(self, prompts: Sequence[tuple[str, str]], **decoding: Unpack[Decoding]) -> list[LocalAnswer]:
         """Return the answers to (system, user) prompts, in order. Each prompt has a seed of its own, made of `seed`.
 
         A prompt that leaves no room gets an empty answer with finish reason "length". Raises EndpointError if any other
@@ -91,10 +84,12 @@ class ServedModel:
                 model=_NAME,
                 messages=conversation(system=system, user=user),
                 sampling=Sampling(
-                    temperature=temperature,
-                    top_p=top_p,
-                    max_tokens=max_new_tokens,
-                    seed=stream_seed(seed, system, user) if temperature else None,
+                    temperature=decoding["temperature"],
+                    top_p=decoding["top_p"],
+                    max_tokens=decoding["max_new_tokens"],
+                    seed=stream_seed(decoding["seed"], system, user) if decoding["temperature"] else None,
+                    stop=tuple(decoding.get("stop", ())),
+                    reasoning=decoding.get("reasoning"),
                 ),
                 origin="local",
             )

@@ -17,9 +17,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcac.errors import InputError, as_input_error
+from orcac.reasoning import CLOSE, is_open
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,6 +34,8 @@ class Marks(NamedTuple):
     assistant: str
     close: str
 
+
+CLOSING = f"\n{CLOSE}\n\n"  # ends reasoning
 
 SPECIAL_MARKS = Marks("<|system|>", "<|user|>", "<|assistant|>", "")  # special tokens of a student from scratch
 TEXT_MARKS = Marks("### System:\n", "### Human:\n", "### Assistant:\n", "\n\n")  # words that any vocabulary has
@@ -97,10 +100,15 @@ class ChatFormat:
 
     With `for_training=False`, for a model that only answers, the template needs no marks of the learnt part. It may
     also reject system messages, as long as no prompt has one.
+
+    thinking: whether the model reasons, for a template that has a variable for it (`enable_thinking` or `thinking`).
+    If it does not, and the template opens reasoning all the same, the prompt closes it.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = True) -> None:
-        self._tokenizer, self._for_training = tokenizer, for_training
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = True, thinking: bool | None = None
+    ) -> None:
+        self._tokenizer, self._for_training, self._thinking = tokenizer, for_training, thinking
         self._frames: dict[bool, Frame] = {}  # key: True with a system message; an empty text counts as no message
         if for_training:
             self._get_frame("system"), self._get_frame("")
@@ -112,6 +120,10 @@ class ChatFormat:
             _fill_placeholders(self._get_frame(system).prompt, {SYSTEM: ids[system], USER: ids[user]})
             for system, user in prompts
         ]
+
+    def opens_reasoning(self, system: str) -> bool:
+        """Return whether a prompt ends within the reasoning of the answer."""
+        return is_open(self._get_frame(system).ending)
 
     def encode_choices(self, prompt: tuple[str, str], choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
         """Return the ids of a (system, user) prompt, and for each choice the ids with which it continues the prompt.
@@ -168,6 +180,8 @@ class ChatFormat:
         """Render the template over (role, placeholder) messages. Raises InputError if it cannot be trained on."""
         opening = [{"role": role, "content": content} for role, content in messages]
         prompt, _ = self._render(opening, add_generation_prompt=True)
+        if self._thinking is False and is_open(_get_ending(prompt)):
+            prompt += CLOSING
         if not self._for_training:
             return Frame(self._tokenize(prompt), (), _get_ending(prompt))
         full, spans = self._render([*opening, {"role": "assistant", "content": RESPONSE}])
@@ -201,12 +215,15 @@ class ChatFormat:
                 "the model has no chat template, so there is no way to ask it",
                 fix="take a chat model, or add chat_template.jinja to its folder",
             )
+        names = () if self._thinking is None else ("enable_thinking", "thinking")
+        switches: dict[str, Any] = dict.fromkeys(names, self._thinking)  # a template ignores those that it has not
         try:
             (text,), (spans,) = render_jinja_template(
                 conversations=[messages],
                 chat_template=self._tokenizer.chat_template,
                 return_assistant_tokens_mask=True,
                 add_generation_prompt=add_generation_prompt,
+                **switches,
                 **self._tokenizer.special_tokens_map,
             )
         except (TemplateError, TypeError) as error:

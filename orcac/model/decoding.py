@@ -13,13 +13,15 @@ It remains the way for models whose cache has layers other than (sliding) attent
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
     from transformers import DynamicCache, PreTrainedModel
 
+HasEnded = Callable[[Sequence[int]], bool]  # of the ids of an answer
+Force = Callable[[int, Sequence[int]], int | None]  # of a row and the ids of its answer so far
 _ARGUMENTS = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
 
 
@@ -41,10 +43,13 @@ def decode(
     pad: int,
     sampler: Sampler | None = None,
     one_by_one: bool = True,
+    has_ended: HasEnded = lambda ids: False,
+    force: Force = lambda row, ids: None,
 ) -> list[list[int]]:
     """Return the ids that follow each prompt, up to and including the first of `ends`, at most `limits` of them.
 
-    Greedy without a sampler. Every limit is at least 1. `one_by_one` is whether each prompt is read by itself.
+    Greedy without a sampler. Every limit is at least 1. `one_by_one` is whether each prompt is read by itself. Ids for
+    which `has_ended` are an answer's last, too; `force` may give the next id in the place of the model's.
     """
     import torch
 
@@ -52,7 +57,9 @@ def decode(
 
     with torch.inference_mode():
         if not is_supported(model):
-            return _generate(model, prompts, limits, ends=ends, pad=pad, sampler=sampler)
+            return _generate(
+                model, prompts, limits, ends=ends, pad=pad, sampler=sampler, has_ended=has_ended, force=force
+            )
         lengths = torch.tensor([len(ids) for ids in prompts], device=model.device)
         ids, mask = _pad(prompts, pad)
         mask = mask.to(model.device)
@@ -62,12 +69,15 @@ def decode(
         rows = list(range(len(prompts)))  # those whose answers have not ended
         while True:
             tokens = (sampler(None, logits) if sampler else logits).argmax(-1)
-            for row, token in zip(rows, tokens.tolist(), strict=True):
-                answers[row].append(token)
+            for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+                forced = force(row, answers[row])
+                if forced is not None:
+                    tokens[place] = forced
+                answers[row].append(token if forced is None else forced)
             kept = [
                 place
                 for place, row in enumerate(rows)
-                if answers[row][-1] not in ends and len(answers[row]) < limits[row]
+                if answers[row][-1] not in ends and len(answers[row]) < limits[row] and not has_ended(answers[row])
             ]
             if not kept:
                 return answers
@@ -206,26 +216,37 @@ def _generate(
     ends: Collection[int],
     pad: int,
     sampler: Sampler | None,
+    has_ended: HasEnded,
+    force: Force,
 ) -> list[list[int]]:
     """Do as `decode`, for any model."""
     from transformers import GenerationConfig, LogitsProcessorList
 
     ids, mask = _pad(prompts, pad)
+
+    def choose(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = sampler(input_ids, scores) if sampler else scores
+        for row, answer in enumerate(input_ids[:, ids.shape[1] :].tolist()):
+            if (token := force(row, answer)) is not None:
+                scores[row] = float("-inf")
+                scores[row, token] = 0.0
+        return scores
+
     generated = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
-        logits_processor=LogitsProcessorList([sampler] if sampler else []),
+        logits_processor=LogitsProcessorList([choose]),
         generation_config=GenerationConfig(
             max_new_tokens=max(limits), do_sample=False, eos_token_id=sorted(ends), pad_token_id=pad
         ),
     )
     answers = generated[:, ids.shape[1] :].tolist()
-    return [_cut_at_end(row[:limit], ends) for row, limit in zip(answers, limits, strict=True)]
+    return [_cut_at_end(row[:limit], ends, has_ended) for row, limit in zip(answers, limits, strict=True)]
 
 
-def _cut_at_end(ids: list[int], ends: Collection[int]) -> list[int]:
-    """Return `ids` up to and including the first end token."""
+def _cut_at_end(ids: list[int], ends: Collection[int], has_ended: HasEnded) -> list[int]:
+    """Return `ids` up to and including the first at which the answer ends."""
     for index, token in enumerate(ids):
-        if token in ends:
+        if token in ends or has_ended(ids[: index + 1]):
             return ids[: index + 1]
     return ids

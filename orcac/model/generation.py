@@ -19,13 +19,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Required, TypedDict, Unpack
 
 from orcac.errors import InputError
 from orcac.model.decoding import decode
+from orcac.model.endings import ReasoningLimit, StopStrings
 from orcac.model.likelihood import score_continuations
 from orcac.model.offline import go_offline
 from orcac.model.weights import load_model
+from orcac.reasoning import CLOSE, OPEN
 
 if TYPE_CHECKING:
     import torch
@@ -40,10 +42,11 @@ _MAX_BATCH = 256  # a larger one gains little, and loses more if the job is kill
 class LocalAnswer:
     """An answer of a local model."""
 
-    text: str  # without special tokens
+    text: str  # without special tokens; its reasoning is marked in it (`orcac.reasoning`)
     finish_reason: str  # "stop" at an end token, "length" if it was cut
     input_tokens: int
     output_tokens: int  # including the end token
+    opened: bool = False  # the prompt has opened the reasoning, with which the text begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,17 @@ class ChoiceScores:
     input_tokens: int  # of the prompt and of all choices
 
 
+class Decoding(TypedDict, total=False):
+    """The settings of an answer."""
+
+    temperature: Required[float]  # 0 is greedy and ignores `seed`
+    top_p: Required[float]
+    max_new_tokens: Required[int]
+    seed: Required[int]
+    stop: Sequence[str]  # strings that end it
+    reasoning: Literal["on", "off"] | int | None  # int: its largest number of tokens; None: the model's own way
+
+
 class Model(Protocol):
     """A model that answers prompts in batches, as `LocalModel` does."""
 
@@ -61,9 +75,7 @@ class Model(Protocol):
         self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
     ) -> list[list[int]]: ...
 
-    def answer_batch(
-        self, prompts: Sequence[tuple[str, str]], *, temperature: float, top_p: float, max_new_tokens: int, seed: int
-    ) -> list[LocalAnswer]: ...
+    def answer_batch(self, prompts: Sequence[tuple[str, str]], **decoding: Unpack[Decoding]) -> list[LocalAnswer]: ...
 
 
 class LocalModel:
@@ -75,8 +87,15 @@ class LocalModel:
         from orcac.model.chat_format import ChatFormat
 
         self._model, self._tokenizer = model, tokenizer
-        self._chat = ChatFormat(tokenizer, for_training=False)
+        self._chats = {
+            thinking: ChatFormat(tokenizer, for_training=False, thinking=thinking) for thinking in (None, False, True)
+        }
+        self._chat = self._chats[None]
         self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self._hidden = {*tokenizer.all_special_ids} | {
+            id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special
+        }
+        self._hidden -= {*tokenizer.convert_tokens_to_ids([OPEN, CLOSE])} - {tokenizer.unk_token_id}
         self._positions: int = model.config.max_position_embeddings
         self._most = sys.maxsize  # the largest batch that is tried; lowered when one does not fit in memory
         ends = model.generation_config.eos_token_id
@@ -135,16 +154,8 @@ class LocalModel:
         )
         return max(least, min(most, fitting))
 
-    def answer_batch(
-        self,
-        prompts: Sequence[tuple[str, str]],
-        *,
-        temperature: float,
-        top_p: float,
-        max_new_tokens: int,
-        seed: int,
-    ) -> list[LocalAnswer]:
-        """Return the answers to (system, user) prompts, in order. Temperature 0 is greedy and ignores `seed`.
+    def answer_batch(self, prompts: Sequence[tuple[str, str]], **decoding: Unpack[Decoding]) -> list[LocalAnswer]:
+        """Return the answers to (system, user) prompts, in order.
 
         A prompt that fills the model's positions gets an empty answer with finish reason "length". Raises InputError if
         a single prompt does not fit in memory.
@@ -153,9 +164,7 @@ class LocalModel:
         while len(answers) < len(prompts):
             part = prompts[len(answers) :][: self._most]
             try:
-                answers += self._generate(
-                    part, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed
-                )
+                answers += self._generate(part, decoding)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -201,22 +210,19 @@ class LocalModel:
             for index, (prompt, choices) in enumerate(encoded)
         ]
 
-    def _generate(
-        self,
-        prompts: Sequence[tuple[str, str]],
-        *,
-        temperature: float,
-        top_p: float,
-        max_new_tokens: int,
-        seed: int,
-    ) -> list[LocalAnswer]:
+    def _generate(self, prompts: Sequence[tuple[str, str]], decoding: Decoding) -> list[LocalAnswer]:
         """Return the answers to prompts that are generated together."""
-        inputs = self._chat.encode_prompts(prompts)
-        limits = [max(0, min(max_new_tokens, self._positions - len(ids))) for ids in inputs]
+        temperature, top_p, reasoning = decoding["temperature"], decoding["top_p"], decoding.get("reasoning")
+        chat = self._chats[None if reasoning is None else reasoning != "off"]
+        inputs = chat.encode_prompts(prompts)
+        limits = [max(0, min(decoding["max_new_tokens"], self._positions - len(ids))) for ids in inputs]
         answerable = [index for index, limit in enumerate(limits) if limit]
+        opened = [chat.opens_reasoning(system) for system, _ in prompts]
+        stops = StopStrings(decoding.get("stop", ()), self._decode)
         outputs: list[list[int]] = [[] for _ in inputs]
         if answerable:
-            streams = [make_stream(seed, *prompts[index]) for index in answerable] if temperature else []
+            streams = [make_stream(decoding["seed"], *prompts[index]) for index in answerable] if temperature else []
+            limit = reasoning if isinstance(reasoning, int) else 0 if reasoning == "off" else None
             found = decode(
                 self._model,
                 [inputs[index] for index in answerable],
@@ -225,19 +231,40 @@ class LocalModel:
                 pad=self._pad,
                 one_by_one=self._model.device.type == "cpu",
                 sampler=GumbelMax(streams, temperature=temperature, top_p=top_p) if temperature else None,
+                has_ended=stops.occur,
+                force=_leave if limit is None else self._limit(limit, [opened[index] for index in answerable]).force,
             )
             for index, ids in zip(answerable, found, strict=True):
                 outputs[index] = ids
-        texts = self._tokenizer.batch_decode(outputs, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [
-            LocalAnswer(
-                text=text,
-                finish_reason="stop" if output and output[-1] in self._ends else "length",
-                input_tokens=len(ids),
-                output_tokens=len(output),
+        answers = []
+        for ids, output, is_open in zip(inputs, outputs, opened, strict=True):
+            text = self._decode(output)
+            end = stops.find(text)
+            answers.append(
+                LocalAnswer(
+                    text=text[:end],
+                    finish_reason="stop" if end is not None or (output and output[-1] in self._ends) else "length",
+                    input_tokens=len(ids),
+                    output_tokens=len(output),
+                    opened=is_open,
+                )
             )
-            for text, ids, output in zip(texts, inputs, outputs, strict=True)
-        ]
+        return answers
+
+    def _limit(self, limit: int, opened: Sequence[bool]) -> ReasoningLimit:
+        from orcac.model.chat_format import CLOSING
+
+        closing = self._tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
+        return ReasoningLimit(limit, closing, opened, self._decode)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        """Return the text of an answer's ids, without special tokens; the marks of reasoning stay."""
+        kept = [token for token in ids if token not in self._hidden]
+        return self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _leave(row: int, ids: Sequence[int]) -> None:
+    """Leave the next token to the model."""
 
 
 def count_rows(config: PreTrainedConfig, *, free: int, prompt_tokens: int, tokens: int, item_bytes: int) -> int:

@@ -18,7 +18,7 @@ _PARSERS: tuple[dict[str, object], ...] = ({}, {"parser": "first-capital"})  # {
 
 def list_earlier(recipe: EvalRecipe, inputs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return the KIND/IDs that VERSION 1 gave to an evaluation with this recipe and these inputs; () if it had none."""
-    if recipe.method != "generate":
+    if recipe.method != "generate" or recipe.samples > 1 or recipe.stop or recipe.reasoning:
         return ()
     fields = recipe.model_dump(mode="json", exclude_defaults=True)
     by_role = {role: list(refs) for role, refs in inputs.items()}

@@ -565,8 +565,12 @@ class _ArmLowering:
 
     @_once_per_sections
     def _add_replies(self, teacher: str, name: str) -> tuple[str, ...]:
-        """Add a teacher's answers to a benchmark's items under the benchmark's protocol, one node for each sample."""
+        """Add a teacher's answers to a benchmark's items under the benchmark's protocol, one node for each sample.
+
+        Answers that were recorded elsewhere, and the items' references, exist once.
+        """
         benchmark = self.spec.benchmarks[name]
+        is_asked = self.spec.teachers[teacher].endpoint.kind not in ("replay", "reference")
         return tuple(
             self._add_answers(
                 f"replies/{teacher}/{name}" + (f"/{sample}" if sample else ""),
@@ -576,7 +580,7 @@ class _ArmLowering:
                 sampling=lower_protocol(benchmark, self.spec.teachers[teacher], self.spec.seed),
                 sample_index=sample,
             )
-            for sample in range(getattr(benchmark, "samples", 1))
+            for sample in range(getattr(benchmark, "samples", 1) if is_asked else 1)
         )
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:

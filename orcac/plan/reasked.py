@@ -8,7 +8,7 @@ Here the earlier nodes are made again, to find what was paid for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from orcac.chat.settings import Sampling
@@ -46,16 +46,19 @@ def list_earlier_replies(plan: Plan, experiments: Iterable[Experiment]) -> list[
         addresses_of = plan.experiments[experiment.base.spec.name].addresses
         for name, addresses in addresses_of.items():
             arm = experiment.base if name == BASELINES else experiment.arms[name]
-            for one in _of_arm(plan, arm, addresses):
-                found.setdefault(one.ref, one)
+            replies = {address: ref for address, ref in addresses.items() if address.startswith("replies/")}
+            new = {address: ref for address, ref in replies.items() if ref not in found}  # arms share most of them
+            found |= {one.ref: one for one in _list_replies(plan, arm, addresses, new)}
     return list(found.values())
 
 
-def _of_arm(plan: Plan, arm: Arm, addresses: dict[str, str]) -> Iterator[EarlierReplies]:
-    for address, ref in addresses.items():
-        part, _, rest = address.partition("/")
-        teacher, _, benchmark = rest.partition("/")
-        if part != "replies" or benchmark not in arm.spec.benchmarks:  # or a further sample
+def _list_replies(
+    plan: Plan, arm: Arm, addresses: Mapping[str, str], replies: Mapping[str, str]
+) -> Iterator[EarlierReplies]:
+    """Yield the earlier nodes of some of an arm's addresses, `replies/TEACHER/BENCHMARK`."""
+    for address, ref in replies.items():
+        _, teacher, benchmark = address.split("/", 2)
+        if benchmark not in arm.spec.benchmarks:  # a further sample
             continue
         of_teacher, of_benchmark = arm.spec.teachers[teacher], arm.spec.benchmarks[benchmark]
         node, items = plan.nodes[ref], addresses[f"items/{benchmark}"]

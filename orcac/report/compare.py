@@ -26,7 +26,8 @@ from orcac.report.recipe import Claim
 from orcac.report.results import ArmAnswer, Benchmark, Difference, Readable, Sample, Score, Share, TaskScore
 from orcac.report.runs import Row, average, drop_repeated, key_answers, mean_of_known, pool, read_score, tabulate
 from orcac.rows import Outcome, Scored
-from orcac.score.scores import BenchmarkScores, constant_score, sum_up
+from orcac.score.samples import SampleScores
+from orcac.score.scores import BenchmarkScores, by_item, constant_score, sum_up
 from orcac.stats import wording
 from orcac.stats.averages import FEWEST_TASKS, Average
 from orcac.stats.compare import ArmRuns, Comparison, compare_to_base
@@ -191,7 +192,7 @@ def _benchmark(
             differences[name] = dataclasses.replace(difference, sentence=sentence)
     return Benchmark(
         name=table.name,
-        n=len(first.rows),
+        n=len(by_item(first.rows)),
         is_primary=table.is_primary,
         average=table.average,
         margin=table.margin,
@@ -214,7 +215,7 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
     """Return the scores of a row: the mean over its runs, and the outcomes of all of them."""
     answers = average(row)
     scored = sum_up(answers)
-    pooled = scored if len(row.runs) == 1 else sum_up(pool(row))
+    pooled = sum_up(pool(row))
     return Score(
         arm=name,
         is_baseline=row.is_baseline,
@@ -230,6 +231,7 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
         cut_share=pooled.share("cut"),
         checkers=scored.checkers,
         others=scored.others,
+        samples=_average_samples([run.samples for run in row.runs if run.samples]),
         left_out=scored.left_out,
         p_above_chance=scored.p_above_chance,
         verdict=_against_guessing(scored, constant_score(answers.rows)),
@@ -246,6 +248,20 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
         ),
         omitted=dict(row.omitted),
         protocol=row.protocol,
+    )
+
+
+def _average_samples(runs: Sequence[SampleScores]) -> SampleScores | None:
+    """Return the figures of several samples, as means over the runs; ties and unread items are summed."""
+    if not runs:
+        return None
+    first = runs[0]
+    return SampleScores(
+        samples=first.samples,
+        passed={number: sum(run.passed[number] for run in runs) / len(runs) for number in first.passed},
+        majority=sum(run.majority for run in runs) / len(runs),
+        ties=sum(run.ties for run in runs),
+        unread=sum(run.unread for run in runs),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,13 +132,15 @@ def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) ->
     """Return the answers of the row made of `draws` to one benchmark, by its `evaluations`."""
     is_baseline, first = isinstance(draws[0][0], Baseline), evaluations[0][0]
     folders = (store.folders[one.answers] for runs in evaluations for one in runs)
-    omitted = store.summary(CollectSummary, first.answers).omitted if is_baseline else None
+    omitted = Counter[str]()
+    for ref in (first.answers, *first.samples) if is_baseline else ():
+        omitted.update(store.summary(CollectSummary, ref).omitted or {})
     return Row(
         draws=[[store.scores(one.score) for one in runs] for runs in evaluations],
         is_baseline=is_baseline,
         is_trained=is_trained(draws),
         engines=read_engines(() if is_baseline else folders),
-        omitted=omitted or {},
+        omitted=omitted,
         protocol=read_protocol(store.folders, first.answers, samples=1 + len(first.samples)),
     )
 

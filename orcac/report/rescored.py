@@ -130,5 +130,5 @@ def _verdict(score: Score) -> str | None:
 
 
 def _count_changes(old: Answers, new: Answers) -> int:
-    before = {row.id: row.score for row in old.rows}
-    return sum(before.get(row.id) != row.score for row in new.rows)
+    before = {(row.id, row.sample): row.score for row in old.rows}
+    return sum(before.get((row.id, row.sample)) != row.score for row in new.rows)

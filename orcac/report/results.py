@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from orcac.errors import StoreError
+from orcac.score.samples import SampleScores
 from orcac.stats.averages import Average
 from orcac.stats.intervals import Interval
 
@@ -131,6 +132,7 @@ class Score:
     verdict: str  # "below chance", "at chance", "no better than a constant answer" or "above chance"
     difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
+    samples: SampleScores | None = None  # beside the mean, if each item has several answers
     omitted: dict[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
     protocol: Protocol = Protocol()  # under which it was asked
 

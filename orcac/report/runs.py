@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from orcac.eval.recipe import EvalSummary
 from orcac.report.results import Protocol
 from orcac.rows import Scored
-from orcac.score.scores import Answers
+from orcac.score.scores import Answers, by_item, merge
 
 __all__ = ["Key", "Row", "average", "drop_repeated", "key_answers", "mean_of_known", "pool", "read_score", "tabulate"]
 
@@ -83,14 +83,13 @@ def read_score(row: Scored) -> float:
 def tabulate(row: Row, keys: Sequence[Key], read: Callable[[Scored], float]) -> NDArray[np.float64]:
     """Return a number for each replicate and item: float (replicates, items), NaN for an item without an answer.
 
-    read: the number of one answer. A draw's number is the mean over those of its runs that are not NaN.
+    read: the number of one answer. An item's number is the mean over its samples that are not NaN, and a draw's is the
+    mean over those of its runs.
     """
     tables = []
     for runs in row.draws:
-        keyed = [key_answers(run.rows) for run in runs]
-        tables.append(
-            np.array([[read(of_run[key]) if key in of_run else math.nan for key in keys] for of_run in keyed])
-        )
+        keyed = [_key_items(run.rows) for run in runs]
+        tables.append(np.array([[_read_item(of_run.get(key, ()), read) for key in keys] for of_run in keyed]))
     return np.array([mean_of_known(table) for table in tables]) if row.is_redrawn else tables[0]
 
 
@@ -101,13 +100,25 @@ def mean_of_known(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(count > 0, np.where(known, table, 0.0).sum(axis=0) / np.maximum(count, 1), math.nan)
 
 
+def _read_item(answers: Sequence[Scored], read: Callable[[Scored], float]) -> float:
+    """Return the mean of the numbers of an item's answers that are not NaN."""
+    known = [number for answer in answers if not math.isnan(number := read(answer))]
+    return sum(known) / len(known) if known else math.nan
+
+
 def key_answers(answers: Iterable[Scored]) -> dict[Key, Scored]:
-    """Return the answers by item."""
+    """Return the answers by item; of several samples the first."""
+    return {key: of_item[0] for key, of_item in _key_items(answers).items()}
+
+
+def _key_items(answers: Iterable[Scored]) -> dict[Key, list[Scored]]:
+    """Return the samples of each item."""
     seen: Counter[str] = Counter()
     keyed = {}
-    for answer in answers:
-        keyed[answer.id, seen[answer.id]] = answer
-        seen[answer.id] += 1
+    for of_item in by_item(answers):
+        name = of_item[0].id
+        keyed[name, seen[name]] = of_item
+        seen[name] += 1
     return keyed
 
 
@@ -116,7 +127,7 @@ def average(row: Row) -> Answers:
 
     The text and the outcome are those of the first run.
     """
-    first, *others = row.runs
+    first, *others = (dataclasses.replace(run, rows=list(map(merge, by_item(run.rows)))) for run in row.runs)
     if not others:
         return first
     keyed = [key_answers(run.rows) for run in others]

@@ -212,6 +212,17 @@ def describe_answers(bench: Benchmark) -> list[str]:
         for name, share in (("Unparsed", score.difference.unparsed), ("Cut off", score.difference.cut))
         if share.p < LEVEL
     ]
+    for score in bench.scores:
+        if found := score.samples:
+            passed = ", ".join(f"pass@{number} {percent(share)} %" for number, share in found.passed.items())
+            counted = [f"{found.ties:,} ties"] * bool(found.ties)
+            counted += [f"{found.unread:,} without a readable answer"] * bool(found.unread)
+            lines.append(
+                f"{score.arm}, {found.samples:,} answers to each item: avg@{found.samples} {percent(score.mean)} %, "
+                f"{passed}; majority {percent(found.majority)} %"
+                + (f" (of the items, {_join(counted)})" if counted else "")
+                + "."
+            )
     checkers = dict.fromkeys(checker for score in bench.scores for checker in score.others)
     for checker in checkers:
         means = [f"{score.arm} {percent(score.others[checker])} %" for score in bench.scores if checker in score.others]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from orcac import rows
+from orcac.checkers import CHECKERS
 from orcac.errors import InputError
 from orcac.job import Job, save_memory
-from orcac.sample.references import find_fault, name_items
+from orcac.reasoning import split_reasoning
+from orcac.sample.references import find_fault, list_asked, name_items
 from orcac.score.likelihood import score_choices
 from orcac.score.recipe import LIKELIHOOD_RULES, ScoreExecution, ScoreRecipe, ScoreSummary
+from orcac.score.samples import sum_up_samples
 from orcac.score.scores import Answers, write
 from orcac.score.verdict import Reply, decide
 
@@ -25,14 +28,14 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
     save_memory()
     if rule := job.recipe.likelihood:
         return _run_likelihood(job, rule)
-    answered = list(_read_answers(job.input("items"), job.input("answers")))
+    answered = list(_read_answers(job.input("items"), job.inputs["answers"]))
     checkers = job.recipe.checkers
     scored, faults = [], defaultdict(list)
-    for item, reply in answered:
+    for item, replies in answered:
         if fault := find_fault(item, checkers[0]):
             faults[fault].append(item)
         else:
-            scored.append(_score(item, reply, checkers))
+            scored.append([_score(item, reply, checkers, sample) for sample, reply in enumerate(replies)])
     left_out = len(answered) - len(scored)
     if not scored:
         raise InputError(
@@ -41,7 +44,10 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
         )
     for fault, items in sorted(faults.items()):
         name_items(job.label, len(items), f"of {len(answered):,} items are left out: {fault}", items)
-    return _write(job, Answers(rows=scored, checkers=checkers, left_out=left_out))
+    known = CHECKERS[checkers[0]]
+    samples = sum_up_samples(scored, lambda one, other, row: known.same(one, other, list_asked(row)[0]))
+    rows_of_all = [row for of_item in scored for row in of_item]
+    return _write(job, Answers(rows=rows_of_all, checkers=checkers, left_out=left_out, samples=samples))
 
 
 def _run_likelihood(job: Job[ScoreRecipe, ScoreExecution], rule: Literal["choice", "mass"]) -> ScoreSummary:
@@ -63,23 +69,42 @@ def _write(job: Job[ScoreRecipe, ScoreExecution], answers: Answers) -> ScoreSumm
     )
 
 
-def _read_answers(items: Path, answers: Path) -> Iterator[tuple[rows.Prompt, Reply]]:
-    """Yield every item that was asked with the reply to it, and the system message that it was asked under.
+def _read_answers(items: Path, answers: Sequence[Path]) -> Iterator[tuple[rows.Prompt, list[Reply]]]:
+    """Yield every item that was asked, with the replies to it and the system message that it was asked under.
 
-    A row of answers has the item's id; its query may be the item's in another form, so the item's own is taken.
+    answers: the folder of a student's answers, or those of a baseline's samples. A row of answers has the item's id;
+    its query may be the item's in another form, so the item's own is taken.
     """
     by_id = {item.id: item for item in rows.read(items / "prompts.parquet", rows.BenchmarkItem)}
-    found: Iterator[rows.Answer | rows.Response]
-    if (answers / "answers.parquet").exists():
-        found = rows.read(answers / "answers.parquet", rows.Answer)
+    found: Iterator[Sequence[rows.Answer | rows.Response]]
+    if (answers[0] / "answers.parquet").exists():
+        found = _group(rows.read(answers[0] / "answers.parquet", rows.Answer))
     else:
-        found = rows.read(answers / "responses.parquet", rows.Response)
-    for row in found:
-        item = dataclasses.replace(by_id[row.id], system_id=row.system_id, system=row.system)
-        yield item, Reply(row.response, row.finish_reason, getattr(row, "error", ""))
+        found = zip(*(rows.read(folder / "responses.parquet", rows.Response) for folder in answers), strict=True)
+    for replies in found:
+        first = replies[0]
+        assert {row.id for row in replies} == {first.id}
+        item = dataclasses.replace(by_id[first.id], system_id=first.system_id, system=first.system)
+        yield item, [_reply(row) for row in replies]
 
 
-def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...]) -> rows.Scored:
+def _group(answers: Iterable[rows.Answer]) -> Iterator[list[rows.Answer]]:
+    """Yield the answers to each item together."""
+    group: list[rows.Answer] = []
+    for answer in answers:
+        if answer.sample == 0 and group:
+            yield group
+            group = []
+        group.append(answer)
+    yield group
+
+
+def _reply(row: rows.Answer | rows.Response) -> Reply:
+    """Return a reply without its reasoning, which an `eval` node has removed from a student's."""
+    return Reply(split_reasoning(row.response)[1], row.finish_reason, getattr(row, "error", ""))
+
+
+def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...], sample: int) -> rows.Scored:
     first, *others = (decide(checker, reply, item) for checker in checkers)
     return rows.Scored(
         **{field.name: getattr(item, field.name) for field in dataclasses.fields(rows.Prompt)},
@@ -90,4 +115,5 @@ def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...]) -> rows.S
         score=first.score,
         others_parsed=[verdict.parsed for verdict in others],
         others_score=[verdict.score for verdict in others if verdict.score is not None],
+        sample=sample,
     )

@@ -2,23 +2,30 @@
 
 Items that failed leave n; every other item counts with its score. `chance` is the expected score of a uniform guess
 among each item's options: the mean of 1/len(options), or 0 for a free-form item; or of the chances that the rows give.
+
+If items have several answers, their rows follow one another, and an item's score is the mean over those that did not
+fail (avg@k). Outcomes are counted over answers.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
+from pydantic import TypeAdapter
+
 from orcac import rows
 from orcac.rows import Outcome, Scored
+from orcac.score.samples import SampleScores
 from orcac.stats.intervals import Interval, binomial_p_value, wilson
 
-__all__ = ["Answers", "BenchmarkScores", "Scores", "constant_score", "read", "sum_up", "write"]
+__all__ = ["Answers", "BenchmarkScores", "Scores", "by_item", "constant_score", "merge", "read", "sum_up", "write"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,7 @@ class Answers:
     rows: Sequence[Scored]
     checkers: tuple[str, ...]  # the first one decides; instead of them, the rule that compared likelihoods
     left_out: int = 0  # items whose reference cannot be scored, which have no row
+    samples: SampleScores | None = None  # if each item has several answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,7 @@ class Scores:
     n: int  # items that did not fail
     mean: float | None  # None if n is 0
     interval: Interval  # of the mean: Wilson, 95 %
-    outcomes: dict[str, int]  # rows.Outcome -> items, those that failed included
+    outcomes: dict[str, int]  # rows.Outcome -> answers, those that failed included
     chance: float
     p_above_chance: float  # `p_above(chance)`
     others: dict[str, float]  # further checker -> mean score
@@ -50,8 +58,8 @@ class Scores:
         return _p_above((self.mean or 0.0) * self.n, self.n, rate)
 
     def share(self, outcome: Outcome) -> float:
-        """Return the share of the n items that have this outcome; 0 if n is 0."""
-        return self.outcomes[outcome] / max(self.n, 1)
+        """Return the share of the answers that did not fail which have this outcome; 0 if all failed."""
+        return self.outcomes[outcome] / max(sum(self.outcomes.values()) - self.outcomes["failed"], 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +68,32 @@ class BenchmarkScores(Scores):
 
     checkers: tuple[str, ...]
     left_out: int
+    samples: SampleScores | None = None
     tasks: dict[str, Scores]
 
 
 def write(folder: Path, answers: Answers) -> BenchmarkScores:
     """Write `scores.parquet` and `scores.json`, and return the content of the latter."""
     spare = ["chance"] if any(row.chance is not None for row in answers.rows) else []
+    spare += ["sample"] if answers.samples else []
     rows.write(folder / "scores.parquet", Scored, answers.rows, spare=spare)
     scores = sum_up(answers)
-    (folder / "scores.json").write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
+    content = asdict(scores)
+    if scores.samples is None:
+        del content["samples"]
+    (folder / "scores.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return scores
 
 
 def read(folder: Path) -> Answers:
     """Return the scored answers in the folder of a score node."""
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    samples = TypeAdapter(SampleScores).validate_python(scores["samples"]) if "samples" in scores else None
     return Answers(
         rows=list(rows.read(folder / "scores.parquet", Scored)),
         checkers=tuple(scores["checkers"]),
         left_out=scores["left_out"],
+        samples=samples,
     )
 
 
@@ -98,12 +113,39 @@ def sum_up(answers: Answers) -> BenchmarkScores:
         others=whole.others,
         checkers=answers.checkers,
         left_out=answers.left_out,
+        samples=answers.samples,
         tasks={task: _sum_up(tasks[task], answers.checkers) for task in sorted(tasks)},
     )
 
 
+def by_item(scored: Iterable[Scored]) -> list[list[Scored]]:
+    """Return the answers to each item, in order."""
+    items: list[list[Scored]] = []
+    for row in scored:
+        if row.sample == 0:
+            items.append([])
+        items[-1].append(row)
+    return items
+
+
+def merge(answers: Sequence[Scored]) -> Scored:
+    """Return the first answer to an item with the mean score of all that did not fail; None if all did."""
+    first, *others = answers
+    if not others:
+        return first
+    known = [row for row in answers if row.score is not None]
+    if not known:
+        return first
+    by_checker = zip(*(row.others_score for row in known), strict=True)
+    return dataclasses.replace(
+        first,
+        score=sum(row.score or 0.0 for row in known) / len(known),
+        others_score=[sum(values) / len(known) for values in by_checker],
+    )
+
+
 def _sum_up(scored: Sequence[Scored], checkers: Sequence[str]) -> Scores:
-    counted = [row for row in scored if row.score is not None]
+    counted = [row for row in map(merge, by_item(scored)) if row.score is not None]
     n, total = len(counted), sum(row.score or 0.0 for row in counted)
     outcomes = Counter(row.outcome for row in scored)
     chance = sum(map(_chance, counted)) / n if n else 0.0

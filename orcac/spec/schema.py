@@ -353,7 +353,10 @@ Endpoint = Annotated[
 
 class Teacher(Frozen):
     model: str = semantic("name of the model at its endpoint", min_length=1)
-    sampling: Sampling = semantic("decoding parameters", Sampling())
+    sampling: Sampling = semantic(
+        "decoding parameters; as a baseline it is asked with the benchmark's, beside its own `seed` and `extra`",
+        Sampling(),
+    )
     endpoint: Endpoint = semantic("the server or record that answers")
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
@@ -619,7 +622,8 @@ class Spec(Frozen):
     )
     benchmarks: dict[Name, Benchmark] = semantic("benchmarks that measure the students", {})
     baselines: tuple[Name, ...] = semantic(
-        "teachers that answer the benchmarks as well; each is a row of the report beside the arms", ()
+        "teachers that answer the benchmarks, asked as the arms are; each is a row of the report beside the arms",
+        (),
     )
     hardware: Hardware = semantic("resources of the jobs", Hardware())
     budget: Dollars | None = execution("largest cost of all requests of this spec, over all arms", None, unit="USD")

@@ -29,7 +29,7 @@ class StandIn:
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
-    def answer_batch(self, prompts, *, temperature, top_p, max_new_tokens, seed):
+    def answer_batch(self, prompts, *, temperature, top_p, max_new_tokens, seed, stop, reasoning):
         if len(self.asked) == self.dies_at:
             raise Killed
         self.asked.append(prompts)
@@ -40,6 +40,7 @@ class StandIn:
                 finish_reason="length" if query.endswith("False") else "stop",
                 input_tokens=1,
                 output_tokens=2,
+                opened=False,
             )
             for _, query in prompts
         ]
@@ -190,3 +191,33 @@ def test_answers_in_words_have_no_column_of_likelihoods(tmp_path) -> None:
     job = make_job(tmp_path)
     evaluate(job, StandIn())
     assert not rows.has_column(job.out / "answers.parquet", "log_likelihoods")
+
+
+def test_several_answers_to_an_item_follow_one_another_and_survive_a_kill(tmp_path) -> None:
+    settings = {"temperature": 0.7, "samples": 3, "seed": 5}
+    whole = make_job(tmp_path, name="whole", **settings)
+    assert evaluate(whole, StandIn()).n == len(ITEMS)
+    answers = list(rows.read(whole.out / "answers.parquet", rows.Answer))
+    assert [(answer.id, answer.sample) for answer in answers] == [(one.id, k) for one in ITEMS for k in range(3)]
+    assert all(answer.response.endswith(f" seed {5 + answer.sample}") for answer in answers)
+
+    with pytest.raises(Killed):
+        evaluate(make_job(tmp_path, name="resumed", **settings), StandIn(dies_at=4))
+    model = StandIn()
+    resumed = make_job(tmp_path, name="resumed", **settings)
+    evaluate(resumed, model)
+    assert len(model.asked) == 9 - 4
+    assert (resumed.out / "answers.parquet").read_bytes() == (whole.out / "answers.parquet").read_bytes()
+
+    single = make_job(tmp_path, name="single", temperature=0.7, seed=5)
+    evaluate(single, StandIn())
+    first = [answer.response for answer in answers if answer.sample == 0]
+    assert [answer.response for answer in rows.read(single.out / "answers.parquet", rows.Answer)] == first
+    assert not rows.has_column(single.out / "answers.parquet", "sample")
+
+
+def test_reasoning_is_a_column_of_its_own(tmp_path) -> None:
+    job = make_job(tmp_path, items=[item(0, "truth", "<think>So.</think> True", "True", ["True", "False"])])
+    evaluate(job, StandIn())
+    (answer,) = rows.read(job.out / "answers.parquet", rows.Answer)
+    assert (answer.reasoning, answer.response) == ("So.", "True")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orcac.cost.bill import price, total_cost
 from orcac.errors import InputError
 from orcac.make import make
 from orcac.plan.deferred import describe_deferred, list_hub_addresses
@@ -348,6 +349,23 @@ COLLECT = {key: SPEC[key] for key in ("orcac", "name", "seed", "queries", "syste
 def test_a_spec_without_stages_measures_a_pretrained_student(tmp_path: Path) -> None:
     plan = lowered(tmp_path, EVALUATE | {"student": {"base": "hf://some/model"}})
     assert [node.kind for node in plan.nodes.values()] == ["student", "sample", "eval", "score", "report"]
+
+
+def test_a_baseline_gives_a_node_of_answers_for_each_sample_and_recorded_answers_exist_once(tmp_path: Path) -> None:
+    benchmarks = {"b": SPEC["benchmarks"]["b"] | {"samples": 3, "temperature": 0.7}}
+    teachers = SPEC["teachers"] | {"r": {"model": "r", "endpoint": {"kind": "reference"}}}
+    spec = EVALUATE | {"teachers": teachers, "baselines": ["t", "r"], "benchmarks": benchmarks}
+    plan = lowered(tmp_path, spec)
+    addresses = plan.experiments["many"].addresses[BASELINES]
+    recipes: Any = {name: plan.nodes[ref].recipe for name, ref in addresses.items() if name.startswith("replies/")}
+    indices = {name: recipe.sample_index for name, recipe in recipes.items()}
+    assert indices == {"replies/t/b": 0, "replies/t/b/1": 1, "replies/t/b/2": 2, "replies/r/b": 0}
+    answers = tuple(addresses[name] for name in indices if name.startswith("replies/t"))
+    assert plan.nodes[addresses["baseline/t/b"]].inputs["answers"] == answers
+    costs = price(plan, Store(tmp_path / "store"))
+    assert total_cost(plan, costs, list(plan.nodes)).requests.mid == 3 * 10  # each sample is a question of its own
+    report: Any = plan.nodes[plan.experiments["many"].report].recipe
+    assert {one.name: len(one.evaluations[0].samples) for one in report.baselines} == {"t": 2, "r": 0}
 
 
 def test_a_spec_without_a_student_measures_its_baselines(tmp_path: Path) -> None:

@@ -534,8 +534,13 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     store.folders = dict(job.by_ref)
     asked = {"prompts": 400, "answered": 400, "omitted": {"temperature": 400}, "input_tokens": 1, "usd": 9.5}
     store.add("collect/gpt", asked)
+    store.add("collect/gpt-1", asked | {"usd": 0.5})  # a second sample
     evaluation = Evaluation(
-        benchmark="b", items="sample/b", answers="collect/gpt", score=store.score("gpt", trained(9, 0.9, runs=1)[0])
+        benchmark="b",
+        items="sample/b",
+        answers="collect/gpt",
+        samples=("collect/gpt-1",),
+        score=store.score("gpt", trained(9, 0.9, runs=1)[0]),
     )
     recipe = job.recipe.model_copy(update={"baselines": (Baseline(name="gpt", evaluations=(evaluation,)),)})
     results = read_results(dataclasses.replace(job, recipe=recipe, by_ref=store.folders))
@@ -545,7 +550,7 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     for difference in (of_baseline, side["scores"][1]["difference"]):
         assert (difference["verdict"], difference["p_holm"]) == ("exploratory", None)
     assert primary["scores"][2]["arm"] == "gpt (baseline)"
-    assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 9.5
+    assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 10
     for sentence in (
         "gpt (baseline) was asked without temperature, which it refuses.",
         "Asked: zero-shot, no system message, greedy decoding, at most 256 tokens.",

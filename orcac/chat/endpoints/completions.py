@@ -32,7 +32,7 @@ def build_body(request: ChatRequest, refused: Container[str] = (), *, may_omit: 
             body[name] = value
     body["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_tokens
     if sampling.seed is not None and not (may_omit and "seed" in refused):
-        body["seed"] = sampling.seed
+        body["seed"] = sampling.seed + request.sample_index  # else all samples would be the same answer
     if sampling.stop and not (may_omit and "stop" in refused):
         body["stop"] = list(sampling.stop)
     return body | sampling.extra

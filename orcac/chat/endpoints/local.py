@@ -104,6 +104,8 @@ class _Run:
             top_p=sampling.top_p,
             max_new_tokens=sampling.max_tokens,
             seed=(sampling.seed or 0) + batch[0].sample_index,
+            stop=sampling.stop,
+            reasoning=sampling.reasoning,
         )
         latency_s, tally.in_flight = time.perf_counter() - start, 0
         settled = [(one, _response_of(answer, latency_s)) for one, answer in zip(batch, answers, strict=True)]

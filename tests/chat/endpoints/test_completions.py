@@ -53,6 +53,14 @@ def test_a_body_has_the_sampling_without_refused_parameters(
     assert build_body(request(**sampling), refused) == body
 
 
+def test_each_sample_of_a_seeded_model_has_a_seed_of_its_own() -> None:
+    asked = request(seed=3)
+    asked.sample_index = 2
+    assert build_body(asked) == {**BODY, "seed": 5}
+    asked.sampling = Sampling()
+    assert build_body(asked) == BODY
+
+
 @pytest.mark.parametrize(
     ("error", "sampling", "parameter"),
     [
