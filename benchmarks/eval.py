@@ -157,8 +157,8 @@ class Study:
         self.folder, self.store, self.name = folder, Store(folder / "store"), name
         self.refs = self.plan()
         self.model = self.store.folder(self.refs["student"]) / "model"
-        for ref in ("items/b", "student"):
-            make(self._plan, self.store, self.refs[ref])
+        for ref in self._plan.nodes[self.refs["eval/b"]].needs:
+            make(self._plan, self.store, ref)
 
     def plan(self, batch: int | None = None) -> dict[str, str]:
         """Write the plan with a batch size, and return its nodes by their addresses."""
@@ -204,7 +204,7 @@ def draw_items(folder: Path) -> tuple[rows.BenchmarkItem, ...]:
     spec = {"orcac": 1, "name": "draw", "student": {"base": "${SMOLLM2}"}, "benchmarks": benchmarks}
     file.write_text(json.dumps(spec))
     lower(plan, load(file))
-    refs = [plan.experiments["draw"].addresses["base"][f"items/{name}"] for name in benchmarks]
+    refs = [plan.experiments["draw"].addresses["base"][f"choices/{name}"] for name in benchmarks]
     for ref in refs:
         make(plan, store, ref)
     return tuple(item for ref in refs for item in rows.read(store.folder(ref) / "prompts.parquet", rows.BenchmarkItem))

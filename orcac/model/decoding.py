@@ -53,6 +53,8 @@ def decode(
     """
     import torch
 
+    from orcac.model.cache import make_room
+
     with torch.inference_mode():
         if not is_supported(model):
             return _generate(
@@ -62,6 +64,7 @@ def decode(
         ids, mask = _pad(prompts, pad)
         mask = mask.to(model.device)
         cache, logits = _read(model, prompts) if one_by_one else _read_together(model, ids, mask)
+        make_room(cache, max(limits))
         answers: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))  # those whose answers have not ended
         while True:

@@ -1,3 +1,5 @@
+"""Tests of orcac/model/decoding.py and the cache that it fills, orcac/model/cache.py."""
+
 import random
 
 import pytest
