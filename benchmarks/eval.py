@@ -250,7 +250,7 @@ def take_turns(study: Study, method: str) -> list[Any]:
         best = min(theirs, key=lambda size: theirs[size][0].cpu)
         sizes = (best,)
         ratios.append(ours.cpu / theirs[best][0].cpu)
-        print(f"| ours | {ours.cpu:.0f} | {ours.mb:,.0f} | {ratios[-1]:.2f} |")
+        print(f"| ours | {ours.cpu:.0f} | {ours.mb:,.0f} | {ratios[-1]:.2f} |", flush=True)
         for size, (took, _) in theirs.items():
             print(f"| lm-eval at {size} | {took.cpu:.0f} | {took.mb:,.0f} | |", flush=True)
     print(f"\nratio {sum(ratios) / TURNS:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
@@ -273,22 +273,25 @@ def batched(folder: Path) -> None:
 
 
 def kill(folder: Path, times: int = 5) -> None:
-    """Kill an evaluation at random, and compare it with an undisturbed one."""
-    study = Study(folder, draw_items(folder), max_tokens=PEER_TOKENS)
+    """Kill an evaluation of half of the items, in batches of 8, at random; compare it with an undisturbed one."""
+    items = draw_items(folder)[::2]
+    study = Study(folder, items, max_tokens=PEER_TOKENS)
+    study.plan(8)
     log, kept = study.made / "work" / "answers.jsonl", folder / "killed.jsonl"
     study.evaluate()
     undisturbed = (study.made / "answers.parquet").read_bytes()
     shutil.rmtree(study.made)
-    goals = sorted(random.sample(range(len(draw_items(folder)) * 9 // 10), times))
-    for goal in goals:
+    for _ in range(times):
+        done = sum(count_logged(log).values())
+        goal = done + random.randint(0, 8)
         child = subprocess.Popen(study.line, stderr=subprocess.DEVNULL, env=os.environ | study.environment)
         while child.poll() is None and sum(count_logged(log).values()) < goal:
             time.sleep(0.05)
-        time.sleep(random.uniform(0, 5))
+        time.sleep(random.uniform(0, 5 if goal > done else 15))  # an evaluation needs some seconds to start
         assert child.poll() is None, "it ended before the kill"
         child.kill()
         child.wait()
-        print(f"killed with {sum(count_logged(log).values())} answers in the log", flush=True)
+        print(f"killed: {done} answers in the log before, {sum(count_logged(log).values())} after", flush=True)
     child = subprocess.Popen(study.line, stderr=subprocess.DEVNULL, env=os.environ | study.environment)
     while not log.exists():
         time.sleep(0.05)
