@@ -111,7 +111,7 @@ def _show(experiment: Experiment, found: Sequence[PlannedComparison], prices: di
 
 
 def _notes(found: Sequence[PlannedComparison], family: int) -> list[str]:
-    """Return what the figures rest on, one sentence or two each."""
+    """Return the basis of the figures, one sentence or two each."""
     lines = []
     if family > 1:
         lines.append(

@@ -3,7 +3,7 @@
 A baseline, and a teacher that answers are judged against, was asked with the teacher's own sampling and the benchmark's
 `max_tokens`, over items that a sample node had put under the benchmark's system message. Now the benchmark's sampling
 and form count (`asking.lower_protocol`), so these nodes have other ids, and their requests other keys in the ledger.
-Here the earlier nodes are made again, to find what was paid for.
+Here the earlier nodes are made again, to find the answers that were paid for.
 """
 
 from __future__ import annotations

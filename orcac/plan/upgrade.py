@@ -201,7 +201,7 @@ def _map_to_age(plan: Plan, older: OlderNodes, store: Store, age: int) -> tuple[
 
     nodes = _replace(plan, choose)
     useful, count = set[str](), 0
-    for ref, node in reversed(nodes.items()):  # what is made from a node comes after it
+    for ref, node in reversed(nodes.items()):  # the nodes that are made from a node come after it
         is_useful = node.ref != ref and store.has_record(node.ref) and (older.is_pinned or not store.is_done(ref))
         count += is_useful
         if is_useful or node.ref in useful:

@@ -1,4 +1,4 @@
-"""The scores of all arms on each benchmark, and what the difference of each to the base shows.
+"""The scores of all arms on each benchmark, and the difference of each to the base.
 
 `stats` compares and decides. Here are the rules of the report:
 

@@ -72,8 +72,8 @@ class Difference:
     p: float  # by this test
     p_holm: float | None  # adjusted for all comparisons of the report; None if this one is exploratory
     verdict: str  # stats.verdict.Word, "withheld" or "exploratory"
-    sentence: str  # the verdict in words, with what it covers
-    scope: str  # what it is about, and what it does not cover
+    sentence: str  # the verdict in words, with its scope
+    scope: str  # its subject, and the luck that it does not cover
     cautions: tuple[str, ...]  # reasons to doubt the interval
     readable: Readable | None  # None if too few items have readable answers of both
     unparsed: Share

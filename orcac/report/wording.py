@@ -133,7 +133,7 @@ def describe_verdicts(bench: Benchmark, base: str) -> list[str]:
 
 
 def describe_limits(results: Results) -> str:
-    """Return what the intervals of differences cover, and what they do not."""
+    """Return the luck that the intervals of differences cover, and the luck that they do not."""
     if not any(arm.stages for arm in results.arms):
         return "Nothing was trained. The intervals and tests cover the choice of items, for these models as they are."
     every = [score.difference for bench in results.benchmarks for score in bench.scores if score.difference]

@@ -283,7 +283,7 @@ def _compare_all(
     redrawn: bool,
     untrained: Collection[str] = (),
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
-    """Return what `compare_to_base` does, of replicates that all count; labels: int (items,), the items' tasks."""
+    """Do as `compare_to_base`, with replicates that all count; labels: int (items,), the items' tasks."""
     answered = {name: np.flatnonzero(~np.isnan(scores).any(axis=0)) for name, scores in arms.items()}
     fewest_tasks = FEWEST_TASKS if average == "clustered" else 1
 

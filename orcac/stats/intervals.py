@@ -1,6 +1,6 @@
 """The interval of one score, and the exact tests of counts.
 
-These cover the random choice of items and nothing else. What compares two arms is in `compare`.
+These cover the random choice of items and nothing else. The comparison of two arms is in `compare`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ MOST_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variances:
-    """What makes the scores of a benchmark vary, for one replicate of each arm and one sample of each item."""
+    """The variances of the scores of a benchmark, for one replicate of each arm and one sample of each item."""
 
     luck: float  # standard deviation of an arm's true score over training seeds, a share
     discordance: float  # mean squared difference between arm and base on an item: the share on which they differ

@@ -1,4 +1,4 @@
-"""Verdicts in words: the decision with its interval, what the interval covers, and what to beware of.
+"""Verdicts in words: the decision with its interval, the luck that the interval covers, and cautions.
 
 Differences are written in percentage points. A difference that is not significant is never called "equal": the text
 states which differences are excluded.
@@ -66,7 +66,7 @@ def coverage(comparison: Comparison) -> str:
 
 
 def scope(comparison: Comparison) -> str:
-    """Return what the verdict is about, and what it does not cover."""
+    """Return the scope of the verdict: its subject, and the luck that it does not cover."""
     tasks = "on these tasks" if comparison.tasks is None else "on tasks like these"
     if all(comparison.untrained):
         return tasks
