@@ -147,7 +147,7 @@ def read_prompts(
 
 
 def _read_together(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> tuple[DynamicCache, torch.Tensor]:
-    """Return the cache and logits that `_read` returns, after one pass over all prompts; ids and mask: int64 (rows, longest prompt)."""
+    """Return the results of `_read`, after one pass over all prompts; ids and mask: int64 (rows, longest prompt)."""
     from transformers import DynamicCache
 
     cache = DynamicCache(config=model.config)

@@ -1,4 +1,4 @@
-"""The protocol of a row on one benchmark, as the records of its artifacts have it: as it was sent, not as it was planned.
+"""The protocol of a row on one benchmark as it was sent, read from the records of its artifacts.
 
 All rows of a benchmark are asked alike (`plan.asking`), unless an arm patches the benchmark, or a baseline has further
 parameters or recorded answers.
