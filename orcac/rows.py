@@ -137,7 +137,7 @@ def schema(kind: type[Prompt], spare: Collection[str] = ()) -> pa.Schema:
 def write(path: Path, kind: type[Row], rows: Iterable[Row], *, spare: Collection[str] = ()) -> int:
     """Write rows in batches and return their number. The file appears whole or not at all.
 
-    spare: the spare fields that are written, too
+    spare: the names of the spare fields to write as well
     """
     shape = schema(kind, spare)
 
@@ -206,9 +206,10 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def widen(row: Prompt, kind: type[Row], **more: object) -> Row:
-    """Return `row` as the wider type `kind`; `more` gives the further fields. Lists are shared, not copied."""
+    """Return `row` as the type `kind`: the fields that both have, and `more`. Lists are shared, not copied."""
     make: Callable[..., Row] = kind
-    return make(**({name: getattr(row, name) for name in row.__dataclass_fields__} | more))
+    shared = {name: getattr(row, name) for name in row.__dataclass_fields__ if name in kind.__dataclass_fields__}
+    return make(**(shared | more))
 
 
 def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: Sequence[object]) -> pa.RecordBatch:

@@ -19,7 +19,6 @@ If VERSION 1 has made the same evaluation, its answers are taken over and no mod
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import os
@@ -182,9 +181,11 @@ def _compare_choices(
 
 def _answer(item: rows.BenchmarkItem, reply: Reply, recipe: EvalRecipe, sample: int) -> rows.Answer:
     """Return the item's answer. It keeps the item's id under any system message, since arms are paired by ids."""
-    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(rows.Prompt)}
-    return rows.Answer(
-        **fields | {"system_id": recipe.system_id, "system": recipe.system},
+    return rows.widen(
+        item,
+        rows.Answer,
+        system_id=recipe.system_id,
+        system=recipe.system,
         response=reply.text,
         reasoning=reply.reasoning,
         finish_reason=reply.finish_reason,

@@ -48,8 +48,11 @@ def decode(
 ) -> list[list[int]]:
     """Return the ids that follow each prompt, up to and including the first of `ends`, at most `limits` of them.
 
-    Greedy without a sampler. Every limit is at least 1. `one_by_one` is whether each prompt is read by itself. Ids for
-    which `has_ended` are an answer's last, too; `force` may give the next id in the place of the model's.
+    Greedy without a sampler. Every limit is at least 1.
+
+    one_by_one: each prompt is read by itself
+    has_ended: returns whether the ids of an answer end it, besides `ends`
+    force: returns the next id of a row, given its ids; None leaves the choice to the model
     """
     import torch
 

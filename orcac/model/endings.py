@@ -30,7 +30,7 @@ class StopStrings:
         return bool(self._strings) and self.find(self._decode(ids[-self._tail :])) is not None
 
     def find(self, text: str) -> int | None:
-        """Return the place at which the first of the strings begins, None if there is none."""
+        """Return the place of the earliest of the strings in a text, None if it holds none of them."""
         return min((place for one in self._strings if (place := text.find(one)) >= 0), default=None)
 
 

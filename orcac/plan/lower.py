@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, TypeGuard, TypeVar, cast
+from typing import Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
 from orcac.chat.settings import Sampling
 from orcac.collect.recipe import CollectExecution
@@ -244,22 +244,29 @@ class _ArmLowering:
     def _add_questions(self, name: str) -> str:
         """Add a benchmark's items as questions, which are the same for every way to ask them."""
         benchmark = self.spec.benchmarks[name]
-        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
-        if "references" in source.fields:
-            source = source.model_copy(update={"items": "references"})
+        items: Literal["references"] | None = "references" if "references" in getattr(benchmark, "fields", {}) else None
+        checker = ""
         if isinstance(benchmark, schema.ScoredBenchmark) and benchmark.method == "generate":
-            execution = execution.model_copy(update={"checker": benchmark.checkers[0]})
+            checker = benchmark.checkers[0]
+        return self._add_benchmark(f"items/{name}", name, items, label=name, checker=checker)
+
+    def _add_benchmark(
+        self, address: str, name: str, items: Literal["references", "choices"] | None, *, label: str, checker: str = ""
+    ) -> str:
+        """Add a benchmark's items; `items` is `Source.items`, and `checker` must be able to score some of them."""
+        benchmark = self.spec.benchmarks[name]
+        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
+        source = source.model_copy(update={"items": items})
+        execution = execution.model_copy(update={"checker": checker})
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
-        return self._add(f"items/{name}", recipe, execution, label=name, blockers=blockers)
+        return self._add(address, recipe, execution, label=label, blockers=blockers)
 
     @_once_per_sections
     def _add_items(self, name: str) -> str:
         """Add a benchmark's items, with their choices if these are compared. They have no system message."""
         if not _compares_choices(self.spec.benchmarks[name]):
             return self._add_questions(name)
-        source, execution, blockers = self._lower_source("benchmarks", name, self.spec.benchmarks[name], self.spec.seed)
-        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source.model_copy(update={"items": "choices"}))
-        return self._add(f"choices/{name}", recipe, execution, label=f"{name}, choices", blockers=blockers)
+        return self._add_benchmark(f"choices/{name}", name, "choices", label=f"{name}, choices")
 
     @_once_per_sections
     def _add_scored_items(self, name: str) -> str:
@@ -271,10 +278,7 @@ class _ArmLowering:
         benchmark = self.spec.benchmarks[name]
         if benchmark.format != "natural-instructions" or benchmark.method != "generate":
             return self._add_items(name)
-        source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
-        source = source.model_copy(update={"items": "references"})
-        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
-        return self._add(f"references/{name}", recipe, execution, label=f"{name}, scored", blockers=blockers)
+        return self._add_benchmark(f"references/{name}", name, "references", label=f"{name}, scored")
 
     @_once_per_sections
     def _add_asked(self, name: str) -> str:

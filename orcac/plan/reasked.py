@@ -15,7 +15,7 @@ from orcac.chat.settings import Sampling
 from orcac.collect.recipe import CollectRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Plan
-from orcac.recipe import Recipe
+from orcac.plan.upgrade import change_node
 from orcac.sample.recipe import Draw, Message, SampleRecipe
 from orcac.spec.load import Arm, Experiment
 
@@ -70,9 +70,12 @@ def _list_replies(
             continue
         message = Message(id=of_benchmark.system, text=arm.messages[of_benchmark.system])
         earlier = recipe.model_copy(update={"sampling": sampling})
-        prompts = _with(plan.nodes[items], items_recipe.model_copy(update={"draw": Draw(always=(message,))}))
-        answers = _with(node, earlier, prompts=(prompts.ref,))
-        score = plan.nodes.get(addresses.get(f"baseline/{teacher}/{benchmark}", ""))
+        asked = items_recipe.model_copy(update={"draw": Draw(always=(message,))})
+        prompts = change_node(plan.nodes[items], recipe=asked)
+        answers = change_node(node, recipe=earlier, inputs=node.inputs | {"prompts": (prompts.ref,)})
+        nodes = [prompts, answers]
+        if score := plan.nodes.get(addresses.get(f"baseline/{teacher}/{benchmark}", "")):
+            nodes.append(change_node(score, recipe=score.recipe, inputs=score.inputs | {"answers": (answers.ref,)}))
         yield EarlierReplies(
             ref=ref,
             teacher=teacher,
@@ -81,10 +84,5 @@ def _list_replies(
             system=message.text,
             recipe=earlier,
             sampling=recipe.sampling,
-            nodes=(prompts, answers, *([_with(score, score.recipe, answers=(answers.ref,))] if score else [])),
+            nodes=tuple(nodes),
         )
-
-
-def _with(node: Node, recipe: Recipe, **inputs: tuple[str, ...]) -> Node:
-    """Return a node with another recipe, and other inputs in these roles; `model_copy` would copy its id."""
-    return Node(kind=node.kind, recipe=recipe, inputs=node.inputs | inputs, execution=node.execution, label=node.label)

@@ -223,15 +223,15 @@ def _replace(plan: Plan, choose: Callable[[Node], Node | None]) -> dict[str, Nod
             inputs |= {role: tuple(sorted(inputs[role])) for role in _UNORDERED & inputs.keys()}
             if inputs != node.inputs:
                 recipe = _with_refs(node.recipe, nodes) if isinstance(node.recipe, ReportRecipe) else node.recipe
-                node = _with(node, inputs=inputs, recipe=recipe)
+                node = change_node(node, inputs=inputs, recipe=recipe)
             chosen = choose(node)
             if chosen and chosen.ref != node.ref:
-                node = _with(node, recipe=chosen.recipe, version=chosen.version)
+                node = change_node(node, recipe=chosen.recipe, version=chosen.version)
         nodes[ref] = node
     return nodes
 
 
-def _with(
+def change_node(
     node: Node, *, recipe: Recipe, inputs: dict[str, tuple[str, ...]] | None = None, version: int | None = None
 ) -> Node:
     """Return a node with some fields changed; `model_copy` would copy the id that it has computed."""

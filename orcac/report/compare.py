@@ -62,7 +62,7 @@ class Table:
 
     @property
     def is_refused(self) -> bool:
-        """Whether its claim is about tasks like these, of which there are too few."""
+        """Return whether the claim is about tasks like these and the benchmark has too few tasks for it."""
         return self.claim.average == "clustered" and self.tasks < FEWEST_TASKS
 
     @property

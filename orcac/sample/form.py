@@ -66,7 +66,7 @@ def put_in_form(
 
 
 def write_message(query: str, form: Form, exemplars: str = "") -> str:
-    """Return the message for a question; `exemplars` are the blocks before it, "" if there are none."""
+    """Return the message for a question; `exemplars` is the text before it, or ""."""
     if not exemplars:
         return "\n\n".join(part for part in (query, form.instruction, form.cue) if part)
     lines = [query if _OPEN_ANSWER.search(query) else f"Q: {query}"]

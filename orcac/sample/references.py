@@ -1,4 +1,4 @@
-"""Whether an item can be scored: every right answer of it as a checker sees it, and the items to name in messages."""
+"""The references of a benchmark's items: items that no answer could satisfy are found and named."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def list_asked(item: Prompt) -> list[Item]:
 
 
 def find_fault(item: Prompt, checker: str) -> str:
-    """Return why no answer to an item could be right by a checker; "" if one could be."""
+    """Return the reason for which a checker would accept no answer to an item; "" if it would accept one."""
     faults = [reference_fault(asked, CHECKERS[checker]) for asked in list_asked(item)]
     return faults[0] if all(faults) else ""
 
 
 def name_items(label: str, count: int, what: str, examples: Sequence[Prompt]) -> None:
-    """Print how many items something is true of, and name the first of them."""
+    """Print the number of items that `what` applies to, and the first of them."""
     if count:
         named = (f"{item.task}: {item.query[-80:]!r}, reference {item.reference[:80]!r}" for item in examples[:NAMED])
         print("\n    ".join([f"{label}  {count:,} {what}", *named]), file=sys.stderr, flush=True)

@@ -9,12 +9,11 @@ not hold was not compared: it is cut, and scores 0.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Literal
 
-from orcac.rows import Answer, BenchmarkItem, Scored
+from orcac.rows import Answer, BenchmarkItem, Scored, widen
 
 __all__ = ["score_choices"]
 
@@ -25,9 +24,11 @@ def score_choices(rule: Literal["choice", "mass"], item: BenchmarkItem, answer: 
     is_right, score = answer.response in right, 0.0
     if answer.log_likelihoods:
         score = float(is_right) if rule == "choice" else _mass(answer.log_likelihoods, item.right)
-    return Scored(
-        **{field.name: getattr(item, field.name) for field in dataclasses.fields(Scored) if hasattr(item, field.name)}
-        | {"system_id": answer.system_id, "system": answer.system},
+    return widen(
+        item,
+        Scored,
+        system_id=answer.system_id,
+        system=answer.system,
         response=answer.response,
         finish_reason=answer.finish_reason,
         parsed=answer.response,

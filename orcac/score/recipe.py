@@ -33,9 +33,9 @@ class Judge(Frozen):
 
 
 class ScoreRecipe(Recipe):
-    """How answers are scored: by the first checker, whose score decides, and by others for comparison.
+    """The way to score answers: by checkers, by the log-likelihoods of the choices (`score.likelihood`), or by a judge.
 
-    Or by a judge, or by the log-likelihoods of the choices (`score.likelihood`).
+    The first checker's score decides; the others are for comparison.
     """
 
     checkers: tuple[str, ...] = ()  # names in `orcac.checkers`

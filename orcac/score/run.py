@@ -17,7 +17,7 @@ from orcac.sample.references import find_fault, list_asked, name_items
 from orcac.score.likelihood import score_choices
 from orcac.score.recipe import LIKELIHOOD_RULES, ScoreExecution, ScoreRecipe, ScoreSummary
 from orcac.score.samples import sum_up_samples
-from orcac.score.scores import Answers, write
+from orcac.score.scores import Answers, by_item, write
 from orcac.score.verdict import Reply, decide
 
 __all__ = ["run"]
@@ -76,9 +76,9 @@ def _read_answers(items: Path, answers: Sequence[Path]) -> Iterator[tuple[rows.P
     its query may be the item's in another form, so the item's own is taken.
     """
     by_id = {item.id: item for item in rows.read(items / "prompts.parquet", rows.BenchmarkItem)}
-    found: Iterator[Sequence[rows.Answer | rows.Response]]
+    found: Iterable[Sequence[rows.Answer | rows.Response]]
     if (answers[0] / "answers.parquet").exists():
-        found = _group(rows.read(answers[0] / "answers.parquet", rows.Answer))
+        found = by_item(rows.read(answers[0] / "answers.parquet", rows.Answer))
     else:
         found = zip(*(rows.read(folder / "responses.parquet", rows.Response) for folder in answers), strict=True)
     for replies in found:
@@ -88,17 +88,6 @@ def _read_answers(items: Path, answers: Sequence[Path]) -> Iterator[tuple[rows.P
         yield item, [_reply(row) for row in replies]
 
 
-def _group(answers: Iterable[rows.Answer]) -> Iterator[list[rows.Answer]]:
-    """Yield the answers to each item together."""
-    group: list[rows.Answer] = []
-    for answer in answers:
-        if answer.sample == 0 and group:
-            yield group
-            group = []
-        group.append(answer)
-    yield group
-
-
 def _reply(row: rows.Answer | rows.Response) -> Reply:
     """Return a reply without its reasoning, which an `eval` node has removed from a student's."""
     return Reply(split_reasoning(row.response)[1], row.finish_reason, getattr(row, "error", ""))
@@ -106,8 +95,9 @@ def _reply(row: rows.Answer | rows.Response) -> Reply:
 
 def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...], sample: int) -> rows.Scored:
     first, *others = (decide(checker, reply, item) for checker in checkers)
-    return rows.Scored(
-        **{field.name: getattr(item, field.name) for field in dataclasses.fields(rows.Prompt)},
+    return rows.widen(
+        item,
+        rows.Scored,
         response=reply.text,
         finish_reason=reply.finish_reason,
         parsed=first.parsed,

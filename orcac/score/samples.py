@@ -6,7 +6,7 @@
                several such answers one would be drawn: the score is their mean, and the item is counted as a tie. An
                item without any readable answer scores 0
 
-An answer that failed is none of the k; an item with fewer than j answers is not in pass@j.
+A failed answer does not count among the k; an item with fewer than j answers is not in pass@j.
 """
 
 from __future__ import annotations

@@ -16,16 +16,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from pydantic import TypeAdapter
 
 from orcac import rows
-from orcac.rows import Outcome, Scored
+from orcac.rows import Answer, Outcome, Scored
 from orcac.score.samples import SampleScores
 from orcac.stats.intervals import Interval, binomial_p_value, wilson
 
 __all__ = ["Answers", "BenchmarkScores", "Scores", "by_item", "constant_score", "merge", "read", "sum_up", "write"]
+
+Row = TypeVar("Row", Answer, Scored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +120,10 @@ def sum_up(answers: Answers) -> BenchmarkScores:
     )
 
 
-def by_item(scored: Iterable[Scored]) -> list[list[Scored]]:
+def by_item(answers: Iterable[Row]) -> list[list[Row]]:
     """Return the answers to each item, in order."""
-    items: list[list[Scored]] = []
-    for row in scored:
+    items: list[list[Row]] = []
+    for row in answers:
         if row.sample == 0:
             items.append([])
         items[-1].append(row)

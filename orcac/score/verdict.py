@@ -56,7 +56,7 @@ def decide(checker: str, reply: Reply, item: Prompt) -> Verdict:
 
 
 def check(checker: str, response: str, item: Prompt) -> tuple[str, float]:
-    """Return the final answer in a response, "" if there is none, and its score in [0, 1].
+    """Return the final answer that a checker reads in a response, or "", and its score in [0, 1].
 
     If an item has several right answers, the score is the best over them.
     """

@@ -76,7 +76,7 @@ def find_omitted(request: ChatRequest, refused: Container[str]) -> tuple[str, ..
 
     A server does not limit the tokens of reasoning, so a request always loses such a limit.
     """
-    body = _list_settings(request)
+    body = _list_settings(request) if any(name in refused for name in SETTINGS) else {}  # of few models
     neutral = {"temperature": 1.0, "top_p": 1.0}
     lost = [name for name in SETTINGS if name in refused and name in body and body[name] != neutral.get(name)]
     return (*lost, REASONING_LIMIT) if isinstance(request.sampling.reasoning, int) else tuple(lost)

@@ -8,8 +8,8 @@ run. The model's name is the skill, `assistant` or `expert`; `orcac.puzzles` sol
     curl localhost:8000/v1/chat/completions -d '{"model": "expert", "messages": [
         {"role": "system", "content": "Think step by step."}, {"role": "user", "content": "not True or False is"}]}'
 
-The answer is a function of the request alone: equal requests get equal bytes. So `temperature` and `top_p` are accepted
-and change nothing, and so is a setting of reasoning, since there is none. An unknown field is refused rather than
+The answer is a function of the request alone: equal requests get equal bytes. So `temperature`, `top_p`
+and settings of reasoning are accepted and have no effect. An unknown field is refused rather than
 ignored, since it may be a misspelt one that was meant to change the answer. The system messages are joined, and the
 last message, which must be the user's, is the query. Each word and each punctuation mark counts as a token.
 """
