@@ -28,7 +28,7 @@ FORMAT = 1
 _LISTED = 20  # moved nodes in an error message
 _PROTOCOL = (
     "orcac now asks baselines as it asks students, in the benchmark's form and with its temperature and top_p, and\n"
-    "  no longer with the teacher's (docs/measuring.md, “One protocol”). The answers under `replies/` are therefore\n"
+    "  no longer with the teacher's (docs/evaluating.md, “One protocol”). The answers under `replies/` are therefore\n"
     "  other answers, which `orcac pin --keep` cannot keep; `orcac cost` prices them."
 )
 
