@@ -241,8 +241,7 @@ class ChatFormat:
         if prompt.startswith(full[:start]) and prompt[start:].strip() == OPEN:
             return CLOSING + full[start:end]
         raise InputError(
-            f"the student's chat template opens an answer with {prompt!r} and a training example with "
-            f"{full[:start]!r}",
+            f"the student's chat template opens an answer with {prompt!r} and a training example with {full[:start]!r}",
             fix="make its generation prompt equal to the text before an answer",
         )
 
