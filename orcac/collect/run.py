@@ -34,7 +34,14 @@ from orcac.rows import Response
 
 __all__ = ["run", "run_shard"]
 
-_SHARED_FIELDS = ("finish_reason", "error", "input_tokens", "output_tokens")  # fields of both a ChatResponse and a row
+_SHARED_FIELDS = (
+    "reasoning",
+    "refusal",
+    "finish_reason",
+    "error",
+    "input_tokens",
+    "output_tokens",
+)  # fields of both a ChatResponse and a row
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
