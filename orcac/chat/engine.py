@@ -364,7 +364,7 @@ class _Run:
             self._tally.usd += bound
         self._adapt_rates(error, now, sent_at=sent_at)
         if kind.action is Action.GIVE_UP:
-            if error.error == "bad_request" and health.on_bad_request():
+            if not kind.recorded and health.on_bad_request():
                 self._halt(self._endpoint_error(pending, error))
             return ChatResponse(error=error.error)
         pending.failures += 1

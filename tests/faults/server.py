@@ -23,6 +23,8 @@ Fault = Literal[
     "429 with Retry-After",  # seconds
     "429 with retry-after-ms",
     "quota",
+    "minute quota",  # a push-back that speaks of a quota, in a list, and names a wait in its details alone
+    "no system role",  # refuses a request with a message of the system
     "500",
     "503",
     "400",  # the context is too long
@@ -162,6 +164,8 @@ class FaultServer:
         if fault == "reasoning" and (unknown := body.keys() & REFUSED.keys()):
             status, refusal = REFUSED[max(unknown)]
             return web.json_response(refusal, status=status)
+        if fault == "no system role":
+            fault = "system role" if any(one["role"] == "system" for one in body["messages"]) else ""
         if fault == "fixed sampling" and (fixed := body.keys() & FIXED.keys()):
             return web.json_response(FIXED[max(fixed)], status=400)
         most = body.get("max_tokens") or body.get("max_completion_tokens") or self._answer_tokens
