@@ -25,6 +25,7 @@ Fault = Literal[
     "quota",
     "minute quota",  # a push-back that speaks of a quota, in a list, and names a wait in its details alone
     "no system role",  # refuses a request with a message of the system
+    "no system",  # the same, in words that give no reason
     "500",
     "503",
     "400",  # the context is too long
@@ -164,8 +165,9 @@ class FaultServer:
         if fault == "reasoning" and (unknown := body.keys() & REFUSED.keys()):
             status, refusal = REFUSED[max(unknown)]
             return web.json_response(refusal, status=status)
-        if fault == "no system role":
-            fault = "system role" if any(one["role"] == "system" for one in body["messages"]) else ""
+        if fault in ("no system role", "no system"):
+            has_system = any(one["role"] == "system" for one in body["messages"])
+            fault = "" if not has_system else "422" if fault == "no system" else "system role"
         if fault == "fixed sampling" and (fixed := body.keys() & FIXED.keys()):
             return web.json_response(FIXED[max(fixed)], status=400)
         most = body.get("max_tokens") or body.get("max_completion_tokens") or self._answer_tokens
