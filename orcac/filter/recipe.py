@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Frozen, Recipe
-from orcac.summary import Summary
+from orcac.summary import OMIT_NONE, Summary
 
 __all__ = ["VERSION", "Bounds", "Execution", "FilterRecipe", "FilterSummary"]
 
@@ -49,3 +49,5 @@ class FilterSummary(Summary):
     read: int  # rows; read = kept + the sum of rejected
     kept: int
     rejected: dict[str, int] = field(default_factory=dict)  # reason -> rows
+    # share of the characters of the kept responses that are reasoning; None if none has any
+    reasoning: float | None = field(default=None, metadata=OMIT_NONE)

@@ -361,7 +361,7 @@ class Teacher(Frozen):
     endpoint: Endpoint = semantic("the server or record that answers")
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
-        "expected mean length of an answer, until answers are measured", None, unit="tokens"
+        "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
     )
 
     @property

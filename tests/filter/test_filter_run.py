@@ -164,6 +164,13 @@ def test_counts_name_the_benchmark_that_is_overlapped(tmp_path):
     assert counts == summary.as_json() | {"overlaps": {"one": 2, "three": 0, "two": 1}}
 
 
+def test_the_share_of_reasoning_is_that_of_the_kept_rows(tmp_path):
+    responses = [response("abcd", reasoning="a" * 8), response("abcde"), response("", reasoning="a" * 99)]
+    work = job(tmp_path, FilterRecipe(), responses, {})
+    assert run(work).as_json() == {"read": 3, "kept": 2, "rejected": {"too short": 1}, "reasoning": round(8 / 17, 6)}
+    assert [row.reasoning for row in rows.read(work.out / "kept.parquet", rows.Response)] == ["a" * 8, ""]
+
+
 def test_contamination_without_benchmarks_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no benchmark"):
         run(job(tmp_path, STRICT, [response()], {}))
