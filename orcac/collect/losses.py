@@ -33,6 +33,11 @@ class Loss(NamedTuple):
     other_failed: int
 
     @property
+    def is_grave(self) -> bool:
+        """True if the dataset lacks at least half of the group."""
+        return 2 * self.failed >= self.prompts
+
+    @property
     def is_of_system(self) -> bool:
         """True if the prompts of the group have their system message in common."""
         return not self.group.startswith(_TASK)

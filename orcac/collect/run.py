@@ -5,7 +5,7 @@ the prompts' own references, are looked up row by row. Prompts and responses are
 neither is held as a whole. A shard asks its part of the prompts and only adds its answers to the ledger. `run` then
 finds them there, and asks the questions that a shard may have left.
 
-A node without any response is not an artifact: it fails and gives the reasons. So does one that lost a whole group of
+A node without any response is not an artifact: it fails and gives the reasons. So does one that lost a group of
 prompts, such as all those with a system message, to failures that are not on record (`losses`).
 """
 
@@ -110,8 +110,8 @@ def _write(
     """Write a row for each prompt. Prompts of two sources with equal texts are one question: its tokens count once.
 
     `usd` is the price of these responses at the endpoint, whenever they were paid, as the budget counts it
-    (`ChatRequest.usd_of`). Raises EndpointError if failures that a rerun may mend go with one group of
-    prompts: the artifact would lack a part of the experiment.
+    (`ChatRequest.usd_of`). Raises EndpointError if failures that a rerun may mend took at least half of
+    a group of prompts: the artifact would lack a part of the experiment.
     """
     is_free, price = job.recipe.origin in ("replay", "reference"), job.execution.endpoint.price
     failed, omitted, losses = Counter[str](), Counter[str](), Losses()
@@ -156,13 +156,13 @@ def _write(
     if count and failed.total() == count:
         path.unlink()
         raise unanswered_error(job, failed, messages)
-    for loss in losses.find(recorded=True):
-        print_line(job.label, str(loss))
-    if (lost := losses.find(recorded=False)) and is_free:
-        print_line(job.label, "; ".join(map(str, lost)))
-    elif lost:
+    mendable = losses.find(recorded=False)
+    grave = [] if is_free else [loss for loss in mendable if loss.is_grave]
+    if grave:
         path.unlink()
-        raise lost_group_error(job, lost, failed, messages)
+        raise lost_group_error(job, grave, failed, messages)
+    for loss in (*losses.find(recorded=True), *mendable):
+        print_line(job.label, str(loss))
     return CollectSummary(
         prompts=count,
         answered=count - failed.total(),

@@ -38,6 +38,8 @@ def test_failures_that_go_with_a_group_name_it() -> None:
     assert [*map(str, one.find(recorded=False))] == [
         "10 of 10 prompts of system message 3 failed, and of the others 1 of 41"
     ]
+    slow = count([(1, "long", "timeout")] * 20 + [(1, "long", "")] * 80 + [(1, "short", "")] * 400)
+    assert [loss.is_grave for loss in slow.find(recorded=False)] == [False], "it is printed, and ends no run"
     tasks = count([(1, "long", "context_overflow")] * 5 + [(1, "short", "")] * 20)
     assert str(tasks.find(recorded=True)[0]) == "5 of 5 prompts of task long failed, and of the others none"
 
