@@ -105,6 +105,8 @@ class ChatResponse:
     """An answer, or the typed failure in place of one (`error` is a class of `failures.ERRORS`)."""
 
     text: str = ""
+    reasoning: str = ""  # the model's reasoning before its answer
+    refusal: str = ""  # the model's own words, where the server marks them as a refusal; `text` is then empty
     finish_reason: str = ""
     input_tokens: int = 0  # as the server counted them; 0 if it did not
     output_tokens: int = 0
