@@ -79,7 +79,7 @@ def serve(model: Path, log: Path) -> Iterator[str]:
 def test_a_real_server_answers_as_the_model_does_here(model: Path, tmp_path: Path) -> None:
     from orcac.model.generation import LocalModel
 
-    sampling = Sampling(temperature=0, max_tokens=8)
+    sampling = Sampling(temperature=0, max_tokens=10)
     asked = Questions(ChatRequest(model=str(model), messages=(), sampling=sampling, origin="api"), lambda: TEXTS)
 
     def execution(base_url: str) -> ChatExecution:
@@ -101,7 +101,7 @@ def test_a_real_server_answers_as_the_model_does_here(model: Path, tmp_path: Pat
 
     assert (answers[0].text, answers[0].finish_reason) == ("The capital of France is Paris.", "stop")
     local = LocalModel.load(model, threads=2, gpus=0).answer_batch(
-        TEXTS, temperature=0, top_p=1, max_new_tokens=8, seed=0
+        TEXTS, temperature=0, top_p=1, max_new_tokens=10, seed=0
     )
     for here, served in zip(local, answers, strict=True):
         assert served.text.strip() == here.text.strip() and not served.reasoning
