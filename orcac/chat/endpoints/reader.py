@@ -56,7 +56,7 @@ _SUCCESS = ("0", "200", "ok", "success", "none", "null", "false", "")
 class Unanswered(Exception):
     """A body that holds an error in the place of an answer, or nothing; the text is the message.
 
-    `error` is the class in `failures.ERRORS`, and `body` the error as the server words it.
+    `error` is the class in `failures.ERRORS`, and `body` the error as the server words it, if it does.
     """
 
     def __init__(self, error: str, message: str, body: object = None) -> None:
@@ -124,7 +124,7 @@ def _read(body: object, cap: int) -> ChatResponse:
     if finish != "stop" and finish != "length":
         finish = _read_finish(choice)
         if finish == _NO_ANSWER:
-            raise Unanswered("server", f"the finish reason is {choice.get('finish_reason')!r}", choice)
+            raise Unanswered("server", f"the finish reason is {choice.get('finish_reason')!r}")
         finish = finish or _guess_finish(message, usage.written, cap)
     if not (wrote or message.calls_tools):
         _check_empty(finish, usage)
@@ -156,9 +156,9 @@ def _check_whole(body: Mapping[str, object], choices: object) -> None:
     if body.get("object") == "error" or body.get("success") is False or any(map(body.get, _ERROR_FIELDS)):
         raise _refuse(body)
     if body.get("prompt_feedback") or body.get("promptFeedback"):  # Gemini's
-        raise Unanswered("content_filter", "a filter took the prompt", body)
+        raise Unanswered("content_filter", "a filter took the prompt")
     if "choices" in body:
-        raise Unanswered("empty", "the response has no choice", body)
+        raise Unanswered("empty", "the response has no choice")
     raise ValueError("no choices")
 
 
@@ -177,24 +177,9 @@ def _is_error(value: object) -> bool:
     return any(str(inner).lower() not in _SUCCESS for inner in value.values() if inner)
 
 
-def _stated_status(body: object) -> int:
-    """Return the HTTP status that an error states for itself, 500 if it states none."""
-    for _ in range(3):
-        if isinstance(body, list):
-            body = next((one for one in body if isinstance(one, Mapping)), None)
-        elif isinstance(body, Mapping) and body.get("error"):
-            body = body["error"]
-    for name in ("code", "status", "status_code", "statusCode"):
-        value = str(body.get(name)) if isinstance(body, Mapping) else ""
-        if len(value) == 3 and value.isdecimal() and "400" <= value < "600":
-            return int(value)
-    return 500
-
-
 def _refuse(body: object) -> Unanswered:
     """Return the error that a body holds, under the class that it has with a status of its own."""
-    name = classify(_stated_status(body), body)
-    return Unanswered(name, error_message(body), body)
+    return Unanswered(classify(200, body), error_message(body), body)
 
 
 def _check_empty(finish: str, usage: _Usage) -> None:
