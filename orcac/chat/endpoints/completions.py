@@ -46,7 +46,10 @@ def build_body(
             name, value = "chat_template_kwargs", {"enable_thinking": not is_off}
         if not (may_omit and name in refused):
             body[name] = value
-    return body | sampling.extra
+    for name, value in sampling.extra.items():  # `chat_template_kwargs` may have other variables too
+        before = body.get(name)
+        body[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return body
 
 
 def find_dispensable(error_body: object, request: ChatRequest, *, may_omit: bool = False) -> str:
