@@ -320,6 +320,7 @@ class _ArmLowering:
             files=local.paths,
             expect_queries=queries.expect.queries,
             expect_tokens=queries.expect.tokens,
+            max_bad=queries.max_bad,
             **resources,
         )
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()
