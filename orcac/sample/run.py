@@ -9,53 +9,83 @@ summary records the commit that each revision was resolved to.
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from orcac import hub, rows
 from orcac.errors import InputError
 from orcac.job import Job
+from orcac.losses import print_counts
 from orcac.progress import Progress
 from orcac.recipe import resolve_file
 from orcac.sample.draw import pick_message
 from orcac.sample.form import put_in_form
 from orcac.sample.formats import FORMATS, SUFFIXES, Item
 from orcac.sample.formats.puzzles import generate
+from orcac.sample.matching import match_references
 from orcac.sample.pool import choose, survey
 from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
 from orcac.sample.references import NAMED, find_fault, name_items
 
-Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
+_FIX_OPTIONS = "let each reference be the text, the label or the number of an option, or correct the source's `fields`"
+_FIX_REFERENCES = "correct these references, or name another checker"
+_FIX_EMPTY = "correct the files or the source's `fields`, or list these tasks or files in the source's `allow_empty`"
+
+
+class _Part(NamedTuple):
+    """A part of the input: a file, a generator or another sample."""
+
+    read: Callable[[], Iterator[rows.Prompt]]  # each time from the start
+    file: str = ""  # its path
+    items: Callable[[], Iterable[Item]] = tuple  # of a file
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Input:
+    """The input of a sample."""
+
+    parts: list[_Part]
+    commits: dict[str, str] = dataclasses.field(default_factory=dict)  # of each revision on a hub
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)  # file -> a sentence on its references, once read
 
 
 def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     """Write `prompts.parquet`.
 
-    Raises InputError if a file is bad or has fewer queries than `take`, or if no item of a benchmark can be scored, and
-    the errors of `hub.fetch` if the source is on a hub.
+    Raises InputError if a file is bad or has fewer queries than `take`, if nothing is left of a file or a task, or if
+    no item of a benchmark can be scored, and the errors of `hub.fetch` if the source is on a hub.
     """
     if job.recipe.form:
         return _run_form(job, job.recipe.form)
-    parts, commits = _parts(job)
+    source = _find_input(job)
+    parts, files = source.parts, [(part.file, part.items) for part in source.parts if part.file]
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
+    for file, note in source.notes.items():
+        print(f"{job.label}  {file}: {note}", file=sys.stderr, flush=True)
     what = "queries are dropped, since their reference is not one of their options"
-    name_items(job.label, pool.dropped["reference is no option"], what, pool.unanswerable)
+    unanswerable = pool.dropped["reference is no option"]
+    name_items(job.label, unanswerable, what, pool.unanswerable, fix=_FIX_OPTIONS, files=files)
+    pool.losses.check(job.label, job.execution.allow_empty, fix=_FIX_EMPTY)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
-    faults: Counter[str] = Counter()  # why the benchmark's first checker cannot score an item -> such items
+    faults: Counter[str] = Counter()  # why no answer to an item could be right -> such items
     examples: dict[str, list[rows.Prompt]] = defaultdict(list)
     characters = 0  # of the texts that a teacher will read
 
     def kept() -> Iterator[rows.Prompt]:
         nonlocal characters
-        for is_chosen, prompt in zip(chosen, _read(parts, progress, done=len(parts)), strict=True):
+        prompts = (prompt for _, part in _read(parts, progress, done=len(parts)) for prompt in part)
+        for is_chosen, prompt in zip(chosen, prompts, strict=True):
             if is_chosen:
                 tasks.add(prompt.task)
                 characters += len(prompt.system) + len(prompt.query)
-                if job.execution.checker and (fault := find_fault(prompt, job.execution.checker)):
+                if fault := _find_fault(prompt, job.execution):
                     faults[fault] += 1
                     examples[fault] += [prompt] if len(examples[fault]) < NAMED else []
                 yield prompt
@@ -65,20 +95,31 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     assert pool.read == count + dropped.total()
     for fault, found in sorted(faults.items()):
         what = f"of {count:,} items will be left out of the scores: {fault}"
-        name_items(job.label, found, what, examples[fault])
-    if faults.total() == count:
+        if not job.execution.checker:
+            what = f"of {count:,} queries have a reference that no answer could agree with: {fault}"
+        name_items(job.label, found, what, examples[fault], fix=_FIX_REFERENCES, files=files)
+    if job.execution.checker and faults.total() == count:
         raise InputError(
             f"{job.label}: none of its {count:,} items can be scored: {'; '.join(sorted(faults))}",
             fix="evaluate on items whose right answer is known, or choose another checker",
         )
+    print_counts(job.label, count, dropped)
     return SampleSummary(
         read=pool.read,
         kept=count,
         tasks=len(tasks),
         characters=characters,
         dropped=dict(sorted(dropped.items())),
-        hub=commits or None,
+        hub=source.commits or None,
     )
+
+
+def _find_fault(prompt: rows.Prompt, execution: SampleExecution) -> str:
+    """Return why the checker of a benchmark, or of a filter, would accept no answer; "" if it would accept one."""
+    if not execution.checker and not prompt.reference:
+        return ""  # a teacher's query needs no reference
+    checker = execution.checker or execution.agreement
+    return find_fault(prompt, checker) if checker else ""
 
 
 def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSummary:
@@ -88,6 +129,7 @@ def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSumm
     dropped = Counter[str]()
     formed = list(put_in_form(job, form, items, dropped))
     rows.write(job.out / "prompts.parquet", kind, formed)
+    print_counts(job.label, len(formed), dropped)
     return SampleSummary(
         read=len(items),
         kept=len(formed),
@@ -97,16 +139,15 @@ def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSumm
     )
 
 
-def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[str, str]]:
-    """Return the parts of the input, in order, and the commit of each revision on a hub."""
+def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
     recipe, source = job.recipe, job.recipe.source
     assert (source is None) != (recipe.subset is None), "exactly one of source, subset and form"
     if source is None:
-        files = [folder / "prompts.parquet" for folder in job.inputs["from"]]
-        return [partial(rows.read, file, rows.Prompt) for file in files], {}
+        samples = [folder / "prompts.parquet" for folder in job.inputs["from"]]
+        return _Input(parts=[_Part(partial(rows.read, sample, rows.Prompt)) for sample in samples])
     if source.format == "puzzles":
         assert source.puzzles is not None
-        return [partial(_prompts, recipe, partial(generate, source.puzzles))], {}
+        return _Input(parts=[_Part(partial(_prompts, recipe, partial(generate, source.puzzles)))])
     paths = [(resolve_file(ref, job.execution), ref.name) for ref in source.files]
     commits: dict[str, str] = {}
     for ref in source.hub:
@@ -115,13 +156,19 @@ def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[st
         fetched = hub.fetch(pinned, kind="dataset", label=job.label, suffix=SUFFIXES[source.format])
         commits[revision] = fetched.commit
         paths += [(path, PurePosixPath(name).name) for path, name in fetched.files]
-    read = FORMATS[source.format]
-    return [partial(_prompts, recipe, partial(read, path, name, source)) for path, name in paths], commits
+    found = _Input(parts=[], commits=commits)
+    for path, name in paths:
+        items: Callable[[], Iterable[Item]] = partial(FORMATS[source.format], path, name, source)
+        if recipe.matching:
+            note = partial(found.notes.__setitem__, str(path))
+            items = partial(match_references, items, are_listed="options" not in source.fields, report=note)
+        found.parts.append(_Part(partial(_prompts, recipe, items), str(path), items))
+    return found
 
 
-def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.Prompt]:
+def _read(parts: list[_Part], progress: Progress, *, done: int) -> Iterator[tuple[str, Iterator[rows.Prompt]]]:
     for number, part in enumerate(parts, start=done + 1):
-        yield from part()
+        yield part.file, part.read()
         progress.update(number)
 
 

@@ -51,6 +51,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
             reference=f"({label})",
             options=tuple(f"({letter})" for letter in letters),
             choices=tuple(sorted(lettered)),
+            place=number,
         )
 
 

@@ -33,6 +33,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
             case {"input": str(text), "target": str(target)} if text.strip():
                 query = text.strip()
                 options = find_options(query) or UNLISTED.get(task, ())
-                yield Item(task=task, query=query, reference=target.strip(), options=options)
+                place = f"examples[{index}]"
+                yield Item(task=task, query=query, reference=target.strip(), options=options, place=place)
             case _:
                 raise row_error(path, f"examples[{index}]", "not {input: text, target: text}", fix=fix)

@@ -28,4 +28,4 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
                 fix="separate three texts by two tabs, and write a line break inside a text as \\n",
             )
         query, reference = (text.replace("\\n", "\n").strip() for text in columns[:2])
-        yield Item(task=task, query=query, reference=reference, options=find_options(query))
+        yield Item(task=task, query=query, reference=reference, options=find_options(query), place=number)

@@ -15,7 +15,7 @@ AGIEval's are printed with letter and text, BIG-Bench Hard's are its letters or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orcac.sample.recipe import Source
@@ -32,6 +32,7 @@ class Item:
     options: tuple[str, ...] = ()  # () if free-form
     choices: tuple[str, ...] = ()  # continuations of the query, one for each option; () if they are the options
     right: tuple[int, ...] = ()  # indices of the right options; () if `reference` is the only one
+    place: int | str = field(default=0, compare=False)  # the line in the file, or the place in a JSON document
 
     def benchmark_fields(self) -> dict[str, list[str] | list[int]]:
         """Return the fields that `rows.BenchmarkItem` has beyond a prompt."""

@@ -53,7 +53,7 @@ def items(
             options = _texts(values["options"], path, number, fields["options"])
         else:
             options = find_options(query)
-        yield Item(task=task, query=query, reference=reference, references=references, options=options)
+        yield Item(task=task, query=query, reference=reference, references=references, options=options, place=number)
     if number and missing:
         keys = ", ".join(repr(fields[ours]) for ours in sorted(missing))
         raise InputError(f"{path}: no row has a value at {keys}", fix="correct the source's fields")

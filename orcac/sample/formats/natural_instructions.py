@@ -44,6 +44,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
                     query=format_query(definition, text),
                     reference=texts[0],
                     references=tuple(dict.fromkeys(filter(None, texts))),
+                    place=f"Instances[{index}]",
                 )
             case _:
                 raise row_error(path, f"Instances[{index}]", "not {input: text, output: [text, ...]}", fix=FIX)
