@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -42,11 +43,17 @@ def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
     losses.check(
         job.label, job.execution.allow_empty, fix="relax `filters`, or list the tasks in `filters.allow_empty`"
     )
-    kept = rows.write(
-        job.out / "kept.parquet",
-        rows.Response,
-        (row for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True) if verdict == KEEP),
-    )
+    thought = characters = 0
+
+    def kept_rows() -> Iterator[rows.Response]:
+        nonlocal thought, characters
+        for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True):
+            if verdict == KEEP:
+                thought += len(row.reasoning)
+                characters += len(row.reasoning) + len(row.response)
+                yield row
+
+    kept = rows.write(job.out / "kept.parquet", rows.Response, kept_rows())
     rejected = rows.write(
         job.out / "rejected.parquet",
         rows.Rejected,
@@ -57,7 +64,12 @@ def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
         ),
     )
     assert kept + rejected == len(verdicts)
-    summary = FilterSummary(read=len(verdicts), kept=kept, rejected=dict(sorted(counted.items())))
+    summary = FilterSummary(
+        read=len(verdicts),
+        kept=kept,
+        rejected=dict(sorted(counted.items())),
+        reasoning=round(thought / characters, 6) if thought else None,
+    )
     counts = summary.as_json() | {"overlaps": dict(sorted(reasons.overlaps.items()))}
     (job.out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n")
     return summary

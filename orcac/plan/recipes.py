@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from orcac.filter.recipe import FilterRecipe
+from orcac.filter.recipe import Bounds, FilterRecipe
 from orcac.plan.replicates import FIRST, Replicate
 from orcac.recipe import MATCHING
 from orcac.spec import schema
@@ -36,6 +36,7 @@ def lower_filters(filters: schema.Filters) -> FilterRecipe:
         finish_reasons=filters.finish_reason,
         min_characters=filters.min_characters,
         max_characters=filters.max_characters,
+        tokens={part: Bounds(min=limit.min, max=limit.max) for part, limit in filters.tokens.items()},
         drop_refusals=filters.refusals == "drop",
         agree_with_reference=filters.agreement,
         checker=filters.checker if filters.agreement else FilterRecipe.model_fields["checker"].default,

@@ -56,6 +56,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_system_messages(spec, message_numbers, names)
     yield from _check_teachers(spec)
     yield from _check_datasets(spec, names)
+    yield from _check_filters(spec)
     yield from _check_purpose(spec, names)
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
@@ -380,6 +381,14 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
         if spec.student:
             yield from _check_batch(spec, name, stage.batch, spec.student.max_length)
     yield from _check_hardware(spec.hardware.train)
+
+
+def _check_filters(spec: Spec) -> Iterator[Finding]:
+    for part, bounds in spec.filters.tokens.items():
+        at: SpecPath = ("filters", "tokens", part)
+        if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
+            message = f"no answer passes: `min` {bounds.min} is above `max` {bounds.max}; exchange them"
+            yield Finding((*at, "min"), message, ((*at, "max"),))
 
 
 def _check_replicates(spec: Spec) -> Iterator[Finding]:

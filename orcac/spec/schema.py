@@ -27,6 +27,7 @@ from orcac.spec.units import (
     CheckerName,
     Checkers,
     Dollars,
+    Learnt,
     Megabytes,
     Minutes,
     Name,
@@ -363,7 +364,7 @@ class Teacher(Frozen):
     endpoint: Endpoint = semantic("the server or record that answers")
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
-        "expected mean length of an answer, until answers are measured", None, unit="tokens"
+        "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
     )
 
     @property
@@ -401,14 +402,24 @@ class Contamination(Frozen):
     )
 
 
+class Bounds(Frozen):
+    min: Count | None = semantic("smallest length to keep", None, unit="tokens")
+    max: Count | None = semantic("largest length to keep", None, unit="tokens")
+
+
 class Filters(Frozen):
     finish_reason: tuple[str, ...] = semantic("finish reasons of the answers to keep", ("stop",))
     min_characters: Count = semantic("smallest length of an answer to keep", 1, unit="characters")
     max_characters: Count | None = semantic("largest length of an answer to keep", None, unit="characters")
+    tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
+        "lengths to keep, in the teacher's tokens: the count of its server, which answer and reasoning share in "
+        "proportion to their characters",
+        {},
+    )
     refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
     agreement: StrictBool = semantic("drop answers that contradict a known reference answer", False)
     checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
-    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same answer", "drop")
+    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
     allow_empty: tuple[str, ...] = execution("tasks of which no answer may be kept; of any other, the run stops", ())
 
@@ -466,6 +477,10 @@ PAPERS_EPOCHS = 4
 
 class Stage(Frozen):
     dataset: Name = semantic("dataset that the student is trained on")
+    learn: Learnt = semantic(
+        "parts of the teachers' responses that are learnt: [reasoning, answer], where they have reasoning, or [answer]",
+        ("reasoning", "answer"),
+    )
     tokens: Count | None = semantic(
         "length of the stage, instead of `epochs`: it ends with the step that reaches this many tokens; "
         "padding is not counted",

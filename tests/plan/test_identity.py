@@ -249,6 +249,8 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "filters.finish_reason": ("filters.finish_reason", ["stop", "length"], KEPT),
     "filters.min_characters": ("filters.min_characters", 2, KEPT),
     "filters.max_characters": ("filters.max_characters", 999, KEPT),
+    "filters.tokens.*.min": ("filters.tokens.reasoning.min", 2, KEPT),
+    "filters.tokens.*.max": ("filters.tokens.both.max", 999, KEPT),
     "filters.refusals": ("filters.refusals", "drop", KEPT),
     "filters.agreement": ("filters.agreement", True, KEPT),
     "filters.checker": ("filters.checker", "auto", KEPT, {"filters": {"agreement": True}}),
@@ -269,6 +271,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
     "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
+    "stages.*.learn": (
+        "stages.two.learn", ["answer"], {"tokenize/few", "tokenize/few/answers"} | trained("two"),
+    ),
     "stages.*.epochs": ("stages.two.epochs", 3, trained("two")),
     "stages.*.tokens": ("stages.two.tokens", 9_000, trained("two"), {"stages": {"two": {"epochs": None}}}),
     "stages.*.learning_rate": ("stages.one.learning_rate", 1e-3, trained("one")),

@@ -7,10 +7,10 @@ sense is read as no usage.
 from __future__ import annotations
 
 import email.utils
-import json
 import re
 from collections.abc import Callable, Container, Mapping
 
+from orcac.chat.error_body import read_error, unwrap_error
 from orcac.chat.failures import SETTINGS, refused_setting
 from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.wire import loads, replace_surrogates
@@ -55,7 +55,7 @@ def find_dispensable(error_body: object, request: ChatRequest, *, may_omit: bool
 
     With `may_omit`, also a decoding setting without which it does not: the response is then marked by `find_omitted`.
     """
-    error = _inner(error_body)
+    error = unwrap_error(error_body)
     if isinstance(error, Mapping):
         parameter, message = error.get("param"), str(error.get("message"))
         if not isinstance(parameter, str):
@@ -128,15 +128,7 @@ def parse_error_body(content: bytes) -> object:
 
 def error_message(error_body: object) -> str:
     """Return the part of an error's body that a person should read."""
-    error = _inner(error_body)
-    if isinstance(error, Mapping):
-        error = error.get("message") or error.get("detail") or json.dumps(error)
-    return str(error) or "an empty body"
-
-
-def _inner(error_body: object) -> object:
-    """Return the value of `error` in an error's body, or the body if it has none."""
-    return error_body.get("error", error_body) if isinstance(error_body, Mapping) else error_body
+    return read_error(error_body).message or "an empty body"
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:

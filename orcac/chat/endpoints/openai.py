@@ -37,6 +37,7 @@ from orcac.chat.endpoints.completions import (
     parse_rate_headers,
     parse_retry_after,
 )
+from orcac.chat.error_body import read_error
 from orcac.chat.failures import ChatError, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.settings import EndpointSettings
@@ -170,9 +171,11 @@ class OpenAIEndpoint:
         rates = parse_rate_headers(headers)
         if not 200 <= status < 300:
             error_body = parse_error_body(content)
-            name, wait = classify(status, error_body), parse_retry_after(headers, now=time.time())
+            wait = parse_retry_after(headers, now=time.time())
+            name = classify(status, error_body, retry_after=wait)
+            wait = read_error(error_body).wait_s if wait is None else wait
             target = f", to {headers.get('location')}" if status < 400 else ""
-            # Azure asks a request that is too large to wait for a day; the other requests need not wait.
+            # A request that is too large may be asked to wait for a day; the other requests need not wait.
             failed = self._make_error(
                 name,
                 f"HTTP {status}: {error_message(error_body)}{target}",
