@@ -427,12 +427,15 @@ def _count_rows(source: Source, paths: list[Path]) -> int:
 
 
 def _query_lengths(source: Source, paths: list[Path]) -> list[int]:
-    """Return the characters of the first queries of some of the files, which are spread evenly over all of them."""
-    from orcac.sample.formats import FORMATS
+    """Return the characters of the first queries of some of the files, which are spread evenly over all of them.
+
+    A system message that a row brings itself counts as part of its query.
+    """
+    from orcac.sample.formats import BadRow, read_items
 
     some = paths[:: -(-len(paths) // _SOME_FILES)]
-    read = FORMATS[source.format]
-    return [len(item.query) for path in some for item in islice(read(path, path.name, source), _FIRST_QUERIES)]
+    items = (item for path in some for item in islice(read_items(path, path.name, source), _FIRST_QUERIES))
+    return [len(item.query) + len(item.system or "") for item in items if not isinstance(item, BadRow)]
 
 
 @functools.lru_cache(maxsize=256)

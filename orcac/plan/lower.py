@@ -333,6 +333,7 @@ class _ArmLowering:
             expect_tokens=queries.expect.tokens,
             allow_empty=queries.allow_empty,
             agreement=self.spec.filters.checker if section == "queries" and self.spec.filters.agreement else "",
+            max_bad=queries.max_bad,
             **resources,
         )
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()

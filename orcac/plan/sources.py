@@ -13,13 +13,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from orcac.errors import InputError
 from orcac.recipe import MATCHING, FileRef, file_digest
 from orcac.sample.recipe import Puzzles, Source, TruthfulQA
 from orcac.spec import schema
 from orcac.spec.paths import FileSet
+from orcac.tables.content import strip_compression
 
 FileQueries: TypeAlias = (
     schema.TableQueries
@@ -111,6 +112,7 @@ def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles
     if isinstance(queries, schema.TruthfulQABenchmark):
         truthfulqa = TruthfulQA(task=queries.task, seed=seed)
     fields: Mapping[str, str] = getattr(queries, "fields", {})  # published formats have none
+    shown: Literal["no", "words", "letters"] = getattr(queries, "show_options", "no")
     return Source(
         format="jsonl" if queries.format == "open-ended" else queries.format,
         files=files.refs,
@@ -118,6 +120,7 @@ def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles
         absent=file_set.absent,
         truthfulqa=truthfulqa,
         fields={str(ours): key for ours, key in fields.items()},
+        show_options=None if shown == "no" else shown,
         tasks=queries.tasks,
         take=queries.take,
         per_task=queries.per_task,
@@ -129,12 +132,13 @@ def find_matching(source: Source, file_set: FileSet | None, digests: FileDigests
     """Return the rule by which the references of a source meet their options; None if all name options by their text.
 
     Of files on this machine that list options in their queries, the rule is for those in which an option has a name
-    ("- Sentence A: ..."). All other samples keep the ids that they had before there was a rule.
+    ("- Sentence A: ..."), and for the forms that no earlier orcac read. All other samples keep the ids that they had
+    before there was a rule.
     """
     fields, files = source.fields, file_set.files if file_set else ()
-    if "options" in fields:
-        has_names = True
+    if source.format in ("flan-cot", "jsonl") and "options" not in fields:
+        may_differ = any(map(digests.lists_names, files)) or any(strip_compression(f.name) != f.name for f in files)
     else:
-        has_names = source.format in ("flan-cot", "jsonl") and any(map(digests.lists_names, files))
+        may_differ = "options" in fields or source.format in ("json", "csv", "tsv")
     has_references = source.format == "flan-cot" or bool(fields.keys() & {"reference", "references"})
-    return MATCHING if has_names and has_references else None
+    return MATCHING if may_differ and has_references else None

@@ -21,6 +21,10 @@ from orcac.losses import Losses
 from orcac.sample import draw
 from orcac.sample.recipe import SampleRecipe
 from orcac.sample.references import NAMED
+from orcac.tables.rows import BadRow
+
+BAD = "bad row"  # the reason of rows that cannot be read
+_MOST_BAD_FIRST = 1_000
 
 # reasons by which nothing is lost: the spec leaves the query out, or another row has it
 _NO_LOSS = ("", "task filter", "duplicate", "no choices")
@@ -34,16 +38,20 @@ class Pool:
     tasks: draw.Ints  # int64 (n,): numbers of tasks in the order of their names
     tickets: draw.Tickets  # uint64 (n,)
     read: int
+    bad: list[BadRow]  # the first rows that cannot be read
     dropped: Counter[str]  # reason -> queries that may not be drawn
     unanswerable: list[rows.Prompt]  # the first of these to which no answer could be right
     losses: Losses  # of tasks and files
 
 
-Parts = Iterable[tuple[str, Iterable[rows.Prompt]]]  # a file's name, or "" for another input, and its prompts
+Parts = Iterable[tuple[str, Iterable[rows.Prompt | BadRow]]]  # a file's name, or "" for another input, and its prompts
 
 
 def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
-    """Read all prompts once. Raises InputError if a task that the recipe names does not occur."""
+    """Read all prompts once. Raises InputError if a task that the recipe names does not occur.
+
+    A source that begins with nothing but bad rows is read no further than these.
+    """
     wanted = recipe.source.tasks if recipe.source else ()
     by_choice = recipe.source is not None and recipe.source.items == "choices"
     places, tickets, numbers = array("q"), array("Q"), array("q")
@@ -52,12 +60,20 @@ def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
     known: set[bytes] = set()
     dropped: Counter[str] = Counter()
     unanswerable: list[rows.Prompt] = []
+    bad: list[BadRow] = []
     losses = Losses()
     place = -1
     for file, prompts in parts:
         losses.add_file(file)
         for prompt in prompts:
             place += 1
+            if isinstance(prompt, BadRow):
+                dropped[BAD] += 1
+                losses.count(BAD, file=file)
+                bad += [prompt] if len(bad) < NAMED else []
+                if dropped[BAD] == place + 1 == _MOST_BAD_FIRST:
+                    break
+                continue
             digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
             if wanted and prompt.task not in wanted:
                 others.add(prompt.task)
@@ -76,7 +92,7 @@ def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
             places.append(place)
             tickets.append(draw.ticket(recipe.seed, recipe.name, prompt.source, prompt.task, prompt.query))
             numbers.append(names.setdefault(prompt.task, len(names)))
-    for task in wanted:
+    for task in wanted if names or others else ():
         if task not in names:
             near = difflib.get_close_matches(task, sorted(others), n=3) or sorted(others)[:10]
             raise InputError(
@@ -90,6 +106,7 @@ def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
         tasks=renumber[np.array(numbers)],
         tickets=np.array(tickets),
         read=place + 1,
+        bad=bad,
         dropped=dropped,
         unanswerable=unanswerable,
         losses=losses,

@@ -13,7 +13,9 @@ __all__ = ["NAMED", "Files", "find_fault", "find_places", "list_asked", "name_it
 
 NAMED = 5  # items of one fault that a message names
 
-Files = Sequence[tuple[str, Callable[[], Iterable[formats.Item]]]]  # each file's path, and a function that reads it
+Files = Sequence[
+    tuple[str, Callable[[], Iterable[formats.Item | formats.BadRow]]]
+]  # each file's path, and a function that reads it
 
 
 def list_asked(item: Prompt) -> list[Item]:
@@ -34,6 +36,8 @@ def find_places(files: Files, prompts: Sequence[Prompt]) -> dict[tuple[str, str]
     places: dict[tuple[str, str], str] = {}
     for name, read in files if wanted else ():
         for item in read():
+            if isinstance(item, formats.BadRow):
+                continue
             if (key := (item.task, item.query)) in wanted:
                 places.setdefault(key, f"{name}:{item.place}")
         if len(places) == len(wanted):

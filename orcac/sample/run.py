@@ -23,14 +23,15 @@ from orcac.job import Job
 from orcac.losses import print_counts
 from orcac.progress import Progress
 from orcac.recipe import resolve_file
+from orcac.sample.bad import check_bad, write_bad
 from orcac.sample.draw import pick_message
 from orcac.sample.form import put_in_form
-from orcac.sample.formats import FORMATS, SUFFIXES, Item
+from orcac.sample.formats import SUFFIXES, TABLES, BadRow, Item, read_items
 from orcac.sample.formats.puzzles import generate
-from orcac.sample.matching import match_references
-from orcac.sample.pool import choose, survey
-from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
+from orcac.sample.pool import BAD, choose, survey
+from orcac.sample.recipe import OWN, Form, Message, SampleExecution, SampleRecipe, SampleSummary
 from orcac.sample.references import NAMED, find_fault, name_items
+from orcac.tables.rows import describe
 
 _FIX_OPTIONS = "let each reference be the text, the label or the number of an option, or correct the source's `fields`"
 _FIX_REFERENCES = "correct these references, or name another checker"
@@ -40,9 +41,9 @@ _FIX_EMPTY = "correct the files or the source's `fields`, or list these tasks or
 class _Part(NamedTuple):
     """A part of the input: a file, a generator or another sample."""
 
-    read: Callable[[], Iterator[rows.Prompt]]  # each time from the start
+    read: Callable[[], Iterator[rows.Prompt | BadRow]]  # each time from the start
     file: str = ""  # its path
-    items: Callable[[], Iterable[Item]] = tuple  # of a file
+    items: Callable[[], Iterable[Item | BadRow]] = tuple  # of a file
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class _Input:
 
     parts: list[_Part]
     commits: dict[str, str] = dataclasses.field(default_factory=dict)  # of each revision on a hub
+    unused: Counter[str] = dataclasses.field(default_factory=Counter)  # turns of conversations, and such conversations
     notes: dict[str, str] = dataclasses.field(default_factory=dict)  # file -> a sentence on its references, once read
 
 
@@ -66,8 +68,13 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     parts, files = source.parts, [(part.file, part.items) for part in source.parts if part.file]
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
+    check_bad(job.label, pool.dropped[BAD], pool.read, pool.bad, share=job.execution.max_bad)
     for file, note in source.notes.items():
         print(f"{job.label}  {file}: {note}", file=sys.stderr, flush=True)
+    later_turns = source.unused["turns"]  # of the first reading
+    if later_turns:
+        text = f"{later_turns:,} later turns of {source.unused['conversations']:,} conversations are not used"
+        print(f"{job.label}  {text}", file=sys.stderr, flush=True)
     what = "queries are dropped, since their reference is not one of their options"
     unanswerable = pool.dropped["reference is no option"]
     name_items(job.label, unanswerable, what, pool.unanswerable, fix=_FIX_OPTIONS, files=files)
@@ -77,12 +84,15 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     faults: Counter[str] = Counter()  # why no answer to an item could be right -> such items
     examples: dict[str, list[rows.Prompt]] = defaultdict(list)
     characters = 0  # of the texts that a teacher will read
+    bad: list[BadRow] = []
 
     def kept() -> Iterator[rows.Prompt]:
         nonlocal characters
         prompts = (prompt for _, part in _read(parts, progress, done=len(parts)) for prompt in part)
         for is_chosen, prompt in zip(chosen, prompts, strict=True):
-            if is_chosen:
+            if isinstance(prompt, BadRow):
+                bad.append(prompt)
+            elif is_chosen:
                 tasks.add(prompt.task)
                 characters += len(prompt.system) + len(prompt.query)
                 if fault := _find_fault(prompt, job.execution):
@@ -92,6 +102,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
 
     kind = rows.BenchmarkItem if job.recipe.source and job.recipe.source.items else rows.Prompt
     count = rows.write(job.out / "prompts.parquet", kind, kept())
+    write_bad(job.out / "bad.parquet", bad)
     assert pool.read == count + dropped.total()
     for fault, found in sorted(faults.items()):
         what = f"of {count:,} items will be left out of the scores: {fault}"
@@ -110,6 +121,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
         tasks=len(tasks),
         characters=characters,
         dropped=dict(sorted(dropped.items())),
+        later_turns=later_turns or None,
         hub=source.commits or None,
     )
 
@@ -147,7 +159,8 @@ def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
         return _Input(parts=[_Part(partial(rows.read, sample, rows.Prompt)) for sample in samples])
     if source.format == "puzzles":
         assert source.puzzles is not None
-        return _Input(parts=[_Part(partial(_prompts, recipe, partial(generate, source.puzzles)))])
+        unused = Counter[str]()
+        return _Input(parts=[_Part(partial(_prompts, recipe, partial(generate, source.puzzles), unused))])
     paths = [(resolve_file(ref, job.execution), ref.name) for ref in source.files]
     commits: dict[str, str] = {}
     for ref in source.hub:
@@ -156,28 +169,48 @@ def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
         fetched = hub.fetch(pinned, kind="dataset", label=job.label, suffix=SUFFIXES[source.format])
         commits[revision] = fetched.commit
         paths += [(path, PurePosixPath(name).name) for path, name in fetched.files]
+    for path, name in paths if source.format in TABLES else ():
+        if content := describe(path, source.format):
+            print(f"{job.label}  {name} is {content}", file=sys.stderr, flush=True)
     found = _Input(parts=[], commits=commits)
     for path, name in paths:
-        items: Callable[[], Iterable[Item]] = partial(FORMATS[source.format], path, name, source)
-        if recipe.matching:
-            note = partial(found.notes.__setitem__, str(path))
-            items = partial(match_references, items, are_listed="options" not in source.fields, report=note)
-        found.parts.append(_Part(partial(_prompts, recipe, items), str(path), items))
+        report = partial(found.notes.__setitem__, str(path))
+        items = partial(read_items, path, name, source, matches=recipe.matching is not None, report=report)
+        found.parts.append(_Part(partial(_prompts, recipe, items, found.unused, name), str(path), items))
     return found
 
 
-def _read(parts: list[_Part], progress: Progress, *, done: int) -> Iterator[tuple[str, Iterator[rows.Prompt]]]:
+def _read(parts: list[_Part], progress: Progress, *, done: int) -> Iterator[tuple[str, Iterator[rows.Prompt | BadRow]]]:
     for number, part in enumerate(parts, start=done + 1):
         yield part.file, part.read()
         progress.update(number)
 
 
-def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Iterator[rows.Prompt]:
-    """Yield each item with the system message that is drawn for it."""
+def _prompts(
+    recipe: SampleRecipe, items: Callable[[], Iterable[Item | BadRow]], unused: Counter[str], file: str = ""
+) -> Iterator[rows.Prompt | BadRow]:
+    """Yield each item with its own system message, or the one that is drawn for it.
+
+    Raises InputError if an item has a message of its own and others are to be drawn.
+    """
     as_items = recipe.source is not None and recipe.source.items is not None
+    is_drawn = recipe.draw != SampleRecipe.model_fields["draw"].default
     for item in items():
-        names = (recipe.name, item.task, item.query)
-        message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
+        if isinstance(item, BadRow):
+            yield dataclasses.replace(item, file=file)
+            continue
+        if item.later_turns:
+            unused.update(turns=item.later_turns, conversations=1)
+        if item.system is None:
+            names = (recipe.name, item.task, item.query)
+            message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
+        elif is_drawn:
+            raise InputError(
+                f"{recipe.name}: {file} has a system message for {item.query[:80]!r}, and the spec draws another",
+                fix="remove the draw of this source, or take the human's turn alone, as in `query: messages.user`",
+            )
+        else:
+            message = Message(id=OWN, text=item.system)
         prompt = rows.Prompt(
             id=rows.prompt_id(recipe.name, item.task, item.query, message.text),
             source=recipe.name,

@@ -83,14 +83,28 @@ class FileSource(Frozen):
     allow_empty: tuple[str, ...] = execution(
         "tasks, and files by name, of which nothing may be left; of any other, the run stops", ()
     )
+    max_bad: Share | None = execution(
+        "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
+        "are allowed in any case",
+        None,
+    )
 
 
-Fields = dict[Literal["query", "reference", "references", "task", "options"], str]
+Fields = dict[Literal["query", "reference", "references", "system", "task", "options"], str]
+_FIELDS = (
+    "orcac's field -> the file's key; dots reach inside, as in `messages.1.content`, and a template joins keys, as in "
+    '"{instruction}\\n\\n{input}". A conversation (ShareGPT, `messages`) may be the query'
+)
 
 
 class _TableSource(FileSource):
-    format: Literal["jsonl", "parquet"] = semantic("JSON Lines or Parquet, read by `fields`")
-    fields: Fields = semantic("orcac's field -> the file's key; dots reach inside, as in `messages.1.content`")
+    format: Literal["jsonl", "json", "csv", "tsv", "parquet"] = semantic(
+        "a table, read by `fields`. A file that is clearly of another of these forms, or compressed, is read as it is"
+    )
+    fields: Fields = semantic(_FIELDS)
+    show_options: Literal["no", "words", "letters"] = semantic(
+        "put the options of `fields.options` at the end of the query, by their words or by letters in brackets", "no"
+    )
 
 
 class _FormSource(FileSource):

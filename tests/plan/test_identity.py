@@ -202,6 +202,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "queries.*[jsonl].format": ("queries.table.format", "parquet", TABLE),
     "queries.*[jsonl].fields": ("queries.table.fields.reference", "a", TABLE),
     **of("queries.*[jsonl]", files("queries", "table", TABLE, "jsonl")),
+    "queries.*[jsonl].show_options": ("queries.table.show_options", "letters", TABLE, {
+        "queries": {"table": {"fields": {"options": "o"}}}
+    }),
     "queries.*[flan-cot].format": ("queries.cot.format", "natural-instructions", COT),
     **of("queries.*[flan-cot]", files("queries", "cot", COT, "tsv")),
     "system_messages.library": ("system_messages.library", "other.yaml", MAZE | TABLE | asked("held")),
@@ -300,6 +303,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **of("benchmarks.*[puzzles]", protocol("held")),
     "benchmarks.*[jsonl].format": ("benchmarks.rows.format", "parquet", items("rows")),
     "benchmarks.*[jsonl].fields": ("benchmarks.rows.fields.reference", "r", items("rows")),
+    "benchmarks.*[jsonl].show_options": ("benchmarks.rows.show_options", "words", items("rows"), {
+        "benchmarks": {"rows": {"fields": {"options": "o"}}}
+    }),
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
@@ -324,6 +330,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
 NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "name": ("name", "another"),
     "about": ("about", "another line"),
+    **{f"queries.*[{form}].max_bad": (f"queries.{name}.max_bad", "9 %")
+       for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
+    **{f"benchmarks.*[{form}].max_bad": (f"benchmarks.{name}.max_bad", 0)
+       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))},
     **{f"queries.*[{form}].expect.{what}": (f"queries.{name}.expect.{what}", 9)
        for form, name in (("jsonl", "table"), ("flan-cot", "cot")) for what in ("queries", "tokens")},
     **{f"benchmarks.*[{form}].expect.{what}": (f"benchmarks.{name}.expect.{what}", 9)

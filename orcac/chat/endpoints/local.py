@@ -25,7 +25,6 @@ from orcac.chat.settings import EndpointSettings, Price
 from orcac.chat.tally import Tally
 from orcac.errors import EndpointError
 from orcac.model.generation import LocalAnswer, LocalModel, Model
-from orcac.reasoning import split_reasoning
 
 _POOL = 10_000  # questions that are sorted by length together: their texts are in memory
 _BUDGET_POLL_S = 1.0  # between two checks of a spent budget to which other jobs may give some back
@@ -137,10 +136,8 @@ def _response_of(answer: LocalAnswer, latency_s: float) -> ChatResponse:
     """Return the response with an answer, or the failure of a prompt that fills the model's positions."""
     if not answer.output_tokens:
         return ChatResponse(error="context_overflow")
-    reasoning, text = split_reasoning(answer.text, opened=answer.opened)
     return ChatResponse(
-        text=text,
-        reasoning=reasoning,
+        text=answer.text,
         finish_reason=answer.finish_reason,
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,

@@ -15,7 +15,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 from orcac import checkers
-from orcac.sample.formats import Item
+from orcac.sample.formats.item import Item
+from orcac.tables.rows import BadRow
 
 __all__ = ["match_references"]
 
@@ -23,8 +24,8 @@ _LARGEST = 3  # digits of the number of an option
 
 
 def match_references(
-    items: Callable[[], Iterable[Item]], *, are_listed: bool, report: Callable[[str], None] = lambda text: None
-) -> Iterator[Item]:
+    items: Callable[[], Iterable[Item | BadRow]], *, are_listed: bool, report: Callable[[str], None] = lambda text: None
+) -> Iterator[Item | BadRow]:
     """Yield the items of one file, each reference that names an option as that option's text.
 
     items: yields the file's items, each time from the start
@@ -34,7 +35,7 @@ def match_references(
     first: int | None = None  # the number of the first option; None if the file does not number its options
     is_known = False
     for item in items():
-        if not item.options:
+        if isinstance(item, BadRow) or not item.options:
             yield item
             continue
         if not is_known and any(map(_is_number, _references(item))):
@@ -63,11 +64,13 @@ def _match(reference: str, item: checkers.Item, first: int | None) -> str:
     return reference if found is None else item.options[found]
 
 
-def _find_first(items: Iterable[Item], report: Callable[[str], None]) -> int | None:
+def _find_first(items: Iterable[Item | BadRow], report: Callable[[str], None]) -> int | None:
     """Return the number of a file's first options; None if the file does not number them."""
     texts = numbers = zeros = lasts = 0
     for item in items:
-        for reference in filter(_is_number, _references(item)) if item.options else ():
+        if isinstance(item, BadRow) or not item.options:
+            continue
+        for reference in filter(_is_number, _references(item)):
             texts += reference in item.options
             numbers += reference not in item.options and int(reference) <= len(item.options)
             zeros += int(reference) == 0

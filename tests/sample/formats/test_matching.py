@@ -1,11 +1,11 @@
-"""Tests of orcac/sample/matching.py: references given as labels, names and numbers of options."""
+"""Tests of orcac/sample/formats/matching.py: references given as labels, names and numbers of options."""
 
 from __future__ import annotations
 
 import pytest
 
-from orcac.sample.formats import Item
-from orcac.sample.matching import match_references
+from orcac.sample.formats.item import Item
+from orcac.sample.formats.matching import match_references
 
 COLOURS = ("red", "blue", "green")
 
