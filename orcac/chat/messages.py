@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from orcac.chat import keys
 from orcac.chat.settings import Price, Sampling
+from orcac.reasoning import has_marks, join_reasoning, split_reasoning
 
 MAX_CAP = 2**31 - 1  # the largest max_tokens that a request can have
 
@@ -132,6 +133,20 @@ class RateHeaders:
     tokens_limit: float | None = None
     tokens_remaining: float | None = None
     tokens_reset_s: float | None = None
+
+
+def separate_reasoning(response: ChatResponse) -> ChatResponse:
+    """Return the response with the reasoning that is marked in its text moved to `reasoning`.
+
+    A response that has reasoning and no answer was cut off, whatever the server calls it.
+    """
+    if has_marks(response.text):
+        reasoning, response.text = split_reasoning(response.text)
+        if reasoning not in response.reasoning:  # some servers send it twice
+            response.reasoning = join_reasoning((response.reasoning, reasoning))
+    if response.reasoning and not (response.text or response.refusal) and response.finish_reason == "stop":
+        response.finish_reason = "length"
+    return response
 
 
 def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:

@@ -49,7 +49,18 @@ Fault = Literal[
     "overcounted",  # a usage that no integer of 32 bits holds
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-Behaviour = Callable[[str, int], Fault]  # (user message, earlier attempts at it) -> fault
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """A response with a body of its own, which is billed only if it says so."""
+
+    body: object
+    status: int = 200
+    bills: bool = False
+
+
+Behaviour = Callable[[str, int], Fault | Reply]  # (user message, earlier attempts at it) -> fault
 INPUT_TOKENS = 7
 
 
@@ -162,6 +173,9 @@ class FaultServer:
         question = body["messages"][-1]["content"]
         fault = self._behaviour(question, self.asked[question])
         self.asked[question] += 1
+        if isinstance(fault, Reply):
+            self.billed[question] += fault.bills
+            return web.json_response(fault.body, status=fault.status)
         if fault == "401":  # some servers repeat the key in the message
             key = request.headers.get("Authorization") or request.headers.get("api-key")
             error = {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}
