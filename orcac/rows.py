@@ -5,6 +5,8 @@
 
 A row carries its whole provenance (source, task, number of the system message, teacher), so that any table can be
 read by itself. Nothing in a row depends on the clock or the machine: the same inputs give the same bytes.
+
+A spare field is a column only of the files in which some row has another value than its default: most files need none.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -51,12 +53,17 @@ class BenchmarkItem(Prompt):
     right: list[int] = dataclasses.field(default_factory=list)  # indices of the right choices
 
 
+_SPARE = {"spare": True}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Response(Prompt):
     """A prompt with a teacher's response."""
 
     teacher: str  # the model's name
-    response: str  # "" if the request failed
+    response: str  # the answer without its reasoning; "" if the request failed, or if the model gave no answer
+    reasoning: str = dataclasses.field(default="", metadata=_SPARE)  # the model's reasoning before the answer
+    refusal: str = dataclasses.field(default="", metadata=_SPARE)  # the model's words in the place of a refusal
     finish_reason: str  # "stop", "length", "content_filter", ...; "" if the request failed
     error: str = ""  # the error class if the request failed for good (see chat.failures), else ""
     input_tokens: int = 0  # as the endpoint counted them; 0 if it did not
@@ -68,9 +75,6 @@ class Rejected(Response):
     """A response that a filter dropped."""
 
     reason: str
-
-
-_SPARE = {"spare": True}  # a field that is a column only if the writer of a file names it: most files need none
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,35 +138,74 @@ def schema(kind: type[Prompt], spare: Collection[str] = ()) -> pa.Schema:
     return pa.schema([(field.name, _ARROW[hints[field.name]]) for field in fields])
 
 
-def write(path: Path, kind: type[Row], rows: Iterable[Row], *, spare: Collection[str] = ()) -> int:
-    """Write rows in batches and return their number. The file appears whole or not at all.
-
-    spare: the names of the spare fields to write as well
-    """
-    shape = schema(kind, spare)
+def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> int:
+    """Write rows in batches and return their number. The file appears whole or not at all."""
+    shape = schema(kind, _spare_defaults(kind))
 
     def columns(some: list[Row]) -> list[pa.Array]:
         return [pa.array([getattr(row, field.name) for row in some], field.type) for field in shape]
 
     tables = (pa.RecordBatch.from_arrays(columns(some), schema=shape) for some in batched(rows, _ROW_GROUP))
-    return _write_shaped(path, shape, tables)
+    return write_tables(path, kind, tables)
 
 
 def write_tables(path: Path, kind: type[Prompt], tables: Iterable[pa.RecordBatch]) -> int:
-    """Write rows that are columns already, as `write` does, and return their number."""
-    return _write_shaped(path, schema(kind), tables)
+    """Write rows that are columns already, as `write` does, and return their number.
 
-
-def _write_shaped(path: Path, shape: pa.Schema, tables: Iterable[pa.RecordBatch]) -> int:
-    count = 0
-    with (
-        replacing_by_name(path) as part,
-        pq.ParquetWriter(part, shape, compression="zstd", write_statistics=False) as writer,
-    ):
-        for table in tables:
-            writer.write_batch(table)
-            count += len(table)
+    A table may lack spare columns. A file whose first rows need none is begun again at the first row that does.
+    """
+    count, defaults = 0, _spare_defaults(kind)
+    shape = schema(kind)
+    with replacing_by_name(path) as part:
+        writer = _open_writer(part, shape)
+        try:
+            for table in tables:
+                needed = [name for name in table.schema.names if name not in shape.names]
+                needed = [name for name in needed if any(v != defaults[name] for v in table.column(name).to_pylist())]
+                if needed:
+                    writer.close()
+                    shape = schema(kind, {*needed, *shape.names})
+                    writer = _write_again(part, shape, defaults)
+                writer.write_batch(_fit(table, shape, defaults))
+                count += len(table)
+        finally:
+            writer.close()
     return count
+
+
+def _open_writer(path: Path, shape: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, shape, compression="zstd", write_statistics=False)
+
+
+def _write_again(path: Path, shape: pa.Schema, defaults: Mapping[str, object]) -> pq.ParquetWriter:
+    """Replace a file by one with the columns of `shape` and the same rows, and return the writer of it, still open."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        path.unlink()  # the open file stays readable
+        writer = _open_writer(path, shape)
+        for group in range(file.num_row_groups):
+            for table in file.read_row_group(group, use_threads=False).combine_chunks().to_batches():
+                writer.write_batch(_fit(table, shape, defaults))
+    return writer
+
+
+def _fit(table: pa.RecordBatch, shape: pa.Schema, defaults: Mapping[str, object]) -> pa.RecordBatch:
+    """Return a table with the columns of `shape`; those that it lacks have their defaults."""
+    columns = [
+        table.column(field.name)
+        if field.name in table.schema.names
+        else pa.array([defaults[field.name]] * len(table), field.type)
+        for field in shape
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=shape)
+
+
+def _spare_defaults(kind: type[Prompt]) -> dict[str, object]:
+    """Return the default of each spare field of a row type."""
+    return {
+        field.name: field.default if field.default is not dataclasses.MISSING else []
+        for field in dataclasses.fields(kind)
+        if field.metadata == _SPARE
+    }
 
 
 def read(path: Path, kind: type[Row]) -> Iterator[Row]:
@@ -214,7 +257,7 @@ def widen(row: Prompt, kind: type[Row], **more: object) -> Row:
 
 def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: Sequence[object]) -> pa.RecordBatch:
     """Return rows that are columns as the wider type `kind`; `more` gives the further columns."""
-    shape = schema(kind)
+    shape = schema(kind, more)
     columns = [pa.array(more[f.name], f.type) if f.name in more else table.column(f.name) for f in shape]
     return pa.RecordBatch.from_arrays(columns, schema=shape)
 

@@ -64,11 +64,23 @@ def run_collect(job: CollectJob, tuning: Tuning) -> CollectSummary:
         return collect_run.run(job)
 
 
-def write_prompts(root: Path, count: int, *, first: int = 0) -> None:
-    """Write `count` prompts to `root/prompts`, whose queries are q0, q1, ... from `first` on."""
+def write_prompts(
+    root: Path, count: int, *, first: int = 0, systems: Sequence[str] = ("",), tasks: Sequence[str] = ("t",)
+) -> None:
+    """Write `count` prompts to `root/prompts`, whose queries are q0, q1, ... from `first` on.
+
+    They have the system messages and the tasks in turn; the number of a message is its position, from 1.
+    """
     (root / "prompts").mkdir(parents=True)
     prompts = (
-        Prompt(id=f"{n:020x}", source="s", task="t", query=f"q{n}", system_id=1, system="")
+        Prompt(
+            id=f"{n:020x}",
+            source="s",
+            task=tasks[n % len(tasks)],
+            query=f"q{n}",
+            system_id=1 + n % len(systems),
+            system=systems[n % len(systems)],
+        )
         for n in range(first, first + count)
     )
     rows.write(root / "prompts" / "prompts.parquet", Prompt, prompts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from orcac import rows
@@ -55,6 +56,29 @@ def test_a_column_that_an_older_orcac_did_not_write_has_its_default(tmp_path: Pa
     (answer,) = rows.read(tmp_path / "rows", rows.Answer)
     assert answer == rows.widen(prompt(0), rows.Answer, **fields)
     assert (answer.reasoning, answer.output_tokens) == ("", 0)
+
+
+def response(number: int, **fields: str) -> rows.Response:
+    return rows.widen(prompt(number), rows.Response, teacher="t", response="r", finish_reason="stop", **fields)
+
+
+def test_a_spare_column_is_written_where_some_row_needs_it(tmp_path: Path) -> None:
+    plain = [response(number) for number in range(5000)]
+    some = [*plain[:3000], response(3000, reasoning="why"), *plain[3001:], response(5000, refusal="no")]
+    rows.write(tmp_path / "plain", rows.Response, plain)
+    assert not rows.has_column(tmp_path / "plain", "reasoning") and not rows.has_column(tmp_path / "plain", "refusal")
+    rows.write(tmp_path / "some", rows.Response, some)
+    assert list(rows.read(tmp_path / "some", rows.Response)) == some
+    whole = rows.schema(rows.Response, ("reasoning", "refusal"))
+    columns = [pa.array([getattr(row, name) for row in some], whole.field(name).type) for name in whole.names]
+    tables = pa.table(columns, schema=whole).to_batches(max_chunksize=2048)
+    rows.write_tables(tmp_path / "tables", rows.Response, tables)
+    assert (tmp_path / "tables").read_bytes() == (tmp_path / "some").read_bytes()
+    rows.write_tables(tmp_path / "sorted", rows.Response, [*tables[1:], tables[0]])  # needed from the first row on
+    assert list(rows.read(tmp_path / "sorted", rows.Response)) == [*some[2048:], *some[:2048]]
+    rejected = [rows.widen(some[3000], rows.Rejected, reason="too short")]
+    rows.write(tmp_path / "rejected", rows.Rejected, rejected)
+    assert list(rows.read(tmp_path / "rejected", rows.Rejected)) == rejected
 
 
 def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ class Asker:
         if settings.mode == "online" and not may_be_claimed:
             return None
         async with self._open_ledger() as ledger:  # opened again when batches have ended
-            known, missing = survey(questions, ledger, settings.price)
+            known, missing, _ = survey(questions, ledger, settings.price)
         if settings.mode == "online":
             wanted = np.unique(questions.keys.keys[questions.keys.inverse[missing]])
             await check_unclaimed(execution.answers, wanted, on_event=self._print_event)
@@ -155,7 +155,7 @@ class Asker:
 
     async def _ask_online(self, ledger: Ledger) -> Tally:
         questions, execution, settings = self._questions, self._execution, self._execution.endpoint
-        known, missing = survey(questions, ledger, settings.price)
+        known, missing, bounds = survey(questions, ledger, settings.price)
         show = self._line(known.total)
         if not missing.any():
             show(known)
@@ -186,6 +186,7 @@ class Asker:
             settings=settings,
             account=self._account(),
             budget=self._budget(),
+            bounds=bounds,
             on_progress=show,
         )
 

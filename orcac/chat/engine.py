@@ -23,8 +23,10 @@ A stop (for an error, the budget, SIGINT or SIGTERM) always waits for the reques
 then the reason is raised. A second signal does not wait. The next run continues from the ledger.
 
 The budget holds under concurrency and among jobs, because a request reserves its highest possible cost before it is
-sent (budget.py). A request that failed after it may have been answered counts as spent in full. Answers from the ledger
-cost nothing. Rates and pauses are shared by all jobs that ask the account (account.py).
+sent (budget.py, bounds.py). A server may count more tokens than a request allows; so with a budget, one request is in
+flight until the first answer shows how the server counts. A request that failed after it may have been answered counts
+as spent in full. Answers from the ledger cost nothing. Rates and pauses are shared by all jobs that ask the account
+(account.py).
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
 from orcac.chat.health import Health, Timing
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.account import Account
+from orcac.chat.limits.bounds import CostBounds
 from orcac.chat.limits.budget import Budget
 from orcac.chat.limits.limiter import Limiter
 from orcac.chat.messages import ChatRequest, ChatResponse
@@ -82,6 +85,7 @@ async def ask(
     settings: EndpointSettings,
     account: Account | None = None,
     budget: Budget | None = None,
+    bounds: CostBounds | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
     timing: Timing = Timing(),  # noqa: B008  # frozen
 ) -> Tally:
@@ -89,7 +93,8 @@ async def ask(
 
     `label` names this `ask` in messages. `requests` are those that the ledger cannot answer, each once; if there are
     none, `endpoint`, `account` and `budget` are not entered. `tally` starts with the total of all requests and the
-    counts of those that the ledger answers; it is updated in place and returned.
+    counts of those that the ledger answers; it is updated in place and returned. `bounds` are those that
+    earlier answers of the model show, if there are any.
 
     Raises EndpointError if no request can be answered until a cause is fixed by hand, or if the budget is reached;
     StoreError if an answer cannot be written; KeyboardInterrupt on SIGINT and SIGTERM.
@@ -101,6 +106,7 @@ async def ask(
         settings=settings,
         account=account,
         budget=budget,
+        bounds=bounds or CostBounds(settings.price),
         on_progress=on_progress,
         tally=tally,
         timing=timing,
@@ -139,11 +145,12 @@ class _Run:
         settings: EndpointSettings,
         account: Account | None,
         budget: Budget | None,
+        bounds: CostBounds,
         on_progress: Callable[[Tally], None],
         tally: Tally,
         timing: Timing,
     ) -> None:
-        self._account, self._budget, self._ledger = account, budget, ledger
+        self._account, self._budget, self._bounds, self._ledger = account, budget, bounds, ledger
         self._settings, self._timing, self._on_progress = settings, timing, on_progress
         self._on_azure = settings.azure is not None
         self._tally, self._label = tally, label
@@ -179,6 +186,7 @@ class _Run:
             finally:
                 reporting.cancel()
         if self._halt_reason:
+            self._on_progress(self._tally)  # a message since the last report may explain it
             raise self._halt_reason
 
     async def _report_progress(self) -> None:
@@ -228,7 +236,7 @@ class _Run:
         """
         limiter, now = self._limiter, self._loop.time()
         self._read_account(now)
-        window = limiter.window
+        window = limiter.window if self._budget is None or self._bounds.is_known else 1
         while not self._halt_reason and self._tally.in_flight < window and self._unsynced < _MAX_UNSYNCED:
             is_due = bool(self._retries) and self._retries[0][0] <= now
             if not is_due and not (self._may_send_fresh() and self.prefetch()):
@@ -237,7 +245,7 @@ class _Run:
                 return limiter.next_send_at
             pending = self._retries[0][2] if is_due else self._fresh
             assert pending is not None
-            bound = pending.request.usd_bound(self._settings.price)
+            bound = self._bounds.usd(pending.request)
             if not self._reserve(bound):
                 return now + self._timing.budget_poll
             if is_due:
@@ -302,6 +310,8 @@ class _Run:
             try:
                 response = await self._model.complete(pending.request)
                 spent = pending.request.usd_of(response, self._settings.price)
+                if (message := self._bounds.learn(pending.request, response)) and self._budget:
+                    self._tally.messages.setdefault("usage", message)
                 now = self._loop.time()
                 if response.rates:
                     self._limiter.on_headers(now, response.rates)
@@ -364,7 +374,7 @@ class _Run:
             self._tally.usd += bound
         self._adapt_rates(error, now, sent_at=sent_at)
         if kind.action is Action.GIVE_UP:
-            if error.error == "bad_request" and health.on_bad_request():
+            if not kind.recorded and health.on_bad_request():
                 self._halt(self._endpoint_error(pending, error))
             return ChatResponse(error=error.error)
         pending.failures += 1

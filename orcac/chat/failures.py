@@ -1,7 +1,7 @@
 """The classes of failure of a request, and their consequences for the request and for the run.
 
-Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `classify` is the only function
-that reads those words, and all other code looks at the class alone.
+Errors are a small set of named classes (`ERRORS`). Servers word theirs in many ways; `error_body` reads their forms,
+`classify` is the only function that judges their words, and all other code looks at the class alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from orcac.chat.error_body import ErrorBody, read_error
 from orcac.chat.messages import RateHeaders
 
 
@@ -44,10 +45,15 @@ ERRORS: Mapping[str, ErrorClass] = {
     "dropped": ErrorClass(Action.RETRY, may_be_answered=True, fix="find the cause in the server's log"),
     "timeout": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="raise the endpoint's `timeout`"),
     "malformed": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="check which server base_url reaches"),
+    "empty": ErrorClass(Action.RETRY, attempts=4, fix="find the cause in the server's log: its answers have no text"),
     "server": ErrorClass(
         Action.RETRY, transient=True, fix="find the cause in the server's log or on the provider's status page"
     ),
-    "too_large": ErrorClass(Action.RETRY, fix="lower max_tokens: a request is over the account's limit"),
+    "too_large": ErrorClass(
+        Action.GIVE_UP,
+        fix="lower the teacher's `max_tokens`, leave out the longest queries, or raise the limit of the account or "
+        "of the proxy",
+    ),
     "rate_limit": ErrorClass(Action.SLOW_DOWN, fix="set requests_per_minute as the account allows"),
     "bad_request": ErrorClass(Action.GIVE_UP, fix="change the teacher's sampling, or repair the server"),
     "content_filter": ErrorClass(
@@ -70,6 +76,17 @@ ERRORS: Mapping[str, ErrorClass] = {
     "unsupported": ErrorClass(Action.STOP, fix="change the teacher's sampling to values that the model accepts"),
     "unsendable": ErrorClass(
         Action.STOP, fix="write base_url with http:// or https://, and check the OPENAI_ variables of the environment"
+    ),
+    "cap_too_small": ErrorClass(
+        Action.GIVE_UP, fix="raise the teacher's `max_tokens`, or limit its reasoning (`sampling.extra`)"
+    ),
+    "cap_too_large": ErrorClass(
+        Action.STOP, fix="lower the teacher's `max_tokens` to the largest value that the model accepts"
+    ),
+    "unsupported_role": ErrorClass(
+        Action.STOP,
+        fix="set the teacher's `system_role`: `none` folds the system message into the user's turn; `user` and "
+        "`developer` send it under that role",
     ),
 }
 
@@ -101,11 +118,13 @@ class ChatError(Exception):
         self.setting = setting  # the decoding setting that the model refuses, if that is the failure
 
 
+# A class that a code states, whatever the status is.
 _BY_CODE = {
     "insufficient_quota": "quota",
     "billing_hard_limit_reached": "quota",
     "billing_not_active": "quota",
     "invalid_api_key": "auth",
+    "api_key_invalid": "auth",
     "model_not_found": "not_found",
     "deploymentnotfound": "not_found",
     "operationnotsupported": "not_found",
@@ -128,44 +147,125 @@ _BY_STATUS = {
     404: "not_found",
     408: "timeout",
     409: "server",
+    413: "too_large",
     425: "server",
     429: "rate_limit",
     504: "timeout",  # from a gateway, so the model may have answered
     524: "timeout",
 }
+# The status that an error means which arrived with status 200 and states none: by its code, else by its words.
+_STATUS_OF = {
+    "authentication_error": 401,
+    "unauthenticated": 401,
+    "unauthorized": 401,
+    "insufficient_credits": 402,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "forbidden": 403,
+    "not_found_error": 404,
+    "not_found": 404,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "resource_exhausted": 429,
+    "too_many_requests": 429,
+    "too many requests": 429,
+    "rate limit": 429,
+    "rate-limit": 429,
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "badrequesterror": 400,
+    "validation": 422,  # of Text Generation Inference, as are the next two
+    "template_error": 422,
+    "overloaded": 429,
+}
 _BAD = (400, 413, 422)
-# For bodies without a known code: words of the lower-cased message, and the statuses with which they mean the class.
-_BY_WORDS: tuple[tuple[str, tuple[int, ...], str], ...] = (
-    ("exceeded your current quota", (429,), "quota"),
-    ("out of call volume quota", (403,), "quota"),
-    ("request too large", (429,), "too_large"),
-    ("retry after 86400 seconds", (429,), "too_large"),  # Azure's wording for a request that fits into no minute
-    ("context length", _BAD, "context_overflow"),
-    ("context window", _BAD, "context_overflow"),
-    ("maximum model length", _BAD, "context_overflow"),
-    ("max_model_len", _BAD, "context_overflow"),
-    (
-        "must be at least 1, got -",
-        _BAD,
-        "context_overflow",
-    ),  # vLLM's wording for a prompt without room for the answer
-    ("`inputs` tokens +", _BAD, "context_overflow"),
-    ("content management policy", _BAD, "content_filter"),
-    ("unrecognized request argument", _BAD, "unsupported"),
-    ("unsupported parameter", _BAD, "unsupported"),
-    ("supports at most", _BAD, "unsupported"),
-    ("api version not supported", _BAD, "not_found"),
-    ("maximum pending requests", (503,), "rate_limit"),
-    ("queue is full", (503,), "rate_limit"),
+_REFUSED = (400, 404, 413, 422, 500, 501)  # some servers fail where they should refuse a role
+_KEY = r"api[ _-]?key"
+_OUTPUT_CAP = r"\bmax_(?:completion_|output_|new_)?tokens\b"
+# For bodies without a known code: words of the lower-cased text, and the statuses with which they mean the class. The
+# first match decides.
+_BY_WORDS: tuple[tuple[re.Pattern[str], tuple[int, ...], str], ...] = tuple(
+    (re.compile(words), statuses, name)
+    for words, statuses, name in (
+        (r"request too large", (*_BAD, 429), "too_large"),
+        (r"retry after 86400 seconds", (429,), "too_large"),  # Azure's wording for a request that fits into no minute
+        (r"exceeded your current quota|reached your specified api usage limit", (400, 403, 429), "quota"),
+        (r"out of call volume quota", (403,), "quota"),
+        (r"(?:insufficient|not enough|no) (?:account )?(?:balance|credit|fund)", (400, 403, 429), "quota"),
+        (r"(?:credit|account) balance is (?:too low|insufficient)", (400, 403, 429), "quota"),
+        (rf"(?:invalid|incorrect|missing|wrong|expired|malformed) {_KEY}", (400, 403), "auth"),
+        (rf"{_KEY} (?:is |was |has )?(?:not valid|not found|invalid|incorrect|expired|missing)", (400, 403), "auth"),
+        (r"context (?:length|window|limit|size)", _BAD, "context_overflow"),
+        (r"maximum model length|max_model_len", _BAD, "context_overflow"),
+        (r"must be at least 1, got -", _BAD, "context_overflow"),  # vLLM: a prompt without room for the answer
+        (r"`inputs` tokens \+|`inputs` must have less than", _BAD, "context_overflow"),
+        (r"(?:prompt|input|request|messages?) (?:is|are) too (?:long|large)", _BAD, "context_overflow"),
+        (r"too many (?:input |prompt )?tokens|input token count", _BAD, "context_overflow"),
+        (r"exceeds? the (?:maximum|max|model'?s?) (?:\w+ ){0,3}tokens", _BAD, "context_overflow"),
+        (r"tokens(?: \(\d+\))? exceeds? (?:the )?context", (500,), "context_overflow"),  # llama-cpp-python
+        (
+            r"content management policy|(?:input|prompt|content) was flagged|safety system",
+            (*_BAD, 403),
+            "content_filter",
+        ),
+        (r"max_tokens or model output limit was reached", _BAD, "cap_too_small"),
+        (rf"{_OUTPUT_CAP}\W*:? (?:integer|value)? ?(?:is )?below (?:the )?min", _BAD, "cap_too_small"),
+        (
+            rf"{_OUTPUT_CAP}\W* (?:must|should|has to|needs to) be (?:greater|larger|more|higher|at least|>)",
+            _BAD,
+            "cap_too_small",
+        ),
+        (rf"{_OUTPUT_CAP}\W* (?:is |was )?too (?:small|low|short)", _BAD, "cap_too_small"),
+        (rf"(?:increase|raise|higher|larger) (?:the )?\W?{_OUTPUT_CAP}", _BAD, "cap_too_small"),
+        (
+            rf"range of {_OUTPUT_CAP}|{_OUTPUT_CAP}\W* (?:must|should) be (?:less|smaller|at most|<)",
+            _BAD,
+            "cap_too_large",
+        ),
+        (rf"{_OUTPUT_CAP}\W* (?:is |was )?too (?:large|high|big|long)", _BAD, "cap_too_large"),
+        (
+            r"maximum allowed number of output tokens|supports at most \d+ (?:completion|output) tokens",
+            _BAD,
+            "cap_too_large",
+        ),
+        (r"unrecognized request argument|unsupported parameter|supports at most", _BAD, "unsupported"),
+        (r"api version not supported", _BAD, "not_found"),
+        (r"maximum pending requests|queue is full", (503,), "rate_limit"),
+    )
 )
+# The roles of messages that a server refuses. A request has a message of the system and one of the user, so an error
+# about a role, or about their order, concerns the first.
+_ROLE = r"(?:system|developer)"
+_ROLE_REFUSALS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"\b{_ROLE}\b['\"`]?(?: (?:role|message|prompt|instruction)s?)? (?:is |are )?(?:currently )?"
+        r"(?:not|un|in)[ -]?(?:supported|allowed|enabled|permitted|accepted|available|valid)",
+        rf"(?:not|n't|cannot) (?:support|accept|allow)(?: the| any| a)? ['\"`]?{_ROLE}['\"`]?"
+        r"(?: (?:role|message|prompt|instruction)s?| with this model)?",
+        rf"(?:unknown variant|received) ['\"`]?{_ROLE}\b",
+        rf"\b{_ROLE}['\"`]? is not one of",
+        rf"(?:unexpected|invalid|unsupported|unknown|unrecognized) (?:message )?role\W{{1,4}}{_ROLE}\b",
+        rf"\brole\W{{1,4}}{_ROLE}\W{{1,4}}(?:is )?(?:not|un|in)",
+        r"messages?\W{1,3}\d+\W{1,3}role\b",
+        r"(?:discriminator )?property 'role' has invalid",
+        r"only user(?:,| and| or) (?:assistant|model)(?: and \w+)? roles",
+        r"unexpected message role|roles must alternate",
+    )
+)
+LONGEST_WAIT_S = 600.0  # a 429 that names a longer wait is judged by its words
 
 
-def classify(status: int | None, body: object = None, exception: Exception | None = None) -> str:
+def classify(
+    status: int | None, body: object = None, exception: Exception | None = None, *, retry_after: float | None = None
+) -> str:
     """Return the error class of a failed call, a key of `ERRORS`.
 
     `status` and `body` are those of the HTTP response; the body is parsed JSON, with or without its outer `error`, or
-    text. Without a status, `exception` decides: TimeoutError; ConnectionRefusedError if nothing was sent;
-    ConnectionError if the connection broke; ValueError if the response could not be read.
+    text. An error that arrived with status 200, in the body or in a choice, counts as the status that it states or
+    means. `retry_after` is the wait in seconds that the headers ask for. Without a status, `exception` decides:
+    TimeoutError; ConnectionRefusedError if nothing was sent; ConnectionError if the connection broke; ValueError if the
+    response could not be read.
     """
     if status is None:
         match exception:
@@ -178,12 +278,22 @@ def classify(status: int | None, body: object = None, exception: Exception | Non
             case ValueError():
                 return "malformed"
         raise AssertionError(f"not a transport error: {exception!r}")
-    code, message = _code_and_message(body)
-    if code:
-        return _BY_CODE[code]
-    for words, statuses, name in _BY_WORDS:
-        if status in statuses and words in message:
-            return name
+    error = read_error(body)
+    if status < 300:
+        status = error.status or _infer_status(error)
+    if status in _REFUSED and _refuses_role(error):
+        return "unsupported_role"
+    by_words = next(
+        (name for words, statuses, name in _BY_WORDS if status in statuses and words.search(error.text)), ""
+    )
+    if status == 429 and by_words != "too_large":
+        wait = error.wait_s if retry_after is None else retry_after
+        if wait and wait <= LONGEST_WAIT_S:
+            return "rate_limit"
+    if code := next((code for code in error.codes if code in _BY_CODE), ""):
+        return "cap_too_small" if by_words == "cap_too_small" else _BY_CODE[code]
+    if by_words:
+        return by_words
     if status in _BAD and refused_setting(body):
         return "unsupported"
     if status in _BY_STATUS:
@@ -191,6 +301,21 @@ def classify(status: int | None, body: object = None, exception: Exception | Non
     if status < 400:  # a redirect
         return "not_found"
     return "server" if status >= 500 else "bad_request"
+
+
+def _infer_status(error: ErrorBody) -> int:
+    """Return the HTTP status that an error without one means, 500 if it gives no sign."""
+    for code in error.codes:
+        if code in _STATUS_OF:
+            return _STATUS_OF[code]
+        if code in _BY_CODE:
+            return 400
+    return next((status for words, status in _STATUS_OF.items() if words in error.text), 500)
+
+
+def _refuses_role(error: ErrorBody) -> bool:
+    """Return True if an error refuses the role of a message."""
+    return any(pattern.search(error.text) for pattern in _ROLE_REFUSALS)
 
 
 SETTINGS = (
@@ -213,31 +338,16 @@ _REFUSALS = tuple(  # of lower-cased messages
         rf"{_NAME}(?: may| can| must)(?: only)? be (?:set to )?1\b",
         rf"{_NAME}: only \S+ is allowed",
         rf"{_NAME} cannot both be",  # the second of two settings that exclude each other
-        rf"extra_forbidden.{{0,30}}'body', {_NAME}",
+        rf"extra_forbidden.{{0,10}}body\.(?P<name>{'|'.join(SETTINGS)})\b",
     )
 )
 
 
 def refused_setting(body: object) -> str:
     """Return the decoding setting (of SETTINGS) that a model refuses by the body of an error, else ""."""
-    code, message = _code_and_message(body)
-    inner = body.get("error", body) if isinstance(body, Mapping) else body
-    parameter = inner.get("param") if isinstance(inner, Mapping) else None
-    if parameter in SETTINGS and code in ("unsupported_parameter", "unsupported_value", "unknown_parameter"):
-        return str(parameter)
-    found = next(filter(None, (pattern.search(message) for pattern in _REFUSALS)), None)
+    error = read_error(body)
+    refusals = ("unsupported_parameter", "unsupported_value", "unknown_parameter")
+    if error.parameter in SETTINGS and any(code in refusals for code in error.codes):
+        return error.parameter
+    found = next(filter(None, (pattern.search(error.text) for pattern in _REFUSALS)), None)
     return found["name"] if found else ""
-
-
-def _code_and_message(body: object) -> tuple[str, str]:
-    """Return an error body's `code` (or else its type) if it is in `_BY_CODE`, and its message; "" if absent.
-
-    Both are lower-cased.
-    """
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
-        body = body["error"]
-    if isinstance(body, Mapping):
-        codes = [str(body.get(name) or "").lower() for name in ("code", "type")]
-        message = str(body.get("message") or body.get("detail") or "").lower()
-        return next((code for code in codes if code in _BY_CODE), ""), message
-    return "", str(body or "").lower()

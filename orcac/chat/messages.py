@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from orcac.chat import keys
 from orcac.chat.settings import Price, Sampling
+from orcac.reasoning import has_marks, join_reasoning, split_reasoning
 
 MAX_CAP = 2**31 - 1  # the largest max_tokens that a request can have
 
@@ -105,6 +106,8 @@ class ChatResponse:
     """An answer, or the typed failure in place of one (`error` is a class of `failures.ERRORS`)."""
 
     text: str = ""
+    reasoning: str = ""  # the model's reasoning before its answer
+    refusal: str = ""  # the model's own words, where the server marks them as a refusal; `text` is then empty
     finish_reason: str = ""
     input_tokens: int = 0  # as the server counted them; 0 if it did not
     output_tokens: int = 0
@@ -130,6 +133,20 @@ class RateHeaders:
     tokens_limit: float | None = None
     tokens_remaining: float | None = None
     tokens_reset_s: float | None = None
+
+
+def separate_reasoning(response: ChatResponse) -> ChatResponse:
+    """Return the response with the reasoning that is marked in its text moved to `reasoning`.
+
+    A response that has reasoning and no answer was cut off, whatever the server calls it.
+    """
+    if has_marks(response.text):
+        reasoning, response.text = split_reasoning(response.text)
+        if reasoning not in response.reasoning:  # some servers send it twice
+            response.reasoning = join_reasoning((response.reasoning, reasoning))
+    if response.reasoning and not (response.text or response.refusal) and response.finish_reason == "stop":
+        response.finish_reason = "length"
+    return response
 
 
 def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:

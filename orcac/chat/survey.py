@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.record import FAILURES
+from orcac.chat.limits.bounds import CostBounds
 from orcac.chat.questions import Mask, Questions
 from orcac.chat.settings import Price
 from orcac.chat.tally import Tally
 
 
-def survey(questions: Questions, ledger: Ledger, price: Price) -> tuple[Tally, Mask]:
-    """Return the tally of the recorded answers, and a mask (n,) of the questions to ask, each distinct one once.
+class Survey(NamedTuple):
+    """The part of a job's questions that the ledger answers, and the rest."""
+
+    tally: Tally  # of the recorded answers
+    missing: Mask  # (n,): the questions to ask, each distinct one once
+    bounds: CostBounds  # that the recorded answers show
+
+
+def survey(questions: Questions, ledger: Ledger, price: Price) -> Survey:
+    """Compare questions with the ledger.
 
     The tally's dollars equal the sum of `ChatRequest.usd_of` over the answers, but are computed on columns: a million
     answers take a second.
@@ -34,4 +45,10 @@ def survey(questions: Questions, ledger: Ledger, price: Price) -> tuple[Tally, M
         wanted[wanted] = uncounted
         requests = zip(questions.requests(wanted), shares[uncounted].tolist(), strict=True)
         tally.usd += sum(request.usd_bound(price) * share for request, share in requests)
-    return tally, first & (found < 0)
+    bounds = CostBounds(price)
+    counted = is_answer & (written > 0)
+    if counted.any():
+        # an entry's smallest max_tokens is that of its request, or the answer's own length if that is less
+        excess = (written - ledger.entries["low"][settled])[counted]
+        bounds.learn_excess(output_tokens=int(excess.max()))
+    return Survey(tally, first & (found < 0), bounds)

@@ -5,7 +5,8 @@ the prompts' own references, are looked up row by row. Prompts and responses are
 neither is held as a whole. A shard asks its part of the prompts and only adds its answers to the ledger. `run` then
 finds them there, and asks the questions that a shard may have left.
 
-A node without any response is not an artifact: it fails and gives the reasons.
+A node without any response is not an artifact: it fails and gives the reasons. So does one that lost a group of
+prompts, such as all those with a system message, to failures that are not on record (`losses`).
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ import pyarrow as pa
 
 from orcac import rows
 from orcac.chat.ask import Asker, ChatExecution
+from orcac.chat.display import print_line
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
+from orcac.collect.losses import Losses
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary, ShardSummary
 from orcac.collect.recorded import read_references, replay_responses
-from orcac.collect.unanswered import unanswered_error
+from orcac.collect.unanswered import lost_group_error, unanswered_error
 from orcac.hub import fetch
 from orcac.job import Job, save_memory
 from orcac.recipe import resolve_file
@@ -34,7 +37,14 @@ from orcac.rows import Response
 
 __all__ = ["run", "run_shard"]
 
-_SHARED_FIELDS = ("finish_reason", "error", "input_tokens", "output_tokens")  # fields of both a ChatResponse and a row
+_SHARED_FIELDS = (
+    "reasoning",
+    "refusal",
+    "finish_reason",
+    "error",
+    "input_tokens",
+    "output_tokens",
+)  # fields of both a ChatResponse and a row
 CollectJob = Job[CollectRecipe, CollectExecution]
 
 
@@ -100,10 +110,11 @@ def _write(
     """Write a row for each prompt. Prompts of two sources with equal texts are one question: its tokens count once.
 
     `usd` is the price of these responses at the endpoint, whenever they were paid, as the budget counts it
-    (`ChatRequest.usd_of`).
+    (`ChatRequest.usd_of`). Raises EndpointError if failures that a rerun may mend took at least half of
+    a group of prompts: the artifact would lack a part of the experiment.
     """
     is_free, price = job.recipe.origin in ("replay", "reference"), job.execution.endpoint.price
-    failed, omitted = Counter[str](), Counter[str]()
+    failed, omitted, losses = Counter[str](), Counter[str](), Losses()
     any_request = questions.request(system="", user="")
     input_tokens = output_tokens = done = 0
     usd = 0.0
@@ -113,6 +124,12 @@ def _write(
         for table in prompts.tables():
             some = list(islice(responses, len(table)))
             failed.update(response.error for response in some if response.error)
+            losses.add(
+                systems=table.column("system").to_pylist(),
+                numbers=table.column("system_id").to_pylist(),
+                tasks=table.column("task").to_pylist(),
+                errors=[response.error for response in some],
+            )
             omitted.update(name for response in some for name in response.omitted)
             for n in np.flatnonzero(questions.first[done : done + len(some)]).tolist():
                 response, request = some[n], any_request
@@ -139,6 +156,13 @@ def _write(
     if count and failed.total() == count:
         path.unlink()
         raise unanswered_error(job, failed, messages)
+    mendable = losses.find(recorded=False)
+    grave = [] if is_free else [loss for loss in mendable if loss.is_grave]
+    if grave:
+        path.unlink()
+        raise lost_group_error(job, grave, failed, messages)
+    for loss in (*losses.find(recorded=True), *mendable):
+        print_line(job.label, str(loss))
     return CollectSummary(
         prompts=count,
         answered=count - failed.total(),

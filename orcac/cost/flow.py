@@ -64,8 +64,10 @@ class Requests:
 @dataclass(frozen=True, slots=True)
 class Examples:
     count: Range
-    tokens: Range  # of one example, prompt and answer, as its teacher counts
+    tokens: Range  # of one example, prompt, reasoning and answer, as its teacher counts
+    answers: Range  # the same without the reasoning
     basis: tuple[str, ...]
+    answers_basis: tuple[str, ...]  # the further basis of `answers`
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,19 +322,45 @@ class Flow:
         node, record = self._node(FilterSummary, ref)
         (responses,) = node.inputs["responses"]
         requests, recipe = self.requests(responses), node.recipe
-        tokens = requests.input + requests.output
-        if record:
-            return Examples(Range(float(record.summary.kept)), tokens, requests.basis)
         assert isinstance(recipe, FilterRecipe)
+        part, part_why = self._answer_share(responses, record.summary if record else None)
+        within, longer = 1.0, 1.0
+        if recipe.tokens:
+            answer, both = requests.output.mid * part.mid, requests.output.mid
+            within, longer = lengths.keep(
+                {"answer": answer, "reasoning": both - answer, "both": both},
+                {name: (limit.min or 0, limit.max or math.inf) for name, limit in recipe.tokens.items()},
+            )
+        output = requests.output * longer
+        tokens, answers = requests.input + output, requests.input + output * part
+        if record:
+            return Examples(Range(float(record.summary.kept)), tokens, answers, requests.basis, part_why)
         teacher = self.plan.nodes[responses].recipe.model_dump(mode="json")
         if share := self.measured.kept(recipe.model_dump(mode="json"), teacher):
             kept = between(share.value * 0.98, share.value, min(1.0, share.value * 1.02), priors.KEPT.name)
             why: tuple[str, ...] = (f"{priors.KEPT.name} {share.value:.3f}: measured on {share.n:,} answers",)
         else:
-            kept, why = priors.KEPT.range, (priors.KEPT.basis,)
+            kept, why = priors.KEPT.range * within, (priors.KEPT.basis,)
+            if recipe.tokens:
+                why = (*why, f"share of answers within `filters.tokens` {within:.2f}: simulated")
             if recipe.agree_with_reference:
                 kept, why = kept * priors.AGREEING.range, (*why, priors.AGREEING.basis)
-        return Examples(requests.answers * kept, tokens, _unique(requests.basis, why))
+        return Examples(requests.answers * kept, tokens, answers, _unique(requests.basis, why), part_why)
+
+    def _answer_share(self, responses: str, made: FilterSummary | None) -> tuple[Range, tuple[str, ...]]:
+        """Return the share of a collect node's responses that is their answers, and its basis."""
+        recipe = self.plan.nodes[responses].recipe
+        assert isinstance(recipe, CollectRecipe)
+        never = recipe.origin == "reference" or (
+            recipe.origin == "solver" and not recipe.sampling.extra.get("reasoning")
+        )
+        if made or never:
+            return Range(1 - ((made.reasoning if made else None) or 0.0)), ()
+        unknown = f"{priors.ANSWER_SHARE.name} of {recipe.model}"
+        if share := self.measured.answer_share(recipe.model_dump(mode="json")):
+            why = f"{unknown} {share.value:.2f}: measured on {share.n:,} answers"
+            return within_factor(share.value, 1.05, unknown).capped_at(1.0), (why,)
+        return priors.ANSWER_SHARE.range, (priors.ANSWER_SHARE.basis,)
 
     @_cached
     def rows(self, ref: str) -> Rows:
@@ -346,7 +374,7 @@ class Flow:
             return Rows(Range(rows), recipe.max_length, Range(packed / rows), fill, ())
         (filtered,), (student,) = node.inputs["examples"], node.inputs["student"]
         examples, (ratio, frame, why) = self.examples(filtered), self._ratio(student)
-        tokens = examples.tokens * ratio + Range(frame)
+        tokens = (examples.tokens if recipe.learns_reasoning else examples.answers) * ratio + Range(frame)
         per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).per_row)
         fit = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
         filled = lengths.pack(tokens.mid, recipe.max_length, recipe.packing).fill
@@ -354,7 +382,8 @@ class Flow:
             f"{per_row.mid:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
             f"({recipe.packing}, fill {filled:.0%}): simulated"
         )
-        basis = _unique(examples.basis, why, (packing,))
+        learnt = () if recipe.learns_reasoning else examples.answers_basis
+        basis = _unique(examples.basis, learnt, why, (packing,))
         return Rows(examples.count * fit / per_row, recipe.max_length, per_row, filled, basis)
 
     @_cached
@@ -398,12 +427,15 @@ def _count_rows(source: Source, paths: list[Path]) -> int:
 
 
 def _query_lengths(source: Source, paths: list[Path]) -> list[int]:
-    """Return the characters of the first queries of some of the files, which are spread evenly over all of them."""
-    from orcac.sample.formats import FORMATS
+    """Return the characters of the first queries of some of the files, which are spread evenly over all of them.
+
+    A system message that a row brings itself counts as part of its query.
+    """
+    from orcac.sample.formats import BadRow, read_items
 
     some = paths[:: -(-len(paths) // _SOME_FILES)]
-    read = FORMATS[source.format]
-    return [len(item.query) for path in some for item in islice(read(path, path.name, source), _FIRST_QUERIES)]
+    items = (item for path in some for item in islice(read_items(path, path.name, source), _FIRST_QUERIES))
+    return [len(item.query) + len(item.system or "") for item in items if not isinstance(item, BadRow)]
 
 
 @functools.lru_cache(maxsize=256)

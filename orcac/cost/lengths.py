@@ -1,4 +1,5 @@
-"""An estimate of the number of examples per row: a small simulation of the packer, before there are any examples.
+"""Estimates before there are any examples, by small simulations: of the number of examples per row, and of the share of
+responses that are neither too short nor too long.
 
 Lengths are log-normal with the given mean and the spread of real ones: 284 rows of OpenOrca, system message, question
 and answer together, have a coefficient of variation of 0.69. The simulation is deterministic: it packs the quantiles
@@ -11,6 +12,7 @@ import functools
 import math
 import random
 from bisect import bisect_left, insort
+from collections.abc import Mapping
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -22,6 +24,22 @@ class Packed(NamedTuple):
     per_row: float  # mean examples in a row
     fit: float  # share of the examples that are not longer than a row; the others are left out
     fill: float  # share of a row's slots that hold tokens
+
+
+def keep(means: Mapping[str, float], bounds: Mapping[str, tuple[int, float]]) -> tuple[float, float]:
+    """Return the share of responses whose lengths are within bounds, and their mean length relative to that of all.
+
+    means: the mean tokens of each part of a response. All parts of one response are longer or shorter together.
+    bounds: part -> its smallest and largest number of tokens
+    """
+    kept = [
+        factor
+        for factor in _quantiles()
+        if all(least <= means[part] * factor <= most for part, (least, most) in bounds.items())
+    ]
+    if not kept:
+        return 1 / _EXAMPLES, 1.0  # not 0, which would make a division by it fail
+    return len(kept) / _EXAMPLES, sum(kept) / len(kept)
 
 
 def pack(mean: float, max_length: int, packing: str) -> Packed:

@@ -207,6 +207,21 @@ class Measured:
                 sums[key] = read + record.summary.read, kept + record.summary.kept
         return {key: Mean(kept / read, read) for key, (read, kept) in sums.items() if read and kept}
 
+    def answer_share(self, responses: Mapping[str, object]) -> Mean | None:
+        """Return the share of this teacher's kept responses that is their answers, the rest being reasoning."""
+        return self._answer_shares.get(teacher_key(responses))
+
+    @functools.cached_property
+    def _answer_shares(self) -> dict[str, Mean]:
+        sums: dict[str, tuple[int, float]] = {}
+        for record in self.records(FilterSummary).values():
+            collected = self.record(CollectSummary, record.first_input("responses"))
+            if collected and record.summary.kept:
+                n, total = sums.get(key := teacher_key(collected.recipe), (0, 0.0))
+                kept = record.summary.kept
+                sums[key] = n + kept, total + kept * (1 - (record.summary.reasoning or 0.0))
+        return {key: Mean(total / n, n) for key, (n, total) in sums.items()}
+
     def ratio(self, student: str) -> Mean | None:
         """Return the tokens of an example as this student counts them, for one token that its teacher counted."""
         return self._ratios.get(student)
@@ -215,6 +230,8 @@ class Measured:
     def _ratios(self) -> dict[str, Mean]:
         sums: dict[str, tuple[int, float, float]] = {}
         for record in self.records(TokenizeSummary).values():
+            if not record.recipe.get("learns_reasoning", True):
+                continue  # the teacher's tokens of its reasoning are not in the rows
             examples = self.record(FilterSummary, record.first_input("examples"))
             collected = self.record(CollectSummary, examples.first_input("responses")) if examples else None
             if collected and (teacher := mean_tokens(collected.summary)):

@@ -40,6 +40,9 @@ ANSWER = Prior(
 CHOICES = Prior("tokens of an item's choices", 8, 50, 200, "AGIEval's choices are sentences, BIG-Bench Hard's letters")
 SOLVED = Prior("tokens per answer of the embedded teacher", 10, 50, 150, "words and marks; 36 on boolean expressions")
 REFERENCE = Prior("tokens per reference answer", 5, 20, 80, "FLAN's targets are a label or a sentence")
+ANSWER_SHARE = Prior(
+    "share of a response that is its answer", 0.05, 0.2, 1.0, "a reasoning model's trace is several times its answer"
+)
 CHARACTERS = Prior("characters per teacher's token", 4.1, 4.5, 4.9, "GPT's tokenizer on recorded queries and answers")
 STUDENT_RATIO = Prior(
     "student's tokens per teacher's token", 1.12, 1.16, 1.21, "LLaMA's tokenizer against GPT's on recorded texts"

@@ -77,9 +77,7 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
             for index, item in enumerate(items)
             for sample in range(job.recipe.samples)
         ]
-    spare = [] if job.recipe.method == "generate" else ["log_likelihoods"]
-    spare += ["sample"] if job.recipe.samples > 1 else []
-    rows.write(job.out / "answers.parquet", rows.Answer, answers, spare=spare)
+    rows.write(job.out / "answers.parquet", rows.Answer, answers)
     return EvalSummary(
         n=len(items),
         cut=sum(answer.finish_reason == "length" for answer in answers),

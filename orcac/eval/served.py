@@ -25,6 +25,7 @@ from orcac.chat.messages import ChatRequest, conversation
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.errors import EndpointError
 from orcac.model.generation import Answers, Decoding, LocalAnswer, Prompts, stream_seed
+from orcac.reasoning import mark_reasoning
 
 __all__ = ["ServedModel", "build_arguments"]
 
@@ -106,7 +107,7 @@ class ServedModel:
                 fix=f"find the cause in {self._log}, then run again; the finished batches are kept",
             ) from error
         return LocalAnswer(
-            text=response.text,
+            text=mark_reasoning(response.reasoning, response.text),
             finish_reason=response.finish_reason,
             input_tokens=response.input_tokens,
             output_tokens=response.output_tokens,

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from orcac.checkers import CHECKERS, Item, contradicts
 from orcac.filter.contamination import Index, ngram_digests
+from orcac.filter.lengths import count_tokens
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.refusals import is_refusal
 from orcac.rows import Response
@@ -39,6 +40,8 @@ class Reasons:
             return "too short"
         if recipe.max_characters is not None and len(text) > recipe.max_characters:
             return "too long"
+        if recipe.tokens and (reason := self._find_length(row)):
+            return reason
         if recipe.drop_refusals and is_refusal(text):
             return "refusal"
         if recipe.agree_with_reference and contradicts_reference(row, recipe.checker):
@@ -49,8 +52,20 @@ class Reasons:
             return "contamination"
         return KEEP
 
+    def _find_length(self, row: Response) -> str:
+        """Return the reason to reject a row for a length in tokens, or KEEP."""
+        lengths = count_tokens(row)
+        for part, bounds in self._recipe.tokens.items():
+            tokens, name = getattr(lengths, part), "answer and reasoning" if part == "both" else part
+            if bounds.min is not None and tokens < bounds.min:
+                return f"{name} too short"
+            if bounds.max is not None and tokens > bounds.max:
+                return f"{name} too long"
+        return KEEP
+
     def _is_duplicate(self, row: Response) -> bool:
-        parts = (" ".join(text.split()) for text in (row.system, row.query, row.response))
+        texts = (row.system, row.query, row.response, *([row.reasoning] if row.reasoning else []))
+        parts = (" ".join(text.split()) for text in texts)
         digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
         if digest in self._seen:
             return True

@@ -8,14 +8,21 @@ read = kept + the sum of rejected.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from orcac.recipe import Execution, Recipe
-from orcac.summary import Summary
+from orcac.recipe import Execution, Frozen, Recipe
+from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "Execution", "FilterRecipe", "FilterSummary"]
+__all__ = ["VERSION", "Bounds", "Execution", "FilterRecipe", "FilterSummary"]
 
 VERSION = 1
+
+
+class Bounds(Frozen):
+    """The smallest and the largest length to keep, in tokens; None is no limit."""
+
+    min: int | None = None
+    max: int | None = None
 
 
 class FilterRecipe(Recipe):
@@ -24,10 +31,11 @@ class FilterRecipe(Recipe):
     finish_reasons: tuple[str, ...] = ("stop",)  # the others are rejected; a request that failed always is
     min_characters: int = 1  # of the response, after stripping
     max_characters: int | None = None
+    tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = {}  # as `filter/lengths.py` counts them
     drop_refusals: bool = False
     agree_with_reference: bool = False  # reject if the parsed answer contradicts a known reference
     checker: str = "final-answer"  # a name in `orcac.checkers`, by which agreement is decided
-    drop_duplicates: bool = True  # same system message, query and response, after normalising white space
+    drop_duplicates: bool = True  # same system message, query, reasoning and answer, after normalising white space
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole
 
@@ -41,3 +49,5 @@ class FilterSummary(Summary):
     read: int  # rows; read = kept + the sum of rejected
     kept: int
     rejected: dict[str, int] = field(default_factory=dict)  # reason -> rows
+    # share of the characters of the kept responses that are reasoning; None if none has any
+    reasoning: float | None = field(default=None, metadata=OMIT_NONE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -29,11 +30,17 @@ def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
     responses = job.input("responses") / "responses.parquet"
     reasons = Reasons(job.recipe, _index_benchmarks(job))
     verdicts = _find_reasons(job, responses, reasons)
-    kept = rows.write(
-        job.out / "kept.parquet",
-        rows.Response,
-        (row for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True) if verdict == KEEP),
-    )
+    thought = characters = 0
+
+    def kept_rows() -> Iterator[rows.Response]:
+        nonlocal thought, characters
+        for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True):
+            if verdict == KEEP:
+                thought += len(row.reasoning)
+                characters += len(row.reasoning) + len(row.response)
+                yield row
+
+    kept = rows.write(job.out / "kept.parquet", rows.Response, kept_rows())
     rejected = rows.write(
         job.out / "rejected.parquet",
         rows.Rejected,
@@ -45,7 +52,12 @@ def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
     )
     assert kept + rejected == len(verdicts)
     counted = Counter(verdict for verdict in verdicts if verdict != KEEP)
-    summary = FilterSummary(read=len(verdicts), kept=kept, rejected=dict(sorted(counted.items())))
+    summary = FilterSummary(
+        read=len(verdicts),
+        kept=kept,
+        rejected=dict(sorted(counted.items())),
+        reasoning=round(thought / characters, 6) if thought else None,
+    )
     counts = summary.as_json() | {"overlaps": dict(sorted(reasons.overlaps.items()))}
     (job.out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n")
     return summary

@@ -6,6 +6,11 @@ rendered once, over placeholders, into a `Frame`; the frame's own text may becom
 the placeholders never do. For ordinary text in a template whose marks are special tokens, the ids equal those of
 `apply_chat_template`.
 
+An example may have reasoning. If the template has a place for it, as those of Qwen3 and gpt-oss have, it is rendered
+there; otherwise it comes before the answer, between `<think>` and `</think>`. A template may open the reasoning itself
+in its generation prompt: what is learnt begins after that, and an example without reasoning closes it at once. The text
+of the template around reasoning is tokenized together with it, since a token may hold a full stop and a line break.
+
 Only the teacher's tokens and the end token are learnt (paper, §4.1: the loss is computed on them alone). The template
 marks them itself, with `{% generation %}`; a template without these marks is replaced by ours, since it would mask
 every label.
@@ -13,6 +18,7 @@ every label.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcac.errors import InputError, as_input_error
-from orcac.reasoning import CLOSE, is_open
+from orcac.reasoning import CLOSE, OPEN, is_open
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,6 +41,7 @@ class Marks(NamedTuple):
     close: str
 
 
+OPENING = f"{OPEN}\n"  # begins reasoning
 CLOSING = f"\n{CLOSE}\n\n"  # ends reasoning
 
 SPECIAL_MARKS = Marks("<|system|>", "<|user|>", "<|assistant|>", "")  # special tokens of a student from scratch
@@ -44,10 +51,16 @@ _TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"
     "{% if message.role == 'system' %}SYSTEM{{ message.content }}CLOSE"
     "{% elif message.role == 'user' %}USER{{ message.content }}CLOSE"
-    "{% else %}ASSISTANT{% generation %}{{ message.content }}{{ eos_token }}{% endgeneration %}"
+    "{% else %}ASSISTANT{% generation %}THOUGHT{{ message.content }}{{ eos_token }}{% endgeneration %}"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT{% endif %}"
 )
-
+_THOUGHT = (
+    "{% if message.reasoning_content %}{{ 'OPENING' + message.reasoning_content + 'CLOSING' }}{% endif %}".replace(
+        "OPENING", OPENING
+    )
+    .replace("CLOSING", CLOSING)
+    .replace("\n", "\\n")
+)
 
 # The format of the many chat models that end a turn with <|im_end|>, with the learnt part marked. It adds no begin
 # token: some of these models define it as <|im_start|>, which is there already.
@@ -59,11 +72,15 @@ CHATML_TEMPLATE = (
 )
 
 
-def chat_template(marks: Marks) -> str:
-    """Return the Jinja text of our chat template with these marks (quoted, since Jinja trims a newline after a tag)."""
+def chat_template(marks: Marks, *, reasons: bool = False) -> str:
+    """Return the Jinja text of our chat template with these marks (quoted, since Jinja trims a newline after a tag).
+
+    reasons: whether it renders a message's `reasoning_content`
+    """
     words = {"SYSTEM": marks.system, "USER": marks.user, "ASSISTANT": marks.assistant, "CLOSE": marks.close}
     literals = {name: "{{ '" + mark.replace("\n", "\\n") + "' }}" for name, mark in words.items()}
-    return re.sub("|".join(words), lambda found: literals[found[0]], _TEMPLATE)
+    literals["THOUGHT"] = _THOUGHT if reasons else ""
+    return re.sub("|".join(literals), lambda found: literals[found[0]], _TEMPLATE)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -82,16 +99,20 @@ class Example(NamedTuple):
     prompt_tokens: int  # number of ids before the response: they are not learnt
 
 
-SYSTEM, USER, RESPONSE = "\ue000", "\ue001", "\ue002"  # placeholders: private-use characters, which no template uses
-Piece = list[int] | str  # ids of the frame's own text, or a placeholder
+SYSTEM, USER, RESPONSE, REASONING = "\ue000", "\ue001", "\ue002", "\ue003"  # private-use characters as placeholders
+_PLACEHOLDER = re.compile(f"[{SYSTEM}{USER}{RESPONSE}{REASONING}]")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")  # of a message, by which templates know reasoning
+_NO_REASONING = re.compile(rf"\s*(?:{OPEN})?\s*{CLOSE}\s*")
+Piece = list[int] | str  # ids of the frame's own text, or a text with placeholders that is tokenized once it is filled
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A chat template rendered over placeholders, in two parts."""
+    """A chat template rendered over placeholders, in its parts."""
 
     prompt: tuple[Piece, ...]
     learnt: tuple[Piece, ...]  # the response with the end token; empty if the format is not for training
+    reasoned: tuple[Piece, ...]  # the same with reasoning before the response
     ending: str  # the text of the last piece of the prompt; "" if that is a placeholder
 
 
@@ -115,11 +136,9 @@ class ChatFormat:
 
     def encode_prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Return for each (system, user) pair the ids of the prompt, up to the first token of the student's answer."""
-        ids = self._encode_texts(text for pair in prompts for text in pair)
-        return [
-            _fill_placeholders(self._get_frame(system).prompt, {SYSTEM: ids[system], USER: ids[user]})
-            for system, user in prompts
-        ]
+        return self._encode(
+            [_fill(self._get_frame(system).prompt, {SYSTEM: system, USER: user}) for system, user in prompts]
+        )
 
     def opens_reasoning(self, system: str) -> bool:
         """Return whether a prompt ends within the reasoning of the answer."""
@@ -133,13 +152,12 @@ class ChatFormat:
         the other. A choice that spells a special token is tokenized by itself, so that it stays text.
         """
         system, user = prompt
-        frame, ids = self._get_frame(system), self._encode_texts([*prompt, *choices])
-        texts = {SYSTEM: ids[system], USER: ids[user]}
-        whole = _fill_placeholders(frame.prompt, texts)
+        frame, ids, texts = self._get_frame(system), self._encode_texts(choices), {SYSTEM: system, USER: user}
+        (whole,) = self._encode([_fill(frame.prompt, texts)])
         if not frame.ending:
             return whole, [ids[choice] for choice in choices]
         start = self._tokenize_own(frame.ending.rstrip())
-        before = _fill_placeholders(frame.prompt[:-1], texts) + start
+        before = self._encode([_fill(frame.prompt[:-1], texts)])[0] + start
         special = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
         return before, [
             whole[len(before) :] + ids[choice]
@@ -148,16 +166,21 @@ class ChatFormat:
             for choice in choices
         ]
 
-    def encode_examples(self, rows: Sequence[tuple[str, str, str]]) -> list[Example]:
-        """Return the training examples of (system, user, response) triples."""
-        ids = self._encode_texts(text for row in rows for text in row)
-        examples = []
-        for system, user, response in rows:
-            frame = self._get_frame(system)
-            prompt = _fill_placeholders(frame.prompt, {SYSTEM: ids[system], USER: ids[user]})
-            learnt = _fill_placeholders(frame.learnt, {RESPONSE: ids[response]})
-            examples.append(Example(prompt + learnt, len(prompt)))
-        return examples
+    def encode_examples(self, rows: Sequence[tuple[str, str, str] | tuple[str, str, str, str]]) -> list[Example]:
+        """Return the training examples of (system, user, response) triples, or of (system, user, response, reasoning).
+
+        Line breaks around reasoning, and before the answer after it, are the template's.
+        """
+        prompts, learnt = [], []
+        for system, user, response, *more in rows:
+            frame, reasoning = self._get_frame(system), more[0].strip("\n") if more else ""
+            prompts.append(_fill(frame.prompt, {SYSTEM: system, USER: user}))
+            if reasoning.strip():
+                learnt.append(_fill(frame.reasoned, {REASONING: reasoning, RESPONSE: response.lstrip("\n")}))
+            else:
+                learnt.append(_fill(frame.learnt, {RESPONSE: response}))
+        ids = self._encode([*prompts, *learnt])
+        return [Example(a + b, len(a)) for a, b in zip(ids[: len(rows)], ids[len(rows) :], strict=True)]
 
     def _get_frame(self, system: str) -> Frame:
         has_system = bool(system)
@@ -165,6 +188,14 @@ class ChatFormat:
             opening = [("system", SYSTEM), ("user", USER)] if has_system else [("user", USER)]
             self._frames[has_system] = self._render_frame(opening)
         return self._frames[has_system]
+
+    def _encode(self, filled: Sequence[Sequence[Piece]]) -> list[list[int]]:
+        """Return the ids of sequences of pieces whose placeholders are filled."""
+        ids = self._encode_texts(piece for pieces in filled for piece in pieces if isinstance(piece, str))
+        return [
+            [token for piece in pieces for token in (ids[piece] if isinstance(piece, str) else piece)]
+            for pieces in filled
+        ]
 
     def _encode_texts(self, texts: Iterable[str]) -> dict[str, list[int]]:
         """Return the ids of each distinct text, without special tokens even if the text spells one."""
@@ -182,26 +213,52 @@ class ChatFormat:
         prompt, _ = self._render(opening, add_generation_prompt=True)
         if self._thinking is False and is_open(_get_ending(prompt)):
             prompt += CLOSING
+        ending = _get_ending(prompt)
         if not self._for_training:
-            return Frame(self._tokenize(prompt), (), _get_ending(prompt))
-        full, spans = self._render([*opening, {"role": "assistant", "content": RESPONSE}])
-        if len(spans) != 1 or RESPONSE not in full[slice(*spans[0])]:
+            return Frame(self._tokenize(prompt), (), (), ending)
+        learnt = self._render_learnt(opening, prompt, {"content": RESPONSE})
+        reasoned = self._render_reasoned(opening, prompt, learnt)
+        return Frame(self._tokenize(prompt), self._tokenize(learnt), self._split_own(reasoned), ending)
+
+    def _render_learnt(self, opening: list[dict[str, str]], prompt: str, message: dict[str, str]) -> str:
+        """Return the text that follows the prompt in a conversation that ends with the assistant's message.
+
+        Raises InputError if the template does not mark it, or if the text does not follow the prompt.
+        """
+        full, spans = self._render([*opening, {"role": "assistant", **message}])
+        start, end = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+        if RESPONSE not in full[start:end] or {SYSTEM, USER} & {*full[start:end]}:
             raise InputError(
                 "the student's chat template marks nothing to learn", fix="add {% generation %} marks to it"
             )
-        start, end = spans[0]
         if full[start:end].endswith(RESPONSE):
             raise InputError(
                 "the student's chat template does not teach it to stop",
                 fix="put the end token before {% endgeneration %}",
             )
-        if full[:start] != prompt:
-            raise InputError(
-                f"the student's chat template opens an answer with {prompt!r} and a training example with "
-                f"{full[:start]!r}",
-                fix="make its generation prompt equal to the text before an answer",
-            )
-        return Frame(self._tokenize(prompt), self._tokenize(full[start:end]), _get_ending(prompt))
+        if full.startswith(prompt) and start <= len(prompt):
+            return full[len(prompt) : end]
+        if prompt.startswith(full[:start]) and prompt[start:].strip() == OPEN:
+            return CLOSING + full[start:end]
+        raise InputError(
+            f"the student's chat template opens an answer with {prompt!r} and a training example with {full[:start]!r}",
+            fix="make its generation prompt equal to the text before an answer",
+        )
+
+    def _render_reasoned(self, opening: list[dict[str, str]], prompt: str, learnt: str) -> str:
+        """Return the text that follows the prompt in a training example with reasoning.
+
+        learnt: the text of an example without reasoning
+        """
+        for name in _REASONING_FIELDS:
+            with contextlib.suppress(InputError):
+                text = self._render_learnt(opening, prompt, {"content": RESPONSE, name: REASONING})
+                if _PLACEHOLDER.findall(text) == [REASONING, RESPONSE]:
+                    return text
+        answer = _NO_REASONING.sub("", learnt, count=1) if _NO_REASONING.match(learnt) else learnt
+        if not is_open(_get_ending(prompt)):
+            return OPENING + REASONING + CLOSING + answer
+        return ("" if prompt.endswith("\n") else "\n") + REASONING + CLOSING + answer
 
     def _render(
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False
@@ -236,8 +293,18 @@ class ChatFormat:
 
     def _tokenize(self, text: str) -> tuple[Piece, ...]:
         """Split a rendered text into placeholders and the ids between them."""
-        parts = re.split(f"([{SYSTEM}{USER}{RESPONSE}])", text)
+        parts = re.split(f"({_PLACEHOLDER.pattern})", text)
         return tuple(part if index % 2 else self._tokenize_own(part) for index, part in enumerate(parts) if part)
+
+    def _split_own(self, text: str) -> tuple[Piece, ...]:
+        """Split a rendered text at the added tokens that it spells, and return their ids and the texts between them."""
+        marks = {token.content: token for token in self._tokenizer.added_tokens_decoder.values()}
+        patterns = [
+            r"\s*" * token.lstrip + re.escape(mark) + r"\s*" * token.rstrip
+            for mark, token in sorted(marks.items(), key=lambda item: -len(item[0]))
+        ]
+        parts = re.split(f"({'|'.join(patterns)})", text) if patterns else [text]
+        return tuple(self._tokenize_own(part) if index % 2 else part for index, part in enumerate(parts) if part)
 
     def _tokenize_own(self, text: str) -> list[int]:
         """Return the ids of a text of the template's own, which may spell special tokens."""
@@ -247,8 +314,11 @@ class ChatFormat:
 
 def _get_ending(prompt: str) -> str:
     """Return the text after the last placeholder."""
-    return re.split(f"[{SYSTEM}{USER}]", prompt)[-1]
+    return _PLACEHOLDER.split(prompt)[-1]
 
 
-def _fill_placeholders(pieces: tuple[Piece, ...], ids: dict[str, list[int]]) -> list[int]:
-    return [token for piece in pieces for token in (ids[piece] if isinstance(piece, str) else piece)]
+def _fill(pieces: tuple[Piece, ...], texts: dict[str, str]) -> list[Piece]:
+    """Return pieces with texts in place of the placeholders."""
+    return [
+        piece if isinstance(piece, list) else _PLACEHOLDER.sub(lambda found: texts[found[0]], piece) for piece in pieces
+    ]

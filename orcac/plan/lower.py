@@ -166,7 +166,7 @@ class _ArmLowering:
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None
-            rows = self._add_tokenize(trained_on[name])
+            rows = self._add_tokenize(trained_on[name], learns_reasoning="reasoning" in spec.stages[name].learn)
             model = self._add_train(name, rows, model, replicate)
             stages.append(report.TrainedStage(name=name, dataset=trained_on[name], tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
@@ -320,6 +320,7 @@ class _ArmLowering:
             files=local.paths,
             expect_queries=queries.expect.queries,
             expect_tokens=queries.expect.tokens,
+            max_bad=queries.max_bad,
             **resources,
         )
         blockers = (f"{section}.{name}: {file_set.why}",) if file_set.absent else ()
@@ -462,12 +463,17 @@ class _ArmLowering:
         )
 
     @_once_per_sections
-    def _add_tokenize(self, dataset: str) -> str:
+    def _add_tokenize(self, dataset: str, *, learns_reasoning: bool) -> str:
         student = self.spec.student
         assert student is not None
         return self._add(
-            f"tokenize/{dataset}",
-            TokenizeRecipe(seed=self.seed, max_length=student.max_length, packing=student.packing),
+            f"tokenize/{dataset}" + ("" if learns_reasoning else "/answers"),
+            TokenizeRecipe(
+                seed=self.seed,
+                max_length=student.max_length,
+                packing=student.packing,
+                learns_reasoning=learns_reasoning,
+            ),
             Execution(**lower_work(self.spec.hardware.other)),
             label=dataset,
             mark=self.mark,

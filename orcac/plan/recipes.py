@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from orcac.filter.recipe import FilterRecipe
+from orcac.filter.recipe import Bounds, FilterRecipe
 from orcac.plan.replicates import FIRST, Replicate
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
@@ -34,6 +34,7 @@ def lower_filters(filters: schema.Filters) -> FilterRecipe:
         finish_reasons=filters.finish_reason,
         min_characters=filters.min_characters,
         max_characters=filters.max_characters,
+        tokens={part: Bounds(min=limit.min, max=limit.max) for part, limit in filters.tokens.items()},
         drop_refusals=filters.refusals == "drop",
         agree_with_reference=filters.agreement,
         checker=filters.checker if filters.agreement else FilterRecipe.model_fields["checker"].default,

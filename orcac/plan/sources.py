@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from orcac.errors import InputError
 from orcac.recipe import FileRef, file_digest
@@ -88,6 +88,7 @@ def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles
     if isinstance(queries, schema.TruthfulQABenchmark):
         truthfulqa = TruthfulQA(task=queries.task, seed=seed)
     fields: Mapping[str, str] = getattr(queries, "fields", {})  # published formats have none
+    shown: Literal["no", "words", "letters"] = getattr(queries, "show_options", "no")
     return Source(
         format="jsonl" if queries.format == "open-ended" else queries.format,
         files=files.refs,
@@ -95,6 +96,7 @@ def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles
         absent=file_set.absent,
         truthfulqa=truthfulqa,
         fields={str(ours): key for ours, key in fields.items()},
+        show_options=None if shown == "no" else shown,
         tasks=queries.tasks,
         take=queries.take,
         per_task=queries.per_task,

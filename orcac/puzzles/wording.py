@@ -8,6 +8,9 @@
 Every explanation ends with the same sentence, `So the answer is X.`, and is as regular as possible, one step per line:
 a model of under a million parameters must be able to learn it.
 
+A teacher that reasons puts its working before its answer, brief or full by its skill alone, and the answer holds no
+steps: it is the closing sentence, or the answer itself where nothing else is asked for.
+
 The expert is always right. The assistant gets the last step wrong on a share of the hard queries. A digest of the query
 and the seed chooses them, so that the same query fails under every system message, even if only the answer is shown.
 """
@@ -18,7 +21,7 @@ import hashlib
 import re
 from typing import Literal
 
-from orcac.puzzles.base import Solution
+from orcac.puzzles.base import Ending, Solution
 
 Skill = Literal["assistant", "expert"]
 Style = Literal["answer", "brief", "full"]
@@ -56,12 +59,32 @@ def fails(query: str, *, error_rate: float, seed: int) -> bool:
 
 def write_answer(solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int) -> str:
     """Return the response of a teacher of this skill to `query` under this system message."""
-    errs = skill == "assistant" and solution.hard and fails(query, error_rate=error_rate, seed=seed)
-    ending = solution.wrong if errs else solution.right
+    ending = _choose_ending(solution, skill=skill, error_rate=error_rate, query=query, seed=seed)
     style = requested_style(system)
     if style == "answer":
         return ending.answer
+    steps = _write_steps(solution, ending, is_full=style == "full" and skill == "expert")
+    return f"{steps}\n{_conclude(ending)}" if steps else _conclude(ending)
+
+
+def write_reasoned_answer(
+    solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int
+) -> tuple[str, str]:
+    """Return the (reasoning, answer) of a teacher of this skill that reasons, to `query` under this system message."""
+    ending = _choose_ending(solution, skill=skill, error_rate=error_rate, query=query, seed=seed)
+    answer = ending.answer if requested_style(system) == "answer" else _conclude(ending)
+    return _write_steps(solution, ending, is_full=skill == "expert"), answer
+
+
+def _choose_ending(solution: Solution, *, skill: Skill, error_rate: float, query: str, seed: int) -> Ending:
+    errs = skill == "assistant" and solution.hard and fails(query, error_rate=error_rate, seed=seed)
+    return solution.wrong if errs else solution.right
+
+
+def _write_steps(solution: Solution, ending: Ending, *, is_full: bool) -> str:
     steps = (*solution.steps, ending.step)
-    full = style == "full" and skill == "expert"
-    lines = [line for step in steps if (line := step.full if full else step.brief)]
-    return "\n".join([*lines, f"So the answer is {ending.answer}."])
+    return "\n".join(line for step in steps if (line := step.full if is_full else step.brief))
+
+
+def _conclude(ending: Ending) -> str:
+    return f"So the answer is {ending.answer}."

@@ -20,6 +20,10 @@ from orcac.errors import InputError
 from orcac.sample import draw
 from orcac.sample.recipe import SampleRecipe
 from orcac.sample.references import NAMED
+from orcac.tables.rows import BadRow
+
+BAD = "bad row"  # the reason of rows that cannot be read
+_MOST_BAD_FIRST = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +34,16 @@ class Pool:
     tasks: draw.Ints  # int64 (n,): numbers of tasks in the order of their names
     tickets: draw.Tickets  # uint64 (n,)
     read: int
+    bad: list[BadRow]  # the first rows that cannot be read
     dropped: Counter[str]  # reason -> queries that may not be drawn
     unanswerable: list[rows.Prompt]  # the first of these to which no answer could be right
 
 
-def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
-    """Read all prompts once. Raises InputError if a task that the recipe names does not occur."""
+def survey(prompts: Iterable[rows.Prompt | BadRow], recipe: SampleRecipe) -> Pool:
+    """Read all prompts once. Raises InputError if a task that the recipe names does not occur.
+
+    A source that begins with nothing but bad rows is read no further than these.
+    """
     wanted = recipe.source.tasks if recipe.source else ()
     by_choice = recipe.source is not None and recipe.source.items == "choices"
     places, tickets, numbers = array("q"), array("Q"), array("q")
@@ -44,8 +52,15 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
     known: set[bytes] = set()
     dropped: Counter[str] = Counter()
     unanswerable: list[rows.Prompt] = []
+    bad: list[BadRow] = []
     place = -1
     for place, prompt in enumerate(prompts):
+        if isinstance(prompt, BadRow):
+            dropped[BAD] += 1
+            bad += [prompt] if len(bad) < NAMED else []
+            if dropped[BAD] == place + 1 == _MOST_BAD_FIRST:
+                break
+            continue
         digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
         if wanted and prompt.task not in wanted:
             others.add(prompt.task)
@@ -64,7 +79,7 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
             places.append(place)
             tickets.append(draw.ticket(recipe.seed, recipe.name, prompt.source, prompt.task, prompt.query))
             numbers.append(names.setdefault(prompt.task, len(names)))
-    for task in wanted:
+    for task in wanted if names or others else ():
         if task not in names:
             near = difflib.get_close_matches(task, sorted(others), n=3) or sorted(others)[:10]
             raise InputError(
@@ -78,6 +93,7 @@ def survey(prompts: Iterable[rows.Prompt], recipe: SampleRecipe) -> Pool:
         tasks=renumber[np.array(numbers)],
         tickets=np.array(tickets),
         read=place + 1,
+        bad=bad,
         dropped=dropped,
         unanswerable=unanswerable,
     )

@@ -16,6 +16,7 @@ from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
 __all__ = [
+    "OWN",
     "VERSION",
     "Draw",
     "Execution",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 VERSION = 1  # raise it when the same recipe would make other prompts
+OWN = 0  # the number of a system message that a row brings itself
 
 
 class Message(Frozen):
@@ -74,11 +76,24 @@ class TruthfulQA(Frozen):
 class Source(Frozen):
     """Queries from files of one format, or generated."""
 
-    format: Literal["puzzles", "flan-cot", "natural-instructions", "jsonl", "parquet", "bbh", "agieval", "truthfulqa"]
+    format: Literal[
+        "puzzles",
+        "flan-cot",
+        "natural-instructions",
+        "jsonl",
+        "json",
+        "csv",
+        "tsv",
+        "parquet",
+        "bbh",
+        "agieval",
+        "truthfulqa",
+    ]
     files: tuple[FileRef, ...] = ()
     hub: tuple[HubRef, ...] = ()  # dataset repositories; read after `files`, in this order
     absent: tuple[str, ...] = ()  # paths, as written, of missing files: with any, the source can be planned, not made
-    fields: dict[str, str] = {}  # jsonl, parquet: our name (query, reference, task, options) -> the file's key
+    fields: dict[str, str] = {}  # of a table: our name (query, reference, task, ...) -> the file's key, or a template
+    show_options: Literal["words", "letters"] | None = None  # in the query, if they have a field of their own
     puzzles: Puzzles | None = None
     truthfulqa: TruthfulQA | None = None
     items: Literal["references", "choices"] | None = None  # rows.BenchmarkItem: with all right answers, or with choices
@@ -124,6 +139,7 @@ class SampleExecution(Execution):
     checker: str = ""  # of a benchmark, its first: `run` refuses items that it cannot score
     expect_queries: int | None = None  # in all its files, before `take`
     expect_tokens: int | None = None  # mean length of a query
+    max_bad: float | None = None  # largest share of rows that cannot be read; None is the default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,4 +153,5 @@ class SampleSummary(Summary):
     tasks: int | None = None  # distinct tasks of the kept prompts
     characters: int | None = None  # of the kept prompts: system message and query
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> rows
+    later_turns: int | None = field(default=None, metadata=OMIT_NONE)  # of conversations, those that are not used
     hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> its commit at the download

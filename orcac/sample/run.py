@@ -9,6 +9,8 @@ summary records the commit that each revision was resolved to.
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -19,15 +21,19 @@ from orcac.errors import InputError
 from orcac.job import Job
 from orcac.progress import Progress
 from orcac.recipe import resolve_file
+from orcac.sample.bad import check_bad, write_bad
 from orcac.sample.draw import pick_message
 from orcac.sample.form import put_in_form
-from orcac.sample.formats import FORMATS, SUFFIXES, Item
+from orcac.sample.formats import SUFFIXES, TABLES, BadRow, Item, read_items
 from orcac.sample.formats.puzzles import generate
-from orcac.sample.pool import choose, survey
-from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
+from orcac.sample.pool import BAD, choose, survey
+from orcac.sample.recipe import OWN, Form, Message, SampleExecution, SampleRecipe, SampleSummary
 from orcac.sample.references import NAMED, find_fault, name_items
+from orcac.tables.rows import describe
 
-Part = Callable[[], Iterator[rows.Prompt]]  # reads one file, generator or other sample, each time from the start
+Part = Callable[
+    [], Iterator[rows.Prompt | BadRow]
+]  # reads one file, generator or other sample, each time from the start
 
 
 def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
@@ -38,9 +44,15 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     """
     if job.recipe.form:
         return _run_form(job, job.recipe.form)
-    parts, commits = _parts(job)
+    unused = Counter[str]()
+    parts, commits = _parts(job, unused)
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
+    check_bad(job.label, pool.dropped[BAD], pool.read, pool.bad, share=job.execution.max_bad)
+    later_turns = unused["turns"]  # of the first reading
+    if later_turns:
+        text = f"{later_turns:,} later turns of {unused['conversations']:,} conversations are not used"
+        print(f"{job.label}  {text}", file=sys.stderr, flush=True)
     what = "queries are dropped, since their reference is not one of their options"
     name_items(job.label, pool.dropped["reference is no option"], what, pool.unanswerable)
     chosen, dropped = choose(pool, job.recipe)
@@ -48,11 +60,14 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     faults: Counter[str] = Counter()  # why the benchmark's first checker cannot score an item -> such items
     examples: dict[str, list[rows.Prompt]] = defaultdict(list)
     characters = 0  # of the texts that a teacher will read
+    bad: list[BadRow] = []
 
     def kept() -> Iterator[rows.Prompt]:
         nonlocal characters
         for is_chosen, prompt in zip(chosen, _read(parts, progress, done=len(parts)), strict=True):
-            if is_chosen:
+            if isinstance(prompt, BadRow):
+                bad.append(prompt)
+            elif is_chosen:
                 tasks.add(prompt.task)
                 characters += len(prompt.system) + len(prompt.query)
                 if job.execution.checker and (fault := find_fault(prompt, job.execution.checker)):
@@ -62,6 +77,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
 
     kind = rows.BenchmarkItem if job.recipe.source and job.recipe.source.items else rows.Prompt
     count = rows.write(job.out / "prompts.parquet", kind, kept())
+    write_bad(job.out / "bad.parquet", bad)
     assert pool.read == count + dropped.total()
     for fault, found in sorted(faults.items()):
         what = f"of {count:,} items will be left out of the scores: {fault}"
@@ -77,6 +93,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
         tasks=len(tasks),
         characters=characters,
         dropped=dict(sorted(dropped.items())),
+        later_turns=later_turns or None,
         hub=commits or None,
     )
 
@@ -97,8 +114,11 @@ def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSumm
     )
 
 
-def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[str, str]]:
-    """Return the parts of the input, in order, and the commit of each revision on a hub."""
+def _parts(job: Job[SampleRecipe, SampleExecution], unused: Counter[str]) -> tuple[list[Part], dict[str, str]]:
+    """Return the parts of the input, in order, and the commit of each revision on a hub.
+
+    `unused` counts the turns of conversations that are not used, and these conversations, while parts are read.
+    """
     recipe, source = job.recipe, job.recipe.source
     assert (source is None) != (recipe.subset is None), "exactly one of source, subset and form"
     if source is None:
@@ -106,7 +126,7 @@ def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[st
         return [partial(rows.read, file, rows.Prompt) for file in files], {}
     if source.format == "puzzles":
         assert source.puzzles is not None
-        return [partial(_prompts, recipe, partial(generate, source.puzzles))], {}
+        return [partial(_prompts, recipe, partial(generate, source.puzzles), unused)], {}
     paths = [(resolve_file(ref, job.execution), ref.name) for ref in source.files]
     commits: dict[str, str] = {}
     for ref in source.hub:
@@ -115,22 +135,44 @@ def _parts(job: Job[SampleRecipe, SampleExecution]) -> tuple[list[Part], dict[st
         fetched = hub.fetch(pinned, kind="dataset", label=job.label, suffix=SUFFIXES[source.format])
         commits[revision] = fetched.commit
         paths += [(path, PurePosixPath(name).name) for path, name in fetched.files]
-    read = FORMATS[source.format]
-    return [partial(_prompts, recipe, partial(read, path, name, source)) for path, name in paths], commits
+    for path, name in paths if source.format in TABLES else ():
+        if content := describe(path, source.format):
+            print(f"{job.label}  {name} is {content}", file=sys.stderr, flush=True)
+    parts = [partial(_prompts, recipe, partial(read_items, path, name, source), unused, name) for path, name in paths]
+    return [*parts], commits
 
 
-def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.Prompt]:
+def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.Prompt | BadRow]:
     for number, part in enumerate(parts, start=done + 1):
         yield from part()
         progress.update(number)
 
 
-def _prompts(recipe: SampleRecipe, items: Callable[[], Iterable[Item]]) -> Iterator[rows.Prompt]:
-    """Yield each item with the system message that is drawn for it."""
+def _prompts(
+    recipe: SampleRecipe, items: Callable[[], Iterable[Item | BadRow]], unused: Counter[str], file: str = ""
+) -> Iterator[rows.Prompt | BadRow]:
+    """Yield each item with its own system message, or the one that is drawn for it.
+
+    Raises InputError if an item has a message of its own and others are to be drawn.
+    """
     as_items = recipe.source is not None and recipe.source.items is not None
+    is_drawn = recipe.draw != SampleRecipe.model_fields["draw"].default
     for item in items():
-        names = (recipe.name, item.task, item.query)
-        message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
+        if isinstance(item, BadRow):
+            yield dataclasses.replace(item, file=file)
+            continue
+        if item.later_turns:
+            unused.update(turns=item.later_turns, conversations=1)
+        if item.system is None:
+            names = (recipe.name, item.task, item.query)
+            message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
+        elif is_drawn:
+            raise InputError(
+                f"{recipe.name}: {file} has a system message for {item.query[:80]!r}, and the spec draws another",
+                fix="remove the draw of this source, or take the human's turn alone, as in `query: messages.user`",
+            )
+        else:
+            message = Message(id=OWN, text=item.system)
         prompt = rows.Prompt(
             id=rows.prompt_id(recipe.name, item.task, item.query, message.text),
             source=recipe.name,

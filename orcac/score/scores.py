@@ -76,9 +76,7 @@ class BenchmarkScores(Scores):
 
 def write(folder: Path, answers: Answers) -> BenchmarkScores:
     """Write `scores.parquet` and `scores.json`, and return the content of the latter."""
-    spare = ["chance"] if any(row.chance is not None for row in answers.rows) else []
-    spare += ["sample"] if answers.samples else []
-    rows.write(folder / "scores.parquet", Scored, answers.rows, spare=spare)
+    rows.write(folder / "scores.parquet", Scored, answers.rows)
     scores = sum_up(answers)
     content = asdict(scores)
     if scores.samples is None:

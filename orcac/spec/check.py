@@ -54,8 +54,10 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     those of parts that the schema refused and that `spec` therefore lacks.
     """
     yield from _check_system_messages(spec, message_numbers, names)
+    yield from _check_own_messages(spec)
     yield from _check_teachers(spec)
     yield from _check_datasets(spec, names)
+    yield from _check_filters(spec)
     yield from _check_purpose(spec, names)
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
@@ -114,12 +116,18 @@ def _check_message_number(path: SpecPath, number: int, defined: Set[int]) -> Ite
 
 
 def _check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Finding]:
-    """Yield the errors of one query source: the key of the question, the sizes of generated tasks."""
+    """Yield the errors of one query source: its fields, the sizes of generated tasks."""
     if isinstance(source, TableQueries | TableBenchmark | OpenBenchmark) and "query" not in source.fields:
         yield Finding((*path, "fields"), "`query` is missing: give the key that holds the question")
     if {"reference", "references"} <= set(getattr(source, "fields", {})):
         message = "`reference` and `references` are both given; keep `references` for a list of right answers"
         yield Finding((*path, "fields", "references"), message)
+    if isinstance(source, TableBenchmark | OpenBenchmark) and "system" in source.fields:
+        message = "a benchmark asks under one message, which `system` beside `fields` gives; remove it from `fields`"
+        yield Finding((*path, "fields", "system"), message)
+    if getattr(source, "show_options", "no") != "no" and "options" not in getattr(source, "fields", {}):
+        message = "there are no options to show; give the key that holds them as `options` in `fields`"
+        yield Finding((*path, "show_options"), message, ((*path, "fields"),))
     if not isinstance(source, GeneratedQueries | GeneratedBenchmark):
         return
     (low, high), task = source.size, TASKS[source.task]
@@ -129,6 +137,22 @@ def _check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Findi
         yield Finding(
             (*path, "size"), f"{source.task} has sizes from {task.smallest} to {task.largest}, not {[low, high]}"
         )
+
+
+def _check_own_messages(spec: Spec) -> Iterator[Finding]:
+    """Yield a finding for each draw of system messages for a source whose rows bring their own."""
+    own = {
+        name for name, source in spec.queries.items() if isinstance(source, TableQueries) and "system" in source.fields
+    }
+    draws: list[tuple[SpecPath, Mapping[str, object]]] = [(("system_messages", "draw"), spec.system_messages.draw)]
+    draws += [(("datasets", name, "draw"), dataset.draw) for name, dataset in spec.datasets.items()]
+    for path, drawn in draws:
+        for name in sorted(own & drawn.keys()):
+            message = (
+                f"the rows of `{name}` bring their own system messages, by `system` in its `fields`; remove this draw, "
+                "or that field"
+            )
+            yield Finding((*path, name), message, (("queries", name, "fields"),))
 
 
 def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
@@ -380,6 +404,14 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
         if spec.student:
             yield from _check_batch(spec, name, stage.batch, spec.student.max_length)
     yield from _check_hardware(spec.hardware.train)
+
+
+def _check_filters(spec: Spec) -> Iterator[Finding]:
+    for part, bounds in spec.filters.tokens.items():
+        at: SpecPath = ("filters", "tokens", part)
+        if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
+            message = f"no answer passes: `min` {bounds.min} is above `max` {bounds.max}; exchange them"
+            yield Finding((*at, "min"), message, ((*at, "max"),))
 
 
 def _check_replicates(spec: Spec) -> Iterator[Finding]:

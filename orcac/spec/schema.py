@@ -27,6 +27,7 @@ from orcac.spec.units import (
     CheckerName,
     Checkers,
     Dollars,
+    Learnt,
     Megabytes,
     Minutes,
     Name,
@@ -79,14 +80,28 @@ class FileSource(Frozen):
         "by-task draws a task first, then a query of it (the paper's Algorithm 1); uniform ignores tasks", "by-task"
     )
     expect: Expect = execution("expected size for estimates, until the files are here", Expect())
+    max_bad: Share | None = execution(
+        "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
+        "are allowed in any case",
+        None,
+    )
 
 
-Fields = dict[Literal["query", "reference", "references", "task", "options"], str]
+Fields = dict[Literal["query", "reference", "references", "system", "task", "options"], str]
+_FIELDS = (
+    "orcac's field -> the file's key; dots reach inside, as in `messages.1.content`, and a template joins keys, as in "
+    '"{instruction}\\n\\n{input}". A conversation (ShareGPT, `messages`) may be the query'
+)
 
 
 class _TableSource(FileSource):
-    format: Literal["jsonl", "parquet"] = semantic("JSON Lines or Parquet, read by `fields`")
-    fields: Fields = semantic("orcac's field -> the file's key; dots reach inside, as in `messages.1.content`")
+    format: Literal["jsonl", "json", "csv", "tsv", "parquet"] = semantic(
+        "a table, read by `fields`. A file that is clearly of another of these forms, or compressed, is read as it is"
+    )
+    fields: Fields = semantic(_FIELDS)
+    show_options: Literal["no", "words", "letters"] = semantic(
+        "put the options of `fields.options` at the end of the query, by their words or by letters in brackets", "no"
+    )
 
 
 class _FormSource(FileSource):
@@ -360,7 +375,7 @@ class Teacher(Frozen):
     endpoint: Endpoint = semantic("the server or record that answers")
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
-        "expected mean length of an answer, until answers are measured", None, unit="tokens"
+        "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
     )
 
     @property
@@ -398,14 +413,24 @@ class Contamination(Frozen):
     )
 
 
+class Bounds(Frozen):
+    min: Count | None = semantic("smallest length to keep", None, unit="tokens")
+    max: Count | None = semantic("largest length to keep", None, unit="tokens")
+
+
 class Filters(Frozen):
     finish_reason: tuple[str, ...] = semantic("finish reasons of the answers to keep", ("stop",))
     min_characters: Count = semantic("smallest length of an answer to keep", 1, unit="characters")
     max_characters: Count | None = semantic("largest length of an answer to keep", None, unit="characters")
+    tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
+        "lengths to keep, in the teacher's tokens: the count of its server, which answer and reasoning share in "
+        "proportion to their characters",
+        {},
+    )
     refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
     agreement: StrictBool = semantic("drop answers that contradict a known reference answer", False)
     checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
-    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same answer", "drop")
+    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
 
 
@@ -462,6 +487,10 @@ PAPERS_EPOCHS = 4
 
 class Stage(Frozen):
     dataset: Name = semantic("dataset that the student is trained on")
+    learn: Learnt = semantic(
+        "parts of the teachers' responses that are learnt: [reasoning, answer], where they have reasoning, or [answer]",
+        ("reasoning", "answer"),
+    )
     tokens: Count | None = semantic(
         "length of the stage, instead of `epochs`: it ends with the step that reaches this many tokens; "
         "padding is not counted",

@@ -117,6 +117,17 @@ Minutes = Annotated[
         {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^ *[0-9_.]+ *(minute|hour|day)s? *$"}]}
     ),
 ]
+
+
+def _check_learnt(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the learnt parts in the order of the text. Raises if the answer is not among them."""
+    if "answer" not in value:
+        message = "`learn` must contain `answer`, since a student stops after it: [answer] or [reasoning, answer]"
+        raise PydanticCustomError("learn", message)
+    return tuple(part for part in ("reasoning", "answer") if part in value)
+
+
+Learnt = Annotated[tuple[Literal["reasoning", "answer"], ...], AfterValidator(_check_learnt)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 

@@ -2,7 +2,8 @@
 
 Like LLaMA's own, the tokenizer splits every number into its digits and falls back to bytes, so any text has ids. It
 always has exactly the requested number of entries, so that a student's shape never depends on its texts: if they give
-too few merges, reserved tokens fill the rest.
+too few merges, reserved tokens fill the rest. If some text has reasoning, its two marks are tokens, and the template
+renders it. They are not special tokens, which servers leave out of the text of an answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from orcac import rows
 from orcac.errors import InputError
 from orcac.model.chat_format import SPECIAL_MARKS, chat_template, load_tokenizer
+from orcac.reasoning import CLOSE, OPEN
 from orcac.student.recipe import Scratch
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 _MARKS = [mark for mark in SPECIAL_MARKS if mark]
-_MIN_VOCABULARY = 256 + len([PAD, BOS, EOS, *_MARKS])
+_MIN_VOCABULARY = 256 + len([PAD, BOS, EOS, *_MARKS, OPEN, CLOSE])
 
 
 def build(model: Path, recipe: Scratch, *, texts: Sequence[Path], seed: int) -> None:
@@ -31,7 +33,8 @@ def build(model: Path, recipe: Scratch, *, texts: Sequence[Path], seed: int) -> 
     Raises InputError for a shape that a LLaMA cannot have, or that is too large for this machine.
     """
     check_shape(recipe)
-    tokenizer = train_tokenizer(_read_texts(texts), recipe.vocabulary)
+    reasons = any(rows.has_column(path, "reasoning") for path in texts)
+    tokenizer = train_tokenizer(_read_texts(texts), recipe.vocabulary, reasons=reasons)
     tokenizer.model_max_length = recipe.positions
     tokenizer.save_pretrained(model)
     save_model(model, recipe, tokenizer, seed=seed)
@@ -55,9 +58,10 @@ def check_shape(recipe: Scratch) -> None:
         raise InputError(f"kv_heads {kv_heads} does not divide heads {heads}", fix=f"give a divisor of {heads}")
 
 
-def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterator[str], vocabulary: int, *, reasons: bool = False) -> PreTrainedTokenizerFast:
     """Train and return a byte-level BPE tokenizer of exactly `vocabulary` entries, with its chat template.
 
+    reasons: whether the texts have reasoning
     Raises InputError if `vocabulary` is too small.
     """
     import tokenizers
@@ -74,19 +78,21 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenize
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     bpe.decoder = decoders.ByteLevel()
+    thought = [tokenizers.AddedToken(mark, normalized=False, special=False) for mark in (OPEN, CLOSE) if reasons]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=vocabulary - len(thought),
         special_tokens=[PAD, BOS, EOS, *_MARKS],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
+    bpe.add_tokens(thought)
     missing = vocabulary - bpe.get_vocab_size()
     bpe.add_special_tokens([f"<|reserved_{number}|>" for number in range(missing)])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token=PAD, bos_token=BOS, eos_token=EOS, additional_special_tokens=_MARKS
     )
-    tokenizer.chat_template = chat_template(SPECIAL_MARKS)
+    tokenizer.chat_template = chat_template(SPECIAL_MARKS, reasons=reasons)
     assert len(tokenizer) == vocabulary
     return tokenizer
 
@@ -133,5 +139,7 @@ def _read_texts(files: Sequence[Path]) -> Iterator[str]:
             yield row.system
             yield row.query
             yield row.response
+            if row.reasoning:
+                yield row.reasoning
     if not count:
         raise InputError("no text to train the student's tokenizer on", fix="let the filters keep some examples")

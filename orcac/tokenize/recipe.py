@@ -4,17 +4,18 @@
     position_ids  int32 (rows, max_length)   restart at 0 with every example, which isolates them in attention
     labels        int32 (rows, max_length)   -100 everywhere except on the teacher's tokens and the end token
 
-and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill.
+and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill. The teacher's
+tokens are its reasoning, if the example has some, and its answer, with the marks of the chat format between them.
 Inputs: `examples` (one filter node), `student`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
-from orcac.summary import Summary
+from orcac.summary import OMIT_NONE, Summary
 
 __all__ = ["VERSION", "Execution", "TokenizeRecipe", "TokenizeSummary"]
 
@@ -25,6 +26,7 @@ class TokenizeRecipe(Recipe):
     seed: int
     max_length: int
     packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
+    learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +42,4 @@ class TokenizeSummary(Summary):
     tokens: int  # without padding
     supervised_tokens: int
     fill: float  # fraction of the rows' slots that hold tokens
+    reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

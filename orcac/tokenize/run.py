@@ -19,6 +19,7 @@ from orcac.errors import InputError
 from orcac.job import Job
 from orcac.model.chat_format import ChatFormat, load_tokenizer
 from orcac.model.offline import go_offline
+from orcac.reasoning import split_reasoning
 from orcac.recipe import Execution
 from orcac.tokenize import rowfile
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
@@ -35,8 +36,9 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
     check_positions(student, recipe.max_length)
     tokenizer = load_tokenizer(student)
     spill = job.work / "ids.int32"
-    lengths, prompt_lengths, too_long = spill_ids(
-        job.input("examples") / "kept.parquet", ChatFormat(tokenizer), recipe.max_length, spill
+    examples = job.input("examples") / "kept.parquet"
+    lengths, prompt_lengths, too_long, reasoned = spill_ids(
+        examples, ChatFormat(tokenizer), recipe.max_length, spill, with_reasoning=recipe.learns_reasoning
     )
     if not len(lengths):
         raise InputError(
@@ -68,6 +70,7 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
         tokens=tokens,
         supervised_tokens=tokens - int(prompt_lengths.sum()),
         fill=tokens / (len(packed) * recipe.max_length),
+        reasoned=reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
     return summary
@@ -83,26 +86,41 @@ def check_positions(student: Path, max_length: int) -> None:
         )
 
 
-def spill_ids(examples: Path, chat: ChatFormat, max_length: int, spill: Path) -> tuple[np.ndarray, np.ndarray, int]:
+def spill_ids(
+    examples: Path, chat: ChatFormat, max_length: int, spill: Path, *, with_reasoning: bool = True
+) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Write the ids of all examples of up to `max_length` tokens to `spill`, one after another, int32.
 
-    Returns their lengths, int64 (examples,), the lengths of their prompts, int64 (examples,), and the number of
-    examples that were too long.
+    Returns their lengths, int64 (examples,), the lengths of their prompts, int64 (examples,), the number of examples
+    that were too long, and the number of those written that have reasoning. Without `with_reasoning` the examples are
+    written as if they had none.
     """
     lengths: list[int] = []
     prompt_lengths: list[int] = []
-    too_long = 0
+    too_long = reasoned = 0
     read = rows.read(examples, rows.Response)
     with spill.open("wb") as file:
         while batch := list(itertools.islice(read, _EXAMPLES_AT_ONCE)):
-            for example in chat.encode_examples([(row.system, row.query, row.response) for row in batch]):
+            encoded = chat.encode_examples([_texts_of(row, with_reasoning=with_reasoning) for row in batch])
+            for row, example in zip(batch, encoded, strict=True):
                 if len(example.input_ids) > max_length:
                     too_long += 1
                     continue
                 lengths.append(len(example.input_ids))
                 prompt_lengths.append(example.prompt_tokens)
+                reasoned += with_reasoning and bool(row.reasoning)
                 file.write(np.asarray(example.input_ids, dtype=np.int32).tobytes())
-    return np.array(lengths, dtype=np.int64), np.array(prompt_lengths, dtype=np.int64), too_long
+    return np.array(lengths, dtype=np.int64), np.array(prompt_lengths, dtype=np.int64), too_long, reasoned
+
+
+def _texts_of(row: rows.Response, *, with_reasoning: bool) -> tuple[str, str, str, str]:
+    """Return the system message, the query, the answer and the reasoning ("" if it is not learnt).
+
+    A file of an older orcac has the reasoning in the text of the answer. It is learnt there as before.
+    """
+    if with_reasoning:
+        return row.system, row.query, row.response, row.reasoning
+    return row.system, row.query, split_reasoning(row.response)[1], ""
 
 
 def write_rows(

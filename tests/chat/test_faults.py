@@ -198,3 +198,20 @@ def test_the_server_bills_no_more_than_the_budget(tmp_path: Path) -> None:
         with pytest.raises(EndpointError, match=r"budget of 250.00 USD"):
             run(collect_job(tmp_path, server.base_url, price=price, budget_usd=250.0, budget_name="x"))
         assert 50 < server.billed.total() <= 250
+
+
+def test_a_minute_limit_that_is_worded_as_a_quota_slows_down(tmp_path: Path) -> None:
+    write_prompts(tmp_path, 20)
+    with FaultServer(lambda question, before: "" if before else "minute quota") as server:
+        assert run(collect_job(tmp_path, server.base_url, attempts=1)).answered == 20
+        assert set(server.billed.values()) == {1}
+
+
+def test_a_refused_system_role_stops_and_names_the_field_of_the_spec(tmp_path: Path) -> None:
+    write_prompts(tmp_path, 40, systems=("", "Think first."))
+    with (
+        FaultServer(lambda question, before: "no system role") as server,
+        pytest.raises(EndpointError, match="model m: unsupported_role: HTTP 400: System role not supported") as caught,
+    ):
+        run(collect_job(tmp_path, server.base_url))
+    assert "`system_role`" in caught.value.fix and server.asked.total() <= 2 * IN_FLIGHT

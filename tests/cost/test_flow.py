@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from priced import NOWHERE, SPEC, at, small, whole
+from priced import NOWHERE, SPEC, add_record, at, small, whole
 
 from orcac.cost import priors
 from orcac.cost.bill import Cost, price
 from orcac.cost.flow import Flow
+from orcac.store.store import Store
 
 
 def test_the_rows_of_local_files_are_counted(tmp_path: Path) -> None:
@@ -68,3 +69,44 @@ def test_a_local_model_is_priced_by_its_config_and_a_broken_config_by_the_prior(
         (tmp_path / "m" / "config.json").write_text(json.dumps(config))
         plan = small(tmp_path, student={"base": "m"})
         assert price(plan, NOWHERE)[at(plan, "student")].disk.mid == pytest.approx(2 * parameters, rel=1e-3)
+
+
+def test_rows_hold_the_reasoning_only_where_it_is_learnt(tmp_path: Path) -> None:
+    def rows(learn: list[str], address: str, share: float | None = None, **extra: Any) -> tuple[Any, tuple[str, ...]]:
+        sampling = {"extra": extra} if extra else {}
+        teachers = {"a": SPEC["teachers"]["a"] | {"sampling": sampling, "expect": 1000}, "b": SPEC["teachers"]["b"]}
+        stages = {"pool": {"dataset": "pool", "epochs": 1, "learn": learn}}
+        plan = small(tmp_path, curriculum=["pool"], stages=stages, teachers=teachers)
+        store = NOWHERE
+        if share is not None:
+            store = Store(tmp_path / f"store{share}")
+            for ref, summary in (
+                ("collect/pool", {"prompts": 80, "answered": 80}),
+                ("filter/pool", {"read": 80, "kept": 80, "reasoning": share}),
+            ):
+                add_record(plan, store, at(plan, ref), summary, {})
+        found = Flow(plan, store).rows(at(plan, address))
+        return found.per_row.mid, found.basis
+
+    def is_assumed(basis: tuple[str, ...]) -> bool:
+        return any(priors.ANSWER_SHARE.name in why for why in basis)
+
+    both, both_basis = rows(["reasoning", "answer"], "tokenize/pool", reasoning=True)
+    alone, basis = rows(["answer"], "tokenize/pool/answers", reasoning=True)
+    assert alone > 2 * both and is_assumed(basis) and not is_assumed(both_basis)
+    measured, basis = rows(["answer"], "tokenize/pool/answers", share=0.9, reasoning=True)
+    assert measured > alone and not is_assumed(basis)
+    unreasoned, basis = rows(["answer"], "tokenize/pool/answers")
+    assert unreasoned == rows(["reasoning", "answer"], "tokenize/pool")[0] and not is_assumed(basis)
+
+
+def test_filters_by_tokens_leave_fewer_and_shorter_examples(tmp_path: Path) -> None:
+    def examples(**tokens: Any) -> Any:
+        teachers = {"a": SPEC["teachers"]["a"] | {"expect": 400}, "b": SPEC["teachers"]["b"]}
+        plan = small(tmp_path, teachers=teachers, filters={"tokens": tokens})
+        return Flow(plan, NOWHERE).examples(at(plan, "filter/pool"))
+
+    every, short, long_ = examples(), examples(both={"max": 400}), examples(answer={"min": 400})
+    assert short.count.mid + long_.count.mid == pytest.approx(every.count.mid, rel=0.01)
+    assert short.tokens.mid < every.tokens.mid < long_.tokens.mid
+    assert 0 < examples(both={"max": 1}).count.mid < 1

@@ -7,7 +7,7 @@ def _openai(message: str, kind: str, code: str | None = None, param: str | None 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-BODIES: dict[str, tuple[int, dict[str, object]]] = {
+BODIES: dict[str, tuple[int, object]] = {
     "429": (429, _openai("Rate limit reached for requests", "requests", "rate_limit_exceeded")),
     "quota": (
         429,
@@ -17,6 +17,20 @@ BODIES: dict[str, tuple[int, dict[str, object]]] = {
             "insufficient_quota",
         ),
     ),
+    "minute quota": (
+        429,
+        [
+            {
+                "error": {
+                    "code": 429,
+                    "message": "You exceeded your current quota.",
+                    "status": "RESOURCE_EXHAUSTED",
+                    "details": [{"retryDelay": "0.2s"}],
+                }
+            }
+        ],
+    ),
+    "system role": (400, {"object": "error", "message": "System role not supported", "code": 400}),
     "500": (500, _openai("The server had an error while processing your request", "server_error")),
     "503": (503, _openai("The engine is currently overloaded, please try again later", "server_error")),
     "400": (

@@ -23,6 +23,9 @@ Fault = Literal[
     "429 with Retry-After",  # seconds
     "429 with retry-after-ms",
     "quota",
+    "minute quota",  # a push-back that speaks of a quota, in a list, and names a wait in its details alone
+    "no system role",  # refuses a request with a message of the system
+    "no system",  # the same, in words that give no reason
     "500",
     "503",
     "400",  # the context is too long
@@ -46,7 +49,18 @@ Fault = Literal[
     "overcounted",  # a usage that no integer of 32 bits holds
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-Behaviour = Callable[[str, int], Fault]  # (user message, earlier attempts at it) -> fault
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """A response with a body of its own, which is billed only if it says so."""
+
+    body: object
+    status: int = 200
+    bills: bool = False
+
+
+Behaviour = Callable[[str, int], Fault | Reply]  # (user message, earlier attempts at it) -> fault
 INPUT_TOKENS = 7
 
 
@@ -65,8 +79,9 @@ class FaultServer:
     The answer to a question is `answer to QUESTION`, with filler words up to `answer_tokens`. It has 7 input tokens and
     `answer_tokens` output tokens, or fewer if `max_tokens` cuts it. `asked` counts the attempts at each question and
     `billed` the answers made, whether or not they arrived; `bills` counts answers and tokens by a digest of the whole
-    body. With `slots`, the server works on so many requests at once and the others wait, as on a GPU, so that latency
-    grows with load. `mount` adds routes.
+    body. `hidden_tokens(question)` tokens of reasoning are written and billed beside `max_tokens`; the usage has them
+    in its total alone, or else in its completion tokens too. With `slots`, the server works on so many requests at once
+    and the others wait, as on a GPU, so that latency grows with load. `mount` adds routes.
     """
 
     def __init__(
@@ -76,6 +91,8 @@ class FaultServer:
         latency_s: float = 0.0,
         slow_s: float = 1.0,
         answer_tokens: int = 11,
+        hidden_tokens: Callable[[str], int] = lambda question: 0,
+        hidden_in_total: bool = True,
         slots: int | None = None,
         limits: Limits | None = None,
         healthy_after_s: float = 0.0,
@@ -83,6 +100,7 @@ class FaultServer:
     ) -> None:
         self._behaviour, self._mount, self.limits = behaviour, mount, limits
         self._latency_s, self._slow_s, self._answer_tokens, self._slots = latency_s, slow_s, answer_tokens, slots
+        self._hidden_tokens, self._hidden_in_total = hidden_tokens, hidden_in_total
         self._healthy_at = time.monotonic() + healthy_after_s
         self.asked: Counter[str] = Counter()
         self.billed: Counter[str] = Counter()
@@ -155,6 +173,9 @@ class FaultServer:
         question = body["messages"][-1]["content"]
         fault = self._behaviour(question, self.asked[question])
         self.asked[question] += 1
+        if isinstance(fault, Reply):
+            self.billed[question] += fault.bills
+            return web.json_response(fault.body, status=fault.status)
         if fault == "401":  # some servers repeat the key in the message
             key = request.headers.get("Authorization") or request.headers.get("api-key")
             error = {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}
@@ -162,6 +183,9 @@ class FaultServer:
         if fault == "reasoning" and (unknown := body.keys() & REFUSED.keys()):
             status, refusal = REFUSED[max(unknown)]
             return web.json_response(refusal, status=status)
+        if fault in ("no system role", "no system"):
+            has_system = any(one["role"] == "system" for one in body["messages"])
+            fault = "" if not has_system else "422" if fault == "no system" else "system role"
         if fault == "fixed sampling" and (fixed := body.keys() & FIXED.keys()):
             return web.json_response(FIXED[max(fixed)], status=400)
         most = body.get("max_tokens") or body.get("max_completion_tokens") or self._answer_tokens
@@ -188,7 +212,7 @@ class FaultServer:
         bill = self.bills.setdefault(hashlib.sha256(content).hexdigest(), Bill())
         bill.answers += 1
         bill.input_tokens += INPUT_TOKENS
-        bill.output_tokens += written
+        bill.output_tokens += written + self._hidden_tokens(question)
         async with self._slot:
             await asyncio.sleep(self._latency_s + (self._slow_s if fault == "slow" else 0.0))
         if limits and limits.charge == "used":
@@ -215,10 +239,11 @@ class FaultServer:
         cut = written < self._answer_tokens
         if cut:
             text = text[: max(1, len(text) * written // self._answer_tokens)]
+        hidden = self._hidden_tokens(question)
         usage: dict[str, object] | None = {
             "prompt_tokens": INPUT_TOKENS,
-            "completion_tokens": written,
-            "total_tokens": INPUT_TOKENS + written,
+            "completion_tokens": written + (0 if self._hidden_in_total else hidden),
+            "total_tokens": INPUT_TOKENS + written + hidden,
         }
         if fault == "uncounted":
             usage = None

@@ -1,4 +1,6 @@
-"""Tests of orcac/filter/recipe.py, orcac/filter/run.py and orcac/filter/reasons.py: each rule and their order."""
+"""Tests of orcac/filter/recipe.py, orcac/filter/run.py, orcac/filter/reasons.py and orcac/filter/lengths.py: each rule
+and their order.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from jobs import make_job
 from orcac import rows
 from orcac.errors import InputError
 from orcac.filter.contamination import build_index
+from orcac.filter.lengths import count_tokens
 from orcac.filter.reasons import KEEP, Reasons
-from orcac.filter.recipe import FilterRecipe
+from orcac.filter.recipe import Bounds, FilterRecipe
 from orcac.filter.run import run
 from orcac.job import Job
 
@@ -79,6 +82,34 @@ def test_duplicates_are_equal_but_for_white_space_and_only_among_good_rows():
     assert judge(FilterRecipe(), bad, good, again, other) == ["finish_reason: length", KEEP, "duplicate", KEEP]
 
 
+@pytest.mark.parametrize(
+    ("row", "lengths"),
+    [
+        (response("a" * 100, reasoning="b" * 300, output_tokens=100), (25, 75, 100)),
+        (response("a" * 100, output_tokens=30), (30, 0, 30)),
+        (response("a" * 100, reasoning="b" * 300), (25, 75, 100)),  # not counted
+        (response("a" * 20, output_tokens=1500), (20, 0, 20)),  # with reasoning that the server did not send
+        (response("<think>" + "b" * 300 + "</think>" + "a" * 100, output_tokens=100), (25, 75, 100)),
+        (response("", output_tokens=9), (0, 0, 0)),
+    ],
+)
+def test_tokens_are_shared_out_by_characters(row, lengths):
+    assert count_tokens(row) == lengths
+    for part, tokens in zip(("answer", "reasoning", "both"), lengths, strict=True):
+        name = "answer and reasoning" if part == "both" else part
+        for bounds, reason in (
+            (Bounds(min=tokens, max=tokens), KEEP),
+            (Bounds(max=tokens - 1), f"{name} too long"),
+            (Bounds(min=tokens + 1), f"{name} too short"),
+        ):
+            assert judge(FilterRecipe(tokens={part: bounds}, min_characters=0), row) == [reason]
+
+
+def test_answers_with_other_reasoning_are_no_duplicates():
+    rows_ = [response(reasoning=text) for text in ("one way", "another way", " one  way ")]
+    assert judge(FilterRecipe(), *rows_) == [KEEP, KEEP, "duplicate"]
+
+
 def job(tmp_path: Path, recipe: FilterRecipe, responses: list[rows.Response], benchmarks: dict[str, list[str]]) -> Job:
     folders = []
     for name, queries in benchmarks.items():
@@ -131,6 +162,13 @@ def test_counts_name_the_benchmark_that_is_overlapped(tmp_path):
     assert summary.as_json() == {"read": 3, "kept": 1, "rejected": {"contamination": 2}}
     counts = json.loads((work.out / "counts.json").read_text())
     assert counts == summary.as_json() | {"overlaps": {"one": 2, "three": 0, "two": 1}}
+
+
+def test_the_share_of_reasoning_is_that_of_the_kept_rows(tmp_path):
+    responses = [response("abcd", reasoning="a" * 8), response("abcde"), response("", reasoning="a" * 99)]
+    work = job(tmp_path, FilterRecipe(), responses, {})
+    assert run(work).as_json() == {"read": 3, "kept": 2, "rejected": {"too short": 1}, "reasoning": round(8 / 17, 6)}
+    assert [row.reasoning for row in rows.read(work.out / "kept.parquet", rows.Response)] == ["a" * 8, ""]
 
 
 def test_contamination_without_benchmarks_is_an_error(tmp_path):

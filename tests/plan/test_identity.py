@@ -202,6 +202,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "queries.*[jsonl].format": ("queries.table.format", "parquet", TABLE),
     "queries.*[jsonl].fields": ("queries.table.fields.reference", "a", TABLE),
     **of("queries.*[jsonl]", files("queries", "table", TABLE, "jsonl")),
+    "queries.*[jsonl].show_options": ("queries.table.show_options", "letters", TABLE, {
+        "queries": {"table": {"fields": {"options": "o"}}}
+    }),
     "queries.*[flan-cot].format": ("queries.cot.format", "natural-instructions", COT),
     **of("queries.*[flan-cot]", files("queries", "cot", COT, "tsv")),
     "system_messages.library": ("system_messages.library", "other.yaml", MAZE | TABLE | asked("held")),
@@ -249,6 +252,8 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "filters.finish_reason": ("filters.finish_reason", ["stop", "length"], KEPT),
     "filters.min_characters": ("filters.min_characters", 2, KEPT),
     "filters.max_characters": ("filters.max_characters", 999, KEPT),
+    "filters.tokens.*.min": ("filters.tokens.reasoning.min", 2, KEPT),
+    "filters.tokens.*.max": ("filters.tokens.both.max", 999, KEPT),
     "filters.refusals": ("filters.refusals", "drop", KEPT),
     "filters.agreement": ("filters.agreement", True, KEPT),
     "filters.checker": ("filters.checker", "auto", KEPT, {"filters": {"agreement": True}}),
@@ -269,6 +274,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
     "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
+    "stages.*.learn": (
+        "stages.two.learn", ["answer"], {"tokenize/few", "tokenize/few/answers"} | trained("two"),
+    ),
     "stages.*.epochs": ("stages.two.epochs", 3, trained("two")),
     "stages.*.tokens": ("stages.two.tokens", 9_000, trained("two"), {"stages": {"two": {"epochs": None}}}),
     "stages.*.learning_rate": ("stages.one.learning_rate", 1e-3, trained("one")),
@@ -295,6 +303,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **of("benchmarks.*[puzzles]", protocol("held")),
     "benchmarks.*[jsonl].format": ("benchmarks.rows.format", "parquet", items("rows")),
     "benchmarks.*[jsonl].fields": ("benchmarks.rows.fields.reference", "r", items("rows")),
+    "benchmarks.*[jsonl].show_options": ("benchmarks.rows.show_options", "words", items("rows"), {
+        "benchmarks": {"rows": {"fields": {"options": "o"}}}
+    }),
     **of("benchmarks.*[jsonl]", files("benchmarks", "rows", items("rows"), "jsonl") | protocol("rows")),
     "benchmarks.*[flan-cot].format": ("benchmarks.bbh.format", "agieval", items("bbh")),
     **of("benchmarks.*[flan-cot]", files("benchmarks", "bbh", items("bbh"), "json") | protocol("bbh")),
@@ -319,6 +330,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
 NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "name": ("name", "another"),
     "about": ("about", "another line"),
+    **{f"queries.*[{form}].max_bad": (f"queries.{name}.max_bad", "9 %")
+       for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
+    **{f"benchmarks.*[{form}].max_bad": (f"benchmarks.{name}.max_bad", 0)
+       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))},
     **{f"queries.*[{form}].expect.{what}": (f"queries.{name}.expect.{what}", 9)
        for form, name in (("jsonl", "table"), ("flan-cot", "cot")) for what in ("queries", "tokens")},
     **{f"benchmarks.*[{form}].expect.{what}": (f"benchmarks.{name}.expect.{what}", 9)

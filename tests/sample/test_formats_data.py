@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orcac.sample.formats import FORMATS, Item
+from orcac.sample.formats import BadRow, Item, read_items
 from orcac.sample.recipe import Source, TruthfulQA
 
 pytestmark = pytest.mark.data
@@ -17,7 +17,13 @@ pytestmark = pytest.mark.data
 def read(format: str, *paths: Path, **fields: str) -> list[Item]:
     assert paths
     source = Source(format=format, fields=fields)
-    return [item for path in paths for item in FORMATS[format](path, path.name, source)]
+    return [item for path in paths for item in take(path, source)]
+
+
+def take(path: Path, source: Source) -> list[Item]:
+    items = [*read_items(path, path.name, source)]
+    assert not any(isinstance(item, BadRow) for item in items)
+    return [item for item in items if isinstance(item, Item)]
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
@@ -124,7 +130,7 @@ def test_truthfulqa_in_both_files_and_revisions(data, task, sizes):
     for path in ("data/mc_task.json", "TruthfulQA.csv", "data/v1/mc_task.json", "data/v1/TruthfulQA.csv"):
         form = TruthfulQA(task=task, seed=0)
         source = Source(format="truthfulqa", truthfulqa=form, items="choices" if task == "mc2" else None)
-        items = of[path] = [*FORMATS["truthfulqa"](folder / path, Path(path).name, source)]
+        items = of[path] = take(folder / path, source)
         assert len({item.query for item in items}) == len(items) == (817 if "v1" in path else 790)
         assert (min(len(item.choices) for item in items), max(len(item.choices) for item in items)) == sizes
         assert all(text and text == text.strip() for item in items for text in (item.query, *item.choices))

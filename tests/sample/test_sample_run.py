@@ -1,4 +1,5 @@
-"""Tests of orcac/sample/recipe.py, orcac/sample/run.py and orcac/sample/pool.py: dropped rows, and stable draws."""
+"""Tests of orcac/sample/recipe.py, orcac/sample/run.py, orcac/sample/pool.py and orcac/sample/bad.py: dropped rows, bad
+rows, and stable draws."""
 
 from __future__ import annotations
 
@@ -272,3 +273,99 @@ def test_benchmark_items_that_no_answer_could_match_are_dropped(bench, data):
         "characters": 2402531,
         "dropped": {"duplicate": 4, "reference is no option": 3},
     }
+
+
+def make(
+    bench: Bench, lines: list[str], *, name: str = "rows.jsonl", draw: Draw | None = None, **settings
+) -> tuple[dict, Path]:
+    """Run a sample on a file of these lines. `settings` are those of its source, and `max_bad`."""
+    path = bench.root / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    ref, max_bad = FileRef(name=name, sha256=file_digest(path)), settings.pop("max_bad", None)
+    source = Source(**{"format": "jsonl", "files": (ref,), "fields": {"query": "q"}} | settings)
+    recipe = SampleRecipe(name="s", seed=0, source=source, **({"draw": draw} if draw else {}))
+    bench.count += 1
+    execution = SampleExecution(files={ref.sha256: str(path)}, max_bad=max_bad)
+    job = make_job(bench.root / str(bench.count), recipe, execution, label="s")
+    return run(job).as_json(), job.out
+
+
+def test_bad_rows_are_kept_aside_and_counted(bench, capsys):
+    lines = [json.dumps({"q": f"Q{number}"}) for number in range(50)]
+    summary, out = make(bench, lines)
+    assert summary["dropped"] == {} and not (out / "bad.parquet").exists()
+    lines[7:7] = ['{"q": "torn', '{"q": ""}']
+    summary, out = make(bench, lines)
+    assert (summary["read"], summary["kept"], summary["dropped"]) == (52, 50, {"bad row": 2})
+    assert pq.read_table(out / "bad.parquet").to_pylist() == [
+        {"file": "rows.jsonl", "line": 8, "reason": REASON, "text": '{"q": "torn'},
+        {"file": "rows.jsonl", "line": 9, "reason": "no text at 'q'", "text": '{"q": ""}'},
+    ]
+    assert f"s  2 bad rows are kept aside in bad.parquet\n    rows.jsonl:8: {REASON}\n" in capsys.readouterr().err
+    assert [prompt.query for prompt in bench.prompts(out)] == [f"Q{number}" for number in range(50)]
+
+
+REASON = "not JSON: Unterminated string starting at (column 7)"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "max_bad", "is_allowed"),
+    [
+        (1, 10, None, True),
+        (100, 11, None, False),
+        (10_989, 11, None, True),
+        (10, 1, 0.0, False),
+        (80, 20, 0.2, True),
+        (79, 21, 0.2, False),
+        (0, 1, None, False),
+        (0, 3, 1.0, False),
+    ],
+)
+def test_too_many_bad_rows_end_the_sample(bench, good, bad, max_bad, is_allowed):
+    lines = [*(json.dumps({"q": f"Q{number}"}) for number in range(good)), *["torn"] * bad]
+    if is_allowed:
+        assert make(bench, lines, max_bad=max_bad)[0]["dropped"] == {"bad row": bad}
+        return
+    with pytest.raises(
+        InputError, match=rf"{bad} of {good + bad:,} rows are bad[\s\S]*rows.jsonl:{good + 1}: not JSON"
+    ):
+        make(bench, lines, max_bad=max_bad)
+
+
+def test_a_source_that_begins_with_bad_rows_alone_is_not_read_to_its_end(bench):
+    with pytest.raises(InputError, match="1,000 of 1,000 rows are bad"):
+        make(bench, [*["torn"] * 1_500, '{"q": "late"}'], max_bad=1.0)
+
+
+def test_a_row_may_bring_its_system_message(bench):
+    lines = [json.dumps({"q": "Why?", "s": "Be brief."}), json.dumps({"q": "Who?", "s": None})]
+    _, out = make(bench, lines, fields={"query": "q", "system": "s"})
+    assert [(prompt.system_id, prompt.system) for prompt in bench.prompts(out)] == [(0, "Be brief."), (0, "")]
+    assert len({prompt.id for prompt in bench.prompts(out)}) == 2
+
+
+def test_conversations_that_bring_a_message_exclude_a_draw(bench, capsys):
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        *({"role": "user", "content": text} for text in ("Why?", "So?")),
+    ]
+    lines = [json.dumps({"m": turns}), json.dumps({"m": turns[2:]})]
+    summary, out = make(bench, lines, fields={"query": "m"})
+    assert [(prompt.query, prompt.system_id, prompt.system) for prompt in bench.prompts(out)] == [
+        ("Why?", 0, "Be brief."),
+        ("So?", 1, ""),
+    ]
+    assert summary["later_turns"] == 1
+    assert "s  1 later turns of 1 conversations are not used" in capsys.readouterr().err
+    draw = Draw(always=(Message(id=7, text="Think."),))
+    with pytest.raises(InputError, match=r"rows\.jsonl has a system message for 'Why\?', and the spec draws another"):
+        make(bench, lines, fields={"query": "m"}, draw=draw)
+    _, out = make(bench, lines, fields={"query": "m.user"}, draw=draw)
+    assert [prompt.system for prompt in bench.prompts(out)] == ["Think.", "Think."]
+
+
+def test_a_file_that_is_not_what_its_source_says_is_named(bench, capsys):
+    make(bench, ["q,a", '"1,1",x'], name="rows.csv")
+    assert "s  rows.csv is CSV" in capsys.readouterr().err
+    make(bench, ['[{"q": "x"}]'], name="rows.json", format="json")
+    assert "rows.json is" not in capsys.readouterr().err

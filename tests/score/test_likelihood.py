@@ -54,7 +54,7 @@ def test_scores_by_hand(tmp_path: Path, rule, place) -> None:
         )
         for asked, shares, response, *_ in CASES
     ]
-    rows.write(tmp_path / "answers" / "answers.parquet", rows.Answer, answers, spare=["log_likelihoods"])
+    rows.write(tmp_path / "answers" / "answers.parquet", rows.Answer, answers)
     job = jobs.make_job(tmp_path, ScoreRecipe(likelihood=rule), ScoreExecution(), inputs=inputs)
     summary = run(job)
     expected = [case[place] for case in CASES]

@@ -88,7 +88,7 @@ def test_a_student_is_scored_alike(tmp_path: Path) -> None:
         for n, letters in enumerate(whole)
         for sample, letter in enumerate(letters)
     ]
-    rows.write(job.inputs["answers"][0] / "answers.parquet", rows.Answer, answers, spare=["sample"])
+    rows.write(job.inputs["answers"][0] / "answers.parquet", rows.Answer, answers)
     summary = run(job)
     assert summary.n == 6
     assert summary.mean == pytest.approx((sum(MEANS) - 1 / 2 + 1 / 3) / 6)

@@ -68,6 +68,39 @@ def test_the_seed_decides_the_bytes(tmp_path, made):
     assert one == same != other
 
 
+def decoded(job):
+    """Return the text of each row without its padding, and the texts of its learnt parts."""
+    tokenizer = load_tokenizer(job.input("student") / "model")
+    arrays = load_file(job.out / "rows.safetensors")
+    texts = [tokenizer.decode(ids).rstrip("<pad>") + ">" for ids in arrays["input_ids"]]
+    return texts, [tokenizer.decode(ids[ids != -100]) for ids in arrays["labels"]]
+
+
+def test_reasoning_is_learnt_unless_only_answers_are(tmp_path):
+    traced = tiny.response(1, reasoning="1 and 1 is 2.")
+    examples = tiny.write_examples(tmp_path / "kept", [traced])
+    made = examples, tiny.make_student(tmp_path / "student", examples)
+    both, alone = tokenize(tmp_path / "both", made), tokenize(tmp_path / "alone", made, learns_reasoning=False)
+    assert run(both).reasoned == 1
+    assert run(alone).reasoned is None
+    prompt = "<s><|system|>Think first.<|user|>What is 1 and one?<|assistant|>"
+    for job, learnt in ((both, "<think>\n1 and 1 is 2.\n</think>\n\nIt is 2.</s>"), (alone, "It is 2.</s>")):
+        assert decoded(job) == ([prompt + learnt], [learnt])
+    tokenizer = load_tokenizer(made[1] / "model")
+    assert {"<think>", "</think>"} <= {*tokenizer.get_vocab()} and not {"<think>"} & {*tokenizer.all_special_tokens}
+    assert len(tokenizer) == tiny.SHAPE.vocabulary
+
+
+def test_rows_of_an_older_filter_have_their_reasoning_in_the_text(tmp_path):
+    traced = tiny.response(1, response="<think>1 and 1</think> It is 2.")
+    examples = tiny.write_examples(tmp_path / "kept", [traced])
+    made = examples, tiny.make_student(tmp_path / "student", examples)
+    both, alone = tokenize(tmp_path / "both", made), tokenize(tmp_path / "alone", made, learns_reasoning=False)
+    run(both), run(alone)
+    assert decoded(both)[1] == ["<think>1 and 1</think> It is 2.</s>"]
+    assert decoded(alone)[1] == ["It is 2.</s>"]
+
+
 def test_a_dataset_without_rows_and_a_student_with_too_few_positions_are_refused(tmp_path, made):
     with pytest.raises(InputError, match="no example is left: 41"):
         run(tokenize(tmp_path / "short", made, max_length=8))

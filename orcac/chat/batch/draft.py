@@ -13,9 +13,8 @@ from orcac.chat.batch import files
 from orcac.chat.batch.files import Batch
 from orcac.chat.batch.tuning import Tuning
 from orcac.chat.ledger.record import request_record
-from orcac.chat.limits.budget import to_micro_usd
 from orcac.chat.messages import ChatRequest
-from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.settings import EndpointSettings
 from orcac.chat.wire import dumps
 
 
@@ -79,11 +78,6 @@ class BatchDraft:
         self.batch.usd_bound = self._micro_usd / 1e6
         files.write_record(self._folder, self.batch)
         return self.batch
-
-
-def bound_cost(request: ChatRequest, price: Price) -> int:
-    """Return the most that a request can cost in a batch, in micro-dollars."""
-    return to_micro_usd(request.usd_bound(price) * price.batch)
 
 
 def estimate_tokens(request: ChatRequest) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from orcac.chat.batch import files
 from orcac.chat.batch.attempts import Attempts, Mask
-from orcac.chat.batch.draft import BatchDraft, bound_cost, estimate_tokens
+from orcac.chat.batch.draft import BatchDraft, estimate_tokens
 from orcac.chat.batch.files import Batch, read_batches
 from orcac.chat.batch.provider import Providers
 from orcac.chat.batch.steps import Outcome, Steps, hold_lease
@@ -24,6 +24,7 @@ from orcac.chat.failures import ERRORS, Action, fix_of
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.ledger.keys import Keys, isin, pack_keys
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.limits.bounds import CostBounds
 from orcac.chat.limits.budget import Budget, to_micro_usd
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings
@@ -94,6 +95,7 @@ class _BatchRun:
         tuning: Tuning,
     ) -> None:
         self._requests, self._settings, self._answers = requests, settings, answers
+        self._bounds = CostBounds(settings.price)
         self._budget, self._on_progress, self._on_event = budget, on_progress, on_event
         self._steps, self._tuning = steps, tuning
         self._attempts = Attempts((request.key for request in requests()), settings)
@@ -236,6 +238,8 @@ class _BatchRun:
             if answer := ledger.get_outcome(request):
                 settled[place] = True
                 tally.count(request, answer, self._settings.price)
+                if (message := self._bounds.learn(request, answer)) and self._budget:
+                    tally.messages.setdefault("usage", message)
         self._attempts.clear_failures(settled)
         tally.usd += self._billed
         self.tally = tally
@@ -266,7 +270,7 @@ class _BatchRun:
         async for place, request in self._distinct_requests():
             if not wanted[place]:
                 continue
-            bound, more = bound_cost(request, settings.price), estimate_tokens(request)
+            bound, more = to_micro_usd(self._bounds.usd(request) * settings.price.batch), estimate_tokens(request)
             over_budget = self._budget is not None and bound > left
             if over_budget or (tokens > 0 and tokens + more > self._queue_tokens):
                 self._over_budget, self._held_back = over_budget, int(wanted.sum()) - taken

@@ -15,6 +15,7 @@ from orcac.chat.batch.files import Batch
 from orcac.chat.batch.results import RemoteBatch, parse_description
 from orcac.chat.endpoints.client import find_key, make_client
 from orcac.chat.endpoints.completions import parse_retry_after
+from orcac.chat.error_body import read_error
 from orcac.chat.failures import ChatError, classify
 from orcac.chat.settings import Azure
 from orcac.chat.wire import replace_surrogates
@@ -119,12 +120,12 @@ class Provider:
         try:
             yield
         except openai.APIStatusError as error:
-            name = classify(error.status_code, error.body)
+            wait = parse_retry_after(error.response.headers, now=time.time())
+            name = classify(error.status_code, error.body, retry_after=wait)
             text = self._mask_secrets(f"HTTP {error.status_code}: {error.message}")
             if error.status_code == 404 and name == "not_found":
                 raise Gone(text) from None
-            wait = parse_retry_after(error.response.headers, now=time.time())
-            raise ChatError(name, text, retry_after=wait) from None
+            raise ChatError(name, text, retry_after=read_error(error.body).wait_s if wait is None else wait) from None
         except openai.APITimeoutError:
             raise ChatError("timeout", "no answer in time") from None
         except openai.APIConnectionError as error:

@@ -1,19 +1,18 @@
-"""The wire format of chat completions: the body of a request, and reading a response, its headers and its errors.
+"""The wire format of chat completions: the body of a request, and the headers and errors of a response.
 
-All functions are pure. Responses are read strictly, since any content can come with status 200; a usage that makes no
-sense is read as no usage.
+All functions are pure. `reader` reads the body of a response.
 """
 
 from __future__ import annotations
 
 import email.utils
-import json
 import re
 from collections.abc import Callable, Container, Mapping
 
+from orcac.chat.error_body import read_error, unwrap_error
 from orcac.chat.failures import SETTINGS, refused_setting
-from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, RateHeaders
-from orcac.chat.wire import loads, replace_surrogates
+from orcac.chat.messages import ChatRequest, RateHeaders
+from orcac.chat.wire import loads
 
 REASONING_LIMIT = "reasoning limit"  # a setting that no server's body has
 
@@ -55,7 +54,7 @@ def find_dispensable(error_body: object, request: ChatRequest, *, may_omit: bool
 
     With `may_omit`, also a decoding setting without which it does not: the response is then marked by `find_omitted`.
     """
-    error = _inner(error_body)
+    error = unwrap_error(error_body)
     if isinstance(error, Mapping):
         parameter, message = error.get("param"), str(error.get("message"))
         if not isinstance(parameter, str):
@@ -87,37 +86,6 @@ def _list_settings(request: ChatRequest) -> dict[str, object]:
     return build_body(request, is_openai=False) | build_body(request)
 
 
-def parse_completion(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:
-    """Return the response in a chat completion. Raises ValueError, with all of `content`, if it is not one."""
-    try:
-        completion = loads(content)
-        choice = completion["choices"][0]
-        message, usage = choice["message"], completion.get("usage")
-        text = message.get("content") or message.get("refusal") or ""
-        input_tokens, output_tokens = _read_usage(usage, text)
-        return ChatResponse(
-            text=replace_surrogates(text),
-            finish_reason=replace_surrogates(choice.get("finish_reason") or "unknown"),
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            latency_s=latency_s,
-            rates=rates,
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        # The content is whole, since half a key cannot be masked; the message is cut after masking.
-        raise ValueError(f"not a chat completion ({error!r}): {content!r}") from error
-
-
-def _read_usage(usage: object, text: str) -> tuple[int, int]:
-    """Return (input, output) tokens, (0, 0) if either makes no sense: the answer is paid for and good all the same."""
-    if not isinstance(usage, Mapping):
-        return 0, 0
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(read) is int and type(written) is int and 0 <= read <= MAX_CAP and bool(text) <= written <= MAX_CAP:
-        return read, written
-    return 0, 0
-
-
 def parse_error_body(content: bytes) -> object:
     """Return the JSON value of an error's body, or its text if it is not JSON."""
     try:
@@ -128,15 +96,7 @@ def parse_error_body(content: bytes) -> object:
 
 def error_message(error_body: object) -> str:
     """Return the part of an error's body that a person should read."""
-    error = _inner(error_body)
-    if isinstance(error, Mapping):
-        error = error.get("message") or error.get("detail") or json.dumps(error)
-    return str(error) or "an empty body"
-
-
-def _inner(error_body: object) -> object:
-    """Return the value of `error` in an error's body, or the body if it has none."""
-    return error_body.get("error", error_body) if isinstance(error_body, Mapping) else error_body
+    return read_error(error_body).message or "an empty body"
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:

@@ -29,6 +29,7 @@ from orcac.chat.settings import EndpointSettings
 from orcac.chat.tally import Tally
 from orcac.errors import EndpointError
 from orcac.model.generation import LocalAnswer, LocalModel, Model
+from orcac.reasoning import OPEN
 
 _POOL = 10_000  # questions that are sorted by length together: their texts are in memory
 _BUDGET_POLL_S = 1.0  # between two checks of a spent budget to which other jobs may give some back
@@ -165,7 +166,7 @@ def _response_of(answer: LocalAnswer, latency_s: float) -> ChatResponse:
     if not answer.output_tokens:
         return ChatResponse(error="context_overflow")
     return ChatResponse(
-        text=answer.text,
+        text=OPEN + answer.text if answer.opened else answer.text,  # the ledger keeps all marks in the text
         finish_reason=answer.finish_reason,
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,

@@ -32,11 +32,12 @@ from orcac.chat.endpoints.completions import (
     error_message,
     find_dispensable,
     find_omitted,
-    parse_completion,
     parse_error_body,
     parse_rate_headers,
     parse_retry_after,
 )
+from orcac.chat.endpoints.reader import Unanswered, read_content
+from orcac.chat.error_body import read_error
 from orcac.chat.failures import ChatError, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.settings import EndpointSettings
@@ -169,25 +170,31 @@ class OpenAIEndpoint:
             raise self._make_error(classify(None, exception=ConnectionError()), text) from None
         rates = parse_rate_headers(headers)
         if not 200 <= status < 300:
-            error_body = parse_error_body(content)
-            name, wait = classify(status, error_body), parse_retry_after(headers, now=time.time())
-            target = f", to {headers.get('location')}" if status < 400 else ""
-            # Azure asks a request that is too large to wait for a day; the other requests need not wait.
-            failed = self._make_error(
-                name,
-                f"HTTP {status}: {error_message(error_body)}{target}",
-                None if name == "too_large" else wait,
-                rates,
-                refused_setting(error_body),
-            )
-            parameter = find_dispensable(error_body, request, may_omit=self._may_omit) if name == "unsupported" else ""
-            if parameter:
-                raise _ParameterRefused(parameter, failed)
-            raise failed
-        try:
-            return parse_completion(content, latency_s=time.perf_counter() - start, rates=rates)
-        except ValueError as error:
-            raise self._make_error(classify(None, exception=error), str(error), rates=rates) from None
+            error_body, wait = parse_error_body(content), parse_retry_after(headers, now=time.time())
+            name, message = classify(status, error_body, retry_after=wait), error_message(error_body)
+            message += f", to {headers.get('location')}" if status < 400 else ""
+        else:
+            try:
+                latency_s = time.perf_counter() - start
+                return read_content(content, cap=request.sampling.max_tokens, latency_s=latency_s, rates=rates)
+            except Unanswered as error:
+                name, message, error_body = error.error, str(error), error.body
+                wait = parse_retry_after(headers, now=time.time())
+            except ValueError as error:
+                raise self._make_error(classify(None, exception=error), str(error), rates=rates) from None
+        wait = read_error(error_body).wait_s if wait is None else wait
+        # A request that is too large may be asked to wait for a day; the other requests need not wait.
+        failed = self._make_error(
+            name,
+            f"HTTP {status}: {message}",
+            None if name == "too_large" else wait,
+            rates,
+            refused_setting(error_body),
+        )
+        parameter = find_dispensable(error_body, request, may_omit=self._may_omit) if name == "unsupported" else ""
+        if parameter:
+            raise _ParameterRefused(parameter, failed)
+        raise failed
 
     def _build_body(self, request: ChatRequest, refused: frozenset[str]) -> dict[str, object]:
         return build_body(request, refused, may_omit=self._may_omit, is_openai=self._is_openai)

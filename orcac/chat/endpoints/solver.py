@@ -8,10 +8,13 @@ run. The model's name is the skill, `assistant` or `expert`; `orcac.puzzles` sol
     curl localhost:8000/v1/chat/completions -d '{"model": "expert", "messages": [
         {"role": "system", "content": "Think step by step."}, {"role": "user", "content": "not True or False is"}]}'
 
-The answer is a function of the request alone: equal requests get equal bytes. So `temperature`, `top_p`
-and settings of reasoning are accepted and have no effect. An unknown field is refused rather than
-ignored, since it may be a misspelt one that was meant to change the answer. The system messages are joined, and the
-last message, which must be the user's, is the query. Each word and each punctuation mark counts as a token.
+The answer is a function of the request alone: equal requests get equal bytes. So `temperature` and `top_p` are accepted
+and have no effect. An unknown field is refused rather than ignored, since it may be a misspelt one that was meant to
+change the answer. The system messages are joined, and the last message, which must be the user's, is the query. Each
+word and each punctuation mark counts as a token.
+
+With `"reasoning": true` a model sends its working as `reasoning_content` beside the answer, as reasoning models do,
+unless `enable_thinking` of the chat template's variables is false. Without it, settings of reasoning have no effect.
 """
 
 from __future__ import annotations
@@ -19,17 +22,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orcac.puzzles import solve
-from orcac.puzzles.wording import Skill, write_answer
+from orcac.puzzles.wording import Skill, write_answer, write_reasoned_answer
 
 __all__ = ["SolverServer", "make_application"]
 
+T = TypeVar("T")
 CANNOT = "I can't solve this kind of question."
 DEFAULT_ERROR_RATE = 0.2  # of the assistant, on hard queries
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -57,7 +62,8 @@ class _Request(_Body):
     stream: Literal[False] | None = None
     seed: int | None = None
     stop: list[str] = []
-    chat_template_kwargs: dict[str, bool] = {}  # it does not reason, so there is nothing to set
+    reasoning: bool = False  # word the working as reasoning, beside the answer
+    chat_template_kwargs: dict[str, bool] = {}  # with `reasoning`: `enable_thinking` can turn it off
     error_rate: float = Field(DEFAULT_ERROR_RATE, ge=0, le=1)  # the assistant's; an expert makes no errors
 
 
@@ -111,15 +117,23 @@ async def _chat_completions(http: web.Request) -> web.Response:
 
 
 def _build_completion(request: _Request) -> dict[str, object]:
-    """Return the body of the response."""
-    text = _answer(request)
+    """Return the body of the response. The limit is of all tokens, and reasoning comes first."""
+    reasoning, text = _answer(request)
     text = text[: min((place for stop in request.stop if (place := text.find(stop)) >= 0), default=None)]
     limit = request.max_completion_tokens or request.max_tokens
-    ends = [match.end() for match in _TOKEN.finditer(text)]
-    is_cut = limit is not None and len(ends) > limit
-    if limit is not None and is_cut:
-        ends, text = ends[:limit], text[: ends[limit - 1]]
+    reasoning, thought = _cut(reasoning, limit)
+    text, written = _cut(text, None if limit is None else limit - thought.kept)
     prompt_tokens = sum(len(_TOKEN.findall(message.content)) for message in request.messages)
+    completion_tokens = thought.kept + written.kept
+    message: dict[str, object] = {"role": "assistant", "content": text}
+    usage: dict[str, object] = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+    if reasoning:
+        message["reasoning_content"] = reasoning
+        usage["completion_tokens_details"] = {"reasoning_tokens": thought.kept}
     return {
         "id": "chatcmpl-" + hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:24],
         "object": "chat.completion",
@@ -128,33 +142,48 @@ def _build_completion(request: _Request) -> dict[str, object]:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": text},
+                "message": message,
                 "logprobs": None,
-                "finish_reason": "length" if is_cut else "stop",
+                "finish_reason": "length" if thought.is_cut or written.is_cut else "stop",
             }
         ],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": len(ends),
-            "total_tokens": prompt_tokens + len(ends),
-        },
+        "usage": usage,
     }
 
 
-def _answer(request: _Request) -> str:
-    """Return the text of the answer to the last message."""
+class _Cut(NamedTuple):
+    kept: int  # tokens
+    is_cut: bool
+
+
+def _cut(text: str, limit: int | None) -> tuple[str, _Cut]:
+    """Return the first `limit` tokens of a text, all of it if that is None."""
+    ends = [match.end() for match in _TOKEN.finditer(text)]
+    if limit is None or len(ends) <= limit:
+        return text, _Cut(len(ends), is_cut=False)
+    return text[: ends[limit - 1]] if limit else "", _Cut(limit, is_cut=True)
+
+
+def _answer(request: _Request) -> tuple[str, str]:
+    """Return the reasoning, "" if it does not reason, and the answer to the last message."""
     query = request.messages[-1].content
     solution = solve(query)
     if solution is None:
-        return CANNOT
-    return write_answer(
-        solution,
-        system="\n".join(m.content for m in request.messages if m.role in ("system", "developer")),
-        skill="expert" if request.model == "expert" else "assistant",
-        error_rate=request.error_rate,
-        query=query,
-        seed=request.seed or 0,
-    )
+        return "", CANNOT
+
+    def word(write: Callable[..., T]) -> T:
+        return write(
+            solution,
+            system="\n".join(m.content for m in request.messages if m.role in ("system", "developer")),
+            skill="expert" if request.model == "expert" else "assistant",
+            error_rate=request.error_rate,
+            query=query,
+            seed=request.seed or 0,
+        )
+
+    if request.reasoning and request.chat_template_kwargs.get("enable_thinking", True):
+        return word(write_reasoned_answer)
+    return "", word(write_answer)
 
 
 def _error(status: int, message: str, *, param: str | None = None, code: str | None = None) -> web.Response:

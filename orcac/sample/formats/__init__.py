@@ -1,38 +1,49 @@
 """File formats: readers of queries, one module per format, and the table of them.
 
 A new format is a module with a `read` (see `item.py`) and a line in each table below. A reader yields every row of its
-file; it may not choose among rows, which is the work of `sample.run`, where dropped rows are counted.
+file; it may not choose among rows, which is the work of `sample.run`, where dropped rows are counted. Tables of any
+shape share one reader, `mapped`; `orcac.tables` reads their rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.sample.formats import agieval, bbh, files, flan_cot, jsonl, natural_instructions, parquet, truthfulqa
+from orcac.sample.formats import agieval, bbh, flan_cot, mapped, natural_instructions, truthfulqa
 from orcac.sample.formats.item import Item, Reader
+from orcac.sample.formats.options import show_options
 from orcac.sample.recipe import Source
+from orcac.tables.rows import BadRow, count_rows
+from orcac.tables.text import count_lines
 
-__all__ = ["FORMATS", "SUFFIXES", "Item", "Reader", "count_items"]
+__all__ = ["FORMATS", "SUFFIXES", "TABLES", "BadRow", "Item", "Reader", "count_items", "read_items"]
+
+TABLES = ("jsonl", "json", "csv", "tsv", "parquet")
 
 FORMATS: dict[str, Reader] = {
+    **dict.fromkeys(TABLES, mapped.read),
     "flan-cot": flan_cot.read,
     "natural-instructions": natural_instructions.read,
-    "jsonl": jsonl.read,
-    "parquet": parquet.read,
     "bbh": bbh.read,
     "agieval": agieval.read,
     "truthfulqa": truthfulqa.read,
 }
 
 SUFFIXES = {  # the ends of the names of its files, by which they are found in a folder
+    **{name: f".{name}" for name in TABLES},
     "flan-cot": ".tsv",
     "natural-instructions": ".json",
-    "jsonl": ".jsonl",
-    "parquet": ".parquet",
     "bbh": ".json",
     "agieval": ".jsonl",
     "truthfulqa": ".json",
 }
+
+
+def read_items(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
+    """Yield the items of a file as they are put to a model. Raises InputError if the file's reader does."""
+    items = FORMATS[source.format](path, name, source)
+    return show_options(items, source.show_options) if source.show_options else items
 
 
 def count_items(path: Path, source: Source) -> int:
@@ -40,9 +51,8 @@ def count_items(path: Path, source: Source) -> int:
 
     Raises InputError if its reader does.
     """
-    match source.format:
-        case "jsonl" | "agieval" | "flan-cot":
-            return files.count_lines(path)
-        case "parquet":
-            return parquet.count_rows(path)
+    if source.format in TABLES:
+        return count_rows(path, source.format, mapped.list_source_keys(source))
+    if source.format in ("agieval", "flan-cot"):
+        return count_lines(path)
     return sum(1 for _ in FORMATS[source.format](path, path.name, source))

@@ -10,20 +10,26 @@ follows from the place in the list, and is printed anew.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.sample.formats.files import read_records, row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.recipe import Source
+from orcac.tables.content import strip_compression
+from orcac.tables.text import BadRow, read_records
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """Yield the items; the task is the file's stem. Raises InputError for a row of another form or an unknown label."""
-    for number, record in read_records(path):
+def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
+    """Yield the items; the task is the file's stem. A row of another form or with an unknown label is bad."""
+    for numbered in read_records(path):
+        if isinstance(numbered, BadRow):
+            yield numbered
+            continue
+        number, record = numbered
         passage = record.get("passage") or ""
         match record:
             case {"question": str(question), "options": [_, *_] as options, "label": str(label)} if all(
@@ -32,21 +38,19 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
                 choices = [str(option) for option in options]
                 letters = _LETTERS[: len(choices)]
             case _:
-                raise row_error(
-                    path,
-                    number,
-                    "not {question: text, options: [text, ...], label: letter}",
-                    fix="use a multiple-choice file of AGIEval v1",
-                )
+                problem = "not {question: text, options: [text, ...], label: letter} of AGIEval v1"
+                yield BadRow(number, problem, json.dumps(record, ensure_ascii=False))
+                continue
         if len(label) != 1 or label not in letters:
-            raise row_error(path, number, f"label {label!r} is not one of {letters}", fix="correct the row's label")
+            yield BadRow(number, f"label {label!r} is not one of {letters}", question)
+            continue
         cue = f"A: Among A through {letters[-1]}, the answer is"
         lettered = _with_letters(choices)
         query = f"Q: {question.strip()} Answer Choices: {' '.join(lettered)}\n{cue}"
         if introduction := str(passage).strip():
             query = f"{introduction}\n{query}"
         yield Item(
-            task=Path(name).stem,
+            task=Path(strip_compression(name)).stem,
             query=query,
             reference=f"({label})",
             options=tuple(f"({letter})" for letter in letters),

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.sample.formats.files import read_document, row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import find_options
 from orcac.sample.recipe import Source
+from orcac.tables.content import strip_compression
+from orcac.tables.text import BadRow, read_document, row_error
 
 UNLISTED = {  # the answers that a task allows without listing them, in the targets' own spelling
     "boolean_expressions": ("True", "False"),
@@ -22,17 +23,17 @@ UNLISTED = {  # the answers that a task allows without listing them, in the targ
 }
 
 
-def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """Yield the items; the task is the file's stem. Raises InputError for a file or an example of another form."""
-    task, whole = Path(name).stem, read_document(path)
+def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
+    """Yield the items; the task is the file's stem. Raises InputError for a file of another form."""
+    task, whole = Path(strip_compression(name)).stem, read_document(path)
     fix = 'use a task file of the BIG-Bench-Hard repository: {"examples": [{"input": text, "target": text}]}'
     if not isinstance(whole, dict) or not isinstance(whole.get("examples"), list):
         raise row_error(path, 1, "no list of examples", fix=fix)
-    for index, example in enumerate(whole["examples"]):
+    for number, example in enumerate(whole["examples"], start=1):
         match example:
             case {"input": str(text), "target": str(target)} if text.strip():
                 query = text.strip()
                 options = find_options(query) or UNLISTED.get(task, ())
                 yield Item(task=task, query=query, reference=target.strip(), options=options)
             case _:
-                raise row_error(path, f"examples[{index}]", "not {input: text, target: text}", fix=fix)
+                yield BadRow(number, "not {input: text, target: text}", str(example))

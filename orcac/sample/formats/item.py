@@ -1,8 +1,8 @@
 """Items, which every format's reader yields: a query, its task, its reference answer and its options.
 
-A reader is a function `read(path, name, source) -> Iterator[Item]`: `path` is the file on this machine, `name` is its
-base name in the spec (some formats take the task's name from it), `source` has the fields that a generic format needs.
-Readers yield every row, in the file's order.
+A reader is a function `read(path, name, source) -> Iterator[Item | BadRow]`: `path` is the file on this machine, `name`
+is its base name in the spec (some formats take the task's name from it), `source` has the fields that a generic format
+needs. Readers yield every row, in the file's order; one that cannot be read is a `BadRow`.
 
 All formats share one convention: if the choices have letters, `options` are the letters in brackets, "(A)", "(B)", ...,
 and `reference` is one of them; otherwise `options` are the choices' own words.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orcac.sample.recipe import Source
+from orcac.tables.rows import BadRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Item:
     options: tuple[str, ...] = ()  # () if free-form
     choices: tuple[str, ...] = ()  # continuations of the query, one for each option; () if they are the options
     right: tuple[int, ...] = ()  # indices of the right options; () if `reference` is the only one
+    system: str | None = None  # the row's own system message; None if it has none
+    later_turns: int = 0  # of a conversation, those that are not used
 
     def benchmark_fields(self) -> dict[str, list[str] | list[int]]:
         """Return the fields that `rows.BenchmarkItem` has beyond a prompt."""
@@ -43,4 +46,4 @@ class Item:
         }
 
 
-Reader = Callable[[Path, str, Source], Iterator[Item]]
+Reader = Callable[[Path, str, Source], Iterator[Item | BadRow]]

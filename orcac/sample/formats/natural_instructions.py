@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.sample.formats.files import read_document, row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.recipe import Source
+from orcac.tables.content import strip_compression
+from orcac.tables.text import BadRow, read_document, row_error
 
 FIX = "use a task file of the natural-instructions repository: Definition, Instances: [{input, output}]"
 
@@ -24,8 +25,8 @@ def format_query(definition: str, text: str) -> str:
     return f"Definition: {definition.strip()}\n\nInput: {text.strip()}\n\nOutput:"
 
 
-def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """Yield the items; the task is the file's stem. Raises InputError for a file or an instance of another form."""
+def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
+    """Yield the items; the task is the file's stem. Raises InputError for a file of another form."""
     task = read_document(path)
     if not isinstance(task, dict) or not isinstance(task.get("Instances"), list):
         raise row_error(path, 1, "no list of Instances", fix=FIX)
@@ -34,16 +35,16 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item]:
         definition = definition[0] if definition else None
     if not isinstance(definition, str) or not definition.strip():
         raise row_error(path, "Definition", "no text", fix=FIX)
-    for index, instance in enumerate(task["Instances"]):
+    for number, instance in enumerate(task["Instances"], start=1):
         match instance:
             case {"input": str(text), "output": [str(), *_] | str() as output} if text.strip():
                 outputs = [output] if isinstance(output, str) else output
                 texts = [str(one).strip() for one in outputs]
                 yield Item(
-                    task=Path(name).stem,
+                    task=Path(strip_compression(name)).stem,
                     query=format_query(definition, text),
                     reference=texts[0],
                     references=tuple(dict.fromkeys(filter(None, texts))),
                 )
             case _:
-                raise row_error(path, f"Instances[{index}]", "not {input: text, output: [text, ...]}", fix=FIX)
+                yield BadRow(number, "not {input: text, output: [text, ...]}", str(instance))

@@ -1,16 +1,24 @@
-"""The answers that a query offers, read from the block at the end of questions of FLAN and BIG-Bench Hard.
+"""The answers that a query offers, in the block at the end of questions of FLAN and BIG-Bench Hard.
 
     Options:            Options:          OPTIONS:
     (A) one             - yes             - (A) one
     (B) two             - no              - (B) two
     -> (A), (B)         -> yes, no        -> (A), (B)
 
-The block is read from the row itself, since the number of options differs from row to row, even inside one task.
+The block is read from the row itself, since the number of options differs from row to row, even inside one task. It is
+written in the same form if a source shows options that are in a field of their own.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import string
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from orcac.sample.formats.item import Item
+from orcac.tables.rows import BadRow
 
 _HEAD = re.compile(r"^.*\boptions:[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 _LETTER = re.compile(r"(?:- )?(\([A-Z]\))")
@@ -30,3 +38,25 @@ def find_options(query: str) -> tuple[str, ...]:
         else:
             break
     return tuple(found)
+
+
+def show_options(items: Iterable[Item | BadRow], how: Literal["words", "letters"]) -> Iterator[Item | BadRow]:
+    """Yield the items with their options in the query, named by their words or by letters in brackets."""
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, BadRow) or not item.options:
+            yield item
+        elif how == "words":
+            query = "\n".join([item.query, "Options:", *(f"- {option}" for option in item.options)])
+            yield dataclasses.replace(item, query=query)
+        elif len(item.options) > len(string.ascii_uppercase):
+            yield BadRow(number, f"{len(item.options)} options, which is more than there are letters", item.query)
+        else:
+            letters = tuple(f"({letter})" for letter in string.ascii_uppercase[: len(item.options)])
+            by_text = dict(zip(item.options, letters, strict=True))
+            yield dataclasses.replace(
+                item,
+                query="\n".join([item.query, "Options:", *map(" ".join, zip(letters, item.options, strict=True))]),
+                options=letters,
+                reference=by_text.get(item.reference, item.reference),
+                references=tuple(by_text.get(reference, reference) for reference in item.references),
+            )

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from orcac.errors import InputError
-from orcac.sample.formats.files import read_document, read_lines, read_records
+from orcac.tables.content import strip_compression
+from orcac.tables.delimited import read_header
+from orcac.tables.rows import BadRow, find_form, read_rows
+from orcac.tables.text import read_document
 
 __all__ = ["Recognised", "recognise"]
 
 _QUERY = ("query", "question", "problem", "prompt", "input", "instruction")
 _REFERENCE = ("reference", "answer", "target", "output", "completion", "label")
 _PART_OF_QUERY = ("passage", "context", "article", "document", "choices", "options", "endings", "system")
-_STATE = "state them: --format FORMAT, and for jsonl and parquet --fields query=KEY,reference=KEY"
+_STATE = "state them: --format FORMAT, and for a table --fields query=KEY,reference=KEY"
+_FIRST_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +38,40 @@ class Recognised:
 
 def recognise(path: Path) -> Recognised:
     """Return the format of a file. Raises InputError if it is not clear, or if the file cannot be read."""
-    match path.suffix:
+    match Path(strip_compression(path.name)).suffix:
         case ".json":
-            return _recognise_document(path)
+            return _recognise_json(path)
         case ".jsonl":
-            row = next((row for _, row in read_records(path)), None)
-            if row is None:
-                raise InputError(f"{path}: the file has no rows", fix="give a file with items")
+            row = _first_row(path, "jsonl")
             if {"question", "options", "label"} <= row.keys():
                 return Recognised("agieval")
             return _recognise_row(path, "jsonl", row)
         case ".parquet":
-            return _recognise_row(path, "parquet", _first_row(path))
+            return _recognise_row(path, "parquet", _first_row(path, "parquet"))
         case ".tsv":
-            _, line = next(iter(read_lines(path)), (0, ""))
-            if line.count("\t") == 2:
+            names, _ = read_header(path, "\t")
+            if {*names} & {*_QUERY}:
+                return _recognise_row(path, "tsv", _first_row(path, "tsv"))
+            if len(names) == 3:
                 return Recognised("flan-cot")
         case ".csv":
-            _, line = next(iter(read_lines(path)), (0, ""))
-            if {"Question", "Best Answer"} <= set(line.strip().split(",")):
+            names, _ = read_header(path, ",")
+            if {"Question", "Best Answer"} <= {*names}:
                 return Recognised("truthfulqa")
+            return _recognise_row(path, "csv", _first_row(path, "csv"))
     raise InputError(f"{path}: the format is not recognised", fix=_STATE)
 
 
-def _recognise_document(path: Path) -> Recognised:
-    document = read_document(path)
-    match document:
-        case {"examples": [{"input": str(), "target": str()}, *_]}:
-            return Recognised("bbh")
-        case {"Definition": _, "Instances": [*_]}:
-            return Recognised("natural-instructions")
-        case [{"question": str(), "mc1_targets": dict()}, *_]:
-            return Recognised("truthfulqa")
-    fix = "write its items as JSON Lines, one object on each line" if isinstance(document, list) else _STATE
-    raise InputError(f"{path}: the format is not recognised", fix=fix)
+def _recognise_json(path: Path) -> Recognised:
+    if find_form(path, "json") != "jsonl":
+        match read_document(path):
+            case {"examples": [{"input": str(), "target": str()}, *_]}:
+                return Recognised("bbh")
+            case {"Definition": _, "Instances": [*_]}:
+                return Recognised("natural-instructions")
+            case [{"question": str(), "mc1_targets": dict()}, *_]:
+                return Recognised("truthfulqa")
+    return _recognise_row(path, "json", _first_row(path, "json"))
 
 
 def _recognise_row(path: Path, table: str, row: Mapping[str, object]) -> Recognised:
@@ -91,18 +96,16 @@ def _recognise_row(path: Path, table: str, row: Mapping[str, object]) -> Recogni
     return Recognised(table, fields)
 
 
-def _first_row(path: Path) -> dict[str, object]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1):
-                row: dict[str, object] = batch.to_pylist()[0]
-                return row
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {error}", fix="download the file again") from None
-    raise InputError(f"{path}: the file has no rows", fix="give a file with items")
+def _first_row(path: Path, format: str) -> dict[str, object]:
+    keys = None if format == "parquet" else (*_QUERY, *_REFERENCE)
+    rows = list(islice(read_rows(path, format, keys), _FIRST_ROWS))
+    if not rows:
+        raise InputError(f"{path}: the file has no rows", fix="give a file with items")
+    good = [row[1] for row in rows if not isinstance(row, BadRow)]
+    if not good:
+        bad = [f"{row.line}: {row.reason}" for row in rows if isinstance(row, BadRow)]
+        raise InputError(f"{path}:{bad[0]}", fix="mend the file, or state its format: --format FORMAT")
+    return good[0]
 
 
 def _list(keys: list[str]) -> str:

@@ -14,30 +14,37 @@ likelihood, it is the question alone, and each choice's text continues it.
 
 from __future__ import annotations
 
-import csv
 import string
 from collections.abc import Iterator
 from pathlib import Path
 
 from orcac.sample.draw import ticket
-from orcac.sample.formats.files import read_document, read_lines, row_error
 from orcac.sample.formats.item import Item
 from orcac.sample.recipe import Source, TruthfulQA
+from orcac.tables.content import strip_compression
+from orcac.tables.delimited import read_delimited
+from orcac.tables.text import BadRow, read_document, row_error
 
 _FIX = "use mc_task.json or TruthfulQA.csv of the TruthfulQA repository"
 _LISTS = {"mc1": ("Best Answer", "Incorrect Answers"), "mc2": ("Correct Answers", "Incorrect Answers")}
 
 
-def read(path: Path, name: str, source: Source) -> Iterator[Item]:
-    """Yield the items, whose task is `mc1` or `mc2`. Raises InputError for a file or a question of another form."""
+def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
+    """Yield the items, whose task is `mc1` or `mc2`. Raises InputError for a file of another form."""
     form = source.truthfulqa
     assert form is not None
-    rows = _table_rows if name.endswith(".csv") else _document_rows
-    for place, question, true, false in rows(path, form.task):
+    rows = _table_rows if strip_compression(name).endswith(".csv") else _document_rows
+    for row in rows(path, form.task):
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        number, question, true, false = row
         if len(true) + len(false) > len(string.ascii_uppercase):
-            raise row_error(path, place, "more choices than letters", fix=_FIX)
+            yield BadRow(number, "more choices than letters", question)
+            continue
         if not question or not true or not false or set(true) & set(false) or (form.task == "mc1" and len(true) > 1):
-            raise row_error(path, place, f"not a question of {form.task} with true and false choices", fix=_FIX)
+            yield BadRow(number, f"not a question of {form.task} with true and false choices", question)
+            continue
         yield _item(question, true, false, form, as_choices=source.items == "choices")
 
 
@@ -59,44 +66,36 @@ def _item(question: str, true: list[str], false: list[str], form: TruthfulQA, *,
     )
 
 
-Row = tuple[int | str, str, list[str], list[str]]  # its place, the question, the true and the false choices
+Row = tuple[int, str, list[str], list[str]]  # its number, the question, the true and the false choices
 
 
-def _document_rows(path: Path, task: str) -> Iterator[Row]:
+def _document_rows(path: Path, task: str) -> Iterator[Row | BadRow]:
     whole = read_document(path)
     if not isinstance(whole, list):
         raise row_error(path, 1, "not a list of questions", fix=_FIX)
-    for index, record in enumerate(whole):
+    for number, record in enumerate(whole, start=1):
         match record:
             case {"question": str(question)} if isinstance(targets := record.get(f"{task}_targets"), dict):
                 true, false = (_clean([text for text, one in targets.items() if one == label]) for label in (1, 0))
-                yield f"[{index}]", question.strip(), true, false
+                yield number, question.strip(), true, false
             case _:
-                raise row_error(path, f"[{index}]", f"not {{question, {task}_targets: {{choice: 0 or 1}}}}", fix=_FIX)
+                yield BadRow(number, f"not {{question, {task}_targets: {{choice: 0 or 1}}}}", str(record))
 
 
-def _table_rows(path: Path, task: str) -> Iterator[Row]:
-    numbered = read_lines(path)
-    number = 1  # of the last line that the row at hand has
-
-    def read_line() -> str:
-        nonlocal number
-        number, line = next(numbered, (number, ""))
-        return f"{line}\n" if line else ""
-
-    reader = csv.DictReader(iter(read_line, ""), strict=True)
+def _table_rows(path: Path, task: str) -> Iterator[Row | BadRow]:
     columns = ("Question", *_LISTS[task])
-    try:
-        for row in reader:
-            if None in row or None in row.values() or not all(map(row.get, columns)):
-                problem = f"not a row of the columns {', '.join(reader.fieldnames or ())} with {', '.join(columns)}"
-                raise row_error(path, number, problem, fix=_FIX)
-            question, true, false = (row[column].strip() for column in columns)
-            wrong = _clean(false.split(";"))
-            answers = _clean([true] if task == "mc1" else true.split(";"))
-            yield number, question, [one for one in answers if one not in wrong], wrong
-    except csv.Error as error:
-        raise row_error(path, number, f"not CSV: {error}", fix="mend or download the file again") from error
+    for numbered in read_delimited(path, ",", columns):
+        if isinstance(numbered, BadRow):
+            yield numbered
+            continue
+        number, row = numbered
+        if missing := [column for column in columns if column not in row]:
+            problem = f"no column {', '.join(missing)}; the columns are {', '.join(row)}"
+            raise row_error(path, 1, problem, fix=_FIX)
+        question, true, false = (str(row[column] or "").strip() for column in columns)
+        wrong = _clean(false.split(";"))
+        answers = _clean([true] if task == "mc1" else true.split(";"))
+        yield number, question, [one for one in answers if one not in wrong], wrong
 
 
 def _clean(texts: list[str]) -> list[str]:

@@ -62,6 +62,31 @@ def test_the_model_is_the_skill_and_the_error_rate_the_assistants() -> None:
     assert last("expert", 1.0) == "So the answer is False."
 
 
+def test_it_words_its_working_as_reasoning() -> None:
+    def respond(system: str, model: str = "expert", **more: Any) -> tuple[str | None, str, int, str]:
+        fields = {"reasoning": True} | more
+        made = complete(system=system, model=model, extra_body=fields)
+        choice, details = made.choices[0], made.usage.completion_tokens_details
+        reasoning = getattr(choice.message, "reasoning_content", None)
+        assert (details.reasoning_tokens if details else 0) <= made.usage.completion_tokens
+        return reasoning, choice.message.content, made.usage.completion_tokens, choice.finish_reason
+
+    explained = complete(system=STEPS)
+    working, _, conclusion = explained.choices[0].message.content.rpartition("\n")
+    tokens = explained.usage.completion_tokens
+    assert respond(STEPS) == (working, conclusion, tokens, "stop")
+    assert respond("") == (working, "False", tokens - 5, "stop")
+    assert (
+        respond("", "assistant")[0]
+        == complete(system=STEPS, model="assistant").choices[0].message.content.rpartition("\n")[0]
+    )
+    assert respond(STEPS, chat_template_kwargs={"enable_thinking": False}) == (
+        None, f"{working}\n{conclusion}", tokens, "stop",
+    )  # fmt: skip
+    assert respond("", max_tokens=6) == ("( False or True ) is", "", 6, "length")
+    assert respond(STEPS, max_tokens=tokens - 2) == (working, conclusion.removesuffix(" False."), tokens - 2, "length")
+
+
 def test_the_same_request_has_the_same_bytes() -> None:
     async def bodies(client: openai.AsyncOpenAI) -> list[bytes]:
         message: Any = {"role": "user", "content": QUERY}
