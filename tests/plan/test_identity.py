@@ -331,6 +331,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
 NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "name": ("name", "another"),
     "about": ("about", "another line"),
+    "filters.allow_empty": ("filters.allow_empty", ["t"]),
+    **{f"queries.*[{form}].allow_empty": (f"queries.{name}.allow_empty", ["t"])
+       for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
+    **{f"benchmarks.*[{form}].allow_empty": (f"benchmarks.{name}.allow_empty", ["t"])
+       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))},
     **{f"queries.*[{form}].max_bad": (f"queries.{name}.max_bad", "9 %")
        for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
     **{f"benchmarks.*[{form}].max_bad": (f"benchmarks.{name}.max_bad", 0)
