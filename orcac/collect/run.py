@@ -56,7 +56,7 @@ def run(job: CollectJob) -> CollectSummary:
     """
     _save_memory(job)
     prompts = Prompts(job.inputs["prompts"])
-    questions = Questions(job.recipe.template, prompts.texts)
+    questions = _questions(job, prompts)
     match job.recipe.origin:
         case "reference":
             return _write(job, prompts, questions, read_references(prompts), {})
@@ -74,10 +74,14 @@ def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     prompts = Prompts(job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # `run` looks them up
         return ShardSummary(prompts=len(prompts))
-    with Asker(Questions(job.recipe.template, prompts.texts), _chat_execution(job)) as asker:
+    with Asker(_questions(job, prompts), _chat_execution(job)) as asker:
         tally = asker.ask()
     failed = dict(sorted(tally.failed.items()))
     return ShardSummary(prompts=len(prompts), answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
+
+
+def _questions(job: CollectJob, prompts: Prompts) -> Questions:
+    return Questions(job.recipe.template, prompts.texts, system_role=job.recipe.system_role)
 
 
 def _save_memory(job: CollectJob) -> None:

@@ -31,7 +31,6 @@ __all__ = [
     "percent",
     "points",
     "points_interval",
-    "reasons",
 ]
 
 AT_CHANCE = (
@@ -77,12 +76,6 @@ def percent(share: float | None) -> str:
 def interval(ends: Interval) -> str:
     """Return an interval of shares in percent: "37.5 to 67.1"."""
     return f"{percent(ends[0])} to {percent(ends[1])}"
-
-
-def reasons(counts: dict[str, int]) -> str:
-    """Return counts as text, the most frequent first: "duplicate 12, contamination 3"."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in ordered if number)
 
 
 class Finding(NamedTuple):
