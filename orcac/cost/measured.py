@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
+from orcac.chat.settings import SystemRole
 from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.cost import priors
 from orcac.errors import StoreError
@@ -355,7 +356,7 @@ class Measured:
 
         found: dict[str, list[bytes]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, key prefix, keys
+        takers: dict[str, list[tuple[float, SystemRole, bytes, list[bytes]]]] = {}  # sample node -> share, role, ...
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
@@ -363,16 +364,17 @@ class Measured:
             sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, recipe.template.key_prefix, found[node.ref]
+                taker = share, recipe.system_role, recipe.template.key_prefix, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
-            chance, most = random.Random(0), max(share for share, _, _ in all_)
+            chance, most = random.Random(0), max(share for share, *_ in all_)
+            roles = {role for _, role, *_ in all_}
             for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
                 if (drawn := chance.random()) < most:
-                    messages = conversation_json(system=system, user=query)
-                    for share, prefix, keys in all_:
+                    parts = {role: conversation_json(system=system, user=query, system_role=role) for role in roles}
+                    for share, role, prefix, keys in all_:
                         if drawn < share:
-                            keys.append(key_digest(prefix, messages))
+                            keys.append(key_digest(prefix, parts[role]))
         return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 

@@ -29,7 +29,7 @@ from orcac.model.endings import ReasoningLimit, StopStrings
 from orcac.model.likelihood import score_continuations
 from orcac.model.offline import go_offline
 from orcac.model.weights import load_model
-from orcac.reasoning import CLOSE, OPEN
+from orcac.reasoning import find_mark_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -110,10 +110,10 @@ class LocalModel:
         }
         self._chat = self._chats[None]
         self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self._hidden = {*tokenizer.all_special_ids} | {
-            id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special
-        }
-        self._hidden -= {*tokenizer.convert_tokens_to_ids([OPEN, CLOSE])} - {tokenizer.unk_token_id}
+        added = tokenizer.added_tokens_decoder
+        marks = find_mark_tokens(token.content for token in added.values())
+        self._hidden = {*tokenizer.all_special_ids} | {id_ for id_, token in added.items() if token.special}
+        self._hidden -= {id_ for id_, token in added.items() if token.content in marks}
         self._positions: int = model.config.max_position_embeddings
         self._most = sys.maxsize  # the largest batch that is tried; lowered when one does not fit in memory
         ends = model.generation_config.eos_token_id

@@ -29,7 +29,17 @@ from orcac.report.recipe import (
     name_baseline,
     name_drawn,
 )
-from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
+from orcac.report.results import (
+    REASONS_STILL,
+    ArmResult,
+    Benchmark,
+    Curve,
+    Flow,
+    Packing,
+    Results,
+    StageResult,
+    Teacher,
+)
 from orcac.report.runs import Row, read_engines
 from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
@@ -132,16 +142,20 @@ def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) ->
     """Return the answers of the row made of `draws` to one benchmark, by its `evaluations`."""
     is_baseline, first = isinstance(draws[0][0], Baseline), evaluations[0][0]
     folders = (store.folders[one.answers] for runs in evaluations for one in runs)
+    protocol = read_protocol(store.folders, first.answers, samples=1 + len(first.samples))
     omitted = Counter[str]()
     for ref in (first.answers, *first.samples) if is_baseline else ():
-        omitted.update(store.summary(CollectSummary, ref).omitted or {})
+        asked = store.summary(CollectSummary, ref)
+        omitted.update(asked.omitted or {})
+        if protocol.reasoning == "off" and asked.reasoned:
+            omitted[REASONS_STILL] += asked.reasoned
     return Row(
         draws=[[store.scores(one.score) for one in runs] for runs in evaluations],
         is_baseline=is_baseline,
         is_trained=is_trained(draws),
         engines=read_engines(() if is_baseline else folders),
         omitted=omitted,
-        protocol=read_protocol(store.folders, first.answers, samples=1 + len(first.samples)),
+        protocol=protocol,
     )
 
 

@@ -37,6 +37,8 @@ __all__ = [
     "to_json",
 ]
 
+REASONS_STILL = "reasoning off"  # in `omitted`: the setting that a baseline does not follow
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:

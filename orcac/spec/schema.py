@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StrictBool
 from pydantic_core import CoreSchema
 
-from orcac.chat.settings import Azure, Price, Sampling
+from orcac.chat.settings import Azure, Price, Sampling, SystemRole
 from orcac.fields import NUMBERS_ONLY, Count, Number, Reasoning, Share, Whole, execution, label, semantic
 from orcac.recipe import Frozen
 from orcac.spec.units import (
@@ -310,6 +310,11 @@ class OpenAIEndpoint(_ServedEndpoint):
         "AZURE_OPENAI_API_KEY, or AZURE_OPENAI_AD_TOKEN with a token of Entra ID if the first is not set",
         None,
     )
+    headers: dict[str, Variable] = execution(
+        "further headers of each request, such as `{X-Tenant: TENANT_TOKEN}`: header -> NAME of the environment "
+        "variable with its value, which is never written down",
+        {},
+    )
     mode: Literal["online", "batch", "auto"] = execution(
         "online sends single requests; batch uses the Batch API, which answers within a day; auto uses the Batch API "
         "and then sends the unanswered requests one by one",
@@ -376,6 +381,11 @@ class Teacher(Frozen):
         Sampling(),
     )
     endpoint: Endpoint = semantic("the server or record that answers")
+    system_role: SystemRole = semantic(
+        "role under which the system message is sent: system, developer, or user as a message of its own; none folds "
+        "it into the user's turn, before the query, for a model that has no role for it",
+        "system",
+    )
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
         "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"

@@ -535,8 +535,10 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     store = FakeStore(tmp_path / "store")
     store.folders = dict(job.by_ref)
     asked = {"prompts": 400, "answered": 400, "omitted": {"temperature": 400}, "input_tokens": 1, "usd": 9.5}
-    store.add("collect/gpt", asked)
-    store.add("collect/gpt-1", asked | {"usd": 0.5})  # a second sample
+    asked |= {"reasoned": 30}
+    how = {"sampling": {"temperature": 0.0, "top_p": 1.0, "max_tokens": 256, "extra": {}, "reasoning": "off"}}
+    store.add("collect/gpt", asked, how)
+    store.add("collect/gpt-1", asked | {"usd": 0.5}, how)  # a second sample
     evaluation = Evaluation(
         benchmark="b",
         items="sample/b",
@@ -555,6 +557,7 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 10
     for sentence in (
         "gpt (baseline) was asked without temperature, which it refuses.",
+        "gpt (baseline) was asked not to reason, and reasons in 60 answers all the same.",
         "Asked: zero-shot, no system message, greedy decoding, at most 256 tokens.",
         "No row for gpt (baseline).",
     ):
