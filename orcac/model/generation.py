@@ -28,7 +28,7 @@ from orcac.model.decoding import Prompt, Rules, decode
 from orcac.model.endings import ReasoningLimit, StopStrings
 from orcac.model.likelihood import score_continuations
 from orcac.model.offline import go_offline
-from orcac.model.weights import load_model
+from orcac.model.weights import load_model, order_by_columns
 from orcac.reasoning import find_mark_tokens
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ class LocalModel:
             tokenizer.chat_template = chat_template(TEXT_MARKS)
             print(f"no chat template: asked in plain words ({TEXT_MARKS.user.strip()})", file=sys.stderr, flush=True)
         device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            order_by_columns(model)
         return cls(model.to(device).eval(), tokenizer)
 
     def sort(

@@ -222,18 +222,24 @@ def _with_users(
 
 def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
     asked, filtered = store.summary(CollectSummary, dataset.collect), store.summary(FilterSummary, dataset.filter)
+    samples = [store.summary(SampleSummary, ref) for ref in dataset.prompts]
+    queries, drawn = sum(sample.read for sample in samples), sum(sample.kept for sample in samples)
+    dropped = sum((Counter(sample.dropped) for sample in samples), Counter[str]())
     return Flow(
         dataset=dataset.name,
         teacher=dataset.teacher,
         arms=users,
-        queries=sum(store.summary(SampleSummary, ref).read for ref in dataset.prompts),
+        queries=queries,
+        drawn=drawn,
+        dropped=dict(sorted(dropped.items())),
         asked=asked.prompts,
         answered=asked.answered,
         failed=asked.failed,
         read=filtered.read,
         kept=filtered.kept,
         rejected=filtered.rejected,
-        balanced=asked.prompts == asked.answered + sum(asked.failed.values())
+        balanced=queries == drawn + dropped.total()
+        and asked.prompts == asked.answered + sum(asked.failed.values())
         and filtered.read == filtered.kept + sum(filtered.rejected.values()),
     )
 

@@ -226,6 +226,7 @@ def describe_answers(bench: Benchmark) -> list[str]:
 
 
 _DROPPED = {  # the reasons of `sample` that are no choice of the spec
+    "bad row": "that cannot be read",
     "reference is no option": "whose reference is not one of their options",
     "no choices": "without choices",
     "no right choice": "without a right choice",

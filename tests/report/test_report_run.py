@@ -65,7 +65,7 @@ class FakeStore:
     def dataset(self, name: str, teacher: str, asked: int, rejected: dict[str, int], usd: float) -> Dataset:
         if f"collect/{name}" not in self.folders:
             failed = {"Timeout": 2}
-            self.add(f"sample/{name}", {"read": asked + 50, "kept": asked, "tasks": 1})
+            self.add(f"sample/{name}", {"read": asked + 50, "kept": asked, "tasks": 1, "dropped": {"not drawn": 50}})
             tokens = {"input_tokens": 80 * asked, "output_tokens": 120 * asked, "usd": usd}
             self.add(f"collect/{name}", {"prompts": asked, "answered": asked - 2, "failed": failed} | tokens)
             kept = asked - sum(rejected.values())
@@ -226,6 +226,8 @@ def test_every_row_is_accounted_for(results: dict) -> None:
     assert list(flows) == ["assistant-300", "expert-60", "bare-300"]
     assert flows["expert-60"]["arms"] == ["base", "no-assistant"]
     assert (flows["assistant-300"]["read"], flows["assistant-300"]["kept"]) == (302, 290)
+    assert (flows["expert-60"]["queries"], flows["expert-60"]["drawn"]) == (112, 62)
+    assert flows["expert-60"]["dropped"] == {"not drawn": 50}
     assert all(flow["balanced"] for flow in results["flows"] + results["packings"])
     teachers = {teacher["name"]: teacher for teacher in results["teachers"]}
     assert teachers["expert"]["requests"] == 62  # shared by two arms, counted once
