@@ -97,6 +97,7 @@ class CollectSummary(Summary):
     failed: dict[str, int] = field(default_factory=dict)  # error class -> prompts
     # decoding setting that the model refuses -> prompts that were asked without it
     omitted: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)
+    reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # prompts whose response has reasoning; None if none
     input_tokens: int = 0  # 0 if nothing counted them: a recording, or references
     output_tokens: int = 0
     usd: float = 0.0

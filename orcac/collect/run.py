@@ -120,11 +120,11 @@ def _write(
     is_free, price = job.recipe.origin in ("replay", "reference"), job.execution.endpoint.price
     failed, omitted, losses = Counter[str](), Counter[str](), Losses()
     any_request = questions.request(system="", user="")
-    input_tokens = output_tokens = done = 0
+    input_tokens = output_tokens = reasoned = done = 0
     usd = 0.0
 
     def tables() -> Iterator[pa.RecordBatch]:
-        nonlocal input_tokens, output_tokens, done, usd
+        nonlocal input_tokens, output_tokens, reasoned, done, usd
         for table in prompts.tables():
             some = list(islice(responses, len(table)))
             failed.update(response.error for response in some if response.error)
@@ -135,6 +135,7 @@ def _write(
                 errors=[response.error for response in some],
             )
             omitted.update(name for response in some for name in response.omitted)
+            reasoned += sum(bool(response.reasoning) for response in some)
             for n in np.flatnonzero(questions.first[done : done + len(some)]).tolist():
                 response, request = some[n], any_request
                 input_tokens += response.input_tokens
@@ -172,6 +173,7 @@ def _write(
         answered=count - failed.total(),
         failed=dict(sorted(failed.items())),
         omitted=dict(sorted(omitted.items())) or None,
+        reasoned=reasoned or None,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         usd=round(usd, 6),

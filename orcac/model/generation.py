@@ -28,8 +28,8 @@ from orcac.model.decoding import Prompt, Rules, decode
 from orcac.model.endings import ReasoningLimit, StopStrings
 from orcac.model.likelihood import score_continuations
 from orcac.model.offline import go_offline
-from orcac.model.weights import load_model
-from orcac.reasoning import CLOSE, OPEN
+from orcac.model.weights import load_model, order_by_columns
+from orcac.reasoning import find_mark_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -110,10 +110,10 @@ class LocalModel:
         }
         self._chat = self._chats[None]
         self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self._hidden = {*tokenizer.all_special_ids} | {
-            id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special
-        }
-        self._hidden -= {*tokenizer.convert_tokens_to_ids([OPEN, CLOSE])} - {tokenizer.unk_token_id}
+        added = tokenizer.added_tokens_decoder
+        marks = find_mark_tokens(token.content for token in added.values())
+        self._hidden = {*tokenizer.all_special_ids} | {id_ for id_, token in added.items() if token.special}
+        self._hidden -= {id_ for id_, token in added.items() if token.content in marks}
         self._positions: int = model.config.max_position_embeddings
         self._most = sys.maxsize  # the largest batch that is tried; lowered when one does not fit in memory
         ends = model.generation_config.eos_token_id
@@ -138,6 +138,8 @@ class LocalModel:
             tokenizer.chat_template = chat_template(TEXT_MARKS)
             print(f"no chat template: asked in plain words ({TEXT_MARKS.user.strip()})", file=sys.stderr, flush=True)
         device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            order_by_columns(model)
         return cls(model.to(device).eval(), tokenizer)
 
     def sort(
