@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["CLOSE", "OPEN", "has_marks", "is_open", "join_reasoning", "mark_reasoning", "split_reasoning"]
+__all__ = [
+    "CLOSE",
+    "OPEN",
+    "find_mark_tokens",
+    "has_marks",
+    "is_open",
+    "join_reasoning",
+    "mark_reasoning",
+    "split_reasoning",
+]
 
 OPEN, CLOSE = "<think>", "</think>"
 _NATIVE = (  # the slash, or `end`, of a closing mark is its only group
@@ -22,7 +31,15 @@ _BEGINS_WORDED = re.compile(rf"\s*{_WORDED}", re.IGNORECASE)
 _TRACE = re.compile(r"<\S{0,9}(?i:think|thought|channel)")  # in every text whose marks begin with `<`
 _QUOTES = frozenset("`'\"‘’“”")
 _CHANNEL = re.compile(r"(?:<\|start\|>\w+)?<\|channel\|>\s*(?P<name>\w+)[^<\n]{0,80}<\|message\|>")
+_CHANNEL_TOKENS = {"<|start|>", "<|channel|>", "<|message|>", "<|end|>"}
 _END_OF_CHANNEL = re.compile(r"\s*<\|(?:end|return|call)\|>\s*$")
+
+
+def find_mark_tokens(tokens: Iterable[str]) -> set[str]:
+    """Return the tokens of a vocabulary that mark reasoning, or the channels of OpenAI's harmony format."""
+    vocabulary = set(tokens)
+    channels = _CHANNEL_TOKENS & vocabulary if "<|channel|>" in vocabulary else set()
+    return {token for token in vocabulary if _MARK.fullmatch(token)} | channels
 
 
 def has_marks(text: str) -> bool:

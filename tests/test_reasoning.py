@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.reasoning import has_marks, is_open, split_reasoning
+from orcac.reasoning import find_mark_tokens, has_marks, is_open, split_reasoning
 
 CASES = [
     (" plain, as it is \n", ("", " plain, as it is \n")),
@@ -55,3 +55,9 @@ def test_a_prompt_may_end_within_reasoning():
     assert is_open("<|assistant|><think>\n")
     assert not is_open("<|assistant|><think>\n</think>\n\n")
     assert not is_open("<|assistant|>")
+
+
+def test_the_marks_among_the_tokens_of_a_vocabulary():
+    tokens = ["<s>", "[THINK]", "[/THINK]", "<|end|>", "<|user|>", "think"]
+    assert find_mark_tokens(tokens) == {"[THINK]", "[/THINK]"}  # `<|end|>` ends a turn, if there are no channels
+    assert find_mark_tokens([*tokens, "<|channel|>"]) == {"[THINK]", "[/THINK]", "<|channel|>", "<|end|>"}

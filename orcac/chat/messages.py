@@ -11,7 +11,8 @@ import dataclasses
 from typing import NamedTuple, Protocol
 
 from orcac.chat import keys
-from orcac.chat.settings import Price, Sampling
+from orcac.chat.keys import fold_system
+from orcac.chat.settings import Price, Sampling, SystemRole
 from orcac.reasoning import has_marks, join_reasoning, split_reasoning
 
 MAX_CAP = 2**31 - 1  # the largest max_tokens that a request can have
@@ -20,14 +21,20 @@ MAX_CAP = 2**31 - 1  # the largest max_tokens that a request can have
 class Message(NamedTuple):
     """One message of a conversation."""
 
-    role: str  # "system", "user" or "assistant"
+    role: str  # "system", "developer", "user" or "assistant"
     content: str
 
 
-def conversation(*, system: str, user: str) -> tuple[Message, ...]:
-    """Return the messages of one user turn; an empty system message is left out."""
-    turn = Message("user", user)
-    return (Message("system", system), turn) if system else (turn,)
+def conversation(*, system: str, user: str, system_role: SystemRole = "system") -> tuple[Message, ...]:
+    """Return the messages of one user turn; an empty system message is left out.
+
+    `system_role` is the role under which the system message is sent; with "none" it opens the user's turn.
+    """
+    if not system:
+        return (Message("user", user),)
+    if system_role == "none":
+        return (Message("user", fold_system(system=system, user=user)),)
+    return Message(system_role, system), Message("user", user)
 
 
 class Billable(Protocol):

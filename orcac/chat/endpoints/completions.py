@@ -46,7 +46,16 @@ def build_body(
             name, value = "chat_template_kwargs", {"enable_thinking": not is_off}
         if not (may_omit and name in refused):
             body[name] = value
-    return body | sampling.extra
+    return _merge(body, sampling.extra)
+
+
+def _merge(body: dict[str, object], more: Mapping[str, object]) -> dict[str, object]:
+    """Return `body` with the values of `more`; maps that both have are merged."""
+    merged = dict(body)
+    for name, value in more.items():
+        ours = merged.get(name)
+        merged[name] = _merge(ours, value) if isinstance(ours, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def find_dispensable(error_body: object, request: ChatRequest, *, may_omit: bool = False) -> str:
