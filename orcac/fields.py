@@ -13,8 +13,9 @@ it (`orcac.chat.settings`), and asking models needs no spec.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal, TypedDict, Unpack
@@ -80,6 +81,29 @@ Reasoning = Annotated[
             ]
         }
     ),
+]
+
+
+_DEEPEST = 8  # levels of maps and lists in a parameter
+
+
+def _read_parameter(value: object, depth: int = 0) -> object:
+    """Return a value of a request's body unchanged. Raises for one that JSON, or a patch of a spec, cannot express."""
+    if isinstance(value, Mapping | list | tuple) and depth < _DEEPEST:
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if not isinstance(key, str) and isinstance(value, Mapping):
+                raise PydanticCustomError("parameter", "a parameter", {"given": key})
+            _read_parameter(inner, depth + 1)
+        return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise PydanticCustomError("parameter", "a parameter", {"given": value})
+
+
+Parameter = Annotated[
+    object,
+    PlainValidator(_read_parameter),
+    WithJsonSchema({"type": ["string", "number", "boolean", "array", "object"]}),
 ]
 
 

@@ -46,7 +46,7 @@ KINDS = {
     for kind in (
         Kind("sample", sample.VERSION, sample.SampleRecipe, sample.SampleExecution),
         Kind("collect", collect.VERSION, collect.CollectRecipe, collect.CollectExecution),
-        Kind("filter", filter_.VERSION, filter_.FilterRecipe, Execution),
+        Kind("filter", filter_.VERSION, filter_.FilterRecipe, filter_.FilterExecution),
         Kind("student", student.VERSION, student.StudentRecipe, student.StudentExecution),
         Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, Execution),
         Kind("train", train.VERSION, train.TrainRecipe, train.TrainExecution),

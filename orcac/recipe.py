@@ -52,6 +52,9 @@ def rules_of(recipe: type[Recipe]) -> set[str]:
     }
 
 
+MATCHING = 1  # the version of the rule by which references meet options and answers (`checkers.references`)
+
+
 class Execution(Frozen):
     """The circumstances under which a node is made; none of it is hashed."""
 

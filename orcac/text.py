@@ -7,6 +7,7 @@ more would claim a precision that it does not have.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 _COUNTS = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 _DURATIONS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
@@ -50,6 +51,12 @@ def clock(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     full_hours, minute = divmod(minutes, 60)
     return f"{full_hours}:{minute:02d}:{second:02d}" if full_hours else f"{minute}:{second:02d}"
+
+
+def by_reason(counts: Mapping[str, int]) -> str:
+    """Return counts as text, the most frequent first: "duplicate 12, contamination 3"."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in ordered if number)
 
 
 def _rounded(value: float, digits: int) -> float:

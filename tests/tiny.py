@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jobs import make_job
 
@@ -14,6 +15,9 @@ from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.student.recipe import Scratch, StudentRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
+
+if TYPE_CHECKING:
+    from orcac.model.generation import LocalAnswer, Model
 
 SHAPE = Scratch(vocabulary=300, hidden=16, layers=1, heads=2, kv_heads=1, intermediate=24, positions=64, init_std=0.2)
 
@@ -44,6 +48,12 @@ def job(root: Path, recipe: Recipe, inputs: dict[str, list[Path]], execution: Ex
     """Return a job that writes under `root`; as at a second try, `out` is new and `work` is kept."""
     tries = len(list(root.glob("out*")))
     return make_job(root, recipe, execution, inputs=inputs, out=f"out{tries}")
+
+
+def answer_all(model: Model, prompts: Sequence[tuple[str, str]], **settings: Any) -> list[LocalAnswer]:
+    """Return the answers of a model to (system, user) prompts, in their order."""
+    answers = {number: answer for ended in model.answer(prompts, **settings) for number, answer in ended}
+    return [answers[number] for number in range(len(prompts))]
 
 
 def make_student(root: Path, examples: Path, *, shape: Scratch = SHAPE, seed: int = 0) -> Path:

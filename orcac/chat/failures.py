@@ -45,6 +45,7 @@ ERRORS: Mapping[str, ErrorClass] = {
     "dropped": ErrorClass(Action.RETRY, may_be_answered=True, fix="find the cause in the server's log"),
     "timeout": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="raise the endpoint's `timeout`"),
     "malformed": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="check which server base_url reaches"),
+    "empty": ErrorClass(Action.RETRY, attempts=4, fix="find the cause in the server's log: its answers have no text"),
     "server": ErrorClass(
         Action.RETRY, transient=True, fix="find the cause in the server's log or on the provider's status page"
     ),

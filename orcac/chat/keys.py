@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from orcac.chat.settings import Sampling
+from orcac.chat.settings import Sampling, SystemRole
 
 KEY_VERSION = 2  # the version of these rules; raise it if the same request would get another key
 
@@ -48,10 +48,17 @@ def messages_json(messages: Iterable[tuple[str, str]]) -> bytes:
     return b"[%b]" % b",".join([b"[%b,%b]" % (_ascii_json(role), _ascii_json(content)) for role, content in messages])
 
 
-def conversation_json(*, system: str, user: str) -> bytes:
-    """Return `messages_json(conversation(system=system, user=user))` without making the messages."""
+def conversation_json(*, system: str, user: str, system_role: SystemRole = "system") -> bytes:
+    """Return `messages_json(conversation(...))` of these texts without making the messages."""
+    if system and system_role == "none":
+        system, user = "", fold_system(system=system, user=user)
     turn = b'["user",' + _ascii_json(user) + b"]]"
-    return b'[["system",' + _ascii_json(system) + b"]," + turn if system else b"[" + turn
+    return b'[["%b",' % system_role.encode() + _ascii_json(system) + b"]," + turn if system else b"[" + turn
+
+
+def fold_system(*, system: str, user: str) -> str:
+    """Return the turn of the user that begins with a system message, for a model without a role for it."""
+    return f"{system}\n\n{user}"
 
 
 def key_digest(prefix: bytes, messages: bytes) -> bytes:

@@ -11,7 +11,9 @@ import dataclasses
 from typing import NamedTuple, Protocol
 
 from orcac.chat import keys
-from orcac.chat.settings import Price, Sampling
+from orcac.chat.keys import fold_system
+from orcac.chat.settings import Price, Sampling, SystemRole
+from orcac.reasoning import has_marks, join_reasoning, split_reasoning
 
 MAX_CAP = 2**31 - 1  # the largest max_tokens that a request can have
 
@@ -19,14 +21,20 @@ MAX_CAP = 2**31 - 1  # the largest max_tokens that a request can have
 class Message(NamedTuple):
     """One message of a conversation."""
 
-    role: str  # "system", "user" or "assistant"
+    role: str  # "system", "developer", "user" or "assistant"
     content: str
 
 
-def conversation(*, system: str, user: str) -> tuple[Message, ...]:
-    """Return the messages of one user turn; an empty system message is left out."""
-    turn = Message("user", user)
-    return (Message("system", system), turn) if system else (turn,)
+def conversation(*, system: str, user: str, system_role: SystemRole = "system") -> tuple[Message, ...]:
+    """Return the messages of one user turn; an empty system message is left out.
+
+    `system_role` is the role under which the system message is sent; with "none" it opens the user's turn.
+    """
+    if not system:
+        return (Message("user", user),)
+    if system_role == "none":
+        return (Message("user", fold_system(system=system, user=user)),)
+    return Message(system_role, system), Message("user", user)
 
 
 class Billable(Protocol):
@@ -132,6 +140,20 @@ class RateHeaders:
     tokens_limit: float | None = None
     tokens_remaining: float | None = None
     tokens_reset_s: float | None = None
+
+
+def separate_reasoning(response: ChatResponse) -> ChatResponse:
+    """Return the response with the reasoning that is marked in its text moved to `reasoning`.
+
+    A response that has reasoning and no answer was cut off, whatever the server calls it.
+    """
+    if has_marks(response.text):
+        reasoning, response.text = split_reasoning(response.text)
+        if reasoning not in response.reasoning:  # some servers send it twice
+            response.reasoning = join_reasoning((response.reasoning, reasoning))
+    if response.reasoning and not (response.text or response.refusal) and response.finish_reason == "stop":
+        response.finish_reason = "length"
+    return response
 
 
 def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from orcac.chat.keys import conversation_json, key_digest
 from orcac.chat.ledger.keys import Keys, argsort_keys
 from orcac.chat.messages import ChatRequest, conversation
+from orcac.chat.settings import SystemRole
 
 Mask = npt.NDArray[np.bool_]
 Texts = Callable[[], Iterable[tuple[str, str]]]
@@ -33,11 +34,12 @@ class DistinctKeys(NamedTuple):
 class Questions:
     """The requests made from `template` by putting in each (system, user) pair that `texts()` yields.
 
-    `texts` is called once for each pass and yields the same pairs in the same order every time.
+    The system messages are sent under `system_role`. `texts` is called once for each pass and yields the same pairs in
+    the same order every time.
     """
 
-    def __init__(self, template: ChatRequest, texts: Texts) -> None:
-        self._template, self._texts = template, texts
+    def __init__(self, template: ChatRequest, texts: Texts, *, system_role: SystemRole = "system") -> None:
+        self._template, self._texts, self._system_role = template, texts, system_role
 
     @property
     def max_tokens(self) -> int:
@@ -48,7 +50,9 @@ class Questions:
     def keys(self) -> DistinctKeys:
         """The key of each question; equal if the texts are equal."""
         prefix, texts = self._template.key_prefix, self._texts()
-        return distinct(key_digest(prefix, conversation_json(system=system, user=user)) for system, user in texts)
+        role = self._system_role
+        parts = (conversation_json(system=system, user=user, system_role=role) for system, user in texts)
+        return distinct(key_digest(prefix, messages) for messages in parts)
 
     @cached_property
     def first(self) -> Mask:
@@ -69,7 +73,7 @@ class Questions:
         template = self._template
         return ChatRequest(
             model=template.model,
-            messages=conversation(system=system, user=user),
+            messages=conversation(system=system, user=user, system_role=self._system_role),
             sampling=template.sampling,
             origin=template.origin,
             sample_index=template.sample_index,

@@ -7,10 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from orcac.fields import Count, Number, Reasoning, Share, Whole, execution, semantic
+from orcac.fields import Count, Number, Parameter, Reasoning, Share, Whole, execution, semantic
 from orcac.recipe import Frozen
 
 OPENAI_URL = "https://api.openai.com/v1"  # the openai package's default address
+
+
+SystemRole = Literal["system", "developer", "user", "none"]
 
 
 class Sampling(Frozen):
@@ -24,8 +27,10 @@ class Sampling(Frozen):
     top_p: Number = semantic("probability mass of nucleus sampling; the paper's is 0.95", 1.0, gt=0, le=1)
     max_tokens: Count = semantic("largest length of an answer", 1024, unit="tokens", le=2**31 - 1)
     seed: Whole | None = semantic("seed sent to the endpoint, which may ignore it", None)
-    extra: dict[str, int | float | str | bool] = semantic(
-        "further parameters of the request body, sent unchanged (vLLM's `top_k`, for example)", {}
+    extra: dict[str, Parameter] = semantic(
+        "further parameters of the request body, sent unchanged: numbers, texts, lists and maps, such as vLLM's "
+        "`top_k` or `chat_template_kwargs: {enable_thinking: false}`",
+        {},
     )
     stop: Annotated[tuple[str, ...], Field(strict=False)] = semantic(
         "strings that end an answer; an answer holds none of them", ()
@@ -75,6 +80,7 @@ class EndpointSettings(Frozen):
     base_url: str | None = None  # None is the openai package's default
     api_key_env: str = "OPENAI_API_KEY"  # the *name* of the variable that holds the key
     azure: Azure | None = None
+    headers: dict[str, str] = {}  # further headers of each request -> the *names* of the variables with their values
     path: str | None = None  # vllm: the folder of the model's weights; None: the model's name is passed
     arguments: tuple[str, ...] = ()  # vllm: further arguments of its command line
     start_seconds: float = 1800.0  # vllm: the longest time until the server is healthy

@@ -12,7 +12,8 @@ compares two values, and gives a value a score in [0, 1].
     first-capital, final-answer                                         version1/: the rules of finished artifacts
 
 Their common parts are in `visible.py` (which part of a response counts), `statements.py` (where it states an answer),
-`characters.py` and `plain.py` (one spelling). `references.py` checks the items themselves.
+`characters.py` and `plain.py` (one spelling). `references.py` has the rule by which references meet options and
+answers, and checks the items themselves.
 
 A checker reads strings. It may import no kind, no model and no store, and it may ask no model. Responses are untrusted:
 every pattern has bounded repetitions, so a response of 100,000 characters is read in linear time.
@@ -22,7 +23,8 @@ from __future__ import annotations
 
 from orcac.checkers import auto, math, number, option, rouge, text
 from orcac.checkers.checker import Checker, Extraction, Item, Outcome, found
-from orcac.checkers.references import contradicts, reference_fault
+from orcac.checkers.option.choices import name_options
+from orcac.checkers.references import contradicts, find_option, judge, reference_fault
 from orcac.checkers.version1 import Parser, final_answer, same_answer
 
 __all__ = [
@@ -34,6 +36,9 @@ __all__ = [
     "Parser",
     "contradicts",
     "final_answer",
+    "find_option",
+    "judge",
+    "name_options",
     "reference_fault",
     "same_answer",
 ]

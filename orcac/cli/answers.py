@@ -26,7 +26,7 @@ _NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 @click.argument("action", type=click.Choice(["list", "count", "export", "import"]), required=False)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--model", help="Take the records of this model alone.")
-@click.option("--contains", help="Take records whose messages or answer contain this text.")
+@click.option("--contains", help="Take records whose messages, answer or reasoning contain this text.")
 @click.option("--error", help="Take failures of this class alone; `any` takes all failures.")
 @click.option("--limit", type=click.IntRange(1), help="Take at most this many records.")
 @click.option("--follow", is_flag=True, help="list: print new records as they come, until Ctrl-C.")
@@ -75,7 +75,7 @@ def command(
         return (
             (model is None or record["request"]["model"] == model)
             and (error is None or failure == error or (error == "any" and failure != ""))
-            and (contains is None or any(contains in text for text in _texts(record)))
+            and (contains is None or any(contains in text for text in (*_texts(record), record.get("reasoning", ""))))
         )
 
     if action == "import":
@@ -126,7 +126,9 @@ def _limited(found: Iterator[Record], limit: int | None) -> Iterator[Record]:
 
 
 def _texts(record: Record) -> list[str]:
-    return [*(content for _, content in record["request"]["messages"]), record["response"]["text"]]
+    """Return the texts of the messages, and the answer, or the refusal in its place."""
+    answer = record["response"]["text"] or record.get("refusal", "")
+    return [*(content for _, content in record["request"]["messages"]), answer]
 
 
 def _failure(record: Record) -> str:
@@ -261,15 +263,16 @@ def _import(folder: Path, file: Path) -> None:
 
 def _read(file: Path) -> Iterator[Record | None]:
     """Yield the record in each line, None for a line of another kind. Raise InputError for a damaged record."""
-    from orcac.chat.ledger.record import InvalidRecord, NotARecord, parse_and_verify
+    from orcac.chat.ledger.record import DamagedRecord, InvalidRecord, NotARecord, parse_and_verify
 
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 yield parse_and_verify(line)
-            except InvalidRecord as error:
+            except (InvalidRecord, DamagedRecord) as error:
                 raise InputError(
-                    f"{file}:{number}: a damaged record: {error}", fix="correct or remove that line"
+                    f"{file}:{number}: a damaged record: {error}",
+                    fix="export it again, or remove that line; a record that was changed by hand must have no `crc`",
                 ) from error
             except NotARecord:
                 yield None

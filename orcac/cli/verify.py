@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,6 +34,8 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
       orcac verify specs/tiny.yaml
       orcac verify train/0f3a5c19 --repair
     """
+    from orcac.chat.ledger.files import check_records
+
     _, store = find_plan_and_store()
     refs = [ref for ref in _find_refs(store, targets) if store.has_record(ref)]
     busy = [ref for ref in refs if is_leased(store.folder(ref))]
@@ -43,11 +46,15 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
             if found := [str(damage) for damage in store.find_damage(ref, hashed)]:
                 damaged[ref] = found
     repaired = [ref for ref in damaged if repair and _repair(store, ref)]
-    answers = None if targets else _find_damaged_answer(store)
+    answers = None if targets else check_records(store.answers)
+    unsound = [str(error) for error in answers.damaged] if answers else []
     if as_json:
-        findings = {"checked": refs, "damaged": damaged, "repaired": repaired, "held": busy, "answers": answers or ""}
+        findings: dict[str, Any] = {"checked": refs, "damaged": damaged, "repaired": repaired, "held": busy}
+        findings["answers"] = "".join(unsound[:1])
+        if answers:
+            findings["records"] = answers._asdict() | {"damaged": unsound}
         click.echo(json.dumps(findings, indent=1, ensure_ascii=False))
-        return int(bool(damaged or answers))
+        return int(bool(damaged or unsound))
     for ref, lines in damaged.items():
         for line in lines:
             click.echo(clean(line))
@@ -55,15 +62,18 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
             click.echo(f"  {ref} is unmade: the next run that needs it makes it again")
         elif repair:
             click.echo(f"  {ref} is being made now, or was made meanwhile: it is left alone")
-    if answers:
-        click.echo(clean(answers))
+    for line in unsound:
+        click.echo(clean(line))
     for ref in busy:
         click.echo(f"{ref} is being made now: not checked")
     total = size(_recorded_bytes(store, refs))
     click.echo(f"{len(refs) - len(damaged)} of {len(refs)} artifacts are sound ({total})")
     if damaged and not repair:
         click.echo(f"  fix: `{' '.join(['orcac verify', *targets])} --repair`, then run again")
-    return int(bool(damaged or answers))
+    if answers and any(answers):
+        without = f"; {answers.unverifiable:,} are older and have no checksum" if answers.unverifiable else ""
+        click.echo(f"{answers.sound:,} recorded answers match their checksums{without}; {len(unsound):,} damaged")
+    return int(bool(damaged or unsound))
 
 
 def _find_refs(store: Store, targets: tuple[str, ...]) -> list[str]:
@@ -120,15 +130,3 @@ def _repair(store: Store, ref: str) -> bool:
             return False
         store.drop(ref)
     return True
-
-
-def _find_damaged_answer(store: Store) -> str:
-    """Return the error of the first damaged record of the ledger, "" if there is none."""
-    from orcac.chat.ledger.files import read_records
-
-    try:
-        for _ in read_records(store.answers):
-            pass
-    except StoreError as error:
-        return str(error)
-    return ""

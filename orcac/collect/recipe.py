@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from orcac.chat.settings import EndpointSettings, Sampling
+from orcac.chat.settings import EndpointSettings, Sampling, SystemRole
 from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe, rule
 from orcac.summary import OMIT_NONE, Summary
 
@@ -60,6 +60,7 @@ class CollectRecipe(Recipe):
     weights: Weights | None = None  # of a model that the job loads
     solver_version: int | None = rule(None)  # of the embedded teacher, if that is the model
     recording: Recording | None = None
+    system_role: SystemRole = "system"  # the role under which the system messages are sent
     sample_index: int = 0  # the number of the answer, if each prompt is asked several times
 
     @property
@@ -96,6 +97,7 @@ class CollectSummary(Summary):
     failed: dict[str, int] = field(default_factory=dict)  # error class -> prompts
     # decoding setting that the model refuses -> prompts that were asked without it
     omitted: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)
+    reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # prompts whose response has reasoning; None if none
     input_tokens: int = 0  # 0 if nothing counted them: a recording, or references
     output_tokens: int = 0
     usd: float = 0.0

@@ -56,7 +56,7 @@ def run(job: CollectJob) -> CollectSummary:
     """
     _save_memory(job)
     prompts = Prompts(job.inputs["prompts"])
-    questions = Questions(job.recipe.template, prompts.texts)
+    questions = _questions(job, prompts)
     match job.recipe.origin:
         case "reference":
             return _write(job, prompts, questions, read_references(prompts), {})
@@ -74,10 +74,14 @@ def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     prompts = Prompts(job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # `run` looks them up
         return ShardSummary(prompts=len(prompts))
-    with Asker(Questions(job.recipe.template, prompts.texts), _chat_execution(job)) as asker:
+    with Asker(_questions(job, prompts), _chat_execution(job)) as asker:
         tally = asker.ask()
     failed = dict(sorted(tally.failed.items()))
     return ShardSummary(prompts=len(prompts), answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
+
+
+def _questions(job: CollectJob, prompts: Prompts) -> Questions:
+    return Questions(job.recipe.template, prompts.texts, system_role=job.recipe.system_role)
 
 
 def _save_memory(job: CollectJob) -> None:
@@ -116,11 +120,11 @@ def _write(
     is_free, price = job.recipe.origin in ("replay", "reference"), job.execution.endpoint.price
     failed, omitted, losses = Counter[str](), Counter[str](), Losses()
     any_request = questions.request(system="", user="")
-    input_tokens = output_tokens = done = 0
+    input_tokens = output_tokens = reasoned = done = 0
     usd = 0.0
 
     def tables() -> Iterator[pa.RecordBatch]:
-        nonlocal input_tokens, output_tokens, done, usd
+        nonlocal input_tokens, output_tokens, reasoned, done, usd
         for table in prompts.tables():
             some = list(islice(responses, len(table)))
             failed.update(response.error for response in some if response.error)
@@ -131,6 +135,7 @@ def _write(
                 errors=[response.error for response in some],
             )
             omitted.update(name for response in some for name in response.omitted)
+            reasoned += sum(bool(response.reasoning) for response in some)
             for n in np.flatnonzero(questions.first[done : done + len(some)]).tolist():
                 response, request = some[n], any_request
                 input_tokens += response.input_tokens
@@ -168,6 +173,7 @@ def _write(
         answered=count - failed.total(),
         failed=dict(sorted(failed.items())),
         omitted=dict(sorted(omitted.items())) or None,
+        reasoned=reasoned or None,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         usd=round(usd, 6),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
+from orcac.chat.settings import SystemRole
 from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.cost import priors
 from orcac.errors import StoreError
@@ -112,8 +113,8 @@ class Answered:
     asked: int  # distinct questions
     answered: int  # questions that have an answer, or a failure that is final
     looked_up: int  # questions looked up; if fewer than all, the two counts above are scaled up from a random part
-    replies: int  # answers among those looked up whose tokens were counted
-    input_tokens: int  # of these replies
+    replies: int  # answers among those looked up whose output tokens were counted
+    input_tokens: int  # of these replies; 0 if the server counts none
     output_tokens: int
 
 
@@ -334,7 +335,7 @@ class Measured:
             wanted, weight = keys[node.ref]
             found = ledger.find(wanted, recipe.sampling.max_tokens)
             facts = ledger.entries[found[found >= 0]]
-            replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
+            replies = facts[(facts["failure"] == 0) & (facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
             asked, left = round(len(wanted) * weight), round((len(wanted) - len(facts)) * weight)
             result[node.ref] = Answered(asked, asked - left, len(wanted), len(replies), read, written)
@@ -355,7 +356,7 @@ class Measured:
 
         found: dict[str, list[bytes]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, bytes, list[bytes]]]] = {}  # sample node -> share, key prefix, keys
+        takers: dict[str, list[tuple[float, SystemRole, bytes, list[bytes]]]] = {}  # sample node -> share, role, ...
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
@@ -363,16 +364,17 @@ class Measured:
             sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, recipe.template.key_prefix, found[node.ref]
+                taker = share, recipe.system_role, recipe.template.key_prefix, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
-            chance, most = random.Random(0), max(share for share, _, _ in all_)
+            chance, most = random.Random(0), max(share for share, *_ in all_)
+            roles = {role for _, role, *_ in all_}
             for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
                 if (drawn := chance.random()) < most:
-                    messages = conversation_json(system=system, user=query)
-                    for share, prefix, keys in all_:
+                    parts = {role: conversation_json(system=system, user=query, system_role=role) for role in roles}
+                    for share, role, prefix, keys in all_:
                         if drawn < share:
-                            keys.append(key_digest(prefix, messages))
+                            keys.append(key_digest(prefix, parts[role]))
         return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 

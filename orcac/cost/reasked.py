@@ -78,7 +78,9 @@ def _count_answers(replies: Sequence[EarlierReplies], store: Store) -> dict[str,
         prefix = one.recipe.template.key_prefix
         path = _find_items(one, store)
         queries = read_columns(path, ("query",)) if path else ()
-        digests = [key_digest(prefix, conversation_json(system=one.system, user=query)) for (query,) in queries]
+        role = one.recipe.system_role
+        parts = (conversation_json(system=one.system, user=query, system_role=role) for (query,) in queries)
+        digests = [key_digest(prefix, messages) for messages in parts]
         keys[one.ref] = np.unique(np.array(digests, "S16"))
     if not any(map(len, keys.values())):
         return dict.fromkeys(keys, 0)

@@ -1,9 +1,9 @@
 """Let one student answer every item of one benchmark, by a text or by the likeliest of the item's choices.
 
-Items are answered batch by batch. A finished batch is one line of a log in `work`, synced before the next one starts,
-so a kill costs at most the batch at hand; a torn last line is cut off. An answer depends on its prompt and the recipe's
-seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and one that is
-resumed at another batch size keeps its earlier answers.
+Many items are answered together. Answers that end together are one line of a log in `work`, so a kill costs at most the
+answers that have begun; a torn last line is cut off. The log is synced every second. An answer depends on its prompt
+and the recipe's seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and
+one that is resumed at another batch size keeps its earlier answers.
 
 With several samples, an item has rows one after another, one for each of its answers. Sample k is drawn from the seed
 plus k, as a local baseline's is; the log numbers the answers sample by sample.
@@ -23,6 +23,7 @@ import functools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,6 +41,7 @@ __all__ = ["run"]
 
 
 _LIKELIHOOD_BATCH = 32  # questions between two lines of the log
+_SYNC_S = 1.0  # between two syncs of the log
 
 
 class Reply(NamedTuple):
@@ -122,12 +124,15 @@ def _log_replies(
     total = len(items) * job.recipe.samples
     progress = job.progress(total, "answers")
     progress.update(len(replies))
+    synced = time.monotonic()
     with log.open("ab") as file:
         left = [number for number in range(total) if number not in replies]
         for asked, answered in ask(job, items, left):
             file.write(json.dumps({"items": asked, "replies": answered}).encode() + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if time.monotonic() - synced >= _SYNC_S:
+                os.fsync(file.fileno())
+                synced = time.monotonic()
             replies.update(zip(asked, answered, strict=True))
             progress.update(len(replies))
     return [replies[number] for number in range(total)]
@@ -139,19 +144,19 @@ def _generate(model: Model, job: EvalJob, items: Sequence[rows.BenchmarkItem], n
     for sample in range(recipe.samples):
         left = [number for number in numbers if number // len(items) == sample]
         prompts = [(recipe.system, items[number % len(items)].query) for number in left]
-        for batch in model.plan_batches(
-            prompts, max_new_tokens=recipe.max_new_tokens, batch_size=job.execution.batch_size
+        size = job.execution.batch_size
+        order = model.sort(prompts, max_new_tokens=recipe.max_new_tokens, batch_size=size)
+        for answered in model.answer(
+            [prompts[index] for index in order],
+            batch_size=size,
+            temperature=recipe.temperature,
+            top_p=recipe.top_p,
+            max_new_tokens=recipe.max_new_tokens,
+            seed=recipe.seed + sample,
+            stop=recipe.stop,
+            reasoning=recipe.reasoning,
         ):
-            answered = model.answer_batch(
-                [prompts[index] for index in batch],
-                temperature=recipe.temperature,
-                top_p=recipe.top_p,
-                max_new_tokens=recipe.max_new_tokens,
-                seed=recipe.seed + sample,
-                stop=recipe.stop,
-                reasoning=recipe.reasoning,
-            )
-            yield [left[index] for index in batch], [_reply(answer) for answer in answered]
+            yield [left[order[place]] for place, _ in answered], [_reply(answer) for _, answer in answered]
 
 
 def _reply(answer: LocalAnswer) -> Reply:

@@ -1,7 +1,7 @@
 """A student that vLLM serves, asked as `LocalModel` is: the same methods, and the same prompts and settings over HTTP.
 
-The server starts with the block and ends with it (`chat.endpoints.vllm`). All requests of a batch are sent at once,
-since vLLM queues them itself and joins and leaves its own batches at every token. It gets the precision of the model's
+The server starts with the block and ends with it (`chat.endpoints.vllm`). Many requests are in flight, since vLLM
+queues them itself and changes its own batch at every token. It gets the precision of the model's
 folder, and ignores the sampling defaults of the folder, as `LocalModel` does. Differences remain, so rows of different
 engines are not compared: other kernels round otherwise, vLLM draws other random numbers from a seed, it reads a special
 token that a question spells as one, and it gives no answer where the model's positions hold less than `max_new_tokens`
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack
@@ -23,11 +24,12 @@ from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, conversation
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.errors import EndpointError
-from orcac.model.generation import Decoding, LocalAnswer, stream_seed
+from orcac.model.generation import Answers, Decoding, LocalAnswer, Prompts, stream_seed
+from orcac.reasoning import mark_reasoning
 
 __all__ = ["ServedModel", "build_arguments"]
 
-_BATCH = 1024  # answers that are logged together; vLLM works on some hundreds at once
+_BATCH = 1024  # requests in flight; vLLM works on some hundreds at once
 _LONGEST_S = 3600.0  # of an answer, with its time in vLLM's queue
 _NAME = "student"
 
@@ -66,41 +68,30 @@ class ServedModel:
         self._endpoint = await self._open.enter_async_context(serve(self._settings, model=_NAME, log=self._log))
         self.version = await self._endpoint.version()
 
-    def plan_batches(
+    def sort(
         self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
-    ) -> list[list[int]]:
-        """Return batches of indices in the order of the prompts, so that equal beginnings are near each other."""
-        size = batch_size or _BATCH
-        return [list(range(start, min(start + size, len(prompts)))) for start in range(0, len(prompts), size)]
+    ) -> list[int]:
+        """Return the order of the prompts as they are: equal beginnings are near each other."""
+        return list(range(len(prompts)))
 
-    def answer_batch(self, prompts: Sequence[tuple[str, str]], **decoding: Unpack[Decoding]) -> list[LocalAnswer]:
-        """Return the answers to (system, user) prompts, in order. Each prompt has a seed of its own, made of `seed`.
+    def answer(
+        self, prompts: Prompts, *, batch_size: int | None = None, **decoding: Unpack[Decoding]
+    ) -> Iterator[Answers]:
+        """Yield the answers to (system, user) prompts as they arrive. Each prompt has its own seed, made of `seed`.
 
         A prompt that leaves no room gets an empty answer with finish reason "length". Raises EndpointError if any other
         request fails.
         """
-        requests = [
-            ChatRequest(
-                model=_NAME,
-                messages=conversation(system=system, user=user),
-                sampling=Sampling(
-                    temperature=decoding["temperature"],
-                    top_p=decoding["top_p"],
-                    max_tokens=decoding["max_new_tokens"],
-                    seed=stream_seed(decoding["seed"], system, user) if decoding["temperature"] else None,
-                    stop=tuple(decoding.get("stop", ())),
-                    reasoning=decoding.get("reasoning"),
-                ),
-                origin="local",
-            )
-            for system, user in prompts
-        ]
-        return self._runner.run(self._answer_all(requests))
-
-    async def _answer_all(self, requests: Sequence[ChatRequest]) -> list[LocalAnswer]:
-        tasks = [asyncio.ensure_future(self._answer(request)) for request in requests]
+        left, tasks = enumerate(prompts), dict[asyncio.Task[LocalAnswer], int]()
+        loop = self._runner.get_loop()
         try:
-            return await asyncio.gather(*tasks)
+            while True:
+                for number, (system, user) in islice(left, (batch_size or _BATCH) - len(tasks)):
+                    tasks[loop.create_task(self._answer(_make_request(system, user, decoding)))] = number
+                if not tasks:
+                    return
+                ended = self._runner.run(_wait(tasks))
+                yield [(tasks.pop(task), task.result()) for task in ended]
         finally:
             for task in tasks:
                 task.cancel()
@@ -116,11 +107,33 @@ class ServedModel:
                 fix=f"find the cause in {self._log}, then run again; the finished batches are kept",
             ) from error
         return LocalAnswer(
-            text=response.text,
+            text=mark_reasoning(response.reasoning, response.text),
             finish_reason=response.finish_reason,
             input_tokens=response.input_tokens,
             output_tokens=response.output_tokens,
         )
+
+
+def _make_request(system: str, user: str, decoding: Decoding) -> ChatRequest:
+    return ChatRequest(
+        model=_NAME,
+        messages=conversation(system=system, user=user),
+        sampling=Sampling(
+            temperature=decoding["temperature"],
+            top_p=decoding["top_p"],
+            max_tokens=decoding["max_new_tokens"],
+            seed=stream_seed(decoding["seed"], system, user) if decoding["temperature"] else None,
+            stop=tuple(decoding.get("stop", ())),
+            reasoning=decoding.get("reasoning"),
+        ),
+        origin="local",
+    )
+
+
+async def _wait(tasks: Collection[asyncio.Task[LocalAnswer]]) -> list[asyncio.Task[LocalAnswer]]:
+    """Return the tasks that have ended, at least one, in their order."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    return [task for task in tasks if task.done()]
 
 
 def build_arguments(folder: Path, *, gpus: int) -> list[str]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from orcac.recipe import Execution, Frozen, Recipe
+from orcac.recipe import Execution, Frozen, Recipe, rule
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "Bounds", "Execution", "FilterRecipe", "FilterSummary"]
+__all__ = ["VERSION", "Bounds", "FilterExecution", "FilterRecipe", "FilterSummary"]
 
 VERSION = 1
 
@@ -38,6 +38,11 @@ class FilterRecipe(Recipe):
     drop_duplicates: bool = True  # same system message, query, reasoning and answer, after normalising white space
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole
+    matching: int | None = rule(None)  # `recipe.MATCHING`, if agreement is checked: a copy of the reference agrees
+
+
+class FilterExecution(Execution):
+    allow_empty: tuple[str, ...] = ()  # tasks of which no response may be kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

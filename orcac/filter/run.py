@@ -17,19 +17,32 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.filter.contamination import Index, build_index
 from orcac.filter.reasons import KEEP, Reasons
-from orcac.filter.recipe import FilterRecipe, FilterSummary
+from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
 from orcac.job import Job
-from orcac.recipe import Execution
+from orcac.losses import Losses, print_counts
+from orcac.text import by_reason
 
 
-def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
+def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
     """Write `kept.parquet`, `rejected.parquet` and `counts.json`.
 
-    Raises InputError if contamination is to be checked and there is no benchmark.
+    Raises InputError if contamination is to be checked and there is no benchmark, or if no response is kept, of all or
+    of a task.
     """
     responses = job.input("responses") / "responses.parquet"
     reasons = Reasons(job.recipe, _index_benchmarks(job))
-    verdicts = _find_reasons(job, responses, reasons)
+    losses = Losses()
+    verdicts = _find_reasons(job, responses, reasons, losses)
+    counted = Counter(verdict for verdict in verdicts if verdict != KEEP)
+    print_counts(job.label, len(verdicts) - counted.total(), counted)
+    if counted.total() == len(verdicts):
+        raise InputError(
+            f"{job.label}: none of {len(verdicts):,} responses is kept: {by_reason(counted) or 'there are none'}",
+            fix="relax `filters`, or find out why the teacher's answers are of no use",
+        )
+    losses.check(
+        job.label, job.execution.allow_empty, fix="relax `filters`, or list the tasks in `filters.allow_empty`"
+    )
     thought = characters = 0
 
     def kept_rows() -> Iterator[rows.Response]:
@@ -51,7 +64,6 @@ def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
         ),
     )
     assert kept + rejected == len(verdicts)
-    counted = Counter(verdict for verdict in verdicts if verdict != KEEP)
     summary = FilterSummary(
         read=len(verdicts),
         kept=kept,
@@ -63,16 +75,20 @@ def run(job: Job[FilterRecipe, Execution]) -> FilterSummary:
     return summary
 
 
-def _find_reasons(job: Job[FilterRecipe, Execution], responses: Path, reasons: Reasons) -> list[str]:
+def _find_reasons(
+    job: Job[FilterRecipe, FilterExecution], responses: Path, reasons: Reasons, losses: Losses
+) -> list[str]:
+    """Return the reason for each response, or KEEP, and count the losses of each task."""
     progress = job.progress(pq.read_metadata(responses).num_rows, "responses")
     verdicts: list[str] = []
     for row in rows.read(responses, rows.Response):
-        verdicts.append(reasons.judge(row))
+        verdicts.append(verdict := reasons.judge(row))
+        losses.count("" if verdict in (KEEP, "duplicate") else verdict, task=row.task)
         progress.update(len(verdicts))
     return verdicts
 
 
-def _index_benchmarks(job: Job[FilterRecipe, Execution]) -> dict[str, Index]:
+def _index_benchmarks(job: Job[FilterRecipe, FilterExecution]) -> dict[str, Index]:
     """Return each benchmark's index by its name, {} if the recipe does not check contamination."""
     ngram = job.recipe.contamination_ngram
     if ngram is None:

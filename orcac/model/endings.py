@@ -35,17 +35,24 @@ class StopStrings:
 
 
 class ReasoningLimit:
-    """The largest number of tokens of an answer's reasoning, for a batch of answers.
+    """The largest number of tokens of an answer's reasoning, for answers that are named by numbers.
 
-    opened: for each row, whether its prompt has opened the reasoning. The tokens are counted from there, or from the
-    answer's own opening mark.
+    They are counted from the answer's own opening mark, or from its beginning if the prompt has opened the reasoning.
     """
 
-    def __init__(self, limit: int, closing: Sequence[int], opened: Sequence[bool], decode: Decode) -> None:
+    def __init__(self, limit: int, closing: Sequence[int], decode: Decode) -> None:
         self._limit, self._closing, self._decode = limit, tuple(closing), decode
-        self._starts: dict[int, int] = {row: 0 for row, is_open in enumerate(opened) if is_open}
+        self._starts: dict[int, int] = {}
         self._forced: dict[int, int] = {}  # row -> tokens of the closing mark that were put
         self._ended: set[int] = set()
+
+    def begin(self, row: int, *, opened: bool) -> None:
+        """Begin an answer whose prompt has opened the reasoning or not, or begin it anew."""
+        self._ended.discard(row)
+        self._forced.pop(row, None)
+        self._starts.pop(row, None)
+        if opened:
+            self._starts[row] = 0
 
     def force(self, row: int, ids: Sequence[int]) -> int | None:
         """Return the token that comes after the tokens of an answer, None if the model chooses. Called for each."""

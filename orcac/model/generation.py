@@ -5,29 +5,31 @@ affects only speed. So sampling does not draw from one random stream for the who
 own, seeded by the prompt, and takes the token whose log-probability plus Gumbel noise is largest, which is a draw from
 the distribution (Gumbel-max). The remaining difference is rounding: padding changes the last bits of a logit.
 
-Unless the caller gives a batch size, it is chosen for the device. On a GPU it is the number of rows that fit in the
-free memory (`count_rows`) with the longest prompt of the batch and a full answer. On a CPU it is the number that fits
-in 2 GiB, but 16 to 64: a step for 16 rows takes 2.5 times as long as for one, and a step for 64 rows 2.8 times as long
-as for 16. A batch that runs out of memory is split in halves, and no later batch is larger than a half.
+A batch is the rows that are decoded together; a row whose answer ends makes place for the next prompt. Unless the
+caller gives a batch size, it is chosen for the device. On a GPU it is the number of rows that fit in the free memory
+(`count_rows`) with the longest prompt of the batch and a full answer. On a CPU it is the number that fits in 2 GiB, but
+16 to 64: a step for 16 rows takes 2.5 times as long as for one, and a step for 64 rows 2.8 times as long as for 16. If
+a batch runs out of memory, its answers begin anew, and no later batch is larger than half of it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Required, TypedDict, Unpack
 
 from orcac.errors import InputError
-from orcac.model.decoding import decode
+from orcac.model.decoding import Prompt, Rules, decode
 from orcac.model.endings import ReasoningLimit, StopStrings
 from orcac.model.likelihood import score_continuations
 from orcac.model.offline import go_offline
-from orcac.model.weights import load_model
-from orcac.reasoning import CLOSE, OPEN
+from orcac.model.weights import load_model, order_by_columns
+from orcac.reasoning import find_mark_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +59,16 @@ class ChoiceScores:
     input_tokens: int  # of the prompt and of all choices
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """An encoded prompt."""
+
+    prompt: Prompt
+    system: str
+    user: str
+    opened: bool  # it opens the reasoning
+
+
 class Decoding(TypedDict, total=False):
     """The settings of an answer."""
 
@@ -68,14 +80,20 @@ class Decoding(TypedDict, total=False):
     reasoning: Literal["on", "off"] | int | None  # int: its largest number of tokens; None: the model's own way
 
 
+Prompts = Iterable[tuple[str, str]]  # of (system, user)
+Answers = list[tuple[int, "LocalAnswer"]]  # the numbers of prompts, counted from 0, and the answers to them
+
+
 class Model(Protocol):
-    """A model that answers prompts in batches, as `LocalModel` does."""
+    """A model that answers prompts as `LocalModel` does."""
 
-    def plan_batches(
+    def sort(
         self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
-    ) -> list[list[int]]: ...
+    ) -> list[int]: ...
 
-    def answer_batch(self, prompts: Sequence[tuple[str, str]], **decoding: Unpack[Decoding]) -> list[LocalAnswer]: ...
+    def answer(
+        self, prompts: Prompts, *, batch_size: int | None = None, **decoding: Unpack[Decoding]
+    ) -> Iterator[Answers]: ...
 
 
 class LocalModel:
@@ -92,10 +110,10 @@ class LocalModel:
         }
         self._chat = self._chats[None]
         self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self._hidden = {*tokenizer.all_special_ids} | {
-            id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special
-        }
-        self._hidden -= {*tokenizer.convert_tokens_to_ids([OPEN, CLOSE])} - {tokenizer.unk_token_id}
+        added = tokenizer.added_tokens_decoder
+        marks = find_mark_tokens(token.content for token in added.values())
+        self._hidden = {*tokenizer.all_special_ids} | {id_ for id_, token in added.items() if token.special}
+        self._hidden -= {id_ for id_, token in added.items() if token.content in marks}
         self._positions: int = model.config.max_position_embeddings
         self._most = sys.maxsize  # the largest batch that is tried; lowered when one does not fit in memory
         ends = model.generation_config.eos_token_id
@@ -120,62 +138,131 @@ class LocalModel:
             tokenizer.chat_template = chat_template(TEXT_MARKS)
             print(f"no chat template: asked in plain words ({TEXT_MARKS.user.strip()})", file=sys.stderr, flush=True)
         device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            order_by_columns(model)
         return cls(model.to(device).eval(), tokenizer)
 
-    def plan_batches(
+    def sort(
         self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
-    ) -> list[list[int]]:
-        """Return batches of indices of the (system, user) prompts, by falling length: like lengths share a batch, and
-        the batch that needs the most memory comes first. Without `batch_size` it is chosen for the device.
-        """
-        lengths = [len(ids) for ids in self._chat.encode_prompts(prompts)]
-        left = sorted(range(len(prompts)), key=lambda index: (-lengths[index], index))
-        batches = []
-        while left:
-            size = batch_size or self._choose_size(lengths[left[0]], max_new_tokens)
-            batches.append(left[:size])
-            left = left[size:]
-        return batches
+    ) -> list[int]:
+        """Return the order in which to answer (system, user) prompts: the longest first, like beginnings together.
 
-    def _choose_size(self, prompt_tokens: int, max_new_tokens: int) -> int:
-        """Return the size of a batch whose longest prompt has `prompt_tokens`."""
+        So like lengths share a batch, and the batch that needs the most memory comes first.
+        """
+        encoded = self._chat.encode_prompts(prompts)
+        left = sorted(range(len(prompts)), key=lambda index: (-len(encoded[index]), index))
+        fits, order = self._fits(max_new_tokens, batch_size), []
+        while left:
+            size = fits(len(encoded[left[0]]))
+            order += sorted(left[:size], key=lambda index: encoded[index])
+            left = left[size:]
+        return order
+
+    def _fits(self, max_new_tokens: int, batch_size: int | None) -> Callable[[int], int]:
+        """Return the size of a batch, given the tokens of its longest prompt, in the memory that is free now."""
         import torch
 
+        if batch_size:
+            return lambda prompt_tokens: min(batch_size, self._most)
         device, least, most, free = self._model.device, *_CPU_BATCH, _CPU_BYTES
         if device.type == "cuda":
             cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             least, most, free = 1, _MAX_BATCH, torch.cuda.mem_get_info(device)[0] + cached
-        fitting = count_rows(
-            self._model.config.get_text_config(),
-            free=free,
-            prompt_tokens=prompt_tokens,
-            tokens=min(prompt_tokens + max_new_tokens, self._positions),
-            item_bytes=self._model.dtype.itemsize,
-        )
-        return max(least, min(most, fitting))
 
-    def answer_batch(self, prompts: Sequence[tuple[str, str]], **decoding: Unpack[Decoding]) -> list[LocalAnswer]:
-        """Return the answers to (system, user) prompts, in order.
+        def fits(prompt_tokens: int) -> int:
+            fitting = count_rows(
+                self._model.config.get_text_config(),
+                free=free,
+                prompt_tokens=prompt_tokens,
+                tokens=min(prompt_tokens + max_new_tokens, self._positions),
+                item_bytes=self._model.dtype.itemsize,
+            )
+            return min(max(least, min(most, fitting)), self._most)
+
+        return fits
+
+    def answer(
+        self, prompts: Prompts, *, batch_size: int | None = None, **decoding: Unpack[Decoding]
+    ) -> Iterator[Answers]:
+        """Yield the answers to (system, user) prompts as they end. A prompt is taken when there is a place for it.
 
         A prompt that fills the model's positions gets an empty answer with finish reason "length". Raises InputError if
         a single prompt does not fit in memory.
         """
-        answers: list[LocalAnswer] = []
-        while len(answers) < len(prompts):
-            part = prompts[len(answers) :][: self._most]
+        left: Iterator[_Question] = (
+            self._encode(number, system, user, decoding) for number, (system, user) in enumerate(prompts)
+        )
+        while True:
+            taken: dict[int, _Question] = {}
             try:
-                answers += self._generate(part, decoding)
+                yield from self._answer(left, taken, batch_size, decoding)
+                return
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
-                if len(part) == 1:
+                if len(taken) == 1:
                     raise InputError(
                         "the memory does not hold a single prompt with its answer",
                         fix="lower max_tokens, or run the job on a device with more memory",
                     ) from error
-                self._most = len(part) // 2
-                print(f"a batch of {len(part)} does not fit in memory: halved", file=sys.stderr, flush=True)
-        return answers
+                self._most = len(taken) // 2
+                print(f"a batch of {len(taken)} does not fit in memory: halved", file=sys.stderr, flush=True)
+                left = itertools.chain(list(taken.values()), left)
+
+    def _encode(self, number: int, system: str, user: str, decoding: Decoding) -> _Question:
+        reasoning = decoding.get("reasoning")
+        chat = self._chats[None if reasoning is None else reasoning != "off"]
+        (ids,) = chat.encode_prompts([(system, user)])
+        limit = max(0, min(decoding["max_new_tokens"], self._positions - len(ids)))
+        return _Question(Prompt(number, ids, limit), system, user, chat.opens_reasoning(system))
+
+    def _answer(
+        self, questions: Iterable[_Question], taken: dict[int, _Question], batch_size: int | None, decoding: Decoding
+    ) -> Iterator[Answers]:
+        """Yield the answers to questions as they end; `taken` gets those that are being answered."""
+        temperature, reasoning = decoding["temperature"], decoding.get("reasoning")
+        stops = StopStrings(decoding.get("stop", ()), self._decode)
+        limit = reasoning if isinstance(reasoning, int) else 0 if reasoning == "off" else None
+        reasoning_limit = None if limit is None else self._limit(limit)
+        too_long: Answers = []
+
+        def take() -> Iterator[Prompt]:
+            for question in questions:
+                prompt = question.prompt
+                if not prompt.limit:
+                    too_long.append((prompt.number, self._read_answer(question, [], stops)))
+                    continue
+                taken[prompt.number] = question
+                if reasoning_limit:
+                    reasoning_limit.begin(prompt.number, opened=question.opened)
+                yield prompt
+
+        def make_one(number: int) -> torch.Generator:
+            return make_stream(decoding["seed"], taken[number].system, taken[number].user)
+
+        rules = Rules(
+            ends=self._ends,
+            pad=self._pad,
+            sampler=GumbelMax(make_one, temperature=temperature, top_p=decoding["top_p"]) if temperature else None,
+            has_ended=stops.occur,
+            force=reasoning_limit.force if reasoning_limit else _leave,
+        )
+        fits = self._fits(decoding["max_new_tokens"], batch_size)
+        for ended in decode(self._model, take(), rules, fits=fits, one_by_one=self._model.device.type == "cpu"):
+            yield [(number, self._read_answer(taken.pop(number), ids, stops)) for number, ids in ended]
+        if too_long:
+            yield too_long
+
+    def _read_answer(self, question: _Question, ids: Sequence[int], stops: StopStrings) -> LocalAnswer:
+        text = self._decode(ids)
+        end = stops.find(text)
+        return LocalAnswer(
+            text=text[:end],
+            finish_reason="stop" if end is not None or (ids and ids[-1] in self._ends) else "length",
+            input_tokens=len(question.prompt.ids),
+            output_tokens=len(ids),
+            opened=question.opened,
+        )
 
     def score_choices(self, questions: Sequence[tuple[str, str, Sequence[str]]]) -> list[ChoiceScores]:
         """Return the log-likelihoods of the choices of (system, user, choices) questions, in order.
@@ -210,52 +297,11 @@ class LocalModel:
             for index, (prompt, choices) in enumerate(encoded)
         ]
 
-    def _generate(self, prompts: Sequence[tuple[str, str]], decoding: Decoding) -> list[LocalAnswer]:
-        """Return the answers to prompts that are generated together."""
-        temperature, top_p, reasoning = decoding["temperature"], decoding["top_p"], decoding.get("reasoning")
-        chat = self._chats[None if reasoning is None else reasoning != "off"]
-        inputs = chat.encode_prompts(prompts)
-        limits = [max(0, min(decoding["max_new_tokens"], self._positions - len(ids))) for ids in inputs]
-        answerable = [index for index, limit in enumerate(limits) if limit]
-        opened = [chat.opens_reasoning(system) for system, _ in prompts]
-        stops = StopStrings(decoding.get("stop", ()), self._decode)
-        outputs: list[list[int]] = [[] for _ in inputs]
-        if answerable:
-            streams = [make_stream(decoding["seed"], *prompts[index]) for index in answerable] if temperature else []
-            limit = reasoning if isinstance(reasoning, int) else 0 if reasoning == "off" else None
-            found = decode(
-                self._model,
-                [inputs[index] for index in answerable],
-                [limits[index] for index in answerable],
-                ends=self._ends,
-                pad=self._pad,
-                one_by_one=self._model.device.type == "cpu",
-                sampler=GumbelMax(streams, temperature=temperature, top_p=top_p) if temperature else None,
-                has_ended=stops.occur,
-                force=_leave if limit is None else self._limit(limit, [opened[index] for index in answerable]).force,
-            )
-            for index, ids in zip(answerable, found, strict=True):
-                outputs[index] = ids
-        answers = []
-        for ids, output, is_open in zip(inputs, outputs, opened, strict=True):
-            text = self._decode(output)
-            end = stops.find(text)
-            answers.append(
-                LocalAnswer(
-                    text=text[:end],
-                    finish_reason="stop" if end is not None or (output and output[-1] in self._ends) else "length",
-                    input_tokens=len(ids),
-                    output_tokens=len(output),
-                    opened=is_open,
-                )
-            )
-        return answers
-
-    def _limit(self, limit: int, opened: Sequence[bool]) -> ReasoningLimit:
+    def _limit(self, limit: int) -> ReasoningLimit:
         from orcac.model.chat_format import CLOSING
 
         closing = self._tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
-        return ReasoningLimit(limit, closing, opened, self._decode)
+        return ReasoningLimit(limit, closing, self._decode)
 
     def _decode(self, ids: Sequence[int]) -> str:
         """Return the text of an answer's ids, without special tokens; the marks of reasoning stay."""
@@ -291,16 +337,13 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 class GumbelMax:
-    """A logits processor that makes greedy decoding sample, each row from a random stream of its own."""
+    """A sampler that makes greedy decoding draw, each prompt from a random stream of its own (`make_one`)."""
 
-    def __init__(self, streams: Sequence[torch.Generator], *, temperature: float, top_p: float) -> None:
-        self._streams, self._temperature, self._top_p = list(streams), temperature, top_p
+    def __init__(self, make_one: Callable[[int], torch.Generator], *, temperature: float, top_p: float) -> None:
+        self._make_one, self._temperature, self._top_p = make_one, temperature, top_p
+        self._streams: dict[int, torch.Generator] = {}
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Forget all rows but these; the next scores are theirs."""
-        self._streams = [self._streams[row] for row in rows]
-
-    def __call__(self, input_ids: torch.Tensor | None, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(self, numbers: Sequence[int], scores: torch.Tensor) -> torch.Tensor:
         """Return `scores`, float (rows, vocabulary), with noise added, and -inf outside the nucleus of `top_p`."""
         import torch
 
@@ -310,7 +353,8 @@ class GumbelMax:
             shares = ranked.softmax(-1)
             outside = shares.cumsum(-1) - shares >= self._top_p  # the likeliest token is always inside
             logits = logits.masked_fill(outside.scatter(-1, order, outside), float("-inf"))
-        uniform = torch.stack([torch.rand(logits.shape[-1], generator=stream) for stream in self._streams])
+        self._streams = {number: self._streams.get(number) or self._make_one(number) for number in numbers}
+        uniform = torch.stack([torch.rand(logits.shape[-1], generator=one) for one in self._streams.values()])
         return logits - (-uniform.clamp_min(1e-30).log()).log().to(logits.device)
 
 

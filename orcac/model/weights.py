@@ -70,6 +70,20 @@ def load_model(folder: Path, *, subject: str, **options: object) -> PreTrainedMo
     return model
 
 
+def order_by_columns(model: PreTrainedModel) -> None:
+    """Store the matrices of the linear layers by columns instead of rows.
+
+    On a CPU a product with 4 to 64 rows then takes a fifth less time, one with a single row 7 % more, and one with
+    hundreds the same. A matrix that the output layer shares with the embeddings stays, since these look up its rows.
+    """
+    import torch
+
+    embeddings = model.get_input_embeddings().weight
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear) and layer.weight is not embeddings:
+            layer.weight.data = layer.weight.data.t().contiguous().t()
+
+
 @contextlib.contextmanager
 def raising_os_errors(folder: Path) -> Iterator[None]:
     """Raise the OSError that caused a library's error in the block, so that a full disk is reported as a full disk.

@@ -76,6 +76,7 @@ def lower_teacher(
         solver_version=SOLVER_VERSION if origin == "solver" else None,
         recording=recording,
         weights=weights,
+        system_role=teacher.system_role,
         sample_index=sample_index,
     )
 
@@ -103,6 +104,7 @@ def lower_endpoint(
             "requests_per_minute": endpoint.requests_per_minute,
             "tokens_per_minute": endpoint.tokens_per_minute,
             "azure": endpoint.azure,
+            "headers": endpoint.headers,
             "api_key_env": endpoint.api_key_env or ("AZURE_OPENAI_API_KEY" if endpoint.azure else "OPENAI_API_KEY"),
         }
     if isinstance(endpoint, schema.VLLMEndpoint):

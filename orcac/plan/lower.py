@@ -28,13 +28,22 @@ from orcac.chat.settings import Sampling
 from orcac.collect.recipe import CollectExecution
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
+from orcac.filter.recipe import FilterExecution
 from orcac.plan.asking import lower_endpoint, lower_protocol, lower_teacher
 from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
-from orcac.plan.recipes import lower_filters, lower_shape, lower_stage, lower_train_work, lower_work, training_seed
+from orcac.plan.recipes import (
+    find_score_matching,
+    lower_filters,
+    lower_shape,
+    lower_stage,
+    lower_train_work,
+    lower_work,
+    training_seed,
+)
 from orcac.plan.replicates import Replicate, draw_mark, draw_seed
-from orcac.plan.sources import FileDigests, LocalFiles, lower_file_source, lower_puzzles
+from orcac.plan.sources import FileDigests, LocalFiles, find_matching, lower_file_source, lower_puzzles
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleRecipe, Source, Subset
@@ -237,7 +246,8 @@ class _ArmLowering:
             multiple_choice=self._get_messages(draw.multiple_choice),
             alone=draw.mix == "alone" and bool(draw.multiple_choice),
         )
-        recipe = SampleRecipe(name=name, seed=seed, source=source, draw=drawn)
+        matching = find_matching(source, self.arm.files.get(("queries", name, "path")), self.cache.digests)
+        recipe = SampleRecipe(name=name, seed=seed, source=source, draw=drawn, matching=matching)
         return self._add(f"queries/{dataset}/{name}", recipe, execution, label=name, mark=self.mark, blockers=blockers)
 
     @_once_per_sections
@@ -258,7 +268,8 @@ class _ArmLowering:
         source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
         source = source.model_copy(update={"items": items})
         execution = execution.model_copy(update={"checker": checker})
-        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source)
+        matching = find_matching(source, self.arm.files.get(("benchmarks", name, "path")), self.cache.digests)
+        recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, matching=matching)
         return self._add(address, recipe, execution, label=label, blockers=blockers)
 
     @_once_per_sections
@@ -320,6 +331,8 @@ class _ArmLowering:
             files=local.paths,
             expect_queries=queries.expect.queries,
             expect_tokens=queries.expect.tokens,
+            allow_empty=queries.allow_empty,
+            agreement=self.spec.filters.checker if section == "queries" and self.spec.filters.agreement else "",
             max_bad=queries.max_bad,
             **resources,
         )
@@ -411,7 +424,7 @@ class _ArmLowering:
         return self._add(
             f"filter/{dataset}",
             lower_filters(filters),
-            Execution(**lower_work(self.spec.hardware.other)),
+            FilterExecution(allow_empty=filters.allow_empty, **lower_work(self.spec.hardware.other)),
             label=dataset,
             mark=self.mark,
             inputs={
@@ -563,7 +576,8 @@ class _ArmLowering:
             is_mass = isinstance(benchmark, schema.TruthfulQABenchmark) and benchmark.task == "mc2"
             return ScoreRecipe(likelihood="mass" if is_mass else "choice"), ScoreExecution(**resources)
         if not isinstance(benchmark, schema.OpenBenchmark):
-            return ScoreRecipe(checkers=benchmark.checkers), ScoreExecution(**resources)
+            matching = find_score_matching(benchmark.format, benchmark.checkers)
+            return ScoreRecipe(checkers=benchmark.checkers, matching=matching), ScoreExecution(**resources)
         teacher = self.spec.teachers[benchmark.judge]
         judge = Judge(
             model=teacher.model,

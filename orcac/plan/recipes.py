@@ -6,10 +6,12 @@ sources are translated in `sources.py`, teachers in `asking.py`; `lower.py` conn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from orcac.filter.recipe import Bounds, FilterRecipe
 from orcac.plan.replicates import FIRST, Replicate
+from orcac.recipe import MATCHING
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
 from orcac.train.recipe import TrainExecution, TrainRecipe
@@ -40,7 +42,17 @@ def lower_filters(filters: schema.Filters) -> FilterRecipe:
         checker=filters.checker if filters.agreement else FilterRecipe.model_fields["checker"].default,
         drop_duplicates=filters.duplicates == "drop",
         contamination_ngram=filters.contamination.ngram if filters.contamination else None,
+        matching=MATCHING if filters.agreement else None,
     )
+
+
+def find_score_matching(format: str, checkers: Sequence[str]) -> int | None:
+    """Return the rule by which answers to a benchmark meet its references; None if a copy needs no rule to be right.
+
+    The checkers of version 1 misread references that are sentences, which the published benchmarks do not have.
+    """
+    is_misread = format not in ("bbh", "agieval", "truthfulqa", "puzzles")
+    return MATCHING if is_misread and {"first-capital", "final-answer"} & set(checkers) else None
 
 
 def lower_shape(student: schema.Student) -> Scratch:

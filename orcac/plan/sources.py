@@ -6,17 +6,21 @@ the execution. Each file of an experiment is read once, however many arms and so
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from orcac.errors import InputError
-from orcac.recipe import FileRef, file_digest
+from orcac.recipe import MATCHING, FileRef, file_digest
 from orcac.sample.recipe import Puzzles, Source, TruthfulQA
 from orcac.spec import schema
 from orcac.spec.paths import FileSet
+from orcac.tables.content import strip_compression
 
 FileQueries: TypeAlias = (
     schema.TableQueries
@@ -26,6 +30,9 @@ FileQueries: TypeAlias = (
     | schema.TruthfulQABenchmark
     | schema.OpenBenchmark
 )
+
+_NAMED_OPTION = re.compile(rb"\\n- [A-Za-z]{2,20} (?:[A-Z]|[0-9]{1,2}): ")  # its literal begin makes it fast
+_HEAD_BEFORE = re.compile(rb"options:[ \t]*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +45,11 @@ class LocalFiles:
 
 @dataclass(slots=True)
 class FileDigests:
-    """The sha256 digests of local files, each computed once."""
+    """The facts that a plan needs of local files, each found once: their sha256 digests, and how they list options."""
 
     compute: Callable[[Path], str] = file_digest
     _digests: dict[Path, str] = field(default_factory=dict)
+    _lists_names: dict[Path, bool] = field(default_factory=dict)
 
     def digest(self, path: Path) -> str:
         """Return a file's digest. Raises InputError if the file cannot be read to its end or was removed."""
@@ -52,6 +60,22 @@ class FileDigests:
                 fix = "give a file that can be read, then compile again"
                 raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
         return self._digests[path]
+
+    def lists_names(self, path: Path) -> bool:
+        """Return whether a text file lists options with names; lines end in two characters in JSON and in FLAN's TSV.
+
+        Return False for a file that cannot be read: its digest is an error of its own.
+        """
+        if path not in self._lists_names:
+            self._lists_names[path] = False
+            with (
+                contextlib.suppress(OSError, ValueError),  # ValueError: the file is empty
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
+            ):
+                found = [match.start() for match in _NAMED_OPTION.finditer(text)]
+                self._lists_names[path] = any(_HEAD_BEFORE.search(text[max(0, at - 20) : at]) for at in found)
+        return self._lists_names[path]
 
     def lower(self, file_set: FileSet | None) -> LocalFiles:
         """Return the local files of one field of a spec, in the order of their names.
@@ -102,3 +126,19 @@ def lower_file_source(queries: FileQueries, file_set: FileSet, files: LocalFiles
         per_task=queries.per_task,
         sampling=queries.sampling,
     )
+
+
+def find_matching(source: Source, file_set: FileSet | None, digests: FileDigests) -> int | None:
+    """Return the rule by which the references of a source meet their options; None if all name options by their text.
+
+    Of files on this machine that list options in their queries, the rule is for those in which an option has a name
+    ("- Sentence A: ..."), and for the forms that no earlier orcac read. All other samples keep the ids that they had
+    before there was a rule.
+    """
+    fields, files = source.fields, file_set.files if file_set else ()
+    if source.format in ("flan-cot", "jsonl") and "options" not in fields:
+        may_differ = any(map(digests.lists_names, files)) or any(strip_compression(f.name) != f.name for f in files)
+    else:
+        may_differ = "options" in fields or source.format in ("json", "csv", "tsv")
+    has_references = source.format == "flan-cot" or bool(fields.keys() & {"reference", "references"})
+    return MATCHING if may_differ and has_references else None

@@ -29,7 +29,17 @@ from orcac.report.recipe import (
     name_baseline,
     name_drawn,
 )
-from orcac.report.results import ArmResult, Benchmark, Curve, Flow, Packing, Results, StageResult, Teacher
+from orcac.report.results import (
+    REASONS_STILL,
+    ArmResult,
+    Benchmark,
+    Curve,
+    Flow,
+    Packing,
+    Results,
+    StageResult,
+    Teacher,
+)
 from orcac.report.runs import Row, read_engines
 from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
@@ -132,16 +142,20 @@ def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) ->
     """Return the answers of the row made of `draws` to one benchmark, by its `evaluations`."""
     is_baseline, first = isinstance(draws[0][0], Baseline), evaluations[0][0]
     folders = (store.folders[one.answers] for runs in evaluations for one in runs)
+    protocol = read_protocol(store.folders, first.answers, samples=1 + len(first.samples))
     omitted = Counter[str]()
     for ref in (first.answers, *first.samples) if is_baseline else ():
-        omitted.update(store.summary(CollectSummary, ref).omitted or {})
+        asked = store.summary(CollectSummary, ref)
+        omitted.update(asked.omitted or {})
+        if protocol.reasoning == "off" and asked.reasoned:
+            omitted[REASONS_STILL] += asked.reasoned
     return Row(
         draws=[[store.scores(one.score) for one in runs] for runs in evaluations],
         is_baseline=is_baseline,
         is_trained=is_trained(draws),
         engines=read_engines(() if is_baseline else folders),
         omitted=omitted,
-        protocol=read_protocol(store.folders, first.answers, samples=1 + len(first.samples)),
+        protocol=protocol,
     )
 
 
@@ -173,7 +187,7 @@ def _stage(store: Artifacts, stage: TrainedStage) -> StageResult:
     packed, trained = store.summary(TokenizeSummary, stage.tokenize), store.summary(TrainSummary, stage.train)
     return StageResult(
         stage=stage.name,
-        dataset=stage.dataset,
+        dataset=_name_learnt(stage.dataset, packed),
         examples=packed.packed,
         rows=packed.rows,
         steps=trained.steps,
@@ -208,26 +222,37 @@ def _with_users(
 
 def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
     asked, filtered = store.summary(CollectSummary, dataset.collect), store.summary(FilterSummary, dataset.filter)
+    samples = [store.summary(SampleSummary, ref) for ref in dataset.prompts]
+    queries, drawn = sum(sample.read for sample in samples), sum(sample.kept for sample in samples)
+    dropped = sum((Counter(sample.dropped) for sample in samples), Counter[str]())
     return Flow(
         dataset=dataset.name,
         teacher=dataset.teacher,
         arms=users,
-        queries=sum(store.summary(SampleSummary, ref).read for ref in dataset.prompts),
+        queries=queries,
+        drawn=drawn,
+        dropped=dict(sorted(dropped.items())),
         asked=asked.prompts,
         answered=asked.answered,
         failed=asked.failed,
         read=filtered.read,
         kept=filtered.kept,
         rejected=filtered.rejected,
-        balanced=asked.prompts == asked.answered + sum(asked.failed.values())
+        balanced=queries == drawn + dropped.total()
+        and asked.prompts == asked.answered + sum(asked.failed.values())
         and filtered.read == filtered.kept + sum(filtered.rejected.values()),
     )
+
+
+def _name_learnt(dataset: str, packed: TokenizeSummary) -> str:
+    """Return the name of a dataset, with a remark if the rows hold the reasoning of its responses."""
+    return f"{dataset}, with reasoning" if packed.reasoned else dataset
 
 
 def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> Packing:
     packed = store.summary(TokenizeSummary, stage.tokenize)
     return Packing(
-        dataset=stage.dataset,
+        dataset=_name_learnt(stage.dataset, packed),
         arms=users,
         examples=packed.examples,
         packed=packed.packed,

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from orcac.report import plots, wording
 from orcac.report.results import Results
-from orcac.text import dollars
+from orcac.text import by_reason, dollars
 
 __all__ = ["render_html", "render_markdown"]
 
@@ -63,11 +63,11 @@ def _environment(*, autoescape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for name in ("interval", "p_value", "percent", "points", "points_interval", "reasons"):
+    for name in ("interval", "p_value", "percent", "points", "points_interval"):
         environment.filters[name] = getattr(wording, name)
     for name in ("answers", "claim", "protocol", "runs", "verdicts"):
         environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
     environment.filters["name_verdict"] = wording.name_verdict
-    environment.filters |= {"count": "{:,}".format, "dollars": dollars}
+    environment.filters |= {"count": "{:,}".format, "dollars": dollars, "by_reason": by_reason}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment

@@ -37,6 +37,8 @@ __all__ = [
     "to_json",
 ]
 
+REASONS_STILL = "reasoning off"  # in `omitted`: the setting that a baseline does not follow
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
@@ -207,14 +209,16 @@ class Flow:
     dataset: str
     teacher: str
     arms: tuple[str, ...]
-    queries: int  # read from the sources
+    queries: int  # read from the sources, or from the dataset that it is a sample of
+    drawn: int | None = None  # of the queries; None in a report of an older orcac
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> queries
     asked: int
     answered: int
     failed: dict[str, int]
     read: int  # by the filter
     kept: int
     rejected: dict[str, int]
-    balanced: bool  # asked = answered + failed, and read = kept + rejected
+    balanced: bool  # queries = drawn + dropped, asked = answered + failed, and read = kept + rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

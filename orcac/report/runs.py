@@ -24,7 +24,17 @@ from orcac.report.results import Protocol
 from orcac.rows import Scored
 from orcac.score.scores import Answers, by_item, merge
 
-__all__ = ["Key", "Row", "average", "drop_repeated", "key_answers", "mean_of_known", "pool", "read_score", "tabulate"]
+__all__ = [
+    "Key",
+    "Row",
+    "average",
+    "drop_repeated",
+    "key_answers",
+    "mean_of_known",
+    "pool",
+    "read_score",
+    "tabulate",
+]
 
 Key = tuple[str, int]  # item id, number of earlier items with this id
 

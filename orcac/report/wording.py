@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from orcac.eval.recipe import NO_BASELINE
 from orcac.report import protocol
-from orcac.report.results import Benchmark, Difference, Results
+from orcac.report.results import REASONS_STILL, Benchmark, Difference, Results
 from orcac.score.recipe import LIKELIHOOD_RULES
 from orcac.stats.intervals import Interval
 from orcac.stats.verdict import LEVEL
@@ -31,7 +31,6 @@ __all__ = [
     "percent",
     "points",
     "points_interval",
-    "reasons",
 ]
 
 AT_CHANCE = (
@@ -77,12 +76,6 @@ def percent(share: float | None) -> str:
 def interval(ends: Interval) -> str:
     """Return an interval of shares in percent: "37.5 to 67.1"."""
     return f"{percent(ends[0])} to {percent(ends[1])}"
-
-
-def reasons(counts: dict[str, int]) -> str:
-    """Return counts as text, the most frequent first: "duplicate 12, contamination 3"."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in ordered if number)
 
 
 class Finding(NamedTuple):
@@ -198,8 +191,10 @@ def describe_answers(bench: Benchmark) -> list[str]:
     if left_out := bench.scores[0].left_out:
         lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
     for score in bench.scores:
-        if score.omitted:
-            lines.append(f"{score.arm} was asked without {_join(score.omitted)}, which it refuses.")
+        if refused := [name for name in score.omitted if name != REASONS_STILL]:
+            lines.append(f"{score.arm} was asked without {_join(refused)}, which it refuses.")
+        if still := score.omitted.get(REASONS_STILL):
+            lines.append(f"{score.arm} was asked not to reason, and reasons in {still:,} answers all the same.")
     for outcome, meaning in _UNSHOWN.items():
         counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
         if counts:
@@ -231,6 +226,7 @@ def describe_answers(bench: Benchmark) -> list[str]:
 
 
 _DROPPED = {  # the reasons of `sample` that are no choice of the spec
+    "bad row": "that cannot be read",
     "reference is no option": "whose reference is not one of their options",
     "no choices": "without choices",
     "no right choice": "without a right choice",

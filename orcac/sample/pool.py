@@ -17,6 +17,7 @@ import numpy as np
 
 from orcac import rows
 from orcac.errors import InputError
+from orcac.losses import Losses
 from orcac.sample import draw
 from orcac.sample.recipe import SampleRecipe
 from orcac.sample.references import NAMED
@@ -24,6 +25,9 @@ from orcac.tables.rows import BadRow
 
 BAD = "bad row"  # the reason of rows that cannot be read
 _MOST_BAD_FIRST = 1_000
+
+# reasons by which nothing is lost: the spec leaves the query out, or another row has it
+_NO_LOSS = ("", "task filter", "duplicate", "no choices")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +41,13 @@ class Pool:
     bad: list[BadRow]  # the first rows that cannot be read
     dropped: Counter[str]  # reason -> queries that may not be drawn
     unanswerable: list[rows.Prompt]  # the first of these to which no answer could be right
+    losses: Losses  # of tasks and files
 
 
-def survey(prompts: Iterable[rows.Prompt | BadRow], recipe: SampleRecipe) -> Pool:
+Parts = Iterable[tuple[str, Iterable[rows.Prompt | BadRow]]]  # a file's name, or "" for another input, and its prompts
+
+
+def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
     """Read all prompts once. Raises InputError if a task that the recipe names does not occur.
 
     A source that begins with nothing but bad rows is read no further than these.
@@ -53,28 +61,33 @@ def survey(prompts: Iterable[rows.Prompt | BadRow], recipe: SampleRecipe) -> Poo
     dropped: Counter[str] = Counter()
     unanswerable: list[rows.Prompt] = []
     bad: list[BadRow] = []
+    losses = Losses()
     place = -1
-    for place, prompt in enumerate(prompts):
-        if isinstance(prompt, BadRow):
-            dropped[BAD] += 1
-            bad += [prompt] if len(bad) < NAMED else []
-            if dropped[BAD] == place + 1 == _MOST_BAD_FIRST:
-                break
-            continue
-        digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
-        if wanted and prompt.task not in wanted:
-            others.add(prompt.task)
-            dropped["task filter"] += 1
-        elif digest in known:
-            dropped["duplicate"] += 1
-        elif prompt.reference and prompt.options and prompt.reference not in prompt.options:
-            dropped["reference is no option"] += 1
-            unanswerable += [prompt] if len(unanswerable) < NAMED else []
-        elif by_choice and isinstance(prompt, rows.BenchmarkItem) and not (prompt.choices and prompt.right):
-            dropped["no choices" if not prompt.choices else "no right choice"] += 1  # no likelihoods to compare
-        elif by_choice and isinstance(prompt, rows.BenchmarkItem) and not all(prompt.choices):
-            dropped["empty choice"] += 1
-        else:
+    for file, prompts in parts:
+        losses.add_file(file)
+        for prompt in prompts:
+            place += 1
+            if isinstance(prompt, BadRow):
+                dropped[BAD] += 1
+                losses.count(BAD, file=file)
+                bad += [prompt] if len(bad) < NAMED else []
+                if dropped[BAD] == place + 1 == _MOST_BAD_FIRST:
+                    break
+                continue
+            digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
+            if wanted and prompt.task not in wanted:
+                others.add(prompt.task)
+                reason = "task filter"
+            elif digest in known:
+                reason = "duplicate"
+            else:
+                reason = _find_loss(prompt, by_choice=by_choice)
+            losses.count("" if reason in _NO_LOSS else reason, task=prompt.task, file=file)
+            if reason:
+                dropped[reason] += 1
+                if reason == "reference is no option" and len(unanswerable) < NAMED:
+                    unanswerable.append(prompt)
+                continue
             known.add(digest)
             places.append(place)
             tickets.append(draw.ticket(recipe.seed, recipe.name, prompt.source, prompt.task, prompt.query))
@@ -96,7 +109,22 @@ def survey(prompts: Iterable[rows.Prompt | BadRow], recipe: SampleRecipe) -> Poo
         bad=bad,
         dropped=dropped,
         unanswerable=unanswerable,
+        losses=losses,
     )
+
+
+def _find_loss(prompt: rows.Prompt, *, by_choice: bool) -> str:
+    """Return why an item is of no use; "" if it is. `by_choice`: the likelihoods of its choices are compared."""
+    if prompt.reference and prompt.options and prompt.reference not in prompt.options:
+        return "reference is no option"
+    if by_choice and isinstance(prompt, rows.BenchmarkItem):
+        if not prompt.choices:
+            return "no choices"
+        if not prompt.right:
+            return "no right choice"
+        if not all(prompt.choices):
+            return "empty choice"
+    return ""
 
 
 def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
+from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe, rule
 from orcac.summary import OMIT_NONE, Summary
 
 __all__ = [
@@ -131,12 +131,15 @@ class SampleRecipe(Recipe):
     subset: Subset | None = None
     form: Form | None = None
     draw: Draw = Draw(always=(Message(id=1, text=""),))
+    matching: int | None = rule(None)  # `recipe.MATCHING`, if its references may name options otherwise than by text
 
 
 class SampleExecution(Execution):
     """The expected size of the source, for estimates until it has been read, and how a benchmark's items are scored."""
 
     checker: str = ""  # of a benchmark, its first: `run` refuses items that it cannot score
+    agreement: str = ""  # of a teacher's queries, the checker of the filter: `run` names references that it misreads
+    allow_empty: tuple[str, ...] = ()  # tasks and files of which nothing may be left
     expect_queries: int | None = None  # in all its files, before `take`
     expect_tokens: int | None = None  # mean length of a query
     max_bad: float | None = None  # largest share of rows that cannot be read; None is the default

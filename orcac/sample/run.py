@@ -15,10 +15,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from orcac import hub, rows
 from orcac.errors import InputError
 from orcac.job import Job
+from orcac.losses import print_counts
 from orcac.progress import Progress
 from orcac.recipe import resolve_file
 from orcac.sample.bad import check_bad, write_bad
@@ -31,46 +33,69 @@ from orcac.sample.recipe import OWN, Form, Message, SampleExecution, SampleRecip
 from orcac.sample.references import NAMED, find_fault, name_items
 from orcac.tables.rows import describe
 
-Part = Callable[
-    [], Iterator[rows.Prompt | BadRow]
-]  # reads one file, generator or other sample, each time from the start
+_FIX_OPTIONS = "let each reference be the text, the label or the number of an option, or correct the source's `fields`"
+_FIX_REFERENCES = "correct these references, or name another checker"
+_FIX_EMPTY = "correct the files or the source's `fields`, or list these tasks or files in the source's `allow_empty`"
+
+
+class _Part(NamedTuple):
+    """A part of the input: a file, a generator or another sample."""
+
+    read: Callable[[], Iterator[rows.Prompt | BadRow]]  # each time from the start
+    file: str = ""  # its path
+    items: Callable[[], Iterable[Item | BadRow]] = tuple  # of a file
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Input:
+    """The input of a sample."""
+
+    parts: list[_Part]
+    commits: dict[str, str] = dataclasses.field(default_factory=dict)  # of each revision on a hub
+    unused: Counter[str] = dataclasses.field(default_factory=Counter)  # turns of conversations, and such conversations
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)  # file -> a sentence on its references, once read
 
 
 def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     """Write `prompts.parquet`.
 
-    Raises InputError if a file is bad or has fewer queries than `take`, or if no item of a benchmark can be scored, and
-    the errors of `hub.fetch` if the source is on a hub.
+    Raises InputError if a file is bad or has fewer queries than `take`, if nothing is left of a file or a task, or if
+    no item of a benchmark can be scored, and the errors of `hub.fetch` if the source is on a hub.
     """
     if job.recipe.form:
         return _run_form(job, job.recipe.form)
-    unused = Counter[str]()
-    parts, commits = _parts(job, unused)
+    source = _find_input(job)
+    parts, files = source.parts, [(part.file, part.items) for part in source.parts if part.file]
     progress = job.progress(2 * len(parts), "passes")
     pool = survey(_read(parts, progress, done=0), job.recipe)
     check_bad(job.label, pool.dropped[BAD], pool.read, pool.bad, share=job.execution.max_bad)
-    later_turns = unused["turns"]  # of the first reading
+    for file, note in source.notes.items():
+        print(f"{job.label}  {file}: {note}", file=sys.stderr, flush=True)
+    later_turns = source.unused["turns"]  # of the first reading
     if later_turns:
-        text = f"{later_turns:,} later turns of {unused['conversations']:,} conversations are not used"
+        text = f"{later_turns:,} later turns of {source.unused['conversations']:,} conversations are not used"
         print(f"{job.label}  {text}", file=sys.stderr, flush=True)
     what = "queries are dropped, since their reference is not one of their options"
-    name_items(job.label, pool.dropped["reference is no option"], what, pool.unanswerable)
+    unanswerable = pool.dropped["reference is no option"]
+    name_items(job.label, unanswerable, what, pool.unanswerable, fix=_FIX_OPTIONS, files=files)
+    pool.losses.check(job.label, job.execution.allow_empty, fix=_FIX_EMPTY)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
-    faults: Counter[str] = Counter()  # why the benchmark's first checker cannot score an item -> such items
+    faults: Counter[str] = Counter()  # why no answer to an item could be right -> such items
     examples: dict[str, list[rows.Prompt]] = defaultdict(list)
     characters = 0  # of the texts that a teacher will read
     bad: list[BadRow] = []
 
     def kept() -> Iterator[rows.Prompt]:
         nonlocal characters
-        for is_chosen, prompt in zip(chosen, _read(parts, progress, done=len(parts)), strict=True):
+        prompts = (prompt for _, part in _read(parts, progress, done=len(parts)) for prompt in part)
+        for is_chosen, prompt in zip(chosen, prompts, strict=True):
             if isinstance(prompt, BadRow):
                 bad.append(prompt)
             elif is_chosen:
                 tasks.add(prompt.task)
                 characters += len(prompt.system) + len(prompt.query)
-                if job.execution.checker and (fault := find_fault(prompt, job.execution.checker)):
+                if fault := _find_fault(prompt, job.execution):
                     faults[fault] += 1
                     examples[fault] += [prompt] if len(examples[fault]) < NAMED else []
                 yield prompt
@@ -81,12 +106,15 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     assert pool.read == count + dropped.total()
     for fault, found in sorted(faults.items()):
         what = f"of {count:,} items will be left out of the scores: {fault}"
-        name_items(job.label, found, what, examples[fault])
-    if faults.total() == count:
+        if not job.execution.checker:
+            what = f"of {count:,} queries have a reference that no answer could agree with: {fault}"
+        name_items(job.label, found, what, examples[fault], fix=_FIX_REFERENCES, files=files)
+    if job.execution.checker and faults.total() == count:
         raise InputError(
             f"{job.label}: none of its {count:,} items can be scored: {'; '.join(sorted(faults))}",
             fix="evaluate on items whose right answer is known, or choose another checker",
         )
+    print_counts(job.label, count, dropped)
     return SampleSummary(
         read=pool.read,
         kept=count,
@@ -94,8 +122,16 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
         characters=characters,
         dropped=dict(sorted(dropped.items())),
         later_turns=later_turns or None,
-        hub=commits or None,
+        hub=source.commits or None,
     )
+
+
+def _find_fault(prompt: rows.Prompt, execution: SampleExecution) -> str:
+    """Return why the checker of a benchmark, or of a filter, would accept no answer; "" if it would accept one."""
+    if not execution.checker and not prompt.reference:
+        return ""  # a teacher's query needs no reference
+    checker = execution.checker or execution.agreement
+    return find_fault(prompt, checker) if checker else ""
 
 
 def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSummary:
@@ -105,6 +141,7 @@ def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSumm
     dropped = Counter[str]()
     formed = list(put_in_form(job, form, items, dropped))
     rows.write(job.out / "prompts.parquet", kind, formed)
+    print_counts(job.label, len(formed), dropped)
     return SampleSummary(
         read=len(items),
         kept=len(formed),
@@ -114,19 +151,16 @@ def _run_form(job: Job[SampleRecipe, SampleExecution], form: Form) -> SampleSumm
     )
 
 
-def _parts(job: Job[SampleRecipe, SampleExecution], unused: Counter[str]) -> tuple[list[Part], dict[str, str]]:
-    """Return the parts of the input, in order, and the commit of each revision on a hub.
-
-    `unused` counts the turns of conversations that are not used, and these conversations, while parts are read.
-    """
+def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
     recipe, source = job.recipe, job.recipe.source
     assert (source is None) != (recipe.subset is None), "exactly one of source, subset and form"
     if source is None:
-        files = [folder / "prompts.parquet" for folder in job.inputs["from"]]
-        return [partial(rows.read, file, rows.Prompt) for file in files], {}
+        samples = [folder / "prompts.parquet" for folder in job.inputs["from"]]
+        return _Input(parts=[_Part(partial(rows.read, sample, rows.Prompt)) for sample in samples])
     if source.format == "puzzles":
         assert source.puzzles is not None
-        return [partial(_prompts, recipe, partial(generate, source.puzzles), unused)], {}
+        unused = Counter[str]()
+        return _Input(parts=[_Part(partial(_prompts, recipe, partial(generate, source.puzzles), unused))])
     paths = [(resolve_file(ref, job.execution), ref.name) for ref in source.files]
     commits: dict[str, str] = {}
     for ref in source.hub:
@@ -138,13 +172,17 @@ def _parts(job: Job[SampleRecipe, SampleExecution], unused: Counter[str]) -> tup
     for path, name in paths if source.format in TABLES else ():
         if content := describe(path, source.format):
             print(f"{job.label}  {name} is {content}", file=sys.stderr, flush=True)
-    parts = [partial(_prompts, recipe, partial(read_items, path, name, source), unused, name) for path, name in paths]
-    return [*parts], commits
+    found = _Input(parts=[], commits=commits)
+    for path, name in paths:
+        report = partial(found.notes.__setitem__, str(path))
+        items = partial(read_items, path, name, source, matches=recipe.matching is not None, report=report)
+        found.parts.append(_Part(partial(_prompts, recipe, items, found.unused, name), str(path), items))
+    return found
 
 
-def _read(parts: list[Part], progress: Progress, *, done: int) -> Iterator[rows.Prompt | BadRow]:
+def _read(parts: list[_Part], progress: Progress, *, done: int) -> Iterator[tuple[str, Iterator[rows.Prompt | BadRow]]]:
     for number, part in enumerate(parts, start=done + 1):
-        yield from part()
+        yield part.file, part.read()
         progress.update(number)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from orcac.chat.settings import EndpointSettings, Sampling
-from orcac.recipe import Execution, Frozen, Recipe
+from orcac.recipe import Execution, Frozen, Recipe, rule
 from orcac.summary import Summary
 
 __all__ = ["LIKELIHOOD_RULES", "VERSION", "Judge", "ScoreExecution", "ScoreRecipe", "ScoreSummary"]
@@ -41,6 +41,7 @@ class ScoreRecipe(Recipe):
     checkers: tuple[str, ...] = ()  # names in `orcac.checkers`
     likelihood: Literal["choice", "mass"] | None = None
     judge: Judge | None = None  # of questions without a right answer
+    matching: int | None = rule(None)  # `recipe.MATCHING`, if a checker may misread a copy of a reference
 
 
 class ScoreExecution(Execution):

@@ -43,7 +43,8 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
             fix="evaluate on items whose right answer is known",
         )
     for fault, items in sorted(faults.items()):
-        name_items(job.label, len(items), f"of {len(answered):,} items are left out: {fault}", items)
+        what = f"of {len(answered):,} items are left out: {fault}"
+        name_items(job.label, len(items), what, items, fix="correct these references, or name another checker")
     known = CHECKERS[checkers[0]]
     samples = sum_up_samples(scored, lambda one, other, row: known.same(one, other, list_asked(row)[0]))
     rows_of_all = [row for of_item in scored for row in of_item]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orcac.checkers import CHECKERS
+from orcac.checkers import CHECKERS, judge
 from orcac.filter.refusals import is_refusal
 from orcac.rows import Outcome, Prompt
 from orcac.sample.references import list_asked
@@ -60,9 +60,6 @@ def check(checker: str, response: str, item: Prompt) -> tuple[str, float]:
 
     If an item has several right answers, the score is the best over them.
     """
-    known = CHECKERS[checker]
-    found = []
-    for asked in list_asked(item):
-        parsed = known.read(response, asked).value
-        found.append((parsed, known.score(parsed, asked)))
+    judged = (judge(response, asked, CHECKERS[checker]) for asked in list_asked(item))
+    found = [(extraction.value, score) for extraction, score in judged]
     return max(found, key=lambda one: (one[1], bool(one[0])))

@@ -6,6 +6,7 @@ Each check yields findings; `load` turns their paths into places in the file.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
@@ -278,6 +279,22 @@ _NOT_EXTRA = {
 }  # parameters that would change a request's cost, or the model or prompt of its answer
 
 
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OWN_HEADERS = (
+    *("host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding"),
+    *("accept-encoding", "expect", "trailer", "te", "upgrade"),
+)  # each request needs its own value of these
+_ROLES: dict[type[object], tuple[str, ...]] = {
+    OpenAIEndpoint: ("system", "developer", "user", "none"),
+    VLLMEndpoint: ("system", "developer", "user", "none"),
+    LocalEndpoint: ("system", "none"),  # the model's own chat template has no others
+}
+
+
+def _header_problem(header: str) -> str:
+    return "orcac sets it" if header.lower() in _OWN_HEADERS else "write letters, digits and hyphens"
+
+
 def _check_teachers(spec: Spec) -> Iterator[Finding]:
     for name, teacher in spec.teachers.items():
         path, endpoint = ("teachers", name), teacher.endpoint
@@ -287,6 +304,19 @@ def _check_teachers(spec: Spec) -> Iterator[Finding]:
         for parameter in sorted(teacher.sampling.extra.keys() & _NOT_EXTRA.keys()):
             message = f"`{parameter}` is not allowed in `extra`: {_NOT_EXTRA[parameter]}"
             yield Finding((*path, "sampling", "extra", parameter), message)
+        if teacher.sampling.stop and "stop" in teacher.sampling.extra:
+            message = "`stop` is given twice; leave one of them out"
+            yield Finding((*path, "sampling", "extra", "stop"), message, ((*path, "sampling", "stop"),))
+        roles = _ROLES.get(type(endpoint), ("system",))
+        if teacher.system_role not in roles:
+            message = (
+                f"a `{endpoint.kind}` endpoint has no `system_role: {teacher.system_role}`; known: {', '.join(roles)}"
+            )
+            yield Finding((*path, "system_role"), message, ((*path, "endpoint", "kind"),))
+        for header in getattr(endpoint, "headers", {}):
+            if not _HEADER.fullmatch(header) or header.lower() in _OWN_HEADERS:
+                message = f"`{header}` cannot be a further header: {_header_problem(header)}"
+                yield Finding((*path, "endpoint", "headers", header), message)
         if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
             message = f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert"
             yield Finding((*path, "model"), message)

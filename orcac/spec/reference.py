@@ -240,6 +240,7 @@ _PRODUCTS = {"OpenAI": "OpenAI", "VLLM": "vLLM", "Azure": "Azure"}
 _SCALARS: dict[object, str] = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 _TYPE_NAMES = {
     "count": fields.Count,
+    "number, text, true or false, list or map": fields.Parameter,
     "rows, as in `160 rows`": units.Rows,
     "rows or tokens, as in `160 rows`": units.BatchSize,
     "share, as in `3 %`": fields.Share,

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StrictBool
 from pydantic_core import CoreSchema
 
-from orcac.chat.settings import Azure, Price, Sampling
+from orcac.chat.settings import Azure, Price, Sampling, SystemRole
 from orcac.fields import NUMBERS_ONLY, Count, Number, Reasoning, Share, Whole, execution, label, semantic
 from orcac.recipe import Frozen
 from orcac.spec.units import (
@@ -80,6 +80,9 @@ class FileSource(Frozen):
         "by-task draws a task first, then a query of it (the paper's Algorithm 1); uniform ignores tasks", "by-task"
     )
     expect: Expect = execution("expected size for estimates, until the files are here", Expect())
+    allow_empty: tuple[str, ...] = execution(
+        "tasks, and files by name, of which nothing may be left; of any other, the run stops", ()
+    )
     max_bad: Share | None = execution(
         "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
         "are allowed in any case",
@@ -307,6 +310,11 @@ class OpenAIEndpoint(_ServedEndpoint):
         "AZURE_OPENAI_API_KEY, or AZURE_OPENAI_AD_TOKEN with a token of Entra ID if the first is not set",
         None,
     )
+    headers: dict[str, Variable] = execution(
+        "further headers of each request, such as `{X-Tenant: TENANT_TOKEN}`: header -> NAME of the environment "
+        "variable with its value, which is never written down",
+        {},
+    )
     mode: Literal["online", "batch", "auto"] = execution(
         "online sends single requests; batch uses the Batch API, which answers within a day; auto uses the Batch API "
         "and then sends the unanswered requests one by one",
@@ -373,6 +381,11 @@ class Teacher(Frozen):
         Sampling(),
     )
     endpoint: Endpoint = semantic("the server or record that answers")
+    system_role: SystemRole = semantic(
+        "role under which the system message is sent: system, developer, or user as a message of its own; none folds "
+        "it into the user's turn, before the query, for a model that has no role for it",
+        "system",
+    )
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
         "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
@@ -432,6 +445,7 @@ class Filters(Frozen):
     checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
     duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
+    allow_empty: tuple[str, ...] = execution("tasks of which no answer may be kept; of any other, the run stops", ())
 
 
 # --- student, stages, hardware ---------------------------------------------------------------------------------

@@ -112,6 +112,9 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         return Problem(place, f"{_field_name(location)} must not be empty")
     if kind == "int_parsing_size":
         return Problem(place, f"the number {describe(error['input'])} is too large")
+    if kind == "parameter":
+        expected = "a number, a text, true, false, or a list or map of these"
+        return Problem(place, f"expected {expected}, got {describe(context['given'])}")
     if kind == "measure":
         return Problem(place, f"{describe(error['input'])} is not {context['shape']}")
     if kind in _EXPECTED:
@@ -123,8 +126,6 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
 
 def _expected_value(kind: str, location: SpecPath) -> str:
     """Return the kind of value that is allowed at a location, for an error of type `kind`."""
-    if location[-1] in ("int", "float", "str", "bool"):  # a member of the union that `extra` holds
-        return "a number, a text, true or false"
     if kind in ("model_type", "model_attributes_type") and Draw in _models(_type(location)):
         return "a list of message numbers, as in [1, 7]"
     if kind in ("model_type", "model_attributes_type") and Replicates in _models(_type(location)):

@@ -20,7 +20,7 @@ from jobs import IN_FLIGHT, collect_job, read_responses, write_prompts
 
 from orcac import rows
 from orcac.chat.ledger.files import read_records
-from orcac.chat.settings import Price
+from orcac.chat.settings import Price, Sampling
 from orcac.collect.run import run
 from orcac.errors import EndpointError
 from orcac.rows import Prompt
@@ -215,3 +215,63 @@ def test_a_refused_system_role_stops_and_names_the_field_of_the_spec(tmp_path: P
     ):
         run(collect_job(tmp_path, server.base_url))
     assert "`system_role`" in caught.value.fix and server.asked.total() <= 2 * IN_FLIGHT
+
+
+@pytest.mark.parametrize(
+    ("role", "sent"),
+    [
+        ("developer", [("developer", "Think first."), ("user", "q0")]),
+        ("user", [("user", "Think first."), ("user", "q0")]),
+        ("none", [("user", "Think first.\n\nq0")]),
+    ],
+)
+def test_a_model_without_a_system_role_gets_the_message_in_another_way(
+    tmp_path: Path, role: str, sent: list[tuple[str, str]]
+) -> None:
+    write_prompts(tmp_path, 1, systems=("Think first.",))
+    with FaultServer(lambda question, before: "no system role") as server:
+        job = collect_job(tmp_path, server.base_url)
+        changed = dataclasses.replace(job, recipe=job.recipe.model_copy(update={"system_role": role}))
+        assert run(changed).answered == 1
+        assert [(one["role"], one["content"]) for one in server.last_body["messages"]] == sent
+        run(changed)
+        assert server.asked.total() == 1, "the ledger finds the answer under the messages that were sent"
+    [row] = read_responses(tmp_path)
+    assert (row.system, row.query) == ("Think first.", "q0"), (
+        "a student learns from the conversation as the spec has it"
+    )
+
+
+def test_nested_parameters_are_sent_unchanged_and_kept_on_record(tmp_path: Path) -> None:
+    extra = {"chat_template_kwargs": {"enable_thinking": False}, "stop": ["Q:"], "reasoning": {"effort": "high"}}
+    write_prompts(tmp_path, 1)
+    with FaultServer() as server:
+        job = collect_job(tmp_path, server.base_url)
+        job = dataclasses.replace(job, recipe=job.recipe.model_copy(update={"sampling": Sampling(extra=extra)}))
+        assert run(job).answered == run(job).answered == 1
+        assert {name: server.last_body[name] for name in extra} == extra and server.asked.total() == 1
+    [record] = read_records(tmp_path / "answers")
+    assert record["request"]["sampling"]["extra"] == extra
+
+
+def test_further_headers_are_sent_and_their_values_are_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "Basic tenant-secret-42"
+    monkeypatch.setenv("TENANT", secret)
+    for folder in (tmp_path, tmp_path / "again"):
+        write_prompts(folder, 3)
+    with FaultServer() as server:
+        run(collect_job(tmp_path, server.base_url, headers={"X-Tenant": "TENANT"}))
+        assert server.last_request and server.last_request.headers["X-Tenant"] == secret
+    with (
+        FaultServer(lambda question, before: "repeats the headers") as server,
+        pytest.raises(EndpointError, match=r"auth: HTTP 401: .*x-tenant': '\*\*\*'") as caught,
+    ):
+        run(collect_job(tmp_path / "again", server.base_url, headers={"X-Tenant": "TENANT"}))
+    assert secret not in f"{caught.value} {capsys.readouterr()}" and "tenant-secret" not in f"{caught.value}"
+    monkeypatch.delenv("TENANT")
+    with pytest.raises(EndpointError, match="variable TENANT, for the header X-Tenant, is not set"):
+        run(collect_job(tmp_path / "again", server.base_url, headers={"X-Tenant": "TENANT"}))
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"tenant-secret" not in path.read_bytes(), path

@@ -12,6 +12,13 @@ def test_an_empty_system_message_is_not_sent() -> None:
     assert [message.role for message in conversation(system="", user="Hi")] == ["user"]
 
 
+def test_a_system_message_is_sent_under_the_role_that_the_model_knows() -> None:
+    for role in ("system", "developer", "user"):
+        assert conversation(system="Think.", user="Hi", system_role=role) == ((role, "Think."), ("user", "Hi"))
+    assert conversation(system="Think.", user="Hi", system_role="none") == (("user", "Think.\n\nHi"),)
+    assert conversation(system="", user="Hi", system_role="none") == (("user", "Hi"),)
+
+
 def test_bounds_hold_for_any_script() -> None:
     request = ChatRequest(
         model="m", messages=conversation(system="", user="数" * 10), sampling=Sampling(max_tokens=5), origin="api"

@@ -25,25 +25,28 @@ class StandIn:
         self.asked: list[list[tuple[str, str]]] = []
         self.dies_at = dies_at
 
-    def plan_batches(self, prompts, *, max_new_tokens, batch_size):
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
-        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    def sort(self, prompts, *, max_new_tokens, batch_size):
+        return sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
 
-    def answer_batch(self, prompts, *, temperature, top_p, max_new_tokens, seed, stop, reasoning):
-        if len(self.asked) == self.dies_at:
-            raise Killed
-        self.asked.append(prompts)
+    def answer(self, prompts, *, batch_size, temperature, top_p, max_new_tokens, seed, stop, reasoning):
         suffix = f" seed {seed}" if temperature else ""
-        return [
-            SimpleNamespace(
-                text=query.split(":")[1] + suffix,
-                finish_reason="length" if query.endswith("False") else "stop",
-                input_tokens=1,
-                output_tokens=2,
-                opened=False,
-            )
-            for _, query in prompts
-        ]
+        for batch in rows.batched(enumerate(prompts), batch_size):
+            if len(self.asked) == self.dies_at:
+                raise Killed
+            self.asked.append(batch)
+            yield [
+                (
+                    number,
+                    SimpleNamespace(
+                        text=query.split(":")[1] + suffix,
+                        finish_reason="length" if query.endswith("False") else "stop",
+                        input_tokens=1,
+                        output_tokens=2,
+                        opened=False,
+                    ),
+                )
+                for number, (_, query) in reversed(batch)  # they end in another order
+            ]
 
 
 def item(number: int, task: str, says: str, reference: str, options: list[str]) -> rows.Prompt:

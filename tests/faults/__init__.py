@@ -7,6 +7,6 @@ API. Nothing here imports orcac.
 """
 
 from .child import Child, Counters
-from .server import Bill, Fault, FaultServer, Limits
+from .server import Bill, Fault, FaultServer, Limits, Reply
 
-__all__ = ["Bill", "Child", "Counters", "Fault", "FaultServer", "Limits"]
+__all__ = ["Bill", "Child", "Counters", "Fault", "FaultServer", "Limits", "Reply"]

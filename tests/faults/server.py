@@ -30,6 +30,7 @@ Fault = Literal[
     "503",
     "400",  # the context is too long
     "401",
+    "repeats the headers",  # refuses the key, and shows all headers in its message
     "403",
     "404",
     "422",
@@ -49,7 +50,18 @@ Fault = Literal[
     "overcounted",  # a usage that no integer of 32 bits holds
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-Behaviour = Callable[[str, int], Fault]  # (user message, earlier attempts at it) -> fault
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """A response with a body of its own, which is billed only if it says so."""
+
+    body: object
+    status: int = 200
+    bills: bool = False
+
+
+Behaviour = Callable[[str, int], Fault | Reply]  # (user message, earlier attempts at it) -> fault
 INPUT_TOKENS = 7
 
 
@@ -100,6 +112,7 @@ class FaultServer:
         self.in_flight = self.most_in_flight = 0
         self.span = (0.0, 0.0)  # the times of the first request and of the last response
         self.last_request: web.Request | None = None
+        self.last_body: dict[str, object] = {}
         self.base_url = ""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -156,12 +169,15 @@ class FaultServer:
         return response
 
     async def _respond(self, request: web.Request, content: bytes) -> web.StreamResponse:
-        body = json.loads(content)
+        body = self.last_body = json.loads(content)
         if not body["messages"]:  # some clients send an empty request first, for the headers
             return web.json_response({"error": {"message": "Invalid 'messages': empty array."}}, status=400)
         question = body["messages"][-1]["content"]
         fault = self._behaviour(question, self.asked[question])
         self.asked[question] += 1
+        if isinstance(fault, Reply):
+            self.billed[question] += fault.bills
+            return web.json_response(fault.body, status=fault.status)
         if fault == "401":  # some servers repeat the key in the message
             key = request.headers.get("Authorization") or request.headers.get("api-key")
             error = {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}
@@ -169,6 +185,8 @@ class FaultServer:
         if fault == "reasoning" and (unknown := body.keys() & REFUSED.keys()):
             status, refusal = REFUSED[max(unknown)]
             return web.json_response(refusal, status=status)
+        if fault == "repeats the headers":
+            return web.json_response({"error": {"message": str(dict(request.headers))[-250:]}}, status=401)
         if fault in ("no system role", "no system"):
             has_system = any(one["role"] == "system" for one in body["messages"])
             fault = "" if not has_system else "422" if fault == "no system" else "system role"

@@ -4,6 +4,7 @@ and their order.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,7 @@ from orcac.errors import InputError
 from orcac.filter.contamination import build_index
 from orcac.filter.lengths import count_tokens
 from orcac.filter.reasons import KEEP, Reasons
-from orcac.filter.recipe import Bounds, FilterRecipe
+from orcac.filter.recipe import Bounds, FilterExecution, FilterRecipe
 from orcac.filter.run import run
 from orcac.job import Job
 
@@ -120,7 +121,8 @@ def job(tmp_path: Path, recipe: FilterRecipe, responses: list[rows.Response], be
     collected = tmp_path / "collect"
     collected.mkdir(exist_ok=True)
     rows.write(collected / "responses.parquet", rows.Response, responses)
-    return make_job(tmp_path, recipe, inputs={"responses": [collected], "benchmarks": folders})
+    inputs = {"responses": [collected], "benchmarks": folders}
+    return make_job(tmp_path, recipe, FilterExecution(allow_empty=("t",)), inputs=inputs)
 
 
 ROWS = st.lists(
@@ -140,6 +142,7 @@ ROWS = st.lists(
 @settings(deadline=None, max_examples=50)
 @given(responses=ROWS)
 def test_every_row_is_kept_or_rejected_once_in_order(tmp_path_factory, responses):
+    responses.append(response(query="kept"))
     work = job(tmp_path_factory.mktemp("f"), STRICT, responses, {"one": ["a b c d"], "two": ["e", "c d e"]})
     summary = run(work)
     kept = list(rows.read(work.out / "kept.parquet", rows.Response))
@@ -162,6 +165,32 @@ def test_counts_name_the_benchmark_that_is_overlapped(tmp_path):
     assert summary.as_json() == {"read": 3, "kept": 1, "rejected": {"contamination": 2}}
     counts = json.loads((work.out / "counts.json").read_text())
     assert counts == summary.as_json() | {"overlaps": {"one": 2, "three": 0, "two": 1}}
+
+
+def test_the_losses_are_printed_and_a_task_of_which_nothing_is_kept_is_an_error(tmp_path, capsys):
+    responses = [response(query="1"), response(query="2", finish_reason="length", task="u")]
+    responses += [response(query="1"), response("", query="3", error="timeout", finish_reason="", task="u")]
+    work = job(tmp_path, FilterRecipe(), responses, {})
+    with pytest.raises(
+        InputError, match=r"nothing is left of\n  the task `u`: finish reason: length 1, timeout 1"
+    ) as e:
+        run(work)
+    assert "filters.allow_empty" in e.value.fix
+    assert "test  kept 1 of 4; dropped: duplicate 1, finish reason: length 1, timeout 1\n" in capsys.readouterr().err
+    allowed = work.execution.model_copy(update={"allow_empty": ("u",)})
+    assert run(dataclasses.replace(work, execution=allowed)).kept == 1
+
+
+def test_a_filter_that_keeps_nothing_is_an_error(tmp_path):
+    for responses, cause in (([response(finish_reason="length")], "finish reason: length 1"), ([], "there are none")):
+        with pytest.raises(InputError, match=f"none of {len(responses)} responses is kept: {cause}") as caught:
+            run(job(tmp_path, FilterRecipe(), responses, {}))
+        assert caught.value.fix
+
+
+def test_a_copy_of_the_reference_agrees_though_the_checker_reads_a_part_of_it():
+    quoted = 'She calls the cat "Socks."'
+    assert judge(FilterRecipe(agree_with_reference=True), response(quoted, reference=quoted)) == [KEEP]
 
 
 def test_the_share_of_reasoning_is_that_of_the_kept_rows(tmp_path):

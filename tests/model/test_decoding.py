@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from orcac.model.decoding import decode, is_supported
+from orcac.model.decoding import Prompt, Rules, decode, is_supported
 
 SHAPE = {
     "vocab_size": 90,
@@ -56,17 +56,46 @@ def generate(model, prompt, limit, ends):
     ].tolist()
 
 
+def decode_all(model, prompts, limits, *, rows=99, ends=(), sampler=None, one_by_one=True):
+    """Return the ids that follow each prompt, in the order of the prompts."""
+    asked = [Prompt(number, ids, limit) for number, (ids, limit) in enumerate(zip(prompts, limits, strict=True))]
+    rules = Rules(ends=ends, pad=0, sampler=sampler)
+    answers = {}
+    for ended in decode(model, asked, rules, fits=lambda tokens: rows, one_by_one=one_by_one):
+        assert not torch.is_inference_mode_enabled()  # it would remain in force in the caller
+        answers |= dict(ended)
+    return [answers[number] for number in range(len(prompts))]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_ids_are_those_that_transformers_generates_for_each_prompt_alone(form):
     model, prompts = make_model(form), make_prompts()
     limits = [12, 12, 5, 12, 1, 12]
     free = [generate(model, prompt, limit, []) for prompt, limit in zip(prompts, limits, strict=True)]
-    assert decode(model, prompts, limits, ends=[], pad=0) == free
+    assert decode_all(model, prompts, limits) == free
     ends = [free[1][3], free[0][7]]
     expected = [generate(model, prompt, limit, ends) for prompt, limit in zip(prompts, limits, strict=True)]
     assert len(set(map(len, expected))) > 1
+    for rows in (99, 2, 3):  # a place that becomes free is filled by the next prompt, which may be longer
+        for one_by_one in (True, False):
+            assert decode_all(model, prompts, limits, rows=rows, ends=ends, one_by_one=one_by_one) == expected
+
+
+@pytest.mark.parametrize("form", list(FORMS)[:2])
+def test_rows_that_come_and_go_at_any_time_do_not_touch_the_others(form):
+    """Let the number of rows change at every step, over many more tokens than the first rows have room for."""
+    model, numbers = make_model(form), random.Random(3)
+    prompts = [[numbers.randrange(1, 90) for _ in range(numbers.randrange(1, 30))] for _ in range(40)]
+    limits = [numbers.randrange(1, 20) for _ in prompts]
+    alone = [generate(model, prompt, limit, []) for prompt, limit in zip(prompts, limits, strict=True)]
+    asked = [Prompt(*one) for one in zip(range(40), prompts, limits, strict=True)]
     for one_by_one in (True, False):
-        assert decode(model, prompts, limits, ends=ends, pad=0, one_by_one=one_by_one) == expected
+        answers = {}
+        for ended in decode(
+            model, asked, Rules(ends=(), pad=0), fits=lambda tokens: numbers.randrange(1, 9), one_by_one=one_by_one
+        ):
+            answers |= dict(ended)
+        assert [answers[number] for number in range(40)] == alone
 
 
 def test_models_of_other_forms_are_generated_by_transformers():
@@ -82,29 +111,32 @@ def test_nothing_is_computed_twice_or_for_padding():
     model, prompts = make_model("grouped heads"), make_prompts()
     sizes = []
     model.get_input_embeddings().register_forward_hook(lambda module, ids, found: sizes.append(ids[0].numel()))
-    answers = decode(model, prompts, [4, 1, 2, 4, 4, 1], ends=[], pad=0)
+    answers = decode_all(model, prompts, [4, 1, 2, 4, 4, 1])
     assert sum(sizes[:6]) == 3 + 17 + 9 + 1 + (9 - 5) + 1
     assert sizes[6:] == [4, 3, 3] and sum(map(len, answers)) == 16
+
+
+def test_a_prompt_takes_the_place_of_an_ended_answer():
+    """Count the rows of each step: there are three places, and six prompts."""
+    model, prompts = make_model("grouped heads"), make_prompts()
+    sizes = []
+    model.get_input_embeddings().register_forward_hook(lambda module, ids, found: sizes.append(tuple(ids[0].shape)))
+    decode_all(model, [prompt * 2 for prompt in prompts], [7, 2, 4, 3, 3, 3], rows=3)
+    assert [rows for rows, tokens in sizes if tokens == 1] == [3, 3, 3, 3, 3, 1]
 
 
 class Shift:
     """A sampler that adds noise of its own to each row."""
 
-    def __init__(self, rows):
-        self.streams = [torch.Generator().manual_seed(row) for row in rows]
+    def __init__(self):
+        self.streams = [torch.Generator().manual_seed(number) for number in range(6)]
 
-    def keep(self, rows):
-        self.streams = [self.streams[row] for row in rows]
-
-    def __call__(self, input_ids, scores):
-        return scores + torch.stack([torch.randn(scores.shape[-1], generator=stream) for stream in self.streams])
+    def __call__(self, numbers, scores):
+        return scores + torch.stack([torch.randn(scores.shape[-1], generator=self.streams[one]) for one in numbers])
 
 
 def test_each_row_keeps_its_random_stream_when_others_end():
-    model, prompts = make_model("grouped heads"), make_prompts()
-    together = decode(model, prompts, [6, 2, 6, 1, 6, 6], ends=[], pad=0, sampler=Shift(range(6)))
-    alone = [
-        decode(model, [prompt], [limit], ends=[], pad=0, sampler=Shift([row]))[0]
-        for row, (prompt, limit) in enumerate(zip(prompts, [6, 2, 6, 1, 6, 6], strict=True))
-    ]
-    assert together == alone
+    model, prompts, limits = make_model("grouped heads"), make_prompts(), [6, 2, 6, 1, 6, 6]
+    together = decode_all(model, prompts, limits, sampler=Shift())
+    assert together == decode_all(model, prompts, limits, sampler=Shift(), rows=1)
+    assert together == decode_all(model, prompts, limits, sampler=Shift(), rows=2, one_by_one=False)

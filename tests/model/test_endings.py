@@ -2,6 +2,7 @@
 
 import pytest
 import tiny
+from tiny import answer_all
 
 from orcac.model.chat_format import load_tokenizer
 from orcac.model.endings import ReasoningLimit
@@ -34,15 +35,15 @@ def with_template(folder, template):
 
 
 def test_an_answer_ends_before_the_first_stop_string_in_any_batch(folder, model):
-    plain = model.answer_batch(PROMPTS, **SAMPLED)
+    plain = answer_all(model, PROMPTS, **SAMPLED)
     tokenizer = load_tokenizer(folder)
     stops = []
     for answer in plain[:2]:  # from the middle of one token to the middle of a later one
         ids = tokenizer(answer.text, add_special_tokens=False)["input_ids"]
         middle = len(tokenizer.decode(ids[: len(ids) // 2]))
         stops.append(answer.text[middle - 1 : middle + 2])
-    together = model.answer_batch(PROMPTS, **SAMPLED, stop=stops)
-    assert together == [one for prompt in PROMPTS for one in model.answer_batch([prompt], **SAMPLED, stop=stops)]
+    together = answer_all(model, PROMPTS, **SAMPLED, stop=stops)
+    assert together == [one for prompt in PROMPTS for one in answer_all(model, [prompt], **SAMPLED, stop=stops)]
     for before, after in zip(plain, together, strict=True):
         places = [place for stop in stops if (place := before.text.find(stop)) >= 0]
         assert after.text == before.text[: min(places, default=None)]
@@ -65,7 +66,7 @@ def test_reasoning_is_limited_or_turned_off(folder, template):
     prompts = [("", user) for _, user in PROMPTS]
 
     def ask(some, reasoning):
-        return model.answer_batch(some, **SAMPLED, reasoning=reasoning)
+        return answer_all(model, some, **SAMPLED, reasoning=reasoning)
 
     assert all(answer.opened for answer in ask(prompts, None) + ask(prompts, "on"))
     limited = ask(prompts, 6)
@@ -82,7 +83,7 @@ def test_reasoning_is_limited_or_turned_off(folder, template):
 
 def test_reasoning_that_an_answer_opens_itself_is_limited():
     text = "<think>a b c d e f"
-    limit = ReasoningLimit(3, [-1, -2], [False, False], lambda ids: text[: len(ids)])
+    limit = ReasoningLimit(3, [-1, -2], lambda ids: text[: len(ids)])
     ids: list[int] = []
     taken = []
     for place in range(len(text)):

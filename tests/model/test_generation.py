@@ -1,12 +1,14 @@
 """Tests of orcac/model/generation.py, and of loading model folders: orcac/model/weights.py, orcac/model/offline.py."""
 
 import functools
+import itertools
 import json
 import shutil
 from collections import Counter
 
 import pytest
 import tiny
+from tiny import answer_all
 
 from orcac.errors import InputError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
@@ -39,41 +41,45 @@ def copy_with(folder, target, **generation):
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_batch_changes_no_answer(model, temperature):
     settings = {"temperature": temperature, "top_p": 0.9, "max_new_tokens": 12, "seed": 5}
-    together = model.answer_batch(PROMPTS, **settings)
-    alone = [answer for prompt in PROMPTS for answer in model.answer_batch([prompt], **settings)]
-    assert together == alone
+    together = answer_all(model, PROMPTS, **settings)
+    alone = [answer for prompt in PROMPTS for answer in answer_all(model, [prompt], **settings)]
+    assert together == alone == answer_all(model, PROMPTS, batch_size=2, **settings)
     assert len({answer.text for answer in together}) > 1
 
 
 def test_the_seed_decides_what_is_sampled(model):
     def texts(seed):
         settings = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8, "seed": seed}
-        return [answer.text for answer in model.answer_batch(PROMPTS, **settings)]
+        return [answer.text for answer in answer_all(model, PROMPTS, **settings)]
 
     assert texts(1) == texts(1) != texts(2)
 
 
 def test_an_answer_ends_at_an_end_token_or_is_cut(folder, model, tmp_path):
-    (cut,) = model.answer_batch([("", "Why?")], max_new_tokens=5, **GREEDY)
+    (cut,) = answer_all(model, [("", "Why?")], max_new_tokens=5, **GREEDY)
     assert (cut.finish_reason, cut.output_tokens) == ("length", 5)
     third = load_tokenizer(folder)(cut.text, add_special_tokens=False)["input_ids"][2]
     other = LocalModel.load(copy_with(folder, tmp_path / "model", eos_token_id=[2, third]), threads=1, gpus=0)
-    (stopped,) = other.answer_batch([("", "Why?")], max_new_tokens=5, **GREEDY)
+    (stopped,) = answer_all(other, [("", "Why?")], max_new_tokens=5, **GREEDY)
     assert stopped.finish_reason == "stop" and stopped.output_tokens <= 3
     assert cut.text.startswith(stopped.text)
 
 
 def test_positions_bound_the_answer(model):
     prompts = [("", "a " * 20), ("", "a " * 100), ("", "Why?")]  # their greedy answers reach no end token
-    long, too_long, short = model.answer_batch(prompts, max_new_tokens=50, **GREEDY)
+    long, too_long, short = answer_all(model, prompts, max_new_tokens=50, **GREEDY)
     assert long.input_tokens + long.output_tokens == tiny.SHAPE.positions
     assert (too_long.text, too_long.finish_reason, too_long.output_tokens) == ("", "length", 0)
     assert short.output_tokens == 50
 
 
-def test_batches_contain_every_prompt_once_by_length(model):
-    assert model.plan_batches(PROMPTS, max_new_tokens=8, batch_size=3) == [[2, 0, 1], [3]]
-    assert [len(batch) for batch in model.plan_batches(PROMPTS * 40, max_new_tokens=8)] == [64, 64, 32]  # on a CPU
+def test_prompts_come_by_length_and_in_a_batch_by_their_beginnings(model):
+    same = ("", "What is 4 and one?")  # as long as the first
+    assert model.sort([*PROMPTS, same], max_new_tokens=8, batch_size=1) == [2, 0, 4, 1, 3]
+    order = model.sort([*PROMPTS, same] * 30, max_new_tokens=8)  # in batches of 64
+    prompts = [[*PROMPTS, same][number % 5] for number in order]
+    assert sorted(order) == list(range(150))
+    assert sum(one != other for one, other in itertools.pairwise(prompts)) < 8
 
 
 def test_the_rows_of_a_batch_on_a_gpu_follow_from_its_free_memory():
@@ -110,20 +116,20 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(folder, model, capsys):
     sizes = []
     small = LocalModel(Small.from_pretrained(folder).eval(), load_tokenizer(folder))
     settings = {"max_new_tokens": 6, **GREEDY}
-    assert small.answer_batch(PROMPTS, **settings) == model.answer_batch(PROMPTS, **settings)
+    assert answer_all(small, PROMPTS, **settings) == answer_all(model, PROMPTS, **settings)
     assert [size for size in sizes if size > 1] == [4, 2]
     assert "a batch of 4 does not fit in memory: halved" in capsys.readouterr().err
     Small.holds = 0
     with pytest.raises(InputError, match=r"(?s)a single prompt.*lower max_tokens"):
-        small.answer_batch(PROMPTS[:1], **settings)
+        answer_all(small, PROMPTS[:1], **settings)
 
 
 def test_gumbel_max_draws_from_the_nucleus_of_the_distribution():
     import torch
 
     shares = torch.tensor([[0.5, 0.3, 0.15, 0.05]] * 4000)
-    processor = GumbelMax([make_stream(0, "", str(n)) for n in range(4000)], temperature=1.0, top_p=0.75)
-    drawn = Counter(processor(None, shares.log()).argmax(-1).tolist())
+    sampler = GumbelMax(lambda number: make_stream(0, "", str(number)), temperature=1.0, top_p=0.75)
+    drawn = Counter(sampler(range(4000), shares.log()).argmax(-1).tolist())
     assert drawn.keys() == {0, 1}
     assert drawn[0] / 4000 == pytest.approx(0.5 / 0.8, abs=0.03)
 
@@ -133,7 +139,7 @@ def test_sampling_options_in_the_folder_are_ignored(folder, model, tmp_path):
     target = copy_with(folder, tmp_path / "model", **sampling, max_new_tokens=1, min_new_tokens=6)
     other = LocalModel.load(target, threads=1, gpus=0)
     settings = {"max_new_tokens": 6, **GREEDY}
-    assert other.answer_batch(PROMPTS, **settings) == model.answer_batch(PROMPTS, **settings)
+    assert answer_all(other, PROMPTS, **settings) == answer_all(model, PROMPTS, **settings)
 
 
 def test_a_local_teacher_is_asked_like_any_other(folder, tmp_path):
@@ -178,7 +184,7 @@ def test_a_model_without_a_template_is_asked_in_plain_words(folder, tmp_path, ca
     bare = tmp_path / "model"
     shutil.copytree(folder, bare)
     (bare / "chat_template.jinja").unlink()
-    (answer,) = LocalModel.load(bare, threads=1, gpus=0).answer_batch([("", "Why?")], max_new_tokens=3, **GREEDY)
+    (answer,) = answer_all(LocalModel.load(bare, threads=1, gpus=0), [("", "Why?")], max_new_tokens=3, **GREEDY)
     tokens = load_tokenizer(folder)("### Human:\nWhy?\n\n### Assistant:\n", add_special_tokens=False)["input_ids"]
     assert abs(answer.input_tokens - 1 - len(tokens)) <= 2  # the text is encoded in three parts
     assert "asked in plain words (### Human:)" in capsys.readouterr().err
@@ -207,7 +213,7 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, harm, message):
     else:
         (broken / "config.json").write_text("{")
     with pytest.raises(InputError, match=message):
-        LocalModel.load(broken, threads=1, gpus=0).plan_batches(PROMPTS, max_new_tokens=8)
+        LocalModel.load(broken, threads=1, gpus=0).sort(PROMPTS, max_new_tokens=8)
 
 
 def test_a_gpu_that_was_not_granted_is_not_used(folder, monkeypatch):

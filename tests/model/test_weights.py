@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from orcac.errors import InputError
-from orcac.model.weights import check_weights, raising_os_errors
+from orcac.model.weights import check_weights, load_model, order_by_columns, raising_os_errors
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,15 @@ def test_a_write_that_the_system_refuses_raises_os_error(tmp_path, examples):
     assert student.value.errno == weights.value.errno == state.value.errno == errno.EFBIG
     with pytest.raises(InputError), raising_os_errors(tmp_path):
         raise InputError("not the disk (os error 28)")
+
+
+def test_ordering_by_columns_changes_no_value_and_no_shared_matrix(tmp_path, examples):
+    import torch
+
+    model = load_model(tiny.make_student(tmp_path, examples) / "model", subject="the student")
+    model.lm_head.weight = model.model.embed_tokens.weight
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    order_by_columns(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.model.layers[0].mlp.up_proj.weight.t().is_contiguous()
+    assert model.model.embed_tokens.weight.is_contiguous()

@@ -20,6 +20,7 @@ ONLINE = {"mode": "batch", "requests_per_minute": 60, "tokens_per_minute": 9000,
 
 ENDPOINTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # endpoint of the spec, fields of the settings
     "openai": ({"kind": "openai"} | LIMITS | ONLINE, ASKED_LIMITS | ONLINE),
+    "openai with headers": ({"kind": "openai", "headers": {"X-A": "MY_TOKEN"}}, {"headers": {"X-A": "MY_TOKEN"}}),
     "openai by another key": ({"kind": "openai", "api_key_env": "MY_KEY"}, {"api_key_env": "MY_KEY"}),
     "azure": (
         {"kind": "openai", "azure": DEPLOYED},
@@ -48,6 +49,17 @@ def teacher(endpoint: dict[str, Any], **fields: Any) -> schema.Teacher:
 def test_the_settings_of_each_endpoint(endpoint: dict[str, Any], settings: dict[str, Any]) -> None:
     lowered = lower_endpoint(teacher(endpoint), budget_usd=None, budget_name="study")
     assert lowered == EndpointSettings(kind=endpoint["kind"], **settings)
+
+
+def test_a_role_and_nested_parameters_enter_the_recipe_only_where_they_are_given() -> None:
+    def recipe(**fields: Any) -> dict[str, object]:
+        asked = lower_teacher(teacher({"kind": "openai"}, **fields), files=LocalFiles(), questions=LocalFiles())
+        return asked.model_dump(mode="json", exclude_defaults=True)
+
+    plain, extra = recipe(), {"stop": ["Q:"], "chat_template_kwargs": {"enable_thinking": False}}
+    assert "system_role" not in plain and recipe(system_role="system") == plain
+    assert recipe(system_role="none") == plain | {"system_role": "none"}
+    assert recipe(sampling={"extra": extra})["sampling"]["extra"] == extra
 
 
 def test_price_and_budget_are_part_of_the_settings() -> None:

@@ -221,6 +221,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "teachers.*.sampling.reasoning": ("teachers.g.sampling.reasoning", "off", answered("few")),
     "teachers.*.sampling.seed": ("teachers.g.sampling.seed", 5, answered("few") | ANSWERED),
     "teachers.*.sampling.extra": ("teachers.g.sampling.extra", {"k": 1}, answered("few") | ANSWERED),
+    "teachers.*.system_role": ("teachers.g.system_role", "none", answered("few") | ANSWERED),
     "teachers.*.endpoint[openai].kind": (
         "teachers.g.endpoint", {"kind": "solver"}, answered("few") | ANSWERED, {"teachers": {"g": {"model": "expert"}}},
     ),
@@ -330,6 +331,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
 NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "name": ("name", "another"),
     "about": ("about", "another line"),
+    "filters.allow_empty": ("filters.allow_empty", ["t"]),
+    **{f"queries.*[{form}].allow_empty": (f"queries.{name}.allow_empty", ["t"])
+       for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
+    **{f"benchmarks.*[{form}].allow_empty": (f"benchmarks.{name}.allow_empty", ["t"])
+       for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))},
     **{f"queries.*[{form}].max_bad": (f"queries.{name}.max_bad", "9 %")
        for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
     **{f"benchmarks.*[{form}].max_bad": (f"benchmarks.{name}.max_bad", 0)
@@ -354,6 +360,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[local].batch": ("teachers.l.endpoint.batch", 9, LOADED),
     "teachers.*.endpoint[local].gpus": ("teachers.l.endpoint.gpus", 1, LOADED),
     "teachers.*.endpoint[openai].api_key_env": ("teachers.g.endpoint.api_key_env", "KEY"),
+    "teachers.*.endpoint[openai].headers": ("teachers.g.endpoint.headers", {"X-A": "TOKEN"}),
     "teachers.*.endpoint[openai].mode": ("teachers.g.endpoint.mode", "batch"),
     "teachers.*.endpoint[openai].requests_per_minute": ("teachers.g.endpoint.requests_per_minute", 9),
     "teachers.*.endpoint[openai].tokens_per_minute": ("teachers.g.endpoint.tokens_per_minute", 9),

@@ -38,8 +38,8 @@ def make_spec(**sections: Any) -> schema.Spec:
         ({}, {}),
         ({"refusals": "drop"}, {"drop_refusals": True}),
         ({"duplicates": "keep"}, {"drop_duplicates": False}),
-        ({"agreement": True, "min_characters": 5}, {"agree_with_reference": True, "min_characters": 5}),
-        ({"agreement": True, "checker": "auto"}, {"agree_with_reference": True, "checker": "auto"}),
+        ({"agreement": True, "min_characters": 5}, {"agree_with_reference": True, "min_characters": 5, "matching": 1}),
+        ({"agreement": True, "checker": "auto"}, {"agree_with_reference": True, "checker": "auto", "matching": 1}),
         ({"checker": "auto"}, {}),  # without agreement it has nothing to decide
         ({"contamination": {}}, {"contamination_ngram": 13}),
         ({"finish_reason": ["stop", "length"]}, {"finish_reasons": ("stop", "length")}),

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from orcac.errors import InputError
-from orcac.plan.sources import FileDigests, lower_file_source, lower_puzzles
-from orcac.recipe import HubRef, file_digest
+from orcac.plan.sources import FileDigests, find_matching, lower_file_source, lower_puzzles
+from orcac.recipe import MATCHING, HubRef, file_digest
+from orcac.sample.recipe import Source
 from orcac.spec import schema
 from orcac.spec.paths import FileSet
 
@@ -87,3 +88,28 @@ def test_a_file_source_has_its_format_its_fields_and_the_files_that_were_found(
     assert not isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark)
     source = lower_file_source(queries, FOUND, FileDigests().lower(FOUND))
     assert (source.format, source.fields, source.hub, source.absent) == (form, fields, FOUND.hub, FOUND.absent)
+
+
+@pytest.mark.parametrize(
+    ("format", "fields", "text", "matching"),
+    [
+        ("jsonl", {"query": "q", "reference": "r", "options": "o"}, "", MATCHING),
+        ("parquet", {"query": "q", "references": "r", "options": "o"}, "", MATCHING),
+        ("jsonl", {"query": "q", "options": "o"}, "", None),  # nothing to match
+        ("jsonl", {"query": "q", "reference": "r"}, r"Options:\n- Line 1: x\n- Line 2: y", MATCHING),
+        ("jsonl", {"query": "q", "reference": "r"}, r"Options:\n- (A) x\n- Line 2: y", None),
+        ("jsonl", {"query": "q"}, r"Options:\n- Line 1: x", None),
+        ("flan-cot", {}, r"OPTIONS: \n- Choice A: x", MATCHING),
+        ("flan-cot", {}, r"Options:\n- yes\n- no. Notes:\n- Choice A: x", None),
+        ("agieval", {}, r"Options:\n- Choice A: x", None),
+    ],
+)
+def test_the_rule_of_references_is_for_sources_that_may_name_options_otherwise_than_by_text(
+    tmp_path: Path, format: str, fields: dict[str, str], text: str, matching: int | None
+) -> None:
+    """All others keep the ids that they had before there was a rule."""
+    path = tmp_path / "file"
+    path.write_text(text)
+    source = Source(format=format, fields=fields)  # type: ignore[arg-type]
+    assert find_matching(source, FileSet((path, tmp_path / "gone")), FileDigests()) == matching
+    assert find_matching(source, None, FileDigests()) == (matching if "options" in fields else None)

@@ -65,7 +65,7 @@ class FakeStore:
     def dataset(self, name: str, teacher: str, asked: int, rejected: dict[str, int], usd: float) -> Dataset:
         if f"collect/{name}" not in self.folders:
             failed = {"Timeout": 2}
-            self.add(f"sample/{name}", {"read": asked + 50, "kept": asked, "tasks": 1})
+            self.add(f"sample/{name}", {"read": asked + 50, "kept": asked, "tasks": 1, "dropped": {"not drawn": 50}})
             tokens = {"input_tokens": 80 * asked, "output_tokens": 120 * asked, "usd": usd}
             self.add(f"collect/{name}", {"prompts": asked, "answered": asked - 2, "failed": failed} | tokens)
             kept = asked - sum(rejected.values())
@@ -226,6 +226,8 @@ def test_every_row_is_accounted_for(results: dict) -> None:
     assert list(flows) == ["assistant-300", "expert-60", "bare-300"]
     assert flows["expert-60"]["arms"] == ["base", "no-assistant"]
     assert (flows["assistant-300"]["read"], flows["assistant-300"]["kept"]) == (302, 290)
+    assert (flows["expert-60"]["queries"], flows["expert-60"]["drawn"]) == (112, 62)
+    assert flows["expert-60"]["dropped"] == {"not drawn": 50}
     assert all(flow["balanced"] for flow in results["flows"] + results["packings"])
     teachers = {teacher["name"]: teacher for teacher in results["teachers"]}
     assert teachers["expert"]["requests"] == 62  # shared by two arms, counted once
@@ -533,8 +535,10 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     store = FakeStore(tmp_path / "store")
     store.folders = dict(job.by_ref)
     asked = {"prompts": 400, "answered": 400, "omitted": {"temperature": 400}, "input_tokens": 1, "usd": 9.5}
-    store.add("collect/gpt", asked)
-    store.add("collect/gpt-1", asked | {"usd": 0.5})  # a second sample
+    asked |= {"reasoned": 30}
+    how = {"sampling": {"temperature": 0.0, "top_p": 1.0, "max_tokens": 256, "extra": {}, "reasoning": "off"}}
+    store.add("collect/gpt", asked, how)
+    store.add("collect/gpt-1", asked | {"usd": 0.5}, how)  # a second sample
     evaluation = Evaluation(
         benchmark="b",
         items="sample/b",
@@ -553,6 +557,7 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
     assert {teacher["name"]: teacher["usd"] for teacher in results["teachers"]}["gpt"] == 10
     for sentence in (
         "gpt (baseline) was asked without temperature, which it refuses.",
+        "gpt (baseline) was asked not to reason, and reasons in 60 answers all the same.",
         "Asked: zero-shot, no system message, greedy decoding, at most 256 tokens.",
         "No row for gpt (baseline).",
     ):

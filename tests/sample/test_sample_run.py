@@ -1,10 +1,11 @@
-"""Tests of orcac/sample/recipe.py, orcac/sample/run.py, orcac/sample/pool.py and orcac/sample/bad.py: dropped rows, bad
-rows, and stable draws."""
+"""Tests of orcac/sample/recipe.py, orcac/sample/run.py, orcac/sample/pool.py, orcac/sample/bad.py and
+orcac/sample/references.py: dropped rows, bad rows, and stable draws."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import hub_server
 import pyarrow as pa
@@ -14,7 +15,7 @@ from jobs import make_job
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.recipe import FileRef, HubRef, file_digest
+from orcac.recipe import MATCHING, FileRef, HubRef, file_digest
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleRecipe, Source, Subset
 from orcac.sample.run import run
 
@@ -26,13 +27,13 @@ class Bench:
         self.root, self.count = root, 0
 
     def run(
-        self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path, checker: str = ""
+        self, recipe: SampleRecipe, files: dict[str, str] | None = None, *inputs: Path, **execution: Any
     ) -> tuple[dict, Path]:
         self.count += 1
         job = make_job(
             self.root / str(self.count),
             recipe,
-            SampleExecution(files=files or {}, checker=checker),
+            SampleExecution(files=files or {}, **execution),
             inputs={"from": inputs} if inputs else {},
             label=recipe.name,
         )
@@ -105,15 +106,67 @@ def test_items_that_no_answer_could_satisfy_are_named_and_a_benchmark_of_such_it
     summary = run(*options, *numbers, checker="number")
     assert (summary["kept"], summary["dropped"]) == (4, {"reference is no option": 1})
     err = capsys.readouterr().err
+    path = tmp_path / "5.jsonl"
     assert (
-        "s  1 queries are dropped, since their reference is not one of their options\n    5: 'Q2?', reference 'z'"
-        in err
-    )
-    assert "s  1 of 4 items will be left out of the scores: there is no reference\n    5: 'Q5?', reference ''" in err
+        "s  1 queries are dropped, since their reference is not one of their options\n"
+        f"    {path}:2: 'Q2?', reference 'z'\n    fix: let each"
+    ) in err
+    assert (
+        "s  1 of 4 items will be left out of the scores: there is no reference\n"
+        f"    {path}:5: 'Q5?', reference ''\n    fix: correct these"
+    ) in err
+    assert err.endswith("\ns  kept 4 of 5; dropped: reference is no option 1\n")
     with pytest.raises(InputError, match="none of its 3 items can be scored: no answer can be read") as caught:
         run(numbers[1], numbers[1] | {"q": "Q6?"}, numbers[2], checker="number")
     assert caught.value.fix
     assert run(*numbers[1:], checker="")["kept"] == 2  # queries of a teacher need no reference
+
+
+def table(path: Path, *lines: dict[str, object], **fields: str) -> tuple[Source, dict[str, str]]:
+    path.write_text("\n".join(map(json.dumps, lines)))
+    ref = FileRef(name=path.name, sha256=file_digest(path))
+    return Source(format="jsonl", files=(ref,), fields={"query": "q", **fields}), {ref.sha256: str(path)}
+
+
+def test_nothing_left_of_a_task_or_a_file_is_an_error_unless_the_spec_allows_it(bench, tmp_path):
+    good, bad = {"q": "1", "r": "x", "o": ["x", "y"], "t": "a"}, {"q": "2", "r": "z", "o": ["x", "y"], "t": "b"}
+    fields = {"task": "t", "reference": "r", "options": "o"}
+    first, files = table(tmp_path / "first.jsonl", good, bad, **fields)
+    recipe = SampleRecipe(name="s", seed=0, source=first)
+    with pytest.raises(InputError, match=r"nothing is left of\n  the task `b`: reference is no option 1\n") as caught:
+        bench.run(recipe, files)
+    assert "allow_empty" in caught.value.fix
+    assert bench.run(recipe, files, allow_empty=("b",))[0]["kept"] == 1
+    second, more = table(tmp_path / "second.jsonl", bad | {"t": "a"}, **fields)
+    both = first.model_copy(update={"files": (*first.files, *second.files)})
+    recipe = SampleRecipe(name="s", seed=0, source=both)
+    with pytest.raises(InputError, match=r"nothing is left of\n  the file .*second\.jsonl: reference is no option 1\n"):
+        bench.run(recipe, files | more, allow_empty=("b",))
+    assert bench.run(recipe, files | more, allow_empty=("b", "second"))[0]["kept"] == 1
+    # a task that the spec leaves out and a repeated file lose nothing
+    twice = first.model_copy(update={"files": (*first.files, *first.files), "tasks": ("a",)})
+    summary, _ = bench.run(SampleRecipe(name="s", seed=0, source=twice), files)
+    assert summary["dropped"] == {"duplicate": 1, "task filter": 2}
+
+
+def test_references_become_the_options_that_they_name(bench, tmp_path, capsys):
+    options = ["red", "blue", "green"]
+    rows_of = [{"q": str(n), "r": r, "o": options} for n, r in enumerate(["B", "green.", "(A)", "blue", "D", "pink"])]
+    source, files = table(tmp_path / "t.jsonl", *rows_of, reference="r", options="o")
+    old, _ = bench.run(SampleRecipe(name="s", seed=0, source=source), files)
+    assert old["dropped"] == {"reference is no option": 5}  # an artifact of an orcac without the rule
+    new, out = bench.run(SampleRecipe(name="s", seed=0, source=source, matching=MATCHING), files)
+    assert [prompt.reference for prompt in bench.prompts(out)] == ["blue", "green", "red", "blue"]
+    assert new["dropped"] == {"reference is no option": 2}
+    assert ":5: '4', reference 'D'" in capsys.readouterr().err
+
+
+def test_references_that_the_filters_checker_would_misread_are_named(bench, tmp_path, capsys):
+    source, files = table(tmp_path / "t.jsonl", {"q": "1", "r": "12"}, {"q": "2", "r": "<think>hm"}, reference="r")
+    bench.run(SampleRecipe(name="s", seed=0, source=source), files, agreement="auto")
+    err = capsys.readouterr().err
+    assert "s  1 of 2 queries have a reference that no answer could agree with: no answer can be read" in err
+    assert "t.jsonl:2: '2', reference '<think>hm'" in err
 
 
 def test_items_with_choices_have_the_right_ones_and_items_without_are_dropped(bench, tmp_path):

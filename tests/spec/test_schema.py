@@ -56,7 +56,7 @@ EXPRESSIBLE = re.compile(
 INEXPRESSIBLE = {  # numbers as keys, limits of numbers with a unit, and the effect of a sweep on other sections
     "a text for a message number", "a share beyond the whole", "too small a size", "an infinite rate",
     "an empty sweep", "a sweep of an unknown path", "a sweep of what is no map", "a sweep of a bad value",
-    "a sweep whose arms have too long a name",
+    "a sweep whose arms have too long a name", "nothing in a list of a parameter", "a parameter that is no number",
 }  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def test_a_real_model_answers(tmp_path: Path) -> None:
         *("<|im_start|>", "user", "Ċ", "a", "ĊĊ", "1", ".", "Ġb"),
         *("<|im_end|>", "Ċ", "<|im_start|>", "ass", "istant", "Ċ"),
     ]
-    (answer,) = LocalModel.load(model, threads=1, gpus=0).answer_batch(
-        [("", "What is the capital of France?")], temperature=0, top_p=1, max_new_tokens=20, seed=0
-    )
+    question = ("", "What is the capital of France?")
+    settings = {"temperature": 0, "top_p": 1, "max_new_tokens": 20, "seed": 0}
+    (answer,) = tiny.answer_all(LocalModel.load(model, threads=1, gpus=0), [question], **settings)
     assert (answer.text, answer.finish_reason) == ("The capital of France is Paris.", "stop")

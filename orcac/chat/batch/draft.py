@@ -39,6 +39,7 @@ class BatchDraft:
             price=settings.price.model_dump(),
             budget=settings.budget_name,
             budget_usd=settings.budget_usd,
+            headers=settings.headers,
             azure=settings.azure.model_dump() if settings.azure else None,
         )
         target = (settings.base_url, self.batch.azure, model)

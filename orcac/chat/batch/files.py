@@ -38,6 +38,9 @@ class Batch:
     budget: str = ""  # the folder of the budget that pays for it, under `answers/budgets/`
     budget_usd: float | None = None  # None: no budget
     azure: dict[str, str | None] | None = None  # the fields of `Azure`
+    headers: dict[str, str] = dataclasses.field(
+        default_factory=dict
+    )  # header -> the name of a variable; absent if none
     refused: list[str] = dataclasses.field(default_factory=list)  # parameters that its model does not accept
     file_id: str = ""
     creating_at: float = 0.0  # the time of a `create` whose response has not arrived, else 0
@@ -57,6 +60,7 @@ class Batch:
             base_url=self.base_url,
             api_key_env=self.api_key_env,
             azure=None if self.azure is None else Azure.model_validate(self.azure),
+            headers=self.headers,
             price=Price(**self.price),
         )
 
@@ -98,7 +102,10 @@ def read_record(folder: Path) -> Batch:
 
 def write_record(folder: Path, batch: Batch) -> None:
     """Write the record durably, and make the folder itself durable."""
-    durable.write(folder / "batch.json", json.dumps(dataclasses.asdict(batch), indent=1) + "\n")
+    record = dataclasses.asdict(batch)
+    if not batch.headers:
+        del record["headers"]  # older versions know no such field
+    durable.write(folder / "batch.json", json.dumps(record, indent=1) + "\n")
     durable.sync_folder(folder.parent)
 
 

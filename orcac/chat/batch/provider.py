@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from orcac.chat.batch.files import Batch
 from orcac.chat.batch.results import RemoteBatch, parse_description
-from orcac.chat.endpoints.client import find_key, make_client
+from orcac.chat.endpoints.client import find_key, make_client, read_headers
 from orcac.chat.endpoints.completions import parse_retry_after
 from orcac.chat.error_body import read_error
 from orcac.chat.failures import ChatError, classify
@@ -43,10 +43,10 @@ class Provider:
     `download` raise Gone if the batch or the file is not there.
     """
 
-    def __init__(self, client: AsyncOpenAI, key: str) -> None:
+    def __init__(self, client: AsyncOpenAI, secrets: Iterable[str]) -> None:
         self._client = client
         password = urlsplit(str(client.base_url)).password or ""
-        self._secrets = {text for secret in (key, password) for text in (secret, repr(secret)[1:-1]) if text}
+        self._secrets = {text for secret in (*secrets, password) for text in (secret, repr(secret)[1:-1]) if text}
         self.label = str(client.base_url.copy_with(userinfo=b""))
 
     async def upload(self, path: Path, name: str) -> str:
@@ -151,15 +151,15 @@ class Providers:
     """The providers of all accounts that batches were sent to, each opened once and closed with `stack`."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
-        self._stack, self._open = stack, dict[tuple[str | None, str, Azure | None], Provider]()
+        self._stack, self._open = stack, dict[tuple[object, ...], Provider]()
 
     async def get(self, batch: Batch, timeout_s: float) -> Provider:
         """Return the provider of a batch. Raises EndpointError if the account's key is not set here."""
         settings = batch.settings.model_copy(update={"timeout_seconds": timeout_s})
         if settings.azure:  # the addresses of files and batches belong to the resource and have no deployment
             settings = settings.model_copy(update={"azure": Azure(api_version=settings.azure.api_version)})
-        account = (settings.base_url, settings.api_key_env, settings.azure)
+        account = (settings.base_url, settings.api_key_env, settings.azure, *sorted(settings.headers.items()))
         if account not in self._open:
             client = await self._stack.enter_async_context(make_client(settings))
-            self._open[account] = Provider(client, find_key(settings)[1])
+            self._open[account] = Provider(client, {find_key(settings)[1], *read_headers(settings).values()})
         return self._open[account]

@@ -11,10 +11,11 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from orcac.chat.endpoints.completions import find_dispensable, parse_completion
+from orcac.chat.endpoints.completions import find_dispensable
+from orcac.chat.endpoints.reader import Unanswered, read_completion
 from orcac.chat.failures import ERRORS, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse
-from orcac.chat.wire import dumps, loads, replace_surrogates
+from orcac.chat.wire import loads, replace_surrogates
 
 _QUEUE_FULL = "token_limit_exceeded"  # the provider's code for a batch that finds no room in the account's queue
 
@@ -106,12 +107,14 @@ def parse_result(line: bytes, request: ChatRequest, refused: Container[str]) -> 
         code, body = response.get("status_code"), response.get("body")
         if code == 200:
             try:
-                answer = parse_completion(dumps(body), latency_s=0.0)
+                answer = read_completion(body, cap=request.sampling.max_tokens)
                 return Result(dataclasses.replace(answer, batched=True))
+            except Unanswered as failed:
+                return _failure(failed.error, failed.body, f"HTTP 200: {_one_line(str(failed))}", request, refused)
             except ValueError as wrong:
-                return Result(None, "malformed", str(wrong)[:300])
+                return Result(None, "malformed", f"not a chat completion ({wrong}): {str(body)[:200]}")
         if isinstance(code, int) and code >= 400:
-            return _failure(code, body, f"HTTP {code}: {error_text(body)}", request, refused)
+            return _failure(classify(code, body), body, f"HTTP {code}: {error_text(body)}", request, refused)
     code = error.get("code") if isinstance(error, dict) else ""
     if code in ("batch_expired", "batch_cancelled"):
         return Result(None, "not_answered", error_text(error) or str(code))
@@ -122,13 +125,12 @@ def missing_result(ended: RemoteBatch, request: ChatRequest, refused: Container[
     """Return the result of a request that has no line in the files of an ended batch."""
     if ended.status == "failed" and not ended.found_queue_full:
         body = {"code": ended.code, "message": ended.message}
-        return _failure(400, body, f"the batch failed: {ended.code}: {ended.message}", request, refused)
+        return _failure(classify(400, body), body, f"the batch failed: {ended.code}: {ended.message}", request, refused)
     return Result(None, "not_answered", f"the batch is {ended.status} and has no result for this request")
 
 
-def _failure(status: int, body: object, message: str, request: ChatRequest, refused: Container[str]) -> Result:
-    """Return the result of a request that was answered with an error."""
-    name = classify(status, body)
+def _failure(name: str, body: object, message: str, request: ChatRequest, refused: Container[str]) -> Result:
+    """Return the result of a request that was answered with an error of the class `name`."""
     recorded = ChatResponse(error=name) if ERRORS[name].recorded else None
     parameter = find_dispensable(body, request) if name == "unsupported" else ""
     setting = refused_setting(body) if name == "unsupported" and not parameter else ""
@@ -138,5 +140,8 @@ def _failure(status: int, body: object, message: str, request: ChatRequest, refu
 def error_text(body: object) -> str:
     """Return the message in an error body, on one line and at most 300 characters long."""
     inner = body.get("error", body) if isinstance(body, dict) else body
-    message = inner.get("message") if isinstance(inner, dict) else inner
+    return _one_line(inner.get("message") if isinstance(inner, dict) else inner)
+
+
+def _one_line(message: object) -> str:
     return " ".join(replace_surrogates(str(message or "")).split())[:300]

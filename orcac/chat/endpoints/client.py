@@ -21,8 +21,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def make_client(settings: EndpointSettings) -> AsyncOpenAI:
     """Return the `openai` package's client for `settings`, or its client for Azure. It never retries.
 
-    Raises EndpointError if the provider needs a key or an address and there is none, or if the key, the address or the
-    proxy cannot be used.
+    Raises EndpointError if the provider needs a key or an address and there is none, or if the key, the address, a
+    header or the proxy cannot be used.
     """
     from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -49,6 +49,7 @@ def make_client(settings: EndpointSettings) -> AsyncOpenAI:
     if address:
         check_address(address)
     find_proxy(address or OPENAI_URL)
+    headers = read_headers(settings)
     is_loopback = urlsplit(address or "").hostname in _LOOPBACK
     http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback else None  # no proxy for this machine
     timeout_s = settings.timeout_seconds
@@ -60,12 +61,18 @@ def make_client(settings: EndpointSettings) -> AsyncOpenAI:
             api_version=settings.azure.api_version,
             api_key=None if name == _AD_TOKEN else key,
             azure_ad_token=key if name == _AD_TOKEN else None,
+            default_headers=headers,
             max_retries=0,
             timeout=timeout_s,
             http_client=http,
         )
     return AsyncOpenAI(
-        base_url=settings.base_url, api_key=key or NO_KEY, max_retries=0, timeout=timeout_s, http_client=http
+        base_url=settings.base_url,
+        api_key=key or NO_KEY,
+        default_headers=headers,
+        max_retries=0,
+        timeout=timeout_s,
+        http_client=http,
     )
 
 
@@ -78,6 +85,24 @@ def find_key(settings: EndpointSettings) -> tuple[str, str]:
         if key := os.environ.get(name, "").strip():  # a key read from a file ends in a line end
             return name, key
     return settings.api_key_env, ""
+
+
+def read_headers(settings: EndpointSettings) -> dict[str, str]:
+    """Return the further headers of each request, with their values from the environment.
+
+    Raises EndpointError if a variable is not set, or its value cannot be sent; the message does not repeat the value.
+    """
+    values = {}
+    for header, variable in settings.headers.items():
+        value = os.environ.get(variable, "").strip()
+        if not value or not all(" " <= character <= "~" for character in value):
+            problem = "contains line ends or characters other than printable ASCII" if value else "is not set"
+            raise EndpointError(
+                f"the environment variable {variable}, for the header {header}, {problem}",
+                fix=f"set {variable}, or remove {header} from the endpoint's `headers`",
+            )
+        values[header] = value
+    return values
 
 
 def check_address(base_url: str) -> None:

@@ -1,7 +1,6 @@
-"""The wire format of chat completions: the body of a request, and reading a response, its headers and its errors.
+"""The wire format of chat completions: the body of a request, and the headers and errors of a response.
 
-All functions are pure. Responses are read strictly, since any content can come with status 200; a usage that makes no
-sense is read as no usage.
+All functions are pure. `reader` reads the body of a response.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Callable, Container, Mapping
 
 from orcac.chat.error_body import read_error, unwrap_error
 from orcac.chat.failures import SETTINGS, refused_setting
-from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, RateHeaders
-from orcac.chat.wire import loads, replace_surrogates
+from orcac.chat.messages import ChatRequest, RateHeaders
+from orcac.chat.wire import loads
 
 REASONING_LIMIT = "reasoning limit"  # a setting that no server's body has
 
@@ -47,7 +46,16 @@ def build_body(
             name, value = "chat_template_kwargs", {"enable_thinking": not is_off}
         if not (may_omit and name in refused):
             body[name] = value
-    return body | sampling.extra
+    return _merge(body, sampling.extra)
+
+
+def _merge(body: dict[str, object], more: Mapping[str, object]) -> dict[str, object]:
+    """Return `body` with the values of `more`; maps that both have are merged."""
+    merged = dict(body)
+    for name, value in more.items():
+        ours = merged.get(name)
+        merged[name] = _merge(ours, value) if isinstance(ours, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def find_dispensable(error_body: object, request: ChatRequest, *, may_omit: bool = False) -> str:
@@ -85,37 +93,6 @@ def find_omitted(request: ChatRequest, refused: Container[str]) -> tuple[str, ..
 def _list_settings(request: ChatRequest) -> dict[str, object]:
     """Return the parameters that a request may have, at any server."""
     return build_body(request, is_openai=False) | build_body(request)
-
-
-def parse_completion(content: bytes, *, latency_s: float, rates: RateHeaders | None = None) -> ChatResponse:
-    """Return the response in a chat completion. Raises ValueError, with all of `content`, if it is not one."""
-    try:
-        completion = loads(content)
-        choice = completion["choices"][0]
-        message, usage = choice["message"], completion.get("usage")
-        text = message.get("content") or message.get("refusal") or ""
-        input_tokens, output_tokens = _read_usage(usage, text)
-        return ChatResponse(
-            text=replace_surrogates(text),
-            finish_reason=replace_surrogates(choice.get("finish_reason") or "unknown"),
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            latency_s=latency_s,
-            rates=rates,
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        # The content is whole, since half a key cannot be masked; the message is cut after masking.
-        raise ValueError(f"not a chat completion ({error!r}): {content!r}") from error
-
-
-def _read_usage(usage: object, text: str) -> tuple[int, int]:
-    """Return (input, output) tokens, (0, 0) if either makes no sense: the answer is paid for and good all the same."""
-    if not isinstance(usage, Mapping):
-        return 0, 0
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(read) is int and type(written) is int and 0 <= read <= MAX_CAP and bool(text) <= written <= MAX_CAP:
-        return read, written
-    return 0, 0
 
 
 def parse_error_body(content: bytes) -> object:

@@ -1,11 +1,13 @@
-"""Asking a model that this process loads: all open questions in batches of similar length.
+"""Asking a model that this process loads: all open questions, many together.
 
 A model in this process has no rate to find out and no network that fails, so the engine with its window, retries and
-pauses is not used. Questions are sorted by length over the whole job, or over pools of thousands, so that a batch holds
-little padding. When a batch ends, its answers go to the ledger, and they count once they are durable: a kill costs the
-batch at hand. An answer does not depend on its batch (`model.generation`), so the order changes only the speed.
+pauses is not used. Questions are sorted by length over the whole job, or over pools of thousands, so that those which
+are answered together hold little padding. An answer that ends goes to the ledger, and it counts once it is durable: a
+kill costs the answers that have begun. An answer does not depend on the others (`model.generation`), so the order
+changes only the speed.
 
-A stop (for an error, the budget, SIGINT or SIGTERM) waits for the batch at hand. The next run asks what is left.
+A stop (for an error, the budget, SIGINT or SIGTERM) begins no further answer and waits for those that have begun. The
+next run asks what is left.
 """
 
 from __future__ import annotations
@@ -13,19 +15,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from orcac.chat.engine import AnswerLog, budget_error
 from orcac.chat.interrupt import halt_on_signals
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatRequest, ChatResponse
-from orcac.chat.settings import EndpointSettings, Price
+from orcac.chat.settings import EndpointSettings
 from orcac.chat.tally import Tally
 from orcac.errors import EndpointError
 from orcac.model.generation import LocalAnswer, LocalModel, Model
-from orcac.reasoning import split_reasoning
+from orcac.reasoning import OPEN
 
 _POOL = 10_000  # questions that are sorted by length together: their texts are in memory
 _BUDGET_POLL_S = 1.0  # between two checks of a spent budget to which other jobs may give some back
@@ -53,21 +57,26 @@ async def ask(
     prompt, or a single prompt does not fit in memory.
     """
     model = await asyncio.to_thread(load, weights, threads=threads, gpus=gpus)
-    run = _Run(model, label=label, ledger=ledger, tally=tally, price=settings.price, budget=budget)
+    run = _Run(model, label=label, ledger=ledger, tally=tally, settings=settings, budget=budget, report=on_progress)
     left = iter(requests)
     on_progress(tally)
     with halt_on_signals(run.halts.append), budget or contextlib.nullcontext():
         while some := list(islice(left, pool)):
-            batches = await asyncio.to_thread(
-                model.plan_batches,
+            order = await asyncio.to_thread(
+                model.sort,
                 [_prompt_of(request) for request in some],
                 max_new_tokens=some[0].sampling.max_tokens,
                 batch_size=settings.batch,
             )
-            for batch in batches:
-                await run.answer_batch([some[index] for index in batch])
-                on_progress(tally)
+            await run.answer([some[index] for index in order])
     return tally
+
+
+class _Begun(NamedTuple):
+    """A request whose answer has begun."""
+
+    request: ChatRequest
+    at: float  # by the clock that measures its latency
 
 
 class _Run:
@@ -80,47 +89,66 @@ class _Run:
         label: str,
         ledger: AnswerLog,
         tally: Tally,
-        price: Price,
+        settings: EndpointSettings,
         budget: Budget | None,
+        report: Callable[[Tally], None],
     ) -> None:
         self._model, self._label, self._ledger, self._tally = model, label, ledger, tally
-        self._price, self._budget = price, budget
-        self.halts: list[BaseException] = []  # the reasons to begin no further batch
+        self._price, self._batch, self._budget, self._report = settings.price, settings.batch, budget, report
+        self.halts: list[BaseException] = []  # the reasons to begin no further answer
 
-    async def answer_batch(self, batch: list[ChatRequest]) -> None:
-        """Answer requests together, and count the answers when they are durable."""
-        sampling, price, tally = batch[0].sampling, self._price, self._tally
+    async def answer(self, requests: Sequence[ChatRequest]) -> None:
+        """Answer requests, which are begun in their order. Raises the reason to halt when the begun ones have ended."""
+        sampling, left = requests[0].sampling, deque(requests)
         if sampling.extra:
             raise EndpointError(
                 f"{self._label}: a local model has no parameter {', '.join(sampling.extra)}",
                 fix="remove it from `extra` in the teacher's sampling",
             )
-        bound = sum(request.usd_bound(price) for request in batch)
-        await self._reserve(bound)
-        tally.in_flight, start = len(batch), time.perf_counter()
-        answers = await asyncio.to_thread(
-            self._model.answer_batch,
-            [_prompt_of(request) for request in batch],
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_new_tokens=sampling.max_tokens,
-            seed=(sampling.seed or 0) + batch[0].sample_index,
-            stop=sampling.stop,
-            reasoning=sampling.reasoning,
-        )
-        latency_s, tally.in_flight = time.perf_counter() - start, 0
-        settled = [(one, _response_of(answer, latency_s)) for one, answer in zip(batch, answers, strict=True)]
+        while left:
+            await self._reserve(left[0].usd_bound(self._price))
+            begun: list[_Begun] = []
+            answers = self._model.answer(
+                self._begin(left, begun),
+                batch_size=self._batch,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_new_tokens=sampling.max_tokens,
+                seed=(sampling.seed or 0) + requests[0].sample_index,
+                stop=sampling.stop,
+                reasoning=sampling.reasoning,
+            )
+            while ended := await asyncio.to_thread(next, answers, None):
+                await self._count([(begun[number], answer) for number, answer in ended])
+
+    def _begin(self, left: deque[ChatRequest], begun: list[_Begun]) -> Iterator[tuple[str, str]]:
+        """Yield the prompts of `left`, the first of which has its USD reserved, until there is a reason to wait."""
+        while left and not self.halts:
+            if begun and self._budget and not self._budget.reserve(left[0].usd_bound(self._price)):
+                return
+            request = left.popleft()
+            begun.append(_Begun(request, time.perf_counter()))
+            self._tally.in_flight += 1
+            yield _prompt_of(request)
+
+    async def _count(self, ended: Sequence[tuple[_Begun, LocalAnswer]]) -> None:
+        """Count answers when they are durable."""
+        price, tally, now = self._price, self._tally, time.perf_counter()
+        settled = [(one.request, _response_of(answer, now - one.at)) for one, answer in ended]
         durable = [self._ledger.append(request, response) for request, response in settled]
         self._ledger.flush()
         if self._budget:
-            self._budget.settle(bound, sum(request.usd_of(response, price) for request, response in settled))
+            for request, response in settled:
+                self._budget.settle(request.usd_bound(price), request.usd_of(response, price))
         await asyncio.gather(*durable)
-        for (request, response), answer in zip(settled, answers, strict=True):
+        for (request, response), (_, answer) in zip(settled, ended, strict=True):
             tally.count(request, response, price)
             tally.tokens += response.input_tokens + response.output_tokens
             if response.error:
                 message = f"{answer.input_tokens} tokens leave no room for an answer"
                 tally.messages.setdefault(response.error, message)
+        tally.in_flight -= len(ended)
+        self._report(tally)
 
     async def _reserve(self, bound: float) -> None:
         """Reserve `bound` USD, once they fit. Raises EndpointError if they never will, or the reason to halt."""
@@ -137,10 +165,8 @@ def _response_of(answer: LocalAnswer, latency_s: float) -> ChatResponse:
     """Return the response with an answer, or the failure of a prompt that fills the model's positions."""
     if not answer.output_tokens:
         return ChatResponse(error="context_overflow")
-    reasoning, text = split_reasoning(answer.text, opened=answer.opened)
     return ChatResponse(
-        text=text,
-        reasoning=reasoning,
+        text=OPEN + answer.text if answer.opened else answer.text,  # the ledger keeps all marks in the text
         finish_reason=answer.finish_reason,
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,

@@ -14,29 +14,30 @@ and caps the rate of one process (docs/decisions.md). Retries are the engine's d
   same way. Its responses name the settings that were left out.
 
 The API key is read from the environment when the endpoint opens. It goes into the request's header and nowhere else: a
-message of the server or of an exception that repeats it is masked before it becomes an error.
+message of the server or of an exception that repeats it is masked before it becomes an error. The same holds for the
+values of the endpoint's further headers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from orcac.chat.endpoints.client import NO_KEY, check_address, find_proxy, make_client
+from orcac.chat.endpoints.client import NO_KEY, check_address, find_proxy, make_client, read_headers
 from orcac.chat.endpoints.completions import (
     build_body,
     error_message,
     find_dispensable,
     find_omitted,
-    parse_completion,
     parse_error_body,
     parse_rate_headers,
     parse_retry_after,
 )
+from orcac.chat.endpoints.reader import Unanswered, read_content
 from orcac.chat.error_body import read_error
 from orcac.chat.failures import ChatError, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders
@@ -62,7 +63,12 @@ async def connect(settings: EndpointSettings) -> AsyncIterator[OpenAIEndpoint]:
     """Yield the endpoint of `settings`. Raises EndpointError as `make_client` does."""
     async with (
         make_client(settings) as client,
-        _open(client, timeout_s=settings.timeout_seconds, may_omit=settings.may_omit) as endpoint,
+        _open(
+            client,
+            timeout_s=settings.timeout_seconds,
+            may_omit=settings.may_omit,
+            secrets=read_headers(settings).values(),
+        ) as endpoint,
     ):
         yield endpoint
 
@@ -84,14 +90,16 @@ async def connect_to(base_url: str, *, timeout_s: float, key: str = NO_KEY) -> A
 
 
 @asynccontextmanager
-async def _open(client: AsyncOpenAI, *, timeout_s: float, may_omit: bool = False) -> AsyncIterator[OpenAIEndpoint]:
+async def _open(
+    client: AsyncOpenAI, *, timeout_s: float, may_omit: bool = False, secrets: Iterable[str] = ()
+) -> AsyncIterator[OpenAIEndpoint]:
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S)  # the engine bounds the requests in flight
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s))
     proxy, cookies = find_proxy(str(client.base_url)), aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy, cookie_jar=cookies) as session:
-        yield OpenAIEndpoint(client, session, timeout_s=timeout_s, may_omit=may_omit, proxy=proxy)
+        yield OpenAIEndpoint(client, session, timeout_s=timeout_s, may_omit=may_omit, proxy=proxy, secrets=secrets)
 
 
 class _RequestWritten(Exception):
@@ -117,6 +125,7 @@ class OpenAIEndpoint:
         timeout_s: float,
         may_omit: bool = False,
         proxy: str | None = None,
+        secrets: Iterable[str] = (),
     ) -> None:
         self._client, self._session, self._timeout_s, self._may_omit = client, session, timeout_s, may_omit
         self._urls: dict[str, yarl.URL] = {}  # by model, which is part of Azure's addresses
@@ -125,7 +134,8 @@ class OpenAIEndpoint:
         self._secrets = {
             password for url in (str(client.base_url), proxy or "") if (password := urlsplit(url).password)
         }
-        self._add_secret(client.api_key)
+        for secret in (client.api_key, *secrets):
+            self._add_secret(secret)
         self.label = str(client.base_url.copy_with(userinfo=b""))
         self._is_openai = (client.base_url.host or "").endswith(_OPENAI_HOSTS)
 
@@ -170,27 +180,31 @@ class OpenAIEndpoint:
             raise self._make_error(classify(None, exception=ConnectionError()), text) from None
         rates = parse_rate_headers(headers)
         if not 200 <= status < 300:
-            error_body = parse_error_body(content)
-            wait = parse_retry_after(headers, now=time.time())
-            name = classify(status, error_body, retry_after=wait)
-            wait = read_error(error_body).wait_s if wait is None else wait
-            target = f", to {headers.get('location')}" if status < 400 else ""
-            # A request that is too large may be asked to wait for a day; the other requests need not wait.
-            failed = self._make_error(
-                name,
-                f"HTTP {status}: {error_message(error_body)}{target}",
-                None if name == "too_large" else wait,
-                rates,
-                refused_setting(error_body),
-            )
-            parameter = find_dispensable(error_body, request, may_omit=self._may_omit) if name == "unsupported" else ""
-            if parameter:
-                raise _ParameterRefused(parameter, failed)
-            raise failed
-        try:
-            return parse_completion(content, latency_s=time.perf_counter() - start, rates=rates)
-        except ValueError as error:
-            raise self._make_error(classify(None, exception=error), str(error), rates=rates) from None
+            error_body, wait = parse_error_body(content), parse_retry_after(headers, now=time.time())
+            name, message = classify(status, error_body, retry_after=wait), error_message(error_body)
+            message += f", to {headers.get('location')}" if status < 400 else ""
+        else:
+            try:
+                latency_s = time.perf_counter() - start
+                return read_content(content, cap=request.sampling.max_tokens, latency_s=latency_s, rates=rates)
+            except Unanswered as error:
+                name, message, error_body = error.error, str(error), error.body
+                wait = parse_retry_after(headers, now=time.time())
+            except ValueError as error:
+                raise self._make_error(classify(None, exception=error), str(error), rates=rates) from None
+        wait = read_error(error_body).wait_s if wait is None else wait
+        # A request that is too large may be asked to wait for a day; the other requests need not wait.
+        failed = self._make_error(
+            name,
+            f"HTTP {status}: {message}",
+            None if name == "too_large" else wait,
+            rates,
+            refused_setting(error_body),
+        )
+        parameter = find_dispensable(error_body, request, may_omit=self._may_omit) if name == "unsupported" else ""
+        if parameter:
+            raise _ParameterRefused(parameter, failed)
+        raise failed
 
     def _build_body(self, request: ChatRequest, refused: frozenset[str]) -> dict[str, object]:
         return build_body(request, refused, may_omit=self._may_omit, is_openai=self._is_openai)

@@ -8,8 +8,8 @@ This module opens them. `log` and `sealed` read one kind each; `ledger` writes l
 
 A kill in the middle of a write leaves a log's last line without its end. That line was never acknowledged; it is
 skipped, and is gone once the log is sealed. A line of JSON that is not a record (a field is missing, of another type or
-out of bounds) is skipped, and its question is asked again. A line that is not JSON is damage: reading it raises an
-error with its place.
+out of bounds) is skipped, and its question is asked again. A line that is not JSON, or does not match its checksum, is
+damage: reading it raises an error with its place. The pages of a sealed file have checksums as well.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import os
 import resource
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from orcac.chat.ledger.log import Log
 from orcac.chat.ledger.record import Record
@@ -92,3 +93,25 @@ def read_records(folder: Path, wanted: Container[str] | None = None) -> Iterator
             yield from file.records(wanted)
     finally:
         close_files(files)
+
+
+class CheckedRecords(NamedTuple):
+    """The state of all records: the numbers of sound ones and of those without a checksum, and the damage."""
+
+    sound: int
+    unverifiable: int
+    damaged: list[StoreError]
+
+
+def check_records(folder: Path) -> CheckedRecords:
+    """Compare all records in `folder` with their checksums."""
+    files = open_files(folder)
+    try:
+        found = [file.count_checked() for file in files]
+    finally:
+        close_files(files)
+    return CheckedRecords(
+        sum(sound for sound, _, _ in found),
+        sum(unverifiable for _, unverifiable, _ in found),
+        [error for *_, damaged in found for error in damaged],
+    )

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from orcac.chat.ledger.entry import ENTRY, EntryValues, IndexBlock, Positions, entry_of
 from orcac.chat.ledger.keys import Keys, compact_keys, isin
-from orcac.chat.ledger.record import NotARecord, Record, cap_of, parse_record, response_of
+from orcac.chat.ledger.record import NotARecord, Record, cap_of, has_checksum, parse_record, response_of
 from orcac.chat.ledger.sealed import SCHEMA, row_of
-from orcac.chat.messages import ChatResponse
+from orcac.chat.messages import ChatResponse, separate_reasoning
 from orcac.errors import StoreError
 from orcac.rows import batched
 
@@ -51,13 +51,13 @@ class Log:
             yield IndexBlock(keys, np.array(times)[mask], np.array(values, ENTRY)[mask])
 
     def responses(self, positions: Positions) -> Iterator[ChatResponse]:
-        """Yield the responses at ascending offsets."""
+        """Yield the responses at ascending offsets, with the reasoning separated."""
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
             for offset in map(int, positions):
                 file.seek(offset)
                 record = self._parse(file.readline())
                 assert record is not None, self.path
-                yield response_of(record)
+                yield separate_reasoning(response_of(record))
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
         """Yield the records with `wanted` keys (hex digits; None: all). Raises StoreError at a damaged line."""
@@ -72,6 +72,22 @@ class Log:
         """Yield the records as tables of SCHEMA."""
         for block in batched(self.records(), _BLOCK):
             yield pa.Table.from_pylist([row_of(record) for record in block], schema=SCHEMA)
+
+    def count_checked(self) -> tuple[int, int, list[StoreError]]:
+        """Return the numbers of records that match their checksum and that have none, and errors for the damaged."""
+        sound = unverifiable = 0
+        damaged: list[StoreError] = []
+        for _, number, line in self._lines():
+            is_checked = has_checksum(line)
+            try:
+                is_record = self._parse(line, number) is not None
+                sound, unverifiable = sound + (is_record and is_checked), unverifiable + (is_record and not is_checked)
+                if is_checked and not is_record:
+                    fix = "delete that line; its question is asked again in any case"
+                    damaged.append(StoreError(f"{self.path}:{number}: the record has an impossible field", fix=fix))
+            except StoreError as error:
+                damaged.append(error)
+        return sound, unverifiable, damaged
 
     def read_from(self, offset: int) -> Iterator[tuple[int, Record]]:
         """Yield (end, record) for each record from `offset` on, a line start; `end` is the offset behind the record."""
@@ -117,7 +133,7 @@ class Log:
         except ValueError as error:
             where = self.path if number is None else f"{self.path}:{number}"
             raise StoreError(
-                f"{where}: the record is damaged", fix="delete that line; its question will be asked again"
+                f"{where}: the record is damaged ({error})", fix="delete that line; its question will be asked again"
             ) from error
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from orcac.chat.ledger.index import EntryNumbers
 from orcac.chat.ledger.ledger import Ledger
-from orcac.chat.ledger.record import RESPONSE_FIELDS
+from orcac.chat.ledger.record import STORED_FIELDS
 from orcac.chat.messages import ChatResponse
 from orcac.chat.wire import dumps, loads
 
@@ -38,7 +38,7 @@ def in_order(
         files = [stack.enter_context((folder / f"{part}.jsonl").open("wb")) for part in range(parts)]
         for index, response in ledger.responses(numbers[answered]):
             question = answered.item(index)
-            fields = (getattr(response, name) for name in RESPONSE_FIELDS)
+            fields = (getattr(response, name) for name in STORED_FIELDS)
             values = [question % size, response.omitted, *fields]
             files[question // size].write(dumps(values) + b"\n")
     for part in range(parts):
@@ -46,7 +46,7 @@ def in_order(
         with (folder / f"{part}.jsonl").open("rb") as lines:
             for line in lines:
                 question, omitted, *values = loads(line)
-                by_name = dict(zip(RESPONSE_FIELDS, values, strict=True))
+                by_name = dict(zip(STORED_FIELDS, values, strict=True))
                 responses[question] = ChatResponse(**by_name, omitted=tuple(omitted))
         yield from responses
     shutil.rmtree(folder)

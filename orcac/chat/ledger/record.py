@@ -1,7 +1,10 @@
 """A record of the ledger: one request and the response that settles it, as a line of JSON.
 
 A reader trusts no line. A line with a field that is missing, has another type or is out of bounds is not a record
-(`parse_record`), and a record from elsewhere must also have the key of its request (`parse_and_verify`).
+(`parse_record`), and a record from elsewhere must also have the key of its request (`parse_and_verify`). A line ends
+with the CRC-32 of what precedes it; one with another content is damaged. Lines of before checksums have none.
+
+Newer fields of a response are fields of the record, since older versions accept no further field in `response`.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import zlib
 from typing import NotRequired, TypedDict, TypeGuard
 
 import orjson
@@ -31,7 +35,7 @@ class RequestRecord(TypedDict):
 
 
 class ResponseRecord(TypedDict):
-    """The recorded fields of a `ChatResponse`: all but the rates and the omitted settings."""
+    """The oldest fields of a `ChatResponse`; the newer ones are in the record."""
 
     text: str
     finish_reason: str
@@ -50,14 +54,20 @@ class Record(TypedDict):
     at: float  # when it was written, in seconds since 1970
     request: RequestRecord
     response: ResponseRecord
-    omitted: NotRequired[list[str]]  # of the response; not in it, since older versions accept no further field there
+    # further fields of the response, if they are not empty
+    omitted: NotRequired[list[str]]
+    reasoning: NotRequired[str]
+    refusal: NotRequired[str]
 
 
 FAILURES = ("", *ERRORS)
 RECORDED_FAILURES = tuple(name for name, kind in ERRORS.items() if kind.recorded)
 FAILURE_CODES = {name: code for code, name in enumerate(FAILURES)}
 RESPONSE_FIELDS = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
+STORED_FIELDS = (*RESPONSE_FIELDS, "reasoning", "refusal")  # all fields of a response that a file holds as they are
 _FIELDS = frozenset(RESPONSE_FIELDS)
+_CHECKSUM = b',"crc":"%08x"}\n'  # the end of a line, in the place of `}`
+_CHECKSUM_BYTES = len(_CHECKSUM % 0)
 _LATEST = 1e11  # seconds since 1970; later times overflow a calendar
 
 
@@ -80,6 +90,10 @@ def record_of(request: ChatRequest, response: ChatResponse) -> Record:
     }
     if response.omitted:
         record["omitted"] = list(response.omitted)
+    if response.reasoning:
+        record["reasoning"] = response.reasoning
+    if response.refusal:
+        record["refusal"] = response.refusal
     return record
 
 
@@ -95,8 +109,14 @@ def request_record(request: ChatRequest) -> RequestRecord:
 
 
 def line_of(record: Record) -> bytes:
-    """Return a record as a line of a log, with its line end."""
-    return dumps(record) + b"\n"
+    """Return a record as a line of a log, with its checksum and its line end."""
+    content = dumps(record)
+    return content[:-1] + _CHECKSUM % zlib.crc32(content)
+
+
+def has_checksum(line: bytes) -> bool:
+    """Return whether a line of a log ends with a checksum."""
+    return line[-_CHECKSUM_BYTES:].startswith(_CHECKSUM[:8])
 
 
 def request_of(request: RequestRecord) -> ChatRequest:
@@ -111,8 +131,13 @@ def request_of(request: RequestRecord) -> ChatRequest:
 
 
 def response_of(record: Record) -> ChatResponse:
-    """Return the response that a record holds."""
-    return ChatResponse(**record["response"], omitted=tuple(record.get("omitted", ())))
+    """Return the response that a record holds, with the text as it came (`messages.separate_reasoning`)."""
+    return ChatResponse(
+        **record["response"],
+        omitted=tuple(record.get("omitted", ())),
+        reasoning=record.get("reasoning", ""),
+        refusal=record.get("refusal", ""),
+    )
 
 
 def cap_of(record: Record) -> int:
@@ -130,30 +155,19 @@ class InvalidRecord(NotARecord):
     """A record with an impossible field, or without a required one."""
 
 
+class DamagedRecord(ValueError):
+    """A record whose content has changed since it was written."""
+
+
 def parse_record(line: bytes) -> Record:
     """Return the record in a line, under the key of this version.
 
-    Raises ValueError if the line is not JSON, InvalidRecord if a field is missing or impossible, and NotARecord for any
-    other JSON.
+    Raises ValueError if the line is not JSON, NotARecord for JSON of another kind, InvalidRecord if a field is missing
+    or impossible, and else DamagedRecord if the line does not match its checksum.
     """
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        with contextlib.suppress(RecursionError):
-            json.loads(line)
-        raise InvalidRecord("it holds half a character, or NaN or an infinite number") from None
-    if not _has_both_parts(record):
-        raise NotARecord("it has no request and response")
-    record["response"].setdefault("batched", False)  # absent from older logs
-    try:
-        if field := _find_invalid_field(record):
-            raise InvalidRecord(f"`{field}` cannot be {_show_field(record, field)}")
-        if record.get("key_version") != KEY_VERSION:  # an older rule: the record holds everything that a key is made of
-            record["key"], record["key_version"] = request_of(record["request"]).key, KEY_VERSION
-    except KeyError as error:
-        raise InvalidRecord(f"it has no `{error.args[0]}`") from error
-    except ValueError as error:
-        raise InvalidRecord("its sampling is not valid") from error
+    record, is_damaged = _parse(line)
+    if is_damaged:
+        raise DamagedRecord("its content does not match its checksum `crc`")
     return record
 
 
@@ -164,14 +178,53 @@ def parse_and_verify(line: bytes) -> Record:
     for the answer to another question. The ledger's own records are not checked, since making a key takes as long as
     reading its line.
     """
-    record = parse_record(line)
+    record, is_damaged = _parse(line)
     try:
         key = request_of(record["request"]).key
     except ValueError as error:
         raise InvalidRecord("its sampling is not valid") from error
     if key != record["key"]:
         raise InvalidRecord("its key is not that of its request")
+    if is_damaged:
+        raise DamagedRecord("its content does not match its checksum `crc`")
     return record
+
+
+def _parse(line: bytes) -> tuple[Record, bool]:
+    """Return the record in a line, and whether it differs from its checksum."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        with contextlib.suppress(RecursionError):
+            json.loads(line)
+        raise InvalidRecord("it holds half a character, or NaN or an infinite number") from None
+    if not _has_both_parts(record):
+        raise NotARecord("it has no request and response")
+    is_damaged = "crc" in record and not _matches_checksum(line, record)
+    record["response"].setdefault("batched", False)  # absent from older logs
+    try:
+        if field := _find_invalid_field(record):
+            raise InvalidRecord(f"`{field}` cannot be {_show_field(record, field)}")
+        if record.get("key_version") != KEY_VERSION:  # an older rule: the record holds everything that a key is made of
+            record["key"], record["key_version"] = request_of(record["request"]).key, KEY_VERSION
+    except KeyError as error:
+        raise InvalidRecord(f"it has no `{error.args[0]}`") from error
+    except ValueError as error:
+        raise InvalidRecord("its sampling is not valid") from error
+    return record, is_damaged
+
+
+def _matches_checksum(line: bytes, record: Record) -> bool:
+    """Remove the checksum from a record, and return whether it is that of the line.
+
+    A line that was written by another program, with other spaces or another order, is compared by its fields.
+    """
+    stated = record.pop("crc")  # type: ignore[typeddict-item]
+    if has_checksum(line):
+        crc = zlib.crc32(b"}", zlib.crc32(memoryview(line)[:-_CHECKSUM_BYTES]))
+    else:
+        crc = zlib.crc32(dumps(record))
+    return stated == f"{crc:08x}"
 
 
 def _has_both_parts(value: object) -> TypeGuard[Record]:
@@ -225,6 +278,10 @@ def _find_invalid_field(record: Record) -> str:
         type(record["omitted"]) is not list or any(n not in SETTINGS for n in record["omitted"])
     ):
         return "omitted"
+    if type(record.get("reasoning", "")) is not str:
+        return "reasoning"
+    if type(record.get("refusal", "")) is not str:
+        return "refusal"
     return "" if response.keys() <= _FIELDS else "response"
 
 

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from orcac.chat.keys import KEY_VERSION
 from orcac.chat.ledger.entry import ENTRY, IndexBlock, Positions
 from orcac.chat.ledger.keys import Keys, compact_keys
-from orcac.chat.ledger.record import FAILURE_CODES, RESPONSE_FIELDS, Record, cap_of, response_of
-from orcac.chat.messages import ChatResponse, served_caps
+from orcac.chat.ledger.record import FAILURE_CODES, STORED_FIELDS, Record, cap_of, response_of
+from orcac.chat.messages import ChatResponse, separate_reasoning, served_caps
 from orcac.chat.wire import dumps, loads
 from orcac.errors import StoreError
 
@@ -46,6 +46,8 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
         ("batched", pa.bool_()),  # absent from older files
         ("omitted", pa.string()),  # names with spaces between them; absent from older files
+        ("reasoning", pa.string()),  # absent from older files
+        ("refusal", pa.string()),  # absent from older files
     ]
 )
 _INDEX_COLUMNS = ["key", "low", "high", "at", "input_tokens", "output_tokens", "error", "batched"]
@@ -56,9 +58,15 @@ DICTIONARY_COLUMNS = [
     "finish_reason",
     "error",
     "omitted",
+    "refusal",
 ]  # they hold few distinct values
 _BATCH = 2048  # rows that are read together; of the index columns alone, eight times as many
-_MISSING = {"batched": False, "omitted": ""}  # the values of columns that older files lack
+_MISSING = {
+    "batched": False,
+    "omitted": "",
+    "reasoning": "",
+    "refusal": "",
+}  # the values of columns that older files lack
 
 
 class SealedFile:
@@ -68,10 +76,13 @@ class SealedFile:
         self.path = path
         try:
             self._source = pa.OSFile(str(path), "rb")
-            self._file = pq.ParquetFile(self._source, pre_buffer=False)  # with a buffer it keeps all that was ever read
+            # with a buffer it keeps all that was ever read
+            self._file = pq.ParquetFile(self._source, pre_buffer=False, page_checksum_verification=True)
         except pa.ArrowInvalid as error:
             raise self._damage_error(error) from error
-        self.made_from: list[str] = json.loads((self._file.schema_arrow.metadata or {}).get(b"made_from", b"[]"))
+        metadata = self._file.schema_arrow.metadata or {}
+        self.made_from: list[str] = json.loads(metadata.get(b"made_from", b"[]"))
+        self._has_checksums = metadata.get(b"checksums") == b"pages"
         counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
 
@@ -96,18 +107,18 @@ class SealedFile:
             yield IndexBlock(keys, batch.column("at").to_numpy()[keep], entries)
 
     def responses(self, positions: Positions) -> Iterator[ChatResponse]:
-        """Yield the responses at ascending row numbers."""
+        """Yield the responses at ascending row numbers, with the reasoning separated."""
         bounds = np.searchsorted(positions, [0, *self._ends])
         for group, (first, last) in enumerate(pairwise(bounds.tolist())):
             if first == last:
                 continue
             start = self._ends[group - 1] if group else 0
-            table = self._read_row_group(group, [*RESPONSE_FIELDS, "omitted"])
-            columns = [table.column(name).to_pylist() for name in RESPONSE_FIELDS]
+            table = self._read_row_group(group, [*STORED_FIELDS, "omitted"])
+            columns = [table.column(name).to_pylist() for name in STORED_FIELDS]
             omitted = table.column("omitted").to_pylist()
             for row in map(int, positions[first:last] - start):
-                fields = {name: values[row] for name, values in zip(RESPONSE_FIELDS, columns, strict=True)}
-                yield ChatResponse(**fields, omitted=tuple(omitted[row].split()))
+                fields = {name: values[row] for name, values in zip(STORED_FIELDS, columns, strict=True)}
+                yield separate_reasoning(ChatResponse(**fields, omitted=tuple(omitted[row].split())))
 
     def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
         """Yield the records with `wanted` keys (hex digits; None: all). Raises StoreError if the file is damaged."""
@@ -140,7 +151,21 @@ class SealedFile:
                 }
                 if row["omitted"]:
                     record["omitted"] = row["omitted"].split()
+                if row["reasoning"]:
+                    record["reasoning"] = row["reasoning"]
+                if row["refusal"]:
+                    record["refusal"] = row["refusal"]
                 yield record
+
+    def count_checked(self) -> tuple[int, int, list[StoreError]]:
+        """Return the numbers of records under a checksum and under none, and the error if the file is damaged."""
+        try:
+            for _ in self._batches(None, _BATCH):
+                pass
+        except StoreError as error:
+            return 0, 0, [error]
+        rows = self._file.metadata.num_rows
+        return (rows, 0, []) if self._has_checksums else (0, rows, [])
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the records as tables of SCHEMA."""
@@ -196,4 +221,6 @@ def row_of(record: Record) -> dict[str, object]:
         "messages": dumps(request["messages"]).decode(),  # decoded, because `dumps` over-allocates its bytes
         **response,
         "omitted": " ".join(record.get("omitted", ())),
+        "reasoning": record.get("reasoning", ""),
+        "refusal": record.get("refusal", ""),
     }

@@ -102,9 +102,15 @@ def _write(folder: Path, files: list[File]) -> None:
     """Write the records of `files` to a new sealed file, which names them."""
     name = secrets.token_hex(8)
     part, path = folder / f"{name}.part", folder / f"{name}.parquet"
-    schema = SCHEMA.with_metadata({"made_from": json.dumps([file.path.stem for file in files])})
+    made_from = json.dumps([file.path.stem for file in files])
+    schema = SCHEMA.with_metadata({"made_from": made_from, "checksums": "pages"})
     with pq.ParquetWriter(
-        part, schema, compression="zstd", use_dictionary=DICTIONARY_COLUMNS, write_statistics=False
+        part,
+        schema,
+        compression="zstd",
+        use_dictionary=DICTIONARY_COLUMNS,
+        write_statistics=False,
+        write_page_checksum=True,
     ) as writer:
         for file in files:
             for table in file.tables():

@@ -35,13 +35,15 @@ _PAUSE = "pause-"
 def account_name(settings: EndpointSettings, model: str) -> str:
     """Return a file name that jobs have in common if and only if they share rate limits.
 
-    It depends on the address, the model and the name of the variable that holds the API key, never on the key.
+    It depends on the address, the model and the names of the variables that hold the API key and further headers, never
+    on their values.
     """
     azure = settings.azure
     default_url = os.environ.get("AZURE_OPENAI_ENDPOINT" if azure else "OPENAI_BASE_URL")
     address = settings.base_url or default_url or ("" if azure else OPENAI_URL)
     limited = (azure.deployment if azure else None) or model  # Azure limits a deployment, others a model
-    text = json.dumps([address.rstrip("/"), settings.api_key_env, limited])
+    parts: list[object] = [address.rstrip("/"), settings.api_key_env, limited]
+    text = json.dumps([*parts, settings.headers] if settings.headers else parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

@@ -2,7 +2,11 @@
 
 Labels are single letters of any script, or numbers, as in "(B)", "B)", "B." and "option 2". Letters keep their meaning
 whatever their order and whichever are missing: of the options (A), (C), (B), "C" is the second. If the options are bare
-letters, their texts are read from the list in the item's query.
+letters, their texts are read from the list in the item's query. Options may also have names, as in "Sentence A: ...":
+the letter or number that ends a name is the label, and the name is another text of the option.
+
+Options without labels are counted: "B" and "option 2" are the second. A number alone is no such label, since a
+calculation may end in it.
 
 A strong label is in brackets or after a word such as "option". A weak one is a bare capital, which may also be the
 article "A", the pronoun "I" or a part of "vitamin C". Texts must be whole words, in any case: "invalid" does not name
@@ -26,6 +30,7 @@ Kind = Literal["strong", "weak", "text"]
 _LABEL = r"[^\W\d_]|\d{1,2}"
 _BARE = re.compile(r"[(\[]?([^\W\d_])[)\].:]?|\((\d{1,2})\)|(\d{1,2})[).]")
 _LABELLED = re.compile(rf"(?:[(\[]({_LABEL})[)\]]\s*|({_LABEL})[).:]\s+)(\S.*)", re.DOTALL)
+_NAMED = re.compile(r"([^\W\d_]{2,20}) ([A-Z]|\d{1,2}):\s+(\S.*)", re.DOTALL)
 _JOIN = re.compile(r"[\s*_\"'$]{0,6}(?:,|/|&|\bor\b|\band\b|,\s?or\b|,\s?and\b)[\s*_\"'$]{0,6}", re.IGNORECASE)
 _JOINED_BEFORE = re.compile(r"\w$|\w[-']$|\d[.,]$")
 _JOINED_AFTER = re.compile(r"\w|[-']\w|[.,]\d")
@@ -50,9 +55,12 @@ class Choices:
     def __init__(self, options: Sequence[str], query: str) -> None:
         self.options = tuple(options)
         folded = [fold(option).strip() for option in options]
-        self.labels, self.texts = _split(folded, fold(query))
+        named = _split_names(folded)
+        self.labels, self.texts = (named.labels, named.texts) if named else _split(folded, fold(query))
         texts = [_plain(text) for text in self.texts]
         self.by_text = {text: index for index, text in enumerate(texts) if text and texts.count(text) == 1}
+        if named:
+            self.by_text |= {_plain(name): index for index, name in enumerate(named.names)}
         self.by_label = {label.upper(): index for index, label in enumerate(self.labels) if label}
         self._wanted = [(" ".join(text.lower().split()), index) for text, index in self.by_text.items()]
         self._quantities: list[quantity.Quantity | None] | None = None  # of the texts, once one is looked for
@@ -115,12 +123,13 @@ class Choices:
         plain = _plain(text)
         if plain in self.by_text:
             return self.by_text[plain]
-        plain = re.sub(rf"^(?:the )?{_LABEL_WORDS} ", "", plain)
+        label_word = re.match(rf"(?:the )?{_LABEL_WORDS} ", plain)
+        plain = plain[label_word.end() :] if label_word else plain
         if plain in self.by_text:
             return self.by_text[plain]
         match = _BARE.fullmatch(plain) or _LABELLED.fullmatch(plain)
         label = next((group for group in match.groups() if group), "") if match else plain if plain.isdecimal() else ""
-        index = self._index(label) if label else -1
+        index = self._index(label, is_called_option=label_word is not None) if label else -1
         if index < 0:
             return None
         if match and match.re is _LABELLED and _plain(match[3]) != _plain(self.texts[index]):
@@ -137,16 +146,14 @@ class Choices:
         equal = [index for index, one in enumerate(self._quantities) if one and quantity.equal(one, stated)]
         return equal[0] if len(equal) == 1 else None
 
-    def _index(self, label: str) -> int:
-        """Return the index of the option with a label, or -1.
-
-        Options without labels are counted: "A" and "1" are the first.
-        """
+    def _index(self, label: str, *, is_called_option: bool = False) -> int:
+        """Return the index of the option with a label, or -1. `is_called_option`: as in "option 2" for "2"."""
         label = label.upper()
         if label in self.by_label:
             return self.by_label[label]
-        if label.isdecimal() and not self._numbered and not any(any(map(str.isdecimal, text)) for text in self.texts):
-            place = int(label) - 1
+        if label.isdecimal():
+            has_digits = self._numbered or any(any(map(str.isdecimal, text)) for text in self.texts)
+            place = int(label) - 1 if is_called_option and not has_digits else -1
         elif not self.by_label and len(label) == 1 and "A" <= label <= "Z" and label.lower() not in self.by_text:
             place = ord(label) - ord("A")
         else:
@@ -227,6 +234,30 @@ def _split(options: list[str], query: str) -> tuple[list[str], list[str]]:
         if len({label.upper() for label in labels}) == len(labels):
             return labels, [match[3] for match in labelled if match]
     return [""] * len(options), options
+
+
+class _Names(NamedTuple):
+    """Options with names: "Sentence A: It rains." has the name "Sentence A", the label "A", the text "It rains."."""
+
+    names: list[str]
+    labels: list[str]
+    texts: list[str]
+
+
+def _split_names(options: list[str]) -> _Names | None:
+    """Return the parts of options with names; None if one has none, if the first words differ or labels repeat."""
+    found = [match for option in options if (match := _NAMED.fullmatch(option))]
+    if not found or len(found) < len(options):
+        return None
+    if len({match[1].lower() for match in found}) > 1 or len({match[2] for match in found}) < len(found):
+        return None
+    return _Names([f"{match[1]} {match[2]}" for match in found], [m[2] for m in found], [m[3] for m in found])
+
+
+def name_options(options: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of options that all have one ("Sentence A" of "Sentence A: It rains."), else the options."""
+    named = _split_names([fold(option).strip() for option in options])
+    return tuple(named.names) if named else tuple(options)
 
 
 def _listed_texts(query: str, labels: list[str]) -> list[str]:

@@ -7,11 +7,13 @@ shape share one reader, `mapped`; `orcac.tables` reads their rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from orcac.sample.formats import agieval, bbh, flan_cot, mapped, natural_instructions, truthfulqa
 from orcac.sample.formats.item import Item, Reader
+from orcac.sample.formats.matching import match_references
 from orcac.sample.formats.options import show_options
 from orcac.sample.recipe import Source
 from orcac.tables.rows import BadRow, count_rows
@@ -40,9 +42,15 @@ SUFFIXES = {  # the ends of the names of its files, by which they are found in a
 }
 
 
-def read_items(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
-    """Yield the items of a file as they are put to a model. Raises InputError if the file's reader does."""
-    items = FORMATS[source.format](path, name, source)
+def read_items(
+    path: Path, name: str, source: Source, *, matches: bool = False, report: Callable[[str], None] = lambda text: None
+) -> Iterator[Item | BadRow]:
+    """Yield the items of a file as they are put to a model. Raises InputError if the file's reader does.
+
+    If `matches`, references become the options that they name, and `report` gets what `match_references` reports.
+    """
+    read = partial(FORMATS[source.format], path, name, source)
+    items = match_references(read, are_listed="options" not in source.fields, report=report) if matches else read()
     return show_options(items, source.show_options) if source.show_options else items
 
 

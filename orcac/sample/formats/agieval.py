@@ -55,6 +55,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
             reference=f"({label})",
             options=tuple(f"({letter})" for letter in letters),
             choices=tuple(sorted(lettered)),
+            place=number,
         )
 
 

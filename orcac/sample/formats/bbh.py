@@ -34,6 +34,6 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
             case {"input": str(text), "target": str(target)} if text.strip():
                 query = text.strip()
                 options = find_options(query) or UNLISTED.get(task, ())
-                yield Item(task=task, query=query, reference=target.strip(), options=options)
+                yield Item(task=task, query=query, reference=target.strip(), options=options, place=number)
             case _:
                 yield BadRow(number, "not {input: text, target: text}", str(example))

@@ -30,4 +30,4 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
             yield BadRow(number, problem, line)
             continue
         query, reference = (text.replace("\\n", "\n").strip() for text in columns[:2])
-        yield Item(task=task, query=query, reference=reference, options=find_options(query))
+        yield Item(task=task, query=query, reference=reference, options=find_options(query), place=number)

@@ -15,7 +15,7 @@ AGIEval's are printed with letter and text, BIG-Bench Hard's are its letters or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orcac.sample.recipe import Source
@@ -35,6 +35,7 @@ class Item:
     right: tuple[int, ...] = ()  # indices of the right options; () if `reference` is the only one
     system: str | None = None  # the row's own system message; None if it has none
     later_turns: int = 0  # of a conversation, those that are not used
+    place: int = field(default=0, compare=False)  # its line in the file, or its number in a JSON document
 
     def benchmark_fields(self) -> dict[str, list[str] | list[int]]:
         """Return the fields that `rows.BenchmarkItem` has beyond a prompt."""

@@ -14,6 +14,7 @@ a key that no row of a file has is an error.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -74,7 +75,7 @@ def items(
         if reader.missing and len(columns) < 20:
             columns |= dict.fromkeys(values)
         try:
-            yield reader.read(values)
+            yield dataclasses.replace(reader.read(values), place=number)
         except ValueError as error:
             yield BadRow(number, str(error), json.dumps(values, ensure_ascii=False, default=str))
     if count and reader.missing:

@@ -45,6 +45,7 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
                     query=format_query(definition, text),
                     reference=texts[0],
                     references=tuple(dict.fromkeys(filter(None, texts))),
+                    place=number,
                 )
             case _:
                 yield BadRow(number, "not {input: text, output: [text, ...]}", str(instance))

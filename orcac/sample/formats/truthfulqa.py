@@ -45,10 +45,10 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
         if not question or not true or not false or set(true) & set(false) or (form.task == "mc1" and len(true) > 1):
             yield BadRow(number, f"not a question of {form.task} with true and false choices", question)
             continue
-        yield _item(question, true, false, form, as_choices=source.items == "choices")
+        yield _item(question, true, false, form, as_choices=source.items == "choices", place=number)
 
 
-def _item(question: str, true: list[str], false: list[str], form: TruthfulQA, *, as_choices: bool) -> Item:
+def _item(question: str, true: list[str], false: list[str], form: TruthfulQA, *, as_choices: bool, place: int) -> Item:
     choices = sorted((*true, *false), key=lambda choice: ticket(form.seed, "choice", question, choice))
     right = [index for index, choice in enumerate(choices) if choice in true]
     if as_choices:
@@ -63,6 +63,7 @@ def _item(question: str, true: list[str], false: list[str], form: TruthfulQA, *,
         options=tuple(options),
         choices=tuple(choices),
         right=tuple(right),
+        place=place,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -12,12 +11,11 @@ from orcac.chat.endpoints.completions import (
     error_message,
     find_dispensable,
     find_omitted,
-    parse_completion,
     parse_error_body,
     parse_rate_headers,
     parse_retry_after,
 )
-from orcac.chat.messages import ChatRequest, ChatResponse, conversation
+from orcac.chat.messages import ChatRequest, conversation
 from orcac.chat.settings import Sampling
 
 MESSAGES = [{"role": "system", "content": "Think."}, {"role": "user", "content": "q"}]
@@ -111,32 +109,6 @@ def test_a_parameter_is_dispensable_if_the_answer_is_the_same_without_it(
 )
 def test_the_message_of_an_error(content: bytes, message: str) -> None:
     assert error_message(parse_error_body(content)) == message
-
-
-def completion(message: dict[str, object], **more: object) -> bytes:
-    return json.dumps({"choices": [{"message": message, **more}]}).encode()
-
-
-def test_a_completion_is_read() -> None:
-    read = parse_completion(completion({"content": "a\ud83d b"}, finish_reason="length"), latency_s=2.0)
-    assert read == ChatResponse(text="a\ufffd b", finish_reason="length", latency_s=2.0)
-    absurd = completion({"content": "a"}, finish_reason="stop")[:-1] + b', "usage": {"prompt_tokens": 1099511627776}}'
-    assert parse_completion(absurd, latency_s=0) == ChatResponse(text="a", finish_reason="stop"), (
-        "the ledger could not hold it"
-    )
-    assert parse_completion(completion({"content": None, "refusal": "No."}), latency_s=0).text == "No."
-    assert parse_completion(completion({"content": None}, finish_reason="content_filter"), latency_s=0).text == ""
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"<html>", b'{"choices": [{"mess', b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": [{}]}',
-     b'{"choices": [{"message": {"content": "a"}, "finish_reason": 1}]}',
-     b'{"choices": [{"message": "hi"}]}', b'{"choices": [{"message": {"content": [1]}}]}', b"\xff\xfe"],
-)  # fmt: skip
-def test_any_other_content_is_malformed(content: bytes) -> None:
-    with pytest.raises(ValueError, match="not a chat completion"):
-        parse_completion(content, latency_s=0)
 
 
 @pytest.mark.parametrize(

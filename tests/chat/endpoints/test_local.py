@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from orcac import rows
 from orcac.chat.endpoints.local import ask
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
@@ -27,21 +28,22 @@ class Model:
         self.asked: list[list[str]] = []
         self.on_batch = on_batch
 
-    def plan_batches(
-        self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None
-    ) -> list[list[int]]:
-        order, size = sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1])), batch_size or 3
-        return [order[start : start + size] for start in range(0, len(order), size)]
+    def sort(
+        self, prompts: Sequence[tuple[str, str]], *, max_new_tokens: int, batch_size: int | None = None
+    ) -> list[int]:
+        return sorted(range(len(prompts)), key=lambda index: -len(prompts[index][1]))
 
-    def answer_batch(self, prompts: Sequence[tuple[str, str]], **settings: object) -> list[LocalAnswer]:
-        self.on_batch(len(self.asked))
-        self.asked.append([user for _, user in prompts])
-        return [
-            LocalAnswer(
-                text=user.upper(), finish_reason="stop", input_tokens=3, output_tokens=0 if user == "too long" else 2
-            )
-            for _, user in prompts
-        ]
+    def answer(
+        self, prompts: Iterable[tuple[str, str]], *, batch_size: int | None = None, **settings: object
+    ) -> Iterator[list[tuple[int, LocalAnswer]]]:
+        for batch in rows.batched(enumerate(prompts), batch_size or 3):
+            self.on_batch(len(self.asked))
+            self.asked.append([user for _, (_, user) in batch])
+            yield [
+                (number, LocalAnswer(text=user.upper(), finish_reason="stop", input_tokens=3, output_tokens=length))
+                for number, (_, user) in batch
+                for length in [0 if user == "too long" else 2]
+            ]
 
 
 def requests(*users: str, sampling: Sampling = Sampling()) -> list[ChatRequest]:  # noqa: B008  # frozen
@@ -110,7 +112,7 @@ def test_a_prompt_that_leaves_no_room_is_a_recorded_failure(tmp_path: Path) -> N
     assert again.asked == []
 
 
-def test_a_signal_ends_the_run_after_the_batch_at_hand(tmp_path: Path) -> None:
+def test_a_signal_ends_the_run_after_the_answers_that_have_begun(tmp_path: Path) -> None:
     asked = requests("a", "ccc", "bb", "dddd", "eeeee")
     with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         run(tmp_path, asked, Model(lambda number: os.kill(os.getpid(), signal.SIGTERM) if number == 1 else None))
@@ -120,7 +122,7 @@ def test_a_signal_ends_the_run_after_the_batch_at_hand(tmp_path: Path) -> None:
     assert model.asked == [["a"]]
 
 
-def test_an_error_of_the_model_keeps_the_finished_batches(tmp_path: Path) -> None:
+def test_an_error_of_the_model_keeps_the_finished_answers(tmp_path: Path) -> None:
     def fail(number: int) -> None:
         if number == 1:
             raise InputError("the memory does not hold a single prompt", fix="lower max_tokens")
@@ -131,13 +133,14 @@ def test_an_error_of_the_model_keeps_the_finished_batches(tmp_path: Path) -> Non
     assert texts(tmp_path, asked) == [None, "CCC", None, "DDDD"]
 
 
-def test_a_batch_beyond_the_budget_is_not_begun(tmp_path: Path) -> None:
+def test_an_answer_beyond_the_budget_is_not_begun(tmp_path: Path) -> None:
     model, asked = Model(), requests("a", "bb", "ccc", "dddd")
-    with pytest.raises(EndpointError, match=r"the budget of 1\.50 USD holds no further request.*`job` 0 of 4"):
-        run(tmp_path, asked, model, usd=1.5)
+    with pytest.raises(EndpointError, match=r"the budget of 0\.9 USD holds no further request.*`job` 0 of 4"):
+        run(tmp_path, asked, model, usd=0.9)
     assert model.asked == []
-    tally = run(tmp_path, asked, model, usd=2.1)  # each batch may cost 2 USD, and costs a few cents
+    tally = run(tmp_path, asked, model, usd=2.1)  # each answer may cost a dollar, and costs a fraction of a cent
     assert tally.answered == 4 and tally.usd == pytest.approx(4 * 2 / 1024)
+    assert model.asked == [["dddd", "ccc"], ["bb", "a"]]
 
 
 def test_a_parameter_of_other_servers_is_refused(tmp_path: Path) -> None:

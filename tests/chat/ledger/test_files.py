@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ledgers import answer_to, request, seal_old, write
 
-from orcac.chat.ledger.files import read_records
+from orcac.chat.ledger.files import check_records, read_records
 from orcac.chat.ledger.keys import pack_keys
 from orcac.chat.ledger.ledger import Ledger
 from orcac.errors import StoreError
@@ -107,3 +107,32 @@ def test_the_first_answer_wins_whatever_the_order_of_the_files(tmp_path: Path, m
         write(tmp_path, ("q", answer))
     assert [path.name[0] for path in sorted(tmp_path.iterdir())] == ["a", "z"]
     assert answer_to(tmp_path, "q") == "first"
+
+
+def test_records_are_counted_by_their_checksums(tmp_path: Path) -> None:
+    write(tmp_path, ("a", "1"), ("b", "2"))
+    seal_old(tmp_path)
+    write(tmp_path, ("c", "3"), ("d", "4"), ("e", "5"), ("f", "6"))
+    (log,) = tmp_path.glob("*.jsonl")
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"4"', b'"5"')
+    lines[2] = lines[2][:-19] + b"}\n"
+    lines[3] = lines[3].replace(b'"batched":false', b'"batched":falsy')
+    log.write_bytes(b"".join(lines))
+    sound, unverifiable, damaged = check_records(tmp_path)
+    assert (sound, unverifiable) == (3, 1)
+    assert [str(error).partition(" (")[0] for error in damaged] == [
+        f"{log}:{number}: the record is damaged" for number in (2, 4)
+    ]
+    with pytest.raises(StoreError, match=r"2: the record is damaged .*checksum"):
+        list(read_records(tmp_path))
+
+
+def test_a_flipped_bit_in_a_sealed_file_is_found(tmp_path: Path) -> None:
+    write(tmp_path, *[(str(n), f"answer {n} {n * 7919 % 1000}") for n in range(200)])
+    seal_old(tmp_path)
+    (sealed,) = tmp_path.glob("*.parquet")
+    content = bytearray(sealed.read_bytes())
+    content[len(content) // 3] ^= 1
+    sealed.write_bytes(content)
+    assert len(check_records(tmp_path).damaged) == 1

@@ -10,6 +10,7 @@ from ledgers import request
 
 from orcac.chat.ledger.entry import entry_of
 from orcac.chat.ledger.record import (
+    DamagedRecord,
     InvalidRecord,
     NotARecord,
     cap_of,
@@ -39,6 +40,28 @@ def test_a_record_is_one_line_that_begins_with_its_key() -> None:
     assert line.startswith(b'{"key":"%b","key_version":2,"at":' % RECORD["key"].encode())
     assert line.count(b"\n") == 1 and line.endswith(b"\n")
     assert parse_record(line) == parse_and_verify(line) == RECORD
+
+
+def test_a_changed_line_does_not_match_its_checksum() -> None:
+    line = line_of(RECORD)
+    for changed_line in (line.replace(b'"q"', b'"r"'), line.replace(b'"a"', b'"b"'), line[:-4] + b'g"}\n'):
+        with pytest.raises(DamagedRecord, match="checksum"):
+            parse_record(changed_line)
+    forged = line.replace(b'"text":"a"', b'"text":"b"')
+    with pytest.raises(DamagedRecord):
+        parse_and_verify(forged)
+    content = json.loads(line)
+    assert parse_record(json.dumps(content, indent=1).encode()) == RECORD, "another program may write it otherwise"
+    del content["crc"]
+    assert parse_record(json.dumps(content).encode()) == RECORD, "older lines have no checksum"
+
+
+def test_reasoning_and_a_refusal_are_recorded_only_if_there_are_some() -> None:
+    assert not RECORD.keys() & {"reasoning", "refusal"}
+    response = ChatResponse(reasoning="why", refusal="no", finish_reason="stop")
+    record = parse_record(line_of(record_of(request("q"), response)))
+    assert response_of(record) == response
+    assert record["response"].keys() == RECORD["response"].keys(), "older versions accept no further field there"
 
 
 def test_a_record_gives_back_its_request_and_response() -> None:
@@ -89,6 +112,8 @@ IMPOSSIBLE: list[tuple[object, str]] = [
     ({**RECORD, "at": 1e300}, r"`at` cannot be 1e\+300"),
     ({**RECORD, "omitted": "temperature"}, "`omitted`"),
     ({**RECORD, "omitted": ["model"]}, "`omitted`"),
+    ({**RECORD, "reasoning": None}, "`reasoning`"),
+    ({**RECORD, "refusal": 1}, "`refusal`"),
 ] + [
     (changed(part, field, value), rf"`{part}\.{field}")
     for part, field, values in (

@@ -7,12 +7,13 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from ledgers import answer_to, request, seal_old, write
+from ledgers import answer_to, question_of, request, seal_old, write
 
 from orcac.chat.ledger.files import read_records
 from orcac.chat.ledger.keys import pack_keys
@@ -55,6 +56,8 @@ def test_records_of_an_older_key_rule_are_sealed_under_their_present_key(tmp_pat
     write(tmp_path, ("a", "1"), ("b", "2"))
     (log,) = tmp_path.iterdir()
     old = [json.loads(line) | {"key": 64 * "0", "key_version": 1} for line in log.read_bytes().splitlines()]
+    for record in old:
+        del record["crc"]
     log.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in old))
     assert answer_to(tmp_path, "a") == "1"
     assert Ledger(tmp_path, wanted=pack_keys([request("b").key])).get(request("b"))
@@ -67,11 +70,11 @@ def test_files_of_before_batches_hold_answers_got_online(tmp_path: Path) -> None
     write(tmp_path, ("sealed", "1"))
     seal_old(tmp_path)
     (old,) = tmp_path.glob("*.parquet")
-    pq.write_table(pq.read_table(old).drop_columns(["batched", "omitted"]), old)
+    pq.write_table(pq.read_table(old).drop_columns(["batched", "omitted", "reasoning", "refusal"]), old)
     write(tmp_path, ("logged", "2"))
     (log,) = tmp_path.glob("*.jsonl")
-    log.write_bytes(log.read_bytes().replace(b',"batched":false', b""))
-    assert SCHEMA.names[-2:] == ["batched", "omitted"] and b"batched" not in log.read_bytes()
+    log.write_bytes(re.sub(rb',"(batched":false|crc":"\w+")', b"", log.read_bytes()))
+    assert SCHEMA.names[-4:-2] == ["batched", "omitted"] and b"batched" not in log.read_bytes()
 
     async def batch() -> None:
         async with Ledger(tmp_path) as ledger:
@@ -104,6 +107,35 @@ def test_omitted_settings_are_kept_through_sealing(tmp_path: Path) -> None:
         assert ledger.get(request("free")).omitted == ()
         ledger.close()
         assert [record.get("omitted") for record in read_records(tmp_path)].count(None) == 1
+        seal_old(tmp_path)
+
+
+def test_reasoning_and_refusals_are_kept_through_sealing_and_marks_are_split_on_reading(tmp_path: Path) -> None:
+    responses = {
+        "beside": ChatResponse(text="1", reasoning="why", finish_reason="stop"),
+        "refused": ChatResponse(refusal="not this", finish_reason="stop"),
+        "marked": ChatResponse(text="<think>hm</think>\n2", finish_reason="stop"),
+        "open": ChatResponse(text="<think>hm, and", finish_reason="stop"),
+        "plain": ChatResponse(text="3", finish_reason="stop"),
+    }
+
+    async def go() -> None:
+        async with Ledger(tmp_path) as ledger:
+            for question, response in responses.items():
+                await ledger.append(request(question), response)
+
+    asyncio.run(go())
+    for _ in range(2):
+        ledger = Ledger(tmp_path)
+        read = {question: ledger.get(request(question)) for question in responses}
+        ledger.close()
+        assert all(read[question] == responses[question] for question in ("beside", "refused", "plain"))
+        assert read["marked"] == ChatResponse(text="2", reasoning="hm", finish_reason="stop")
+        assert read["open"] == ChatResponse(reasoning="hm, and", finish_reason="length"), "the answer is missing"
+        records = {question_of(record): record for record in read_records(tmp_path)}
+        assert records["marked"]["response"]["text"] == "<think>hm</think>\n2", "the record keeps the text as it came"
+        assert [name for name, record in records.items() if "reasoning" in record] == ["beside"]
+        assert [name for name, record in records.items() if "refusal" in record] == ["refused"]
         seal_old(tmp_path)
 
 

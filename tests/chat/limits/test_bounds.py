@@ -50,7 +50,7 @@ def test_a_failure_shows_nothing_and_a_free_model_needs_no_answer() -> None:
     assert CostBounds(FREE).is_known
 
 
-@pytest.mark.parametrize("in_total", [False])
+@pytest.mark.parametrize("in_total", [False, True])
 def test_hidden_reasoning_overshoots_a_budget_by_one_request_at_most(
     tmp_path: Path, in_total: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,6 +118,18 @@ def test_letters(response: str, answer: str) -> None:
         ("The answer is Paris, not Rome.", CITIES, "Paris"),
         ("It is either Paris or Rome.", CITIES, ""),
         ("Option 2", CITIES, "Rome"),
+        ("The answer is option 2.", CITIES, "Rome"),
+        ("So 3 - 2 = 1.\n#### 1", CITIES, ""),  # a result, since these options have no numbers
+        ("The answer is 2.", CITIES, ""),
+        ("\\boxed{1}", ("(1)", "(2)"), "(1)"),
+        ("#### 2", ("Choice 1: Paris", "Choice 2: Rome"), "Choice 2: Rome"),
+        ("The answer is Sentence B.", ("Sentence A: It rains.", "Sentence B: It pours."), "Sentence B: It pours."),
+        (
+            "It pours, as the radio reports. So: B",
+            ("Sentence A: It rains.", "Sentence B: It pours."),
+            "Sentence B: It pours.",
+        ),
+        ("Sentence A", ("Sentence A", "Sentence B"), "Sentence A"),
         ("B) Rome", CITIES, "Rome"),
         ("The answer is none of the above.", ("Paris", "None of the above"), "None of the above"),
         ("The answer is 12.", ("1", "2", "12"), "12"),
