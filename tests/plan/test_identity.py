@@ -243,6 +243,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[replay].question_fields": (
         "teachers.t.endpoint.question_fields.question", "p", answered("taped"),
     ),
+    "teachers.*.endpoint[replay].samples": ("teachers.t.endpoint.samples", 2, answered("taped")),
     "datasets.*.teacher": ("datasets.taped.teacher", "s", answered("taped")),
     "datasets.*.queries": ("datasets.pool.queries", ["maze"], {"queries/pool/table", "queries/few/table"} | POOLED),
     "datasets.*.sample.from": ("datasets.few.sample.from", "taped", {"queries/few/maze"} | FEW),
