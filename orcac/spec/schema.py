@@ -593,6 +593,9 @@ class EvalWork(Work):
         "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
     )
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
+    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution(
+        "number of jobs that share the items of an evaluation, each with `gpus` GPUs of its own", 1
+    )
     batch: Rows | None = execution(
         "number of items answered at once; chosen for the device when absent", None, unit="items"
     )
