@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _REDRAW_S = 0.5
 _SHARE = 20  # at most a 20th of the time goes into reading states: a plan may have thousands of nodes
 _BLOCK = 1 << 16  # bytes; lines that arrive together are printed together, since each print redraws the display
-_CLOSE_S = 1.0  # to wait for the end of the pipe, which a process that outlives Snakemake may keep open
+_CLOSE_S = 1.0  # seconds, since a process that outlives Snakemake may keep the pipe open
 
 
 def find_terminal() -> Console | None:
@@ -42,8 +42,11 @@ def find_terminal() -> Console | None:
 
 
 @contextlib.contextmanager
-def live_display(console: Console, plan: Plan, store: Store) -> Iterator[int]:
-    """Yield a file descriptor for the output of Snakemake, and show the display meanwhile."""
+def live_display(console: Console, plan: Plan, store: Store, *, close_s: float = _CLOSE_S) -> Iterator[int]:
+    """Yield a file descriptor for the output of Snakemake, and show the display meanwhile.
+
+    At the end it waits up to `close_s` seconds for output that is still in the pipe.
+    """
     from rich.live import Live
     from rich.text import Text
 
@@ -82,7 +85,7 @@ def live_display(console: Console, plan: Plan, store: Store) -> Iterator[int]:
             os.close(write)
             ended.set()
             for thread in threads:
-                thread.join(_CLOSE_S)
+                thread.join(close_s)
 
 
 class _NodesAtWork:

@@ -26,9 +26,9 @@ VERSION = 1
 class Recording(Frozen):
     """Recorded answers, matched to prompts by question, and by system message if the file has one.
 
-    `answers` are JSONL or Parquet files; `fields` maps our names (question, answer, system, id) to the file's keys. If
-    a file has only the ids of its questions, `questions` are the files of their texts, with fields of their own (id,
-    question).
+    `answers` are tables; `fields` maps our names (question, answer, system, id, finish_reason, reasoning) to the file's
+    keys. If a file has only the ids of its questions, `questions` are the files of their texts, with fields of their
+    own (id, question).
     """
 
     answers: tuple[FileRef, ...]
@@ -36,6 +36,7 @@ class Recording(Frozen):
     fields: dict[str, str]
     questions: tuple[FileRef, ...] = ()
     question_fields: dict[str, str] = {}
+    samples: int = 1  # answers to each question, one row for each
 
 
 class Weights(Frozen):

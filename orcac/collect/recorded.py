@@ -34,7 +34,7 @@ def replay_responses(
     """Yield the recording's response to each of `total` questions; put the first miss into `messages`."""
     replay = Replay(_source(job), questions.requests())
     show, tally = TallyLine(job.progress(total, "answers"), job.label), Tally(total=total, messages=messages)
-    counts = ((replay.duplicates, "repeat an earlier question"), (replay.skipped, "lack a question or an answer"))
+    counts = ((replay.duplicates, "repeat an earlier question"), (replay.skipped, "have no question or no answer"))
     note = ", ".join(f"{count:,} rows of the recording {problem}" for count, problem in counts if count)
     for number, request in enumerate(questions.requests(), start=1):
         answer = replay.find(request)
@@ -62,4 +62,5 @@ def _source(job: Job[CollectRecipe, CollectExecution]) -> Source:
         fields=recording.fields,
         questions=paths(recording.questions),
         question_fields=recording.question_fields,
+        samples=recording.samples,
     )

@@ -252,7 +252,7 @@ class Flow:
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
             unanswered = 1 - found.answered / found.asked if found.asked else 0.0
-            if found.replies and 1 / found.replies**0.5 <= input_error:
+            if found.replies and found.input_tokens and 1 / found.replies**0.5 <= input_error:
                 unknown, read = f"tokens per request of {recipe.model}", found.input_tokens / found.replies
                 tokens = within_factor(read, 1 + 1 / found.replies**0.5, unknown)
                 basis = (f"{unknown} {read:.0f}: measured from {_answers_text(found.replies)} to these prompts", why)
@@ -272,11 +272,12 @@ class Flow:
         own, elsewhere = self._ledger_mean(node.ref), self._mean_elsewhere(node)
         if own and (own.n >= _ENOUGH or not elsewhere or elsewhere.n <= own.n):
             why = f"{unknown} {own.value:.0f}: measured from {_answers_text(own.n)} to these prompts"
-            return within_factor(own.value, 1 + 1 / own.n**0.5, unknown).capped_at(most), why
+            # a server may count the tokens of reasoning in addition to max_tokens
+            return within_factor(own.value, 1 + 1 / own.n**0.5, unknown).capped_at(max(most, own.value)), why
         if elsewhere:
             why = f"{unknown} {elsewhere.value:.0f}: measured from {_answers_text(elsewhere.n)}"
             factor = max(priors.ELSEWHERE, 1 + 1 / elsewhere.n**0.5)
-            return within_factor(elsewhere.value, factor, unknown).capped_at(most), why
+            return within_factor(elsewhere.value, factor, unknown).capped_at(max(most, elsewhere.value)), why
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, trusted to a factor of {priors.EXPECTED}"
             return within_factor(execution.expect_tokens, priors.EXPECTED, unknown).capped_at(most), why

@@ -113,8 +113,8 @@ class Answered:
     asked: int  # distinct questions
     answered: int  # questions that have an answer, or a failure that is final
     looked_up: int  # questions looked up; if fewer than all, the two counts above are scaled up from a random part
-    replies: int  # answers among those looked up whose tokens were counted
-    input_tokens: int  # of these replies
+    replies: int  # answers among those looked up whose output tokens were counted
+    input_tokens: int  # of these replies; 0 if the server counts none
     output_tokens: int
 
 
@@ -335,7 +335,7 @@ class Measured:
             wanted, weight = keys[node.ref]
             found = ledger.find(wanted, recipe.sampling.max_tokens)
             facts = ledger.entries[found[found >= 0]]
-            replies = facts[(facts["failure"] == 0) & (facts["input_tokens"] + facts["output_tokens"] > 0)]
+            replies = facts[(facts["failure"] == 0) & (facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
             asked, left = round(len(wanted) * weight), round((len(wanted) - len(facts)) * weight)
             result[node.ref] = Answered(asked, asked - left, len(wanted), len(replies), read, written)

@@ -34,6 +34,8 @@ class Reasons:
         recipe, text = self._recipe, row.response.strip()
         if row.error:
             return row.error
+        if recipe.drop_refusals and row.refusal:
+            return "refusal"
         if row.finish_reason not in recipe.finish_reasons:
             return f"finish_reason: {row.finish_reason or 'none'}"
         if len(text) < recipe.min_characters:

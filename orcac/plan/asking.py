@@ -63,6 +63,7 @@ def lower_teacher(
             fields={str(ours): key for ours, key in endpoint.fields.items()},
             questions=questions.refs,
             question_fields={str(ours): key for ours, key in endpoint.question_fields.items()},
+            samples=endpoint.samples,
         )
     if isinstance(endpoint, schema.LocalEndpoint):
         weights = Weights(files=files.refs, hub=hub[0] if hub else None)

@@ -488,7 +488,7 @@ class _ArmLowering:
                 learns_reasoning=learns_reasoning,
             ),
             Execution(**lower_work(self.spec.hardware.other)),
-            label=dataset,
+            label=dataset if learns_reasoning else f"{dataset}, answers alone",
             mark=self.mark,
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
         )
@@ -591,10 +591,12 @@ class _ArmLowering:
     def _add_replies(self, teacher: str, name: str) -> tuple[str, ...]:
         """Add a teacher's answers to a benchmark's items under the benchmark's protocol, one node for each sample.
 
-        Answers that were recorded elsewhere, and the items' references, exist once.
+        Of recorded answers there are as many as the recording has, and of the items' references there is one.
         """
-        benchmark = self.spec.benchmarks[name]
-        is_asked = self.spec.teachers[teacher].endpoint.kind not in ("replay", "reference")
+        benchmark, endpoint = self.spec.benchmarks[name], self.spec.teachers[teacher].endpoint
+        samples: int = getattr(benchmark, "samples", 1)
+        if isinstance(endpoint, schema.ReplayEndpoint | schema.ReferenceEndpoint):
+            samples = min(samples, getattr(endpoint, "samples", 1))
         return tuple(
             self._add_answers(
                 f"replies/{teacher}/{name}" + (f"/{sample}" if sample else ""),
@@ -604,7 +606,7 @@ class _ArmLowering:
                 sampling=lower_protocol(benchmark, self.spec.teachers[teacher], self.spec.seed),
                 sample_index=sample,
             )
-            for sample in range(getattr(benchmark, "samples", 1) if is_asked else 1)
+            for sample in range(samples)
         )
 
     def _add_baseline(self, teacher: str, name: str) -> report.Evaluation:

@@ -118,6 +118,7 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, abou
     nodes = [run.student, *(ref for dataset in run.datasets for ref in (dataset.collect, dataset.filter))]
     nodes += [ref for stage in run.stages for ref in (stage.tokenize, stage.train)]
     scores = [_score(store, evaluation) for evaluation in run.evaluations if store.is_done(evaluation.score)]
+    learnt = [_summary(store, TokenizeSummary, stage.tokenize) for stage in run.stages]
     base = student.recipe.pretrained
     return environment.get_template("card.md.jinja").render(
         spec=spec,
@@ -129,6 +130,7 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, abou
         start=f"from {student.label}" if base else "from scratch",
         teachers=list(dict.fromkeys(dataset.teacher for dataset in run.datasets)),
         max_length=rows.max_length,
+        reasons=any(packed and packed.reasoned for packed in learnt),
         stages=[_stage(plan.nodes[stage.train], store, stage) for stage in run.stages],
         data=[_dataset(plan.nodes[dataset.collect], store, dataset) for dataset in run.datasets],
         scores=scores,

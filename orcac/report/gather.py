@@ -187,7 +187,7 @@ def _stage(store: Artifacts, stage: TrainedStage) -> StageResult:
     packed, trained = store.summary(TokenizeSummary, stage.tokenize), store.summary(TrainSummary, stage.train)
     return StageResult(
         stage=stage.name,
-        dataset=stage.dataset,
+        dataset=_name_learnt(stage.dataset, packed),
         examples=packed.packed,
         rows=packed.rows,
         steps=trained.steps,
@@ -244,10 +244,15 @@ def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
     )
 
 
+def _name_learnt(dataset: str, packed: TokenizeSummary) -> str:
+    """Return the name of a dataset, with a remark if the rows hold the reasoning of its responses."""
+    return f"{dataset}, with reasoning" if packed.reasoned else dataset
+
+
 def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> Packing:
     packed = store.summary(TokenizeSummary, stage.tokenize)
     return Packing(
-        dataset=stage.dataset,
+        dataset=_name_learnt(stage.dataset, packed),
         arms=users,
         examples=packed.examples,
         packed=packed.packed,

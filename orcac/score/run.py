@@ -91,7 +91,8 @@ def _read_answers(items: Path, answers: Sequence[Path]) -> Iterator[tuple[rows.P
 
 def _reply(row: rows.Answer | rows.Response) -> Reply:
     """Return a reply without its reasoning, which an `eval` node has removed from a student's."""
-    return Reply(split_reasoning(row.response)[1], row.finish_reason, getattr(row, "error", ""))
+    text, own = split_reasoning(row.response)[1], row if isinstance(row, rows.Response) else None
+    return Reply(text, row.finish_reason, own.error if own else "", own.refusal if own else "")
 
 
 def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...], sample: int) -> rows.Scored:

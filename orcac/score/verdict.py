@@ -29,6 +29,7 @@ class Reply(NamedTuple):
     text: str
     finish_reason: str
     error: str = ""  # the error class if the request failed for good
+    refusal: str = ""  # the model's own words, where its server marks them as a refusal
 
 
 class Verdict(NamedTuple):
@@ -50,7 +51,7 @@ def decide(checker: str, reply: Reply, item: Prompt) -> Verdict:
         return Verdict(parsed, "cut", 0.0)
     if score == 1:
         return Verdict(parsed, "right", score)
-    if "content_filter" in (reply.error, reply.finish_reason) or is_refusal(reply.text):
+    if reply.refusal or "content_filter" in (reply.error, reply.finish_reason) or is_refusal(reply.text):
         return Verdict(parsed, "refused", 0.0)
     return Verdict(parsed, "wrong", score) if parsed else Verdict("", "unparsed", 0.0)
 

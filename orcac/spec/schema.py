@@ -356,11 +356,14 @@ class SolverEndpoint(_ServedEndpoint):
 class ReplayEndpoint(Frozen):
     kind: Literal["replay"] = semantic("recorded answers, found by question and system message")
     path: Paths = semantic("JSONL or Parquet files of answers; they enter by content")
-    fields: dict[Literal["question", "answer", "system", "id"], str] = semantic("orcac's field -> the file's key")
+    fields: dict[Literal["question", "answer", "system", "id", "finish_reason", "reasoning"], str] = semantic(
+        "orcac's field -> the file's key"
+    )
     questions: Paths = semantic("file of the questions, if the answers name their questions by id only", ())
     question_fields: dict[Literal["id", "question"], str] = semantic(
         "orcac's field -> the key in the file of the questions", {}
     )
+    samples: Count = semantic("answers to each question, one row for each; the k-th row is the k-th sample", 1)
 
 
 class ReferenceEndpoint(Frozen):
@@ -397,6 +400,8 @@ class Teacher(Frozen):
         """Whether the teacher gives another answer if it is asked the same again."""
         if isinstance(self.endpoint, OpenAIEndpoint | VLLMEndpoint):
             return self.sampling.temperature > 0 and self.sampling.seed is None
+        if isinstance(self.endpoint, ReplayEndpoint):
+            return self.endpoint.samples > 1
         return isinstance(self.endpoint, LocalEndpoint) and self.sampling.temperature > 0
 
 

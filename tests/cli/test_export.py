@@ -109,6 +109,20 @@ def test_the_last_stage_with_a_card(spec: Path) -> None:
     assert "tuned in 1 stage on answers of expert." in Path("no-first", "README.md").read_text()
 
 
+def test_a_card_says_that_a_student_reasons(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(spec)
+    orcac("export", spec, "plain")
+    assert "The loss covers the answers only." in Path("plain", "README.md").read_text()
+    monkeypatch.setenv("ORCAC_STORE", str(spec.parent / "other"))
+    monkeypatch.setitem(SUMMARIES, "tokenize", SUMMARIES["tokenize"] | {"reasoned": 197})
+    publish(spec)
+    orcac("export", spec, "reasoning")
+    assert (
+        "The loss covers the teachers' reasoning and answers: it reasons before"
+        in Path("reasoning", "README.md").read_text()
+    )
+
+
 def test_a_card_names_its_run_and_shows_all_of_them(spec: Path) -> None:
     spec.write_text(spec.read_text() + "replicates: 3\n")
     plan, store = publish(spec), Store.default()

@@ -23,6 +23,7 @@ from orcac.spec.load import load
 from orcac.store.store import Store
 
 SPECS = Path(__file__).parents[2] / "specs"
+PATIENCE_S = 60.0  # the longest wait for something that a fast machine shows at once
 ON_TERMINAL = """
 import fcntl, sys, termios
 from orcac.cli import main
@@ -38,15 +39,20 @@ def test_lines_go_above_and_shards_at_work_are_drawn_below(tmp_path: Path, monke
     shard = tmp_path / node.ref / "shards" / "2-of-2"
     monkeypatch.setenv(REDRAWN_VARIABLE, "1")
     console = Console(file=shown, force_terminal=True, width=100)
-    with live_display(console, plan, Store(tmp_path)) as stderr, os.fdopen(os.dup(stderr), "w") as lines:
+    with (
+        live_display(console, plan, Store(tmp_path), close_s=PATIENCE_S) as stderr,
+        os.fdopen(os.dup(stderr), "w") as lines,
+    ):
         (shard / "work").mkdir(parents=True)
         (shard / "lease.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
         monkeypatch.setattr("sys.stderr", lines)
-        path, at_once = shard / "work" / "progress.json", Intervals(line=0.0)
+        path, at_once = shard / "work" / "progress.json", Intervals(redraw=0.0, file=0.0, line=0.0)
         progress = Progress(label="half", total=40, unit="answers", path=path, intervals=at_once)
         for done in (0, 11):
             progress.update(done, "3 in flight")
-            time.sleep(1.1)  # the file is written once a second, and looked at twice
+        deadline = time.monotonic() + PATIENCE_S
+        while "11/40 answers" not in shown.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.02)
         print("rate_limit: \x1b[2Jslow [bold]down", file=lines, flush=True)
         Progress(label="whole", total=40, unit="answers").update(40)
     text = shown.getvalue()
@@ -59,7 +65,8 @@ def test_lines_go_above_and_shards_at_work_are_drawn_below(tmp_path: Path, monke
 
 def test_what_is_said_last_is_shown_as_it_was(tmp_path: Path) -> None:
     shown = io.StringIO()
-    with live_display(Console(file=shown, force_terminal=True, width=100), Plan(), Store(tmp_path)) as above:
+    console = Console(file=shown, force_terminal=True, width=100)
+    with live_display(console, Plan(), Store(tmp_path), close_s=PATIENCE_S) as above:
         said = [f"{number:05}" for number in range(10_000)]  # as of a long traceback
         os.write(above, "\n".join([*said, "specs/tiny.yaml:100:5: x\ty \u2714", "no end"]).encode())
     text = shown.getvalue().replace("\r", "")

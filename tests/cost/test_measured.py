@@ -52,6 +52,27 @@ def test_answers_in_the_ledger_cost_nothing(made: tuple[Plan, Store, dict[str, C
     assert any("measured from 5 answers" in why for why in price(other, half)[at(other, "collect/few")].basis)
 
 
+def test_a_server_that_counts_output_alone_or_more_than_max_tokens_is_priced_by_its_count(
+    made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path
+) -> None:
+    plan, store, _ = made
+    ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
+    half = Store(tmp_path)
+    half.folder(prompts).parent.mkdir()
+    half.folder(prompts).symlink_to(store.folder(prompts))
+    half.answers.mkdir()
+    (segment,) = store.answers.glob("*.jsonl")
+    records = [json.loads(line) for line in segment.read_text().splitlines()[:20]]
+    most = records[0]["request"]["sampling"]["max_tokens"]
+    for record in records:
+        record["response"] |= {"input_tokens": 0, "output_tokens": 3 * most, "finish_reason": "length"}
+        record.pop("crc", None)
+    (half.answers / "one.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    cost = price(plan, half)[ref]
+    assert cost.output_tokens.mid == pytest.approx(60 * 3 * most)
+    assert cost.input_tokens.mid > 0, "estimated from the prompts"
+
+
 def test_of_many_questions_a_random_part_is_looked_up(
     made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def judge(recipe: FilterRecipe, *responses: rows.Response) -> list[str]:
         (response("x" * 61), "too long"),
         (response("x" * 60 + "  \n"), KEEP),
         (response("I'm sorry, but I cannot help."), "refusal"),
+        (response("", refusal="Another time."), "refusal"),
         (response(reference="(B)", options=["(A)", "(B)"]), "contradicts reference"),
         (response(reference="(A)", options=["(A)", "(B)"]), KEEP),
         (response("Hard to say.", reference="(B)", options=["(A)", "(B)"]), KEEP),

@@ -351,21 +351,27 @@ def test_a_spec_without_stages_measures_a_pretrained_student(tmp_path: Path) -> 
     assert [node.kind for node in plan.nodes.values()] == ["student", "sample", "eval", "score", "report"]
 
 
-def test_a_baseline_gives_a_node_of_answers_for_each_sample_and_recorded_answers_exist_once(tmp_path: Path) -> None:
+def test_a_baseline_gives_a_node_of_answers_for_each_sample_that_it_can_have(
+    tmp_path: Path,
+) -> None:
     benchmarks = {"b": SPEC["benchmarks"]["b"] | {"samples": 3, "temperature": 0.7}}
+    (tmp_path / "two.jsonl").write_text('{"q": "x", "a": "y"}\n')
+    twice = {"kind": "replay", "path": "two.jsonl", "fields": {"question": "q", "answer": "a"}, "samples": 2}
     teachers = SPEC["teachers"] | {"r": {"model": "r", "endpoint": {"kind": "reference"}}}
-    spec = EVALUATE | {"teachers": teachers, "baselines": ["t", "r"], "benchmarks": benchmarks}
+    teachers |= {"two": {"model": "two", "endpoint": twice}}
+    spec = EVALUATE | {"teachers": teachers, "baselines": ["t", "r", "two"], "benchmarks": benchmarks}
     plan = lowered(tmp_path, spec)
     addresses = plan.experiments["many"].addresses[BASELINES]
     recipes: Any = {name: plan.nodes[ref].recipe for name, ref in addresses.items() if name.startswith("replies/")}
     indices = {name: recipe.sample_index for name, recipe in recipes.items()}
-    assert indices == {"replies/t/b": 0, "replies/t/b/1": 1, "replies/t/b/2": 2, "replies/r/b": 0}
-    answers = tuple(addresses[name] for name in indices if name.startswith("replies/t"))
+    once = {"replies/r/b": 0, "replies/two/b": 0, "replies/two/b/1": 1}
+    assert indices == {"replies/t/b": 0, "replies/t/b/1": 1, "replies/t/b/2": 2} | once
+    answers = tuple(addresses[name] for name in indices if name.startswith("replies/t/"))
     assert plan.nodes[addresses["baseline/t/b"]].inputs["answers"] == answers
     costs = price(plan, Store(tmp_path / "store"))
     assert total_cost(plan, costs, list(plan.nodes)).requests.mid == 3 * 10  # each sample is a question of its own
     report: Any = plan.nodes[plan.experiments["many"].report].recipe
-    assert {one.name: len(one.evaluations[0].samples) for one in report.baselines} == {"t": 2, "r": 0}
+    assert {one.name: len(one.evaluations[0].samples) for one in report.baselines} == {"t": 2, "r": 0, "two": 1}
 
 
 def test_a_spec_without_a_student_measures_its_baselines(tmp_path: Path) -> None:

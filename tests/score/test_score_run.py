@@ -108,19 +108,20 @@ def test_a_baselines_failed_answers_leave_n_and_are_never_wrong(tmp_path: Path) 
         finish_reason = "" if error else "stop"
         return rows.widen(asked, rows.Response, teacher="t", response=text, finish_reason=finish_reason, error=error)
 
-    responses = [response(each, "The answer is (B)") for each in items[:11]]
+    responses = [response(each, "The answer is (B)") for each in items[:10]]
+    responses += [dataclasses.replace(response(items[10], ""), refusal="Not this one.")]
     responses += [response(items[11], "", "content_filter"), response(items[12], "", "context_overflow")]
     responses += [response(items[13], "", "not_recorded")]
     responses += [response(each, "", "timeout") for each in items[14:19]]  # the last item serves as an exemplar
     rows.write(job.input("answers") / "responses.parquet", rows.Response, responses)
     summary = run(job)
-    assert (summary.n, summary.mean) == (13, 11 / 13)
-    assert summary.outcomes == {"right": 11, "wrong": 0, "unparsed": 0, "cut": 1, "refused": 1, "failed": 6}
+    assert (summary.n, summary.mean) == (13, 10 / 13)
+    assert summary.outcomes == {"right": 10, "wrong": 0, "unparsed": 0, "cut": 1, "refused": 2, "failed": 6}
     assert summary.chance == 0.25
     scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
     assert [(row.id, row.query) for row in scored] == [(each.id, each.query) for each in items[:19]]
     assert {(row.system_id, row.system) for row in scored} == {(7, "Think.")}
-    assert [row.score for row in scored] == [1.0] * 11 + [0.0] * 2 + [None] * 6
+    assert [row.score for row in scored] == [1.0] * 10 + [0.0] * 3 + [None] * 6
 
 
 def test_items_whose_reference_cannot_be_scored_are_left_out_and_counted(tmp_path: Path, capsys) -> None:

@@ -1,8 +1,9 @@
 """The reader of a completion: the answer, the reasoning and the refusal in the body of a response, or the error there.
 
-Online answers and the lines of a batch's files all come through `read_completion`, so that a body has one meaning. A
-body with status 200 may hold an error, of the whole or of its choice, or nothing at all. `Unanswered` then carries the
-class that the same error has under a status of its own, and nothing is billed for it. Any other body is malformed.
+Online answers and the lines of a batch's files all come through `read_completion`, so that a body has one meaning, and
+the fields of a recording through `read_recorded`. A body with status 200 may hold an error, of the whole or of its
+choice, or nothing at all. `Unanswered` then carries the class that the same error has under a status of its own, and
+nothing is billed for it. Any other body is malformed.
 
 Servers put reasoning beside the content, into typed parts of it, or between marks in its text. The first two are
 separated here. Marks stay in the text, which the ledger keeps as it came, and are split when an answer is read from it
@@ -93,6 +94,22 @@ def read_content(content: bytes, *, cap: int, latency_s: float = 0.0, rates: Rat
         raise ValueError(f"not a chat completion ({error}): {content!r}") from error
     response.latency_s, response.rates = latency_s, rates
     return response
+
+
+def read_recorded(content: object, *, reasoning: object = None, finish_reason: object = None) -> ChatResponse | None:
+    """Return the response with these fields, as a recording has them; None if there is no answer.
+
+    content: a text or typed parts
+
+    Raises ValueError if the content is neither.
+    """
+    message = _read_message({"message": {"content": content, "reasoning": reasoning}})
+    finish = _read_finish({"finish_reason": finish_reason}) or "stop"
+    if finish == _NO_ANSWER or (content is None and not message.reasoning):
+        return None
+    return separate_reasoning(
+        ChatResponse(text=message.text, reasoning=message.reasoning, refusal=message.refusal, finish_reason=finish)
+    )
 
 
 def read_completion(body: object, *, cap: int) -> ChatResponse:

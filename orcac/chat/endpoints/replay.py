@@ -1,10 +1,13 @@
 """Recorded answers as an endpoint, so that published answers need not be paid for again.
 
-A recording is JSON Lines or Parquet, by the file's name, with a mapping from our names to its fields. A field is a key
-or a path, as `rows.lookup` reads it. Prompts are matched by question, and by system message if the recording has one,
-both with white space normalised. If several rows answer one question, the first one counts, and the others are counted
-as duplicates. A null system message is an empty one; a row whose question or answer is null answers nothing, and is
-counted as skipped.
+A recording is a table of any form (`orcac.tables`), with a mapping from our names to its fields. A field is a key or a
+path, as `tables.paths` reads it. Prompts are matched by question, and by system message if the recording has one, both
+with white space normalised. A null system message is an empty one; a row whose question or answer is null answers
+nothing, and is counted as skipped. An answer is read as a server's is (`reader`), with the reasoning and the finish
+reason if the recording has fields for them.
+
+If several rows answer one question, the first one with a text counts. In a recording with several answers to each
+question (`samples`), the k-th row of a question answers sample k. All other rows are counted as duplicates.
 
 Only the answers to `wanted` requests are held, so memory is linear in the job and not in the recording. Replayed
 answers do not enter the ledger: they are in a local file already, and a miss is a fact about that file and not about
@@ -13,20 +16,19 @@ the teacher. A larger file may have the answer next time.
 
 from __future__ import annotations
 
-import json
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from orcac.chat.endpoints.reader import read_recorded
 from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.wire import replace_surrogates
 from orcac.errors import InputError
-from orcac.rows import lookup
+from orcac.tables.paths import lookup
+from orcac.tables.rows import BadRow, read_rows
 
 _ABSENT = object()
 
@@ -35,9 +37,10 @@ class Source(NamedTuple):
     """Recorded files and the names of their fields. `questions` hold texts to which `answers` refer by id."""
 
     answers: tuple[Path, ...]
-    fields: Mapping[str, str]  # keys: answer, and question or id; perhaps system
+    fields: Mapping[str, str]  # keys: answer, and question or id; perhaps system, finish_reason and reasoning
     questions: tuple[Path, ...] = ()
     question_fields: Mapping[str, str] = {}  # keys: id, question
+    samples: int = 1  # answers to each question
 
 
 class _Prompt(NamedTuple):
@@ -55,14 +58,14 @@ class _Row(NamedTuple):
     value: object
 
     def field(self, name: str) -> object:
-        """Return the value at `name`, None for null. Raises InputError if there is no such field."""
+        """Return the value at `name`, None for null and NaN. Raises InputError if there is no such field."""
         value: object = lookup(self.value, name, _ABSENT)
         if value is _ABSENT:
             raise InputError(
                 f"{self.path}:{self.number}: the row has no field {name!r}",
                 fix="correct the recording's fields, or mend or remove the row",
             )
-        return value
+        return None if isinstance(value, float) and math.isnan(value) else value
 
     def text(self, name: str) -> str | None:
         """Return the text at `name`, without lone surrogates, None for null. Raises InputError if it is not text."""
@@ -76,6 +79,18 @@ class _Row(NamedTuple):
             )
         return replace_surrogates(value)
 
+    def answer(self, fields: Mapping[str, str]) -> ChatResponse | None:
+        """Return the response, None if there is none. Raises InputError if there is no such field or it has no text."""
+        content = self.field(fields["answer"])
+        more = {name: lookup(self.value, fields[name]) for name in ("reasoning", "finish_reason") if name in fields}
+        try:
+            return read_recorded(content, **more)
+        except ValueError:
+            raise InputError(
+                f"{self.path}:{self.number}: the field {fields['answer']!r} is not text but {type(content).__name__}",
+                fix="correct the recording's fields, or mend or remove the row",
+            ) from None
+
 
 class Replay:
     """The answers of `source` to the `wanted` requests.
@@ -87,26 +102,24 @@ class Replay:
     def __init__(self, source: Source, wanted: Iterable[ChatRequest]) -> None:
         self.label = ", ".join(path.name for path in source.answers)
         self.duplicates = self.skipped = 0
-        self._has_system = "system" in source.fields
-        self._answers: dict[_Prompt, str] = {}
-        prompts = {self._prompt_of(request) for request in wanted}
+        self._has_system, self._samples = "system" in source.fields, source.samples
+        self._answers: dict[tuple[_Prompt, int], ChatResponse] = {}  # by prompt and sample
+        self._wanted = {self._key_of(request) for request in wanted}
+        rows_of = {prompt: 0 for prompt, _ in self._wanted}  # those read so far
         questions = dict(_read_questions(source))
         for path in source.answers:
-            for row in _read_rows(path):
+            for row in _read_rows(path, source.fields.values()):
                 if source.questions:
                     question = _find_question(row, source.fields["id"], questions)
                 else:
                     question = row.text(source.fields["question"])
                 system = (row.text(source.fields["system"]) or "") if self._has_system else None
-                answer = row.text(source.fields["answer"])
+                answer = row.answer(source.fields)
                 if question is None or answer is None:
                     self.skipped += 1
-                    continue
-                prompt = _normalize(question, system)
-                if prompt in self._answers:
-                    self.duplicates += 1
-                elif prompt in prompts:
-                    self._answers[prompt] = answer
+                if question is not None and (prompt := _normalize(question, system)) in rows_of:
+                    self._add(prompt, rows_of[prompt], answer)
+                    rows_of[prompt] += 1
 
     async def __aenter__(self) -> Replay:
         return self
@@ -128,8 +141,25 @@ class Replay:
 
     def find(self, request: ChatRequest) -> ChatResponse | None:
         """Return the recorded answer, None if there is none."""
-        answer = self._answers.get(self._prompt_of(request))
-        return None if answer is None else ChatResponse(text=answer, finish_reason="stop")
+        return self._answers.get(self._key_of(request))
+
+    def _add(self, prompt: _Prompt, number: int, answer: ChatResponse | None) -> None:
+        """Hold the answer of the row with this number among those of a prompt, or count it as a duplicate."""
+        if answer is None:
+            return
+        if self._samples > 1:
+            if number >= self._samples:
+                self.duplicates += 1
+            elif (prompt, number) in self._wanted:
+                self._answers[prompt, number] = answer
+            return
+        held = self._answers.get((prompt, 0))
+        self.duplicates += held is not None
+        if held is None or (answer.text.strip() and not (held.text.strip() or held.refusal)):
+            self._answers[prompt, 0] = answer
+
+    def _key_of(self, request: ChatRequest) -> tuple[_Prompt, int]:
+        return self._prompt_of(request), request.sample_index if self._samples > 1 else 0
 
     def _prompt_of(self, request: ChatRequest) -> _Prompt:
         by_role = {message.role: message.content for message in request.messages}
@@ -143,7 +173,7 @@ def _normalize(question: str, system: str | None) -> _Prompt:
 def _read_questions(source: Source) -> Iterator[tuple[str, str | None]]:
     """Yield (id, text) of every question in the files of questions."""
     for path in source.questions:
-        for row in _read_rows(path):
+        for row in _read_rows(path, source.question_fields.values()):
             id = row.field(source.question_fields["id"])
             if id is not None:
                 yield str(id), row.text(source.question_fields["question"])
@@ -162,25 +192,9 @@ def _find_question(row: _Row, field: str, questions: Mapping[str, str | None]) -
     return questions[str(id)]
 
 
-def _read_rows(path: Path) -> Iterator[_Row]:
-    """Yield the rows of a file. Raises InputError if the file or a line is broken."""
-    if path.suffix == ".parquet":
-        try:
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                batches = file.iter_batches(batch_size=1000)
-                for number, value in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
-                    yield _Row(path, number, value)
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: not a Parquet file ({error})", fix="fetch the file again") from error
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(
-                    f"{path}:{number}: not a line of JSON ({error})", fix="mend or remove the line"
-                ) from error
-            yield _Row(path, number, value)
+def _read_rows(path: Path, fields: Iterable[str]) -> Iterator[_Row]:
+    """Yield the rows of a file. Raises InputError if the file or a row is broken."""
+    for row in read_rows(path, "jsonl", [*fields]):
+        if isinstance(row, BadRow):
+            raise InputError(f"{path}:{row.line}: {row.reason}", fix="mend or remove the row")
+        yield _Row(path, *row)

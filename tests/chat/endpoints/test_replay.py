@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from orcac.chat.endpoints.replay import Replay, Source
 from orcac.chat.failures import ChatError
-from orcac.chat.messages import ChatRequest, conversation
+from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.errors import InputError
 
@@ -88,6 +89,60 @@ def test_questions_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
         answer(source, request("q1"))
 
 
+MANY = [
+    {"question": "q", "answer": "first", "how": "STOP", "why": "think"},
+    {"question": "q", "answer": "", "how": "length", "why": None},
+    {"question": "other", "answer": "once"},
+    {"question": "q", "answer": "<think>hm</think>third"},
+    {"question": "q", "answer": "fourth", "how": "stop", "why": ""},
+]
+MAPPED = {"question": "question", "answer": "answer", "finish_reason": "how", "reasoning": "why"}
+
+
+def test_the_row_of_each_sample_is_found_with_its_finish_reason_and_reasoning(tmp_path: Path) -> None:
+    source = Source((lines(tmp_path / "a.jsonl", list(MANY)),), MAPPED, samples=3)
+    found = []
+    for sample in range(4):
+        asked = [dataclasses.replace(request(question), sample_index=sample) for question in ("q", "other")]
+        replay = Replay(source, asked)
+        found.append([replay.find(one) for one in asked])
+        assert replay.duplicates == 1, "the fourth row"
+    assert found == [
+        [ChatResponse(text="first", reasoning="think", finish_reason="stop"),
+         ChatResponse(text="once", finish_reason="stop")],
+        [ChatResponse(finish_reason="length"), None],
+        [ChatResponse(text="third", reasoning="hm", finish_reason="stop"), None],
+        [None, None],
+    ]  # fmt: skip
+
+
+def test_of_a_recording_with_one_answer_the_first_with_a_text_counts(tmp_path: Path) -> None:
+    rows = [{"question": "q", "answer": text} for text in (" ", "", "good", "late")]
+    source = Source((lines(tmp_path / "a.jsonl", [*rows, {"question": "e", "answer": ""}]),), MAPPED)
+    asked = [dataclasses.replace(request(question), sample_index=1) for question in ("q", "e")]
+    replay = Replay(source, asked)
+    assert [answer and answer.text for answer in map(replay.find, asked)] == ["good", ""]
+    assert replay.duplicates == 3
+
+
+def test_an_answer_of_parts_is_read_and_an_error_in_its_place_is_none(tmp_path: Path) -> None:
+    parts = [{"type": "thinking", "thinking": "why"}, {"type": "text", "text": "yes"}]
+    rows = [
+        {"question": "q", "answer": parts},
+        {"question": "broken", "answer": "half", "how": "error"},
+        {"question": "cut", "answer": None, "why": "because", "how": "length"},
+    ]
+    source = Source((lines(tmp_path / "a.jsonl", list(rows)),), MAPPED)
+    asked = [request(str(row["question"])) for row in rows]
+    replay = Replay(source, asked)
+    assert [replay.find(one) for one in asked] == [
+        ChatResponse(text="yes", reasoning="why", finish_reason="stop"),
+        None,
+        ChatResponse(reasoning="because", finish_reason="length"),
+    ]
+    assert replay.skipped == 1
+
+
 def test_null_is_an_empty_system_message_and_a_missing_answer(tmp_path: Path) -> None:
     row = {"system_prompt": None, "question": "q", "response": "a"}
     path = lines(tmp_path / "a.jsonl", [{**row, "response": None}, {**row, "question": None}, row])
@@ -106,11 +161,11 @@ def test_null_is_an_empty_system_message_and_a_missing_answer(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "not a line of JSON"),
-        ("[]", "no field 'question'"),
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
         ('{"question": "q"}', "no field 'answer'"),
         ('{"question": "q", "answer": 4}', "'answer' is not text but int"),
-        ("[" * 100_000, "not a line of JSON"),
+        ("[" * 100_000, "maximum recursion depth"),
     ],
 )
 def test_a_broken_row_is_reported_with_its_line(tmp_path: Path, line: str, complaint: str) -> None:
@@ -123,7 +178,7 @@ def test_a_broken_row_is_reported_with_its_line(tmp_path: Path, line: str, compl
 def test_a_broken_parquet_file_is_reported_by_name(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match=r"a\.parquet: not a Parquet file"):
+    with pytest.raises(InputError, match=r"a\.parquet: cannot be read as Parquet"):
         answer(Source((path,), FIELDS), request("q"))
 
 
