@@ -488,7 +488,7 @@ class _ArmLowering:
                 learns_reasoning=learns_reasoning,
             ),
             Execution(**lower_work(self.spec.hardware.other)),
-            label=dataset,
+            label=dataset if learns_reasoning else f"{dataset}, answers alone",
             mark=self.mark,
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
         )

@@ -81,7 +81,8 @@ class FileSource(Frozen):
     )
     expect: Expect = execution("expected size for estimates, until the files are here", Expect())
     allow_empty: tuple[str, ...] = execution(
-        "tasks, and files by name, of which nothing may be left; of any other, the run stops", ()
+        'tasks, and files by name, of which nothing may be left, or globs such as "*"; of any other, the run stops',
+        (),
     )
     max_bad: Share | None = execution(
         "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
@@ -450,7 +451,9 @@ class Filters(Frozen):
     checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
     duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
-    allow_empty: tuple[str, ...] = execution("tasks of which no answer may be kept; of any other, the run stops", ())
+    allow_empty: tuple[str, ...] = execution(
+        'tasks of which no answer may be kept, or globs such as "*"; of any other, the run stops', ()
+    )
 
 
 # --- student, stages, hardware ---------------------------------------------------------------------------------
