@@ -1,4 +1,4 @@
-"""Tests of orcac/rows.py: rows as Parquet, rows of wider types, and values at a path into nested JSON."""
+"""Tests of orcac/rows.py: rows as Parquet, and rows of wider types."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import pyarrow as pa
 import pytest
 
 from orcac import rows
-from orcac.rows import lookup
-
-ROW = {"a": {"b": 1, "n": None}, "a.b": 2, "a.n": None, "list": ["x", {"y": 3}]}
 
 
 def prompt(number: int) -> rows.Prompt:
@@ -93,23 +90,3 @@ def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
 
 def test_items_are_batched_with_a_shorter_last_batch() -> None:
     assert list(rows.batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [("a.b", 2), ("a", ROW["a"]), ("a.n", None), ("list.0", "x"), ("list.1.y", 3)]
-    + [(path, None) for path in ("list.2", "list.-1", "list.²", "a.b.c", "a.", "", "b")],
-)
-def test_lookup(path: str, value: object) -> None:
-    assert lookup(ROW, path) == value
-
-
-def test_a_key_that_holds_null_gives_way_to_the_path() -> None:
-    assert lookup({"a.b": None, "a": {"b": 1}}, "a.b") == 1
-    assert lookup([], "a") is None
-
-
-def test_null_differs_from_a_missing_value() -> None:
-    row = {"a": {"n": None}, "b.c": None, "list": [None]}
-    assert [lookup(row, path, "absent") for path in ("a.n", "a.n.m", "b.c", "list.0")] == [None] * 4
-    assert [lookup(row, path, "absent") for path in ("c", "a.m", "a.m.k", "list.1", "b")] == ["absent"] * 5

@@ -326,6 +326,8 @@ SETTINGS = (
     "reasoning_effort",
     "chat_template_kwargs",
 )  # the decoding settings that some models refuse
+REASONING_LIMIT = "reasoning limit"  # a setting that no server has
+OMISSIBLE = frozenset({*SETTINGS, REASONING_LIMIT})
 _NAME = rf"(?<![\w.])[`'\"]?(?P<name>{'|'.join(SETTINGS)})\b[`'\"]?"
 _REFUSALS = tuple(  # of lower-cased messages
     re.compile(pattern)

@@ -488,7 +488,7 @@ class _ArmLowering:
                 learns_reasoning=learns_reasoning,
             ),
             Execution(**lower_work(self.spec.hardware.other)),
-            label=dataset,
+            label=dataset if learns_reasoning else f"{dataset}, answers alone",
             mark=self.mark,
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
         )
@@ -549,7 +549,9 @@ class _ArmLowering:
                 recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
         engine = "transformers" if _compares_choices(benchmark) else hardware.engine
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, **work)
+        return recipe, EvalExecution(
+            batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, shards=hardware.shards, **work
+        )
 
     def _add_score(
         self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""

@@ -22,10 +22,19 @@ from pydantic import JsonValue, ValidationError
 from orcac.errors import InputError
 from orcac.spec.arms import BASE, expand_arms
 from orcac.spec.check import check, check_arm
+from orcac.spec.columns import check_columns
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
-from orcac.spec.schema import FileSource, LocalEndpoint, OpenBenchmark, ReplayEndpoint, Spec
+from orcac.spec.schema import (
+    FileSource,
+    LocalEndpoint,
+    OpenBenchmark,
+    ReplayEndpoint,
+    Spec,
+    TableBenchmark,
+    TableQueries,
+)
 from orcac.spec.source import File, Tree, cut, merge, parse, put
 from orcac.spec.wording import explain_errors, find_refused
 
@@ -155,6 +164,7 @@ class _ArmLoader:
     libraries: Libraries = field(init=False)
     base: tuple[Tree, Spec] | None = None  # set once the base is valid
     lookups: dict[tuple[int, SpecPath], _Lookup] = field(default_factory=dict)  # by the id of the tree with the path
+    columns: dict[tuple[int, SpecPath], list[tuple[SpecPath, Problem]]] = field(default_factory=dict)  # likewise
 
     def __post_init__(self) -> None:
         self.libraries = Libraries(self.file)
@@ -273,13 +283,23 @@ class _ArmLoader:
                 file_set = find((section, name, "path"), source.path, later=missing != "error")
                 if file_set and file_set.absent and missing == "skip":
                     left_out[name] = file_set.why
+                if file_set and isinstance(source, TableQueries | TableBenchmark | OpenBenchmark):
+                    format = "jsonl" if isinstance(source, OpenBenchmark) else source.format
+                    self._check_columns(
+                        tree, (section, name, "fields"), source.fields.items(), file_set, format, collector
+                    )
         for name, benchmark in spec.benchmarks.items():
             if not isinstance(benchmark, OpenBenchmark) and benchmark.examples and name not in left_out:
                 find(("benchmarks", name, "examples"), benchmark.examples)
         for name, teacher in spec.teachers.items():
             if isinstance(teacher.endpoint, ReplayEndpoint):
-                find(("teachers", name, "endpoint", "path"), teacher.endpoint.path)
-                find(("teachers", name, "endpoint", "questions"), teacher.endpoint.questions)
+                at, endpoint = ("teachers", name, "endpoint"), teacher.endpoint
+                if file_set := find((*at, "path"), endpoint.path):
+                    self._check_columns(tree, (*at, "fields"), endpoint.fields.items(), file_set, "jsonl", collector)
+                if file_set := find((*at, "questions"), endpoint.questions):
+                    self._check_columns(
+                        tree, (*at, "question_fields"), endpoint.question_fields.items(), file_set, "jsonl", collector
+                    )
         models: dict[SpecPath, str] = {
             ("teachers", name, "endpoint", "path"): teacher.endpoint.path
             for name, teacher in spec.teachers.items()
@@ -294,6 +314,22 @@ class _ArmLoader:
             except InputError as error:
                 collector.add(path, Problem(mark, _with_fix(error)))
         return files, left_out
+
+    def _check_columns(
+        self,
+        tree: Tree,
+        path: SpecPath,
+        fields: Iterable[tuple[str, str]],
+        files: FileSet,
+        format: str,
+        collector: _Collector,
+    ) -> None:
+        """Add the problems of a map of fields with local files; each part of a spec is checked once."""
+        key = (id(tree.at(path[:2])), path)
+        if key not in self.columns:
+            self.columns[key] = [*check_columns(tree, path, fields, files, format)]
+        for at, problem in self.columns[key]:
+            collector.add(at, problem)
 
     def _look_up(self, part: Tree, path: SpecPath, written: list[tuple[str, Mark]], later: bool) -> _Lookup:
         """Look up the files of one field, each path by itself so that every wrong one is reported."""

@@ -17,7 +17,7 @@ from typing import IO
 
 from orcac.errors import InputError
 from orcac.tables.content import AGAIN, open_content
-from orcac.tables.text import BadRow, check_characters, row_error
+from orcac.tables.text import BadRow, row_error
 
 Row = tuple[int, dict[str, object]]
 
@@ -37,13 +37,8 @@ def read_array(path: Path) -> Iterator[Row | BadRow]:
         for number, (value, text) in enumerate(_Elements(path, file).read(), start=1):
             if not isinstance(value, dict):
                 yield BadRow(number, "not a JSON object", text)
-                continue
-            try:
-                check_characters(value, text)
-            except ValueError as error:
-                yield BadRow(number, str(error), text)
-                continue
-            yield number, value
+            else:
+                yield number, value
 
 
 class _Elements:
@@ -152,7 +147,6 @@ def _parse_values(path: Path, text: str) -> Iterator[object]:
             continue
         try:
             value, end = _DECODER.raw_decode(text, at)
-            check_characters(value, text[at:end])
         except json.JSONDecodeError as error:
             where = f"{error.lineno}:{error.colno}"
             raise row_error(path, where, f"not JSON: {error.msg}", fix=AGAIN) from error

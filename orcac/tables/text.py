@@ -84,7 +84,7 @@ def read_document(path: Path) -> object:
     try:
         with open_content(path) as file:
             content = file.read()
-        return parse_json(content.decode(json.detect_encoding(content)))
+        return _parse_json(content.decode(json.detect_encoding(content)))
     except json.JSONDecodeError as error:
         where = f"{error.lineno}:{error.colno}"
         raise row_error(path, where, f"not JSON: {error.msg}", fix=AGAIN) from error
@@ -94,30 +94,28 @@ def read_document(path: Path) -> object:
         raise InputError(f"{path}: {error}", fix=AGAIN) from error
 
 
-def parse_json(text: str) -> object:
+def _parse_json(text: str) -> object:
     """Parse JSON. Raises RecursionError for a value that is nested too deep, ValueError if it is not JSON.
 
     ValueError is raised also for half a character, which cannot be written to a file, and for a number of thousands of
     digits.
     """
     value: object = json.loads(text)
-    check_characters(value, text)
-    return value
-
-
-def check_characters(value: object, text: str) -> None:
-    """Raise ValueError if a value, parsed from `text`, holds half a character."""
     if "\\ud" in text or "\\uD" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise ValueError("a text holds half a character (a lone surrogate)") from error
+    return value
 
 
 def parse_record(number: int, line: str) -> tuple[int, dict[str, object]] | BadRow:
-    """Return (number, object) of a line of JSON Lines, or the bad row. A comma after the object is ignored."""
+    """Return (number, object) of a line of JSON Lines, or the bad row. A comma after the object is ignored.
+
+    Its texts may hold half a character, which cannot be written to a file: those who use a text must check it.
+    """
     try:
-        value = parse_json(line)
+        value: object = json.loads(line)
     except json.JSONDecodeError as error:
         if (object_ := line.rstrip().removesuffix(",")) != line.rstrip() and object_.endswith("}"):
             return parse_record(number, object_)

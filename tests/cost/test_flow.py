@@ -35,8 +35,8 @@ def test_the_rows_of_local_files_are_counted(tmp_path: Path) -> None:
     assert asked(**table | {"per_task": 9}).requests.low < 9
     assert asked(format="parquet", path="q.parquet", fields={"query": "q"}).requests.mid == 70
     assert asked(format="bbh", path="q.json").requests.mid == 50
-    (tmp_path / "q.parquet").write_text("none")
-    assert asked(format="parquet", path="q.parquet", fields={"query": "q"}).requests.mid == priors.QUERIES.mid
+    (tmp_path / "q.json").write_text("none")
+    assert asked(format="bbh", path="q.json").requests.mid == priors.QUERIES.mid
 
 
 def test_a_stage_in_tokens_is_priced_as_the_epochs_that_it_amounts_to(tmp_path: Path) -> None:

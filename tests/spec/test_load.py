@@ -37,7 +37,7 @@ def test_an_arm_shares_the_parts_that_its_patch_does_not_change(tmp_path: Path) 
 def test_a_path_is_relative_to_the_file_that_contains_it(tmp_path: Path) -> None:
     lay_out({}, tmp_path)
     (tmp_path / "sub" / "data").mkdir(parents=True)
-    (tmp_path / "sub" / "data" / "table.jsonl").write_text('{"q": "3 + 3?"}\n')
+    (tmp_path / "sub" / "data" / "table.jsonl").write_text('{"q": "3 + 3?", "a": "6"}\n')
     (tmp_path / "sub" / "own.yaml").write_text("messages: {7: {text: Answer.}, 8: {text: Why?}}\n")
     patch = "queries: {table: {path: data/table.jsonl}}\nsystem_messages: {library: own.yaml}\n"
     (tmp_path / "sub" / "spec.yaml").write_text(f"extends: ../sound.yaml\n{patch}")

@@ -1,8 +1,8 @@
 """Recorded answers as an endpoint, so that published answers need not be paid for again.
 
-A recording is JSON Lines or Parquet, by the file's name, with a mapping from our names to its fields. A field is a key
-or a path, as `rows.lookup` reads it. Prompts are matched by question, and by system message if the recording has one,
-both with white space normalised. A null system message is an empty one; a row whose question or answer is null answers
+A recording is a table of any form (`orcac.tables`), with a mapping from our names to its fields. A field is a key or a
+path, as `tables.paths` reads it. Prompts are matched by question, and by system message if the recording has one, both
+with white space normalised. A null system message is an empty one; a row whose question or answer is null answers
 nothing, and is counted as skipped. An answer is read as a server's is (`reader`), with the reasoning and the finish
 reason if the recording has fields for them.
 
@@ -16,21 +16,19 @@ the teacher. A larger file may have the answer next time.
 
 from __future__ import annotations
 
-import json
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orcac.chat.endpoints.reader import read_recorded
 from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.wire import replace_surrogates
 from orcac.errors import InputError
-from orcac.rows import lookup
+from orcac.tables.paths import lookup
+from orcac.tables.rows import BadRow, read_rows
 
 _ABSENT = object()
 
@@ -60,14 +58,14 @@ class _Row(NamedTuple):
     value: object
 
     def field(self, name: str) -> object:
-        """Return the value at `name`, None for null. Raises InputError if there is no such field."""
+        """Return the value at `name`, None for null and NaN. Raises InputError if there is no such field."""
         value: object = lookup(self.value, name, _ABSENT)
         if value is _ABSENT:
             raise InputError(
                 f"{self.path}:{self.number}: the row has no field {name!r}",
                 fix="correct the recording's fields, or mend or remove the row",
             )
-        return value
+        return None if isinstance(value, float) and math.isnan(value) else value
 
     def text(self, name: str) -> str | None:
         """Return the text at `name`, without lone surrogates, None for null. Raises InputError if it is not text."""
@@ -110,7 +108,7 @@ class Replay:
         rows_of = {prompt: 0 for prompt, _ in self._wanted}  # those read so far
         questions = dict(_read_questions(source))
         for path in source.answers:
-            for row in _read_rows(path):
+            for row in _read_rows(path, source.fields.values()):
                 if source.questions:
                     question = _find_question(row, source.fields["id"], questions)
                 else:
@@ -175,7 +173,7 @@ def _normalize(question: str, system: str | None) -> _Prompt:
 def _read_questions(source: Source) -> Iterator[tuple[str, str | None]]:
     """Yield (id, text) of every question in the files of questions."""
     for path in source.questions:
-        for row in _read_rows(path):
+        for row in _read_rows(path, source.question_fields.values()):
             id = row.field(source.question_fields["id"])
             if id is not None:
                 yield str(id), row.text(source.question_fields["question"])
@@ -194,25 +192,9 @@ def _find_question(row: _Row, field: str, questions: Mapping[str, str | None]) -
     return questions[str(id)]
 
 
-def _read_rows(path: Path) -> Iterator[_Row]:
-    """Yield the rows of a file. Raises InputError if the file or a line is broken."""
-    if path.suffix == ".parquet":
-        try:
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                batches = file.iter_batches(batch_size=1000)
-                for number, value in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
-                    yield _Row(path, number, value)
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: not a Parquet file ({error})", fix="fetch the file again") from error
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(
-                    f"{path}:{number}: not a line of JSON ({error})", fix="mend or remove the line"
-                ) from error
-            yield _Row(path, number, value)
+def _read_rows(path: Path, fields: Iterable[str]) -> Iterator[_Row]:
+    """Yield the rows of a file. Raises InputError if the file or a row is broken."""
+    for row in read_rows(path, "jsonl", [*fields]):
+        if isinstance(row, BadRow):
+            raise InputError(f"{path}:{row.line}: {row.reason}", fix="mend or remove the row")
+        yield _Row(path, *row)

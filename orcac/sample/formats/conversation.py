@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orcac.rows import lookup
+from orcac.tables.paths import lookup
 
 __all__ = ["Conversation", "find_conversation", "lookup_turn"]
 

@@ -7,9 +7,9 @@
     task         the file's stem if absent
     options      a list of texts, or texts with labels; if absent they are read from the query if that lists them
 
-A key may be a path into nested values (`rows.lookup`), a turn of a conversation (`messages.user`), or a template of
-several keys (see `template`). Null, NaN and texts of white space alone are absent. A row may lack all but the query; a
-key that no row of a file has is an error.
+A key may be a path into nested values (`tables.paths`), a turn of a conversation (`messages.user`), or a template of
+several keys (`tables.template`). Null, NaN and texts of white space alone are absent. A row may lack all but the query;
+a key that no row of a file has is an error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from decimal import Decimal
 from pathlib import Path
 
 from orcac.errors import InputError
-from orcac.rows import lookup
 from orcac.sample.formats.conversation import find_conversation, lookup_turn
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import find_options
-from orcac.sample.formats.template import Template, list_keys
 from orcac.sample.recipe import Source
 from orcac.tables.content import strip_compression
+from orcac.tables.paths import lookup
 from orcac.tables.rows import BadRow, read_rows
+from orcac.tables.template import Template, list_keys
 
 NAMES = ("query", "reference", "references", "system", "task", "options")
 _END_OF_TEXT = "<|endoftext|>"  # the end of texts in training files; it is not part of an answer
@@ -136,7 +136,8 @@ class _RowReader:
         if self.templates[field] is None:
             value = self._value(row, field)
             if not isinstance(value, str) and (conversation := find_conversation(value)):
-                return conversation.human, conversation.system or None, conversation.later_turns
+                human, system = (_read_text(text, field) for text in (conversation.human, conversation.system))
+                return human, system or None, conversation.later_turns
             return _read_text(value, field), None, 0
         return self._text(row, field), None, 0
 
@@ -147,7 +148,7 @@ class _RowReader:
             return template.fill(lambda key: _read_text(self._value(row, key, may_be_null=True), key))
         value = self._value(row, field, may_be_null=is_system)
         if is_system and not isinstance(value, str) and (conversation := find_conversation(value)):
-            return conversation.system
+            return _read_text(conversation.system, field)
         return _read_text(value, field)
 
     def _reference(self, row: _Row, field: str, options: tuple[str, ...], labels: tuple[str, ...]) -> str:
@@ -196,7 +197,13 @@ def _read_text(value: object, key: str) -> str:
         return ""
     if not isinstance(value, str | int | float | Decimal | date | time):
         raise ValueError(f"the value at {key!r} is not text")
-    return str(value).strip().removesuffix(_END_OF_TEXT).strip()
+    text = str(value).strip().removesuffix(_END_OF_TEXT).strip()
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text holds half a character (a lone surrogate)") from None
+    return text
 
 
 def _read_texts(value: object, key: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny
 
 from orcac.chat.ask import Asker, ChatExecution
 from orcac.chat.messages import ChatRequest
@@ -101,9 +102,8 @@ def test_a_real_server_answers_as_the_model_does_here(model: Path, tmp_path: Pat
         answers = list(asker.responses())
 
     assert answers[0].text == "The capital of France is Paris."
-    local = LocalModel.load(model, threads=2, gpus=0).answer_batch(
-        TEXTS, temperature=0, top_p=1, max_new_tokens=CAP, seed=0
-    )
+    loaded = LocalModel.load(model, threads=2, gpus=0)
+    local = tiny.answer_all(loaded, TEXTS, temperature=0, top_p=1, max_new_tokens=CAP, seed=0)
     for here, served in zip(local, answers, strict=True):
         assert served.text.strip() == here.text.strip() and not served.reasoning
         # the server calls an answer cut that ends with the last token that it may have

@@ -161,11 +161,11 @@ def test_null_is_an_empty_system_message_and_a_missing_answer(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "not a line of JSON"),
-        ("[]", "no field 'question'"),
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
         ('{"question": "q"}', "no field 'answer'"),
         ('{"question": "q", "answer": 4}', "'answer' is not text but int"),
-        ("[" * 100_000, "not a line of JSON"),
+        ("[" * 100_000, "maximum recursion depth"),
     ],
 )
 def test_a_broken_row_is_reported_with_its_line(tmp_path: Path, line: str, complaint: str) -> None:
@@ -178,7 +178,7 @@ def test_a_broken_row_is_reported_with_its_line(tmp_path: Path, line: str, compl
 def test_a_broken_parquet_file_is_reported_by_name(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match=r"a\.parquet: not a Parquet file"):
+    with pytest.raises(InputError, match=r"a\.parquet: cannot be read as Parquet"):
         answer(Source((path,), FIELDS), request("q"))
 
 

@@ -1,4 +1,4 @@
-"""Tests of orcac/sample/formats/mapped.py, orcac/sample/formats/template.py, orcac/sample/formats/conversation.py and
+"""Tests of orcac/sample/formats/mapped.py, orcac/tables/template.py, orcac/sample/formats/conversation.py and
 orcac/sample/formats/options.py: rows of any shape as queries."""
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import pytest
 
 from orcac.errors import InputError
 from orcac.sample.formats import BadRow, Item, read_items
-from orcac.sample.formats.template import Template, list_keys
 from orcac.sample.recipe import Source
+from orcac.tables.template import Template, list_keys
 
 
 def read(folder: Path, *rows: dict[str, object], show: str | None = None, **fields: str) -> list[Item | BadRow]:

@@ -1,0 +1,109 @@
+"""The columns that a file has, looked up without reading it: a wrong key is an error before anything is made.
+
+This runs whenever a spec is compiled, so it reads the head of a file and imports no Arrow. Rows of JSON need not have
+the same keys. If none of the first rows has a key, its name is searched for in the rest of the bytes, which costs less
+than the digest that the compiler makes of them. What may be there is left to the reader, which looks at every row.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from orcac.tables.content import find_compression
+from orcac.tables.delimited import read_header
+from orcac.tables.footer import Column, read_columns
+from orcac.tables.paths import lookup
+from orcac.tables.rows import BadRow, find_form, read_rows
+
+__all__ = ["find_missing"]
+
+_FIRST_ROWS = 100
+_NOTHING = object()
+
+
+def find_missing(path: Path, format: str, keys: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return those of `keys`, paths or columns, that no row of a file can have, and the columns that it has.
+
+    Both are empty if none is missing. Raises InputError if the file is not a table.
+    """
+    form = find_form(path, format)
+    if form == "parquet":
+        return _find_missing_of_parquet(path, keys)
+    if form in ("csv", "tsv"):
+        names, _ = read_header(path, "," if form == "csv" else "\t")
+        missing = [key for key in keys if key not in names]
+        return missing, names if missing else []
+    missing, columns, is_whole = _look_at_rows(path, format, keys)
+    if missing and not is_whole:
+        missing = [key for key in missing if not _may_occur(path, key)]
+    return missing, columns if missing else []
+
+
+def _look_at_rows(path: Path, format: str, keys: Collection[str]) -> tuple[list[str], list[str], bool]:
+    """Return the keys that none of the first rows has, the columns of these rows, and whether they are all rows."""
+    missing = dict.fromkeys(keys)
+    columns: dict[str, None] = {}
+    rows = iter(read_rows(path, format, keys))
+    for row in islice(rows, _FIRST_ROWS):
+        if not missing:
+            return [], [], False
+        if not isinstance(row, BadRow):
+            columns |= dict.fromkeys(_list_columns(row[1]))
+            for key in [key for key in missing if _has(row[1], key)]:
+                del missing[key]
+    return [*missing], [*columns], next(rows, None) is None if missing else False
+
+
+def _has(row: object, key: str) -> bool:
+    """Return whether a row has a key, or could have it if a list of it were longer, or is a turn of a conversation."""
+    if lookup(row, key, _NOTHING) is not _NOTHING:
+        return True
+    names = key.split(".")
+    for count in range(1, len(names)):
+        value, name = lookup(row, ".".join(names[:count])), names[count]
+        if isinstance(value, list):
+            return int(name) >= len(value) if name.isdecimal() else any(isinstance(one, dict) for one in value)
+    return False
+
+
+def _list_columns(row: dict[str, object]) -> Iterator[str]:
+    """Yield the keys of a row, and those one level deeper."""
+    for name, value in row.items():
+        if isinstance(value, dict) and value:
+            yield from (f"{name}.{inner}" for inner in value)
+        else:
+            yield name
+
+
+def _may_occur(path: Path, key: str) -> bool:
+    """Return whether all names of a path occur in a file of JSON, each in quotes."""
+    names = [f'"{name}"'.encode() for name in key.split(".") if not name.isdecimal()]
+    if find_compression(path):
+        return True
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return all(content.find(name) >= 0 for name in names) or content.find(f'"{key}"'.encode()) >= 0
+
+
+def _find_missing_of_parquet(path: Path, keys: Collection[str]) -> tuple[list[str], list[str]]:
+    columns = read_columns(path)
+    missing = [key for key in keys if not _is_in(columns, key)]
+    names = [
+        f"{column.name}.{child.name}" if child else column.name
+        for column in columns
+        for child in (column.children if column.children and not column.is_list else [None])
+    ]
+    return missing, names if missing else []
+
+
+def _is_in(columns: Sequence[Column], key: str) -> bool:
+    """Return whether a path leads to a column, or into a list, which is not looked into."""
+    name, _, rest = key.partition(".")
+    for column in columns:
+        if column.name == key or (
+            column.name == name and (not rest or column.is_list or _is_in(column.children, rest))
+        ):
+            return True
+    return False
