@@ -550,7 +550,9 @@ class _ArmLowering:
                 recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
         engine = "transformers" if _compares_choices(benchmark) else hardware.engine
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, **work)
+        return recipe, EvalExecution(
+            batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, shards=hardware.shards, **work
+        )
 
     def _add_score(
         self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""

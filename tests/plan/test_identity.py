@@ -397,6 +397,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "hardware.eval.time": ("hardware.eval.time", "9 days"),
     "hardware.eval.gpus": ("hardware.eval.gpus", 1),
     "hardware.eval.gpu": ("hardware.eval.gpu", "h100-80gb"),
+    "hardware.eval.shards": ("hardware.eval.shards", 9),
     "hardware.eval.batch": ("hardware.eval.batch", "9 rows"),
     "hardware.eval.engine": ("hardware.eval.engine", "vllm"),
     "hardware.other.threads": ("hardware.other.threads", 9),
