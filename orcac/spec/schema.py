@@ -490,6 +490,11 @@ class Student(Frozen):
     size: Size | None = semantic("instead of `base`: a named LLaMA shape, trained from scratch", None)
     shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, trained from scratch", None)
     tokenizer: Tokenizer | None = semantic("tokenizer of a student from scratch", None)
+    template: Literal["own"] | None = semantic(
+        "own: a pretrained student is trained in its own chat template, which must begin an answer as its generation "
+        "prompt does. When absent, a template without {% generation %} marks is replaced by one of ours",
+        None,
+    )
     seed: Whole | None = semantic(
         "seed of the initial weights and of the order of training; the spec's seed when absent. To train again on the "
         "same data, write `replicates`",
@@ -596,6 +601,9 @@ class EvalWork(Work):
         "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
     )
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
+    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution(
+        "number of jobs that share the items of an evaluation, each with `gpus` GPUs of its own", 1
+    )
     batch: Rows | None = execution(
         "number of items answered at once; chosen for the device when absent", None, unit="items"
     )
