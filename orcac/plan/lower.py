@@ -455,7 +455,8 @@ class _ArmLowering:
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
             pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
-            pretrained = pretrained.model_copy(update={"is_trained": is_trained})
+            keeps = {"keeps_template": is_trained and student.template == "own"}
+            pretrained = pretrained.model_copy(update={"is_trained": is_trained, **keeps})
             name = file_set.hub[0].repo if file_set.hub else (file_set.root or file_set.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
             execution = StudentExecution(files=local.paths, like=student.like, **resources)

@@ -490,6 +490,11 @@ class Student(Frozen):
     size: Size | None = semantic("instead of `base`: a named LLaMA shape, trained from scratch", None)
     shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, trained from scratch", None)
     tokenizer: Tokenizer | None = semantic("tokenizer of a student from scratch", None)
+    template: Literal["own"] | None = semantic(
+        "own: a pretrained student is trained in its own chat template, which must begin an answer as its generation "
+        "prompt does. When absent, a template without {% generation %} marks is replaced by one of ours",
+        None,
+    )
     seed: Whole | None = semantic(
         "seed of the initial weights and of the order of training; the spec's seed when absent. To train again on the "
         "same data, write `replicates`",

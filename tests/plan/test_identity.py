@@ -272,6 +272,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.shape.tie_embeddings": ("student.shape.tie_embeddings", True, STUDENT, SHAPED),
     "student.tokenizer.vocabulary": ("student.tokenizer.vocabulary", 401, STUDENT),
     "student.tokenizer.train_on": ("student.tokenizer.train_on", ["own", "taped"], STUDENT),
+    "student.template": ("student.template", "own", STUDENT, BASED),
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),

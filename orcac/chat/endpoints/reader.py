@@ -19,7 +19,6 @@ Tokens are counted by the largest reading that the numbers of a usage allow, sin
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -28,7 +27,7 @@ from orcac.chat.endpoints.completions import error_message
 from orcac.chat.failures import classify
 from orcac.chat.messages import MAX_CAP, ChatResponse, RateHeaders, separate_reasoning
 from orcac.chat.wire import loads, replace_surrogates
-from orcac.reasoning import has_marks, join_reasoning
+from orcac.reasoning import join_reasoning, split_reasoning
 
 _NO_ANSWER = "no answer"  # the meaning of a finish reason that is no ending of an answer
 _MEANINGS = {
@@ -50,6 +49,7 @@ _TEXT_FIELDS = (
     *("reasoningContent", "reasoningText"),
 )
 _REASONING_TYPES = ("think", "thought", "reason", "redacted", "summary")  # their beginnings
+_FIRST_OF_MARKS, _LAST_OF_MARKS = frozenset("<[◁"), frozenset(">]▷")
 _ERROR_FIELDS = ("message", "detail", "msg", "error_message", "errors")
 _SUCCESS = ("0", "200", "ok", "success", "none", "null", "false", "")
 
@@ -153,9 +153,18 @@ def _read(body: object, cap: int) -> ChatResponse:
         input_tokens=usage.read,
         output_tokens=usage.written,
     )
-    if finish == "stop" and (message.reasoning or has_marks(message.text)):
-        response.finish_reason = separate_reasoning(dataclasses.replace(response)).finish_reason
+    if finish == "stop" and not message.refusal and not _has_answer(message):
+        response.finish_reason = "length"
     return response
+
+
+def _has_answer(message: _Message) -> bool:
+    """Return whether a message has more than reasoning: an answer, or nothing at all."""
+    text = message.text.strip()
+    if text[:1] not in _FIRST_OF_MARKS and text[-1:] not in _LAST_OF_MARKS:  # nearly all: no need to look for marks
+        return bool(text or not message.reasoning)
+    reasoning, answer = split_reasoning(text)
+    return bool(answer or not (reasoning or message.reasoning))
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -228,7 +237,10 @@ def _read_message(choice: Mapping[str, object]) -> _Message:
     if type(content) is not str and content:
         text, reasoning, refused = _read_parts(content)
         refusal = refusal or refused
-    beside = next((found for name in _BESIDE if (found := _join_blocks(message.get(name)))), "")
+    beside = ""
+    for name in _BESIDE:  # a loop, which is faster than `next` of a generator: most messages of OpenAI come here
+        if message.get(name) and (beside := _join_blocks(message[name])):
+            break
     if beside or reasoning:
         reasoning = replace_surrogates(join_reasoning((reasoning, "" if beside in reasoning else beside)))
         text = text.strip()
@@ -307,15 +319,15 @@ def _read_usage(usage: object, *, wrote: bool) -> _Usage:
     """Return the tokens of a usage; unknown if they make no sense: the answer is paid for and good all the same."""
     if type(usage) is not dict:
         return _Usage()
-    plain = _Usage(usage.get("prompt_tokens", -1), usage.get("completion_tokens", -1), is_known=True)
+    first, second = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if (
-        type(plain.read) is type(plain.written) is int
-        and plain.read >= 0
-        and plain.written >= wrote
-        and plain.read + plain.written == usage.get("total_tokens")
-        and max(plain.read, plain.written) <= MAX_CAP
-    ):
-        return plain
+        type(first) is int
+        and type(second) is int
+        and 0 <= first <= MAX_CAP
+        and wrote <= second <= MAX_CAP
+        and first + second == usage.get("total_tokens")
+    ):  # nearly all
+        return _Usage(first, second, is_known=True)
     read = _count(usage, "prompt_tokens", "input_tokens")
     written = _count(usage, "completion_tokens", "output_tokens", "generated_tokens")
     total, thought = _count(usage, "total_tokens"), _count_reasoning(usage)
