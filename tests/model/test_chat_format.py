@@ -115,7 +115,8 @@ DROPPING = (  # as R1's: it opens reasoning, and leaves it out of a conversation
 )
 CONTINUING = (  # as Nemotron's: a message's text goes on where the prompt ends, within reasoning
     "{% for m in messages %}{{ '<|im_start|>' + m.role }}{% if m.role == 'assistant' %}"
-    "{{ '<think>\n' }}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    "{{ '<think>\n' }}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant<think>\n' }}{% endif %}"
 )
 CHANNELS = (  # as gpt-oss's: reasoning is a message of its own
