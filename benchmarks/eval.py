@@ -305,7 +305,7 @@ def kill(folder: Path, times: int = 5) -> None:
 def count_logged(log: Path) -> Counter[int]:
     """Return how often the log has an answer to each item."""
     lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
-    return Counter(index for line in lines for index in json.loads(line)["items"])
+    return Counter(index for line in lines for index in json.loads(line).get("items", ()))
 
 
 PARTS = {"rescore": rescore, "batched": batched, "kill": kill, "peer": peer, "likelihood": likelihood}

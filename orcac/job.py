@@ -42,6 +42,7 @@ class Job(Generic[R, E]):
     by_ref: Mapping[str, Path]  # the same folders by KIND/ID
     out: Path
     work: Path
+    whole_work: Path | None = None  # if this is a shard of a node: the `work` of the node
     earlier: Mapping[str, Path] = dataclasses.field(default_factory=dict)  # of the execution's `earlier`, those made
     answers: Path  # the ledger of answers that all experiments share
     packages: dict[str, str] = dataclasses.field(default_factory=dict)  # those of other processes that did the work
@@ -50,6 +51,11 @@ class Job(Generic[R, E]):
         """Return the folder of the only input in this role."""
         (folder,) = self.inputs[role]
         return folder
+
+    @property
+    def shared_work(self) -> Path:
+        """The folder in which the shards of a node leave their results for the node's own job."""
+        return self.whole_work or self.work
 
     def progress(self, total: int, unit: str) -> Progress:
         """Return the node's progress, shown as lines and in `work/progress.json`. `unit` is plural, e.g. "answers"."""

@@ -18,7 +18,7 @@ from orcac.report import recipe as report
 from orcac.sample import recipe as sample
 from orcac.score import recipe as score
 from orcac.student import recipe as student
-from orcac.summary import Summary
+from orcac.summary import ShardSummary, Summary
 from orcac.tokenize import recipe as tokenize
 from orcac.train import recipe as train
 
@@ -38,6 +38,14 @@ class Kind:
     def load_run(self) -> Callable[[Job[Recipe, Execution]], Summary]:
         """Import the kind's `run.py` and return its `run`, whose job must have this kind's recipe and execution."""
         run: Callable[[Job[Recipe, Execution]], Summary] = importlib.import_module(f"orcac.{self.name}.run").run
+        return run
+
+    def load_run_shard(self) -> Callable[[Job[Recipe, Execution], int, int], ShardSummary] | None:
+        """Import the kind's `run.py` and return its `run_shard` (job, index, count); None if it has no shards."""
+        if "shards" not in self.execution.model_fields:
+            return None
+        run: Callable[[Job[Recipe, Execution], int, int], ShardSummary]
+        run = importlib.import_module(f"orcac.{self.name}.run").run_shard
         return run
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from pathlib import PurePath
 
 from orcac.errors import InputError
@@ -45,15 +46,17 @@ class Losses:
     def check(self, label: str, allow_empty: Collection[str], *, fix: str) -> None:
         """Raise InputError if nothing is left of a task or file that `allow_empty` does not name.
 
-        `allow_empty` may name a file by its path, its base name, or its base name without endings.
+        `allow_empty` has names or globs. A file has several names: its path, its base name, and that without endings.
         """
         empty = self._tasks.find_empty()
-        lines = [_describe(f"the task `{task}`", empty[task]) for task in sorted(set(empty) - set(allow_empty))]
+        lines = [
+            _describe(f"the task `{task}`", empty[task]) for task in sorted(empty) if not _is_named({task}, allow_empty)
+        ]
         for file, tasks in self._tasks_of.items():
             path = PurePath(file)
             names = {file, path.name, path.name.removesuffix("".join(path.suffixes))}
             is_explained = bool(tasks) and tasks <= empty.keys()
-            if not (self._files.is_left(file) or is_explained or names & set(allow_empty)):
+            if not (self._files.is_left(file) or is_explained or _is_named(names, allow_empty)):
                 lines.append(_describe(f"the file {file}", self._files.lost[file]))
         if lines:
             more = [f"{len(lines) - _NAMED:,} others"] if len(lines) > _NAMED else []
@@ -76,6 +79,10 @@ class _Groups:
 
     def find_empty(self) -> dict[str, Counter[str]]:
         return {group: reasons for group, reasons in self.lost.items() if group not in self._left}
+
+
+def _is_named(names: set[str], globs: Collection[str]) -> bool:
+    return any(name == glob or fnmatchcase(name, glob) for name in names for glob in globs)
 
 
 def _describe(group: str, lost: Counter[str]) -> str:

@@ -18,9 +18,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
+from typing import TypedDict, TypeVar
 
 from orcac import __version__
+from orcac.devices import hold_gpus
 from orcac.errors import InputError, OrcacError
 from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
@@ -29,9 +30,6 @@ from orcac.plan.plan import Plan, find_ref
 from orcac.recipe import Execution, Recipe
 from orcac.store.durable import write_if_changed
 from orcac.store.store import Store, disk_errors
-
-if TYPE_CHECKING:
-    from orcac.collect.run import CollectJob
 
 T = TypeVar("T")
 # the fields of an execution that a node's speed depends on; the cost estimates compare nodes by them
@@ -75,22 +73,23 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
 
 
 def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> None:
-    """Ask the prompts of one shard of a collect node. `index` counts from 0.
+    """Ask the prompts of one shard of a node. `index` counts from 0.
 
-    The answers go to the ledger, and the shard's marker to `shards/I-of-N/`, where I counts from 1. Raises OrcacError.
+    The answers go to the ledger (`collect`) or to the node's `work` (`eval`), and the shard's marker to
+    `shards/I-of-N/`, where I counts from 1. Raises OrcacError.
     """
-    from orcac.collect.run import run_shard
-
     node = plan.nodes[find_ref(plan.nodes, ref)]
-    if node.kind != "collect" or not 0 <= index < count:
+    run_shard = KINDS[node.kind].load_run_shard()
+    if run_shard is None or not 0 <= index < count:
         raise InputError(
-            f"{ref} has no shard {index + 1} of {count}", fix="give a collect node, and a shard from 1-of-N to N-of-N"
+            f"{ref} has no shard {index + 1} of {count}",
+            fix="give a collect or an eval node, and a shard from 1-of-N to N-of-N",
         )
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
     with disk_errors(store.folder(name)), store.lease(name, report=_print_line):
         job = _prepare_job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
-        collect_job = cast("CollectJob", job)
-        summary = _run_recording_errors(store, node.kind, ref=name, work=lambda: run_shard(collect_job, index, count))
+        with hold_gpus(node.execution.gpus):
+            summary = _run_recording_errors(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
         done = {"shard": name, "summary": summary.as_json()}
         write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
         shutil.rmtree(job.work, ignore_errors=True)
@@ -153,6 +152,8 @@ def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: st
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     store.answers.mkdir(parents=True, exist_ok=True)
+    whole_work = store.folder(node.ref) / "work"
+    whole_work.mkdir(exist_ok=True)
     return Job(
         ref=node.ref,
         label=f"{node.kind} {node.label}{part}",
@@ -163,6 +164,7 @@ def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: st
         earlier={ref: store.verify(ref) for ref in earlier if store.is_done(ref)},
         out=out,
         work=out.parent,
+        whole_work=whole_work if part else None,
         answers=store.answers,
     )
 
@@ -171,7 +173,8 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
     _print_line(f"{node.kind} {node.label} ({node.ref})")
     started, cpu = time.time(), _cpu_seconds()
     job = _prepare_job(plan, store, node, folder=store.folder(node.ref))
-    summary = KINDS[node.kind].load_run()(job)
+    with hold_gpus(node.execution.gpus):
+        summary = KINDS[node.kind].load_run()(job)
     record = {
         "ref": node.ref,
         "kind": node.kind,

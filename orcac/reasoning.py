@@ -21,13 +21,18 @@ __all__ = [
 ]
 
 OPEN, CLOSE = "<think>", "</think>"
-_NATIVE = (  # the slash, or `end`, of a closing mark is its only group
-    r"<(/)?(?:seed:)?think>|<\|(?:start|(end))_thinking\|>|\[(/)?THINK\]|◁(/)?think▷"
-)
-_WORDED = r"<(/)?(?:thinking|thoughts?)>"
-_MARK = re.compile(_NATIVE, re.IGNORECASE)
-_MARK_OR_WORD = re.compile(f"{_NATIVE}|{_WORDED}", re.IGNORECASE)
-_BEGINS_WORDED = re.compile(rf"\s*{_WORDED}", re.IGNORECASE)
+# The only group of a mark is that of a closing one. One first character is found five times as fast as three.
+_ANGLED = r"<(?i:(/)?(?:seed:)?think>|\|(?:start|(end))_thinking\|>)"
+_WORDED = r"<(?i:(/)?(?:thinking|thoughts?)>)"
+_OTHERS = r"\[(/)?THINK\]|◁(/)?think▷"
+_MARK = re.compile(f"{_ANGLED}|{_OTHERS}")
+_PATTERNS = {  # by (begins with a word, may have others)
+    (False, False): re.compile(_ANGLED),
+    (True, False): re.compile(rf"<(?:{_ANGLED[1:]}|{_WORDED[1:]})"),
+    (False, True): _MARK,
+    (True, True): re.compile(f"{_ANGLED}|{_WORDED}|{_OTHERS}"),
+}
+_BEGINS_WORDED = re.compile(rf"\s*{_WORDED}")
 _TRACE = re.compile(r"<\S{0,9}(?i:think|thought|channel)")  # in every text whose marks begin with `<`
 _QUOTES = frozenset("`'\"‘’“”")
 _CHANNEL = re.compile(r"(?:<\|start\|>\w+)?<\|channel\|>\s*(?P<name>\w+)[^<\n]{0,80}<\|message\|>")
@@ -44,9 +49,7 @@ def find_mark_tokens(tokens: Iterable[str]) -> set[str]:
 
 def has_marks(text: str) -> bool:
     """Return whether a text may have marks, fast: most texts have none."""
-    return ("<" in text and _TRACE.search(text) is not None) or (
-        ("[" in text or "◁" in text) and _MARK.search(text) is not None
-    )
+    return ("<" in text and _TRACE.search(text) is not None) or ("[" in text and "THINK]" in text) or "◁" in text
 
 
 def split_reasoning(text: str, *, opened: bool = False) -> tuple[str, str]:
@@ -59,7 +62,7 @@ def split_reasoning(text: str, *, opened: bool = False) -> tuple[str, str]:
     """
     if not opened and not has_marks(text):
         return "", text
-    if channels := list(_CHANNEL.finditer(text)):
+    if "<|channel|>" in text and (channels := list(_CHANNEL.finditer(text))):
         return _split_channels(text, channels)
     reasoning: list[str] = []
     answer: list[str] = []
@@ -101,7 +104,7 @@ def is_open(text: str) -> bool:
 
 def _find_marks(text: str) -> Iterator[tuple[int, int, bool]]:
     """Yield (begin, end, whether it closes) of each mark that is not quoted."""
-    pattern = _MARK_OR_WORD if _BEGINS_WORDED.match(text) else _MARK
+    pattern = _PATTERNS[_BEGINS_WORDED.match(text) is not None, "THINK]" in text or "◁" in text]
     for mark in pattern.finditer(text):
         begin, end = mark.span()
         if not (text[begin - 1 : begin] in _QUOTES and text[end : end + 1] in _QUOTES):

@@ -74,12 +74,12 @@ class Rules:
         """Return the log pattern of a kind's rule. The log is beside the artifact, and stays if the node fails."""
         return f"{self.store.root}/{kind}/{{id}}/log.txt"
 
-    def shard(self) -> str:
+    def shard(self, kind: str) -> str:
         """Return the output pattern of a shard, with the wildcards `id` and `shard` (I-of-N)."""
-        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}/done.json"
+        return f"{self.store.root}/{kind}/{{id}}/shards/{{shard}}/done.json"
 
-    def shard_log(self) -> str:
-        return f"{self.store.root}/collect/{{id}}/shards/{{shard}}/log.txt"
+    def shard_log(self, kind: str) -> str:
+        return f"{self.store.root}/{kind}/{{id}}/shards/{{shard}}/log.txt"
 
     def inputs(self, kind: str) -> Callable[[Wildcards], list[str]]:
         """Return the input function of a kind: the markers of a node's inputs, and of its shards if it has several."""
@@ -89,16 +89,22 @@ class Rules:
             if self.store.is_done(ref):
                 return []
             markers = [self._marker(need) for need in self._needs(ref)]
-            count = _integer(self._node(ref)["execution"].get("shards", 1))
-            if count > 1:
+            execution = self._node(ref)["execution"]
+            count = _integer(execution.get("shards", 1))
+            if count > 1 and not self._has_earlier(execution):
                 shards = self.store.folder(ref) / "shards"
                 markers += [str(shards / f"{index}-of-{count}" / "done.json") for index in range(1, count + 1)]
             return markers
 
         return _with_signature(find_inputs)
 
-    def shard_inputs(self, wildcards: Wildcards) -> list[str]:
-        return [self._marker(need) for need in self._needs(f"collect/{wildcards.id}")]
+    def shard_inputs(self, kind: str) -> Callable[[Wildcards], list[str]]:
+        """Return the input function of a kind's shards: the markers of the node's inputs."""
+
+        def find_inputs(wildcards: Wildcards) -> list[str]:
+            return [self._marker(need) for need in self._needs(f"{kind}/{wildcards.id}")]
+
+        return _with_signature(find_inputs)
 
     def threads(self, kind: str) -> Resource[int]:
         return self._resource(kind, lambda execution: _integer(execution["threads"]))
@@ -126,8 +132,7 @@ class Rules:
         """
 
         def find_gpus(execution: Mapping[str, object]) -> int:
-            earlier = cast("list[str]", execution.get("earlier", []))
-            if execution.get("nodes", 1) != 1 or any(map(self.store.is_done, earlier)):
+            if execution.get("nodes", 1) != 1 or self._has_earlier(execution):
                 return 0
             return _integer(execution["gpus"])
 
@@ -165,6 +170,10 @@ class Rules:
             return find(self._node(f"{kind}/{wildcards.id}")["execution"])
 
         return _with_signature(find_for_job)
+
+    def _has_earlier(self, execution: Mapping[str, object]) -> bool:
+        """Return whether an artifact of an earlier VERSION has the node's result."""
+        return any(map(self.store.is_done, cast("list[str]", execution.get("earlier", []))))
 
     def _needs(self, ref: str) -> list[str]:
         return list(dict.fromkeys(need for refs in self._node(ref)["inputs"].values() for need in refs))

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orcac.errors import StoreError
 
-__all__ = ["OMIT_NONE", "Summary"]
+__all__ = ["OMIT_NONE", "ShardSummary", "Summary"]
 
 OMIT_NONE = {"omit_none": True}  # metadata of a field that the JSON form leaves out if it is None
 
@@ -52,6 +52,16 @@ class Summary:
             ) from None
         assert isinstance(summary, cls)
         return summary
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSummary(Summary):
+    """The figures of one shard of a node; only the number of its answers if no model is asked."""
+
+    prompts: int
+    answered: int | None = dataclasses.field(default=None, metadata=OMIT_NONE)
+    failed: dict[str, int] | None = dataclasses.field(default=None, metadata=OMIT_NONE)  # error class -> prompts
+    usd: float | None = dataclasses.field(default=None, metadata=OMIT_NONE)
 
 
 _ADAPTERS: dict[type[Summary], TypeAdapter[Summary]] = {}  # making one takes a millisecond

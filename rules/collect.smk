@@ -17,11 +17,11 @@ rule collect:
 
 rule collect_shard:
     input:
-        PLAN.shard_inputs,
+        PLAN.shard_inputs("collect"),
     output:
-        PLAN.shard(),
+        PLAN.shard("collect"),
     log:
-        PLAN.shard_log(),
+        PLAN.shard_log("collect"),
     priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("collect")
     resources:

@@ -12,3 +12,19 @@ rule eval:
         gpu=PLAN.gpus("eval"),
     shell:
         "orcac make eval/{wildcards.id} --log {log:q}"
+
+
+rule eval_shard:
+    input:
+        PLAN.shard_inputs("eval"),
+    output:
+        PLAN.shard("eval"),
+    log:
+        PLAN.shard_log("eval"),
+    threads: PLAN.threads("eval")
+    resources:
+        mem_mb=PLAN.memory("eval"),
+        runtime=PLAN.minutes("eval"),
+        gpu=PLAN.gpus("eval"),
+    shell:
+        "orcac make eval/{wildcards.id} --shard {wildcards.shard} --log {log:q}"

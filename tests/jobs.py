@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,14 @@ def make_job(
         work=root / "work",
         answers=root / "answers",
     )
+
+
+def make_shard_job(node: Job[R, E], index: int) -> Job[R, E]:
+    """Return the job of a shard of the node that `node` makes."""
+    root = node.work.parent / "shards" / str(index)
+    for name in ("out", "work"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    return dataclasses.replace(node, out=root / "out", work=root / "work", whole_work=node.work, packages={})
 
 
 def collect_job(root: Path, base_url: str, **settings: object) -> CollectJob:

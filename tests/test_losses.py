@@ -25,6 +25,8 @@ def test_a_file_whose_tasks_are_named_is_not_named_again_and_one_without_rows_is
     with pytest.raises(InputError, match=r"the file /d/e\.jsonl, which has no rows"):
         losses.check("s", ("x", "b.json.gz"), fix="mend")
     losses.check("s", ("x", "/d/b.json.gz", "e"), fix="mend")
+    losses.check("s", ("x", "*.gz", "[e]"), fix="mend")
+    losses.check("s", ("*",), fix="mend")
 
 
 def test_a_message_names_ten_groups() -> None:

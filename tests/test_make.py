@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from pathlib import Path
 
 import pytest
+import tiny
 
 from orcac import rows
 from orcac.errors import InputError, StoreError
-from orcac.make import make
+from orcac.make import make, make_shard
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
@@ -136,3 +138,39 @@ def test_a_new_try_clears_the_error_of_an_earlier_one(
     with pytest.raises(KeyboardInterrupt):
         make(plan, store, ref)
     assert read_state(store, ref).name == "partial"
+
+
+def test_shards_of_an_evaluation_change_no_file(tmp_path: Path) -> None:
+    tiny.make_student(tmp_path / "made", tiny.write_examples(tmp_path / "kept", [tiny.response(n) for n in range(50)]))
+    spec = """
+        orcac: 1
+        name: shards
+        student: {base: made/out0/model}
+        benchmarks:
+          b: {format: puzzles, task: boolean_expressions, take: 7, max_tokens: 5, temperature: 1, samples: 2}
+    """
+    files = {}
+    for count in (1, 3):
+        (tmp_path / "spec.yaml").write_text(f"{textwrap.dedent(spec)}hardware: {{eval: {{shards: {count}}}}}\n")
+        plan, store = Plan(), Store(tmp_path / f"store-{count}")
+        lower(plan, load(tmp_path / "spec.yaml"))
+        ref = plan.experiments["shards"].addresses["base"]["eval/b"]
+        for need in plan.nodes[ref].needs:
+            make(plan, store, need)
+        if count > 1:
+            for index in range(count):
+                make_shard(plan, store, ref, index, count)
+            assert [shard.name for shard in read_state(store, plan.nodes[ref]).shards] == ["done"] * 3
+            assert read_state(store, plan.nodes[ref]).total == 14
+        make(plan, store, ref)
+        record = store.artifact(ref)
+        assert "torch" in record["made"]["packages"]
+        files[ref, count] = record["files"]
+    assert len({ref for ref, _ in files}) == 1, "shards are no part of an id"
+    assert len({str(of_one) for of_one in files.values()}) == 1
+
+
+def test_kinds_without_shards_refuse_one(plan: Plan, tmp_path: Path) -> None:
+    ref = next(ref for ref in plan.nodes if ref.startswith("sample/"))
+    with pytest.raises(InputError, match=r"has no shard 1 of 2(?s:.*)a collect or an eval node"):
+        make_shard(plan, Store(tmp_path), ref, 0, 2)

@@ -20,6 +20,7 @@ CUTS = [
     ("take: 270", "take: 27"),
     ("take: 240", "take: 16"),
     ("max_tokens: 48", "max_tokens: 8"),
+    ("allow_empty: [jailbreak_llms, theoremqa]", 'allow_empty: ["*"]'),  # of a cut, some tasks have one row
     ("curriculum: [labels, assistant, expert, explained]", "curriculum: [labels, expert]"),
     ("  no-assistant: {curriculum: [labels, expert, explained]}",
      "  longer: {curriculum: [labels, expert, explained]}"),

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 SPEC = (ROOT / "specs" / "smoke.yaml").read_text().partition("ablations:")[0]
 SPEC = SPEC.replace("take: 200", "take: 40").replace("take: 50", "take: 12") + (
-    "hardware:\n  train: {threads: 7, memory: 3 GiB}\n  eval: {gpus: 1}\n"
+    "hardware:\n  train: {threads: 7, memory: 3 GiB}\n  eval: {gpus: 1, shards: 2}\n"
 )
 WAITS = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]
 
@@ -83,7 +83,7 @@ def test_a_dry_run_plans_every_rule_with_its_resources(planned: Path) -> None:
     assert counted.keys() >= {path.stem for path in (ROOT / "rules").glob("*.smk")}
     blocks = dict(re.findall(r"^rule (\w+):\n(.*?)^\[", done.stdout, re.MULTILINE | re.DOTALL))
     assert "mem_mb=3072" in blocks["train"]
-    assert "gpu=1" in blocks["eval"]
+    assert "gpu=1" in blocks["eval"] and "gpu=1" in blocks["eval_shard"]
     assert "gpu=0" in blocks["train"]
     assert not re.search(r"nodes=|tasks|gres|mpi", done.stdout), "a job on one machine requests nothing else"
 

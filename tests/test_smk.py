@@ -47,12 +47,27 @@ def test_a_node_waits_for_the_markers_of_its_inputs_and_shards_until_it_is_done(
     ref, node = next((ref, node) for ref, node in plan.nodes.items() if getattr(node.execution, "shards", 1) == 2)
     markers = [str(folder / "store" / need / "artifact.json") for need in node.needs]
     shards = [str(folder / "store" / ref / "shards" / f"{index}-of-2" / "done.json") for index in (1, 2)]
-    assert rules.shard_inputs(wildcards(ref)) == markers
+    assert rules.shard_inputs("collect")(wildcards(ref)) == markers
     assert rules.inputs("collect")(wildcards(ref)) == markers + shards
     marker = Path(rules.marker("collect").format(id=ref.partition("/")[2]))
     marker.parent.mkdir(parents=True)
     marker.write_text("{}")
     assert rules.inputs("collect")(wildcards(ref)) == []
+
+
+def test_an_evaluation_waits_for_shards_unless_version_1_has_its_answers(folder: Path) -> None:
+    plan = write_plan(folder, "{eval: {gpus: 1, shards: 3}}")
+    rules = Rules()
+    ref = plan.experiments["smoke"].addresses["base"]["eval/held-out"]
+    store = folder / "store"
+    markers = rules.shard_inputs("eval")(wildcards(ref))
+    shards = [rules.shard("eval").format(id=ref.partition("/")[2], shard=f"{index}-of-3") for index in (1, 2, 3)]
+    assert sorted(markers) == sorted(str(store / need / "artifact.json") for need in plan.nodes[ref].needs)
+    assert rules.inputs("eval")(wildcards(ref)) == markers + shards
+    earlier = store / plan.nodes[ref].execution.earlier[0] / "artifact.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("{}")
+    assert rules.inputs("eval")(wildcards(ref)) == markers
 
 
 def test_the_targets_are_all_reports_or_those_of_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orcac.collect.recipe import CollectSummary, ShardSummary
+from orcac.collect.recipe import CollectSummary
 from orcac.errors import StoreError
 from orcac.eval.recipe import EvalSummary
 from orcac.filter.recipe import FilterSummary
@@ -17,7 +17,7 @@ from orcac.report.recipe import ReportSummary
 from orcac.sample.recipe import SampleSummary
 from orcac.score.recipe import ScoreSummary
 from orcac.student.recipe import StudentSummary
-from orcac.summary import Summary
+from orcac.summary import ShardSummary, Summary
 from orcac.tokenize.recipe import TokenizeSummary
 from orcac.train.recipe import TrainSummary
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac.cli.common import clean, find_plan_and_store
+from orcac.cli.forgetting import forget
+from orcac.cli.selection import failure_of, read_selection, texts_of
 from orcac.errors import InputError
 from orcac.store.durable import replacing
 
@@ -19,27 +21,40 @@ if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
 
 _LOOK_EVERY_S = 0.5
+_TITLES = {"cut_off": "cut off", "input_tokens": "tokens in", "output_tokens": "tokens out"}
 _NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 
 
 @click.command("answers")
-@click.argument("action", type=click.Choice(["list", "count", "export", "import"]), required=False)
+@click.argument("action", type=click.Choice(["list", "count", "export", "import", "forget"]), required=False)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--model", help="Take the records of this model alone.")
 @click.option("--contains", help="Take records whose messages, answer or reasoning contain this text.")
+@click.option(
+    "--matches", metavar="REGEX", help="Take records whose answer or reasoning has a match of REGEX (Python's)."
+)
 @click.option("--error", help="Take failures of this class alone; `any` takes all failures.")
+@click.option("--finish-reason", help="Take answers that ended for this reason, such as `length`.")
+@click.option(
+    "--teacher", help="Take the records of this teacher of the spec; without --spec, of the model of this name."
+)
+@click.option("--spec", type=click.Path(path_type=Path), help="The spec that names the teacher.")
+@click.option("--key", help="Take the records whose key begins with these hex digits.")
 @click.option("--limit", type=click.IntRange(1), help="Take at most this many records.")
 @click.option("--follow", is_flag=True, help="list: print new records as they come, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="list: print one record per line; count: print a JSON object.")
+@click.option("--remake", is_flag=True, help="forget: remove the artifacts that hold one, and all made from them.")
+@click.option("--dry-run", is_flag=True, help="forget: print what would be forgotten and removed.")
+@click.option("--json", "as_json", is_flag=True, help="list: print one record per line; count, forget: a JSON object.")
 def command(
     action: str | None,
     file: Path | None,
-    model: str | None,
-    contains: str | None,
-    error: str | None,
     limit: int | None,
     follow: bool,
+    remake: bool,
+    dry_run: bool,
     as_json: bool,
+    spec: Path | None,
+    **selection: Any,
 ) -> None:
     """Look into the ledger: all answers that were ever received, for any experiment.
 
@@ -48,6 +63,8 @@ def command(
     list    print one line for each record; with --follow (which implies list) print new ones as they come
     export  write whole records to FILE (JSON Lines; `-` is the standard output)
     import  add the records of an exported FILE: all of them, or none if one is damaged; nothing is replaced
+    forget  let records settle nothing any more, so that the next run asks their questions again. They stay counted, and
+            neither `list` nor `export` takes them. Runs that have begun do not notice
 
     \b
     Example:
@@ -56,6 +73,7 @@ def command(
       orcac answers --follow
       orcac answers export gpt-4o.jsonl --model gpt-4o
       orcac answers import gpt-4o.jsonl
+      orcac answers forget --teacher gpt4 --spec study.yaml --finish-reason length --dry-run
     """
     action = action or ("list" if follow else "count")
     if (file is None) == (action in ("export", "import")):
@@ -63,50 +81,48 @@ def command(
         raise InputError(f"`orcac answers {action}` {problem}", fix=f"{fix}; `orcac answers --help` has examples")
     if follow and action != "list":
         raise InputError(f"`orcac answers {action}` cannot follow", fix="use `orcac answers list --follow`")
-    if action == "import" and (model or contains or error or limit or as_json):
+    narrows = [name for name, value in selection.items() if value is not None]
+    if action == "import" and (narrows or limit or as_json or spec):
         raise InputError(
             "`orcac answers import` takes whole files", fix="filter with `orcac answers export --model ...`"
         )
-    _check_class(error)
-    folder = find_plan_and_store()[1].answers
-
-    def keep(record: Record) -> bool:
-        failure = _failure(record)
-        return (
-            (model is None or record["request"]["model"] == model)
-            and (error is None or failure == error or (error == "any" and failure != ""))
-            and (contains is None or any(contains in text for text in (*_texts(record), record.get("reasoning", ""))))
-        )
-
+    if action == "forget" and (not narrows or limit):
+        problem = "takes no --limit" if limit else "needs a selection, such as --key or --finish-reason"
+        raise InputError(f"`orcac answers forget` {problem}", fix="state which answers to forget")
+    if action != "forget" and (remake or dry_run):
+        raise InputError(f"`orcac answers {action}` removes nothing", fix="leave --remake and --dry-run out")
+    plan, store = find_plan_and_store()
+    folder = store.answers
+    keep = read_selection(spec=spec, **selection)
     if action == "import":
         assert file is not None
         _import(folder, file)
         return
     found = _limited(_followed(folder, keep) if follow else _recorded(folder, keep), limit)
     if action == "count":
-        _count(found, as_json)
+        _count(folder, found, as_json)
+    elif action == "forget":
+        forget(plan, store, _left(folder, found), remake=remake, dry_run=dry_run, as_json=as_json)
     elif action == "export":
         assert file is not None
-        _export(found, file)
+        _export(_left(folder, found), file)
     else:
         with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
-            _list(found, as_json)
-
-
-def _check_class(error: str | None) -> None:
-    from orcac.chat.ledger.record import RECORDED_FAILURES
-
-    if error not in (None, "any", *RECORDED_FAILURES):
-        raise InputError(
-            f"the ledger keeps no failures of class {error!r}",
-            fix=f"give --error {' or '.join(('any', *RECORDED_FAILURES))}",
-        )
+            _list(_left(folder, found), as_json)
 
 
 def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
     from orcac.chat.ledger.files import read_records
 
     return filter(keep, read_records(folder))
+
+
+def _left(folder: Path, found: Iterator[Record]) -> Iterator[Record]:
+    """Yield the records that are not forgotten."""
+    from orcac.chat.ledger.forgotten import Forgotten, RecordId
+
+    forgotten = Forgotten(folder)
+    return (record for record in found if RecordId(record["key"], record["at"]) not in forgotten)
 
 
 def _followed(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
@@ -125,22 +141,6 @@ def _limited(found: Iterator[Record], limit: int | None) -> Iterator[Record]:
             return
 
 
-def _texts(record: Record) -> list[str]:
-    """Return the texts of the messages, and the answer, or the refusal in its place."""
-    answer = record["response"]["text"] or record.get("refusal", "")
-    return [*(content for _, content in record["request"]["messages"]), answer]
-
-
-def _failure(record: Record) -> str:
-    """Return the class of a failure, "" for an answer.
-
-    OpenAI's filter removes the text of an answer and still charges for it, so the ledger holds it as an answer.
-    """
-    response = record["response"]
-    filtered = response["finish_reason"] == "content_filter" and not response["text"]
-    return response["error"] or ("content_filter" if filtered else "")
-
-
 def _list(found: Iterator[Record], as_json: bool) -> None:
     from orcac.chat.ledger.record import line_of
 
@@ -156,8 +156,8 @@ def _line(record: Record) -> str:
         " ".join(clean(text).split())
         for text in (
             record["request"]["model"],
-            _failure(record) or response["finish_reason"],
-            *_texts(record)[-2:],
+            failure_of(record) or response["finish_reason"],
+            *texts_of(record)[-2:],
         )
     )
     head = f"{when}  {model[:16]:16}  {response['output_tokens']:>5,}  {ended[:8]:8}  "
@@ -169,7 +169,11 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _count(found: Iterator[Record], as_json: bool) -> None:
+def _count(folder: Path, found: Iterator[Record], as_json: bool) -> None:
+    """Print the figures of each model. A forgotten record counts with its tokens alone, which were paid for."""
+    from orcac.chat.ledger.forgotten import Forgotten, RecordId
+
+    forgotten = Forgotten(folder)
     models: dict[str, dict[str, int]] = {}
     for record in found:
         response = record["response"]
@@ -177,8 +181,11 @@ def _count(found: Iterator[Record], as_json: bool) -> None:
             record["request"]["model"],
             dict.fromkeys(("answers", "cut_off", "failures", "input_tokens", "output_tokens"), 0),
         )
-        counts["failures" if response["error"] else "answers"] += 1
-        counts["cut_off"] += response["finish_reason"] in ("length", "content_filter")
+        if RecordId(record["key"], record["at"]) in forgotten:
+            counts["forgotten"] = counts.get("forgotten", 0) + 1
+        else:
+            counts["failures" if response["error"] else "answers"] += 1
+            counts["cut_off"] += response["finish_reason"] in ("length", "content_filter")
         counts["input_tokens"] += response["input_tokens"]
         counts["output_tokens"] += response["output_tokens"]
     if as_json:
@@ -193,10 +200,12 @@ def _count(found: Iterator[Record], as_json: bool) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model")
-    for title in ("answers", "cut off", "failures", "tokens in", "tokens out"):
-        table.add_column(title, justify="right")
+    columns = ["answers", "cut_off", "failures", "input_tokens", "output_tokens"]
+    columns += ["forgotten"] if any("forgotten" in counts for counts in models.values()) else []
+    for name in columns:
+        table.add_column(_TITLES.get(name, name), justify="right")
     for name, counts in sorted(models.items()):
-        table.add_row(Text(clean(name)), *(f"{count:,}" if count else "" for count in counts.values()))
+        table.add_row(Text(clean(name)), *(f"{counts[one]:,}" if counts.get(one) else "" for one in columns))
     Console(highlight=False).print(table)
 
 

@@ -20,7 +20,7 @@ from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id
 
 @click.command("make")
 @click.argument("node")
-@click.option("--shard", metavar="I-of-N", help="Ask only this part of a collect node's prompts.")
+@click.option("--shard", metavar="I-of-N", help="Ask only this part of a collect or an eval node's prompts.")
 @click.option("--log", metavar="FILE", help="Copy the printed lines to this file.")
 def command(node: str, shard: str | None, log: str | None) -> None:
     """Make NODE (KIND/ID as `orcac plan` lists it), whose inputs must be made. Every rule calls this.

@@ -30,7 +30,7 @@ _MAX_PAUSE_SECONDS = 10.0  # between two nodes of a run; in a pause, no node is 
 def command(once: bool, as_json: bool) -> None:
     """Show the progress of the compiled plan: nodes done, running and failed, with the reasons.
 
-    A collect node has a line for each shard that is running, failed or unfinished. On a terminal the display is redrawn
+    A node has a line for each shard that is running, failed or unfinished. On a terminal the display is redrawn
     until no node is being made any more, or until Ctrl-C.
 
     \b

@@ -18,7 +18,7 @@ from orcac.summary import OMIT_NONE, Summary
 if TYPE_CHECKING:
     from orcac.chat.messages import ChatRequest
 
-__all__ = ["VERSION", "CollectExecution", "CollectRecipe", "CollectSummary", "Recording", "ShardSummary", "Weights"]
+__all__ = ["VERSION", "CollectExecution", "CollectRecipe", "CollectSummary", "Recording", "Weights"]
 
 VERSION = 1
 
@@ -102,13 +102,3 @@ class CollectSummary(Summary):
     input_tokens: int = 0  # 0 if nothing counted them: a recording, or references
     output_tokens: int = 0
     usd: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSummary(Summary):
-    """The figures of one shard of a collect node; only the number of prompts if no model is asked."""
-
-    prompts: int
-    answered: int | None = field(default=None, metadata=OMIT_NONE)
-    failed: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)  # error class -> prompts
-    usd: float | None = field(default=None, metadata=OMIT_NONE)

@@ -27,13 +27,14 @@ from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.losses import Losses
 from orcac.collect.prompts import Prompts
-from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary, ShardSummary
+from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.collect.recorded import read_references, replay_responses
 from orcac.collect.unanswered import lost_group_error, unanswered_error
 from orcac.hub import fetch
 from orcac.job import Job, save_memory
 from orcac.recipe import resolve_file
 from orcac.rows import Response
+from orcac.summary import ShardSummary
 
 __all__ = ["run", "run_shard"]
 

@@ -298,8 +298,8 @@ class Measured:
         speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)
         for record in self.records(EvalSummary).values():
             hardware, model = record.hardware, record.inputs.get("model")
-            if record.summary.earlier:
-                continue  # it generated nothing
+            if record.summary.earlier or record.summary.shards:
+                continue  # another artifact has generated, or other jobs
             if hardware and model and (parameters := self.parameters(model[0])):
                 engine = record.summary.engine or "transformers"
                 key = parameters, *hardware.speed_key(""), engine, hardware.gpus, *_get_effort(record.recipe)

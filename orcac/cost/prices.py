@@ -278,10 +278,11 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     else:
         seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))
         basis = (priors.CPU_ANSWERING.basis, priors.ANSWER.basis)
-    seconds += Range(priors.START_MODEL)
+    shards = execution.shards
+    job = seconds / shards + Range(priors.START_MODEL)
     return Cost(
-        seconds=seconds,
-        gpu_hours=seconds * (execution.gpus / 3600),
+        seconds=job + Range(priors.START if shards > 1 else 0.0),  # another job takes in the answers of shards
+        gpu_hours=job * (shards * execution.gpus / 3600),
         disk=octets,
         basis=(*items.basis, *model.basis, *basis),
     )

@@ -40,6 +40,7 @@ class EvalExecution(Execution):
     batch_size: int | None = None  # None: chosen for the device
     gpu: str | None = None  # model of the GPU, for estimates
     engine: Literal["transformers", "vllm"] = "transformers"
+    shards: int = 1  # jobs that the items are split over
     earlier: tuple[str, ...] = ()  # KIND/ID of each artifact of VERSION 1 that would hold the same answers
 
 
@@ -54,4 +55,5 @@ class EvalSummary(Summary):
     input_tokens: int = 0
     output_tokens: int = 0
     earlier: str = ""  # KIND/ID of the artifact that the answers were taken from; "" if they were generated
+    shards: int | None = field(default=None, metadata=OMIT_NONE)  # jobs that answered; None: the node's own
     engine: str | None = field(default=None, metadata=OMIT_NONE)  # that generated the answers; None: transformers

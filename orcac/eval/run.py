@@ -1,9 +1,12 @@
 """Let one student answer every item of one benchmark, by a text or by the likeliest of the item's choices.
 
 Many items are answered together. Answers that end together are one line of a log in `work`, so a kill costs at most the
-answers that have begun; a torn last line is cut off. The log is synced every second. An answer depends on its prompt
+answers that have begun; a torn last line is left out. The log is synced every second. An answer depends on its prompt
 and the recipe's seed and not on its batch (see `model.generation`), so a resumed evaluation writes the same bytes, and
 one that is resumed at another batch size keeps its earlier answers.
+
+A shard answers every N-th item, and has a log of its own in the node's `work`. `run` and all shards read all logs, so
+nothing is answered again if the number of shards changes; `run` answers the items that no shard has answered.
 
 With several samples, an item has rows one after another, one for each of its answers. Sample k is drawn from the seed
 plus k, as a local baseline's is; the log numbers the answers sample by sample.
@@ -11,7 +14,7 @@ plus k, as a local baseline's is; the log numbers the answers sample by sample.
 Under `method: likelihood` the answer is the option whose choice has the largest log-likelihood, in total or for each
 character of the choice; of equal ones it is the first.
 
-With the engine `vllm` the student is served and asked over HTTP (served.py). That has a log of its own, so the answers
+With the engine `vllm` the student is served and asked over HTTP (served.py). That has logs of its own, so the answers
 of one evaluation never come from two engines.
 
 If VERSION 1 has made the same evaluation, its answers are taken over and no model is loaded.
@@ -19,9 +22,10 @@ If VERSION 1 has made the same evaluation, its answers are taken over and no mod
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,13 +37,15 @@ from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
 from orcac.job import Job, packages_in_use
 from orcac.reasoning import split_reasoning
+from orcac.summary import ShardSummary
 
 if TYPE_CHECKING:
     from orcac.model.generation import LocalAnswer, LocalModel, Model
 
-__all__ = ["run"]
+__all__ = ["run", "run_shard"]
 
-
+EvalJob = Job[EvalRecipe, EvalExecution]
+Batches = Iterator[tuple[list[int], list["Reply"]]]  # numbers of answers, and the answers
 _LIKELIHOOD_BATCH = 32  # questions between two lines of the log
 _SYNC_S = 1.0  # between two syncs of the log
 
@@ -60,18 +66,17 @@ def load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
     return LocalModel.load(folder, threads=threads, gpus=gpus)
 
 
-def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalModel] = load_model) -> EvalSummary:
+def run(job: EvalJob, *, load_model: Callable[..., LocalModel] = load_model) -> EvalSummary:
     """Write `answers.parquet`. Raises InputError if there are no items."""
-    items = list(rows.read(job.input("items") / "prompts.parquet", rows.BenchmarkItem))
-    if not items:
-        raise InputError(f"{job.label}: the benchmark has no items", fix="take at least one item of it")
+    items, execution, shards = _read_items(job), job.execution, None
     earlier = next(iter(job.earlier), "")
     if earlier:
         print(f"{job.label}  takes its {len(items):,} answers from {earlier}", file=sys.stderr, flush=True)
         answers = list(rows.read(job.earlier[earlier] / "answers.parquet", rows.Answer))
         assert [answer.id for answer in answers] == [item.id for item in items]
     else:
-        replies = _ask(job, items, load_model)
+        replies = _ask(job, items, range(len(items) * job.recipe.samples), load_model)
+        shards = execution.shards if execution.shards > 1 else None
         answers = [
             _answer(item, replies[sample * len(items) + index], job.recipe, sample)
             for index, item in enumerate(items)
@@ -84,58 +89,81 @@ def run(job: Job[EvalRecipe, EvalExecution], *, load_model: Callable[..., LocalM
         input_tokens=sum(answer.input_tokens for answer in answers),
         output_tokens=sum(answer.output_tokens for answer in answers),
         earlier=earlier,
-        engine=None if earlier or job.execution.engine == "transformers" else job.execution.engine,
+        shards=shards,
+        engine=None if earlier or execution.engine == "transformers" else execution.engine,
     )
 
 
+def run_shard(
+    job: EvalJob, index: int, count: int, *, load_model: Callable[..., LocalModel] = load_model
+) -> ShardSummary:
+    """Answer the items number index, index + count, ... (from 0) and leave their answers in the node's `work`."""
+    items = _read_items(job)
+    total = range(len(items) * job.recipe.samples)
+    numbers = [] if job.earlier else [number for number in total if number % len(items) % count == index]
+    _ask(job, items, numbers, load_model, part=f"-{index + 1}-of-{count}")
+    return ShardSummary(prompts=len(numbers), answered=len(numbers))
+
+
+def _read_items(job: EvalJob) -> list[rows.BenchmarkItem]:
+    items = list(rows.read(job.input("items") / "prompts.parquet", rows.BenchmarkItem))
+    if not items:
+        raise InputError(f"{job.label}: the benchmark has no items", fix="take at least one item of it")
+    return items
+
+
 def _ask(
-    job: Job[EvalRecipe, EvalExecution], items: Sequence[rows.BenchmarkItem], load_model: Callable[..., LocalModel]
-) -> list[Reply]:
-    """Let the student answer every item that the log lacks, and return all replies: of sample 0 to all items first."""
-    execution, folder = job.execution, job.input("model") / "model"
-    if execution.engine == "transformers":
-        model = load_model(folder, threads=execution.threads, gpus=execution.gpus)
-        ask = _generate if job.recipe.method == "generate" else _compare_choices
-        return _log_replies(job, items, functools.partial(ask, model), log=job.work / "answers.jsonl")
-    from orcac.eval.served import ServedModel
-
-    with ServedModel(folder, work=job.work, gpus=execution.gpus) as served:
-        job.packages.update(packages_in_use(), vllm=served.version)
-        ask = functools.partial(_generate, served)
-        return _log_replies(job, items, ask, log=job.work / "answers-vllm.jsonl")
-
-
-EvalJob = Job[EvalRecipe, EvalExecution]
-Batches = Iterator[tuple[list[int], list[Reply]]]  # numbers of answers, and the answers
-
-
-def _log_replies(
     job: EvalJob,
     items: Sequence[rows.BenchmarkItem],
-    ask: Callable[[EvalJob, Sequence[rows.BenchmarkItem], Sequence[int]], Batches],
+    numbers: Sequence[int],
+    load_model: Callable[..., LocalModel],
     *,
-    log: Path,
-) -> list[Reply]:
-    """Call `ask` for the answers that the log lacks, by number, and log them; return all in the order of the numbers.
+    part: str = "",
+) -> dict[int, Reply]:
+    """Return the logged answers by number, after the student has given those of `numbers` that the logs lack.
 
-    The answer of sample k to item i has number k * len(items) + i.
+    The answer of sample k to item i has number k * len(items) + i. `part` names a shard in its log.
     """
-    replies = _read_log(log)
-    total = len(items) * job.recipe.samples
-    progress = job.progress(total, "answers")
-    progress.update(len(replies))
-    synced = time.monotonic()
-    with log.open("ab") as file:
-        left = [number for number in range(total) if number not in replies]
-        for asked, answered in ask(job, items, left):
-            file.write(json.dumps({"items": asked, "replies": answered}).encode() + b"\n")
+    execution, folder = job.execution, job.input("model") / "model"
+    engine = "" if execution.engine == "transformers" else f"-{execution.engine}"
+    name = re.compile(rf"answers{engine}(-\d+-of-\d+)?\.jsonl")
+    replies: dict[int, Reply] = {}
+    for path in sorted(job.shared_work.glob("answers*.jsonl")):
+        if name.fullmatch(path.name):
+            _read_log(path, replies, job.packages)
+    asked = [number for number in numbers if number not in replies]
+    progress = job.progress(len(numbers), "answers")
+    progress.update(len(numbers) - len(asked))
+    if not asked:
+        return replies
+    log = job.shared_work / f"answers{engine}{part}.jsonl"
+    _cut_torn_line(log)
+    with contextlib.ExitStack() as stack:
+        if execution.engine == "transformers":
+            model = load_model(folder, threads=execution.threads, gpus=execution.gpus)
+            ask = _generate if job.recipe.method == "generate" else _compare_choices
+            batches = ask(model, job, items, asked)
+            packages = packages_in_use()
+        else:
+            from orcac.eval.served import ServedModel
+
+            served = stack.enter_context(ServedModel(folder, work=job.work, gpus=execution.gpus))
+            batches = _generate(served, job, items, asked)
+            packages = packages_in_use() | {"vllm": served.version}
+        job.packages.update(packages)
+        file = stack.enter_context(log.open("ab"))
+        file.write(json.dumps({"packages": packages}).encode() + b"\n")
+        synced, left = time.monotonic(), len(asked)
+        for answered, given in batches:
+            file.write(json.dumps({"items": answered, "replies": given}).encode() + b"\n")
             file.flush()
             if time.monotonic() - synced >= _SYNC_S:
                 os.fsync(file.fileno())
                 synced = time.monotonic()
-            replies.update(zip(asked, answered, strict=True))
-            progress.update(len(replies))
-    return [replies[number] for number in range(total)]
+            replies.update(zip(answered, given, strict=True))
+            left -= len(answered)
+            progress.update(len(numbers) - left)
+    return replies
 
 
 def _generate(model: Model, job: EvalJob, items: Sequence[rows.BenchmarkItem], numbers: Sequence[int]) -> Batches:
@@ -199,13 +227,16 @@ def _answer(item: rows.BenchmarkItem, reply: Reply, recipe: EvalRecipe, sample: 
     )
 
 
-def _read_log(path: Path) -> dict[int, Reply]:
-    """Return the logged replies by their number, and cut off a line that a kill left unfinished."""
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        os.truncate(path, len(whole))
-    lines = [json.loads(line) for line in whole.splitlines()]
-    return {index: Reply(*reply) for line in lines for index, reply in zip(line["items"], line["replies"], strict=True)}
+def _read_log(path: Path, replies: dict[int, Reply], packages: dict[str, str]) -> None:
+    """Add the replies of a log by their numbers, and the packages that made them. A torn last line is left out."""
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        values = json.loads(line)
+        packages.update(values.get("packages", {}))
+        for number, reply in zip(values.get("items", ()), values.get("replies", ()), strict=True):
+            replies[number] = Reply(*reply)
+
+
+def _cut_torn_line(log: Path) -> None:
+    """Cut off a line that a kill left unfinished at the end of a log."""
+    if log.exists():
+        os.truncate(log, log.read_bytes().rfind(b"\n") + 1)

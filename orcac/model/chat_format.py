@@ -12,13 +12,15 @@ in its generation prompt: what is learnt begins after that, and an example witho
 of the template around reasoning is tokenized together with it, since a token may hold a full stop and a line break.
 
 Only the teacher's tokens and the end token are learnt (paper, §4.1: the loss is computed on them alone). The template
-marks them itself, with `{% generation %}`; a template without these marks is replaced by ours, since it would mask
-every label.
+marks them itself, with `{% generation %}`. In a template without these marks they are the text after its generation
+prompt, up to the token that ends the answer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -92,6 +94,18 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
 
+def read_end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the tokens that end an answer, by the `generation_config.json` of a model folder, if it has one.
+
+    Raises InputError if it is damaged.
+    """
+    path = folder / "generation_config.json"
+    with as_input_error("the student's generation_config.json cannot be used", fix="correct it, or leave it out"):
+        ids = dict(json.loads(path.read_text(encoding="utf-8"))).get("eos_token_id") if path.exists() else None
+        known = [id_ for id_ in (ids if isinstance(ids, list) else [ids]) if id_ in tokenizer.added_tokens_decoder]
+    return [tokenizer.added_tokens_decoder[id_].content for id_ in known]
+
+
 class Example(NamedTuple):
     """A prompt and its response as one sequence."""
 
@@ -102,6 +116,11 @@ class Example(NamedTuple):
 SYSTEM, USER, RESPONSE, REASONING = "\ue000", "\ue001", "\ue002", "\ue003"  # private-use characters as placeholders
 _PLACEHOLDER = re.compile(f"[{SYSTEM}{USER}{RESPONSE}{REASONING}]")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")  # of a message, by which templates know reasoning
+_CLOCK, _DAY = (
+    re.compile(r"strftime_now\((['\"])(.*?)\1\)"),
+    datetime.date(2026, 1, 1),
+)  # no artifact depends on the clock
+_OPENED = re.compile(rf"{OPEN}\s*$")
 _NO_REASONING = re.compile(rf"\s*(?:{OPEN})?\s*{CLOSE}\s*")
 Piece = list[int] | str  # ids of the frame's own text, or a text with placeholders that is tokenized once it is filled
 
@@ -119,17 +138,24 @@ class Frame:
 class ChatFormat:
     """An encoder of conversations by a tokenizer's chat template. Raises InputError if the template cannot be used.
 
-    With `for_training=False`, for a model that only answers, the template needs no marks of the learnt part. It may
-    also reject system messages, as long as no prompt has one.
+    With `for_training=False`, for a model that only answers, the template may reject system messages, as long as no
+    prompt has one.
 
+    ends: the tokens that end an answer, beside the tokenizer's own; a template without marks is learnt up to the first.
     thinking: whether the model reasons, for a template that has a variable for it (`enable_thinking` or `thinking`).
     If it does not, and the template opens reasoning all the same, the prompt closes it.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, for_training: bool = True, thinking: bool | None = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        for_training: bool = True,
+        thinking: bool | None = None,
+        ends: Iterable[str] = (),
     ) -> None:
         self._tokenizer, self._for_training, self._thinking = tokenizer, for_training, thinking
+        self._ends = [*filter(None, {tokenizer.eos_token, *ends})]
         self._frames: dict[bool, Frame] = {}  # key: True with a system message; an empty text counts as no message
         if for_training:
             self._get_frame("system"), self._get_frame("")
@@ -223,10 +249,14 @@ class ChatFormat:
     def _render_learnt(self, opening: list[dict[str, str]], prompt: str, message: dict[str, str]) -> str:
         """Return the text that follows the prompt in a conversation that ends with the assistant's message.
 
-        Raises InputError if the template does not mark it, or if the text does not follow the prompt.
+        It is learnt up to the end of the marked part, or up to the token that ends the answer. Raises InputError if
+        there is neither, or if the text does not follow the prompt.
         """
         full, spans = self._render([*opening, {"role": "assistant", **message}])
-        start, end = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+        before = (
+            prompt if full.startswith(prompt) else _OPENED.sub("", prompt)
+        )  # without reasoning, nothing may open it
+        start, end = (spans[0][0], spans[-1][1]) if spans else (len(before), self._find_end(full))
         if RESPONSE not in full[start:end] or {SYSTEM, USER} & {*full[start:end]}:
             raise InputError(
                 "the student's chat template marks nothing to learn", fix="add {% generation %} marks to it"
@@ -234,16 +264,22 @@ class ChatFormat:
         if full[start:end].endswith(RESPONSE):
             raise InputError(
                 "the student's chat template does not teach it to stop",
-                fix="put the end token before {% endgeneration %}",
+                fix="end an answer with an end token of the model, inside {% generation %} marks if there are any",
             )
-        if full.startswith(prompt) and start <= len(prompt):
-            return full[len(prompt) : end]
-        if prompt.startswith(full[:start]) and prompt[start:].strip() == OPEN:
-            return CLOSING + full[start:end]
-        raise InputError(
-            f"the student's chat template opens an answer with {prompt!r} and a training example with {full[:start]!r}",
-            fix="make its generation prompt equal to the text before an answer",
-        )
+        if not full.startswith(before) or start > len(before):
+            raise InputError(
+                f"the student's chat template opens an answer with {prompt!r} and a training example with "
+                f"{full[: min(start, full.index(RESPONSE))]!r}",
+                fix="make its generation prompt equal to the text before an answer",
+            )
+        learnt = full[len(before) : end]
+        return CLOSING + learnt if is_open(_get_ending(prompt)) and CLOSE not in learnt else learnt
+
+    def _find_end(self, full: str) -> int:
+        """Return the end of the first end token after the answer, or that of the answer if there is none."""
+        answer = full.rfind(RESPONSE) + 1
+        ends = (re.search(re.escape(token), full[answer:]) for token in self._ends)
+        return answer + min((found.end() for found in ends if found), default=0)
 
     def _render_reasoned(self, opening: list[dict[str, str]], prompt: str, learnt: str) -> str:
         """Return the text that follows the prompt in a training example with reasoning.
@@ -277,7 +313,7 @@ class ChatFormat:
         try:
             (text,), (spans,) = render_jinja_template(
                 conversations=[messages],
-                chat_template=self._tokenizer.chat_template,
+                chat_template=_CLOCK.sub(lambda found: repr(_DAY.strftime(found[2])), self._tokenizer.chat_template),
                 return_assistant_tokens_mask=True,
                 add_generation_prompt=add_generation_prompt,
                 **switches,

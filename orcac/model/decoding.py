@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HasEnded = Callable[[Sequence[int]], bool]  # of the ids of an answer
 Force = Callable[[int, Sequence[int]], int | None]  # of a prompt's number and the ids of its answer so far
+_ROOM = 128  # tokens for which a full cache gets room: to copy it takes as long as some of their steps
 _ARGUMENTS = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
 
 
@@ -141,9 +142,8 @@ class _Rows:
 
     def read(self, prompts: Sequence[Prompt], *, one_by_one: bool) -> None:
         """Let the model read prompts, which become rows."""
-        limits = [prompt.limit for prompt in prompts] + [row.prompt.limit for row in self._rows]
-        longest = max(len(prompt.ids) for prompt in prompts)
-        self._cache.reserve(rows=len(self._rows) + len(prompts), prompt=longest, further=max(limits))
+        longest, limit = max(len(prompt.ids) for prompt in prompts), max(prompt.limit for prompt in prompts)
+        self._cache.reserve(rows=len(self._rows) + len(prompts), prompt=longest, further=self._count_room(limit))
         if one_by_one:
             for place in _sort_alike([prompt.ids for prompt in prompts]):
                 cache, logits = self._reader.read(prompts[place].ids)
@@ -152,6 +152,10 @@ class _Rows:
         cache, logits = self._read_together(prompts)
         for row, prompt in enumerate(prompts):
             self._add(prompt, cache, row, logits[row : row + 1])
+
+    def _count_room(self, new: int = 0) -> int:
+        """Return the number of further tokens for which to have room, if a new row has up to `new` of them."""
+        return min(_ROOM, max([new, *(row.prompt.limit - len(row.answer) + 1 for row in self._rows)]))
 
     def _add(self, prompt: Prompt, cache: DynamicCache, row: int, logits: torch.Tensor) -> None:
         self._cache.add(cache, row, len(prompt.ids))
@@ -204,7 +208,7 @@ class _Rows:
         if not self._rows:
             return
         device = self._model.device
-        self._cache.reserve(rows=len(self._rows), prompt=0, further=max(row.prompt.limit for row in self._rows))
+        self._cache.reserve(rows=len(self._rows), prompt=0, further=self._count_room())
         found = self._model(
             input_ids=torch.tensor([row.answer[-1:] for row in self._rows], device=device),
             attention_mask=self._cache.make_mask().to(device),

@@ -455,7 +455,8 @@ class _ArmLowering:
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
             pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
-            pretrained = pretrained.model_copy(update={"is_trained": is_trained})
+            keeps = {"keeps_template": is_trained and student.template == "own"}
+            pretrained = pretrained.model_copy(update={"is_trained": is_trained, **keeps})
             name = file_set.hub[0].repo if file_set.hub else (file_set.root or file_set.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
             execution = StudentExecution(files=local.paths, like=student.like, **resources)
@@ -488,7 +489,7 @@ class _ArmLowering:
                 learns_reasoning=learns_reasoning,
             ),
             Execution(**lower_work(self.spec.hardware.other)),
-            label=dataset,
+            label=dataset if learns_reasoning else f"{dataset}, answers alone",
             mark=self.mark,
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
         )
@@ -549,7 +550,9 @@ class _ArmLowering:
                 recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
         engine = "transformers" if _compares_choices(benchmark) else hardware.engine
-        return recipe, EvalExecution(batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, **work)
+        return recipe, EvalExecution(
+            batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, shards=hardware.shards, **work
+        )
 
     def _add_score(
         self, address: str, name: str, answers: tuple[str, ...], *, label: str, mark: str = ""

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from orcac.collect.recipe import ShardSummary
 from orcac.errors import StoreError
 from orcac.plan.node import Node
 from orcac.store.lease import is_leased
 from orcac.store.store import Store
+from orcac.summary import ShardSummary
 
 StateName = Literal["done", "making", "failed", "partial", "to do"]
 
@@ -44,7 +44,7 @@ class State:
     note: str = ""  # while it is being made
     error: str = ""  # of the last try, if that failed
     exit_code: int | None = None  # of the last try, if that failed
-    shards: tuple[State, ...] = ()  # of a collect node with several shards, once one of them has begun
+    shards: tuple[State, ...] = ()  # of a node with several shards, once one of them has begun
 
 
 def read_state(store: Store, node: Node | str) -> State:

@@ -41,13 +41,16 @@ def read_protocol(folders: Mapping[str, Path], answers: str, samples: int) -> Pr
         kept = own.model_dump(include={"system", "temperature", "top_p", "stop", "samples", "method", "reasoning"})
         return Protocol(max_tokens=own.max_new_tokens, **shared, **kept)
     sampling = recipe.get("sampling", {})
-    names = ("temperature", "top_p", "max_tokens", "reasoning", "extra")
+    names = ("temperature", "top_p", "max_tokens", "reasoning")
+    is_moved = form.system.text and recipe.get("system_role", "system") != "system"
+    role = {"system_role": recipe["system_role"]} if is_moved else {}
     return Protocol(
         system=form.system.text,
         samples=samples,
         stop=tuple(sampling.get("stop", ())),
         source=recipe.get("origin", "") if recipe.get("origin") in _SOURCES else "",
         **shared,
+        extra=sampling.get("extra", {}) | role,
         **{name: sampling[name] for name in names if name in sampling},
     )
 
@@ -86,9 +89,14 @@ def _phrases(protocol: Protocol) -> dict[str, str]:
         "stop string": f"ended by {' or '.join(map(_quote, protocol.stop))}" if protocol.stop else "",
         "samples": f"{protocol.samples:,} answers to each item" if protocol.samples > 1 else "",
         "reasoning": f"at most {thought:,} tokens of reasoning" if isinstance(thought, int) else f"reasoning {thought}",
-        "parameter": ", ".join(f"{name} {value}" for name, value in protocol.extra.items()),
+        "parameter": ", ".join(f"{name} {_plain(value)}" for name, value in protocol.extra.items()),
     }
     return phrases | ({"reasoning": ""} if thought is None else {})
+
+
+def _plain(value: object) -> str:
+    """Return a parameter's value as text; maps and lists as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _quote(text: str) -> str:

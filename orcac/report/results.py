@@ -98,7 +98,7 @@ class Protocol:
     stop: tuple[str, ...] = ()
     samples: int = 1  # answers to each item
     reasoning: int | str | None = None  # the largest number of its tokens, "on" or "off"; None: the model's own way
-    extra: dict[str, int | float | str | bool] = field(default_factory=dict)  # further parameters of a baseline
+    extra: dict[str, object] = field(default_factory=dict)  # further parameters of a baseline, and its system_role
     source: str = ""  # "replay" or "reference" if no model was asked
 
 

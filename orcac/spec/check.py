@@ -402,6 +402,9 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
     elif given != ["base"] and not student.tokenizer:
         message = "a student from scratch needs a tokenizer; add `tokenizer: {vocabulary, train_on}`"
         yield Finding(at, message, ((*at, "tokenizer"),))
+    if student.template and student.base is None:
+        message = "a student from scratch has a chat template of ours; remove this"
+        yield Finding((*at, "template"), message, ((*at, "base"),))
     if shape := student.shape:
         if shape.hidden % shape.heads:
             message = f"`hidden` {shape.hidden} is not a multiple of `heads` {shape.heads}"

@@ -81,7 +81,8 @@ class FileSource(Frozen):
     )
     expect: Expect = execution("expected size for estimates, until the files are here", Expect())
     allow_empty: tuple[str, ...] = execution(
-        "tasks, and files by name, of which nothing may be left; of any other, the run stops", ()
+        'tasks, and files by name, of which nothing may be left, or globs such as "*"; of any other, the run stops',
+        (),
     )
     max_bad: Share | None = execution(
         "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
@@ -450,7 +451,9 @@ class Filters(Frozen):
     checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
     duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
-    allow_empty: tuple[str, ...] = execution("tasks of which no answer may be kept; of any other, the run stops", ())
+    allow_empty: tuple[str, ...] = execution(
+        'tasks of which no answer may be kept, or globs such as "*"; of any other, the run stops', ()
+    )
 
 
 # --- student, stages, hardware ---------------------------------------------------------------------------------
@@ -487,6 +490,11 @@ class Student(Frozen):
     size: Size | None = semantic("instead of `base`: a named LLaMA shape, trained from scratch", None)
     shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, trained from scratch", None)
     tokenizer: Tokenizer | None = semantic("tokenizer of a student from scratch", None)
+    template: Literal["own"] | None = semantic(
+        "own: a pretrained student is trained in its own chat template, which must begin an answer as its generation "
+        "prompt does. When absent, a template without {% generation %} marks is replaced by one of ours",
+        None,
+    )
     seed: Whole | None = semantic(
         "seed of the initial weights and of the order of training; the spec's seed when absent. To train again on the "
         "same data, write `replicates`",
@@ -593,6 +601,9 @@ class EvalWork(Work):
         "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
     )
     gpu: Gpu | None = execution("model of the GPU, for estimates", None)
+    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution(
+        "number of jobs that share the items of an evaluation, each with `gpus` GPUs of its own", 1
+    )
     batch: Rows | None = execution(
         "number of items answered at once; chosen for the device when absent", None, unit="items"
     )

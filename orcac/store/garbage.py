@@ -16,8 +16,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +64,20 @@ def find(store: Store, reached: Container[str]) -> Garbage:
         else:
             found.items.extend(items)
     return found
+
+
+def find_made_from(store: Store, refs: Collection[str], planned: Mapping[str, Collection[str]]) -> list[Item]:
+    """Return the folders of these nodes (KIND/ID) and of all that are made from them, so that none needs a later one.
+
+    planned: node -> the nodes that it needs, as a plan has it: the store does not record those of an unfinished node
+    """
+    begun = set(store.refs())
+    needs = {ref: {*planned.get(ref, ()), *_read_needs(store, ref)} for ref in begun | planned.keys()}
+    found = set(refs)
+    while more := {ref for ref, of_ref in needs.items() if ref not in found and of_ref & found}:
+        found |= more
+    order = [*TopologicalSorter({ref: needs.get(ref, set()) & found for ref in sorted(found)}).static_order()]
+    return [item for ref in reversed(order) if ref in begun for item in _find_in_node(store, ref, wanted=False)]
 
 
 def remove(store: Store, item: Item) -> bool:
@@ -112,6 +127,16 @@ def _folders(store: Store, ref: str) -> list[Path]:
     """Return the node's folder and those of its shards: each has its own lease."""
     folder = store.folder(ref)
     return [folder, *sorted(path for path in folder.glob("shards/*/") if path.is_dir())]
+
+
+def _read_needs(store: Store, ref: str) -> list[str]:
+    """Return the inputs (KIND/ID) of an artifact; none if the node is unfinished or its record is damaged."""
+    if not store.has_record(ref):
+        return []
+    try:
+        return [need for needs in store.artifact(ref)["inputs"].values() for need in needs]
+    except (StoreError, KeyError, AttributeError, TypeError):
+        return []
 
 
 def _read_label(store: Store, ref: str) -> str:

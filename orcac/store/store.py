@@ -8,7 +8,7 @@
     lease.json      the lease of the process that makes it now (lease.py)
     error.json      the reason why the last try failed
     log.txt         the output of the last try
-    shards/         of a collect node: a folder like this one for each shard, with `done.json` as its marker
+    shards/         a folder like this one for each shard of a node, with `done.json` as its marker
 
 Rules. A file of an artifact never changes once artifact.json exists. Every input is checked against its digest before
 it is used, so that damage is found where it is, not three nodes later. A removal removes the record first, since an

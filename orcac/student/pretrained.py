@@ -3,8 +3,8 @@ except for the additions that fine-tuning needs. A student that is only measured
 own chat format, as a `local` baseline of the same files is.
 
 - A pad token: `[[PAD]]` if there is none, as the paper adds to LLaMA (§4.1: 32,000 entries become 32,001).
-- A chat template whose `{% generation %}` marks delimit the learnt part. A template without them is replaced by ours:
-  in ChatML for a model that has its tokens, otherwise in plain words.
+- A chat template whose `{% generation %}` marks delimit the learnt part. A template without them is replaced by ours,
+  in ChatML for a model that has its tokens, otherwise in plain words; unless the spec keeps it (`keeps_template`).
 - The learnt end token among the tokens that end generation.
 
 Weights must be safetensors: unpickling a `.bin` file may run code. They are copied, not linked, so that a later change
@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcac import hub
 from orcac.errors import InputError, as_input_error
-from orcac.model.chat_format import CHATML_TEMPLATE, TEXT_MARKS, ChatFormat, chat_template, load_tokenizer
+from orcac.model.chat_format import (
+    CHATML_TEMPLATE,
+    TEXT_MARKS,
+    ChatFormat,
+    chat_template,
+    load_tokenizer,
+    read_end_tokens,
+)
 from orcac.model.weights import check_weights, load_model
 from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
@@ -55,7 +62,15 @@ def find_files(recipe: Pretrained, *, execution: Execution, label: str) -> Model
     return ModelFiles(paths, {f"{recipe.hub.repo}@{recipe.hub.revision}": fetched.commit})
 
 
-def build(model: Path, files: dict[str, Path], *, work: Path, seed: int, is_trained: bool = True) -> None:
+def build(
+    model: Path,
+    files: dict[str, Path],
+    *,
+    work: Path,
+    seed: int,
+    is_trained: bool = True,
+    keeps_template: bool = False,
+) -> None:
     """Write the student to `model`. Raises InputError for files that are damaged or not a model."""
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
@@ -76,8 +91,10 @@ def build(model: Path, files: dict[str, Path], *, work: Path, seed: int, is_trai
     check_trainable(source)
 
     tokenizer = load_tokenizer(source)
-    prepare_tokenizer(tokenizer)
-    ChatFormat(tokenizer)  # raises InputError if its template cannot be trained on
+    prepare_tokenizer(tokenizer, keeps_template=keeps_template)
+    ChatFormat(
+        tokenizer, ends=read_end_tokens(source, tokenizer)
+    )  # raises InputError if its template cannot be trained on
     if max(tokenizer.get_vocab().values()) >= count_embedding_rows(source):
         grow_embedding(source, model, tokenizer, seed=seed)
     else:
@@ -114,9 +131,10 @@ def check_files(names: list[str]) -> None:
         raise InputError("the student has no weights", fix="give its .safetensors files")
 
 
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, *, keeps_template: bool = False) -> None:
     """Add a pad token and a template to train on, if the tokenizer lacks them.
 
+    keeps_template: whether its own template needs no marks to train on
     Raises InputError if it has no end token.
     """
     if tokenizer.eos_token is None:
@@ -124,7 +142,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
     own = tokenizer.chat_template or ""
-    if "{% generation %}" not in str(own).replace("{%-", "{%").replace("-%}", "%}"):
+    if not keeps_template and "{% generation %}" not in str(own).replace("{%-", "{%").replace("-%}", "%}"):
         is_chatml = "<|im_start|>" in str(own) and tokenizer.eos_token == "<|im_end|>"
         tokenizer.chat_template = CHATML_TEMPLATE if is_chatml else chat_template(TEXT_MARKS)
 

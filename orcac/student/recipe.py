@@ -39,6 +39,7 @@ class Pretrained(Frozen):
 
     files: tuple[FileRef, ...] = ()  # named by the path relative to the folder; exactly one of files and hub is set
     hub: HubRef | None = None  # a model repository; its path is the folder of the model
+    keeps_template: bool = False  # a chat template without marks of the learnt part is kept, and not replaced by ours
     is_trained: bool = True  # if not, its files stay as they are, so that it answers in its own chat format
 
 

@@ -34,8 +34,14 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
             scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
         else:
             assert recipe.pretrained
-            is_trained = recipe.pretrained.is_trained
-            pretrained.build(model, found.paths, work=job.work, seed=recipe.seed, is_trained=is_trained)
+            pretrained.build(
+                model,
+                found.paths,
+                work=job.work,
+                seed=recipe.seed,
+                is_trained=recipe.pretrained.is_trained,
+                keeps_template=recipe.pretrained.keeps_template,
+            )
     return StudentSummary(
         parameters=count_parameters(model), vocabulary=count_vocabulary(model), hub=found.commits or None
     )

@@ -17,7 +17,7 @@ import numpy as np
 from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job
-from orcac.model.chat_format import ChatFormat, load_tokenizer
+from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
 from orcac.reasoning import split_reasoning
 from orcac.recipe import Execution
@@ -37,8 +37,9 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
     tokenizer = load_tokenizer(student)
     spill = job.work / "ids.int32"
     examples = job.input("examples") / "kept.parquet"
+    chat = ChatFormat(tokenizer, ends=read_end_tokens(student, tokenizer))
     lengths, prompt_lengths, too_long, reasoned = spill_ids(
-        examples, ChatFormat(tokenizer), recipe.max_length, spill, with_reasoning=recipe.learns_reasoning
+        examples, chat, recipe.max_length, spill, with_reasoning=recipe.learns_reasoning
     )
     if not len(lengths):
         raise InputError(

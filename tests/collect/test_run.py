@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from faults import FaultServer
+from faults.server import Reply
 from jobs import CollectJob, make_job
 
 from orcac import rows
@@ -164,3 +167,37 @@ def test_two_real_teachers_answer_the_same_questions(tmp_path: Path, teacher: st
     summary = run(made)
     assert summary.prompts == summary.answered == len(texts) == 1700
     assert sum(row.response == texts[int(row.task)] for row in responses(made)) >= 1690  # some questions repeat
+
+
+FORMATS = {  # where servers put reasoning: message -> the reasoning in it
+    "a field": {"content": "So 4.", "reasoning_content": "2 and 2"},
+    "another field": {"content": "So 4.", "reasoning": "2 and 2"},
+    "typed parts": {"content": [{"type": "thinking", "thinking": "2 and 2"}, {"type": "text", "text": "So 4."}]},
+    "marks": {"content": "<think>\n2 and 2\n</think>\n\nSo 4."},
+    "a closing mark": {"content": "2 and 2\n</think>\n\nSo 4."},
+}
+
+
+@pytest.mark.parametrize(("setting", "is_on"), [("on", True), ("off", False), (300, True)])
+def test_reasoning_of_every_format_is_kept_apart_under_every_setting(
+    tmp_path: Path, setting: Literal["on", "off"] | int, is_on: bool
+) -> None:
+    def behave(question: str, before: int) -> Reply:
+        choice = {"message": {"role": "assistant"} | FORMATS[question], "finish_reason": "stop"}
+        usage = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
+        return Reply({"choices": [choice], "usage": usage}, bills=True)
+
+    made = job(tmp_path, [prompt(name) for name in FORMATS])
+    with FaultServer(behave) as server:
+        endpoint = EndpointSettings(kind="openai", base_url=server.base_url, may_omit=True)
+        asked = {"sampling": Sampling(reasoning=setting), "origin": "api", "solver_version": None}
+        made = dataclasses.replace(
+            made,
+            recipe=made.recipe.model_copy(update=asked),
+            execution=made.execution.model_copy(update={"endpoint": endpoint}),
+        )
+        summary = run(made)
+        assert server.last_body["chat_template_kwargs"] == {"enable_thinking": is_on}
+    assert [(row.response, row.reasoning) for row in responses(made)] == [("So 4.", "2 and 2")] * len(FORMATS)
+    assert summary.reasoned == len(FORMATS)
+    assert (summary.omitted or {}) == ({"reasoning limit": len(FORMATS)} if setting == 300 else {})

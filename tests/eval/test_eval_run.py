@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import jobs
 import pytest
+from jobs import make_shard_job
 
 from orcac import rows
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
-from orcac.eval.run import run
+from orcac.eval.run import run, run_shard
 from orcac.job import Job
+from orcac.summary import ShardSummary
 
 
 class Killed(BaseException):
@@ -82,6 +84,10 @@ def make_job(tmp_path: Path, items=ITEMS, name: str = "job", batch_size: int = 2
     return jobs.make_job(root, recipe, EvalExecution(batch_size=batch_size), inputs=inputs)
 
 
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("a model was loaded")
+
+
 def evaluate(job: Job, model: StandIn) -> EvalSummary:
     return run(job, load_model=lambda folder, **_: model)
 
@@ -114,9 +120,6 @@ def test_the_answers_of_version_1_are_taken_over_and_no_model_is_loaded(tmp_path
     earlier.mkdir()
     rows.write(earlier / "answers.parquet", Version1Answer, written)
     job = dataclasses.replace(make_job(tmp_path), earlier={"eval/0123": earlier})
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a model was loaded")
 
     assert run(job, load_model=refuse) == EvalSummary(n=5, earlier="eval/0123")
     assert capsys.readouterr().err == "test  takes its 5 answers from eval/0123\n"
@@ -159,7 +162,11 @@ def test_a_benchmark_without_items_is_refused(tmp_path) -> None:
 class Comparer:
     """A model that finds a choice the likelier, the shorter it is; a query of "long" does not fit."""
 
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
     def score_choices(self, questions):
+        self.asked += [query for _, query, _ in questions]
         return [
             SimpleNamespace(
                 log_likelihoods=[] if query == "long" else [-float(len(choice) ** 0.5) for choice in choices],
@@ -217,6 +224,44 @@ def test_several_answers_to_an_item_follow_one_another_and_survive_a_kill(tmp_pa
     first = [answer.response for answer in answers if answer.sample == 0]
     assert [answer.response for answer in rows.read(single.out / "answers.parquet", rows.Answer)] == first
     assert not rows.has_column(single.out / "answers.parquet", "sample")
+
+
+def test_shards_leave_the_answers_of_a_whole_run(tmp_path) -> None:
+    """One of two shards is killed; three others share what it has left."""
+    settings = {"samples": 3, "temperature": 0.7}
+    items = [item(number, "count", f"It is {number}.", "1", []) for number in range(11)]
+    whole, node = (make_job(tmp_path, items, name=name, **settings) for name in ("whole", "node"))
+    assert evaluate(whole, StandIn()).shards is None
+    node = dataclasses.replace(node, execution=EvalExecution(batch_size=2, shards=3))
+    with pytest.raises(Killed):
+        run_shard(make_shard_job(node, 0), 0, 2, load_model=lambda folder, **_: StandIn(dies_at=2))
+    with (node.work / "answers-1-of-2.jsonl").open("ab") as log:
+        log.write(b'{"items": [3], "rep')
+    model = StandIn()
+    for index, count in [(2, 9), (0, 12), (1, 12)]:
+        summary = run_shard(make_shard_job(node, index), index, 3, load_model=lambda folder, **_: model)
+        assert summary == ShardSummary(prompts=count, answered=count)
+    assert sum(map(len, model.asked)) == 33 - 4, "an answer was asked for twice"
+    assert run(node, load_model=refuse).shards == 3
+    assert (node.out / "answers.parquet").read_bytes() == (whole.out / "answers.parquet").read_bytes()
+
+
+def test_a_run_answers_what_its_shards_have_left(tmp_path) -> None:
+    model = Comparer()
+    items = [choice_item(f"{number}: Why?", ["four", "two", "one"][number % 3 :]) for number in range(7)]
+    whole, node = (make_job(tmp_path, items, name=name, method="likelihood") for name in ("whole", "node"))
+    for job in (whole, node):
+        rows.write(job.input("items") / "prompts.parquet", rows.BenchmarkItem, items)
+    run(whole, load_model=lambda folder, **_: model)
+    run_shard(make_shard_job(node, 1), 1, 3, load_model=lambda folder, **_: model)
+    run(node, load_model=lambda folder, **_: model)
+    assert sorted(model.asked) == sorted([one.query for one in items] * 2)
+    assert (node.out / "answers.parquet").read_bytes() == (whole.out / "answers.parquet").read_bytes()
+
+
+def test_shards_have_nothing_to_do_if_version_1_has_the_answers(tmp_path) -> None:
+    job = dataclasses.replace(make_job(tmp_path), earlier={"eval/0123": tmp_path})
+    assert run_shard(job, 0, 2, load_model=refuse) == ShardSummary(prompts=0, answered=0)
 
 
 def test_reasoning_is_a_column_of_its_own(tmp_path) -> None:

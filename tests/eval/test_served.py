@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jobs
 import pytest
+from jobs import make_shard_job
 
 from orcac import rows
 from orcac.errors import EndpointError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
-from orcac.eval.run import run
+from orcac.eval.run import run, run_shard
 from orcac.eval.served import build_arguments
 from orcac.job import Job
 
@@ -34,7 +36,7 @@ def refuse(*_: object, **__: object) -> None:
     raise AssertionError("transformers loaded the model")
 
 
-def make_job(root: Path, *queries: str, gpus: int = 0, batch_size: int | None = None) -> Job:
+def make_job(root: Path, *queries: str, gpus: int = 0, batch_size: int | None = None, shards: int = 1) -> Job:
     for folder in ("items", "model/model"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "model" / "model" / "config.json").write_text('{"dtype": "float32"}')
@@ -43,7 +45,7 @@ def make_job(root: Path, *queries: str, gpus: int = 0, batch_size: int | None = 
         for number, query in enumerate(queries)
     ]
     rows.write(root / "items" / "prompts.parquet", rows.Prompt, items)
-    execution = EvalExecution(engine="vllm", gpus=gpus, batch_size=batch_size)
+    execution = EvalExecution(engine="vllm", gpus=gpus, batch_size=batch_size, shards=shards)
     inputs = {"model": [root / "model"], "items": [root / "items"]}
     return jobs.make_job(root, EvalRecipe(system="Be brief.", temperature=0.7), execution, inputs=inputs)
 
@@ -67,13 +69,29 @@ def test_an_evaluation_that_stopped_goes_on_with_the_items_that_are_left(notes: 
         run(make_job(tmp_path, "one", "two", "fault: 500", batch_size=2), load_model=refuse)
     assert str(tmp_path / "work" / "vllm.log") in caught.value.fix
     log = tmp_path / "work" / "answers-vllm.jsonl"
-    items = [item for line in log.read_bytes().splitlines() for item in json.loads(line)["items"]]
+    items = [item for line in log.read_bytes().splitlines() for item in json.loads(line).get("items", ())]
     assert sorted(items) == [0, 1]
     log.write_text(log.read_text().replace("answer to one", "an answer from before"))
     job = make_job(tmp_path, "one", "two", "three")
     run(job, load_model=refuse)
     answers = [answer.response for answer in rows.read(job.out / "answers.parquet", rows.Answer)]
     assert answers == ["an answer from before", "answer to two", "answer to three"]
+
+
+def test_shards_serve_the_student_side_by_side(notes: Path, tmp_path: Path) -> None:
+    notes.mkdir()
+    queries, whole = ["one", "two", "three", "four", "five"], tmp_path / "whole"
+    run(make_job(whole, *queries), load_model=refuse)
+    node = make_job(tmp_path, *queries, shards=2)
+    with ThreadPoolExecutor() as pool:
+        shards = [pool.submit(run_shard, make_shard_job(node, index), index, 2) for index in (0, 1)]
+        assert [shard.result().answered for shard in shards] == [3, 2]
+    arguments = [json.loads(path.read_text())["arguments"] for path in notes.iterdir()]
+    assert len({line[line.index("--port") + 1] for line in arguments}) == 1 + 2
+    summary = run(node, load_model=refuse)
+    assert (summary.n, summary.shards, len(list(notes.iterdir()))) == (5, 2, 3)
+    assert node.packages["vllm"] == "9.8.7"
+    assert (node.out / "answers.parquet").read_bytes() == (whole / "out" / "answers.parquet").read_bytes()
 
 
 def test_the_precision_is_that_of_the_folder(tmp_path: Path) -> None:

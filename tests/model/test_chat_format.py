@@ -60,7 +60,7 @@ def test_marks_of_plain_text_keep_their_line_breaks(tokenizer):
 @pytest.mark.parametrize(
     ("template", "complaint"),
     [
-        ("{% for m in messages %}{{ m.content }}</s>{% endfor %}", "nothing to learn"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "does not teach it to stop"),
         ("{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}", "nothing to learn"),
         (
             "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
@@ -113,6 +113,12 @@ DROPPING = (  # as R1's: it opens reasoning, and leaves it out of a conversation
     "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant<think>\n' }}{% endif %}"
 )
+CONTINUING = (  # as Nemotron's: a message's text goes on where the prompt ends, within reasoning
+    "{% for m in messages %}{{ '<|im_start|>' + m.role }}{% if m.role == 'assistant' %}"
+    "{{ '<think>\n' }}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<think>\n' }}{% endif %}"
+)
 CHANNELS = (  # as gpt-oss's: reasoning is a message of its own
     "{% for m in messages %}{{ '<|im_start|>' + m.role }}{% if m.role == 'assistant' %}{% generation %}"
     "{% if m.thinking %}{{ '<|channel|>analysis' + m.thinking + '<|im_end|><|im_start|>assistant' }}{% endif %}"
@@ -138,6 +144,11 @@ def make_tokenizer(template, *, thinks=True):
     return tokenizer
 
 
+def without_marks(template):
+    return template.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
 @pytest.mark.parametrize("thinks", [True, False])
 @pytest.mark.parametrize(
     ("template", "field", "opening", "learnt"),
@@ -149,11 +160,13 @@ def make_tokenizer(template, *, thinks=True):
         (chat_template(TEXT_MARKS), "", "", "<think>\nR.\n</think>\n\nA.</s>"),
         (chat_template(SPECIAL_MARKS, reasons=True), "reasoning_content", "", "<think>\nR.\n</think>\n\nA.</s>"),
         (DROPPING, None, "<think>\n", "R.\n</think>\n\nA.<|im_end|>"),
+        (CONTINUING, None, "<think>\n", "R.\n</think>\n\nA.<|im_end|>"),
     ],
 )
-def test_reasoning_is_rendered_as_the_template_does(template, field, opening, learnt, thinks):
-    tokenizer = make_tokenizer(template, thinks=thinks)
-    (example,) = ChatFormat(tokenizer).encode_examples([("Be brief", "Why?", "\nA.", "\nR.\n")])
+def test_reasoning_is_rendered_as_the_template_does(template, field, opening, learnt, thinks, is_marked):
+    tokenizer = make_tokenizer(template if is_marked else without_marks(template), thinks=thinks)
+    chat = ChatFormat(tokenizer, ends=["<|im_end|>", "<|return|>"] if "<|im_end|>" in template else [])
+    (example,) = chat.encode_examples([("Be brief", "Why?", "\nA.", "\nR.\n")])
     prompt, rest = example.input_ids[: example.prompt_tokens], example.input_ids[example.prompt_tokens :]
     assert tokenizer.decode(rest) == learnt
     opened = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Why?"}]
@@ -166,19 +179,22 @@ def test_reasoning_is_rendered_as_the_template_does(template, field, opening, le
     assert whole[: len(example.input_ids)] == example.input_ids
 
 
+@pytest.mark.parametrize("is_marked", [True, False])
 @pytest.mark.parametrize(
     ("template", "learnt"),
     [
         (QWEN.replace("OPEN", ""), "<think>\n\n</think>\n\nA.<|im_end|>"),
         (OPENING, "\n</think>\n\nA.<|im_end|>"),
         (DROPPING, "\n</think>\n\nA.<|im_end|>"),
+        (CONTINUING, "\n</think>\n\nA.<|im_end|>"),
         (CHANNELS, "<|channel|>finalA.<|return|>"),
         (chat_template(SPECIAL_MARKS, reasons=True), "A.</s>"),
     ],
 )
-def test_an_answer_without_reasoning_closes_what_the_template_opens(template, learnt):
-    tokenizer = make_tokenizer(template)
-    plain, blank = ChatFormat(tokenizer).encode_examples([("", "Why?", "A."), ("", "Why?", "A.", "\n ")])
+def test_an_answer_without_reasoning_closes_what_the_template_opens(template, learnt, is_marked):
+    tokenizer = make_tokenizer(template if is_marked else without_marks(template))
+    chat = ChatFormat(tokenizer, ends=["<|im_end|>", "<|return|>"])
+    plain, blank = chat.encode_examples([("", "Why?", "A."), ("", "Why?", "A.", "\n ")])
     assert plain == blank
     assert tokenizer.decode(plain.input_ids[plain.prompt_tokens :]) == learnt
 
@@ -191,3 +207,9 @@ def test_a_trace_cannot_forge_a_special_token(tokenizer):
     special = {*tokenizer.all_special_ids}
     assert [token for token in example.input_ids if token in special] == [t for t in plain.input_ids if t in special]
     assert tokenizer.decode(example.input_ids).count(forged) == 2
+
+
+def test_a_template_that_shows_the_date_does_not_depend_on_the_clock(tokenizer):
+    tokenizer = make_tokenizer("{{ strftime_now('%Y') }}" + CHATML_TEMPLATE)
+    (example,) = ChatFormat(tokenizer).encode_examples([("", "Why?", "A.")])
+    assert tokenizer.decode(example.input_ids).startswith("2026<|im_start|>user")

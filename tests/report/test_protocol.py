@@ -66,6 +66,9 @@ def test_a_baseline_of_the_same_protocol_is_not_marked_and_one_of_another_is(tmp
     assert read(tmp_path / "same", baseline(reasoning="off"), form, samples=3) == ours
     other = read(tmp_path / "more", baseline(extra={"top_k": 5}), form, samples=3)
     assert describe_otherwise(other, ours) == "no reasoning, top_k 5"
+    nested = baseline(extra={"a": {"b": [False]}}, reasoning="off").model_copy(update={"system_role": "none"})
+    moved = read(tmp_path / "moved", nested, form, samples=3)
+    assert describe_otherwise(moved, ours) == 'a {"b": [false]}, system_role none'
     assert describe_otherwise(ours, ours) == ""
 
 

@@ -1,5 +1,6 @@
 """Tests of orcac/student/run.py, orcac/student/recipe.py and orcac/student/pretrained.py."""
 
+import dataclasses
 import json
 import shutil
 
@@ -144,6 +145,45 @@ def test_a_chat_model_keeps_its_format_and_all_its_end_tokens(tmp_path, scratch)
     configuration = json.loads((job.out / "model" / "generation_config.json").read_text())
     assert configuration["eos_token_id"] == [2, 9, made.eos_token_id]
     assert (configuration["temperature"], configuration["pad_token_id"]) == (0.6, made.pad_token_id)
+
+
+def test_a_template_without_marks_is_kept_if_the_spec_says_so(tmp_path, scratch):
+    from orcac.model.chat_format import TEXT_MARKS, ChatFormat, chat_template, load_tokenizer, read_end_tokens
+
+    tokenizer = load_tokenizer(scratch)
+    tokenizer.add_tokens(["<turn>", "<end_of_turn>", "<think>", "</think>"], special_tokens=True)
+    tokenizer.chat_template = (  # an answer ends with another token than the tokenizer's end token
+        "{% for m in messages %}{{ '<turn>' + m.role + '\n' }}"
+        "{% if m.reasoning_content %}{{ '<think>' + m.reasoning_content + '</think>' }}{% endif %}"
+        "{{ m.content + '<end_of_turn>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<turn>assistant\n' }}{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path)
+    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, end]}))
+    also = [tmp_path / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
+    also.append(tmp_path / "generation_config.json")
+    without = [path.name for path in also]
+
+    def make(name, **fields):
+        job = pretrained(tmp_path / name, scratch, without=without, also=also)
+        parts = job.recipe.pretrained.model_copy(update=fields)
+        return dataclasses.replace(job, recipe=job.recipe.model_copy(update={"pretrained": parts}))
+
+    run(kept := make("kept", keeps_template=True))
+    made = load_tokenizer(kept.out / "model")
+    assert made.chat_template == tokenizer.chat_template
+    chat = ChatFormat(made, ends=read_end_tokens(kept.out / "model", made))
+    (example,) = chat.encode_examples([("", "Hi.", "Ho.", "Hm.")])
+    assert made.decode(example.input_ids) == (
+        "<turn>user\nHi.<end_of_turn>\n<turn>assistant\n<think>Hm.</think>Ho.<end_of_turn>"
+    )
+    run(replaced := make("replaced"))
+    assert load_tokenizer(replaced.out / "model").chat_template == chat_template(TEXT_MARKS)
+
+    (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    with pytest.raises(InputError, match="does not teach it to stop"):
+        run(make("broken", keeps_template=True))
 
 
 def test_the_learnt_end_token_ends_generation(tmp_path, scratch):

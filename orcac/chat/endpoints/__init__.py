@@ -1,6 +1,7 @@
 """One module per way to ask a model; `connect` picks the module for an endpoint's settings.
 
-    openai   any server of chat completions; `client` finds its address and key, `completions` is the wire format
+    openai   any server of chat completions; `client` finds its address and key, `completions` is the wire format of
+             requests and errors, `reader` reads answers
     vllm     a model that vLLM serves as long as it is in use; `guard` ends the server however this process dies
     local    a model that this process loads
     solver   the embedded teachers, a server of our own

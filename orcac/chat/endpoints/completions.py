@@ -10,11 +10,9 @@ import re
 from collections.abc import Callable, Container, Mapping
 
 from orcac.chat.error_body import read_error, unwrap_error
-from orcac.chat.failures import SETTINGS, refused_setting
+from orcac.chat.failures import REASONING_LIMIT, SETTINGS, refused_setting
 from orcac.chat.messages import ChatRequest, RateHeaders
 from orcac.chat.wire import loads
-
-REASONING_LIMIT = "reasoning limit"  # a setting that no server's body has
 
 
 def build_body(

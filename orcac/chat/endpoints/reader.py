@@ -19,7 +19,7 @@ Tokens are counted by the largest reading that the numbers of a usage allow, sin
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -28,28 +28,32 @@ from orcac.chat.endpoints.completions import error_message
 from orcac.chat.failures import classify
 from orcac.chat.messages import MAX_CAP, ChatResponse, RateHeaders, separate_reasoning
 from orcac.chat.wire import loads, replace_surrogates
-from orcac.reasoning import has_marks, join_reasoning
+from orcac.reasoning import join_reasoning, split_reasoning
 
 _NO_ANSWER = "no answer"  # the meaning of a finish reason that is no ending of an answer
-_MEANINGS = {
-    "stop": "eos eos_token end end_turn end_of_turn end_of_text stop_sequence stop_token done complete completed "
-    "finish finished stopped",
-    "length": "max_tokens max_length max_new_tokens max_output_tokens max_completion_tokens model_length token_limit "
-    "context_length model_context_window_exceeded context_window_exceeded incomplete",
-    "content_filter": "content_filtered filter filtered safety recitation blocklist prohibited_content spii sensitive "
-    "image_safety refusal blocked moderation guardrail guardrail_intervened error_toxic",
-    _NO_ANSWER: "error load unload abort aborted cancel cancelled canceled failed failure timeout network_error "
-    "internal_error server_error insufficient_system_resource",
+_MEANINGS = {  # words without separators
+    "stop": "stop eos eostoken eot end endturn endofturn endoftext stopsequence stopstring stoptoken word done "
+    "complete completed finish finished stopped natural",
+    "length": "length limit maxtokens maxlength maxnewtokens maxoutputtokens maxcompletiontokens modellength truncated "
+    "tokenlimit contextlength contextlimit modelcontextwindowexceeded contextwindowexceeded incomplete",
+    "content_filter": "contentfilter contentfiltered filter filtered safety recitation blocklist prohibitedcontent "
+    "spii sensitive imagesafety refusal blocked moderation guardrail guardrailintervened errortoxic",
+    _NO_ANSWER: "noanswer error load unload abort aborted cancel cancelled canceled failed failure timeout "
+    "networkerror internalerror servererror insufficientsystemresource",
 }
-_FINISH = {word: meaning for meaning, words in _MEANINGS.items() for word in (meaning, *words.split())}
+_FINISH = {word: meaning for meaning, words in _MEANINGS.items() for word in words.split()}
 _FINISH_FIELDS = ("native_finish_reason", "stop_reason", "done_reason")  # read if `finish_reason` is null
 
-_BESIDE = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "thinking", "thought")
+_BESIDE = (
+    *("reasoning_content", "reasoning", "reasoning_text", "reasoning_details"),
+    *("thinking", "thinking_blocks", "thought", "thoughts"),
+)
 _TEXT_FIELDS = (
     *("text", "thinking", "reasoning", "reasoning_content", "thought", "summary", "content", "value"),
     *("reasoningContent", "reasoningText"),
 )
 _REASONING_TYPES = ("think", "thought", "reason", "redacted", "summary")  # their beginnings
+_FIRST_OF_MARKS, _LAST_OF_MARKS = frozenset("<[◁"), frozenset(">]▷")
 _ERROR_FIELDS = ("message", "detail", "msg", "error_message", "errors")
 _SUCCESS = ("0", "200", "ok", "success", "none", "null", "false", "")
 
@@ -153,9 +157,18 @@ def _read(body: object, cap: int) -> ChatResponse:
         input_tokens=usage.read,
         output_tokens=usage.written,
     )
-    if finish == "stop" and (message.reasoning or has_marks(message.text)):
-        response.finish_reason = separate_reasoning(dataclasses.replace(response)).finish_reason
+    if finish == "stop" and not message.refusal and not _has_answer(message):
+        response.finish_reason = "length"
     return response
+
+
+def _has_answer(message: _Message) -> bool:
+    """Return whether a message has more than reasoning: an answer, or nothing at all."""
+    text = message.text.strip()
+    if text[:1] not in _FIRST_OF_MARKS and text[-1:] not in _LAST_OF_MARKS:  # nearly all: no need to look for marks
+        return bool(text or not message.reasoning)
+    reasoning, answer = split_reasoning(text)
+    return bool(answer or not (reasoning or message.reasoning))
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -216,8 +229,8 @@ def _check_empty(finish: str, usage: _Usage) -> None:
 def _read_message(choice: Mapping[str, object]) -> _Message:
     """Return the texts of a choice's message; a choice may lack it. Raises ValueError if it is malformed."""
     message = choice.get("message")
-    if message is None:
-        message = {"content": choice.get("text")}
+    if message is None:  # some servers send a piece of a stream, or the older form without chat
+        message = choice.get("delta") or {"content": choice.get("text")}
     if type(message) is not dict:
         raise ValueError("the message is not an object")
     content = message.get("content")
@@ -228,7 +241,10 @@ def _read_message(choice: Mapping[str, object]) -> _Message:
     if type(content) is not str and content:
         text, reasoning, refused = _read_parts(content)
         refusal = refusal or refused
-    beside = next((found for name in _BESIDE if (found := _join_blocks(message.get(name)))), "")
+    beside = ""
+    for name in _BESIDE:  # a loop, which is faster than `next` of a generator: most messages of OpenAI come here
+        if message.get(name) and (beside := _join_blocks(message[name])):
+            break
     if beside or reasoning:
         reasoning = replace_surrogates(join_reasoning((reasoning, "" if beside in reasoning else beside)))
         text = text.strip()
@@ -279,17 +295,19 @@ def _join_texts(value: object) -> str:
 def _read_finish(choice: Mapping[str, object]) -> str:
     """Return the meaning of a choice's finish reason, or else its own word; "" if it has none."""
     if word := _finish_word(choice.get("finish_reason")):
-        return _FINISH.get(word, word)
-    return next((_FINISH[word] for name in _FINISH_FIELDS if (word := _finish_word(choice.get(name))) in _FINISH), "")
+        return _FINISH.get(word.replace("_", ""), word)
+    words = (_finish_word(choice.get(name)).replace("_", "") for name in _FINISH_FIELDS)
+    return next((_FINISH[word] for word in words if word in _FINISH), "")
 
 
 def _finish_word(value: object) -> str:
+    """Return a finish reason in lower case and snake case; "" if it is none."""
     if isinstance(value, Mapping):  # SGLang's own form
         value = value.get("type")
     if not isinstance(value, str):
         return ""
-    word = replace_surrogates(value).strip().lower().replace("-", "_").replace(" ", "_")
-    word = word.rpartition(".")[2]  # `FinishReason.STOP`
+    word = replace_surrogates(value).strip().rpartition(".")[2]  # `FinishReason.STOP`
+    word = word.lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
     return "" if word in ("null", "none", "unspecified") else word[:60]
 
 
@@ -307,15 +325,15 @@ def _read_usage(usage: object, *, wrote: bool) -> _Usage:
     """Return the tokens of a usage; unknown if they make no sense: the answer is paid for and good all the same."""
     if type(usage) is not dict:
         return _Usage()
-    plain = _Usage(usage.get("prompt_tokens", -1), usage.get("completion_tokens", -1), is_known=True)
+    first, second = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if (
-        type(plain.read) is type(plain.written) is int
-        and plain.read >= 0
-        and plain.written >= wrote
-        and plain.read + plain.written == usage.get("total_tokens")
-        and max(plain.read, plain.written) <= MAX_CAP
-    ):
-        return plain
+        type(first) is int
+        and type(second) is int
+        and 0 <= first <= MAX_CAP
+        and wrote <= second <= MAX_CAP
+        and first + second == usage.get("total_tokens")
+    ):  # nearly all
+        return _Usage(first, second, is_known=True)
     read = _count(usage, "prompt_tokens", "input_tokens")
     written = _count(usage, "completion_tokens", "output_tokens", "generated_tokens")
     total, thought = _count(usage, "total_tokens"), _count_reasoning(usage)
@@ -345,8 +363,9 @@ def _count(usage: Mapping[str, object], *names: str) -> int | None:
     """Return the first of these numbers that is a count of tokens, also as a text or a float."""
     for name in names:
         value = usage.get(name)
-        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
-            value = int(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = float(value)
         if isinstance(value, float) and math.isfinite(value) and value == int(value):
             value = int(value)
         if type(value) is int and 0 <= value <= MAX_CAP:

@@ -8,6 +8,7 @@
     entry      an index entry: a record's caps, tokens and position
     index      the entries of all records, in memory
     keys       arrays of request keys
+    forgotten  records that no longer settle a request
     sealing    merging dead logs into Parquet files
     following  records as they are added
     order      answers in the order of their questions

@@ -14,8 +14,9 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
-from orcac.chat.ledger.entry import ENTRY, Entries, EntryValues
+from orcac.chat.ledger.entry import ENTRY, Entries, EntryValues, IndexBlock
 from orcac.chat.ledger.files import File
+from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.keys import CompactKeys, Keys, argsort_keys, compact_keys
 
 EntryNumbers = npt.NDArray[np.int32]  # positions in `Index.entries`, valid until the next merge
@@ -23,13 +24,15 @@ _CHUNK = 65_536  # keys that are looked up together
 
 
 class Index:
-    """The entries of the records in `files` with `wanted` keys (sorted; None: all).
+    """The entries of the records in `files` with `wanted` keys (sorted; None: all), without the forgotten ones.
 
     New entries wait outside the arrays until they are more than `max_unmerged` and more than a 64th of the index.
     Raises StoreError if a file is damaged.
     """
 
-    def __init__(self, files: Sequence[File], wanted: Keys | None, *, max_unmerged: int = 4096) -> None:
+    def __init__(
+        self, files: Sequence[File], wanted: Keys | None, forgotten: Forgotten, *, max_unmerged: int = 4096
+    ) -> None:
         self._wanted = wanted
         self._max_unmerged = max_unmerged
         self._unmerged: dict[bytes, list[tuple[*EntryValues, int, int]]] = {}  # by key: the fields of ENTRY of each
@@ -39,6 +42,11 @@ class Index:
         for number, file in enumerate(files):
             for block in file.index(wanted):
                 block.entries["file"] = number
+                if forgotten:
+                    left = forgotten.find_left(
+                        block.keys.view("S16") if wanted is None else wanted[block.keys], block.times
+                    )
+                    block = IndexBlock(block.keys[left], block.times[left], block.entries[left])
                 for array, more in ((self._keys, block.keys), (times, block.times), (self._entries, block.entries)):
                     array.resize(len(array) + len(more), refcheck=False)  # in place: there may be millions
                     array[len(array) - len(more) :] = more

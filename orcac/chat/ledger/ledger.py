@@ -8,7 +8,7 @@ once. A record holds the whole request, so it can be read, exported and given a 
   that `append` returned is done, it is durable and outlives the host. Appends during a sync share the next one (group
   commit), so the cost of a sync is divided by the number of requests in flight; the appends between two flushes share
   one write.
-- A request is settled by the first record of its key that serves its cap (`messages.served_caps`).
+- A request is settled by the first record of its key that serves its cap (`messages.served_caps`) and is not forgotten.
 - Only records that settle a request are kept: an answer, cut off or not, or a failure of the request itself. A failure
   that can be repaired, of the server or of a setting that it rejects, is not recorded: the request is asked again.
 
@@ -34,6 +34,7 @@ import numpy as np
 from orcac.chat.failures import ERRORS
 from orcac.chat.ledger.entry import Entries, EntryValues, entry_of
 from orcac.chat.ledger.files import close_files, open_files
+from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.index import EntryNumbers, Index
 from orcac.chat.ledger.keys import Keys
 from orcac.chat.ledger.log import Log
@@ -71,7 +72,8 @@ class Ledger:
 
     Use as `async with Ledger(folder, wanted=keys) as ledger`, or `close` it after reading alone. Records gather for
     `gather_s` seconds before a sync, since each sync takes the disk some milliseconds; `datasync` makes the content of
-    an open file durable. For `max_unmerged` see `Index`. Raises StoreError if a record is damaged.
+    an open file durable. For `max_unmerged` see `Index`. `forgotten` replaces the records that the folder names as
+    forgotten. Raises StoreError if a record is damaged.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Ledger:
         gather_s: float = 0.02,
         max_unmerged: int = 4096,
         datasync: Callable[[int], None] = _fdatasync,
+        forgotten: Forgotten | None = None,
     ) -> None:
         self._folder, self._gather_s, self._datasync = folder, gather_s, datasync
         self._log: Log | None = None  # begun at the first append, so that reading alone leaves no trace
@@ -92,7 +95,7 @@ class Ledger:
         self._pending: list[_Pending] = []
         self._syncing: asyncio.Task[None] | None = None
         self._files = open_files(folder)
-        self._index = Index(self._files, wanted, max_unmerged=max_unmerged)
+        self._index = Index(self._files, wanted, forgotten or Forgotten(folder), max_unmerged=max_unmerged)
 
     @property
     def entries(self) -> Entries:

@@ -17,7 +17,7 @@ from typing import NotRequired, TypedDict, TypeGuard
 
 import orjson
 
-from orcac.chat.failures import ERRORS, SETTINGS
+from orcac.chat.failures import ERRORS, OMISSIBLE
 from orcac.chat.keys import KEY_VERSION
 from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message
 from orcac.chat.settings import Sampling
@@ -274,9 +274,8 @@ def _find_invalid_field(record: Record) -> str:
         return "response.error"
     if type(response["batched"]) is not bool:
         return "response.batched"
-    if "omitted" in record and (
-        type(record["omitted"]) is not list or any(n not in SETTINGS for n in record["omitted"])
-    ):
+    omitted = record.get("omitted", [])
+    if type(omitted) is not list or any(type(name) is not str or name not in OMISSIBLE for name in omitted):
         return "omitted"
     if type(record.get("reasoning", "")) is not str:
         return "reasoning"

@@ -56,7 +56,7 @@ class Choices:
         self.options = tuple(options)
         folded = [fold(option).strip() for option in options]
         named = _split_names(folded)
-        self.labels, self.texts = (named.labels, named.texts) if named else _split(folded, fold(query))
+        self.labels, self.texts = (named.labels, named.texts) if named else _split(folded, query)
         texts = [_plain(text) for text in self.texts]
         self.by_text = {text: index for index, text in enumerate(texts) if text and texts.count(text) == 1}
         if named:
@@ -67,7 +67,6 @@ class Choices:
         self._longest = 2 * max((len(option) for option in [*folded, *self.texts]), default=0) + 100
         self._numbered = any(label.isdecimal() for label in self.by_label)
         self._strong, self._weak = _label_patterns(tuple(sorted(self.by_label)), self._numbered)
-        self._negations = self._negation_patterns()
 
     def find(self, text: str) -> list[Mention]:
         """Return the mentions in order. Those of one kind do not overlap; a label and a text may."""
@@ -160,7 +159,8 @@ class Choices:
             return -1
         return place if 0 <= place < len(self.options) and self.options[place].strip() else -1
 
-    def _negation_patterns(self) -> list[tuple[re.Pattern[str], int]]:
+    @functools.cached_property
+    def _negations(self) -> list[tuple[re.Pattern[str], int]]:
         """Return patterns of options that a negation names: "not valid" is "invalid" where both are options."""
         found = []
         for text, index in self.by_text.items():
@@ -227,7 +227,7 @@ def _split(options: list[str], query: str) -> tuple[list[str], list[str]]:
     if all(bare):
         labels = [next(group for group in match.groups() if group) for match in bare if match]
         if len({label.upper() for label in labels}) == len(labels):
-            return labels, _listed_texts(query, labels)
+            return labels, _listed_texts(fold(query), labels)
     labelled = [_LABELLED.fullmatch(option) for option in options]
     if options and all(labelled):
         labels = [match[1] or match[2] for match in labelled if match]
