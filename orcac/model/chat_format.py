@@ -253,8 +253,9 @@ class ChatFormat:
         there is neither, or if the text does not follow the prompt.
         """
         full, spans = self._render([*opening, {"role": "assistant", **message}])
-        opened = bool(_OPENED.search(prompt)) and not full.startswith(prompt)  # the message has no reasoning to show
-        before = _OPENED.sub("", prompt) if opened else prompt
+        before = (
+            prompt if full.startswith(prompt) else _OPENED.sub("", prompt)
+        )  # without reasoning, nothing may open it
         start, end = (spans[0][0], spans[-1][1]) if spans else (len(before), self._find_end(full))
         if RESPONSE not in full[start:end] or {SYSTEM, USER} & {*full[start:end]}:
             raise InputError(
@@ -271,7 +272,8 @@ class ChatFormat:
                 f"{full[: min(start, full.index(RESPONSE))]!r}",
                 fix="make its generation prompt equal to the text before an answer",
             )
-        return CLOSING * opened + full[len(before) : end]
+        learnt = full[len(before) : end]
+        return CLOSING + learnt if is_open(_get_ending(prompt)) and CLOSE not in learnt else learnt
 
     def _find_end(self, full: str) -> int:
         """Return the end of the first end token after the answer, or that of the answer if there is none."""
