@@ -323,8 +323,8 @@ class ChatFormat:
             roles = " and ".join(message["role"] for message in messages)
             raise InputError(
                 f"the model's chat template accepts no {roles} message ({error})",
-                fix="take a chat model; if its template has no system message, set the teacher's `system_role: none`, or "
-                "draw message 1 (empty)",
+                fix="take a chat model; if its template has no system message, set the teacher's `system_role: none` "
+                "or draw message 1 (empty)",
             ) from error
         return text, spans
 
