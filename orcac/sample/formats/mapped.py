@@ -14,7 +14,6 @@ a key that no row of a file has is an error.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,7 +74,7 @@ def items(
         if reader.missing and len(columns) < 20:
             columns |= dict.fromkeys(values)
         try:
-            yield dataclasses.replace(reader.read(values), place=number)
+            yield reader.read(values, number)
         except ValueError as error:
             yield BadRow(number, str(error), json.dumps(values, ensure_ascii=False, default=str))
     if count and reader.missing:
@@ -94,7 +93,7 @@ class _RowReader:
         self.templates = {field: Template.parse(field) for field in source.fields.values()}
         self.missing = list_source_keys(source)  # those without a value so far
 
-    def read(self, row: _Row) -> Item:
+    def read(self, row: _Row, number: int) -> Item:
         """Return the item of a row. Raises ValueError with the reason if it is bad."""
         fields = self.fields
         query, system, later_turns = self._query(row)
@@ -117,6 +116,7 @@ class _RowReader:
             options=options,
             system=system,
             later_turns=later_turns,
+            place=number,
         )
 
     def _value(self, row: _Row, key: str, *, may_be_null: bool = False) -> object:
@@ -187,16 +187,18 @@ class _RowReader:
 
 
 _NOTHING = object()
+_SCALARS = (int, float, Decimal, date, time)
 
 
 def _read_text(value: object, key: str) -> str:
     """Return a value, or the first of a list, as stripped text; "" if absent. Raises ValueError if it is not text."""
     if isinstance(value, list):
         value = value[0] if value else None
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if not isinstance(value, str | int | float | Decimal | date | time):
-        raise ValueError(f"the value at {key!r} is not text")
+    if not isinstance(value, str):
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return ""
+        if not isinstance(value, _SCALARS):
+            raise ValueError(f"the value at {key!r} is not text")
     text = str(value).strip().removesuffix(_END_OF_TEXT).strip()
     if not text.isascii():
         try:
