@@ -311,7 +311,7 @@ class _Run:
             try:
                 response = await self._model.complete(pending.request)
                 spent = pending.request.usd_of(response, self._settings.price)
-                if (message := self._bounds.learn(pending.request, response)) and self._budget:
+                if self._budget and (message := self._bounds.learn(pending.request, response)):
                     self._tally.messages.setdefault("usage", message)
                 now = self._loop.time()
                 if response.rates:

@@ -323,7 +323,8 @@ class ChatFormat:
             roles = " and ".join(message["role"] for message in messages)
             raise InputError(
                 f"the model's chat template accepts no {roles} message ({error})",
-                fix="take a chat model, and draw message 1 (empty) if its template has no system message",
+                fix="take a chat model; if its template has no system message, set the teacher's `system_role: none` "
+                "or draw message 1 (empty)",
             ) from error
         return text, spans[0] if spans else []
 

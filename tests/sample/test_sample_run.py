@@ -391,10 +391,16 @@ def test_a_source_that_begins_with_bad_rows_alone_is_not_read_to_its_end(bench):
 
 
 def test_a_row_may_bring_its_system_message(bench):
-    lines = [json.dumps({"q": "Why?", "s": "Be brief."}), json.dumps({"q": "Who?", "s": None})]
-    _, out = make(bench, lines, fields={"query": "q", "system": "s"})
-    assert [(prompt.system_id, prompt.system) for prompt in bench.prompts(out)] == [(0, "Be brief."), (0, "")]
-    assert len({prompt.id for prompt in bench.prompts(out)}) == 2
+    rows = [("Why?", "Be brief."), ("Who?", None), ("Why?", "Be long."), ("Why?", "Be brief.")]
+    lines = [json.dumps({"q": query, "s": system}) for query, system in rows]
+    summary, out = make(bench, lines, fields={"query": "q", "system": "s"})
+    assert [(prompt.system_id, prompt.system) for prompt in bench.prompts(out)] == [
+        (0, "Be brief."),
+        (0, ""),
+        (0, "Be long."),
+    ]
+    assert summary["dropped"] == {"duplicate": 1}  # one question under two messages is two prompts
+    assert len({prompt.id for prompt in bench.prompts(out)}) == 3
 
 
 def test_conversations_that_bring_a_message_exclude_a_draw(bench, capsys):

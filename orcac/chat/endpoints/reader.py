@@ -139,7 +139,7 @@ def _read(body: object, cap: int) -> ChatResponse:
     if _is_error(choice.get("error")):
         raise _refuse(choice["error"])
     message = _read_message(choice)
-    wrote = bool(message.text or message.reasoning or message.refusal)
+    wrote = bool((message.text and not message.text.isspace()) or message.reasoning or message.refusal)
     usage = _read_usage(body.get("usage"), wrote=wrote)
     finish = choice.get("finish_reason")
     if finish != "stop" and finish != "length":

@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 from orcac.errors import InputError
@@ -26,6 +27,7 @@ from orcac.sample.formats.conversation import find_conversation, lookup_turn
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import find_options
 from orcac.sample.recipe import Source
+from orcac.tables.columns import find_missing
 from orcac.tables.content import strip_compression
 from orcac.tables.paths import lookup
 from orcac.tables.rows import BadRow, read_rows
@@ -33,6 +35,7 @@ from orcac.tables.template import Template, list_keys
 
 NAMES = ("query", "reference", "references", "system", "task", "options")
 _END_OF_TEXT = "<|endoftext|>"  # the end of texts in training files; it is not part of an answer
+_MOST_NAMED = 20  # columns in a message
 _Row = Mapping[str, object]
 
 
@@ -41,7 +44,11 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
 
     Raises InputError for a file that is not a table or is damaged, a bad map, and a key that no row has.
     """
-    return items(read_rows(path, source.format, list_source_keys(source)), path, name, source)
+    keys = list_source_keys(source)
+    missing, columns = find_missing(path, source.format, keys)
+    if missing:
+        raise _missing_error(path, missing, columns)
+    return items(read_rows(path, source.format, keys), path, name, source)
 
 
 def list_source_keys(source: Source) -> set[str]:
@@ -64,25 +71,27 @@ def items(
         )
     reader = _RowReader(source, Path(strip_compression(name)).stem)
     columns: dict[str, None] = {}
-    count = 0
     for row in rows:
         if isinstance(row, BadRow):
             yield row
             continue
         number, values = row
-        count += 1
-        if reader.missing and len(columns) < 20:
+        if reader.missing and len(columns) < _MOST_NAMED:
             columns |= dict.fromkeys(values)
         try:
             yield reader.read(values, number)
         except ValueError as error:
             yield BadRow(number, str(error), json.dumps(values, ensure_ascii=False, default=str))
-    if count and reader.missing:
-        keys = ", ".join(map(repr, sorted(reader.missing)))
-        raise InputError(
-            f"{path}: no row has a value at {keys}; the columns are {', '.join(columns)}",
-            fix="correct the source's fields",
-        )
+    if columns and reader.missing:
+        raise _missing_error(path, reader.missing, columns)
+
+
+def _missing_error(path: Path, missing: Iterable[str], columns: Iterable[str]) -> InputError:
+    keys = ", ".join(map(repr, sorted(missing)))
+    return InputError(
+        f"{path}: no row has a value at {keys}; the columns are {', '.join(islice(columns, _MOST_NAMED))}",
+        fix="correct the source's fields",
+    )
 
 
 class _RowReader:
