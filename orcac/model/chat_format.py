@@ -116,10 +116,9 @@ class Example(NamedTuple):
 SYSTEM, USER, RESPONSE, REASONING = "\ue000", "\ue001", "\ue002", "\ue003"  # private-use characters as placeholders
 _PLACEHOLDER = re.compile(f"[{SYSTEM}{USER}{RESPONSE}{REASONING}]")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")  # of a message, by which templates know reasoning
-_CLOCK, _DAY = (
-    re.compile(r"strftime_now\((['\"])(.*?)\1\)"),
-    datetime.date(2026, 1, 1),
-)  # no artifact depends on the clock
+_GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")
+_CLOCK = re.compile(r"strftime_now\((['\"])(.*?)\1\)")  # the date, on which no artifact may depend
+_DAY = datetime.date(2026, 1, 1)  # in its place
 _OPENED = re.compile(rf"{OPEN}\s*$")
 _NO_REASONING = re.compile(rf"\s*(?:{OPEN})?\s*{CLOSE}\s*")
 Piece = list[int] | str  # ids of the frame's own text, or a text with placeholders that is tokenized once it is filled
@@ -310,11 +309,12 @@ class ChatFormat:
             )
         names = () if self._thinking is None else ("enable_thinking", "thinking")
         switches: dict[str, Any] = dict.fromkeys(names, self._thinking)  # a template ignores those that it has not
+        template = _CLOCK.sub(lambda found: repr(_DAY.strftime(found[2])), str(self._tokenizer.chat_template))
         try:
-            (text,), (spans,) = render_jinja_template(
+            (text,), spans = render_jinja_template(
                 conversations=[messages],
-                chat_template=_CLOCK.sub(lambda found: repr(_DAY.strftime(found[2])), self._tokenizer.chat_template),
-                return_assistant_tokens_mask=True,
+                chat_template=template,
+                return_assistant_tokens_mask=_GENERATION.search(template) is not None,
                 add_generation_prompt=add_generation_prompt,
                 **switches,
                 **self._tokenizer.special_tokens_map,
@@ -326,7 +326,7 @@ class ChatFormat:
                 fix="take a chat model; if its template has no system message, set the teacher's `system_role: none` "
                 "or draw message 1 (empty)",
             ) from error
-        return text, spans
+        return text, spans[0] if spans else []
 
     def _tokenize(self, text: str) -> tuple[Piece, ...]:
         """Split a rendered text into placeholders and the ids between them."""
