@@ -113,19 +113,27 @@ def matches(path: str, name: str) -> bool:
     return path in ("", name) or name.startswith(f"{path}/") or glob(path.split("/"), name.split("/"))
 
 
-def fetch(ref: HubRef, *, kind: Kind, label: str, suffix: str = "", stall_seconds: float = STALL_SECONDS) -> Fetched:
+def fetch(
+    ref: HubRef,
+    *,
+    kind: Kind,
+    label: str,
+    suffix: str = "",
+    packed: tuple[str, ...] = (),
+    stall_seconds: float = STALL_SECONDS,
+) -> Fetched:
     """Download the files that `ref` names, unless they are in the cache. `label` begins the progress line.
 
-    Of a dataset: the files that its path matches; if the path is a folder or "", only those that end in `suffix`. Of
-    a model: weights, configuration and tokenizer, directly in the folder that its path names. A request fails after
-    `stall_seconds` without a byte.
+    Of a dataset: the files that its path matches; if the path is a folder or "", only those that end in `suffix`, or,
+    if there are none, in `suffix` and one of `packed`, such as ".gz". Of a model: weights, configuration and tokenizer,
+    directly in the folder that its path names. A request fails after `stall_seconds` without a byte.
 
     Raises InputError if the reference names nothing that may be read, EndpointError if the hub cannot be reached or
     fails, StoreError if the cache cannot be written.
     """
     api = _api(stall_seconds)
     commit, listed = _retrying(ref, kind, lambda: _list_files(api, ref, kind))
-    chosen = _choose_model(ref, listed) if kind == "model" else _choose(ref, listed, suffix)
+    chosen = _choose_model(ref, listed) if kind == "model" else _choose(ref, listed, suffix, packed)
     counter = _Counter(label=f"{label} {ref.repo}", total=sum(file.size for file in chosen))
     files = []
     for file in chosen:
@@ -190,11 +198,13 @@ def _list_files(api: HfApi, ref: HubRef, kind: Kind) -> tuple[str, list[RepoFile
     return commit, sorted((file for file in tree if isinstance(file, RepoFile)), key=lambda file: file.path)
 
 
-def _choose(ref: HubRef, listed: list[RepoFile], suffix: str) -> list[RepoFile]:
+def _choose(ref: HubRef, listed: list[RepoFile], suffix: str, packed: tuple[str, ...]) -> list[RepoFile]:
     found = [file for file in listed if matches(ref.path, file.path)]
     chosen = found
     if not any(ref.path == file.path for file in found) and not set(ref.path) & set("*?["):  # a folder, or all
         chosen = [file for file in found if file.path.endswith(suffix)]
+        if not chosen and packed:
+            chosen = [file for file in found if file.path.endswith(tuple(f"{suffix}{ending}" for ending in packed))]
     if not chosen:
         missing = f"no {suffix} file" if found else "nothing"
         names = [file.path for file in listed if is_inside(file.path)]

@@ -124,6 +124,10 @@ def test_files_come_whole_sorted_and_from_the_commit_of_the_revision(server, cap
     assert all("/api/" in path for _, path, _ in server.log[asked:])  # nothing is fetched twice
     assert [name for _, name in get("hf://o/n/README.md", suffix=".jsonl").files] == ["README.md"]
     assert [name for _, name in get("hf://o/n@refs/convert/parquet/d", suffix=".jsonl").files] == ["d/big.jsonl"]
+    assert [name for _, name in get("hf://o/n", suffix=".md", packed=(".gz",)).files] == ["README.md"]
+    server.add("datasets/o/packed", {"a.jsonl.gz": b"1", "b.jsonl.zst": b"2", "c.csv.gz": b"3"})
+    fetched = get("hf://o/packed", suffix=".jsonl", packed=(".gz", ".zst"))
+    assert [name for _, name in fetched.files] == ["a.jsonl.gz", "b.jsonl.zst"]
     server.add("datasets/o/n", files | {"z.jsonl": b"moved"})
     assert get("hf://o/n/z.jsonl").files[0][0].read_bytes() == b"moved"
 

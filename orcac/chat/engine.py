@@ -162,7 +162,8 @@ class _Run:
         self._retries: list[tuple[float, str, _Pending]] = []  # a heap by the time of the next attempt
         self._early_refusals: list[tuple[ChatRequest, ChatResponse]] = []  # those before the endpoint's first answer
         self._unsynced = 0  # answers in the ledger that are not durable yet
-        self._halt_reason: BaseException | None = None
+        # or a function that returns it once all answers in flight are counted
+        self._halt_reason: BaseException | Callable[[], BaseException] | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._is_advance_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -187,7 +188,7 @@ class _Run:
                 reporting.cancel()
         if self._halt_reason:
             self._on_progress(self._tally)  # a message since the last report may explain it
-            raise self._halt_reason
+            raise self._halt_reason() if callable(self._halt_reason) else self._halt_reason
 
     async def _report_progress(self) -> None:
         try:
@@ -310,7 +311,7 @@ class _Run:
             try:
                 response = await self._model.complete(pending.request)
                 spent = pending.request.usd_of(response, self._settings.price)
-                if (message := self._bounds.learn(pending.request, response)) and self._budget:
+                if self._budget and (message := self._bounds.learn(pending.request, response)):
                     self._tally.messages.setdefault("usage", message)
                 now = self._loop.time()
                 if response.rates:
@@ -375,7 +376,7 @@ class _Run:
         self._adapt_rates(error, now, sent_at=sent_at)
         if kind.action is Action.GIVE_UP:
             if not kind.recorded and health.on_bad_request():
-                self._halt(self._endpoint_error(pending, error))
+                self._halt(functools.partial(self._endpoint_error, pending, error))
             return ChatResponse(error=error.error)
         pending.failures += 1
         exhausted = False
@@ -386,7 +387,7 @@ class _Run:
             if exhausted:
                 health.on_exhausted()
         if health.is_hopeless(now, error, exhausted=exhausted):
-            self._halt(self._endpoint_error(pending, error))
+            self._halt(functools.partial(self._endpoint_error, pending, error))
         elif exhausted:
             self._fail(pending, error.error)
         else:
@@ -414,15 +415,16 @@ class _Run:
         self._tally.failed[error] += 1
         self._tally.failures[pending.key] = error
 
-    def _halt(self, reason: BaseException) -> None:
+    def _halt(self, reason: BaseException | Callable[[], BaseException]) -> None:
         """Send nothing more; `ask_all` raises the first reason when no request is in flight any more."""
         self._halt_reason = self._halt_reason or reason
         self._schedule_advance()
 
     def _endpoint_error(self, pending: _Pending, error: ChatError) -> EndpointError:
         fix = fix_of(error.error, key=self._settings.api_key_env, setting=error.setting)
+        role = f" `{pending.request.messages[0].role}`" if error.error == "unsupported_role" else ""
         return EndpointError(
-            f"{self._model.label}, model {pending.request.model}: {error.error}: {error}",
+            f"{self._model.label}, model {pending.request.model}: {error.error}{role}: {error}",
             fix=f"{fix}, then run again; {self._tally.answered:,} of {self._tally.total:,} answers are kept",
         )
 

@@ -16,6 +16,7 @@ _DEPTH = 6  # the deepest nesting that is read; bodies are untrusted
 _TEXT_LIMIT = 20_000  # characters of a body in which words are searched
 _CODE_FIELDS = ("code", "type", "status", "reason", "error_type")
 _MESSAGE_FIELDS = ("message", "detail", "msg", "error_message")
+_ECHOES = ("input", "prompt", "flagged_input", "messages", "request")  # fields that repeat the request
 _VAGUE = ("provider returned error", "error", "bad request", "")  # messages that give no reason
 
 _SECONDS = (("ms", 0.001), ("milli", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0))  # by prefix
@@ -77,6 +78,8 @@ def _fields(value: object, depth: int = _DEPTH) -> Iterator[tuple[str, object]]:
         return
     if isinstance(value, Mapping):
         for name, inner in value.items():
+            if name in _ECHOES:
+                continue
             if name == "loc" and isinstance(inner, list):  # the path of a field, as pydantic writes it
                 yield name, ".".join(map(str, inner))
             elif isinstance(inner, Mapping | list):

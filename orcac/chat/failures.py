@@ -147,6 +147,7 @@ _BY_STATUS = {
     404: "not_found",
     408: "timeout",
     409: "server",
+    499: "server",
     413: "too_large",
     425: "server",
     429: "rate_limit",
@@ -181,20 +182,22 @@ _STATUS_OF = {
 _BAD = (400, 413, 422)
 _REFUSED = (400, 404, 413, 422, 500, 501)  # some servers fail where they should refuse a role
 _KEY = r"api[ _-]?key"
+_SHOULD_BE = r"(?:\bmsg)? ?(?:input |value |it )?(?:must|should|has to|needs to) be"
 _OUTPUT_CAP = r"\bmax_(?:completion_|output_|new_)?tokens\b"
 # For bodies without a known code: words of the lower-cased text, and the statuses with which they mean the class. The
 # first match decides.
 _BY_WORDS: tuple[tuple[re.Pattern[str], tuple[int, ...], str], ...] = tuple(
     (re.compile(words), statuses, name)
     for words, statuses, name in (
-        (r"request too large", (*_BAD, 429), "too_large"),
+        (r"request (?:entity )?too large|payload (?:too large|size exceeds)", (*_BAD, 429), "too_large"),
         (r"retry after 86400 seconds", (429,), "too_large"),  # Azure's wording for a request that fits into no minute
         (r"exceeded your current quota|reached your specified api usage limit", (400, 403, 429), "quota"),
         (r"out of call volume quota", (403,), "quota"),
         (r"(?:insufficient|not enough|no) (?:account )?(?:balance|credit|fund)", (400, 403, 429), "quota"),
         (r"(?:credit|account) balance is (?:too low|insufficient)", (400, 403, 429), "quota"),
         (rf"(?:invalid|incorrect|missing|wrong|expired|malformed) {_KEY}", (400, 403), "auth"),
-        (rf"{_KEY} (?:is |was |has )?(?:not valid|not found|invalid|incorrect|expired|missing)", (400, 403), "auth"),
+        (rf"{_KEY} (?:is |was |has )?(?:not valid|not found|invalid|incorrect|missing)", (400, 403), "auth"),
+        (rf"{_KEY} (?:is |was |has )?(?:expired|reported|revoked|disabled)", (400, 403), "auth"),
         (r"context (?:length|window|limit|size)", _BAD, "context_overflow"),
         (r"maximum model length|max_model_len", _BAD, "context_overflow"),
         (r"must be at least 1, got -", _BAD, "context_overflow"),  # vLLM: a prompt without room for the answer
@@ -209,16 +212,13 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], tuple[int, ...], str], ...] = tuple(
             "content_filter",
         ),
         (r"max_tokens or model output limit was reached", _BAD, "cap_too_small"),
-        (rf"{_OUTPUT_CAP}\W*:? (?:integer|value)? ?(?:is )?below (?:the )?min", _BAD, "cap_too_small"),
-        (
-            rf"{_OUTPUT_CAP}\W* (?:must|should|has to|needs to) be (?:greater|larger|more|higher|at least|>)",
-            _BAD,
-            "cap_too_small",
-        ),
+        (rf"{_OUTPUT_CAP}.{{0,40}}\b(?:below|under|less than) (?:the |its )?min", _BAD, "cap_too_small"),
+        (rf"{_OUTPUT_CAP}\W*{_SHOULD_BE} (?:greater|larger|more|higher|at least|>)", _BAD, "cap_too_small"),
+        (rf"budget(?:_tokens)?\W*{_SHOULD_BE} (?:less|smaller|lower|<)\D{{0,12}}{_OUTPUT_CAP}", _BAD, "cap_too_small"),
         (rf"{_OUTPUT_CAP}\W* (?:is |was )?too (?:small|low|short)", _BAD, "cap_too_small"),
         (rf"(?:increase|raise|higher|larger) (?:the )?\W?{_OUTPUT_CAP}", _BAD, "cap_too_small"),
         (
-            rf"range of {_OUTPUT_CAP}|{_OUTPUT_CAP}\W* (?:must|should) be (?:less|smaller|at most|<)",
+            rf"range of {_OUTPUT_CAP}|{_OUTPUT_CAP}\W*{_SHOULD_BE} (?:less|smaller|at most|<)",
             _BAD,
             "cap_too_large",
         ),

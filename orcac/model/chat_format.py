@@ -116,10 +116,9 @@ class Example(NamedTuple):
 SYSTEM, USER, RESPONSE, REASONING = "\ue000", "\ue001", "\ue002", "\ue003"  # private-use characters as placeholders
 _PLACEHOLDER = re.compile(f"[{SYSTEM}{USER}{RESPONSE}{REASONING}]")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")  # of a message, by which templates know reasoning
-_CLOCK, _DAY = (
-    re.compile(r"strftime_now\((['\"])(.*?)\1\)"),
-    datetime.date(2026, 1, 1),
-)  # no artifact depends on the clock
+_GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")
+_CLOCK = re.compile(r"strftime_now\((['\"])(.*?)\1\)")  # the date, on which no artifact may depend
+_DAY = datetime.date(2026, 1, 1)  # in its place
 _OPENED = re.compile(rf"{OPEN}\s*$")
 _NO_REASONING = re.compile(rf"\s*(?:{OPEN})?\s*{CLOSE}\s*")
 Piece = list[int] | str  # ids of the frame's own text, or a text with placeholders that is tokenized once it is filled
@@ -253,8 +252,9 @@ class ChatFormat:
         there is neither, or if the text does not follow the prompt.
         """
         full, spans = self._render([*opening, {"role": "assistant", **message}])
-        opened = bool(_OPENED.search(prompt)) and not full.startswith(prompt)  # the message has no reasoning to show
-        before = _OPENED.sub("", prompt) if opened else prompt
+        before = (
+            prompt if full.startswith(prompt) else _OPENED.sub("", prompt)
+        )  # without reasoning, nothing may open it
         start, end = (spans[0][0], spans[-1][1]) if spans else (len(before), self._find_end(full))
         if RESPONSE not in full[start:end] or {SYSTEM, USER} & {*full[start:end]}:
             raise InputError(
@@ -271,7 +271,8 @@ class ChatFormat:
                 f"{full[: min(start, full.index(RESPONSE))]!r}",
                 fix="make its generation prompt equal to the text before an answer",
             )
-        return CLOSING * opened + full[len(before) : end]
+        learnt = full[len(before) : end]
+        return CLOSING + learnt if is_open(_get_ending(prompt)) and CLOSE not in learnt else learnt
 
     def _find_end(self, full: str) -> int:
         """Return the end of the first end token after the answer, or that of the answer if there is none."""
@@ -308,11 +309,12 @@ class ChatFormat:
             )
         names = () if self._thinking is None else ("enable_thinking", "thinking")
         switches: dict[str, Any] = dict.fromkeys(names, self._thinking)  # a template ignores those that it has not
+        template = _CLOCK.sub(lambda found: repr(_DAY.strftime(found[2])), str(self._tokenizer.chat_template))
         try:
-            (text,), (spans,) = render_jinja_template(
+            (text,), spans = render_jinja_template(
                 conversations=[messages],
-                chat_template=_CLOCK.sub(lambda found: repr(_DAY.strftime(found[2])), self._tokenizer.chat_template),
-                return_assistant_tokens_mask=True,
+                chat_template=template,
+                return_assistant_tokens_mask=_GENERATION.search(template) is not None,
                 add_generation_prompt=add_generation_prompt,
                 **switches,
                 **self._tokenizer.special_tokens_map,
@@ -321,9 +323,10 @@ class ChatFormat:
             roles = " and ".join(message["role"] for message in messages)
             raise InputError(
                 f"the model's chat template accepts no {roles} message ({error})",
-                fix="take a chat model, and draw message 1 (empty) if its template has no system message",
+                fix="take a chat model; if its template has no system message, set the teacher's `system_role: none` "
+                "or draw message 1 (empty)",
             ) from error
-        return text, spans
+        return text, spans[0] if spans else []
 
     def _tokenize(self, text: str) -> tuple[Piece, ...]:
         """Split a rendered text into placeholders and the ids between them."""

@@ -19,7 +19,8 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.losses import Losses
 from orcac.sample import draw
-from orcac.sample.recipe import SampleRecipe
+from orcac.sample.bad import check_bad
+from orcac.sample.recipe import OWN, SampleRecipe
 from orcac.sample.references import NAMED
 from orcac.tables.rows import BadRow
 
@@ -48,9 +49,9 @@ Parts = Iterable[tuple[str, Iterable[rows.Prompt | BadRow]]]  # a file's name, o
 
 
 def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
-    """Read all prompts once. Raises InputError if a task that the recipe names does not occur.
+    """Read all prompts once.
 
-    A source that begins with nothing but bad rows is read no further than these.
+    Raises InputError if a task that the recipe names does not occur, or if the first 1,000 rows are all bad.
     """
     wanted = recipe.source.tasks if recipe.source else ()
     by_choice = recipe.source is not None and recipe.source.items == "choices"
@@ -72,9 +73,10 @@ def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
                 losses.count(BAD, file=file)
                 bad += [prompt] if len(bad) < NAMED else []
                 if dropped[BAD] == place + 1 == _MOST_BAD_FIRST:
-                    break
+                    check_bad(recipe.name, place + 1, place + 1, bad, share=None)  # raises
                 continue
-            digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}".encode()).digest()[:16]
+            own = f"\x1f{prompt.system}" if prompt.system_id == OWN else ""  # a message of the row's own
+            digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}{own}".encode()).digest()[:16]
             if wanted and prompt.task not in wanted:
                 others.add(prompt.task)
                 reason = "task filter"

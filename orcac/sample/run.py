@@ -31,6 +31,7 @@ from orcac.sample.formats.puzzles import generate
 from orcac.sample.pool import BAD, choose, survey
 from orcac.sample.recipe import OWN, Form, Message, SampleExecution, SampleRecipe, SampleSummary
 from orcac.sample.references import NAMED, find_fault, name_items
+from orcac.tables.content import PACKED
 from orcac.tables.rows import describe
 
 _FIX_OPTIONS = "let each reference be the text, the label or the number of an option, or correct the source's `fields`"
@@ -166,7 +167,8 @@ def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
     for ref in source.hub:
         revision = f"{ref.repo}@{ref.revision}"
         pinned = ref.model_copy(update={"revision": commits.get(revision, ref.revision)})  # a branch may move meanwhile
-        fetched = hub.fetch(pinned, kind="dataset", label=job.label, suffix=SUFFIXES[source.format])
+        suffix = SUFFIXES[source.format]
+        fetched = hub.fetch(pinned, kind="dataset", label=job.label, suffix=suffix, packed=PACKED)
         commits[revision] = fetched.commit
         paths += [(path, PurePosixPath(name).name) for path, name in fetched.files]
     for path, name in paths if source.format in TABLES else ():

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 from orcac.puzzles import TASKS
+from orcac.sample.recipe import OWN
 from orcac.spec.problems import SpecPath
 from orcac.spec.schema import (
     Benchmark,
@@ -55,7 +56,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     those of parts that the schema refused and that `spec` therefore lacks.
     """
     yield from _check_system_messages(spec, message_numbers, names)
-    yield from _check_own_messages(spec)
+    yield from _check_own_messages(spec, message_numbers)
     yield from _check_teachers(spec)
     yield from _check_datasets(spec, names)
     yield from _check_filters(spec)
@@ -140,11 +141,14 @@ def _check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Findi
         )
 
 
-def _check_own_messages(spec: Spec) -> Iterator[Finding]:
-    """Yield a finding for each draw of system messages for a source whose rows bring their own."""
+def _check_own_messages(spec: Spec, numbers: Set[int]) -> Iterator[Finding]:
+    """Yield a finding for each draw of system messages for a source whose rows bring their own, and for a message 0."""
     own = {
         name for name, source in spec.queries.items() if isinstance(source, TableQueries) and "system" in source.fields
     }
+    if own and OWN in numbers:
+        message = f"{OWN} is the number of messages that the rows of `{min(own)}` bring; give this message another"
+        yield Finding(("system_messages", "messages", str(OWN)), message, (("queries", min(own), "fields"),))
     draws: list[tuple[SpecPath, Mapping[str, object]]] = [(("system_messages", "draw"), spec.system_messages.draw)]
     draws += [(("datasets", name, "draw"), dataset.draw) for name, dataset in spec.datasets.items()]
     for path, drawn in draws:

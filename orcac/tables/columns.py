@@ -27,7 +27,7 @@ _NOTHING = object()
 def find_missing(path: Path, format: str, keys: Collection[str]) -> tuple[list[str], list[str]]:
     """Return those of `keys`, paths or columns, that no row of a file can have, and the columns that it has.
 
-    Both are empty if none is missing. Raises InputError if the file is not a table.
+    Both are empty if none is missing, or if no row can be read. Raises InputError if the file is not a table.
     """
     form = find_form(path, format)
     if form == "parquet":
@@ -54,6 +54,8 @@ def _look_at_rows(path: Path, format: str, keys: Collection[str]) -> tuple[list[
             columns |= dict.fromkeys(_list_columns(row[1]))
             for key in [key for key in missing if _has(row[1], key)]:
                 del missing[key]
+    if not columns:
+        return [], [], False
     return [*missing], [*columns], next(rows, None) is None if missing else False
 
 

@@ -26,7 +26,7 @@ _COMPRESSIONS = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
 }
-_SUFFIXES = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")  # the ends of the names of compressed files
 _FOREIGN = {  # first bytes -> (the content, the fix)
     b"PK\x03\x04": ("a zip file or a spreadsheet", "unpack it, or save the sheet as CSV"),
     b"ARROW1": ("an Arrow file (Feather)", "save it as Parquet"),
@@ -56,7 +56,7 @@ PARQUET = b"PAR1"
 def strip_compression(name: str) -> str:
     """Return a file's name without the ending of a compressed file."""
     path = PurePosixPath(name)
-    return name[: -len(path.suffix)] if path.suffix.lower() in _SUFFIXES else name
+    return name[: -len(path.suffix)] if path.suffix.lower() in PACKED else name
 
 
 def find_compression(path: Path) -> str:

@@ -211,10 +211,11 @@ def test_a_refused_system_role_stops_and_names_the_field_of_the_spec(tmp_path: P
     write_prompts(tmp_path, 40, systems=("", "Think first."))
     with (
         FaultServer(lambda question, before: "no system role") as server,
-        pytest.raises(EndpointError, match="model m: unsupported_role: HTTP 400: System role not supported") as caught,
+        pytest.raises(EndpointError, match="model m: unsupported_role `system`: HTTP 400: System role not") as caught,
     ):
         run(collect_job(tmp_path, server.base_url))
     assert "`system_role`" in caught.value.fix and server.asked.total() <= 2 * IN_FLIGHT
+    assert f"{server.billed.total()} of 40 answers are kept" in caught.value.fix, "those in flight are counted"
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,9 @@ def test_verify_looks_through_the_answers_too(place: Path) -> None:
     code, text = orcac("verify")
     assert code == 1
     assert "host-1.jsonl:1: the record is damaged" in text
+    assert "0 recorded answers match their checksums; 1 damaged" in text
+    records = json.loads(orcac("verify", "--json")[1])["records"]
+    assert (records["sound"], records["unverifiable"], len(records["damaged"])) == (0, 0, 1)
 
 
 def test_gc_touches_nothing_unless_told_and_then_only_what_no_spec_reaches(place: Path) -> None:

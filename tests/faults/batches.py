@@ -17,6 +17,7 @@ from typing import Literal, TypedDict
 from aiohttp import web
 
 from .bodies import FIXED
+from .server import Reply
 
 Call = Literal["upload", "create", "list", "retrieve", "cancel", "content"]
 Trouble = Literal["", "500", "429", "401", "dropped", "deaf", "hangs", "mute", "half"]
@@ -78,7 +79,7 @@ class Batches:
     def __init__(
         self,
         behaviour: Callable[[Call, int], Trouble] = lambda call, before: "",
-        fate: Callable[[str], Fate] = lambda question: "",
+        fate: Callable[[str], Fate | Reply] = lambda question: "",
         *,
         hours_each: float = 0.1,
         hours_per_look: float = 2.0,
@@ -247,12 +248,17 @@ class Batches:
     def _answer(self, line: Line, output: list[object], errors: list[object]) -> None:
         question = line["body"]["messages"][-1]["content"]
         fate = self._fate(question)
-        if fate == "silence":
-            return
 
         def response_line(status: int, body: object) -> dict[str, object]:
             response = {"status_code": status, "request_id": "r", "body": body}
             return {"id": "x", "custom_id": line["custom_id"], "response": response, "error": None}
+
+        if fate == "silence":
+            return
+        if isinstance(fate, Reply):
+            self.billed[question] += fate.bills
+            output.append(response_line(fate.status, fate.body))
+            return
 
         if fate in ("400", "500", "429"):
             body = OVERFLOW if fate == "400" else {"message": "The server had an error"}

@@ -113,6 +113,12 @@ DROPPING = (  # as R1's: it opens reasoning, and leaves it out of a conversation
     "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant<think>\n' }}{% endif %}"
 )
+CONTINUING = (  # as Nemotron's: a message's text goes on where the prompt ends, within reasoning
+    "{% for m in messages %}{{ '<|im_start|>' + m.role }}{% if m.role == 'assistant' %}"
+    "{{ '<think>\n' }}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<think>\n' }}{% endif %}"
+)
 CHANNELS = (  # as gpt-oss's: reasoning is a message of its own
     "{% for m in messages %}{{ '<|im_start|>' + m.role }}{% if m.role == 'assistant' %}{% generation %}"
     "{% if m.thinking %}{{ '<|channel|>analysis' + m.thinking + '<|im_end|><|im_start|>assistant' }}{% endif %}"
@@ -154,6 +160,7 @@ def without_marks(template):
         (chat_template(TEXT_MARKS), "", "", "<think>\nR.\n</think>\n\nA.</s>"),
         (chat_template(SPECIAL_MARKS, reasons=True), "reasoning_content", "", "<think>\nR.\n</think>\n\nA.</s>"),
         (DROPPING, None, "<think>\n", "R.\n</think>\n\nA.<|im_end|>"),
+        (CONTINUING, None, "<think>\n", "R.\n</think>\n\nA.<|im_end|>"),
     ],
 )
 def test_reasoning_is_rendered_as_the_template_does(template, field, opening, learnt, thinks, is_marked):
@@ -179,6 +186,7 @@ def test_reasoning_is_rendered_as_the_template_does(template, field, opening, le
         (QWEN.replace("OPEN", ""), "<think>\n\n</think>\n\nA.<|im_end|>"),
         (OPENING, "\n</think>\n\nA.<|im_end|>"),
         (DROPPING, "\n</think>\n\nA.<|im_end|>"),
+        (CONTINUING, "\n</think>\n\nA.<|im_end|>"),
         (CHANNELS, "<|channel|>finalA.<|return|>"),
         (chat_template(SPECIAL_MARKS, reasons=True), "A.</s>"),
     ],

@@ -238,7 +238,7 @@ class _BatchRun:
             if answer := ledger.get_outcome(request):
                 settled[place] = True
                 tally.count(request, answer, self._settings.price)
-                if (message := self._bounds.learn(request, answer)) and self._budget:
+                if self._budget and (message := self._bounds.learn(request, answer)):
                     tally.messages.setdefault("usage", message)
         self._attempts.clear_failures(settled)
         tally.usd += self._billed

@@ -105,7 +105,7 @@ def parse_result(line: bytes, request: ChatRequest, refused: Container[str]) -> 
     response, error = found.get("response"), found.get("error")
     if isinstance(response, dict):
         code, body = response.get("status_code"), response.get("body")
-        if code == 200:
+        if isinstance(code, int) and 200 <= code < 300:
             try:
                 answer = read_completion(body, cap=request.sampling.max_tokens)
                 return Result(dataclasses.replace(answer, batched=True))
@@ -118,7 +118,9 @@ def parse_result(line: bytes, request: ChatRequest, refused: Container[str]) -> 
     code = error.get("code") if isinstance(error, dict) else ""
     if code in ("batch_expired", "batch_cancelled"):
         return Result(None, "not_answered", error_text(error) or str(code))
-    return Result(None, "server", error_text(error) or "no response")
+    if error:
+        return _failure(classify(200, {"error": error}), error, error_text(error) or str(code), request, refused)
+    return Result(None, "server", "no response")
 
 
 def missing_result(ended: RemoteBatch, request: ChatRequest, refused: Container[str]) -> Result:

@@ -19,6 +19,7 @@ Tokens are counted by the largest reading that the numbers of a usage allow, sin
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -30,20 +31,23 @@ from orcac.chat.wire import loads, replace_surrogates
 from orcac.reasoning import join_reasoning, split_reasoning
 
 _NO_ANSWER = "no answer"  # the meaning of a finish reason that is no ending of an answer
-_MEANINGS = {
-    "stop": "eos eos_token end end_turn end_of_turn end_of_text stop_sequence stop_token done complete completed "
-    "finish finished stopped",
-    "length": "max_tokens max_length max_new_tokens max_output_tokens max_completion_tokens model_length token_limit "
-    "context_length model_context_window_exceeded context_window_exceeded incomplete",
-    "content_filter": "content_filtered filter filtered safety recitation blocklist prohibited_content spii sensitive "
-    "image_safety refusal blocked moderation guardrail guardrail_intervened error_toxic",
-    _NO_ANSWER: "error load unload abort aborted cancel cancelled canceled failed failure timeout network_error "
-    "internal_error server_error insufficient_system_resource",
+_MEANINGS = {  # words without separators
+    "stop": "stop eos eostoken eot end endturn endofturn endoftext stopsequence stopstring stoptoken word done "
+    "complete completed finish finished stopped natural",
+    "length": "length limit maxtokens maxlength maxnewtokens maxoutputtokens maxcompletiontokens modellength truncated "
+    "tokenlimit contextlength contextlimit modelcontextwindowexceeded contextwindowexceeded incomplete",
+    "content_filter": "contentfilter contentfiltered filter filtered safety recitation blocklist prohibitedcontent "
+    "spii sensitive imagesafety refusal blocked moderation guardrail guardrailintervened errortoxic",
+    _NO_ANSWER: "noanswer error load unload abort aborted cancel cancelled canceled failed failure timeout "
+    "networkerror internalerror servererror insufficientsystemresource",
 }
-_FINISH = {word: meaning for meaning, words in _MEANINGS.items() for word in (meaning, *words.split())}
+_FINISH = {word: meaning for meaning, words in _MEANINGS.items() for word in words.split()}
 _FINISH_FIELDS = ("native_finish_reason", "stop_reason", "done_reason")  # read if `finish_reason` is null
 
-_BESIDE = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "thinking", "thought")
+_BESIDE = (
+    *("reasoning_content", "reasoning", "reasoning_text", "reasoning_details"),
+    *("thinking", "thinking_blocks", "thought", "thoughts"),
+)
 _TEXT_FIELDS = (
     *("text", "thinking", "reasoning", "reasoning_content", "thought", "summary", "content", "value"),
     *("reasoningContent", "reasoningText"),
@@ -135,7 +139,7 @@ def _read(body: object, cap: int) -> ChatResponse:
     if _is_error(choice.get("error")):
         raise _refuse(choice["error"])
     message = _read_message(choice)
-    wrote = bool(message.text or message.reasoning or message.refusal)
+    wrote = bool((message.text and not message.text.isspace()) or message.reasoning or message.refusal)
     usage = _read_usage(body.get("usage"), wrote=wrote)
     finish = choice.get("finish_reason")
     if finish != "stop" and finish != "length":
@@ -225,8 +229,8 @@ def _check_empty(finish: str, usage: _Usage) -> None:
 def _read_message(choice: Mapping[str, object]) -> _Message:
     """Return the texts of a choice's message; a choice may lack it. Raises ValueError if it is malformed."""
     message = choice.get("message")
-    if message is None:
-        message = {"content": choice.get("text")}
+    if message is None:  # some servers send a piece of a stream, or the older form without chat
+        message = choice.get("delta") or {"content": choice.get("text")}
     if type(message) is not dict:
         raise ValueError("the message is not an object")
     content = message.get("content")
@@ -291,17 +295,19 @@ def _join_texts(value: object) -> str:
 def _read_finish(choice: Mapping[str, object]) -> str:
     """Return the meaning of a choice's finish reason, or else its own word; "" if it has none."""
     if word := _finish_word(choice.get("finish_reason")):
-        return _FINISH.get(word, word)
-    return next((_FINISH[word] for name in _FINISH_FIELDS if (word := _finish_word(choice.get(name))) in _FINISH), "")
+        return _FINISH.get(word.replace("_", ""), word)
+    words = (_finish_word(choice.get(name)).replace("_", "") for name in _FINISH_FIELDS)
+    return next((_FINISH[word] for word in words if word in _FINISH), "")
 
 
 def _finish_word(value: object) -> str:
+    """Return a finish reason in lower case and snake case; "" if it is none."""
     if isinstance(value, Mapping):  # SGLang's own form
         value = value.get("type")
     if not isinstance(value, str):
         return ""
-    word = replace_surrogates(value).strip().lower().replace("-", "_").replace(" ", "_")
-    word = word.rpartition(".")[2]  # `FinishReason.STOP`
+    word = replace_surrogates(value).strip().rpartition(".")[2]  # `FinishReason.STOP`
+    word = word.lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
     return "" if word in ("null", "none", "unspecified") else word[:60]
 
 
@@ -357,8 +363,9 @@ def _count(usage: Mapping[str, object], *names: str) -> int | None:
     """Return the first of these numbers that is a count of tokens, also as a text or a float."""
     for name in names:
         value = usage.get(name)
-        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
-            value = int(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = float(value)
         if isinstance(value, float) and math.isfinite(value) and value == int(value):
             value = int(value)
         if type(value) is int and 0 <= value <= MAX_CAP:

@@ -14,12 +14,12 @@ a key that no row of a file has is an error.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 from orcac.errors import InputError
@@ -27,6 +27,7 @@ from orcac.sample.formats.conversation import find_conversation, lookup_turn
 from orcac.sample.formats.item import Item
 from orcac.sample.formats.options import find_options
 from orcac.sample.recipe import Source
+from orcac.tables.columns import find_missing
 from orcac.tables.content import strip_compression
 from orcac.tables.paths import lookup
 from orcac.tables.rows import BadRow, read_rows
@@ -34,6 +35,7 @@ from orcac.tables.template import Template, list_keys
 
 NAMES = ("query", "reference", "references", "system", "task", "options")
 _END_OF_TEXT = "<|endoftext|>"  # the end of texts in training files; it is not part of an answer
+_MOST_NAMED = 20  # columns in a message
 _Row = Mapping[str, object]
 
 
@@ -42,7 +44,11 @@ def read(path: Path, name: str, source: Source) -> Iterator[Item | BadRow]:
 
     Raises InputError for a file that is not a table or is damaged, a bad map, and a key that no row has.
     """
-    return items(read_rows(path, source.format, list_source_keys(source)), path, name, source)
+    keys = list_source_keys(source)
+    missing, columns = find_missing(path, source.format, keys)
+    if missing:
+        raise _missing_error(path, missing, columns)
+    return items(read_rows(path, source.format, keys), path, name, source)
 
 
 def list_source_keys(source: Source) -> set[str]:
@@ -65,25 +71,27 @@ def items(
         )
     reader = _RowReader(source, Path(strip_compression(name)).stem)
     columns: dict[str, None] = {}
-    count = 0
     for row in rows:
         if isinstance(row, BadRow):
             yield row
             continue
         number, values = row
-        count += 1
-        if reader.missing and len(columns) < 20:
+        if reader.missing and len(columns) < _MOST_NAMED:
             columns |= dict.fromkeys(values)
         try:
-            yield dataclasses.replace(reader.read(values), place=number)
+            yield reader.read(values, number)
         except ValueError as error:
             yield BadRow(number, str(error), json.dumps(values, ensure_ascii=False, default=str))
-    if count and reader.missing:
-        keys = ", ".join(map(repr, sorted(reader.missing)))
-        raise InputError(
-            f"{path}: no row has a value at {keys}; the columns are {', '.join(columns)}",
-            fix="correct the source's fields",
-        )
+    if columns and reader.missing:
+        raise _missing_error(path, reader.missing, columns)
+
+
+def _missing_error(path: Path, missing: Iterable[str], columns: Iterable[str]) -> InputError:
+    keys = ", ".join(map(repr, sorted(missing)))
+    return InputError(
+        f"{path}: no row has a value at {keys}; the columns are {', '.join(islice(columns, _MOST_NAMED))}",
+        fix="correct the source's fields",
+    )
 
 
 class _RowReader:
@@ -94,7 +102,7 @@ class _RowReader:
         self.templates = {field: Template.parse(field) for field in source.fields.values()}
         self.missing = list_source_keys(source)  # those without a value so far
 
-    def read(self, row: _Row) -> Item:
+    def read(self, row: _Row, number: int) -> Item:
         """Return the item of a row. Raises ValueError with the reason if it is bad."""
         fields = self.fields
         query, system, later_turns = self._query(row)
@@ -117,6 +125,7 @@ class _RowReader:
             options=options,
             system=system,
             later_turns=later_turns,
+            place=number,
         )
 
     def _value(self, row: _Row, key: str, *, may_be_null: bool = False) -> object:
@@ -187,16 +196,18 @@ class _RowReader:
 
 
 _NOTHING = object()
+_SCALARS = (int, float, Decimal, date, time)
 
 
 def _read_text(value: object, key: str) -> str:
     """Return a value, or the first of a list, as stripped text; "" if absent. Raises ValueError if it is not text."""
     if isinstance(value, list):
         value = value[0] if value else None
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if not isinstance(value, str | int | float | Decimal | date | time):
-        raise ValueError(f"the value at {key!r} is not text")
+    if not isinstance(value, str):
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return ""
+        if not isinstance(value, _SCALARS):
+            raise ValueError(f"the value at {key!r} is not text")
     text = str(value).strip().removesuffix(_END_OF_TEXT).strip()
     if not text.isascii():
         try:

@@ -20,12 +20,15 @@ from typing import Literal
 from orcac.sample.formats.item import Item
 from orcac.tables.rows import BadRow
 
+_HEAD_END = re.compile(r":[ \t]*\n")
 _HEAD = re.compile(r"^.*\boptions:[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 _LETTER = re.compile(r"(?:- )?(\([A-Z]\))")
 
 
 def find_options(query: str) -> tuple[str, ...]:
     """Return the options of the last block in `query`, letters in brackets or words; () if it lists no options."""
+    if "\n" not in query or not _HEAD_END.search(query):  # most queries; the pattern of a whole line is slow
+        return ()
     heads = list(_HEAD.finditer(query))
     if not heads:
         return ()
@@ -42,14 +45,14 @@ def find_options(query: str) -> tuple[str, ...]:
 
 def show_options(items: Iterable[Item | BadRow], how: Literal["words", "letters"]) -> Iterator[Item | BadRow]:
     """Yield the items with their options in the query, named by their words or by letters in brackets."""
-    for number, item in enumerate(items, start=1):
+    for item in items:
         if isinstance(item, BadRow) or not item.options:
             yield item
         elif how == "words":
             query = "\n".join([item.query, "Options:", *(f"- {option}" for option in item.options)])
             yield dataclasses.replace(item, query=query)
         elif len(item.options) > len(string.ascii_uppercase):
-            yield BadRow(number, f"{len(item.options)} options, which is more than there are letters", item.query)
+            yield BadRow(item.place, f"{len(item.options)} options, which is more than there are letters", item.query)
         else:
             letters = tuple(f"({letter})" for letter in string.ascii_uppercase[: len(item.options)])
             by_text = dict(zip(item.options, letters, strict=True))

@@ -47,6 +47,7 @@ def test_an_answer_is_read_as_batched() -> None:
         (line(400, {"error": {"message": "too long", "code": "context_length_exceeded"}}), "context_overflow", True),
         (b'{"custom_id": "0", "response": null, "error": {"code": "batch_expired"}}', "not_answered", False),
         (b'{"custom_id": "0", "response": null, "error": {"code": "?"}}', "server", False),
+        (b'{"custom_id": "0", "response": null, "error": {"code": "rate_limit_exceeded"}}', "rate_limit", False),
         (b'{"custom_id": "0"}', "server", False),
     ],
 )

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from batch_runs import QUICK
 from faults import FaultServer, Reply
+from faults.batches import Batches
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs import collect_job, read_responses, write_prompts
+from jobs import collect_job, read_responses, run_collect, write_prompts
 
 from orcac.chat.batch.results import parse_result
+from orcac.chat.batch.tuning import Tuning
 from orcac.chat.endpoints.reader import Unanswered, read_completion, read_content
 from orcac.chat.failures import ERRORS, Action
 from orcac.chat.ledger.files import read_records
@@ -22,11 +25,12 @@ from orcac.chat.messages import ChatRequest, ChatResponse, conversation, separat
 from orcac.chat.settings import Price, Sampling
 from orcac.collect.run import run
 from orcac.errors import EndpointError
+from orcac.rows import Response
 
 CAP = 100
 PRICE = Price(input=1e6, output=2e6)
 CASES = yaml.safe_load(Path(__file__).with_name("bodies.yaml").read_text(encoding="utf-8"))
-TOKENS_READ = ("input_tokens", "output_tokens")
+READ = ("reasoning", "refusal", "finish_reason", "input_tokens", "output_tokens", "error")
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -48,6 +52,10 @@ def body_of(case: dict[str, Any]) -> Any:
 def right_reading(case: dict[str, Any]) -> ChatResponse:
     usual = {"text": "Four.", "finish_reason": "stop", "input_tokens": 21, "output_tokens": 17}
     return ChatResponse(**(usual | case.get("reads", {})))
+
+
+def read_row(row: Response) -> ChatResponse:
+    return ChatResponse(text=row.response, **{name: getattr(row, name) for name in READ})
 
 
 def cases(*, with_error: bool) -> list[Any]:
@@ -103,11 +111,26 @@ def test_each_body_reaches_its_row_and_is_billed_as_the_server_bills_it(tmp_path
             right = ChatResponse(text=f"answer to q{number}", finish_reason="stop", input_tokens=7, output_tokens=11)
         else:
             right = ChatResponse(error=case["error"]) if "error" in case else right_reading(case)
-        read = {name: getattr(row, name) for name in ("reasoning", "refusal", *TOKENS_READ, "finish_reason", "error")}
-        assert ChatResponse(text=row.response, **read) == right, case["name"]
+        assert read_row(row) == right, case["name"]
         usd += ChatRequest.usd_of(request(f"q{number}"), right, PRICE)
     assert summary.usd == pytest.approx(usd) and summary.answered == billed.total()
     assert len(list(read_records(tmp_path / "answers"))) == len(chosen)
+
+
+def test_each_body_in_a_batch_reaches_its_row_and_is_billed_as_the_server_bills_it(tmp_path: Path) -> None:
+    chosen = [case for case in CASES if case.get("error", "content_filter") == "content_filter"]
+    bodies = {f"q{n}": Reply(body_of(case), bills="error" not in case) for n, case in enumerate(chosen)}
+    made = Batches(fate=bodies.__getitem__)
+    write_prompts(tmp_path, len(chosen))
+    with FaultServer(mount=made.mount) as server:
+        summary = run_collect(job_of(tmp_path, server, mode="batch"), Tuning(**QUICK))
+        assert not server.asked and made.billed.total() == summary.answered == len(cases(with_error=False))
+    usd = 0.0
+    for number, (case, row) in enumerate(zip(chosen, read_responses(tmp_path), strict=True)):
+        right = ChatResponse(error=case["error"]) if "error" in case else right_reading(case)
+        assert read_row(row) == right, case["name"]
+        usd += ChatRequest.usd_of(request(f"q{number}"), right, PRICE) / 2
+    assert summary.usd == pytest.approx(usd)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.get("error") in ("auth", "quota")])
@@ -121,8 +144,8 @@ def test_a_refused_account_with_status_200_ends_the_run(case: dict[str, Any], tm
     assert server.asked.total() == 1
 
 
-def job_of(folder: Path, server: FaultServer) -> Any:
-    made = collect_job(folder, server.base_url, price=PRICE)
+def job_of(folder: Path, server: FaultServer, **settings: object) -> Any:
+    made = collect_job(folder, server.base_url, price=PRICE, **settings)
     return dataclasses.replace(made, recipe=made.recipe.model_copy(update={"sampling": Sampling(max_tokens=CAP)}))
 
 

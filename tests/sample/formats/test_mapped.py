@@ -74,7 +74,7 @@ def test_a_query_of_several_fields(tmp_path: Path) -> None:
     for row in (first, {"task": "x", "out": "y"}):  # an optional part may be null in all rows, but not missing
         only = [*read(tmp_path, row | {"more": {"text": None}}, **fields)]
         assert len(only) == 1
-    with pytest.raises(InputError, match=r"no row has a value at 'more\.txt'; the columns are task, more, out"):
+    with pytest.raises(InputError, match=r"no row has a value at 'more\.txt'; the columns are task, more\.text, out"):
         read(tmp_path, first, query="{task}\n\n{more.txt}")
 
 
