@@ -69,10 +69,12 @@ def from_file(name: str, path: str, *, format_: str | None, fields: Mapping[str,
 
     Raises InputError if there is no such file, or if the format is not given and not clear.
     """
+    from orcac.sample.formats import TABLES
     from orcac.sample.formats.recognise import recognise
+    from orcac.tables.content import strip_compression
 
     if format_ is None and path.startswith(HUB):
-        fix = "give --format, and for jsonl and parquet --fields query=KEY,reference=KEY"
+        fix = "give --format, and for a table --fields query=KEY,reference=KEY"
         raise InputError(f"{path}: the format of a file on a hub is not looked at", fix=fix)
     section: Section = {"format": format_ or "", "path": _absolute(path, Path.cwd())}
     if fields:
@@ -84,8 +86,9 @@ def from_file(name: str, path: str, *, format_: str | None, fields: Mapping[str,
             raise InputError(error.message, fix="give the path of a file, or a glob in quotes") from None
         if first.is_dir():
             raise InputError(f"{first} is a folder", fix=f"name the files in it, as in `{name}={path}/*.jsonl`")
-        if fields and first.suffix in (".jsonl", ".parquet"):
-            section["format"] = first.suffix[1:]
+        suffix = Path(strip_compression(first.name)).suffix[1:]
+        if fields and suffix in TABLES:
+            section["format"] = suffix
         else:
             found = recognise(first)
             section["format"] = found.format

@@ -355,7 +355,7 @@ class SolverEndpoint(_ServedEndpoint):
 
 class ReplayEndpoint(Frozen):
     kind: Literal["replay"] = semantic("recorded answers, found by question and system message")
-    path: Paths = semantic("JSONL or Parquet files of answers; they enter by content")
+    path: Paths = semantic("files of answers, tables of any form that sources may have; they enter by content")
     fields: dict[Literal["question", "answer", "system", "id", "finish_reason", "reasoning"], str] = semantic(
         "orcac's field -> the file's key"
     )

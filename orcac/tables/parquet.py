@@ -5,6 +5,7 @@ Columns that are not asked for are not read. Rows are numbered from 1.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -20,10 +21,8 @@ _BATCH_ROWS = 2_000
 
 def count_rows(path: Path) -> int:
     """Return the number of rows in a file's metadata. Raises InputError if it is not Parquet."""
-    try:
+    with _explain_damage(path):
         return int(pq.read_metadata(path).num_rows)
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {error}", fix=AGAIN) from error
 
 
 def read_parquet(path: Path, keys: Collection[str] | None) -> Iterator[tuple[int, dict[str, object]] | BadRow]:
@@ -33,16 +32,22 @@ def read_parquet(path: Path, keys: Collection[str] | None) -> Iterator[tuple[int
     """
     wanted = {part for key in keys or () for part in (key, key.partition(".")[0])}
     number = 0
+    with _explain_damage(path), pq.ParquetFile(path, pre_buffer=False) as file:
+        columns = [name for name in file.schema_arrow.names if keys is None or name in wanted]
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
+            yield from _read_batch(batch, number)
+            number += batch.num_rows
+
+
+@contextlib.contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    """Raise InputError for an error that Arrow raises about a file; that of a disk is passed on."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            columns = [name for name in file.schema_arrow.names if keys is None or name in wanted]
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
-                yield from _read_batch(batch, number)
-                number += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise InputError(f"{path}: cannot be read as Parquet after row {number:,}: {error}", fix=AGAIN) from error
+        raise InputError(f"{path}: cannot be read as Parquet: {error}", fix=AGAIN) from error
 
 
 def _read_batch(batch: pa.RecordBatch, before: int) -> Iterator[tuple[int, dict[str, object]] | BadRow]:

@@ -23,7 +23,7 @@ _FIRST_LINES = 20
 _NAMES: dict[Form, str] = {
     "jsonl": "JSON Lines",
     "array": "a JSON array",
-    "objects": "JSON over several lines",
+    "objects": "a JSON document",
     "csv": "CSV",
     "tsv": "TSV",
     "parquet": "Parquet",
@@ -129,6 +129,7 @@ def describe(path: Path, format: str) -> str:
     """Return the content of a file that its name or `format` does not announce, as in "gzip of JSON Lines"; else ""."""
     form, method = find_form(path, format), find_compression(path)
     is_hidden = bool(method) and strip_compression(path.name) == path.name
-    if form == format or (format == "json" and form in ("array", "objects")):
+    is_one_row = form == "objects" and b"\n" not in read_head(path).strip()  # of JSON Lines, perhaps
+    if form == format or (format == "json" and form in ("array", "objects")) or (format == "jsonl" and is_one_row):
         return f"{method} of {_NAMES[form]}" if is_hidden else ""
     return f"{method} of {_NAMES[form]}" if is_hidden else _NAMES[form]

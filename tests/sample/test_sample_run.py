@@ -3,6 +3,7 @@ orcac/sample/references.py: dropped rows, bad rows, and stable draws."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -428,3 +429,40 @@ def test_a_file_that_is_not_what_its_source_says_is_named(bench, capsys):
     assert "s  rows.csv is CSV" in capsys.readouterr().err
     make(bench, ['[{"q": "x"}]'], name="rows.json", format="json")
     assert "rows.json is" not in capsys.readouterr().err
+
+
+def test_a_folder_of_files_of_all_forms_is_one_source(bench, capsys):
+    table = pa.table({"q": ["parquet"]})
+    pq.write_table(table, bench.root / "e.parquet")
+    contents = {
+        "a.jsonl": b'{"q": "lines"}\n',
+        "b.json": b'[{"q": "array"}]',
+        "c.csv": b"q\ncsv\n",
+        "d.jsonl": gzip.compress(b'{"q": "packed"}\n{"q": "more"}\n'),
+        "f.tsv": "n\tq\n1\ttsv\n2\tcafé\n".encode("latin-1"),
+    }
+    for name, content in contents.items():
+        (bench.root / name).write_bytes(content)
+    paths = sorted(bench.root.glob("*.*"))
+    refs = [FileRef(name=path.name, sha256=file_digest(path)) for path in paths]
+    source = Source(format="jsonl", files=tuple(refs), fields={"query": "q"})
+    files = {ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)}
+    summary, out = bench.run(SampleRecipe(name="s", seed=0, source=source), files)
+    assert [(prompt.task, prompt.query) for prompt in bench.prompts(out)] == [
+        ("a", "lines"),
+        ("b", "array"),
+        ("c", "csv"),
+        ("d", "packed"),
+        ("d", "more"),
+        ("e", "parquet"),
+        ("f", "tsv"),
+    ]
+    assert summary["dropped"] == {"bad row": 1}
+    err = capsys.readouterr().err
+    for line in (
+        "b.json is a JSON array",
+        "c.csv is CSV",
+        "d.jsonl is gzip of JSON Lines",
+        "f.tsv:3: byte 5 is not UTF-8",
+    ):
+        assert line in err

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from orcac.errors import InputError
 from orcac.tables import documents, text
+from orcac.tables.columns import find_missing
 from orcac.tables.rows import BadRow, count_rows, describe, read_rows
 
 Table = list[dict[str, object]]
@@ -238,3 +239,35 @@ def test_an_array_is_read_in_pieces_of_any_size(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(documents, "_CHUNK", size)
         found = read(path)
         assert found[:3] == ROWS and [row.text for row in found[3:] if isinstance(row, BadRow)] == ["12", '"é"']
+
+
+@settings(max_examples=150)
+@given(
+    form=st.sampled_from(sorted(FORMS)),
+    suffix=st.sampled_from(sorted(COMPRESS)),
+    format=st.sampled_from(["jsonl", "json", "csv", "tsv", "parquet"]),
+    cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    put=st.binary(max_size=4),
+    damages_content=st.booleans(),
+)
+def test_damage_ends_in_rows_or_in_an_error_that_names_the_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    form: str,
+    suffix: str,
+    format: str,
+    cut: tuple[float, float],
+    put: bytes,
+    damages_content: bool,
+) -> None:
+    def damage(data: bytes) -> bytes:
+        start, end = (int(place * len(data)) for place in sorted(cut))
+        return data[:start] + put + data[end:]
+
+    content, pack = FORMS[form][1](ROWS), COMPRESS[suffix]
+    path = tmp_path_factory.mktemp("damaged") / "a.table"
+    path.write_bytes(pack(damage(content)) if damages_content else damage(pack(content)))
+    for look in (read, lambda path, format: find_missing(path, format, ["q", "n.x"]), describe):
+        try:
+            look(path, format)
+        except InputError as error:
+            assert error.message.startswith(str(path)) and error.fix
