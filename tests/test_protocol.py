@@ -110,7 +110,7 @@ def test_the_same_weights_give_the_same_answers_as_a_student_and_as_a_baseline(s
     table = format_table(results)
     assert "Asked: zero-shot, no system message, temperature 0.7, top_p 0.9, at most 12 tokens." in table
     assert "Asked otherwise" not in table
-    assert [score.arm for score in likely.scores] == ["base"] and likely.without_row == ("it (baseline)",)
+    assert [score.arm for score in likely.scores] == ["model"] and likely.without_row == ("it (baseline)",)
     sentence = "No row for it (baseline): it compares the log-likelihoods of options, which baselines do not give."
     assert sentence in table
 

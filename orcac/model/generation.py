@@ -240,15 +240,19 @@ class LocalModel:
         def make_one(number: int) -> torch.Generator:
             return make_stream(decoding["seed"], taken[number].system, taken[number].user)
 
+        sampler = GumbelMax(make_one, temperature=temperature, top_p=decoding["top_p"]) if temperature else None
         rules = Rules(
             ends=self._ends,
             pad=self._pad,
-            sampler=GumbelMax(make_one, temperature=temperature, top_p=decoding["top_p"]) if temperature else None,
+            sampler=sampler,
             has_ended=stops.occur,
             force=reasoning_limit.force if reasoning_limit else _leave,
         )
         fits = self._fits(decoding["max_new_tokens"], batch_size)
         for ended in decode(self._model, take(), rules, fits=fits, one_by_one=self._model.device.type == "cpu"):
+            if sampler:
+                for number, _ in ended:
+                    sampler.forget(number)
             yield [(number, self._read_answer(taken.pop(number), ids, stops)) for number, ids in ended]
         if too_long:
             yield too_long
@@ -343,6 +347,10 @@ class GumbelMax:
         self._make_one, self._temperature, self._top_p = make_one, temperature, top_p
         self._streams: dict[int, torch.Generator] = {}
 
+    def forget(self, number: int) -> None:
+        """Drop the stream of a prompt whose answer has ended."""
+        self._streams.pop(number, None)
+
     def __call__(self, numbers: Sequence[int], scores: torch.Tensor) -> torch.Tensor:
         """Return `scores`, float (rows, vocabulary), with noise added, and -inf outside the nucleus of `top_p`."""
         import torch
@@ -353,8 +361,9 @@ class GumbelMax:
             shares = ranked.softmax(-1)
             outside = shares.cumsum(-1) - shares >= self._top_p  # the likeliest token is always inside
             logits = logits.masked_fill(outside.scatter(-1, order, outside), float("-inf"))
-        self._streams = {number: self._streams.get(number) or self._make_one(number) for number in numbers}
-        uniform = torch.stack([torch.rand(logits.shape[-1], generator=one) for one in self._streams.values()])
+        streams = [self._streams.get(number) or self._make_one(number) for number in numbers]
+        self._streams.update(zip(numbers, streams, strict=True))
+        uniform = torch.stack([torch.rand(logits.shape[-1], generator=one) for one in streams])
         return logits - (-uniform.clamp_min(1e-30).log()).log().to(logits.device)
 
 

@@ -20,7 +20,7 @@ rows once, not a thousand times.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
@@ -98,6 +98,7 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
         execution=report.ReportExecution(
             title=spec.name,
             about=spec.about,
+            model=_name_only_model(plan, parts),
             order=(*loaded.arms, *spec.baselines, *spec.benchmarks),
             **lower_work(spec.hardware.other),
         ),
@@ -146,6 +147,11 @@ def _once_per_sections(
         return cast(R, result)
 
     return wrapped
+
+
+def _name_only_model(plan: Plan, arms: Sequence[report.Arm]) -> str:
+    """Return the name of the model if a spec measures one that it does not train; "" for any other spec."""
+    return plan.nodes[arms[0].student].label if len(arms) == 1 and arms[0].student and not arms[0].stages else ""
 
 
 class _ArmLowering:

@@ -86,6 +86,8 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
     """Read all numbers of the report. Raises StoreError if a summary is damaged."""
     store, place = Artifacts(job.by_ref), _places(job.execution.order)
     arms = tuple(sorted(job.recipe.arms, key=lambda arm: place(arm.name)))
+    if job.execution.model:
+        arms = (arms[0].model_copy(update={"name": job.execution.model}),)
     benchmarks = _benchmarks(store, job.recipe, arms, place)
     students = {arm.name for arm in arms}
     verdicts = {score.verdict for bench in benchmarks for score in bench.scores if score.arm in students}

@@ -140,6 +140,7 @@ class ReportRecipe(Recipe):
 class ReportExecution(Execution):
     title: str = ""  # the spec's name
     about: str = ""
+    model: str = ""  # the name of the base's row, if the spec only measures a pretrained student; "": the arm's own
     order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks, in the order of the spec
 
 

@@ -199,6 +199,11 @@ def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[F
                     f"`{benchmark.judge}` answers from a record, which has no verdicts; name a teacher that is a model"
                 )
                 yield Finding((*path, "judge"), message, (("teachers", benchmark.judge),))
+            if not spec.student and not spec.filters.contamination and not names["stages"]:
+                message = (
+                    f"no student answers `{name}`, and baselines are not judged; add a `student`, or remove `{name}`"
+                )
+                yield Finding((*path, "judge"), message, (("student",), ("filters",)))
             for index, teacher in enumerate(benchmark.against):
                 compared = f"benchmark `{name}` compares with teacher"
                 yield from _check_name((*path, "against", index), compared, teacher, "teachers", names)

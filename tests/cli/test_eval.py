@@ -77,7 +77,7 @@ def test_a_model_folder_is_measured_by_a_spec_that_can_be_kept(folder: Path) -> 
     assert f"build/eval/{spec.name}: the spec" in done.stderr
     again = orcac(folder, *line, "--json")
     results = json.loads(again.stdout)["model-on-sums"]
-    assert [(row["arm"], row["n"]) for row in results["benchmarks"][0]["scores"]] == [("base", 6)]
+    assert [(row["arm"], row["n"]) for row in results["benchmarks"][0]["scores"]] == [("model", 6)]
     assert "nothing to do" in again.stderr
     spec.write_text(spec.read_text() + "# mine\n")
     changed = orcac(folder, *line)

@@ -47,6 +47,14 @@ def test_a_batch_changes_no_answer(model, temperature):
     assert len({answer.text for answer in together}) > 1
 
 
+def test_a_prompt_that_takes_the_place_of_an_ended_answer_changes_no_other(model):
+    prompts = [("", f"What is {number} and one?" * (number % 3 + 1)) for number in range(20)]
+    settings = {"temperature": 1.0, "top_p": 0.9, "max_new_tokens": 15, "seed": 5, "stop": ["a", "e"]}
+    alone = answer_all(model, prompts, batch_size=1, **settings)
+    assert len({answer.output_tokens for answer in alone}) > 5
+    assert alone == answer_all(model, prompts, batch_size=3, **settings) == answer_all(model, prompts, **settings)
+
+
 def test_the_seed_decides_what_is_sampled(model):
     def texts(seed):
         settings = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8, "seed": seed}
