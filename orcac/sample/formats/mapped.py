@@ -14,6 +14,7 @@ a key that no row of a file has is an error.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -102,6 +103,7 @@ class _RowReader:
 
     def __init__(self, source: Source, stem: str) -> None:
         self.fields, self.stem = source.fields, stem
+        self.has_cells = source.format in ("csv", "tsv")  # a conversation in a cell is JSON
         self.templates = {field: Template.parse(field) for field in source.fields.values()}
         self.missing = list_source_keys(source)  # those without a value so far
 
@@ -147,7 +149,8 @@ class _RowReader:
         field = self.fields["query"]
         if self.templates[field] is None:
             value = self._value(row, field)
-            if not isinstance(value, str) and (conversation := find_conversation(value)):
+            turns = _parse_cell(value) if self.has_cells and isinstance(value, str) else value
+            if not isinstance(turns, str) and (conversation := find_conversation(turns)):
                 human, system = (_read_text(text, field) for text in (conversation.human, conversation.system))
                 return human, system or None, conversation.later_turns
             return _read_text(value, field), None, 0
@@ -181,11 +184,8 @@ class _RowReader:
         if field is None:
             return find_options(query), ()
         value = self._value(row, field)
-        if isinstance(value, str) and value.strip().startswith("["):  # in a cell of CSV
-            try:
-                value = json.loads(value)
-            except ValueError:
-                raise ValueError(f"the value at {field!r} is not a list") from None
+        if isinstance(value, str):
+            value = _parse_cell(value)
         if isinstance(value, Mapping):
             texts, labels = value.get("text"), value.get("label")
             if isinstance(texts, list) and isinstance(labels, list) and len(texts) == len(labels):
@@ -200,6 +200,14 @@ class _RowReader:
 
 _NOTHING = object()
 _SCALARS = (int, float, Decimal, date, time)
+
+
+def _parse_cell(text: str) -> object:
+    """Return the list that a cell of CSV holds as JSON, or the text itself."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if text.lstrip()[:1] == "[":
+            return json.loads(text)
+    return text
 
 
 def _read_text(value: object, key: str) -> str:
