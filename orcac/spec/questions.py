@@ -117,6 +117,10 @@ def check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Fi
                 yield from check_name((*path, "against", index), compared, teacher, "teachers", names)
     for index, teacher in enumerate(spec.baselines):
         yield from check_name(("baselines", index), "a baseline is teacher", teacher, "teachers", names)
+        if teacher in spec.teachers and "stop" in spec.teachers[teacher].sampling.extra:
+            for name in sorted(name for name, benchmark in spec.benchmarks.items() if getattr(benchmark, "stop", ())):
+                message = f"it would replace the `stop` of benchmark `{name}`; write it as `sampling.stop` instead"
+                yield Finding(("teachers", teacher, "sampling", "extra", "stop"), message, (("benchmarks", name),))
     if spec.baselines and not spec.benchmarks:
         message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
         yield Finding(("baselines",), message, (("benchmarks",),))
