@@ -72,6 +72,7 @@ def items(
         )
     reader = _RowReader(source, Path(strip_compression(name)).stem)
     columns: dict[str, None] = {}
+    is_read = False  # a row that is bad at one key is not read to the end
     for row in rows:
         if isinstance(row, BadRow):
             yield row
@@ -80,10 +81,12 @@ def items(
         if reader.missing and len(columns) < _MOST_NAMED:
             columns |= dict.fromkeys(values)
         try:
-            yield reader.read(values, number)
+            item = reader.read(values, number)
+            is_read = True
+            yield item
         except ValueError as error:
             yield BadRow(number, str(error), json.dumps(values, ensure_ascii=False, default=str))
-    if columns and reader.missing:
+    if columns and reader.missing and (is_read or reader.missing & {*list_keys(fields["query"])}):
         raise _missing_error(path, reader.missing, columns)
 
 

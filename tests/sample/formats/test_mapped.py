@@ -192,3 +192,8 @@ def test_options_in_a_cell_of_csv(tmp_path: Path) -> None:
     item, bad = read_items(path, "a.csv", Source(format="csv", fields={"query": "q", "options": "o", "reference": "a"}))
     assert isinstance(item, Item) and item.options == ("3", "4")
     assert isinstance(bad, BadRow) and (bad.line, bad.reason) == (3, "the value at 'o' is not a list")
+
+
+def test_rows_that_are_bad_at_one_key_do_not_accuse_the_keys_after_it(tmp_path: Path) -> None:
+    (bad,) = read(tmp_path, {"q": "2+2?", "o": "3 or 4", "a": "4"}, query="q", options="o", reference="a")
+    assert isinstance(bad, BadRow) and bad.reason == "the value at 'o' is not a list"
