@@ -37,7 +37,7 @@ _TRACE = re.compile(r"<\S{0,9}(?i:think|thought|channel)")  # in every text whos
 _QUOTES = frozenset("`'\"‘’“”")
 _CHANNEL = re.compile(r"(?:<\|start\|>\w+)?<\|channel\|>\s*(?P<name>\w+)[^<\n]{0,80}<\|message\|>")
 _CHANNEL_TOKENS = {"<|start|>", "<|channel|>", "<|message|>", "<|end|>"}
-_END_OF_CHANNEL = re.compile(r"\s*<\|(?:end|return|call)\|>\s*$")
+_ENDS_OF_CHANNEL = ("<|end|>", "<|return|>", "<|call|>")
 
 
 def find_mark_tokens(tokens: Iterable[str]) -> set[str]:
@@ -67,8 +67,11 @@ def split_reasoning(text: str, *, opened: bool = False) -> tuple[str, str]:
     reasoning: list[str] = []
     answer: list[str] = []
     is_thinking, start, opening, in_code = opened, 0, 0, 0
+    backticks, counted = 0, 0  # the backticks between `start` and `counted`: a text may have very many marks
     for begin, end, closes in _find_marks(text):
-        if not is_thinking and (in_code if closes else text.count("`", start, begin) % 2):
+        if not closes:
+            backticks, counted = backticks + text.count("`", counted, begin), begin
+        if not is_thinking and (in_code if closes else backticks % 2):
             in_code += -1 if closes else 1
             continue
         part = text[start:begin]
@@ -77,8 +80,10 @@ def split_reasoning(text: str, *, opened: bool = False) -> tuple[str, str]:
         elif is_thinking:
             reasoning.append(part)
         else:
-            reasoning, answer = [*reasoning, *answer, part], []
+            reasoning += [*answer, part]
+            answer = []
         is_thinking, start, opening = not closes, end, begin
+        backticks, counted = 0, end
     if not start and not opened:
         return "", text
     if is_thinking and any(part.strip() for part in answer):
@@ -114,7 +119,14 @@ def _find_marks(text: str) -> Iterator[tuple[int, int, bool]]:
 def _split_channels(text: str, channels: list[re.Match[str]]) -> tuple[str, str]:
     """Split a text in OpenAI's harmony format: the channel `final` has the answer, all others have reasoning."""
     ends = [*(match.start() for match in channels[1:]), len(text)]
-    parts = [_END_OF_CHANNEL.sub("", text[match.end() : end]) for match, end in zip(channels, ends, strict=True)]
+    parts = [_cut_end(text[match.end() : end]) for match, end in zip(channels, ends, strict=True)]
     named = list(zip((match["name"] for match in channels), parts, strict=True))
     reasoning = join_reasoning([text[: channels[0].start()], *(part for name, part in named if name != "final")])
     return reasoning, "".join(part for name, part in named if name == "final").strip()
+
+
+def _cut_end(part: str) -> str:
+    """Return the text of a channel without the mark of its end."""
+    text = part.rstrip()
+    end = next((mark for mark in _ENDS_OF_CHANNEL if text.endswith(mark)), "")
+    return text.removesuffix(end).rstrip() if end else part

@@ -1,5 +1,7 @@
 """Tests of orcac/reasoning.py."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,22 @@ def test_no_text_is_lost_or_made_up(parts):
     assert (reasoning + answer).count("7") == text.count("7")
     if not has_marks(text):
         assert (reasoning, answer) == ("", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`" + 50_000 * "<think>",
+        "`" + 30_000 * "<think>" + 30_000 * "</think>",
+        100_000 * "a</think>",
+        "<|channel|>final<|message|>" + 20_000 * " \n" + "4",
+    ],
+    ids=["in code", "pairs in code", "closing", "spaces"],
+)
+def test_a_model_that_repeats_itself_does_not_hold_up_the_reader(text):
+    start = time.process_time()
+    split_reasoning(text)
+    assert time.process_time() - start < 2
 
 
 def test_reasoning_that_the_prompt_opened_and_nothing_closes_is_no_answer():

@@ -98,17 +98,18 @@ def command(
         assert file is not None
         _import(folder, file)
         return
-    found = _limited(_followed(folder, keep) if follow else _recorded(folder, keep), limit)
+    found = _followed(folder, keep) if follow else _recorded(folder, keep)
+    found = _limited(found if action == "count" else _left(folder, found), limit)
     if action == "count":
         _count(folder, found, as_json)
     elif action == "forget":
-        forget(plan, store, _left(folder, found), remake=remake, dry_run=dry_run, as_json=as_json)
+        forget(plan, store, found, remake=remake, dry_run=dry_run, as_json=as_json)
     elif action == "export":
         assert file is not None
-        _export(_left(folder, found), file)
+        _export(found, file)
     else:
         with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
-            _list(_left(folder, found), as_json)
+            _list(found, as_json)
 
 
 def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:

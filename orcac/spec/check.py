@@ -5,48 +5,26 @@ Each check yields findings; `load` turns their paths into places in the file.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import NamedTuple
+from collections.abc import Iterator, Set
 
-from orcac.puzzles import TASKS
-from orcac.sample.recipe import OWN
+from orcac.spec.finding import Finding, Names, check_message_number, check_name
 from orcac.spec.problems import SpecPath
+from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
 from orcac.spec.schema import (
-    Benchmark,
     Dataset,
-    GeneratedBenchmark,
-    GeneratedQueries,
     LocalEndpoint,
     OpenAIEndpoint,
     OpenBenchmark,
-    Queries,
-    ReferenceEndpoint,
     ReplayEndpoint,
     Replicates,
-    ScoredBenchmark,
     SolverEndpoint,
     Spec,
-    TableBenchmark,
-    TableQueries,
     TrainWork,
-    TruthfulQABenchmark,
     VLLMEndpoint,
     is_drawn,
 )
 from orcac.spec.units import BatchSize
-from orcac.stats.averages import FEWEST_TASKS
-
-Names = Mapping[str, Set[str]]  # section -> the names that it defines
-
-
-class Finding(NamedTuple):
-    """An error at `path`. It may be a consequence of an error in one of the parts that it depends on."""
-
-    path: SpecPath
-    message: str
-    depends_on: tuple[SpecPath, ...] = ()
 
 
 def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Finding]:
@@ -56,7 +34,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     those of parts that the schema refused and that `spec` therefore lacks.
     """
     yield from _check_system_messages(spec, message_numbers, names)
-    yield from _check_own_messages(spec, message_numbers)
+    yield from check_own_messages(spec, message_numbers)
     yield from _check_teachers(spec)
     yield from _check_datasets(spec, names)
     yield from _check_filters(spec)
@@ -64,10 +42,10 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
-    yield from _check_benchmarks(spec, message_numbers, names)
+    yield from check_benchmarks(spec, message_numbers, names)
     yield from _check_evaluation(spec)
     for name, queries in spec.queries.items():
-        yield from _check_source(("queries", name), queries)
+        yield from check_source(("queries", name), queries)
 
 
 def _check_purpose(spec: Spec, names: Names) -> Iterator[Finding]:
@@ -92,187 +70,15 @@ def _check_purpose(spec: Spec, names: Names) -> Iterator[Finding]:
         yield Finding(("stages",), message, (("curriculum",),))
 
 
-def _join_names(names: Iterable[str]) -> str:
-    """Return names as a message lists them: the first ten and the number of the others."""
-    every = list(names)
-    more = f" and {len(every) - 10} more" if len(every) > 10 else ""
-    return ", ".join(every[:10]) + more or "none"
-
-
-def _check_name(path: SpecPath, subject: str, name: str, section: str, names: Names) -> Iterator[Finding]:
-    """Yield a finding if a section does not define `name`. `subject` is the reference: "dataset `few` asks teacher"."""
-    defined = names[section]
-    if name not in defined:
-        near = difflib.get_close_matches(name, defined, n=1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
-        message = f"{subject} `{name}`, which is not defined; {hint}defined: {_join_names(sorted(defined))}"
-        yield Finding(path, message, ((section,),))
-
-
-def _check_message_number(path: SpecPath, number: int, defined: Set[int]) -> Iterator[Finding]:
-    """Yield a finding if a system message is not defined."""
-    if number not in defined:
-        message = f"system message {number} is not defined; defined: {', '.join(map(str, sorted(defined)))}"
-        sources: tuple[SpecPath, ...] = (("system_messages", "library"), ("system_messages", "messages", str(number)))
-        yield Finding(path, message, sources)
-
-
-def _check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Finding]:
-    """Yield the errors of one query source: its fields, the sizes of generated tasks."""
-    if isinstance(source, TableQueries | TableBenchmark | OpenBenchmark) and "query" not in source.fields:
-        yield Finding((*path, "fields"), "`query` is missing: give the key that holds the question")
-    if {"reference", "references"} <= set(getattr(source, "fields", {})):
-        message = "`reference` and `references` are both given; keep `references` for a list of right answers"
-        yield Finding((*path, "fields", "references"), message)
-    if isinstance(source, TableBenchmark | OpenBenchmark) and "system" in source.fields:
-        message = "a benchmark asks under one message, which `system` beside `fields` gives; remove it from `fields`"
-        yield Finding((*path, "fields", "system"), message)
-    if getattr(source, "show_options", "no") != "no" and "options" not in getattr(source, "fields", {}):
-        message = "there are no options to show; give the key that holds them as `options` in `fields`"
-        yield Finding((*path, "show_options"), message, ((*path, "fields"),))
-    if not isinstance(source, GeneratedQueries | GeneratedBenchmark):
-        return
-    (low, high), task = source.size, TASKS[source.task]
-    if low > high:
-        yield Finding((*path, "size"), f"the sizes go from {low} to {high}; write the smaller one first")
-    elif low < task.smallest or high > task.largest:
-        yield Finding(
-            (*path, "size"), f"{source.task} has sizes from {task.smallest} to {task.largest}, not {[low, high]}"
-        )
-
-
-def _check_own_messages(spec: Spec, numbers: Set[int]) -> Iterator[Finding]:
-    """Yield a finding for each draw of system messages for a source whose rows bring their own, and for a message 0."""
-    own = {
-        name for name, source in spec.queries.items() if isinstance(source, TableQueries) and "system" in source.fields
-    }
-    if own and OWN in numbers:
-        message = f"{OWN} is the number of messages that the rows of `{min(own)}` bring; give this message another"
-        yield Finding(("system_messages", "messages", str(OWN)), message, (("queries", min(own), "fields"),))
-    draws: list[tuple[SpecPath, Mapping[str, object]]] = [(("system_messages", "draw"), spec.system_messages.draw)]
-    draws += [(("datasets", name, "draw"), dataset.draw) for name, dataset in spec.datasets.items()]
-    for path, drawn in draws:
-        for name in sorted(own & drawn.keys()):
-            message = (
-                f"the rows of `{name}` bring their own system messages, by `system` in its `fields`; remove this draw, "
-                "or that field"
-            )
-            yield Finding((*path, name), message, (("queries", name, "fields"),))
-
-
-def _check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
-    if spec.filters.contamination and not spec.benchmarks:
-        message = "there is no benchmark to check against; add `benchmarks`, or remove `contamination`"
-        yield Finding(("filters", "contamination"), message, (("benchmarks",),))
-    for name, benchmark in spec.benchmarks.items():
-        path: SpecPath = ("benchmarks", name)
-        yield from _check_message_number((*path, "system"), benchmark.system, numbers)
-        yield from _check_source(path, benchmark)
-        yield from _check_average(path, benchmark)
-        if not isinstance(benchmark, OpenBenchmark):
-            yield from _check_checkers(path, benchmark)
-            yield from _check_asking(path, benchmark)
-            if isinstance(benchmark.reasoning, int) and spec.student and spec.hardware.eval.engine == "vllm":
-                message = "vLLM does not limit the tokens of reasoning; write `on` or `off`, or `engine: transformers`"
-                yield Finding((*path, "reasoning"), message, (("hardware", "eval", "engine"),))
-            if isinstance(benchmark, TableBenchmark) and not {"reference", "references"} & set(benchmark.fields):
-                message = (
-                    "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
-                    "for questions that a model judges"
-                )
-                yield Finding((*path, "fields"), message)
-            if (
-                isinstance(benchmark, TruthfulQABenchmark)
-                and benchmark.task == "mc2"
-                and benchmark.method != "likelihood"
-            ):
-                message = (
-                    "mc2 is scored by the probability of its true choices; write `method: likelihood`, or `task: mc1`"
-                )
-                yield Finding((*path, "task"), message, ((*path, "method"),))
-        else:
-            judged = f"benchmark `{name}` is judged by teacher"
-            yield from _check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
-            judge = spec.teachers.get(benchmark.judge)
-            if judge and isinstance(judge.endpoint, ReplayEndpoint | ReferenceEndpoint):
-                message = (
-                    f"`{benchmark.judge}` answers from a record, which has no verdicts; name a teacher that is a model"
-                )
-                yield Finding((*path, "judge"), message, (("teachers", benchmark.judge),))
-            if not spec.student and not spec.filters.contamination and not names["stages"]:
-                message = (
-                    f"no student answers `{name}`, and baselines are not judged; add a `student`, or remove `{name}`"
-                )
-                yield Finding((*path, "judge"), message, (("student",), ("filters",)))
-            for index, teacher in enumerate(benchmark.against):
-                compared = f"benchmark `{name}` compares with teacher"
-                yield from _check_name((*path, "against", index), compared, teacher, "teachers", names)
-    for index, teacher in enumerate(spec.baselines):
-        yield from _check_name(("baselines", index), "a baseline is teacher", teacher, "teachers", names)
-    if spec.baselines and not spec.benchmarks:
-        message = "there is no benchmark for a baseline to answer; add `benchmarks`, or remove `baselines`"
-        yield Finding(("baselines",), message, (("benchmarks",),))
-
-
-def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
-    """Yield the contradictions among the ways to ask."""
-    method = (*path, "method")
-    if benchmark.shots and benchmark.examples:
-        message = "`shots` and `examples` are both given; remove one (in a patch: `null`)"
-        yield Finding((*path, "shots"), message, ((*path, "shots"), (*path, "examples")))
-    if benchmark.method == "generate":
-        if benchmark.samples > 1 and not benchmark.temperature:
-            message = f"the {benchmark.samples} answers to an item are equal at temperature 0; write `temperature: 0.7`"
-            yield Finding((*path, "samples"), message, ((*path, "samples"), (*path, "temperature")))
-        return
-    for key in _GENERATING:
-        if getattr(benchmark, key) != type(benchmark).model_fields[key].default:
-            message = (
-                f"`{key}` has no effect with `method: {benchmark.method}`, which generates nothing; remove it "
-                "(in a patch: `null`)"
-            )
-            yield Finding((*path, key), message, (method,))
-    if isinstance(benchmark, TableBenchmark) and "options" not in benchmark.fields:
-        message = (
-            f"`options` is missing: give the key that holds the choices, which `method: {benchmark.method}` compares"
-        )
-        yield Finding((*path, "fields"), message, (method,))
-
-
-# settings of texts, which likelihoods do not have
-_GENERATING = ("temperature", "top_p", "max_tokens", "stop", "samples", "reasoning", "checker", "parser")
-
-
-def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:
-    """Yield a finding if the listed tasks are too few for a clustered average; the report counts unlisted ones."""
-    tasks = 1 if isinstance(benchmark, GeneratedBenchmark) else len(set(benchmark.tasks))
-    if benchmark.average == "clustered" and 0 < tasks < FEWEST_TASKS:
-        message = (
-            f"a claim about tasks like these needs {FEWEST_TASKS} tasks or more, and here "
-            f"{'is 1; remove `average`' if tasks == 1 else f'are {tasks}; write `macro`, or add tasks'}"
-        )
-        yield Finding((*path, "average"), message, ((*path, "tasks"),))
-
-
-def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Finding]:
-    both = (*path, "parser"), (*path, "checker")
-    if benchmark.parser and "checker" in benchmark.model_fields_set:
-        message = "`parser` is the older name of `checker`, and both are given; remove `parser` (in a patch: `null`)"
-        yield Finding(both[0], message, both)
-    for index, name in enumerate(benchmark.checker):
-        if name in benchmark.checker[:index]:
-            yield Finding((*both[1], index), f"the checker `{name}` is given twice; remove one")
-
-
 def _check_system_messages(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
     for path, draws in [(("system_messages", "draw"), spec.system_messages.draw)] + [
         (("datasets", name, "draw"), dataset.draw) for name, dataset in spec.datasets.items()
     ]:
         for source, draw in draws.items():
-            yield from _check_name((*path, source), "messages are drawn for query source", source, "queries", names)
+            yield from check_name((*path, source), "messages are drawn for query source", source, "queries", names)
             for part, drawn in (("always", draw.always), ("multiple_choice", draw.multiple_choice)):
                 for index, number in enumerate(drawn):
-                    yield from _check_message_number((*path, source, part, index), number, numbers)
+                    yield from check_message_number((*path, source, part, index), number, numbers)
 
 
 _MORE_ANSWERS = "a request would return several answers, all of them paid for, and only one would be kept"
@@ -355,17 +161,17 @@ def _check_datasets(spec: Spec, names: Names) -> Iterator[Finding]:
     for name, dataset in spec.datasets.items():
         path: SpecPath = ("datasets", name)
         asks = f"dataset `{name}` asks teacher"
-        yield from _check_name((*path, "teacher"), asks, dataset.teacher, "teachers", names)
+        yield from check_name((*path, "teacher"), asks, dataset.teacher, "teachers", names)
         if bool(dataset.queries) == bool(dataset.sample):
             given = "both are given" if dataset.sample else "neither is given"
             message = f"dataset `{name}` needs either `queries` or `sample`; {given}"
             yield Finding(path, message, ((*path, "queries"), (*path, "sample")))
         for index, query_source in enumerate(dataset.queries):
             takes = f"dataset `{name}` takes query source"
-            yield from _check_name((*path, "queries", index), takes, query_source, "queries", names)
+            yield from check_name((*path, "queries", index), takes, query_source, "queries", names)
         if dataset.sample:
             source, pool = (*path, "sample", "from"), dataset.sample.from_
-            yield from _check_name(source, f"dataset `{name}` draws from dataset", pool, "datasets", names)
+            yield from check_name(source, f"dataset `{name}` draws from dataset", pool, "datasets", names)
             yield from _check_pool(spec, name, pool, dataset.sample.take)
         cycle = _find_cycle(spec, name)
         if cycle and name not in in_cycle:
@@ -426,19 +232,19 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
             yield Finding((*at, "shape", "kv_heads"), message)
     for index, name in enumerate(student.tokenizer.train_on if student.tokenizer else ()):
         where: SpecPath = (*at, "tokenizer", "train_on", index)
-        yield from _check_name(where, "the tokenizer is trained on dataset", name, "datasets", names)
+        yield from check_name(where, "the tokenizer is trained on dataset", name, "datasets", names)
 
 
 def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
     for index, name in enumerate(spec.curriculum):
-        yield from _check_name(("curriculum", index), "the curriculum names stage", name, "stages", names)
+        yield from check_name(("curriculum", index), "the curriculum names stage", name, "stages", names)
     first = spec.stages.get(spec.curriculum[0]) if spec.curriculum else None
     if first and first.optimizer == "carry":
         message = f"stage `{spec.curriculum[0]}` is the first, so there is no optimizer state to carry; write `fresh`"
         yield Finding(("stages", spec.curriculum[0], "optimizer"), message, (("curriculum",),))
     for name, stage in spec.stages.items():
         subject = f"stage `{name}` trains on dataset"
-        yield from _check_name(("stages", name, "dataset"), subject, stage.dataset, "datasets", names)
+        yield from check_name(("stages", name, "dataset"), subject, stage.dataset, "datasets", names)
         if stage.tokens and stage.epochs:
             message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)

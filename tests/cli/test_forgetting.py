@@ -115,6 +115,7 @@ def test_forgotten_answers_are_neither_exported_nor_forgotten_again(study: Study
     study.make()
     exported = {json.loads(line)["at"] for line in run("export", "-", "--model", "assistant").splitlines()}
     assert len(exported) == 8 and exported.isdisjoint(before)
+    assert len(run("list", "--model", "assistant", "--limit", "5", "--json").splitlines()) == 5
 
 
 @pytest.mark.parametrize(

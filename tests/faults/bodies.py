@@ -45,6 +45,10 @@ BODIES: dict[str, tuple[int, object]] = {
     "403": (403, _openai("Country, region, or territory not supported", "request_forbidden", "unsupported_country")),
     "404": (404, _openai("The model `m` does not exist", "invalid_request_error", "model_not_found")),
     "422": (422, _openai("Extra inputs are not permitted: top_k", "invalid_request_error")),
+    "422 with the question": (
+        422,
+        _openai("Extra inputs are not permitted: top_k, in 'You wait 20 minutes for a bus'", "invalid_request_error"),
+    ),
     "azure filter": (
         400,
         {

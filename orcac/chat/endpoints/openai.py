@@ -39,7 +39,7 @@ from orcac.chat.endpoints.completions import (
 )
 from orcac.chat.endpoints.reader import Unanswered, read_content
 from orcac.chat.error_body import read_error
-from orcac.chat.failures import ChatError, classify, refused_setting
+from orcac.chat.failures import ERRORS, Action, ChatError, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse, RateHeaders
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.wire import dumps, replace_surrogates
@@ -192,7 +192,8 @@ class OpenAIEndpoint:
                 wait = parse_retry_after(headers, now=time.time())
             except ValueError as error:
                 raise self._make_error(classify(None, exception=error), str(error), rates=rates) from None
-        wait = read_error(error_body).wait_s if wait is None else wait
+        if wait is None and ERRORS[name].action in (Action.SLOW_DOWN, Action.RETRY):
+            wait = read_error(error_body).wait_s  # the words of a refusal may repeat those of the question
         # A request that is too large may be asked to wait for a day; the other requests need not wait.
         failed = self._make_error(
             name,

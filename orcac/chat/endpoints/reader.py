@@ -332,6 +332,7 @@ def _read_usage(usage: object, *, wrote: bool) -> _Usage:
         and 0 <= first <= MAX_CAP
         and wrote <= second <= MAX_CAP
         and first + second == usage.get("total_tokens")
+        and (len(usage) == 3 or (_count_reasoning(usage) or 0) <= second)
     ):  # nearly all
         return _Usage(first, second, is_known=True)
     read = _count(usage, "prompt_tokens", "input_tokens")
@@ -342,7 +343,8 @@ def _read_usage(usage: object, *, wrote: bool) -> _Usage:
     readings = [number for number in (written, thought) if number is not None]
     if read is not None and total is not None and total >= read:
         readings.append(total - read)
-    elif written is not None and thought is not None and thought > written:  # reasoning that is counted outside
+    # reasoning that is counted outside, by some servers also outside the total
+    if written is not None and thought is not None and thought > written >= max(readings[2:], default=0):
         readings.append(written + thought)
     most = max(readings, default=-1)
     if read is None or not wrote <= most <= MAX_CAP:

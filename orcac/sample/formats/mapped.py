@@ -1,7 +1,7 @@
 """Rows of any shape as items, by a map from our names to their keys.
 
     query        needed; a conversation counts as its first turn of the human (see `conversation`)
-    reference    the right answer: a text, a number, the first of a list, or the place of an option (from 0)
+    reference    the right answer: a text, a number, the first of a list, or the label of an option
     references   instead: a list of texts that are equally right; the first is the reference
     system       the row's own system message
     task         the file's stem if absent
@@ -14,6 +14,7 @@ a key that no row of a file has is an error.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,6 +72,7 @@ def items(
         )
     reader = _RowReader(source, Path(strip_compression(name)).stem)
     columns: dict[str, None] = {}
+    is_read = False  # a row that is bad at one key is not read to the end
     for row in rows:
         if isinstance(row, BadRow):
             yield row
@@ -79,10 +81,12 @@ def items(
         if reader.missing and len(columns) < _MOST_NAMED:
             columns |= dict.fromkeys(values)
         try:
-            yield reader.read(values, number)
+            item = reader.read(values, number)
+            is_read = True
+            yield item
         except ValueError as error:
             yield BadRow(number, str(error), json.dumps(values, ensure_ascii=False, default=str))
-    if columns and reader.missing:
+    if columns and reader.missing and (is_read or reader.missing & {*list_keys(fields["query"])}):
         raise _missing_error(path, reader.missing, columns)
 
 
@@ -99,6 +103,7 @@ class _RowReader:
 
     def __init__(self, source: Source, stem: str) -> None:
         self.fields, self.stem = source.fields, stem
+        self.has_cells = source.format in ("csv", "tsv")  # a conversation in a cell is JSON
         self.templates = {field: Template.parse(field) for field in source.fields.values()}
         self.missing = list_source_keys(source)  # those without a value so far
 
@@ -144,7 +149,8 @@ class _RowReader:
         field = self.fields["query"]
         if self.templates[field] is None:
             value = self._value(row, field)
-            if not isinstance(value, str) and (conversation := find_conversation(value)):
+            turns = _parse_cell(value) if self.has_cells and isinstance(value, str) else value
+            if not isinstance(turns, str) and (conversation := find_conversation(turns)):
                 human, system = (_read_text(text, field) for text in (conversation.human, conversation.system))
                 return human, system or None, conversation.later_turns
             return _read_text(value, field), None, 0
@@ -161,7 +167,7 @@ class _RowReader:
         return _read_text(value, field)
 
     def _reference(self, row: _Row, field: str, options: tuple[str, ...], labels: tuple[str, ...]) -> str:
-        """Return the reference; a label, or the place of an option from 0, stands for the option's text."""
+        """Return the reference; the label of an option gives the option's text."""
         if self.templates[field]:
             return self._text(row, field)
         value = self._value(row, field)
@@ -178,11 +184,8 @@ class _RowReader:
         if field is None:
             return find_options(query), ()
         value = self._value(row, field)
-        if isinstance(value, str) and value.strip().startswith("["):  # in a cell of CSV
-            try:
-                value = json.loads(value)
-            except ValueError:
-                raise ValueError(f"the value at {field!r} is not a list") from None
+        if isinstance(value, str):
+            value = _parse_cell(value)
         if isinstance(value, Mapping):
             texts, labels = value.get("text"), value.get("label")
             if isinstance(texts, list) and isinstance(labels, list) and len(texts) == len(labels):
@@ -197,6 +200,14 @@ class _RowReader:
 
 _NOTHING = object()
 _SCALARS = (int, float, Decimal, date, time)
+
+
+def _parse_cell(text: str) -> object:
+    """Return the list that a cell of CSV holds as JSON, or the text itself."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if text.lstrip()[:1] == "[":
+            return json.loads(text)
+    return text
 
 
 def _read_text(value: object, key: str) -> str:

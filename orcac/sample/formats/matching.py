@@ -12,6 +12,7 @@ a line.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from orcac import checkers
@@ -20,7 +21,7 @@ from orcac.tables.rows import BadRow
 
 __all__ = ["match_references"]
 
-_LARGEST = 3  # digits of the number of an option
+_NUMBER = re.compile(r"[0-9]{1,3}(?:\.0)?")  # data frames write a column of whole numbers with gaps as 1.0, 2.0
 
 
 def match_references(
@@ -41,8 +42,9 @@ def match_references(
         if not is_known and any(map(_is_number, _references(item))):
             first, is_known = _find_first(items(), report), True
         options = checkers.name_options(item.options) if are_listed else item.options
-        named = checkers.Item(options, query=item.query)
-        references = [_match(reference, named, first) for reference in _references(item)]
+        offered = checkers.Item(item.options, query=item.query)
+        found = [(reference, _find(reference, offered, first)) for reference in _references(item)]
+        references = [reference if place is None else options[place] for reference, place in found]
         yield dataclasses.replace(
             item,
             options=options,
@@ -55,13 +57,12 @@ def _references(item: Item) -> tuple[str, ...]:
     return item.references or ((item.reference,) if item.reference else ())
 
 
-def _match(reference: str, item: checkers.Item, first: int | None) -> str:
-    """Return the option that a reference names, or the reference itself if it names none."""
+def _find(reference: str, item: checkers.Item, first: int | None) -> int | None:
+    """Return the place of the option that a reference names; None if it names none."""
     if first is not None and _is_number(reference):
-        place = int(reference) - first
-        return item.options[place] if 0 <= place < len(item.options) else reference
-    found = checkers.find_option(reference, item)
-    return reference if found is None else item.options[found]
+        place = _number(reference) - first
+        return place if 0 <= place < len(item.options) else None
+    return checkers.find_option(reference, item)
 
 
 def _find_first(items: Iterable[Item | BadRow], report: Callable[[str], None]) -> int | None:
@@ -72,9 +73,9 @@ def _find_first(items: Iterable[Item | BadRow], report: Callable[[str], None]) -
             continue
         for reference in filter(_is_number, _references(item)):
             texts += reference in item.options
-            numbers += reference not in item.options and int(reference) <= len(item.options)
-            zeros += int(reference) == 0
-            lasts += int(reference) == len(item.options)
+            numbers += reference not in item.options and _number(reference) <= len(item.options)
+            zeros += _number(reference) == 0
+            lasts += _number(reference) == len(item.options)
     if numbers <= texts:
         return None
     first = int(lasts > zeros)
@@ -84,4 +85,8 @@ def _find_first(items: Iterable[Item | BadRow], report: Callable[[str], None]) -
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _LARGEST
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _number(text: str) -> int:
+    return int(text.partition(".")[0])

@@ -71,6 +71,7 @@ def test_an_answer_over_a_socket() -> None:
         ("400", "context_overflow", None),
         ("401", "auth", None),
         ("422", "bad_request", None),
+        ("422 with the question", "bad_request", None),  # its words ask for no wait
     ],
 )
 def test_failures_over_a_socket(fault: Any, error: str, retry_after: float | None) -> None:

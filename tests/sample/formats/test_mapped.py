@@ -176,9 +176,24 @@ def test_labels_name_options_and_options_are_shown(tmp_path: Path, options: obje
         assert isinstance(item, Item) and (item.query, item.options, item.reference) == right
 
 
+def test_conversations_in_a_cell_of_csv(tmp_path: Path) -> None:
+    turns = json.dumps(SHARE_GPT[2]).replace('"', '""')
+    path = tmp_path / "a.csv"
+    path.write_text(f'q\n"{turns}"\n[1] is what?\n"[""x""]"\n')
+    first, second, third = read_items(path, "a.csv", Source(format="csv", fields={"query": "q"}))
+    assert isinstance(first, Item) and (first.query, first.system) == ("When?", "Be brief.")
+    assert isinstance(second, Item) and second.query == "[1] is what?"
+    assert isinstance(third, Item) and third.query == '["x"]'
+
+
 def test_options_in_a_cell_of_csv(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('q,o,a\n2+2?,"[""3"", ""4""]",4\n1+1?,[oops,2\n')
     item, bad = read_items(path, "a.csv", Source(format="csv", fields={"query": "q", "options": "o", "reference": "a"}))
     assert isinstance(item, Item) and item.options == ("3", "4")
     assert isinstance(bad, BadRow) and (bad.line, bad.reason) == (3, "the value at 'o' is not a list")
+
+
+def test_rows_that_are_bad_at_one_key_do_not_accuse_the_keys_after_it(tmp_path: Path) -> None:
+    (bad,) = read(tmp_path, {"q": "2+2?", "o": "3 or 4", "a": "4"}, query="q", options="o", reference="a")
+    assert isinstance(bad, BadRow) and bad.reason == "the value at 'o' is not a list"

@@ -25,6 +25,7 @@ def numbered(*references: str, options: tuple[str, ...] = COLOURS) -> list[Item]
     [
         (["0", "2", "1"], ["red", "green", "blue"], 0),
         (["1", "3", "2"], ["red", "green", "blue"], 0),
+        (["0.0", "2.0", "1.0"], ["red", "green", "blue"], 0),
         (["1", "2"], ["blue", "green"], 1),  # could count from either; most files count from 0
         (["0", "3", "1", "3"], ["0", "green", "red", "green"], 1),  # a bad row
         (["0", "1", "7"], ["red", "blue", "7"], 0),
@@ -48,6 +49,8 @@ def test_listed_options_with_names_become_the_names_and_given_ones_stay():
     item = Item(task="t", query="q", reference="Sentence B", options=options)
     (listed,) = match_references(lambda: [item], are_listed=True)
     assert (listed.options, listed.reference) == (("Sentence A", "Sentence B"), "Sentence B")
+    whole = Item(task="t", query="q", reference=options[1], options=options)
+    assert next(match_references(lambda: [whole], are_listed=True)).reference == "Sentence B"
     (given,) = match_references(lambda: [item], are_listed=False)
     assert (given.options, given.reference) == (options, options[1])
 
