@@ -69,13 +69,13 @@ class RowCache(DynamicCache):
         self.lengths[place] = self.lengths[last]
         self.lengths.pop()
 
-    def make_mask(self) -> torch.Tensor:
+    def make_mask(self, device: torch.device) -> torch.Tensor:
         """Return the attention mask of a step of one token, int64 (rows, used columns + 1)."""
         import torch
 
-        lengths = torch.tensor(self.lengths)[:, None]
+        lengths = torch.tensor(self.lengths, device=device)[:, None]
         width = self.end - self.start
-        return (torch.arange(width + 1) >= width - lengths).long()
+        return (torch.arange(width + 1, device=device) >= width - lengths).long()
 
     def advance(self) -> None:
         """Count the tokens that a step has written."""

@@ -211,7 +211,7 @@ class _Rows:
         self._cache.reserve(rows=len(self._rows), prompt=0, further=self._count_room())
         found = self._model(
             input_ids=torch.tensor([row.answer[-1:] for row in self._rows], device=device),
-            attention_mask=self._cache.make_mask().to(device),
+            attention_mask=self._cache.make_mask(device),
             position_ids=torch.tensor(self._cache.lengths, device=device)[:, None],
             past_key_values=self._cache,
             use_cache=True,

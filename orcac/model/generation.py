@@ -8,8 +8,8 @@ the distribution (Gumbel-max). The remaining difference is rounding: padding cha
 A batch is the rows that are decoded together; a row whose answer ends makes place for the next prompt. Unless the
 caller gives a batch size, it is chosen for the device. On a GPU it is the number of rows that fit in the free memory
 (`count_rows`) with the longest prompt of the batch and a full answer. On a CPU it is the number that fits in 2 GiB, but
-16 to 64: a step for 16 rows takes 2.5 times as long as for one, and a step for 64 rows 2.8 times as long as for 16. If
-a batch runs out of memory, its answers begin anew, and no later batch is larger than half of it.
+16 to 64: a step for 16 rows takes about twice as long as for one, and a step for 64 rows twice as long as for 16. If a
+batch runs out of memory, its answers begin anew, and no later batch is larger than half of it.
 """
 
 from __future__ import annotations

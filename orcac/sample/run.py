@@ -74,8 +74,8 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
         print(f"{job.label}  {file}: {note}", file=sys.stderr, flush=True)
     later_turns = source.unused["turns"]  # of the first reading
     if later_turns:
-        text = f"{later_turns:,} later turns of {source.unused['conversations']:,} conversations are not used"
-        print(f"{job.label}  {text}", file=sys.stderr, flush=True)
+        counts = f"{later_turns:,}, conversations: {source.unused['conversations']:,}"
+        print(f"{job.label}  turns after the first answer are not used: {counts}", file=sys.stderr, flush=True)
     what = "queries are dropped, since their reference is not one of their options"
     unanswerable = pool.dropped["reference is no option"]
     name_items(job.label, unanswerable, what, pool.unanswerable, fix=_FIX_OPTIONS, files=files)

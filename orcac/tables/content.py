@@ -107,9 +107,9 @@ def read_head(path: Path) -> bytes:
         raise InputError(f"{path}:1: the file is empty", fix=f"{AGAIN}, or leave it out of the source's `path`")
     text = head.removeprefix(codecs.BOM_UTF8)
     start = text.lstrip()[:64].lower()
-    for magic, (what, fix) in _FOREIGN.items():
+    for magic, (name, fix) in _FOREIGN.items():
         if head.startswith(magic) or (magic[:1] in b"<v" and start.startswith(magic)):
-            raise InputError(f"{path}: the file is {what}", fix=fix)
+            raise InputError(f"{path}: the file is {name}", fix=fix)
     place, magic = _TAR
     if head[place : place + len(magic)] == magic:
         raise InputError(f"{path}: the file is a tar archive", fix="unpack it")

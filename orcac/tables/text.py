@@ -112,7 +112,7 @@ def _parse_json(text: str) -> object:
 def parse_record(number: int, line: str) -> tuple[int, dict[str, object]] | BadRow:
     """Return (number, object) of a line of JSON Lines, or the bad row. A comma after the object is ignored.
 
-    Its texts may hold half a character, which cannot be written to a file: those who use a text must check it.
+    Its texts may hold half a character (a lone surrogate), which cannot be written to a file.
     """
     try:
         value: object = json.loads(line)

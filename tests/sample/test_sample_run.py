@@ -416,7 +416,7 @@ def test_conversations_that_bring_a_message_exclude_a_draw(bench, capsys):
         ("So?", 1, ""),
     ]
     assert summary["later_turns"] == 1
-    assert "s  1 later turns of 1 conversations are not used" in capsys.readouterr().err
+    assert "s  turns after the first answer are not used: 1, conversations: 1" in capsys.readouterr().err
     draw = Draw(always=(Message(id=7, text="Think."),))
     with pytest.raises(InputError, match=r"rows\.jsonl has a system message for 'Why\?', and the spec draws another"):
         make(bench, lines, fields={"query": "m"}, draw=draw)

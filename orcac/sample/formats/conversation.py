@@ -1,7 +1,7 @@
 """Conversations as a row's query: a list of turns, `{from, value}` (ShareGPT) or `{role, content}` (messages).
 
-The query is the first turn of the human, and a system turn before it is the row's own system message. The answer that
-follows is what the teacher is asked for; turns after that are not used, and counted.
+The query is the first turn of the human, and a system turn before it is the row's own system message. The turns after
+the first answer are not used, and counted.
 """
 
 from __future__ import annotations

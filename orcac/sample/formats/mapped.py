@@ -1,7 +1,7 @@
 """Rows of any shape as items, by a map from our names to their keys.
 
     query        needed; a conversation counts as its first turn of the human (see `conversation`)
-    reference    the right answer: a text, a number, the first of a list, or the place of an option (from 0)
+    reference    the right answer: a text, a number, the first of a list, or the label of an option
     references   instead: a list of texts that are equally right; the first is the reference
     system       the row's own system message
     task         the file's stem if absent
@@ -167,7 +167,7 @@ class _RowReader:
         return _read_text(value, field)
 
     def _reference(self, row: _Row, field: str, options: tuple[str, ...], labels: tuple[str, ...]) -> str:
-        """Return the reference; a label, or the place of an option from 0, stands for the option's text."""
+        """Return the reference; the label of an option gives the option's text."""
         if self.templates[field]:
             return self._text(row, field)
         value = self._value(row, field)
