@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import clean, find_plan_and_store
+from orcac.cli.common import find_plan_and_store
 from orcac.cli.forgetting import forget
 from orcac.cli.selection import failure_of, read_selection, texts_of
 from orcac.errors import InputError
 from orcac.store.durable import replacing
+from orcac.text import clean
 
 if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
