@@ -19,7 +19,6 @@ import errno
 import hashlib
 import os
 import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from orcac.errors import EndpointError, InputError, OrcacError, StoreError
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 from orcac.recipe import HubRef, file_digest
 
 if TYPE_CHECKING:
@@ -328,7 +327,7 @@ def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
             failure, may_pass = _translate(error, ref, kind)
             if wait is None or not may_pass:
                 raise failure from error
-        print(f"{_name(ref)}: {failure.message}; again in {wait:.0f} s", file=sys.stderr, flush=True)
+        print_line(f"{_name(ref)}: {failure.message}; again in {wait:.0f} s")
         time.sleep(wait)
     raise AssertionError
 

@@ -6,13 +6,13 @@ without one of its tasks is another study; `allow_empty` of the spec names the g
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 
 from orcac.errors import InputError
+from orcac.progress import print_line
 from orcac.text import by_reason
 
 __all__ = ["Losses", "print_counts"]
@@ -92,4 +92,4 @@ def _describe(group: str, lost: Counter[str]) -> str:
 def print_counts(label: str, kept: int, dropped: Mapping[str, int]) -> None:
     """Print the line of a node: the rows that it keeps, and those that it drops by reason."""
     losses = f"; dropped: {by_reason(dropped)}" if sum(dropped.values()) else ""
-    print(f"{label}  kept {kept:,} of {kept + sum(dropped.values()):,}{losses}", file=sys.stderr, flush=True)
+    print_line(f"{label}  kept {kept:,} of {kept + sum(dropped.values()):,}{losses}")

@@ -14,7 +14,6 @@ import platform
 import resource
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan, find_ref
+from orcac.progress import print_line
 from orcac.recipe import Execution, Recipe
 from orcac.store.durable import write_if_changed
 from orcac.store.store import Store, disk_errors
@@ -64,7 +64,7 @@ def make(plan: Plan, store: Store, ref: str) -> bool:
             return False
         if not store.has_record(node.ref):
             refuse_blocked([node])
-        with store.lease(node.ref, report=_print_line):
+        with store.lease(node.ref, report=print_line):
             if store.is_done(node.ref) or store.republish(node.ref):
                 return False
             refuse_blocked([node])  # its twin is damaged
@@ -86,7 +86,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
             fix="give a collect or an eval node, and a shard from 1-of-N to N-of-N",
         )
     name = f"{node.ref}/shards/{index + 1}-of-{count}"
-    with disk_errors(store.folder(name)), store.lease(name, report=_print_line):
+    with disk_errors(store.folder(name)), store.lease(name, report=print_line):
         job = _prepare_job(plan, store, node, folder=store.folder(name), part=f" {index + 1}-of-{count}")
         with hold_gpus(node.execution.gpus):
             summary = _run_recording_errors(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
@@ -170,7 +170,7 @@ def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: st
 
 
 def _run(plan: Plan, store: Store, node: Node) -> None:
-    _print_line(f"{node.kind} {node.label} ({node.ref})")
+    print_line(f"{node.kind} {node.label} ({node.ref})")
     started, cpu = time.time(), _cpu_seconds()
     job = _prepare_job(plan, store, node, folder=store.folder(node.ref))
     with hold_gpus(node.execution.gpus):
@@ -188,7 +188,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
-    _print_line(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
+    print_line(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
 
 
 def _provenance(started: float, cpu: float, packages: dict[str, str]) -> Provenance:
@@ -212,7 +212,3 @@ def _cpu_seconds() -> float:
     """Return the CPU time of this process and of its children that have ended."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-def _print_line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

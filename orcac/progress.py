@@ -30,10 +30,15 @@ from pathlib import Path
 from typing import TextIO
 
 from orcac.store import durable
-from orcac.text import clock
+from orcac.text import clean, clock
 
 REDRAWN = "\x1e"  # the first character of a line that `orcac run` redraws from the node's file
 REDRAWN_VARIABLE = "ORCAC_DRAWN"  # the environment variable that holds the `pipe_id` of the pipe to `orcac run`
+
+
+def print_line(text: str) -> None:
+    """Print a line, or several, on stderr. A terminal obeys none of their characters: they may be a server's."""
+    print(clean(text), file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

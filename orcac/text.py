@@ -1,4 +1,5 @@
-"""Numbers as text for a person: dollars, counts, sizes, durations. Every message, table and page words them alike.
+"""Text for a person: dollars, counts, sizes and durations, which every message, table and page words alike, and text
+of unknown origin without control characters.
 
 An exact figure (an amount that was paid) is given in full; an estimate is rounded to `digits` significant digits, since
 more would claim a precision that it does not have.
@@ -12,6 +13,11 @@ from collections.abc import Mapping
 _COUNTS = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 _DURATIONS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def clean(text: str) -> str:
+    """Return text from a server or a file with spaces in place of control characters, which a terminal would obey."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
 def dollars(usd: float, digits: int | None = None) -> str:

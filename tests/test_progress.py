@@ -17,7 +17,12 @@ from click.testing import CliRunner
 
 from orcac import progress
 from orcac.cli import cli
-from orcac.progress import REDRAWN, REDRAWN_VARIABLE, Intervals, Progress
+from orcac.progress import REDRAWN, REDRAWN_VARIABLE, Intervals, Progress, print_line
+
+
+def test_a_line_with_the_words_of_a_server_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("collect a  bad_request: \x1b]0;title\x07 no\x1b[2J\n  fix: mend it")
+    assert capsys.readouterr().err == "collect a  bad_request:  ]0;title  no [2J\n  fix: mend it\n"
 
 
 def test_the_file_holds_the_figures_of_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

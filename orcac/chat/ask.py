@@ -28,7 +28,7 @@ from orcac.chat.batch.control import check_unclaimed
 from orcac.chat.batch.files import live_ids
 from orcac.chat.batch.planner import ask_in_batches
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
-from orcac.chat.display import TallyLine, print_line
+from orcac.chat.display import TallyLine
 from orcac.chat.endpoints.connect import connect
 from orcac.chat.engine import ask as ask_online
 from orcac.chat.ledger.ledger import Ledger
@@ -41,7 +41,7 @@ from orcac.chat.questions import Questions
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.survey import survey
 from orcac.chat.tally import Tally
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 
 _YOUNG_OBJECTS = 20_000  # allocations between two runs of Python's cycle collector
 
@@ -211,4 +211,4 @@ class Asker:
         return TallyLine(self._execution.progress(total, "answers"), self._execution.label)
 
     def _print_event(self, text: str) -> None:
-        print_line(self._execution.label, text)
+        print_line(f"{self._execution.label}  {text}")

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from orcac.chat.tally import Tally
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 from orcac.text import dollars
-
-
-def print_line(label: str, text: str) -> None:
-    """Print a line of the job named `label` to stderr."""
-    print(f"{label}  {text}", file=sys.stderr, flush=True)
 
 
 class TallyLine:
@@ -26,7 +20,7 @@ class TallyLine:
         """Update the line; `note` is shown after the tally's own notes."""
         for name in tally.messages.keys() - self._printed:
             self._printed.add(name)
-            print_line(self._label, f"{name}: {tally.messages[name]}")
+            print_line(f"{self._label}  {name}: {tally.messages[name]}")
         notes = [*_notes(tally, time.monotonic() - self._start), *([note] if note else [])]
         self._progress.update(tally.answered + tally.failed.total(), "  ".join(notes), usd=tally.usd)
 

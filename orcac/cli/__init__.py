@@ -111,7 +111,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except OrcacError as error:
-        from orcac.cli.common import clean
+        from orcac.text import clean
 
         click.echo(f"orcac: {clean(str(error))}", err=True)
         sys.exit(error.exit_code)

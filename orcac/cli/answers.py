@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import clean, find_plan_and_store
+from orcac.cli.common import find_plan_and_store
 from orcac.cli.forgetting import forget
 from orcac.cli.selection import failure_of, read_selection, texts_of
 from orcac.errors import InputError
 from orcac.store.durable import replacing
+from orcac.text import clean
 
 if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
@@ -43,7 +44,7 @@ _NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 @click.option("--limit", type=click.IntRange(1), help="Take at most this many records.")
 @click.option("--follow", is_flag=True, help="list: print new records as they come, until Ctrl-C.")
 @click.option("--remake", is_flag=True, help="forget: remove the artifacts that hold one, and all made from them.")
-@click.option("--dry-run", is_flag=True, help="forget: print what would be forgotten and removed.")
+@click.option("--dry-run", is_flag=True, help="forget: print the answers and artifacts that would go, and keep them.")
 @click.option("--json", "as_json", is_flag=True, help="list: print one record per line; count, forget: a JSON object.")
 def command(
     action: str | None,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import clean, find_plan_and_store
+from orcac.cli.common import find_plan_and_store
 from orcac.errors import InputError, OrcacError
+from orcac.text import clean
 
 if TYPE_CHECKING:
     from orcac.chat.batch.files import Batch

@@ -24,6 +24,7 @@ from orcac.plan.upgrade import OlderNodes, keep, read_pinned
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
+from orcac.text import clean
 
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 
@@ -146,8 +147,3 @@ def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) ->
 def find_plan_and_store() -> tuple[Path, Store]:
     """Return the path of the plan file, and the store."""
     return default_plan_path(), Store.default()
-
-
-def clean(text: str) -> str:
-    """Return text from a server or a file with spaces in place of control characters, which a terminal would obey."""
-    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)

@@ -9,7 +9,6 @@ import click
 from orcac.cli.common import (
     check_locks,
     check_memory,
-    clean,
     compile_specs,
     describe_unmeasured,
     find_plan_and_store,
@@ -19,6 +18,7 @@ from orcac.cli.common import (
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 from orcac.plan.replicates import count_runs
+from orcac.text import clean
 
 MAX_LISTED_ARMS = 20
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from orcac import text
-from orcac.cli.common import clean, compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
 from orcac.cost.detectable import PlannedComparison, format_points, list_comparisons
@@ -23,6 +23,7 @@ from orcac.plan.plan import Experiment, Plan
 from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
 from orcac.store.store import Store
+from orcac.text import clean
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # an assumption that moves one of these gets a line
 _PRIORS = tuple(prior.name for prior in vars(priors).values() if isinstance(prior, priors.Prior))

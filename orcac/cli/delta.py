@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import clean, find_plan_and_store
+from orcac.cli.common import find_plan_and_store
 from orcac.errors import InputError
 from orcac.plan.plan import find_ref
-from orcac.text import size
+from orcac.text import clean, size
 
 
 @click.group("delta")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import STYLES, clean, find_plan_and_store
+from orcac.cli.common import STYLES, find_plan_and_store
 from orcac.errors import StoreError
 from orcac.plan.node import IDENTITY
 from orcac.plan.plan import Plan, find_ref
 from orcac.plan.state import read_state
 from orcac.store.store import Store
-from orcac.text import size
+from orcac.text import clean, size
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import clean, compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
 from orcac.errors import InputError
 from orcac.spec.arms import BASE
+from orcac.text import clean
 
 
 @click.command("export")

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import clean
 from orcac.errors import InputError, StoreError
 from orcac.plan.plan import Plan
 from orcac.store.garbage import Item, find_made_from, remove
 from orcac.store.store import Store
-from orcac.text import size
+from orcac.text import clean, size
 
 if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from orcac.cli.common import clean, compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.errors import InputError
 from orcac.plan.reasked import list_earlier_replies
 from orcac.plan.upgrade import find_older, find_unreplaced
 from orcac.sample.recipe import SampleRecipe
 from orcac.store.garbage import Item, find, remove
-from orcac.text import size
+from orcac.text import clean, size
 
 
 @click.command("gc")

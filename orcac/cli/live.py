@@ -16,13 +16,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orcac.cli.common import clean
 from orcac.cli.node_lines import render_nodes
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.progress import REDRAWN, is_in_foreground
 from orcac.store.store import Store
-from orcac.text import clock
+from orcac.text import clean, clock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

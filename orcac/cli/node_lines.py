@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orcac.cli.common import STYLES, clean
+from orcac.cli.common import STYLES
 from orcac.plan.plan import Plan
 from orcac.plan.state import State
-from orcac.text import clock, dollars
+from orcac.text import clean, clock, dollars
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

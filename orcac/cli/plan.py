@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, clean, compile_specs, find_plan_and_store, warn_reasked
+from orcac.cli.common import STYLES, compile_specs, find_plan_and_store, warn_reasked
 from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
@@ -27,6 +27,7 @@ from orcac.plan.sharing import (
 )
 from orcac.plan.state import State, read_state
 from orcac.store.durable import write_if_changed
+from orcac.text import clean
 
 if TYPE_CHECKING:
     from rich.table import Table

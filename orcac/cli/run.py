@@ -21,7 +21,6 @@ import click
 from orcac.cli.common import (
     check_locks,
     check_memory,
-    clean,
     compile_specs,
     describe_unmeasured,
     find_plan_and_store,
@@ -37,6 +36,7 @@ from orcac.plan.state import read_state
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
 from orcac.store.store import Store
+from orcac.text import clean
 
 _DRY = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments with which Snakemake makes nothing
 _FORWARD_AFTER_S = 0.5  # shorter than the time in which a job takes two signals for one (chat/interrupt.py)

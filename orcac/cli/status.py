@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, clean, find_plan_and_store
+from orcac.cli.common import STYLES, find_plan_and_store
 from orcac.cli.node_lines import render_nodes
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.store.store import Store
+from orcac.text import clean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

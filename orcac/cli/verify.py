@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from orcac.cli.common import clean, compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs, find_plan_and_store
 from orcac.errors import InputError, StoreError
 from orcac.plan.plan import find_ref
 from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store
-from orcac.text import size
+from orcac.text import clean, size
 
 
 @click.command("verify")

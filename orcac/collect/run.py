@@ -22,7 +22,6 @@ import pyarrow as pa
 
 from orcac import rows
 from orcac.chat.ask import Asker, ChatExecution
-from orcac.chat.display import print_line
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.losses import Losses
@@ -32,6 +31,7 @@ from orcac.collect.recorded import read_references, replay_responses
 from orcac.collect.unanswered import lost_group_error, unanswered_error
 from orcac.hub import fetch
 from orcac.job import Job, save_memory
+from orcac.progress import print_line
 from orcac.recipe import resolve_file
 from orcac.rows import Response
 from orcac.summary import ShardSummary
@@ -168,7 +168,7 @@ def _write(
         path.unlink()
         raise lost_group_error(job, grave, failed, messages)
     for loss in (*losses.find(recorded=True), *mendable):
-        print_line(job.label, str(loss))
+        print_line(f"{job.label}  {loss}")
     return CollectSummary(
         prompts=count,
         answered=count - failed.total(),

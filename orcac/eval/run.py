@@ -26,7 +26,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from orcac import rows
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
 from orcac.job import Job, packages_in_use
+from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
 from orcac.summary import ShardSummary
 
@@ -71,7 +71,7 @@ def run(job: EvalJob, *, load_model: Callable[..., LocalModel] = load_model) -> 
     items, execution, shards = _read_items(job), job.execution, None
     earlier = next(iter(job.earlier), "")
     if earlier:
-        print(f"{job.label}  takes its {len(items):,} answers from {earlier}", file=sys.stderr, flush=True)
+        print_line(f"{job.label}  takes its {len(items):,} answers from {earlier}")
         answers = list(rows.read(job.earlier[earlier] / "answers.parquet", rows.Answer))
         assert [answer.id for answer in answers] == [item.id for item in items]
     else:

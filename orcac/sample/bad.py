@@ -6,7 +6,6 @@ changes no id.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orcac.errors import InputError
+from orcac.progress import print_line
 from orcac.store.durable import replacing_by_name
 from orcac.tables.rows import BadRow
 
@@ -45,7 +45,7 @@ def check_bad(label: str, count: int, read: int, first: Sequence[BadRow], *, sha
         )
     rows = "row is" if count == 1 else "rows are"
     text = f"{label}  {count:,} bad {rows} kept aside in bad.parquet"
-    print("\n    ".join([text, *named, *more]), file=sys.stderr, flush=True)
+    print_line("\n    ".join([text, *named, *more]))
 
 
 def write_bad(path: Path, bad: Sequence[BadRow]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from orcac.checkers import CHECKERS, Item, reference_fault
+from orcac.progress import print_line
 from orcac.rows import BenchmarkItem, Prompt
 from orcac.sample import formats
 
@@ -45,8 +45,10 @@ def find_places(files: Files, prompts: Sequence[Prompt]) -> dict[tuple[str, str]
     return places
 
 
-def name_items(label: str, count: int, what: str, examples: Sequence[Prompt], *, fix: str, files: Files = ()) -> None:
-    """Print the number of items that `what` applies to, the first of them with their places, and the fix."""
+def name_items(
+    label: str, count: int, problem: str, examples: Sequence[Prompt], *, fix: str, files: Files = ()
+) -> None:
+    """Print the number of items with a problem, the first of them with their places, and the fix."""
     if count:
         examples = examples[:NAMED]
         places = find_places(files, examples)
@@ -54,4 +56,4 @@ def name_items(label: str, count: int, what: str, examples: Sequence[Prompt], *,
             f"{places.get((item.task, item.query), item.task)}: {item.query[-80:]!r}, reference {item.reference[:80]!r}"
             for item in examples
         )
-        print("\n    ".join([f"{label}  {count:,} {what}", *named, f"fix: {fix}"]), file=sys.stderr, flush=True)
+        print_line("\n    ".join([f"{label}  {count:,} {problem}", *named, f"fix: {fix}"]))

@@ -10,7 +10,6 @@ summary records the commit that each revision was resolved to.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -21,7 +20,7 @@ from orcac import hub, rows
 from orcac.errors import InputError
 from orcac.job import Job
 from orcac.losses import print_counts
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 from orcac.recipe import resolve_file
 from orcac.sample.bad import check_bad, write_bad
 from orcac.sample.draw import pick_message
@@ -71,11 +70,11 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     pool = survey(_read(parts, progress, done=0), job.recipe)
     check_bad(job.label, pool.dropped[BAD], pool.read, pool.bad, share=job.execution.max_bad)
     for file, note in source.notes.items():
-        print(f"{job.label}  {file}: {note}", file=sys.stderr, flush=True)
+        print_line(f"{job.label}  {file}: {note}")
     later_turns = source.unused["turns"]  # of the first reading
     if later_turns:
         counts = f"{later_turns:,}, conversations: {source.unused['conversations']:,}"
-        print(f"{job.label}  turns after the first answer are not used: {counts}", file=sys.stderr, flush=True)
+        print_line(f"{job.label}  turns after the first answer are not used: {counts}")
     what = "queries are dropped, since their reference is not one of their options"
     unanswerable = pool.dropped["reference is no option"]
     name_items(job.label, unanswerable, what, pool.unanswerable, fix=_FIX_OPTIONS, files=files)
@@ -173,7 +172,7 @@ def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
         paths += [(path, PurePosixPath(name).name) for path, name in fetched.files]
     for path, name in paths if source.format in TABLES else ():
         if content := describe(path, source.format):
-            print(f"{job.label}  {name} is {content}", file=sys.stderr, flush=True)
+            print_line(f"{job.label}  {name} is {content}")
     found = _Input(parts=[], commits=commits)
     for path, name in paths:
         report = partial(found.notes.__setitem__, str(path))

@@ -2,7 +2,7 @@
 
 This runs whenever a spec is compiled, so it reads the head of a file and imports no Arrow. Rows of JSON need not have
 the same keys. If none of the first rows has a key, its name is searched for in the rest of the bytes, which costs less
-than the digest that the compiler makes of them. What may be there is left to the reader, which looks at every row.
+than the digest that the compiler makes of them. The reader, which looks at every row, decides on the rest.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A reader trusts no line. A line with a field that is missing, has another type or is out of bounds is not a record
 (`parse_record`), and a record from elsewhere must also have the key of its request (`parse_and_verify`). A line ends
-with the CRC-32 of what precedes it; one with another content is damaged. Lines of before checksums have none.
+with the CRC-32 of the bytes before it; a line that does not match is damaged. Older lines have no checksum.
 
 Newer fields of a response are fields of the record, since older versions accept no further field in `response`.
 """

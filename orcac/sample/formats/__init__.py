@@ -47,7 +47,7 @@ def read_items(
 ) -> Iterator[Item | BadRow]:
     """Yield the items of a file as they are put to a model. Raises InputError if the file's reader does.
 
-    If `matches`, references become the options that they name, and `report` gets what `match_references` reports.
+    If `matches`, references become the options that they name, and `report` gets the sentences of `match_references`.
     """
     read = partial(FORMATS[source.format], path, name, source)
     items = match_references(read, are_listed="options" not in source.fields, report=report) if matches else read()
