@@ -147,7 +147,7 @@ def test_shards_of_an_evaluation_change_no_file(tmp_path: Path) -> None:
         name: shards
         student: {base: made/out0/model}
         benchmarks:
-          b: {format: puzzles, task: navigate, size: [2, 4], take: 7, max_tokens: 5, temperature: 1, samples: 2}
+          b: {format: puzzles, task: navigate, size: [3, 5], take: 7, max_tokens: 5, temperature: 1, samples: 2}
     """
     files = {}
     for count in (1, 3):

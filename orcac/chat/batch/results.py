@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 from orcac.chat.endpoints.completions import find_dispensable
 from orcac.chat.endpoints.reader import Unanswered, read_completion
+from orcac.chat.error_body import read_error
 from orcac.chat.failures import ERRORS, classify, refused_setting
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.wire import loads, replace_surrogates
@@ -141,8 +142,7 @@ def _failure(name: str, body: object, message: str, request: ChatRequest, refuse
 
 def error_text(body: object) -> str:
     """Return the message in an error body, on one line and at most 300 characters long."""
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    return _one_line(inner.get("message") if isinstance(inner, dict) else inner)
+    return _one_line(read_error(body).message)
 
 
 def _one_line(message: object) -> str:

@@ -56,6 +56,11 @@ def test_an_error_has_a_class_and_may_settle_the_request(content: bytes, error: 
     assert result.error == error and (result.response is not None) == is_settled
 
 
+def test_the_message_of_an_error_in_a_list_is_read():
+    result = parse_result(line(400, [{"error": {"message": "No such\n  user.", "code": 401}}]), REQUEST, ())
+    assert result.message == "HTTP 400: No such user."
+
+
 def test_a_refused_parameter_is_named_unless_the_request_was_sent_without_it() -> None:
     content = line(400, {"error": RENAMED})
     assert parse_result(content, REQUEST, ()).refused == "max_tokens"
