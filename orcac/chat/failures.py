@@ -198,6 +198,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], tuple[int, ...], str], ...] = tuple(
         (rf"(?:invalid|incorrect|missing|wrong|expired|malformed) {_KEY}", (400, 403), "auth"),
         (rf"{_KEY} (?:is |was |has )?(?:not valid|not found|invalid|incorrect|missing)", (400, 403), "auth"),
         (rf"{_KEY} (?:is |was |has )?(?:expired|reported|revoked|disabled)", (400, 403), "auth"),
+        (r"not authenticated|authentication (?:failed|required)|no auth(?:entication)? credentials", (400, 403), "auth"),
         (r"context (?:length|window|limit|size)", _BAD, "context_overflow"),
         (r"maximum model length|max_model_len", _BAD, "context_overflow"),
         (r"must be at least 1, got -", _BAD, "context_overflow"),  # vLLM: a prompt without room for the answer
@@ -280,12 +281,10 @@ def classify(
         raise AssertionError(f"not a transport error: {exception!r}")
     error = read_error(body)
     if status < 300:
-        status = error.status or _infer_status(error)
+        status = error.status or _infer_status(error, body)
     if status in _REFUSED and _refuses_role(error):
         return "unsupported_role"
-    by_words = next(
-        (name for words, statuses, name in _BY_WORDS if status in statuses and words.search(error.text)), ""
-    )
+    by_words = _class_by_words(error, status)
     if status == 429 and by_words != "too_large":
         wait = error.wait_s if retry_after is None else retry_after
         if wait and wait <= LONGEST_WAIT_S:
@@ -303,14 +302,20 @@ def classify(
     return "server" if status >= 500 else "bad_request"
 
 
-def _infer_status(error: ErrorBody) -> int:
+def _infer_status(error: ErrorBody, body: object) -> int:
     """Return the HTTP status that an error without one means, 500 if it gives no sign."""
     for code in error.codes:
         if code in _STATUS_OF:
             return _STATUS_OF[code]
         if code in _BY_CODE:
             return 400
-    return next((status for words, status in _STATUS_OF.items() if words in error.text), 500)
+    found = next((status for words, status in _STATUS_OF.items() if words in error.text), 0)
+    return found or (400 if _class_by_words(error, 400) or refused_setting(body) else 500)
+
+
+def _class_by_words(error: ErrorBody, status: int) -> str:
+    """Return the class that the words of an error mean under a status, "" if they mean none."""
+    return next((name for words, statuses, name in _BY_WORDS if status in statuses and words.search(error.text)), "")
 
 
 def _refuses_role(error: ErrorBody) -> bool:
