@@ -198,7 +198,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], tuple[int, ...], str], ...] = tuple(
         (rf"(?:invalid|incorrect|missing|wrong|expired|malformed) {_KEY}", (400, 403), "auth"),
         (rf"{_KEY} (?:is |was |has )?(?:not valid|not found|invalid|incorrect|missing)", (400, 403), "auth"),
         (rf"{_KEY} (?:is |was |has )?(?:expired|reported|revoked|disabled)", (400, 403), "auth"),
-        (r"not authenticated|authentication (?:failed|required)|no auth(?:entication)? credentials", (400, 403), "auth"),
+        (r"not authenticated|authentication (?:failed|required)|no auth\w{0,11} credentials", (400, 403), "auth"),
         (r"context (?:length|window|limit|size)", _BAD, "context_overflow"),
         (r"maximum model length|max_model_len", _BAD, "context_overflow"),
         (r"must be at least 1, got -", _BAD, "context_overflow"),  # vLLM: a prompt without room for the answer
