@@ -18,6 +18,7 @@ __all__ = ["Column", "read_columns"]
 
 _MAP, _MAP_KEY_VALUE, _LIST = 1, 2, 3  # converted types
 _REPEATED = 2  # repetition type
+_LONGEST_SHIFT = 63  # of a number of 64 bits
 _BYTE, _DOUBLE, _BINARY, _ELEMENTS, _SET, _PAIRS, _STRUCT = 3, 7, 8, 9, 10, 11, 12  # types of the protocol
 
 
@@ -102,14 +103,11 @@ class _Reader:
                 self._skip(inner)
         elif kind in (_ELEMENTS, _SET):
             count, inner = self._list()
-            for _ in range(count):
-                self._skip(_BYTE if inner in (1, 2) else inner)
+            self._skip_elements(count, inner)
         elif kind == _PAIRS:
-            if count := min(self._varint(), len(self.data)):
+            if count := self._check(self._varint()):
                 kinds = self._byte()
-                for _ in range(count):
-                    self._skip(kinds >> 4)
-                    self._skip(kinds & 15)
+                self._skip_elements(count, kinds >> 4, kinds & 15)
         elif kind == _BINARY:
             self.at += self._varint()
         elif kind == _DOUBLE:
@@ -119,12 +117,23 @@ class _Reader:
         elif kind > 2:  # a boolean is in its type
             self._varint()
 
+    def _skip_elements(self, count: int, *kinds: int) -> None:
+        """Skip elements of a container; each has one byte at least."""
+        if 0 in kinds:
+            raise ValueError
+        for _ in range(count):
+            for kind in kinds:
+                self._skip(_BYTE if kind in (1, 2) else kind)
+
     def _list(self) -> tuple[int, int]:
         head = self._byte()
-        count = head >> 4 if head >> 4 < 15 else self._varint()
+        return self._check(head >> 4 if head >> 4 < 15 else self._varint()), head & 15
+
+    def _check(self, count: int) -> int:
+        """Return a number of elements. Raises ValueError if there are not as many bytes."""
         if count > len(self.data):
             raise ValueError
-        return count, head & 15
+        return count
 
     def _byte(self) -> int:
         self.at += 1
@@ -135,6 +144,8 @@ class _Reader:
         while (byte := self._byte()) & 128:
             value |= (byte & 127) << shift
             shift += 7
+            if shift > _LONGEST_SHIFT:
+                raise ValueError
         return value | byte << shift
 
     def _integer(self) -> int:

@@ -74,6 +74,22 @@ def test_footers_of_wide_and_deep_tables(tmp_path: Path) -> None:
             find_missing(path, "parquet", here)
 
 
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"\x15" + b"\x80" * 3_000_000,  # one number that never ends
+        b"\x19\xf9\xc0\x9a\x0c" + b"\xf0\xc0\x9a\x0c" * 100_000,  # lists of lists of elements without a byte
+        b"\x1b\xff\xff\xff\x7f\x11",  # a map of truth values
+    ],
+)
+def test_damaged_footers_take_no_longer_than_their_bytes(tmp_path: Path, footer: bytes) -> None:
+    """Each of them took minutes, or for ever, if sizes were believed."""
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(InputError, match="its footer is damaged"):
+        find_missing(path, "parquet", ["q"])
+
+
 def test_arrow_is_not_loaded_for_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist([ROW]), path)
