@@ -6,7 +6,7 @@ neither is held as a whole. A shard asks its part of the prompts and only adds i
 finds them there, and asks the questions that a shard may have left.
 
 A node without any response is not an artifact: it fails and gives the reasons. So does one that lost a group of
-prompts, such as all those with a system message, to failures that are not on record (`losses`).
+prompts, such as all those with a system message, to failures that are not on record (`failed_groups`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from orcac import rows
 from orcac.chat.ask import Asker, ChatExecution
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
-from orcac.collect.losses import Losses
+from orcac.collect.failed_groups import GroupedFailures
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.collect.recorded import read_references, replay_responses
@@ -115,11 +115,13 @@ def _write(
     """Write a row for each prompt. Prompts of two sources with equal texts are one question: its tokens count once.
 
     `usd` is the price of these responses at the endpoint, whenever they were paid, as the budget counts it
-    (`ChatRequest.usd_of`). Raises EndpointError if failures that a rerun may mend took at least half of
-    a group of prompts: the artifact would lack a part of the experiment.
+    (`ChatRequest.usd_of`).
+
+    Raises EndpointError if failures that a rerun may mend took at least half of a group of prompts: the artifact would
+    lack a part of the experiment.
     """
     is_free, price = job.recipe.origin in ("replay", "reference"), job.execution.endpoint.price
-    failed, omitted, losses = Counter[str](), Counter[str](), Losses()
+    failed, omitted, grouped = Counter[str](), Counter[str](), GroupedFailures()
     any_request = questions.request(system="", user="")
     input_tokens = output_tokens = reasoned = done = 0
     usd = 0.0
@@ -129,7 +131,7 @@ def _write(
         for table in prompts.tables():
             some = list(islice(responses, len(table)))
             failed.update(response.error for response in some if response.error)
-            losses.add(
+            grouped.add(
                 systems=table.column("system").to_pylist(),
                 numbers=table.column("system_id").to_pylist(),
                 tasks=table.column("task").to_pylist(),
@@ -162,13 +164,13 @@ def _write(
     if count and failed.total() == count:
         path.unlink()
         raise unanswered_error(job, failed, messages)
-    mendable = losses.find(recorded=False)
-    grave = [] if is_free else [loss for loss in mendable if loss.is_grave]
+    mendable = grouped.find(recorded=False)
+    grave = [] if is_free else [group for group in mendable if group.is_grave]
     if grave:
         path.unlink()
         raise lost_group_error(job, grave, failed, messages)
-    for loss in (*losses.find(recorded=True), *mendable):
-        print_line(f"{job.label}  {loss}")
+    for group in (*grouped.find(recorded=True), *mendable):
+        print_line(f"{job.label}  {group}")
     return CollectSummary(
         prompts=count,
         answered=count - failed.total(),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from orcac.chat.failures import ERRORS
-from orcac.collect.losses import Loss
+from orcac.collect.failed_groups import FailedGroup
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError, InputError, OrcacError
 from orcac.job import Job
@@ -27,14 +27,17 @@ def unanswered_error(
 
 
 def lost_group_error(
-    job: Job[CollectRecipe, CollectExecution], lost: Sequence[Loss], failed: Counter[str], messages: dict[str, str]
+    job: Job[CollectRecipe, CollectExecution],
+    lost: Sequence[FailedGroup],
+    failed: Counter[str],
+    messages: dict[str, str],
 ) -> EndpointError:
     """Return the error of a node whose failures go with the groups `lost`; the other parameters as above."""
     mendable = Counter({name: count for name, count in failed.items() if not ERRORS[name].recorded})
     fixes = [ERRORS[name].fix.format(key=job.execution.endpoint.api_key_env) for name in sorted(mendable)]
-    if any(loss.is_of_system for loss in lost):
+    if any(group.is_of_system for group in lost):
         fixes.append("set the teacher's `system_role`, or leave these system messages out of the draw")
-    if any(not loss.is_of_system for loss in lost):
+    if any(not group.is_of_system for group in lost):
         fixes.append("or leave these tasks out of their source")
     return EndpointError(
         f"{job.label}: {'; '.join(map(str, lost))}: {_describe_causes(mendable, messages)}",

@@ -9,7 +9,6 @@ nothing else did, or if chance would bring so many of the failures into it less 
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -19,11 +18,11 @@ from orcac.chat.failures import ERRORS
 _CHANCE = 1e-3
 _MOST_NAMED = 3  # groups of one kind that a message names
 
-Group = tuple[str, str | int]  # kind and name: ("with a system message", True), ("of system message", 7), ...
-_WITH_SYSTEM, _SYSTEM, _TASK = "with a system message", "of system message", "of task"
+Group = tuple[str, str | int]  # kind and name: ("with a system message", ""), ("of system message", 7), ...
+_KINDS = _WITH_SYSTEM, _SYSTEM, _TASK = "with a system message", "of system message", "of task"
 
 
-class Loss(NamedTuple):
+class FailedGroup(NamedTuple):
     """A group of prompts with more than its share of the failures."""
 
     group: str
@@ -47,7 +46,7 @@ class Loss(NamedTuple):
         return f"{self.failed:,} of {self.prompts:,} prompts {self.group} failed, and of the others {others}"
 
 
-class Losses:
+class GroupedFailures:
     """The failures of a dataset by group of prompts. Failures on record are counted apart: a rerun cannot mend them."""
 
     def __init__(self) -> None:
@@ -71,52 +70,36 @@ class Losses:
                 for group in groups:
                     self._failed[recorded][group] += count
 
-    def find(self, *, recorded: bool) -> list[Loss]:
+    def find(self, *, recorded: bool) -> list[FailedGroup]:
         """Return the groups with which failures go, of those on record or of the others, the worst of a kind first.
 
         If all prompts with a system message failed, the single system messages are left out.
         """
-        failed, found = self._failed[recorded], list[Loss]()
+        failed, found = self._failed[recorded], list[FailedGroup]()
         for kind, groups in itertools.groupby(
             sorted(failed, key=lambda group: (_KINDS.index(group[0]), -failed[group])), key=lambda group: group[0]
         ):
-            if kind == _SYSTEM and any(loss.group == _WITH_SYSTEM for loss in found):
+            if kind == _SYSTEM and any(other.group == _WITH_SYSTEM for other in found):
                 continue
-            named = [loss for group in groups if (loss := self._judge(group, recorded=recorded))]
+            named = [judged for group in groups if (judged := self._judge(group, recorded=recorded))]
             found += named[:_MOST_NAMED]
         return found
 
-    def _judge(self, group: Group, *, recorded: bool) -> Loss | None:
+    def _judge(self, group: Group, *, recorded: bool) -> FailedGroup | None:
         kind, name = group
         prompts, failed = self._prompts[group], self._failed[recorded][group]
         others, others_failed = self._total - prompts, self._total_failed[recorded] - failed
         goes_together = failed == prompts > 1 and not others_failed
-        number_of_groups = sum(other == kind for other, _ in self._prompts)
         if not others or (kind == _WITH_SYSTEM and failed < prompts):
             return None
+        number_of_groups = sum(other == kind for other, _ in self._prompts)
         if not (goes_together or _chance(prompts, failed, others, others_failed) * number_of_groups < _CHANCE):
             return None
-        return Loss(f"{kind} {name}".strip(), prompts, failed, others, others_failed)
-
-
-_KINDS = (_WITH_SYSTEM, _SYSTEM, _TASK)
+        return FailedGroup(f"{kind} {name}".strip(), prompts, failed, others, others_failed)
 
 
 def _chance(prompts: int, failed: int, others: int, others_failed: int) -> float:
     """Return the probability that of all failures at least `failed` fall into a group of so many prompts."""
-    total, all_failed = prompts + others, failed + others_failed
-    if failed * total <= all_failed * prompts:
-        return 1.0
-    whole = _log_choose(total, all_failed)
-    term = math.exp(_log_choose(prompts, failed) + _log_choose(others, others_failed) - whole)
-    tail = 0.0
-    for k in range(failed, min(prompts, all_failed) + 1):  # each term follows from the one before it
-        tail += term
-        if term < 1e-12 * tail:
-            break
-        term *= (prompts - k) * (all_failed - k) / ((k + 1) * (others - all_failed + k + 1))
-    return tail
+    from scipy import stats  # takes 0.7 s to import, and is needed only if some requests failed
 
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return float(stats.hypergeom.sf(failed - 1, prompts + others, failed + others_failed, prompts))
