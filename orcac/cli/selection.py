@@ -117,10 +117,10 @@ def _stop_after(seconds: float, key: str) -> Iterator[None]:
 
 def _read_teacher(spec: Path, name: str) -> set[tuple[str, str]]:
     """Return (model, origin) of a teacher in each arm of a spec."""
+    from orcac.plan.asking import find_origin
     from orcac.spec.load import load
 
     found = [arm.spec.teachers[name] for arm in load(spec).arms.values() if name in arm.spec.teachers]
     if not found:
         raise InputError(f"{spec}: there is no teacher `{name}`", fix="name one of its `teachers`")
-    kinds = {"openai": "api", "vllm": "api"}
-    return {(teacher.model, kinds.get(teacher.endpoint.kind, teacher.endpoint.kind)) for teacher in found}
+    return {(teacher.model, find_origin(teacher.endpoint)) for teacher in found}

@@ -67,9 +67,7 @@ def lower_teacher(
         )
     if isinstance(endpoint, schema.LocalEndpoint):
         weights = Weights(files=files.refs, hub=hub[0] if hub else None)
-    origin: Origin = "api"
-    if not isinstance(endpoint, schema.OpenAIEndpoint | schema.VLLMEndpoint):
-        origin = endpoint.kind
+    origin = find_origin(endpoint)
     return CollectRecipe(
         model=teacher.model,
         sampling=sampling or teacher.sampling,
@@ -80,6 +78,13 @@ def lower_teacher(
         system_role=teacher.system_role,
         sample_index=sample_index,
     )
+
+
+def find_origin(endpoint: schema.Endpoint) -> Origin:
+    """Return where answers of an endpoint come from; the servers of one model count as one origin."""
+    if isinstance(endpoint, schema.OpenAIEndpoint | schema.VLLMEndpoint):
+        return "api"
+    return endpoint.kind
 
 
 def lower_endpoint(
