@@ -27,14 +27,20 @@ def test_an_estimate_contains_the_later_measurement(made: tuple[Plan, Store, dic
     assert price(plan, store)[ref] == Cost()  # done costs nothing
 
 
-def test_answers_in_the_ledger_cost_nothing(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
-    plan, store, _ = made
-    ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
-    half = Store(tmp_path)
+def link_prompts(store: Store, prompts: str, folder: Path) -> tuple[Store, Path]:
+    """Return a store in `folder` that has only the prompts of another one, and the other one's log of answers."""
+    half = Store(folder)
     half.folder(prompts).parent.mkdir()
     half.folder(prompts).symlink_to(store.folder(prompts))
     half.answers.mkdir()
     (segment,) = store.answers.glob("*.jsonl")
+    return half, segment
+
+
+def test_answers_in_the_ledger_cost_nothing(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
+    plan, store, _ = made
+    ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
+    half, segment = link_prompts(store, prompts, tmp_path)
     lines = segment.read_text().splitlines(keepends=True)
     (half.answers / "one.jsonl").write_text("".join(lines[:50]) + lines[50][:40])  # a kill in the middle of the 51st
     cost = price(plan, half)[ref]
@@ -57,11 +63,7 @@ def test_a_server_that_counts_output_alone_or_more_than_max_tokens_is_priced_by_
 ) -> None:
     plan, store, _ = made
     ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
-    half = Store(tmp_path)
-    half.folder(prompts).parent.mkdir()
-    half.folder(prompts).symlink_to(store.folder(prompts))
-    half.answers.mkdir()
-    (segment,) = store.answers.glob("*.jsonl")
+    half, segment = link_prompts(store, prompts, tmp_path)
     records = [json.loads(line) for line in segment.read_text().splitlines()[:20]]
     most = records[0]["request"]["sampling"]["max_tokens"]
     for record in records:
