@@ -123,9 +123,9 @@ def fetch(
 ) -> Fetched:
     """Download the files that `ref` names, unless they are in the cache. `label` begins the progress line.
 
-    Of a dataset: the files that its path matches; if the path is a folder or "", only those that end in `suffix`, or,
-    if there are none, in `suffix` and one of `packed`, such as ".gz". Of a model: weights, configuration and tokenizer,
-    directly in the folder that its path names. A request fails after `stall_seconds` without a byte.
+    Of a dataset: the files that its path matches. If the path is a folder or "", only those that end in `suffix`, or
+    else those that end in `suffix` and one of `packed`, such as ".gz". Of a model: weights, configuration and
+    tokenizer, directly in the folder that its path names. A request fails after `stall_seconds` without a byte.
 
     Raises InputError if the reference names nothing that may be read, EndpointError if the hub cannot be reached or
     fails, StoreError if the cache cannot be written.

@@ -28,7 +28,7 @@ class Losses:
         self._tasks_of: dict[str, set[str]] = {}  # file -> tasks
 
     def add_file(self, file: str) -> None:
-        """Count a file, which may have no rows; "" is none."""
+        """Register a file, so that one without rows is found as well. An empty name is ignored."""
         if file:
             self._tasks_of.setdefault(file, set())
 

@@ -82,7 +82,7 @@ def _as_json(record: Record) -> dict[str, object]:
 
 
 def _read_needs(plan_path: Path) -> dict[str, tuple[str, ...]]:
-    """Return node -> its inputs, by the plan that was compiled last; {} if there is none."""
+    """Return node -> its inputs by the plan that was compiled last, {} without a plan."""
     if not plan_path.is_file():
         return {}
     return {ref: node.needs for ref, node in Plan.read(plan_path).nodes.items()}

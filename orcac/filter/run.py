@@ -37,7 +37,7 @@ def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
     print_counts(job.label, len(verdicts) - counted.total(), counted)
     if counted.total() == len(verdicts):
         raise InputError(
-            f"{job.label}: none of {len(verdicts):,} responses is kept: {by_reason(counted) or 'there are none'}",
+            f"{job.label}: none of {len(verdicts):,} responses is kept{f': {by_reason(counted)}' if counted else ''}",
             fix="relax `filters`, or find out why the teacher's answers are of no use",
         )
     losses.check(

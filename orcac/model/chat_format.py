@@ -275,7 +275,7 @@ class ChatFormat:
         return CLOSING + learnt if is_open(_get_ending(prompt)) and CLOSE not in learnt else learnt
 
     def _find_end(self, full: str) -> int:
-        """Return the end of the first end token after the answer, or that of the answer if there is none."""
+        """Return the position behind the first end token that follows the answer, or behind the answer without one."""
         answer = full.rfind(RESPONSE) + 1
         ends = (re.search(re.escape(token), full[answer:]) for token in self._ends)
         return answer + min((found.end() for found in ends if found), default=0)

@@ -183,9 +183,10 @@ def test_the_losses_are_printed_and_a_task_of_which_nothing_is_kept_is_an_error(
 
 
 def test_a_filter_that_keeps_nothing_is_an_error(tmp_path):
-    for responses, cause in (([response(finish_reason="length")], "finish reason: length 1"), ([], "there are none")):
-        with pytest.raises(InputError, match=f"none of {len(responses)} responses is kept: {cause}") as caught:
+    for responses, cause in (([response(finish_reason="length")], ": finish reason: length 1"), ([], "")):
+        with pytest.raises(InputError) as caught:
             run(job(tmp_path, FilterRecipe(), responses, {}))
+        assert caught.value.message == f"test: none of {len(responses)} responses is kept{cause}"
         assert caught.value.fix
 
 

@@ -21,8 +21,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def make_client(settings: EndpointSettings) -> AsyncOpenAI:
     """Return the `openai` package's client for `settings`, or its client for Azure. It never retries.
 
-    Raises EndpointError if the provider needs a key or an address and there is none, or if the key, the address, a
-    header or the proxy cannot be used.
+    Raises EndpointError if a required key or address is missing, or if the key, the address, a header or the proxy
+    cannot be used.
     """
     from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 

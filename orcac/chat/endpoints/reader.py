@@ -201,7 +201,7 @@ def _find_error(body: object) -> Unanswered | None:
 
 
 def _is_error(value: object) -> bool:
-    """Return whether the `error` of a body or a choice is one: some servers state there that there is none."""
+    """Return whether the field `error` of a body or a choice holds an error; some servers set it to "success"."""
     if not value or not isinstance(value, Mapping):
         return bool(value) and str(value).lower() not in _SUCCESS
     return any(str(inner).lower() not in _SUCCESS for inner in value.values() if inner)
@@ -301,7 +301,7 @@ def _read_finish(choice: Mapping[str, object]) -> str:
 
 
 def _finish_word(value: object) -> str:
-    """Return a finish reason in lower case and snake case; "" if it is none."""
+    """Return a finish reason in snake case, "" if the value is not one."""
     if isinstance(value, Mapping):  # SGLang's own form
         value = value.get("type")
     if not isinstance(value, str):

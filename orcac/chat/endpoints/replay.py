@@ -80,7 +80,10 @@ class _Row(NamedTuple):
         return replace_surrogates(value)
 
     def answer(self, fields: Mapping[str, str]) -> ChatResponse | None:
-        """Return the response, None if there is none. Raises InputError if there is no such field or it has no text."""
+        """Return the response, or None for a row without an answer.
+
+        Raises InputError if the row lacks the field of the answer, or if that is not text.
+        """
         content = self.field(fields["answer"])
         more = {name: lookup(self.value, fields[name]) for name in ("reasoning", "finish_reason") if name in fields}
         try:

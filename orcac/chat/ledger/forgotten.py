@@ -63,7 +63,8 @@ def forget(folder: Path, records: Collection[RecordId]) -> None:
 def _read(path: Path) -> Iterator[RecordId]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            key, at = json.loads(line)["key"], json.loads(line)["at"]
+            record = json.loads(line)
+            key, at = record["key"], record["at"]
             if len(bytes.fromhex(key)) != 16 or type(at) not in (float, int):
                 raise ValueError
         except (ValueError, TypeError, KeyError):
