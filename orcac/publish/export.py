@@ -67,7 +67,9 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, run: int = 1, about
 
 
 def _find_arm(plan: Plan, spec: str, name: str) -> Arm:
-    recipe = plan.nodes[plan.experiments[spec].report].recipe
+    if not (ref := plan.experiments[spec].report):
+        raise InputError(f"{spec}: the spec trains no student", fix="add `student` and `stages`")
+    recipe = plan.nodes[ref].recipe
     assert isinstance(recipe, ReportRecipe)
     (arm,) = [arm for arm in recipe.arms if arm.name == name]
     return arm

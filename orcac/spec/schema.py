@@ -674,7 +674,9 @@ class Spec(Frozen):
     student: Student | None = semantic("the model to train, or only to measure", None)
     stages: dict[Name, Stage] = semantic("stages of the curriculum", {})
     curriculum: tuple[Name, ...] = semantic(
-        "names of the stages in order; an arm with `[]` trains nothing, and its student is measured as it is", ()
+        "names of the stages in order; a single stage needs no list. An arm with `[]` trains nothing, and its student "
+        "is measured as it is",
+        default_factory=lambda given: tuple(given.get("stages", ())) if len(given.get("stages", ())) == 1 else (),
     )
     replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
         "training runs of each arm, and draws of its data", Replicates()
