@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
+from orcac.cli.collected import list_tables
 from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
 from orcac.errors import OrcacError
-from orcac.cli.collected import list_tables
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
 from orcac.text import clean

@@ -78,8 +78,9 @@ class PlannedComparison:
 
 
 def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparison]:
-    """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec; [] without one.
+    """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
 
+    A spec without a report has none.
     Benchmarks that a model judges are left out, because the spread of its verdicts is not known.
     """
     plan = flow.plan
