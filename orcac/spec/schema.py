@@ -65,6 +65,12 @@ class _PuzzleSource(Frozen):
     take: Count = semantic("number of queries to generate", unit="queries")
 
 
+_MAX_BAD = (
+    "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows are "
+    "allowed in any case"
+)
+
+
 class FileSource(Frozen):
     """A source of queries or benchmark items that is read from files."""
 
@@ -84,11 +90,7 @@ class FileSource(Frozen):
         'tasks, and files by name, of which nothing may be left, or globs such as "*"; of any other, the run stops',
         (),
     )
-    max_bad: Share | None = execution(
-        "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
-        "are allowed in any case",
-        None,
-    )
+    max_bad: Share | None = execution(_MAX_BAD, None)
 
 
 Fields = dict[Literal["query", "reference", "references", "system", "task", "options"], str]
@@ -365,6 +367,7 @@ class ReplayEndpoint(Frozen):
         "orcac's field -> the key in the file of the questions", {}
     )
     samples: Count = semantic("answers to each question, one row for each; the k-th row is the k-th sample", 1)
+    max_bad: Share | None = execution(_MAX_BAD, None)
 
 
 class ReferenceEndpoint(Frozen):

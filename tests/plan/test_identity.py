@@ -375,6 +375,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[solver].concurrency": ("teachers.s.endpoint.concurrency", 9),
     "teachers.*.endpoint[solver].timeout": ("teachers.s.endpoint.timeout", 9),
     "teachers.*.endpoint[solver].attempts": ("teachers.s.endpoint.attempts", 9),
+    "teachers.*.endpoint[replay].max_bad": ("teachers.t.endpoint.max_bad", "9 %"),
     "teachers.*.price.input": ("teachers.g.price.input", 9),
     "teachers.*.price.output": ("teachers.g.price.output", 9),
     "teachers.*.price.batch": ("teachers.g.price.batch", "9 %"),
