@@ -418,6 +418,7 @@ class _ArmLowering:
                 teacher, budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=sampling is not None
             ),
             shards=shards,
+            max_bad=getattr(teacher.endpoint, "max_bad", None),
             expect_tokens=teacher.expect,
             files=local.paths | questions.paths,
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),

@@ -65,6 +65,12 @@ class _PuzzleSource(Frozen):
     take: Count = semantic("number of queries to generate", unit="queries")
 
 
+_MAX_BAD = (
+    "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows are "
+    "allowed in any case"
+)
+
+
 class FileSource(Frozen):
     """A source of queries or benchmark items that is read from files."""
 
@@ -84,11 +90,7 @@ class FileSource(Frozen):
         'tasks, and files by name, of which nothing may be left, or globs such as "*"; of any other, the run stops',
         (),
     )
-    max_bad: Share | None = execution(
-        "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
-        "are allowed in any case",
-        None,
-    )
+    max_bad: Share | None = execution(_MAX_BAD, None)
 
 
 Fields = dict[Literal["query", "reference", "references", "system", "task", "options"], str]
@@ -116,6 +118,7 @@ class _QueryFiles(Frozen):
     missing: Literal["error", "later"] = execution(
         "if files are missing: refuse the spec, or plan and price without them until they exist", "error"
     )
+    license: str = label("licence of the questions, as their publisher states it; the card of a dataset shows it", "")
 
 
 class GeneratedQueries(_PuzzleSource):
@@ -364,6 +367,7 @@ class ReplayEndpoint(Frozen):
         "orcac's field -> the key in the file of the questions", {}
     )
     samples: Count = semantic("answers to each question, one row for each; the k-th row is the k-th sample", 1)
+    max_bad: Share | None = execution(_MAX_BAD, None)
 
 
 class ReferenceEndpoint(Frozen):
@@ -393,6 +397,9 @@ class Teacher(Frozen):
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
         "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
+    )
+    license: str = label(
+        "licence or terms for the use of its answers, as its provider states them; the card of a dataset shows it", ""
     )
 
     @property
