@@ -13,9 +13,10 @@ import click
 
 from orcac import text
 from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
-from orcac.cost.detectable import PlannedComparison, format_points, list_comparisons
+from orcac.cost.detectable import PlannedComparison, format_points
 from orcac.cost.figures import Range
 from orcac.cost.flow import Flow
 from orcac.cost.reasked import describe_reasked
@@ -55,7 +56,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     for line in reasked:
         _wrap(clean(line))
     for experiment in plan.experiments.values():
-        _show(plan, store, costs, experiment, list_comparisons(flow, experiment))
+        _show(plan, store, costs, experiment, plan_comparisons(flow, experiment))
     if len(plan.experiments) > 1:
         click.secho("\n" + _line("all specs", total_cost(plan, costs, list(plan.nodes))), bold=True)
 

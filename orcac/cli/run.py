@@ -29,8 +29,10 @@ from orcac.cli.common import (
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.report import show
+from orcac.cli.until import list_wanted, read_until
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
+from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
@@ -68,6 +70,7 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
 
     further: arguments for Snakemake. With `as_json`, stdout holds the results as JSON and nothing else.
     """
+    until = read_until(further)
     plan, experiments = compile_specs(specs)
     check_locks(plan)
     path, store = find_plan_and_store()
@@ -90,6 +93,7 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
     if not _DRY.intersection(further):
+        refuse_missing(plan.nodes[ref] for ref in list_wanted(plan, until) if not store.is_done(ref))
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
@@ -103,7 +107,7 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
     if code == 0:
         click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs", err=True)
         return 0
-    return _report_failures(plan, store, code)
+    return _report_failures(plan, store, code, further)
 
 
 def _run_snakemake(
@@ -173,7 +177,7 @@ def _stop_jobs(snakemake: int) -> None:
                     process.terminate()
 
 
-def _report_failures(plan: Plan, store: Store, code: int) -> int:
+def _report_failures(plan: Plan, store: Store, code: int, further: Sequence[str]) -> int:
     """Print the failed nodes with their errors, and return the exit code of the first."""
     codes = []
     for ref, node in plan.nodes.items():
@@ -182,7 +186,7 @@ def _report_failures(plan: Plan, store: Store, code: int) -> int:
             click.echo(clean(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
             codes.append(state.exit_code)
     if not codes:
-        by_hand = shlex.join(["snakemake", "--snakefile", str(find_snakefile()), "--cores", "all"])
+        by_hand = shlex.join(["snakemake", "--snakefile", str(find_snakefile()), *(further or ["--cores", "all"])])
         click.echo(
             f"\nSnakemake stopped and no node failed; if no line above gives the reason, `{by_hand}` does", err=True
         )

@@ -118,6 +118,7 @@ class _QueryFiles(Frozen):
     missing: Literal["error", "later"] = execution(
         "if files are missing: refuse the spec, or plan and price without them until they exist", "error"
     )
+    license: str = label("licence of the questions, as their publisher states it; the card of a dataset shows it", "")
 
 
 class GeneratedQueries(_PuzzleSource):
@@ -396,6 +397,9 @@ class Teacher(Frozen):
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
         "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
+    )
+    license: str = label(
+        "licence or terms for the use of its answers, as its provider states them; the card of a dataset shows it", ""
     )
 
     @property

@@ -70,3 +70,5 @@ def test_the_tables_of_each_arm_are_printed_with_their_rows(spec: Path) -> None:
     assert found[0]["examples_rows"] > found[1]["examples_rows"] > 0
     output = orcac("run", spec)
     assert "nothing to do" in output and all(one["examples"] in output for one in found)
+    orcac("export", "--dataset", "explained", f"{spec}:brief", spec.parent / "out")
+    assert pq.read_metadata(spec.parent / "out" / "data" / "train.parquet").num_rows == found[1]["examples_rows"]
