@@ -30,6 +30,7 @@ from orcac.cli.common import (
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.report import show
 from orcac.cli.until import list_wanted, read_until
+from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
 from orcac.plan.needs import refuse_missing
@@ -114,7 +115,8 @@ def _run_snakemake(
     plan: Plan, path: Path, store: Store, targets: Sequence[str], further: Sequence[str], stdout: TextIO | None
 ) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile())]
-    if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
+    is_local = not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further)
+    if is_local:
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
@@ -123,12 +125,16 @@ def _run_snakemake(
         "ORCAC_STORE": str(store.root),
         "ORCAC_TARGETS": ",".join(targets),
     }
-    console = None if _DRY.intersection(further) else find_terminal()
-    if console is None:
+    if _DRY.intersection(further):
         return _wait(subprocess.Popen(line, env=environment, stdout=stdout))
-    shares_terminal = sys.stdout.isatty()
-    with live_display(console, plan, store) as above:
+    with contextlib.ExitStack() as opened:
+        if is_local:
+            environment |= opened.enter_context(warm_server())
+        if (console := find_terminal()) is None:
+            return _wait(subprocess.Popen(line, env=environment, stdout=stdout))
+        above = opened.enter_context(live_display(console, plan, store))
         environment[REDRAWN_VARIABLE] = pipe_id(above)
+        shares_terminal = sys.stdout.isatty()
         return _wait(subprocess.Popen(line, env=environment, stdout=above if shares_terminal else stdout, stderr=above))
 
 
