@@ -118,6 +118,7 @@ class _QueryFiles(Frozen):
     missing: Literal["error", "later"] = execution(
         "if files are missing: refuse the spec, or plan and price without them until they exist", "error"
     )
+    license: str = label("licence of the questions, as their publisher states it; the card of a dataset shows it", "")
 
 
 class GeneratedQueries(_PuzzleSource):
@@ -397,6 +398,9 @@ class Teacher(Frozen):
     expect: Count | None = execution(
         "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
     )
+    license: str = label(
+        "licence or terms for the use of its answers, as its provider states them; the card of a dataset shows it", ""
+    )
 
     @property
     def is_sampled(self) -> bool:
@@ -657,6 +661,12 @@ class Hardware(Frozen):
     other: Work = execution("resources of all other jobs", Work())
 
 
+def _list_single_stage(given: dict[str, object]) -> tuple[str, ...]:
+    """Return the curriculum of a spec that does not list it: its stage, if there is only one."""
+    stages = given.get("stages")
+    return tuple(stages) if isinstance(stages, dict) and len(stages) == 1 else ()
+
+
 class Spec(Frozen):
     """One experiment."""
 
@@ -677,7 +687,9 @@ class Spec(Frozen):
     student: Student | None = semantic("the model to train, or only to measure", None)
     stages: dict[Name, Stage] = semantic("stages of the curriculum", {})
     curriculum: tuple[Name, ...] = semantic(
-        "names of the stages in order; an arm with `[]` trains nothing, and its student is measured as it is", ()
+        "names of the stages in order; a single stage needs no list. An arm with `[]` trains nothing, and its student "
+        "is measured as it is",
+        default_factory=_list_single_stage,
     )
     replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
         "training runs of each arm, and draws of its data", Replicates()

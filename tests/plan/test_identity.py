@@ -347,6 +347,9 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     **{f"benchmarks.*[{form}].expect.{what}": (f"benchmarks.{name}.expect.{what}", 9)
        for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))
        for what in ("queries", "tokens")},
+    **{f"queries.*[{form}].license": (f"queries.{name}.license", "MIT")
+       for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
+    "teachers.*.license": ("teachers.g.license", "MIT"),
     "queries.*[jsonl].missing": ("queries.table.missing", "later"),
     "queries.*[flan-cot].missing": ("queries.cot.missing", "later"),
     "benchmarks.*[jsonl].missing": ("benchmarks.rows.missing", "later"),
