@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.outcome import describe_outcome
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -18,7 +19,7 @@ from orcac.store.store import Store
 @click.argument("specs", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every number of the reports as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
-    """Print the result tables of SPECS and the paths of their reports.
+    """Print the result tables of SPECS, the paths of their artifacts, and the commands that use these.
 
     \b
     Example:
@@ -33,7 +34,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
 
 
 def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = False) -> None:
-    """Print the table of each named experiment and the path of its page, or with `as_json` all their numbers."""
+    """Print the table of each named experiment and the artifacts that exist, or with `as_json` all their numbers."""
     if as_json:
         paths = {name: _results_path(store, plan.experiments[name].report) for name in names}
         results = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
@@ -45,7 +46,7 @@ def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = Fals
     for name in names:
         ref = plan.experiments[name].report
         click.echo(format_table(read_json(_results_path(store, ref))))
-        click.echo(f"\nreport: {store.folder(ref) / 'report.html'}")
+        click.echo("\n" + "\n".join(describe_outcome(plan, store, name)))
 
 
 def _results_path(store: Store, ref: str) -> Path:
