@@ -16,7 +16,8 @@ from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_state
-from orcac.report.recipe import Dataset, ReportExecution, ReportRecipe, Run, name_baseline, name_drawn
+from orcac.publish.records import read_summary
+from orcac.report.recipe import Arm, Baseline, ReportExecution, ReportRecipe, name_baseline, name_drawn
 from orcac.spec.arms import BASE
 from orcac.store.store import Store
 from orcac.text import by_reason, clean
@@ -46,7 +47,7 @@ def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
         rows += _lay_out(head, items, commands)
     rows += [("dropped", text) for text in found.losses()]
     report = plan.experiments[name].report
-    if store.is_done(report):
+    if report and store.is_done(report):
         page = store.folder(report) / "report.html"
         rows += [("report", str(page)), ("  open", page.resolve().as_uri())]
     return [clean(f"{head:9} {text}").rstrip() for head, text in rows]
@@ -75,36 +76,58 @@ def describe_failures(plan: Plan, store: Store, *, since: float) -> tuple[list[s
     return [clean(line) for line in lines], codes
 
 
+class _Dataset(NamedTuple):
+    """A dataset of the experiment, in the first arm and run that have it."""
+
+    name: str
+    shown: str  # the name with the mark of its draw
+    arm: str
+    run: int
+    collect: str  # KIND/ID
+    filter: str
+
+
 class _Outcome:
     """The finished artifacts of one experiment."""
 
     def __init__(self, plan: Plan, store: Store, name: str) -> None:
         self._plan, self._store, self._experiment = plan, store, plan.experiments[name]
-        recipe = plan.nodes[self._experiment.report].recipe
-        assert isinstance(recipe, ReportRecipe)
-        execution = plan.nodes[self._experiment.report].execution
-        assert isinstance(execution, ReportExecution)
-        self._recipe = recipe
-        self._names = {BASE: execution.model} if execution.model else {}  # as the report names it
-        self._runs = [(arm.name, run) for arm in recipe.arms for run in arm.runs]
-        self._spec = shlex.quote(self._experiment.spec)
-        self._datasets: dict[str, tuple[str, Run, Dataset]] = {}  # by filter; the first run of each
-        for arm, run in self._runs:
-            for dataset in run.datasets:
-                self._datasets.setdefault(dataset.filter, (arm, run, dataset))
+        self._arms: tuple[Arm, ...] = ()
+        self._baselines: tuple[Baseline, ...] = ()
+        self._model = ""  # the name of the base, if the report gives it one
+        if self._experiment.report:
+            report = plan.nodes[self._experiment.report]
+            assert isinstance(report.recipe, ReportRecipe) and isinstance(report.execution, ReportExecution)
+            self._arms, self._baselines = report.recipe.arms, report.recipe.baselines
+            self._model = report.execution.model
+        self._datasets: dict[str, _Dataset] = {}  # by filter
+        for dataset in self._list_datasets():
+            self._datasets.setdefault(dataset.filter, dataset)
+
+    def _list_datasets(self) -> Iterator[_Dataset]:
+        for arm in self._arms:
+            for number, run in enumerate(arm.runs, start=1):
+                for one in run.datasets:
+                    shown = name_drawn(one.name, run.draw)
+                    yield _Dataset(one.name, shown, arm.name, number, one.collect, one.filter)
+        if not self._experiment.report:
+            for name, addresses in self._experiment.addresses.items():
+                for address, ref in addresses.items():
+                    kind, _, dataset = address.partition("/")
+                    if kind == "filter":
+                        (collect,) = self._plan.nodes[ref].inputs["responses"]
+                        yield _Dataset(dataset, dataset, name, 1, collect, ref)
 
     def answers(self) -> list[_Item]:
         """Return the datasets, or else the answers to benchmarks that no training preceded."""
-        names = Counter(name_drawn(dataset.name, run.draw) for _, run, dataset in self._datasets.values())
+        names = Counter(dataset.shown for dataset in self._datasets.values())
         found = []
-        for ref, (arm, run, dataset) in self._datasets.items():
-            name = name_drawn(dataset.name, run.draw)
-            name += f" ({arm})" if names[name] > 1 else ""
+        for ref, dataset in self._datasets.items():
+            name = dataset.shown + (f" ({dataset.arm})" if names[dataset.shown] > 1 else "")
             asked = self._collected(dataset.collect)
             figures = f"{asked.answered:,} of {asked.prompts:,} answered" if asked else ""
-            if self._store.is_done(ref):
-                summary = FilterSummary.from_json(self._store.artifact(ref)["summary"], self._store.marker(ref))
-                figures += f"{', ' if figures else ''}{summary.kept:,} kept"
+            if filtered := self._filtered(ref):
+                figures += f"{', ' if figures else ''}{filtered.kept:,} kept"
                 found.append(_Item(name, figures, self._store.folder(ref) / "kept.parquet"))
             elif asked:
                 found.append(_Item(name, figures, self._store.folder(dataset.collect) / "responses.parquet"))
@@ -112,8 +135,8 @@ class _Outcome:
 
     def _measured(self) -> list[_Item]:
         """Return the answers of students and baselines to the benchmarks, of a spec that makes no dataset."""
-        asked = [(self._names.get(arm.name, arm.name), arm.evaluations) for arm in self._recipe.arms]
-        asked += [(name_baseline(baseline), baseline.evaluations) for baseline in self._recipe.baselines]
+        asked = [((self._model or BASE) if arm.name == BASE else arm.name, arm.evaluations) for arm in self._arms]
+        asked += [(name_baseline(baseline), baseline.evaluations) for baseline in self._baselines]
         return [
             _Item(
                 f"{name} on {one.benchmark}",
@@ -127,24 +150,22 @@ class _Outcome:
 
     def answer_commands(self) -> Iterator[tuple[str, str]]:
         """Yield the commands that show and export the first dataset."""
-        for ref, (arm, run, dataset) in self._datasets.items():
+        for ref, dataset in self._datasets.items():
             if self._collected(dataset.collect) is None:
                 continue
             recipe = self._plan.nodes[dataset.collect].recipe
             assert isinstance(recipe, CollectRecipe)
             if recipe.origin not in ("replay", "reference"):  # these are not in the ledger
-                teacher = shlex.quote(dataset.teacher)
-                yield "look", f"orcac answers list --spec {self._spec} --teacher {teacher} --limit 20"
-            if self._store.is_done(ref):
-                number = "" if run.draw == 0 else f" --run {self._number(arm, run)}"
-                name = shlex.quote(dataset.name)
-                yield "export", f"orcac export --dataset {name}{number} {self._target(arm)} DIR"
+                yield "look", f"orcac answers list --model {shlex.quote(recipe.model)} --limit 20"
+            if self._store.has_record(ref):
+                name, run = shlex.quote(dataset.name), f" --run {dataset.run}" if dataset.run > 1 else ""
+                yield "export", f"orcac export --dataset {name}{run} {self._target(dataset.arm)} DIR"
             return
 
     def students(self) -> list[_Item]:
         """Return the trained students, of each arm the first run that is finished."""
         found: dict[str, _Item] = {}
-        for arm in self._recipe.arms:
+        for arm in self._arms:
             made = [run for run in arm.runs if run.stages and self._store.is_done(run.stages[-1].train)]
             if made:
                 ref = made[0].stages[-1].train
@@ -154,7 +175,7 @@ class _Outcome:
 
     def student_commands(self) -> Iterator[tuple[str, str]]:
         """Yield the command that exports the first student."""
-        for arm in self._recipe.arms:
+        for arm in self._arms:
             for number, run in enumerate(arm.runs, start=1):
                 if run.stages and self._store.is_done(run.stages[-1].train):
                     yield (
@@ -166,36 +187,29 @@ class _Outcome:
     def losses(self) -> Iterator[str]:
         """Yield one line on answers and examples that were dropped, by reason, if there are any."""
         read, rejected = 0, Counter[str]()
-        for ref, (_, _, dataset) in self._datasets.items():
-            if self._store.has_record(ref):
-                summary = FilterSummary.from_json(self._store.artifact(ref)["summary"], self._store.marker(ref))
-                read += summary.read
-                rejected.update(summary.rejected)
+        for ref, dataset in self._datasets.items():
+            if filtered := self._filtered(ref):
+                read += filtered.read
+                rejected.update(filtered.rejected)
             elif asked := self._collected(dataset.collect):
                 read += asked.prompts
                 rejected.update(asked.failed)
         texts = [f"{rejected.total():,} of {read:,} answers: {by_reason(rejected)}"] if rejected.total() else []
-        packed = [
-            TokenizeSummary.from_json(self._store.artifact(ref)["summary"], self._store.marker(ref))
-            for ref in dict.fromkeys(stage.tokenize for _, run in self._runs for stage in run.stages)
-            if self._store.has_record(ref)
-        ]
+        tokenized = dict.fromkeys(stage.tokenize for arm in self._arms for run in arm.runs for stage in run.stages)
+        packed = [found for ref in tokenized if (found := read_summary(self._store, TokenizeSummary, ref))]
         if too_long := sum(one.too_long for one in packed):
             texts.append(f"{too_long:,} of {sum(one.examples for one in packed):,} examples: longer than a row")
         if texts:
             yield "; ".join(texts)
 
     def _collected(self, ref: str) -> CollectSummary | None:
-        if not self._store.has_record(ref):
-            return None
-        return CollectSummary.from_json(self._store.artifact(ref)["summary"], self._store.marker(ref))
+        return read_summary(self._store, CollectSummary, ref)
 
-    def _number(self, arm: str, run: Run) -> int:
-        (found,) = [one for one in self._recipe.arms if one.name == arm]
-        return found.runs.index(run) + 1
+    def _filtered(self, ref: str) -> FilterSummary | None:
+        return read_summary(self._store, FilterSummary, ref)
 
     def _target(self, arm: str) -> str:
-        return self._spec if arm == BASE else shlex.quote(f"{self._experiment.spec}:{arm}")
+        return shlex.quote(self._experiment.spec if arm == BASE else f"{self._experiment.spec}:{arm}")
 
 
 def _lay_out(head: str, items: Sequence[_Item], commands: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
