@@ -68,7 +68,7 @@ def _show(
     experiment: Experiment,
     comparisons: Sequence[PlannedComparison],
 ) -> None:
-    base = [*experiment.arms[BASE], experiment.report]
+    base = _list_base(experiment)
     todo = sum(costs[ref].seconds.mid > 0 for ref in base)
     click.secho(f"\n{experiment.spec}: {todo} of the base's {len(base)} nodes to make", bold=True)
     heads = ("", "asks", "reads", "writes", "USD", "batch", "GPU h", "time", "disk")
@@ -84,13 +84,18 @@ def _show(
         click.echo(_line(f"+ {name} × {runs}" if runs > 1 else f"+ {name}", total_cost(plan, costs, refs, paid=base)))
     shown = {"base": whole}
     if arms:
-        refs = [experiment.report, *(ref for refs in experiment.arms.values() for ref in refs)]
+        refs = [*experiment.targets, *(ref for refs in experiment.arms.values() for ref in refs)]
         shown["all arms"] = total_cost(plan, costs, refs)
         click.secho(_line("all arms", shown["all arms"]), bold=True)
     _show_ranges(shown)
     _show_power(comparisons)
     _show_memory(plan, store, experiment)
     _show_basis(whole)
+
+
+def _list_base(experiment: Experiment) -> list[str]:
+    """Return the nodes (KIND/ID) that the base needs, with the report if there is one."""
+    return [*experiment.arms[BASE], *([experiment.report] if experiment.report else [])]
 
 
 def _show_ranges(shown: dict[str, Cost]) -> None:
@@ -226,7 +231,7 @@ def _wrap(text: str, indent: str = "") -> None:
 def _as_json(plan: Plan, store: Store, costs: dict[str, Cost]) -> dict[str, Any]:
     experiments = {}
     for name, experiment in plan.experiments.items():
-        base = [*experiment.arms[BASE], experiment.report]
+        base = _list_base(experiment)
         experiments[name] = {
             "spec": experiment.spec,
             "base": _figures(total_cost(plan, costs, base)),

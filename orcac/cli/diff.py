@@ -153,11 +153,13 @@ def _pair_runs(runs_of: Mapping[File, Mapping[str, Draws]], old: Side, new: Side
     before, after = runs_of[old.file], runs_of[new.file]
     if old.arm == new.arm == BASE and old.file != new.file:
         return {name: (before[name], after[name]) for name in before if name in after}
-    return {new.arm: (before[old.arm], after[new.arm])}
+    return {new.arm: (before[old.arm], after[new.arm])} if old.arm in before and new.arm in after else {}
 
 
 def _report_recipe(plan: Plan, file: File) -> ReportRecipe:
-    recipe = plan.nodes[plan.experiments[str(file)].report].recipe
+    """Return the recipe of a spec's report, without arms if the spec only collects answers."""
+    ref = plan.experiments[str(file)].report
+    recipe = plan.nodes[ref].recipe if ref else ReportRecipe(arms=())
     assert isinstance(recipe, ReportRecipe)
     return recipe
 

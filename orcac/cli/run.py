@@ -82,11 +82,13 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
     plan.write(path)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
-    if all(store.is_done(plan.experiments[name].report) for name in names):
+    targets = list(dict.fromkeys(ref for item in plan.experiments.values() for ref in item.targets))
+    if all(map(store.is_done, targets)):
         gone = (
             f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
         )
-        click.echo(f"nothing to do: the report is made{gone}\n", err=as_json)
+        made = "the report is made" if all(item.report for item in plan.experiments.values()) else "all is made"
+        click.echo(f"nothing to do: {made}{gone}\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
@@ -95,30 +97,31 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
-    code = _run_snakemake(plan, path, store, further, sys.stderr if as_json else None)
+    code = _run_snakemake(plan, path, store, targets, further, sys.stderr if as_json else None)
     if _DRY.intersection(further):
         return code
-    if all(store.is_done(plan.experiments[name].report) for name in names):
+    if all(map(store.is_done, targets)):
         click.echo(f"done in {time.monotonic() - start:.0f} s\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     if code == 0:
-        click.echo("\nSnakemake made what its arguments ask for, which does not include the report", err=True)
+        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs", err=True)
         return 0
     return _report_failures(plan, store, code, further)
 
 
-def _run_snakemake(plan: Plan, path: Path, store: Store, further: Sequence[str], stdout: TextIO | None) -> int:
+def _run_snakemake(
+    plan: Plan, path: Path, store: Store, targets: Sequence[str], further: Sequence[str], stdout: TextIO | None
+) -> int:
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile())]
     if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
-    targets = ",".join(item.report for item in plan.experiments.values())
     environment = os.environ | {
         "ORCAC_PLAN": str(path),
         "ORCAC_STORE": str(store.root),
-        "ORCAC_TARGETS": targets,
+        "ORCAC_TARGETS": ",".join(targets),
     }
     console = None if _DRY.intersection(further) else find_terminal()
     if console is None:

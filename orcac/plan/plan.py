@@ -44,6 +44,7 @@ class ExperimentData(TypedDict):
 
     spec: str
     report: str
+    targets: NotRequired[list[str]]  # absent in a plan that an older orcac wrote: the report alone
     arms: list[tuple[str, list[str]]]
     addresses: dict[str, dict[str, str]]
 
@@ -68,7 +69,8 @@ class Experiment:
 
     name: str
     spec: str  # path as given
-    report: str  # KIND/ID
+    report: str  # KIND/ID; "" if the spec only collects answers
+    targets: list[str]  # the nodes to make, whose inputs are all others: the report, or the filters of a collection
     arms: dict[str, list[str]]  # arm, or BASELINES -> all nodes that it needs (KIND/ID), in the order of making
     addresses: dict[str, dict[str, str]]  # arm -> address of a node in it, e.g. `train/expert` -> KIND/ID
 
@@ -144,6 +146,7 @@ class Plan:
             name: {
                 "spec": experiment.spec,
                 "report": experiment.report,
+                "targets": experiment.targets,
                 "arms": list(experiment.arms.items()),
                 "addresses": experiment.addresses,
             }
@@ -183,6 +186,7 @@ class Plan:
                     name=name,
                     spec=item["spec"],
                     report=item["report"],
+                    targets=item.get("targets", [item["report"]]),
                     arms=dict(item["arms"]),
                     addresses=item["addresses"],
                 )

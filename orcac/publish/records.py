@@ -6,18 +6,21 @@ from typing import TypeVar
 
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
-from orcac.report.recipe import Arm, ReportRecipe, Run
+from orcac.report.recipe import Arm, Dataset, ReportRecipe, Run
+from orcac.spec.schema import Spec
 from orcac.store.store import Store
 from orcac.summary import Summary
 
-__all__ = ["find_arm", "find_run", "read_summary"]
+__all__ = ["find_arm", "find_run", "list_datasets", "read_summary"]
 
 S = TypeVar("S", bound=Summary)
 
 
 def find_arm(plan: Plan, spec: str, name: str) -> Arm:
-    """Return an arm by its name. `spec` is the spec's name in the plan."""
-    recipe = plan.nodes[plan.experiments[spec].report].recipe
+    """Return an arm by its name. `spec` is the spec's name in the plan. Raises InputError if it trains no student."""
+    if not (report := plan.experiments[spec].report):
+        raise InputError(f"{spec}: the spec trains no student", fix="add `student` and `stages`")
+    recipe = plan.nodes[report].recipe
     assert isinstance(recipe, ReportRecipe)
     (arm,) = [arm for arm in recipe.arms if arm.name == name]
     return arm
@@ -29,6 +32,23 @@ def find_run(arm: Arm, number: int) -> Run:
         runs = "1 run" if len(arm.runs) == 1 else f"runs 1 to {len(arm.runs)}"
         raise InputError(f"the arm `{arm.name}` has no run {number}", fix=f"it has {runs}")
     return arm.runs[number - 1]
+
+
+def list_datasets(plan: Plan, spec: Spec, arm: str, run: int) -> tuple[Dataset, ...]:
+    """Return the datasets of a run of an arm, whose spec is `spec`. Raises InputError if the arm has no such run."""
+    if plan.experiments[spec.name].report:
+        return find_run(find_arm(plan, spec.name, arm), run).datasets
+    made = plan.experiments[spec.name].addresses[arm]
+    return tuple(
+        Dataset(
+            name=name,
+            prompts=plan.nodes[made[f"collect/{name}"]].inputs["prompts"],
+            collect=made[f"collect/{name}"],
+            filter=made[f"filter/{name}"],
+            teacher=dataset.teacher,
+        )
+        for name, dataset in spec.datasets.items()
+    )
 
 
 def read_summary(store: Store, summary: type[S], ref: str) -> S | None:

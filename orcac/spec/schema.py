@@ -661,6 +661,12 @@ class Hardware(Frozen):
     other: Work = execution("resources of all other jobs", Work())
 
 
+def _list_single_stage(given: dict[str, object]) -> tuple[str, ...]:
+    """Return the curriculum of a spec that does not list it: its stage, if there is only one."""
+    stages = given.get("stages")
+    return tuple(stages) if isinstance(stages, dict) and len(stages) == 1 else ()
+
+
 class Spec(Frozen):
     """One experiment."""
 
@@ -681,7 +687,9 @@ class Spec(Frozen):
     student: Student | None = semantic("the model to train, or only to measure", None)
     stages: dict[Name, Stage] = semantic("stages of the curriculum", {})
     curriculum: tuple[Name, ...] = semantic(
-        "names of the stages in order; an arm with `[]` trains nothing, and its student is measured as it is", ()
+        "names of the stages in order; a single stage needs no list. An arm with `[]` trains nothing, and its student "
+        "is measured as it is",
+        default_factory=_list_single_stage,
     )
     replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
         "training runs of each arm, and draws of its data", Replicates()

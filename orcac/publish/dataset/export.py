@@ -10,7 +10,7 @@ answer's message, `reasoning_content`, which chat templates read. Rows are strea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -24,8 +24,8 @@ from orcac.plan.plan import Plan
 from orcac.progress import Progress
 from orcac.publish.dataset.card import render_card
 from orcac.publish.dataset.dates import Dates
-from orcac.publish.records import find_arm, find_run
-from orcac.report.recipe import Dataset, Run
+from orcac.publish.records import list_datasets
+from orcac.report.recipe import Dataset
 from orcac.rows import Response
 from orcac.spec.schema import Spec
 from orcac.store.durable import new_folder
@@ -62,8 +62,7 @@ def export_dataset(plan: Plan, store: Store, *, spec: Spec, arm: str, name: str,
     InputError if the arm makes no such dataset, or `out` exists, OrcacError if the dataset is not made yet, StoreError
     if it is damaged.
     """
-    found_arm = find_arm(plan, spec.name, arm)
-    dataset = _find_dataset(find_run(found_arm, run), spec, arm, name)
+    dataset = _find_dataset(list_datasets(plan, spec, arm, run), spec, arm, name)
     ref = dataset.filter
     if not store.is_done(ref):
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
@@ -92,12 +91,12 @@ def export_dataset(plan: Plan, store: Store, *, spec: Spec, arm: str, name: str,
     return ref
 
 
-def _find_dataset(run: Run, spec: Spec, arm: str, name: str) -> Dataset:
-    """Return the dataset of this name. Raises InputError if the run has none."""
-    for dataset in run.datasets:
+def _find_dataset(datasets: Sequence[Dataset], spec: Spec, arm: str, name: str) -> Dataset:
+    """Return the dataset of this name. Raises InputError if there is none."""
+    for dataset in datasets:
         if dataset.name == name:
             return dataset
-    made = ", ".join(dataset.name for dataset in run.datasets)
+    made = ", ".join(dataset.name for dataset in datasets)
     fix = f"name one that it makes: {made}" if made else "name an arm that makes one"
     why = ": no stage learns from it" if name in spec.datasets else ""
     raise InputError(f"the arm `{arm}` makes no dataset `{name}`{why}", fix=fix)
