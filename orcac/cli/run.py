@@ -28,13 +28,13 @@ from orcac.cli.common import (
     warn_reasked,
 )
 from orcac.cli.live import find_terminal, live_display
+from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
 from orcac.cli.until import list_wanted, read_until
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
 from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan
-from orcac.plan.state import read_state
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
 from orcac.store.store import Store
@@ -96,7 +96,7 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
         refuse_missing(plan.nodes[ref] for ref in list_wanted(plan, until) if not store.is_done(ref))
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
-    start = time.monotonic()
+    start, since = time.monotonic(), time.time()
     code = _run_snakemake(plan, path, store, targets, further, sys.stderr if as_json else None)
     if _DRY.intersection(further):
         return code
@@ -105,9 +105,11 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
         show(plan, store, names, as_json=as_json)
         return 0
     if code == 0:
-        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs", err=True)
+        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs\n", err=True)
+        for line in itertools.chain(*(describe_outcome(plan, store, name) for name in names)):
+            click.echo(line, err=as_json)
         return 0
-    return _report_failures(plan, store, code, further)
+    return _report_failures(plan, store, code, further, since)
 
 
 def _run_snakemake(
@@ -177,14 +179,10 @@ def _stop_jobs(snakemake: int) -> None:
                     process.terminate()
 
 
-def _report_failures(plan: Plan, store: Store, code: int, further: Sequence[str]) -> int:
-    """Print the failed nodes with their errors, and return the exit code of the first."""
-    codes = []
-    for ref, node in plan.nodes.items():
-        if (state := read_state(store, node)).exit_code is not None:
-            message = state.error.replace("\n", "\n  ")
-            click.echo(clean(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
-            codes.append(state.exit_code)
+def _report_failures(plan: Plan, store: Store, code: int, further: Sequence[str], since: float) -> int:
+    """Print the failed nodes with their errors and logs, and return the exit code of the first."""
+    lines, codes = describe_failures(plan, store, since=since)
+    click.echo("\n".join(lines), err=True)
     if not codes:
         by_hand = shlex.join(["snakemake", "--snakefile", str(find_snakefile()), *(further or ["--cores", "all"])])
         click.echo(
