@@ -10,14 +10,15 @@ from orcac.cli.common import (
     check_locks,
     check_memory,
     compile_specs,
+    describe_new_store,
     describe_unmeasured,
-    find_plan_and_store,
     warn_outdated,
     warn_reasked,
 )
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.plan import BASELINES
 from orcac.plan.replicates import count_runs
+from orcac.study import find_study
 from orcac.text import clean
 
 MAX_LISTED_ARMS = 20
@@ -39,11 +40,12 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     """
     plan, experiments = compile_specs(specs)
     check_locks(plan)
-    path, store = find_plan_and_store()
+    study = find_study(specs)
+    path, store = study.plan, study.store
     check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
     reasked = warn_reasked(plan, experiments, store)
-    notes = [*describe_deferred(plan), *describe_unmeasured(experiments)]
+    notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *describe_new_store(store)]
     changed = plan.write(path)
     done = sum(store.is_done(ref) for ref in plan.nodes)
     if as_json:
