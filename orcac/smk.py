@@ -55,15 +55,16 @@ class Rules:
         os.environ["ORCAC_STORE"] = str(self.store.root.absolute())
         os.environ["PYTHONSAFEPATH"] = "1"
         self._nodes = plan["nodes"]
-        reports = [experiment["report"] for experiment in plan["experiments"].values()]
+        experiments = plan["experiments"].values()
         # jobs call `orcac`, and must get the one of this Snakemake's Python, whatever is first on the PATH
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        targets = os.environ.get("ORCAC_TARGETS", "")  # set by `orcac run SPEC`, which makes only that spec's report
-        self._targets = targets.split(",") if targets else reports
+        targets = os.environ.get("ORCAC_TARGETS", "")  # set by `orcac run SPEC`, which makes only that spec's targets
+        every = dict.fromkeys(ref for item in experiments for ref in item.get("targets", [item["report"]]))
+        self._targets = targets.split(",") if targets else list(every)
 
     @property
     def targets(self) -> list[str]:
-        """The markers of the reports to make."""
+        """The markers of the nodes to make: reports, and filters of specs that only collect answers."""
         return [self._marker(ref) for ref in self._targets]
 
     def marker(self, kind: str) -> str:

@@ -152,11 +152,12 @@ def test_a_plan_is_the_same_wherever_it_is_compiled_and_runs_from_any_folder(
     top: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A spec compiled from another folder asked everything again, and its plan had paths that led nowhere."""
-    (top / "study/specs/mine.jsonl").write_text('{"q": "How many?", "a": "3"}\n')
+    (top / "study/specs/mine.jsonl").write_text('{"q": "How many?", "a": "3"}\n' * 2)
     (top / "study/specs/mine.yaml").write_text(
         f"orcac: 1\nname: mine\nextends: {SMOKE}\n"
         "queries:\n"
-        "  boolean: {format: jsonl, path: mine.jsonl, fields: {query: q, reference: a}, task: null, size: null, take: 1}\n"
+        "  boolean: {format: jsonl, path: mine.jsonl, fields: {query: q, reference: a}, task: null,\n"
+        "    size: null, take: null}\n"
     )
     (top / "study/orcac.toml").write_text("")
     orcac(monkeypatch, "compile", "study/specs/mine.yaml")

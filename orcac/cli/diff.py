@@ -15,9 +15,10 @@ import click
 
 from orcac import text
 from orcac.cli.common import gc_paused, read_pins
+from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
-from orcac.cost.detectable import format_points, list_comparisons
+from orcac.cost.detectable import format_points
 from orcac.cost.figures import Range
 from orcac.cost.flow import Flow
 from orcac.errors import InputError
@@ -140,7 +141,7 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
 def _show_power(flow: Flow, experiment: PlannedExperiment) -> dict[str, str]:
     """Return arm -> the smallest difference to the base that its most powerful benchmark could show, in points."""
     shown: dict[str, tuple[float, ...]] = {}
-    for one in list_comparisons(flow, experiment):
+    for one in plan_comparisons(flow, experiment):
         shown[one.arm] = min(one.shown, shown.get(one.arm, one.shown))
     return {arm: format_points(differences) for arm, differences in shown.items()}
 
@@ -153,11 +154,13 @@ def _pair_runs(runs_of: Mapping[File, Mapping[str, Draws]], old: Side, new: Side
     before, after = runs_of[old.file], runs_of[new.file]
     if old.arm == new.arm == BASE and old.file != new.file:
         return {name: (before[name], after[name]) for name in before if name in after}
-    return {new.arm: (before[old.arm], after[new.arm])}
+    return {new.arm: (before[old.arm], after[new.arm])} if old.arm in before and new.arm in after else {}
 
 
 def _report_recipe(plan: Plan, file: File) -> ReportRecipe:
-    recipe = plan.nodes[plan.experiments[str(file)].report].recipe
+    """Return the recipe of a spec's report, without arms if the spec only collects answers."""
+    ref = plan.experiments[str(file)].report
+    recipe = plan.nodes[ref].recipe if ref else ReportRecipe(arms=())
     assert isinstance(recipe, ReportRecipe)
     return recipe
 

@@ -47,6 +47,9 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
     (experiment,) = plan.experiments.values()
     flow = Flow(plan, store)
     costs, found = price_flow(flow), list_comparisons(flow, experiment)
+    if not experiment.report:
+        click.echo(f"{spec}: nothing is measured, so there is no difference to show")
+        return
     if not found:
         fix = "add an arm in `ablations` or `sweep`, and `benchmarks`; baselines get intervals and no verdict"
         raise InputError(f"{spec}: there is no arm to compare with the base on a benchmark", fix=fix)

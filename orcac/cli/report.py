@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from orcac.cli.collected import list_tables
 from orcac.cli.common import compile_specs, warn_outdated
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
 from orcac.study import find_study
+from orcac.text import clean
 
 
 @click.command("report")
@@ -28,23 +31,35 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     """
     plan, experiments = compile_specs(specs)
     store = find_study(specs).store
-    if not all(store.is_done(item.report) for item in plan.experiments.values()):
+    if not all(store.is_done(ref) for item in plan.experiments.values() for ref in item.targets):
         warn_outdated(plan, experiments, store)
     show(plan, store, list(plan.experiments), as_json=as_json)
 
 
 def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = False) -> None:
-    """Print the table of each named experiment and the path of its page, or with `as_json` all their numbers."""
+    """Print the table of each named experiment and the path of its page, or with `as_json` all their numbers.
+
+    Of a spec that only collects answers, print the tables of answers with their numbers of rows instead.
+    """
+    reports = {name: ref for name in names if (ref := plan.experiments[name].report)}
+    tables = {name: list_tables(plan, store, plan.experiments[name]) for name in names if name not in reports}
     if as_json:
-        paths = {name: _results_path(store, plan.experiments[name].report) for name in names}
-        results = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+        results: dict[str, object] = {
+            name: json.loads(_results_path(store, ref).read_text(encoding="utf-8")) for name, ref in reports.items()
+        }
+        results |= {name: [asdict(one) for one in found] for name, found in tables.items()}
         click.echo(json.dumps(results, indent=1, ensure_ascii=False))
+        return
+    for found in tables.values():
+        for one in found:
+            click.echo(clean(f"{one.label}: {one.rows:,} of {one.prompts:,} questions answered, in {one.responses}"))
+            click.echo(f"  {one.examples_rows:,} kept by the filters, in {one.examples}")
+    if not reports:
         return
     from orcac.report.results import read_json
     from orcac.report.table import format_table
 
-    for name in names:
-        ref = plan.experiments[name].report
+    for ref in reports.values():
         click.echo(format_table(read_json(_results_path(store, ref))))
         click.echo(f"\nreport: {store.folder(ref) / 'report.html'}")
 

@@ -29,8 +29,10 @@ from orcac.cli.common import (
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.report import show
+from orcac.cli.until import list_wanted, read_until
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
+from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan, keep_copy
 from orcac.plan.state import read_state
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
@@ -71,6 +73,7 @@ def run_specs(
     further: arguments for Snakemake. study: the study to run in, if it is not that of the specs. With `as_json`, stdout
     holds the results as JSON and nothing else.
     """
+    until = read_until(further)
     plan, experiments = compile_specs(specs)
     check_locks(plan)
     study = study or find_study(specs)
@@ -83,34 +86,39 @@ def run_specs(
     plan.write(study.plan)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
-    if all(store.is_done(plan.experiments[name].report) for name in names):
+    targets = list(dict.fromkeys(ref for item in plan.experiments.values() for ref in item.targets))
+    if all(map(store.is_done, targets)):
         gone = (
             f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
         )
-        click.echo(f"nothing to do: the report is made{gone}\n", err=as_json)
+        made = "the report is made" if all(item.report for item in plan.experiments.values()) else "all is made"
+        click.echo(f"nothing to do: {made}{gone}\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
     if not _DRY.intersection(further):
+        refuse_missing(plan.nodes[ref] for ref in list_wanted(plan, until) if not store.is_done(ref))
         for line in describe_new_store(store):
             click.echo(clean(line), err=True)
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start = time.monotonic()
-    code = _run_snakemake(plan, study, further, sys.stderr if as_json else None)
+    code = _run_snakemake(plan, study, targets, further, sys.stderr if as_json else None)
     if _DRY.intersection(further):
         return code
-    if all(store.is_done(plan.experiments[name].report) for name in names):
+    if all(map(store.is_done, targets)):
         click.echo(f"done in {time.monotonic() - start:.0f} s\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     if code == 0:
-        click.echo("\nSnakemake made what its arguments ask for, which does not include the report", err=True)
+        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs", err=True)
         return 0
-    return _report_failures(plan, study, code)
+    return _report_failures(plan, study, code, further)
 
 
-def _run_snakemake(plan: Plan, study: Study, further: Sequence[str], stdout: TextIO | None) -> int:
+def _run_snakemake(
+    plan: Plan, study: Study, targets: Sequence[str], further: Sequence[str], stdout: TextIO | None
+) -> int:
     """Run Snakemake in the study root, where it finds its profiles, and return its exit code.
 
     It gets a copy of the plan of its own, so that another run in the study may compile another spec meanwhile. `-P`
@@ -121,11 +129,10 @@ def _run_snakemake(plan: Plan, study: Study, further: Sequence[str], stdout: Tex
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
-    targets = ",".join(item.report for item in plan.experiments.values())
     environment = os.environ | {
         "ORCAC_PLAN": str(keep_copy(plan.to_json(), study.plan.parent).absolute()),
         "ORCAC_STORE": str(study.store.root.absolute()),
-        "ORCAC_TARGETS": targets,
+        "ORCAC_TARGETS": ",".join(targets),
         "PYTHONSAFEPATH": "1",
     }
     folder = study.work_folder()
@@ -184,7 +191,7 @@ def _stop_jobs(snakemake: int) -> None:
                     process.terminate()
 
 
-def _report_failures(plan: Plan, study: Study, code: int) -> int:
+def _report_failures(plan: Plan, study: Study, code: int, further: Sequence[str]) -> int:
     """Print the failed nodes with their errors, and return the exit code of the first."""
     codes = []
     for ref, node in plan.nodes.items():
@@ -193,7 +200,8 @@ def _report_failures(plan: Plan, study: Study, code: int) -> int:
             click.echo(clean(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
             codes.append(state.exit_code)
     if not codes:
-        by_hand = shlex.join(["snakemake", "--snakefile", str(find_snakefile(study.root)), "--cores", "all"])
+        line = ["snakemake", "--snakefile", str(find_snakefile(study.root)), *(further or ["--cores", "all"])]
+        by_hand = shlex.join(line)
         if study.work_folder() != Path.cwd():
             by_hand = f"cd {shlex.quote(str(study.work_folder()))} && {by_hand}"
         click.echo(

@@ -44,6 +44,7 @@ class ExperimentData(TypedDict):
 
     spec: str
     report: str
+    targets: NotRequired[list[str]]  # absent in a plan that an older orcac wrote: the report alone
     arms: list[tuple[str, list[str]]]
     addresses: dict[str, dict[str, str]]
 
@@ -63,7 +64,8 @@ class Experiment:
 
     name: str
     spec: str  # path as given; absolute in the plan file
-    report: str  # KIND/ID
+    report: str  # KIND/ID; "" if the spec only collects answers
+    targets: list[str]  # the nodes to make, whose inputs are all others: the report, or the filters of a collection
     arms: dict[str, list[str]]  # arm, or BASELINES -> all nodes that it needs (KIND/ID), in the order of making
     addresses: dict[str, dict[str, str]]  # arm -> address of a node in it, e.g. `train/expert` -> KIND/ID
 
@@ -139,6 +141,7 @@ class Plan:
             name: {
                 "spec": str(Path(experiment.spec).absolute()),
                 "report": experiment.report,
+                "targets": experiment.targets,
                 "arms": list(experiment.arms.items()),
                 "addresses": experiment.addresses,
             }
@@ -178,6 +181,7 @@ class Plan:
                     name=name,
                     spec=item["spec"],
                     report=item["report"],
+                    targets=item.get("targets", [item["report"]]),
                     arms=dict(item["arms"]),
                     addresses=item["addresses"],
                 )

@@ -17,12 +17,12 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from orcac import hub, rows
+from orcac.bad_rows import check_bad, write_bad
 from orcac.errors import InputError
 from orcac.job import Job
 from orcac.losses import print_counts
 from orcac.progress import Progress, print_line
 from orcac.recipe import resolve_file
-from orcac.sample.bad import check_bad, write_bad
 from orcac.sample.draw import pick_message
 from orcac.sample.form import put_in_form
 from orcac.sample.formats import SUFFIXES, TABLES, BadRow, Item, read_items

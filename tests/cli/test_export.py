@@ -1,4 +1,7 @@
-"""Tests of orcac/cli/export.py, orcac/publish/export.py and orcac/publish/card.py, whose text no input can break."""
+"""Tests of orcac/cli/export.py, orcac/publish/export.py, orcac/publish/card.py and orcac/publish/markdown.py.
+
+No input can break the text of a card.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of orcac/sample/recipe.py, orcac/sample/run.py, orcac/sample/pool.py, orcac/sample/bad.py and
+"""Tests of orcac/sample/recipe.py, orcac/sample/run.py, orcac/sample/pool.py, orcac/bad_rows.py and
 orcac/sample/references.py: dropped rows, bad rows, and stable draws."""
 
 from __future__ import annotations
