@@ -28,13 +28,13 @@ from orcac.cli.common import (
     warn_reasked,
 )
 from orcac.cli.live import find_terminal, live_display
+from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
 from orcac.cli.until import list_wanted, read_until
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
 from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan, keep_copy
-from orcac.plan.state import read_state
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
 from orcac.study import Study, find_study
@@ -102,7 +102,7 @@ def run_specs(
             click.echo(clean(line), err=True)
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
-    start = time.monotonic()
+    start, since = time.monotonic(), time.time()
     code = _run_snakemake(plan, study, targets, further, sys.stderr if as_json else None)
     if _DRY.intersection(further):
         return code
@@ -111,9 +111,11 @@ def run_specs(
         show(plan, store, names, as_json=as_json)
         return 0
     if code == 0:
-        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs", err=True)
+        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs\n", err=True)
+        for line in itertools.chain(*(describe_outcome(plan, store, name) for name in names)):
+            click.echo(line, err=as_json)
         return 0
-    return _report_failures(plan, study, code, further)
+    return _report_failures(plan, study, code, further, since)
 
 
 def _run_snakemake(
@@ -191,14 +193,10 @@ def _stop_jobs(snakemake: int) -> None:
                     process.terminate()
 
 
-def _report_failures(plan: Plan, study: Study, code: int, further: Sequence[str]) -> int:
-    """Print the failed nodes with their errors, and return the exit code of the first."""
-    codes = []
-    for ref, node in plan.nodes.items():
-        if (state := read_state(study.store, node)).exit_code is not None:
-            message = state.error.replace("\n", "\n  ")
-            click.echo(clean(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
-            codes.append(state.exit_code)
+def _report_failures(plan: Plan, study: Study, code: int, further: Sequence[str], since: float) -> int:
+    """Print the failed nodes with their errors and logs, and return the exit code of the first."""
+    lines, codes = describe_failures(plan, study.store, since=since)
+    click.echo("\n".join(lines), err=True)
     if not codes:
         line = ["snakemake", "--snakefile", str(find_snakefile(study.root)), *(further or ["--cores", "all"])]
         by_hand = shlex.join(line)

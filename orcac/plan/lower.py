@@ -293,7 +293,7 @@ class _ArmLowering:
         benchmark = self.spec.benchmarks[name]
         source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
         source = source.model_copy(update={"items": items})
-        execution = execution.model_copy(update={"checker": checker})
+        execution = execution.model_copy(update={"checker": checker, "one_message": True})
         matching = find_matching(source, self.arm.files.get(("benchmarks", name, "path")), self.cache.digests)
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, matching=matching)
         return self._add(address, recipe, execution, label=label, blockers=blockers)
