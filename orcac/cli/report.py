@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from orcac.cli.collected import list_tables
-from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.common import compile_specs, warn_outdated
 from orcac.cli.outcome import describe_outcome
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
+from orcac.study import find_study
 
 
 @click.command("report")
@@ -29,7 +30,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac report specs/tiny.yaml --json > results.json
     """
     plan, experiments = compile_specs(specs)
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     if not all(store.is_done(ref) for item in plan.experiments.values() for ref in item.targets):
         warn_outdated(plan, experiments, store)
     show(plan, store, list(plan.experiments), as_json=as_json)
