@@ -26,6 +26,7 @@ from orcac.cli.common import (
     find_plan_and_store,
     warn_outdated,
     warn_reasked,
+    warn_short_stages,
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.report import show
@@ -77,18 +78,18 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     warn_reasked(plan, experiments, store)
-    for line in describe_unmeasured(experiments):
+    for line in [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]:
         click.echo(clean(line), err=True)
     plan.write(path)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
     targets = list(dict.fromkeys(ref for item in plan.experiments.values() for ref in item.targets))
+    result = "the report" if all(item.report for item in plan.experiments.values()) else "every dataset"
     if all(map(store.is_done, targets)):
         gone = (
             f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
         )
-        made = "the report is made" if all(item.report for item in plan.experiments.values()) else "all is made"
-        click.echo(f"nothing to do: {made}{gone}\n", err=as_json)
+        click.echo(f"nothing to do: {result} is made{gone}\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
@@ -105,7 +106,7 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
         show(plan, store, names, as_json=as_json)
         return 0
     if code == 0:
-        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs", err=True)
+        click.echo(f"\nSnakemake made what its arguments ask for, which does not include {result}", err=True)
         return 0
     return _report_failures(plan, store, code, further)
 
