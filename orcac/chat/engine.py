@@ -246,9 +246,11 @@ class _Run:
                 return limiter.next_send_at
             pending = self._retries[0][2] if is_due else self._fresh
             assert pending is not None
-            bound = self._bounds.usd(pending.request)
-            if not self._reserve(bound):
-                return now + self._timing.budget_poll
+            bound = 0.0
+            if self._budget:
+                bound = self._bounds.usd(pending.request)
+                if not self._reserve(self._budget, bound):
+                    return now + self._timing.budget_poll
             if is_due:
                 heapq.heappop(self._retries)
             else:
@@ -278,15 +280,15 @@ class _Run:
 
     # --- the budget --------------------------------------------------------------------------------------------------
 
-    def _reserve(self, bound: float) -> bool:
+    def _reserve(self, budget: Budget, bound: float) -> bool:
         """Reserve `bound` USD for a request. Returns False if they do not fit; halts if they never will."""
         try:
-            if self._budget is None or self._budget.reserve(bound):
+            if budget.reserve(bound):
                 return True
             if not self._tally.in_flight and not self._unsynced:
-                if not self._budget.may_recover():
+                if not budget.may_recover():
                     self._halt(
-                        budget_error(self._budget, bound, model=self._model.label, label=self._label, tally=self._tally)
+                        budget_error(budget, bound, model=self._model.label, label=self._label, tally=self._tally)
                     )
                 elif "budget" not in self._tally.messages:
                     self._tally.messages["budget"] = "another job has reserved the rest of it; waiting for that job"
@@ -305,21 +307,23 @@ class _Run:
     # --- one attempt and its outcome ---------------------------------------------------------------------------------
 
     async def _attempt(self, pending: _Pending, *, sent_at: float, charged: int, bound: float) -> None:
+        """Make one attempt. `bound` is the part of the budget that is reserved for it, in USD, 0 without a budget."""
         response: ChatResponse | None = None
         spent = bound  # until the cost is known
         try:
             try:
                 response = await self._model.complete(pending.request)
-                spent = pending.request.usd_of(response, self._settings.price)
-                if self._budget and (message := self._bounds.learn(pending.request, response)):
-                    self._tally.messages.setdefault("usage", message)
+                if self._budget:
+                    spent = pending.request.usd_of(response, self._settings.price)
+                    if message := self._bounds.learn(pending.request, response):
+                        self._tally.messages.setdefault("usage", message)
                 now = self._loop.time()
                 if response.rates:
                     self._limiter.on_headers(now, response.rates)
                 self._limiter.on_answer(now, response, sent_at=sent_at, charged=charged)
                 self._tally.tokens += response.input_tokens + response.output_tokens
             except ChatError as error:
-                response = self._on_error(pending, error, sent_at=sent_at, bound=bound)
+                response = self._on_error(pending, error, sent_at=sent_at)
                 spent = bound if ERRORS[error.error].may_be_billed(azure=self._on_azure) else 0.0
             if response:
                 self._on_final_response(pending, response)
@@ -366,13 +370,13 @@ class _Run:
         except Exception as error:
             self._halt(error)
 
-    def _on_error(self, pending: _Pending, error: ChatError, *, sent_at: float, bound: float) -> ChatResponse | None:
+    def _on_error(self, pending: _Pending, error: ChatError, *, sent_at: float) -> ChatResponse | None:
         """Apply the consequences of a failed attempt. Returns the final response if the request gives up."""
         now, kind, health = self._loop.time(), ERRORS[error.error], self._health
         if kind.action is not Action.STOP:
             self._tally.messages.setdefault(error.error, str(error))
         if kind.may_be_billed(azure=self._on_azure):
-            self._tally.usd += bound
+            self._tally.usd += self._bounds.usd(pending.request)
         self._adapt_rates(error, now, sent_at=sent_at)
         if kind.action is Action.GIVE_UP:
             if not kind.recorded and health.on_bad_request():
