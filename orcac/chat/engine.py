@@ -162,6 +162,8 @@ class _Run:
         self._retries: list[tuple[float, str, _Pending]] = []  # a heap by the time of the next attempt
         self._early_refusals: list[tuple[ChatRequest, ChatResponse]] = []  # those before the endpoint's first answer
         self._unsynced = 0  # answers in the ledger that are not durable yet
+        self._durable: asyncio.Future[None] | None = None  # of the last answers in the ledger
+        self._last_settled: list[tuple[ChatRequest, ChatResponse]] = []  # those that `_durable` is the future of
         # or a function that returns it once all answers in flight are counted
         self._halt_reason: BaseException | Callable[[], BaseException] | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
@@ -270,7 +272,7 @@ class _Run:
         """
         if self._health.rejects_all:
             return not self._retries and not self._tally.in_flight
-        return len(self._retries) < 4 * self._limiter.window + 64
+        return not self._retries or len(self._retries) < 4 * self._limiter.window + 64
 
     def _read_account(self, now: float) -> None:
         """Apply the number and the pauses of the other jobs on the account."""
@@ -341,7 +343,10 @@ class _Run:
         if not response.error or (ERRORS[response.error].recorded and health.has_answered):
             durable = self._ledger.append(pending.request, response)
             self._unsynced += 1
-            durable.add_done_callback(functools.partial(self._on_durable, pending.request, response))
+            if durable is not self._durable:
+                self._durable, self._last_settled = durable, []
+                durable.add_done_callback(functools.partial(self._on_durable, self._last_settled))
+            self._last_settled.append((pending.request, response))
         else:
             self._fail(pending, response.error)
             if ERRORS[response.error].recorded:
@@ -350,22 +355,24 @@ class _Run:
             refusals, self._early_refusals = self._early_refusals, []
             self._group.create_task(self._record_refusals(refusals))
 
-    def _on_durable(self, request: ChatRequest, response: ChatResponse, durable: asyncio.Future[None]) -> None:
-        """Count a response when it is durable."""
-        self._unsynced -= 1
+    def _on_durable(self, settled: list[tuple[ChatRequest, ChatResponse]], durable: asyncio.Future[None]) -> None:
+        """Count responses when they are durable."""
+        waits_for_disk = self._unsynced >= _MAX_UNSYNCED
+        self._unsynced -= len(settled)
         try:
             durable.result()
-            self._tally.count(request, response, self._settings.price)
+            for request, response in settled:
+                self._tally.count(request, response, self._settings.price)
         except Exception as error:  # a disk that failed or a bug: keep the answers in flight, then raise it
             self._halt(error)
-        if self._unsynced in (0, _MAX_UNSYNCED - 1):  # otherwise nothing waits for the disk
+        if waits_for_disk or not self._unsynced:
             self._schedule_advance()
 
     async def _record_refusals(self, refusals: list[tuple[ChatRequest, ChatResponse]]) -> None:
         """Record refusals that the tally has already counted."""
         try:
             for request, response in refusals:
-                await self._ledger.append(request, response)
+                await asyncio.shield(self._ledger.append(request, response))  # the future has other waiters
                 del self._tally.failures[request.key]
         except Exception as error:
             self._halt(error)
