@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from orcac.errors import EndpointError, InputError, OrcacError, StoreError
+from orcac.extras import explain_missing_package
 from orcac.progress import Progress, print_line
 from orcac.recipe import HubRef, file_digest
 
@@ -145,11 +146,9 @@ def fetch(
 def _api(stall_seconds: float) -> HfApi:
     """Return a client of the hub that the environment names. Raises InputError if the environment allows none."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
+    with explain_missing_package("reading from a hub"):
         import huggingface_hub
         from huggingface_hub import constants
-    except ModuleNotFoundError as error:
-        raise InputError(f"reading from a hub needs the package {error.name}", fix="pip install 'orcac[hub]'") from None
     if constants.HF_HUB_OFFLINE:
         raise InputError(
             "HF_HUB_OFFLINE is set, and a source is on a hub",

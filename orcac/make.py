@@ -7,7 +7,6 @@ artifact.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -15,13 +14,14 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
 from orcac import __version__
 from orcac.devices import hold_gpus
 from orcac.errors import InputError, OrcacError
+from orcac.extras import explain_missing_package
 from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, Node
@@ -34,8 +34,6 @@ from orcac.store.store import Store, disk_errors
 T = TypeVar("T")
 # the fields of an execution that a node's speed depends on; the cost estimates compare nodes by them
 _HARDWARE = {"threads", "gpus", "nodes", "gpu", "processes", "recompute", "offload"}
-# the packages of the extra `train`
-_TRAIN_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "tensorboardX")
 
 
 class Provenance(TypedDict):
@@ -118,7 +116,7 @@ def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[
     """Run `work`; if it fails, record the reason in the folder of the node or shard `ref`."""
     store.clear_error(ref)  # a kill records no reason, and that of an earlier try would pass for its own
     try:
-        with disk_errors(store.folder(ref)), _explain_missing_package(kind):
+        with disk_errors(store.folder(ref)), explain_missing_package(f"`{kind}`"):
             return work()
     except OrcacError as error:
         store.record_error(ref, str(error), error.exit_code)
@@ -126,19 +124,6 @@ def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[
     except Exception as error:
         store.record_error(ref, f"{type(error).__name__}: {error} (a bug in orcac; the log has the traceback)", 1)
         raise
-
-
-@contextlib.contextmanager
-def _explain_missing_package(kind: str) -> Iterator[None]:
-    """Raise InputError if a package of the extra `train` is missing. A machine that only compiles does without it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in _TRAIN_PACKAGES:
-            raise
-        raise InputError(
-            f"`{kind}` needs {error.name}", fix="pip install torch, then pip install 'orcac[train]'"
-        ) from None
 
 
 def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") -> Job[Recipe, Execution]:

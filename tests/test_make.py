@@ -118,7 +118,7 @@ def test_a_missing_torch_is_an_error_that_names_the_package(
 
     monkeypatch.setattr(sample_run, "run", run)
     store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
-    with pytest.raises(InputError, match="needs torch"):
+    with pytest.raises(InputError, match="needs the package torch"):
         make(plan, store, ref)
     assert read_state(store, ref).exit_code == 2
 

@@ -107,9 +107,11 @@ def cli() -> None:
 def main() -> None:
     """Run the command line. An OrcacError becomes a message and its exit code, without a traceback."""
     from orcac.errors import OrcacError
+    from orcac.extras import explain_missing_package
 
     try:
-        code = cli.main(standalone_mode=False)
+        with explain_missing_package("this command"):
+            code = cli.main(standalone_mode=False)
     except OrcacError as error:
         from orcac.text import clean
 

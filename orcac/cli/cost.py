@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from orcac import text
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs
+from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
-from orcac.cost.detectable import PlannedComparison, format_points, list_comparisons
+from orcac.cost.detectable import PlannedComparison, format_points
 from orcac.cost.figures import Range
 from orcac.cost.flow import Flow
 from orcac.cost.reasked import describe_reasked
@@ -23,6 +24,7 @@ from orcac.plan.plan import Experiment, Plan
 from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # an assumption that moves one of these gets a line
@@ -44,7 +46,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac cost specs/tiny.yaml --json
     """
     plan, experiments = compile_specs(specs)
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     flow = Flow(plan, store)
     costs = price_flow(flow)
     reasked = describe_reasked(plan, experiments, store, costs)
@@ -55,7 +57,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     for line in reasked:
         _wrap(clean(line))
     for experiment in plan.experiments.values():
-        _show(plan, store, costs, experiment, list_comparisons(flow, experiment))
+        _show(plan, store, costs, experiment, plan_comparisons(flow, experiment))
     if len(plan.experiments) > 1:
         click.secho("\n" + _line("all specs", total_cost(plan, costs, list(plan.nodes))), bold=True)
 
@@ -67,7 +69,7 @@ def _show(
     experiment: Experiment,
     comparisons: Sequence[PlannedComparison],
 ) -> None:
-    base = [*experiment.arms[BASE], experiment.report]
+    base = _list_base(experiment)
     todo = sum(costs[ref].seconds.mid > 0 for ref in base)
     click.secho(f"\n{experiment.spec}: {todo} of the base's {len(base)} nodes to make", bold=True)
     heads = ("", "asks", "reads", "writes", "USD", "batch", "GPU h", "time", "disk")
@@ -83,13 +85,18 @@ def _show(
         click.echo(_line(f"+ {name} × {runs}" if runs > 1 else f"+ {name}", total_cost(plan, costs, refs, paid=base)))
     shown = {"base": whole}
     if arms:
-        refs = [experiment.report, *(ref for refs in experiment.arms.values() for ref in refs)]
+        refs = [*experiment.targets, *(ref for refs in experiment.arms.values() for ref in refs)]
         shown["all arms"] = total_cost(plan, costs, refs)
         click.secho(_line("all arms", shown["all arms"]), bold=True)
     _show_ranges(shown)
     _show_power(comparisons)
     _show_memory(plan, store, experiment)
     _show_basis(whole)
+
+
+def _list_base(experiment: Experiment) -> list[str]:
+    """Return the nodes (KIND/ID) that the base needs, with the report if there is one."""
+    return [*experiment.arms[BASE], *([experiment.report] if experiment.report else [])]
 
 
 def _show_ranges(shown: dict[str, Cost]) -> None:
@@ -225,7 +232,7 @@ def _wrap(text: str, indent: str = "") -> None:
 def _as_json(plan: Plan, store: Store, costs: dict[str, Cost]) -> dict[str, Any]:
     experiments = {}
     for name, experiment in plan.experiments.items():
-        base = [*experiment.arms[BASE], experiment.report]
+        base = _list_base(experiment)
         experiments[name] = {
             "spec": experiment.spec,
             "base": _figures(total_cost(plan, costs, base)),

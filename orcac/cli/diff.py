@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac import text
-from orcac.cli.common import find_plan_and_store, gc_paused, read_pins
+from orcac.cli.common import gc_paused, read_pins
+from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
-from orcac.cost.detectable import format_points, list_comparisons
+from orcac.cost.detectable import format_points
 from orcac.cost.figures import Range
 from orcac.cost.flow import Flow
 from orcac.errors import InputError
@@ -32,6 +33,7 @@ from orcac.report.recipe import Draws, ReportRecipe, name_baseline
 from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
+from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
             raise InputError(f"{left}: the spec has only one arm", fix="name a second spec or arm to compare it with")
     else:
         pairs = [(left, _parse_side(new, loaded))]
-    _, store = find_plan_and_store()
+    store = find_study([pairs[0][1].file.path]).store
     plan = Plan()
     for file, experiment in loaded.items():
         lower(plan, experiment)
@@ -139,7 +141,7 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
 def _show_power(flow: Flow, experiment: PlannedExperiment) -> dict[str, str]:
     """Return arm -> the smallest difference to the base that its most powerful benchmark could show, in points."""
     shown: dict[str, tuple[float, ...]] = {}
-    for one in list_comparisons(flow, experiment):
+    for one in plan_comparisons(flow, experiment):
         shown[one.arm] = min(one.shown, shown.get(one.arm, one.shown))
     return {arm: format_points(differences) for arm, differences in shown.items()}
 
@@ -152,11 +154,13 @@ def _pair_runs(runs_of: Mapping[File, Mapping[str, Draws]], old: Side, new: Side
     before, after = runs_of[old.file], runs_of[new.file]
     if old.arm == new.arm == BASE and old.file != new.file:
         return {name: (before[name], after[name]) for name in before if name in after}
-    return {new.arm: (before[old.arm], after[new.arm])}
+    return {new.arm: (before[old.arm], after[new.arm])} if old.arm in before and new.arm in after else {}
 
 
 def _report_recipe(plan: Plan, file: File) -> ReportRecipe:
-    recipe = plan.nodes[plan.experiments[str(file)].report].recipe
+    """Return the recipe of a spec's report, without arms if the spec only collects answers."""
+    ref = plan.experiments[str(file)].report
+    recipe = plan.nodes[ref].recipe if ref else ReportRecipe(arms=())
     assert isinstance(recipe, ReportRecipe)
     return recipe
 

@@ -6,37 +6,49 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.common import compile_specs, warn_outdated
 from orcac.errors import InputError
 from orcac.spec.arms import BASE
+from orcac.study import find_study
 from orcac.text import clean
 
 
 @click.command("export")
 @click.argument("target", metavar="SPEC[:ARM]")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--dataset", metavar="NAME", help="Export this dataset of the spec instead of the student.")
 @click.option("--run", default=1, show_default=True, help="The number of one of the arm's training runs.")
-def command(target: str, folder: Path, run: int) -> None:
+def command(target: str, folder: Path, dataset: str | None, run: int) -> None:
     """Write the student of an arm to DIR: an ordinary Hugging Face model folder, with a model card.
 
-    The card lists the data, the training and the known scores; add the licence yourself. Without ARM it is the spec's
+    With --dataset, write the kept answers of a dataset instead: as Parquet and JSON Lines in the form of `messages`,
+    with a dataset card. `datasets.load_dataset("DIR")` loads it.
+
+    A card lists the data, its making and the known figures; add the licence yourself. Without ARM it is the spec's
     base. DIR must not exist yet.
 
     \b
     Example:
       orcac export specs/tiny.yaml student
       orcac export specs/tiny.yaml:no-assistant student-without
+      orcac export --dataset expert-1000 specs/tiny.yaml data
     """
-    from orcac.publish.export import export
-
     head, _, arm = target.rpartition(":")
     spec, arm = (target, BASE) if Path(target).exists() or not head else (head, arm)
     plan, (experiment,) = compile_specs([spec])
     if arm not in experiment.arms:
         raise InputError(f"{spec}: no arm `{arm}`", fix=f"give one of its arms: {', '.join(experiment.arms)}")
-    _, store = find_plan_and_store()
+    store = find_study([spec]).store
     described = experiment.base.spec
     if not all(map(store.is_done, plan.experiments[described.name].arms[arm])):
         warn_outdated(plan, [experiment], store)
+    if dataset is not None:
+        from orcac.publish.dataset.export import export_dataset
+
+        ref = export_dataset(plan, store, spec=experiment.arms[arm].spec, arm=arm, name=dataset, run=run, out=folder)
+        click.echo(clean(f"{folder}: the rows of {ref}, with their card in README.md"))
+        return
+    from orcac.publish.export import export
+
     ref = export(plan, store, spec=described.name, arm=arm, run=run, about=described.about, out=folder)
     click.echo(clean(f"{folder}: the student of {ref}, with its card in README.md"))

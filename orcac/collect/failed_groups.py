@@ -9,6 +9,7 @@ nothing else did, or if chance would bring so many of the failures into it less 
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -99,7 +100,18 @@ class GroupedFailures:
 
 
 def _chance(prompts: int, failed: int, others: int, others_failed: int) -> float:
-    """Return the probability that of all failures at least `failed` fall into a group of so many prompts."""
-    from scipy import stats  # takes 0.7 s to import, and is needed only if some requests failed
+    """Return the probability that of all failures at least `failed` fall into a group of so many prompts.
 
-    return float(stats.hypergeom.sf(failed - 1, prompts + others, failed + others_failed, prompts))
+    This is the tail of the hypergeometric distribution. scipy has it, but asking models does without scipy.
+    """
+    all_failed = failed + others_failed
+    total = _log_choose(prompts + others, all_failed)
+    return math.fsum(
+        math.exp(_log_choose(prompts, inside) + _log_choose(others, all_failed - inside) - total)
+        for inside in range(max(failed, all_failed - others), min(prompts, all_failed) + 1)
+    )
+
+
+def _log_choose(n: int, k: int) -> float:
+    """Return the natural logarithm of the binomial coefficient n over k."""
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -86,6 +86,7 @@ class CollectExecution(Execution):
 
     endpoint: EndpointSettings
     shards: int = 1  # jobs that the prompts are split over
+    max_bad: float | None = None  # largest share of a recording's rows that cannot be read; None is the default
     expect_tokens: int | None = None  # mean length of an answer, for estimates until answers are measured
 
 
@@ -99,6 +100,7 @@ class CollectSummary(Summary):
     # decoding setting that the model refuses -> prompts that were asked without it
     omitted: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # prompts whose response has reasoning; None if none
+    bad: int | None = field(default=None, metadata=OMIT_NONE)  # rows of the recording that cannot be read; None if none
     input_tokens: int = 0  # 0 if nothing counted them: a recording, or references
     output_tokens: int = 0
     usd: float = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from orcac.bad_rows import check_bad
 from orcac.chat.display import TallyLine
 from orcac.chat.endpoints.replay import Replay, Source
 from orcac.chat.messages import ChatResponse
@@ -28,11 +29,24 @@ def read_references(prompts: Prompts) -> Iterator[ChatResponse]:
             yield ChatResponse(error="not_recorded")
 
 
+def open_recording(job: Job[CollectRecipe, CollectExecution], questions: Questions) -> Replay:
+    """Return the answers of a recording to the questions, and print the number of its bad rows.
+
+    Raises InputError if a file cannot be read, or if more rows are bad than `max_bad` allows.
+    """
+    replay = Replay(_source(job), questions.requests())
+    check_bad(job.label, len(replay.bad), replay.read, replay.bad, share=job.execution.max_bad, of="endpoint")
+    return replay
+
+
 def replay_responses(
-    job: Job[CollectRecipe, CollectExecution], questions: Questions, total: int, messages: dict[str, str]
+    job: Job[CollectRecipe, CollectExecution],
+    replay: Replay,
+    questions: Questions,
+    total: int,
+    messages: dict[str, str],
 ) -> Iterator[ChatResponse]:
     """Yield the recording's response to each of `total` questions; put the first miss into `messages`."""
-    replay = Replay(_source(job), questions.requests())
     show, tally = TallyLine(job.progress(total, "answers"), job.label), Tally(total=total, messages=messages)
     counts = ((replay.duplicates, "repeat an earlier question"), (replay.skipped, "have no question or no answer"))
     note = ", ".join(f"{count:,} rows of the recording {problem}" for count, problem in counts if count)

@@ -2,8 +2,9 @@
 
 A model is asked through `chat.ask`, which finds in the ledger the questions that were answered before; a recording, or
 the prompts' own references, are looked up row by row. Prompts and responses are streams that are joined at the end:
-neither is held as a whole. A shard asks its part of the prompts and only adds its answers to the ledger. `run` then
-finds them there, and asks the questions that a shard may have left.
+neither is held as a whole. Rows of a recording that cannot be read are kept aside in `bad.parquet`. A shard asks its
+part of the prompts and only adds its answers to the ledger. `run` then finds them there, and asks the questions that a
+shard may have left.
 
 A node without any response is not an artifact: it fails and gives the reasons. So does one that lost a group of
 prompts, such as all those with a system message, to failures that are not on record (`failed_groups`).
@@ -21,13 +22,14 @@ import numpy as np
 import pyarrow as pa
 
 from orcac import rows
+from orcac.bad_rows import write_bad
 from orcac.chat.ask import Asker, ChatExecution
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.failed_groups import GroupedFailures
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
-from orcac.collect.recorded import read_references, replay_responses
+from orcac.collect.recorded import open_recording, read_references, replay_responses
 from orcac.collect.unanswered import lost_group_error, unanswered_error
 from orcac.hub import fetch
 from orcac.job import Job, save_memory
@@ -63,7 +65,11 @@ def run(job: CollectJob) -> CollectSummary:
             return _write(job, prompts, questions, read_references(prompts), {})
         case "replay":
             messages: dict[str, str] = {}
-            return _write(job, prompts, questions, replay_responses(job, questions, len(prompts), messages), messages)
+            replay = open_recording(job, questions)
+            responses = replay_responses(job, replay, questions, len(prompts), messages)
+            summary = _write(job, prompts, questions, responses, messages, bad=len(replay.bad))
+            write_bad(job.out / "bad.parquet", replay.bad)
+            return summary
     with Asker(questions, _chat_execution(job)) as asker:
         messages = asker.ask().messages
         return _write(job, prompts, questions, asker.responses(), messages)
@@ -111,6 +117,8 @@ def _write(
     questions: Questions,
     responses: Iterator[ChatResponse],
     messages: dict[str, str],
+    *,
+    bad: int = 0,
 ) -> CollectSummary:
     """Write a row for each prompt. Prompts of two sources with equal texts are one question: its tokens count once.
 
@@ -177,6 +185,7 @@ def _write(
         failed=dict(sorted(failed.items())),
         omitted=dict(sorted(omitted.items())) or None,
         reasoned=reasoned or None,
+        bad=bad or None,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         usd=round(usd, 6),

@@ -80,9 +80,12 @@ class PlannedComparison:
 def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparison]:
     """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
 
+    A spec without a report has none.
     Benchmarks that a model judges are left out, because the spread of its verdicts is not known.
     """
     plan = flow.plan
+    if not experiment.report:
+        return []
     report = plan.nodes[experiment.report]
     recipe, execution = report.recipe, report.execution
     assert isinstance(recipe, ReportRecipe)

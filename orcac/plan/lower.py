@@ -3,7 +3,7 @@
     query source -> sample        dataset -> collect -> filter        student -> student
     benchmark    -> sample        stage   -> tokenize -> train (on the stage before)
     benchmark of an arm -> eval -> score   baseline on a benchmark -> collect -> score
-    spec -> one report over all arms
+    spec -> one report over all arms, unless it only collects answers: then its filters are the nodes to make
 
 An arm is lowered once for each draw of its data, and its stages and evaluations once for each run on a draw
 (replicates.py). The runs on one draw share everything up to the packed rows, and the tokenizer of the first run.
@@ -20,11 +20,11 @@ rows once, not a thousand times.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
-from orcac.chat.settings import Sampling
+from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.collect.recipe import CollectExecution
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
@@ -85,8 +85,38 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     baselines = arms[BASELINES][0].lower_baselines() if spec.baselines else ()
     refs = {name: plan.closure([ref for arm in draws for ref in arm.targets]) for name, draws in arms.items()}
     all_refs = {ref for arm in refs.values() for ref in arm}
+    own = list(dict.fromkeys(ref for draws in arms.values() for arm in draws for ref in arm.targets))
+    reported = plan.add(_lower_report(plan, loaded, parts, baselines, all_refs)) if _is_reported(loaded) else ""
+    plan.experiments[spec.name] = Experiment(
+        name=spec.name,
+        spec=str(loaded.file),
+        report=reported,
+        targets=[reported] if reported else own,
+        arms=refs,
+        addresses={
+            name: {address: ref for arm in draws for address, ref in arm.addresses.items()}
+            for name, draws in arms.items()
+        },
+    )
+
+
+def _is_reported(loaded: LoadedExperiment) -> bool:
+    """Return whether a spec trains or measures a model; one that only collects answers has no report."""
+    specs = [arm.spec for arm in loaded.arms.values()]
+    return any(spec.baselines or spec.curriculum or (spec.student and spec.benchmarks) for spec in specs)
+
+
+def _lower_report(
+    plan: Plan,
+    loaded: LoadedExperiment,
+    parts: Sequence[report.Arm],
+    baselines: Sequence[report.Baseline],
+    refs: Set[str],
+) -> Node:
+    """Return the report over all arms and baselines, which reads the nodes `refs`."""
+    spec = loaded.base.spec
     claims = {name: report.Claim(average=item.average, margin=item.margin) for name, item in spec.benchmarks.items()}
-    node = Node(
+    return Node(
         kind="report",
         recipe=report.ReportRecipe(
             arms=(parts[0], *sorted(parts[1:], key=lambda arm: arm.name)),
@@ -94,7 +124,7 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
             exploratory=tuple(sorted(name for name, item in spec.benchmarks.items() if not item.primary)),
             claims={name: claim for name, claim in claims.items() if claim != report.Claim()},
         ),
-        inputs={"nodes": tuple(sorted(all_refs))},
+        inputs={"nodes": tuple(sorted(refs))},
         execution=report.ReportExecution(
             title=spec.name,
             about=spec.about,
@@ -103,16 +133,6 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
             **lower_work(spec.hardware.other),
         ),
         label=spec.name,
-    )
-    plan.experiments[spec.name] = Experiment(
-        name=spec.name,
-        spec=str(loaded.file),
-        report=plan.add(node),
-        arms=refs,
-        addresses={
-            name: {address: ref for arm in draws for address, ref in arm.addresses.items()}
-            for name, draws in arms.items()
-        },
     )
 
 
@@ -273,7 +293,7 @@ class _ArmLowering:
         benchmark = self.spec.benchmarks[name]
         source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
         source = source.model_copy(update={"items": items})
-        execution = execution.model_copy(update={"checker": checker})
+        execution = execution.model_copy(update={"checker": checker, "one_message": True})
         matching = find_matching(source, self.arm.files.get(("benchmarks", name, "path")), self.cache.digests)
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, matching=matching)
         return self._add(address, recipe, execution, label=label, blockers=blockers)
@@ -414,15 +434,25 @@ class _ArmLowering:
             sample_index=sample_index,
         )
         execution = CollectExecution(
-            endpoint=lower_endpoint(
-                teacher, budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=sampling is not None
-            ),
+            endpoint=self._lower_endpoint(name, may_omit=sampling is not None),
             shards=shards,
+            max_bad=getattr(teacher.endpoint, "max_bad", None),
             expect_tokens=teacher.expect,
             files=local.paths | questions.paths,
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
         )
         return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
+
+    def _lower_endpoint(self, name: str, *, may_omit: bool) -> EndpointSettings:
+        """Return the settings for reaching the teacher `name`. A path of weights that exists becomes absolute."""
+        settings = lower_endpoint(
+            self.spec.teachers[name], budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=may_omit
+        )
+        if settings.path:
+            folder = self.arm.tree.locate(("teachers", name, "endpoint", "path")).folder.absolute()
+            if (folder / settings.path).exists():
+                return settings.model_copy(update={"path": str(folder / settings.path)})
+        return settings
 
     @_once_per_sections
     def _add_filter(self, dataset: str) -> str:

@@ -17,7 +17,8 @@ def map_nodes_to_arms(plan: Plan) -> dict[str, tuple[str, ...]]:
     found = plan.map_nodes_to_users()
     for name, experiment in plan.experiments.items():
         arms = [arm for arm, refs in experiment.arms.items() if refs and arm != BASELINES]
-        found[experiment.report] = [f"{name}:{arm}" for arm in arms or [BASELINES]]
+        if experiment.report:
+            found[experiment.report] = [f"{name}:{arm}" for arm in arms or [BASELINES]]
     return {ref: tuple(_arm_name(plan, user) for user in users) for ref, users in found.items()}
 
 

@@ -136,12 +136,13 @@ def keep(plan: Plan, older: Mapping[str, OlderNodes], store: Store) -> Plan:
         refs = {ref: node.ref for ref, node in nodes.items()}
         is_same = is_same and all(ref == kept for ref, kept in refs.items())
         own = [ref for addresses in item.addresses.values() for ref in addresses.values()]
-        for ref in plan.closure([item.report, *own]):
+        for ref in plan.closure([*item.targets, *own]):
             kept_plan.add(nodes[ref])
         kept_plan.experiments[name] = Experiment(
             name=name,
             spec=item.spec,
-            report=refs[item.report],
+            report=refs.get(item.report, ""),
+            targets=[refs[ref] for ref in item.targets],
             arms={arm: [refs[ref] for ref in arm_refs] for arm, arm_refs in item.arms.items()},
             addresses={
                 arm: {address: refs[ref] for address, ref in addresses.items()}

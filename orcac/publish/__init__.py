@@ -1,4 +1,4 @@
-"""Publishing a student: export it with a model card, or write it as a delta to its base.
+"""Publishing: export a student with a model card, or as a delta to its base, and a dataset with a dataset card.
 
 It reads the plan and finished artifacts, and writes folders outside the store. It changes nothing in the store.
 """

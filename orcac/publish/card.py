@@ -7,34 +7,28 @@ card contains no path and no host of the machines that made the student.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import stdev
-from typing import Any, TypeVar
+from typing import Any
 
 from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
+from orcac.publish.markdown import load_template
+from orcac.publish.records import read_summary
 from orcac.recipe import HubRef
-from orcac.report import wording
 from orcac.report.recipe import Arm, Dataset, Evaluation, Run, TrainedStage
 from orcac.sample.recipe import SampleRecipe
 from orcac.stats.intervals import Interval
 from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
-from orcac.summary import Summary
 from orcac.text import clock
 from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
 from orcac.train.recipe import TrainRecipe, TrainSummary
 
-__all__ = ["escape", "render_card"]
-
-S = TypeVar("S", bound=Summary)
-
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$]|^[-+]|(?<=^\d)[.)]|:(?=//)")
+__all__ = ["render_card"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,34 +87,18 @@ class RunsRow:
 def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, about: str) -> str:
     """Return the model card of one run of an arm, whose last stage is made, as Markdown."""
     assert run.student is not None
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # the filter `text` escapes Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["count"] = lambda number: "–" if number is None else f"{number:,}"
-    environment.filters["interval"] = wording.interval
-    environment.filters["loss"] = lambda value: "–" if value is None else f"{value:.3f}"
-    environment.filters["percent"] = wording.percent
-    environment.filters["text"] = escape
-    environment.filters["yaml"] = json.dumps  # JSON is YAML, and quotes its texts
     made = store.artifact(run.stages[-1].train)["made"]
     student = plan.nodes[run.student]
     assert isinstance(student.recipe, StudentRecipe)
     rows = plan.nodes[run.stages[-1].tokenize].recipe
     assert isinstance(rows, TokenizeRecipe)
-    summary = _summary(store, StudentSummary, run.student)
+    summary = read_summary(store, StudentSummary, run.student)
     nodes = [run.student, *(ref for dataset in run.datasets for ref in (dataset.collect, dataset.filter))]
     nodes += [ref for stage in run.stages for ref in (stage.tokenize, stage.train)]
     scores = [_score(store, evaluation) for evaluation in run.evaluations if store.is_done(evaluation.score)]
-    learnt = [_summary(store, TokenizeSummary, stage.tokenize) for stage in run.stages]
+    learnt = [read_summary(store, TokenizeSummary, stage.tokenize) for stage in run.stages]
     base = student.recipe.pretrained
-    return environment.get_template("card.md.jinja").render(
+    return load_template("card.md.jinja").render(
         spec=spec,
         arm=arm.name,
         about=about,
@@ -162,20 +140,6 @@ def _read_runs(store: Store, arm: Arm) -> list[RunsRow]:
     return found
 
 
-def escape(text: object) -> str:
-    """Return text of unknown origin as one line of Markdown that shows it.
-
-    The line contains no markup, no HTML and no control characters.
-    """
-    line = " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
-    return _MARKDOWN.sub(r"\\\g<0>", line)
-
-
-def _summary(store: Store, summary: type[S], ref: str) -> S | None:
-    """Return the summary of an artifact; None if its record is gone, which does not prevent an export."""
-    return summary.from_json(store.artifact(ref)["summary"], store.marker(ref)) if store.has_record(ref) else None
-
-
 def _hub_sources(plan: Plan, dataset: Dataset) -> Iterator[HubRef]:
     """Yield the repositories from which the dataset's questions or answers were read."""
     for ref in plan.closure([dataset.collect]):
@@ -187,7 +151,10 @@ def _hub_sources(plan: Plan, dataset: Dataset) -> Iterator[HubRef]:
 
 
 def _stage(node: Node, store: Store, stage: TrainedStage) -> StageRow:
-    trained, packed = _summary(store, TrainSummary, stage.train), _summary(store, TokenizeSummary, stage.tokenize)
+    trained, packed = (
+        read_summary(store, TrainSummary, stage.train),
+        read_summary(store, TokenizeSummary, stage.tokenize),
+    )
     record = store.artifact(stage.train) if trained else {}
     hardware = record.get("hardware", {})
     gpus, threads = hardware.get("nodes", 1) * hardware.get("gpus", 0), hardware.get("threads", 1)
@@ -208,8 +175,8 @@ def _stage(node: Node, store: Store, stage: TrainedStage) -> StageRow:
 
 
 def _dataset(node: Node, store: Store, dataset: Dataset) -> DatasetRow:
-    asked = _summary(store, CollectSummary, dataset.collect)
-    filtered = _summary(store, FilterSummary, dataset.filter)
+    asked = read_summary(store, CollectSummary, dataset.collect)
+    filtered = read_summary(store, FilterSummary, dataset.filter)
     assert isinstance(node.recipe, CollectRecipe)
     return DatasetRow(
         name=dataset.name,

@@ -13,7 +13,7 @@ from orcac.errors import InputError, OrcacError, StoreError
 from orcac.plan.plan import Plan
 from orcac.progress import Progress
 from orcac.publish.card import render_card
-from orcac.report.recipe import Arm, ReportRecipe
+from orcac.publish.records import find_arm, find_run
 from orcac.store.durable import new_folder
 from orcac.store.store import Store
 
@@ -25,16 +25,13 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, run: int = 1, about
     the student is not made yet, StoreError if it is damaged, and InputError if the arm trains nothing or has no such
     run, `out` exists or the disk is too small.
     """
-    described = _find_arm(plan, spec, arm)
+    described = find_arm(plan, spec, arm)
     if not described.stages:
         fix = "name an arm with a curriculum"
         if described.student:
             fix += f"; the student as it is is {plan.nodes[described.student].label}, in {described.student}"
         raise InputError(f"the arm `{arm}` trains nothing, so there is no student to export", fix=fix)
-    if not 1 <= run <= len(described.runs):
-        runs = "1 run" if len(described.runs) == 1 else f"runs 1 to {len(described.runs)}"
-        raise InputError(f"the arm `{arm}` has no run {run}", fix=f"it has {runs}")
-    exported = described.runs[run - 1]
+    exported = find_run(described, run)
     ref = exported.stages[-1].train
     if not store.is_done(ref):
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
@@ -64,10 +61,3 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, run: int = 1, about
         progress.update(megabytes)
         (folder / "README.md").write_text(text, encoding="utf-8")
     return ref
-
-
-def _find_arm(plan: Plan, spec: str, name: str) -> Arm:
-    recipe = plan.nodes[plan.experiments[spec].report].recipe
-    assert isinstance(recipe, ReportRecipe)
-    (arm,) = [arm for arm in recipe.arms if arm.name == name]
-    return arm

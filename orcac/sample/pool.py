@@ -16,16 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from orcac import rows
+from orcac.bad_rows import MOST_BAD_FIRST, check_bad
 from orcac.errors import InputError
 from orcac.losses import Losses
 from orcac.sample import draw
-from orcac.sample.bad import check_bad
 from orcac.sample.recipe import OWN, SampleRecipe
 from orcac.sample.references import NAMED
 from orcac.tables.rows import BadRow
 
 BAD = "bad row"  # the reason of rows that cannot be read
-_MOST_BAD_FIRST = 1_000
 
 # reasons by which nothing is lost: the spec leaves the query out, or another row has it
 _NO_LOSS = ("", "task filter", "duplicate", "no choices")
@@ -72,7 +71,7 @@ def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
                 dropped[BAD] += 1
                 losses.count(BAD, file=file)
                 bad += [prompt] if len(bad) < NAMED else []
-                if dropped[BAD] == place + 1 == _MOST_BAD_FIRST:
+                if dropped[BAD] == place + 1 == MOST_BAD_FIRST:
                     check_bad(recipe.name, place + 1, place + 1, bad, share=None)  # raises
                 continue
             own = f"\x1f{prompt.system}" if prompt.system_id == OWN else ""  # a message of the row's own

@@ -62,7 +62,7 @@ def _check_purpose(spec: Spec, names: Names) -> Iterator[Finding]:
     if names["stages"] and not spec.student:
         message = "the stages have no student to train; add `student`, as in `student: {base: path/to/model}`"
         yield Finding(("stages",), message, (("student",),))
-    if names["stages"] and "curriculum" not in spec.model_fields_set:
+    if len(names["stages"]) > 1 and "curriculum" not in spec.model_fields_set:
         message = (
             "no `curriculum` puts the stages in order; list them, as in `curriculum: [assistant, expert]`, or write "
             "`curriculum: []` to train nothing"

@@ -180,7 +180,8 @@ def _about(part: type[Frozen]) -> str:
 def _default(info: FieldInfo) -> str:
     """Return a field's default as the table shows it."""
     if info.default_factory:
-        return f"`{info.get_default(call_default_factory=True, validated_data={})}`"
+        value = info.get_default(call_default_factory=True, validated_data={})
+        return f"`{value}`" if value else "empty"
     if info.default is PydanticUndefined:
         return "required"
     if info.default is None:

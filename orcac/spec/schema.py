@@ -65,6 +65,12 @@ class _PuzzleSource(Frozen):
     take: Count = semantic("number of queries to generate", unit="queries")
 
 
+_MAX_BAD = (
+    "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows are "
+    "allowed in any case"
+)
+
+
 class FileSource(Frozen):
     """A source of queries or benchmark items that is read from files."""
 
@@ -84,11 +90,7 @@ class FileSource(Frozen):
         'tasks, and files by name, of which nothing may be left, or globs such as "*"; of any other, the run stops',
         (),
     )
-    max_bad: Share | None = execution(
-        "largest share of rows that cannot be read, which are kept aside; 0.1 % when absent. Unless it is 0, 10 rows "
-        "are allowed in any case",
-        None,
-    )
+    max_bad: Share | None = execution(_MAX_BAD, None)
 
 
 Fields = dict[Literal["query", "reference", "references", "system", "task", "options"], str]
@@ -116,6 +118,7 @@ class _QueryFiles(Frozen):
     missing: Literal["error", "later"] = execution(
         "if files are missing: refuse the spec, or plan and price without them until they exist", "error"
     )
+    license: str = label("licence of the questions, as their publisher states it; the card of a dataset shows it", "")
 
 
 class GeneratedQueries(_PuzzleSource):
@@ -364,6 +367,7 @@ class ReplayEndpoint(Frozen):
         "orcac's field -> the key in the file of the questions", {}
     )
     samples: Count = semantic("answers to each question, one row for each; the k-th row is the k-th sample", 1)
+    max_bad: Share | None = execution(_MAX_BAD, None)
 
 
 class ReferenceEndpoint(Frozen):
@@ -393,6 +397,9 @@ class Teacher(Frozen):
     price: Price | None = execution("price of its tokens", None)
     expect: Count | None = execution(
         "expected mean length of an answer with its reasoning, until answers are measured", None, unit="tokens"
+    )
+    license: str = label(
+        "licence or terms for the use of its answers, as its provider states them; the card of a dataset shows it", ""
     )
 
     @property
@@ -654,6 +661,12 @@ class Hardware(Frozen):
     other: Work = execution("resources of all other jobs", Work())
 
 
+def _list_single_stage(given: dict[str, object]) -> tuple[str, ...]:
+    """Return the curriculum of a spec that does not list it: its stage, if there is only one."""
+    stages = given.get("stages")
+    return tuple(stages) if isinstance(stages, dict) and len(stages) == 1 else ()
+
+
 class Spec(Frozen):
     """One experiment."""
 
@@ -674,7 +687,9 @@ class Spec(Frozen):
     student: Student | None = semantic("the model to train, or only to measure", None)
     stages: dict[Name, Stage] = semantic("stages of the curriculum", {})
     curriculum: tuple[Name, ...] = semantic(
-        "names of the stages in order; an arm with `[]` trains nothing, and its student is measured as it is", ()
+        "names of the stages in order; a single stage needs no list. An arm with `[]` trains nothing, and its student "
+        "is measured as it is",
+        default_factory=_list_single_stage,
     )
     replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
         "training runs of each arm, and draws of its data", Replicates()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, as_input_error
+from orcac.extras import explain_missing_package
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -37,10 +38,8 @@ def convert(file: Path, folder: Path) -> None:
 
     Raises InputError if a part of the file cannot be read or is unknown.
     """
-    try:
+    with explain_missing_package("a student of a .gguf file"):
         import gguf
-    except ModuleNotFoundError:
-        raise InputError("a student of a .gguf file needs the package gguf", fix="pip install 'orcac[train]'") from None
     fix = "fetch the file again, or give the model's own directory of safetensors"
     with as_input_error(f"{file.name}: cannot be read as a model", fix=fix):
         reader = gguf.GGUFReader(file)

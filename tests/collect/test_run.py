@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import pyarrow.parquet as pq
 import pytest
 from faults import FaultServer
 from faults.server import Reply
@@ -150,6 +151,32 @@ def test_a_recording_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
     assert not list(made.out.iterdir())
     none = job(tmp_path / "none", [], origin="replay", recording=recording, files=[path])
     assert run(none).prompts == 0
+
+
+def test_bad_rows_of_a_recording_are_kept_aside_up_to_a_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"q": "one", "a": "1"}\n{"q": "two", "a": "2\n{"q": "three", "a": "3"}\n{"q": "four"}\n')
+    recording = recorded(path, {"question": "q", "answer": "a"})
+    prompts = [prompt(query) for query in ("one", "two", "three")]
+    made = job(tmp_path / "job", prompts, origin="replay", recording=recording, files=[path])
+    summary = run(made)
+    assert (summary.answered, summary.failed, summary.bad) == (2, {"not_recorded": 1}, 2)
+    assert [row.response for row in responses(made)] == ["1", "", "3"]
+    bad = pq.read_table(made.out / "bad.parquet").to_pylist()
+    assert [(row["file"], row["line"], row["reason"]) for row in bad] == [
+        ("answers.jsonl", 2, "not JSON: Unterminated string starting at (column 19)"),
+        ("answers.jsonl", 4, "the row has no field 'a'"),
+    ]
+    shown = capsys.readouterr().err
+    assert "expert  2 bad rows are kept aside in bad.parquet\n    answers.jsonl:2: not JSON" in shown
+
+    strict = job(tmp_path / "strict", prompts, origin="replay", recording=recording, files=[path])
+    strict = dataclasses.replace(strict, execution=strict.execution.model_copy(update={"max_bad": 0.0}))
+    with pytest.raises(InputError, match=r"2 of 4 rows are bad, and 0 may be\n.*answers\.jsonl:2: not JSON") as caught:
+        run(strict)
+    assert "the endpoint's `fields`" in caught.value.fix and not list(strict.out.iterdir())
 
 
 @pytest.mark.data

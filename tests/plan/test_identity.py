@@ -347,6 +347,9 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     **{f"benchmarks.*[{form}].expect.{what}": (f"benchmarks.{name}.expect.{what}", 9)
        for form, name in (("jsonl", "rows"), ("flan-cot", "bbh"), ("truthfulqa", "truth"), ("open-ended", "open"))
        for what in ("queries", "tokens")},
+    **{f"queries.*[{form}].license": (f"queries.{name}.license", "MIT")
+       for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
+    "teachers.*.license": ("teachers.g.license", "MIT"),
     "queries.*[jsonl].missing": ("queries.table.missing", "later"),
     "queries.*[flan-cot].missing": ("queries.cot.missing", "later"),
     "benchmarks.*[jsonl].missing": ("benchmarks.rows.missing", "later"),
@@ -372,6 +375,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[solver].concurrency": ("teachers.s.endpoint.concurrency", 9),
     "teachers.*.endpoint[solver].timeout": ("teachers.s.endpoint.timeout", 9),
     "teachers.*.endpoint[solver].attempts": ("teachers.s.endpoint.attempts", 9),
+    "teachers.*.endpoint[replay].max_bad": ("teachers.t.endpoint.max_bad", "9 %"),
     "teachers.*.price.input": ("teachers.g.price.input", 9),
     "teachers.*.price.output": ("teachers.g.price.output", 9),
     "teachers.*.price.batch": ("teachers.g.price.batch", "9 %"),

@@ -385,13 +385,22 @@ def test_a_spec_without_a_student_measures_its_baselines(tmp_path: Path) -> None
     assert {ref for ref, node in plan.nodes.items() if node.label.startswith("u")} <= set(shared)
 
 
-def test_a_spec_without_a_student_collects_all_its_datasets(tmp_path: Path) -> None:
+def test_a_spec_without_a_student_collects_all_its_datasets_and_has_no_report(tmp_path: Path) -> None:
     plan = lowered(tmp_path, COLLECT)
-    addresses = plan.experiments["many"].addresses["base"]
+    experiment = plan.experiments["many"]
+    addresses = experiment.addresses["base"]
     assert {"filter/d", "filter/e"} <= set(addresses)
     whole = lowered(tmp_path, SPEC | {"filters": {}}).experiments["many"].addresses["base"]
     assert addresses.items() <= whole.items()
-    assert set(plan.nodes[plan.experiments["many"].report].needs) == set(addresses.values())
+    assert (experiment.report, experiment.targets) == ("", [addresses["filter/d"], addresses["filter/e"]])
+    assert set(plan.closure(experiment.targets)) == set(plan.nodes) == set(addresses.values())
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json").experiments == plan.experiments
+
+
+def test_a_single_stage_is_the_curriculum(tmp_path: Path) -> None:
+    one = {key: value for key, value in SPEC.items() if key != "curriculum"} | {"stages": {"s": {"dataset": "d"}}}
+    assert list(lowered(tmp_path, one).nodes) == list(lowered(tmp_path, one | {"curriculum": ["s"]}).nodes)
 
 
 def test_only_the_scores_read_all_right_answers_so_that_evaluations_keep_their_ids(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ reason if the recording has fields for them.
 If several rows answer one question, the first one with a text counts. In a recording with several answers to each
 question (`samples`), the k-th row of a question answers sample k. All other rows are counted as duplicates.
 
+A row that cannot be read, lacks a field or names an unknown question is bad: it is kept aside among `bad` and does not
+end the recording. If its question can be read, it keeps its number among the rows of that question.
+
 Only the answers to `wanted` requests are held, so memory is linear in the job and not in the recording. Replayed
 answers do not enter the ledger: they are in a local file already, and a miss is a fact about that file and not about
 the teacher. A larger file may have the answer next time.
@@ -16,17 +19,19 @@ the teacher. A larger file may have the answer next time.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from orcac.bad_rows import MOST_BAD_FIRST
 from orcac.chat.endpoints.reader import read_recorded
 from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.wire import replace_surrogates
-from orcac.errors import InputError
 from orcac.tables.paths import lookup
 from orcac.tables.rows import BadRow, read_rows
 
@@ -51,78 +56,69 @@ class _Prompt(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A row of a file, with its place for error messages."""
+    """A row of a file, with its place for messages."""
 
     path: Path
     number: int  # of the line, or of the row in Parquet, from 1
     value: object
 
     def field(self, name: str) -> object:
-        """Return the value at `name`, None for null and NaN. Raises InputError if there is no such field."""
+        """Return the value at `name`, None for null and NaN. Raises ValueError if there is no such field."""
         value: object = lookup(self.value, name, _ABSENT)
         if value is _ABSENT:
-            raise InputError(
-                f"{self.path}:{self.number}: the row has no field {name!r}",
-                fix="correct the recording's fields, or mend or remove the row",
-            )
+            raise ValueError(f"the row has no field {name!r}")
         return None if isinstance(value, float) and math.isnan(value) else value
 
     def text(self, name: str) -> str | None:
-        """Return the text at `name`, without lone surrogates, None for null. Raises InputError if it is not text."""
+        """Return the text at `name`, without lone surrogates, None for null. Raises ValueError if it is not text."""
         value = self.field(name)
         if value is None:
             return None
         if not isinstance(value, str):
-            raise InputError(
-                f"{self.path}:{self.number}: the field {name!r} is not text but {type(value).__name__}",
-                fix="correct the recording's fields, or mend or remove the row",
-            )
+            raise ValueError(f"the field {name!r} is not text but {type(value).__name__}")
         return replace_surrogates(value)
 
     def answer(self, fields: Mapping[str, str]) -> ChatResponse | None:
         """Return the response, or None for a row without an answer.
 
-        Raises InputError if the row lacks the field of the answer, or if that is not text.
+        Raises ValueError if the row lacks the field of the answer, or if that is not text.
         """
         content = self.field(fields["answer"])
         more = {name: lookup(self.value, fields[name]) for name in ("reasoning", "finish_reason") if name in fields}
         try:
             return read_recorded(content, **more)
         except ValueError:
-            raise InputError(
-                f"{self.path}:{self.number}: the field {fields['answer']!r} is not text but {type(content).__name__}",
-                fix="correct the recording's fields, or mend or remove the row",
-            ) from None
+            raise ValueError(f"the field {fields['answer']!r} is not text but {type(content).__name__}") from None
+
+    def as_bad(self, error: ValueError) -> BadRow:
+        """Return the row as a bad one, for a reason."""
+        text = json.dumps(self.value, ensure_ascii=False, default=str)
+        return BadRow(self.number, str(error), text, self.path.name)
 
 
 class Replay:
     """The answers of `source` to the `wanted` requests.
 
-    `duplicates` counts the rows that repeat a wanted question, `skipped` those without a question or an answer. Raises
-    InputError, with file and line, if a row is broken or lacks a field.
+    `duplicates` counts the rows that repeat a wanted question, `skipped` those without a question or an answer, `read`
+    all rows. `bad` holds the rows that cannot be read. Raises InputError if a file cannot be read; a file of which the
+    first MOST_BAD_FIRST rows are all bad is not read further.
     """
 
     def __init__(self, source: Source, wanted: Iterable[ChatRequest]) -> None:
         self.label = ", ".join(path.name for path in source.answers)
-        self.duplicates = self.skipped = 0
+        self.duplicates = self.skipped = self.read = 0
+        self.bad: list[BadRow] = []
         self._has_system, self._samples = "system" in source.fields, source.samples
         self._answers: dict[tuple[_Prompt, int], ChatResponse] = {}  # by prompt and sample
         self._wanted = {self._key_of(request) for request in wanted}
         rows_of = {prompt: 0 for prompt, _ in self._wanted}  # those read so far
-        questions = dict(_read_questions(source))
+        questions = dict(self._read_questions(source))
         for path in source.answers:
-            for row in _read_rows(path, source.fields.values()):
-                if source.questions:
-                    question = _find_question(row, source.fields["id"], questions)
-                else:
-                    question = row.text(source.fields["question"])
-                system = (row.text(source.fields["system"]) or "") if self._has_system else None
-                answer = row.answer(source.fields)
-                if question is None or answer is None:
-                    self.skipped += 1
-                if question is not None and (prompt := _normalize(question, system)) in rows_of:
-                    self._add(prompt, rows_of[prompt], answer)
-                    rows_of[prompt] += 1
+            for row in self._read_rows(path, source.fields.values()):
+                try:
+                    self._read_answer(row, source, questions, rows_of)
+                except ValueError as error:
+                    self.bad.append(row.as_bad(error))
 
     async def __aenter__(self) -> Replay:
         return self
@@ -146,10 +142,49 @@ class Replay:
         """Return the recorded answer, None if there is none."""
         return self._answers.get(self._key_of(request))
 
-    def _add(self, prompt: _Prompt, number: int, answer: ChatResponse | None) -> None:
+    def _read_answer(
+        self, row: _Row, source: Source, questions: Mapping[str, str | None], rows_of: dict[_Prompt, int]
+    ) -> None:
+        """Hold a row's answer if it is wanted, and count the row in `rows_of`. Raises ValueError if the row is bad."""
+        if source.questions:
+            question = _find_question(row, source.fields["id"], questions)
+        else:
+            question = row.text(source.fields["question"])
+        system = (row.text(source.fields["system"]) or "") if self._has_system else None
+        prompt, number = None, 0
+        if question is not None and (asked := _normalize(question, system)) in rows_of:
+            prompt, number = asked, rows_of[asked]
+            rows_of[asked] += 1
+        answer = row.answer(source.fields)
+        if question is None or answer is None:
+            self.skipped += 1
+        elif prompt is not None:
+            self._add(prompt, number, answer)
+
+    def _read_questions(self, source: Source) -> Iterator[tuple[str, str | None]]:
+        """Yield (id, text) of every question in the files of questions."""
+        for path in source.questions:
+            for row in self._read_rows(path, source.question_fields.values()):
+                try:
+                    id = row.field(source.question_fields["id"])
+                    if id is not None:
+                        yield str(id), row.text(source.question_fields["question"])
+                except ValueError as error:
+                    self.bad.append(row.as_bad(error))
+
+    def _read_rows(self, path: Path, fields: Iterable[str]) -> Iterator[_Row]:
+        """Yield the good rows of a file, unless the first MOST_BAD_FIRST of all rows are bad: then stop."""
+        for row in read_rows(path, "jsonl", [*fields]):
+            if len(self.bad) == self.read == MOST_BAD_FIRST:
+                return
+            self.read += 1
+            if isinstance(row, BadRow):
+                self.bad.append(dataclasses.replace(row, file=path.name))
+            else:
+                yield _Row(path, *row)
+
+    def _add(self, prompt: _Prompt, number: int, answer: ChatResponse) -> None:
         """Hold the answer of the row with this number among those of a prompt, or count it as a duplicate."""
-        if answer is None:
-            return
         if self._samples > 1:
             if number >= self._samples:
                 self.duplicates += 1
@@ -173,31 +208,11 @@ def _normalize(question: str, system: str | None) -> _Prompt:
     return _Prompt(" ".join(question.split()), None if system is None else " ".join(system.split()))
 
 
-def _read_questions(source: Source) -> Iterator[tuple[str, str | None]]:
-    """Yield (id, text) of every question in the files of questions."""
-    for path in source.questions:
-        for row in _read_rows(path, source.question_fields.values()):
-            id = row.field(source.question_fields["id"])
-            if id is not None:
-                yield str(id), row.text(source.question_fields["question"])
-
-
 def _find_question(row: _Row, field: str, questions: Mapping[str, str | None]) -> str | None:
-    """Return the text of the question whose id is in `field`, None for null. Raises InputError for an unknown id."""
+    """Return the text of the question whose id is in `field`, None for null. Raises ValueError for an unknown id."""
     id = row.field(field)
     if id is None:
         return None
     if str(id) not in questions:
-        raise InputError(
-            f"{row.path}:{row.number}: no question has the id {str(id)!r}",
-            fix="give the file of questions that belongs to these answers",
-        )
+        raise ValueError(f"no question has the id {str(id)!r}")
     return questions[str(id)]
-
-
-def _read_rows(path: Path, fields: Iterable[str]) -> Iterator[_Row]:
-    """Yield the rows of a file. Raises InputError if the file or a row is broken."""
-    for row in read_rows(path, "jsonl", [*fields]):
-        if isinstance(row, BadRow):
-            raise InputError(f"{path}:{row.line}: {row.reason}", fix="mend or remove the row")
-        yield _Row(path, *row)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import importlib.util
 import json
 import os
 import re
@@ -30,6 +29,7 @@ from orcac.checkers.number import moment, quantity
 from orcac.checkers.statements import answer_in, find_statements, sentence_ends
 from orcac.checkers.visible import visible
 from orcac.errors import InputError
+from orcac.extras import fix_of, is_installed
 
 PATIENCE = 120.0  # seconds of wall time for one pair; the worker ends itself after less CPU time
 _START = 120.0  # seconds in which the worker must be ready: it imports sympy
@@ -65,12 +65,6 @@ _LATEX_OF = (
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUPERSCRIPT = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")
 _SPAN = re.compile(r"\$\$?(?P<a>[^$]{1,400})\$\$?|\\\((?P<b>.{1,400}?)\\\)|\\\[(?P<c>.{1,400}?)\\\]", re.DOTALL)
-
-
-@functools.cache
-def is_installed() -> bool:
-    """Return whether math-verify is installed."""
-    return importlib.util.find_spec("math_verify") is not None
 
 
 def is_expression(value: str) -> bool:
@@ -196,10 +190,10 @@ class _Worker:
                         stream.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if not is_installed():
+        if not is_installed("math"):
             raise InputError(
                 "expressions are compared by math-verify, which is not installed",
-                fix="pip install 'orcac[math]', or choose the checker text",
+                fix=f"{fix_of('math')}, or choose the checker text",
             )
         process = subprocess.Popen(
             [sys.executable, "-m", "orcac.checkers.math.worker"],

@@ -84,9 +84,10 @@ def test_questions_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
     joined = {"id": "question_id", "answer": "text"}
     source = Source((answers,), joined, (questions,), {"id": "idx", "question": "text"})
     assert [answer(source, request(question)) for question in ("q1", "q2", "q3")] == ["a1", "a2", None]
-    lines(answers, [{"question_id": 1, "text": "a1"}, {"question_id": 9, "text": "a9"}])
-    with pytest.raises(InputError, match=r"a\.jsonl:2: no question has the id '9'"):
-        answer(source, request("q1"))
+    lines(answers, [{"question_id": 9, "text": "a9"}, {"question_id": 1, "text": "a1"}])
+    replay = Replay(source, [request("q1")])
+    assert replay.find(request("q1")) == ChatResponse(text="a1", finish_reason="stop")
+    assert [(row.file, row.line, row.reason) for row in replay.bad] == [("a.jsonl", 1, "no question has the id '9'")]
 
 
 MANY = [
@@ -168,11 +169,29 @@ def test_null_is_an_empty_system_message_and_a_missing_answer(tmp_path: Path) ->
         ("[" * 100_000, "maximum recursion depth"),
     ],
 )
-def test_a_broken_row_is_reported_with_its_line(tmp_path: Path, line: str, complaint: str) -> None:
+def test_a_bad_row_is_kept_aside_and_the_others_are_found(tmp_path: Path, line: str, complaint: str) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"question": "q", "answer": "a"}\n\n' + line + "\n")
-    with pytest.raises(InputError, match=r"a\.jsonl:3: .*" + complaint):
-        answer(Source((path,), {"question": "question", "answer": "answer"}), request("q"))
+    path.write_text('{"question": "p", "answer": "a"}\n\n' + line + '\n{"question": "q", "answer": "late"}\n')
+    replay = Replay(Source((path,), {"question": "question", "answer": "answer"}), [request("p"), request("q")])
+    found = [replay.find(request(question)) for question in ("p", "q")]
+    assert [one and one.text for one in found] == ["a", "late"]
+    [bad] = replay.bad
+    assert (bad.file, bad.line, replay.read, replay.skipped) == ("a.jsonl", 3, 3, 0)
+    assert complaint in bad.reason and line.startswith(bad.text[:200])
+
+
+def test_a_bad_answer_keeps_its_number_among_the_samples_of_its_question(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", [{"question": "q", "answer": answer} for answer in ("one", 2, "three")])
+    asked = [dataclasses.replace(request("q"), sample_index=sample) for sample in range(3)]
+    replay = Replay(Source((path,), {"question": "question", "answer": "answer"}, samples=3), asked)
+    assert [answer and answer.text for answer in map(replay.find, asked)] == ["one", None, "three"]
+    assert [row.line for row in replay.bad] == [2]
+
+
+def test_a_file_of_bad_rows_alone_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", [{"question": "q", "text": "a"}] * 1_200)
+    replay = Replay(Source((path,), {"question": "question", "answer": "answer"}), [request("q")])
+    assert len(replay.bad) == replay.read == 1_000
 
 
 def test_a_broken_parquet_file_is_reported_by_name(tmp_path: Path) -> None:

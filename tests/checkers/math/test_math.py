@@ -3,9 +3,10 @@
 import pytest
 
 from orcac.checkers import CHECKERS, Item
-from orcac.checkers.math import is_expression, is_installed
+from orcac.checkers.math import is_expression
+from orcac.extras import is_installed
 
-pytestmark = pytest.mark.skipif(not is_installed(), reason="math-verify is not installed")
+pytestmark = pytest.mark.skipif(not is_installed("math"), reason="math-verify is not installed")
 math = CHECKERS["math"]
 
 

@@ -1,0 +1,69 @@
+"""The rules of a filter in words, for readers of the data: each with its purpose and the reasons that it gives.
+
+The reasons are those of `filter.reasons`. A rule that the recipe leaves out has no words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from orcac.filter.recipe import Bounds, FilterRecipe
+
+__all__ = ["Rule", "describe_rules"]
+
+_FINISH = "finish_reason: "
+
+
+class Rule(NamedTuple):
+    """A rule that every kept response has passed."""
+
+    text: str
+    purpose: str
+    reasons: tuple[str, ...]  # as `FilterSummary.rejected` counts them; "finish_reason: " begins several
+
+    def count(self, rejected: Mapping[str, int]) -> int:
+        """Return the number of responses that the rule has rejected."""
+        return sum(
+            number
+            for reason, number in rejected.items()
+            if reason in self.reasons or (_FINISH in self.reasons and reason.startswith(_FINISH))
+        )
+
+
+def describe_rules(recipe: FilterRecipe) -> Iterator[Rule]:
+    """Yield the rules of a recipe, in the order in which they are applied."""
+    ended = " or ".join(recipe.finish_reasons)
+    yield Rule(f"the finish reason is {ended}", "keeps answers that end as they should", (_FINISH,))
+    least = recipe.min_characters
+    text = "an answer is not empty" if least == 1 else f"an answer has {least:,} characters or more"
+    yield Rule(text, "leaves out answers without content", ("too short",))
+    if recipe.max_characters is not None:
+        text = f"an answer has {recipe.max_characters:,} characters or fewer"
+        yield Rule(text, "leaves out answers of unusual length", ("too long",))
+    for part, bounds in recipe.tokens.items():
+        name = "answer and reasoning" if part == "both" else part
+        reasons = (f"{name} too short", f"{name} too long")
+        yield Rule(f"{name}: {_describe_bounds(bounds)}", "selects by length", reasons)
+    if recipe.drop_refusals:
+        yield Rule("the teacher does not decline to answer", "leaves out refusals", ("refusal",))
+    if recipe.agree_with_reference:
+        yield Rule(
+            f"an answer that can be read does not contradict a known reference (checker {recipe.checker})",
+            "leaves out wrong answers",
+            ("contradicts reference",),
+        )
+    if recipe.drop_duplicates:
+        yield Rule("no earlier row has the same texts", "leaves out repetitions", ("duplicate",))
+    if recipe.contamination_ngram is not None:
+        yield Rule(
+            f"the question shares no {recipe.contamination_ngram:,} consecutive words with a benchmark's item",
+            "keeps the benchmarks' items unseen",
+            ("contamination",),
+        )
+
+
+def _describe_bounds(bounds: Bounds) -> str:
+    if bounds.min is None:
+        return f"{bounds.max:,} tokens or fewer" if bounds.max is not None else "any length"
+    return f"{bounds.min:,} tokens or more" if bounds.max is None else f"{bounds.min:,} to {bounds.max:,} tokens"
