@@ -198,7 +198,9 @@ def test_quotes_of_tsv_are_plain_characters_where_they_enclose_no_text(tmp_path:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
         (b"<!DOCTYPE html>\n<p>Not found", "a web page"),
         (b"\x80\x04\x95", "a pickle"),
-        (b'[{"q": "x"}, {"q": "y"}', "a.jsonl:1:24: the array is not closed"),
+        (b'[{"q": "x"}, {"q": "y"}', "a.jsonl:1:24: the array is not closed, .*; rows before this place: 2"),
+        (b'[\n {"q": "x"},\n {"q": "y"},\n {"q": [\n  1\n ]', "6:3: not JSON: .*; rows before this place: 2"),
+        (b'[\n{"q": "x"},\n{"q": "y', "3:7: not JSON: Unterminated .*; rows before this place: 1"),
         (b'[{"q": "x"}\n {"q": "y"}]', "a.jsonl:2:2: a comma is missing"),
         (b'[{"q": "x"}\n, {"q": }]', "a.jsonl:2:9: not JSON"),
         (b'[{"q": "x"}]\n[1]', "a.jsonl:2:1: more text after the end"),
@@ -239,6 +241,53 @@ def test_an_array_is_read_in_pieces_of_any_size(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(documents, "_CHUNK", size)
         found = read(path)
         assert found[:3] == ROWS and [row.text for row in found[3:] if isinstance(row, BadRow)] == ["12", '"é"']
+
+
+LINES = '[\n{"q": "1"},\n{"q": "2", "a": "x},\n{"q": "3"},\n7,\n{"q": \n],\n{"q": "4"}\n{"q": "5"},\n{"q": "6"}\n]\n'
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_a_torn_element_does_not_end_an_array_with_a_line_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(documents, "_CHUNK", size)
+    found = read(write(tmp_path / "a.json", LINES))
+    assert [row["q"] for row in found if not isinstance(row, BadRow)] == ["1", "3", "4", "6"]
+    assert [(row.line, row.reason, row.text) for row in found if isinstance(row, BadRow)] == [
+        (2, "not JSON: Invalid control character at (line 3, column 21)", '{"q": "2", "a": "x},'),
+        (4, "not a JSON object", "7"),
+        (5, "not JSON: Expecting value (line 7, column 1)", '{"q": \n],'),
+        (7, "a comma is missing (line 9, column 1)", '{"q": "5"},'),
+    ]
+    last = read(write(tmp_path / "b.json", json.dumps(ROWS, indent=2).replace('"a": "\\t;,"', '"a": \\t')))
+    assert last[:2] == ROWS[:2] and isinstance(last[2], BadRow) and len(last) == 3
+    latin = read(write(tmp_path / "c.json", '[{"q": "é"},\n{"q": "1"}]'.encode("latin-1")))
+    assert isinstance(latin[0], BadRow) and latin[0].reason == "a byte that is not UTF-8" and latin[1] == {"q": "1"}
+
+
+@settings(max_examples=150)
+@given(
+    indent=st.sampled_from([None, 1, 4]),
+    torn=st.integers(0, 4),
+    cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_damage_to_one_element_of_an_array_leaves_the_others_or_is_an_error(
+    tmp_path_factory: pytest.TempPathFactory, indent: int | None, torn: int, cut: tuple[float, float]
+) -> None:
+    rows: Table = [{"q": f"{number}?", "a": [{"x": 'a "b" }'}, {"y": [number, {}]}]} for number in range(5)]
+    elements = [json.dumps(row, indent=indent).replace("\n", "\n" + " " * (indent or 0)) for row in rows]
+    start, end = (int(place * len(elements[torn])) for place in sorted(cut))
+    elements[torn] = elements[torn][:start] + elements[torn][end:]
+    margin = "\n" + " " * (indent or 0)
+    path = write(tmp_path_factory.mktemp("torn") / "a.json", f"[{margin}{f',{margin}'.join(elements)}\n]\n")
+    try:
+        found = read(path)
+    except InputError as error:
+        assert "rows before this place" in error.message or torn == 0
+        return
+    others = [row for row in rows if row != rows[torn]]
+    assert [row for row in found if row in others] == others
+    assert len(found) >= 5
 
 
 @settings(max_examples=150)
