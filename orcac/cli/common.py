@@ -1,4 +1,4 @@
-"""Steps that several commands share: compile specs, check their locks, find the store, print safely."""
+"""Steps that several commands share: compile specs, check their locks, warn."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from orcac.cost.reasked import describe_reasked
 from orcac.eval.recipe import NO_BASELINE
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
-from orcac.plan.plan import Plan, default_plan_path
+from orcac.plan.plan import Plan
 from orcac.plan.sharing import map_replicates
 from orcac.plan.upgrade import OlderNodes, keep, read_pinned
 from orcac.spec.load import Experiment, load
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean
 
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
@@ -80,9 +81,10 @@ def gc_paused() -> Iterator[None]:
 
 def _keep_pinned(plan: Plan) -> Plan:
     """Return the plan with the pinned artifacts of older VERSIONs, and print their number by kind."""
-    kept_plan = keep(
-        plan, read_pins({name: Path(item.spec) for name, item in plan.experiments.items()}), Store.default()
-    )
+    pins = read_pins({name: Path(item.spec) for name, item in plan.experiments.items()})
+    if not pins:
+        return plan
+    kept_plan = keep(plan, pins, find_study(item.spec for item in plan.experiments.values()).store)
     kept = [node for node in kept_plan.nodes.values() if node.version is not None]
     if kept:
         kinds = Counter(node.kind for node in kept)
@@ -124,6 +126,11 @@ def warn_reasked(plan: Plan, experiments: Sequence[Experiment], store: Store) ->
     return lines
 
 
+def describe_new_store(store: Store) -> list[str]:
+    """Return a line if the store holds nothing yet: a run asks everything, whatever other stores hold."""
+    return [] if store.is_begun else [f"new store: {store.root.absolute()}"]
+
+
 def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
     """Return a line for each benchmark that compares log-likelihoods, on which baselines have no row."""
     return [
@@ -142,8 +149,3 @@ def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) ->
     for experiment in experiments:
         for problem in memory.find_warnings(plan, experiment, store):
             click.echo(str(problem), err=True)
-
-
-def find_plan_and_store() -> tuple[Path, Store]:
-    """Return the path of the plan file, and the store."""
-    return default_plan_path(), Store.default()

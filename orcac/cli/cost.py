@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from orcac import text
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs
 from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
@@ -24,6 +24,7 @@ from orcac.plan.plan import Experiment, Plan
 from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # an assumption that moves one of these gets a line
@@ -45,7 +46,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac cost specs/tiny.yaml --json
     """
     plan, experiments = compile_specs(specs)
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     flow = Flow(plan, store)
     costs = price_flow(flow)
     reasked = describe_reasked(plan, experiments, store, costs)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.common import compile_specs, warn_outdated
 from orcac.errors import InputError
 from orcac.spec.arms import BASE
+from orcac.study import find_study
 from orcac.text import clean
 
 
@@ -37,7 +38,7 @@ def command(target: str, folder: Path, dataset: str | None, run: int) -> None:
     plan, (experiment,) = compile_specs([spec])
     if arm not in experiment.arms:
         raise InputError(f"{spec}: no arm `{arm}`", fix=f"give one of its arms: {', '.join(experiment.arms)}")
-    _, store = find_plan_and_store()
+    store = find_study([spec]).store
     described = experiment.base.spec
     if not all(map(store.is_done, plan.experiments[described.name].arms[arm])):
         warn_outdated(plan, [experiment], store)

@@ -12,10 +12,10 @@ from typing import TextIO
 
 import click
 
-from orcac.cli.common import find_plan_and_store
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id
+from orcac.study import find_study
 
 
 @click.command("make")
@@ -43,8 +43,8 @@ def command(node: str, shard: str | None, log: str | None) -> None:
             raise InputError(
                 f"--log {log}: cannot be written ({error.strerror})", fix="give the path of a file that you can write"
             ) from None
-    path, store = find_plan_and_store()
-    plan = Plan.read(path, beginning=node)
+    study = find_study()
+    plan, store = Plan.read(study.plan, beginning=node), study.store
     if shard is None:
         with redraw_in_place():
             made = make(plan, store, node)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compile_specs, find_plan_and_store, warn_reasked
+from orcac.cli.common import STYLES, compile_specs, warn_reasked
 from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
@@ -27,6 +27,7 @@ from orcac.plan.sharing import (
 )
 from orcac.plan.state import State, read_state
 from orcac.store.durable import write_if_changed
+from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
       orcac plan specs/tiny.yaml --svg plan.svg     draw the nodes that arms share
     """
     plan, experiments = compile_specs(specs)
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     warn_reasked(plan, experiments, store)
     states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
     arms = map_nodes_to_arms(plan)

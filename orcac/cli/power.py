@@ -12,7 +12,7 @@ from dataclasses import asdict
 import click
 
 from orcac import text
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs
 from orcac.cost.bill import Cost, price_flow, total_cost
 from orcac.cost.detectable import PlannedComparison, RunPrices, format_points, list_comparisons, price_runs
 from orcac.cost.flow import Flow
@@ -22,6 +22,7 @@ from orcac.spec.load import BASE
 from orcac.stats import power
 from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import within
+from orcac.study import find_study
 
 _COLUMNS = "{arm:<26} {items:>7} {runs:>8} {alone:>12} {adjusted:>12}  {price}"
 
@@ -42,7 +43,7 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
       orcac power specs/tiny.yaml --detect 5pt --budget 2h
     """
     plan, _ = compile_specs([spec])
-    _, store = find_plan_and_store()
+    store = find_study([spec]).store
     (experiment,) = plan.experiments.values()
     flow = Flow(plan, store)
     costs, found = price_flow(flow), list_comparisons(flow, experiment)

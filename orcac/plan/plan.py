@@ -7,8 +7,8 @@ reads it without pydantic models, for speed; the commands that make a node read 
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,17 +58,12 @@ class PlanData(TypedDict):
     nodes: dict[str, NodeData]
 
 
-def default_plan_path() -> Path:
-    """Return the path in ORCAC_PLAN, or `build/plan.json` in the working folder if that is unset or empty."""
-    return Path(os.environ.get("ORCAC_PLAN") or "build/plan.json")
-
-
 @dataclass(slots=True)
 class Experiment:
     """One compiled spec."""
 
     name: str
-    spec: str  # path as given
+    spec: str  # path as given; absolute in the plan file
     report: str  # KIND/ID; "" if the spec only collects answers
     targets: list[str]  # the nodes to make, whose inputs are all others: the report, or the filters of a collection
     arms: dict[str, list[str]]  # arm, or BASELINES -> all nodes that it needs (KIND/ID), in the order of making
@@ -144,7 +139,7 @@ class Plan:
                 nodes[ref]["version"] = node.version
         experiments: dict[str, ExperimentData] = {
             name: {
-                "spec": experiment.spec,
+                "spec": str(Path(experiment.spec).absolute()),
                 "report": experiment.report,
                 "targets": experiment.targets,
                 "arms": list(experiment.arms.items()),
@@ -174,7 +169,7 @@ class Plan:
 
         Raises InputError if the file is missing, damaged, or written by another version of orcac.
         """
-        data = read_plan_data(path)
+        data = parse_plan_data(read_plan_text(path), path)
         try:
             nodes = {ref: _parse_node(data["nodes"][ref]) for ref in data["order"] if ref.startswith(beginning)}
             if any(node.ref != ref for ref, node in nodes.items()):
@@ -214,18 +209,34 @@ def find_ref(refs: Iterable[str], text: str) -> str:
     return matches[0]
 
 
-def read_plan_data(path: Path) -> PlanData:
-    """Read the plan file as plain data; only its format number is checked.
+def keep_copy(text: str, folder: Path) -> Path:
+    """Write the text of a plan file under a name that depends on it, and return its path."""
+    path = folder / f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    write_if_changed(path, text)
+    return path
 
-    Raises InputError if the file is missing, unreadable or not JSON, or has another format number.
-    """
+
+def read_plan_text(path: Path) -> str:
+    """Read the plan file. Raises InputError if it is missing or unreadable."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no plan", fix="run `orcac compile specs/tiny.yaml` first") from None
+        fix = "compile a spec first, or change to the folder of its study"
+        raise InputError(f"{path}: there is no plan", fix=fix) from None
     except OSError as error:
         fix = "set ORCAC_PLAN to the path of a file that you can read"
         raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
+    except ValueError:
+        raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
+
+
+def parse_plan_data(text: str, path: Path) -> PlanData:
+    """Return the content of the plan file as plain data; only its format number is checked.
+
+    Raises InputError if it is not JSON, or has another format number.
+    """
+    try:
+        data = json.loads(text)
     except (ValueError, RecursionError):
         raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:

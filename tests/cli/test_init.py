@@ -118,13 +118,12 @@ def test_killed_before_any_file_it_can_be_run_again(
     assert contents(other) == contents(study)
 
 
-def test_a_study_runs_its_own_snakefile_and_no_other(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(study)
-    assert find_snakefile() == study / "Snakefile"
+def test_a_study_runs_its_own_snakefile_and_no_other(study: Path) -> None:
+    assert find_snakefile(study) == study / "Snakefile"
     (study / "Snakefile").write_text("rule all:\n    shell: 'echo of another project'\n")
-    assert find_snakefile() == ROOT / "Snakefile"
+    assert find_snakefile(study) == ROOT / "Snakefile"
     (study / "Snakefile").unlink()
-    assert find_snakefile() == ROOT / "Snakefile"
+    assert find_snakefile(study) == ROOT / "Snakefile"
 
 
 def test_it_says_where_artifacts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,5 +64,8 @@ def test_a_plan_replaces_files_alone(
 def test_settings_that_are_empty_are_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCAC_PLAN", "")
     monkeypatch.setenv("ORCAC_STORE", "")
-    assert run(monkeypatch, "compile", SMOKE) == 0
-    assert (place / "build" / "plan.json").is_file()
+    spec = place / "study" / "spec.yaml"
+    spec.parent.mkdir()
+    spec.write_bytes(Path(SMOKE).read_bytes())
+    assert run(monkeypatch, "compile", str(spec)) == 0
+    assert (place / "study" / "build" / "plan.json").is_file()

@@ -11,7 +11,7 @@ import pytest
 from orcac.errors import InputError
 from orcac.plan.effect import compute_effect
 from orcac.plan.lower import lower
-from orcac.plan.plan import BASELINES, Plan, find_ref, read_plan_data
+from orcac.plan.plan import BASELINES, Plan, find_ref, parse_plan_data, read_plan_text
 from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, strip_arm
 from orcac.spec.load import load
 from orcac.store.store import Store
@@ -108,7 +108,7 @@ def test_a_file_without_a_plan_is_an_error_with_a_fix(tmp_path: Path, text: str 
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
-        read_plan_data(path)
+        parse_plan_data(read_plan_text(path), path)
     assert caught.value.fix
 
 
