@@ -97,12 +97,17 @@ class Flow:
     `done` has the finished nodes, `answered` the ledger's answers to unfinished collect nodes whose prompts are made.
     """
 
-    def __init__(self, plan: Plan, store: Store, looked_up: int = LOOKED_UP) -> None:
+    def __init__(self, plan: Plan, store: Store, looked_up: int = LOOKED_UP, *, read_at_most: float = math.inf) -> None:
+        """looked_up: questions of one node that are looked up in the ledger, at most; 0 leaves the ledger closed
+
+        read_at_most: bytes of a source's files; larger sources are estimated as if they were not here
+        """
         self.plan, self.store, self.measured = plan, store, Measured(store, looked_up)
         self.cache: dict[tuple[str, str], object] = {}
         self.done = {ref for ref in plan.nodes if store.is_done(ref)}
         todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
-        self.answered = self.measured.answered(plan, todo)
+        self.answered = self.measured.answered(plan, todo) if looked_up else {}
+        self._read_at_most = read_at_most
 
     def _node(self, summary: type[S], ref: str) -> tuple[Node, MadeNode[S] | None]:
         """Return a node and, if it is done, its record."""
@@ -210,8 +215,10 @@ class Flow:
         if key not in self.cache:
             self.cache[key] = None
             if source.files and not source.hub and not source.absent:
+                paths = [Path(execution.files[ref.sha256]) for ref in source.files]
                 with contextlib.suppress(OSError, InputError):
-                    self.cache[key] = read(source, [Path(execution.files[ref.sha256]) for ref in source.files])
+                    if sum(path.stat().st_size for path in paths) <= self._read_at_most:
+                        self.cache[key] = read(source, paths)
         return cast("T | None", self.cache[key])
 
     def _pool(self, refs: tuple[str, ...]) -> Prompts:
