@@ -26,6 +26,7 @@ from orcac.cli.common import (
     describe_unmeasured,
     warn_outdated,
     warn_reasked,
+    warn_short_stages,
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
@@ -81,18 +82,18 @@ def run_specs(
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     warn_reasked(plan, experiments, store)
-    for line in describe_unmeasured(experiments):
+    for line in [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]:
         click.echo(clean(line), err=True)
     plan.write(study.plan)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
     targets = list(dict.fromkeys(ref for item in plan.experiments.values() for ref in item.targets))
+    result = "the report" if all(item.report for item in plan.experiments.values()) else "every dataset"
     if all(map(store.is_done, targets)):
         gone = (
             f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
         )
-        made = "the report is made" if all(item.report for item in plan.experiments.values()) else "all is made"
-        click.echo(f"nothing to do: {made}{gone}\n", err=as_json)
+        click.echo(f"nothing to do: {result} is made{gone}\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))

@@ -16,8 +16,8 @@ The folder is the whole state: any process may send, poll and settle any batch, 
   searched for our id, which is in the batch's metadata, or for the batch's file, until `Tuning.settle_s` later. Only
   then is `create` sent again. An upload costs nothing, so one without a response is repeated.
 - **The output and error files of every ended batch are read**, whether it completed, expired, failed or was cancelled.
-  Settling is idempotent: an answer that the ledger has is not added again. Requests and results are deleted only when
-  all answers are durable.
+  Settling is idempotent: an answer that the ledger has, or that was forgotten since, is not added again. Requests and
+  results are deleted only when all answers are durable.
 - **A batch that the provider does not know, or whose file is gone, keeps its claim**, since a wrong key looks the
   same. It stops the run with a message, until `orcac batches cancel` gives it up.
 - **When the provider fails a batch because too many tokens wait** (`token_limit_exceeded`), its requests are split to

@@ -21,6 +21,7 @@ from orcac.chat.batch.provider import Gone, Provider, Providers
 from orcac.chat.batch.results import RemoteBatch, Result
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
 from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
+from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
@@ -357,7 +358,12 @@ class Steps:
     async def _store_answers(
         self, batch: Batch, ended: RemoteBatch, lines: dict[int, tuple[str, int]]
     ) -> _StoredResults:
-        """Put the answers of a batch into the ledger; `lines` maps a request's number to its (file name, offset)."""
+        """Put the answers of a batch into the ledger; `lines` maps a request's number to its (file name, offset).
+
+        An answer stays forgotten if it was forgotten after a process had put it there and before the batch was closed.
+        No other record of a key is written while the batch is live, so the time of planning shows it.
+        """
+        forgotten = Forgotten(self._answers).keys_since(batch.planned_at)
         folder, price, is_azure = self._folder(batch.id), batch.settings.price, batch.azure is not None
         answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, Result]()
         async with Ledger(self._answers, files.read_keys(folder)) as ledger:
@@ -383,7 +389,7 @@ class Steps:
                         continue
                     spent += request.usd_of(result.response, price)
                     answered += not result.response.error
-                    if ledger.get_outcome(request) is None:
+                    if ledger.get_outcome(request) is None and request.key not in forgotten:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
         return _StoredResults(answered, spent, billed, misses)
