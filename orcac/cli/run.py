@@ -46,7 +46,7 @@ _FORWARD_AFTER_S = 0.5  # shorter than the time in which a job takes two signals
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
 def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
@@ -130,6 +130,8 @@ def _run_snakemake(
     line = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(find_snakefile(study.root))]
     if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
+    if os.environ.get("NO_COLOR"):
+        line.append("--nocolor")
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
     environment = os.environ | {
