@@ -47,7 +47,7 @@ _FORWARD_AFTER_S = 0.5  # shorter than the time in which a job takes two signals
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
 def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
@@ -132,6 +132,8 @@ def _run_snakemake(
     is_local = not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further)
     if is_local:
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
+    if os.environ.get("NO_COLOR"):
+        line.append("--nocolor")
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
     environment = os.environ | {
