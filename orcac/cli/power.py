@@ -28,7 +28,7 @@ _COLUMNS = "{arm:<26} {items:>7} {runs:>8} {alone:>12} {adjusted:>12}  {price}"
 
 
 @click.command("power")
-@click.argument("spec")
+@click.argument("spec", type=click.Path())
 @click.option("--detect", metavar="POINTS", help="Find the cheapest allocation that shows this difference, as in 2pt.")
 @click.option("--budget", metavar="AMOUNT", help="The most that its trainings may cost, as in 500USD or 20h.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")

@@ -196,7 +196,7 @@ class _Worker:
                 fix=f"{fix_of('math')}, or choose the checker text",
             )
         process = subprocess.Popen(
-            [sys.executable, "-m", "orcac.checkers.math.worker"],
+            [sys.executable, "-P", "-m", "orcac.checkers.math.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
