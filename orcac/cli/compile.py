@@ -14,6 +14,7 @@ from orcac.cli.common import (
     describe_unmeasured,
     warn_outdated,
     warn_reasked,
+    warn_short_stages,
 )
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.needs import describe_missing
@@ -26,7 +27,7 @@ MAX_LISTED_ARMS = 20
 
 
 @click.command("compile")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Check SPECS and write the plan that Snakemake runs.
@@ -46,6 +47,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
     reasked = warn_reasked(plan, experiments, store)
+    warn_short_stages(plan, experiments, store)
     todo = [node for ref, node in plan.nodes.items() if not store.is_done(ref)]
     missing, fix = describe_missing(todo)
     missing += [f"to make them on this machine: {fix}"] if missing else []

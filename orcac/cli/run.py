@@ -26,11 +26,13 @@ from orcac.cli.common import (
     describe_unmeasured,
     warn_outdated,
     warn_reasked,
+    warn_short_stages,
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
 from orcac.cli.until import list_wanted, read_until
+from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
 from orcac.plan.needs import refuse_missing
@@ -45,7 +47,7 @@ _FORWARD_AFTER_S = 0.5  # shorter than the time in which a job takes two signals
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
 def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
@@ -81,18 +83,18 @@ def run_specs(
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     warn_reasked(plan, experiments, store)
-    for line in describe_unmeasured(experiments):
+    for line in [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]:
         click.echo(clean(line), err=True)
     plan.write(study.plan)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
     targets = list(dict.fromkeys(ref for item in plan.experiments.values() for ref in item.targets))
+    result = "the report" if all(item.report for item in plan.experiments.values()) else "every dataset"
     if all(map(store.is_done, targets)):
         gone = (
             f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
         )
-        made = "the report is made" if all(item.report for item in plan.experiments.values()) else "all is made"
-        click.echo(f"nothing to do: {made}{gone}\n", err=as_json)
+        click.echo(f"nothing to do: {result} is made{gone}\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
@@ -127,8 +129,11 @@ def _run_snakemake(
     keeps Python from importing modules of the root, such as a `transformers.py`.
     """
     line = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(find_snakefile(study.root))]
-    if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
+    is_local = not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further)
+    if is_local:
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
+    if os.environ.get("NO_COLOR"):
+        line.append("--nocolor")
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
     environment = os.environ | {
@@ -138,13 +143,16 @@ def _run_snakemake(
         "PYTHONSAFEPATH": "1",
     }
     folder = study.work_folder()
-    console = None if _DRY.intersection(further) else find_terminal()
-    if console is None:
+    if _DRY.intersection(further):
         return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
-    shares_terminal = sys.stdout.isatty()
-    with live_display(console, plan, study.store) as above:
+    with contextlib.ExitStack() as opened:
+        if is_local:
+            environment |= opened.enter_context(warm_server())
+        if (console := find_terminal()) is None:
+            return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
+        above = opened.enter_context(live_display(console, plan, study.store))
         environment[REDRAWN_VARIABLE] = pipe_id(above)
-        shown = above if shares_terminal else stdout
+        shown = above if sys.stdout.isatty() else stdout
         return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=shown, stderr=above))
 
 

@@ -36,6 +36,7 @@ from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import (
     find_score_matching,
     lower_filters,
+    lower_schedule,
     lower_shape,
     lower_stage,
     lower_train_work,
@@ -54,7 +55,7 @@ from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.spec.paths import FileSet
 from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
-from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -524,7 +525,7 @@ class _ArmLowering:
                 packing=student.packing,
                 learns_reasoning=learns_reasoning,
             ),
-            Execution(**lower_work(self.spec.hardware.other)),
+            TokenizeExecution(**lower_work(self.spec.hardware.other)),
             label=dataset if learns_reasoning else f"{dataset}, answers alone",
             mark=self.mark,
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
@@ -534,6 +535,7 @@ class _ArmLowering:
         """Add a stage that is trained on `rows`, from the student or stage `start` on."""
         if start.startswith("train/"):
             self.plan.keep_optimizer(start)
+        self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
         return self._add(
             f"train/{stage}",
             lower_stage(self.spec.stages[stage], self.spec, replicate),

@@ -20,6 +20,8 @@ from orcac.errors import InputError
 from orcac.kinds import KINDS
 from orcac.plan.node import Node, canonical
 from orcac.store.durable import write_if_changed
+from orcac.tokenize.recipe import TokenizeExecution
+from orcac.tokenize.steps import Schedule
 from orcac.train.recipe import TrainExecution
 
 FORMAT = 2
@@ -92,6 +94,14 @@ class Plan:
         assert isinstance(node.execution, TrainExecution)
         execution = node.execution.model_copy(update={"keep_optimizer": True})
         self.nodes[ref] = node.model_copy(update={"execution": execution})
+
+    def add_schedule(self, ref: str, schedule: Schedule) -> None:
+        """Make the tokenize node `ref` check its rows for a stage that is trained on them."""
+        node = self.nodes[ref]
+        assert isinstance(node.execution, TokenizeExecution)
+        if schedule not in node.execution.stages:
+            execution = node.execution.model_copy(update={"stages": (*node.execution.stages, schedule)})
+            self.nodes[ref] = node.model_copy(update={"execution": execution})
 
     def closure(self, refs: list[str]) -> list[str]:
         """Return `refs` and all nodes that they need, directly or not, in the order of making."""
