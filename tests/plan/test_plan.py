@@ -1,4 +1,5 @@
-"""Tests of orcac/plan/plan.py, orcac/plan/file.py, orcac/plan/sharing.py and orcac/plan/effect.py: the plan, its file, its arms."""
+"""Tests of orcac/plan/plan.py, orcac/plan/file.py, orcac/plan/sharing.py and orcac/plan/effect.py: the plan, its file,
+and its arms."""
 
 from __future__ import annotations
 
