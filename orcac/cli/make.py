@@ -16,6 +16,7 @@ from orcac.errors import InputError
 from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id
 from orcac.study import find_study
+from orcac.warm.client import make_warm
 
 
 @click.command("make")
@@ -31,6 +32,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     Example:
       orcac make train/0f3a5c19d2b8e4f60711
     """
+    make_warm()
     from orcac.make import make, make_shard
     from orcac.progress import redraw_in_place
 

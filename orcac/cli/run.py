@@ -32,6 +32,7 @@ from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
 from orcac.cli.until import list_wanted, read_until
+from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
 from orcac.plan.needs import refuse_missing
@@ -128,7 +129,8 @@ def _run_snakemake(
     keeps Python from importing modules of the root, such as a `transformers.py`.
     """
     line = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(find_snakefile(study.root))]
-    if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
+    is_local = not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further)
+    if is_local:
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
     if os.environ.get("NO_COLOR"):
         line.append("--nocolor")
@@ -141,13 +143,16 @@ def _run_snakemake(
         "PYTHONSAFEPATH": "1",
     }
     folder = study.work_folder()
-    console = None if _DRY.intersection(further) else find_terminal()
-    if console is None:
+    if _DRY.intersection(further):
         return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
-    shares_terminal = sys.stdout.isatty()
-    with live_display(console, plan, study.store) as above:
+    with contextlib.ExitStack() as opened:
+        if is_local:
+            environment |= opened.enter_context(warm_server())
+        if (console := find_terminal()) is None:
+            return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
+        above = opened.enter_context(live_display(console, plan, study.store))
         environment[REDRAWN_VARIABLE] = pipe_id(above)
-        shown = above if shares_terminal else stdout
+        shown = above if sys.stdout.isatty() else stdout
         return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=shown, stderr=above))
 
 
