@@ -263,7 +263,8 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         tokens=packed.tokens,
         supervised_tokens=packed.supervised_tokens,
         fill=packed.fill,
-        balanced=packed.examples == packed.packed + packed.too_long,
+        held_out=packed.held_out or 0,
+        balanced=packed.examples == packed.packed + packed.too_long + (packed.held_out or 0),
     )
 
 

@@ -228,11 +228,12 @@ class Packing:
     examples: int
     packed: int
     too_long: int
+    held_out: int = 0
     rows: int
     tokens: int
     supervised_tokens: int
     fill: float
-    balanced: bool  # examples = packed + too_long
+    balanced: bool  # examples = packed + too_long + held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
