@@ -23,6 +23,7 @@ __all__ = [
     "Curve",
     "Difference",
     "Flow",
+    "HeldOut",
     "Packing",
     "Protocol",
     "Readable",
@@ -256,6 +257,19 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """The loss on the examples of one teacher and source that a stage keeps apart. `steps` are those of the stage."""
+
+    arms: tuple[str, ...]
+    stage: str
+    teacher: str
+    source: str
+    examples: int
+    steps: tuple[int, ...]  # 0 is before training
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     title: str
     about: str
@@ -267,6 +281,7 @@ class Results:
     packings: tuple[Packing, ...]
     teachers: tuple[Teacher, ...]
     curves: tuple[Curve, ...]
+    held_out: tuple[HeldOut, ...] = ()
 
 
 def to_json(results: Results) -> str:
