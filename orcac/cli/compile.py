@@ -27,7 +27,7 @@ MAX_LISTED_ARMS = 20
 
 
 @click.command("compile")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Check SPECS and write the plan that Snakemake runs.

@@ -33,7 +33,7 @@ _WIDTHS = (20, 7, 7, 7, 8, 8, 7, 9, 7)
 
 
 @click.command("cost")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, node by node.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Price SPECS before anything runs: requests, tokens, dollars, GPU hours, time, disk.

@@ -73,8 +73,8 @@ class Difference:
 
 
 @click.command("diff")
-@click.argument("old")
-@click.argument("new", required=False)
+@click.argument("old", type=click.Path())
+@click.argument("new", required=False, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
 def command(old: str, new: str | None, as_json: bool) -> int:
     """Compare OLD and NEW: the fields that differ, the nodes to remake, and the price.

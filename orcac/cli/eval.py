@@ -77,7 +77,7 @@ def command(
             one = from_spec(benchmark, experiment) if experiment else from_known(benchmark)
         found.append(one.limited(take=take, max_tokens=max_tokens))
     text = write_spec(name, sections, found)
-    study = find_study([spec] if spec else [])
+    study = find_study()
     file = save or study.plan.parent / "eval" / name_spec(text)
     _write(file, text)
     click.echo(f"{file}: the spec, to keep and edit", err=True)

@@ -14,7 +14,7 @@ from orcac.text import clean
 
 
 @click.command("export")
-@click.argument("target", metavar="SPEC[:ARM]")
+@click.argument("target", metavar="SPEC[:ARM]", type=click.Path())
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--dataset", metavar="NAME", help="Export this dataset of the spec instead of the student.")
 @click.option("--run", default=1, show_default=True, help="The number of one of the arm's training runs.")

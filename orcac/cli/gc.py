@@ -19,7 +19,7 @@ from orcac.text import clean, size
 
 
 @click.command("gc")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--delete", is_flag=True, help="Remove the listed items; without it nothing is touched.")
 @click.option("--json", "as_json", is_flag=True, help="Print the items as JSON.")
 def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:

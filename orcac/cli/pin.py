@@ -14,7 +14,7 @@ from orcac.study import find_study
 
 
 @click.command("pin")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--keep", "keeps", is_flag=True, help="Pin finished artifacts even if an older VERSION made them.")
 def command(specs: tuple[str, ...], keeps: bool) -> None:
     """Write the ids of every arm of SPECS into a lock beside each spec (tiny.yaml: tiny.lock).

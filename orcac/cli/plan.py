@@ -39,7 +39,7 @@ SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
 
 
 @click.command("plan")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--all", "in_full", is_flag=True, help=f"List every node, even of more than {LISTED} arms.")
 @click.option(
     "--svg", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Draw the plan into FILE instead."

@@ -19,7 +19,7 @@ from orcac.study import find_study
 
 
 @click.command("report")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print every number of the reports as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Print the result tables of SPECS, the paths of their artifacts, and the commands that use these.

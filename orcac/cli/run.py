@@ -32,10 +32,12 @@ from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
 from orcac.cli.until import list_wanted, read_until
+from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
+from orcac.plan.file import keep_copy
 from orcac.plan.needs import refuse_missing
-from orcac.plan.plan import Plan, keep_copy
+from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
 from orcac.study import Study, find_study
@@ -46,7 +48,7 @@ _FORWARD_AFTER_S = 0.5  # shorter than the time in which a job takes two signals
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
 def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
@@ -128,8 +130,11 @@ def _run_snakemake(
     keeps Python from importing modules of the root, such as a `transformers.py`.
     """
     line = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(find_snakefile(study.root))]
-    if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
+    is_local = not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further)
+    if is_local:
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
+    if os.environ.get("NO_COLOR"):
+        line.append("--nocolor")
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
     environment = os.environ | {
@@ -139,13 +144,16 @@ def _run_snakemake(
         "PYTHONSAFEPATH": "1",
     }
     folder = study.work_folder()
-    console = None if _DRY.intersection(further) else find_terminal()
-    if console is None:
+    if _DRY.intersection(further):
         return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
-    shares_terminal = sys.stdout.isatty()
-    with live_display(console, plan, study.store) as above:
+    with contextlib.ExitStack() as opened:
+        if is_local:
+            environment |= opened.enter_context(warm_server())
+        if (console := find_terminal()) is None:
+            return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
+        above = opened.enter_context(live_display(console, plan, study.store))
         environment[REDRAWN_VARIABLE] = pipe_id(above)
-        shown = above if shares_terminal else stdout
+        shown = above if sys.stdout.isatty() else stdout
         return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=shown, stderr=above))
 
 

@@ -27,7 +27,7 @@ _MAX_PAUSE_SECONDS = 10.0  # between two nodes of a run; in a pause, no node is 
 
 
 @click.command("status")
-@click.argument("specs", nargs=-1)
+@click.argument("specs", nargs=-1, type=click.Path())
 @click.option("--once", is_flag=True, help="Print once, even while nodes are being made.")
 @click.option("--json", "as_json", is_flag=True, help="Print the state of every node as JSON.")
 def command(specs: tuple[str, ...], once: bool, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import click
 
 from orcac.cli.common import compile_specs
 from orcac.errors import InputError, StoreError
-from orcac.plan.plan import find_ref
+from orcac.plan.file import find_ref
 from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store
 from orcac.study import find_study
@@ -20,7 +20,7 @@ from orcac.text import clean, size
 
 
 @click.command("verify")
-@click.argument("targets", nargs=-1, metavar="[SPEC | KIND/ID]...")
+@click.argument("targets", nargs=-1, metavar="[SPEC | KIND/ID]...", type=click.Path())
 @click.option("--repair", is_flag=True, help="Unmake damaged artifacts, so that the next run makes them again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
