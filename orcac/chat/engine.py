@@ -24,9 +24,9 @@ then the reason is raised. A second signal does not wait. The next run continues
 
 The budget holds under concurrency and among jobs, because a request reserves its highest possible cost before it is
 sent (budget.py, bounds.py). A server may count more tokens than a request allows; so with a budget, one request is in
-flight until the first answer shows how the server counts. A request that failed after it may have been answered counts
-as spent in full. Answers from the ledger cost nothing. Rates and pauses are shared by all jobs that ask the account
-(account.py).
+flight until the first usage shows how the server counts, or until five answers had none. A request that failed after it
+may have been answered counts as spent in full. Answers from the ledger cost nothing. Rates and pauses are shared by all
+jobs that ask the account (account.py).
 """
 
 from __future__ import annotations

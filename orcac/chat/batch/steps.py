@@ -23,6 +23,7 @@ from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
 from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
 from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.limits.bounds import CostBounds
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
@@ -49,6 +50,7 @@ class _StoredResults(NamedTuple):
     spent: float  # USD, for the requests that are settled
     billed: float  # USD, the most that was billed for the others
     misses: dict[str, Result]
+    bounds: CostBounds  # that the answers show
 
 
 class Steps:
@@ -346,6 +348,7 @@ class Steps:
         refused = {miss.refused for miss in found.misses.values() if miss.refused}
         batch.answered, batch.usd, batch.status = found.answered, found.spent + found.billed, ended.status
         batch.done, batch.refused = len(lines), sorted({*batch.refused, *refused})
+        batch.input_excess, batch.output_excess = found.bounds.input_excess, found.bounds.output_excess
         self._close(batch)
         notes = [f"{found.answered:,} answers"]
         notes += [f"{len(found.misses):,} requests without an answer"] if found.misses else []
@@ -365,7 +368,7 @@ class Steps:
         """
         forgotten = Forgotten(self._answers).keys_since(batch.planned_at)
         folder, price, is_azure = self._folder(batch.id), batch.settings.price, batch.azure is not None
-        answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, Result]()
+        answered, spent, billed, misses, bounds = 0, 0.0, 0.0, dict[str, Result](), CostBounds(price)
         async with Ledger(self._answers, files.read_keys(folder)) as ledger:
             with contextlib.ExitStack() as stack:
                 names = {name for name, _ in lines.values()}
@@ -389,10 +392,11 @@ class Steps:
                         continue
                     spent += request.usd_of(result.response, price)
                     answered += not result.response.error
+                    bounds.learn(request, result.response)
                     if ledger.get_outcome(request) is None and request.key not in forgotten:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
-        return _StoredResults(answered, spent, billed, misses)
+        return _StoredResults(answered, spent, billed, misses, bounds)
 
 
 @asynccontextmanager
