@@ -1,5 +1,6 @@
 """Tests of orcac/tokenize/holdout.py: the draw of the examples that a stage keeps apart, and their rows."""
 
+import itertools
 import json
 
 import numpy as np
@@ -77,7 +78,7 @@ def list_examples(path):
     found = []
     for ids, positions, labels in zip(*(arrays[k] for k in ("input_ids", "position_ids", "labels")), strict=True):
         starts = [*np.flatnonzero(positions == 0), 64]
-        parts = [(ids[a:b], labels[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+        parts = [(ids[a:b], labels[a:b]) for a, b in itertools.pairwise(starts)]
         found.append([tuple(part.tolist()) for part, learnt in parts if (learnt != -100).any()])
     return found
 
