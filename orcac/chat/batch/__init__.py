@@ -27,13 +27,10 @@ A request that a batch did not answer goes into another one, up to `attempts` ti
 online instead. If the model refuses a parameter that need not be sent, or has another name for it, the request goes
 into another batch without it, in either mode. The record keeps the refused parameter, so that no later batch sends it.
 
-A server may bill more tokens than a request allows, and all requests of a batch are in flight together. So with a
-budget the first batch to a model is small, unless earlier answers show how its server counts; the record of each batch
-keeps the largest excess of its answers, from which later runs set their reservations.
-
 The most that a batch can cost is claimed from the budget under the batch's id, after its record is written and before
 it is sent. The process that settles the batch releases it. So a batch whose job has died is counted once, and in full.
-The record keeps the price and the budget with which the batch was planned.
+The record keeps the price and the budget with which the batch was planned. A server may bill more than requests allow,
+so with a budget the first batch to a model is small.
 
 Requests are iterated several times and never held in memory, except for some bytes of state each (`attempts`).
 
