@@ -21,7 +21,9 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan, default_plan_path
 from orcac.plan.sharing import map_replicates
 from orcac.plan.upgrade import OlderNodes, keep, read_pinned
+from orcac.spec.advice import find_warnings
 from orcac.spec.load import Experiment, load
+from orcac.spec.models import find_broken_models
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
 from orcac.text import clean
@@ -37,6 +39,7 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
     plan = Plan()
     with gc_paused():
         experiments = [load(Path(spec)) for spec in specs]
+        _review(experiments)
         for experiment in experiments:
             lower(plan, experiment)
     plan = _keep_pinned(plan) if pinned else plan
@@ -52,6 +55,15 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
             if others:
                 click.echo(_warn_alike(experiment, first, others), err=True)
     return plan, experiments
+
+
+def _review(experiments: Sequence[Experiment]) -> None:
+    """Raise SpecErrors for models that cannot be loaded; warn about values that are most likely mistakes."""
+    if problems := [problem for experiment in experiments for problem in find_broken_models(experiment)]:
+        raise SpecErrors(problems)
+    for experiment in experiments:
+        for warning in find_warnings(experiment):
+            click.echo(str(warning), err=True)
 
 
 def _warn_alike(experiment: Experiment, first: str, others: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from orcac.errors import InputError
 from orcac.spec.arms import BASE, expand_arms
 from orcac.spec.check import check, check_arm
 from orcac.spec.columns import check_columns
+from orcac.spec.leaks import find_leaks
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
@@ -85,6 +86,9 @@ def load(file: Path | File) -> Experiment:
         if arm:
             arms[name] = arm
     problems += merge_problems(tree, arm_problems)
+    leaks = [*find_leaks(tree)]
+    places = {str(leak.mark) for leak in leaks}
+    problems = [problem for problem in problems if str(problem.mark) not in places] + leaks
     if problems:
         raise SpecErrors(problems)
     return Experiment(file=file, arms=arms)
@@ -193,7 +197,7 @@ class _ArmLoader:
             except ValidationError as error:
                 details = error.errors()
             if not cuts:
-                problems += explain_errors(tree, details)
+                problems += explain_errors(tree, details, self.base[0] if self.base else None)
             lacking = [str(one["loc"][0]) for one in details if one["type"] == "missing" and len(one["loc"]) == 1]
             more = [*find_refused(tree, details), *((key,) for key in lacking)]
             if not more:
