@@ -68,6 +68,20 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"orcac.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` name. Raises click.UsageError, with the nearest one, if there is none."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            name, near = args[0], difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            if name.lower().endswith((".yaml", ".yml")):
+                hint = f" To run a spec, write: orcac run {name}"
+            ctx.fail(f"No such command '{name}'.{hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, COMMANDS))  # one column for all groups
         for title, commands in GROUPS.items():

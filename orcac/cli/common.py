@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import gc
 import os
 import shlex
@@ -15,6 +16,7 @@ import click
 from orcac.cost import memory
 from orcac.cost.outdated import describe_outdated
 from orcac.cost.reasked import describe_reasked
+from orcac.errors import InputError
 from orcac.eval.recipe import NO_BASELINE
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
@@ -22,6 +24,7 @@ from orcac.plan.plan import Plan, default_plan_path
 from orcac.plan.sharing import map_replicates
 from orcac.plan.upgrade import OlderNodes, keep, read_pinned
 from orcac.spec.advice import find_warnings
+from orcac.spec.finding import join_names
 from orcac.spec.load import Experiment, load
 from orcac.spec.models import find_broken_models
 from orcac.spec.problems import Problem, SpecErrors
@@ -154,6 +157,15 @@ def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) ->
     for experiment in experiments:
         for problem in memory.find_warnings(plan, experiment, store):
             click.echo(str(problem), err=True)
+
+
+def unknown_arm(experiment: Experiment, arm: str) -> InputError:
+    """Return the error of an arm that a spec does not have, with the nearest one."""
+    near = difflib.get_close_matches(arm, experiment.arms, n=1)
+    fix = f"did you mean `{near[0]}`? " if near else ""
+    return InputError(
+        f"{experiment.file}: no arm `{arm}`", fix=f"{fix}give one of its arms: {join_names(experiment.arms)}"
+    )
 
 
 def find_plan_and_store() -> tuple[Path, Store]:

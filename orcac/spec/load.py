@@ -77,6 +77,8 @@ def load(file: Path | File) -> Experiment:
     file = file if isinstance(file, File) else File(file)
     problems: list[Problem] = []
     tree = _parse_extended(file, problems, ())
+    if {"experiments", "nodes"} <= tree.entries.keys():
+        raise SpecErrors([Problem(tree.mark, "this is a plan, which `orcac compile` wrote; give the spec instead")])
     loader = _ArmLoader(file)
     problems += loader.check_sections_of_arms(tree)
     arms: dict[str, Arm] = {}

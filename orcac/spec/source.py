@@ -208,8 +208,9 @@ def parse(file: File, problems: list[Problem], subject: str = "a spec", *, max_v
         line, column = (at.line, at.column) if at else (0, 0)
         if NO_COLON in str(error.problem) and error.context_mark:
             line, column = error.context_mark.line, error.context_mark.column
-        source = lines[line] if line < len(lines) else ""
-        message = f"not YAML: {explain_syntax(error, source, column)}{explain_kind(file.path)}"
+        message = (
+            f"not YAML: {explain_syntax(error, lines[max(0, line - 1) : line + 1], column)}{explain_kind(file.path)}"
+        )
         raise SpecErrors([Problem(_mark(file, lines, line, column, 1), message)]) from None
     except ReaderError as error:
         *above, last = f"{text[: error.position]}.".splitlines()

@@ -19,13 +19,14 @@ def explain_kind(path: Path) -> str:
     return f"; a spec is a YAML file, and the name of this one ends in {path.suffix}"
 
 
-def explain_syntax(error: MarkedYAMLError, source: str, column: int) -> str:
+def explain_syntax(error: MarkedYAMLError, lines: list[str], column: int) -> str:
     """Return the mistake and its correction for the most frequent syntax errors, and the parser's words for others.
 
-    source, column: the line, and the place in it, from 0
+    lines, column: the line of the error with the one above it, and the place in it, from 0
     """
-    if "\N{NO-BREAK SPACE}" in source:
-        return "this line has a no-break space, which looks like a space; type a plain one"
+    source = lines[-1] if lines else ""
+    if any("\N{NO-BREAK SPACE}" in line for line in lines):
+        return "this line or the one above it has a no-break space, which looks like a space; type a plain one"
     if source[max(0, column - 1) : column + 1] == "${":
         return 'a text with `{` needs quotes, as in "${NAME}"'
     problem, start = str(error.problem), f"line {error.context_mark.line + 1}" if error.context_mark else "above"

@@ -55,7 +55,8 @@ def explain_errors(tree: Tree, errors: Sequence[ErrorDetails], base: Tree | None
     return [
         _explain_new_name(tree, error["loc"], base) or _explain(tree, error)
         for error in errors
-        if error["type"] != "missing" or error["loc"] not in misspelt
+        if error["type"] != "default_factory_not_called"  # a consequence of the other errors
+        and (error["type"] != "missing" or error["loc"] not in misspelt)
     ]
 
 
@@ -174,12 +175,20 @@ def _form_hint(kind: str, value: object, location: SpecPath) -> str:
         return "; remove the quotes"
     if kind in _MAPS and isinstance(value, list | tuple):
         return "; a map has no `-` and no brackets: write `name: value`"
+    if kind == "dict_type" and isinstance(value, str) and (ours := typing.get_args(_key_type(location))):
+        return f"; write `{{{ours[0]}: {value}}}`"
     if kind in _MAPS and isinstance(value, str):
         tags = [(key, _tags(location, key)) for key in ("kind", "format") if _has_tag(location, key)]
         return next((f"; write `{{{key}: {value}}}`" for key, known in tags if value in known), "")
     if kind == "tuple_type" and isinstance(value, str) and value.isprintable() and len(value) <= 60:
         return f"; write `[{value}]`"
     return ""
+
+
+def _key_type(location: SpecPath) -> object:
+    """Return the type of the keys of the map at a location."""
+    kind = _type(location)
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is dict else None
 
 
 def _field_name(location: SpecPath) -> str:
