@@ -1,6 +1,10 @@
 # Runs build/plan.json, which `orcac compile SPEC` writes. The rules are static: there is one for each kind of node, and
 # the wildcard `id` selects the node.
 import os
+import sys
+
+# Snakemake imports from this folder first. Put it last, so that a folder here named orcac is not taken for the package.
+sys.path.sort(key=workflow.basedir.__eq__)
 
 from orcac.smk import Rules
 

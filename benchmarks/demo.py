@@ -69,13 +69,13 @@ def main() -> None:
     from orcac.plan.lower import lower
     from orcac.plan.plan import Plan
     from orcac.spec.load import load
-    from orcac.store.store import Store
+    from orcac.study import find_study
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("spec", type=Path, nargs="?", default=ROOT / "specs" / "tiny.yaml")
     parser.add_argument("--svg", type=Path, help="write the report's picture to this file")
     given = parser.parse_args()
-    plan, store = Plan(), Store.default()
+    plan, store = Plan(), find_study([given.spec]).store
     lower(plan, load(given.spec))
     (experiment,) = plan.experiments.values()
     report = store.verify(experiment.report)

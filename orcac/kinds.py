@@ -56,7 +56,7 @@ KINDS = {
         Kind("collect", collect.VERSION, collect.CollectRecipe, collect.CollectExecution),
         Kind("filter", filter_.VERSION, filter_.FilterRecipe, filter_.FilterExecution),
         Kind("student", student.VERSION, student.StudentRecipe, student.StudentExecution),
-        Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, Execution),
+        Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, tokenize.TokenizeExecution),
         Kind("train", train.VERSION, train.TrainRecipe, train.TrainExecution),
         Kind("eval", eval_.VERSION, eval_.EvalRecipe, eval_.EvalExecution),
         Kind("score", score.VERSION, score.ScoreRecipe, score.ScoreExecution),

@@ -10,11 +10,8 @@ a name that depends on its content, and ORCAC_PLAN, which every job inherits, na
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import hashlib
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -22,9 +19,8 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar, cast
 
 from orcac.errors import InputError, OrcacError
-from orcac.plan.plan import NodeData, PlanData, default_plan_path, read_plan_data
-from orcac.store.durable import write_if_changed
-from orcac.store.store import Store
+from orcac.plan.file import NodeData, keep_copy, parse_plan_data, read_plan_text
+from orcac.study import find_study, is_study_snakefile
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -48,12 +44,16 @@ class Rules:
         # the usual intervals would take a fifth of its time.
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)
-        path = default_plan_path()
         try:
-            plan, self.store = read_plan_data(path), Store.default()
+            study = find_study()
+            text, self.store = read_plan_text(study.plan), study.store
+            plan = parse_plan_data(text, study.plan)
         except OrcacError as error:
             raise SystemExit(str(error)) from None
-        os.environ["ORCAC_PLAN"] = str(_copy_plan(plan, path.parent))
+        # what every job inherits: places that it need not search, and no imports from the folder that it runs in
+        os.environ["ORCAC_PLAN"] = str(keep_copy(text, study.plan.parent).absolute())
+        os.environ["ORCAC_STORE"] = str(self.store.root.absolute())
+        os.environ["PYTHONSAFEPATH"] = "1"
         self._nodes = plan["nodes"]
         experiments = plan["experiments"].values()
         # jobs call `orcac`, and must get the one of this Snakemake's Python, whatever is first on the PATH
@@ -200,25 +200,14 @@ def _with_signature(function: F) -> F:
     return function
 
 
-def _copy_plan(plan: PlanData, folder: Path) -> Path:
-    """Write a run's copy of the plan and return its path. The copy of a copy is the same file."""
-    text = json.dumps(plan, sort_keys=True) + "\n"
-    path = folder / f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    write_if_changed(path, text)
-    return path
+def find_snakefile(root: Path) -> Path:
+    """Return the Snakefile of the study root if it is orcac's, else the one of the package.
 
-
-def find_snakefile() -> Path:
-    """Return the working folder's Snakefile if it is a study's, else the one of the package.
-
-    So `orcac run` and a bare `snakemake` do the same. An unrelated Snakefile in the working folder is not run. Raises
-    InputError if orcac was installed without its rules.
+    So `orcac run` and a bare `snakemake` do the same. An unrelated Snakefile in the root is not run. Raises InputError
+    if orcac was installed without its rules.
     """
-    here = Path("Snakefile")
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if "from orcac.smk import Rules" in here.read_text(encoding="utf-8"):
-            return here.absolute()
-    return find_study_folder() / "Snakefile"
+    own = root / "Snakefile"
+    return own if is_study_snakefile(own) else find_study_folder() / "Snakefile"
 
 
 def find_study_folder() -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,12 @@ def artifacts(folder: Path) -> dict[str, dict[str, str]]:
     return found
 
 
+def read_packages(folder: Path) -> dict[str, dict[str, str]]:
+    """Return KIND/ID -> the packages that made an artifact, for every artifact in the store."""
+    records = [json.loads(marker.read_text()) for marker in (folder / "store").glob("*/*/artifact.json")]
+    return {record["ref"]: record["made"]["packages"] for record in records}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
@@ -59,6 +66,21 @@ def test_every_kind_is_made_and_a_second_run_does_nothing(finished: Path) -> Non
     assert artifacts(finished) == before
     status = json.loads(orcac(finished, "status", "--json").stdout)
     assert {state["name"] for state in status["states"].values()} == {"done"}
+
+
+def test_cold_jobs_leave_the_bytes_of_warm_ones(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "store", tmp_path / "store")
+    shutil.copy(finished / "plan.json", tmp_path)
+    warm, packages = artifacts(finished), read_packages(finished)
+    shutil.rmtree(tmp_path / "store" / "answers")  # else `collect` would find its answers there
+    one_of_each = {ref.partition("/")[0]: ref for ref in sorted(warm)}.values()
+    for ref in one_of_each:
+        for record in ("artifact.json", "complete.json"):
+            (tmp_path / "store" / ref / record).unlink()
+        made = orcac(tmp_path, "make", ref)
+        assert made.returncode == 0 and "already" not in made.stderr, made.stderr
+    assert artifacts(tmp_path) == warm
+    assert read_packages(tmp_path) == packages
 
 
 def test_an_edit_remakes_the_nodes_that_diff_listed_and_no_others(finished: Path) -> None:

@@ -140,4 +140,4 @@ def test_a_node_that_is_not_in_the_plan_ends_snakemake_with_a_fix(folder: Path) 
 
 def test_a_checkout_is_a_study_folder() -> None:
     assert find_study_folder() == ROOT
-    assert find_snakefile() == ROOT / "Snakefile"
+    assert find_snakefile(ROOT) == ROOT / "Snakefile"

@@ -14,7 +14,7 @@ from orcac import rows
 from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.student.recipe import Scratch, StudentRecipe
-from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
 
 if TYPE_CHECKING:
     from orcac.model.generation import LocalAnswer, Model
@@ -70,7 +70,7 @@ def make_rows(root: Path, examples: Path, student: Path, *, max_length: int = 64
     from orcac.tokenize.run import run
 
     recipe = TokenizeRecipe(seed=0, max_length=max_length)
-    made = job(root, recipe, {"examples": [examples], "student": [student]})
+    made = job(root, recipe, {"examples": [examples], "student": [student]}, TokenizeExecution())
     run(made)
     return made.out
 

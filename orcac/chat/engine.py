@@ -24,9 +24,9 @@ then the reason is raised. A second signal does not wait. The next run continues
 
 The budget holds under concurrency and among jobs, because a request reserves its highest possible cost before it is
 sent (budget.py, bounds.py). A server may count more tokens than a request allows; so with a budget, one request is in
-flight until the first answer shows how the server counts. A request that failed after it may have been answered counts
-as spent in full. Answers from the ledger cost nothing. Rates and pauses are shared by all jobs that ask the account
-(account.py).
+flight until the first usage shows how the server counts, or until five answers had none. A request that failed after it
+may have been answered counts as spent in full. Answers from the ledger cost nothing. Rates and pauses are shared by all
+jobs that ask the account (account.py).
 """
 
 from __future__ import annotations
@@ -162,6 +162,8 @@ class _Run:
         self._retries: list[tuple[float, str, _Pending]] = []  # a heap by the time of the next attempt
         self._early_refusals: list[tuple[ChatRequest, ChatResponse]] = []  # those before the endpoint's first answer
         self._unsynced = 0  # answers in the ledger that are not durable yet
+        self._durable: asyncio.Future[None] | None = None  # of the last answers in the ledger
+        self._last_settled: list[tuple[ChatRequest, ChatResponse]] = []  # those that `_durable` is the future of
         # or a function that returns it once all answers in flight are counted
         self._halt_reason: BaseException | Callable[[], BaseException] | None = None
         self._finished: asyncio.Future[None] = self._loop.create_future()
@@ -246,9 +248,11 @@ class _Run:
                 return limiter.next_send_at
             pending = self._retries[0][2] if is_due else self._fresh
             assert pending is not None
-            bound = self._bounds.usd(pending.request)
-            if not self._reserve(bound):
-                return now + self._timing.budget_poll
+            bound = 0.0
+            if self._budget:
+                bound = self._bounds.usd(pending.request)
+                if not self._reserve(self._budget, bound):
+                    return now + self._timing.budget_poll
             if is_due:
                 heapq.heappop(self._retries)
             else:
@@ -268,7 +272,7 @@ class _Run:
         """
         if self._health.rejects_all:
             return not self._retries and not self._tally.in_flight
-        return len(self._retries) < 4 * self._limiter.window + 64
+        return not self._retries or len(self._retries) < 4 * self._limiter.window + 64
 
     def _read_account(self, now: float) -> None:
         """Apply the number and the pauses of the other jobs on the account."""
@@ -278,15 +282,15 @@ class _Run:
 
     # --- the budget --------------------------------------------------------------------------------------------------
 
-    def _reserve(self, bound: float) -> bool:
+    def _reserve(self, budget: Budget, bound: float) -> bool:
         """Reserve `bound` USD for a request. Returns False if they do not fit; halts if they never will."""
         try:
-            if self._budget is None or self._budget.reserve(bound):
+            if budget.reserve(bound):
                 return True
             if not self._tally.in_flight and not self._unsynced:
-                if not self._budget.may_recover():
+                if not budget.may_recover():
                     self._halt(
-                        budget_error(self._budget, bound, model=self._model.label, label=self._label, tally=self._tally)
+                        budget_error(budget, bound, model=self._model.label, label=self._label, tally=self._tally)
                     )
                 elif "budget" not in self._tally.messages:
                     self._tally.messages["budget"] = "another job has reserved the rest of it; waiting for that job"
@@ -305,21 +309,23 @@ class _Run:
     # --- one attempt and its outcome ---------------------------------------------------------------------------------
 
     async def _attempt(self, pending: _Pending, *, sent_at: float, charged: int, bound: float) -> None:
+        """Make one attempt. `bound` is the part of the budget that is reserved for it, in USD, 0 without a budget."""
         response: ChatResponse | None = None
         spent = bound  # until the cost is known
         try:
             try:
                 response = await self._model.complete(pending.request)
-                spent = pending.request.usd_of(response, self._settings.price)
-                if self._budget and (message := self._bounds.learn(pending.request, response)):
-                    self._tally.messages.setdefault("usage", message)
+                if self._budget:
+                    spent = pending.request.usd_of(response, self._settings.price)
+                    if message := self._bounds.learn(pending.request, response):
+                        self._tally.messages.setdefault("usage", message)
                 now = self._loop.time()
                 if response.rates:
                     self._limiter.on_headers(now, response.rates)
                 self._limiter.on_answer(now, response, sent_at=sent_at, charged=charged)
                 self._tally.tokens += response.input_tokens + response.output_tokens
             except ChatError as error:
-                response = self._on_error(pending, error, sent_at=sent_at, bound=bound)
+                response = self._on_error(pending, error, sent_at=sent_at)
                 spent = bound if ERRORS[error.error].may_be_billed(azure=self._on_azure) else 0.0
             if response:
                 self._on_final_response(pending, response)
@@ -337,7 +343,10 @@ class _Run:
         if not response.error or (ERRORS[response.error].recorded and health.has_answered):
             durable = self._ledger.append(pending.request, response)
             self._unsynced += 1
-            durable.add_done_callback(functools.partial(self._on_durable, pending.request, response))
+            if durable is not self._durable:
+                self._durable, self._last_settled = durable, []
+                durable.add_done_callback(functools.partial(self._on_durable, self._last_settled))
+            self._last_settled.append((pending.request, response))
         else:
             self._fail(pending, response.error)
             if ERRORS[response.error].recorded:
@@ -346,33 +355,35 @@ class _Run:
             refusals, self._early_refusals = self._early_refusals, []
             self._group.create_task(self._record_refusals(refusals))
 
-    def _on_durable(self, request: ChatRequest, response: ChatResponse, durable: asyncio.Future[None]) -> None:
-        """Count a response when it is durable."""
-        self._unsynced -= 1
+    def _on_durable(self, settled: list[tuple[ChatRequest, ChatResponse]], durable: asyncio.Future[None]) -> None:
+        """Count responses when they are durable."""
+        waits_for_disk = self._unsynced >= _MAX_UNSYNCED
+        self._unsynced -= len(settled)
         try:
             durable.result()
-            self._tally.count(request, response, self._settings.price)
+            for request, response in settled:
+                self._tally.count(request, response, self._settings.price)
         except Exception as error:  # a disk that failed or a bug: keep the answers in flight, then raise it
             self._halt(error)
-        if self._unsynced in (0, _MAX_UNSYNCED - 1):  # otherwise nothing waits for the disk
+        if waits_for_disk or not self._unsynced:
             self._schedule_advance()
 
     async def _record_refusals(self, refusals: list[tuple[ChatRequest, ChatResponse]]) -> None:
         """Record refusals that the tally has already counted."""
         try:
             for request, response in refusals:
-                await self._ledger.append(request, response)
+                await asyncio.shield(self._ledger.append(request, response))  # the future has other waiters
                 del self._tally.failures[request.key]
         except Exception as error:
             self._halt(error)
 
-    def _on_error(self, pending: _Pending, error: ChatError, *, sent_at: float, bound: float) -> ChatResponse | None:
+    def _on_error(self, pending: _Pending, error: ChatError, *, sent_at: float) -> ChatResponse | None:
         """Apply the consequences of a failed attempt. Returns the final response if the request gives up."""
         now, kind, health = self._loop.time(), ERRORS[error.error], self._health
         if kind.action is not Action.STOP:
             self._tally.messages.setdefault(error.error, str(error))
         if kind.may_be_billed(azure=self._on_azure):
-            self._tally.usd += bound
+            self._tally.usd += self._bounds.usd(pending.request)
         self._adapt_rates(error, now, sent_at=sent_at)
         if kind.action is Action.GIVE_UP:
             if not kind.recorded and health.on_bad_request():

@@ -156,17 +156,27 @@ def separate_reasoning(response: ChatResponse) -> ChatResponse:
     return response
 
 
+def _is_all_reasoning(response: ChatResponse) -> bool:
+    """Return whether `separate_reasoning` finds reasoning and no answer in a response."""
+    if response.refusal or (response.text and not has_marks(response.text)):
+        return False
+    reasoning, answer = split_reasoning(response.text)
+    return not answer and bool(reasoning or response.reasoning)
+
+
 def served_caps(cap: int, response: ChatResponse) -> tuple[int, int]:
     """Return the (smallest, largest) max_tokens of the requests that `response`, received under `cap`, settles.
 
-    An answer that ended by itself is the answer under every cap that is long enough for it. An answer that was cut off
-    serves its own cap alone, since a smaller cap would have made it shorter. A request that overflows the context under
-    a cap also does so under a larger one.
+    An answer that ended by itself is the answer under every cap that is long enough for it. An answer that was cut off,
+    or is all reasoning, serves its own cap alone, since a smaller cap would have made it shorter. A request that
+    overflows the context under a cap also does so under a larger one.
     """
     match response.error, response.finish_reason:
         case "context_overflow", _:
             return cap, MAX_CAP
         case "", "length":
+            return cap, cap
+        case "", "stop" if _is_all_reasoning(response):
             return cap, cap
         case "", _:
             return min(cap, response.output_tokens or cap), MAX_CAP

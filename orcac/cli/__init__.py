@@ -11,9 +11,14 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 GROUPS = {
     "Design": {
@@ -25,6 +30,7 @@ GROUPS = {
         "power": "Show the smallest difference that a spec could show, beside its price.",
         "pin": "Lock the ids of specs; compile then refuses to move them.",
         "schema": "Print the JSON Schema of a spec, for editors.",
+        "completion": "Print the script with which a shell completes commands.",
     },
     "Run": {
         "run": "Compile, run with Snakemake, print the result table.",
@@ -35,6 +41,7 @@ GROUPS = {
     "Look": {
         "status": "Show the progress of a run.",
         "report": "Print the result table and the path of the report.",
+        "results": "Print the figures of all reports as one tidy table.",
         "explain": "Explain a node: its users, its id, its cost, its files.",
         "answers": "List, count, export or import recorded answers.",
     },
@@ -82,6 +89,14 @@ class Commands(click.Group):
             ctx.fail(f"No such command '{name}'.{hint}")
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin so, with their helps, and the options. No command is imported."""
+        from click.shell_completion import CompletionItem
+
+        helps = {name: help for commands in GROUPS.values() for name, help in commands.items()}
+        names = [CompletionItem(name, help=help) for name, help in helps.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, COMMANDS))  # one column for all groups
         for title, commands in GROUPS.items():
@@ -103,8 +118,12 @@ def cli() -> None:
 
     \b
     Settings from the environment:
-      ORCAC_STORE   the folder of artifacts and answers (./store)
-      ORCAC_PLAN    the plan file (./build/plan.json)
+      ORCAC_STORE   the folder of artifacts and answers (store/ in the study)
+      ORCAC_PLAN    the plan file (build/plan.json in the study)
+      NO_COLOR      if set, print without colours
+
+    The study is the nearest folder upwards from the spec, or from here, with an orcac.toml, a store or orcac's
+    Snakefile; else it is the spec's folder.
 
     \b
     Exit codes:
@@ -125,7 +144,7 @@ def main() -> None:
 
     try:
         with explain_missing_package("this command"):
-            code = cli.main(standalone_mode=False)
+            code = cli.main(standalone_mode=False, color=False if os.environ.get("NO_COLOR") else None)
     except OrcacError as error:
         from orcac.text import clean
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import find_plan_and_store
 from orcac.cli.forgetting import forget
 from orcac.cli.selection import failure_of, read_selection, texts_of
 from orcac.errors import InputError
 from orcac.store.durable import replacing
+from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def command(
         raise InputError(f"`orcac answers forget` {problem}", fix="state which answers to forget")
     if action != "forget" and (remake or dry_run):
         raise InputError(f"`orcac answers {action}` removes nothing", fix="leave --remake and --dry-run out")
-    plan, store = find_plan_and_store()
-    folder = store.answers
+    study = find_study([spec] if spec else [])
+    folder = study.store.answers
     keep = read_selection(spec=spec, **selection)
     if action == "import":
         assert file is not None
@@ -104,7 +104,7 @@ def command(
     if action == "count":
         _count(folder, found, as_json)
     elif action == "forget":
-        forget(plan, store, found, remake=remake, dry_run=dry_run, as_json=as_json)
+        forget(study.plan, study.store, found, remake=remake, dry_run=dry_run, as_json=as_json)
     elif action == "export":
         assert file is not None
         _export(found, file)

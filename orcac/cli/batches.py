@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import find_plan_and_store
 from orcac.errors import InputError, OrcacError
+from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def list_(with_ended: bool, as_json: bool) -> None:
     from orcac.chat.batch.control import refresh
     from orcac.chat.batch.files import live_ids, read_batches
 
-    _, store = find_plan_and_store()
+    store = find_study().store
     live = live_ids(store.answers)
     problems = asyncio.run(refresh(store.answers, live, on_event=lambda text: click.echo(clean(text), err=True)))
     shown = [batch for batch in read_batches(store.answers) if with_ended or not batch.settled]
@@ -77,7 +77,7 @@ def cancel(ids: tuple[str, ...], every: bool) -> None:
     from orcac.chat.batch.control import cancel as stop
     from orcac.chat.batch.files import live_ids
 
-    _, store = find_plan_and_store()
+    store = find_study().store
     live = live_ids(store.answers)
     if not ids and not every:
         raise InputError("no batch is named", fix="name one that `orcac batches list` shows, or give --all")

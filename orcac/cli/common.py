@@ -1,4 +1,4 @@
-"""Steps that several commands share: compile specs, check their locks, find the store, print safely."""
+"""Steps that several commands share: compile specs, check their locks, warn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orcac.errors import InputError
 from orcac.eval.recipe import NO_BASELINE
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
-from orcac.plan.plan import Plan, default_plan_path
+from orcac.plan.plan import Plan
 from orcac.plan.sharing import map_replicates
 from orcac.plan.upgrade import OlderNodes, keep, read_pinned
 from orcac.spec.advice import find_warnings
@@ -29,6 +29,7 @@ from orcac.spec.load import Experiment, load
 from orcac.spec.models import find_broken_models
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean
 
 STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
@@ -95,9 +96,10 @@ def gc_paused() -> Iterator[None]:
 
 def _keep_pinned(plan: Plan) -> Plan:
     """Return the plan with the pinned artifacts of older VERSIONs, and print their number by kind."""
-    kept_plan = keep(
-        plan, read_pins({name: Path(item.spec) for name, item in plan.experiments.items()}), Store.default()
-    )
+    pins = read_pins({name: Path(item.spec) for name, item in plan.experiments.items()})
+    if not pins:
+        return plan
+    kept_plan = keep(plan, pins, find_study(item.spec for item in plan.experiments.values()).store)
     kept = [node for node in kept_plan.nodes.values() if node.version is not None]
     if kept:
         kinds = Counter(node.kind for node in kept)
@@ -139,6 +141,11 @@ def warn_reasked(plan: Plan, experiments: Sequence[Experiment], store: Store) ->
     return lines
 
 
+def describe_new_store(store: Store) -> list[str]:
+    """Return a line if the store holds nothing yet: a run asks everything, whatever other stores hold."""
+    return [] if store.is_begun else [f"new store: {store.root.absolute()}"]
+
+
 def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
     """Return a line for each benchmark that compares log-likelihoods, on which baselines have no row."""
     return [
@@ -168,6 +175,16 @@ def unknown_arm(experiment: Experiment, arm: str) -> InputError:
     )
 
 
-def find_plan_and_store() -> tuple[Path, Store]:
-    """Return the path of the plan file, and the store."""
-    return default_plan_path(), Store.default()
+def warn_short_stages(plan: Plan, experiments: Sequence[Experiment], store: Store) -> list[str]:
+    """Print a warning for each stage that would learn little. Return a line with the steps of each untrained stage."""
+    if not any(node.kind == "train" and not store.is_done(ref) for ref, node in plan.nodes.items()):
+        return []
+    from orcac.cost import steps  # here, since it takes a fifth of the time of a `compile`
+
+    flow, lines = steps.flow_quickly(plan, store), []
+    for experiment in experiments:
+        stages = steps.list_stages(flow, experiment)
+        for problem in steps.find_short_stages(stages, experiment):
+            click.echo(str(problem), err=True)
+        lines += steps.describe_stages(stages)
+    return lines

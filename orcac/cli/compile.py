@@ -10,22 +10,24 @@ from orcac.cli.common import (
     check_locks,
     check_memory,
     compile_specs,
+    describe_new_store,
     describe_unmeasured,
-    find_plan_and_store,
     warn_outdated,
     warn_reasked,
+    warn_short_stages,
 )
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.needs import describe_missing
 from orcac.plan.plan import BASELINES
 from orcac.plan.replicates import count_runs
+from orcac.study import find_study
 from orcac.text import clean
 
 MAX_LISTED_ARMS = 20
 
 
 @click.command("compile")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Check SPECS and write the plan that Snakemake runs.
@@ -40,14 +42,16 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     """
     plan, experiments = compile_specs(specs)
     check_locks(plan)
-    path, store = find_plan_and_store()
+    study = find_study(specs)
+    path, store = study.plan, study.store
     check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
     reasked = warn_reasked(plan, experiments, store)
+    warn_short_stages(plan, experiments, store)
     todo = [node for ref, node in plan.nodes.items() if not store.is_done(ref)]
     missing, fix = describe_missing(todo)
     missing += [f"to make them on this machine: {fix}"] if missing else []
-    notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *missing]
+    notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *missing, *describe_new_store(store)]
     changed = plan.write(path)
     if as_json:
         arms = {name: [arm for arm in item.arms if arm != BASELINES] for name, item in plan.experiments.items()}

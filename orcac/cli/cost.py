@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from orcac import text
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs, warn_short_stages
 from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
@@ -24,6 +24,7 @@ from orcac.plan.plan import Experiment, Plan
 from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # an assumption that moves one of these gets a line
@@ -32,7 +33,7 @@ _WIDTHS = (20, 7, 7, 7, 8, 8, 7, 9, 7)
 
 
 @click.command("cost")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, node by node.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Price SPECS before anything runs: requests, tokens, dollars, GPU hours, time, disk.
@@ -45,7 +46,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac cost specs/tiny.yaml --json
     """
     plan, experiments = compile_specs(specs)
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     flow = Flow(plan, store)
     costs = price_flow(flow)
     reasked = describe_reasked(plan, experiments, store, costs)
@@ -55,10 +56,15 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         return
     for line in reasked:
         _wrap(clean(line))
+    lines = warn_short_stages(plan, experiments, store)
     for experiment in plan.experiments.values():
         _show(plan, store, costs, experiment, plan_comparisons(flow, experiment))
     if len(plan.experiments) > 1:
         click.secho("\n" + _line("all specs", total_cost(plan, costs, list(plan.nodes))), bold=True)
+    if lines:
+        click.secho("\nOptimizer steps", bold=True)
+    for line in lines:
+        _wrap(clean(line), indent="  ")
 
 
 def _show(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import find_plan_and_store
 from orcac.errors import InputError
-from orcac.plan.plan import find_ref
+from orcac.plan.file import find_ref
+from orcac.study import find_study
 from orcac.text import clean, size
 
 
@@ -80,7 +80,7 @@ def _model(text: str) -> dict[str, Path]:
         return {name.removeprefix(f"{ref.path}/"): path for path, name in fetched.files}
     folder = Path(text)
     if not folder.is_dir():
-        _, store = find_plan_and_store()
+        store = find_study().store
         made = [ref for ref in store.refs() if ref.startswith(("train/", "student/"))]
         if not any(text in (ref[: len(text)], ref.partition("/")[2][: len(text)]) for ref in made):
             raise InputError(

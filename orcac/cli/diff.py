@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac import text
-from orcac.cli.common import find_plan_and_store, gc_paused, read_pins, unknown_arm
+from orcac.cli.common import gc_paused, read_pins, unknown_arm
 from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
@@ -33,6 +33,7 @@ from orcac.report.recipe import Draws, ReportRecipe, name_baseline
 from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
+from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class Difference:
 
 
 @click.command("diff")
-@click.argument("old")
-@click.argument("new", required=False)
+@click.argument("old", type=click.Path())
+@click.argument("new", required=False, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
 def command(old: str, new: str | None, as_json: bool) -> int:
     """Compare OLD and NEW: the fields that differ, the nodes to remake, and the price.
@@ -107,7 +108,7 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
             raise InputError(f"{left}: the spec has only one arm", fix="name a second spec or arm to compare it with")
     else:
         pairs = [(left, _parse_side(new, loaded))]
-    _, store = find_plan_and_store()
+    store = find_study([pairs[0][1].file.path]).store
     plan = Plan()
     for file, experiment in loaded.items():
         lower(plan, experiment)

@@ -8,10 +8,10 @@ import click
 
 from orcac.cli.run import run_specs
 from orcac.errors import InputError
-from orcac.plan.plan import default_plan_path
 from orcac.spec.evaluation import KNOWN, from_file, from_known, from_spec, name_spec, read_model, write_spec
 from orcac.spec.load import load
 from orcac.store.durable import write_if_changed
+from orcac.study import find_study
 
 
 @click.command("eval")
@@ -77,10 +77,11 @@ def command(
             one = from_spec(benchmark, experiment) if experiment else from_known(benchmark)
         found.append(one.limited(take=take, max_tokens=max_tokens))
     text = write_spec(name, sections, found)
-    file = save or default_plan_path().parent / "eval" / name_spec(text)
+    study = find_study()
+    file = save or study.plan.parent / "eval" / name_spec(text)
     _write(file, text)
     click.echo(f"{file}: the spec, to keep and edit", err=True)
-    return run_specs([str(file)], as_json=as_json)
+    return run_specs([str(file)], study=study, as_json=as_json)
 
 
 def _parse_fields(text: str) -> dict[str, str]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import STYLES, find_plan_and_store
+from orcac.cli.common import STYLES
 from orcac.errors import StoreError
+from orcac.plan.file import find_ref
 from orcac.plan.node import IDENTITY
-from orcac.plan.plan import Plan, find_ref
+from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean, size
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ def command(node: str, as_json: bool) -> None:
       orcac explain train/0f3a5c19
       orcac explain 0f3a
     """
-    path, store = find_plan_and_store()
+    study = find_study()
+    path, store = study.plan, study.store
     plan = Plan.read(path) if path.exists() else Plan()
     ref = find_ref([*plan.nodes, *store.refs()], node)
     facts = _gather_facts(plan, store, ref)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compile_specs, find_plan_and_store, unknown_arm, warn_outdated
+from orcac.cli.common import compile_specs, unknown_arm, warn_outdated
 from orcac.spec.arms import BASE
+from orcac.study import find_study
 from orcac.text import clean
 
 
 @click.command("export")
-@click.argument("target", metavar="SPEC[:ARM]")
+@click.argument("target", metavar="SPEC[:ARM]", type=click.Path())
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--dataset", metavar="NAME", help="Export this dataset of the spec instead of the student.")
 @click.option("--run", default=1, show_default=True, help="The number of one of the arm's training runs.")
@@ -36,7 +37,7 @@ def command(target: str, folder: Path, dataset: str | None, run: int) -> None:
     plan, (experiment,) = compile_specs([spec])
     if arm not in experiment.arms:
         raise unknown_arm(experiment, arm)
-    _, store = find_plan_and_store()
+    store = find_study([spec]).store
     described = experiment.base.spec
     if not all(map(store.is_done, plan.experiments[described.name].arms[arm])):
         warn_outdated(plan, [experiment], store)

@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs
 from orcac.errors import InputError
 from orcac.plan.reasked import list_earlier_replies
 from orcac.plan.upgrade import find_older, find_unreplaced
 from orcac.sample.recipe import SampleRecipe
 from orcac.store.garbage import Item, find, remove
+from orcac.study import find_study
 from orcac.text import clean, size
 
 
 @click.command("gc")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--delete", is_flag=True, help="Remove the listed items; without it nothing is touched.")
 @click.option("--json", "as_json", is_flag=True, help="Print the items as JSON.")
 def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
@@ -40,7 +41,7 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
                 f"{node.blockers[0]}: nodes made from it have other ids here than on a machine with its files",
                 fix="run gc on a machine that has every file that the specs name",
             )
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     needed = plan.nodes.keys() | find_unreplaced(plan, find_older(plan, store), store)
     for one in list_earlier_replies(plan, experiments):
         if not store.is_done(one.ref):

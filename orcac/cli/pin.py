@@ -10,11 +10,11 @@ from orcac.cli.common import compile_specs
 from orcac.plan.lock import format_lock, lock_path, write_lock
 from orcac.plan.plan import BASELINES
 from orcac.plan.upgrade import find_older, keep
-from orcac.store.store import Store
+from orcac.study import find_study
 
 
 @click.command("pin")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--keep", "keeps", is_flag=True, help="Pin finished artifacts even if an older VERSION made them.")
 def command(specs: tuple[str, ...], keeps: bool) -> None:
     """Write the ids of every arm of SPECS into a lock beside each spec (tiny.yaml: tiny.lock).
@@ -33,7 +33,7 @@ def command(specs: tuple[str, ...], keeps: bool) -> None:
     """
     plan, _ = compile_specs(specs, pinned=keeps)
     if keeps:
-        store = Store.default()
+        store = find_study(specs).store
         plan = keep(plan, dict.fromkeys(plan.experiments, find_older(plan, store)), store)
     for experiment in plan.experiments.values():
         path = lock_path(Path(experiment.spec))

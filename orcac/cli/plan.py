@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compile_specs, find_plan_and_store, warn_reasked
+from orcac.cli.common import STYLES, compile_specs, warn_reasked, warn_short_stages
 from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
@@ -27,6 +28,7 @@ from orcac.plan.sharing import (
 )
 from orcac.plan.state import State, read_state
 from orcac.store.durable import write_if_changed
+from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
 
 
 @click.command("plan")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--all", "in_full", is_flag=True, help=f"List every node, even of more than {LISTED} arms.")
 @click.option(
     "--svg", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Draw the plan into FILE instead."
@@ -52,8 +54,9 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
       orcac plan specs/tiny.yaml --svg plan.svg     draw the nodes that arms share
     """
     plan, experiments = compile_specs(specs)
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     warn_reasked(plan, experiments, store)
+    lines = warn_short_stages(plan, experiments, store)
     states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
     arms = map_nodes_to_arms(plan)
     if svg:
@@ -77,7 +80,7 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
     elif svg:
         click.echo(svg)
     else:
-        _show(plan, states, arms, in_full)
+        _show(plan, states, arms, in_full, lines)
 
 
 def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
@@ -92,7 +95,13 @@ def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
         ) from None
 
 
-def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str, ...]], in_full: bool) -> None:
+def _show(
+    plan: Plan,
+    states: Mapping[str, State],
+    arms: Mapping[str, tuple[str, ...]],
+    in_full: bool,
+    notes: Sequence[str],
+) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -123,6 +132,8 @@ def _show(plan: Plan, states: Mapping[str, State], arms: Mapping[str, tuple[str,
     if not listed:
         console.print(_arms(states, every, own, runs))
         console.print("\n[dim]--all lists the nodes of each arm[/]")
+    for note in notes:
+        click.echo(textwrap.fill(clean(note), 80, subsequent_indent="  "))
     console.print(f"[bold]in all[/]: {_count_nodes(list(plan.nodes), states)}", soft_wrap=True)
 
 

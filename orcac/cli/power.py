@@ -12,7 +12,7 @@ from dataclasses import asdict
 import click
 
 from orcac import text
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs
 from orcac.cost.bill import Cost, price_flow, total_cost
 from orcac.cost.detectable import PlannedComparison, RunPrices, format_points, list_comparisons, price_runs
 from orcac.cost.flow import Flow
@@ -22,12 +22,13 @@ from orcac.spec.load import BASE
 from orcac.stats import power
 from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import within
+from orcac.study import find_study
 
 _COLUMNS = "{arm:<26} {items:>7} {runs:>8} {alone:>12} {adjusted:>12}  {price}"
 
 
 @click.command("power")
-@click.argument("spec")
+@click.argument("spec", type=click.Path())
 @click.option("--detect", metavar="POINTS", help="Find the cheapest allocation that shows this difference, as in 2pt.")
 @click.option("--budget", metavar="AMOUNT", help="The most that its trainings may cost, as in 500USD or 20h.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -42,7 +43,7 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
       orcac power specs/tiny.yaml --detect 5pt --budget 2h
     """
     plan, _ = compile_specs([spec])
-    _, store = find_plan_and_store()
+    store = find_study([spec]).store
     (experiment,) = plan.experiments.values()
     flow = Flow(plan, store)
     costs, found = price_flow(flow), list_comparisons(flow, experiment)
@@ -60,10 +61,19 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
         return
     _show(experiment, found, prices)
     wanted, limit = _parse_points(detect), _parse_amount(budget)
-    if wanted is not None or limit is not None:
-        for name in dict.fromkeys(one.benchmark for one in found if one.family):
-            of_benchmark = [one for one in found if one.benchmark == name]
-            _show_allocation(of_benchmark, price_runs(flow, experiment, name), wanted, limit)
+    if wanted is None and limit is None:
+        return
+    runs = {
+        name: price_runs(flow, experiment, name) for name in dict.fromkeys(one.benchmark for one in found if one.family)
+    }
+    if limit and limit[1] == "USD" and runs and all(price.unit != "USD" for price in runs.values()):
+        asking = total_cost(plan, costs, {ref for refs in experiment.arms.values() for ref in refs}).usd_spec.mid
+        click.echo("\n" + "\n".join(textwrap.wrap(_describe_free_training(limit[0], asking), 80)))
+        limit = None
+        if wanted is None:
+            return
+    for name, price in runs.items():
+        _show_allocation([one for one in found if one.benchmark == name], price, wanted, limit)
 
 
 def _parse_points(given: str | None) -> float | None:
@@ -168,14 +178,28 @@ def _price(cost: Cost) -> str:
     return ", ".join(parts) or text.duration(cost.seconds.mid)
 
 
+def _describe_free_training(limit: float, asking: float) -> str:
+    """Return sentences on a budget in dollars for a spec whose trainings have no price in dollars."""
+    budget = text.dollars(limit, 2)
+    asked = f"Asking its models costs {text.dollars(asking, 2)}" if asking else "No model that it asks costs any"
+    if asking > limit:
+        asked += f", which is more than {budget}, and fewer training runs do not make it cheaper"
+    else:
+        asked += f", so {budget} allow any number of training runs"
+    return (
+        f"The trainings cost no dollars, since the spec states no `hardware.train.price`. {asked}. Hours limit the "
+        "runs: give them as in `--budget 20h`, or state that price."
+    )
+
+
 def _show_allocation(
     found: Sequence[PlannedComparison], prices: RunPrices, wanted: float | None, limit: tuple[float, str] | None
 ) -> None:
     """Print the allocation that `wanted` and `limit` ask for, for each set of variances of one benchmark."""
     one = found[0]
-    if limit and limit[1] != prices.unit:
-        fix = "give the budget in hours, as in `--budget 20h`, or state `hardware.train.price`"
-        raise InputError(f"the trainings are priced in {prices.unit}, not in {limit[1]}", fix=fix)
+    if limit and (limit[1] == "USD") != (prices.unit == "USD"):
+        fix = "give the budget as in `--budget 500USD`" if limit[1] == "h" else "give the budget as in `--budget 20h`"
+        raise InputError(f"{one.benchmark}: its trainings are priced in {prices.unit}, not in {limit[1]}", fix=fix)
     amount, level = limit[0] if limit else math.inf, LEVEL / one.family
     items, arms, costs = one.design.items, one.design.arms, prices.costs
     click.secho(f"\n{one.benchmark}: the cheapest allocation" + (f" within {_amount(amount, prices)}" if limit else ""))

@@ -10,18 +10,19 @@ from pathlib import Path
 import click
 
 from orcac.cli.collected import list_tables
-from orcac.cli.common import compile_specs, find_plan_and_store, warn_outdated
+from orcac.cli.common import compile_specs, warn_outdated
+from orcac.cli.outcome import describe_outcome
 from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
-from orcac.text import clean
+from orcac.study import find_study
 
 
 @click.command("report")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print every number of the reports as JSON.")
 def command(specs: tuple[str, ...], as_json: bool) -> None:
-    """Print the result tables of SPECS and the paths of their reports.
+    """Print the result tables of SPECS, the paths of their artifacts, and the commands that use these.
 
     \b
     Example:
@@ -29,16 +30,16 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac report specs/tiny.yaml --json > results.json
     """
     plan, experiments = compile_specs(specs)
-    _, store = find_plan_and_store()
+    store = find_study(specs).store
     if not all(store.is_done(ref) for item in plan.experiments.values() for ref in item.targets):
         warn_outdated(plan, experiments, store)
     show(plan, store, list(plan.experiments), as_json=as_json)
 
 
 def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = False) -> None:
-    """Print the table of each named experiment and the path of its page, or with `as_json` all their numbers.
+    """Print the table of each named experiment and the artifacts that exist, or with `as_json` all their numbers.
 
-    Of a spec that only collects answers, print the tables of answers with their numbers of rows instead.
+    A spec that only collects answers has no table. Raises OrcacError if the result of an experiment is not made yet.
     """
     reports = {name: ref for name in names if (ref := plan.experiments[name].report)}
     tables = {name: list_tables(plan, store, plan.experiments[name]) for name in names if name not in reports}
@@ -49,18 +50,13 @@ def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = Fals
         results |= {name: [asdict(one) for one in found] for name, found in tables.items()}
         click.echo(json.dumps(results, indent=1, ensure_ascii=False))
         return
-    for found in tables.values():
-        for one in found:
-            click.echo(clean(f"{one.label}: {one.rows:,} of {one.prompts:,} questions answered, in {one.responses}"))
-            click.echo(f"  {one.examples_rows:,} kept by the filters, in {one.examples}")
-    if not reports:
-        return
-    from orcac.report.results import read_json
-    from orcac.report.table import format_table
+    for name in names:
+        if name in reports:
+            from orcac.report.results import read_json
+            from orcac.report.table import format_table
 
-    for ref in reports.values():
-        click.echo(format_table(read_json(_results_path(store, ref))))
-        click.echo(f"\nreport: {store.folder(ref) / 'report.html'}")
+            click.echo(format_table(read_json(_results_path(store, reports[name]))) + "\n")
+        click.echo("\n".join(describe_outcome(plan, store, name)))
 
 
 def _results_path(store: Store, ref: str) -> Path:

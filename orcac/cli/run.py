@@ -22,22 +22,25 @@ from orcac.cli.common import (
     check_locks,
     check_memory,
     compile_specs,
+    describe_new_store,
     describe_unmeasured,
-    find_plan_and_store,
     warn_outdated,
     warn_reasked,
+    warn_short_stages,
 )
 from orcac.cli.live import find_terminal, live_display
+from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
 from orcac.cli.until import list_wanted, read_until
+from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
+from orcac.plan.file import keep_copy
 from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan
-from orcac.plan.state import read_state
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
-from orcac.store.store import Store
+from orcac.study import Study, find_study
 from orcac.text import clean
 
 _DRY = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments with which Snakemake makes nothing
@@ -45,7 +48,7 @@ _FORWARD_AFTER_S = 0.5  # shorter than the time in which a job takes two signals
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="SPECS... [SNAKEMAKE ARGUMENTS]")
 def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
@@ -70,39 +73,45 @@ def command(arguments: tuple[str, ...]) -> int:
     return run_specs(specs, further)
 
 
-def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: bool = False) -> int:
+def run_specs(
+    specs: Sequence[str], further: Sequence[str] = (), *, study: Study | None = None, as_json: bool = False
+) -> int:
     """Compile specs, run the plan, print the results, and return the exit code.
 
-    further: arguments for Snakemake. With `as_json`, stdout holds the results as JSON and nothing else.
+    further: arguments for Snakemake. study: the study to run in, if it is not that of the specs. With `as_json`, stdout
+    holds the results as JSON and nothing else.
     """
     until = read_until(further)
     plan, experiments = compile_specs(specs)
     check_locks(plan)
-    path, store = find_plan_and_store()
+    study = study or find_study(specs)
+    store = study.store
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     warn_reasked(plan, experiments, store)
-    for line in describe_unmeasured(experiments):
+    for line in [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]:
         click.echo(clean(line), err=True)
-    plan.write(path)
+    plan.write(study.plan)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
     targets = list(dict.fromkeys(ref for item in plan.experiments.values() for ref in item.targets))
+    result = "the report" if all(item.report for item in plan.experiments.values()) else "every dataset"
     if all(map(store.is_done, targets)):
         gone = (
             f"; {len(todo)} of {len(plan.nodes)} nodes are not in the store, and none of them is needed" if todo else ""
         )
-        made = "the report is made" if all(item.report for item in plan.experiments.values()) else "all is made"
-        click.echo(f"nothing to do: {made}{gone}\n", err=as_json)
+        click.echo(f"nothing to do: {result} is made{gone}\n", err=as_json)
         show(plan, store, names, as_json=as_json)
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
     if not _DRY.intersection(further):
         refuse_missing(plan.nodes[ref] for ref in list_wanted(plan, until) if not store.is_done(ref))
+        for line in describe_new_store(store):
+            click.echo(clean(line), err=True)
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
-    start = time.monotonic()
-    code = _run_snakemake(plan, path, store, targets, further, sys.stderr if as_json else None)
+    start, since = time.monotonic(), time.time()
+    code = _run_snakemake(plan, study, targets, further, sys.stderr if as_json else None)
     if _DRY.intersection(further):
         return code
     if all(map(store.is_done, targets)):
@@ -110,31 +119,47 @@ def run_specs(specs: Sequence[str], further: Sequence[str] = (), *, as_json: boo
         show(plan, store, names, as_json=as_json)
         return 0
     if code == 0:
-        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs", err=True)
+        click.echo("\nSnakemake made what its arguments ask for, which is not all that the spec needs\n", err=True)
+        for line in itertools.chain(*(describe_outcome(plan, store, name) for name in names)):
+            click.echo(line, err=as_json)
         return 0
-    return _report_failures(plan, store, code, further)
+    return _report_failures(plan, study, code, further, since)
 
 
 def _run_snakemake(
-    plan: Plan, path: Path, store: Store, targets: Sequence[str], further: Sequence[str], stdout: TextIO | None
+    plan: Plan, study: Study, targets: Sequence[str], further: Sequence[str], stdout: TextIO | None
 ) -> int:
-    line = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile())]
-    if not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further):
+    """Run Snakemake in the study root, where it finds its profiles, and return its exit code.
+
+    It gets a copy of the plan of its own, so that another run in the study may compile another spec meanwhile. `-P`
+    keeps Python from importing modules of the root, such as a `transformers.py`.
+    """
+    line = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(find_snakefile(study.root))]
+    is_local = not any(argument.startswith(("--profile", "--executor", "-e")) for argument in further)
+    if is_local:
         line += ["--cores", "all", "--quiet", "all"]  # on this machine the nodes print their own progress
+    if os.environ.get("NO_COLOR"):
+        line.append("--nocolor")
     line += further
-    click.echo("$ " + shlex.join(["snakemake", *line[3:]]), err=True)
+    click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
     environment = os.environ | {
-        "ORCAC_PLAN": str(path),
-        "ORCAC_STORE": str(store.root),
+        "ORCAC_PLAN": str(keep_copy(plan.to_json(), study.plan.parent).absolute()),
+        "ORCAC_STORE": str(study.store.root.absolute()),
         "ORCAC_TARGETS": ",".join(targets),
+        "PYTHONSAFEPATH": "1",
     }
-    console = None if _DRY.intersection(further) else find_terminal()
-    if console is None:
-        return _wait(subprocess.Popen(line, env=environment, stdout=stdout))
-    shares_terminal = sys.stdout.isatty()
-    with live_display(console, plan, store) as above:
+    folder = study.work_folder()
+    if _DRY.intersection(further):
+        return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
+    with contextlib.ExitStack() as opened:
+        if is_local:
+            environment |= opened.enter_context(warm_server())
+        if (console := find_terminal()) is None:
+            return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
+        above = opened.enter_context(live_display(console, plan, study.store))
         environment[REDRAWN_VARIABLE] = pipe_id(above)
-        return _wait(subprocess.Popen(line, env=environment, stdout=above if shares_terminal else stdout, stderr=above))
+        shown = above if sys.stdout.isatty() else stdout
+        return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=shown, stderr=above))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
@@ -182,16 +207,15 @@ def _stop_jobs(snakemake: int) -> None:
                     process.terminate()
 
 
-def _report_failures(plan: Plan, store: Store, code: int, further: Sequence[str]) -> int:
-    """Print the failed nodes with their errors, and return the exit code of the first."""
-    codes = []
-    for ref, node in plan.nodes.items():
-        if (state := read_state(store, node)).exit_code is not None:
-            message = state.error.replace("\n", "\n  ")
-            click.echo(clean(f"\nfailed: {node.kind} {node.label} ({ref})\n  {message}"), err=True)
-            codes.append(state.exit_code)
+def _report_failures(plan: Plan, study: Study, code: int, further: Sequence[str], since: float) -> int:
+    """Print the failed nodes with their errors and logs, and return the exit code of the first."""
+    lines, codes = describe_failures(plan, study.store, since=since)
+    click.echo("\n".join(lines), err=True)
     if not codes:
-        by_hand = shlex.join(["snakemake", "--snakefile", str(find_snakefile()), *(further or ["--cores", "all"])])
+        line = ["snakemake", "--snakefile", str(find_snakefile(study.root)), *(further or ["--cores", "all"])]
+        by_hand = shlex.join(line)
+        if study.work_folder() != Path.cwd():
+            by_hand = f"cd {shlex.quote(str(study.work_folder()))} && {by_hand}"
         click.echo(
             f"\nSnakemake stopped and no node failed; if no line above gives the reason, `{by_hand}` does", err=True
         )

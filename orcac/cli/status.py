@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, find_plan_and_store
+from orcac.cli.common import STYLES, compile_specs
 from orcac.cli.node_lines import render_nodes
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ _MAX_PAUSE_SECONDS = 10.0  # between two nodes of a run; in a pause, no node is 
 
 
 @click.command("status")
+@click.argument("specs", nargs=-1, type=click.Path())
 @click.option("--once", is_flag=True, help="Print once, even while nodes are being made.")
 @click.option("--json", "as_json", is_flag=True, help="Print the state of every node as JSON.")
-def command(once: bool, as_json: bool) -> None:
-    """Show the progress of the compiled plan: nodes done, running and failed, with the reasons.
+def command(specs: tuple[str, ...], once: bool, as_json: bool) -> None:
+    """Show the progress of SPECS, or of the plan compiled last: nodes done, running and failed, with the reasons.
 
     A node has a line for each shard that is running, failed or unfinished. On a terminal the display is redrawn
     until no node is being made any more, or until Ctrl-C.
@@ -37,10 +39,10 @@ def command(once: bool, as_json: bool) -> None:
     \b
     Example:
       orcac status
-      orcac status --json
+      orcac status specs/tiny.yaml --json
     """
-    path, store = find_plan_and_store()
-    plan = Plan.read(path)
+    study = find_study(specs)
+    plan, store = compile_specs(specs)[0] if specs else Plan.read(study.plan), study.store
     states = read_states(store, plan.nodes, {})
     if as_json:
         nodes = {ref: {"label": plan.nodes[ref].label, **asdict(state)} for ref, state in states.items()}

@@ -10,16 +10,17 @@ from typing import Any
 
 import click
 
-from orcac.cli.common import compile_specs, find_plan_and_store
+from orcac.cli.common import compile_specs
 from orcac.errors import InputError, StoreError
-from orcac.plan.plan import find_ref
+from orcac.plan.file import find_ref
 from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store
+from orcac.study import find_study
 from orcac.text import clean, size
 
 
 @click.command("verify")
-@click.argument("targets", nargs=-1, metavar="[SPEC | KIND/ID]...")
+@click.argument("targets", nargs=-1, metavar="[SPEC | KIND/ID]...", type=click.Path())
 @click.option("--repair", is_flag=True, help="Unmake damaged artifacts, so that the next run makes them again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
@@ -36,8 +37,9 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
     """
     from orcac.chat.ledger.files import check_records
 
-    _, store = find_plan_and_store()
-    refs = [ref for ref in _find_refs(store, targets) if store.has_record(ref)]
+    specs = [name for name in targets if Path(name).suffix or Path(name).is_file()]
+    store = find_study(specs).store
+    refs = [ref for ref in _find_refs(store, specs, targets) if store.has_record(ref)]
     busy = [ref for ref in refs if is_leased(store.folder(ref))]
     refs = [ref for ref in refs if ref not in busy]
     damaged: dict[str, list[str]] = {}
@@ -76,12 +78,11 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
     return int(bool(damaged or unsound))
 
 
-def _find_refs(store: Store, targets: tuple[str, ...]) -> list[str]:
+def _find_refs(store: Store, specs: list[str], targets: tuple[str, ...]) -> list[str]:
     """Return the KIND/IDs that the arguments name, each once; without arguments all in the store."""
     known = store.refs()
     if not targets:
         return known
-    specs = [name for name in targets if Path(name).suffix or Path(name).is_file()]
     refs = list(compile_specs(specs)[0].nodes) if specs else []
     for name in targets:
         if name not in specs:

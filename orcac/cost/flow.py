@@ -29,7 +29,7 @@ from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
 from orcac.cost.measured import LOOKED_UP, MadeNode, Mean, Measured, mean_tokens, teacher_key
 from orcac.cost.shape import Model, student_model
 from orcac.errors import InputError
-from orcac.filter.recipe import FilterRecipe, FilterSummary
+from orcac.filter.recipe import Bounds, FilterRecipe, FilterSummary
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary, Source
@@ -66,6 +66,7 @@ class Examples:
     count: Range
     tokens: Range  # of one example, prompt, reasoning and answer, as its teacher counts
     answers: Range  # the same without the reasoning
+    reasoning: Range  # of one example; 0 unless it is known that its teacher reasons
     basis: tuple[str, ...]
     answers_basis: tuple[str, ...]  # the further basis of `answers`
 
@@ -97,12 +98,17 @@ class Flow:
     `done` has the finished nodes, `answered` the ledger's answers to unfinished collect nodes whose prompts are made.
     """
 
-    def __init__(self, plan: Plan, store: Store, looked_up: int = LOOKED_UP) -> None:
+    def __init__(self, plan: Plan, store: Store, looked_up: int = LOOKED_UP, *, read_at_most: float = math.inf) -> None:
+        """looked_up: questions of one node that are looked up in the ledger, at most; 0 leaves the ledger closed
+
+        read_at_most: bytes of a source's files; larger sources are estimated as if they were not here
+        """
         self.plan, self.store, self.measured = plan, store, Measured(store, looked_up)
         self.cache: dict[tuple[str, str], object] = {}
         self.done = {ref for ref in plan.nodes if store.is_done(ref)}
         todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
-        self.answered = self.measured.answered(plan, todo)
+        self.answered = self.measured.answered(plan, todo) if looked_up else {}
+        self._read_at_most = read_at_most
 
     def _node(self, summary: type[S], ref: str) -> tuple[Node, MadeNode[S] | None]:
         """Return a node and, if it is done, its record."""
@@ -210,8 +216,10 @@ class Flow:
         if key not in self.cache:
             self.cache[key] = None
             if source.files and not source.hub and not source.absent:
+                paths = [Path(execution.files[ref.sha256]) for ref in source.files]
                 with contextlib.suppress(OSError, InputError):
-                    self.cache[key] = read(source, [Path(execution.files[ref.sha256]) for ref in source.files])
+                    if sum(path.stat().st_size for path in paths) <= self._read_at_most:
+                        self.cache[key] = read(source, paths)
         return cast("T | None", self.cache[key])
 
     def _pool(self, refs: tuple[str, ...]) -> Prompts:
@@ -324,7 +332,7 @@ class Flow:
         (responses,) = node.inputs["responses"]
         requests, recipe = self.requests(responses), node.recipe
         assert isinstance(recipe, FilterRecipe)
-        part, part_why = self._answer_share(responses, record.summary if record else None)
+        part, part_why, is_known = self._answer_share(responses, record.summary if record else None)
         within, longer = 1.0, 1.0
         if recipe.tokens:
             answer, both = requests.output.mid * part.mid, requests.output.mid
@@ -333,9 +341,11 @@ class Flow:
                 {name: (limit.min or 0, limit.max or math.inf) for name, limit in recipe.tokens.items()},
             )
         output = requests.output * longer
-        tokens, answers = requests.input + output, requests.input + output * part
+        tokens, answers, reasoning = requests.input + output, requests.input + output * part, ZERO
+        if part.mid < 1 and (is_known or recipe.tokens.get("reasoning", Bounds()).min):
+            reasoning = output * part.propagate(lambda share: max(1 - share, 0.01))
         if record:
-            return Examples(Range(float(record.summary.kept)), tokens, answers, requests.basis, part_why)
+            return Examples(Range(float(record.summary.kept)), tokens, answers, reasoning, requests.basis, part_why)
         teacher = self.plan.nodes[responses].recipe.model_dump(mode="json")
         if share := self.measured.kept(recipe.model_dump(mode="json"), teacher):
             kept = between(share.value * 0.98, share.value, min(1.0, share.value * 1.02), priors.KEPT.name)
@@ -346,22 +356,24 @@ class Flow:
                 why = (*why, f"share of answers within `filters.tokens` {within:.2f}: simulated")
             if recipe.agree_with_reference:
                 kept, why = kept * priors.AGREEING.range, (*why, priors.AGREEING.basis)
-        return Examples(requests.answers * kept, tokens, answers, _unique(requests.basis, why), part_why)
+        return Examples(requests.answers * kept, tokens, answers, reasoning, _unique(requests.basis, why), part_why)
 
-    def _answer_share(self, responses: str, made: FilterSummary | None) -> tuple[Range, tuple[str, ...]]:
-        """Return the share of a collect node's responses that is their answers, and its basis."""
+    def _answer_share(self, responses: str, made: FilterSummary | None) -> tuple[Range, tuple[str, ...], bool]:
+        """Return the share of a collect node's responses that is their answers, its basis, and whether it is known
+        that the teacher reasons or not."""
         recipe = self.plan.nodes[responses].recipe
         assert isinstance(recipe, CollectRecipe)
         never = recipe.origin == "reference" or (
             recipe.origin == "solver" and not recipe.sampling.extra.get("reasoning")
         )
         if made or never:
-            return Range(1 - ((made.reasoning if made else None) or 0.0)), ()
+            return Range(1 - ((made.reasoning if made else None) or 0.0)), (), True
         unknown = f"{priors.ANSWER_SHARE.name} of {recipe.model}"
         if share := self.measured.answer_share(recipe.model_dump(mode="json")):
             why = f"{unknown} {share.value:.2f}: measured on {share.n:,} answers"
-            return within_factor(share.value, 1.05, unknown).capped_at(1.0), (why,)
-        return priors.ANSWER_SHARE.range, (priors.ANSWER_SHARE.basis,)
+            return within_factor(share.value, 1.05, unknown).capped_at(1.0), (why,), True
+        is_known = recipe.origin == "solver" or recipe.sampling.reasoning not in (None, "off")
+        return priors.ANSWER_SHARE.range, (priors.ANSWER_SHARE.basis,), is_known
 
     @_cached
     def rows(self, ref: str) -> Rows:
@@ -374,7 +386,7 @@ class Flow:
             fill = record.summary.tokens / (rows * recipe.max_length) or 1.0
             return Rows(Range(rows), recipe.max_length, Range(packed / rows), fill, ())
         (filtered,), (student,) = node.inputs["examples"], node.inputs["student"]
-        examples, (ratio, frame, why) = self.examples(filtered), self._ratio(student)
+        examples, (ratio, frame, why) = self.examples(filtered), self.ratio(student)
         tokens = (examples.tokens if recipe.learns_reasoning else examples.answers) * ratio + Range(frame)
         per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).per_row)
         fit = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
@@ -388,7 +400,7 @@ class Flow:
         return Rows(examples.count * fit / per_row, recipe.max_length, per_row, filled, basis)
 
     @_cached
-    def _ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:
+    def ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:
         """Return a student's tokens for one token of the teacher, the tokens that its template adds, and the basis."""
         if measured := self.measured.ratio(ref):
             unknown = priors.STUDENT_RATIO.name

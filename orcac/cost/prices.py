@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import cast
 
 from orcac import text
 from orcac.chat.settings import EndpointSettings
@@ -17,6 +16,7 @@ from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
 from orcac.cost.measured import Hardware
 from orcac.cost.questions import AskedShares, AskedSources, list_questions
+from orcac.cost.student_answer import estimate_answer
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
 from orcac.score.recipe import ScoreExecution, ScoreRecipe
@@ -250,7 +250,7 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     assert isinstance(recipe, EvalRecipe)
     assert isinstance(execution, EvalExecution)
     items = flow.prompts(node.inputs["items"][0])
-    answer = _student_answer(recipe)
+    answer, answer_why = estimate_answer(flow, node.ref)
     octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
     if any(map(flow.store.is_done, execution.earlier)):
         return Cost(seconds=Range(priors.START), disk=octets, basis=items.basis)
@@ -274,10 +274,10 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         )
     elif execution.gpus:
         seconds = flops / (priors.ANSWERING_MFU.range * (execution.gpus * gpus.peak_flops(execution.gpu, "bf16")))
-        basis = (priors.ANSWERING_MFU.basis, priors.ANSWER.basis)
+        basis = (priors.ANSWERING_MFU.basis, *answer_why)
     else:
         seconds = flops / (priors.CPU_ANSWERING.range * (1e9 * execution.threads))
-        basis = (priors.CPU_ANSWERING.basis, priors.ANSWER.basis)
+        basis = (priors.CPU_ANSWERING.basis, *answer_why)
     shards = execution.shards
     job = seconds / shards + Range(priors.START_MODEL)
     return Cost(
@@ -286,13 +286,6 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         disk=octets,
         basis=(*items.basis, *model.basis, *basis),
     )
-
-
-def _student_answer(recipe: EvalRecipe) -> Range:
-    """Return the tokens of all answers to an item, or of its choices."""
-    if recipe.method != "generate":
-        return priors.CHOICES.range
-    return priors.ANSWER.range.capped_at(recipe.max_new_tokens) * float(recipe.samples)
 
 
 def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
@@ -304,7 +297,7 @@ def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     if isinstance(asked, CollectRecipe):
         answer = priors.ANSWER.range.capped_at(asked.sampling.max_tokens) * float(len(node.inputs["answers"]))
     else:
-        answer = _student_answer(cast(EvalRecipe, asked))
+        answer, _ = estimate_answer(flow, node.inputs["answers"][0])
     octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
     cost = replace(_handling_cost(items.count, octets), basis=items.basis)
     if recipe.judge and execution.judge:

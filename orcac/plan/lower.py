@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
-from orcac.chat.settings import Sampling
+from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.collect.recipe import CollectExecution
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
@@ -36,6 +36,7 @@ from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import (
     find_score_matching,
     lower_filters,
+    lower_schedule,
     lower_shape,
     lower_stage,
     lower_train_work,
@@ -54,7 +55,7 @@ from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.spec.paths import FileSet
 from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
-from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -293,7 +294,7 @@ class _ArmLowering:
         benchmark = self.spec.benchmarks[name]
         source, execution, blockers = self._lower_source("benchmarks", name, benchmark, self.spec.seed)
         source = source.model_copy(update={"items": items})
-        execution = execution.model_copy(update={"checker": checker})
+        execution = execution.model_copy(update={"checker": checker, "one_message": True})
         matching = find_matching(source, self.arm.files.get(("benchmarks", name, "path")), self.cache.digests)
         recipe = SampleRecipe(name=name, seed=self.spec.seed, source=source, matching=matching)
         return self._add(address, recipe, execution, label=label, blockers=blockers)
@@ -434,9 +435,7 @@ class _ArmLowering:
             sample_index=sample_index,
         )
         execution = CollectExecution(
-            endpoint=lower_endpoint(
-                teacher, budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=sampling is not None
-            ),
+            endpoint=self._lower_endpoint(name, may_omit=sampling is not None),
             shards=shards,
             max_bad=getattr(teacher.endpoint, "max_bad", None),
             expect_tokens=teacher.expect,
@@ -444,6 +443,17 @@ class _ArmLowering:
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
         )
         return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
+
+    def _lower_endpoint(self, name: str, *, may_omit: bool) -> EndpointSettings:
+        """Return the settings for reaching the teacher `name`. A path of weights that exists becomes absolute."""
+        settings = lower_endpoint(
+            self.spec.teachers[name], budget_usd=self.spec.budget, budget_name=self.spec.name, may_omit=may_omit
+        )
+        if settings.path:
+            folder = self.arm.tree.locate(("teachers", name, "endpoint", "path")).folder.absolute()
+            if (folder / settings.path).exists():
+                return settings.model_copy(update={"path": str(folder / settings.path)})
+        return settings
 
     @_once_per_sections
     def _add_filter(self, dataset: str) -> str:
@@ -515,7 +525,7 @@ class _ArmLowering:
                 packing=student.packing,
                 learns_reasoning=learns_reasoning,
             ),
-            Execution(**lower_work(self.spec.hardware.other)),
+            TokenizeExecution(**lower_work(self.spec.hardware.other)),
             label=dataset if learns_reasoning else f"{dataset}, answers alone",
             mark=self.mark,
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
@@ -525,6 +535,7 @@ class _ArmLowering:
         """Add a stage that is trained on `rows`, from the student or stage `start` on."""
         if start.startswith("train/"):
             self.plan.keep_optimizer(start)
+        self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
         return self._add(
             f"train/{stage}",
             lower_stage(self.spec.stages[stage], self.spec, replicate),

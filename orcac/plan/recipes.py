@@ -14,6 +14,7 @@ from orcac.plan.replicates import FIRST, Replicate
 from orcac.recipe import MATCHING
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
+from orcac.tokenize.steps import Schedule
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
 
@@ -82,6 +83,20 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         max_grad_norm=stage.max_grad_norm,
         precision=spec.hardware.train.precision,
         optimizer=stage.optimizer,
+    )
+
+
+def lower_schedule(stage: str, spec: schema.Spec) -> Schedule:
+    """Return the length and the batch of the stage `stage` of `spec`, which has a student."""
+    assert spec.student is not None
+    given, work = spec.stages[stage], spec.hardware.train
+    return Schedule(
+        stage=stage,
+        batch_rows=given.batch.rows(spec.student.max_length),
+        epochs=given.epochs,
+        tokens=given.tokens,
+        at_once=work.nodes * (work.gpus or work.processes) * work.micro_batch,
+        is_in_tokens=given.batch.unit == "tokens",
     )
 
 

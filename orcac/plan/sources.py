@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import MATCHING, FileRef, file_digest
+from orcac.recipe import MATCHING, FileRef
 from orcac.sample.recipe import Puzzles, Source, TruthfulQA
 from orcac.spec import schema
 from orcac.spec.paths import FileSet
@@ -37,7 +38,7 @@ _HEAD_BEFORE = re.compile(rb"options:[ \t]*$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """Local files as content for a recipe (`refs`) and as paths for an execution (`paths`: sha256 -> path)."""
+    """Local files as content for a recipe (`refs`) and as absolute paths for an execution (`paths`: sha256 -> path)."""
 
     refs: tuple[FileRef, ...] = ()
     paths: dict[str, str] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class FileDigests:
             digest = self.digest(path)
             name = path.relative_to(file_set.root).as_posix() if file_set and file_set.root else path.name
             refs.append(FileRef(name=name, sha256=digest))
-            paths[digest] = str(path)
+            paths[digest] = str(path.absolute())
         return LocalFiles(tuple(sorted(refs, key=lambda ref: (ref.name, ref.sha256))), paths)
 
 

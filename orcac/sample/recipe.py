@@ -139,6 +139,7 @@ class SampleExecution(Execution):
 
     checker: str = ""  # of a benchmark, its first: `run` refuses items that it cannot score
     agreement: str = ""  # of a teacher's queries, the checker of the filter: `run` names references that it misreads
+    one_message: bool = False  # a benchmark's items, which are asked under its message and bring none of their own
     allow_empty: tuple[str, ...] = ()  # tasks and files of which nothing may be left
     expect_queries: int | None = None  # in all its files, before `take`
     expect_tokens: int | None = None  # mean length of a query

@@ -177,7 +177,8 @@ def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
     for path, name in paths:
         report = partial(found.notes.__setitem__, str(path))
         items = partial(read_items, path, name, source, matches=recipe.matching is not None, report=report)
-        found.parts.append(_Part(partial(_prompts, recipe, items, found.unused, name), str(path), items))
+        prompts = partial(_prompts, recipe, items, found.unused, name, one_message=job.execution.one_message)
+        found.parts.append(_Part(prompts, str(path), items))
     return found
 
 
@@ -188,11 +189,16 @@ def _read(parts: list[_Part], progress: Progress, *, done: int) -> Iterator[tupl
 
 
 def _prompts(
-    recipe: SampleRecipe, items: Callable[[], Iterable[Item | BadRow]], unused: Counter[str], file: str = ""
+    recipe: SampleRecipe,
+    items: Callable[[], Iterable[Item | BadRow]],
+    unused: Counter[str],
+    file: str = "",
+    *,
+    one_message: bool = False,
 ) -> Iterator[rows.Prompt | BadRow]:
     """Yield each item with its own system message, or the one that is drawn for it.
 
-    Raises InputError if an item has a message of its own and others are to be drawn.
+    Raises InputError if an item has a message of its own, and others are to be drawn or `one_message` is for all.
     """
     as_items = recipe.source is not None and recipe.source.items is not None
     is_drawn = recipe.draw != SampleRecipe.model_fields["draw"].default
@@ -205,10 +211,12 @@ def _prompts(
         if item.system is None:
             names = (recipe.name, item.task, item.query)
             message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
-        elif is_drawn:
+        elif is_drawn or one_message:
+            other = "the spec draws another" if is_drawn else "a benchmark asks under one message, its `system`"
+            fix = "take the human's turn alone, as in `query: messages.user`"
             raise InputError(
-                f"{recipe.name}: {file} has a system message for {item.query[:80]!r}, and the spec draws another",
-                fix="remove the draw of this source, or take the human's turn alone, as in `query: messages.user`",
+                f"{recipe.name}: {file} has a system message for {item.query[:80]!r}, and {other}",
+                fix=f"remove the draw of this source, or {fix}" if is_drawn else fix,
             )
         else:
             message = Message(id=OWN, text=item.system)

@@ -91,6 +91,19 @@ def _keep_words(node: JsonValue) -> Json:
 _INTRODUCTION = """\
 # The language
 
+```yaml title="smallest.yaml"
+orcac: 1
+name: smallest
+queries: {{puzzles: {{format: puzzles, task: boolean_expressions, size: [3, 5], take: 20}}}}
+teachers: {{expert: {{model: expert, endpoint: {{kind: solver}}}}}}
+datasets: {{explained: {{teacher: expert, queries: [puzzles]}}}}
+```
+
+```console
+$ orcac compile smallest.yaml
+...
+```
+
 Every key of a spec, with its meaning, its allowed values, its default and its class.
 
 - **semantic**: changes the result. It enters the ids of the nodes that depend on it, and of all nodes made from these.

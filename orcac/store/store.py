@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -29,12 +28,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from orcac.digest import file_digest
 from orcac.errors import StoreError
-from orcac.recipe import file_digest
 from orcac.store import durable
 from orcac.store.lease import acquire, owns_lease
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
+_ID = re.compile("[0-9a-f]{20}")
+_ANSWERS_FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.(jsonl|sealing)|[0-9a-f]{16}\.parquet")  # of chat/ledger/files.py
 _NOT_FILES = ("lease.json", "lease.lock", "error.json", "log.txt", "shards", "work")  # not part of the artifact
 
 
@@ -62,16 +63,15 @@ class Store:
 
     root: Path
 
-    @classmethod
-    def default(cls) -> Store:
-        """Return the store that ORCAC_STORE names, or `store` in the working folder if that is unset or empty.
-
-        Raises StoreError if it is not a folder.
-        """
-        root = Path(os.environ.get("ORCAC_STORE") or "store")
-        if os.path.lexists(root) and not root.is_dir():
-            raise StoreError(f"{root}: the store is not a folder", fix="move it away, or set ORCAC_STORE to a folder")
-        return cls(root)
+    @property
+    def is_begun(self) -> bool:
+        """Whether the folder holds a begun artifact or recorded answers, as no other folder of that name does."""
+        for folder in self.root.glob("*/"):
+            pattern = _ANSWERS_FILE if folder.name == "answers" else _ID
+            with contextlib.suppress(OSError):  # a folder that may not be listed
+                if any(pattern.fullmatch(path.name) for path in folder.iterdir()):
+                    return True
+        return False
 
     def folder(self, ref: str) -> Path:
         """Return the node's folder, which may not exist yet."""

@@ -56,30 +56,38 @@ def find_fault(path: Path, format: str, needed: Collection[str]) -> tuple[str, s
     """
     if find_form(path, format) == "parquet":
         return "", ""
-    first = [*islice(read_rows(path, format, needed), _FIRST_ROWS)]
-    rows = [row[1] for row in first if not isinstance(row, BadRow)]
-    bad = next((row for row in first if isinstance(row, BadRow)), None)
-    count = "only row" if len(first) == 1 else f"first {len(first)} rows"
-    if not first:
+    rows: list[object] = []
+    bad: list[BadRow] = []
+    open_keys = dict.fromkeys(needed)
+    for row in islice(read_rows(path, format, needed), _FIRST_ROWS):
+        if isinstance(row, BadRow):
+            bad.append(row)
+            continue
+        rows.append(row[1])
+        open_keys = {key: None for key in open_keys if not _has(row[1], key) or _is_no_text(lookup(row[1], key))}
+        if not open_keys:
+            return "", ""
+    size = len(rows) + len(bad)
+    count = "only row" if size == 1 else f"first {size} rows"
+    if not size:
         return "", f"{path.name} has no rows; write one JSON object a line, or name another file"
-    if not rows and bad:
-        return (
-            "",
-            f"{path.name}: no row can be read of the {count}: {bad.line}: {bad.reason}; {_suggest_form(bad.text)}",
-        )
-    for key in needed:
+    if not rows:
+        reason = f"{bad[0].line}: {bad[0].reason}"
+        return "", f"{path.name}: no row can be read of the {count}: {reason}; {_suggest_form(bad[0].text)}"
+    for key in open_keys:
         values = [lookup(row, key) for row in rows if _has(row, key)]
-        if values and all(value is None or (isinstance(value, str) and not value.strip()) for value in values):
-            return key, f"`{key}` is empty in the {count} of {path.name}; name another key"
-        if values and all(isinstance(value, dict) and not _has_list(value) for value in values):
-            inner = next(iter(values[0]), "NAME") if isinstance(values[0], dict) else "NAME"
+        if inner := next((name for value in values if isinstance(value, dict) for name in value), ""):
             return key, f"`{key}` is a map in the {count} of {path.name}; name a key in it, as in `{key}.{inner}`"
+        if values:
+            return key, f"`{key}` is empty in the {count} of {path.name}; name another key"
     return "", ""
 
 
-def _has_list(value: dict[str, object]) -> bool:
-    """Return whether a map may be a conversation, which has its turns in a list."""
-    return any(isinstance(one, list) for one in value.values())
+def _is_no_text(value: object) -> bool:
+    """Return whether a value is empty, or a map without a list of turns, so that it is no question or answer."""
+    if isinstance(value, dict):
+        return not any(isinstance(one, list) for one in value.values())
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _suggest_form(text: str) -> str:

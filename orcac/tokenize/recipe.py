@@ -16,8 +16,9 @@ from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
 from orcac.summary import OMIT_NONE, Summary
+from orcac.tokenize.steps import Schedule
 
-__all__ = ["VERSION", "Execution", "TokenizeRecipe", "TokenizeSummary"]
+__all__ = ["VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary"]
 
 VERSION = 1
 
@@ -27,6 +28,10 @@ class TokenizeRecipe(Recipe):
     max_length: int
     packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
     learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
+
+
+class TokenizeExecution(Execution):
+    stages: tuple[Schedule, ...] = ()  # that are trained on the rows, to warn of those with few steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

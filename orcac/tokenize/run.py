@@ -19,18 +19,22 @@ from orcac.errors import InputError
 from orcac.job import Job
 from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
+from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
-from orcac.recipe import Execution
 from orcac.tokenize import rowfile
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
-from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
+from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
+from orcac.tokenize.steps import Packed, describe_shortage
 
 _EXAMPLES_AT_ONCE = 1000
 
 
-def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
-    """Write `rows.safetensors` and `counts.json`, and return the counts. Raises InputError if no example is left."""
+def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
+    """Write `rows.safetensors` and `counts.json`, and return the counts. Raises InputError if no example is left.
+
+    Print a warning for each stage that would learn little from the rows.
+    """
     go_offline(threads=job.execution.threads)
     recipe, student = job.recipe, job.input("student") / "model"
     check_positions(student, recipe.max_length)
@@ -74,6 +78,10 @@ def run(job: Job[TokenizeRecipe, Execution]) -> TokenizeSummary:
         reasoned=reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
+    counted = Packed(rows=summary.rows, fill=summary.fill, length=recipe.max_length, is_exact=True)
+    for schedule in job.execution.stages:
+        if warning := describe_shortage(schedule, counted):
+            print_line(f"{job.label}  warning: {warning}")
     return summary
 
 

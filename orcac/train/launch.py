@@ -45,7 +45,7 @@ def build_commands(stage: StageJob, stage_file: Path, *, port: int, environ: Map
 
     Raises InputError if the stage needs several machines and this is not a Slurm job.
     """
-    worker = [sys.executable, "-m", "orcac.train.worker", str(stage_file)]
+    worker = [sys.executable, "-P", "-m", "orcac.train.worker", str(stage_file)]
     shared = _build_shared_environment(stage, port)
     if stage.execution.nodes > 1:
         if "SLURM_JOB_ID" not in environ:

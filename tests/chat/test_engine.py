@@ -504,6 +504,22 @@ def test_the_budget_is_never_exceeded(budget: float, seed: int) -> None:
         assert billed <= Budget(Path(folder), budget).spent() + 1e-9 <= budget + 2e-9
 
 
+@pytest.mark.parametrize(("usages", "alone"), [([True], 1), ([False, False, True], 3), ([], 5)])
+def test_with_a_budget_requests_go_one_at_a_time_until_a_usage_or_five_answers(
+    tmp_path: Path, usages: list[bool], alone: int
+) -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        await asyncio.sleep(1)
+        has_usage = server.answered < len(usages) and usages[server.answered]
+        return ANSWER if has_usage else ChatResponse(text="x", finish_reason="stop")
+
+    server = Server(serve)
+    server.ask(requests(20), price=Price(input=0.0, output=1.0), budget=Budget(tmp_path, 100.0))
+    times = [at for at, _ in server.sent]
+    assert times[1:alone] == pytest.approx(range(1, alone), abs=0.1), "each waits for the one before it"
+    assert times[alone + 1] - times[alone] < 0.9
+
+
 def test_a_spent_budget_reports_the_answers_and_the_cost_of_the_rest(tmp_path: Path) -> None:
     price, ledger, asked = (
         Price(input=0.0, output=1e6 / 20),

@@ -33,5 +33,9 @@ def test_an_answer_serves_the_caps_under_which_it_would_be_the_same() -> None:
     uncounted = dataclasses.replace(ended, output_tokens=0)
     assert served_caps(100, uncounted) == (100, MAX_CAP), "without a count, only its own cap was surely enough"
     assert served_caps(100, dataclasses.replace(ended, finish_reason="length", output_tokens=100)) == (100, 100)
+    for all_reasoning in ({"text": "<think>x"}, {"text": "<think>x</think>"}, {"text": "", "reasoning": "x"}):
+        assert served_caps(100, dataclasses.replace(ended, **all_reasoning)) == (100, 100)
+    for answered in ({"text": "<think>x</think>y"}, {"text": "", "reasoning": "x", "refusal": "no"}, {"text": ""}):
+        assert served_caps(100, dataclasses.replace(ended, **answered)) == (40, MAX_CAP)
     assert served_caps(100, ChatResponse(error="context_overflow")) == (100, MAX_CAP)
     assert served_caps(100, ChatResponse(error="content_filter")) == (0, MAX_CAP)

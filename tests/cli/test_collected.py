@@ -15,7 +15,7 @@ from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
-from orcac.store.store import Store
+from orcac.study import find_study
 
 SPEC = """\
 orcac: 1
@@ -58,7 +58,7 @@ def test_every_command_takes_a_spec_that_only_collects_answers(spec: Path) -> No
 
 
 def test_the_tables_of_each_arm_are_printed_with_their_rows(spec: Path) -> None:
-    plan, store = Plan(), Store.default()
+    plan, store = Plan(), find_study().store
     lower(plan, load(spec))
     for ref in plan.nodes:
         make(plan, store, ref)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,18 @@ def test_the_bill_fits_a_terminal_and_says_what_it_rests_on() -> None:
     for line in ("collect flan-5m", "train expert", "base, in all", "+ carried-optimizer", "all arms"):
         assert line in shown
     assert "44%  MFU 0.36 (0.25 to 0.5): prior" in shown
+
+
+def test_the_modern_study_is_priced_with_nothing_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    priced = json.loads(cost(str(ROOT / "specs" / "modern.yaml"), "--json"))["all"]
+    assert priced["requests"]["mid"] == 2000
+    assert 0 < priced["usd"]["high"] < 20, "its budget"
+    assert priced["gpu_hours"]["low"] > 0
 
 
 def test_a_long_name_has_a_line_of_its_own() -> None:

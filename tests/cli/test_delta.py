@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from orcac.cli import cli
 from orcac.errors import InputError
-from orcac.store.store import Store
+from orcac.study import find_study
 
 REF = "train/" + "0f" * 10
 
@@ -39,7 +39,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "model.safetensors").write_bytes(weights(1, 2, 3))
     (tmp_path / "base" / "config.json").write_text("{}")
-    store, out = Store.default(), tmp_path / "out"
+    store, out = find_study().store, tmp_path / "out"
     (out / "model").mkdir(parents=True)
     (out / "model" / "model.safetensors").write_bytes(weights(1, 2.5, 3))
     (out / "model" / "config.json").write_text('{"a": 1}')

@@ -214,7 +214,10 @@ def test_what_a_spec_holds_does_not_steer_the_terminal(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "spec", "arm"),
-    [("README.md", "specs/more-expert.yaml", "more-expert"), ("docs/guide.md", "specs/orca-13b.yaml", "no-assistant")],
+    [
+        ("README.md", "specs/more-expert.yaml", "more-expert"),
+        ("docs/ablations.md", "specs/orca-13b.yaml", "no-assistant"),
+    ],
 )
 def test_the_pages_show_the_real_output(page: str, spec: str, arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

@@ -18,7 +18,7 @@ from orcac.errors import InputError, OrcacError, StoreError
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
-from orcac.store.store import Store
+from orcac.study import find_study
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 HOSTILE = "</h1><script>x</script> [a](javascript:x) | `b` **c** https://d.e \x1b[2J {{ f }}"
@@ -57,7 +57,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def publish(spec: Path, *, without: str = "") -> Plan:
     """Publish all nodes of the spec, with records like those of a run."""
-    plan, store = Plan(), Store.default()
+    plan, store = Plan(), find_study().store
     lower(plan, load(spec))
     for ref, node in plan.nodes.items():
         if node.kind in SUMMARIES or (node.kind == "score" and without != "score"):
@@ -128,7 +128,7 @@ def test_a_card_says_that_a_student_reasons(spec: Path, monkeypatch: pytest.Monk
 
 def test_a_card_names_its_run_and_shows_all_of_them(spec: Path) -> None:
     spec.write_text(spec.read_text() + "replicates: 3\n")
-    plan, store = publish(spec), Store.default()
+    plan, store = publish(spec), find_study().store
     arm = next(arm for arm in plan.nodes[plan.experiments["smoke"].report].recipe.arms if arm.name == "base")
     for run, mean in zip(arm.runs, (0.525, 0.5, 0.475), strict=True):
         (evaluation,) = run.evaluations

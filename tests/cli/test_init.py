@@ -1,4 +1,7 @@
-"""Tests of orcac/cli/init.py: the study compiles, nothing is overwritten, and a killed init can be run again."""
+"""Tests of orcac/cli/init.py and orcac/cli/shipped.py.
+
+Studies compile, nothing is overwritten, and a killed init can be run again.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,19 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orcac.cli.init import STUDY_FILES, command
+from orcac.cli.init import RULES, SPECS, command
+from orcac.cli.shipped import describe_specs
 from orcac.errors import InputError
 from orcac.smk import find_snakefile
 from orcac.spec.load import load
+from orcac.spec.problems import SpecErrors
 from orcac.store.durable import write_if_changed
 
 ROOT = Path(__file__).parents[2]
 
 
-def init(folder: Path) -> Result:
-    return CliRunner().invoke(command, [str(folder)], catch_exceptions=False)
+def init(folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(command, [*options, str(folder)], catch_exceptions=False)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -118,13 +123,12 @@ def test_killed_before_any_file_it_can_be_run_again(
     assert contents(other) == contents(study)
 
 
-def test_a_study_runs_its_own_snakefile_and_no_other(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(study)
-    assert find_snakefile() == study / "Snakefile"
+def test_a_study_runs_its_own_snakefile_and_no_other(study: Path) -> None:
+    assert find_snakefile(study) == study / "Snakefile"
     (study / "Snakefile").write_text("rule all:\n    shell: 'echo of another project'\n")
-    assert find_snakefile() == ROOT / "Snakefile"
+    assert find_snakefile(study) == ROOT / "Snakefile"
     (study / "Snakefile").unlink()
-    assert find_snakefile() == ROOT / "Snakefile"
+    assert find_snakefile(study) == ROOT / "Snakefile"
 
 
 def test_it_says_where_artifacts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,4 +138,52 @@ def test_it_says_where_artifacts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_wheel_is_told_to_carry_what_is_laid_out() -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build["force-include"] == {name: f"orcac/study/{name}" for name in STUDY_FILES}
+    assert build["force-include"] == {name: f"orcac/study/{name}" for name in (*RULES, "specs")}
+    assert all(name.startswith("specs/") for name in SPECS)
+
+
+@pytest.mark.parametrize("name", describe_specs())
+def test_each_shipped_spec_is_laid_out_with_all_files_that_it_needs(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("ORCAC_DATA", "EVAL", "SMOLLM2"):
+        monkeypatch.delenv(variable, raising=False)
+    done = init(tmp_path, "--from", name)
+    assert f"orcac run specs/{name}.yaml" in done.output
+    assert {"Snakefile", "specs/orcac.schema.json", f"specs/{name}.yaml"} <= contents(tmp_path).keys()
+    if name in ("recorded", "smollm2"):
+        assert "environment variables ORCAC_DATA" in done.output
+        with pytest.raises(SpecErrors, match="ORCAC_DATA") as error:
+            load(tmp_path / "specs" / f"{name}.yaml")
+        assert all("ORCAC_DATA" in str(one) or "SMOLLM2" in str(one) for one in error.value.problems)
+    else:
+        assert "base" in load(tmp_path / "specs" / f"{name}.yaml").arms
+
+
+def test_a_spec_is_added_to_a_study_and_its_own_rules_stay(study: Path) -> None:
+    (study / "slurm" / "config.yaml").write_text("mine\n")
+    (study / ".gitignore").write_text("mine\n")
+    before = contents(study)
+    init(study, "--from", "more-expert.yaml")
+    added = contents(study)
+    assert added.keys() - before.keys() == {"specs/more-expert.yaml", "specs/ingredients.yaml"}
+    assert {name: added[name] for name in before} == before
+    (study / "specs" / "ingredients.yaml").write_text("mine\n")
+    with pytest.raises(InputError, match=r"ingredients\.yaml exists already"):
+        init(study, "--from", "more-expert")
+
+
+def test_the_shipped_specs_are_listed_and_an_unknown_one_is_an_error(tmp_path: Path) -> None:
+    listed = CliRunner().invoke(command, ["--from"], catch_exceptions=False).output
+    assert "\nmodern       are a teacher's thoughts worth learning?" in listed
+    assert "\nmore-expert  a patch on ingredients\n" in listed
+    for name in ("modren", "../tiny", "/etc/passwd"):
+        with pytest.raises(InputError, match="no spec") as error:
+            init(tmp_path, "--from", name)
+        assert "modern, more-expert" in (error.value.fix or "")
+    with pytest.raises(InputError) as error:
+        init(tmp_path, "--from", "modren")
+    assert (error.value.fix or "").startswith("did you mean `modern`?")
+    assert contents(tmp_path) == {}
+    with pytest.raises(InputError, match="needs a DIR"):
+        CliRunner().invoke(command, [], catch_exceptions=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import subprocess
 import sys
 from pathlib import Path
 
@@ -64,5 +66,34 @@ def test_a_plan_replaces_files_alone(
 def test_settings_that_are_empty_are_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCAC_PLAN", "")
     monkeypatch.setenv("ORCAC_STORE", "")
-    assert run(monkeypatch, "compile", SMOKE) == 0
-    assert (place / "build" / "plan.json").is_file()
+    spec = place / "study" / "spec.yaml"
+    spec.parent.mkdir()
+    spec.write_bytes(Path(SMOKE).read_bytes())
+    assert run(monkeypatch, "compile", str(spec)) == 0
+    assert (place / "study" / "build" / "plan.json").is_file()
+
+
+@pytest.mark.parametrize(("no_color", "is_styled"), [("", True), ("1", False)])
+def test_no_color_keeps_a_terminal_plain(place: Path, no_color: str, is_styled: bool) -> None:
+    (place / "spec.yaml").write_bytes(Path(SMOKE).read_bytes())
+    line = [sys.executable, "-P", "-m", "orcac", "cost", "spec.yaml"]
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(line, stdout=theirs, env=os.environ | {"NO_COLOR": no_color, "TERM": "xterm"})
+    os.close(theirs)
+    text = b""
+    try:
+        while block := os.read(ours, 1 << 16):
+            text += block
+    except OSError:  # Linux reports the end of a terminal in this way
+        pass
+    os.close(ours)
+    assert child.wait() == 0
+    assert b"nodes to make" in text and (b"\x1b[" in text) == is_styled
+
+
+def test_the_module_imports_nothing_from_the_working_folder(place: Path) -> None:
+    for name in ("click", "pydantic", "numpy"):
+        (place / f"{name}.py").write_text("raise SystemExit('not ours')\n")
+    (place / "spec.yaml").write_bytes(Path(SMOKE).read_bytes())
+    done = subprocess.run([sys.executable, "-m", "orcac", "compile", "spec.yaml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

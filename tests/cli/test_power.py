@@ -56,12 +56,33 @@ def test_the_cheapest_allocation_shows_the_difference_or_says_what_the_budget_sh
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(["--detect", "two"], "not a difference"), (["--budget", "5 EUR"], "not an amount"),
-     (["--budget", "5USD"], "priced in h, not in USD")],
-)  # fmt: skip
+    [(["--detect", "two"], "not a difference"), (["--budget", "5 EUR"], "not an amount")],
+)
 def test_a_wrong_option_is_an_error_with_a_fix(spec: Path, options: list[str], words: str) -> None:
     error = run(spec, *options).exception
     assert isinstance(error, InputError) and words in str(error) and error.fix
+
+
+def test_a_budget_in_dollars_limits_only_trainings_that_have_a_price(spec: Path) -> None:
+    def show(*options: str) -> str:
+        result = run(spec, *options)
+        assert result.exit_code == 0, result.exception
+        return " ".join(result.output.split())
+
+    free = show("--budget", "5USD")
+    assert "No model that it asks costs any, so 5.0 USD allow any number of training runs" in free
+    assert "the cheapest allocation" not in free
+    assert "the cheapest allocation luck" in show("--budget", "5USD", "--detect", "40pt")
+    solver = "endpoint: {kind: solver}"
+    assert solver in SMOKE
+    spec.write_text(SMOKE.replace(solver, f"{solver}\n    price: {{input: 2_000, output: 2_000}}"))
+    assert "USD, which is more than 5.0 USD, and fewer training runs do not make it cheaper" in show("--budget", "5USD")
+    spec.write_text(f"{SMOKE}hardware: {{train: {{gpus: 1, gpu: a100-80gb}}}}\n")
+    assert "within 20 GPU h" in show("--budget", "20h")
+    spec.write_text(f"{SMOKE}hardware: {{train: {{gpus: 1, gpu: a100-80gb, price: 2}}}}\n")
+    assert "within 5.0 USD" in show("--budget", "5USD")
+    error = run(spec, "--budget", "20h").exception
+    assert isinstance(error, InputError) and "priced in USD, not in h" in str(error) and "500USD" in error.fix
 
 
 def test_a_spec_with_one_arm_has_nothing_to_compare(spec: Path) -> None:

@@ -50,7 +50,8 @@ def test_a_finished_report_is_printed_as_a_table_or_as_json(store: Store) -> Non
     with store.lease(experiment.report):
         store.publish(experiment.report, out, {"summary": {}})
     table = CliRunner().invoke(cli, ["report", str(SPEC)], standalone_mode=False).output
-    assert table == f"{NOTHING_MEASURED}\n\nreport: {store.folder(experiment.report) / 'report.html'}\n"
+    page = store.folder(experiment.report) / "report.html"
+    assert table == f"{NOTHING_MEASURED}\n\nreport    {page}\n  open    {page.as_uri()}\n"
     output = CliRunner().invoke(cli, ["report", str(SPEC), "--json"], standalone_mode=False).output
     assert json.loads(output) == {name: json.loads(to_json(RESULTS))}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from faults import FaultServer
 from orcac.chat.ledger.files import read_records
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
+ORCAC = Path(sys.executable).parent / "orcac"
 
 WAIT = "import subprocess, sys; from orcac.cli.run import _wait; _wait(subprocess.Popen([sys.executable, '-c', {!r}]))"
 # As Snakemake's scheduler does it: the handler takes a lock, and a second signal within it waits for that for ever.
@@ -102,7 +105,24 @@ def test_a_part_of_the_plan_is_not_a_failure(tmp_path: Path) -> None:
     environment = os.environ | {"ORCAC_STORE": str(tmp_path / "store"), "ORCAC_PLAN": str(tmp_path / "plan.json")}
     done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "does not include the report" in done.stderr and "stopped" not in done.stderr
+    assert "not all that the spec needs" in done.stderr and "stopped" not in done.stderr
+
+
+def test_make_of_a_finished_node_imports_no_models_and_no_kinds(tmp_path: Path) -> None:
+    """Every rule calls `orcac make`, and most of the time of a small node would be imports."""
+    environment = os.environ | {"ORCAC_STORE": str(tmp_path / "store"), "ORCAC_PLAN": str(tmp_path / "plan.json")}
+    subprocess.run([ORCAC, "compile", SMOKE], env=environment, check=True, capture_output=True)
+    ref = next(ref for ref in json.loads((tmp_path / "plan.json").read_text())["order"] if ref.startswith("train/"))
+    (tmp_path / "store" / ref).mkdir(parents=True)
+    (tmp_path / "store" / ref / "artifact.json").touch()
+    code = (
+        f"import sys; from click.testing import CliRunner; from orcac.cli import cli\n"
+        f"print(CliRunner().invoke(cli, ['make', {ref!r}]).output)\n"
+        "heavy = {'pydantic', 'numpy', 'ruamel', 'torch', 'orcac.cost', 'orcac.spec', 'orcac.kinds'}\n"
+        "print('loaded', *sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{ref} is made already", "", "loaded"], done.stderr
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that nobody may write to")
@@ -113,3 +133,39 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path, store: str) -> N
     failed = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert failed.returncode == 5, failed.stderr
     assert f"{store}: cannot write here" in failed.stderr and "ORCAC_STORE" in failed.stderr
+
+
+ONE = """
+orcac: 1
+name: one
+queries: {boolean: {format: puzzles, task: boolean_expressions, size: [3, 5], take: 20}}
+system_messages: {messages: {7: "Work step by step."}, draw: {boolean: [7]}}
+teachers: {expert: {model: expert, endpoint: {kind: solver}}}
+datasets: {answers: {teacher: expert, queries: [boolean]}}
+"""
+TWO = "orcac: 1\nname: two\nextends: one.yaml\nfilters: {min_characters: 2}\n"
+
+
+def test_two_runs_at_once_in_one_study_share_nodes_and_import_nothing_from_it(tmp_path: Path) -> None:
+    """The second compilation took the first run's nodes away, and a `numpy.py` beside the specs was imported."""
+    study_files = Path(__file__).parents[2]
+    shutil.copy(study_files / "Snakefile", tmp_path)
+    for name in ("rules", "profiles"):
+        shutil.copytree(study_files / name, tmp_path / name)
+    for name in ("orcac/__init__.py", "numpy.py", "pyarrow.py", "transformers.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit('not ours')\n")
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "one.yaml").write_text(ONE)
+    (tmp_path / "specs" / "two.yaml").write_text(TWO)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ORCAC_")}
+    orcac = Path(sys.executable).parent / "orcac"
+    runs = [
+        subprocess.Popen([orcac, "run", spec], cwd=tmp_path / here, env=environment, stderr=subprocess.PIPE, text=True)
+        for spec, here in (("one.yaml", "specs"), ("specs/two.yaml", "."))
+    ]
+    outputs = [run.communicate()[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    made = [line for text in outputs for line in text.splitlines() if re.search("made in [0-9.]+ s$", line)]
+    assert sorted(line.split()[0] for line in made) == ["collect", "filter", "filter", "sample"], outputs
+    assert not (tmp_path / "specs" / "store").exists()

@@ -15,8 +15,9 @@ import pytest
 from jobs import make_job
 
 from orcac import rows
+from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import MATCHING, FileRef, HubRef, file_digest
+from orcac.recipe import MATCHING, FileRef, HubRef
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleRecipe, Source, Subset
 from orcac.sample.run import run
 
@@ -332,14 +333,15 @@ def test_benchmark_items_that_no_answer_could_match_are_dropped(bench, data):
 def make(
     bench: Bench, lines: list[str], *, name: str = "rows.jsonl", draw: Draw | None = None, **settings
 ) -> tuple[dict, Path]:
-    """Run a sample on a file of these lines. `settings` are those of its source, and `max_bad`."""
+    """Run a sample on a file of these lines. `settings` are those of its source and its execution."""
     path = bench.root / name
     path.write_text("".join(f"{line}\n" for line in lines))
-    ref, max_bad = FileRef(name=name, sha256=file_digest(path)), settings.pop("max_bad", None)
+    ref = FileRef(name=name, sha256=file_digest(path))
+    how = {key: settings.pop(key) for key in ("max_bad", "one_message") if key in settings}
     source = Source(**{"format": "jsonl", "files": (ref,), "fields": {"query": "q"}} | settings)
     recipe = SampleRecipe(name="s", seed=0, source=source, **({"draw": draw} if draw else {}))
     bench.count += 1
-    execution = SampleExecution(files={ref.sha256: str(path)}, max_bad=max_bad)
+    execution = SampleExecution(files={ref.sha256: str(path)}, **how)
     job = make_job(bench.root / str(bench.count), recipe, execution, label="s")
     return run(job).as_json(), job.out
 
@@ -422,6 +424,11 @@ def test_conversations_that_bring_a_message_exclude_a_draw(bench, capsys):
         make(bench, lines, fields={"query": "m"}, draw=draw)
     _, out = make(bench, lines, fields={"query": "m.user"}, draw=draw)
     assert [prompt.system for prompt in bench.prompts(out)] == ["Think.", "Think."]
+    with pytest.raises(InputError, match=r"message for 'Why\?', and a benchmark asks under one message") as caught:
+        make(bench, lines, fields={"query": "m"}, one_message=True)
+    assert "`query: messages.user`" in caught.value.fix
+    _, out = make(bench, lines, fields={"query": "m.user"}, one_message=True)
+    assert [prompt.system for prompt in bench.prompts(out)] == ["", ""]
 
 
 def test_a_file_that_is_not_what_its_source_says_is_named(bench, capsys):

@@ -134,13 +134,17 @@ def test_a_store_lists_its_nodes_and_nothing_else(tmp_path: Path) -> None:
     assert store.refs() == [REF]
 
 
-def test_an_empty_setting_counts_as_unset_and_a_file_is_not_a_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ORCAC_STORE", "")
-    assert Store.default().root == Path("store")
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "file"))
-    with pytest.raises(StoreError, match="is not a folder") as caught:
-        Store.default()
-    assert "ORCAC_STORE" in caught.value.fix
+@pytest.mark.parametrize(
+    "file",
+    [f"{REF}/lease.lock", "answers/host.org-4711-0a1b2c3d.jsonl", "answers/0123456789abcdef.parquet"],
+)
+def test_a_store_is_known_by_its_artifacts_and_answers(tmp_path: Path, file: str) -> None:
+    store = Store(tmp_path / "store")
+    assert not store.is_begun
+    for other in ("app.js", "answers/mine.jsonl", f"deep/er/{REF}/artifact.json", "train/first/artifact.json"):
+        (store.root / other).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / other).write_text("")
+    assert not store.is_begun
+    (store.root / file).parent.mkdir(parents=True, exist_ok=True)
+    (store.root / file).write_text("")
+    assert store.is_begun

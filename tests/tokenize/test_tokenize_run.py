@@ -1,5 +1,6 @@
 """Tests of orcac/tokenize/run.py, orcac/tokenize/rowfile.py and orcac/tokenize/recipe.py."""
 
+import dataclasses
 import errno
 import itertools
 import json
@@ -14,8 +15,9 @@ from safetensors.numpy import load_file
 from orcac.errors import InputError, StoreError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
 from orcac.tokenize import rowfile
-from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
 from orcac.tokenize.run import run, spill_ids
+from orcac.tokenize.steps import Schedule
 
 ROWS = [tiny.response(n) for n in range(40)] + [tiny.response(40, response="so " * 200)]
 
@@ -29,7 +31,7 @@ def made(tmp_path_factory):
 
 def tokenize(root, made, **fields):
     recipe = TokenizeRecipe(**({"seed": 0, "max_length": 64} | fields))
-    return tiny.job(root, recipe, {"examples": [made[0]], "student": [made[1]]})
+    return tiny.job(root, recipe, {"examples": [made[0]], "student": [made[1]]}, TokenizeExecution())
 
 
 @pytest.mark.parametrize("packing", ["best-fit", "shuffle"])
@@ -58,6 +60,15 @@ def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     assert summary.tokens == sum(len(ids) for ids, _ in found)
     assert summary.supervised_tokens == (arrays["labels"] != -100).sum()
     assert summary.fill == summary.tokens / arrays["labels"].size
+
+
+def test_stages_with_few_steps_are_warned_of_from_the_count_of_rows(tmp_path, made, capfd):
+    job = tokenize(tmp_path, made)
+    enough = Schedule(stage="long", batch_rows=1, epochs=50)
+    execution = TokenizeExecution(stages=(Schedule(stage="short", batch_rows=1, epochs=1), enough))
+    rows = run(dataclasses.replace(job, execution=execution)).rows
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    assert f"stage `short` learns little: fewer than 50 optimizer steps ({rows} steps" in line
 
 
 def test_the_seed_decides_the_bytes(tmp_path, made):

@@ -10,7 +10,7 @@ from orcac.errors import InputError, OrcacError
 from orcac.train.launch import build_commands, build_deepspeed_config, find_free_port, read_slurm_rank
 from orcac.train.recipe import TrainRecipe
 
-WORKER = [sys.executable, "-m", "orcac.train.worker", "/w/stage.json"]
+WORKER = [sys.executable, "-P", "-m", "orcac.train.worker", "/w/stage.json"]
 SRUN = ["srun", "--mpi=none", "--kill-on-bad-exit=1", "--label", "--unbuffered"]
 
 

@@ -16,8 +16,8 @@ The folder is the whole state: any process may send, poll and settle any batch, 
   searched for our id, which is in the batch's metadata, or for the batch's file, until `Tuning.settle_s` later. Only
   then is `create` sent again. An upload costs nothing, so one without a response is repeated.
 - **The output and error files of every ended batch are read**, whether it completed, expired, failed or was cancelled.
-  Settling is idempotent: an answer that the ledger has is not added again. Requests and results are deleted only when
-  all answers are durable.
+  Settling is idempotent: an answer that the ledger has, or that was forgotten since, is not added again. Requests and
+  results are deleted only when all answers are durable.
 - **A batch that the provider does not know, or whose file is gone, keeps its claim**, since a wrong key looks the
   same. It stops the run with a message, until `orcac batches cancel` gives it up.
 - **When the provider fails a batch because too many tokens wait** (`token_limit_exceeded`), its requests are split to
@@ -29,7 +29,8 @@ into another batch without it, in either mode. The record keeps the refused para
 
 The most that a batch can cost is claimed from the budget under the batch's id, after its record is written and before
 it is sent. The process that settles the batch releases it. So a batch whose job has died is counted once, and in full.
-The record keeps the price and the budget with which the batch was planned.
+The record keeps the price and the budget with which the batch was planned. A server may bill more than requests allow,
+so with a budget the first batch to a model is small.
 
 Requests are iterated several times and never held in memory, except for some bytes of state each (`attempts`).
 

@@ -42,8 +42,7 @@ class BatchDraft:
             headers=settings.headers,
             azure=settings.azure.model_dump() if settings.azure else None,
         )
-        target = (settings.base_url, self.batch.azure, model)
-        same = (batch for batch in earlier if (batch.base_url, batch.azure, batch.model) == target)
+        same = files.find_same(earlier, settings, model)
         self.batch.refused = sorted({parameter for batch in same for parameter in batch.refused})
         self._tuning, self._micro_usd, self._bytes = tuning, 0, 0
         self._folder = root / self.batch.id

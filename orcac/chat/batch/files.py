@@ -50,6 +50,9 @@ class Batch:
     lost: str = ""  # the reason why its results cannot be fetched; "" if they can
     settled: bool = False  # its answers are in the ledger, and its claim is over
     answered: int = 0  # requests with an answer, known once it is settled
+    # tokens: the largest excess of an answer over its request's bound, as in `CostBounds`; absent if none
+    input_excess: int = 0
+    output_excess: int = 0
     usd: float = 0.0  # its cost, known once it is settled
 
     @property
@@ -73,6 +76,13 @@ class Batch:
     def title(self) -> str:
         """Return its name in messages: our id, and the provider's once there is one."""
         return f"batch {self.id}" + (f" ({self.provider_id})" if self.provider_id else "")
+
+
+def find_same(batches: Iterable[Batch], settings: EndpointSettings, model: str) -> list[Batch]:
+    """Return the batches that ask `model` at the server of `settings`."""
+    azure = settings.azure.model_dump() if settings.azure else None
+    target = (settings.base_url, azure, model)
+    return [batch for batch in batches if (batch.base_url, batch.azure, batch.model) == target]
 
 
 def read_batches(answers: Path) -> list[Batch]:
@@ -103,8 +113,9 @@ def read_record(folder: Path) -> Batch:
 def write_record(folder: Path, batch: Batch) -> None:
     """Write the record durably, and make the folder itself durable."""
     record = dataclasses.asdict(batch)
-    if not batch.headers:
-        del record["headers"]  # older versions know no such field
+    for name in ("headers", "input_excess", "output_excess"):
+        if not record[name]:
+            del record[name]  # older versions know no such field
     durable.write(folder / "batch.json", json.dumps(record, indent=1) + "\n")
     durable.sync_folder(folder.parent)
 

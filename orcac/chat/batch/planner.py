@@ -104,7 +104,9 @@ class _BatchRun:
         self._billed = 0.0  # USD, the most that was billed for results that are not answers
         self._queue_tokens = float("inf")  # the limit of the account's queue, as far as it is known
         self._queue_full_since = 0.0  # monotonic seconds; 0: the queue is not full
-        self._held_back = 0  # requests for which the budget or the queue has no room yet
+        self._held_back = (
+            0  # requests for which the budget or the queue has no room yet, or that wait for a first batch
+        )
         self._over_budget = False  # it is the budget that has no room
         self._next_bound = 0.0  # USD, the most that the first request held back can cost
         if settings.mode == "auto":  # an earlier run that was stopped has asked some requests already
@@ -249,12 +251,14 @@ class _BatchRun:
         """Write batches of the `wanted` requests under `root`, in order, and claim their cost from the budget.
 
         `needed` are the live batches that claim a request of this run, `recorded` are all batches on record. Requests
-        for which the budget or the queue has no room are counted in `_held_back`. Returns the new batches.
+        for which the budget or the queue has no room are counted in `_held_back`, and so are all but a few until the
+        first answers show how the server counts tokens. Returns the new batches.
         """
         settings, draft, planned = self._settings, None, list[Batch]()
         left = to_micro_usd(self._budget.left()) if self._budget else 0
         tokens = sum(batch.tokens for batch in needed)
         self._held_back, self._over_budget, taken = 0, False, 0
+        most = self._limit_first_batch(needed, recorded) if self._budget else len(self._attempts)
 
         def finish(draft: BatchDraft | None) -> None:
             if draft is None:
@@ -272,7 +276,7 @@ class _BatchRun:
                 continue
             bound, more = to_micro_usd(self._bounds.usd(request) * settings.price.batch), estimate_tokens(request)
             over_budget = self._budget is not None and bound > left
-            if over_budget or (tokens > 0 and tokens + more > self._queue_tokens):
+            if taken >= most or over_budget or (tokens > 0 and tokens + more > self._queue_tokens):
                 self._over_budget, self._held_back = over_budget, int(wanted.sum()) - taken
                 self._next_bound = bound / 1e6
                 break
@@ -291,7 +295,28 @@ class _BatchRun:
                 f"the budget has room for {taken:,} requests at the most that they can cost; the other "
                 f"{self._held_back:,} wait for the part that these do not use"
             )
+        elif planned and taken == most and self._held_back:
+            self._on_event(
+                f"the first batch has {taken:,} requests; the other {self._held_back:,} wait for it, since its answers "
+                "show how many tokens the server bills"
+            )
         return planned
+
+    def _limit_first_batch(self, needed: list[Batch], recorded: list[Batch]) -> int:
+        """Return the most requests that may be sent now under a budget, and set the bounds by the `recorded` batches.
+
+        While no answer has shown how the server counts tokens, that is a small batch, and none besides the `needed`
+        ones that are live.
+        """
+        if (first := next(self._requests(), None)) is None:
+            return 0
+        for batch in files.find_same(recorded, self._settings, first.model):
+            if batch.settled and batch.answered:
+                self._bounds.learn_excess(input_tokens=batch.input_excess, output_tokens=batch.output_excess)
+        if self._bounds.is_known:
+            return len(self._attempts)
+        share = int(self._tuning.min_share * len(self._attempts))
+        return 0 if needed else max(share, self._tuning.first_requests)
 
     def _budget_error(self) -> EndpointError:
         """Return the error for a budget that has no room for any further batch."""

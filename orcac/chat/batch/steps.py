@@ -21,7 +21,9 @@ from orcac.chat.batch.provider import Gone, Provider, Providers
 from orcac.chat.batch.results import RemoteBatch, Result
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
 from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
+from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.limits.bounds import CostBounds
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
@@ -48,6 +50,7 @@ class _StoredResults(NamedTuple):
     spent: float  # USD, for the requests that are settled
     billed: float  # USD, the most that was billed for the others
     misses: dict[str, Result]
+    bounds: CostBounds  # that the answers show
 
 
 class Steps:
@@ -345,6 +348,7 @@ class Steps:
         refused = {miss.refused for miss in found.misses.values() if miss.refused}
         batch.answered, batch.usd, batch.status = found.answered, found.spent + found.billed, ended.status
         batch.done, batch.refused = len(lines), sorted({*batch.refused, *refused})
+        batch.input_excess, batch.output_excess = found.bounds.input_excess, found.bounds.output_excess
         self._close(batch)
         notes = [f"{found.answered:,} answers"]
         notes += [f"{len(found.misses):,} requests without an answer"] if found.misses else []
@@ -357,9 +361,14 @@ class Steps:
     async def _store_answers(
         self, batch: Batch, ended: RemoteBatch, lines: dict[int, tuple[str, int]]
     ) -> _StoredResults:
-        """Put the answers of a batch into the ledger; `lines` maps a request's number to its (file name, offset)."""
+        """Put the answers of a batch into the ledger; `lines` maps a request's number to its (file name, offset).
+
+        An answer stays forgotten if it was forgotten after a process had put it there and before the batch was closed.
+        No other record of a key is written while the batch is live, so the time of planning shows it.
+        """
+        forgotten = Forgotten(self._answers).keys_since(batch.planned_at)
         folder, price, is_azure = self._folder(batch.id), batch.settings.price, batch.azure is not None
-        answered, spent, billed, misses = 0, 0.0, 0.0, dict[str, Result]()
+        answered, spent, billed, misses, bounds = 0, 0.0, 0.0, dict[str, Result](), CostBounds(price)
         async with Ledger(self._answers, files.read_keys(folder)) as ledger:
             with contextlib.ExitStack() as stack:
                 names = {name for name, _ in lines.values()}
@@ -383,10 +392,11 @@ class Steps:
                         continue
                     spent += request.usd_of(result.response, price)
                     answered += not result.response.error
-                    if ledger.get_outcome(request) is None:
+                    bounds.learn(request, result.response)
+                    if ledger.get_outcome(request) is None and request.key not in forgotten:
                         appends.append(ledger.append(request, result.response))
                 await asyncio.gather(*appends)
-        return _StoredResults(answered, spent, billed, misses)
+        return _StoredResults(answered, spent, billed, misses, bounds)
 
 
 @asynccontextmanager

@@ -19,6 +19,9 @@ class Tuning:
     max_requests: int = 50_000  # in one batch, by OpenAI's rules
     max_bytes: int = 200_000_000  # in one batch's file, by OpenAI's rules
     min_share: float = 0.01  # of all requests: a batch that the budget limits to fewer is not worth waiting a day for
+    first_requests: int = (
+        10  # at least, in the first batch to a server under a budget; else `min_share` of all requests
+    )
 
 
 DEFAULT_TUNING = Tuning()

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from orcac.chat.endpoints.completions import error_message
 from orcac.chat.failures import classify
@@ -69,30 +68,13 @@ class Unanswered(Exception):
         self.error, self.body = error, body
 
 
-class _Message(NamedTuple):
-    """The texts of a message. `calls_tools`: it has calls in the place of a text."""
-
-    text: str = ""
-    reasoning: str = ""
-    refusal: str = ""
-    calls_tools: bool = False
-
-
-class _Usage(NamedTuple):
-    """The tokens of a completion, (0, 0) if they are not known."""
-
-    read: int = 0
-    written: int = 0
-    is_known: bool = False
-
-
 def read_content(content: bytes, *, cap: int, latency_s: float = 0.0, rates: RateHeaders | None = None) -> ChatResponse:
     """Return the response in the content of an HTTP response, as `read_completion` does.
 
     Raises ValueError, with all of `content`, if it is malformed.
     """
     try:
-        response = read_completion(loads(content), cap=cap)
+        response = _read(loads(content), cap)
     except (ValueError, RecursionError) as error:
         # The content is whole, since half a key cannot be masked; the message is cut after masking.
         raise ValueError(f"not a chat completion ({error}): {content!r}") from error
@@ -107,13 +89,11 @@ def read_recorded(content: object, *, reasoning: object = None, finish_reason: o
 
     Raises ValueError if the content is neither.
     """
-    message = _read_message({"message": {"content": content, "reasoning": reasoning}})
+    text, reasons, refusal, _ = _read_message({"message": {"content": content, "reasoning": reasoning}})
     finish = _read_finish({"finish_reason": finish_reason}) or "stop"
-    if finish == _NO_ANSWER or (content is None and not message.reasoning):
+    if finish == _NO_ANSWER or (content is None and not reasons):
         return None
-    return separate_reasoning(
-        ChatResponse(text=message.text, reasoning=message.reasoning, refusal=message.refusal, finish_reason=finish)
-    )
+    return separate_reasoning(ChatResponse(text=text, reasoning=reasons, refusal=refusal, finish_reason=finish))
 
 
 def read_completion(body: object, *, cap: int) -> ChatResponse:
@@ -136,39 +116,39 @@ def _read(body: object, cap: int) -> ChatResponse:
     choice = choices[0] if type(choices) is list else None
     if type(choice) is not dict:
         raise ValueError("no choice")
-    if _is_error(choice.get("error")):
+    if "error" in choice and _is_error(choice["error"]):
         raise _refuse(choice["error"])
-    message = _read_message(choice)
-    wrote = bool((message.text and not message.text.isspace()) or message.reasoning or message.refusal)
+    text, reasoning, refusal, calls_tools = _read_message(choice)
+    wrote = bool((text and not text.isspace()) or reasoning or refusal)
     usage = _read_usage(body.get("usage"), wrote=wrote)
+    read, written = usage or (0, 0)
     finish = choice.get("finish_reason")
     if finish != "stop" and finish != "length":
         finish = _read_finish(choice)
         if finish == _NO_ANSWER:
             raise Unanswered("server", f"the finish reason is {choice.get('finish_reason')!r}")
-        finish = finish or _guess_finish(message, usage.written, cap)
-    if not (wrote or message.calls_tools):
+        finish = finish or ("tool_calls" if calls_tools else _guess_finish(text + reasoning, written, cap))
+    if not (wrote or calls_tools):
         _check_empty(finish, usage)
-    response = ChatResponse(
-        text=message.text,
-        reasoning=message.reasoning,
-        refusal=message.refusal,
+    if finish == "stop" and not refusal and not _has_answer(text, reasoning):
+        finish = "length"
+    return ChatResponse(
+        text=text,
+        reasoning=reasoning,
+        refusal=refusal,
         finish_reason=finish,
-        input_tokens=usage.read,
-        output_tokens=usage.written,
+        input_tokens=read,
+        output_tokens=written,
     )
-    if finish == "stop" and not message.refusal and not _has_answer(message):
-        response.finish_reason = "length"
-    return response
 
 
-def _has_answer(message: _Message) -> bool:
+def _has_answer(text: str, reasoning: str) -> bool:
     """Return whether a message has more than reasoning: an answer, or nothing at all."""
-    text = message.text.strip()
+    text = text.strip()
     if text[:1] not in _FIRST_OF_MARKS and text[-1:] not in _LAST_OF_MARKS:  # nearly all: no need to look for marks
-        return bool(text or not message.reasoning)
-    reasoning, answer = split_reasoning(text)
-    return bool(answer or not (reasoning or message.reasoning))
+        return bool(text or not reasoning)
+    marked, answer = split_reasoning(text)
+    return bool(answer or not (marked or reasoning))
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -212,11 +192,12 @@ def _refuse(body: object) -> Unanswered:
     return Unanswered(classify(200, body), error_message(body), body)
 
 
-def _check_empty(finish: str, usage: _Usage) -> None:
+def _check_empty(finish: str, usage: tuple[int, int] | None) -> None:
     """Raise Unanswered if nothing was generated, by the usage and the finish reason of a message without texts."""
-    if usage.written or (usage.read and finish == "content_filter"):
+    read, written = usage or (0, 0)
+    if written or (read and finish == "content_filter"):
         return
-    if not usage.is_known and finish in ("length", "content_filter"):
+    if usage is None and finish in ("length", "content_filter"):
         return
     if finish == "content_filter":
         raise Unanswered("content_filter", "a filter took the prompt")
@@ -226,8 +207,11 @@ def _check_empty(finish: str, usage: _Usage) -> None:
 # --- the message -----------------------------------------------------------------------------------------------------
 
 
-def _read_message(choice: Mapping[str, object]) -> _Message:
-    """Return the texts of a choice's message; a choice may lack it. Raises ValueError if it is malformed."""
+def _read_message(choice: Mapping[str, object]) -> tuple[str, str, str, bool]:
+    """Return (text, reasoning, refusal, calls a tool) of a choice's message, which it may lack.
+
+    Raises ValueError if it is malformed.
+    """
     message = choice.get("message")
     if message is None:  # some servers send a piece of a stream, or the older form without chat
         message = choice.get("delta") or {"content": choice.get("text")}
@@ -236,7 +220,7 @@ def _read_message(choice: Mapping[str, object]) -> _Message:
     content = message.get("content")
     text = replace_surrogates(content) if type(content) is str else ""
     if type(content) is str and len(message) == 2 and "role" in message:
-        return _Message(text)
+        return text, "", "", False
     reasoning, refusal = "", message.get("refusal")
     if type(content) is not str and content:
         text, reasoning, refused = _read_parts(content)
@@ -249,7 +233,7 @@ def _read_message(choice: Mapping[str, object]) -> _Message:
         reasoning = replace_surrogates(join_reasoning((reasoning, "" if beside in reasoning else beside)))
         text = text.strip()
     refusal = replace_surrogates(refusal) if isinstance(refusal, str) else ""
-    return _Message(text, reasoning, refusal, bool(message.get("tool_calls") or message.get("function_call")))
+    return text, reasoning, refusal, bool(message.get("tool_calls") or message.get("function_call"))
 
 
 def _read_parts(content: object) -> tuple[str, str, str]:
@@ -311,20 +295,17 @@ def _finish_word(value: object) -> str:
     return "" if word in ("null", "none", "unspecified") else word[:60]
 
 
-def _guess_finish(message: _Message, written: int, cap: int) -> str:
+def _guess_finish(text: str, written: int, cap: int) -> str:
     """Return the finish reason of an answer that has none: an answer shorter than its cap has ended by itself."""
-    if message.calls_tools:
-        return "tool_calls"
     if written:
         return "stop" if written < cap else "length"
-    length = len((message.text + message.reasoning).encode())  # a token has one byte at least
-    return "stop" if length < cap else "unknown"
+    return "stop" if len(text.encode()) < cap else "unknown"  # a token has one byte at least
 
 
-def _read_usage(usage: object, *, wrote: bool) -> _Usage:
-    """Return the tokens of a usage; unknown if they make no sense: the answer is paid for and good all the same."""
+def _read_usage(usage: object, *, wrote: bool) -> tuple[int, int] | None:
+    """Return (input, output) tokens, None if they make no sense: the answer is paid for and good all the same."""
     if type(usage) is not dict:
-        return _Usage()
+        return None
     first, second = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if (
         type(first) is int
@@ -334,7 +315,7 @@ def _read_usage(usage: object, *, wrote: bool) -> _Usage:
         and first + second == usage.get("total_tokens")
         and (len(usage) == 3 or (_count_reasoning(usage) or 0) <= second)
     ):  # nearly all
-        return _Usage(first, second, is_known=True)
+        return first, second
     read = _count(usage, "prompt_tokens", "input_tokens")
     written = _count(usage, "completion_tokens", "output_tokens", "generated_tokens")
     total, thought = _count(usage, "total_tokens"), _count_reasoning(usage)
@@ -348,8 +329,8 @@ def _read_usage(usage: object, *, wrote: bool) -> _Usage:
         readings.append(written + thought)
     most = max(readings, default=-1)
     if read is None or not wrote <= most <= MAX_CAP:
-        return _Usage()
-    return _Usage(read, most, is_known=True)
+        return None
+    return read, most
 
 
 def _count_reasoning(usage: Mapping[str, object]) -> int | None:

@@ -44,7 +44,7 @@ async def serve(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "orcac.chat.endpoints.guard", *command],
+            [sys.executable, "-P", "-m", "orcac.chat.endpoints.guard", *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

@@ -46,6 +46,10 @@ class Forgotten:
     def __contains__(self, record: RecordId) -> bool:
         return record in self._ids
 
+    def keys_since(self, time: float) -> set[str]:
+        """Return the keys of the forgotten records that were written at `time` or later, in seconds since 1970."""
+        return {one.key for one in self._ids if one.at >= time}
+
     def find_left(self, keys: Keys, times: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Return bool (keys,): which of the records with these keys and times are not forgotten."""
         return ~np.isin(_pack(keys, times), self._packed)

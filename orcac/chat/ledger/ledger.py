@@ -5,9 +5,9 @@ A folder of append-only logs in JSON Lines, and of the Parquet files into which 
 once. A record holds the whole request, so it can be read, exported and given a new key without any other file.
 
 - A record that was passed to `append` is in the log after the next `flush`, and outlives this process; once the future
-  that `append` returned is done, it is durable and outlives the host. Appends during a sync share the next one (group
-  commit), so the cost of a sync is divided by the number of requests in flight; the appends between two flushes share
-  one write.
+  that `append` returned is done, it is durable and outlives the host. Appends during a sync share the next one and its
+  future (group commit), so the cost of a sync is divided by the number of requests in flight; the appends between two
+  flushes share one write.
 - A request is settled by the first record of its key that serves its cap (`messages.served_caps`) and is not forgotten.
 - Only records that settle a request are kept: an answer, cut off or not, or a failure of the request itself. A failure
   that can be repaired, of the server or of a setting that it rejects, is not recorded: the request is asked again.
@@ -142,6 +142,8 @@ class Ledger:
     def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]:
         """Record the response that settles `request`: in the log after `flush`, durable once the future is done.
 
+        Records that become durable together have the same future.
+
         Raises StoreError if no log can be written; the future raises it if this record cannot be kept.
         """
         record = record_of(request, response)
@@ -155,12 +157,14 @@ class Ledger:
         error = record["response"]["error"]
         assert not error or ERRORS[error].recorded, error
         line, loop = line_of(record), asyncio.get_running_loop()
-        key = bytes.fromhex(record["key"])
-        pending = _Pending(key, values, line, self._add_line(line), loop.create_future())
-        self._pending.append(pending)
+        key, offset = bytes.fromhex(record["key"]), self._add_line(line)
+        durable = self._pending[-1].durable if self._pending else loop.create_future()
+        if durable.done():  # its waiter was cancelled
+            durable = loop.create_future()
+        self._pending.append(_Pending(key, values, line, offset, durable))
         if self._syncing is None or self._syncing.done():
             self._syncing = loop.create_task(self._sync())
-        return pending.durable
+        return durable
 
     def _add_line(self, line: bytes) -> int:
         """Add a line to those that the next flush writes. Return its offset in the log."""
@@ -214,12 +218,13 @@ class Ledger:
             for one in batch:
                 if not failed:
                     self._index.add(one.key, one.values, len(self._files) - 1, one.offset)
-                if one.durable.done():  # its request was cancelled; the record is in the ledger nevertheless
+            for durable in {one.durable for one in batch}:
+                if durable.done():  # its waiter was cancelled; the records are in the ledger nevertheless
                     continue
                 if failed:
-                    one.durable.set_exception(failed)
+                    durable.set_exception(failed)
                 else:
-                    one.durable.set_result(None)
+                    durable.set_result(None)
             self._index.merge_if_many()
 
     def _break(self, error: OSError) -> StoreError:

@@ -111,7 +111,7 @@ def request_record(request: ChatRequest) -> RequestRecord:
 def line_of(record: Record) -> bytes:
     """Return a record as a line of a log, with its checksum and its line end."""
     content = dumps(record)
-    return content[:-1] + _CHECKSUM % zlib.crc32(content)
+    return b"".join((memoryview(content)[:-1], _CHECKSUM % zlib.crc32(content)))
 
 
 def has_checksum(line: bytes) -> bool:
@@ -220,11 +220,9 @@ def _matches_checksum(line: bytes, record: Record) -> bool:
     A line that was written by another program, with other spaces or another order, is compared by its fields.
     """
     stated = record.pop("crc")  # type: ignore[typeddict-item]
-    if has_checksum(line):
-        crc = zlib.crc32(b"}", zlib.crc32(memoryview(line)[:-_CHECKSUM_BYTES]))
-    else:
-        crc = zlib.crc32(dumps(record))
-    return stated == f"{crc:08x}"
+    if line.endswith(_CHECKSUM % zlib.crc32(b"}", zlib.crc32(memoryview(line)[:-_CHECKSUM_BYTES]))):
+        return True
+    return not has_checksum(line) and stated == f"{zlib.crc32(dumps(record)):08x}"
 
 
 def _has_both_parts(value: object) -> TypeGuard[Record]:
@@ -274,8 +272,10 @@ def _find_invalid_field(record: Record) -> str:
         return "response.error"
     if type(response["batched"]) is not bool:
         return "response.batched"
-    omitted = record.get("omitted", [])
-    if type(omitted) is not list or any(type(name) is not str or name not in OMISSIBLE for name in omitted):
+    if "omitted" in record and (
+        type(record["omitted"]) is not list
+        or any(type(name) is not str or name not in OMISSIBLE for name in record["omitted"])
+    ):
         return "omitted"
     if type(record.get("reasoning", "")) is not str:
         return "reasoning"

@@ -13,6 +13,7 @@ from orcac.chat.messages import Billable, ChatRequest, usd
 from orcac.chat.settings import Price
 
 _MARGIN = 2  # the bound of an excess, in largest excesses so far
+_MANY_SILENT = 5  # a server that answers so often without a usage is taken for one that sends none
 
 
 class CostBounds:
@@ -20,7 +21,8 @@ class CostBounds:
 
     def __init__(self, price: Price) -> None:
         self.price = price
-        self.is_known = price.input == price.output == 0  # False until the first answer shows how the server counts
+        self.is_known = price.input == price.output == 0  # False until the first usage shows how the server counts
+        self._silent = 0  # answers without a usage
         self.input_excess = self.output_excess = 0  # tokens: the largest excess of an answer over its request's bound
 
     def usd(self, request: ChatRequest) -> float:
@@ -34,6 +36,10 @@ class CostBounds:
     def learn(self, request: ChatRequest, response: Billable) -> str:
         """Take in the usage of an answer. Returns a message if it raises the bounds, "" otherwise."""
         if response.error:
+            return ""
+        if not (response.input_tokens or response.output_tokens):
+            self._silent += 1
+            self.is_known = self.is_known or self._silent >= _MANY_SILENT
             return ""
         return self.learn_excess(
             input_tokens=response.input_tokens - request.input_token_bound,

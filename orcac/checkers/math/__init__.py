@@ -70,7 +70,7 @@ _SPAN = re.compile(r"\$\$?(?P<a>[^$]{1,400})\$\$?|\\\((?P<b>.{1,400}?)\\\)|\\\[(
 def is_expression(value: str) -> bool:
     """Return whether a text is a mathematical expression and nothing else: no words, no list without brackets."""
     value = _inner(fold(value))
-    if not value or len(value) > _LONGEST or not re.search(r"[a-zA-Z\dπ∞]", value):
+    if not value or len(value) > _LONGEST or "####" in value or not re.search(r"[a-zA-Z\dπ∞]", value):
         return False
     if value in ("pi", "infinity", "∞"):
         return True
@@ -85,9 +85,9 @@ def is_expression(value: str) -> bool:
 
 
 def read(response: str, item: Item) -> Extraction:
-    """Return the expression that a response states: of a sentence with formulas, the last one."""
+    """Return the expression that a response states: the whole of it, or of a sentence with formulas, the last one."""
     visible_text = visible(fold(response), item.query)
-    if is_expression(visible_text):
+    if is_expression(visible_text) or quantity.parse(visible_text.strip()):
         return found(visible_text)
     ends = sentence_ends(visible_text)
     for statement in reversed(find_statements(visible_text, ends)):
@@ -196,7 +196,7 @@ class _Worker:
                 fix=f"{fix_of('math')}, or choose the checker text",
             )
         process = subprocess.Popen(
-            [sys.executable, "-m", "orcac.checkers.math.worker"],
+            [sys.executable, "-P", "-m", "orcac.checkers.math.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -26,7 +26,7 @@ from batch_runs import (
     troubles,
     wait_until_submitted,
 )
-from faults import FaultServer
+from faults import FaultServer, Reply
 from faults.batches import Batches, Fate
 from jobs import collect_job, read_responses, run_collect, write_prompts
 
@@ -277,6 +277,40 @@ def test_a_budget_that_is_nearly_spent_sends_no_tiny_batches(
         collect(tmp_path, server, {"min_share": 0.2}, budget_usd=4 * (BOUND + 1))
     assert [len(one.lines) for one in made.created.values()] == [4], "three more would fit"
     assert "the budget has room for 4 requests at the most that they can cost" in capsys.readouterr().err
+
+
+def test_the_first_batch_under_a_budget_shows_all_runs_how_the_server_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "answers").mkdir()
+    made = Batches(hours_each=0.01)
+    with FaultServer(mount=made.mount) as server:
+        for name, first, count in (("one", 0, 60), ("two", 60, 30)):
+            write_prompts(tmp_path / name, count, first=first)
+            (tmp_path / name / "answers").symlink_to(tmp_path / "answers")
+            assert collect(tmp_path / name, server, budget_usd=1e6).answered == count
+    assert [len(one.lines) for one in made.created.values()] == [10, 50, 30]
+    assert "the first batch has 10 requests; the other 50 wait for it" in capsys.readouterr().err
+
+
+def test_a_server_that_ignores_max_tokens_exceeds_a_budget_by_the_first_batch_at_most(tmp_path: Path) -> None:
+    """Each answer has 3,000 output tokens, of 1,024 that are allowed. A later run knows it from the start."""
+    (tmp_path / "answers").mkdir()
+    message = {"message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3000, "total_tokens": 3007}
+    made = Batches(hours_each=0.01, fate=lambda question: Reply({"choices": [message], "usage": usage}, bills=True))
+    each, enlarged = (7 + 2 * 3000) / 2, BOUND + 2 * (3000 - 1024)
+    with FaultServer(mount=made.mount) as server:
+        for name, first, budget in (("one", 0, 60 * BOUND), ("two", 60, 60 * BOUND + 5.5 * enlarged)):
+            write_prompts(tmp_path / name, 60, first=first)
+            (tmp_path / name / "answers").symlink_to(tmp_path / "answers")
+            before = len(made.created)
+            with pytest.raises(EndpointError, match="holds no further batch"):
+                collect(tmp_path / name, server, budget_usd=budget)
+            assert made.billed.total() * each <= budget
+            sizes = [len(one.lines) for one in made.created.values()][before:]
+            assert sizes[0] == 10 if name == "one" else sizes[0] < 8
+    assert made.billed.total() * each > 0.9 * 60 * BOUND
 
 
 def test_a_run_waits_for_the_budget_that_the_batch_of_another_run_holds(tmp_path: Path) -> None:

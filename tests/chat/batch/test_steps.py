@@ -27,6 +27,7 @@ from orcac.chat.batch.files import read_batches
 from orcac.chat.batch.provider import Provider
 from orcac.chat.batch.tuning import Tuning
 from orcac.chat.ledger.files import read_records
+from orcac.chat.ledger.forgotten import RecordId, forget
 from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import Azure
 
@@ -92,6 +93,27 @@ def test_a_kill_after_any_step_repeats_and_loses_nothing(tmp_path: Path, monkeyp
             assert [row.response for row in read_responses(folder)] == [f"answer to q{n + 3 * step}" for n in range(3)]
             step += 1
     assert step > 12 and set(made.billed.values()) == {1}
+
+
+def test_an_answer_that_was_forgotten_before_its_batch_was_closed_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run is killed when the answers are in the ledger, and the second one takes the batch in again."""
+    write_prompts(tmp_path, 3)
+    made = Batches(hours_each=0.1)
+
+    def kill(self: steps.Steps, batch: files.Batch) -> None:
+        raise Killed
+
+    with FaultServer(mount=made.mount) as server:
+        with monkeypatch.context() as context, pytest.raises(Killed):
+            context.setattr(steps.Steps, "_close", kill)
+            collect(tmp_path, server)
+        (gone,) = (one for one in read_records(tmp_path / "answers") if one["request"]["messages"][-1][1] == "q1")
+        forget(tmp_path / "answers", [RecordId(gone["key"], gone["at"])])
+        assert collect(tmp_path, server).answered == 3
+    assert made.billed == {"q0": 1, "q1": 2, "q2": 1}
+    assert len(list(read_records(tmp_path / "answers"))) == 4
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -125,6 +126,15 @@ def test_reasoning_and_refusals_are_kept_through_sealing_and_marks_are_split_on_
                 await ledger.append(request(question), response)
 
     asyncio.run(go())
+
+    def find_more(question: str) -> ChatResponse | None:
+        asked = request(question)
+        asked = dataclasses.replace(asked, sampling=asked.sampling.model_copy(update={"max_tokens": 4_000}))
+        ledger = Ledger(tmp_path)
+        found = ledger.get(asked)
+        ledger.close()
+        return found
+
     for _ in range(2):
         ledger = Ledger(tmp_path)
         read = {question: ledger.get(request(question)) for question in responses}
@@ -132,6 +142,7 @@ def test_reasoning_and_refusals_are_kept_through_sealing_and_marks_are_split_on_
         assert all(read[question] == responses[question] for question in ("beside", "refused", "plain"))
         assert read["marked"] == ChatResponse(text="2", reasoning="hm", finish_reason="stop")
         assert read["open"] == ChatResponse(reasoning="hm, and", finish_reason="length"), "the answer is missing"
+        assert find_more("open") is None and find_more("marked") == read["marked"], "a larger cap could have an answer"
         records = {question_of(record): record for record in read_records(tmp_path)}
         assert records["marked"]["response"]["text"] == "<think>hm</think>\n2", "the record keeps the text as it came"
         assert [name for name, record in records.items() if "reasoning" in record] == ["beside"]

@@ -41,7 +41,13 @@ def test_a_bound_covers_twice_the_largest_excess_so_far(answers: list[tuple[int,
     more_written = max([0, *(written - 100 for _, written in answers)])
     expected = (17 + 2 * more_read) * 1.0 + (100 + 2 * more_written) * 10.0
     assert math.isclose(bounds.usd(REQUEST), expected / 1e6)
-    assert bounds.is_known == bool(answers)
+    assert bounds.is_known == (any(any(tokens) for tokens in answers) or len(answers) >= 5)
+
+
+def test_a_server_without_usages_is_known_after_five_answers() -> None:
+    bounds = CostBounds(PRICE)
+    seen = [bounds.learn(REQUEST, ChatResponse(text="x")) or bounds.is_known for _ in range(6)]
+    assert seen == [False] * 4 + [True] * 2
 
 
 def test_a_failure_shows_nothing_and_a_free_model_needs_no_answer() -> None:

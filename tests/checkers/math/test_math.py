@@ -63,6 +63,8 @@ def test_not_an_expression(text: str) -> None:
         (r"So $x = 3y$. The final answer is \boxed{3y}", "3y"),
         ("We get\n\\[ x^2 + 1 \\]", "1 + x^2"),
         ("The answer is 2x + 3.", "3 + 2x"),
+        ("18", "9 + 9 = 18\n#### 18"),  # a number alone, and a worked solution without a word
+        ("9 + 9 = 18\n#### 18", "9 + 9 = 18\n#### 18"),
     ],
 )
 def test_reading(response: str, reference: str) -> None:

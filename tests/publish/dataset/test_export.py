@@ -22,7 +22,7 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.rows import Response
 from orcac.spec.load import load
-from orcac.store.store import Store
+from orcac.study import find_study
 
 HOSTILE = '</td><script>x</script> | `b`\n# c {{ f }} --- "'
 SPEC = f"""
@@ -78,7 +78,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def publish(spec: Path, kept: list[Response]) -> str:
     """Publish the spec's `collect` and `filter` nodes with records like those of a run, and return the filter."""
-    plan, store = Plan(), Store.default()
+    plan, store = Plan(), find_study().store
     lower(plan, load(spec))
     refs = {node.kind: ref for ref, node in plan.nodes.items()}
     summaries = {
@@ -104,7 +104,7 @@ def record_answers(spec: Path, days: dict[int, float]) -> None:
     questions = Questions(recipe.template, tuple)
 
     async def write() -> None:
-        async with Ledger(Store.default().answers) as ledger:
+        async with Ledger(find_study().store.answers) as ledger:
             for number, at in days.items():
                 text = ROWS[number].query if number < len(ROWS) else "of another experiment"
                 request = questions.request(system=ROWS[number % 3].system, user=text)
@@ -199,7 +199,7 @@ def test_a_failed_export_names_its_cause_and_leaves_no_folder(spec: Path) -> Non
     assert error.value.fix == "name one that it makes: sums"
     with pytest.raises(InputError, match="exists already"):
         export("--dataset", "sums", spec, "store")
-    (Store.default().folder(ref) / "kept.parquet").write_bytes(b"")
+    (find_study().store.folder(ref) / "kept.parquet").write_bytes(b"")
     before = sorted(spec.parent.iterdir())
     with pytest.raises(StoreError, match="damaged"):
         export("--dataset", "sums", spec, "data")

@@ -1,0 +1,252 @@
+"""The end of a run in a few lines: the artifacts that exist with the commands that use them, or the logs of failures.
+
+All of it is read from the plan and the store, so a run that had nothing to do prints the same lines. A part that the
+spec does not have, or that is not made yet, has no line.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from orcac.collect.recipe import CollectRecipe, CollectSummary
+from orcac.filter.recipe import FilterSummary
+from orcac.plan.plan import Plan
+from orcac.plan.state import State, read_state
+from orcac.publish.records import read_summary
+from orcac.report.recipe import Arm, Baseline, ReportExecution, ReportRecipe, name_baseline, name_drawn
+from orcac.spec.arms import BASE
+from orcac.store.store import Store
+from orcac.text import by_reason, clean
+from orcac.tokenize.recipe import TokenizeSummary
+
+_ANSWERS = {"eval": "answers.parquet", "collect": "responses.parquet"}  # of a benchmark, by the kind of its node
+_MOST = 6  # lines of one kind
+_TAIL_LINES, _TAIL_BYTES = 6, 16_384
+
+
+class _Item(NamedTuple):
+    """An artifact to list: its name, its figures and its path."""
+
+    name: str
+    figures: str
+    path: Path
+
+
+def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
+    """Return the lines on the experiment `name`; [] if nothing of it exists."""
+    found = _Outcome(plan, store, name)
+    rows: list[tuple[str, str]] = []
+    for head, items, commands in (
+        ("answers", found.answers(), found.answer_commands()),
+        ("student", found.students(), found.student_commands()),
+    ):
+        rows += _lay_out(head, items, commands)
+    rows += [("dropped", text) for text in found.losses()]
+    report = plan.experiments[name].report
+    if report and store.is_done(report):
+        page = store.folder(report) / "report.html"
+        rows += [("report", str(page)), ("  open", page.resolve().as_uri())]
+    return [clean(f"{head:9} {text}").rstrip() for head, text in rows]
+
+
+def describe_failures(plan: Plan, store: Store, *, since: float) -> tuple[list[str], list[int]]:
+    """Return lines on the nodes that failed, each with the end of its log, and their exit codes.
+
+    If none left an error, return the nodes whose logs were written after `since` (seconds since 1970), without codes:
+    a job that was killed, for its memory or by its machine, leaves a log alone.
+    """
+    lines: list[str] = []
+    codes: list[int] = []
+    for ref, node in plan.nodes.items():
+        state = read_state(store, node)
+        if state.exit_code is not None:
+            codes.append(state.exit_code)
+            lines += ["", f"failed: {node.kind} {node.label} ({ref})", *_indent(state.error.split("\n"))]
+            lines += _describe_log(_find_log(store, ref, state), without=state.error)
+    if not codes:
+        for ref, node in plan.nodes.items():
+            log = store.folder(ref) / "log.txt"
+            if not store.has_record(ref) and log.is_file() and log.stat().st_mtime >= since:
+                lines += ["", f"stopped without an error of its own: {node.kind} {node.label} ({ref})"]
+                lines += _describe_log(log)
+    return [clean(line) for line in lines], codes
+
+
+class _Dataset(NamedTuple):
+    """A dataset of the experiment, in the first arm and run that have it."""
+
+    name: str
+    shown: str  # the name with the mark of its draw
+    arm: str
+    run: int
+    collect: str  # KIND/ID
+    filter: str
+
+
+class _Outcome:
+    """The finished artifacts of one experiment."""
+
+    def __init__(self, plan: Plan, store: Store, name: str) -> None:
+        self._plan, self._store, self._experiment = plan, store, plan.experiments[name]
+        self._arms: tuple[Arm, ...] = ()
+        self._baselines: tuple[Baseline, ...] = ()
+        self._model = ""  # the name of the base, if the report gives it one
+        if self._experiment.report:
+            report = plan.nodes[self._experiment.report]
+            assert isinstance(report.recipe, ReportRecipe) and isinstance(report.execution, ReportExecution)
+            self._arms, self._baselines = report.recipe.arms, report.recipe.baselines
+            self._model = report.execution.model
+        self._datasets: dict[str, _Dataset] = {}  # by filter
+        for dataset in self._list_datasets():
+            self._datasets.setdefault(dataset.filter, dataset)
+
+    def _list_datasets(self) -> Iterator[_Dataset]:
+        for arm in self._arms:
+            for number, run in enumerate(arm.runs, start=1):
+                for one in run.datasets:
+                    shown = name_drawn(one.name, run.draw)
+                    yield _Dataset(one.name, shown, arm.name, number, one.collect, one.filter)
+        if not self._experiment.report:
+            for name, addresses in self._experiment.addresses.items():
+                for address, ref in addresses.items():
+                    kind, _, dataset = address.partition("/")
+                    if kind == "filter":
+                        (collect,) = self._plan.nodes[ref].inputs["responses"]
+                        yield _Dataset(dataset, dataset, name, 1, collect, ref)
+
+    def answers(self) -> list[_Item]:
+        """Return the datasets, or else the answers to benchmarks that no training preceded."""
+        names = Counter(dataset.shown for dataset in self._datasets.values())
+        found = []
+        for ref, dataset in self._datasets.items():
+            name = dataset.shown + (f" ({dataset.arm})" if names[dataset.shown] > 1 else "")
+            asked = self._collected(dataset.collect)
+            figures = f"{asked.answered:,} of {asked.prompts:,} answered" if asked else ""
+            if filtered := self._filtered(ref):
+                figures += f"{', ' if figures else ''}{filtered.kept:,} kept"
+                found.append(_Item(name, figures, self._store.folder(ref) / "kept.parquet"))
+            elif asked:
+                found.append(_Item(name, figures, self._store.folder(dataset.collect) / "responses.parquet"))
+        return found or self._measured()
+
+    def _measured(self) -> list[_Item]:
+        """Return the answers of students and baselines to the benchmarks, of a spec that makes no dataset."""
+        asked = [((self._model or BASE) if arm.name == BASE else arm.name, arm.evaluations) for arm in self._arms]
+        asked += [(name_baseline(baseline), baseline.evaluations) for baseline in self._baselines]
+        return [
+            _Item(
+                f"{name} on {one.benchmark}",
+                "",
+                self._store.folder(one.answers) / _ANSWERS[self._plan.nodes[one.answers].kind],
+            )
+            for name, evaluations in asked
+            for one in evaluations
+            if self._store.is_done(one.answers)
+        ]
+
+    def answer_commands(self) -> Iterator[tuple[str, str]]:
+        """Yield the commands that show and export the first dataset."""
+        for ref, dataset in self._datasets.items():
+            if self._collected(dataset.collect) is None:
+                continue
+            recipe = self._plan.nodes[dataset.collect].recipe
+            assert isinstance(recipe, CollectRecipe)
+            if recipe.origin not in ("replay", "reference"):  # these are not in the ledger
+                yield "look", f"orcac answers list --model {shlex.quote(recipe.model)} --limit 20"
+            if self._store.has_record(ref):
+                name, run = shlex.quote(dataset.name), f" --run {dataset.run}" if dataset.run > 1 else ""
+                yield "export", f"orcac export --dataset {name}{run} {self._target(dataset.arm)} DIR"
+            return
+
+    def students(self) -> list[_Item]:
+        """Return the trained students, of each arm the first run that is finished."""
+        found: dict[str, _Item] = {}
+        for arm in self._arms:
+            made = [run for run in arm.runs if run.stages and self._store.is_done(run.stages[-1].train)]
+            if made:
+                ref = made[0].stages[-1].train
+                runs = "" if len(arm.runs) == 1 else f"{len(made)} of {len(arm.runs)} runs, the first"
+                found.setdefault(ref, _Item(arm.name, runs, self._store.folder(ref) / "model"))
+        return list(found.values())
+
+    def student_commands(self) -> Iterator[tuple[str, str]]:
+        """Yield the command that exports the first student."""
+        for arm in self._arms:
+            for number, run in enumerate(arm.runs, start=1):
+                if run.stages and self._store.is_done(run.stages[-1].train):
+                    yield (
+                        "export",
+                        f"orcac export{f' --run {number}' if number > 1 else ''} {self._target(arm.name)} DIR",
+                    )
+                    return
+
+    def losses(self) -> Iterator[str]:
+        """Yield one line on answers and examples that were dropped, by reason, if there are any."""
+        read, rejected = 0, Counter[str]()
+        for ref, dataset in self._datasets.items():
+            if filtered := self._filtered(ref):
+                read += filtered.read
+                rejected.update(filtered.rejected)
+            elif asked := self._collected(dataset.collect):
+                read += asked.prompts
+                rejected.update(asked.failed)
+        texts = [f"{rejected.total():,} of {read:,} answers: {by_reason(rejected)}"] if rejected.total() else []
+        tokenized = dict.fromkeys(stage.tokenize for arm in self._arms for run in arm.runs for stage in run.stages)
+        packed = [found for ref in tokenized if (found := read_summary(self._store, TokenizeSummary, ref))]
+        if too_long := sum(one.too_long for one in packed):
+            texts.append(f"{too_long:,} of {sum(one.examples for one in packed):,} examples: longer than a row")
+        if texts:
+            yield "; ".join(texts)
+
+    def _collected(self, ref: str) -> CollectSummary | None:
+        return read_summary(self._store, CollectSummary, ref)
+
+    def _filtered(self, ref: str) -> FilterSummary | None:
+        return read_summary(self._store, FilterSummary, ref)
+
+    def _target(self, arm: str) -> str:
+        return shlex.quote(self._experiment.spec if arm == BASE else f"{self._experiment.spec}:{arm}")
+
+
+def _lay_out(head: str, items: Sequence[_Item], commands: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return rows of a head and a text: aligned items, of which many are cut short, and the commands for the first."""
+    if not items:
+        return []
+    shown = items[:_MOST]
+    names, figures = max(len(item.name) for item in shown), max(len(item.figures) for item in shown)
+    rows = []
+    for number, item in enumerate(shown):
+        middle = f"  {item.figures:{figures}}" if figures else ""
+        rows.append(("" if number else head, f"{item.name:{names}}{middle}  {item.path}"))
+    if len(items) > len(shown):
+        rows.append(("", f"and {len(items) - len(shown):,} more"))
+    return [*rows, *((f"  {verb}", line) for verb, line in commands)]
+
+
+def _find_log(store: Store, ref: str, state: State) -> Path:
+    """Return the log of a failed node, or that of its first failed shard."""
+    for index, shard in enumerate(state.shards, start=1):
+        if shard.exit_code is not None:
+            return store.folder(ref) / "shards" / f"{index}-of-{len(state.shards)}" / "log.txt"
+    return store.folder(ref) / "log.txt"
+
+
+def _describe_log(path: Path, *, without: str = "") -> list[str]:
+    """Return the path and the last lines of a log, except those that repeat the error `without`."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    known = {"", *(line.strip() for line in without.splitlines())}
+    last = [line for line in text.splitlines() if line.strip().removeprefix("orcac: ") not in known][-_TAIL_LINES:]
+    return [f"  log: {path}", *_indent(_indent(last))]
+
+
+def _indent(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]

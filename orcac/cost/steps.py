@@ -1,0 +1,74 @@
+"""The optimizer steps of the stages of a plan, and warnings of stages that have few (`orcac.tokenize.steps`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from orcac.cost import priors
+from orcac.cost.flow import Flow
+from orcac.plan.plan import Plan
+from orcac.plan.recipes import lower_schedule
+from orcac.spec.load import Experiment, merge_problems
+from orcac.spec.problems import Problem
+from orcac.store.store import Store
+from orcac.tokenize import steps
+from orcac.tokenize.steps import Packed, Schedule
+
+_READ = 16 << 20  # bytes of a source's files that a quick estimate reads
+_LISTED = 20  # stages whose steps are listed
+
+
+class StageSteps(NamedTuple):
+    """One stage of one arm, in its first run."""
+
+    ref: str  # KIND/ID of its train node
+    arm: str
+    schedule: Schedule
+    packed: Packed
+    is_done: bool
+
+
+def flow_quickly(plan: Plan, store: Store) -> Flow:
+    """Return the amounts of a plan that are known or quick to estimate: without the ledger and large files."""
+    return Flow(plan, store, looked_up=0, read_at_most=_READ)
+
+
+def list_stages(flow: Flow, experiment: Experiment) -> list[StageSteps]:
+    """Return the stages of every arm, the base's first, without those whose number of rows cannot be estimated."""
+    addresses = flow.plan.experiments[experiment.base.spec.name].addresses
+    found = []
+    for name, arm in experiment.arms.items():
+        for stage in arm.spec.curriculum:
+            ref = addresses[name][f"train/{stage}"]
+            (needed,) = flow.plan.nodes[ref].inputs["rows"]
+            rows = flow.rows(needed)
+            if priors.QUERIES.name in rows.count.spread:
+                continue
+            packed = Packed(rows=rows.count.mid, fill=rows.fill, length=rows.length, is_exact=needed in flow.done)
+            found.append(StageSteps(ref, name, lower_schedule(stage, arm.spec), packed, ref in flow.done))
+    return found
+
+
+def describe_stages(stages: Iterable[StageSteps]) -> list[str]:
+    """Return a line with the steps of each stage that is not trained yet, one for all arms of which it is the same."""
+    arms: dict[tuple[str, str], list[str]] = {}
+    for one in stages:
+        if not one.is_done:
+            key = (one.schedule.stage, steps.describe_steps(one.schedule, one.packed))
+            arms.setdefault(key, []).append(one.arm)
+    lines = [
+        f"stage {stage} of {names[0]}{f' and {len(names) - 1:,} more' * (len(names) > 1)}: {text}"
+        for (stage, text), names in arms.items()
+    ]
+    return lines[:_LISTED] + ([f"and {len(lines) - _LISTED:,} more stages"] if len(lines) > _LISTED else [])
+
+
+def find_short_stages(stages: Iterable[StageSteps], experiment: Experiment) -> list[Problem]:
+    """Return a warning for each stage that is not trained yet and would learn little, at its place in the spec."""
+    found: dict[str, list[Problem]] = {}
+    for one in stages:
+        if not one.is_done and (text := steps.describe_shortage(one.schedule, one.packed)):
+            mark = experiment.arms[one.arm].tree.locate(("stages", one.schedule.stage))
+            found.setdefault(one.arm, []).append(Problem(mark, f"warning: {text}"))
+    return merge_problems(experiment.base.tree, found)

@@ -1,0 +1,48 @@
+"""The length of a student's answer to a benchmark's item.
+
+An answer is assumed to be as long as any model's. A student that has learnt reasoning writes it first, as much as the
+examples of its last stage have. If nothing shows that their teacher reasons, none is added.
+"""
+
+from __future__ import annotations
+
+from orcac.cost import priors
+from orcac.cost.figures import ZERO, Range
+from orcac.cost.flow import Flow
+from orcac.eval.recipe import EvalRecipe
+from orcac.tokenize.recipe import TokenizeRecipe
+
+__all__ = ["estimate_answer"]
+
+
+def estimate_answer(flow: Flow, ref: str) -> tuple[Range, tuple[str, ...]]:
+    """Return the tokens of all answers to an item of an eval node, or of the item's choices, and the basis."""
+    node = flow.plan.nodes[ref]
+    recipe = node.recipe
+    assert isinstance(recipe, EvalRecipe)
+    if recipe.method != "generate":
+        return priors.CHOICES.range, (priors.CHOICES.basis,)
+    reasoning, why = _find_learnt_reasoning(flow, node.inputs["model"][0])
+    if recipe.reasoning == "off":
+        reasoning, why = ZERO, ()
+    elif isinstance(recipe.reasoning, int) and reasoning.mid:
+        reasoning = reasoning.capped_at(recipe.reasoning)
+    answer = (reasoning + priors.ANSWER.range).capped_at(recipe.max_new_tokens)
+    return answer * float(recipe.samples), (priors.ANSWER.basis, *why)
+
+
+def _find_learnt_reasoning(flow: Flow, model: str) -> tuple[Range, tuple[str, ...]]:
+    """Return the student's tokens of reasoning in an example of a model's last stage, 0 if none are learnt."""
+    node = flow.plan.nodes[model]
+    if node.kind != "train":
+        return ZERO, ()
+    rows = flow.plan.nodes[node.inputs["rows"][0]]
+    recipe = rows.recipe
+    assert isinstance(recipe, TokenizeRecipe)
+    (filtered,), (student,) = rows.inputs["examples"], rows.inputs["student"]
+    teachers = flow.examples(filtered).reasoning
+    if not recipe.learns_reasoning or not teachers.mid:
+        return ZERO, ()
+    reasoning = teachers * flow.ratio(student)[0]
+    why = f"tokens of a student's reasoning {reasoning.mid:,.0f}: those of an example of {rows.label}, which it learns"
+    return reasoning, (why,)

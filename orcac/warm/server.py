@@ -1,0 +1,94 @@
+"""The warm server, which chooses or makes the template of each request, and answers none itself."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import select
+import socket
+from pathlib import Path
+
+from orcac.devices import find_gpus
+from orcac.warm import COLD
+from orcac.warm.request import LARGEST_BYTES, Request, find_place
+from orcac.warm.template import serve_jobs
+
+_PATIENCE_S = 5.0  # the wait for a request after its connection
+_TEMPLATES = 6  # at most: the jobs of one more environment stay cold
+_STDIN = 0
+_BASE = ("orcac.make", "orcac.cli.make")  # imported once, for all templates
+_DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "orcac.sample.run", "orcac.collect.run", "orcac.filter.run",
+         "orcac.score.run", "orcac.report.run")  # fmt: skip
+_MODELS = ("numpy", "torch", "transformers", "accelerate", "orcac.train.worker", "orcac.model.generation")
+# Kind -> the modules that its template imports. They bring no package of `job.packages_in_use` that a job of the kind
+# could do without: pyarrow is not in _MODELS, because training does not import it.
+_MODULES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("sample", "collect", "filter", "score", "report"), _DATA),
+    **dict.fromkeys(("student", "tokenize", "train", "eval"), _MODELS),
+}
+_IGNORED = {"PWD", "OLDPWD", "SHLVL", "_"}  # variables that no package reads when it is imported, as all of ORCAC_*
+
+_Key = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]  # modules and environment
+
+
+def serve(listener: socket.socket) -> None:
+    """Make jobs for the processes that connect to `listener`. Return only in the process of a job, as that process.
+
+    The server ends with its stdin. Its templates and their jobs end with it, at once.
+    """
+    for name in _BASE:
+        importlib.import_module(name)
+    controls: dict[_Key, socket.socket] = {}  # the server's end of the pair that it shares with a template
+    while True:
+        watched: list[int | socket.socket] = [_STDIN, listener, *controls.values()]
+        ready, _, _ = select.select(watched, [], [])
+        for key in [key for key, control in controls.items() if control in ready]:  # the template died
+            controls.pop(key).close()
+            os.wait()
+        if _STDIN in ready:
+            os._exit(0)
+        if listener in ready and _is_job(listener, controls):
+            return
+
+
+def _is_job(listener: socket.socket, controls: dict[_Key, socket.socket]) -> bool:
+    """Take in one request. Return False in the server and True in the process of a job.
+
+    A request that fails is dropped; its sender then makes the node by itself.
+    """
+    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+        connection = opened.enter_context(listener.accept()[0])
+        connection.settimeout(_PATIENCE_S)
+        message, streams, *_ = socket.recv_fds(connection, LARGEST_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
+        for stream in streams:
+            opened.callback(os.close, stream)
+        request = Request.from_bytes(message)
+        key = _choose_template(request)
+        if key is None or (key not in controls and len(controls) >= _TEMPLATES):
+            connection.send(COLD)
+            return False
+        if key not in controls:
+            server = os.getpid()
+            control, of_template = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            if not os.fork():
+                opened.close()
+                for other in (listener, control, *controls.values()):
+                    other.close()
+                serve_jobs(of_template, server=server, modules=key[0], environ=request.environ)
+                return True
+            of_template.close()
+            controls[key] = control
+        socket.send_fds(controls[key], [message], [connection.fileno(), *streams])
+    return False
+
+
+def _choose_template(request: Request) -> _Key | None:
+    """Return the key of a request's template, or None if the job must stay cold."""
+    if request.place != find_place():
+        return None
+    modules = _MODULES.get(request.kind)
+    if modules is None or (modules is _MODELS and (find_gpus() or Path("/dev/kfd").exists())):
+        return None
+    read = {name: value for name, value in request.environ.items() if name not in _IGNORED and name[:6] != "ORCAC_"}
+    return modules, tuple(sorted(read.items()))

@@ -1,0 +1,86 @@
+"""Tests of orcac/tokenize/steps.py: steps are counted as training counts them, and each proposed setting suffices."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orcac.spec.schema import Stage
+from orcac.tokenize.steps import FEWEST, Packed, Schedule, count_steps, describe_shortage, list_settings
+from orcac.train.data import TokenCounts, plan_order
+from orcac.train.recipe import TrainRecipe
+
+SCHEDULES = st.builds(
+    Schedule,
+    stage=st.just("s"),
+    batch_rows=st.integers(1, 40).map(lambda count: 4 * count),
+    epochs=st.integers(1, 6),
+    at_once=st.sampled_from([1, 2, 4]),
+    is_in_tokens=st.booleans(),
+)
+
+
+def packed(rows: float, *, is_exact: bool = True) -> Packed:
+    return Packed(rows=rows, fill=0.5, length=64, is_exact=is_exact)
+
+
+def in_tokens(schedule: Schedule) -> Schedule:
+    return schedule.model_copy(update={"tokens": 1000 * (schedule.epochs or 1), "epochs": None})
+
+
+@given(st.integers(1, 300), SCHEDULES, st.booleans())
+def test_steps_are_those_of_the_order_of_training(rows: int, schedule: Schedule, by_tokens: bool) -> None:
+    schedule = in_tokens(schedule) if by_tokens else schedule
+    counts = np.full(rows, 32)
+    recipe = TrainRecipe(
+        seed=0,
+        learning_rate=1.0,
+        epochs=schedule.epochs,
+        tokens=schedule.tokens,
+        batch_rows=schedule.batch_rows,
+    )
+    expected = plan_order(recipe, TokenCounts(counts, counts)).steps
+    assert abs(count_steps(schedule, packed(rows)) - expected) <= (schedule.tokens is not None)
+
+
+@given(st.integers(1, 300), SCHEDULES, st.booleans())
+def test_every_proposed_setting_is_a_stage_of_enough_steps(rows: int, schedule: Schedule, by_tokens: bool) -> None:
+    schedule = in_tokens(schedule) if by_tokens else schedule
+    for setting in list_settings(schedule, packed(rows)):
+        values: dict[str, Any] = dict(part.split(": ") for part in setting.text.split(", "))
+        given_lengths = {"epochs": schedule.epochs, "tokens": schedule.tokens}
+        stage = Stage.model_validate(
+            {"dataset": "d", **given_lengths, "batch": f"{schedule.batch_rows} rows"}
+            | {
+                key: int(value.replace("_", "")) if value.replace("_", "").isdigit() else value
+                for key, value in values.items()
+            }
+        )
+        size = stage.batch.rows(64)
+        assert size % schedule.at_once == 0 and size * 2 <= rows
+        changed = schedule.model_copy(update={"batch_rows": size, "epochs": stage.epochs, "tokens": stage.tokens})
+        assert count_steps(changed, packed(rows)) == setting.steps >= FEWEST
+        assert describe_shortage(changed, packed(rows)) == ""
+
+
+@pytest.mark.parametrize(
+    ("rows", "schedule", "warning"),
+    [
+        (100, {"batch_rows": 2, "epochs": 1}, ""),
+        (14.2, {"batch_rows": 32, "epochs": 60}, "a batch has more rows than there are (about 60 steps: about 14 rows"),
+        (99, {"batch_rows": 2, "epochs": 1}, ""),
+        (98, {"batch_rows": 2, "epochs": 1}, "write `batch: 1 row` (98 steps) or `epochs: 2` (98 steps)"),
+        (3, {"batch_rows": 2, "epochs": 1}, "collect more answers"),
+    ],
+)
+def test_a_stage_is_warned_of_if_it_has_few_steps_or_a_batch_of_all_rows(
+    rows: float, schedule: dict[str, Any], warning: str
+) -> None:
+    text = describe_shortage(Schedule(stage="s", **schedule), packed(rows, is_exact=isinstance(rows, int)))
+    assert warning in text and bool(text) == bool(warning)
+    assert not re.search(r"about", text) or not isinstance(rows, int)
