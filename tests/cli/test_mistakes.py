@@ -35,7 +35,7 @@ datasets:
   answers: {teacher: gpt, queries: [mine]}
 student: {base: model, max_length: 2048}
 stages:
-  only: {dataset: answers, epochs: 2, batch: 32 rows}
+  only: {dataset: answers, epochs: 2, batch: 1 row}
 curriculum: [only]
 benchmarks:
   test: {format: jsonl, path: test.jsonl, fields: {query: question, reference: answer}}
