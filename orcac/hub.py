@@ -28,10 +28,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from orcac.digest import file_digest
 from orcac.errors import EndpointError, InputError, OrcacError, StoreError
 from orcac.extras import explain_missing_package
 from orcac.progress import Progress, print_line
-from orcac.recipe import HubRef, file_digest
+from orcac.recipe import HubRef
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -24,8 +24,9 @@ from orcac.errors import InputError, OrcacError
 from orcac.extras import explain_missing_package
 from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
+from orcac.plan.file import find_ref
 from orcac.plan.node import IDENTITY, Node
-from orcac.plan.plan import Plan, find_ref
+from orcac.plan.plan import Plan
 from orcac.progress import print_line
 from orcac.recipe import Execution, Recipe
 from orcac.store.durable import write_if_changed

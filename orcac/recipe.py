@@ -11,13 +11,12 @@ path of that content on this machine.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orcac.digest import file_digest
 from orcac.errors import InputError
 
 T = TypeVar("T")
@@ -82,19 +81,6 @@ class HubRef(Frozen):
     repo: str  # OWNER/NAME
     revision: str = "main"  # a branch, a tag or a commit
     path: str = ""  # a file, a folder or a glob in the repository; "" for all of it
-
-
-def file_digest(path: Path, on_read: Callable[[int], None] = lambda count: None) -> str:
-    """Return the sha256 of a file's bytes, in hex.
-
-    `on_read` gets the number of bytes after each MiB at most, for a progress line: a model's weights take minutes.
-    """
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            on_read(count)
-    return digest.hexdigest()
 
 
 def resolve_file(ref: FileRef, execution: Execution) -> Path:

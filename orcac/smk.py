@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar, cast
 
 from orcac.errors import InputError, OrcacError
-from orcac.plan.plan import NodeData, keep_copy, parse_plan_data, read_plan_text
+from orcac.plan.file import NodeData, keep_copy, parse_plan_data, read_plan_text
 from orcac.study import find_study, is_study_snakefile
 
 T = TypeVar("T")

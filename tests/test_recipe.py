@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from orcac.digest import file_digest
 from orcac.errors import InputError
 from orcac.kinds import KINDS
-from orcac.recipe import Execution, FileRef, Frozen, Recipe, file_digest, resolve_file
+from orcac.recipe import Execution, FileRef, Frozen, Recipe, resolve_file
 
 ROOT = Path(__file__).parents[1]
 

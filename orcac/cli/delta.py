@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from orcac.errors import InputError
-from orcac.plan.plan import find_ref
+from orcac.plan.file import find_ref
 from orcac.study import find_study
 from orcac.text import clean, size
 

@@ -11,8 +11,9 @@ import click
 
 from orcac.cli.common import STYLES
 from orcac.errors import StoreError
+from orcac.plan.file import find_ref
 from orcac.plan.node import IDENTITY
-from orcac.plan.plan import Plan, find_ref
+from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
 from orcac.store.store import Store
 from orcac.study import find_study

@@ -13,8 +13,8 @@ from typing import TextIO
 import click
 
 from orcac.errors import InputError
-from orcac.plan.plan import Plan
-from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id
+from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
+from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id, redraw_in_place
 from orcac.study import find_study
 from orcac.warm.client import make_warm
 
@@ -33,9 +33,6 @@ def command(node: str, shard: str | None, log: str | None) -> None:
       orcac make train/0f3a5c19d2b8e4f60711
     """
     make_warm()
-    from orcac.make import make, make_shard
-    from orcac.progress import redraw_in_place
-
     if REDRAWN_VARIABLE in os.environ and os.environ[REDRAWN_VARIABLE] != pipe_id(2):
         del os.environ[REDRAWN_VARIABLE]
     if log:
@@ -46,10 +43,18 @@ def command(node: str, shard: str | None, log: str | None) -> None:
                 f"--log {log}: cannot be written ({error.strerror})", fix="give the path of a file that you can write"
             ) from None
     study = find_study()
-    plan, store = Plan.read(study.plan, beginning=node), study.store
+    data = parse_plan_data(read_plan_text(study.plan), study.plan)
+    ref = find_ref(data["nodes"], node)
+    if shard is None and study.store.is_done(ref):
+        click.echo(f"{node} is made already", err=True)
+        return
+    from orcac.make import make, make_shard  # with pydantic and all kinds, which a finished node does without
+    from orcac.plan.plan import Plan
+
+    plan = Plan.from_data(data, study.plan, beginning=ref)
     if shard is None:
         with redraw_in_place():
-            made = make(plan, store, node)
+            made = make(plan, study.store, ref)
         if not made:
             click.echo(f"{node} is made already", err=True)
         return
@@ -57,7 +62,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     if not found:
         raise InputError(f"--shard {shard}: not a shard", fix="write it as 3-of-8")
     with redraw_in_place():
-        make_shard(plan, store, node, int(found[1]) - 1, int(found[2]))
+        make_shard(plan, study.store, ref, int(found[1]) - 1, int(found[2]))
 
 
 class _Tee(io.TextIOBase):

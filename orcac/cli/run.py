@@ -35,8 +35,9 @@ from orcac.cli.until import list_wanted, read_until
 from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
+from orcac.plan.file import keep_copy
 from orcac.plan.needs import refuse_missing
-from orcac.plan.plan import Plan, keep_copy
+from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
 from orcac.study import Study, find_study

@@ -12,7 +12,7 @@ import click
 
 from orcac.cli.common import compile_specs
 from orcac.errors import InputError, StoreError
-from orcac.plan.plan import find_ref
+from orcac.plan.file import find_ref
 from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store
 from orcac.study import find_study

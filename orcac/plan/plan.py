@@ -2,62 +2,26 @@
 
 The file is the whole interface between the compiler and Snakemake. It is canonical (sorted, without times and without
 the store's path) and rewritten only if its bytes change, so that a second compilation touches nothing. `orcac/smk.py`
-reads it without pydantic models, for speed; the commands that make a node read it with them.
+reads it without pydantic models (file.py), for speed; the commands that make a node read it with them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
 
 from pydantic import ValidationError
 
 from orcac.errors import InputError
 from orcac.kinds import KINDS
+from orcac.plan.file import FORMAT, ExperimentData, NodeData, PlanData, parse_plan_data, read_plan_text
 from orcac.plan.node import Node, canonical
 from orcac.store.durable import write_if_changed
 from orcac.tokenize.recipe import TokenizeExecution
 from orcac.tokenize.steps import Schedule
 from orcac.train.recipe import TrainExecution
 
-FORMAT = 2
 BASELINES = "(baselines)"  # the key of all baselines in `Experiment.arms`; an arm cannot have this name
-
-
-class NodeData(TypedDict):
-    """A node in the plan file."""
-
-    kind: str
-    label: str
-    recipe: dict[str, object]
-    inputs: dict[str, list[str]]
-    execution: dict[str, object]
-    arms: list[str]
-    waits: list[str]  # `Node.blockers`
-    version: NotRequired[int]  # of a kept node alone (`Node.version`)
-
-
-class ExperimentData(TypedDict):
-    """An experiment in the plan file. `arms` are pairs, since keys are sorted and the spec's order matters."""
-
-    spec: str
-    report: str
-    targets: NotRequired[list[str]]  # absent in a plan that an older orcac wrote: the report alone
-    arms: list[tuple[str, list[str]]]
-    addresses: dict[str, dict[str, str]]
-
-
-class PlanData(TypedDict):
-    """The plan file."""
-
-    format: int
-    order: list[str]
-    experiments: dict[str, ExperimentData]
-    nodes: dict[str, NodeData]
 
 
 @dataclass(slots=True)
@@ -174,12 +138,19 @@ class Plan:
             raise InputError(f"{path}: cannot be written ({error.strerror})", fix=fix) from None
 
     @classmethod
-    def read(cls, path: Path, *, beginning: str = "") -> Plan:
-        """Read the plan file. With `beginning`, read only the nodes whose KIND/ID begins with it, for speed.
+    def read(cls, path: Path) -> Plan:
+        """Read the plan file.
 
         Raises InputError if the file is missing, damaged, or written by another version of orcac.
         """
-        data = parse_plan_data(read_plan_text(path), path)
+        return cls.from_data(parse_plan_data(read_plan_text(path), path), path)
+
+    @classmethod
+    def from_data(cls, data: PlanData, path: Path, *, beginning: str = "") -> Plan:
+        """Return the plan that the file `path` holds. With `beginning`, leave out nodes whose KIND/ID begins otherwise.
+
+        Raises InputError if another version of orcac wrote the file.
+        """
         try:
             nodes = {ref: _parse_node(data["nodes"][ref]) for ref in data["order"] if ref.startswith(beginning)}
             if any(node.ref != ref for ref, node in nodes.items()):
@@ -201,57 +172,6 @@ class Plan:
             raise InputError(f"{path}: not a plan that this orcac can read", fix="compile the spec again") from error
         places = {ref: place for place, ref in enumerate(nodes)}
         return cls(nodes=nodes, experiments=experiments, _places=places)
-
-
-def find_ref(refs: Iterable[str], text: str) -> str:
-    """Return the only one of `refs` (KIND/ID) that begins with `text`, or whose ID does. A full match wins.
-
-    Raises InputError if none or several begin so.
-    """
-    matches = sorted({ref for ref in refs if ref.startswith(text) or ref.partition("/")[2].startswith(text)})
-    if text in matches:
-        return text
-    if not matches:
-        raise InputError(f"{text}: no such node in the plan or the store", fix="`orcac plan SPEC` lists a spec's nodes")
-    if len(matches) > 1:
-        fix = f"write more of the id: {', '.join(matches[:3])}"
-        raise InputError(f"{text}: the names of {len(matches)} nodes begin so", fix=fix)
-    return matches[0]
-
-
-def keep_copy(text: str, folder: Path) -> Path:
-    """Write the text of a plan file under a name that depends on it, and return its path."""
-    path = folder / f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    write_if_changed(path, text)
-    return path
-
-
-def read_plan_text(path: Path) -> str:
-    """Read the plan file. Raises InputError if it is missing or unreadable."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        fix = "compile a spec first, or change to the folder of its study"
-        raise InputError(f"{path}: there is no plan", fix=fix) from None
-    except OSError as error:
-        fix = "set ORCAC_PLAN to the path of a file that you can read"
-        raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
-    except ValueError:
-        raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
-
-
-def parse_plan_data(text: str, path: Path) -> PlanData:
-    """Return the content of the plan file as plain data; only its format number is checked.
-
-    Raises InputError if it is not JSON, or has another format number.
-    """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: the plan is damaged", fix="compile the spec again") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InputError(f"{path}: the plan was made by another version of orcac", fix="compile the spec again")
-    return cast(PlanData, data)
 
 
 def _parse_node(data: NodeData) -> Node:

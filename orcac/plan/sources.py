@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import MATCHING, FileRef, file_digest
+from orcac.recipe import MATCHING, FileRef
 from orcac.sample.recipe import Puzzles, Source, TruthfulQA
 from orcac.spec import schema
 from orcac.spec.paths import FileSet

@@ -44,11 +44,11 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from orcac import __version__
+from orcac.digest import file_digest
 from orcac.errors import InputError
 from orcac.hub import is_inside
 from orcac.progress import Progress
 from orcac.publish.weights import BITS, Bits, Files, Tensor, TensorFile, Weights, parse_header
-from orcac.recipe import file_digest
 from orcac.store.durable import new_folder
 
 FORMAT = 1

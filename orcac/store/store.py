@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from orcac.digest import file_digest
 from orcac.errors import StoreError
-from orcac.recipe import file_digest
 from orcac.store import durable
 from orcac.store.lease import acquire, owns_lease
 

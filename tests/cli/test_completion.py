@@ -13,19 +13,16 @@ import pytest
 from orcac.cli import GROUPS
 
 BIN = Path(sys.executable).parent
-# Runs the script that `orcac completion bash` prints, then its function, as bash does when TAB is pressed.
+# Loads the script that `orcac completion bash` prints, then asks for completions as its function does at each TAB.
 PRESS_TAB = """
 eval "$(orcac completion bash)"
-COMP_WORDS=({words}) COMP_CWORD={position}
-_orcac_completion orcac
-printf '%s\\n' "${{COMPREPLY[@]}}"
+declare -F _orcac_completion > /dev/null || exit 1
+COMP_WORDS='{words}' COMP_CWORD={position} _ORCAC_COMPLETE=bash_complete orcac
 """
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
 def test_bash_completes_commands_options_and_specs(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("")
-
     def complete(words: str) -> list[str]:
         script = PRESS_TAB.format(words=words, position=len(words.split()) - 1)
         environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
@@ -33,9 +30,10 @@ def test_bash_completes_commands_options_and_specs(tmp_path: Path) -> None:
         done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
         return done.stdout.split()
 
-    assert complete("orcac p") == [name for names in GROUPS.values() for name in names if name.startswith("p")]
-    assert complete("orcac run m") == ["mine.yaml"]
-    assert complete("orcac cost --j") == ["--json"]
+    commands = [name for names in GROUPS.values() for name in names]
+    assert complete("orcac p") == [f"plain,{name}" for name in commands if name.startswith("p")]
+    assert complete("orcac run m") == ["file,m"], "bash completes the name of a file"
+    assert complete("orcac cost --j") == ["plain,--json"]
 
 
 @pytest.mark.parametrize(

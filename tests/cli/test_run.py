@@ -20,6 +20,7 @@ from faults import FaultServer
 from orcac.chat.ledger.files import read_records
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
+ORCAC = Path(sys.executable).parent / "orcac"
 
 WAIT = "import subprocess, sys; from orcac.cli.run import _wait; _wait(subprocess.Popen([sys.executable, '-c', {!r}]))"
 # As Snakemake's scheduler does it: the handler takes a lock, and a second signal within it waits for that for ever.
@@ -105,6 +106,23 @@ def test_a_part_of_the_plan_is_not_a_failure(tmp_path: Path) -> None:
     done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not all that the spec needs" in done.stderr and "stopped" not in done.stderr
+
+
+def test_make_of_a_finished_node_imports_no_models_and_no_kinds(tmp_path: Path) -> None:
+    """Every rule calls `orcac make`, and most of the time of a small node would be imports."""
+    environment = os.environ | {"ORCAC_STORE": str(tmp_path / "store"), "ORCAC_PLAN": str(tmp_path / "plan.json")}
+    subprocess.run([ORCAC, "compile", SMOKE], env=environment, check=True, capture_output=True)
+    ref = next(ref for ref in json.loads((tmp_path / "plan.json").read_text())["order"] if ref.startswith("train/"))
+    (tmp_path / "store" / ref).mkdir(parents=True)
+    (tmp_path / "store" / ref / "artifact.json").touch()
+    code = (
+        f"import sys; from click.testing import CliRunner; from orcac.cli import cli\n"
+        f"print(CliRunner().invoke(cli, ['make', {ref!r}]).output)\n"
+        "heavy = {'pydantic', 'numpy', 'ruamel', 'torch', 'orcac.cost', 'orcac.spec', 'orcac.kinds'}\n"
+        "print('loaded', *sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{ref} is made already", "", "loaded"], done.stderr
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that nobody may write to")

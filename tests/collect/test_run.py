@@ -20,8 +20,9 @@ from orcac.chat.ledger.files import read_records
 from orcac.chat.settings import EndpointSettings, Price, Sampling
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.collect.run import run, run_shard
+from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import FileRef, file_digest
+from orcac.recipe import FileRef
 from orcac.rows import Prompt, Response, prompt_id
 
 

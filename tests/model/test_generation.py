@@ -155,7 +155,8 @@ def test_a_local_teacher_is_asked_like_any_other(folder, tmp_path):
     from orcac.chat.settings import EndpointSettings, Sampling
     from orcac.collect.recipe import CollectExecution, CollectRecipe, Weights
     from orcac.collect.run import run
-    from orcac.recipe import FileRef, file_digest
+    from orcac.digest import file_digest
+    from orcac.recipe import FileRef
 
     paths = [path for path in folder.rglob("*") if path.is_file()]
     refs = tuple(FileRef(name=str(path.relative_to(folder)), sha256=file_digest(path)) for path in paths)

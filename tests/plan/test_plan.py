@@ -1,4 +1,5 @@
-"""Tests of orcac/plan/plan.py, orcac/plan/sharing.py and orcac/plan/effect.py: the plan, its file, and its arms."""
+"""Tests of orcac/plan/plan.py, orcac/plan/file.py, orcac/plan/sharing.py and orcac/plan/effect.py: the plan, its file,
+and its arms."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import pytest
 
 from orcac.errors import InputError
 from orcac.plan.effect import compute_effect
+from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
 from orcac.plan.lower import lower
-from orcac.plan.plan import BASELINES, Plan, find_ref, parse_plan_data, read_plan_text
+from orcac.plan.plan import BASELINES, Plan
 from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, strip_arm
 from orcac.spec.load import load
 from orcac.store.store import Store
@@ -81,7 +83,7 @@ def test_the_plan_file_reads_back_and_is_written_only_if_it_changes(tmp_path: Pa
     again = Plan.read(path)
     assert again.to_json() == plan.to_json()
     assert list(again.experiments["study"].arms) == ["base", "zebra", "ant", "same", BASELINES]
-    trains = Plan.read(path, beginning="train/")
+    trains = Plan.from_data(parse_plan_data(read_plan_text(path), path), path, beginning="train/")
     assert trains.nodes.keys() == {ref for ref in plan.nodes if ref.startswith("train/")}
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from orcac.digest import file_digest
 from orcac.errors import InputError
 from orcac.plan.sources import FileDigests, find_matching, lower_file_source, lower_puzzles
-from orcac.recipe import MATCHING, HubRef, file_digest
+from orcac.recipe import MATCHING, HubRef
 from orcac.sample.recipe import Source
 from orcac.spec import schema
 from orcac.spec.paths import FileSet

@@ -9,8 +9,9 @@ import pytest
 from jobs import make_job
 
 from orcac import rows
+from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import Execution, FileRef, file_digest
+from orcac.recipe import Execution, FileRef
 from orcac.sample.form import write_message
 from orcac.sample.recipe import Form, Message, SampleRecipe, SampleSummary
 from orcac.sample.run import run

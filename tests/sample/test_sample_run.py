@@ -15,8 +15,9 @@ import pytest
 from jobs import make_job
 
 from orcac import rows
+from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import MATCHING, FileRef, HubRef, file_digest
+from orcac.recipe import MATCHING, FileRef, HubRef
 from orcac.sample.recipe import Draw, Message, Puzzles, SampleExecution, SampleRecipe, Source, Subset
 from orcac.sample.run import run
 

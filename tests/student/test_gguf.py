@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tiny
 
+from orcac.digest import file_digest
 from orcac.errors import InputError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
-from orcac.recipe import Execution, FileRef, file_digest
+from orcac.recipe import Execution, FileRef
 from orcac.student.recipe import Pretrained, StudentRecipe
 from orcac.student.run import run
 

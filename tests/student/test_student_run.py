@@ -8,8 +8,9 @@ import hub_server
 import pytest
 import tiny
 
+from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import Execution, FileRef, HubRef, file_digest
+from orcac.recipe import Execution, FileRef, HubRef
 from orcac.student.recipe import Pretrained, StudentRecipe
 from orcac.student.run import run
 
