@@ -197,7 +197,8 @@ class _ArmLoader:
                 spec = Spec.model_validate(self._reuse_base(tree))
                 break
             except ValidationError as error:
-                details = error.errors()
+                # a default that is computed from a refused part follows from that part's own error
+                details = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
             if not cuts:
                 problems += explain_errors(tree, details, self.base[0] if self.base else None)
             lacking = [str(one["loc"][0]) for one in details if one["type"] == "missing" and len(one["loc"]) == 1]
