@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Set
 
+from orcac.spec.endpoints import check_endpoint
 from orcac.spec.finding import Finding, Names, check_message_number, check_name
 from orcac.spec.problems import SpecPath
 from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
@@ -114,6 +115,7 @@ def _header_problem(header: str) -> str:
 def _check_teachers(spec: Spec) -> Iterator[Finding]:
     for name, teacher in spec.teachers.items():
         path, endpoint = ("teachers", name), teacher.endpoint
+        yield from check_endpoint(path, teacher)
         if spec.budget is not None and isinstance(endpoint, OpenAIEndpoint) and not teacher.price:
             message = f"teacher `{name}` has no price, so the budget caps nothing; add `price: {{input, output}}`"
             yield Finding(path, message, ((*path, "price"), ("budget",)))
