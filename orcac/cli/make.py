@@ -81,6 +81,7 @@ class _Tee(io.TextIOBase):
         return self._terminal.write(text)
 
     def flush(self) -> None:
+        self._log.flush()
         self._terminal.flush()
 
     def isatty(self) -> bool:

@@ -397,7 +397,8 @@ class Flow:
         )
         learnt = () if recipe.learns_reasoning else examples.answers_basis
         basis = _unique(examples.basis, learnt, why, (packing,))
-        return Rows(examples.count * fit / per_row, recipe.max_length, per_row, filled, basis)
+        trained = examples.count * (1 - (recipe.holdout or 0.0))
+        return Rows(trained * fit / per_row, recipe.max_length, per_row, filled, basis)
 
     @_cached
     def ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:

@@ -203,7 +203,10 @@ class _ArmLowering:
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None
-            rows = self._add_tokenize(trained_on[name], learns_reasoning="reasoning" in spec.stages[name].learn)
+            stage = spec.stages[name]
+            rows = self._add_tokenize(
+                trained_on[name], learns_reasoning="reasoning" in stage.learn, holdout=stage.holdout
+            )
             model = self._add_train(name, rows, model, replicate)
             stages.append(report.TrainedStage(name=name, dataset=trained_on[name], tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
@@ -531,16 +534,17 @@ class _ArmLowering:
         )
 
     @_once_per_sections
-    def _add_tokenize(self, dataset: str, *, learns_reasoning: bool) -> str:
+    def _add_tokenize(self, dataset: str, *, learns_reasoning: bool, holdout: float | None) -> str:
         student = self.spec.student
         assert student is not None
         return self._add(
-            f"tokenize/{dataset}" + ("" if learns_reasoning else "/answers"),
+            f"tokenize/{dataset}{'' if learns_reasoning else '/answers'}{f'/holdout-{holdout:g}' if holdout else ''}",
             TokenizeRecipe(
                 seed=self.seed,
                 max_length=student.max_length,
                 packing=student.packing,
                 learns_reasoning=learns_reasoning,
+                holdout=holdout,
             ),
             TokenizeExecution(**lower_work(self.spec.hardware.other)),
             label=dataset if learns_reasoning else f"{dataset}, answers alone",

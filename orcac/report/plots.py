@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from orcac.report.results import Benchmark, Curve
+from orcac.report.results import Benchmark, Curve, HeldOut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ARM_COLOURS", "draw_losses", "draw_scores"]
+__all__ = ["ARM_COLOURS", "draw_held_out", "draw_losses", "draw_scores"]
 
 ARM_COLOURS = 8  # the page defines --arm-0 to --arm-7; further arms reuse them from the first on
 TEXT, MUTED, LINE = "#010101", "#020202", "#030303"
@@ -104,6 +104,22 @@ def draw_losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:
         axes.tick_params(labelcolor=MUTED)
         axes.grid(axis="y")
         return _svg(figure, "Training loss of each arm by optimizer step")
+
+
+def draw_held_out(groups: Sequence[HeldOut], title: str) -> str:
+    """Return an SVG with a line for each group of examples that a stage keeps apart."""
+    with _figure(7.2, 2.8) as (figure, axes):
+        for index, one in enumerate(groups):
+            colour, name = arm_colour(index), f"{one.teacher}, {one.source}"
+            axes.plot(one.steps, one.losses, color=colour, linewidth=1.6, marker="o", markersize=4, label=name)
+        axes.set_xlabel("optimizer steps of the stage")
+        axes.set_ylabel("loss")
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.tick_params(labelcolor=MUTED)
+        axes.grid(axis="y")
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9, labelcolor=MUTED)
+        return _svg(figure, f"Loss on examples kept apart: {title}")
 
 
 @contextmanager

@@ -7,13 +7,14 @@ markup.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orcac.report import plots, wording
-from orcac.report.results import Results
+from orcac.report.results import HeldOut, Results
 from orcac.text import by_reason, dollars
 
 __all__ = ["render_html", "render_markdown"]
@@ -34,6 +35,10 @@ def render_html(results: Results) -> str:
             limits=wording.describe_limits(results),
             colours={arm: index % plots.ARM_COLOURS for index, arm in enumerate(arms)},
             score_plots={bench.name: Markup(plots.draw_scores(bench, arms)) for bench in results.benchmarks},
+            held_out_plots=[
+                {"title": title, "svg": Markup(plots.draw_held_out(groups, title))}
+                for title, groups in _plots_of(results.held_out).items()
+            ],
             loss_plot=Markup(plots.draw_losses(results.curves, arms)) if results.curves else "",
         )
     )
@@ -52,6 +57,14 @@ def render_markdown(results: Results) -> str:
             limits=wording.describe_limits(results),
         )
     )
+
+
+def _plots_of(held_out: Sequence[HeldOut]) -> dict[str, list[HeldOut]]:
+    """Return title -> the groups of examples of one stage, as different arms train it."""
+    found: dict[str, list[HeldOut]] = {}
+    for one in held_out:
+        found.setdefault(f"{one.stage}, for {', '.join(one.arms)}", []).append(one)
+    return found
 
 
 def _environment(*, autoescape: bool) -> Environment:

@@ -20,7 +20,7 @@ from orcac.report.wording import (
     points_interval,
 )
 
-__all__ = ["format_table"]
+__all__ = ["VERDICTS", "format_table"]
 
 WIDTH = 100
 _ARM, _LONG_ARM = 20, 55  # the width of the arms' column, and its most if nothing stands behind the scores
@@ -29,7 +29,7 @@ _LEGEND = {
     "at chance": "at chance: not significantly better than guessing",
     "below chance": "below chance: significantly worse than guessing",
 }
-_VERDICTS = {
+VERDICTS = {
     "no difference shown": "–",
     "scores higher": "higher",
     "scores lower": "lower",
@@ -82,7 +82,7 @@ def _row(score: Score, width: int) -> str:
             points=points(difference.points),
             around=points_interval(difference.interval),
             p="" if difference.p_holm is None else p_value(difference.p_holm),
-            verdict=_VERDICTS.get(difference.verdict, difference.verdict),
+            verdict=VERDICTS.get(difference.verdict, difference.verdict),
         )
     return row.rstrip()
 

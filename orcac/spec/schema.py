@@ -569,6 +569,13 @@ class Stage(Frozen):
     )
     weight_decay: Number = semantic("weight decay of AdamW", 0.0, ge=0)
     max_grad_norm: Number = semantic("norm that gradients are clipped to", 1.0, gt=0)
+    holdout: Share | None = semantic(
+        "share of the questions that are kept apart, by teacher and source, to measure the loss on them before, during "
+        "and after training; stages with the same share keep the same questions apart",
+        None,
+        gt=0,
+        le=0.5,
+    )
     optimizer: Literal["fresh", "carry"] = semantic(
         "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",
         "fresh",

@@ -55,6 +55,16 @@ def orcac(*line: str) -> tuple[Any, str]:
     return result.return_value, result.output
 
 
+def test_status_of_a_spec_does_not_depend_on_the_plan_that_another_run_compiled(place: Path) -> None:
+    nodes = Plan.read(place / "plan.json").nodes
+    (place / "plan.json").unlink()
+    with pytest.raises(InputError, match="there is no plan"):
+        orcac("status")
+    states = json.loads(orcac("status", SPEC, "--json")[1])["states"]
+    assert states.keys() == nodes.keys()
+    assert [ref for ref, state in states.items() if state["name"] == "done"] == _samples(Plan(nodes=nodes))
+
+
 def test_status_tells_a_person_and_a_script(place: Path) -> None:
     plan = Plan.read(place / "plan.json")
     ref = next(ref for ref, node in plan.nodes.items() if node.kind == "train")

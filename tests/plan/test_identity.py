@@ -283,6 +283,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.learn": (
         "stages.two.learn", ["answer"], {"tokenize/few", "tokenize/few/answers"} | trained("two"),
     ),
+    "stages.*.holdout": (
+        "stages.two.holdout", "2 %", {"tokenize/few", "tokenize/few/holdout-0.02"} | trained("two"),
+    ),
     "stages.*.epochs": ("stages.two.epochs", 3, trained("two")),
     "stages.*.tokens": ("stages.two.tokens", 9_000, trained("two"), {"stages": {"two": {"epochs": None}}}),
     "stages.*.learning_rate": ("stages.one.learning_rate", 1e-3, trained("one")),

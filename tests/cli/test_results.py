@@ -1,0 +1,126 @@
+"""Tests of orcac/cli/results.py and orcac/report/across.py: the figures of several reports as one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import studies
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orcac.cli import cli
+from orcac.errors import InputError
+from orcac.report.across import COLUMNS, Figure, list_figures, read_conditions
+from orcac.report.results import read_json
+from orcac.store.store import Store
+
+HOSTILE = "=1+1\x1b[31m<b>"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("studies") / "store"
+    studies.publish_study(root, title="fruit", runs=2, baseline="gpt")
+    studies.publish_study(root, title="stones", levels={"base": 0.5, HOSTILE: 0.6})
+    return root
+
+
+@pytest.fixture
+def store(root: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("ORCAC_STORE", str(root))
+    monkeypatch.setenv("COLUMNS", "80")
+    return Store(root)
+
+
+def invoke(*line: str) -> Result:
+    return CliRunner().invoke(cli, ["results", *line], standalone_mode=False)
+
+
+def read_csv(*line: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(invoke(*line, "--csv").output)))
+
+
+def test_every_form_has_the_figures_of_all_reports(store: Store, tmp_path: Path) -> None:
+    figures = list_figures(store, [ref for ref in store.refs() if ref.startswith("report/")])
+    assert {figure.study for figure in figures} == {"fruit", "stones"}
+    printed = json.loads(invoke("--json").output)
+    assert [Figure(**row) for row in printed] == figures
+    assert len(read_csv()) == len(figures) and tuple(read_csv()[0]) == COLUMNS
+    assert f"wrote {len(figures)} figures" in invoke("--parquet", str(tmp_path / "all.parquet")).output
+    assert [Figure(**row) for row in pq.read_table(tmp_path / "all.parquet").to_pylist()] == figures
+
+
+def test_a_figure_is_that_of_the_report(store: Store) -> None:
+    (ref,) = {row["report"] for row in read_csv("--where", "study=fruit")}
+    (bench,) = read_json(store.folder(ref) / "results.json").benchmarks
+    for score in bench.scores:
+        where = ("--where", "study=fruit", "--where", f"arm={score.arm}", "--where", "replicate=", "--where", "task=")
+        rows = {row["metric"]: row for row in read_csv(*where)}
+        assert float(rows["score"]["value"]) == score.mean
+        assert (float(rows["score"]["low"]), float(rows["score"]["high"])) == score.interval
+        assert len(rows["score"]["score"].split()) == (1 if score.is_baseline else 2)
+        assert float(rows["score"]["usd"]) == (2.5 if score.is_baseline else 0.12)
+        if score.difference:
+            assert float(rows["difference"]["value"]) == score.difference.points
+            assert rows["difference"]["verdict"] == score.difference.verdict
+    runs = read_csv("--where", "arm=half", "--where", "replicate=*", "--where", "task=", "--where", "replicate!=")
+    mean = sum(float(row["value"]) for row in runs) / 2
+    (half,) = (score for score in bench.scores if score.arm == "half")
+    assert [row["replicate"] for row in runs] == ["1", "2"] and mean == pytest.approx(half.mean)
+
+
+def test_no_name_is_a_formula_or_reaches_the_terminal(store: Store) -> None:
+    names = {row["arm"] for row in read_csv("--where", "study=stones")}
+    assert names == {"base", "'=1+1 [31m<b>"}
+    for line in ((), ("--csv",), ("--json",)):
+        assert "\x1b" not in invoke(*line).output
+    assert any(row["arm"] == HOSTILE for row in json.loads(invoke("--json").output)), "JSON keeps the name"
+
+
+def test_the_terminal_has_a_row_for_each_arm_in_its_width(store: Store) -> None:
+    output = invoke("--where", "study=fruit").output
+    assert max(map(len, output.splitlines())) <= 80
+    (row,) = (line for line in output.splitlines() if line.startswith("half"))
+    (score,) = read_csv("--where", "arm=half", "--where", "metric=difference")
+    assert f"{100 * float(score['value']):+.1f}".replace("-", "−") in row
+    assert "further figures" in output
+    assert "addition" in invoke("--where", "task=add*").output
+    assert "no finished report" in invoke("--where", "arm=nowhere").output
+
+
+def test_a_wrong_condition_names_the_columns(store: Store) -> None:
+    for text in ("arm", "weight=3", "__class__=x", ""):
+        error = invoke("--where", text).exception
+        assert isinstance(error, InputError) and "the columns are study, arm" in error.fix
+
+
+def test_a_damaged_report_is_left_out_with_a_warning(store: Store, tmp_path: Path, monkeypatch) -> None:
+    copy = Store(tmp_path / "copy")
+    shutil.copytree(store.root, copy.root)
+    ref = next(ref for ref in copy.refs() if ref.startswith("report/"))
+    (copy.folder(ref) / "results.json").write_text("{}")
+    monkeypatch.setenv("ORCAC_STORE", str(copy.root))
+    result = invoke("--csv")
+    assert f"warning: {ref} is left out" in result.stderr and ref not in result.stdout and result.stdout.count("\n") > 9
+
+
+TEXT = st.text("ab*")
+
+
+@given(TEXT, TEXT)
+def test_a_pattern_without_a_star_is_the_text_itself_and_a_star_is_any_text(text: str, more: str) -> None:
+    def agrees(pattern: str, arm: str) -> bool:
+        figure = Figure(study="", arm=arm, benchmark="", metric="", value=None, usd=None, report="")
+        return read_conditions([f"arm={pattern}"])(figure)
+
+    plain = text.replace("*", "")
+    assert agrees(plain, plain) and agrees("*", text) and agrees(f"{plain}*", plain + more)
+    assert agrees(f"*{plain}", more + plain) and agrees(f"*{plain}*", more + plain + more)
+    assert not agrees(f"{plain}c*", plain + more) and not agrees(f"*c{plain}", more + plain)
