@@ -21,7 +21,15 @@ from orcac.spec.problems import Problem, SpecErrors, SpecPath, describe
 from orcac.spec.schema import Judge, OpenBenchmark, ReferenceEndpoint, ReplayEndpoint, Spec
 from orcac.spec.source import File, Tree, parse
 
-__all__ = ["Prompts", "check_judged", "check_judges", "find_judge", "find_prompts", "list_judged_baselines"]
+__all__ = [
+    "Prompts",
+    "check_judged",
+    "check_judges",
+    "find_judge",
+    "find_prompts",
+    "list_judged_baselines",
+    "read_shipped",
+]
 
 _FOLDER = Path(__file__).parents[1] / "score" / "judging" / "prompts"
 _SHIPPED: dict[Form, dict[str, str]] = {  # form -> task -> file; "" is for all other tasks
@@ -81,7 +89,7 @@ def find_prompts(
         own: list[tuple[SpecPath, str, str]] = [
             (("judges", name, "per_category", task), task, file) for task, file in judge.per_category.items()
         ]
-        of_judge = dict(_read_shipped(judge.form))
+        of_judge = dict(read_shipped(judge.form))
         if judge.prompt is not None:
             own, of_judge = [(("judges", name, "prompt"), "", judge.prompt), *own], {}
         for path, task, file in own:
@@ -98,7 +106,8 @@ def find_prompts(
 
 
 @cache
-def _read_shipped(form: Form) -> dict[str, JudgePrompt]:
+def read_shipped(form: Form) -> dict[str, JudgePrompt]:
+    """Return the shipped prompts of a form by task; "" is the task of all others."""
     return {task: _read_prompt(File(_FOLDER / name), form) for task, name in _SHIPPED[form].items()}
 
 

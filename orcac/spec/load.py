@@ -227,17 +227,7 @@ class _ArmLoader:
         for finding in findings:
             problem = Problem(whole.locate(finding.path), finding.message)
             collector.add(finding.path, problem, finding.depends_on)
-        arm = Arm(
-            name=name,
-            mark=mark,
-            tree=tree,
-            spec=spec,
-            messages=messages,
-            files=files,
-            prompts=prompts,
-            left_out=left_out,
-        )
-        return arm, problems
+        return Arm(name, mark, tree, spec, messages, files, prompts, left_out), problems
 
     def _reuse_base(self, tree: Tree) -> dict[str, object]:
         """Return a spec for the schema to validate, in which the parts shared with the base are validated already."""

@@ -1,5 +1,5 @@
-"""Tests of orcac/score/judging/judged.py, pairs.py and asking.py, with the embedded judge (chat/endpoints/judge.py): a
-bias that is set is found, and no answer, review or failure ends a run or moves a score unseen.
+"""Tests of orcac/score/judging/judged.py, orcac/score/judging/pairs.py and orcac/score/judging/asking.py: a bias that
+the embedded judge is set to is found, and no answer, review or failure ends a run or moves a score unseen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from orcac.score.judging.judged import list_judgements
 from orcac.score.recipe import Judge, ScoreExecution, ScoreRecipe, ScoreSummary
 from orcac.score.run import run
 from orcac.slots import read_slots
-from orcac.spec.judges import _read_shipped
+from orcac.spec.judges import read_shipped
 from orcac.stats.judging import PairFigures, compare_pairs
 
 JudgeJob = Job[ScoreRecipe, ScoreExecution]
@@ -81,7 +81,7 @@ def judge_job(
         "answers": [root / "student"],
         "against": [root / f"against-{number}" for number in range(len(references))],
     }
-    recipe = ScoreRecipe(judge=Judge(asked=asked, form=form, prompts=_read_shipped(form)))
+    recipe = ScoreRecipe(judge=Judge(asked=asked, form=form, prompts=read_shipped(form)))
     return jobs.make_job(root, recipe, ScoreExecution(judge=endpoint), inputs=inputs)
 
 
