@@ -19,7 +19,7 @@ from orcac.warm.template import serve_jobs
 _PATIENCE_S = 5.0  # the wait for a request after its connection
 _TEMPLATES = 4  # at most: the jobs of one more environment stay cold
 _STDIN = 0
-_BASE = ("orcac.make", "orcac.cli.make")  # imported once, for all templates
+_BASE = ("orcac.cli.make", "orcac.study", "orcac.make")  # imported once, for all templates
 _DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "orcac.sample.run", "orcac.collect.run", "orcac.filter.run",
          "orcac.score.run", "orcac.report.run")  # fmt: skip
 _MODELS = ("numpy", "torch", "transformers", "accelerate", "orcac.train.worker", "orcac.model.generation")
