@@ -120,6 +120,7 @@ def cli() -> None:
     Settings from the environment:
       ORCAC_STORE   the folder of artifacts and answers (store/ in the study)
       ORCAC_PLAN    the plan file (build/plan.json in the study)
+      ORCAC_WARM    0 starts each job of a local run anew, instead of forking it from a warm process
       NO_COLOR      if set, print without colours
 
     The study is the nearest folder upwards from the spec, or from here, with an orcac.toml, a store or orcac's
