@@ -9,7 +9,8 @@ Precedence, lowest first:
     3. the spec itself, merged over it as a JSON Merge Patch: maps merge, null removes, anything else replaces
     4. the arm's patch in `ablations`, merged in the same way
     5. the arm's point of the `sweep`: each value is put at its path
-The environment affects nothing but `${NAME}` in a path. Where the paper gives no value, the default is orcac's choice.
+The environment affects nothing but `${NAME}` in a path, where NAME may not be that of a key or token.
+Where the paper gives no value, the default is orcac's choice.
 """
 
 from __future__ import annotations
