@@ -69,6 +69,7 @@ def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
         if any(len(score.runs) > 1 for score in bench.scores):
             axes.plot([], [], "|", color=MUTED, markersize=12, markeredgewidth=1.2, label="one run")
         marks = [("guessing", bench.chance, "--"), ("constant answer", bench.constant, ":")]
+        marks = [] if bench.is_judged else marks
         if "Orca-13B" in bench.paper:
             marks.append(("Orca-13B, paper", bench.paper["Orca-13B"], "-."))
         for name, share, style in marks:
@@ -76,12 +77,13 @@ def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
         axes.set_yticks(range(len(bench.scores)), [score.arm for score in bench.scores])
         axes.set_ylim(len(bench.scores) - 0.5, -0.5)
         axes.set_xlim(0, 100)
-        axes.set_xlabel("correct, %")
+        axes.set_xlabel("score, %" if bench.is_judged else "correct, %")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-        figure.legend(loc="outside upper left", ncols=len(marks) + 1, frameon=False, fontsize=9, labelcolor=MUTED)
+        if axes.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside upper left", ncols=len(marks) + 1, frameon=False, fontsize=9, labelcolor=MUTED)
         return _svg(figure, f"Score of each arm on {bench.name} with 95 % intervals")
 
 

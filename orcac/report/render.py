@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from orcac.report import plots, wording
+from orcac.report import judging, plots, wording
 from orcac.report.results import HeldOut, Results
 from orcac.text import by_reason, dollars
 
@@ -33,6 +33,7 @@ def render_html(results: Results) -> str:
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
             limits=wording.describe_limits(results),
+            judged_header=judging.HEADER,
             colours={arm: index % plots.ARM_COLOURS for index, arm in enumerate(arms)},
             score_plots={bench.name: Markup(plots.draw_scores(bench, arms)) for bench in results.benchmarks},
             held_out_plots=[
@@ -55,6 +56,7 @@ def render_markdown(results: Results) -> str:
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
             limits=wording.describe_limits(results),
+            judged_header=judging.HEADER,
         )
     )
 
@@ -78,7 +80,8 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     for name in ("interval", "p_value", "percent", "points", "points_interval"):
         environment.filters[name] = getattr(wording, name)
-    for name in ("answers", "claim", "protocol", "runs", "verdicts"):
+    environment.filters["list_judged"] = judging.list_judged
+    for name in ("answers", "claim", "items", "protocol", "runs", "verdicts"):
         environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
     environment.filters["name_verdict"] = wording.name_verdict
     environment.filters |= {"count": "{:,}".format, "dollars": dollars, "by_reason": by_reason}
