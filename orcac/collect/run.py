@@ -103,6 +103,7 @@ def _chat_execution(job: CollectJob) -> ChatExecution:
         model=job.recipe.model,
         label=job.label,
         answers=job.answers,
+        upstream=job.upstream_answers,
         work=job.work,
         progress=job.progress,
         weights=lambda: _link_weights(job),
