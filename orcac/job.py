@@ -74,11 +74,26 @@ class _NoPandas:
             raise ImportError(name)
 
 
+def hide_pandas() -> None:
+    """Keep Arrow from loading pandas. Call it before an Arrow array is made; a second call changes nothing.
+
+    Arrow looks for pandas when it makes its first array, and loads it if it is installed: 45 MB and half a second. Here
+    it finds none, and does not look again.
+    """
+    import pyarrow as pa
+
+    hidden = _NoPandas()
+    sys.meta_path.insert(0, hidden)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(hidden)
+
+
 def save_memory() -> None:
     """Set this process up to need less memory. Call it before anything large is made; a second call changes nothing.
 
-    - Arrow looks for pandas when it makes its first array, and loads it if it is installed: 45 MB and half a second.
-      Here it finds none, and does not look again.
+    - Arrow loads no pandas.
     - Arrow's own memory pool keeps 40 MB that it has used once; the system's pool gives them back.
     - glibc gives a large block back to the system only if it is above a threshold, which rises to the size of the
       largest block ever freed. Smaller blocks go to the heap, where others keep them from being given back. Here the
@@ -91,9 +106,4 @@ def save_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BYTES)
     pa.set_memory_pool(pa.system_memory_pool())
-    hidden = _NoPandas()
-    sys.meta_path.insert(0, hidden)
-    try:
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(hidden)
+    hide_pandas()

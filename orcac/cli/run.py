@@ -65,7 +65,12 @@ def command(arguments: tuple[str, ...]) -> int:
     specs = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
     further = list(arguments[len(specs) :])
     if not specs:
-        raise InputError("`orcac run`: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
+        given = [argument for argument in arguments if argument.lower().endswith((".yaml", ".yml"))]
+        first = shlex.join([*given, *(argument for argument in arguments if argument not in given)])
+        fix = (
+            f"put specs before options: `orcac run {first}`" if given else "give one, as in `orcac run specs/tiny.yaml`"
+        )
+        raise InputError("`orcac run`: no spec is given", fix=fix)
     return run_specs(specs, further)
 
 

@@ -20,8 +20,9 @@ from orcac.cost.student_answer import estimate_answer
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
 from orcac.score.recipe import ScoreExecution, ScoreRecipe
+from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train import gpus
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import PARTS, TrainExecution, TrainRecipe
 
 _LONG = 86_400.0  # seconds of asking; a longer one gets a line that names its bottleneck
 
@@ -188,6 +189,10 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     slots = rows.count * float(rows.length * (recipe.epochs or 1))
     if recipe.tokens:
         slots = Range(recipe.tokens / rows.fill)
+    packed = flow.plan.nodes[node.inputs["rows"][0]].recipe
+    if isinstance(packed, TokenizeRecipe) and packed.holdout:  # a forward pass is a third of the arithmetic
+        apart = rows.count * (packed.holdout / (1 - packed.holdout))
+        slots = slots + apart * (rows.length * (PARTS + 1) / 3)
     devices = execution.nodes * execution.gpus
     speed_key = Hardware.from_values(execution.model_dump()).speed_key(recipe.precision)
     basis = [*rows.basis, *model.basis]

@@ -23,6 +23,7 @@ from orcac.errors import InputError
 from orcac.spec.arms import BASE, expand_arms
 from orcac.spec.check import check, check_arm
 from orcac.spec.columns import check_columns
+from orcac.spec.leaks import find_leaks
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
@@ -76,6 +77,8 @@ def load(file: Path | File) -> Experiment:
     file = file if isinstance(file, File) else File(file)
     problems: list[Problem] = []
     tree = _parse_extended(file, problems, ())
+    if {"experiments", "nodes"} <= tree.entries.keys():
+        raise SpecErrors([Problem(tree.mark, "this is a plan, which `orcac compile` wrote; give the spec instead")])
     loader = _ArmLoader(file)
     problems += loader.check_sections_of_arms(tree)
     arms: dict[str, Arm] = {}
@@ -85,6 +88,9 @@ def load(file: Path | File) -> Experiment:
         if arm:
             arms[name] = arm
     problems += merge_problems(tree, arm_problems)
+    leaks = [*find_leaks(tree)]
+    places = {str(leak.mark) for leak in leaks}
+    problems = [problem for problem in problems if str(problem.mark) not in places] + leaks
     if problems:
         raise SpecErrors(problems)
     return Experiment(file=file, arms=arms)
@@ -194,7 +200,7 @@ class _ArmLoader:
                 # a default that is computed from a refused part follows from that part's own error
                 details = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
             if not cuts:
-                problems += explain_errors(tree, details)
+                problems += explain_errors(tree, details, self.base[0] if self.base else None)
             lacking = [str(one["loc"][0]) for one in details if one["type"] == "missing" and len(one["loc"]) == 1]
             more = [*find_refused(tree, details), *((key,) for key in lacking)]
             if not more:

@@ -19,10 +19,10 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from orcac.recipe import Frozen
+from orcac.tokenize.recipe import ENOUGH
 
-__all__ = ["ENOUGH", "FILE", "ROWS", "Apart", "Group", "read_groups", "write_groups"]
+__all__ = ["FILE", "ROWS", "Apart", "Group", "read_groups", "write_groups"]
 
-ENOUGH = 10  # questions of a group that spares at least one
 FILE, ROWS = "holdout.json", "holdout.safetensors"
 _LARGEST = 1 << 64
 

@@ -19,9 +19,10 @@ from orcac.recipe import Execution, Recipe
 from orcac.summary import OMIT_NONE, Summary
 from orcac.tokenize.steps import Schedule
 
-__all__ = ["VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary"]
+__all__ = ["ENOUGH", "VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary"]
 
 VERSION = 1
+ENOUGH = 10  # questions of a teacher and source that spare at least one for the holdout
 
 
 class TokenizeRecipe(Recipe):

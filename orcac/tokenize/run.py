@@ -25,7 +25,7 @@ from orcac.reasoning import split_reasoning
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.holdout import Apart, Group
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
-from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe, TokenizeSummary
+from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage
 
@@ -119,7 +119,7 @@ def _list_trained(
     if recipe.holdout and not groups:
         raise InputError(
             f"{label}: `holdout` keeps no example apart: none of {count:,} falls to it, and no teacher and source have "
-            f"{holdout.ENOUGH} questions to spare one",
+            f"{ENOUGH} questions to spare one",
             fix="raise `holdout` in the stage, collect more answers, or remove it",
         )
     is_apart = np.zeros(count, dtype=bool)

@@ -21,9 +21,8 @@ from orcac.train import distributed
 from orcac.train.checks import eval_mode
 from orcac.train.data import PADDING_ROW, PackedRows
 from orcac.train.metrics import MetricsWriter
+from orcac.train.recipe import PARTS
 from orcac.train.stage import StageJob
-
-PARTS = 8  # of a stage, each of which ends with a measurement
 
 
 class Holdout(TrainerCallback):

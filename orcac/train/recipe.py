@@ -13,9 +13,10 @@ from typing import ClassVar, Literal
 from orcac.recipe import Execution, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "TrainExecution", "TrainRecipe", "TrainSummary"]
+__all__ = ["PARTS", "VERSION", "TrainExecution", "TrainRecipe", "TrainSummary"]
 
 VERSION = 2
+PARTS = 8  # of a stage that keeps examples apart: the loss on them is measured before training and after each part
 
 
 class TrainRecipe(Recipe):

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from orcac.errors import InputError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
-from orcac.tokenize.holdout import ENOUGH, ROWS, Apart, read_groups
-from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
+from orcac.tokenize.holdout import ROWS, Apart, read_groups
+from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe
 from orcac.tokenize.run import run
 
 EXAMPLES = st.lists(st.tuples(st.sampled_from("tu"), st.sampled_from("pq"), st.integers(0, 60).map(str)), max_size=200)

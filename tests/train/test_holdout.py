@@ -15,8 +15,8 @@ from train_child import read_contents
 from orcac.tokenize import rowfile
 from orcac.tokenize.holdout import ROWS, read_groups
 from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
-from orcac.train.holdout import PARTS, choose_steps
-from orcac.train.recipe import TrainRecipe
+from orcac.train.holdout import choose_steps
+from orcac.train.recipe import PARTS, TrainRecipe
 from orcac.train.run import run
 from orcac.train.worker import load_trainable_model
 
