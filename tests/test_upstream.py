@@ -127,6 +127,9 @@ def test_garbage_and_repairs_leave_the_upstream_alone(lab: Path) -> None:
     result = CliRunner().invoke(cli, ["verify", "mine.yaml", "--repair"], standalone_mode=False)
     assert result.return_value == 1 and "its owner can repair it" in result.output
     Path("other.yaml").write_text(SPEC.replace("survey", "other").replace("[2, 4]", "[3, 4]"))
+    shutil.copytree(lab / "answers", "store/answers")
+    assert "12 answers would be forgotten" in orcac("answers", "forget", "--model", "expert", "--dry-run")
+    assert "12 answers forgotten" in orcac("answers", "forget", "--model", "expert", "--remake")
     orcac("gc", "other.yaml", "--delete")
     assert list_tree(lab) == before
 
