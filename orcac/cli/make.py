@@ -13,9 +13,7 @@ from typing import TextIO
 import click
 
 from orcac.errors import InputError
-from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
 from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id, redraw_in_place
-from orcac.study import find_study
 from orcac.warm.client import make_warm
 
 
@@ -32,7 +30,10 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     Example:
       orcac make train/0f3a5c19d2b8e4f60711
     """
-    make_warm()
+    make_warm()  # a process whose job is warm imports no more than this
+    from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
+    from orcac.study import find_study
+
     if REDRAWN_VARIABLE in os.environ and os.environ[REDRAWN_VARIABLE] != pipe_id(2):
         del os.environ[REDRAWN_VARIABLE]
     if log:

@@ -17,9 +17,9 @@ from orcac.warm.request import LARGEST_BYTES, Request, find_place
 from orcac.warm.template import serve_jobs
 
 _PATIENCE_S = 5.0  # the wait for a request after its connection
-_TEMPLATES = 6  # at most: the jobs of one more environment stay cold
+_TEMPLATES = 4  # at most: the jobs of one more environment stay cold
 _STDIN = 0
-_BASE = ("orcac.make", "orcac.cli.make")  # imported once, for all templates
+_BASE = ("orcac.cli.make", "orcac.study", "orcac.make")  # imported once, for all templates
 _DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "orcac.sample.run", "orcac.collect.run", "orcac.filter.run",
          "orcac.score.run", "orcac.report.run")  # fmt: skip
 _MODELS = ("numpy", "torch", "transformers", "accelerate", "orcac.train.worker", "orcac.model.generation")
@@ -68,7 +68,7 @@ def _is_job(listener: socket.socket, templates: dict[_Key, _Template]) -> bool:
 
     A request that fails is dropped; its sender then makes the node by itself.
     """
-    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+    with contextlib.suppress(OSError, ValueError, TypeError), contextlib.ExitStack() as opened:
         connection = opened.enter_context(listener.accept()[0])
         connection.settimeout(_PATIENCE_S)
         message, streams, *_ = socket.recv_fds(connection, LARGEST_BYTES, 3, socket.MSG_CMSG_CLOEXEC)

@@ -46,7 +46,7 @@ ablations:
 
 
 def rows(*keys: str) -> str:
-    return "".join(json.dumps(dict.fromkeys(keys, f"number {count}")) + "\n" for count in range(200))
+    return "".join(json.dumps(dict.fromkeys(keys, f"number {count}")) + "\n" for count in range(600))
 
 
 @pytest.fixture(autouse=True)
