@@ -10,6 +10,7 @@ from collections.abc import Iterator, Set
 
 from orcac.spec.endpoints import check_endpoint
 from orcac.spec.finding import Finding, Names, check_message_number, check_name
+from orcac.spec.judges import check_judges
 from orcac.spec.problems import SpecPath
 from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
 from orcac.spec.schema import (
@@ -44,6 +45,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
+    yield from check_judges(spec, names)
     yield from check_benchmarks(spec, message_numbers, names)
     yield from _check_evaluation(spec)
     for name, queries in spec.queries.items():
@@ -135,8 +137,8 @@ def _check_teachers(spec: Spec) -> Iterator[Finding]:
             if not _HEADER.fullmatch(header) or header.lower() in _OWN_HEADERS:
                 message = f"`{header}` cannot be a further header: {_header_problem(header)}"
                 yield Finding((*path, "endpoint", "headers", header), message)
-        if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
-            message = f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert"
+        if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert", "judge"):
+            message = f"the embedded teacher has no model `{teacher.model}`; it has assistant, expert and judge"
             yield Finding((*path, "model"), message)
         if isinstance(endpoint, LocalEndpoint) and endpoint.path.endswith(".gguf"):
             message = "a `local` endpoint cannot load a .gguf file; give a model directory"
