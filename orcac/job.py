@@ -45,6 +45,7 @@ class Job(Generic[R, E]):
     whole_work: Path | None = None  # if this is a shard of a node: the `work` of the node
     earlier: Mapping[str, Path] = dataclasses.field(default_factory=dict)  # of the execution's `earlier`, those made
     answers: Path  # the ledger of answers that all experiments share
+    upstream_answers: Path | None = None  # the ledger of the upstream, which is only read
     packages: dict[str, str] = dataclasses.field(default_factory=dict)  # those of other processes that did the work
 
     def input(self, role: str) -> Path:

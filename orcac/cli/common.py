@@ -32,7 +32,7 @@ from orcac.store.store import Store
 from orcac.study import find_study
 from orcac.text import clean
 
-STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
+STYLES = {"done": "green", "upstream": "blue", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 
 
 def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, list[Experiment]]:
@@ -144,6 +144,12 @@ def warn_reasked(plan: Plan, experiments: Sequence[Experiment], store: Store) ->
 def describe_new_store(store: Store) -> list[str]:
     """Return a line if the store holds nothing yet: a run asks everything, whatever other stores hold."""
     return [] if store.is_begun else [f"new store: {store.root.absolute()}"]
+
+
+def describe_upstream(plan: Plan, store: Store) -> list[str]:
+    """Return a line if the plan uses artifacts of the store's upstream: their number."""
+    count = sum(map(store.is_upstream, plan.nodes)) if store.upstream else 0
+    return [f"{count:,} of {len(plan.nodes):,} nodes are used from the upstream {store.upstream}"] if count else []
 
 
 def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:

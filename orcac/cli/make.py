@@ -46,7 +46,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     study = find_study()
     data = parse_plan_data(read_plan_text(study.plan), study.plan)
     ref = find_ref(data["nodes"], node)
-    if shard is None and study.store.is_done(ref):
+    if shard is None and study.store.is_own(ref):
         click.echo(f"{node} is made already", err=True)
         return
     from orcac.make import make, make_shard  # with pydantic and all kinds, which a finished node does without

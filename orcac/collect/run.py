@@ -100,6 +100,7 @@ def _chat_execution(job: CollectJob) -> ChatExecution:
         model=job.recipe.model,
         label=job.label,
         answers=job.answers,
+        upstream=job.upstream_answers,
         work=job.work,
         progress=job.progress,
         weights=lambda: link_weights(job.recipe.weights, job.execution, work=job.work, label=job.label),

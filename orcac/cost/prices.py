@@ -14,8 +14,8 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures, priors
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
-from orcac.cost.measured import Hardware
 from orcac.cost.questions import AskedShares, AskedSources, list_questions
+from orcac.cost.record import Hardware
 from orcac.cost.student_answer import estimate_answer
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
