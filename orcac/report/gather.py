@@ -163,6 +163,7 @@ def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) ->
 
 def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
     stages = tuple(_stage(store, stage) for stage in arm.stages)
+    collected = {dataset.collect for run in arm.runs for dataset in run.datasets}
     nodes = []
     for run in arm.runs:
         nodes += [run.student] if run.student else []
@@ -182,6 +183,7 @@ def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
         steps=sum(stage.steps for stage in stages),
         tokens=sum(stage.tokens for stage in stages),
         nodes=tuple(dict.fromkeys(nodes)),
+        usd=round(sum(store.summary(CollectSummary, ref).usd for ref in sorted(collected)), 6),
     )
 
 
