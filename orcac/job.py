@@ -45,6 +45,7 @@ class Job(Generic[R, E]):
     whole_work: Path | None = None  # if this is a shard of a node: the `work` of the node
     earlier: Mapping[str, Path] = dataclasses.field(default_factory=dict)  # of the execution's `earlier`, those made
     answers: Path  # the ledger of answers that all experiments share
+    upstream_answers: Path | None = None  # the ledger of the upstream, which is only read
     packages: dict[str, str] = dataclasses.field(default_factory=dict)  # those of other processes that did the work
 
     def input(self, role: str) -> Path:
@@ -73,11 +74,26 @@ class _NoPandas:
             raise ImportError(name)
 
 
+def hide_pandas() -> None:
+    """Keep Arrow from loading pandas. Call it before an Arrow array is made; a second call changes nothing.
+
+    Arrow looks for pandas when it makes its first array, and loads it if it is installed: 45 MB and half a second. Here
+    it finds none, and does not look again.
+    """
+    import pyarrow as pa
+
+    hidden = _NoPandas()
+    sys.meta_path.insert(0, hidden)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(hidden)
+
+
 def save_memory() -> None:
     """Set this process up to need less memory. Call it before anything large is made; a second call changes nothing.
 
-    - Arrow looks for pandas when it makes its first array, and loads it if it is installed: 45 MB and half a second.
-      Here it finds none, and does not look again.
+    - Arrow loads no pandas.
     - Arrow's own memory pool keeps 40 MB that it has used once; the system's pool gives them back.
     - glibc gives a large block back to the system only if it is above a threshold, which rises to the size of the
       largest block ever freed. Smaller blocks go to the heap, where others keep them from being given back. Here the
@@ -90,9 +106,4 @@ def save_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BYTES)
     pa.set_memory_pool(pa.system_memory_pool())
-    hidden = _NoPandas()
-    sys.meta_path.insert(0, hidden)
-    try:
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(hidden)
+    hide_pandas()

@@ -55,16 +55,17 @@ class Provenance(TypedDict):
 def make(plan: Plan, store: Store, ref: str) -> bool:
     """Make the node `ref` (KIND/ID, or a beginning of it) and return True; return False if it is made already.
 
-    Raises OrcacError; the reason of a failed try is recorded in the store as well.
+    A node that the upstream has is made in the store nevertheless: the caller wants it there. Raises OrcacError; the
+    reason of a failed try is recorded in the store as well.
     """
     node = plan.nodes[find_ref(plan.nodes, ref)]
     with disk_errors(store.folder(node.ref)):
-        if store.is_done(node.ref):
+        if store.is_own(node.ref):
             return False
-        if not store.has_record(node.ref):
+        if not store.own.has_record(node.ref):
             refuse_blocked([node])
         with store.lease(node.ref, report=print_line):
-            if store.is_done(node.ref) or store.republish(node.ref):
+            if store.is_own(node.ref) or store.republish(node.ref):
                 return False
             refuse_blocked([node])  # its twin is damaged
             _run_recording_errors(store, node.kind, ref=node.ref, work=lambda: _run(plan, store, node))
@@ -152,11 +153,14 @@ def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: st
         work=out.parent,
         whole_work=whole_work if part else None,
         answers=store.answers,
+        upstream_answers=store.upstream_answers,
     )
 
 
 def _run(plan: Plan, store: Store, node: Node) -> None:
     print_line(f"{node.kind} {node.label} ({node.ref})")
+    if store.is_upstream(node.ref):
+        print_line(f"{node.ref} is in {store.upstream} as well; it is made here too")
     started, cpu = time.time(), _cpu_seconds()
     job = _prepare_job(plan, store, node, folder=store.folder(node.ref))
     with hold_gpus(node.execution.gpus):

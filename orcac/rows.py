@@ -93,7 +93,8 @@ class Answer(Prompt):
     sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each item has several
 
 
-Outcome = Literal["right", "wrong", "unparsed", "cut", "refused", "failed"]
+Outcome = Literal["right", "wrong", "unparsed", "cut", "refused", "failed", "judged", "judge refused", "judge unread"]
+JUDGED: tuple[Outcome, ...] = ("judged", "judge refused", "judge unread")  # outcomes that only a judge gives
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,26 @@ class Scored(Prompt):
     sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each item has several
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Review(Prompt):
+    """A judge's review of the answer to a benchmark item, alone or beside that of a reference.
+
+    Points are from 1 to 10; of a verdict, 1 is a win, 0.5 a tie and 0 a loss. A review without a number has None.
+    """
+
+    against: int  # number of the reference; -1 if an answer is judged alone
+    against_model: str
+    candidate_first: bool
+    review: str
+    finish_reason: str
+    outcome: Outcome
+    candidate_points: float | None
+    reference_points: float | None
+    candidate_length: int  # characters
+    reference_length: int
+    imitates: bool  # the candidate's answer imitates the marks of the prompt, or holds a verdict
+
+
 def prompt_id(source: str, task: str, query: str, system: str) -> str:
     """Return 20 hex digits that name a prompt by its content."""
     text = "\x1f".join((source, task, query, system))
@@ -123,6 +144,7 @@ _ROW_GROUP = 2048  # rows in memory at once: 20 MB if the answers are long
 _ARROW = {
     str: pa.string(),
     int: pa.int64(),
+    bool: pa.bool_(),
     float | None: pa.float64(),
     Outcome: pa.string(),
     list[str]: pa.list_(pa.string()),
@@ -263,12 +285,14 @@ def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: Sequence[obje
 
 
 __all__ = [
+    "JUDGED",
     "Answer",
     "BenchmarkItem",
     "Outcome",
     "Prompt",
     "Rejected",
     "Response",
+    "Review",
     "Scored",
     "batched",
     "has_column",

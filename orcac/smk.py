@@ -1,7 +1,8 @@
 """Answers the rules' questions about the plan. All logic that a rule needs is here, so that the rules stay static.
 
 An input function returns nothing once its own node's marker exists: a finished artifact stays finished whatever happens
-to its siblings, and it is the id that shows an artifact out of date, not the age of a file.
+to its siblings, and it is the id that shows an artifact out of date, not the age of a file. The marker of a node that
+only the upstream has is the one there, which no rule makes.
 
 A run keeps its plan. Jobs start long after Snakemake did (a Slurm job reads the Snakefile again, perhaps a day later),
 and `orcac compile` of another spec must not take their nodes away meanwhile. So the plan is copied beside itself under
@@ -20,7 +21,7 @@ from typing import Protocol, TypeAlias, TypeVar, cast
 
 from orcac.errors import InputError, OrcacError
 from orcac.plan.file import NodeData, keep_copy, parse_plan_data, read_plan_text
-from orcac.study import find_study, is_study_snakefile
+from orcac.study import export_study, find_study, is_study_snakefile
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -50,10 +51,7 @@ class Rules:
             plan = parse_plan_data(text, study.plan)
         except OrcacError as error:
             raise SystemExit(str(error)) from None
-        # what every job inherits: places that it need not search, and no imports from the folder that it runs in
-        os.environ["ORCAC_PLAN"] = str(keep_copy(text, study.plan.parent).absolute())
-        os.environ["ORCAC_STORE"] = str(self.store.root.absolute())
-        os.environ["PYTHONSAFEPATH"] = "1"
+        os.environ.update(export_study(self.store, keep_copy(text, study.plan.parent)))
         self._nodes = plan["nodes"]
         experiments = plan["experiments"].values()
         # jobs call `orcac`, and must get the one of this Snakemake's Python, whatever is first on the PATH

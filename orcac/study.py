@@ -5,8 +5,9 @@ spec's folders have none, the nearest one upwards from the working folder; else 
 `build/`, so a command finds the same answers from any folder of the study, and none is paid for twice. Two different
 stores, one on the way up from the spec and one on the way up from the working folder, are an error.
 
-`orcac.toml` may name another `store` and another `plan`, relative to itself. ORCAC_STORE and ORCAC_PLAN override it;
-the jobs of a run inherit both, and so never search.
+`orcac.toml` may name another `store` and another `plan`, relative to itself. ORCAC_STORE and ORCAC_PLAN override it. It
+may also name an `upstream`: a second store, such as a lab's shared one, that is only read (`store.store`). The jobs of
+a run inherit all three (`export_study`), and so never search.
 
 The search leaves out parent folders in which every user may make files, such as /tmp: another user could place a store
 there.
@@ -25,7 +26,8 @@ from orcac.errors import InputError, StoreError
 from orcac.store.store import Store
 
 SETTINGS = "orcac.toml"
-_KEYS = ("store", "plan")  # of SETTINGS
+_KEYS = ("store", "plan", "upstream")  # of SETTINGS
+_UPSTREAM = "ORCAC_UPSTREAM"  # of jobs alone: a user sets it in SETTINGS
 _HEAD = 1 << 14  # bytes of a Snakefile, near whose beginning orcac's imports the rules
 
 
@@ -45,26 +47,45 @@ class Study:
 def find_study(specs: Iterable[str | Path] = ()) -> Study:
     """Return the study of the specs, or that of the working folder if there are none.
 
-    Raises InputError if `orcac.toml` is wrong or if two different stores are found, StoreError if the store is not a
-    folder.
+    Raises InputError if `orcac.toml` is wrong, if the upstream is not a store or if two different stores are found,
+    StoreError if the store is not a folder.
     """
     here = Path.cwd()
     starts = [*(Path(os.path.normpath(here / spec)).parent for spec in specs), here]
     roots = list(dict.fromkeys(root for start in starts if (root := _find_root(start))))
     root = roots[0] if roots else starts[0]
     store, plan = os.environ.get("ORCAC_STORE"), os.environ.get("ORCAC_PLAN")
-    settings = {} if store and plan else _read_settings(root)
+    inherited = os.environ.get(_UPSTREAM)  # "" if a run has none
+    settings = {} if store and plan and inherited is not None else _read_settings(root)
     if not store:
         _refuse_two_stores(roots)
+    place = _from_here(Path(store) if store else settings.get("store", root / "store"), here)
+    if inherited is None:
+        upstream = _check_upstream(root, settings["upstream"], place) if "upstream" in settings else None
+    else:
+        upstream = Path(inherited) if inherited else None
     study = Study(
         root=root,
-        store=Store(_from_here(Path(store) if store else settings.get("store", root / "store"), here)),
+        store=Store(place, upstream),
         plan=_from_here(Path(plan) if plan else settings.get("plan", root / "build" / "plan.json"), here),
     )
     if os.path.lexists(study.store.root) and not study.store.root.is_dir():
         fix = "move it away, or set ORCAC_STORE to a folder"
         raise StoreError(f"{study.store.root}: the store is not a folder", fix=fix)
     return study
+
+
+def export_study(store: Store, plan: Path) -> dict[str, str]:
+    """Return the environment in which jobs find the places of a study, and import nothing from the folder they run in.
+
+    plan: the copy of the plan that the run keeps
+    """
+    return {
+        "ORCAC_PLAN": str(plan.absolute()),
+        "ORCAC_STORE": str(store.root.absolute()),
+        _UPSTREAM: str(store.upstream.absolute()) if store.upstream else "",
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 def is_study_snakefile(path: Path) -> bool:
@@ -100,6 +121,24 @@ def _refuse_two_stores(roots: Iterable[Path]) -> None:
         listed = " and ".join(map(str, found.values()))
         fix = f"set ORCAC_STORE to the one to use, or name it in {SETTINGS} beside the spec"
         raise InputError(f"two stores belong here: {listed}", fix=fix)
+
+
+def _check_upstream(root: Path, upstream: Path, store: Path) -> Path | None:
+    """Return the upstream that the root's `orcac.toml` names; None if it is the store itself.
+
+    Raises InputError if it is not a store: nothing would be found there, and everything asked again.
+    """
+    upstream = Path(os.path.normpath(upstream))
+    if os.path.realpath(upstream) == os.path.realpath(store):
+        return None
+    if not Store(upstream).is_begun:
+        path = root / SETTINGS
+        is_study = Store(upstream / "store").is_begun
+        why = "holds no artifacts and no answers" if upstream.is_dir() else "there is no such folder"
+        place = f'name the store in it: upstream = "{upstream / "store"}"' if is_study else "mount it, correct its path"
+        line = _find_line(path.read_text(encoding="utf-8"), "upstream")
+        raise InputError(f"{path}:{line}: the upstream {upstream}: {why}", fix=f"{place}, or remove the line")
+    return upstream
 
 
 def _read_settings(root: Path) -> dict[str, Path]:

@@ -9,5 +9,6 @@ rule score:
     resources:
         mem_mb=PLAN.memory("score"),
         runtime=PLAN.minutes("score"),
+        gpu=PLAN.gpus("score"),
     shell:
         "orcac make score/{wildcards.id} --log {log:q}"

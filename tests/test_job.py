@@ -29,6 +29,19 @@ def test_a_job_that_saves_memory_loads_no_pandas_and_others_may() -> None:
     subprocess.run([sys.executable, "-c", _CODE], check=True)
 
 
+@pytest.mark.parametrize("kind", ["sample", "filter", "eval"])
+def test_kinds_that_keep_their_memory_pool_load_no_pandas_either(kind: str) -> None:
+    """A job without an input fails after it has hidden pandas, which is as much of a run as this needs."""
+    code = (
+        "import contextlib, sys\nfrom unittest.mock import MagicMock\n"
+        f"from orcac.{kind}.run import run\n"
+        "job = MagicMock()\njob.input.side_effect = job.recipe.form = KeyError\n"
+        "with contextlib.suppress(Exception): run(job)\n"
+        "import pyarrow as pa\npa.array([1])\nassert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_role_with_one_input_gives_its_folder_and_progress_goes_to_work(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     job = make_job(tmp_path, Recipe(), inputs={"items": folders[:1], "benchmarks": folders})

@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
     monkeypatch.setenv("PATH", os.environ["PATH"])  # so that the test's end undoes the change of Rules
+    monkeypatch.setenv("ORCAC_UPSTREAM", "")
     monkeypatch.delenv("ORCAC_TARGETS", raising=False)
     return tmp_path
 
@@ -53,6 +54,30 @@ def test_a_node_waits_for_the_markers_of_its_inputs_and_shards_until_it_is_done(
     marker.parent.mkdir(parents=True)
     marker.write_text("{}")
     assert rules.inputs("collect")(wildcards(ref)) == []
+
+
+def test_the_marker_of_a_node_that_only_the_upstream_has_is_the_one_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rule makes it, and it needs no input and no shard."""
+    plan = write_plan(folder)
+    monkeypatch.setenv("ORCAC_UPSTREAM", str(folder / "lab"))
+    report = plan.experiments["smoke"].report
+    needs = plan.nodes[report].needs
+    for ref in needs[1:]:
+        marker = folder / "lab" / ref / "artifact.json"
+        marker.parent.mkdir(parents=True)
+        marker.write_text("{}")
+    rules = Rules()
+    assert os.environ["ORCAC_UPSTREAM"] == str(folder / "lab")  # which jobs inherit
+    own = str(folder / "store" / needs[0] / "artifact.json")
+    assert rules.inputs("report")(wildcards(report)) == [
+        own,
+        *(f"{folder}/lab/{ref}/artifact.json" for ref in needs[1:]),
+    ]
+    (folder / "lab" / report).mkdir(parents=True)
+    (folder / "lab" / report / "artifact.json").write_text("{}")
+    assert rules.targets == [f"{folder}/lab/{report}/artifact.json"]
 
 
 def test_an_evaluation_waits_for_shards_unless_version_1_has_its_answers(folder: Path) -> None:

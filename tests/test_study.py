@@ -11,7 +11,7 @@ import pytest
 from orcac.cli import main
 from orcac.errors import InputError, StoreError
 from orcac.store.store import Store
-from orcac.study import find_study
+from orcac.study import export_study, find_study
 
 SMOKE = Path(__file__).parents[1] / "specs" / "smoke.yaml"
 OURS = "from orcac.smk import Rules\n"
@@ -25,6 +25,7 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ORCAC_STORE", raising=False)
     monkeypatch.delenv("ORCAC_PLAN", raising=False)
+    monkeypatch.delenv("ORCAC_UPSTREAM", raising=False)
     return tmp_path
 
 
@@ -110,7 +111,8 @@ def test_the_environment_overrides_the_file_which_overrides_the_root(
     monkeypatch.setenv("ORCAC_STORE", "mine")
     assert (find_study([spec]).store.root, find_study([spec]).plan) == (Path("mine"), study.plan)
     monkeypatch.setenv("ORCAC_PLAN", "/p.json")
-    (top / "study/orcac.toml").write_text("unread = because both are set")
+    monkeypatch.setenv("ORCAC_UPSTREAM", "")
+    (top / "study/orcac.toml").write_text("unread = because a run has set all three")
     assert (find_study([spec]).store.root, find_study([spec]).plan) == (Path("mine"), Path("/p.json"))
 
 
@@ -118,7 +120,10 @@ def test_the_environment_overrides_the_file_which_overrides_the_root(
     ("text", "message"),
     [
         ('plan = "p.json"\nstroe = "a"\n', r"orcac.toml:2: unknown key `stroe`; did you mean `store`\?"),
-        ('\n[upstream]\nstore = "a"\n', "orcac.toml:2: unknown key `upstream`; known: store, plan"),
+        ('\n[upstream]\nstore = "a"\n', "orcac.toml:2: `upstream` is not a path"),
+        ("peer = 'a'\n", "orcac.toml:1: unknown key `peer`; known: store, plan, upstream"),
+        ('plan = "p"\nupstream = "gone"\n', "orcac.toml:2: the upstream /.*/gone: there is no such folder"),
+        ('upstream = "other"\n', "orcac.toml:1: the upstream /.*/other: holds no artifacts and no answers"),
         ("store = 3\n", "orcac.toml:1: `store` is not a path"),
         ('store = ""\n', "orcac.toml:1: `store` is not a path"),
         ('store = "a"\n\nplan = \n', "orcac.toml:3: not TOML"),
@@ -129,6 +134,34 @@ def test_a_wrong_settings_file_is_an_error_with_its_line(top: Path, text: str, m
     with pytest.raises(InputError, match=message) as caught:
         find_study()
     assert caught.value.fix
+
+
+def test_an_upstream_is_a_second_store_which_jobs_inherit(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(top / "lab/store")
+    (top / "study/orcac.toml").write_text('upstream = "../lab/store"\n')
+    study = find_study(["study/specs/mine.yaml"])
+    assert study.store == Store(Path("study/store"), top / "lab/store")
+    assert study.store.own == Store(Path("study/store"))
+    for name, value in export_study(study.store, study.plan).items():
+        monkeypatch.setenv(name, value)
+    (top / "study/orcac.toml").unlink()
+    monkeypatch.chdir(top / "other")
+    assert find_study().store == Store(top / "study/store", top / "lab/store")
+
+
+def test_an_upstream_that_is_the_store_itself_is_left_out(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(top / "lab/store")
+    (top / "orcac.toml").write_text('upstream = "lab/store"\n')
+    monkeypatch.setenv("ORCAC_STORE", "lab/store")
+    assert find_study().store.upstream is None
+
+
+def test_an_upstream_that_is_a_study_is_an_error_that_names_the_store_in_it(top: Path) -> None:
+    begin(top / "lab/store")
+    (top / "orcac.toml").write_text('upstream = "lab"\n')
+    with pytest.raises(InputError) as caught:
+        find_study()
+    assert f'upstream = "{top / "lab/store"}"' in caught.value.fix
 
 
 def test_an_empty_setting_counts_as_unset_and_a_file_is_not_a_store(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:

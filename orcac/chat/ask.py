@@ -4,10 +4,10 @@
         tally = asker.ask()
         for response in asker.responses(): ...
 
-Collect nodes ask this way; judges and evaluations of served models can. The steps are always the same: seal old logs,
-look the questions up in the ledger, settle or wait for batches that hold some of them, ask the rest online within the
-account's limits and the budget, and read the answers back in the order of the questions. Only the keys of the questions
-are held in memory; texts and answers are streams.
+Collect nodes ask this way; judges and evaluations of served models can. The steps are always the same: copy the answers
+that only the upstream has, seal old logs, look the questions up in the ledger, settle or wait for batches that hold
+some of them, ask the rest online within the account's limits and the budget, and read the answers back in the order of
+the questions. Only the keys of the questions are held in memory; texts and answers are streams.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from orcac.chat.engine import ask as ask_online
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.order import in_order
 from orcac.chat.ledger.sealing import seal
+from orcac.chat.ledger.upstream import adopt
 from orcac.chat.limits.account import Account, account_name
 from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatResponse
@@ -54,6 +55,7 @@ class ChatExecution:
     model: str
     label: str  # names the job in messages
     answers: Path  # the ledger's folder, with batches, accounts and budgets below it
+    upstream: Path | None = None  # the folder of a ledger whose answers are copied, and which is only read
     work: Path  # for logs and temporary files; kept when the job is killed
     progress: Callable[[int, str], Progress]  # makes the progress line of so many items of a unit
     weights: Callable[[], Path | None] = lambda: None  # provides the folder of a model that this process loads
@@ -110,9 +112,20 @@ class Asker:
             yield response or ChatResponse(error=failed[n])
 
     async def _ask(self) -> Tally:
+        if self._execution.upstream:
+            await self._adopt(self._execution.upstream)
         tally = await self._ask_in_batches()
         self._ledger = await self._open.enter_async_context(self._open_ledger())
         return tally or await self._ask_online(self._ledger)
+
+    async def _adopt(self, upstream: Path) -> None:
+        """Copy the answers that only the upstream has into the ledger."""
+        questions = self._questions
+        copied, refused = await adopt(self._execution.answers, upstream, questions.keys.keys, questions.max_tokens)
+        if copied:
+            self._print_event(f"{copied:,} answers are taken from {upstream}")
+        if refused:
+            self._print_event(f"{refused:,} records of {upstream} are not those of their requests, and are not used")
 
     async def _ask_in_batches(self) -> Tally | None:
         """Take in the answers of batches, and send new ones if the endpoint's mode asks for it.

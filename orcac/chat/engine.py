@@ -432,7 +432,7 @@ class _Run:
         self._schedule_advance()
 
     def _endpoint_error(self, pending: _Pending, error: ChatError) -> EndpointError:
-        fix = fix_of(error.error, key=self._settings.api_key_env, setting=error.setting)
+        fix = fix_of(error.error, key=self._settings.api_key_env, setting=error.setting, address=self._model.label)
         role = f" `{pending.request.messages[0].role}`" if error.error == "unsupported_role" else ""
         return EndpointError(
             f"{self._model.label}, model {pending.request.model}: {error.error}{role}: {error}",

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from orcac.chat.address import is_loopback, lacks_path, suggest_v1
 from orcac.chat.error_body import ErrorBody, read_error
 from orcac.chat.messages import RateHeaders
 
@@ -91,10 +92,19 @@ ERRORS: Mapping[str, ErrorClass] = {
 }
 
 
-def fix_of(error: str, *, key: str, setting: str = "") -> str:
-    """Return the advice for an error class: `key` names the variable of the API key, `setting` the refused setting."""
+def fix_of(error: str, *, key: str, setting: str = "", address: str = "") -> str:
+    """Return the advice for an error class.
+
+    key: names the variable of the API key
+    setting: the refused setting, if there is one
+    address: of the server, if it has one
+    """
     if error == "unsupported" and setting:
         return f"remove `{setting}` from the teacher's sampling, or give it the value that the model accepts"
+    if error in ("not_found", "malformed") and address.startswith("http") and lacks_path(address):
+        return f"write base_url as {suggest_v1(address)}: it has no path, and most servers answer under /v1"
+    if error == "unreachable" and address.startswith("https") and is_loopback(address):
+        return "start the server, or write http:// in base_url: few servers on the own machine speak https"
     return ERRORS[error].fix.format(key=key)
 
 
@@ -145,6 +155,7 @@ _BY_STATUS = {
     402: "quota",
     403: "forbidden",
     404: "not_found",
+    405: "not_found",  # of a web server that only serves pages at this address
     408: "timeout",
     409: "server",
     499: "server",
@@ -170,6 +181,7 @@ _STATUS_OF = {
     "resource_exhausted": 429,
     "too_many_requests": 429,
     "too many requests": 429,
+    "unexpected endpoint": 404,  # of LM Studio, with status 200
     "rate limit": 429,
     "rate-limit": 429,
     "invalid_request_error": 400,

@@ -75,6 +75,20 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"orcac.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` name. Raises click.UsageError, with the nearest one, if there is none."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            name, near = args[0], difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            if name.lower().endswith((".yaml", ".yml")):
+                hint = f" To run a spec, write: orcac run {name}"
+            ctx.fail(f"No such command '{name}'.{hint}")
+        return super().resolve_command(ctx, args)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the names that begin so, with their helps, and the options. No command is imported."""
         from click.shell_completion import CompletionItem
@@ -106,6 +120,7 @@ def cli() -> None:
     Settings from the environment:
       ORCAC_STORE   the folder of artifacts and answers (store/ in the study)
       ORCAC_PLAN    the plan file (build/plan.json in the study)
+      ORCAC_WARM    0 starts each job of a local run anew, instead of forking it from a warm process
       NO_COLOR      if set, print without colours
 
     The study is the nearest folder upwards from the spec, or from here, with an orcac.toml, a store or orcac's

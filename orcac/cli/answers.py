@@ -104,7 +104,7 @@ def command(
     if action == "count":
         _count(folder, found, as_json)
     elif action == "forget":
-        forget(study.plan, study.store, found, remake=remake, dry_run=dry_run, as_json=as_json)
+        forget(study.plan, study.store.own, found, remake=remake, dry_run=dry_run, as_json=as_json)
     elif action == "export":
         assert file is not None
         _export(found, file)

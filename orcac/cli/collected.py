@@ -49,7 +49,7 @@ def _iterate_tables(plan: Plan, store: Store, experiment: Experiment) -> Iterato
             label=node.label if is_shared else f"{node.label} ({', '.join(arms)})",
             prompts=asked.prompts,
             rows=asked.answered,
-            responses=str(store.folder(responses) / "responses.parquet"),
+            responses=str(store.find_folder(responses) / "responses.parquet"),
             examples_rows=kept.kept,
-            examples=str(store.folder(ref) / "kept.parquet"),
+            examples=str(store.find_folder(ref) / "kept.parquet"),
         )

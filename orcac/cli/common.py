@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import gc
 import os
 import shlex
@@ -15,19 +16,23 @@ import click
 from orcac.cost import memory
 from orcac.cost.outdated import describe_outdated
 from orcac.cost.reasked import describe_reasked
+from orcac.errors import InputError
 from orcac.eval.recipe import NO_BASELINE
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.plan.sharing import map_replicates
 from orcac.plan.upgrade import OlderNodes, keep, read_pinned
+from orcac.spec.advice import find_warnings
+from orcac.spec.finding import join_names
 from orcac.spec.load import Experiment, load
+from orcac.spec.models import find_broken_models
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
 from orcac.study import find_study
 from orcac.text import clean
 
-STYLES = {"done": "green", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
+STYLES = {"done": "green", "upstream": "blue", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 
 
 def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, list[Experiment]]:
@@ -38,6 +43,7 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
     plan = Plan()
     with gc_paused():
         experiments = [load(Path(spec)) for spec in specs]
+        _review(experiments)
         for experiment in experiments:
             lower(plan, experiment)
     plan = _keep_pinned(plan) if pinned else plan
@@ -53,6 +59,15 @@ def compile_specs(specs: Sequence[str], *, pinned: bool = True) -> tuple[Plan, l
             if others:
                 click.echo(_warn_alike(experiment, first, others), err=True)
     return plan, experiments
+
+
+def _review(experiments: Sequence[Experiment]) -> None:
+    """Raise SpecErrors for models that cannot be loaded; warn about values that are most likely mistakes."""
+    if problems := [problem for experiment in experiments for problem in find_broken_models(experiment)]:
+        raise SpecErrors(problems)
+    for experiment in experiments:
+        for warning in find_warnings(experiment):
+            click.echo(str(warning), err=True)
 
 
 def _warn_alike(experiment: Experiment, first: str, others: Sequence[str]) -> str:
@@ -131,6 +146,12 @@ def describe_new_store(store: Store) -> list[str]:
     return [] if store.is_begun else [f"new store: {store.root.absolute()}"]
 
 
+def describe_upstream(plan: Plan, store: Store) -> list[str]:
+    """Return a line if the plan uses artifacts of the store's upstream: their number."""
+    count = sum(map(store.is_upstream, plan.nodes)) if store.upstream else 0
+    return [f"{count:,} of {len(plan.nodes):,} nodes are used from the upstream {store.upstream}"] if count else []
+
+
 def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
     """Return a line for each benchmark that compares log-likelihoods, on which baselines have no row."""
     return [
@@ -149,6 +170,15 @@ def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) ->
     for experiment in experiments:
         for problem in memory.find_warnings(plan, experiment, store):
             click.echo(str(problem), err=True)
+
+
+def unknown_arm(experiment: Experiment, arm: str) -> InputError:
+    """Return the error of an arm that a spec does not have, with the nearest one."""
+    near = difflib.get_close_matches(arm, experiment.arms, n=1)
+    fix = f"did you mean `{near[0]}`? " if near else ""
+    return InputError(
+        f"{experiment.file}: no arm `{arm}`", fix=f"{fix}give one of its arms: {join_names(experiment.arms)}"
+    )
 
 
 def warn_short_stages(plan: Plan, experiments: Sequence[Experiment], store: Store) -> list[str]:

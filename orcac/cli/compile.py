@@ -12,6 +12,7 @@ from orcac.cli.common import (
     compile_specs,
     describe_new_store,
     describe_unmeasured,
+    describe_upstream,
     warn_outdated,
     warn_reasked,
     warn_short_stages,
@@ -51,7 +52,8 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     todo = [node for ref, node in plan.nodes.items() if not store.is_done(ref)]
     missing, fix = describe_missing(todo)
     missing += [f"to make them on this machine: {fix}"] if missing else []
-    notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *missing, *describe_new_store(store)]
+    notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *missing]
+    notes += [*describe_upstream(plan, store), *describe_new_store(store)]
     changed = plan.write(path)
     if as_json:
         arms = {name: [arm for arm in item.arms if arm != BASELINES] for name, item in plan.experiments.items()}

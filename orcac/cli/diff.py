@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac import text
-from orcac.cli.common import gc_paused, read_pins
+from orcac.cli.common import gc_paused, read_pins, unknown_arm
 from orcac.cli.detectable import plan_comparisons
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
@@ -183,11 +183,7 @@ def _parse_side(text: str, loaded: dict[File, Experiment]) -> Side:
     if side.file not in loaded:
         loaded[side.file] = load(side.file)
     if side.arm not in loaded[side.file].arms:
-        names = list(loaded[side.file].arms)
-        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        raise InputError(
-            f"{side.file}: no arm `{side.arm}`", fix=f"give one of its arms: {', '.join(names[:LISTED])}{more}"
-        )
+        raise unknown_arm(loaded[side.file], side.arm)
     return side
 
 

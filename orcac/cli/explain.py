@@ -86,7 +86,7 @@ def _gather_facts(plan: Plan, store: Store, ref: str) -> dict[str, Any]:
         "state": asdict(read_state(store, node or ref)),
         "made": record.get("made"),
         "summary": record.get("summary"),
-        "folder": str(store.folder(ref).absolute()),
+        "folder": str(store.find_folder(ref).absolute()),
         "files": {name: facts["bytes"] for name, facts in record.get("files", {}).items()},
     }
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from orcac.cli.common import compile_specs, warn_outdated
-from orcac.errors import InputError
+from orcac.cli.common import compile_specs, unknown_arm, warn_outdated
 from orcac.spec.arms import BASE
 from orcac.study import find_study
 from orcac.text import clean
@@ -37,7 +36,7 @@ def command(target: str, folder: Path, dataset: str | None, run: int) -> None:
     spec, arm = (target, BASE) if Path(target).exists() or not head else (head, arm)
     plan, (experiment,) = compile_specs([spec])
     if arm not in experiment.arms:
-        raise InputError(f"{spec}: no arm `{arm}`", fix=f"give one of its arms: {', '.join(experiment.arms)}")
+        raise unknown_arm(experiment, arm)
     store = find_study([spec]).store
     described = experiment.base.spec
     if not all(map(store.is_done, plan.experiments[described.name].arms[arm])):

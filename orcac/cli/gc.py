@@ -41,7 +41,7 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
                 f"{node.blockers[0]}: nodes made from it have other ids here than on a machine with its files",
                 fix="run gc on a machine that has every file that the specs name",
             )
-    store = find_study(specs).store
+    store = find_study(specs).store.own
     needed = plan.nodes.keys() | find_unreplaced(plan, find_older(plan, store), store)
     for one in list_earlier_replies(plan, experiments):
         if not store.is_done(one.ref):

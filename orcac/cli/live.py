@@ -102,6 +102,6 @@ class _NodesAtWork:
 
         states = self._states = read_states(self._store, self._plan.nodes, self._states)
         making = [(ref, state) for ref, state in states.items() if state.name == "making"]
-        done = sum(state.name == "done" for state in states.values())
+        done = sum(state.is_finished for state in states.values())
         head = Text(f"{done} of {len(states)} nodes done  {clock(time.monotonic() - self._start)}")
         return Group(Text(), head, *render_nodes(self._plan, making, width))

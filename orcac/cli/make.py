@@ -13,9 +13,7 @@ from typing import TextIO
 import click
 
 from orcac.errors import InputError
-from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
 from orcac.progress import REDRAWN, REDRAWN_VARIABLE, pipe_id, redraw_in_place
-from orcac.study import find_study
 from orcac.warm.client import make_warm
 
 
@@ -32,7 +30,10 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     Example:
       orcac make train/0f3a5c19d2b8e4f60711
     """
-    make_warm()
+    make_warm()  # a process whose job is warm imports no more than this
+    from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
+    from orcac.study import find_study
+
     if REDRAWN_VARIABLE in os.environ and os.environ[REDRAWN_VARIABLE] != pipe_id(2):
         del os.environ[REDRAWN_VARIABLE]
     if log:
@@ -45,7 +46,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     study = find_study()
     data = parse_plan_data(read_plan_text(study.plan), study.plan)
     ref = find_ref(data["nodes"], node)
-    if shard is None and study.store.is_done(ref):
+    if shard is None and study.store.is_own(ref):
         click.echo(f"{node} is made already", err=True)
         return
     from orcac.make import make, make_shard  # with pydantic and all kinds, which a finished node does without
@@ -81,6 +82,7 @@ class _Tee(io.TextIOBase):
         return self._terminal.write(text)
 
     def flush(self) -> None:
+        self._log.flush()
         self._terminal.flush()
 
     def isatty(self) -> bool:

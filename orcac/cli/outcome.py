@@ -48,7 +48,7 @@ def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
     rows += [("dropped", text) for text in found.losses()]
     report = plan.experiments[name].report
     if report and store.is_done(report):
-        page = store.folder(report) / "report.html"
+        page = store.find_folder(report) / "report.html"
         rows += [("report", str(page)), ("  open", page.resolve().as_uri())]
     return [clean(f"{head:9} {text}").rstrip() for head, text in rows]
 
@@ -128,9 +128,9 @@ class _Outcome:
             figures = f"{asked.answered:,} of {asked.prompts:,} answered" if asked else ""
             if filtered := self._filtered(ref):
                 figures += f"{', ' if figures else ''}{filtered.kept:,} kept"
-                found.append(_Item(name, figures, self._store.folder(ref) / "kept.parquet"))
+                found.append(_Item(name, figures, self._store.find_folder(ref) / "kept.parquet"))
             elif asked:
-                found.append(_Item(name, figures, self._store.folder(dataset.collect) / "responses.parquet"))
+                found.append(_Item(name, figures, self._store.find_folder(dataset.collect) / "responses.parquet"))
         return found or self._measured()
 
     def _measured(self) -> list[_Item]:
@@ -141,7 +141,7 @@ class _Outcome:
             _Item(
                 f"{name} on {one.benchmark}",
                 "",
-                self._store.folder(one.answers) / _ANSWERS[self._plan.nodes[one.answers].kind],
+                self._store.find_folder(one.answers) / _ANSWERS[self._plan.nodes[one.answers].kind],
             )
             for name, evaluations in asked
             for one in evaluations
@@ -155,7 +155,8 @@ class _Outcome:
                 continue
             recipe = self._plan.nodes[dataset.collect].recipe
             assert isinstance(recipe, CollectRecipe)
-            if recipe.origin not in ("replay", "reference"):  # these are not in the ledger
+            is_listed = recipe.origin not in ("replay", "reference") and not self._store.is_upstream(dataset.collect)
+            if is_listed:  # the other answers are not in the ledger
                 yield "look", f"orcac answers list --model {shlex.quote(recipe.model)} --limit 20"
             if self._store.has_record(ref):
                 name, run = shlex.quote(dataset.name), f" --run {dataset.run}" if dataset.run > 1 else ""
@@ -170,7 +171,7 @@ class _Outcome:
             if made:
                 ref = made[0].stages[-1].train
                 runs = "" if len(arm.runs) == 1 else f"{len(made)} of {len(arm.runs)} runs, the first"
-                found.setdefault(ref, _Item(arm.name, runs, self._store.folder(ref) / "model"))
+                found.setdefault(ref, _Item(arm.name, runs, self._store.find_folder(ref) / "model"))
         return list(found.values())
 
     def student_commands(self) -> Iterator[tuple[str, str]]:

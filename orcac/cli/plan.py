@@ -86,7 +86,7 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
 def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
     from orcac.plan.picture.picture import draw_plan
 
-    names = {ref: now.name for ref, now in states.items()}
+    names = {ref: "done" if now.is_finished else now.name for ref, now in states.items()}
     try:
         write_if_changed(path, draw_plan(plan, names, title=", ".join(plan.experiments)))
     except OSError as error:
@@ -201,7 +201,7 @@ def _count_nodes(refs: Sequence[str], states: Mapping[str, State]) -> str:
 
 
 def _count_to_make(refs: Sequence[str], states: Mapping[str, State]) -> int:
-    return sum(states[ref].name != "done" for ref in refs)
+    return sum(not states[ref].is_finished for ref in refs)
 
 
 def _describe_states(plan: Plan, states: Mapping[str, State], refs: Sequence[str]) -> str:
@@ -212,7 +212,7 @@ def _describe_states(plan: Plan, states: Mapping[str, State], refs: Sequence[str
 
 def _describe_state(state: State, node: Node) -> str:
     """Return the state with its progress, and `waits` or `later` for a node that cannot be made or resolved yet."""
-    if state.name == "done":
-        return "done"
+    if state.is_finished:
+        return state.name
     text = f"{state.name} {100 * (state.done or 0) // state.total} %" if state.total else state.name
     return f"{text}, waits" if node.blockers else f"{text}, later" if list_hub_addresses(node) else text

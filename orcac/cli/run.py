@@ -24,6 +24,7 @@ from orcac.cli.common import (
     compile_specs,
     describe_new_store,
     describe_unmeasured,
+    describe_upstream,
     warn_outdated,
     warn_reasked,
     warn_short_stages,
@@ -40,7 +41,7 @@ from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
 from orcac.smk import find_snakefile
-from orcac.study import Study, find_study
+from orcac.study import Study, export_study, find_study
 from orcac.text import clean
 
 _DRY = frozenset({"-n", "--dry-run", "--dryrun"})  # arguments with which Snakemake makes nothing
@@ -64,7 +65,12 @@ def command(arguments: tuple[str, ...]) -> int:
     specs = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
     further = list(arguments[len(specs) :])
     if not specs:
-        raise InputError("`orcac run`: no spec is given", fix="give one, as in `orcac run specs/tiny.yaml`")
+        given = [argument for argument in arguments if argument.lower().endswith((".yaml", ".yml"))]
+        first = shlex.join([*given, *(argument for argument in arguments if argument not in given)])
+        fix = (
+            f"put specs before options: `orcac run {first}`" if given else "give one, as in `orcac run specs/tiny.yaml`"
+        )
+        raise InputError("`orcac run`: no spec is given", fix=fix)
     return run_specs(specs, further)
 
 
@@ -84,7 +90,8 @@ def run_specs(
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     warn_reasked(plan, experiments, store)
-    for line in [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]:
+    notes = [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]
+    for line in [*notes, *describe_upstream(plan, store)]:
         click.echo(clean(line), err=True)
     plan.write(study.plan)
     names = list(plan.experiments)
@@ -137,12 +144,8 @@ def _run_snakemake(
         line.append("--nocolor")
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
-    environment = os.environ | {
-        "ORCAC_PLAN": str(keep_copy(plan.to_json(), study.plan.parent).absolute()),
-        "ORCAC_STORE": str(study.store.root.absolute()),
-        "ORCAC_TARGETS": ",".join(targets),
-        "PYTHONSAFEPATH": "1",
-    }
+    environment = os.environ | export_study(study.store, keep_copy(plan.to_json(), study.plan.parent))
+    environment["ORCAC_TARGETS"] = ",".join(targets)
     folder = study.work_folder()
     if _DRY.intersection(further):
         return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))

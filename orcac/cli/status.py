@@ -60,7 +60,7 @@ def command(specs: tuple[str, ...], once: bool, as_json: bool) -> None:
     with Live(_render(plan, states, console.width), console=console, auto_refresh=False) as live:
         try:
             while time.monotonic() - last_running < _MAX_PAUSE_SECONDS and any(
-                state.name != "done" for state in states.values()
+                not state.is_finished for state in states.values()
             ):
                 time.sleep(_REDRAW_SECONDS)
                 states = read_states(store, plan.nodes, states)
@@ -94,11 +94,12 @@ def _render(plan: Plan, states: dict[str, State], width: int) -> RenderableType:
         kinds.setdefault(plan.nodes[ref].kind, Counter())[state.name] += 1
     counts = Table(box=None, pad_edge=False, header_style="bold")
     counts.add_column("kind")
-    for name in STYLES:
+    names = [name for name in STYLES if name != "upstream" or any(count[name] for count in kinds.values())]
+    for name in names:
         counts.add_column(name, justify="right")
     for kind, count in kinds.items():
-        counts.add_row(kind, *(Text(str(count[name] or ""), STYLES[name]) for name in STYLES))
-    done = sum(state.name == "done" for state in states.values())
+        counts.add_row(kind, *(Text(str(count[name] or ""), STYLES[name]) for name in names))
+    done = sum(state.is_finished for state in states.values())
     parts: list[RenderableType] = [counts, Text(), Text(f"{done} of {len(states)} nodes done")]
 
     shown = [

@@ -47,7 +47,8 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
         for ref in refs:
             if found := [str(damage) for damage in store.find_damage(ref, hashed)]:
                 damaged[ref] = found
-    repaired = [ref for ref in damaged if repair and _repair(store, ref)]
+    theirs = [ref for ref in damaged if store.is_upstream(ref)]
+    repaired = [ref for ref in damaged if repair and ref not in theirs and _repair(store, ref)]
     answers = None if targets else check_records(store.answers)
     unsound = [str(error) for error in answers.damaged] if answers else []
     if as_json:
@@ -62,6 +63,8 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
             click.echo(clean(line))
         if ref in repaired:
             click.echo(f"  {ref} is unmade: the next run that needs it makes it again")
+        elif ref in theirs:
+            click.echo(f"  {ref} is in the upstream, which is only read: its owner can repair it")
         elif repair:
             click.echo(f"  {ref} is being made now, or was made meanwhile: it is left alone")
     for line in unsound:
@@ -70,7 +73,7 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
         click.echo(f"{ref} is being made now: not checked")
     total = size(_recorded_bytes(store, refs))
     click.echo(f"{len(refs) - len(damaged)} of {len(refs)} artifacts are sound ({total})")
-    if damaged and not repair:
+    if len(damaged) > len(theirs) and not repair:
         click.echo(f"  fix: `{' '.join(['orcac verify', *targets])} --repair`, then run again")
     if answers and any(answers):
         without = f"; {answers.unverifiable:,} are older and have no checksum" if answers.unverifiable else ""

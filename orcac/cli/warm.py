@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from orcac.warm import VARIABLE
 from orcac.warm.server import serve
+
+_ENDS_IN_S = 10.0
 
 
 @contextlib.contextmanager
@@ -39,8 +44,11 @@ def warm_server() -> Iterator[dict[str, str]]:
             yield {VARIABLE: str(path)}
         finally:
             path.unlink()  # a job that is still there then knows that the run has ended
-            server.kill()
-            server.communicate()
+            try:
+                server.communicate(timeout=_ENDS_IN_S)  # closes its stdin
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
 
 def _is_possible() -> bool:
@@ -54,9 +62,27 @@ def _is_possible() -> bool:
     return True
 
 
+def _run_job() -> NoReturn:
+    """Run the command line that this process took over, and end it as Python ends a process that was forked.
+
+    The whole end of an interpreter, which frees every object that the template has imported, takes 0.1 s and more.
+    """
+    from orcac.cli import main
+
+    code: object = 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code
+    threading._shutdown()  # type: ignore[attr-defined]  # as in `multiprocessing`, it waits for threads
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as descriptor:
         serve(descriptor)
-    from orcac.cli import main
-
-    main()
+    _run_job()

@@ -12,10 +12,10 @@ from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.chat.tally import Tally
 from orcac.collect.prompts import Prompts
-from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.hub import fetch
 from orcac.job import Job
-from orcac.recipe import FileRef, resolve_file
+from orcac.recipe import Execution, FileRef, resolve_file
 
 _SHOW_EVERY = 100  # rows of a recording between two updates of the progress line
 
@@ -34,7 +34,8 @@ def open_recording(job: Job[CollectRecipe, CollectExecution], questions: Questio
 
     Raises InputError if a file cannot be read, or if more rows are bad than `max_bad` allows.
     """
-    replay = Replay(_source(job), questions.requests())
+    assert job.recipe.recording is not None, job.ref
+    replay = Replay(find_source(job.recipe.recording, job.execution, job.label), questions.requests())
     check_bad(job.label, len(replay.bad), replay.read, replay.bad, share=job.execution.max_bad, of="endpoint")
     return replay
 
@@ -63,14 +64,13 @@ def replay_responses(
             show(tally, note)
 
 
-def _source(job: Job[CollectRecipe, CollectExecution]) -> Source:
-    recording = job.recipe.recording
-    assert recording is not None, job.ref
+def find_source(recording: Recording, execution: Execution, label: str) -> Source:
+    """Return the files of a recording on this machine, fetched if they are on a hub, with the names of their fields."""
 
     def paths(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:
-        return tuple(resolve_file(ref, job.execution) for ref in refs)
+        return tuple(resolve_file(ref, execution) for ref in refs)
 
-    fetched = [fetch(ref, kind="dataset", label=job.label) for ref in recording.hub]
+    fetched = [fetch(ref, kind="dataset", label=label) for ref in recording.hub]
     return Source(
         answers=paths(recording.answers) + tuple(path for one in fetched for path, _ in one.files),
         fields=recording.fields,

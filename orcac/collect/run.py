@@ -12,11 +12,9 @@ prompts, such as all those with a system message, to failures that are not on re
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +29,9 @@ from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.collect.recorded import open_recording, read_references, replay_responses
 from orcac.collect.unanswered import lost_group_error, unanswered_error
-from orcac.hub import fetch
+from orcac.collect.weights import link_weights
 from orcac.job import Job, save_memory
 from orcac.progress import print_line
-from orcac.recipe import resolve_file
 from orcac.rows import Response
 from orcac.summary import ShardSummary
 
@@ -103,9 +100,10 @@ def _chat_execution(job: CollectJob) -> ChatExecution:
         model=job.recipe.model,
         label=job.label,
         answers=job.answers,
+        upstream=job.upstream_answers,
         work=job.work,
         progress=job.progress,
-        weights=lambda: _link_weights(job),
+        weights=lambda: link_weights(job.recipe.weights, job.execution, work=job.work, label=job.label),
         threads=job.execution.threads,
         gpus=job.execution.gpus,
     )
@@ -190,21 +188,3 @@ def _write(
         output_tokens=output_tokens,
         usd=round(usd, 6),
     )
-
-
-def _link_weights(job: CollectJob) -> Path | None:
-    """Make and return a folder of links to the files of the model that this process loads; None for other teachers."""
-    recipe = job.recipe.weights
-    if recipe is None:
-        return None
-    folder = Path(tempfile.mkdtemp(prefix="model-", dir=job.work))  # of this process alone: shards run side by side
-    if recipe.hub:
-        fetched = fetch(recipe.hub, kind="model", label=job.label)
-        files = {PurePosixPath(name).name: path for path, name in fetched.files}
-    else:
-        files = {ref.name: resolve_file(ref, job.execution) for ref in recipe.files}
-    for name, file in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(file.resolve())
-    return folder

@@ -88,9 +88,12 @@ def _budget_warnings(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:
     asked: dict[tuple[str, float, float], float] = {}
     for ref, cost in costs.items():
         execution = plan.nodes[ref].execution
-        if isinstance(execution, CollectExecution) and cost.budget_left is not None:
-            assert execution.endpoint.budget_usd is not None
-            budget = execution.endpoint.budget_name, execution.endpoint.budget_usd, cost.budget_left
+        endpoint = execution.endpoint if isinstance(execution, CollectExecution) else None
+        if isinstance(execution, ScoreExecution):
+            endpoint = execution.judge
+        if endpoint and cost.budget_left is not None:
+            assert endpoint.budget_usd is not None
+            budget = endpoint.budget_name, endpoint.budget_usd, cost.budget_left
             asked[budget] = asked.get(budget, 0.0) + cost.usd_spec.mid
     for (name, usd, left), needed in asked.items():
         if needed > left:
@@ -122,7 +125,7 @@ def _account_key(node: Node) -> str:
     if isinstance(execution, CollectExecution) and isinstance(recipe, CollectRecipe):
         settings, model = execution.endpoint, recipe.model
     elif isinstance(execution, ScoreExecution) and isinstance(recipe, ScoreRecipe) and execution.judge and recipe.judge:
-        settings, model = execution.judge, recipe.judge.model
+        settings, model = execution.judge, recipe.judge.asked.model
     else:
         return ""
     return f"{settings.base_url} {model}" if settings.kind == "openai" and settings.mode == "online" else ""

@@ -26,7 +26,8 @@ from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.cost import lengths, priors
 from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
-from orcac.cost.measured import LOOKED_UP, MadeNode, Mean, Measured, mean_tokens, teacher_key
+from orcac.cost.measured import LOOKED_UP, Mean, Measured, mean_tokens, teacher_key
+from orcac.cost.record import MadeNode
 from orcac.cost.shape import Model, student_model
 from orcac.errors import InputError
 from orcac.filter.recipe import Bounds, FilterRecipe, FilterSummary
@@ -397,7 +398,8 @@ class Flow:
         )
         learnt = () if recipe.learns_reasoning else examples.answers_basis
         basis = _unique(examples.basis, learnt, why, (packing,))
-        return Rows(examples.count * fit / per_row, recipe.max_length, per_row, filled, basis)
+        trained = examples.count * (1 - (recipe.holdout or 0.0))
+        return Rows(trained * fit / per_row, recipe.max_length, per_row, filled, basis)
 
     @_cached
     def ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:
@@ -421,7 +423,7 @@ class Flow:
         if self.plan.nodes[ref].kind == "train":
             return self.model(self.plan.nodes[ref].inputs["start"][0])
         node, record = self._node(StudentSummary, ref)
-        folder = self.store.folder(ref) / "model" if record else None
+        folder = self.store.find_folder(ref) / "model" if record else None
         return student_model(node, folder, record.summary.parameters if record else None)
 
 

@@ -8,18 +8,16 @@ stage that was resumed looks faster than it was.
 from __future__ import annotations
 
 import functools
-import json
 import random
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from orcac.chat.settings import SystemRole
 from orcac.collect.recipe import CollectRecipe, CollectSummary
-from orcac.cost import priors
-from orcac.errors import StoreError
+from orcac.cost.record import MadeNode, read_made
 from orcac.eval.recipe import EvalSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.plan.node import Node, canonical
@@ -46,67 +44,6 @@ class Mean(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Hardware:
-    """The part of an execution that a speed depends on, as artifacts record it."""
-
-    threads: int = 1
-    gpus: int = 0
-    nodes: int = 1
-    gpu: str | None = None
-    recompute: bool = False
-    offload: bool = False
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, object]) -> Hardware:
-        """Read the fields of an execution; some may be missing. Raises ValueError if a count is not an integer."""
-        counts = [values.get(name, default) for name, default in (("threads", 1), ("gpus", 0), ("nodes", 1))]
-        threads, gpus, nodes = (count for count in counts if isinstance(count, int))
-        return cls(
-            threads=threads,
-            gpus=gpus,
-            nodes=nodes,
-            gpu=str(values["gpu"]) if values.get("gpu") else None,
-            recompute=bool(values.get("recompute")),
-            offload=bool(values.get("offload")),
-        )
-
-    def speed_key(self, precision: str) -> tuple[object, ...]:
-        """Return a key that two executions share if their speeds are comparable.
-
-        It holds the GPU and the precision, or the number of CPU threads; and whether a stage computes its activations
-        twice, or AdamW on the CPU.
-        """
-        if self.gpus:
-            return (self.gpu, precision, self.recompute, self.offload)
-        return ("cpu", self.threads, self.recompute, self.offload)
-
-
-@dataclass(frozen=True, slots=True)
-class MadeNode(Generic[S]):
-    """The record of a finished artifact."""
-
-    recipe: Mapping[str, object]
-    inputs: Mapping[str, Sequence[str]]  # role -> KIND/IDs
-    summary: S
-    seconds: float  # from the start of its making to the end
-    hardware: Hardware | None  # None if an older orcac made it
-
-    def first_input(self, role: str) -> str:
-        """Return the KIND/ID of the first input in this role; "" if the record names none."""
-        return next(iter(self.inputs.get(role, ())), "")
-
-    def number(self, name: str) -> float:
-        """Return a field of the recipe that is a number; 0 if it is missing or None."""
-        value = self.recipe.get(name)
-        return float(value) if isinstance(value, (int, float)) else 0.0
-
-    @property
-    def working_seconds(self) -> float:
-        """Return the seconds without those of a usual start-up."""
-        return max(self.seconds - priors.START_MODEL, self.seconds / 10, 1e-3)
-
-
-@dataclass(frozen=True, slots=True)
 class Answered:
     """The answers of the ledger to the questions of one collect node."""
 
@@ -124,6 +61,7 @@ class Measured:
     def __init__(self, store: Store, looked_up: int = LOOKED_UP) -> None:
         self._store, self._looked_up = store, looked_up
         self._records: dict[str, Mapping[str, MadeNode[Summary]]] = {}
+        self._upstream: dict[str, MadeNode[Summary] | None] = {}  # records of the upstream, by KIND/ID
 
     def records(self, summary: type[S]) -> Mapping[str, MadeNode[S]]:
         """Return KIND/ID -> record of every finished artifact of the kind that has this type of summary."""
@@ -133,25 +71,19 @@ class Measured:
 
     def _read(self, summary: type[S]) -> Iterator[tuple[str, MadeNode[S]]]:
         for path in sorted((self._store.root / summary.kind).glob("*/artifact.json")):
-            try:
-                values = json.loads(path.read_text(encoding="utf-8"))
-                assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
-                assert all(isinstance(refs, list) for refs in values["inputs"].values())
-                assert all(isinstance(ref, str) for refs in values["inputs"].values() for ref in refs)
-                hardware = values.get("hardware")
-                record = MadeNode(
-                    recipe=values["recipe"],
-                    inputs=values["inputs"],
-                    summary=summary.from_json(values["summary"], path),
-                    seconds=float(values["made"]["seconds"]),
-                    hardware=Hardware.from_values(hardware) if hardware else None,
-                )
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, StoreError):
-                continue
-            yield f"{summary.kind}/{path.parent.name}", record
+            if (record := read_made(summary, path)) is not None:
+                yield f"{summary.kind}/{path.parent.name}", record
 
     def record(self, summary: type[S], ref: str) -> MadeNode[S] | None:
-        """Return the record of a finished artifact; None if it is not made, or its record is damaged."""
+        """Return the record of a finished artifact; None if it is not made, or its record is damaged.
+
+        That of an artifact of the upstream tells its size. It does not count among `records`, whose speeds are those of
+        this store's machines.
+        """
+        if self._store.is_upstream(ref):
+            if ref not in self._upstream:
+                self._upstream[ref] = cast("MadeNode[Summary] | None", read_made(summary, self._store.marker(ref)))
+            return cast("MadeNode[S] | None", self._upstream[ref])
         return self.records(summary).get(ref)
 
     # --- lengths -----------------------------------------------------------------------------------------------
@@ -309,9 +241,9 @@ class Measured:
     # --- answers that are paid for -----------------------------------------------------------------------------
 
     def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
-        """Return, for each collect node of `refs` whose prompts are made, the answers that the ledger has for it.
+        """Return, for each collect node of `refs` whose prompts are made, its answers in the ledger and the upstream's.
 
-        The index of the ledger is read once, and only if there is such a node. At most `looked_up` questions of one
+        The index of a ledger is read once, and only if there is such a node. At most `looked_up` questions of one
         node are looked up, so that this takes about a second. Raises StoreError if the ledger is damaged.
         """
         nodes = [
@@ -320,26 +252,34 @@ class Measured:
             if getattr(plan.nodes[ref].recipe, "origin", "") in ("api", "solver", "local")
             and all(self._store.is_done(prompts) for prompts in plan.nodes[ref].inputs["prompts"])
         ]
-        if not nodes or not self._store.answers.is_dir():
+        folder, upstream = self._store.answers, self._store.upstream_answers
+        if not nodes or not (upstream or folder.is_dir()):
             return {}
         import numpy as np
 
         from orcac.chat.ledger.ledger import Ledger
+        from orcac.chat.ledger.upstream import open_upstream
 
         keys = self._keys(nodes)
-        ledger = Ledger(self._store.answers, wanted=np.unique(np.concatenate([wanted for wanted, _ in keys.values()])))
+        every = np.unique(np.concatenate([wanted for wanted, _ in keys.values()]))
+        ledgers = [Ledger(folder, every), *([open_upstream(folder, upstream, every)] if upstream else [])]
         result = {}
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
             wanted, weight = keys[node.ref]
-            found = ledger.find(wanted, recipe.sampling.max_tokens)
-            facts = ledger.entries[found[found >= 0]]
+            left, parts = wanted, []
+            for ledger in ledgers:
+                found = ledger.find(left, recipe.sampling.max_tokens)
+                parts.append(ledger.entries[found[found >= 0]])
+                left = left[found < 0]
+            facts = np.concatenate(parts)
             replies = facts[(facts["failure"] == 0) & (facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
-            asked, left = round(len(wanted) * weight), round((len(wanted) - len(facts)) * weight)
-            result[node.ref] = Answered(asked, asked - left, len(wanted), len(replies), read, written)
-        ledger.close()
+            asked, unsettled = round(len(wanted) * weight), round(len(left) * weight)
+            result[node.ref] = Answered(asked, asked - unsettled, len(wanted), len(replies), read, written)
+        for ledger in ledgers:
+            ledger.close()
         return result
 
     def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, float]]:
@@ -360,7 +300,7 @@ class Measured:
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
-            paths = [self._store.folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
+            paths = [self._store.find_folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
             sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
@@ -369,7 +309,9 @@ class Measured:
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, *_ in all_)
             roles = {role for _, role, *_ in all_}
-            for query, system in read_columns(self._store.folder(prompts) / "prompts.parquet", ("query", "system")):
+            for query, system in read_columns(
+                self._store.find_folder(prompts) / "prompts.parquet", ("query", "system")
+            ):
                 if (drawn := chance.random()) < most:
                     parts = {role: conversation_json(system=system, user=query, system_role=role) for role in roles}
                     for share, role, prefix, keys in all_:

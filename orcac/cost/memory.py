@@ -142,7 +142,9 @@ def find_stage(plan: Plan, store: Store, ref: str) -> SizedStage | None:
     rows, start = (plan.nodes[node.inputs[role][0]] for role in ("rows", "start"))
     while start.kind == "train":
         start = plan.nodes[start.inputs["start"][0]]
-    shape = student_model(start, store.folder(start.ref) / "model" if store.is_done(start.ref) else None, None).shape
+    shape = student_model(
+        start, store.find_folder(start.ref) / "model" if store.is_done(start.ref) else None, None
+    ).shape
     if not shape:
         return None
     assert isinstance(node.recipe, TrainRecipe)

@@ -14,14 +14,15 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures, priors
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
-from orcac.cost.measured import Hardware
 from orcac.cost.questions import AskedShares, AskedSources, list_questions
+from orcac.cost.record import Hardware
 from orcac.cost.student_answer import estimate_answer
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.plan.node import Node
 from orcac.score.recipe import ScoreExecution, ScoreRecipe
+from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train import gpus
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import PARTS, TrainExecution, TrainRecipe
 
 _LONG = 86_400.0  # seconds of asking; a longer one gets a line that names its bottleneck
 
@@ -46,7 +47,7 @@ class Cost:
     disk: Range = ZERO  # bytes that are added to the store
     basis: tuple[str, ...] = ()  # the measurements and assumptions behind it, in words
     questions: AskedSources | None = None  # of a collect node, so that a total counts each question once
-    budget_left: float | None = None  # of a collect node: USD of its experiment's budget, neither spent nor reserved
+    budget_left: float | None = None  # of a node that asks: USD of its experiment's budget, neither spent nor reserved
 
     def scaled(self, share: float) -> Cost:
         """Return the cost of asking this share of the questions. `disk` stays: the artifact has all answers."""
@@ -188,6 +189,10 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     slots = rows.count * float(rows.length * (recipe.epochs or 1))
     if recipe.tokens:
         slots = Range(recipe.tokens / rows.fill)
+    packed = flow.plan.nodes[node.inputs["rows"][0]].recipe
+    if isinstance(packed, TokenizeRecipe) and packed.holdout:  # a forward pass is a third of the arithmetic
+        apart = rows.count * (packed.holdout / (1 - packed.holdout))
+        slots = slots + apart * (rows.length * (PARTS + 1) / 3)
     devices = execution.nodes * execution.gpus
     speed_key = Hardware.from_values(execution.model_dump()).speed_key(recipe.precision)
     basis = [*rows.basis, *model.basis]
@@ -301,16 +306,21 @@ def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
     cost = replace(_handling_cost(items.count, octets), basis=items.basis)
     if recipe.judge and execution.judge:
-        verdicts = items.count * (2.0 * len(node.inputs.get("against", ())))  # each pair in both orders
-        read = items.tokens + answer * 2.0 + priors.JUDGING.range
-        written = priors.VERDICT.range.capped_at(recipe.judge.sampling.max_tokens)
-        judged = _asking_cost(execution.judge, verdicts, read, written, recipe.judge.sampling.max_tokens)
+        references, most = float(len(node.inputs.get("against", ()))), recipe.judge.asked.sampling.max_tokens
+        is_alone = recipe.judge.form == "scale"
+        reviews = 1.0 + references if is_alone else references * (1.0 if recipe.judge.recorded else 2.0)
+        read = items.tokens + answer * (1.0 if is_alone else 2.0) + priors.JUDGING.range
+        written = priors.VERDICT.range.capped_at(most)
+        judged = _asking_cost(execution.judge, items.count * reviews, read, written, most)
+        if recipe.judge.recorded:
+            judged = Cost(seconds=judged.seconds, basis=judged.basis)
         spent = ("requests", "input_tokens", "output_tokens", "usd", "usd_batch", "usd_spec")
         basis = (priors.ANSWER.basis, priors.JUDGING.basis, priors.VERDICT.basis, *judged.basis)
         cost = replace(
             cost,
             seconds=cost.seconds + judged.seconds,
             basis=(*cost.basis, *basis),
+            budget_left=flow.budget_left(execution.judge),
             **{name: getattr(judged, name) for name in spent},
         )
     return cost

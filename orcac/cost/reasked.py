@@ -98,4 +98,4 @@ def _count_answers(replies: Sequence[EarlierReplies], store: Store) -> dict[str,
 def _find_items(one: EarlierReplies, store: Store) -> Path | None:
     """Return the file with the benchmark's items, in whichever of the nodes is made."""
     made = [ref for ref in (one.items, one.nodes[0].ref) if store.is_done(ref)]
-    return store.folder(made[0]) / "prompts.parquet" if made else None
+    return store.find_folder(made[0]) / "prompts.parquet" if made else None

@@ -100,7 +100,9 @@ def _read_study(
     from orcac.score.scores import read
 
     counted |= {one.score for draws in done for runs in draws for one in runs}
-    rows = [drop_repeated(Row([[read(store.folder(one.score)) for one in runs] for runs in draws])) for draws in done]
+    rows = [
+        drop_repeated(Row([[read(store.find_folder(one.score)) for one in runs] for runs in draws])) for draws in done
+    ]
     keyed = key_answers(rows[0].runs[0].rows)
     tables = [tabulate(row, list(keyed), read_score) for row in rows]
     answered = np.all([np.isfinite(table).all(axis=0) for table in tables], axis=0)

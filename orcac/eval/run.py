@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcac import rows
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe, EvalSummary
-from orcac.job import Job, packages_in_use
+from orcac.job import Job, hide_pandas, packages_in_use
 from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
 from orcac.summary import ShardSummary
@@ -68,6 +68,7 @@ def load_model(folder: Path, *, threads: int, gpus: int) -> LocalModel:
 
 def run(job: EvalJob, *, load_model: Callable[..., LocalModel] = load_model) -> EvalSummary:
     """Write `answers.parquet`. Raises InputError if there are no items."""
+    hide_pandas()
     items, execution, shards = _read_items(job), job.execution, None
     earlier = next(iter(job.earlier), "")
     if earlier:
@@ -98,6 +99,7 @@ def run_shard(
     job: EvalJob, index: int, count: int, *, load_model: Callable[..., LocalModel] = load_model
 ) -> ShardSummary:
     """Answer the items number index, index + count, ... (from 0) and leave their answers in the node's `work`."""
+    hide_pandas()
     items = _read_items(job)
     total = range(len(items) * job.recipe.samples)
     numbers = [] if job.earlier else [number for number in total if number % len(items) % count == index]

@@ -18,7 +18,7 @@ from orcac.errors import InputError
 from orcac.filter.contamination import Index, build_index
 from orcac.filter.reasons import KEEP, Reasons
 from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
-from orcac.job import Job
+from orcac.job import Job, hide_pandas
 from orcac.losses import Losses, print_counts
 from orcac.text import by_reason
 
@@ -29,6 +29,7 @@ def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
     Raises InputError if contamination is to be checked and there is no benchmark, or if no response is kept, of all or
     of a task.
     """
+    hide_pandas()
     responses = job.input("responses") / "responses.parquet"
     reasons = Reasons(job.recipe, _index_benchmarks(job))
     losses = Losses()

@@ -38,6 +38,17 @@ def lower_protocol(benchmark: schema.Benchmark, teacher: schema.Teacher, seed: i
     )
 
 
+def lower_judging(judge: schema.Judge, teacher: schema.Teacher) -> Sampling:
+    """Return the decoding parameters of a judge: its own, beside the teacher's `seed`, `extra` and `reasoning`."""
+    return Sampling(
+        temperature=judge.temperature,
+        max_tokens=judge.max_tokens,
+        seed=teacher.sampling.seed,
+        extra=teacher.sampling.extra,
+        reasoning=teacher.sampling.reasoning,
+    )
+
+
 def lower_teacher(
     teacher: schema.Teacher,
     *,

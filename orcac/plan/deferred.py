@@ -11,6 +11,7 @@ from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.recipe import HubRef
 from orcac.sample.recipe import SampleRecipe
+from orcac.score.recipe import ScoreRecipe
 from orcac.student.recipe import StudentRecipe
 
 
@@ -21,6 +22,8 @@ def list_hub_addresses(node: Node) -> tuple[str, ...]:
         hub = node.recipe.source.hub
     elif isinstance(node.recipe, CollectRecipe) and node.recipe.recording:
         hub = node.recipe.recording.hub
+    elif isinstance(node.recipe, ScoreRecipe) and node.recipe.judge and node.recipe.judge.asked.recording:
+        hub = node.recipe.judge.asked.recording.hub
     elif isinstance(node.recipe, StudentRecipe) and node.recipe.pretrained and node.recipe.pretrained.hub:
         hub = (node.recipe.pretrained.hub,)
     return tuple(f"hf://{ref.repo}@{ref.revision}" + (f"/{ref.path}" if ref.path else "") for ref in hub)

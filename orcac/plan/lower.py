@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 from typing import Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
 from orcac.chat.settings import EndpointSettings, Sampling
-from orcac.collect.recipe import CollectExecution
+from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.filter.recipe import FilterExecution
-from orcac.plan.asking import lower_endpoint, lower_protocol, lower_teacher
+from orcac.plan.asking import lower_endpoint, lower_judging, lower_protocol, lower_teacher
 from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
@@ -48,9 +48,10 @@ from orcac.plan.sources import FileDigests, LocalFiles, find_matching, lower_fil
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleRecipe, Source, Subset
-from orcac.score.recipe import Judge, ScoreExecution, ScoreRecipe
+from orcac.score.recipe import Judge, JudgePrompt, ScoreExecution, ScoreRecipe
 from orcac.spec import schema
 from orcac.spec.arms import BASE
+from orcac.spec.judges import find_judge, list_judged_baselines
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.spec.paths import FileSet
@@ -202,7 +203,10 @@ class _ArmLowering:
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None
-            rows = self._add_tokenize(trained_on[name], learns_reasoning="reasoning" in spec.stages[name].learn)
+            stage = spec.stages[name]
+            rows = self._add_tokenize(
+                trained_on[name], learns_reasoning="reasoning" in stage.learn, holdout=stage.holdout
+            )
             model = self._add_train(name, rows, model, replicate)
             stages.append(report.TrainedStage(name=name, dataset=trained_on[name], tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
@@ -222,19 +226,28 @@ class _ArmLowering:
         )
 
     def lower_baselines(self) -> tuple[report.Baseline, ...]:
-        """Add each baseline's answers to every benchmark with right answers, scored as the arms' answers are.
+        """Add each baseline's answers to every benchmark, scored or judged as the arms' answers are.
 
-        A benchmark that compares likelihoods has no row for a baseline, since an API does not give them.
+        A benchmark that compares likelihoods has no row for a baseline, since an API does not give them; nor has one
+        whose judge compares answers with those of the baseline itself.
         """
-        scored = [
-            name
-            for name in sorted(self._benchmark_names())
-            if getattr(self.spec.benchmarks[name], "method", "") == "generate"
-        ]
         return tuple(
-            report.Baseline(name=teacher, evaluations=tuple(self._add_baseline(teacher, name) for name in scored))
+            report.Baseline(
+                name=teacher,
+                evaluations=tuple(
+                    self._add_baseline(teacher, name)
+                    for name in sorted(self._benchmark_names())
+                    if self._measures_baseline(teacher, name)
+                ),
+            )
             for teacher in self.spec.baselines
         )
+
+    def _measures_baseline(self, teacher: str, name: str) -> bool:
+        benchmark = self.spec.benchmarks[name]
+        if isinstance(benchmark, schema.OpenBenchmark):
+            return teacher in list_judged_baselines(self.spec, benchmark)
+        return benchmark.method == "generate"
 
     def _benchmark_names(self) -> list[str]:
         return [name for name in self.spec.benchmarks if name not in self.arm.left_out]
@@ -423,26 +436,33 @@ class _ArmLowering:
         without that part.
         """
         teacher = self.spec.teachers[name]
+        recipe, files = self._lower_teacher(name, sampling=sampling, sample_index=sample_index)
+        execution = CollectExecution(
+            endpoint=self._lower_endpoint(name, may_omit=sampling is not None),
+            shards=shards,
+            max_bad=getattr(teacher.endpoint, "max_bad", None),
+            expect_tokens=teacher.expect,
+            files=files,
+            **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
+        )
+        return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
+
+    def _lower_teacher(
+        self, name: str, *, sampling: Sampling | None = None, sample_index: int = 0
+    ) -> tuple[CollectRecipe, dict[str, str]]:
+        """Return the recipe for asking the teacher `name`, and its local files (sha256 -> path)."""
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
         local = self.cache.digests.lower(file_set)
         questions = self.cache.digests.lower(self.arm.files.get(("teachers", name, "endpoint", "questions")))
         recipe = lower_teacher(
-            teacher,
+            self.spec.teachers[name],
             files=local,
             hub=file_set.hub,
             questions=questions,
             sampling=sampling,
             sample_index=sample_index,
         )
-        execution = CollectExecution(
-            endpoint=self._lower_endpoint(name, may_omit=sampling is not None),
-            shards=shards,
-            max_bad=getattr(teacher.endpoint, "max_bad", None),
-            expect_tokens=teacher.expect,
-            files=local.paths | questions.paths,
-            **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
-        )
-        return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
+        return recipe, local.paths | questions.paths
 
     def _lower_endpoint(self, name: str, *, may_omit: bool) -> EndpointSettings:
         """Return the settings for reaching the teacher `name`. A path of weights that exists becomes absolute."""
@@ -514,16 +534,17 @@ class _ArmLowering:
         )
 
     @_once_per_sections
-    def _add_tokenize(self, dataset: str, *, learns_reasoning: bool) -> str:
+    def _add_tokenize(self, dataset: str, *, learns_reasoning: bool, holdout: float | None) -> str:
         student = self.spec.student
         assert student is not None
         return self._add(
-            f"tokenize/{dataset}" + ("" if learns_reasoning else "/answers"),
+            f"tokenize/{dataset}{'' if learns_reasoning else '/answers'}{f'/holdout-{holdout:g}' if holdout else ''}",
             TokenizeRecipe(
                 seed=self.seed,
                 max_length=student.max_length,
                 packing=student.packing,
                 learns_reasoning=learns_reasoning,
+                holdout=holdout,
             ),
             TokenizeExecution(**lower_work(self.spec.hardware.other)),
             label=dataset if learns_reasoning else f"{dataset}, answers alone",
@@ -598,14 +619,12 @@ class _ArmLowering:
         """Add the scores of answers to the benchmark `name`: of an eval node, or of a collect node for each sample."""
         benchmark, items = self.spec.benchmarks[name], self._add_items(name)
         inputs: dict[str, tuple[str, ...]] = {"answers": answers, "items": (self._add_scored_items(name),)}
-        blockers: tuple[str, ...] = ()
-        if isinstance(benchmark, schema.OpenBenchmark):
+        if isinstance(benchmark, schema.OpenBenchmark) and benchmark.against:
             inputs["against"] = tuple(
                 reply for teacher in benchmark.against for reply in self._add_replies(teacher, name)
             )
-            blockers = (f"benchmarks.{name}: this version plans and prices judging but does not judge",)
         recipe, execution = self._lower_scoring(name)
-        score = self._add(address, recipe, execution, label=label, mark=mark, blockers=blockers, inputs=inputs)
+        score = self._add(address, recipe, execution, label=label, mark=mark, inputs=inputs)
         self.targets.append(score)
         return report.Evaluation(benchmark=name, items=items, answers=answers[0], samples=answers[1:], score=score)
 
@@ -619,14 +638,30 @@ class _ArmLowering:
         if not isinstance(benchmark, schema.OpenBenchmark):
             matching = find_score_matching(benchmark.format, benchmark.checkers)
             return ScoreRecipe(checkers=benchmark.checkers, matching=matching), ScoreExecution(**resources)
-        teacher = self.spec.teachers[benchmark.judge]
-        judge = Judge(
-            model=teacher.model,
-            sampling=teacher.sampling,
-            origin="solver" if teacher.endpoint.kind == "solver" else "api",
+        return self._lower_judge(find_judge(self.spec, benchmark), self.arm.prompts[benchmark.judge])
+
+    def _lower_judge(
+        self, judge: schema.Judge, prompts: Mapping[str, JudgePrompt]
+    ) -> tuple[ScoreRecipe, ScoreExecution]:
+        teacher = self.spec.teachers[judge.teacher]
+        sampling = lower_judging(judge, teacher)
+        asked, files = self._lower_teacher(judge.teacher, sampling=sampling)
+        is_recorded = asked.origin == "replay"
+        if is_recorded:
+            prompts = {task: JudgePrompt(reads=prompt.reads) for task, prompt in prompts.items()}
+        recipe = Judge(
+            asked=asked,
+            form=judge.form,
+            prompts=dict(sorted(prompts.items())),
+            recorded=judge.recorded if is_recorded else None,
         )
-        endpoint = lower_endpoint(teacher, budget_usd=self.spec.budget, budget_name=self.spec.name)
-        return ScoreRecipe(judge=judge), ScoreExecution(judge=endpoint, **resources)
+        execution = ScoreExecution(
+            judge=self._lower_endpoint(judge.teacher, may_omit=True),
+            max_bad=getattr(teacher.endpoint, "max_bad", None),
+            files=files,
+            **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
+        )
+        return ScoreRecipe(judge=recipe), execution
 
     @_once_per_sections
     def _add_replies(self, teacher: str, name: str) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ def list_extras(node: Node) -> set[Extra]:
         found.add("math")
     if isinstance(recipe, ScoreRecipe) and "math" in recipe.checkers:
         found.add("math")
+    if isinstance(recipe, ScoreRecipe) and recipe.judge and recipe.judge.asked.origin == "local":
+        found.add("train")
     if list_hub_addresses(node):
         found.add("hub")
     return found

@@ -1,6 +1,7 @@
 """The state of a node, read from its folder in the store alone: without Snakemake, the plan or any other node.
 
     done      it has its marker
+    upstream  it is not made, and the store's upstream has it
     making    its lease is held, or that of one of its shards
     failed    not making; the last try, or that of one of its shards, left an error
     partial   not making, not failed; a try left work to go on from
@@ -27,7 +28,7 @@ from orcac.store.lease import is_leased
 from orcac.store.store import Store
 from orcac.summary import ShardSummary
 
-StateName = Literal["done", "making", "failed", "partial", "to do"]
+StateName = Literal["done", "upstream", "making", "failed", "partial", "to do"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +47,23 @@ class State:
     exit_code: int | None = None  # of the last try, if that failed
     shards: tuple[State, ...] = ()  # of a node with several shards, once one of them has begun
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is an artifact, here or in the upstream."""
+        return self.name in ("done", "upstream")
+
 
 def read_state(store: Store, node: Node | str) -> State:
     """Return the state of a node, given as a Node or as KIND/ID. With KIND/ID, its shards are not read."""
     ref, shards = (node, 1) if isinstance(node, str) else (node.ref, getattr(node.execution, "shards", 1))
     folder = f"{store.root}/{ref}"  # a string: making a Path takes longer than listing the folder
     names = _list_names(folder)
-    if "artifact.json" in names or not names:
-        return State(name="done" if names else "to do")
+    if "artifact.json" in names:
+        return State(name="done")
+    if "lease.json" not in names and store.is_upstream(ref):
+        return State(name="upstream")
+    if not names:
+        return State(name="to do")
     own = _read_folder(folder, names)
     parts = _read_shards(f"{folder}/shards", shards) if shards > 1 and "shards" in names else []
     if any(part.name != "to do" for part in parts):
@@ -69,9 +79,9 @@ def read_state(store: Store, node: Node | str) -> State:
 
 
 def read_states(store: Store, nodes: Mapping[str, Node], before: Mapping[str, State]) -> dict[str, State]:
-    """Return the state of each of `nodes`. A node that was done in `before` stays done and is not read again."""
+    """Return the state of each of `nodes`. A node that was finished in `before` stays so and is not read again."""
     return {
-        ref: before[ref] if ref in before and before[ref].name == "done" else read_state(store, node)
+        ref: before[ref] if ref in before and before[ref].is_finished else read_state(store, node)
         for ref, node in nodes.items()
     }
 

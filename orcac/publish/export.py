@@ -37,7 +37,7 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, run: int = 1, about
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
     text = render_card(plan, store, spec=spec, arm=described, run=exported, about=about)
     files = {
-        name.removeprefix("model/"): (store.folder(ref) / name, facts)
+        name.removeprefix("model/"): (store.find_folder(ref) / name, facts)
         for name, facts in store.artifact(ref)["files"].items()
         if name.startswith("model/")
     }

@@ -177,7 +177,7 @@ def _list_metrics(whole: Figure, score: Score) -> Iterator[Figure]:
 def _list_of_run(store: Store, run: Figure) -> Iterator[Figure]:
     """Yield the scores of one run, over all tasks and of each; nothing if its score artifact is gone."""
     try:
-        scores = json.loads((store.folder(run.score) / "scores.json").read_text(encoding="utf-8"))
+        scores = json.loads((store.find_folder(run.score) / "scores.json").read_text(encoding="utf-8"))
         tasks = scores["tasks"] if len(scores["tasks"]) > 1 else {}
         for task, found in {"": scores, **tasks}.items():
             low, high = found["interval"]

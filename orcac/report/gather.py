@@ -35,6 +35,7 @@ from orcac.report.results import (
     Benchmark,
     Curve,
     Flow,
+    HeldOut,
     Packing,
     Results,
     StageResult,
@@ -45,6 +46,7 @@ from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
 from orcac.student.recipe import StudentSummary
 from orcac.summary import Summary
+from orcac.tokenize.holdout import read_groups
 from orcac.tokenize.recipe import TokenizeSummary
 from orcac.train.recipe import TrainSummary
 
@@ -102,6 +104,9 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         packings=tuple(_packing(store, stage, users) for stage, users in _with_users(arms, _stages)),
         teachers=_teachers(store, job.recipe),
         curves=tuple(curve for arm in arms for curve in _curves(store, arm)),
+        held_out=tuple(
+            group for stage, users in _with_users(arms, _first_stages) for group in _held_out(store, stage, users)
+        ),
     )
 
 
@@ -265,7 +270,8 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         tokens=packed.tokens,
         supervised_tokens=packed.supervised_tokens,
         fill=packed.fill,
-        balanced=packed.examples == packed.packed + packed.too_long,
+        held_out=packed.held_out or 0,
+        balanced=packed.examples == packed.packed + packed.too_long + (packed.held_out or 0),
     )
 
 
@@ -292,6 +298,29 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
             usd=round(before.usd + asked.usd, 6),
         )
     return tuple(totals[name] for name in sorted(totals))
+
+
+def _first_stages(arm: Arm) -> Iterator[tuple[str, TrainedStage]]:
+    return ((stage.train, stage) for stage in arm.stages)
+
+
+def _held_out(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> Iterator[HeldOut]:
+    """Yield the losses of each group of examples that a stage keeps apart."""
+    groups = read_groups(store.folders[stage.tokenize])
+    if not groups:
+        return
+    path = store.folders[stage.train] / "holdout.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for group in groups:
+        yield HeldOut(
+            arms=users,
+            stage=stage.name,
+            teacher=group.teacher,
+            source=group.source,
+            examples=group.examples,
+            steps=tuple(line["step"] for line in lines),
+            losses=tuple(line["groups"][group.name] for line in lines),
+        )
 
 
 def _curves(store: Artifacts, arm: Arm) -> Iterator[Curve]:

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from orcac.report.results import Curve
 
-__all__ = ["COLOURS", "Scale", "draw_axis", "draw_losses", "draw_strip", "fit_scale"]
+__all__ = ["COLOURS", "Line", "Scale", "draw_axis", "draw_losses", "draw_strip", "fit_scale", "list_lines"]
 
 COLOURS = 8  # the page defines --row-0 to --row-7; further rows reuse them with other dashes
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "14 4")
@@ -80,55 +80,71 @@ def draw_axis(scale: Scale, labels: Sequence[str]) -> Markup:
     return Markup('<svg class="axis" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
 
 
-def draw_losses(curves: Sequence[Curve], arms: Sequence[str]) -> Markup:
-    """Return the training loss by optimizer step: a line for each arm, with the arm's number at its end.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a plot: `number` from 0 gives its colour and dashes, and `label` is written at its end."""
 
-    A ring marks the first step of each later stage. Arms of equal lines share one, with all their numbers.
+    number: int
+    label: str
+    points: Sequence[tuple[int, float]]  # step, loss
+    rings: Sequence[tuple[int, float]] = ()  # points that are marked
+
+
+def list_lines(curves: Sequence[Curve], arms: Sequence[str]) -> list[Line]:
+    """Return the training loss of each arm, with a ring at the first step of each later stage.
+
+    Arms of equal losses share a line, with all their numbers.
     """
-    lines: dict[tuple[tuple[int, float], ...], list[int]] = {}
-    rings: dict[tuple[tuple[int, float], ...], list[tuple[int, float]]] = {}
+    numbers_of: dict[tuple[tuple[int, float], ...], list[int]] = {}
+    rings = {}
     for number, arm in enumerate(arms):
         chain = [curve for curve in curves if curve.arm == arm and curve.steps]
         points = tuple(point for curve in chain for point in zip(curve.steps, curve.losses, strict=True))
         if points:
-            lines.setdefault(points, []).append(number)
+            numbers_of.setdefault(points, []).append(number)
             rings[points] = [(curve.steps[0], curve.losses[0]) for curve in chain[1:]]
-    across = fit_scale([0.0, *(step for points in lines for step, _ in points)], most=6)
-    up = fit_scale([0.0, *(loss for points in lines for _, loss in points if math.isfinite(loss))], most=6)
+    return [
+        Line(numbers[0], ", ".join(str(number + 1) for number in numbers), points, rings[points])
+        for points, numbers in numbers_of.items()
+    ]
+
+
+def draw_losses(lines: Sequence[Line], title: str, across_title: str) -> Markup:
+    """Return losses by optimizer step as lines with their labels."""
+    across = fit_scale([0.0, *(float(step) for line in lines for step, _ in line.points)], most=6)
+    up = fit_scale([0.0, *(loss for line in lines for _, loss in line.points if math.isfinite(loss))], most=6)
 
     def place(step: float, loss: float) -> str:
         x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * across.place(step) / 100
         y = _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * up.place(loss) / 100
         return f"{x:.1f},{y:.1f}"
 
-    parts = [_draw_grid(across, up)]
+    parts = [_draw_grid(across, up, across_title)]
     ends = []
-    for points, numbers in lines.items():
-        drawn = " ".join(place(step, loss) for step, loss in points if math.isfinite(loss))
+    for line in lines:
+        drawn = " ".join(place(step, loss) for step, loss in line.points if math.isfinite(loss))
         if not drawn:
             continue
-        first = numbers[0]
-        dashes = _DASHES[first // COLOURS % len(_DASHES)]
-        style = f"--c:var(--row-{first % COLOURS})"
+        dashes = _DASHES[line.number // COLOURS % len(_DASHES)]
+        style = f"--c:var(--row-{line.number % COLOURS})"
         parts.append(Markup('<polyline style="{}" stroke-dasharray="{}" points="{}"/>').format(style, dashes, drawn))
-        for step, loss in rings[points]:
-            ring = place(step, loss).split(",")
-            parts.append(Markup('<circle style="{}" cx="{}" cy="{}" r="4.5"/>').format(style, *ring))
+        for ring in line.rings:
+            at = place(*ring).split(",")
+            parts.append(Markup('<circle style="{}" cx="{}" cy="{}" r="4.5"/>').format(style, *at))
         x, y = map(float, drawn.rpartition(" ")[2].split(","))
-        ends.append((y, x, numbers, style))
+        ends.append((y, x, line.label, style))
     lowest = float(_TOP)
-    for y, x, numbers, style in sorted(ends, key=lambda end: end[0]):
+    for y, x, label, style in sorted(ends):
         lowest = max(y, lowest + 12)  # so that no label covers another
-        label = ", ".join(str(number + 1) for number in numbers)
         lead = Markup('<line class="lead" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x, y, _WIDTH - _RIGHT + 4, lowest)
         text = Markup('<text class="end" style="{}" x="{}" y="{}">{}</text>')
         parts += [lead, text.format(style, _WIDTH - _RIGHT + 7, round(lowest + 4, 1), label)]
     height = max(_HEIGHT, math.ceil(lowest) + 10)
     frame = Markup('<svg class="losses" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
-    return frame.format(_WIDTH, height, "Training loss of each arm by optimizer step", Markup("").join(parts))
+    return frame.format(_WIDTH, height, title, Markup("").join(parts))
 
 
-def _draw_grid(across: Scale, up: Scale) -> Markup:
+def _draw_grid(across: Scale, up: Scale, across_title: str) -> Markup:
     """Return the axes of the losses, with their labels."""
     parts = []
     for tick in up.ticks:
@@ -143,5 +159,5 @@ def _draw_grid(across: Scale, up: Scale) -> Markup:
             Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x, _HEIGHT - 22, f"{tick:,.0f}")
         )
     title = Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>')
-    parts.append(title.format((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, escape("optimizer steps, all stages")))
+    parts.append(title.format((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, across_title))
     return Markup("").join(parts)

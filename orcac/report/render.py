@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orcac.report import plots, wording
-from orcac.report.results import Benchmark, Results, Score
+from orcac.report.results import Benchmark, HeldOut, Results, Score
 from orcac.stats.wording import points, points_interval
 from orcac.text import by_reason, dollars
 
@@ -87,8 +87,31 @@ def render_html(
         limits=wording.describe_limits(results),
         forests={bench.name: _draw_forest(bench) for bench in results.benchmarks},
         papers={bench.name: _list_models(bench) for bench in results.benchmarks},
-        loss_plot=plots.draw_losses(results.curves, rows) if any(curve.steps for curve in results.curves) else "",
+        loss_plot=_draw_training(results, rows),
+        held_out_plots=_draw_held_out(results.held_out),
     )
+
+
+def _draw_training(results: Results, rows: Sequence[str]) -> str:
+    lines = plots.list_lines(results.curves, rows)
+    title = "Training loss of each arm by optimizer step"
+    return plots.draw_losses(lines, title, "optimizer steps, all stages") if lines else ""
+
+
+def _draw_held_out(held_out: Sequence[HeldOut]) -> list[tuple[str, list[HeldOut], Markup]]:
+    """Return (title, groups, plot) for each stage that keeps examples apart, as different arms train it."""
+    found: dict[str, list[HeldOut]] = {}
+    for one in held_out:
+        found.setdefault(f"{one.stage}, for {', '.join(one.arms)}", []).append(one)
+    drawn = []
+    for title, groups in found.items():
+        lines = [
+            plots.Line(number, str(number + 1), list(zip(one.steps, one.losses, strict=True)))
+            for number, one in enumerate(groups)
+        ]
+        plot = plots.draw_losses(lines, f"Loss on examples kept apart: {title}", "optimizer steps of the stage")
+        drawn.append((title, groups, plot))
+    return drawn
 
 
 def _digest(script: str) -> str:

@@ -72,7 +72,7 @@ def rescore(rows: Mapping[str, tuple[Draws, Draws]], store: Store, base: str, re
         """Yield the folders of the evaluations of a benchmark; without those that were removed since."""
         for one in (one for runs in map_benchmarks(draws)[name] for one in runs):
             if store.is_done(one.answers):
-                yield store.folder(one.answers)
+                yield store.find_folder(one.answers)
 
     def compare(side: int) -> tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Score]]:
         """Return (benchmark, arm) -> its answers on one side, and its score with its verdict."""

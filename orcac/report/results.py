@@ -23,6 +23,7 @@ __all__ = [
     "Curve",
     "Difference",
     "Flow",
+    "HeldOut",
     "Packing",
     "Protocol",
     "Readable",
@@ -230,11 +231,12 @@ class Packing:
     examples: int
     packed: int
     too_long: int
+    held_out: int = 0
     rows: int
     tokens: int
     supervised_tokens: int
     fill: float
-    balanced: bool  # examples = packed + too_long
+    balanced: bool  # examples = packed + too_long + held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +259,19 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """The loss on the examples of one teacher and source that a stage keeps apart. `steps` are those of the stage."""
+
+    arms: tuple[str, ...]
+    stage: str
+    teacher: str
+    source: str
+    examples: int
+    steps: tuple[int, ...]  # 0 is before training
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     title: str
     about: str
@@ -268,6 +283,7 @@ class Results:
     packings: tuple[Packing, ...]
     teachers: tuple[Teacher, ...]
     curves: tuple[Curve, ...]
+    held_out: tuple[HeldOut, ...] = ()
 
 
 def to_json(results: Results) -> str:

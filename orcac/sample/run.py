@@ -19,7 +19,7 @@ from typing import NamedTuple
 from orcac import hub, rows
 from orcac.bad_rows import check_bad, write_bad
 from orcac.errors import InputError
-from orcac.job import Job
+from orcac.job import Job, hide_pandas
 from orcac.losses import print_counts
 from orcac.progress import Progress, print_line
 from orcac.recipe import resolve_file
@@ -62,6 +62,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     Raises InputError if a file is bad or has fewer queries than `take`, if nothing is left of a file or a task, or if
     no item of a benchmark can be scored, and the errors of `hub.fetch` if the source is on a hub.
     """
+    hide_pandas()
     if job.recipe.form:
         return _run_form(job, job.recipe.form)
     source = _find_input(job)

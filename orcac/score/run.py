@@ -1,4 +1,7 @@
-"""Score the recorded answers of one model to one benchmark. Nothing is asked, and nothing is generated."""
+"""Score the recorded answers of one model to one benchmark, by checkers, by likelihoods, or by a judge.
+
+No student is asked again. A judge is asked through the ledger, like any other model (judging/).
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,10 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
     if rule := job.recipe.likelihood:
         return _run_likelihood(job, rule)
     answered = list(_read_answers(job.input("items"), job.inputs["answers"]))
+    if job.recipe.judge:
+        from orcac.score.judging.judged import score_judged  # brings the client of models
+
+        return score_judged(job, [(item, reply) for item, (reply,) in answered])
     checkers = job.recipe.checkers
     scored, faults = [], defaultdict(list)
     for item, replies in answered:

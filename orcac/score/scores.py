@@ -21,13 +21,14 @@ from typing import TypeVar, get_args
 from pydantic import TypeAdapter
 
 from orcac import rows
-from orcac.rows import Answer, Outcome, Scored
+from orcac.rows import JUDGED, Answer, Outcome, Scored
 from orcac.score.samples import SampleScores
 from orcac.stats.intervals import Interval, binomial_p_value, wilson
 
 __all__ = ["Answers", "BenchmarkScores", "Scores", "by_item", "constant_score", "merge", "read", "sum_up", "write"]
 
 Row = TypeVar("Row", Answer, Scored)
+WITHOUT_SCORE = ("failed", "judge refused", "judge unread")  # outcomes that leave n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ class Scores:
 
     def share(self, outcome: Outcome) -> float:
         """Return the share of the answers that did not fail which have this outcome; 0 if all failed."""
-        return self.outcomes[outcome] / max(sum(self.outcomes.values()) - self.outcomes["failed"], 1)
+        without = sum(self.outcomes.get(name, 0) for name in WITHOUT_SCORE)
+        return self.outcomes[outcome] / max(sum(self.outcomes.values()) - without, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +150,13 @@ def _sum_up(scored: Sequence[Scored], checkers: Sequence[str]) -> Scores:
     counted = [row for row in map(merge, by_item(scored)) if row.score is not None]
     n, total = len(counted), sum(row.score or 0.0 for row in counted)
     outcomes = Counter(row.outcome for row in scored)
+    is_judged = any(outcome in outcomes for outcome in JUDGED)
     chance = sum(map(_chance, counted)) / n if n else 0.0
     return Scores(
         n=n,
         mean=total / n if n else None,
         interval=wilson(total, n),
-        outcomes={outcome: outcomes[outcome] for outcome in get_args(Outcome)},
+        outcomes={outcome: outcomes[outcome] for outcome in get_args(Outcome) if outcome not in JUDGED or is_judged},
         chance=chance,
         p_above_chance=_p_above(total, n, chance),
         others={

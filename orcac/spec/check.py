@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Set
 
+from orcac.spec.endpoints import check_endpoint
 from orcac.spec.finding import Finding, Names, check_message_number, check_name
+from orcac.spec.judges import check_judges
 from orcac.spec.problems import SpecPath
 from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
 from orcac.spec.schema import (
@@ -25,6 +27,7 @@ from orcac.spec.schema import (
     is_drawn,
 )
 from orcac.spec.units import BatchSize
+from orcac.tokenize.recipe import ENOUGH
 
 
 def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Finding]:
@@ -42,6 +45,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
+    yield from check_judges(spec, names)
     yield from check_benchmarks(spec, message_numbers, names)
     yield from _check_evaluation(spec)
     for name, queries in spec.queries.items():
@@ -113,6 +117,7 @@ def _header_problem(header: str) -> str:
 def _check_teachers(spec: Spec) -> Iterator[Finding]:
     for name, teacher in spec.teachers.items():
         path, endpoint = ("teachers", name), teacher.endpoint
+        yield from check_endpoint(path, teacher)
         if spec.budget is not None and isinstance(endpoint, OpenAIEndpoint) and not teacher.price:
             message = f"teacher `{name}` has no price, so the budget caps nothing; add `price: {{input, output}}`"
             yield Finding(path, message, ((*path, "price"), ("budget",)))
@@ -132,8 +137,8 @@ def _check_teachers(spec: Spec) -> Iterator[Finding]:
             if not _HEADER.fullmatch(header) or header.lower() in _OWN_HEADERS:
                 message = f"`{header}` cannot be a further header: {_header_problem(header)}"
                 yield Finding((*path, "endpoint", "headers", header), message)
-        if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert"):
-            message = f"the embedded teacher has no model `{teacher.model}`; it has assistant and expert"
+        if isinstance(endpoint, SolverEndpoint) and teacher.model not in ("assistant", "expert", "judge"):
+            message = f"the embedded teacher has no model `{teacher.model}`; it has assistant, expert and judge"
             yield Finding((*path, "model"), message)
         if isinstance(endpoint, LocalEndpoint) and endpoint.path.endswith(".gguf"):
             message = "a `local` endpoint cannot load a .gguf file; give a model directory"
@@ -185,12 +190,20 @@ def _check_datasets(spec: Spec, names: Names) -> Iterator[Finding]:
 
 def _check_pool(spec: Spec, name: str, pool: str, take: int) -> Iterator[Finding]:
     """Yield a finding if a dataset draws more prompts than its pool can have."""
-    dataset = spec.datasets.get(pool)
-    sizes = [getattr(spec.queries.get(source), "take", None) for source in dataset.queries] if dataset else []
-    known = [size for size in sizes if size is not None]
-    if known and len(known) == len(sizes) and sum(known) < take:
-        message = f"dataset `{pool}` has at most {sum(known):,} prompts; take no more than these"
+    dataset, most = spec.datasets.get(pool), _count_prompts(spec, pool)
+    if dataset and not dataset.sample and most is not None and most < take:
+        message = f"dataset `{pool}` has at most {most:,} prompts; take no more than these"
         yield Finding(("datasets", name, "sample", "take"), message)
+
+
+def _count_prompts(spec: Spec, name: str) -> int | None:
+    """Return the largest number of prompts that a dataset can have; None if the spec does not tell."""
+    dataset = spec.datasets.get(name)
+    if dataset is None or dataset.sample:
+        return dataset.sample.take if dataset and dataset.sample else None
+    sizes = [getattr(spec.queries.get(source), "take", None) for source in dataset.queries]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known and len(known) == len(sizes) else None
 
 
 def _find_cycle(spec: Spec, name: str) -> list[str]:
@@ -249,6 +262,13 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
             message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)
             yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
+        most = _count_prompts(spec, stage.dataset)
+        if stage.holdout and most is not None and most < ENOUGH:
+            message = (
+                f"dataset `{stage.dataset}` has at most {most} prompts, and {ENOUGH} questions of a teacher and source "
+                "are needed to spare one; collect more, or remove `holdout`"
+            )
+            yield Finding(("stages", name, "holdout"), message, (("datasets", stage.dataset),))
         if spec.student:
             yield from _check_batch(spec, name, stage.batch, spec.student.max_length)
     yield from _check_hardware(spec.hardware.train)

@@ -11,7 +11,7 @@ from orcac.errors import InputError
 from orcac.spec.paths import FileSet
 from orcac.spec.problems import Problem, SpecPath
 from orcac.spec.source import Tree
-from orcac.tables.columns import find_missing
+from orcac.tables.columns import find_fault, find_missing
 from orcac.tables.paths import lookup
 from orcac.tables.rows import BadRow, find_form, read_rows
 from orcac.tables.template import list_keys
@@ -20,6 +20,7 @@ __all__ = ["check_columns"]
 
 _FIRST_ROWS = 100
 _MOST_NAMED = 20
+_NEEDED = ("query", "question", "answer")  # our fields that each row must have
 _OWN_MESSAGE = (
     "the conversations at `{key}` begin with a system message, and a benchmark asks under one message, its `system`; "
     "write `{key}.user` to take the human's turn alone"
@@ -35,17 +36,24 @@ def check_columns(
 
     path: of the map `fields` of our names to keys
     """
+    fields = [*fields]
     keys = {key: (*path, ours) for ours, field in fields for key in list_keys(field)}
+    needed = [field for ours, field in fields if ours in _NEEDED and list_keys(field) == [field]]
     found: set[SpecPath] = set()
     for file in files.files:
         try:
-            missing, columns = find_missing(file, format, keys)
+            missing, columns = find_missing(file, format, keys, needed)
+            fault_key, fault = ("", "") if missing else find_fault(file, format, needed)
         except InputError as error:
             at = (*path[:-1], "path")
             yield at, Problem(tree.locate(at), f"{error.message}; {error.fix}")
             return
         except OSError:
             continue  # its digest is an error of its own
+        if fault:
+            at = keys[fault_key] if fault_key else (*path[:-1], "path")
+            yield at, Problem(tree.locate(at), fault)
+            return
         for key in missing:
             if keys[key] not in found:
                 yield keys[key], Problem(tree.locate(keys[key]), _describe(file, key, columns))

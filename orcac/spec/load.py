@@ -20,9 +20,12 @@ from pathlib import Path
 from pydantic import JsonValue, ValidationError
 
 from orcac.errors import InputError
+from orcac.score.recipe import JudgePrompt
 from orcac.spec.arms import BASE, expand_arms
 from orcac.spec.check import check, check_arm
 from orcac.spec.columns import check_columns
+from orcac.spec.judges import Prompts, find_prompts
+from orcac.spec.leaks import find_leaks
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
@@ -42,7 +45,7 @@ __all__ = ["BASE", "Arm", "Experiment", "File", "load"]
 
 MAX_EXTENDS = 20
 _RELATIVE = "a path is relative to the folder of the file that contains it"
-_NAME_MAPS = ("queries", "teachers", "datasets", "stages", "benchmarks")  # sections whose names are checked
+_NAME_MAPS = ("queries", "teachers", "datasets", "stages", "judges", "benchmarks")  # sections whose names are checked
 _STAND_INS: dict[str, JsonValue] = {"orcac": 1, "name": "unnamed"}  # for missing keys, so that the rest can be checked
 
 
@@ -56,6 +59,7 @@ class Arm:
     spec: Spec
     messages: dict[int, str]  # the system messages of the library and of the spec
     files: dict[SpecPath, FileSet]  # by the path of the field that names them
+    prompts: dict[str, dict[str, JudgePrompt]]  # judge -> task -> its prompt; "" is the task of all others
     left_out: dict[str, str]  # benchmark with `missing: skip` whose files are missing -> the error message
 
 
@@ -76,6 +80,8 @@ def load(file: Path | File) -> Experiment:
     file = file if isinstance(file, File) else File(file)
     problems: list[Problem] = []
     tree = _parse_extended(file, problems, ())
+    if {"experiments", "nodes"} <= tree.entries.keys():
+        raise SpecErrors([Problem(tree.mark, "this is a plan, which `orcac compile` wrote; give the spec instead")])
     loader = _ArmLoader(file)
     problems += loader.check_sections_of_arms(tree)
     arms: dict[str, Arm] = {}
@@ -85,6 +91,9 @@ def load(file: Path | File) -> Experiment:
         if arm:
             arms[name] = arm
     problems += merge_problems(tree, arm_problems)
+    leaks = [*find_leaks(tree)]
+    places = {str(leak.mark) for leak in leaks}
+    problems = [problem for problem in problems if str(problem.mark) not in places] + leaks
     if problems:
         raise SpecErrors(problems)
     return Experiment(file=file, arms=arms)
@@ -162,12 +171,13 @@ class _ArmLoader:
     file: File
     finder: Finder = field(default_factory=Finder)
     libraries: Libraries = field(init=False)
+    prompts: Prompts = field(init=False)
     base: tuple[Tree, Spec] | None = None  # set once the base is valid
     lookups: dict[tuple[int, SpecPath], _Lookup] = field(default_factory=dict)  # by the id of the tree with the path
     columns: dict[tuple[int, SpecPath], list[tuple[SpecPath, Problem]]] = field(default_factory=dict)  # likewise
 
     def __post_init__(self) -> None:
-        self.libraries = Libraries(self.file)
+        self.libraries, self.prompts = Libraries(self.file), Prompts(self.file)
 
     def check_sections_of_arms(self, tree: Tree) -> list[Problem]:
         """Return the schema's errors for `ablations` and `sweep` themselves: wrong types and wrong names."""
@@ -191,9 +201,10 @@ class _ArmLoader:
                 spec = Spec.model_validate(self._reuse_base(tree))
                 break
             except ValidationError as error:
-                details = error.errors()
+                # a default that is computed from a refused part follows from that part's own error
+                details = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
             if not cuts:
-                problems += explain_errors(tree, details)
+                problems += explain_errors(tree, details, self.base[0] if self.base else None)
             lacking = [str(one["loc"][0]) for one in details if one["type"] == "missing" and len(one["loc"]) == 1]
             more = [*find_refused(tree, details), *((key,) for key in lacking)]
             if not more:
@@ -209,14 +220,14 @@ class _ArmLoader:
         collector = _Collector(cuts, problems)
         messages = self._number_messages(spec, tree, collector)
         files, left_out = self._find_files(spec, tree, collector)
+        prompts = find_prompts(spec, tree, self.prompts, collector.add)
         findings = [*check(spec, messages.keys(), _defined_names(whole))]
         if self.base:
             findings += check_arm(spec, self.base[1])
         for finding in findings:
             problem = Problem(whole.locate(finding.path), finding.message)
             collector.add(finding.path, problem, finding.depends_on)
-        arm = Arm(name=name, mark=mark, tree=tree, spec=spec, messages=messages, files=files, left_out=left_out)
-        return arm, problems
+        return Arm(name, mark, tree, spec, messages, files, prompts, left_out), problems
 
     def _reuse_base(self, tree: Tree) -> dict[str, object]:
         """Return a spec for the schema to validate, in which the parts shared with the base are validated already."""

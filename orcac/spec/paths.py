@@ -16,7 +16,9 @@ from pathlib import Path
 from orcac.errors import InputError
 from orcac.hub import parse_hub
 from orcac.recipe import HubRef
+from orcac.spec.missing import explain_missing
 from orcac.spec.problems import Mark, describe
+from orcac.spec.secrets import is_secret_name
 
 HUB = "hf://"
 
@@ -69,16 +71,11 @@ class Finder:
         """
         if text.startswith(HUB):
             return FileSet(hub=(parse_hub(text),))
-        try:
-            root, *_ = self.expand(text, mark.folder)
-        except MissingFileError as error:
-            if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
-                raise InputError(f"{error.message}; write `{HUB}{text}` for a model of the hub") from None
-            raise
+        root, *_ = self.expand(text, mark.folder)
         if root.suffix == ".gguf" and root.is_file():
             return FileSet(tuple(_check_readable([root])))
         if not (root / "config.json").is_file():
-            raise InputError(f"{root}: neither a model directory (it has no config.json) nor a .gguf file")
+            raise InputError(f"{root}: neither a model directory (it has no config.json) nor a .gguf file{_hint(root)}")
         every = [path for path in root.rglob("*") if path.is_file()]
         # hidden files are metadata of the downloader, which contain times
         visible = [path for path in every if not any(part.startswith(".") for part in path.relative_to(root).parts)]
@@ -111,10 +108,28 @@ def _check_readable(paths: Sequence[Path]) -> list[Path]:
     return list(paths)
 
 
+def _hint(root: Path) -> str:
+    """Return the advice for a path that is not a model, as the end of a sentence."""
+    if (root / "adapter_config.json").is_file():
+        return "; it is a LoRA adapter: merge it into its base model, save that, and give its folder"
+    if (root.parent / "config.json").is_file() and root.is_file():
+        return f"; write the folder, `{root.parent.name}`"
+    return ""
+
+
 def substitute_variables(text: str) -> str:
-    """Return a path with the environment's values for `${NAME}`. Raises MissingFileError if one is not set."""
+    """Return a path with the environment's values for `${NAME}`.
+
+    Raises MissingFileError if one is not set, InputError for a variable whose name announces a secret, since paths
+    are shown in messages.
+    """
 
     def value_of(match: re.Match[str]) -> str:
+        if is_secret_name(match[1]):
+            raise InputError(
+                f"{match[1]} is by its name a secret, which belongs in no path; write the path itself, or name the "
+                "variable where a key is needed, as in `api_key_env`"
+            )
         if not os.environ.get(match[1]):
             raise MissingFileError(f"the environment variable {match[1]} is not set; `{text}` needs it")
         return os.environ[match[1]]
@@ -123,7 +138,8 @@ def substitute_variables(text: str) -> str:
 
 
 def _expand(pattern: str, folder: Path) -> list[Path]:
-    text = Path(substitute_variables(pattern))
+    expanded = substitute_variables(pattern)
+    text = Path(expanded)
     path = folder / text
     try:
         if path.exists():
@@ -135,5 +151,6 @@ def _expand(pattern: str, folder: Path) -> list[Path]:
         raise InputError(f"{describe(pattern)} is not a path or glob: {error}") from None
     if not matches:
         problem = "matches no file" if re.search("[*?[]", pattern) else "does not exist"
-        raise MissingFileError(f"`{pattern}` {problem}; looked for {path}")
+        looked = "" if "/" not in expanded and expanded != pattern else f"; looked for {path}"  # it may be a secret
+        raise MissingFileError(f"`{pattern}` {problem}{looked}{explain_missing(pattern, path)}")
     return matches

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orcac.errors import InputError
+from orcac.spec.secrets import mask
 
 SpecPath = tuple[str | int, ...]  # the keys and list indices that lead to a value of a spec
 
@@ -33,14 +34,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One error of a spec, at its place. As text: the place and message, the source line, and a caret below it."""
+    """One error of a spec, at its place. As text: the place and message, the source line, and a caret below it.
+
+    Secrets of the line and of the message are masked.
+    """
 
     mark: Mark
     message: str
 
     def __str__(self) -> str:
         mark, number = self.mark, str(self.mark.line)
-        source, column = mark.source.replace("\t", " "), mark.column - 1
+        source, column = mask(mark.source.replace("\t", " ")), mark.column - 1
         if len(source) > 100:  # keep the place in sight on a narrow terminal
             cut = max(0, column - 40)
             source, column = source[cut : cut + 100], column - cut
@@ -48,7 +52,7 @@ class Problem:
         margin = " " * len(number)
         # a file may contain terminal escape sequences, which must not reach the terminal
         source = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in source)
-        message = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.message)
+        message = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in mask(self.message))
         return f"{mark}: {message}\n {f'{number} | {source}'.rstrip()}\n {margin} | {' ' * column}{caret}"
 
 

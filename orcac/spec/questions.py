@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from orcac.puzzles import TASKS
 from orcac.sample.recipe import OWN
 from orcac.spec.finding import Finding, Names, check_message_number, check_name
+from orcac.spec.judges import check_judged
 from orcac.spec.problems import SpecPath
 from orcac.spec.schema import (
     Benchmark,
@@ -14,8 +15,6 @@ from orcac.spec.schema import (
     GeneratedQueries,
     OpenBenchmark,
     Queries,
-    ReferenceEndpoint,
-    ReplayEndpoint,
     ScoredBenchmark,
     Spec,
     TableBenchmark,
@@ -99,22 +98,7 @@ def check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Fi
                 )
                 yield Finding((*path, "task"), message, ((*path, "method"),))
         else:
-            judged = f"benchmark `{name}` is judged by teacher"
-            yield from check_name((*path, "judge"), judged, benchmark.judge, "teachers", names)
-            judge = spec.teachers.get(benchmark.judge)
-            if judge and isinstance(judge.endpoint, ReplayEndpoint | ReferenceEndpoint):
-                message = (
-                    f"`{benchmark.judge}` answers from a record, which has no verdicts; name a teacher that is a model"
-                )
-                yield Finding((*path, "judge"), message, (("teachers", benchmark.judge),))
-            if not spec.student and not spec.filters.contamination and not names["stages"]:
-                message = (
-                    f"no student answers `{name}`, and baselines are not judged; add a `student`, or remove `{name}`"
-                )
-                yield Finding((*path, "judge"), message, (("student",), ("filters",)))
-            for index, teacher in enumerate(benchmark.against):
-                compared = f"benchmark `{name}` compares with teacher"
-                yield from check_name((*path, "against", index), compared, teacher, "teachers", names)
+            yield from check_judged(name, benchmark, spec, names)
     for index, teacher in enumerate(spec.baselines):
         yield from check_name(("baselines", index), "a baseline is teacher", teacher, "teachers", names)
         if teacher in spec.teachers and "stop" in spec.teachers[teacher].sampling.extra:

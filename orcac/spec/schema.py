@@ -9,7 +9,8 @@ Precedence, lowest first:
     3. the spec itself, merged over it as a JSON Merge Patch: maps merge, null removes, anything else replaces
     4. the arm's patch in `ablations`, merged in the same way
     5. the arm's point of the `sweep`: each value is put at its path
-The environment affects nothing but `${NAME}` in a path. Where the paper gives no value, the default is orcac's choice.
+The environment affects nothing but `${NAME}` in a path, where NAME may not be that of a key or token.
+Where the paper gives no value, the default is orcac's choice.
 """
 
 from __future__ import annotations
@@ -235,8 +236,13 @@ class TruthfulQABenchmark(_BenchmarkFiles, _BenchmarkProtocol, FileSource):
 class OpenBenchmark(_BenchmarkFiles, _BenchmarkSampling, FileSource):
     format: Literal["open-ended"] = semantic("questions without a reference answer (JSON Lines), judged by a model")
     fields: Fields = semantic("orcac's field -> the file's key")
-    judge: Name = semantic("teacher that judges; it sees each pair of answers in both orders")
-    against: tuple[Name, ...] = semantic("teachers whose answers are compared with the student's answers", min_length=1)
+    judge: Name = semantic(
+        "one of `judges`, or a teacher, which then judges pairs by the shipped prompts; a judge sees each pair of "
+        "answers in both orders"
+    )
+    against: tuple[Name, ...] = semantic(
+        "teachers whose answers are compared with the model's; the form `scale` needs none", ()
+    )
 
 
 ScoredBenchmark = GeneratedBenchmark | TableBenchmark | FormBenchmark | TruthfulQABenchmark
@@ -352,7 +358,7 @@ class LocalEndpoint(Frozen):
 
 class SolverEndpoint(_ServedEndpoint):
     kind: Literal["solver"] = semantic(
-        "the embedded teacher, a server on the loopback interface; its models are assistant and expert"
+        "the embedded teacher, a server on the loopback interface; its models are assistant, expert and judge"
     )
 
 
@@ -410,6 +416,26 @@ class Teacher(Frozen):
         if isinstance(self.endpoint, ReplayEndpoint):
             return self.endpoint.samples > 1
         return isinstance(self.endpoint, LocalEndpoint) and self.sampling.temperature > 0
+
+
+class Judge(Frozen):
+    teacher: Name = semantic("teacher that reviews the answers, or that holds recorded reviews (`kind: replay`)")
+    form: Literal["pairwise", "scale", "verdict"] = semantic(
+        "pairwise gives both answers of a pair 1 to 10 points, scale gives one answer 1 to 10 points, verdict names "
+        "the better answer of a pair; pairs are shown in both orders",
+        "pairwise",
+    )
+    prompt: str | None = semantic(
+        "YAML file of the prompt (`reads`, `system`, `prompt`), relative to the spec, which enters by its content; the "
+        "shipped ones of the form when absent, with those for the tasks `coding` and `math`",
+        None,
+    )
+    per_category: dict[str, str] = semantic("task of the questions -> file of the prompt for them", {})
+    temperature: Number = semantic("randomness of the reviews, instead of the teacher's", 0.2, ge=0, le=2)
+    max_tokens: Count = semantic("largest length of a review", 1024, unit="tokens")
+    recorded: Literal["reference-first", "candidate-first"] = semantic(
+        "order in which recorded reviews saw the two answers; a judge that is asked sees both orders", "reference-first"
+    )
 
 
 class Sample(Frozen):
@@ -544,6 +570,13 @@ class Stage(Frozen):
     )
     weight_decay: Number = semantic("weight decay of AdamW", 0.0, ge=0)
     max_grad_norm: Number = semantic("norm that gradients are clipped to", 1.0, gt=0)
+    holdout: Share | None = semantic(
+        "share of the questions that are kept apart, by teacher and source, to measure the loss on them before, during "
+        "and after training; stages with the same share keep the same questions apart",
+        None,
+        gt=0,
+        le=0.5,
+    )
     optimizer: Literal["fresh", "carry"] = semantic(
         "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",
         "fresh",
@@ -694,6 +727,7 @@ class Spec(Frozen):
     replicates: Annotated[Replicates, BeforeValidator(_expand_short_replicates), _OrNumber] = semantic(
         "training runs of each arm, and draws of its data", Replicates()
     )
+    judges: dict[Name, Judge] = semantic("the ways in which teachers judge answers", {})
     benchmarks: dict[Name, Benchmark] = semantic("benchmarks that measure the students", {})
     baselines: tuple[Name, ...] = semantic(
         "teachers that answer the benchmarks, asked as the arms are; each is a row of the report beside the arms",

@@ -11,8 +11,8 @@ but data files are always those on the disk.
 
 from __future__ import annotations
 
+import codecs
 import os
-import re
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,9 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from orcac.errors import InputError
+from orcac.spec.missing import find_nearest_spec
 from orcac.spec.problems import Mark, Problem, SpecErrors, describe
+from orcac.spec.syntax import NO_COLON, explain_kind, explain_syntax
 
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 100_000
@@ -64,10 +66,13 @@ class File:
             if len(content) <= MAX_BYTES:
                 return content.decode("utf-8")
         except FileNotFoundError:
-            raise InputError(f"{self}: no such file", fix=_GIVE_SPEC) from None
+            near = find_nearest_spec(self.path)
+            raise InputError(f"{self}: no such file", fix=f"write {near}" if near else _GIVE_SPEC) from None
         except IsADirectoryError:
             raise InputError(f"{self}: this is a folder", fix=_GIVE_SPEC) from None
         except UnicodeDecodeError as error:
+            if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise InputError(f"{self}: the file is UTF-16", fix="save it as UTF-8") from None
             *above, last = f"{content[: error.start].decode()}.".splitlines()
             place = f"{self}:{len(above) + 1}:{len(last)}"
             raise InputError(f"{place}: not UTF-8", fix="give a text file in UTF-8") from None
@@ -201,7 +206,11 @@ def parse(file: File, problems: list[Problem], subject: str = "a spec", *, max_v
     except MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         line, column = (at.line, at.column) if at else (0, 0)
-        message = f"not YAML: {_explain_syntax(error)}"
+        if NO_COLON in str(error.problem) and error.context_mark:
+            line, column = error.context_mark.line, error.context_mark.column
+        message = (
+            f"not YAML: {explain_syntax(error, lines[max(0, line - 1) : line + 1], column)}{explain_kind(file.path)}"
+        )
         raise SpecErrors([Problem(_mark(file, lines, line, column, 1), message)]) from None
     except ReaderError as error:
         *above, last = f"{text[: error.position]}.".splitlines()
@@ -213,30 +222,6 @@ def parse(file: File, problems: list[Problem], subject: str = "a spec", *, max_v
         message = f"{subject} must be a map of keys to values, as in `orcac: 1`"
         raise SpecErrors([Problem(_mark(file, lines, 0, 0, 1), message)])
     return _Builder(file, lines, problems).build(node, 0)
-
-
-def _explain_syntax(error: MarkedYAMLError) -> str:
-    """Return the mistake and its correction for the most frequent syntax errors, and the parser's words for others."""
-    problem, start = str(error.problem), f"line {error.context_mark.line + 1}" if error.context_mark else "above"
-    if "\\t" in problem:
-        return "a tab is used for indentation; indent with spaces"
-    if match := re.match(r"expected ',' or '(.)'", problem):
-        return f"`,` or `{match[1]}` is missing before this, for the bracket that opens on {start}"
-    if "end of stream" in problem and "quoted" in str(error.context):
-        return f"the quote that opens on {start} is not closed"
-    if "expected the node content" in problem:
-        return "a value is missing before this"
-    if "mapping values are not allowed" in problem:
-        return "a `:` is not allowed here; indent as the lines around it, or put a text that contains `: ` in quotes"
-    if "expected <block end>" in problem:
-        return f"this line does not belong to the block that begins on {start}; give it the block's indentation"
-    if match := re.match(r"found undefined alias '(.*)'", problem):
-        return f"the alias `*{match[1]}` has no anchor `&{match[1]}` above it"
-    if "another document" in problem:
-        return "a second document begins here; remove the `---`"
-    if "could not find expected ':'" in problem:
-        return "this key has no `:`"
-    return problem
 
 
 def merge(base: Tree, patch: Tree, *, keep_nulls: bool = False) -> Tree:

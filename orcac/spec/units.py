@@ -138,6 +138,10 @@ def _variable(value: str) -> str:
     """Return the name of an environment variable unchanged. Raises for any other text, which may be the key itself."""
     if re.fullmatch(_VARIABLE[1:-1], value):
         return value
+    if match := re.fullmatch(r"\$(?:([A-Z][A-Z0-9_]*)|\{([A-Z][A-Z0-9_]*)\})", value):
+        raise PydanticCustomError(
+            "variable", "write the name of the variable without `$`: `{name}`", {"name": match[1] or match[2]}
+        )
     message = (
         "this must be the NAME of an environment variable; put the key in that variable, since a key belongs in no file"
     )

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from orcac.recipe import Frozen
+from orcac.spec.misnomers import suggest
 from orcac.spec.problems import Mark, Problem, SpecPath, describe
 from orcac.spec.schema import Draw, Replicates, Spec
 from orcac.spec.source import Tree
@@ -35,6 +36,8 @@ _EXPECTED = {
     "tuple_type": "a list, as in [a, b]",
 }
 _SECRET = re.compile("key|secret|password", re.IGNORECASE)  # in names of keys whose values messages must not show
+_NUMBERS = ("int_type", "int_parsing", "number", "finite_number", "float_type", "float_parsing")
+_MAPS = ("dict_type", "model_type", "model_attributes_type")
 _LIMITS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -43,10 +46,29 @@ _LIMITS = {
 }
 
 
-def explain_errors(tree: Tree, errors: Sequence[ErrorDetails]) -> list[Problem]:
-    """Return the problem of each of pydantic's errors. A misspelt key is reported as unknown only, not as missing."""
+def explain_errors(tree: Tree, errors: Sequence[ErrorDetails], base: Tree | None = None) -> list[Problem]:
+    """Return the problem of each of pydantic's errors. A misspelt key is reported as unknown only, not as missing.
+
+    base: the spec that the arm `tree` patches
+    """
     misspelt = {_closest_location(error) for error in errors if error["type"] == "extra_forbidden"}
-    return [_explain(tree, error) for error in errors if error["type"] != "missing" or error["loc"] not in misspelt]
+    return [
+        _explain_new_name(tree, error["loc"], base) or _explain(tree, error)
+        for error in errors
+        if error["type"] != "default_factory_not_called"  # a consequence of the other errors
+        and (error["type"] != "missing" or error["loc"] not in misspelt)
+    ]
+
+
+def _explain_new_name(tree: Tree, location: SpecPath, base: Tree | None) -> Problem | None:
+    """Return the problem of an arm that patches a name which the base does not define; None for any other error."""
+    section, name = (str(step) for step in (*location[:2], "", "")[:2])
+    if base is None or not _is_map(_type(location[:1])) or name in (known := base.at([section]).entries):
+        return None
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"defined: {', '.join(known) or 'none'}"
+    what = f"`{section}` of the spec has no `{name}`; {hint} A new one needs all of its required keys"
+    return Problem(tree.locate([section, name], key=True), what)
 
 
 def _redact(place: Mark, secret: Mark) -> Mark:
@@ -76,21 +98,21 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         place = tree.locate([*steps, key], key=True)
         if _SECRET.search(key):
             place = _redact(place, tree.locate([*steps, key]))
-        return Problem(place, f"unknown key `{key}`; {_suggest(key, _known_keys(location))}")
+        return Problem(place, f"unknown key `{key}`; {_place_key(tree, location)}")
     if kind == "missing":
         if isinstance(location[-1], int):
             return Problem(place, f"{_field_name(location)} needs one more value")
-        return Problem(place, f"`{key}` is missing{_help_text(location)}")
+        return Problem(place, f"`{key}` is missing{_help_text(location)}{_only_value(location)}")
     if kind == "string_pattern_mismatch":
         return Problem(place, f"{describe(error['input'])}: {_NAME}")
     if kind == "union_tag_not_found":
         missing = str(context.get("discriminator", "")).strip("'")
         return Problem(place, f"`{missing}` is missing; known: {', '.join(_tags(location, missing))}")
     if kind == "union_tag_invalid":
-        tag = str(context["discriminator"]).strip("'")
+        tag, named = str(context["discriminator"]).strip("'"), str(context["tag"])
         return Problem(
             tree.locate([*steps, tag]),
-            f"`{tag}: {context['tag']}` is not known; {_suggest(str(context['tag']), _tags(location, tag))}",
+            f"`{tag}: {named}` is not known; {suggest(named, _tags(location, tag), is_value=True)}",
         )
     if kind == "literal_error":
         known = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
@@ -98,7 +120,10 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         if len(known) == 1:
             return Problem(place, f"{_field_name(location)} must be {known[0]}, not {describe(given)}")
         start = "unknown key" if is_key else f"{_field_name(location)} cannot be"
-        return Problem(place, f"{start} {describe(given)}; {_suggest(str(given), known)}")
+        hint = suggest(str(given), known, is_value=not is_key)
+        if is_key and (value := tree.at(steps).value) in known:
+            hint = f"our field comes first: write `{value}: {given}`"
+        return Problem(place, f"{start} {describe(given)}; {hint}")
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
         bound = _limit(tree, steps, location, context[limit])
@@ -119,7 +144,7 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         return Problem(place, f"{describe(error['input'])} is not {context['shape']}")
     if kind in _EXPECTED:
         given = location[-2] if is_key else error["input"]
-        hint = _quoting_hint(kind, given)
+        hint = _quoting_hint(kind, given) or _form_hint(kind, given, location)
         return Problem(place, f"expected {_expected_value(kind, location)}, got {describe(given)}{hint}")
     return Problem(place, error["msg"][0].lower() + error["msg"][1:])
 
@@ -137,6 +162,33 @@ def _quoting_hint(kind: str, value: object) -> str:
     """Return the advice to quote a scalar, if a text is expected."""
     scalar = isinstance(value, bool | int | float)
     return f'; write it in quotes, as in "{json.dumps(value)}"' if kind == "string_type" and scalar else ""
+
+
+def _form_hint(kind: str, value: object, location: SpecPath) -> str:
+    """Return the advice for a value of another form than the one that is expected."""
+    if kind in _NUMBERS and isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            number = re.fullmatch(r"[^\d]{1,3}([\d.,_]*\d)", value.strip())
+            return f"; write the number alone, {number[1].replace(',', '')}" if number else ""
+        return "; remove the quotes"
+    if kind in _MAPS and isinstance(value, list | tuple):
+        return "; a map has no `-` and no brackets: write `name: value`"
+    if kind == "dict_type" and isinstance(value, str) and (ours := typing.get_args(_key_type(location))):
+        return f"; write `{{{ours[0]}: {value}}}`"
+    if kind in _MAPS and isinstance(value, str):
+        tags = [(key, _tags(location, key)) for key in ("kind", "format") if _has_tag(location, key)]
+        return next((f"; write `{{{key}: {value}}}`" for key, known in tags if value in known), "")
+    if kind == "tuple_type" and isinstance(value, str) and value.isprintable() and len(value) <= 60:
+        return f"; write `[{value}]`"
+    return ""
+
+
+def _key_type(location: SpecPath) -> object:
+    """Return the type of the keys of the map at a location."""
+    kind = _type(location)
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is dict else None
 
 
 def _field_name(location: SpecPath) -> str:
@@ -161,12 +213,6 @@ def _help_text(location: SpecPath) -> str:
     """Return the help of the field at a location, as the end of a sentence."""
     field = _field(location)
     return f": {field.description}" if field and field.description else ""
-
-
-def _suggest(given: str, known: Sequence[str]) -> str:
-    """Return a question with the known word most like `given`, or else all known words."""
-    near = difflib.get_close_matches(given, known, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
 
 
 def find_refused(tree: Tree, errors: Sequence[ErrorDetails]) -> list[SpecPath]:
@@ -200,7 +246,50 @@ def _steps(tree: Tree, location: SpecPath) -> list[str | int]:
 def _known_keys(location: SpecPath) -> list[str]:
     """Return the keys that the schema allows in the map that the last step of a location belongs to."""
     models = _models(_type(location[:-1]))
-    return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
+    return sorted({name for model in models for name, _ in _fields(model)})
+
+
+def _place_key(tree: Tree, location: SpecPath) -> str:
+    """Return the advice for an unknown key: its right place, if it is known one map further in or out."""
+    key, known = str(location[-1]), _known_keys(location)
+    if key not in known:
+        for name, info in ((name, info) for model in _models(_type(location[:-1])) for name, info in _fields(model)):
+            if any(key in dict(_fields(inner)) for inner in _models(info.annotation)) and not _is_map(info.annotation):
+                return f"it belongs into `{name}`: write `{name}: {{{key}: ...}}`"
+        outer = _steps(tree, location[:-1])  # without a union's tag
+        if (
+            outer
+            and key in _known_keys((*location[: len(outer) - 1], key))
+            and not _is_map(_type(location[: len(outer) - 1]))
+        ):
+            return f"it belongs beside `{outer[-1]}`, one level up"
+        first, _, rest = key.partition(".")
+        if rest and first in known:
+            nested = "".join(f"{{{part}: " for part in rest.split("."))
+            return f"a map is nested, not dotted: write `{first}: {nested}...{'}' * nested.count('{')}`"
+    return suggest(key, known)
+
+
+def _fields(model: type[Frozen]) -> list[tuple[str, FieldInfo]]:
+    return [(info.alias or name, info) for name, info in model.model_fields.items()]
+
+
+def _is_map(kind: object) -> bool:
+    """Return whether a type is a map of names, or may be one."""
+    return typing.get_origin(kind) is dict or any(_is_map(part) for part in typing.get_args(kind))
+
+
+def _only_value(location: SpecPath) -> str:
+    """Return the advice to write the only value that a missing field can have."""
+    field = _field(location)
+    values = (
+        typing.get_args(field.annotation) if field and typing.get_origin(field.annotation) is typing.Literal else ()
+    )
+    return f"; write `{location[-1]}: {values[0]}`" if len(values) == 1 else ""
+
+
+def _has_tag(location: SpecPath, key: str) -> bool:
+    return all(key in model.model_fields for model in _models(_type(location)))
 
 
 def _tags(location: SpecPath, key: str) -> list[str]:

@@ -10,6 +10,11 @@
     log.txt         the output of the last try
     shards/         a folder like this one for each shard of a node, with `done.json` as its marker
 
+A store may have an upstream: a second store, such as a lab's shared one, that is read and never written. A finished
+artifact that only the upstream has counts as done and is read where it is. Everything that writes uses `folder`, which
+is always in the store itself; everything that reads an artifact uses `find_folder`. The upstream's records and files
+are untrusted: links inside its folders are not followed.
+
 Rules. A file of an artifact never changes once artifact.json exists. Every input is checked against its digest before
 it is used, so that damage is found where it is, not three nodes later. A removal removes the record first, since an
 artifact that has lost some of its files must not count as one.
@@ -20,12 +25,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
 from orcac.digest import file_digest
@@ -59,9 +66,15 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The artifacts under one folder. A node is named by `ref`, its KIND/ID."""
+    """The artifacts under one folder, and those of its upstream. A node is named by `ref`, its KIND/ID."""
 
     root: Path
+    upstream: Path | None = None  # the folder of a second store, which is only read
+
+    @property
+    def own(self) -> Store:
+        """This store without its upstream."""
+        return Store(self.root)
 
     @property
     def is_begun(self) -> bool:
@@ -74,20 +87,36 @@ class Store:
         return False
 
     def folder(self, ref: str) -> Path:
-        """Return the node's folder, which may not exist yet."""
+        """Return the node's folder in this store, which may not exist yet."""
         return self.root / ref
 
+    def find_folder(self, ref: str) -> Path:
+        """Return the folder that holds the artifact: the upstream's if only the upstream has it."""
+        return self.upstream / ref if self.upstream and self.is_upstream(ref) else self.root / ref
+
     def marker(self, ref: str) -> Path:
-        """Return the path of the node's artifact.json, which may not exist yet."""
-        return self.root / ref / "artifact.json"
+        """Return the path of the artifact's artifact.json, as `find_folder`; it may not exist yet."""
+        return self.find_folder(ref) / "artifact.json"
+
+    def is_own(self, ref: str) -> bool:
+        """Return whether the node's marker exists in this store."""
+        return (self.root / ref / "artifact.json").is_file()
+
+    def is_upstream(self, ref: str) -> bool:
+        """Return whether the node is finished in the upstream, and not made in this store."""
+        return self.upstream is not None and not self._is_made(ref) and _is_plain(self.upstream / ref / "artifact.json")
 
     def is_done(self, ref: str) -> bool:
-        """Return whether the node's marker exists."""
-        return self.marker(ref).is_file()
+        """Return whether the node is finished, here or in the upstream."""
+        return self.is_own(ref) or self.is_upstream(ref)
 
     def has_record(self, ref: str) -> bool:
         """Return whether the node is made, even if Snakemake has removed its marker."""
-        return self.is_done(ref) or self.marker(ref).with_name("complete.json").is_file()
+        return self._is_made(ref) or self.is_upstream(ref)
+
+    def _is_made(self, ref: str) -> bool:
+        """Return whether the node is made in this store, even if Snakemake has removed its marker."""
+        return self.is_own(ref) or (self.root / ref / "complete.json").is_file()
 
     def refs(self) -> list[str]:
         """Return the KIND/ID of every node that has been begun, sorted. Folders that are not of nodes are left out."""
@@ -103,20 +132,32 @@ class Store:
         """The folder of the ledger of answers, which all experiments share."""
         return self.root / "answers"
 
+    @property
+    def upstream_answers(self) -> Path | None:
+        """The folder of the upstream's ledger, if the upstream has one."""
+        folder = self.upstream / "answers" if self.upstream else None
+        return folder if folder and folder.is_dir() else None
+
     def artifact(self, ref: str) -> dict[str, Any]:
-        """Return the artifact's record. Raises StoreError if it is missing or damaged.
+        """Return the artifact's record. Raises StoreError if it is missing or damaged, or if an upstream's has links.
 
         The twin is read while the marker is missing, because Snakemake removes the marker before it runs a job that
         finds its node done.
         """
-        marker = self.marker(ref)
+        if self.upstream and self.is_upstream(ref):
+            with _blame_upstream():
+                for damage in _find_links(self.upstream / ref):
+                    raise StoreError(str(damage))
+                return _read_record(self.upstream / ref / "artifact.json")
+        marker = self.root / ref / "artifact.json"
         twin = marker.with_name("complete.json")
         return _read_record(twin if twin.is_file() and not marker.is_file() else marker)
 
     def verify(self, ref: str) -> Path:
         """Check every file of an artifact and return its folder. Raises StoreError naming the first damaged file."""
-        folder = self.folder(ref)
-        _check_files(folder, self.artifact(ref)["files"])
+        folder, record = self.find_folder(ref), self.artifact(ref)
+        with contextlib.nullcontext() if folder == self.folder(ref) else _blame_upstream():
+            _check_files(folder, record["files"])
         return folder
 
     def find_damage(self, ref: str, on_read: Callable[[int], None] = lambda count: None) -> Iterator[Damage]:
@@ -124,6 +165,9 @@ class Store:
 
         Raises StoreError if the artifact is not made, or may not be read.
         """
+        if self.upstream and self.is_upstream(ref) and (links := [*_find_links(self.upstream / ref)]):
+            yield from links
+            return
         try:
             record = self.artifact(ref)
         except StoreError:
@@ -131,14 +175,14 @@ class Store:
                 raise
             yield Damage(self.marker(ref), "the record is damaged")
             return
-        yield from _damaged_files(self.folder(ref), record["files"], on_read)
+        yield from _damaged_files(self.find_folder(ref), record["files"], on_read)
 
     def drop(self, ref: str) -> None:
         """Remove the files and the record of an artifact whose lease is held; the next try goes on from `work/`.
 
         If the marker alone is damaged, only the marker goes: the next try checks the twin and puts the marker back.
         """
-        marker = self.marker(ref)
+        marker = self.folder(ref) / "artifact.json"
         twin = marker.with_name("complete.json")
         with disk_errors(marker.parent):
             marker_alone = marker.is_file() and not _is_record(marker) and _is_record(twin)
@@ -232,7 +276,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for facts in record["files"].values():
+        for name, facts in record["files"].items():
+            if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError  # a file outside the folder
             assert facts["bytes"] >= 0 and re.fullmatch("[0-9a-f]{64}", facts["sha256"])
     except FileNotFoundError:
         raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
@@ -249,6 +295,32 @@ def _is_record(path: Path) -> bool:
     except StoreError:
         return False
     return True
+
+
+def _is_plain(path: Path) -> bool:
+    """Return whether there is a regular file at `path`, not a link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _find_links(folder: Path) -> Iterator[Damage]:
+    """Yield the symbolic links in the folder, at any depth, and the devices and pipes."""
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in [*folders, *files]):
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                yield Damage(path, "the artifact holds a link, a device or a pipe, which is not followed")
+
+
+@contextlib.contextmanager
+def _blame_upstream() -> Iterator[None]:
+    """Replace the fix of a StoreError: an artifact of an upstream is repaired by its owner."""
+    try:
+        yield
+    except StoreError as error:
+        fix = "have it repaired in the upstream, or remove `upstream` from orcac.toml and run again"
+        raise StoreError(error.message, fix=fix) from None
 
 
 def _check_files(folder: Path, files: Mapping[str, FileFacts]) -> None:

@@ -4,7 +4,8 @@
     position_ids  int32 (rows, max_length)   restart at 0 with every example, which isolates them in attention
     labels        int32 (rows, max_length)   -100 everywhere except on the teacher's tokens and the end token
 
-and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill. The teacher's
+and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill. With `holdout`
+the rows of the examples that are kept apart are in `holdout.safetensors` (see holdout.py). The teacher's
 tokens are its reasoning, if the example has some, and its answer, with the marks of the chat format between them.
 Inputs: `examples` (one filter node), `student`.
 """
@@ -18,9 +19,10 @@ from orcac.recipe import Execution, Recipe
 from orcac.summary import OMIT_NONE, Summary
 from orcac.tokenize.steps import Schedule
 
-__all__ = ["VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary"]
+__all__ = ["ENOUGH", "VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary"]
 
 VERSION = 1
+ENOUGH = 10  # questions of a teacher and source that spare at least one for the holdout
 
 
 class TokenizeRecipe(Recipe):
@@ -28,6 +30,7 @@ class TokenizeRecipe(Recipe):
     max_length: int
     packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
     learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
+    holdout: float | None = None  # share of the questions whose examples are kept apart
 
 
 class TokenizeExecution(Execution):
@@ -40,11 +43,12 @@ class TokenizeSummary(Summary):
 
     kind: ClassVar[str] = "tokenize"
 
-    examples: int  # examples = packed + too_long
+    examples: int  # examples = packed + too_long + held_out
     packed: int
     too_long: int  # examples with more tokens than a row has slots
     rows: int
     tokens: int  # without padding
     supervised_tokens: int
     fill: float  # fraction of the rows' slots that hold tokens
+    held_out: int | None = field(default=None, metadata=OMIT_NONE)  # kept apart; None without `holdout`
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

@@ -7,9 +7,10 @@ mid-sentence, or to answer a question whose end it has not seen.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
 from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
-from orcac.tokenize import rowfile
+from orcac.tokenize import holdout, rowfile
+from orcac.tokenize.holdout import Apart, Group
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
-from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe, TokenizeSummary
+from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage
 
@@ -33,7 +35,8 @@ _EXAMPLES_AT_ONCE = 1000
 def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     """Write `rows.safetensors` and `counts.json`, and return the counts. Raises InputError if no example is left.
 
-    Print a warning for each stage that would learn little from the rows.
+    Print a warning for each stage that would learn little from the rows. Raises InputError as well if no example is
+    kept apart although the recipe asks for it.
     """
     go_offline(threads=job.execution.threads)
     recipe, student = job.recipe, job.input("student") / "model"
@@ -42,38 +45,59 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     spill = job.work / "ids.int32"
     examples = job.input("examples") / "kept.parquet"
     chat = ChatFormat(tokenizer, ends=read_end_tokens(student, tokenizer))
+    apart = Apart(recipe.seed, recipe.holdout) if recipe.holdout else None
     lengths, prompt_lengths, too_long, reasoned = spill_ids(
-        examples, chat, recipe.max_length, spill, with_reasoning=recipe.learns_reasoning
+        examples, chat, recipe.max_length, spill, with_reasoning=recipe.learns_reasoning, apart=apart
     )
     if not len(lengths):
         raise InputError(
             f"no example is left: {too_long} have more than {recipe.max_length} tokens, the rest were filtered",
             fix="raise max_length, or loosen the filters",
         )
+    groups = apart.draw() if apart else {}
+    trained = _list_trained(job.label, len(lengths), groups, recipe)
     rng = np.random.default_rng(recipe.seed)
     if recipe.packing == "best-fit":
-        packed = best_fit_decreasing(lengths, recipe.max_length)
+        packed = best_fit_decreasing(lengths[trained], recipe.max_length)
     else:
-        packed = shuffle_and_fill(lengths, recipe.max_length, rng)
-    packed = [packed[index] for index in rng.permutation(len(packed))]
-    write_rows(
-        job.out / "rows.safetensors",
-        packed,
+        packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
+    packed = [trained[packed[index]].tolist() for index in rng.permutation(len(packed))]
+    write = functools.partial(
+        write_rows,
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
         lengths=lengths,
         prompt_lengths=prompt_lengths,
         pad=tokenizer.pad_token_id,
         max_length=recipe.max_length,
     )
+    write(job.out / "rows.safetensors", packed)
+    if groups:
+        kept_apart = {
+            name: [members[row].tolist() for row in best_fit_decreasing(lengths[members], recipe.max_length)]
+            for name, members in groups.items()
+        }
+        write(job.out / holdout.ROWS, [row for rows_of in kept_apart.values() for row in rows_of])
+        facts = [
+            Group(
+                teacher=teacher,
+                source=source,
+                examples=len(groups[teacher, source]),
+                rows=len(rows_of),
+                supervised_tokens=int((lengths - prompt_lengths)[groups[teacher, source]].sum()),
+            )
+            for (teacher, source), rows_of in kept_apart.items()
+        ]
+        holdout.write_groups(job.out, facts)
     spill.unlink()
-    tokens = int(lengths.sum())
+    tokens = int(lengths[trained].sum())
     summary = TokenizeSummary(
         examples=len(lengths) + too_long,
-        packed=len(lengths),
+        packed=len(trained),
         too_long=too_long,
+        held_out=len(lengths) - len(trained) if apart else None,
         rows=len(packed),
         tokens=tokens,
-        supervised_tokens=tokens - int(prompt_lengths.sum()),
+        supervised_tokens=tokens - int(prompt_lengths[trained].sum()),
         fill=tokens / (len(packed) * recipe.max_length),
         reasoned=reasoned or None,
     )
@@ -83,6 +107,27 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         if warning := describe_shortage(schedule, counted):
             print_line(f"{job.label}  warning: {warning}")
     return summary
+
+
+def _list_trained(
+    label: str, count: int, groups: Mapping[tuple[str, str], np.ndarray], recipe: TokenizeRecipe
+) -> np.ndarray:
+    """Return the indices of the examples that are not kept apart, int64.
+
+    Raises InputError if these are all, although some are to be kept apart, or none.
+    """
+    if recipe.holdout and not groups:
+        raise InputError(
+            f"{label}: `holdout` keeps no example apart: none of {count:,} falls to it, and no teacher and source have "
+            f"{ENOUGH} questions to spare one",
+            fix="raise `holdout` in the stage, collect more answers, or remove it",
+        )
+    is_apart = np.zeros(count, dtype=bool)
+    for members in groups.values():
+        is_apart[members] = True
+    if is_apart.all():
+        raise InputError(f"{label}: `holdout` leaves no example to train on", fix="lower `holdout` in the stage")
+    return np.flatnonzero(~is_apart)
 
 
 def check_positions(student: Path, max_length: int) -> None:
@@ -96,13 +141,19 @@ def check_positions(student: Path, max_length: int) -> None:
 
 
 def spill_ids(
-    examples: Path, chat: ChatFormat, max_length: int, spill: Path, *, with_reasoning: bool = True
+    examples: Path,
+    chat: ChatFormat,
+    max_length: int,
+    spill: Path,
+    *,
+    with_reasoning: bool = True,
+    apart: Apart | None = None,
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Write the ids of all examples of up to `max_length` tokens to `spill`, one after another, int32.
 
     Returns their lengths, int64 (examples,), the lengths of their prompts, int64 (examples,), the number of examples
     that were too long, and the number of those written that have reasoning. Without `with_reasoning` the examples are
-    written as if they had none.
+    written as if they had none. `apart` gets the written examples, in order.
     """
     lengths: list[int] = []
     prompt_lengths: list[int] = []
@@ -115,6 +166,8 @@ def spill_ids(
                 if len(example.input_ids) > max_length:
                     too_long += 1
                     continue
+                if apart:
+                    apart.add(row.teacher, row.source, row.query)
                 lengths.append(len(example.input_ids))
                 prompt_lengths.append(example.prompt_tokens)
                 reasoned += with_reasoning and bool(row.reasoning)

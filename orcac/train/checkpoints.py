@@ -89,7 +89,8 @@ class Saver(TrainerCallback):
         if distributed.is_first():
             (folder / _PICKLE).unlink(missing_ok=True)
             # the marker is synced, so after a power cut it would stand beside files that were not
-            for path in [*folder.rglob("*"), self._stage.work / MetricsWriter.FILES[0]]:
+            lines = [self._stage.work / name for name in (MetricsWriter.FILES[0], MetricsWriter.HOLDOUT)]
+            for path in [*folder.rglob("*"), *lines]:
                 if path.is_file():
                     durable.sync_file(path)
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage)))

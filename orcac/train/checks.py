@@ -113,7 +113,7 @@ def check_isolation(model: PreTrainedModel, file: RowFile, precision: str = "fp3
     if pair is None:
         return
     row, middle, end = pair
-    with torch.inference_mode(), _eval_mode(model):
+    with torch.inference_mode(), eval_mode(model):
         packed = _compute_logits(model, file, row, 0, end)
         alone = torch.cat(
             [_compute_logits(model, file, row, 0, middle), _compute_logits(model, file, row, middle, end)]
@@ -165,7 +165,7 @@ def _has_linear_head(trainer: Trainer, loss: SupervisedLoss, file: RowFile) -> b
     def record(_: torch.nn.Module, head_inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         seen.update(input=head_inputs[0], output=output)
 
-    with torch.inference_mode(), _eval_mode(model), trainer.accelerator.autocast():
+    with torch.inference_mode(), eval_mode(model), trainer.accelerator.autocast():
         handle = model.get_output_embeddings().register_forward_hook(record)
         try:
             logits = model(**inputs).logits
@@ -183,7 +183,7 @@ def _compute_loss(trainer: Trainer, micro_batches: list[RowTensors]) -> LossResu
     handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     count = trainer._get_num_items_in_batch(micro_batches, model.device)
     try:
-        with _eval_mode(model), trainer.compute_loss_context_manager():
+        with eval_mode(model), trainer.compute_loss_context_manager():
             for micro_batch in micro_batches:
                 loss = trainer.compute_loss(model, dict(micro_batch), num_items_in_batch=count)
                 (gradient,) = torch.autograd.grad(loss, seen[-1])
@@ -242,7 +242,7 @@ def _compute_logits(model: PreTrainedModel, file: RowFile, row: int, start: int,
 
 
 @contextlib.contextmanager
-def _eval_mode(model: PreTrainedModel) -> Iterator[None]:
+def eval_mode(model: PreTrainedModel) -> Iterator[None]:
     """Turn dropout off inside the block."""
     was_training = model.training
     model.eval()

@@ -151,3 +151,12 @@ def any_rank(flag: bool) -> bool:
     found = torch.tensor(int(flag), device=device)
     torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
     return bool(found.item())
+
+
+def add_up(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the sum of `values` over all ranks, on the CPU. All ranks call this together, from `device`."""
+    if not torch.distributed.is_initialized():
+        return values
+    total = values.to(device)
+    torch.distributed.all_reduce(total)
+    return total.cpu()

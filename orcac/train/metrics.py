@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tensorboardX.proto.event_pb2 import Event
@@ -29,9 +30,12 @@ class MetricsWriter:
     """
 
     FILES = ("metrics.jsonl", "events.out.tfevents.0")  # TensorBoard recognises its file by this name
+    HOLDOUT = "holdout.jsonl"
 
     def __init__(self, folder: Path, *, resumed: int) -> None:
         """Open the files in `folder`, and keep the lines of the first `resumed` steps."""
+        self._holdout = folder / self.HOLDOUT
+        self.holdout_loss: float | None = None  # the newest in the file
         self._is_writing = distributed.is_first()
         if not self._is_writing:
             return
@@ -44,8 +48,28 @@ class MetricsWriter:
         self._flushed = time.monotonic()
         self._events = RecordWriter(str(events))
         self._events.write(Event(file_version="brain.Event:2").SerializeToString())
+        apart = self._holdout.read_text(encoding="utf-8").splitlines() if self._holdout.is_file() else []
+        kept = [line for line in apart if resumed and _is_complete(line) and json.loads(line)["step"] <= resumed]
+        self.holdout_loss = json.loads(kept[-1])["loss"] if kept else None
+        if apart:
+            durable.write(self._holdout, "".join(f"{line}\n" for line in kept))
         for line in lines:
-            self._write_event(json.loads(line))
+            values = json.loads(line)
+            while kept and json.loads(kept[0])["step"] <= values["step"]:
+                self._write_holdout_event(**json.loads(kept.pop(0)))
+            self._write_event(values)
+
+    def write_holdout(self, *, step: int, loss: float, groups: Mapping[str, float]) -> None:
+        """Append the loss on the examples that are kept apart, after `step` steps: of all, and of each group."""
+        if not self._is_writing:
+            return
+        with self._holdout.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "loss": loss, "groups": groups}, allow_nan=False) + "\n")
+        self._write_holdout_event(step, loss, groups)
+
+    def _write_holdout_event(self, step: int, loss: float, groups: Mapping[str, float]) -> None:
+        named = {f"holdout_loss/{name}": value for name, value in groups.items()}
+        self._write_event({"step": step, "holdout_loss": loss, **named})
 
     def write(self, **values: float) -> None:
         """Append a line; the operating system has it when this returns."""
@@ -58,7 +82,7 @@ class MetricsWriter:
             self._flushed = time.monotonic()
             self._events.flush()
 
-    def _write_event(self, values: dict[str, float]) -> None:
+    def _write_event(self, values: Mapping[str, float]) -> None:
         figures = [Summary.Value(tag=name, simple_value=value) for name, value in values.items() if name != "step"]
         step = int(values["step"])
         self._events.write(Event(wall_time=step, step=step, summary=Summary(value=figures)).SerializeToString())
@@ -67,3 +91,8 @@ class MetricsWriter:
         if self._is_writing:
             self._file.close()
             self._events.close()
+
+
+def _is_complete(line: str) -> bool:
+    """Return whether a line was written in full: a kill may have cut the last one short."""
+    return line.endswith("}}")

@@ -1,4 +1,5 @@
-"""The recipe of `train`: one stage of the curriculum, as a model folder under `model/`, and `metrics.jsonl`.
+"""The recipe of `train`: one stage of the curriculum, as a model folder under `model/`, and `metrics.jsonl`; if its
+rows keep examples apart, also `holdout.jsonl`, the loss on these at some steps.
 
 Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the previous stage).
 The paper gives no hyper-parameters; the defaults are ours.
@@ -6,15 +7,16 @@ The paper gives no hyper-parameters; the defaults are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
-from orcac.summary import Summary
+from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "TrainExecution", "TrainRecipe", "TrainSummary"]
+__all__ = ["PARTS", "VERSION", "TrainExecution", "TrainRecipe", "TrainSummary"]
 
 VERSION = 2
+PARTS = 8  # of a stage that keeps examples apart: the loss on them is measured before training and after each part
 
 
 class TrainRecipe(Recipe):
@@ -57,6 +59,9 @@ class TrainSummary(Summary):
     supervised_tokens: int
     first_loss: float  # of the first step
     final_loss: float
+    # loss on the examples that are kept apart, before and after training; None if there are none
+    holdout_first_loss: float | None = field(default=None, metadata=OMIT_NONE)
+    holdout_final_loss: float | None = field(default=None, metadata=OMIT_NONE)
     tokens_per_second: int | None = None  # None if the stage was too short to measure it
     mfu: float | None = None  # fraction of the peak of `mfu_of`; None in the same case
     mfu_of: str = ""  # the GPU or the matrix product that sets the peak

@@ -20,6 +20,7 @@ from orcac.errors import OrcacError
 from orcac.progress import Progress
 from orcac.train.checkpoints import MAX_CHECKPOINTS
 from orcac.train.data import PackedRows, RankSampler, RowOrder
+from orcac.train.holdout import Holdout
 from orcac.train.launch import build_deepspeed_config
 from orcac.train.meter import Meter
 from orcac.train.metrics import MetricsWriter
@@ -87,12 +88,20 @@ class PackedTrainer(Trainer):
     """A Trainer that reads the rows in our order, writes each step's metrics, and counts no operations."""
 
     def __init__(
-        self, *, order: RowOrder, metrics: MetricsWriter, meter: Meter, progress: Progress | None, **arguments: object
+        self,
+        *,
+        order: RowOrder,
+        metrics: MetricsWriter,
+        meter: Meter,
+        progress: Progress | None,
+        holdout: Holdout | None = None,
+        **arguments: object,
     ) -> None:
         """`arguments` are those of Trainer."""
         super().__init__(**arguments)
         self.remove_callback(PrinterCallback)
         self._order, self._metrics, self._meter, self._progress = order, metrics, meter, progress
+        self._holdout = holdout
 
     def get_train_dataloader(self) -> DataLoader[int]:
         assert isinstance(self.train_dataset, PackedRows)
@@ -133,9 +142,13 @@ class PackedTrainer(Trainer):
         )
         self._meter.update(tokens)
         logs = logs | {"tokens": tokens, "tokens_per_second": self._meter.tokens_per_second, "mfu": self._meter.mfu}
+        apart = ""
+        if self._holdout and self._holdout.loss is not None:
+            logs |= {"holdout_loss": self._holdout.loss}
+            apart = f"  kept apart {self._holdout.loss:.3f}"
         self.callback_handler.on_log(self.args, self.state, self.control, logs)
         if self._progress:
-            self._progress.update(step, f"loss {logs['loss']:.3f}  {self._meter}", usd=self._meter.usd)
+            self._progress.update(step, f"loss {logs['loss']:.3f}{apart}  {self._meter}", usd=self._meter.usd)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the weights into a checkpoint, unless DeepSpeed's own files contain them, a part in each rank's."""

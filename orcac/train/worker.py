@@ -34,6 +34,7 @@ from orcac.tokenize import rowfile
 from orcac.train import checks, distributed, processes, state
 from orcac.train.checkpoints import Saver, check_resumable, delete_incomplete, find_newest, read_step
 from orcac.train.data import PackedRows, count_tokens, plan_order
+from orcac.train.holdout import read_holdout
 from orcac.train.launch import read_slurm_rank
 from orcac.train.loss import SupervisedLoss
 from orcac.train.meter import Meter, find_peak
@@ -78,6 +79,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
     metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
+    holdout = read_holdout(stage, metrics, steps=order.steps)
     saver = Saver(stage, max_share=max_saving_share)
     peak = find_peak(arguments.device, recipe.precision)
     meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1], peak=peak)
@@ -99,17 +101,22 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
             state.set_master_weights(trainer, stage.start / "model")
         if recipe.optimizer == "carry":
             state.load_optimizer(trainer, carried_optimizer)
+        if holdout:
+            holdout.measure(0)
 
     trainer = PackedTrainer(
         model=model,
         args=arguments,
         train_dataset=data,
-        callbacks=[saver, OnTrainBegin(prepare_first_step)],
+        callbacks=[saver, OnTrainBegin(prepare_first_step), *([holdout] if holdout else [])],
         order=order,
         metrics=metrics,
         meter=meter,
         progress=progress if distributed.is_first() else None,
+        holdout=holdout,
     )
+    if holdout:
+        holdout.trainer = trainer
     with stopping_on_sigterm(saver), raising_os_errors(stage.work):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics.close()
@@ -118,19 +125,27 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
 
     with raising_os_errors(stage.out):
         save_artifact(stage, trainer)
-    losses = [json.loads(line)["loss"] for line in (stage.work / "metrics.jsonl").read_text("utf-8").splitlines()]
+    losses = read_losses(stage.work / MetricsWriter.FILES[0])
+    apart = read_losses(stage.work / MetricsWriter.HOLDOUT) if holdout else [None]
     return TrainSummary(
         steps=order.steps,
         tokens=int(order.seen.real[-1]),
         supervised_tokens=int(order.seen.supervised[-1]),
         first_loss=losses[0],
         final_loss=losses[-1],
+        holdout_first_loss=apart[0],
+        holdout_final_loss=apart[-1],
         tokens_per_second=round(meter.tokens_per_second) or None,
         mfu=round(meter.mfu, 4) or None,
         mfu_of=meter.peak_of,
         peak_gib=round(meter.peak_gib, 2),
         processes=stage.world_size,
     )
+
+
+def read_losses(path: Path) -> list[float]:
+    """Return the loss of each line of a file of metrics."""
+    return [json.loads(line)["loss"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def save_artifact(stage: StageJob, trainer: Trainer) -> None:
@@ -142,8 +157,9 @@ def save_artifact(stage: StageJob, trainer: Trainer) -> None:
             ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"),
             copy_function=shutil.copyfile,
         )
-        for name in MetricsWriter.FILES:
-            shutil.copyfile(stage.work / name, stage.out / name)
+        for name in (*MetricsWriter.FILES, MetricsWriter.HOLDOUT):
+            if (stage.work / name).is_file():
+                shutil.copyfile(stage.work / name, stage.out / name)
     distributed.barrier()
     trainer.model.config.use_cache = True  # it is off only for training; generation needs it
     state.save_weights(trainer, stage.out / "model")

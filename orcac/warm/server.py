@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
 import select
+import signal
 import socket
 from pathlib import Path
 
@@ -15,9 +17,9 @@ from orcac.warm.request import LARGEST_BYTES, Request, find_place
 from orcac.warm.template import serve_jobs
 
 _PATIENCE_S = 5.0  # the wait for a request after its connection
-_TEMPLATES = 6  # at most: the jobs of one more environment stay cold
+_TEMPLATES = 4  # at most: the jobs of one more environment stay cold
 _STDIN = 0
-_BASE = ("orcac.make", "orcac.cli.make")  # imported once, for all templates
+_BASE = ("orcac.cli.make", "orcac.study", "orcac.make")  # imported once, for all templates
 _DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "orcac.sample.run", "orcac.collect.run", "orcac.filter.run",
          "orcac.score.run", "orcac.report.run")  # fmt: skip
 _MODELS = ("numpy", "torch", "transformers", "accelerate", "orcac.train.worker", "orcac.model.generation")
@@ -32,6 +34,14 @@ _IGNORED = {"PWD", "OLDPWD", "SHLVL", "_"}  # variables that no package reads wh
 _Key = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]  # modules and environment
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Template:
+    """A template, as the server sees it."""
+
+    pid: int
+    control: socket.socket  # the server's end of the pair that they share
+
+
 def serve(listener: socket.socket) -> None:
     """Make jobs for the processes that connect to `listener`. Return only in the process of a job, as that process.
 
@@ -39,25 +49,26 @@ def serve(listener: socket.socket) -> None:
     """
     for name in _BASE:
         importlib.import_module(name)
-    controls: dict[_Key, socket.socket] = {}  # the server's end of the pair that it shares with a template
+    templates: dict[_Key, _Template] = {}
     while True:
-        watched: list[int | socket.socket] = [_STDIN, listener, *controls.values()]
+        watched: list[int | socket.socket] = [_STDIN, listener, *(template.control for template in templates.values())]
         ready, _, _ = select.select(watched, [], [])
-        for key in [key for key, control in controls.items() if control in ready]:  # the template died
-            controls.pop(key).close()
-            os.wait()
+        for key in [key for key, template in templates.items() if template.control in ready]:  # it died
+            _end(templates.pop(key))
         if _STDIN in ready:
+            for template in templates.values():
+                _end(template)
             os._exit(0)
-        if listener in ready and _is_job(listener, controls):
+        if listener in ready and _is_job(listener, templates):
             return
 
 
-def _is_job(listener: socket.socket, controls: dict[_Key, socket.socket]) -> bool:
+def _is_job(listener: socket.socket, templates: dict[_Key, _Template]) -> bool:
     """Take in one request. Return False in the server and True in the process of a job.
 
     A request that fails is dropped; its sender then makes the node by itself.
     """
-    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+    with contextlib.suppress(OSError, ValueError, TypeError), contextlib.ExitStack() as opened:
         connection = opened.enter_context(listener.accept()[0])
         connection.settimeout(_PATIENCE_S)
         message, streams, *_ = socket.recv_fds(connection, LARGEST_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
@@ -65,22 +76,29 @@ def _is_job(listener: socket.socket, controls: dict[_Key, socket.socket]) -> boo
             opened.callback(os.close, stream)
         request = Request.from_bytes(message)
         key = _choose_template(request)
-        if key is None or (key not in controls and len(controls) >= _TEMPLATES):
+        if key is None or (key not in templates and len(templates) >= _TEMPLATES):
             connection.send(COLD)
             return False
-        if key not in controls:
+        if key not in templates:
             server = os.getpid()
             control, of_template = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            if not os.fork():
+            if not (pid := os.fork()):
                 opened.close()
-                for other in (listener, control, *controls.values()):
+                for other in (listener, control, *(template.control for template in templates.values())):
                     other.close()
                 serve_jobs(of_template, server=server, modules=key[0], environ=request.environ)
                 return True
             of_template.close()
-            controls[key] = control
-        socket.send_fds(controls[key], [message], [connection.fileno(), *streams])
+            templates[key] = _Template(pid, control)
+        socket.send_fds(templates[key].control, [message], [connection.fileno(), *streams])
     return False
+
+
+def _end(template: _Template) -> None:
+    """Kill a template, and wait for it: the system then counts the CPU time of its jobs as part of the run."""
+    template.control.close()
+    os.kill(template.pid, signal.SIGKILL)
+    os.waitpid(template.pid, 0)
 
 
 def _choose_template(request: Request) -> _Key | None:

@@ -1,8 +1,9 @@
-"""Tests of orcac/cost/measured.py and orcac/cost/flow.py: prices against a store with a finished pool."""
+"""Tests of orcac/cost/measured.py, orcac/cost/record.py and orcac/cost/flow.py: prices against a store with a pool."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,26 @@ def test_the_speed_of_one_stage_prices_the_next(tmp_path: Path) -> None:
     assert priors.CPU_TRAINING.basis in before.basis
     assert priors.CPU_TRAINING.basis not in cost.basis
     assert now[train] == Cost()
+
+
+def test_an_upstream_counts_as_finished_and_its_answers_as_paid_for(
+    made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path
+) -> None:
+    plan, lab, _ = made
+    ref, prompts = at(plan, "collect/pool"), at(plan, "queries/pool/q")
+    store = Store(tmp_path / "mine", lab.root)
+    costs = price(plan, store)
+    there = price(plan, lab)
+    assert {ref for ref, cost in costs.items() if cost == Cost()} == {ref for ref in plan.nodes if lab.is_done(ref)}
+    few = at(plan, "collect/few")
+    assert costs[ref] == Cost() and costs[few].requests == there[few].requests  # counted from the prompts there
+    assert not store.root.exists()
+    # prompts and answers alone are upstream: the node is to make, and asks nothing
+    half = tmp_path / "half"
+    shutil.copytree(lab.folder(prompts), half / prompts)
+    shutil.copytree(lab.answers, half / "answers")
+    cost = price(plan, Store(tmp_path / "mine", half))[ref]
+    assert cost.requests == Range(0.0) and cost.usd.high == 0
+    # those that the own ledger has are not counted twice
+    shutil.copytree(lab.answers, tmp_path / "mine" / "answers")
+    assert price(plan, Store(tmp_path / "mine", half))[ref].requests == Range(0.0)

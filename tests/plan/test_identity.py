@@ -77,6 +77,7 @@ FILES = {
     "data/tape.jsonl": '{"i": 1, "a": "2", "b": "two"}\n',
     "data/other-tape.jsonl": '{"i": 1, "a": "two", "b": "2"}\n',
     "data/bbh.json": "{}",
+    "data/judge.yaml": 'reads: first-line\nprompt: "{question} {answer_1} {answer_2} 8 9?"\n',
     "data/other.json": "{} ",
     "data/steps.txt": "Q: 1 + 1?\nA: One and one. 2",
     "model/config.json": "{}",
@@ -89,7 +90,9 @@ WHOLE = YAML(typ="safe", pure=True).load(BIG)
 STAGES = {"one": "pool", "two": "few", "three": "taped", "four": "own"}
 BENCHMARKS = ("held", "rows", "bbh", "truth", "open")
 EVALS = {f"{kind}/{name}" for kind in ("eval", "score") for name in BENCHMARKS}
-ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]}
+ANSWERED = {f"{what}/g/{name}" for what in ("replies", "baseline") for name in BENCHMARKS}
+JUDGED = {"judges": {"p": {"teacher": "g"}}, "benchmarks": {"open": {"judge": "p"}}}
+JUDGEMENTS = {"score/open", "baseline/g/open"}
 
 
 def trained(first: str = "one") -> set[str]:
@@ -146,7 +149,7 @@ def asked(name: str) -> set[str]:
 
 def replied(name: str) -> set[str]:
     if name == "open":
-        return {"replies/s/open", "eval/open", "score/open"}
+        return {"replies/s/open", "replies/g/open", "eval/open"} | JUDGEMENTS
     return {f"replies/g/{name}", f"baseline/g/{name}", f"eval/{name}", f"score/{name}"}
 
 
@@ -218,7 +221,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "teachers.*.sampling.top_p": ("teachers.g.sampling.top_p", 0.9, answered("few")),
     "teachers.*.sampling.max_tokens": ("teachers.g.sampling.max_tokens", 99, answered("few")),
     "teachers.*.sampling.stop": ("teachers.g.sampling.stop", ["Q:"], answered("few")),
-    "teachers.*.sampling.reasoning": ("teachers.g.sampling.reasoning", "off", answered("few")),
+    "teachers.*.sampling.reasoning": ("teachers.g.sampling.reasoning", "off", answered("few") | {"baseline/g/open"}),
     "teachers.*.sampling.seed": ("teachers.g.sampling.seed", 5, answered("few") | ANSWERED),
     "teachers.*.sampling.extra": ("teachers.g.sampling.extra", {"k": 1}, answered("few") | ANSWERED),
     "teachers.*.system_role": ("teachers.g.system_role", "none", answered("few") | ANSWERED),
@@ -226,7 +229,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
         "teachers.g.endpoint", {"kind": "solver"}, answered("few") | ANSWERED, {"teachers": {"g": {"model": "expert"}}},
     ),
     "teachers.*.endpoint[solver].kind": (
-        "teachers.s.endpoint", {"kind": "reference"}, answered("pool") | {"replies/s/open"},
+        "teachers.s.endpoint", {"kind": "reference"}, answered("pool") | {"replies/s/open", "baseline/g/open"},
     ),
     "teachers.*.endpoint[vllm].kind": ("teachers.l", SERVED["teachers"]["l"], answered("own")),
     "teachers.*.endpoint[local].kind": ("teachers.l", LOADED["teachers"]["l"], answered("own")),
@@ -280,6 +283,9 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.learn": (
         "stages.two.learn", ["answer"], {"tokenize/few", "tokenize/few/answers"} | trained("two"),
     ),
+    "stages.*.holdout": (
+        "stages.two.holdout", "2 %", {"tokenize/few", "tokenize/few/holdout-0.02"} | trained("two"),
+    ),
     "stages.*.epochs": ("stages.two.epochs", 3, trained("two")),
     "stages.*.tokens": ("stages.two.tokens", 9_000, trained("two"), {"stages": {"two": {"epochs": None}}}),
     "stages.*.learning_rate": ("stages.one.learning_rate", 1e-3, trained("one")),
@@ -318,10 +324,16 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     ),
     **of("benchmarks.*[truthfulqa]", files("benchmarks", "truth", items("truth"), "json") | protocol("truth")),
     "benchmarks.*[open-ended].fields": ("benchmarks.open.fields.task", "t", items("open")),
-    "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", {"score/open"}),
+    "benchmarks.*[open-ended].judge": ("benchmarks.open.judge", "s", JUDGEMENTS),
     "benchmarks.*[open-ended].against": (
-        "benchmarks.open.against", ["g"], {"score/open", "replies/s/open", "replies/g/open"},
+        "benchmarks.open.against", ["g"], {"replies/s/open"} | JUDGEMENTS,
     ),
+    "judges.*.teacher": ("judges.p.teacher", "s", JUDGEMENTS, JUDGED),
+    "judges.*.form": ("judges.p.form", "verdict", JUDGEMENTS, JUDGED),
+    "judges.*.prompt": ("judges.p.prompt", "data/judge.yaml", JUDGEMENTS, JUDGED),
+    "judges.*.per_category": ("judges.p.per_category", {"sums": "data/judge.yaml"}, JUDGEMENTS, JUDGED),
+    "judges.*.temperature": ("judges.p.temperature", 0, JUDGEMENTS, JUDGED),
+    "judges.*.max_tokens": ("judges.p.max_tokens", 99, JUDGEMENTS, JUDGED),
     **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
     "baselines": (
         "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]},
@@ -415,6 +427,7 @@ ELSEWHERE = {
     "extends": "test_a_spec_in_two_files_has_the_ids_of_one",
     "ablations": "make arms: test_equal_nodes_of_arms_and_specs_are_one",
     "sweep": "makes arms, as ablations do",
+    "judges.*.recorded": "test_lower.py: test_recorded_reviews_enter_by_their_content_their_parsers_and_their_order",
     "replicates.arms": "test_lower.py: test_the_base_and_the_arms_may_have_other_numbers_of_replicates",
     "queries.*[puzzles].format": "has one value",
     "benchmarks.*[puzzles].format": "has one value",

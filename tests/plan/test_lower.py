@@ -17,8 +17,10 @@ from orcac.errors import InputError
 from orcac.make import make
 from orcac.plan.deferred import describe_deferred, list_hub_addresses
 from orcac.plan.lower import lower
+from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Plan
 from orcac.plan.replicates import count_runs
+from orcac.score.recipe import ScoreRecipe
 from orcac.spec.load import load
 from orcac.store.store import Store
 
@@ -136,9 +138,6 @@ def test_a_checker_under_its_older_name_makes_the_same_nodes(tmp_path: Path) -> 
 
 
 BLOCKED = [
-    ({"benchmarks": {"b": {"format": "open-ended", "path": "${UNSET}/x.jsonl", "fields": {"query": "q"}, "judge": "u",
-                           "against": ["u"], "task": None, "size": None, "take": None, "missing": "later"}}},
-     "benchmarks.b: .*judge", "score"),
     ({"queries": {"q": {"format": "bbh", "path": "${UNSET}/x.json", "task": None, "size": None, "missing": "later"}}},
      "queries.q: the environment variable UNSET is not set", "sample"),
 ]  # fmt: skip
@@ -155,6 +154,59 @@ def test_a_node_that_cannot_be_made_is_planned_with_its_reason_and_refused_by_ma
     with pytest.raises(InputError, match=why) as caught:
         make(plan, Store(tmp_path / "store"), blocked[0])
     assert caught.value.fix
+
+
+def test_a_teacher_as_judge_has_the_shipped_prompts_and_the_sampling_of_judges(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"q": "Why?"}\n')
+    judged = {"format": "open-ended", "path": "q.jsonl", "fields": {"query": "q"}, "judge": "u", "against": ["u"]}
+    spec = merged(SPEC, {"benchmarks": {"b": None, "open": judged}})
+    plan = lowered(tmp_path, spec)
+    node = plan.nodes[plan.experiments["many"].addresses["base"]["score/open"]]
+    assert isinstance(node.recipe, ScoreRecipe) and node.recipe.judge
+    assert not node.blockers
+    judge = node.recipe.judge
+    assert (judge.form, set(judge.prompts), judge.recorded) == ("pairwise", {"", "coding", "math"}, None)
+    assert (judge.asked.sampling.temperature, judge.asked.sampling.max_tokens) == (0.2, 1024)
+    named = merged(spec, {"judges": {"pairs": {"teacher": "u"}}, "benchmarks": {"open": {"judge": "pairs"}}})
+    assert lowered(tmp_path, named).nodes.keys() == plan.nodes.keys()
+
+
+def test_recorded_reviews_enter_by_their_content_their_parsers_and_their_order(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"q": "Why?", "a": "So.", "r": "8 9"}\n')
+    tape = {"kind": "replay", "path": "q.jsonl", "fields": {"question": "q", "answer": "a"}}
+    spec = {
+        "orcac": 1,
+        "name": "taped",
+        "teachers": {
+            "one": {"model": "one", "endpoint": tape},
+            "two": {"model": "two", "endpoint": tape},
+            "reviews": {"model": "gpt", "endpoint": tape | {"fields": {"question": "q", "answer": "r"}}},
+        },
+        "judges": {"old": {"teacher": "reviews"}},
+        "baselines": ["one", "two"],
+        "benchmarks": {
+            "b": {
+                "format": "open-ended",
+                "path": "q.jsonl",
+                "fields": {"query": "q"},
+                "judge": "old",
+                "against": ["two"],
+            }
+        },
+    }
+
+    def score(patch: dict[str, Any]) -> Node:
+        plan = lowered(tmp_path, merged(spec, patch))
+        (node,) = (node for node in plan.nodes.values() if node.kind == "score")  # a reference is not judged
+        return node
+
+    before = score({})
+    assert isinstance(before.recipe, ScoreRecipe) and before.recipe.judge
+    assert before.recipe.judge.prompts["math"].model_dump() == {"reads": "last-scores", "system": "", "text": ""}
+    assert score({"judges": {"old": {"recorded": "candidate-first"}}}).ref != before.ref
+    assert score({"judges": {"old": {"recorded": "reference-first"}}}).ref == before.ref
+    (tmp_path / "q.jsonl").write_text('{"q": "Why?", "a": "So.", "r": "8 8"}\n')
+    assert score({}).ref != before.ref
 
 
 def test_a_stage_keeps_its_optimizer_if_any_arm_trains_another_upon_it(tmp_path: Path) -> None:

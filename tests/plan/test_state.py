@@ -113,3 +113,14 @@ def test_a_progress_file_may_hold_anything(tmp_path: Path, node: Node, text: str
     put(tmp_path / node.ref / "shards" / "1-of-2", done=text, work__progress=text)
     state = read_state(Store(tmp_path), node)
     assert state == State(name="partial", shards=(State(name="done", unit="answers"), State(name="to do")))
+
+
+def test_a_node_that_only_the_upstream_has_is_finished_there(tmp_path: Path, node: Node) -> None:
+    store, folder = Store(tmp_path / "mine", tmp_path / "lab"), tmp_path / "mine" / node.ref
+    put(folder, work__progress=progress(30, 100))
+    assert read_state(store, node).name == "partial"
+    put(tmp_path / "lab" / node.ref, artifact={})
+    state = read_state(store, node)
+    assert state == State(name="upstream") and state.is_finished
+    put(folder, artifact={})
+    assert read_state(store, node) == State(name="done")

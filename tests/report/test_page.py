@@ -4,6 +4,7 @@ orcac/report/items.py: the page in a browser."""
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from orcac.report.browser import _share_budget, encode, inline_scripts
 from orcac.report.items import read_items
 from orcac.report.plots import fit_scale
-from orcac.report.results import read_json
+from orcac.report.render import render_html
+from orcac.report.results import HeldOut, read_json
 
 HOSTILE = "<script>alert(1)</script></script><!-- \x1b[31m \u202egnp.exe & שלום"
 LONG = "no-explanations-and-a-name-that-goes-on-" + "and-on-" * 12
@@ -232,3 +234,13 @@ def test_a_scale_holds_its_values_and_has_a_few_ticks_within(values: list[float]
     scale = fit_scale(values)
     assert scale.low < min(values) and scale.high > max(values)
     assert len(scale.ticks) <= 5 and all(0 <= scale.place(tick) <= 100 for tick in scale.ticks)
+
+
+def test_the_loss_on_examples_kept_apart_is_a_table_and_a_line_for_each_group(study: studies.Made) -> None:
+    results = read_json(study.store.folder(study.report) / "results.json")
+    group = HeldOut(arms=("base",), stage="s", teacher="t", source="a", examples=9, steps=(0, 5), losses=(3.0, 1.25))
+    other = dataclasses.replace(group, source="b", losses=(2.0, 1.5))
+    page = render_html(dataclasses.replace(results, held_out=(group, other)))
+    figure = page[page.index('id="made-held-out"') : page.index('id="made-rows"')]
+    assert figure.count("<polyline") == 2 and "1.250" in figure and "1.500" in figure
+    assert 'id="made-held-out"' not in render_html(results)

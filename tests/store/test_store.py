@@ -148,3 +148,81 @@ def test_a_store_is_known_by_its_artifacts_and_answers(tmp_path: Path, file: str
     (store.root / file).parent.mkdir(parents=True, exist_ok=True)
     (store.root / file).write_text("")
     assert store.is_begun
+
+
+def list_tree(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Return (name, mode, size, time of change) of everything in a folder."""
+    found = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
+    return [(str(path), facts.st_mode, facts.st_size, facts.st_mtime_ns) for path, facts in found]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """The folder of an upstream with one artifact."""
+    publish(Store(tmp_path / "lab"))
+    return tmp_path / "lab"
+
+
+def test_an_artifact_of_the_upstream_is_read_where_it_is(tmp_path: Path, lab: Path) -> None:
+    before = list_tree(lab)
+    store = Store(tmp_path / "mine", lab)
+    assert store.is_done(REF) and store.is_upstream(REF) and store.has_record(REF) and not store.is_own(REF)
+    assert store.verify(REF) == store.find_folder(REF) == lab / REF
+    assert store.marker(REF) == lab / REF / "artifact.json"
+    assert store.artifact(REF)["ref"] == REF and not list(store.find_damage(REF))
+    assert store.folder(REF) == tmp_path / "mine" / REF and store.refs() == []
+    assert not store.own.is_done(REF) and not Store(tmp_path / "mine").is_done(REF)
+    assert list_tree(lab) == before
+
+
+def test_the_own_artifact_counts_before_that_of_the_upstream_even_without_its_marker(tmp_path: Path, lab: Path) -> None:
+    store = Store(tmp_path / "mine", lab)
+    before = list_tree(lab)
+    publish(store, "my own")
+    for _ in range(2):
+        assert store.verify(REF) == tmp_path / "mine" / REF and not store.is_upstream(REF)
+        (tmp_path / "mine" / REF / "artifact.json").unlink(missing_ok=True)
+    assert store.republish(REF) and store.is_own(REF)
+    store.drop(REF)
+    assert store.is_upstream(REF) and list_tree(lab) == before
+
+
+def test_damage_in_the_upstream_is_found_on_use_and_the_fix_changes_nothing_there(tmp_path: Path, lab: Path) -> None:
+    (lab / REF / "sub" / "a.txt").write_text("hellO")
+    with pytest.raises(StoreError, match=r"lab/.*sub/a\.txt: the file is damaged") as caught:
+        Store(tmp_path / "mine", lab).verify(REF)
+    assert "remove `upstream` from orcac.toml" in caught.value.fix and "--repair" not in caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["sub/a.txt", "sub", "model.bin"])
+def test_links_in_an_artifact_of_the_upstream_are_not_followed(tmp_path: Path, lab: Path, name: str) -> None:
+    """A link to a private file could be exported or published with the artifact."""
+    path, aside = lab / REF / name, tmp_path / "aside"
+    if path.exists():
+        path.rename(aside)
+    else:
+        aside.write_text("secret")
+    path.symlink_to(aside)
+    store = Store(tmp_path / "mine", lab)
+    for read in (store.verify, store.artifact):
+        with pytest.raises(StoreError, match="is not followed"):
+            read(REF)
+    assert [damage.path for damage in store.find_damage(REF)] == [path]
+
+
+def test_a_marker_that_is_a_link_does_not_count(tmp_path: Path, lab: Path) -> None:
+    marker = lab / REF / "artifact.json"
+    marker.rename(tmp_path / "aside.json")
+    marker.symlink_to(tmp_path / "aside.json")
+    assert not Store(tmp_path / "mine", lab).is_done(REF)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/hostname", "sub/../../x", ""])
+def test_a_record_that_names_a_file_outside_its_folder_is_damaged(tmp_path: Path, lab: Path, name: str) -> None:
+    record = json.loads((lab / REF / "artifact.json").read_text())
+    record["files"] = {name: {"sha256": "0" * 64, "bytes": 1}}
+    for file in ("artifact.json", "complete.json"):
+        (lab / REF / file).write_text(json.dumps(record))
+    for store in (Store(lab), Store(tmp_path / "mine", lab)):
+        with pytest.raises(StoreError, match="the record is damaged"):
+            store.verify(REF)

@@ -287,7 +287,7 @@ def test_damage_to_one_element_of_an_array_leaves_the_others_or_is_an_error(
         return
     others = [row for row in rows if row != rows[torn]]
     assert [row for row in found if row in others] == others
-    assert len(found) >= 5
+    assert len(found) >= 5 or not elements[torn], "a comma before the end of the array is no row"
 
 
 @settings(max_examples=150)

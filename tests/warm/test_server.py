@@ -120,6 +120,28 @@ def test_random_numbers_differ_between_jobs(offered: str) -> None:
     assert len(first) == 2 and not set(first) & set(second)
 
 
+def test_a_job_pauses_and_goes_on_with_the_process_that_waits_for_it(offered: str) -> None:
+    waiting = start(offered, "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+    assert waiting.stdout
+    job = psutil.Process(int(waiting.stdout.readline()))
+
+    def wait_for(is_stopped: bool) -> None:
+        for _ in range(200):
+            if (job.status() == psutil.STATUS_STOPPED) == is_stopped:
+                return
+            time.sleep(0.05)
+        raise AssertionError(job.status())
+
+    waiting.send_signal(signal.SIGTSTP)
+    wait_for(True)
+    assert psutil.Process(waiting.pid).status() == psutil.STATUS_STOPPED
+    waiting.send_signal(signal.SIGCONT)
+    wait_for(False)
+    waiting.terminate()
+    assert waiting.wait(timeout=10) == -signal.SIGTERM, "it ends as its job did"
+    job.wait(timeout=10)
+
+
 @pytest.mark.parametrize("line", ["make nothing/0", "plan specs/tiny.yaml"])
 def test_what_is_no_node_of_a_known_kind_stays_cold(offered: str, line: str) -> None:
     process = [sys.executable, "-c", CLIENT, *line.split()]

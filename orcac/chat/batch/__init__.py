@@ -29,7 +29,8 @@ into another batch without it, in either mode. The record keeps the refused para
 
 The most that a batch can cost is claimed from the budget under the batch's id, after its record is written and before
 it is sent. The process that settles the batch releases it. So a batch whose job has died is counted once, and in full.
-The record keeps the price and the budget with which the batch was planned.
+The record keeps the price and the budget with which the batch was planned. A server may bill more than requests allow,
+so with a budget the first batch to a model is small.
 
 Requests are iterated several times and never held in memory, except for some bytes of state each (`attempts`).
 

@@ -210,9 +210,9 @@ class Steps:
 
     async def _stop_error(self, batch: Batch, error: ChatError) -> EndpointError:
         """Return the error that ends the run because `error` keeps `batch` from its next step."""
-        fix = fix_of(error.error, key=batch.api_key_env)
-        still_runs = "; it is still running at the provider" if batch.provider_id else ""
         label = (await self._provider(batch)).label
+        fix = fix_of(error.error, key=batch.api_key_env, address=label)
+        still_runs = "; it is still running at the provider" if batch.provider_id else ""
         return EndpointError(
             f"{label}, {batch.title}: {error.error}: {error}{still_runs}", fix=f"{fix}, then run again"
         )

@@ -7,6 +7,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from orcac.chat.address import find_mistake, is_loopback
 from orcac.chat.settings import OPENAI_URL, EndpointSettings
 from orcac.errors import EndpointError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 NO_KEY = "none"  # sent to a local server that needs no key
 _AD_TOKEN = "AZURE_OPENAI_AD_TOKEN"  # the package's name for a token of Entra ID
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def make_client(settings: EndpointSettings) -> AsyncOpenAI:
@@ -35,6 +35,11 @@ def make_client(settings: EndpointSettings) -> AsyncOpenAI:
             fix=f"set {settings.api_key_env}"
             + (f", or {_AD_TOKEN}" if settings.azure else ", or give the endpoint a base_url"),
         )
+    if key[:1] in ("'", '"') or key.startswith("$"):
+        raise EndpointError(
+            f"the API key in the environment variable {name} begins with {key[0]}, which is no part of a key",
+            fix=f"set {name} to the key alone, without quotes or the name of another variable",
+        )
     if not all("!" <= character <= "~" for character in key):
         raise EndpointError(
             f"the API key in the environment variable {name} contains white space or characters other than printable "
@@ -50,8 +55,7 @@ def make_client(settings: EndpointSettings) -> AsyncOpenAI:
         check_address(address)
     find_proxy(address or OPENAI_URL)
     headers = read_headers(settings)
-    is_loopback = urlsplit(address or "").hostname in _LOOPBACK
-    http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback else None  # no proxy for this machine
+    http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback(address or "") else None  # no proxy for this machine
     timeout_s = settings.timeout_seconds
     if settings.azure:
         assert address
@@ -107,23 +111,8 @@ def read_headers(settings: EndpointSettings) -> dict[str, str]:
 
 def check_address(base_url: str) -> None:
     """Raise EndpointError if `base_url` is not the address of a web server, without a query or a fragment."""
-    if "?" in base_url or "#" in base_url:  # it is not shown, since the query may be a secret
-        raise EndpointError(
-            "base_url has a query or a fragment, to which no path can be appended",
-            fix="remove the ? or # and the rest of the address after it; give Azure's `api_version` in `azure`, "
-            "and the key in the environment",
-        )
-    try:
-        parts = urlsplit(base_url)
-        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and base_url.isprintable()
-    except ValueError:  # a port that is not a number, or a bracket that is not closed
-        is_address = False
-    if not is_address:
-        shown = base_url.rpartition("@")[2]  # the part before it may be a password
-        raise EndpointError(
-            f"base_url is not a web address: {shown!r}",
-            fix="write it with http:// or https:// in front, e.g. http://127.0.0.1:8000/v1",
-        )
+    if mistake := find_mistake(base_url):
+        raise EndpointError(mistake.problem, fix=mistake.fix)
 
 
 def find_proxy(url: str) -> str | None:
@@ -132,7 +121,7 @@ def find_proxy(url: str) -> str | None:
     Raises EndpointError if it is not an HTTP proxy.
     """
     parts = urlsplit(url)
-    if parts.hostname in _LOOPBACK or urllib.request.proxy_bypass(parts.hostname or ""):
+    if is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")

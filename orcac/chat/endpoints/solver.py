@@ -15,6 +15,8 @@ word and each punctuation mark counts as a token.
 
 With `"reasoning": true` a model sends its working as `reasoning_content` beside the answer, as reasoning models do,
 unless `enable_thinking` of the chat template's variables is false. Without it, settings of reasoning have no effect.
+
+A third model, `judge`, reviews answers with the biases that the request states (judge.py).
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orcac.chat.endpoints.judge import write_review
 from orcac.puzzles import solve
 from orcac.puzzles.wording import Skill, write_answer, write_reasoned_answer
 
 __all__ = ["SolverServer", "make_application"]
 
 T = TypeVar("T")
+MODELS = (*get_args(Skill), "judge")
 CANNOT = "I can't solve this kind of question."
 DEFAULT_ERROR_RATE = 0.2  # of the assistant, on hard queries
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -65,6 +69,9 @@ class _Request(_Body):
     reasoning: bool = False  # word the working as reasoning, beside the answer
     chat_template_kwargs: dict[str, bool] = {}  # with `reasoning`: `enable_thinking` can turn it off
     error_rate: float = Field(DEFAULT_ERROR_RATE, ge=0, le=1)  # the assistant's; an expert makes no errors
+    first_bonus: float = Field(0.0, ge=-9, le=9)  # the judge's: points for the answer that is shown first
+    longer_bonus: float = Field(0.0, ge=-9, le=9)  # the judge's: points for the longer answer
+    prose_rate: float = Field(0.0, ge=0, le=1)  # the judge's: share of its reviews that state no score
 
 
 def make_application() -> web.Application:
@@ -97,7 +104,7 @@ class SolverServer:
 
 
 async def _models(_: web.Request) -> web.Response:
-    data = [{"id": skill, "object": "model", "created": 0, "owned_by": "orcac"} for skill in get_args(Skill)]
+    data = [{"id": skill, "object": "model", "created": 0, "owned_by": "orcac"} for skill in MODELS]
     return web.json_response({"object": "list", "data": data})
 
 
@@ -108,8 +115,8 @@ async def _chat_completions(http: web.Request) -> web.Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return _error(400, f"{where}: {first['msg']}" if where else first["msg"], param=where or None)
-    if request.model not in get_args(Skill):
-        message = f"The model `{request.model}` does not exist; there are {' and '.join(get_args(Skill))}."
+    if request.model not in MODELS:
+        message = f"The model `{request.model}` does not exist; there are {' and '.join(MODELS)}."
         return _error(404, message, param="model", code="model_not_found")
     if request.messages[-1].role != "user":
         return _error(400, "messages: the last one must be the user's", param="messages")
@@ -167,6 +174,9 @@ def _cut(text: str, limit: int | None) -> tuple[str, _Cut]:
 def _answer(request: _Request) -> tuple[str, str]:
     """Return the reasoning, "" if it does not reason, and the answer to the last message."""
     query = request.messages[-1].content
+    if request.model == "judge":
+        biases = {"first": request.first_bonus, "longer": request.longer_bonus, "prose": request.prose_rate}
+        return "", write_review(query, **biases) or CANNOT
     solution = solve(query)
     if solution is None:
         return "", CANNOT

@@ -11,6 +11,7 @@
     forgotten  records that no longer settle a request
     sealing    merging dead logs into Parquet files
     following  records as they are added
+    upstream   copying the records of another store that are needed
     order      answers in the order of their questions
 
 How a model is asked does not belong here: this room imports no engine, no limits and no endpoint.

@@ -43,6 +43,9 @@ class Forgotten:
     def __bool__(self) -> bool:
         return bool(self._ids)
 
+    def __iter__(self) -> Iterator[RecordId]:
+        return iter(self._ids)
+
     def __contains__(self, record: RecordId) -> bool:
         return record in self._ids
 

@@ -7,9 +7,11 @@ asked for, those of a recording or the questions' own references, are in no ledg
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import NamedTuple
 
 from orcac.chat.ledger.files import read_records
+from orcac.chat.ledger.upstream import read_upstream
 from orcac.chat.questions import Questions
 from orcac.collect.recipe import CollectRecipe
 from orcac.plan.node import Node
@@ -26,7 +28,7 @@ class Span(NamedTuple):
 
 
 class Dates:
-    """The days on which the answers to some questions of a `collect` node were recorded."""
+    """The days on which the answers to some questions of a `collect` node were recorded, here or in the upstream."""
 
     def __init__(self, node: Node, store: Store) -> None:
         assert isinstance(node.recipe, CollectRecipe)
@@ -44,11 +46,14 @@ class Dates:
 
         Raises StoreError if a record is damaged.
         """
-        if not self._keys or not self._store.answers.is_dir():
+        if not self._keys:
             return None
+        own, upstream = self._store.answers, self._store.upstream_answers
+        found = read_records(own, self._keys) if own.is_dir() else iter(())
+        theirs = read_upstream(own, upstream, self._keys) if upstream else iter(())
         times = [
             record["at"]
-            for record in read_records(self._store.answers, self._keys)
+            for record in chain(found, theirs)
             if record["key"] in self._keys and not record["response"]["error"]
         ]
         return Span(_day(min(times)), _day(max(times))) if times else None

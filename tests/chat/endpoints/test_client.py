@@ -54,6 +54,15 @@ def test_a_missing_key_is_an_error_with_a_fix(monkeypatch: pytest.MonkeyPatch) -
         make_client(AZURE)
 
 
+@pytest.mark.parametrize("key", ['"sk-secret"', "'sk-secret'", "$OTHER_KEY", "${OTHER_KEY}"])
+def test_a_key_in_quotes_or_by_another_name_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`export MY_KEY=\\"sk-...\\"` keeps the quotes, and the server would refuse every request."""
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(EndpointError, match="no part of a key") as caught:
+        make_client(OPENAI)
+    assert key[1:-1] not in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["sk-secret one", "sk-secret\none", "sk-secret\x00", "sk-secret-é"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.environ", {"MY_KEY": key})  # a real environment cannot hold NUL

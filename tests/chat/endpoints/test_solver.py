@@ -1,4 +1,4 @@
-"""Tests of orcac/chat/endpoints/solver.py."""
+"""Tests of orcac/chat/endpoints/solver.py and orcac/chat/endpoints/judge.py."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from orcac.chat.endpoints.solver import CANNOT, SolverServer
+from orcac.slots import fill_slots
 
 QUERY = "True and not ( False or True ) or False is"
 STEPS = "Think step by step."
@@ -127,7 +128,7 @@ def test_it_lists_its_models() -> None:
     async def models(client: openai.AsyncOpenAI) -> list[str]:
         return [model.id async for model in client.models.list()]
 
-    assert ask(models) == ["assistant", "expert"]
+    assert ask(models) == ["assistant", "expert", "judge"]
 
 
 def test_an_unknown_model_is_not_found() -> None:
@@ -193,3 +194,26 @@ def test_the_command_reports_a_port_that_is_taken() -> None:
     assert result.returncode == 1
     assert "cannot serve on port" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_judge_reviews_the_answers_in_the_slots_with_the_biases_of_the_request() -> None:
+    texts = {"question": QUERY, "answer_1": "True.", "answer_2": "So the answer is False."}
+    prompt = fill_slots("{question}\n{answer_1}\n{answer_2}\nWrite two scores.", texts)
+
+    def review(prompt: str, **biases: float) -> str:
+        return str(complete(prompt, model="judge", extra_body=biases).choices[0].message.content)
+
+    def points(**biases: float) -> tuple[float, ...]:
+        return tuple(map(float, review(prompt, **biases).splitlines()[0].split()))
+
+    first, second = points()
+    assert second - first >= 2, "the second answer is right"
+    assert points(first_bonus=1) == (first + 1, second)
+    assert points(longer_bonus=0.5) == (first, second + 0.5)
+    assert points(first_bonus=-9) == (1, second)
+    assert not any(map(str.isdigit, review(prompt, prose_rate=1)))
+    assert review(f"{prompt} End with a tuple.").endswith(f"({first:g}, {second:g})")
+    assert review(f"{prompt} End with [[A]] or [[B]].").endswith("[[B]]")
+    alone = fill_slots("{question}\n{answer}", {"question": QUERY, "answer": "So the answer is False."})
+    assert review(alone).endswith("]]")
+    assert review(QUERY) == CANNOT

@@ -37,7 +37,9 @@ def make_study(arms: int, *, name: str = "study", between: int = 1) -> Plan:
         evals = [add_node(plan, "eval", f"{arm}: {bench}", last, student, items) for bench in ("easy", "hard")]
         refs[arm] = [*trunk, firsts[index % between], last, *evals]
     report = add_node(plan, "report", name, *plan.nodes)
-    plan.experiments[name] = Experiment(name=name, spec="study.yaml", report=report, arms=refs, addresses={})
+    plan.experiments[name] = Experiment(
+        name=name, spec="study.yaml", report=report, targets=[report], arms=refs, addresses={}
+    )
     return plan
 
 
@@ -48,7 +50,8 @@ def scatter_nodes(seed: int) -> Plan:
         needs = rng.sample(list(plan.nodes), min(len(plan.nodes), rng.randint(0, 3)))
         add_node(plan, rng.choice(["sample", "filter", "train"]), f"node {index}", *needs)
     arms = {f"a{index}": plan.closure(rng.sample(list(plan.nodes), 2)) for index in range(3)}
+    report = add_node(plan, "report", "s", *plan.nodes)
     plan.experiments["s"] = Experiment(
-        name="s", spec="s.yaml", report=add_node(plan, "report", "s", *plan.nodes), arms=arms, addresses={}
+        name="s", spec="s.yaml", report=report, targets=[report], arms=arms, addresses={}
     )
     return plan

@@ -80,6 +80,8 @@ def test_the_replicates_of_a_node_are_one_box() -> None:
 def test_a_node_that_no_arm_needs_is_drawn() -> None:
     plan = Plan()
     ref = add_node(plan, "sample", "alone")
-    plan.experiments["s"] = Experiment(name="s", spec="s.yaml", report=ref, arms={"base": []}, addresses={})
+    plan.experiments["s"] = Experiment(
+        name="s", spec="s.yaml", report=ref, targets=[ref], arms={"base": []}, addresses={}
+    )
     (box,) = boxes_of(plan)
     assert (box.sharing, box.name) == ("one", "alone")

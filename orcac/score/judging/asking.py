@@ -1,0 +1,131 @@
+"""One review for each of the shown texts: from a model through `orcac.chat`, or from a recording."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from orcac.bad_rows import check_bad, write_bad
+from orcac.chat.ask import Asker, ChatExecution
+from orcac.chat.endpoints.replay import Replay
+from orcac.chat.failures import ERRORS
+from orcac.chat.messages import ChatResponse
+from orcac.chat.questions import Questions
+from orcac.collect.recorded import find_source
+from orcac.collect.weights import link_weights
+from orcac.errors import EndpointError, InputError
+from orcac.job import Job
+from orcac.score.judging.pairs import Shown, write_prompt
+from orcac.score.recipe import ScoreExecution, ScoreRecipe
+
+__all__ = ["Reviews", "get_reviews"]
+
+_LOST = 0.5  # share of the reviews that may fail without being on record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviews:
+    """The reviews in the order of the shown texts, and their price. Equal texts are one question, which counts once."""
+
+    responses: Sequence[ChatResponse]
+    failed: Counter[str]  # error class -> reviews
+    omitted: Counter[str] = field(default_factory=Counter)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+
+
+def get_reviews(job: Job[ScoreRecipe, ScoreExecution], shown: Sequence[Shown]) -> Reviews:
+    """Return a review of each of the shown texts. Reviews that the ledger has are not asked again.
+
+    Raises what `chat.ask.Asker.ask` raises, with all reviews until then in the ledger. Raises EndpointError, or
+    InputError for a recording, if no review was given, or if half of them failed for reasons that a rerun may mend.
+    """
+    judge = job.recipe.judge
+    assert judge is not None
+    texts = functools.partial(map, functools.partial(write_prompt, judge), shown)
+    questions = Questions(judge.asked.template, texts, system_role=judge.asked.system_role)
+    messages: dict[str, str] = {}
+    if judge.recorded:
+        responses: list[ChatResponse] = _look_up(job, questions, messages)
+        reviews = Reviews(responses=responses, failed=_count_failures(responses))
+    else:
+        with Asker(questions, _chat_execution(job)) as asker:
+            messages = asker.ask().messages
+            reviews = _add_up(job, questions, [*asker.responses()])
+    lost = sum(count for name, count in reviews.failed.items() if not ERRORS[name].recorded and not judge.recorded)
+    if shown and (reviews.failed.total() == len(shown) or lost >= _LOST * len(shown)):
+        raise _describe_loss(job, reviews.failed, len(shown), messages)
+    return reviews
+
+
+def _look_up(
+    job: Job[ScoreRecipe, ScoreExecution], questions: Questions, messages: dict[str, str]
+) -> list[ChatResponse]:
+    """Return the recorded reviews; put the first miss into `messages`."""
+    judge = job.recipe.judge
+    assert judge and judge.asked.recording
+    replay = Replay(find_source(judge.asked.recording, job.execution, job.label), questions.requests())
+    check_bad(job.label, len(replay.bad), replay.read, replay.bad, share=job.execution.max_bad, of="endpoint")
+    write_bad(job.out / "bad.parquet", replay.bad)
+    responses = []
+    for request in questions.requests():
+        found = replay.find(request)
+        if found is None:
+            messages.setdefault("not_recorded", replay.describe_miss(request))
+        responses.append(found or ChatResponse(error="not_recorded"))
+    return responses
+
+
+def _add_up(job: Job[ScoreRecipe, ScoreExecution], questions: Questions, responses: list[ChatResponse]) -> Reviews:
+    settings = job.execution.judge
+    assert settings is not None
+    paid = [
+        (request, responses[number]) for number, request in enumerate(questions.requests()) if questions.first[number]
+    ]
+    return Reviews(
+        responses=responses,
+        failed=_count_failures(responses),
+        omitted=Counter(name for response in responses for name in response.omitted),
+        input_tokens=sum(response.input_tokens for _, response in paid),
+        output_tokens=sum(response.output_tokens for _, response in paid),
+        usd=round(sum(request.usd_of(response, settings.price) for request, response in paid), 6),
+    )
+
+
+def _count_failures(responses: Iterable[ChatResponse]) -> Counter[str]:
+    return Counter(response.error for response in responses if response.error)
+
+
+def _describe_loss(
+    job: Job[ScoreRecipe, ScoreExecution], failed: Counter[str], total: int, messages: dict[str, str]
+) -> EndpointError | InputError:
+    causes = ", ".join(
+        f"{count:,} {name}" + (f" ({messages[name]})" if name in messages else "")
+        for name, count in sorted(failed.items())
+    )
+    text = f"{job.label}: {failed.total():,} of {total:,} reviews of the judge are missing: {causes}"
+    if job.recipe.judge and job.recipe.judge.recorded:
+        return InputError(text, fix="correct the recording's fields, or give the reviews of these questions")
+    assert job.execution.judge
+    fixes = [ERRORS[name].fix.format(key=job.execution.judge.api_key_env) for name in sorted(failed)]
+    return EndpointError(text, fix="; ".join(fixes) + "; then run again: all reviews are kept")
+
+
+def _chat_execution(job: Job[ScoreRecipe, ScoreExecution]) -> ChatExecution:
+    judge, execution = job.recipe.judge, job.execution
+    assert judge and execution.judge
+    asked = judge.asked
+    return ChatExecution(
+        endpoint=execution.judge,
+        model=asked.model,
+        label=job.label,
+        answers=job.answers,
+        work=job.work,
+        progress=job.progress,
+        weights=lambda: link_weights(asked.weights, execution, work=job.work, label=job.label),
+        threads=execution.threads,
+        gpus=execution.gpus,
+    )

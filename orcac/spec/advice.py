@@ -1,0 +1,73 @@
+"""Warnings about a sound spec: values that are allowed and that are, most of the time, a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from orcac.chat.address import is_loopback, lacks_path, suggest_v1
+from orcac.spec.load import Arm, Experiment
+from orcac.spec.models import read_context
+from orcac.spec.paths import FileSet
+from orcac.spec.problems import Problem, SpecPath
+from orcac.spec.schema import OpenAIEndpoint, Price
+
+__all__ = ["find_warnings"]
+
+_TOKEN_PRICE_USD = 0.001  # per million tokens; no model is as cheap, so a smaller price is that of one token
+
+
+def find_warnings(experiment: Experiment) -> list[Problem]:
+    """Return a warning for each place of a spec that looks like a mistake, once for all arms."""
+    found: dict[Problem, None] = {}
+    limits: dict[Path | None, int | None] = {None: None}
+    for arm in experiment.arms.values():
+        root = arm.files.get(("student", "base"), FileSet()).root
+        if root not in limits:
+            limits[root] = read_context(root) if root else None
+        for path, message in _review(arm, limits[root]):
+            found[Problem(arm.tree.locate(path), f"warning: {message}")] = None
+    return list(found)
+
+
+def _review(arm: Arm, limit: int | None) -> Iterator[tuple[SpecPath, str]]:
+    """Yield (path, warning) for an arm. `limit` is the number of positions that its student is made for."""
+    spec = arm.spec
+    for name, teacher in spec.teachers.items():
+        at, endpoint = ("teachers", name), teacher.endpoint
+        if isinstance(endpoint, OpenAIEndpoint) and endpoint.base_url and not endpoint.azure:
+            for message in _review_address(endpoint.base_url):
+                yield (*at, "endpoint", "base_url"), message
+        for key, value in _list_small_prices(teacher.price):
+            message = (
+                f"{value:g} USD per million tokens is less than any model costs; if it is the price of one token, "
+                f"write {value * 1e6:g}"
+            )
+            yield (*at, "price", key), message
+    if spec.student and limit and spec.stages and spec.student.max_length > limit:
+        message = f"rows of {spec.student.max_length:,} tokens, but the model is made for {limit:,}; write at most that"
+        yield ("student", "max_length"), message
+    for name in spec.benchmarks:
+        tested = arm.files.get(("benchmarks", name, "path"))
+        for source in spec.queries:
+            asked = arm.files.get(("queries", source, "path"))
+            if tested and asked and {*tested.files} & {*asked.files} and not spec.filters.contamination and spec.stages:
+                message = (
+                    f"the benchmark has a file of the query source `{source}`, so the student may be trained on its "
+                    "items; give it a file of its own, or write `filters: {contamination: {ngram: 13}}`"
+                )
+                yield ("benchmarks", name, "path"), message
+
+
+def _review_address(base_url: str) -> Iterator[str]:
+    if lacks_path(base_url):
+        yield f"the address has no path, and most servers answer under /v1: write {suggest_v1(base_url)}"
+    if base_url.lower().startswith("https") and is_loopback(base_url):
+        yield "few servers on the own machine speak https; write http:// unless this one does"
+
+
+def _list_small_prices(price: Price | None) -> Iterator[tuple[str, float]]:
+    for key in ("input", "output") if price else ():
+        value: float = getattr(price, key)
+        if 0 < value < _TOKEN_PRICE_USD:
+            yield key, value

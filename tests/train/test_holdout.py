@@ -1,0 +1,110 @@
+"""Tests of orcac/train/holdout.py: the loss on examples kept apart, by one process, by two, and after a kill."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import train_child
+from train_child import read_contents
+
+from orcac.tokenize import rowfile
+from orcac.tokenize.holdout import ROWS, read_groups
+from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
+from orcac.train.holdout import choose_steps
+from orcac.train.recipe import PARTS, TrainRecipe
+from orcac.train.run import run
+from orcac.train.worker import load_trainable_model
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Return the folders of a tokenize node that keeps examples of two teachers apart, and of a student node."""
+    from orcac.tokenize.run import run
+
+    root = tmp_path_factory.mktemp("apart")
+    examples = tiny.write_examples(root / "kept", [tiny.response(n, teacher="ab"[n % 2]) for n in range(60)])
+    student = tiny.make_student(root / "student", examples)
+    recipe = TokenizeRecipe(seed=0, max_length=64, holdout=0.2)
+    job = tiny.job(root / "rows", recipe, {"examples": [examples], "student": [student]}, TokenizeExecution())
+    run(job)
+    return job.out, student
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, inputs):
+    job = train_child.job(tmp_path_factory.mktemp("uninterrupted"), *inputs)
+    return job, run(job)
+
+
+def read_losses(folder):
+    return [json.loads(line) for line in (folder / "holdout.jsonl").read_text().splitlines()]
+
+
+def compute_losses(rows, model):
+    """Return the loss per supervised token of each group, from whole logits."""
+    file, model, start, losses = rowfile.read(rows / ROWS), load_trainable_model(model), 0, {}
+    for group in read_groups(rows):
+        own = slice(start, start := start + group.rows)
+        ids, positions, labels = (torch.tensor(array[own].astype("int64")) for array in file)
+        with torch.no_grad():
+            logits = model.eval()(input_ids=ids, position_ids=positions).logits
+        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        losses[group.name] = float(loss)
+    return losses
+
+
+def test_the_loss_is_that_of_the_student_before_and_after_and_falls(uninterrupted, inputs, capfd):
+    job, summary = uninterrupted
+    lines = read_losses(job.out)
+    assert [line["step"] for line in lines] == [0, *sorted(choose_steps(summary.steps))]
+    assert lines[0]["groups"] == pytest.approx(compute_losses(inputs[0], inputs[1] / "model"), rel=1e-4)
+    assert lines[-1]["groups"] == pytest.approx(compute_losses(inputs[0], job.out / "model"), rel=1e-4)
+    tokens = {group.name: group.supervised_tokens for group in read_groups(inputs[0])}
+    for line in lines:
+        total = sum(loss * tokens[name] for name, loss in line["groups"].items())
+        assert line["loss"] == pytest.approx(total / sum(tokens.values()))
+    assert (summary.holdout_first_loss, summary.holdout_final_loss) == (lines[0]["loss"], lines[-1]["loss"])
+    assert summary.holdout_final_loss < summary.holdout_first_loss
+    assert b"holdout_loss/a/" in (job.out / "events.out.tfevents.0").read_bytes()
+
+
+def test_training_is_the_same_as_without_the_measurement(tmp_path, uninterrupted, inputs):
+    rows = tmp_path / "rows"
+    shutil.copytree(inputs[0], rows)
+    (rows / "holdout.json").unlink()
+    job = train_child.job(tmp_path, rows, inputs[1])
+    summary = run(job)
+    assert (job.out / "metrics.jsonl").read_bytes() == (uninterrupted[0].out / "metrics.jsonl").read_bytes()
+    assert read_contents(job.out / "model") == read_contents(uninterrupted[0].out / "model")
+    assert summary.holdout_first_loss is None and not (job.out / "holdout.jsonl").exists()
+
+
+def test_a_killed_stage_ends_with_the_same_files(tmp_path, uninterrupted, inputs):
+    places = ["log:9", "mark:5"]
+    child = Path(__file__).with_name("train_child.py")
+    subprocess.run([sys.executable, child, tmp_path, *inputs, *places], check=True)
+    for place in places:
+        assert read_contents(tmp_path / place / "out1") == read_contents(uninterrupted[0].out), place
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+def test_two_processes_measure_the_same_loss(tmp_path, inputs, zero):
+    recipe = TrainRecipe(seed=3, epochs=1, learning_rate=1e-2, batch_rows=4)
+    found = []
+    for name, ways in (("one", {}), ("two", {"micro_batch_rows": 1, "processes": 2, "zero": zero})):
+        job = train_child.job(tmp_path / name, *inputs, recipe=recipe, **ways)
+        run(job)
+        found.append([line["groups"] for line in read_losses(job.out)])
+    for one, two in zip(*found, strict=True):
+        assert two == pytest.approx(one, rel=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 8, 9, 1000])
+def test_the_last_step_is_measured_and_no_stage_is_measured_often(steps):
+    chosen = choose_steps(steps)
+    assert max(chosen) == steps and min(chosen) >= 1 and len(chosen) == min(steps, PARTS)
