@@ -105,7 +105,7 @@ def compare(before: list[float], after: list[float], tokens: list[int]) -> tuple
 
 def draw(path: Path, points: list[tuple[int, float, float, float]]) -> None:
     """Write an SVG file of the held-out loss at each measured step, with the interval of its change since the first."""
-    import matplotlib
+    import matplotlib  # pip install matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot

@@ -20,7 +20,7 @@ Extra = Literal["train", "measure", "math", "hub"]
 
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "gguf", "tensorboardX"),
-    "measure": ("scipy", "matplotlib"),
+    "measure": ("scipy",),
     "math": ("math_verify",),
     "hub": ("huggingface_hub",),
 }

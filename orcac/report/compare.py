@@ -208,6 +208,7 @@ def _benchmark(
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
         dropped=dict(table.dropped),
         without_row=tuple(table.without_row),
+        paper_tasks=paper.published_accuracies(table.source_format, list(scored.tasks)),
     )
 
 

@@ -77,6 +77,10 @@ class Artifacts:
         record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
         return str((record["recipe"].get("source") or {}).get("format", ""))
 
+    def is_judged(self, ref: str) -> bool:
+        """Return whether a judge made scores."""
+        return (self.folders[ref] / "reviews.parquet").exists()
+
     def judge(self, ref: str) -> str:
         """Return the model of the judge that scored."""
         record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
@@ -179,6 +183,7 @@ def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) ->
 
 def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
     stages = tuple(_stage(store, stage) for stage in arm.stages)
+    collected = {dataset.collect for run in arm.runs for dataset in run.datasets}
     nodes = []
     for run in arm.runs:
         nodes += [run.student] if run.student else []
@@ -198,6 +203,7 @@ def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
         steps=sum(stage.steps for stage in stages),
         tokens=sum(stage.tokens for stage in stages),
         nodes=tuple(dict.fromkeys(nodes)),
+        usd=round(sum(store.summary(CollectSummary, ref).usd for ref in sorted(collected)), 6),
     )
 
 
@@ -308,13 +314,13 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
         )
     rows: list[Run | Baseline] = [*(run for arm in recipe.arms for run in arm.runs), *recipe.baselines]
     for ref in dict.fromkeys(evaluation.score for row in rows for evaluation in row.evaluations):
-        reviewed = store.summary(ScoreSummary, ref)
-        if reviewed.reviews is not None:
+        if store.is_judged(ref):
+            reviewed = store.summary(ScoreSummary, ref)
             name = f"{store.judge(ref)} (judge)"
             before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
             totals[name] = Teacher(
                 name=name,
-                requests=before.requests + reviewed.reviews,
+                requests=before.requests + (reviewed.reviews or 0),
                 input_tokens=before.input_tokens + (reviewed.input_tokens or 0),
                 output_tokens=before.output_tokens + (reviewed.output_tokens or 0),
                 usd=round(before.usd + (reviewed.usd or 0.0), 6),

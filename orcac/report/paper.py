@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["published_accuracy", "published_means"]
+__all__ = ["published_accuracies", "published_accuracy", "published_means"]
 
 MODELS = ("Orca-13B", "ChatGPT", "GPT-4", "Vicuna-13B")
 BBH = {
@@ -56,6 +56,14 @@ def published_accuracy(benchmark_format: str, task: str) -> float | None:
     """
     published = _TABLES.get(benchmark_format, {}).get(task)
     return None if published is None else round(published[0] / 100, 4)
+
+
+def published_accuracies(benchmark_format: str, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return model -> task -> its accuracy as a share, for those of the tasks that the paper has; {} if it has none."""
+    table = _TABLES.get(benchmark_format, {})
+    known = [task for task in tasks if task in table]
+    columns = {model: {task: round(table[task][n] / 100, 4) for task in known} for n, model in enumerate(MODELS)}
+    return columns if known else {}
 
 
 def published_means(benchmark_format: str, tasks: Sequence[str]) -> dict[str, float]:

@@ -1,151 +1,163 @@
-"""The report's pictures as inline SVG: scores with their intervals, and training loss.
+"""The report's pictures as inline SVG: the strips of a forest plot, their axis, and training loss.
 
-matplotlib draws them in placeholder colours, which are then replaced by CSS variables, so that the page alone decides
-the colours, light or dark. Text stays text and takes the page's font. The same numbers give the same bytes: the style
-is matplotlib's default and not the user's, ids come from a fixed salt, and no date is written.
+They take the page's colours and font through CSS. A row is known by its number and by its dashes, never by its colour
+alone. The same numbers give the same bytes.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from orcac.report.results import Benchmark, Curve, HeldOut
+from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from orcac.report.results import Curve
 
-__all__ = ["ARM_COLOURS", "draw_held_out", "draw_losses", "draw_scores"]
+__all__ = ["COLOURS", "Line", "Scale", "draw_axis", "draw_losses", "draw_strip", "fit_scale", "list_lines"]
 
-ARM_COLOURS = 8  # the page defines --arm-0 to --arm-7; further arms reuse them from the first on
-TEXT, MUTED, LINE = "#010101", "#020202", "#030303"
-_VARIABLES = {TEXT: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)"} | {
-    f"#0a0a{index:02x}": f"var(--arm-{index})" for index in range(ARM_COLOURS)
-}
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "orcac",
-    "font.size": 10,
-    "text.color": TEXT,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": TEXT,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-}
+COLOURS = 8  # the page defines --row-0 to --row-7; further rows reuse them with other dashes
+_DASHES = ("", "7 3", "2 3", "9 3 2 3", "14 4")
+_WIDTH, _HEIGHT = 760, 340  # of the losses
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 64, 12, 40
 
 
-def arm_colour(index: int) -> str:
-    """Return the placeholder for the colour of the arm at this index."""
-    return f"#0a0a{index % ARM_COLOURS:02x}"
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The values at the ends of an axis, and its ticks."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    def place(self, value: float) -> float:
+        """Return the place of a value in percent of the axis, within it."""
+        return round(min(max(100 * (value - self.low) / (self.high - self.low), 0.0), 100.0), 2)
 
 
-def draw_scores(bench: Benchmark, arms: Sequence[str]) -> str:
-    """Return an SVG with a dot and a 95 % interval per arm, and a tick per run if it has several.
+def fit_scale(values: Iterable[float], *, most: int = 5) -> Scale:
+    """Return a scale around values, with `most` ticks at most, at round numbers."""
+    values = list(values) or [0.0, 1.0]
+    low, high = min(values), max(values)
+    room = 0.04 * (high - low) or 0.01
+    low, high = low - room, high + room
+    step = 10.0 ** math.floor(math.log10((high - low) / most))
+    step *= next(factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (step * factor) <= most)
+    first = math.ceil(low / step - 1e-9)
+    ticks = tuple(round(step * n, 10) for n in range(first, math.floor(high / step + 1e-9) + 1))
+    return Scale(low, high, ticks)
 
-    Guessing, the constant answer and the paper are lines.
+
+def draw_strip(
+    scale: Scale, ends: tuple[float, float], point: float | None, *, filled: bool, lines: Sequence[float], title: str
+) -> Markup:
+    """Return the strip of one row: its interval, its point, and vertical lines. A point off the scale is an arrow."""
+    parts = [
+        Markup('<line class="rule" x1="{0}%" x2="{0}%" y1="0" y2="100%"/>').format(scale.place(value))
+        for value in lines
+    ]
+    low, high = (scale.place(end) for end in ends)
+    parts.append(Markup('<line class="bar" x1="{}%" x2="{}%" y1="50%" y2="50%"/>').format(low, high))
+    if point is not None:
+        if scale.low <= point <= scale.high:
+            kind = "dot" if filled else "dot open"
+            parts.append(Markup('<circle class="{}" cx="{}%" cy="50%" r="5"/>').format(kind, scale.place(point)))
+        else:
+            end, arrow = ("end", "▸") if point > scale.high else ("start", "◂")
+            mark = Markup('<text class="arrow" x="{}%" y="50%" dy="0.35em" text-anchor="{}">{}</text>')
+            parts.append(mark.format(scale.place(point), end, arrow))
+    return Markup('<svg class="strip" role="img" aria-label="{}">{}</svg>').format(title, Markup("").join(parts))
+
+
+def draw_axis(scale: Scale, labels: Sequence[str]) -> Markup:
+    """Return the axis above the strips, with a label for each tick."""
+    parts = []
+    for tick, label in zip(scale.ticks, labels, strict=True):
+        place = scale.place(tick)
+        anchor = "start" if place < 6 else "end" if place > 94 else "middle"
+        parts.append(Markup('<text x="{}%" y="12" text-anchor="{}">{}</text>').format(place, anchor, label))
+        parts.append(Markup('<line class="tick" x1="{0}%" x2="{0}%" y1="16" y2="20"/>').format(place))
+    return Markup('<svg class="axis" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a plot: `number` from 0 gives its colour and dashes, and `label` is written at its end."""
+
+    number: int
+    label: str
+    points: Sequence[tuple[int, float]]  # step, loss
+    rings: Sequence[tuple[int, float]] = ()  # points that are marked
+
+
+def list_lines(curves: Sequence[Curve], arms: Sequence[str]) -> list[Line]:
+    """Return the training loss of each arm, with a ring at the first step of each later stage.
+
+    Arms of equal losses share a line, with all their numbers.
     """
-    height = 0.85 + 0.34 * len(bench.scores)
-    with _figure(7.2, height) as (figure, axes):
-        for place, score in enumerate(bench.scores):
-            low, high = (100 * end for end in score.interval)
-            here = arm_colour(arms.index(score.arm))
-            axes.plot([low, high], [place, place], color=here, linewidth=2.2, solid_capstyle="round")
-            if score.mean is not None:
-                axes.plot([100 * score.mean], [place], "o", color=here, markersize=7)
-            if len(score.runs) > 1:
-                runs = [100 * mean for mean in score.runs if mean is not None]
-                axes.plot(runs, [place] * len(runs), "|", color=here, markersize=12, markeredgewidth=1.2)
-        if any(len(score.runs) > 1 for score in bench.scores):
-            axes.plot([], [], "|", color=MUTED, markersize=12, markeredgewidth=1.2, label="one run")
-        marks = [("guessing", bench.chance, "--"), ("constant answer", bench.constant, ":")]
-        marks = [] if bench.is_judged else marks
-        if "Orca-13B" in bench.paper:
-            marks.append(("Orca-13B, paper", bench.paper["Orca-13B"], "-."))
-        for name, share, style in marks:
-            axes.axvline(100 * share, color=MUTED, linewidth=1.2, linestyle=style, zorder=0, label=name)
-        axes.set_yticks(range(len(bench.scores)), [score.arm for score in bench.scores])
-        axes.set_ylim(len(bench.scores) - 0.5, -0.5)
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("score, %" if bench.is_judged else "correct, %")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-        if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside upper left", ncols=len(marks) + 1, frameon=False, fontsize=9, labelcolor=MUTED)
-        return _svg(figure, f"Score of each arm on {bench.name} with 95 % intervals")
+    numbers_of: dict[tuple[tuple[int, float], ...], list[int]] = {}
+    rings = {}
+    for number, arm in enumerate(arms):
+        chain = [curve for curve in curves if curve.arm == arm and curve.steps]
+        points = tuple(point for curve in chain for point in zip(curve.steps, curve.losses, strict=True))
+        if points:
+            numbers_of.setdefault(points, []).append(number)
+            rings[points] = [(curve.steps[0], curve.losses[0]) for curve in chain[1:]]
+    return [
+        Line(numbers[0], ", ".join(str(number + 1) for number in numbers), points, rings[points])
+        for points, numbers in numbers_of.items()
+    ]
 
 
-def draw_losses(curves: Sequence[Curve], arms: Sequence[str]) -> str:
-    """Return an SVG with a line per arm over all its stages; a ring marks the first step of each later stage."""
-    with _figure(7.2, 3.4) as (figure, axes):
-        for index, arm in enumerate(arms):
-            chain = [curve for curve in curves if curve.arm == arm and curve.steps]
-            steps = [step for curve in chain for step in curve.steps]
-            values = [loss for curve in chain for loss in curve.losses]
-            axes.plot(steps, values, color=arm_colour(index), linewidth=1.6)
-            for curve in chain[1:]:
-                axes.plot(
-                    curve.steps[:1], curve.losses[:1], "o", color=arm_colour(index), fillstyle="none", markersize=6
-                )
-        axes.set_xlabel("optimizer steps, all stages")
-        axes.set_ylabel("training loss")
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.tick_params(labelcolor=MUTED)
-        axes.grid(axis="y")
-        return _svg(figure, "Training loss of each arm by optimizer step")
+def draw_losses(lines: Sequence[Line], title: str, across_title: str) -> Markup:
+    """Return losses by optimizer step as lines with their labels."""
+    across = fit_scale([0.0, *(float(step) for line in lines for step, _ in line.points)], most=6)
+    up = fit_scale([0.0, *(loss for line in lines for _, loss in line.points if math.isfinite(loss))], most=6)
+
+    def place(step: float, loss: float) -> str:
+        x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * across.place(step) / 100
+        y = _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * up.place(loss) / 100
+        return f"{x:.1f},{y:.1f}"
+
+    parts = [_draw_grid(across, up, across_title)]
+    ends = []
+    for line in lines:
+        drawn = " ".join(place(step, loss) for step, loss in line.points if math.isfinite(loss))
+        if not drawn:
+            continue
+        dashes = _DASHES[line.number // COLOURS % len(_DASHES)]
+        style = f"--c:var(--row-{line.number % COLOURS})"
+        parts.append(Markup('<polyline style="{}" stroke-dasharray="{}" points="{}"/>').format(style, dashes, drawn))
+        for ring in line.rings:
+            at = place(*ring).split(",")
+            parts.append(Markup('<circle style="{}" cx="{}" cy="{}" r="4.5"/>').format(style, *at))
+        x, y = map(float, drawn.rpartition(" ")[2].split(","))
+        ends.append((y, x, line.label, style))
+    lowest = float(_TOP)
+    for y, x, label, style in sorted(ends):
+        lowest = max(y, lowest + 12)  # so that no label covers another
+        lead = Markup('<line class="lead" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x, y, _WIDTH - _RIGHT + 4, lowest)
+        text = Markup('<text class="end" style="{}" x="{}" y="{}">{}</text>')
+        parts += [lead, text.format(style, _WIDTH - _RIGHT + 7, round(lowest + 4, 1), label)]
+    height = max(_HEIGHT, math.ceil(lowest) + 10)
+    frame = Markup('<svg class="losses" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
+    return frame.format(_WIDTH, height, title, Markup("").join(parts))
 
 
-def draw_held_out(groups: Sequence[HeldOut], title: str) -> str:
-    """Return an SVG with a line for each group of examples that a stage keeps apart."""
-    with _figure(7.2, 2.8) as (figure, axes):
-        for index, one in enumerate(groups):
-            colour, name = arm_colour(index), f"{one.teacher}, {one.source}"
-            axes.plot(one.steps, one.losses, color=colour, linewidth=1.6, marker="o", markersize=4, label=name)
-        axes.set_xlabel("optimizer steps of the stage")
-        axes.set_ylabel("loss")
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.tick_params(labelcolor=MUTED)
-        axes.grid(axis="y")
-        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9, labelcolor=MUTED)
-        return _svg(figure, f"Loss on examples kept apart: {title}")
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a new figure of this size in inches, and its axes, without any effect on matplotlib's global state."""
-    import matplotlib as mpl  # slow to import, and the terminal's table does not need it
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.add_subplot()
-
-
-def _svg(figure: Figure, title: str) -> str:
-    """Return the <svg> element alone, with the page's colours and `title` as its name for screen readers."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # no link needs the ids, which would repeat on a page
-    for placeholder, variable in _VARIABLES.items():
-        svg = svg.replace(placeholder, variable)
-    title = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+def _draw_grid(across: Scale, up: Scale, across_title: str) -> Markup:
+    """Return the axes of the losses, with their labels."""
+    parts = []
+    for tick in up.ticks:
+        y = round(_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * up.place(tick) / 100, 1)
+        parts.append(
+            Markup('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(_LEFT, _WIDTH - _RIGHT, y=y)
+        )
+        parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(_LEFT - 8, y + 4, f"{tick:g}"))
+    for tick in across.ticks:
+        x = round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * across.place(tick) / 100, 1)
+        parts.append(
+            Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x, _HEIGHT - 22, f"{tick:,.0f}")
+        )
+    title = Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>')
+    parts.append(title.format((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, across_title))
+    return Markup("").join(parts)

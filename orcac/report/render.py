@@ -1,48 +1,175 @@
 """`Results` as an HTML page and as Markdown, through the templates beside this file.
 
-The page is one file: it contains its styles and pictures, runs no script and fetches nothing. It is rendered with
-autoescape, since the responses of models are text of unknown origin. Only the pictures, which we draw, are inserted as
-markup.
+The page is one file: its styles (page.css) and its script (page.js) are in it, and it fetches nothing. A policy allows
+that script alone, by its digest. The template has autoescape and makes control characters visible, since names, titles
+and the responses of models are text of unknown origin; items are data within scripts (`browser`).
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orcac.report import judging, plots, wording
-from orcac.report.results import HeldOut, Results
+from orcac.report.results import Benchmark, HeldOut, Results, Score
+from orcac.stats.wording import points, points_interval
 from orcac.text import by_reason, dollars
 
-__all__ = ["render_html", "render_markdown"]
+__all__ = ["list_rows", "render_html", "render_markdown"]
+
+_HERE = Path(__file__).parent
+_CLASSES = {
+    "better": "good",
+    "scores higher": "good",
+    "worse": "bad",
+    "scores lower": "bad",
+    "equal": "even",
+    "withheld": "warn",
+}  # of a verdict; any other is plain
+_SIGNS = {"good": "▲", "bad": "▼", "even": "=", "warn": "?", "plain": "○"}
+_HEAT = 0.2  # the difference, a share, from which on a cell has its full colour
+_CONTROLS = {number: chr(0x2400 + number) for number in range(32) if chr(number) not in "\n\t"} | {0x7F: "␡"}
+_CONTROLS |= {number: f"⟨{number:X}⟩" for number in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # of direction
 
 
-def render_html(results: Results) -> str:
-    """Return the page."""
+class Unfinished(NamedTuple):
+    """An arm that has no figures yet."""
+
+    arm: str
+    done: int  # nodes
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """The differences of one benchmark, or its scores if there are none, as strips on one scale."""
+
+    axis: Markup
+    strips: dict[str, Markup]  # row -> its strip
+    is_compared: bool
+
+
+def list_rows(results: Results) -> list[str]:
+    """Return the names of all rows by their numbers on the page, from 0: the arms, then the baselines."""
     scored = (score.arm for bench in results.benchmarks for score in bench.scores)
-    arms = list(dict.fromkeys([*(arm.name for arm in results.arms), *scored]))  # the baselines after the arms
-    return (
-        _environment(autoescape=True)
-        .get_template("page.html.jinja")
-        .render(
-            results=results,
-            findings=wording.describe_findings(results),
-            at_chance=wording.AT_CHANCE,
-            nothing_measured=wording.NOTHING_MEASURED,
-            limits=wording.describe_limits(results),
-            judged_header=judging.HEADER,
-            colours={arm: index % plots.ARM_COLOURS for index, arm in enumerate(arms)},
-            score_plots={bench.name: Markup(plots.draw_scores(bench, arms)) for bench in results.benchmarks},
-            held_out_plots=[
-                {"title": title, "svg": Markup(plots.draw_held_out(groups, title))}
-                for title, groups in _plots_of(results.held_out).items()
-            ],
-            loss_plot=Markup(plots.draw_losses(results.curves, arms)) if results.curves else "",
-        )
+    return list(dict.fromkeys([*(arm.name for arm in results.arms), *scored]))
+
+
+def render_html(
+    results: Results, items: str = "", *, unfinished: Sequence[Unfinished] = (), is_folder: bool = False
+) -> str:
+    """Return the page. items: the scripts with the items; in a folder, the index alone, since their texts are files."""
+    rows = list_rows(results)
+    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    environment = _environment(autoescape=True)
+    environment.finalize = lambda value: (
+        value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
     )
+    return environment.get_template("page.html.jinja").render(
+        results=results,
+        rows={name: number for number, name in enumerate(rows)},
+        colours=plots.COLOURS,
+        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_sources=f"'sha256-{_digest(script)}'" + (" 'self' file:" if is_folder else ""),
+        items=items,
+        unfinished=unfinished,
+        leaks=[flow for flow in results.flows if flow.rejected.get("contamination")],
+        at_chance=wording.AT_CHANCE,
+        nothing_measured=wording.NOTHING_MEASURED,
+        limits=wording.describe_limits(results),
+        forests={bench.name: _draw_forest(bench) for bench in results.benchmarks},
+        papers={bench.name: _list_models(bench) for bench in results.benchmarks},
+        loss_plot=_draw_training(results, rows),
+        held_out_plots=_draw_held_out(results.held_out),
+        judged_header=judging.HEADER,
+    )
+
+
+def _draw_training(results: Results, rows: Sequence[str]) -> str:
+    lines = plots.list_lines(results.curves, rows)
+    title = "Training loss of each arm by optimizer step"
+    return plots.draw_losses(lines, title, "optimizer steps, all stages") if lines else ""
+
+
+def _draw_held_out(held_out: Sequence[HeldOut]) -> list[tuple[str, list[HeldOut], Markup]]:
+    """Return (title, groups, plot) for each stage that keeps examples apart, as different arms train it."""
+    found: dict[str, list[HeldOut]] = {}
+    for one in held_out:
+        found.setdefault(f"{one.stage}, for {', '.join(one.arms)}", []).append(one)
+    drawn = []
+    for title, groups in found.items():
+        lines = [
+            plots.Line(number, str(number + 1), list(zip(one.steps, one.losses, strict=True)))
+            for number, one in enumerate(groups)
+        ]
+        plot = plots.draw_losses(lines, f"Loss on examples kept apart: {title}", "optimizer steps of the stage")
+        drawn.append((title, groups, plot))
+    return drawn
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _list_models(bench: Benchmark) -> dict[str, dict[str, float]]:
+    """Return the paper's models with their accuracy by task; an older report has one of them."""
+    older = {"Orca-13B": bench.task_paper} if bench.task_paper else {}
+    return bench.paper_tasks or older
+
+
+def _draw_forest(bench: Benchmark) -> Forest:
+    compared = [score for score in bench.scores if score.difference]
+    if not compared:
+        scale = plots.Scale(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
+        lines = [
+            *([] if bench.is_judged else [bench.chance]),
+            *([bench.paper["Orca-13B"]] if "Orca-13B" in bench.paper else []),
+        ]
+        strips = {score.arm: _draw_score(scale, score, lines) for score in bench.scores}
+        return Forest(plots.draw_axis(scale, [f"{100 * tick:g}" for tick in scale.ticks]), strips, False)
+    students = [score for score in compared if not score.is_baseline] or compared
+    ends = [end for score in students if score.difference for end in score.difference.interval]
+    margins = [0.0] if bench.margin is None else [-bench.margin, 0.0, bench.margin]
+    scale = plots.fit_scale([*ends, *margins])
+    strips = {}
+    for score in compared:
+        assert score.difference is not None
+        found = score.difference
+        strips[score.arm] = plots.draw_strip(
+            scale,
+            found.interval,
+            found.points,
+            filled=found.verdict not in ("no difference shown", "exploratory", "withheld"),
+            lines=margins,
+            title=f"{points(found.points)} points, 95 % {points_interval(found.interval)}",
+        )
+    labels = ["0" if tick == 0 else f"{100 * tick:+g}".replace("-", "−") for tick in scale.ticks]
+    return Forest(plots.draw_axis(scale, labels), strips, True)
+
+
+def _draw_score(scale: plots.Scale, score: Score, lines: Sequence[float]) -> Markup:
+    title = f"{wording.percent(score.mean)} %, 95 % {wording.interval(score.interval)}"
+    return plots.draw_strip(scale, score.interval, score.mean, filled=True, lines=lines, title=title)
+
+
+def _name_class(verdict: str) -> str:
+    return _CLASSES.get(verdict, "plain")
+
+
+def _shade(change: float | None) -> str:
+    """Return the style of a heat map's cell: blue if better than the base, orange if worse, by the difference."""
+    if not change:
+        return ""
+    share = min(abs(change) / _HEAT, 1.0)
+    return f"background: color-mix(in srgb, var(--{'up' if change > 0 else 'down'}) {100 * share:.0f}%, transparent)"
 
 
 def render_markdown(results: Results) -> str:
@@ -61,17 +188,9 @@ def render_markdown(results: Results) -> str:
     )
 
 
-def _plots_of(held_out: Sequence[HeldOut]) -> dict[str, list[HeldOut]]:
-    """Return title -> the groups of examples of one stage, as different arms train it."""
-    found: dict[str, list[HeldOut]] = {}
-    for one in held_out:
-        found.setdefault(f"{one.stage}, for {', '.join(one.arms)}", []).append(one)
-    return found
-
-
 def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(_HERE),
         autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -83,7 +202,12 @@ def _environment(*, autoescape: bool) -> Environment:
     environment.filters["list_judged"] = judging.list_judged
     for name in ("answers", "claim", "items", "protocol", "runs", "verdicts"):
         environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
+    environment.filters["describe_scopes"] = wording.describe_scopes
+    environment.filters["headline"] = wording.describe_headline
     environment.filters["name_verdict"] = wording.name_verdict
+    environment.filters["verdict_class"] = _name_class
+    environment.filters["verdict_sign"] = lambda verdict: _SIGNS[_name_class(verdict)]
+    environment.filters["shade"] = _shade
     environment.filters |= {"count": "{:,}".format, "dollars": dollars, "by_reason": by_reason}
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment

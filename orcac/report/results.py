@@ -197,11 +197,12 @@ class Benchmark:
     constant: float  # accuracy of always giving a task's most frequent answer
     paper: dict[str, float]  # model -> mean over these tasks as published; {} unless the paper has all of them
     task_chance: dict[str, float]
-    task_paper: dict[str, float]
+    task_paper: dict[str, float]  # task -> Orca-13B's accuracy as published
     scores: tuple[Score, ...]
     samples: tuple[Sample, ...]
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
     without_row: tuple[str, ...] = ()  # baselines that are not measured on it
+    paper_tasks: dict[str, dict[str, float]] = field(default_factory=dict)  # model -> task -> accuracy as published
 
     @property
     def is_judged(self) -> bool:
@@ -234,6 +235,7 @@ class ArmResult:
     steps: int
     tokens: int
     nodes: tuple[str, ...]
+    usd: float | None = None  # of the answers that it learnt from; None in a report of an older orcac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

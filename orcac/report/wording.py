@@ -22,10 +22,12 @@ __all__ = [
     "describe_answers",
     "describe_claim",
     "describe_findings",
+    "describe_headline",
     "describe_items",
     "describe_limits",
     "describe_protocol",
     "describe_runs",
+    "describe_scopes",
     "describe_verdicts",
     "interval",
     "name_verdict",
@@ -116,14 +118,40 @@ def _finding(bench: Benchmark) -> Finding:
     return Finding(bench.name, " ".join(sentences))
 
 
+def describe_headline(bench: Benchmark, base: str) -> str:
+    """Return the number of arms for each verdict, "Of 3 arms against base: 1 better and 2 withheld."; "" for none."""
+    verdicts = [score.difference.verdict for score in bench.scores if score.difference and not score.is_baseline]
+    counts = [(verdicts.count(verdict), verdict) for verdict in VERDICTS if verdict in verdicts]
+    parts = [f"{number} {_HEADLINES[verdict]}" for number, verdict in counts]
+    return (
+        f"Of {len(verdicts)} {'arm' if len(verdicts) == 1 else 'arms'} against {base}: {_join(parts)}." if parts else ""
+    )
+
+
+_HEADLINES = {
+    "better": "better",
+    "worse": "worse",
+    "equal": "equal within the margin",
+    "no difference shown": "without a difference that these items and runs could show",
+    "scores higher": "with a higher score of these runs",
+    "scores lower": "with a lower score of these runs",
+    "withheld": "withheld",
+    "exploratory": "without a verdict",
+}
+
+
+def describe_scopes(bench: Benchmark) -> list[str]:
+    """Return the subject of the verdicts and the luck that they do not cover, a sentence for each kind."""
+    found = [score.difference for score in bench.scores if score.difference and not score.is_baseline]
+    return [f"The comparisons are {scope}." for scope in dict.fromkeys(each.scope for each in found)]
+
+
 def describe_verdicts(bench: Benchmark, base: str) -> list[str]:
     """Return the verdict on each arm in a sentence, with the reasons to doubt it, and what the verdicts cover."""
     lines = []
-    scopes: dict[str, None] = {}
     for score in bench.scores:
         if (difference := score.difference) is not None and not score.is_baseline:
             lines.append(" ".join([f"{score.arm}: {difference.sentence}.", *difference.cautions]))
-            scopes[difference.scope] = None
     is_measured = any(score.arm == base for score in bench.scores)
     apart = [
         score.arm
@@ -132,7 +160,7 @@ def describe_verdicts(bench: Benchmark, base: str) -> list[str]:
     ]
     if apart:
         lines.append(f"Not compared, since it has too few answered items in common with {base}: {_join(apart)}.")
-    return lines + [f"The comparisons are {scope}." for scope in scopes]
+    return lines + describe_scopes(bench)
 
 
 def describe_limits(results: Results) -> str:

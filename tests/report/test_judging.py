@@ -124,7 +124,7 @@ def test_an_embedded_judge_shows_its_bias_in_every_form_of_the_report(tmp_path: 
     cells = list_judged(bench)[0]
     assert cells.first_slot == "+1.00"
     page = render_html(results)
-    assert "<script>" not in page
+    assert "<script>alert(" not in page
     for text in (format_table(results), render_markdown(results), page):
         assert "+1.00" in text and "expert" in text
         assert "guessing 0.0 %" not in text and "constant answer 100" not in text

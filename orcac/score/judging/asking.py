@@ -123,6 +123,7 @@ def _chat_execution(job: Job[ScoreRecipe, ScoreExecution]) -> ChatExecution:
         model=asked.model,
         label=job.label,
         answers=job.answers,
+        upstream=job.upstream_answers,
         work=job.work,
         progress=job.progress,
         weights=lambda: link_weights(asked.weights, execution, work=job.work, label=job.label),
