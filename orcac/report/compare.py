@@ -150,12 +150,12 @@ def _compare(table: Table, base: str) -> _Compared:
 
 def _read_readable(answer: Scored) -> float:
     """Return the score of an answer that could be read; NaN for any other."""
-    return read_score(answer) if answer.outcome in ("right", "wrong") else math.nan
+    return read_score(answer) if answer.outcome in ("right", "wrong", "judged") else math.nan
 
 
 def _read_outcome(outcome: Outcome) -> Callable[[Scored], float]:
     """Return a function that is 1 for an answer of this outcome, 0 for another and NaN for one that failed."""
-    return lambda answer: math.nan if answer.outcome == "failed" else float(answer.outcome == outcome)
+    return lambda answer: math.nan if answer.score is None else float(answer.outcome == outcome)
 
 
 def _fill(scores: Scores) -> Scores:
@@ -171,7 +171,7 @@ def _benchmark(
     base: str,
 ) -> Benchmark:
     first = next(iter(table.rows.values())).runs[0]
-    scored = sum_up(first)
+    scored, is_judged = sum_up(first), any(row.judging for row in table.rows.values())
     published = {task: paper.published_accuracy(table.source_format, task) for task in scored.tasks}
     differences = {
         name: _difference(
@@ -197,7 +197,7 @@ def _benchmark(
         average=table.average,
         margin=table.margin,
         chance=scored.chance,
-        constant=constant_score(first.rows),
+        constant=0.0 if is_judged else constant_score(first.rows),
         paper=paper.published_means(table.source_format, list(scored.tasks)),
         task_chance={task: found.chance for task, found in scored.tasks.items()},
         task_paper={task: share for task, share in published.items() if share is not None},
@@ -235,7 +235,7 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
         samples=_average_samples([run.samples for run in row.runs if run.samples]),
         left_out=scored.left_out,
         p_above_chance=scored.p_above_chance,
-        verdict=_against_guessing(scored, constant_score(answers.rows)),
+        verdict="judged" if row.judging else _against_guessing(scored, constant_score(answers.rows)),
         difference=difference,
         tasks=tuple(
             TaskScore(
@@ -249,6 +249,7 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
         ),
         omitted=dict(row.omitted),
         protocol=row.protocol,
+        judging=row.judging,
     )
 
 

@@ -23,6 +23,7 @@ from orcac.report.recipe import (
     Evaluation,
     ReportExecution,
     ReportRecipe,
+    Run,
     TrainedStage,
     is_trained,
     map_benchmarks,
@@ -41,9 +42,11 @@ from orcac.report.results import (
     StageResult,
     Teacher,
 )
+from orcac.report.reviews import read_judging
 from orcac.report.runs import Row, read_engines
 from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
+from orcac.score.recipe import ScoreSummary
 from orcac.student.recipe import StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.holdout import read_groups
@@ -74,6 +77,15 @@ class Artifacts:
         record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
         return str((record["recipe"].get("source") or {}).get("format", ""))
 
+    def is_judged(self, ref: str) -> bool:
+        """Return whether a judge made scores."""
+        return (self.folders[ref] / "reviews.parquet").exists()
+
+    def judge(self, ref: str) -> str:
+        """Return the model of the judge that scored."""
+        record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
+        return str(record["recipe"]["judge"]["asked"]["model"])
+
     def scores(self, ref: str) -> scores.Answers:
         """Return the scored answers of an arm, in the order of the items."""
         return scores.read(self.folders[ref])
@@ -92,7 +104,9 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         arms = (arms[0].model_copy(update={"name": job.execution.model}),)
     benchmarks = _benchmarks(store, job.recipe, arms, place)
     students = {arm.name for arm in arms}
-    verdicts = {score.verdict for bench in benchmarks for score in bench.scores if score.arm in students}
+    verdicts = {
+        score.verdict for bench in benchmarks for score in bench.scores if score.arm in students and not bench.is_judged
+    }
     return Results(
         title=job.execution.title,
         about=job.execution.about,
@@ -161,6 +175,7 @@ def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) ->
         is_baseline=is_baseline,
         is_trained=is_trained(draws),
         engines=read_engines(() if is_baseline else folders),
+        judging=read_judging([store.folders[one.score] for runs in evaluations for one in runs]),
         omitted=omitted,
         protocol=protocol,
     )
@@ -276,7 +291,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
 
 
 def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
-    """Return the totals of each teacher and baseline over its distinct collect nodes, sorted by name."""
+    """Return the totals of each teacher and baseline over its distinct collect nodes, and of each judge, by name."""
     collections = {
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
@@ -297,6 +312,19 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
             output_tokens=before.output_tokens + asked.output_tokens,
             usd=round(before.usd + asked.usd, 6),
         )
+    rows: list[Run | Baseline] = [*(run for arm in recipe.arms for run in arm.runs), *recipe.baselines]
+    for ref in dict.fromkeys(evaluation.score for row in rows for evaluation in row.evaluations):
+        if store.is_judged(ref):
+            reviewed = store.summary(ScoreSummary, ref)
+            name = f"{store.judge(ref)} (judge)"
+            before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
+            totals[name] = Teacher(
+                name=name,
+                requests=before.requests + (reviewed.reviews or 0),
+                input_tokens=before.input_tokens + (reviewed.input_tokens or 0),
+                output_tokens=before.output_tokens + (reviewed.output_tokens or 0),
+                usd=round(before.usd + (reviewed.usd or 0.0), 6),
+            )
     return tuple(totals[name] for name in sorted(totals))
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from orcac.report import plots, wording
+from orcac.report import judging, plots, wording
 from orcac.report.results import Benchmark, HeldOut, Results, Score
 from orcac.stats.wording import points, points_interval
 from orcac.text import by_reason, dollars
@@ -89,6 +89,7 @@ def render_html(
         papers={bench.name: _list_models(bench) for bench in results.benchmarks},
         loss_plot=_draw_training(results, rows),
         held_out_plots=_draw_held_out(results.held_out),
+        judged_header=judging.HEADER,
     )
 
 
@@ -128,7 +129,10 @@ def _draw_forest(bench: Benchmark) -> Forest:
     compared = [score for score in bench.scores if score.difference]
     if not compared:
         scale = plots.Scale(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
-        lines = [bench.chance, *([bench.paper["Orca-13B"]] if "Orca-13B" in bench.paper else [])]
+        lines = [
+            *([] if bench.is_judged else [bench.chance]),
+            *([bench.paper["Orca-13B"]] if "Orca-13B" in bench.paper else []),
+        ]
         strips = {score.arm: _draw_score(scale, score, lines) for score in bench.scores}
         return Forest(plots.draw_axis(scale, [f"{100 * tick:g}" for tick in scale.ticks]), strips, False)
     students = [score for score in compared if not score.is_baseline] or compared
@@ -179,6 +183,7 @@ def render_markdown(results: Results) -> str:
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
             limits=wording.describe_limits(results),
+            judged_header=judging.HEADER,
         )
     )
 
@@ -194,7 +199,8 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     for name in ("interval", "p_value", "percent", "points", "points_interval"):
         environment.filters[name] = getattr(wording, name)
-    for name in ("answers", "claim", "protocol", "runs", "verdicts"):
+    environment.filters["list_judged"] = judging.list_judged
+    for name in ("answers", "claim", "items", "protocol", "runs", "verdicts"):
         environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
     environment.filters["describe_scopes"] = wording.describe_scopes
     environment.filters["headline"] = wording.describe_headline

@@ -15,8 +15,10 @@ from orcac.errors import StoreError
 from orcac.score.samples import SampleScores
 from orcac.stats.averages import Average
 from orcac.stats.intervals import Interval
+from orcac.stats.judging import PairFigures
 
 __all__ = [
+    "Against",
     "ArmAnswer",
     "ArmResult",
     "Benchmark",
@@ -24,6 +26,7 @@ __all__ = [
     "Difference",
     "Flow",
     "HeldOut",
+    "Judging",
     "Packing",
     "Protocol",
     "Readable",
@@ -113,6 +116,30 @@ class TaskScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """The comparison of an arm's answers with those of a reference, by a judge."""
+
+    model: str  # the reference's
+    figures: PairFigures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """The reviews of an arm's answers, of all its runs."""
+
+    judge: str  # the model's name
+    form: str  # "pairwise", "scale" or "verdict"
+    recorded: str | None  # the order of recorded reviews; None if both orders were asked
+    reviews: int
+    refused: int  # of the reviews
+    unread: int  # of the reviews: without a score in range
+    failed: int  # of the reviews
+    imitating: int  # answers that imitate the marks of the prompt, or hold a verdict
+    cut: int  # answers that their limit cut off
+    against: tuple[Against, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """One arm on one benchmark."""
 
@@ -132,12 +159,13 @@ class Score:
     others: dict[str, float]  # further checker -> mean score
     left_out: int  # items whose reference cannot be scored
     p_above_chance: float
-    verdict: str  # "below chance", "at chance", "no better than a constant answer" or "above chance"
+    verdict: str  # "below chance", "at chance", "no better than a constant answer", "above chance" or "judged"
     difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
     samples: SampleScores | None = None  # beside the mean, if each item has several answers
     omitted: dict[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
     protocol: Protocol = Protocol()  # under which it was asked
+    judging: Judging | None = None  # if a judge scored it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +203,11 @@ class Benchmark:
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> items of the files that the sample left out
     without_row: tuple[str, ...] = ()  # baselines that are not measured on it
     paper_tasks: dict[str, dict[str, float]] = field(default_factory=dict)  # model -> task -> accuracy as published
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a judge scores it: it has no right answers, and guessing has no score."""
+        return any(score.judging for score in self.scores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orcac.eval.recipe import EvalSummary
-from orcac.report.results import Protocol
+from orcac.report.results import Judging, Protocol
 from orcac.rows import Scored
 from orcac.score.scores import Answers, by_item, merge
 
@@ -49,6 +49,7 @@ class Row:
     engines: frozenset[str] = frozenset()  # the programs that generated a student's answers
     protocol: Protocol = field(default_factory=Protocol)  # under which it was asked
     is_trained: bool = True  # if not, the row is a model as it is, and no training luck is in it
+    judging: Judging | None = None  # the figures of its reviews, if a judge scores it
     repeated: int = 0  # further replicates, left out since their answers are those of an earlier one
 
     @property

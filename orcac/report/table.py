@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 
-from orcac.report.results import Results, Score
+from orcac.report.judging import HEADER, list_judged
+from orcac.report.results import Benchmark, Results, Score
 from orcac.report.wording import (
     AT_CHANCE,
     NOTHING_MEASURED,
     describe_answers,
     describe_claim,
+    describe_items,
     describe_protocol,
     describe_runs,
     describe_verdicts,
@@ -47,18 +49,15 @@ def format_table(results: Results) -> str:
     for bench in results.benchmarks:
         exploratory = "" if bench.is_primary else ", exploratory"
         claim = describe_claim(bench)
-        lines.append(
-            f"{bench.name}{exploratory}: {bench.n:,} items, guessing {percent(bench.chance)} %, "
-            f"constant answer {percent(bench.constant)} %" + (f"; {claim}" if claim else "")
-        )
+        lines.append(f"{bench.name}{exploratory}: {describe_items(bench)}" + (f"; {claim}" if claim else ""))
         is_compared = any(score.difference for score in bench.scores)
         width = _ARM if is_compared else min(max(_ARM, *(len(score.arm) for score in bench.scores)), _LONG_ARM)
-        header = _COLUMNS.format(
-            arm="arm".ljust(width), mean="correct ", interval="95 %", unparsed="unparsed", cut="cut off"
-        )
+        mean = "score " if bench.is_judged else "correct "
+        header = _COLUMNS.format(arm="arm".ljust(width), mean=mean, interval="95 %", unparsed="unparsed", cut="cut off")
         if is_compared:
             header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()
         lines += [header, *(_row(score, width) for score in bench.scores)]
+        lines += _format_judged(bench)
         lines += [*describe_protocol(bench), *describe_verdicts(bench, results.base)]
         lines += [*describe_runs(bench), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
@@ -66,6 +65,23 @@ def format_table(results: Results) -> str:
     if results.all_at_chance:
         lines.append(AT_CHANCE)
     return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH) or [""]).rstrip()
+
+
+def _format_judged(bench: Benchmark) -> list[str]:
+    """Return the table of a judged benchmark: each arm against each reference."""
+    cells = [HEADER, *list_judged(bench)]
+    if len(cells) == 1:
+        return []
+    width = max(*(len(row[0]) + len(row[1]) + 4 for row in cells), _ARM)
+    form = "{:<{width}} {:>13} {:>7} {:>14} {:>15} {:>7}"
+    lines = ["", form.format("against the reference", "points", "ratio %", "95 %", "won/tied/lost", "p", width=width)]
+    for row in cells[1:]:
+        name = f"{row[0]} vs {row[1]}"
+        lines.append(form.format(name, row[2], row[3], row[4], row[5].replace(" ", ""), row[6], width=width))
+    form = "{:<{width}} {:>13} {:>18} {:>15}"
+    lines.append(form.format("its judge", "orders flip", "first slot, points", "longer wins", width=width))
+    lines += [form.format(f"{row[0]} vs {row[1]}", row[7], row[8], row[9], width=width) for row in cells[1:]]
+    return [*lines, ""]
 
 
 def _row(score: Score, width: int) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from orcac.eval.recipe import NO_BASELINE
 from orcac.report import protocol
+from orcac.report.judging import describe_judging
 from orcac.report.results import REASONS_STILL, Benchmark, Difference, Results
 from orcac.score.recipe import LIKELIHOOD_RULES
 from orcac.stats.intervals import Interval
@@ -22,6 +23,7 @@ __all__ = [
     "describe_claim",
     "describe_findings",
     "describe_headline",
+    "describe_items",
     "describe_limits",
     "describe_protocol",
     "describe_runs",
@@ -68,6 +70,14 @@ def describe_claim(bench: Benchmark) -> str:
     if bench.margin is not None:
         parts.append(f"margin {100 * bench.margin:g} points")
     return ", ".join(parts)
+
+
+def describe_items(bench: Benchmark) -> str:
+    """Return the number of a benchmark's items, with the scores that need no skill."""
+    items = f"{bench.n:,} items"
+    if bench.is_judged:
+        return f"{items}, scores by a judge"
+    return f"{items}, guessing {percent(bench.chance)} %, constant answer {percent(bench.constant)} %"
 
 
 def percent(share: float | None) -> str:
@@ -210,7 +220,7 @@ def describe_protocol(bench: Benchmark) -> list[str]:
 
 def describe_answers(bench: Benchmark) -> list[str]:
     """Return sentences on answers that are in no column: failed or refused ones, unequal shares, and other checkers."""
-    lines = []
+    lines = describe_judging(bench)
     if (rule := bench.scores[0].checkers[0]) in LIKELIHOOD_RULES.values():
         lines.append(f"Scored by the {rule}: no text was generated, and no checker reads the answers.")
     dropped = [f"{bench.dropped[reason]:,} {what}" for reason, what in _DROPPED.items() if reason in bench.dropped]
@@ -224,7 +234,9 @@ def describe_answers(bench: Benchmark) -> list[str]:
         if still := score.omitted.get(REASONS_STILL):
             lines.append(f"{score.arm} was asked not to reason, and reasons in {still:,} answers all the same.")
     for outcome, meaning in _UNSHOWN.items():
-        counts = [f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes[outcome]]
+        counts = [
+            f"{score.outcomes[outcome]:,} of {score.arm}" for score in bench.scores if score.outcomes.get(outcome)
+        ]
         if counts:
             lines.append(f"{meaning}: {_join(counts)}.")
     lines += [
