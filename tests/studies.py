@@ -12,6 +12,7 @@ from pathlib import Path
 import jobs
 
 from orcac import rows
+from orcac.plan.plan import Plan
 from orcac.report.recipe import Arm, Baseline, Dataset, Evaluation, ReportExecution, ReportRecipe, Run, TrainedStage
 from orcac.report.run import run
 from orcac.score.scores import Answers, write
@@ -42,10 +43,10 @@ class Publisher:
     folders: dict[str, Path] = dataclasses.field(default_factory=dict)
 
     def publish(
-        self, kind: str, name: str, summary: Mapping, files: Mapping = {}, recipe: Mapping | None = None
+        self, kind: str, name: str, summary: Mapping, files: Mapping = {}, recipe: Mapping | None = None, ref: str = ""
     ) -> str:
         """Publish an artifact, unless it is there, and return its KIND/ID. `files` is name -> a writer of a path."""
-        ref = f"{kind}/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
+        ref = ref or f"{kind}/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
         folder = self.folders[ref] = self.store.folder(ref)
         if self.store.is_done(ref):
             return ref
@@ -239,3 +240,64 @@ def make_answers(seed: str, tasks: Mapping[str, int], level: float, says: str = 
                 )
             )
     return made
+
+
+def publish_plan(plan: Plan, store: Store, kinds: Sequence[str]) -> None:
+    """Publish made-up artifacts for the nodes of a plan that are of these kinds; with "report", its report too."""
+    publisher = Publisher(store)
+    lines = "".join(json.dumps({"step": step, "loss": 3.0 / step}) + "\n" for step in range(1, 6))
+    prompts = [rows.Prompt(id=f"{n:020x}", source="s", task="t", query=f"question {n}", system_id=1, system="")
+               for n in range(30)]  # fmt: skip
+    said = [rows.widen(one, rows.Response, teacher="m", response=f"answer {n}", finish_reason="stop")
+            for n, one in enumerate(prompts)]  # fmt: skip
+    dropped = [rows.widen(one, rows.Rejected, reason="too short") for one in said[25:]]
+    scored = make_answers("plan", {"t": 30}, 0.6)
+    made: dict[str, tuple[Mapping, Mapping]] = {
+        "sample": (
+            {"read": 30, "kept": 30},
+            {"prompts.parquet": lambda path: rows.write(path, rows.Prompt, prompts)},
+        ),
+        "collect": (
+            {"prompts": 30, "answered": 30},
+            {"responses.parquet": lambda path: rows.write(path, rows.Response, said)},
+        ),
+        "filter": (
+            {"read": 30, "kept": 25, "rejected": {"too short": 5}},
+            {
+                "kept.parquet": lambda path: rows.write(path, rows.Response, said[:25]),
+                "rejected.parquet": lambda path: rows.write(path, rows.Rejected, dropped),
+            },
+        ),
+        "student": ({"parameters": 840_000, "vocabulary": 640}, {}),
+        "tokenize": (
+            {
+                "examples": 25,
+                "packed": 25,
+                "too_long": 0,
+                "rows": 9,
+                "tokens": 90,
+                "supervised_tokens": 50,
+                "fill": 1.0,
+            },
+            {},
+        ),
+        "train": (
+            {"steps": 5, "tokens": 90, "supervised_tokens": 50, "first_loss": 3.0, "final_loss": 0.6},
+            {"metrics.jsonl": lambda path: path.write_text(lines)},
+        ),
+        "eval": ({"n": 30}, {}),
+        "score": ({}, _Folder(Answers(rows=scored, checkers=("auto",), left_out=0))),
+    }
+    for ref, node in plan.nodes.items():
+        if node.kind in kinds and node.kind != "report":
+            recipe = node.recipe.model_dump(mode="json")
+            publisher.publish(node.kind, node.label, *made[node.kind], recipe, ref=ref)
+    if "report" in kinds:
+        for experiment in plan.experiments.values():
+            node = plan.nodes[experiment.report]
+            job = jobs.make_job(store.root / ".report", node.recipe, node.execution, by_ref=publisher.folders)
+            summary = run(job).as_json()
+            files = {path.name: path.read_bytes() for path in job.out.iterdir()}
+            writers = {name: lambda path, content=content: path.write_bytes(content) for name, content in files.items()}
+            recipe = node.recipe.model_dump(mode="json")
+            publisher.publish("report", node.label, summary, writers, recipe, ref=experiment.report)

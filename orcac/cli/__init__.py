@@ -41,6 +41,7 @@ GROUPS = {
     "Look": {
         "status": "Show the progress of a run.",
         "report": "Print the result table and the path of the report.",
+        "view": "Show the report with every answer, and the datasets, in a browser.",
         "results": "Print the figures of all reports as one tidy table.",
         "explain": "Explain a node: its users, its id, its cost, its files.",
         "answers": "List, count, export or import recorded answers.",

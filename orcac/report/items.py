@@ -91,7 +91,7 @@ def _read_benchmark(folders: Folders, benchmark: str, rows_of: Mapping[str, Arm 
     for name, row in rows_of.items():
         runs = row.runs if isinstance(row, Arm) else (row,)
         evaluations = [one for run in runs for one in run.evaluations if one.benchmark == benchmark]
-        if evaluations:
+        if evaluations and all(one.score in folders for one in evaluations):
             columns[name] = _Answers.read(folders, evaluations)
     keys = list(dict.fromkeys(key for column in columns.values() for key in column.places))
     tasks, outcomes = _Names(), _Names()
@@ -128,7 +128,7 @@ def _read_benchmark(folders: Folders, benchmark: str, rows_of: Mapping[str, Arm 
         items=items,
         total=len(items),
         size=sum(column.size for column in columns.values())
-        + max(column.table["query"].nbytes for column in columns.values()),
+        + max((column.table["query"].nbytes for column in columns.values()), default=0),
         read_text=read_text,
     )
 
@@ -263,7 +263,8 @@ def _take(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[pa.RecordBat
 def collect_rows(tables: Sequence[pa.Table], *, name: str, teacher: str, total: int, note: str = "") -> Collection:
     """Return the rows of tables of responses as a collection; a row without a `reason` is kept."""
     tasks, systems, outcomes = _Names(), _Names(), _Names()
-    outcomes.place("kept")
+    if not all("reason" in table.column_names for table in tables):
+        outcomes.place("kept")
     items = []
     for table in tables:
         reasons = table["reason"].to_pylist() if "reason" in table.column_names else ["kept"] * table.num_rows

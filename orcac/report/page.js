@@ -106,9 +106,9 @@
   if (!source) return;
   const collections = JSON.parse(source.textContent);
   if (!collections.length) return;
-  const SIGNS = { right: "✓", wrong: "✗", unparsed: "?", cut: "…", refused: "⊘", failed: "!", kept: "✓", judged: "◆" };
+  const SIGNS = { right: "✓", wrong: "✗", unparsed: "?", cut: "…", refused: "⊘", failed: "!", kept: "✓", answered: "✓", waiting: "·", judged: "◆" };
   const NAMES = { cut: "cut off" };
-  const CLASSES = { right: "good", wrong: "bad", kept: "good", judged: "dim" };
+  const CLASSES = { right: "good", wrong: "bad", kept: "good", answered: "good", waiting: "dim", judged: "dim" };
   const STEP = 100;
   const ui = Object.fromEntries(
     ["collection", "search", "task", "system", "outcome", "row", "against", "split", "reasoning"].map((name) => [name, find("f-" + name)])
@@ -169,7 +169,10 @@
     };
     fill(ui.task, [["", "all tasks"], ...(one.tasks.length > 1 ? counted(one.tasks, 0) : [])]);
     fill(ui.system, [["", "all"], ...(one.systems.length > 1 ? counted(one.systems, 3) : [])]);
-    fill(ui.outcome, [["", "any outcome"], ...one.outcomes.map((name, place) => [String(place), NAMES[name] ?? name])]);
+    const outcomes = new Map();
+    if (!rows) for (const [, marks] of one.items) outcomes.set(marks, (outcomes.get(marks) ?? 0) + 1);
+    const size = (place) => (rows ? "" : ` (${(outcomes.get(String.fromCharCode(48 + place)) ?? 0).toLocaleString("en")})`);
+    fill(ui.outcome, [["", "any outcome"], ...one.outcomes.map((name, place) => [String(place), (NAMES[name] ?? name) + size(place)])]);
     fill(ui.row, rows ? [["", "any arm"], ...numbered] : [["", ""]]);
     fill(ui.against, rows ? [["", "all arms"], ...numbered.slice(1).map(([value, text]) => [value, `first arm and ${text}`])] : [["", ""]]);
     find("l-split").hidden = !rows || !one.outcomes.includes("right");
