@@ -190,7 +190,7 @@ def _dataset(node: Node, store: Store, dataset: Dataset) -> DatasetRow:
 
 
 def _score(store: Store, evaluation: Evaluation) -> ScoreRow:
-    """Return the scores of an evaluation. Those of a judge are not made yet."""
+    """Return the scores of an evaluation."""
     scores = _read_scores(store, evaluation.score)
     n, outcomes = scores["n"], scores["outcomes"]
     return ScoreRow(
