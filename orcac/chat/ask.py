@@ -4,7 +4,7 @@
         tally = asker.ask()
         for response in asker.responses(): ...
 
-Collect nodes ask this way; judges and evaluations of served models can. The steps are always the same: copy the answers
+Collect nodes and judges ask this way; evaluations of served models can. The steps are always the same: copy the answers
 that only the upstream has, seal old logs, look the questions up in the ledger, settle or wait for batches that hold
 some of them, ask the rest online within the account's limits and the budget, and read the answers back in the order of
 the questions. Only the keys of the questions are held in memory; texts and answers are streams.

@@ -22,6 +22,7 @@ from orcac.spec.arms import BASE
 from orcac.store.store import Store
 from orcac.text import by_reason, clean
 from orcac.tokenize.recipe import TokenizeSummary
+from orcac.train.apart import describe_apart, read_apart
 
 _ANSWERS = {"eval": "answers.parquet", "collect": "responses.parquet"}  # of a benchmark, by the kind of its node
 _MOST = 6  # lines of one kind
@@ -45,6 +46,7 @@ def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
         ("student", found.students(), found.student_commands()),
     ):
         rows += _lay_out(head, items, commands)
+    rows += _shorten("learnt", list(found.learning()))
     rows += [("dropped", text) for text in found.losses()]
     report = plan.experiments[name].report
     if report and store.is_done(report):
@@ -185,6 +187,23 @@ class _Outcome:
                     )
                     return
 
+    def learning(self) -> Iterator[str]:
+        """Yield the loss on the examples that each stage keeps apart, of each arm's first finished run, the base first.
+
+        A stage that several arms share has one line, and a stage that keeps nothing apart has none.
+        """
+        seen = set[str]()
+        for arm in self._arms:
+            made = [run for run in arm.runs if run.stages and self._store.is_done(run.stages[-1].train)]
+            for stage in made[0].stages if made else ():
+                packed = read_summary(self._store, TokenizeSummary, stage.tokenize)
+                losses = read_apart(self._store.find_folder(stage.train))
+                if packed and packed.held_out and losses and stage.train not in seen:
+                    seen.add(stage.train)
+                    name = stage.name if arm.name == BASE else f"{arm.name}, {stage.name}"
+                    apart = f"{packed.held_out:,} example{'s' * (packed.held_out > 1)} kept apart"
+                    yield f"{name}: loss on {apart} {describe_apart(losses)}"
+
     def losses(self) -> Iterator[str]:
         """Yield one line on answers and examples that were dropped, by reason, if there are any."""
         read, rejected = 0, Counter[str]()
@@ -211,6 +230,12 @@ class _Outcome:
 
     def _target(self, arm: str) -> str:
         return shlex.quote(self._experiment.spec if arm == BASE else f"{self._experiment.spec}:{arm}")
+
+
+def _shorten(head: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return rows of a head and a text, of which many are cut short."""
+    rows = [("" if number else head, text) for number, text in enumerate(texts[:_MOST])]
+    return rows + ([("", f"and {len(texts) - _MOST:,} more")] if len(texts) > _MOST else [])
 
 
 def _lay_out(head: str, items: Sequence[_Item], commands: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orcac.cost import priors
 from orcac.cost.figures import Range
+from orcac.cost.gguf import read_gguf
 from orcac.plan.node import Node
 from orcac.spec.schema import SHAPES
 from orcac.student.recipe import Scratch, StudentExecution, StudentRecipe
@@ -43,6 +44,8 @@ def student_model(node: Node, folder: Path | None, parameters: int | None) -> Mo
     configs = [Path(execution.files[file.sha256]) for file in files if file.name == "config.json"]
     shape = _read_config(folder / "config.json" if folder else next(iter(configs), None))
     why = "student's shape: its config.json"
+    if not parameters and len(files) == 1 and files[0].name.endswith(".gguf"):
+        parameters, shape = read_gguf(Path(execution.files[files[0].sha256])) or (None, shape)
     if not shape and execution.like:
         like = SHAPES[execution.like].model_dump()
         shape = Scratch(**like | {"vocabulary": 32_001, "kv_heads": like["kv_heads"] or like["heads"], "positions": 1})

@@ -1,7 +1,7 @@
 """Lists the parts of a plan that are deferred: sources on a hub, and nodes that cannot be made yet.
 
 A file on a hub is ordinary: a recipe holds its address, and it is fetched when its node is made. A node that cannot be
-made yet has `blockers`: files that are not here, or a step that this version plans and prices but does not do.
+made yet has `blockers`: files that are not here.
 """
 
 from __future__ import annotations

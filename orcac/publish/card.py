@@ -26,6 +26,7 @@ from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.text import clock
 from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
+from orcac.train.apart import describe_apart, read_apart
 from orcac.train.recipe import TrainRecipe, TrainSummary
 
 __all__ = ["render_card"]
@@ -43,6 +44,7 @@ class StageRow:
     learning_rate: str
     first_loss: float | None
     final_loss: float | None
+    apart: str  # loss on the examples kept apart, in words; "" if there are none
     time: str
     hardware: str
 
@@ -169,6 +171,7 @@ def _stage(node: Node, store: Store, stage: TrainedStage) -> StageRow:
         learning_rate=f"{node.recipe.learning_rate:g}",
         first_loss=trained.first_loss if trained else None,
         final_loss=trained.final_loss if trained else None,
+        apart=describe_apart(losses) if (losses := read_apart(store.find_folder(stage.train))) else "",
         time=clock(record.get("made", {}).get("seconds", 0)),
         hardware=f"{gpus} × {hardware.get('gpu') or 'GPU'}" if gpus else cpu,
     )
@@ -190,7 +193,7 @@ def _dataset(node: Node, store: Store, dataset: Dataset) -> DatasetRow:
 
 
 def _score(store: Store, evaluation: Evaluation) -> ScoreRow:
-    """Return the scores of an evaluation. Those of a judge are not made yet."""
+    """Return the scores of an evaluation."""
     scores = _read_scores(store, evaluation.score)
     n, outcomes = scores["n"], scores["outcomes"]
     return ScoreRow(

@@ -51,6 +51,7 @@ from orcac.student.recipe import StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.holdout import read_groups
 from orcac.tokenize.recipe import TokenizeSummary
+from orcac.train import apart
 from orcac.train.recipe import TrainSummary
 
 __all__ = ["gather"]
@@ -337,7 +338,7 @@ def _held_out(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> 
     groups = read_groups(store.folders[stage.tokenize])
     if not groups:
         return
-    path = store.folders[stage.train] / "holdout.jsonl"
+    path = store.folders[stage.train] / apart.FILE
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for group in groups:
         yield HeldOut(

@@ -56,7 +56,7 @@ AVERAGES = {
     "macro": "differences of means over tasks (macro)",
     "clustered": "differences of means over tasks, for tasks like these (clustered)",
 }
-NOTHING_MEASURED = "Nothing was measured: the spec has no benchmarks."
+NOTHING_MEASURED = "No model was scored: the spec has no benchmarks."
 
 
 def name_verdict(bench: Benchmark, difference: Difference) -> str:

@@ -120,8 +120,8 @@ def from_spec(name: str, experiment: Experiment) -> Measured:
         raise InputError(f"{experiment.file}: benchmark `{name}`: {arm.left_out[name]}", fix="supply its files")
     benchmark = arm.spec.benchmarks[name]
     if isinstance(benchmark, OpenBenchmark):
-        fix = "give a benchmark with right answers"
-        raise InputError(f"{experiment.file}: a model judges `{name}`, which this version cannot run", fix=fix)
+        fix = "give a benchmark with right answers, or add the model to that spec, as its `student` or a baseline"
+        raise InputError(f"{experiment.file}: a model judges `{name}`, which needs the spec's judge", fix=fix)
     tree = arm.tree.at(("benchmarks", name))
     section = {key: part.plain() for key, part in tree.entries.items() if key not in ("missing", "primary")}
     for key in _FILES if isinstance(benchmark, FileSource) else ():

@@ -16,7 +16,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
 from orcac.store import durable
-from orcac.train import distributed
+from orcac.train import apart, distributed
 
 _FLUSH_EVERY_S = 5.0
 
@@ -30,7 +30,7 @@ class MetricsWriter:
     """
 
     FILES = ("metrics.jsonl", "events.out.tfevents.0")  # TensorBoard recognises its file by this name
-    HOLDOUT = "holdout.jsonl"
+    HOLDOUT = apart.FILE
 
     def __init__(self, folder: Path, *, resumed: int) -> None:
         """Open the files in `folder`, and keep the lines of the first `resumed` steps."""
@@ -48,10 +48,10 @@ class MetricsWriter:
         self._flushed = time.monotonic()
         self._events = RecordWriter(str(events))
         self._events.write(Event(file_version="brain.Event:2").SerializeToString())
-        apart = self._holdout.read_text(encoding="utf-8").splitlines() if self._holdout.is_file() else []
-        kept = [line for line in apart if resumed and _is_complete(line) and json.loads(line)["step"] <= resumed]
+        written = self._holdout.read_text(encoding="utf-8").splitlines() if self._holdout.is_file() else []
+        kept = [line for line in written if resumed and _is_complete(line) and json.loads(line)["step"] <= resumed]
         self.holdout_loss = json.loads(kept[-1])["loss"] if kept else None
-        if apart:
+        if written:
             durable.write(self._holdout, "".join(f"{line}\n" for line in kept))
         for line in lines:
             values = json.loads(line)

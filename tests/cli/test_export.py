@@ -55,7 +55,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def publish(spec: Path, *, without: str = "") -> Plan:
+def publish(spec: Path, *, without: str = "", apart: bool = False) -> Plan:
     """Publish all nodes of the spec, with records like those of a run."""
     plan, store = Plan(), find_study().store
     lower(plan, load(spec))
@@ -67,6 +67,8 @@ def publish(spec: Path, *, without: str = "") -> Plan:
                 (out / "model" / "model.safetensors").write_bytes(ref.encode())
                 (out / "model" / "config.json").write_text("{}")
                 (out / "metrics.jsonl").write_text("")
+                if apart:
+                    (out / "holdout.jsonl").write_text('{"step": 0, "loss": 6.5}\n{"step": 27, "loss": 2.5}\n')
             elif node.kind == "score":
                 (out / "scores.json").write_text(json.dumps(SCORES))
             made = {"orcac": "0.1", "started": "now", "seconds": 3720, "host": "secret", "packages": {"torch": "2"}}
@@ -110,6 +112,13 @@ def test_the_last_stage_with_a_card(spec: Path) -> None:
         if ref.startswith(("student", "collect", "filter", "tokenize", "train")):
             assert f"- {ref}: " in card.text
     assert "tuned in 1 stage on answers of expert." in Path("no-first", "README.md").read_text()
+
+
+def test_a_card_shows_the_loss_on_examples_kept_apart(spec: Path) -> None:
+    publish(spec, apart=True)
+    assert CliRunner().invoke(cli, ["export", "a.yaml", "base"], standalone_mode=False).exit_code == 0
+    text = Path("base", "README.md").read_text()
+    assert "kept apart from training, per learnt token:\n\n- first: 6.500 before, 2.500 after\n- second: 6.500" in text
 
 
 def test_a_card_says_that_a_student_reasons(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:

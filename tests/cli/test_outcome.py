@@ -17,6 +17,7 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
 from orcac.store.store import Store
+from orcac.tokenize.recipe import TokenizeRecipe
 
 SMOKE = Path(__file__).parents[2] / "specs" / "smoke.yaml"
 COLLECT_ONLY = """
@@ -34,6 +35,7 @@ benchmarks: {sums: {format: puzzles, task: boolean_expressions, size: [2, 3], ta
 teachers: {solver: {model: expert, endpoint: {kind: solver}}}
 baselines: [solver]
 """
+LOSSES = '{"step": 0, "loss": 6.5}\n{"step": 700, "loss": 0.25}\n{"step": 1400, "loss": 0.75}\n'
 SUMMARIES: dict[str, dict[str, Any]] = {
     "collect": {"prompts": 9, "answered": 8, "failed": {"timeout": 1}},
     "filter": {"read": 9, "kept": 5, "rejected": {"timeout": 1, "duplicate": 3}},
@@ -60,8 +62,13 @@ def publish(plan: Plan, store: Store, *kinds: str) -> None:
     for ref, node in plan.nodes.items():
         if node.kind in kinds:
             (store.root / "out").mkdir(parents=True)
+            summary = SUMMARIES.get(node.kind, {})
+            if isinstance(node.recipe, TokenizeRecipe) and node.recipe.holdout:
+                summary = summary | {"held_out": 2}
+            if node.kind == "train":
+                (store.root / "out" / "holdout.jsonl").write_text(LOSSES)
             with store.lease(ref):
-                store.publish(ref, store.root / "out", {"summary": SUMMARIES.get(node.kind, {})})
+                store.publish(ref, store.root / "out", {"summary": summary})
             (store.root / "out").rmdir()
 
 
@@ -83,6 +90,16 @@ def test_a_whole_run_names_answers_students_losses_and_the_report(store: Store) 
     assert lines[4].endswith(f"base      {store.folder(trained) / 'model'}")
     assert lines[7] == "dropped   8 of 18 answers: duplicate 6, timeout 2; 2 of 10 examples: longer than a row"
     assert lines[9].endswith(f"file://{store.folder(plan.experiments['smoke'].report)}/report.html")
+
+
+def test_a_stage_that_keeps_examples_apart_has_a_line_on_their_loss(store: Store) -> None:
+    spec = store.root.parent / "apart.yaml"
+    spec.write_text(SMOKE.read_text().replace("{dataset: few,", "{dataset: few, holdout: 10 %,"))
+    plan = compiled(spec)
+    publish(plan, store, "tokenize", "train")
+    lines = [line for line in describe_outcome(plan, store, "smoke") if "kept apart" in line]
+    words = "second: loss on 2 examples kept apart 6.500 before, 0.250 lowest (step 700 of 1,400), 0.750 after"
+    assert lines == [f"learnt    {words}", f"          no-first, {words}"]
 
 
 @pytest.mark.parametrize("kinds", [["sample", "collect"], ["sample", "collect", "filter"]])

@@ -1,0 +1,63 @@
+"""Tests of orcac/cost/gguf.py, on a file that the gguf package writes."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orcac.cost.gguf import read_gguf
+from orcac.cost.shape import student_model
+from orcac.plan.node import Node
+from orcac.recipe import FileRef
+from orcac.student.recipe import Pretrained, Scratch, StudentExecution, StudentRecipe
+
+gguf = pytest.importorskip("gguf")
+TENSORS = {"token_embd": (48, 32), "blk.0.attn_k": (16, 32), "blk.0.ffn_down": (32, 64), "output_norm": (32,)}
+WEIGHTS = sum(map(math.prod, TENSORS.values()))
+SHAPE = Scratch(
+    vocabulary=48, hidden=32, layers=1, heads=4, kv_heads=2, intermediate=64, positions=1, tie_embeddings=True
+)
+
+
+def write(path: Path) -> Path:
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_embedding_length(32), writer.add_block_count(1), writer.add_feed_forward_length(64)
+    writer.add_head_count(4), writer.add_head_count_kv(2), writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_token_list([f"é{number}" for number in range(48)]), writer.add_token_scores([0.5] * 48)
+    for name, dimensions in TENSORS.items():
+        writer.add_tensor(
+            f"{name}.weight",
+            gguf.quants.quantize(np.ones(dimensions, np.float32), gguf.GGMLQuantizationType.Q8_0),
+            raw_dtype=gguf.GGMLQuantizationType.Q8_0,
+        )
+    writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_counts_the_weights_of_a_quantized_file_that_no_run_has_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "small.gguf")
+    assert read_gguf(path) == (WEIGHTS, SHAPE)
+    ref = FileRef(name="small.gguf", sha256="0" * 64)
+    recipe = StudentRecipe(seed=0, pretrained=Pretrained(files=(ref,)))
+    execution = StudentExecution(files={ref.sha256: str(path)})
+    node = Node(kind="student", label="student", recipe=recipe, inputs={}, execution=execution)
+    model = student_model(node, None, None)
+    assert (model.parameters.mid, model.shape, model.basis) == (WEIGHTS, SHAPE, ())
+
+
+def test_a_damaged_header_counts_nothing_at_any_length(tmp_path: Path) -> None:
+    content = write(tmp_path / "small.gguf").read_bytes()
+    path = tmp_path / "cut.gguf"
+    for length in range(0, content.index(b"output_norm"), 37):
+        path.write_bytes(content[:length])
+        assert read_gguf(path) is None, length
+    for number in range(100):
+        noise = os.urandom(len(content) - 24)
+        path.write_bytes(content[:24] + noise)
+        assert read_gguf(path) is None, number
+    assert read_gguf(tmp_path / "missing.gguf") is None
