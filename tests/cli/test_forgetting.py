@@ -153,7 +153,7 @@ def test_forgotten_answers_are_neither_exported_nor_forgotten_again(study: Study
         (("list", "--remake"), "removes nothing"),
         (("forget", "--matches", "("), "not a regular expression"),
         (("forget", "--key", "xyz"), "not the beginning of a key"),
-        (("forget", "--model", "m", "--spec", "s.yaml"), "needs --teacher"),
+        (("forget", "--model", "m", "--spec", "s.yaml"), "s.yaml: no such file"),
         (("import", "f.jsonl", "--key", "0"), "takes whole files"),
     ],
 )
