@@ -129,6 +129,7 @@ class Review(Prompt):
     reference_points: float | None
     candidate_length: int  # characters
     reference_length: int
+    key: str  # of the request in the ledger; "" if the review is from a recording
     imitates: bool  # the candidate's answer imitates the marks of the prompt, or holds a verdict
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
 
 _LOOK_EVERY_S = 0.5
+_SHOWN = 8  # digits of a key in a line
+_LEAST = 10  # characters of each text in a line, however narrow the terminal is
 _TITLES = {"cut_off": "cut off", "input_tokens": "tokens in", "output_tokens": "tokens out"}
 _NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 
@@ -39,7 +43,9 @@ _NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 @click.option(
     "--teacher", help="Take the records of this teacher of the spec; without --spec, of the model of this name."
 )
-@click.option("--spec", type=click.Path(path_type=Path), help="The spec that names the teacher.")
+@click.option(
+    "--spec", type=click.Path(path_type=Path), help="The spec that names the teacher, and in whose study to look."
+)
 @click.option("--key", help="Take the records whose key begins with these hex digits.")
 @click.option("--limit", type=click.IntRange(1), help="Take at most this many records.")
 @click.option("--follow", is_flag=True, help="list: print new records as they come, until Ctrl-C.")
@@ -101,8 +107,9 @@ def command(
         return
     found = _followed(folder, keep) if follow else _recorded(folder, keep)
     found = _limited(found if action == "count" else _left(folder, found), limit)
+    none = f"no answers{' of this selection' if narrows else ''} in {folder}"
     if action == "count":
-        _count(folder, found, as_json)
+        _count(folder, found, as_json, none=none)
     elif action == "forget":
         forget(study.plan, study.store.own, found, remake=remake, dry_run=dry_run, as_json=as_json)
     elif action == "export":
@@ -110,7 +117,9 @@ def command(
         _export(found, file)
     else:
         with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
-            _list(found, as_json)
+            last = _list(found, as_json)
+            if not as_json:
+                click.echo(_describe_export(last, spec) if last else none, err=True)
 
 
 def _recorded(folder: Path, keep: Callable[[Record], bool]) -> Iterator[Record]:
@@ -143,15 +152,25 @@ def _limited(found: Iterator[Record], limit: int | None) -> Iterator[Record]:
             return
 
 
-def _list(found: Iterator[Record], as_json: bool) -> None:
+def _list(found: Iterator[Record], as_json: bool) -> Record | None:
+    """Print the records, and return the last one."""
     from orcac.chat.ledger.record import line_of
 
+    width = shutil.get_terminal_size().columns  # 80 if the output is not a terminal and COLUMNS is not set
+    record = None
     for record in found:
-        click.echo(line_of(record) if as_json else _line(record), nl=not as_json)
+        click.echo(line_of(record) if as_json else _line(record, width), nl=not as_json)
+    return record
 
 
-def _line(record: Record) -> str:
-    """Return 80 columns: time, model, output tokens, ending, and the beginnings of question and answer."""
+def _describe_export(record: Record, spec: Path | None) -> str:
+    """Return the command that prints a listed record in full."""
+    place = f" --spec {shlex.quote(str(spec))}" if spec else ""
+    return f"in full, by its key: orcac answers export - --key {record['key'][:_SHOWN]}{place}"
+
+
+def _line(record: Record, width: int) -> str:
+    """Return a line: key, time, model, output tokens, ending, and the beginnings of question and answer."""
     response = record["response"]
     when = time.strftime("%m-%d %H:%M", time.localtime(record["at"]))
     model, ended, question, answer = (
@@ -162,8 +181,8 @@ def _line(record: Record) -> str:
             *texts_of(record)[-2:],
         )
     )
-    head = f"{when}  {model[:16]:16}  {response['output_tokens']:>5,}  {ended[:8]:8}  "
-    room = (79 - len(head) - 4) // 2
+    head = f"{record['key'][:_SHOWN]}  {when}  {model[:12]:12}  {response['output_tokens']:>5,}  {ended[:8]:8}  "
+    room = max((width - 1 - len(head) - 4) // 2, _LEAST)
     return head + f"{_cut(question, room):{room}} -> {_cut(answer, room)}".rstrip()
 
 
@@ -171,7 +190,7 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _count(folder: Path, found: Iterator[Record], as_json: bool) -> None:
+def _count(folder: Path, found: Iterator[Record], as_json: bool, *, none: str) -> None:
     """Print the figures of each model. A forgotten record counts with its tokens alone, which were paid for."""
     from orcac.chat.ledger.forgotten import Forgotten, RecordId
 
@@ -194,7 +213,7 @@ def _count(folder: Path, found: Iterator[Record], as_json: bool) -> None:
         click.echo(json.dumps({"models": models}, indent=1, ensure_ascii=False))
         return
     if not models:
-        click.echo("no answers")
+        click.echo(none)
         return
     from rich.console import Console
     from rich.table import Table

@@ -159,7 +159,8 @@ class _Outcome:
             assert isinstance(recipe, CollectRecipe)
             is_listed = recipe.origin not in ("replay", "reference") and not self._store.is_upstream(dataset.collect)
             if is_listed:  # the other answers are not in the ledger
-                yield "look", f"orcac answers list --model {shlex.quote(recipe.model)} --limit 20"
+                spec, model = shlex.quote(self._experiment.spec), shlex.quote(recipe.model)
+                yield "look", f"orcac answers list --spec {spec} --model {model} --limit 20"
             if self._store.has_record(ref):
                 name, run = shlex.quote(dataset.name), f" --run {dataset.run}" if dataset.run > 1 else ""
                 yield "export", f"orcac export --dataset {name}{run} {self._target(dataset.arm)} DIR"

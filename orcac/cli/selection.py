@@ -41,8 +41,8 @@ def read_selection(
             f"the ledger keeps no failures of class {error!r}",
             fix=f"give --error {' or '.join(('any', *RECORDED_FAILURES))}",
         )
-    if spec and not teacher:
-        raise InputError("--spec needs --teacher", fix="name one of the spec's teachers, or leave --spec out")
+    if spec and not spec.is_file():
+        raise InputError(f"{spec}: no such file", fix="give the path of a spec, or leave --spec out")
     if key and not re.fullmatch("[0-9a-f]{1,32}", key):
         raise InputError(
             f"--key {key}: not the beginning of a key", fix="give hex digits, as `list --json` prints them"

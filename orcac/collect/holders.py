@@ -1,7 +1,7 @@
 """The finished artifacts that hold given answers of the ledger.
 
-An artifact has no keys: they are made again from its texts. It holds an answer if that record settles one of its
-questions, so that the question would be open without it.
+A collect node has no keys: they are made again from its texts. The score node of a judge has the key of each review. A
+node holds an answer if that record settles one of its questions, so that the question would be open without it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
 from orcac import rows
 from orcac.chat.ledger.forgotten import Forgotten, RecordId
-from orcac.chat.ledger.keys import isin, pack_keys
+from orcac.chat.ledger.keys import Keys, isin, pack_keys
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.questions import Questions
 from orcac.collect.recipe import CollectRecipe
@@ -26,7 +27,7 @@ __all__ = ["find_holders"]
 
 
 def find_holders(store: Store, records: Collection[RecordId]) -> list[str]:
-    """Return the finished collect nodes (KIND/ID) with an answer from one of the records.
+    """Return the finished collect nodes, and score nodes of judges, (KIND/ID) with an answer from one of the records.
 
     Raises StoreError if an artifact is damaged.
     """
@@ -34,36 +35,53 @@ def find_holders(store: Store, records: Collection[RecordId]) -> list[str]:
     before = Ledger(store.answers, wanted)
     after = Ledger(store.answers, wanted, forgotten=Forgotten(store.answers, more=records))
 
-    def is_held(questions: Questions) -> bool:
-        keys = questions.keys.keys
-        asked = keys[isin(keys, wanted)]
-        first, second = (ledger.find(asked, questions.max_tokens) for ledger in (before, after))
+    def is_held(asked: _Asked) -> bool:
+        keys = asked.keys[isin(asked.keys, wanted)]
+        first, second = (ledger.find(keys, asked.max_tokens) for ledger in (before, after))
         if np.any((first >= 0) & (second < 0)):
             return True
         both = first >= 0
         return bool(np.any(before.entries[first[both]] != after.entries[second[both]]))
 
     try:
-        return [ref for ref, questions in _find_asked(store) if is_held(questions)]
+        return [asked.ref for asked in _find_asked(store) if is_held(asked)]
     finally:
         before.close()
         after.close()
 
 
-def _find_asked(store: Store) -> Iterator[tuple[str, Questions]]:
-    """Yield each finished collect node whose answers are in the ledger, with its questions."""
+class _Asked(NamedTuple):
+    """The distinct keys of the questions of a finished node, sorted."""
+
+    ref: str
+    keys: Keys
+    max_tokens: int
+
+
+def _find_asked(store: Store) -> Iterator[_Asked]:
+    """Yield each finished node whose answers are in the ledger."""
     for ref in store.refs():
-        if not ref.startswith("collect/") or not store.has_record(ref):
+        if not ref.startswith(("collect/", "score/")) or not store.has_record(ref):
             continue
         try:
-            recipe = CollectRecipe.model_validate(store.artifact(ref)["recipe"])
+            recipe = store.artifact(ref)["recipe"]
+            is_score = ref.startswith("score/")
+            if is_score and not recipe.get("judge"):
+                continue
+            asked = CollectRecipe.model_validate(recipe["judge"]["asked"] if is_score else recipe)
         except (ValidationError, KeyError) as error:
             raise StoreError(
                 f"{ref}: its recipe cannot be read ({type(error).__name__})", fix="`orcac verify` shows its damage"
             ) from error
-        path = store.folder(ref) / "responses.parquet"
-        if recipe.origin not in ("replay", "reference"):
-            yield ref, Questions(recipe.template, partial(_read_texts, path), system_role=recipe.system_role)
+        if asked.origin in ("replay", "reference"):
+            continue
+        if is_score:
+            column = rows.read_columns(store.folder(ref) / "reviews.parquet", ["key"])
+            keys = pack_keys(key for (key,) in column)
+        else:
+            texts = partial(_read_texts, store.folder(ref) / "responses.parquet")
+            keys = Questions(asked.template, texts, system_role=asked.system_role).keys.keys
+        yield _Asked(ref, keys, asked.sampling.max_tokens)
 
 
 def _read_texts(path: Path) -> Iterator[tuple[str, str]]:

@@ -168,6 +168,12 @@ def _list_metrics(whole: Figure, score: Score) -> Iterator[Figure]:
         for number, share in score.samples.passed.items():
             yield _part(whole, metric=f"pass@{number}", value=share, n=score.n)
         yield _part(whole, metric="majority", value=score.samples.majority, n=score.n)
+    for against in score.judging.against if score.judging else ():
+        figures, model = against.figures, against.model
+        ratio = figures.ratio_interval or (None, None)
+        yield _part(
+            whole, metric=f"ratio to {model}", value=figures.ratio, low=ratio[0], high=ratio[1], n=figures.questions
+        )
     if found := score.difference:
         low, high = found.interval
         tested = {"p": found.p, "p_holm": found.p_holm, "verdict": found.verdict}

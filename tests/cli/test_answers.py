@@ -54,12 +54,41 @@ def test_counts_by_model() -> None:
     assert "gpt" in run() and "no answers" in run("count", "--model", "none")
 
 
+def test_an_empty_list_names_the_store_that_was_searched(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert str(tmp_path / "store" / "answers") in run("list", "--model", "none")
+    monkeypatch.delenv("ORCAC_STORE")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    spec = tmp_path / "mine.yaml"
+    spec.write_text("orcac: 1\n")
+    assert "no answers in" in run("count")
+    assert "first" in run("list", "--spec", str(spec), "--contains", "first")
+
+
+def test_lines_are_as_wide_as_the_terminal_and_lead_to_the_whole_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "a question that is longer than eighty columns have room for"
+    asked = ChatRequest(model="gpt", messages=conversation(system="", user=question), sampling=Sampling(), origin="api")
+
+    async def add() -> None:
+        async with Ledger(Path(os.environ["ORCAC_STORE"]) / "answers") as ledger:
+            await ledger.append(asked, ChatResponse(text="yes", finish_reason="stop"))
+
+    asyncio.run(add())
+    assert question not in run("list")
+    monkeypatch.setenv("COLUMNS", "200")
+    *_, hint = (listed := run("list", "--contains", question)).splitlines()
+    assert question in listed
+    _, _, command_line = hint.partition("orcac answers ")
+    assert json.loads(run(*command_line.split()))["request"]["messages"][-1][1] == question
+
+
 def test_lists_what_is_asked_for_in_80_columns() -> None:
     assert all(len(line) < 80 and line.isprintable() for line in run("list").splitlines())
     assert [
         json.loads(line)["response"]["text"] for line in run("list", "--json", "--contains", "second").splitlines()
     ] == ["two"]
-    assert len(run("list", "--error", "any").splitlines()) == 2
+    assert len(run("list", "--error", "any", "--json").splitlines()) == 2
     assert "fourth" in run("list", "--error", "content_filter")
     assert len(run("list", "--limit", "2").splitlines()) == 2
 
@@ -169,7 +198,7 @@ def test_no_text_of_a_record_reaches_the_terminal_raw(store: Path) -> None:
     record["request"]["model"] = record["response"]["finish_reason"] = "\x1b[31m\nx"
     del record["crc"]
     log.write_text(json.dumps(record) + "\n")
-    assert len(run("list").splitlines()) == 1 and "\x1b" not in run("list") + run("count")
+    assert len(run("list").splitlines()) == 2 and "\x1b" not in run("list") + run("count")
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,33 @@ def test_an_answer_in_an_artifact_is_forgotten_with_the_artifact_alone_and_asked
     )
 
 
+def test_a_review_goes_with_the_scores_that_hold_it_and_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    (tmp_path / "q.jsonl").write_text('{"q": "Why?"}\n{"q": "How?"}\n')
+    solver = {"kind": "solver"}
+    teachers = {name: {"model": name, "endpoint": solver} for name in ("expert", "assistant", "judge")}
+    judged = {"format": "open-ended", "path": "q.jsonl", "fields": {"query": "q"}, "judge": "judge"}
+    spec = {"orcac": 1, "name": "s", "teachers": teachers, "baselines": ["assistant"]}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec | {"benchmarks": {"b": judged | {"against": ["expert"]}}}))
+    plan, store = Plan(), Store(tmp_path / "store")
+    lower(plan, load(tmp_path / "spec.yaml"))
+    plan.write(tmp_path / "plan.json")
+
+    def make_all() -> list[str]:
+        return [ref for ref, node in plan.nodes.items() if node.kind != "report" and make(plan, store, ref)]
+
+    make_all()
+    (score,) = (ref for ref in plan.nodes if ref.startswith("score/"))
+    with pytest.raises(InputError, match=score):
+        run("forget", "--model", "judge")
+    # both answer alike, so that the two orders of a pair are one request
+    assert "2 answers forgotten" in run("forget", "--model", "judge", "--remake")
+    assert make_all() == [score]
+
+
 def test_unfinished_work_that_was_made_from_an_artifact_goes_with_it(study: Study) -> None:
     kept = study.store.folder(study.ref("filter", "long"))
     for name in ("artifact.json", "complete.json"):
@@ -126,7 +153,7 @@ def test_forgotten_answers_are_neither_exported_nor_forgotten_again(study: Study
         (("list", "--remake"), "removes nothing"),
         (("forget", "--matches", "("), "not a regular expression"),
         (("forget", "--key", "xyz"), "not the beginning of a key"),
-        (("forget", "--model", "m", "--spec", "s.yaml"), "needs --teacher"),
+        (("forget", "--model", "m", "--spec", "s.yaml"), "s.yaml: no such file"),
         (("import", "f.jsonl", "--key", "0"), "takes whole files"),
     ],
 )

@@ -30,6 +30,7 @@ class Reviews:
     """The reviews in the order of the shown texts, and their price. Equal texts are one question, which counts once."""
 
     responses: Sequence[ChatResponse]
+    keys: Sequence[str]  # of the requests in the ledger; "" for a recording
     failed: Counter[str]  # error class -> reviews
     omitted: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
@@ -50,7 +51,7 @@ def get_reviews(job: Job[ScoreRecipe, ScoreExecution], shown: Sequence[Shown]) -
     messages: dict[str, str] = {}
     if judge.recorded:
         responses: list[ChatResponse] = _look_up(job, questions, messages)
-        reviews = Reviews(responses=responses, failed=_count_failures(responses))
+        reviews = Reviews(responses=responses, keys=[""] * len(shown), failed=_count_failures(responses))
     else:
         with Asker(questions, _chat_execution(job)) as asker:
             messages = asker.ask().messages
@@ -87,6 +88,7 @@ def _add_up(job: Job[ScoreRecipe, ScoreExecution], questions: Questions, respons
     ]
     return Reviews(
         responses=responses,
+        keys=[questions.key(number) for number in range(len(responses))],
         failed=_count_failures(responses),
         omitted=Counter(name for response in responses for name in response.omitted),
         input_tokens=sum(response.input_tokens for _, response in paid),

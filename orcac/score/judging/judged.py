@@ -39,7 +39,8 @@ def score_judged(job: Job[ScoreRecipe, ScoreExecution], answered: Sequence[tuple
     references = [[*rows.read(folder / "responses.parquet", rows.Response)] for folder in job.inputs.get("against", ())]
     shown = [*list_shown(judge, answered, references)]
     found = get_reviews(job, shown)
-    reviews = [_review(judge, one, response) for one, response in zip(shown, found.responses, strict=True)]
+    of_each = zip(shown, found.responses, found.keys, strict=True)
+    reviews = [_review(judge, one, response, key) for one, response, key in of_each]
     rows.write(job.out / "reviews.parquet", rows.Review, reviews)
     of_item: dict[int, list[rows.Review]] = defaultdict(list)
     for one, review in zip(shown, reviews, strict=True):
@@ -100,7 +101,7 @@ def list_judgements(reviews: Iterable[rows.Review], run: int = 0) -> dict[int, l
     return dict(found)
 
 
-def _review(judge: Judge, shown: Shown, response: ChatResponse) -> rows.Review:
+def _review(judge: Judge, shown: Shown, response: ChatResponse, key: str) -> rows.Review:
     text = split_reasoning(response.text)[1]
     outcome: rows.Outcome = "failed"
     candidate = reference = None
@@ -123,6 +124,7 @@ def _review(judge: Judge, shown: Shown, response: ChatResponse) -> rows.Review:
         reference_points=reference,
         candidate_length=len(shown.candidate or ""),
         reference_length=len(shown.reference or ""),
+        key=key,
         imitates=shown.candidate is not None and imitates_slots(shown.candidate),
     )
 
