@@ -1,24 +1,22 @@
 """The figures that README.md and docs/demo.md show of a spec that has been run, and what its nodes took.
 
-    orcac run specs/tiny.yaml && python benchmarks/demo.py [SPEC] [--svg docs/tiny.svg]
+    orcac run specs/tiny.yaml && python benchmarks/demo.py [SPEC]
 
 Reads the store and makes nothing. The first table has the figures of README.md's, from the report; the second sums what
 the jobs of each kind recorded. Snakemake itself and the start of each job, about a CPU-second each, are not in it:
-`time orcac run` has them. `--svg` writes the report's picture in the colours of its light page.
+`time orcac run` has them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
-COLOUR = re.compile(r"--([\w-]+): (#[0-9a-f]{6})")
 
 
 def show_scores(results: Path) -> None:
@@ -53,18 +51,6 @@ def show_times(records: list[Path]) -> None:
         print(f"| {kind} | {len(nodes)} | {sum(cpu):.0f} | {sum(wall):.0f} | {max(cpu):.0f} CPU s |")
 
 
-def write_picture(page: Path, out: Path) -> None:
-    """Write the page's first picture as a file of its own, on white."""
-    text = page.read_text(encoding="utf-8")
-    colours: dict[str, str] = {}
-    for name, value in COLOUR.findall(text):
-        colours.setdefault(name, value)  # the light colours come first
-    svg = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
-    svg = re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], svg).replace("currentColor", colours["text"])
-    svg = svg.replace("</defs>", f'</defs>\n <rect width="100%" height="100%" fill="{colours["page"]}"/>', 1)
-    out.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{svg}\n', encoding="utf-8")
-
-
 def main() -> None:
     from orcac.plan.lower import lower
     from orcac.plan.plan import Plan
@@ -73,7 +59,6 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("spec", type=Path, nargs="?", default=ROOT / "specs" / "tiny.yaml")
-    parser.add_argument("--svg", type=Path, help="write the report's picture to this file")
     given = parser.parse_args()
     plan, store = Plan(), find_study([given.spec]).store
     lower(plan, load(given.spec))
@@ -81,8 +66,6 @@ def main() -> None:
     report = store.verify(experiment.report)
     show_scores(report / "results.json")
     show_times([store.folder(ref) / "artifact.json" for ref in plan.nodes if store.is_done(ref)])
-    if given.svg:
-        write_picture(report / "report.html", given.svg)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -53,9 +54,10 @@ def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = Fals
     for name in names:
         if name in reports:
             from orcac.report.results import read_json
-            from orcac.report.table import format_table
+            from orcac.report.table import WIDTH, format_table
 
-            click.echo(format_table(read_json(_results_path(store, reports[name]))) + "\n")
+            columns = shutil.get_terminal_size((WIDTH, 24)).columns
+            click.echo(format_table(read_json(_results_path(store, reports[name])), columns) + "\n")
         click.echo("\n".join(describe_outcome(plan, store, name)))
 
 

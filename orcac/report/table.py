@@ -1,4 +1,4 @@
-"""The result table as plain text of at most 100 columns, which is printed at the end of a run."""
+"""The result table as plain text, which is printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from orcac.report.wording import (
 
 __all__ = ["VERDICTS", "format_table"]
 
-WIDTH = 100
-_ARM, _LONG_ARM = 20, 55  # the width of the arms' column, and its most if nothing stands behind the scores
+WIDTH = 100  # columns
+_ARM, _BEHIND = 20, 80  # the least width of the arms' column, and the width of all others together
 _MARKS = {"at chance": "*", "no better than a constant answer": "†", "below chance": "‡"}
 _LEGEND = {
     "at chance": "at chance: not significantly better than guessing",
@@ -41,8 +41,12 @@ _COLUMNS = "{arm} {mean:>9} {interval:>12} {unparsed:>8} {cut:>7}"
 _COMPARED = " {points:>7} {around:>14} {p:>7} {verdict}"
 
 
-def format_table(results: Results) -> str:
-    """Return the scores of every benchmark, and a legend of the marks in use."""
+def format_table(results: Results, columns: int = WIDTH) -> str:
+    """Return the scores of every benchmark in lines of `columns`, 100 at least, and a legend of the marks in use.
+
+    A name that is longer than the arms' column has a line of its own.
+    """
+    columns = max(columns, WIDTH)
     if not results.benchmarks:
         return NOTHING_MEASURED
     lines = []
@@ -51,12 +55,13 @@ def format_table(results: Results) -> str:
         claim = describe_claim(bench)
         lines.append(f"{bench.name}{exploratory}: {describe_items(bench)}" + (f"; {claim}" if claim else ""))
         is_compared = any(score.difference for score in bench.scores)
-        width = _ARM if is_compared else min(max(_ARM, *(len(score.arm) for score in bench.scores)), _LONG_ARM)
+        most = columns - (_BEHIND if is_compared else _BEHIND - 35)
+        width = min(max(_ARM, *(len(score.arm) for score in bench.scores)), most)
         mean = "score " if bench.is_judged else "correct "
         header = _COLUMNS.format(arm="arm".ljust(width), mean=mean, interval="95 %", unparsed="unparsed", cut="cut off")
         if is_compared:
             header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()
-        lines += [header, *(_row(score, width) for score in bench.scores)]
+        lines += [header, *(line for score in bench.scores for line in _list_row(score, width))]
         lines += _format_judged(bench)
         lines += [*describe_protocol(bench), *describe_verdicts(bench, results.base)]
         lines += [*describe_runs(bench), *describe_answers(bench), ""]
@@ -64,7 +69,7 @@ def format_table(results: Results) -> str:
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
     if results.all_at_chance:
         lines.append(AT_CHANCE)
-    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH) or [""]).rstrip()
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, columns) or [""]).rstrip()
 
 
 def _format_judged(bench: Benchmark) -> list[str]:
@@ -84,10 +89,11 @@ def _format_judged(bench: Benchmark) -> list[str]:
     return [*lines, ""]
 
 
-def _row(score: Score, width: int) -> str:
-    difference = score.difference
+def _list_row(score: Score, width: int) -> list[str]:
+    """Return the lines of a row: the figures, and above them a name that does not fit."""
+    difference, is_long = score.difference, len(score.arm) > width
     row = _COLUMNS.format(
-        arm=_fit(score.arm, width).ljust(width),
+        arm=("" if is_long else score.arm).ljust(width),
         mean=percent(score.mean) + " %" + _MARKS.get(score.verdict, " "),
         interval=interval(score.interval),
         unparsed=percent(score.unparsed_share) + " %",
@@ -100,8 +106,4 @@ def _row(score: Score, width: int) -> str:
             p="" if difference.p_holm is None else p_value(difference.p_holm),
             verdict=VERDICTS.get(difference.verdict, difference.verdict),
         )
-    return row.rstrip()
-
-
-def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return [*([score.arm] if is_long else []), row.rstrip()]
