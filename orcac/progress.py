@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TextIO
 
 from orcac.store import durable
-from orcac.text import clean, clock
+from orcac.text import clean, clock, pace
 
 REDRAWN = "\x1e"  # the first character of a line that `orcac run` redraws from the node's file
 REDRAWN_VARIABLE = "ORCAC_DRAWN"  # the environment variable that holds the `pipe_id` of the pipe to `orcac run`
@@ -123,7 +123,7 @@ class Progress:
         share = 100 * self._done / self._total if self._total else 100.0
         parts = [f"{self._done:,}/{self._total:,} {self._unit}", f"{share:.0f} %"]
         if rate:
-            parts += [f"{rate:,.1f}/s", f"ETA {clock((self._total - self._done) / rate)}"]
+            parts += [pace(rate), f"ETA {clock((self._total - self._done) / rate)}"]
         return "  ".join([*parts, note] if note else parts)
 
     def _write(self, rate: float | None, note: str, usd: float | None) -> None:

@@ -52,6 +52,14 @@ def hours(value: float) -> str:
     return f"{_number(value, 2)} h"
 
 
+def pace(per_second: float) -> str:
+    """Return a measured rate: `22.1/s`; below one a second the time of each, `12 s each`."""
+    if per_second >= 1:
+        return f"{per_second:,.1f}/s"
+    seconds = 1 / per_second
+    return f"{seconds:,.0f} s each" if seconds >= 10 else f"{seconds:.1f} s each"
+
+
 def clock(seconds: float) -> str:
     """Return a measured duration as a clock shows it: `0:25`, `12:07:00`."""
     minutes, second = divmod(round(seconds), 60)

@@ -60,5 +60,12 @@ def test_clocks(seconds: float, shown: str) -> None:
     assert text.clock(seconds) == shown
 
 
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(1285.7, "1,285.7/s"), (1, "1.0/s"), (0.8, "1.2 s each"), (0.08, "12 s each")]
+)
+def test_paces(rate: float, shown: str) -> None:
+    assert text.pace(rate) == shown
+
+
 def test_hours_are_estimates_of_two_digits() -> None:
     assert [text.hours(value) for value in (0.123, 4.04, 3187)] == ["0.12 h", "4.0 h", "3,200 h"]

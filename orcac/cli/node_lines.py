@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from orcac.cli.common import STYLES
 from orcac.plan.plan import Plan
 from orcac.plan.state import State
-from orcac.text import clean, clock, dollars
+from orcac.text import clean, clock, dollars, pace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 # Column -> the form of its cell among the notes, where it moves if there is no room for the column.
-_COLUMNS = {"node": "", "what": "{}", "progress": "", "a second": "{}/s", "ETA": "ETA {}", "USD": "{} USD"}
-_FIGURES = {"a second", "ETA", "USD"}
+_COLUMNS = {"node": "", "what": "{}", "progress": "", "rate": "{}", "ETA": "ETA {}", "USD": "{} USD"}
+_FIGURES = {"rate", "ETA", "USD"}
 _LAYOUTS = (tuple(_COLUMNS), ("node", "what", "progress"), ("node", "progress"))  # the first that fits is used
 
 
@@ -59,7 +59,7 @@ def _make_row(name: str, what: str, state: State) -> _Row:
         "node": name,
         "what": what,
         "progress": _format_progress(state),
-        "a second": "" if state.rate is None else f"{state.rate:,.1f}",
+        "rate": pace(state.rate) if state.rate else "",
         "ETA": "" if state.eta_seconds is None else clock(state.eta_seconds),
         "USD": usd.removesuffix(" USD"),
     }

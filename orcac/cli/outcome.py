@@ -22,7 +22,7 @@ from orcac.spec.arms import BASE
 from orcac.store.store import Store
 from orcac.text import by_reason, clean
 from orcac.tokenize.recipe import TokenizeSummary
-from orcac.train.apart import describe_apart, read_apart
+from orcac.train.apart import count_apart, describe_apart, read_apart
 
 _ANSWERS = {"eval": "answers.parquet", "collect": "responses.parquet"}  # of a benchmark, by the kind of its node
 _MOST = 6  # lines of one kind
@@ -202,8 +202,7 @@ class _Outcome:
                 if packed and packed.held_out and losses and stage.train not in seen:
                     seen.add(stage.train)
                     name = stage.name if arm.name == BASE else f"{arm.name}, {stage.name}"
-                    apart = f"{packed.held_out:,} example{'s' * (packed.held_out > 1)} kept apart"
-                    yield f"{name}: loss on {apart} {describe_apart(losses)}"
+                    yield f"{name}: loss on {count_apart(packed.held_out)} {describe_apart(losses)}"
 
     def losses(self) -> Iterator[str]:
         """Yield one line on answers and examples that were dropped, by reason, if there are any."""

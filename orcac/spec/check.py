@@ -119,7 +119,8 @@ def _check_teachers(spec: Spec) -> Iterator[Finding]:
         path, endpoint = ("teachers", name), teacher.endpoint
         yield from check_endpoint(path, teacher)
         if spec.budget is not None and isinstance(endpoint, OpenAIEndpoint) and not teacher.price:
-            message = f"teacher `{name}` has no price, so the budget caps nothing; add `price: {{input, output}}`"
+            fix = "add `price: {input, output}`, or leave out `budget`"
+            message = f"teacher `{name}` has no price, so the budget caps nothing; {fix}"
             yield Finding(path, message, ((*path, "price"), ("budget",)))
         for parameter in sorted(teacher.sampling.extra.keys() & _NOT_EXTRA.keys()):
             message = f"`{parameter}` is not allowed in `extra`: {_NOT_EXTRA[parameter]}"
@@ -223,7 +224,8 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
     kinds = ("base", "size", "shape")
     given = [key for key in kinds if getattr(student, key) is not None]
     if len(given) != 1:
-        message = f"give exactly one of base, size and shape ({' and '.join(given) or 'none'} given)"
+        fix = f"; a spec that extends another, or an arm, drops one by `{given[0]}: null`" if given else ""
+        message = f"give exactly one of base, size and shape ({' and '.join(given) or 'none'} given){fix}"
         yield Finding(at, message, tuple((*at, key) for key in kinds))
     elif given == ["base"] and student.tokenizer:
         yield Finding((*at, "tokenizer"), "a pretrained student has its own tokenizer; remove this one")

@@ -225,7 +225,7 @@ class _ArmLoader:
         if self.base:
             findings += check_arm(spec, self.base[1])
         for finding in findings:
-            problem = Problem(whole.locate(finding.path), finding.message)
+            problem = Problem(whole.locate_patch(finding.path, self.file), finding.message)
             collector.add(finding.path, problem, finding.depends_on)
         return Arm(name, mark, tree, spec, messages, files, prompts, left_out), problems
 

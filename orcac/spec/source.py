@@ -184,6 +184,15 @@ class Tree:
                 break
         return mark
 
+    def locate_patch(self, path: Sequence[str | int], file: File) -> Mark:
+        """Return the place of the value at `path`; if another file begins that map, the first place in `file` in it."""
+        mark, part = self.locate(path), self
+        for step in path:
+            part = part.entries.get(str(step), part)
+        if part is self or mark.path == str(file):
+            return mark
+        return next((one for one in part.marks() if one.path == str(file)), mark)
+
 
 def parse(file: File, problems: list[Problem], subject: str = "a spec", *, max_values: int = MAX_VALUES) -> Tree:
     """Read a YAML file whose top level is a map; `subject` names it in errors.

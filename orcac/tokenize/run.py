@@ -27,7 +27,7 @@ from orcac.tokenize.holdout import Apart, Group
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
 from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
-from orcac.tokenize.steps import Packed, describe_shortage
+from orcac.tokenize.steps import Packed, describe_shortage, describe_steps
 
 _EXAMPLES_AT_ONCE = 1000
 
@@ -35,8 +35,8 @@ _EXAMPLES_AT_ONCE = 1000
 def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     """Write `rows.safetensors` and `counts.json`, and return the counts. Raises InputError if no example is left.
 
-    Print a warning for each stage that would learn little from the rows. Raises InputError as well if no example is
-    kept apart although the recipe asks for it.
+    Print the steps of each stage, with a warning if it would learn little from the rows. Raises InputError as well if
+    no example is kept apart although the recipe asks for it.
     """
     go_offline(threads=job.execution.threads)
     recipe, student = job.recipe, job.input("student") / "model"
@@ -103,9 +103,12 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
     counted = Packed(rows=summary.rows, fill=summary.fill, length=recipe.max_length, is_exact=True)
+    if summary.held_out:
+        print_line(f"{job.label}  {summary.held_out:,} of {len(lengths):,} examples kept apart")
     for schedule in job.execution.stages:
-        if warning := describe_shortage(schedule, counted):
-            print_line(f"{job.label}  warning: {warning}")
+        warning = describe_shortage(schedule, counted)
+        text = f"warning: {warning}" if warning else f"stage `{schedule.stage}`: {describe_steps(schedule, counted)}"
+        print_line(f"{job.label}  {text}")
     return summary
 
 

@@ -17,6 +17,11 @@ class Loss(NamedTuple):
     loss: float
 
 
+def count_apart(examples: int) -> str:
+    """Return a number of examples kept apart in words."""
+    return f"{examples:,} example{'s' * (examples != 1)} kept apart"
+
+
 def read_apart(folder: Path) -> list[Loss]:
     """Return the losses of a train artifact, first to last; [] if its stage kept nothing apart."""
     path = folder / FILE

@@ -18,6 +18,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from orcac.tokenize import rowfile
 from orcac.tokenize.holdout import ROWS, Group, read_groups
 from orcac.train import distributed
+from orcac.train.apart import Loss, count_apart
 from orcac.train.checks import eval_mode
 from orcac.train.data import PADDING_ROW, PackedRows
 from orcac.train.metrics import MetricsWriter
@@ -33,7 +34,7 @@ class Holdout(TrainerCallback):
         self._data = PackedRows(rowfile.read(stage.rows / ROWS))
         assert len(self._data) == sum(group.rows for group in groups)
         self.steps = choose_steps(steps)
-        self.loss = metrics.holdout_loss  # the newest; None before the first
+        self.newest = metrics.newest_apart  # None before the first
         self.trainer: Trainer | None = None  # set before training
 
     def measure(self, step: int) -> None:
@@ -43,13 +44,14 @@ class Holdout(TrainerCallback):
         tokens = [group.supervised_tokens for group in self._groups]
         starts = np.cumsum([0, *(group.rows for group in self._groups)])
         totals = np.add.reduceat(sums, starts[:-1])
-        self.loss = float(totals.sum() / sum(tokens))
+        self.newest = Loss(step, float(totals.sum() / sum(tokens)))
         losses = {group.name: float(total / n) for group, total, n in zip(self._groups, totals, tokens, strict=True)}
-        self._metrics.write_holdout(step=step, loss=self.loss, groups=losses)
+        self._metrics.write_holdout(step=step, loss=self.newest.loss, groups=losses)
         if distributed.is_first():
             when = "before training" if step == 0 else f"after step {step:,}"
             listed = "".join(f", {name} {loss:.3f}" for name, loss in losses.items()) if len(losses) > 1 else ""
-            print(f"{self._label}  loss on examples kept apart {self.loss:.3f} {when}{listed}", file=sys.stderr)
+            apart = count_apart(sum(group.examples for group in self._groups))
+            print(f"{self._label}  loss on {apart} {self.newest.loss:.3f} {when}{listed}", file=sys.stderr)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         if state.global_step in self.steps:

@@ -35,7 +35,7 @@ class MetricsWriter:
     def __init__(self, folder: Path, *, resumed: int) -> None:
         """Open the files in `folder`, and keep the lines of the first `resumed` steps."""
         self._holdout = folder / self.HOLDOUT
-        self.holdout_loss: float | None = None  # the newest in the file
+        self.newest_apart: apart.Loss | None = None  # the newest in the file
         self._is_writing = distributed.is_first()
         if not self._is_writing:
             return
@@ -50,7 +50,9 @@ class MetricsWriter:
         self._events.write(Event(file_version="brain.Event:2").SerializeToString())
         written = self._holdout.read_text(encoding="utf-8").splitlines() if self._holdout.is_file() else []
         kept = [line for line in written if resumed and _is_complete(line) and json.loads(line)["step"] <= resumed]
-        self.holdout_loss = json.loads(kept[-1])["loss"] if kept else None
+        if kept:
+            newest = json.loads(kept[-1])
+            self.newest_apart = apart.Loss(newest["step"], newest["loss"])
         if written:
             durable.write(self._holdout, "".join(f"{line}\n" for line in kept))
         for line in lines:

@@ -143,9 +143,9 @@ class PackedTrainer(Trainer):
         self._meter.update(tokens)
         logs = logs | {"tokens": tokens, "tokens_per_second": self._meter.tokens_per_second, "mfu": self._meter.mfu}
         apart = ""
-        if self._holdout and self._holdout.loss is not None:
-            logs |= {"holdout_loss": self._holdout.loss}
-            apart = f"  kept apart {self._holdout.loss:.3f}"
+        if self._holdout and (newest := self._holdout.newest):
+            logs |= {"holdout_loss": newest.loss}
+            apart = f"  kept apart {newest.loss:.3f} (step {newest.step:,})"
         self.callback_handler.on_log(self.args, self.state, self.control, logs)
         if self._progress:
             self._progress.update(step, f"loss {logs['loss']:.3f}{apart}  {self._meter}", usd=self._meter.usd)

@@ -90,7 +90,7 @@ def test_lists_what_is_asked_for_in_80_columns() -> None:
     ] == ["two"]
     assert len(run("list", "--error", "any", "--json").splitlines()) == 2
     assert "fourth" in run("list", "--error", "content_filter")
-    assert len(run("list", "--limit", "2").splitlines()) == 2
+    assert len(run("list", "--limit", "2", "--json").splitlines()) == 2
 
 
 def test_follows_what_is_written_from_now_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,16 +105,16 @@ NODE              pool  400/1,200 answers  33 %
     910 tokens/s
 """
 MIDDLE = """
-node              what  progress                 a second   ETA   USD
-NODE              pool  400/1,200 answers  33 %       8.0  1:40  0.75
+node              what  progress                  rate   ETA   USD
+NODE              pool  400/1,200 answers  33 %  8.0/s  1:40  0.75
   shards: 1 making, 1 to do
-  1 of 2                400/600 answers  67 %         8.0  0:25  0.75
+  1 of 2                400/600 answers  67 %    8.0/s  0:25  0.75
     retried: 12 server, 3 rate_limit  64 in flight  910 tokens/s
 """
 WIDE = """
-node              what  progress                 a second   ETA   USD
-NODE              pool  400/1,200 answers  33 %       8.0  1:40  0.75  shards: 1 making, 1 to do
-  1 of 2                400/600 answers  67 %         8.0  0:25  0.75  """
+node              what  progress                  rate   ETA   USD
+NODE              pool  400/1,200 answers  33 %  8.0/s  1:40  0.75  shards: 1 making, 1 to do
+  1 of 2                400/600 answers  67 %    8.0/s  0:25  0.75  """
 WIDE += "retried: 12 server, 3 rate_limit  64 in flight  910 tokens/s\n"
 
 

@@ -54,6 +54,15 @@ def test_a_benchmark_without_its_files_is_left_out_if_the_spec_allows_it(tmp_pat
     }
 
 
+def test_an_error_of_a_map_that_an_extending_spec_patches_points_at_the_patch(tmp_path: Path) -> None:
+    lay_out({}, tmp_path)
+    (tmp_path / "small.yaml").write_text(
+        "extends: sound.yaml\nstudent:\n  max_length: 512\n  shape: null\n  size: null\n"
+    )
+    with pytest.raises(SpecErrors, match=r"small\.yaml:3:3: give exactly one of base, size and shape \(none given\)"):
+        load(tmp_path / "small.yaml")
+
+
 def test_the_problems_of_a_spec_and_of_the_file_it_extends_are_reported_together(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("seed: 1\nseed: 2\nextends: nothing.yaml\n")
     (tmp_path / "spec.yaml").write_text("name: x\nname: y\nextends: a.yaml\n")

@@ -83,9 +83,10 @@ def list_examples(path):
     return found
 
 
-def test_every_example_is_either_trained_on_or_kept_apart_in_the_rows_of_its_group(tmp_path, made):
+def test_every_example_is_either_trained_on_or_kept_apart_in_the_rows_of_its_group(tmp_path, made, capsys):
     job = tokenize(tmp_path, made, 0.1)
     summary = run(job)
+    assert f"{summary.held_out} of 120 examples kept apart" in capsys.readouterr().err
     rows = [example for row in list_examples(job.out / "rows.safetensors") for example in row]
     apart = list_examples(job.out / ROWS)
     assert (len(rows), summary.held_out) == (summary.packed, sum(map(len, apart)))

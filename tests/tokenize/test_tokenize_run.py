@@ -67,7 +67,9 @@ def test_stages_with_few_steps_are_warned_of_from_the_count_of_rows(tmp_path, ma
     enough = Schedule(stage="long", batch_rows=1, epochs=50)
     execution = TokenizeExecution(stages=(Schedule(stage="short", batch_rows=1, epochs=1), enough))
     rows = run(dataclasses.replace(job, execution=execution)).rows
-    (line,) = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    printed = capfd.readouterr().err
+    assert f"  stage `long`: {50 * rows:,} steps: {rows} rows, 1 row a step, 50 epochs\n" in printed
+    (line,) = [line for line in printed.splitlines() if "warning" in line]
     assert f"stage `short` learns little: fewer than 50 optimizer steps ({rows} steps" in line
 
 

@@ -1,6 +1,7 @@
 """Tests of orcac/train/holdout.py: the loss on examples kept apart, by one process, by two, and after a kill."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def test_a_killed_stage_ends_with_the_same_files(tmp_path, uninterrupted, inputs
 
 
 @pytest.mark.parametrize("zero", [0, 3])
-def test_two_processes_measure_the_same_loss(tmp_path, inputs, zero):
+def test_two_processes_measure_the_same_loss(tmp_path, inputs, zero, capfd):
     recipe = TrainRecipe(seed=3, epochs=1, learning_rate=1e-2, batch_rows=4)
     found = []
     for name, ways in (("one", {}), ("two", {"micro_batch_rows": 1, "processes": 2, "zero": zero})):
@@ -102,6 +103,9 @@ def test_two_processes_measure_the_same_loss(tmp_path, inputs, zero):
         found.append([line["groups"] for line in read_losses(job.out)])
     for one, two in zip(*found, strict=True):
         assert two == pytest.approx(one, rel=1e-3)
+    count = sum(group.examples for group in read_groups(inputs[0]))
+    shown = capfd.readouterr().err
+    assert f"loss on {count} examples kept apart " in shown and re.search(r"kept apart \d\.\d{3} \(step \d\)", shown)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 8, 9, 1000])

@@ -46,14 +46,20 @@ _PAIR = re.compile(
     rf"(?:and )?(?:{_ANSWER} (?:2|b|two)\s?[:=-]\s?)?{_NUMBER}[)\]]?\.?",
     re.IGNORECASE,
 )
+_ONE = re.compile(rf"{_ANSWER} (?:1|a|one)\s?[:=-]\s?{_NUMBER}", re.IGNORECASE)
 _LABELLED = [
     re.compile(
-        rf"{_ANSWER} (?:{name})(?:'s)?(?: score)?(?:\s?[:=-]\s?| (?:gets?|receives?|earns?)?\s?(?:a )?score of |: )"
+        rf"{_ANSWER} (?:{name})(?:'s)?(?: score)?(?:\s?[:=-]\s?| [a-z ]{{0,30}}\bscore of )"
         rf"{_NUMBER}(?![\w^*+/=]|\.\d|\s[-+*/=])",
         re.IGNORECASE,
     )
     for name in ("1|A|one", "2|B|two")
 ]
+_GIVEN = re.compile(
+    rf"{_NUMBER} (?:points )?(?:to|for) {_ANSWER} (?:1|A|one)\b[^\n]{{1,80}}?{_NUMBER} (?:points )?(?:to|for) "
+    rf"{_ANSWER} (?:2|B|two)\b",
+    re.IGNORECASE,
+)
 _APART = 400  # characters between the scores of the two answers, at most
 _NEAR = 80  # characters on the line of a pair that tell whether it is one of scores
 _TUPLE = re.compile(rf"[(\[]\s?{_NUMBER}\s?,\s?{_NUMBER}\s?[)\]]")
@@ -66,14 +72,17 @@ _WON = {"a": (1.0, 0.0), "b": (0.0, 1.0), "c": (0.5, 0.5), "tie": (0.5, 0.5)}
 
 
 def _read_first_line(text: str) -> tuple[float, ...]:
-    line = next((line for line in _plain(text).splitlines() if line.strip()), "").strip()
-    match = _PAIR.fullmatch(line)
+    first, *others = [line.strip() for line in _plain(text).splitlines() if line.strip()] or [""]
+    match = _PAIR.fullmatch(first)
+    if match is None and others and _ONE.fullmatch(first):  # each answer's score has a line
+        match = _PAIR.fullmatch(f"{first}, {others[0]}")
     return _in_range(match[1], match[2]) if match else ()
 
 
 def _read_last_scores(text: str) -> tuple[float, ...]:
     plain = _plain(text)
-    stated = [*_find_labelled(plain), *_find_tuples(plain)]
+    given = ((match.end(), (match[1], match[2])) for match in _GIVEN.finditer(plain))
+    stated = [*_find_labelled(plain), *_find_tuples(plain), *given]
     return _in_range(*max(stated)[1]) if stated else _read_first_line(text)
 
 

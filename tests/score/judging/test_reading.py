@@ -16,11 +16,15 @@ SOUND = [
     ("first-line", "8/10 9/10\n", (8, 9)),
     ("first-line", "Assistant 1: 3, Assistant 2: 8\nClear.", (3, 8)),
     ("first-line", "Scores: (4, 5)", (4, 5)),
+    ("first-line", "Assistant 1: 6/10\n\nAssistant 2: 7.5/10\nThe first is thin.", (6, 7.5)),
     ("last-scores", "From (2, -2) to (10, 4) it is 10.\nScores:\nAssistant 1: 2 (bare)\nAssistant 2: 4", (2, 4)),
     ("last-scores", "x = 7.\nOutput: (1, 10)", (1, 10)),
     ("last-scores", "I give Assistant 1 a score of 1 and Assistant 2 a score of 9.5.", (1, 9.5)),
     ("last-scores", "The end points are (2, 2) and (3, 4).\n\n(9, 3)\nThe first one is right.", (9, 3)),
     ("last-scores", "Assistant 1: 9\nAssistant 2: 3\nOn reflection, my final scores are (8, 4).", (8, 4)),
+    ("last-scores", "So I would give 4 to Assistant 1 and 10 to Assistant 2.", (4, 10)),
+    ("last-scores", "Assistant 1 should receive a score of 8, while Assistant 2 gets a score of 3.", (8, 3)),
+    ("last-scores", "Assistant 1's score: 9/10\nAssistant 2's score: 10/10", (9, 10)),
     ("last-scores", "6 7\nNothing to add.", (6, 7)),
     ("last-scores", "Assistant 1:\nx = 6.\n\nAssistant 2:\nx = 7\n\nAssistant 1: 8/10\nAssistant 2: 2/10", (8, 2)),
     ("rating", "Good, but thin.\nRating: 7", (7,)),
@@ -41,6 +45,8 @@ UNREAD = [
     ("first-line", "-1 -1"),
     ("first-line", ""),
     ("first-line", "I compare them below.\n8 9"),
+    ("first-line", "Assistant 1: 8\nIt is good, and 9 of 10 would agree."),
+    ("first-line", "8\n9"),
     ("last-scores", "The line goes from (2, 2) to (3, 4), as both find."),
     ("last-scores", "Assistant 1: 11\nAssistant 2: 3"),
     ("last-scores", "Assistant 1: 3x + 10 = 25 is right.\nAssistant 2: 4 * 2 is wrong."),
@@ -79,7 +85,7 @@ def test_recorded_reviews_are_read_as_their_publisher_read_them(data: Path, pair
             assert not READERS["first-line"](row["text"])
 
 
-def test_a_review_of_a_million_characters_is_read() -> None:
+def test_a_review_of_200_000_characters_is_read() -> None:
     for reader in READERS:
         for part in ("Assistant 1: 8 ", "(2, 3) ", "[[A]] ", '"[[A]]" ', "8 9 ", "score: 7 ", "> [[B]]\n"):
-            read_review(reader, part * (1_000_000 // len(part)))
+            read_review(reader, part * (200_000 // len(part)))
