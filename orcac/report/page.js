@@ -292,7 +292,7 @@
     return make(
       "details",
       {},
-      make("summary", {}, `${reviews.length} reviews of the judge`),
+      make("summary", {}, reviews.length === 1 ? "the review of the judge" : `${reviews.length} reviews of the judge`),
       ...reviews.map(([against, first, own, other, text]) =>
         make("div", {}, make("h4", {}, `${against ? `against ${against}, ` : ""}shown ${first ? "first" : "second"}: ${own ?? "–"}${other === null ? "" : ` to ${other}`}`), block(text))
       )
