@@ -6,8 +6,8 @@ all tasks. Shares and differences are in [-1, 1], as in `results.json`.
 
 Metrics: `score` with its interval; `score by CHECKER` for a further checker; `macro`, the mean over tasks; `unparsed`
 and `cut`, shares of the answers; `pass@K` and `majority` if items have several answers; `difference` to the base. For
-each reference of a judge: `ratio to MODEL` of the points, with p of wins against losses; `first slot against MODEL`, the
-position bias in points; `longer won against MODEL`, the share of the decided questions.
+each reference of a judge: `ratio to MODEL` of the points, with p of wins against losses; `first slot against MODEL`,
+the position bias in points; `longer won against MODEL`, the share of the decided questions.
 """
 
 from __future__ import annotations
