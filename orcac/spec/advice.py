@@ -10,10 +10,11 @@ from orcac.spec.load import Arm, Experiment
 from orcac.spec.models import read_context
 from orcac.spec.paths import FileSet
 from orcac.spec.problems import Problem, SpecPath
-from orcac.spec.schema import OpenAIEndpoint, Price
+from orcac.spec.schema import OpenAIEndpoint, Price, Spec
 
 __all__ = ["find_warnings"]
 
+_CONVERSATIONS = ("conversation", "conversations", "messages")  # keys of queries that may bring a system message
 _TOKEN_PRICE_USD = 0.001  # per million tokens; no model is as cheap, so a smaller price is that of one token
 
 
@@ -47,6 +48,15 @@ def _review(arm: Arm, limit: int | None) -> Iterator[tuple[SpecPath, str]]:
     if spec.student and limit and spec.stages and spec.student.max_length > limit:
         message = f"rows of {spec.student.max_length:,} tokens, but the model is made for {limit:,}; write at most that"
         yield ("student", "max_length"), message
+    taught = _list_taught(spec) if spec.benchmarks and spec.stages else set()
+    if len(taught) == 1 and (number := min(taught)) != 1 and arm.messages[number] != arm.messages[1]:
+        for name, benchmark in spec.benchmarks.items():
+            if "system" not in benchmark.model_fields_set:
+                message = (
+                    f"the student is taught under the system message {number} alone, and asked here without it; write "
+                    f"`system: {number}`, or `system: 1` if that is meant"
+                )
+                yield ("benchmarks", name), message
     for name in spec.benchmarks:
         tested = arm.files.get(("benchmarks", name, "path"))
         for source in spec.queries:
@@ -57,6 +67,25 @@ def _review(arm: Arm, limit: int | None) -> Iterator[tuple[SpecPath, str]]:
                     "items; give it a file of its own, or write `filters: {contamination: {ngram: 13}}`"
                 )
                 yield ("benchmarks", name, "path"), message
+
+
+def _list_taught(spec: Spec) -> set[int]:
+    """Return the numbers of the system messages of all training data; none if rows may bring their own."""
+    found = set[int]()
+    for stage in spec.curriculum:
+        dataset = spec.datasets[spec.stages[stage].dataset]
+        draws = {**spec.system_messages.draw}
+        chain = [dataset]
+        while sample := chain[-1].sample:
+            chain.append(spec.datasets[sample.from_])
+        for one in reversed(chain):  # the draw of a subset replaces that of the prompts it is taken from
+            draws |= one.draw
+        for source in chain[-1].queries:
+            if getattr(spec.queries[source], "fields", {}).get("query") in _CONVERSATIONS:
+                return set()
+            draw = draws.get(source)
+            found |= {*draw.always, *draw.multiple_choice} if draw else {1}
+    return found
 
 
 def _review_address(base_url: str) -> Iterator[str]:

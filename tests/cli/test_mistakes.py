@@ -38,7 +38,7 @@ stages:
   only: {dataset: answers, epochs: 2, batch: 1 row}
 curriculum: [only]
 benchmarks:
-  test: {format: jsonl, path: test.jsonl, fields: {query: question, reference: answer}}
+  test: {format: jsonl, path: test.jsonl, fields: {query: question, reference: answer}, system: 2}
 budget: 20 USD
 ablations:
   short: {stages: {only: {epochs: 1}}}
