@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # beginnings of a cell that a spreadsheet would calculate
 _SHOWN = ("score", "difference")  # metrics on a terminal
+_IN_POINTS = "first slot against "  # the beginning of such a metric
 _HEADERS = ("arm", "benchmark", "task", "run", "metric", "n", "%", "95 %", "vs base", "95 % ", "verdict")
 _NUMBERS = _HEADERS[5:-1]
 
@@ -183,6 +184,9 @@ def _describe(figure: Figure, *, with_metric: bool) -> dict[str, str]:
         }
     between = "" if figure.low is None or figure.high is None else interval(Interval(figure.low, figure.high))
     value = {"%": percent(figure.value), "95 %": between}
+    if figure.metric.startswith(_IN_POINTS) and figure.value is not None:  # of the judge's scale, not percent
+        ends = "" if figure.low is None else f"{figure.low:+.2f} to {figure.high:+.2f}"
+        value = {"%": f"{figure.value:+.2f} points", "95 %": ends}
     return cells | {"n": "" if figure.n is None else f"{figure.n:,}"} | value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from orcac.tokenize import steps
 from orcac.tokenize.steps import Packed, Schedule
 
 _READ = 16 << 20  # bytes of a source's files that a quick estimate reads
+_LONGEST = 4  # times the mean example: nearly all examples are shorter
 _LISTED = 20  # stages whose steps are listed
 
 
@@ -45,7 +47,13 @@ def list_stages(flow: Flow, experiment: Experiment) -> list[StageSteps]:
             rows = flow.rows(needed)
             if priors.QUERIES.name in rows.count.spread:
                 continue
-            packed = Packed(rows=rows.count.mid, fill=rows.fill, length=rows.length, is_exact=needed in flow.done)
+            packed = Packed(
+                rows=rows.count.mid,
+                fill=rows.fill,
+                length=rows.length,
+                is_exact=needed in flow.done,
+                room=math.ceil(_LONGEST * rows.fill * rows.length / rows.per_row.mid),
+            )
             found.append(StageSteps(ref, name, lower_schedule(stage, arm.spec), packed, ref in flow.done))
     return found
 

@@ -5,7 +5,9 @@ run, comes from the score artifact, and is absent if that artifact was removed. 
 all tasks. Shares and differences are in [-1, 1], as in `results.json`.
 
 Metrics: `score` with its interval; `score by CHECKER` for a further checker; `macro`, the mean over tasks; `unparsed`
-and `cut`, shares of the answers; `pass@K` and `majority` if items have several answers; `difference` to the base.
+and `cut`, shares of the answers; `pass@K` and `majority` if items have several answers; `difference` to the base. For
+each reference of a judge: `ratio to MODEL` of the points, with p of wins against losses; `first slot against MODEL`,
+the position bias in points; `longer won against MODEL`, the share of the decided questions.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from orcac.collect.recipe import CollectSummary
 from orcac.errors import InputError, StoreError
 from orcac.report.recipe import Evaluation, ReportRecipe, name_baseline
 from orcac.report.results import Results, Score, read_json
+from orcac.stats.intervals import Interval
 from orcac.store.store import Store
 
 __all__ = ["COLUMNS", "Figure", "list_figures", "read_conditions"]
@@ -169,11 +172,14 @@ def _list_metrics(whole: Figure, score: Score) -> Iterator[Figure]:
             yield _part(whole, metric=f"pass@{number}", value=share, n=score.n)
         yield _part(whole, metric="majority", value=score.samples.majority, n=score.n)
     for against in score.judging.against if score.judging else ():
-        figures, model = against.figures, against.model
-        ratio = figures.ratio_interval or (None, None)
-        yield _part(
-            whole, metric=f"ratio to {model}", value=figures.ratio, low=ratio[0], high=ratio[1], n=figures.questions
-        )
+        figures, name = against.figures, against.model
+        ratio = _part(whole, metric=f"ratio to {name}", value=figures.ratio, n=figures.questions, p=figures.p)
+        yield _with_interval(ratio, figures.ratio_interval)
+        bias = _part(whole, metric=f"first slot against {name}", value=figures.position_bias, n=figures.both_orders)
+        yield _with_interval(bias, figures.position_interval)
+        longer = figures.longer_wins / figures.longer_decided if figures.longer_decided else None
+        of = {"n": figures.longer_decided, "p": figures.p_longer}
+        yield _part(whole, metric=f"longer won against {name}", value=longer, **of)
     if found := score.difference:
         low, high = found.interval
         tested = {"p": found.p, "p_holm": found.p_holm, "verdict": found.verdict}
@@ -195,6 +201,10 @@ def _list_of_run(store: Store, run: Figure) -> Iterator[Figure]:
 def _part(whole: Figure, **changes: Any) -> Figure:
     """Return a figure like `whole` of something else: without an interval and a verdict, unless they are given."""
     return dataclasses.replace(whole, **{"low": None, "high": None, "verdict": ""} | changes)
+
+
+def _with_interval(figure: Figure, interval: Interval | None) -> Figure:
+    return dataclasses.replace(figure, low=interval.low, high=interval.high) if interval else figure
 
 
 def _map_rows(results: Results, recipe: ReportRecipe) -> dict[str, _Row]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from orcac.report.items import NONE, Collection
+from orcac.report.items import Collection, Item
 
 __all__ = ["INLINE", "index_script", "inline_scripts", "write_texts"]
 
@@ -71,10 +71,17 @@ def index_script(
                 "total": collection.total,
                 "note": collection.note,
                 "chunk": _per_chunk(collection),
-                "items": [[item.task, item.outcomes, item.head, item.system] for item in items],
+                "items": [_list_entry(item) for item in items],
             }
         )
     return _script("items-index", index)
+
+
+def _list_entry(item: Item) -> list[object]:
+    entry: list[object] = [item.task, item.outcomes, item.head, item.system]
+    if item.scores:
+        entry.append([None if score is None else round(score, 3) for score in item.scores])
+    return entry
 
 
 def _script(name: str, value: object) -> Markup:
@@ -109,9 +116,5 @@ def _choose(collection: Collection, budget: int) -> list[int]:
     if collection.size <= budget:
         return list(every)
     most = int(len(every) * budget / collection.size)
-    first = sorted(every, key=lambda place: not _is_split(collection.items[place].outcomes))
+    first = sorted(every, key=lambda place: not collection.items[place].is_split)
     return sorted(first[:most])
-
-
-def _is_split(outcomes: str) -> bool:
-    return len(set(outcomes) - {NONE}) > 1

@@ -41,6 +41,13 @@ class Item:
     outcomes: str
     head: str  # beginning of the question
     system: int = 0  # position in `Collection.systems`
+    scores: tuple[float | None, ...] = ()  # of each row, if one of them is neither 0 nor 1
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the rows differ on the item."""
+        known = [score for score in self.scores if score is not None]
+        return len({*known}) > 1 if known else len({*self.outcomes} - {NONE}) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,12 @@ def _read_benchmark(folders: Folders, benchmark: str, rows_of: Mapping[str, Arm 
             for column in columns.values()
         )
         place = has.places[key]
-        items.append(Item(tasks.place(has.get("task", place)), marks, _head(has.get("query", place))))
+        scores = tuple(
+            column.scores[column.places[key]] if key in column.places else None for column in columns.values()
+        )
+        is_graded = any(score not in (0.0, 1.0, None) for score in scores)
+        head, task = _head(has.get("query", place)), tasks.place(has.get("task", place))
+        items.append(Item(task, marks, head, scores=scores if is_graded else ()))
 
     def read_text(number: int) -> Text:
         key = keys[number]
@@ -139,6 +151,7 @@ class _Answers:
 
     table: pa.Table  # of the first run's scores
     outcomes: Sequence[str]  # of the rows of the table
+    scores: Sequence[float | None]  # likewise
     places: Mapping[Key, int]  # item -> its place in the table: that of its first answer
     reasoning: Mapping[Key, str]
     further: Mapping[Key, Sequence[str]]  # outcomes of the item's other answers
@@ -162,6 +175,7 @@ class _Answers:
         return cls(
             table=table,
             outcomes=table["outcome"].to_pylist(),
+            scores=table["score"].to_pylist(),
             places={key: place for place, key in enumerate(keys) if not samples[place]},
             reasoning=_read_reasoning(folders.get(first.answers)),
             further=further,

@@ -175,7 +175,7 @@
     fill(ui.outcome, [["", "any outcome"], ...one.outcomes.map((name, place) => [String(place), (NAMES[name] ?? name) + size(place)])]);
     fill(ui.row, rows ? [["", "any arm"], ...numbered] : [["", ""]]);
     fill(ui.against, rows ? [["", "all arms"], ...numbered.slice(1).map(([value, text]) => [value, `first arm and ${text}`])] : [["", ""]]);
-    find("l-split").hidden = !rows || !one.outcomes.includes("right");
+    find("l-split").hidden = !rows;
     if (!rows) ui.split.checked = false;
     selected = -1;
   }
@@ -187,7 +187,7 @@
   }
 
   function meets(item) {
-    const [task, marks, , system] = item;
+    const [task, marks, , system, scores] = item;
     if (ui.task.value !== "" && task !== Number(ui.task.value)) return false;
     if (ui.system.value !== "" && system !== Number(ui.system.value)) return false;
     const here = columns();
@@ -197,8 +197,9 @@
       if (!places.some((column) => marks[column] === mark)) return false;
     }
     if (ui.split.checked) {
-      const right = here.map((column) => marks[column]).filter((mark) => mark !== ".").map((mark) => mark === "0");
-      if (new Set(right).size < 2) return false;
+      const answered = here.filter((column) => marks[column] !== ".");
+      const results = answered.map((column) => (scores ? scores[column] : marks[column] === "0"));
+      if (new Set(results.filter((result) => result !== null)).size < 2) return false;
     }
     return true;
   }
@@ -248,9 +249,11 @@
     await select(next);
   }
 
-  function describeMarks(one, marks) {
+  function describeMarks(one, marks, scores) {
     return columns().map((column) => {
       const outcome = outcomeOf(one, marks[column]);
+      const score = scores?.[column];
+      if (score !== undefined && score !== null) return make("span", { title: `${one.rows[column][1]}: ${outcome}` }, `${Math.round(100 * score)} `);
       return make("span", { className: CLASSES[outcome] ?? "warn", title: `${one.rows[column][1]}: ${outcome}` }, outcome ? SIGNS[outcome] ?? "✗" : "·");
     });
   }
@@ -261,9 +264,9 @@
     const until = Math.min(shown.length, Math.max(listed, STEP) + more);
     for (; listed < until; listed += 1) {
       const position = shown[listed];
-      const [task, marks, head] = one.items[position];
+      const [task, marks, head, , scores] = one.items[position];
       const button = make("button", { type: "button", value: String(position) });
-      const first = make("span", { className: "marks" }, ...describeMarks(one, marks));
+      const first = make("span", { className: "marks" }, ...describeMarks(one, marks, scores));
       button.append(first, make("small", { dir: "auto" }, visible(one.tasks[task])), make("bdi", {}, visible(head)));
       if (one.kind === "dataset") first.append(" ", make("small", { style: "display:inline" }, outcomeOf(one, marks[0])));
       list.append(button);
@@ -289,7 +292,7 @@
     return make(
       "details",
       {},
-      make("summary", {}, `${reviews.length} reviews of the judge`),
+      make("summary", {}, reviews.length === 1 ? "the review of the judge" : `${reviews.length} reviews of the judge`),
       ...reviews.map(([against, first, own, other, text]) =>
         make("div", {}, make("h4", {}, `${against ? `against ${against}, ` : ""}shown ${first ? "first" : "second"}: ${own ?? "–"}${other === null ? "" : ` to ${other}`}`), block(text))
       )

@@ -118,13 +118,15 @@ def _read_prompt(file: File, form: Form) -> JudgePrompt:
     values = {}
     for key, entry in tree.entries.items():
         if key not in _KEYS:
-            problems.append(Problem(tree.key_marks[key], f"unknown key {describe(key)}; known: prompt, reads, system"))
+            problems.append(
+                Problem(tree.key_marks[key], f"a prompt has no {describe(key)}; known: prompt, reads, system")
+            )
         elif not isinstance(entry.value, str):
             problems.append(Problem(entry.mark, f"`{key}` is not a text; write it as one"))
         else:
             values[key] = entry.value
     for key in sorted({"reads", "prompt"} - tree.entries.keys()):
-        problems.append(Problem(tree.mark, f"`{key}` is missing; a prompt has `reads`, `prompt` and perhaps `system`"))
+        problems.append(Problem(tree.mark, f"`{key}` is missing: give `reads`, `prompt` and perhaps `system`"))
     if "reads" in values and values["reads"] not in readers:
         message = f"`reads: {values['reads']}` does not suit the form {form}; write {' or '.join(readers)}"
         problems.append(Problem(tree.entries["reads"].mark, message))

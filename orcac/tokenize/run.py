@@ -102,7 +102,9 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         reasoned=reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
-    counted = Packed(rows=summary.rows, fill=summary.fill, length=recipe.max_length, is_exact=True)
+    counted = Packed(
+        rows=summary.rows, fill=summary.fill, length=recipe.max_length, is_exact=True, room=int(lengths.max())
+    )
     if summary.held_out:
         print_line(f"{job.label}  {summary.held_out:,} of {len(lengths):,} examples kept apart")
     for schedule in job.execution.stages:

@@ -37,6 +37,7 @@ class Packed:
     fill: float  # fraction of the slots that hold tokens
     length: int  # slots of a row
     is_exact: bool
+    room: int | None = None  # slots that hold each example, or nearly each if estimated; None if unknown
 
     @property
     def tokens(self) -> float:
@@ -80,7 +81,10 @@ def describe_shortage(schedule: Schedule, packed: Packed) -> str:
     steps, rows = count_steps(schedule, packed), max(round(packed.rows), 1)
     if steps >= FEWEST and schedule.batch_rows <= rows:
         return ""
-    found = " or ".join(f"`{one.text}` ({one.steps:,} steps)" for one in list_settings(schedule, packed))
+    settings = list_settings(schedule, packed)
+    if shorter := _shorter_rows(schedule, packed):
+        settings.append(shorter)
+    found = " or ".join(f"`{one.text}` ({one.steps:,} steps)" for one in settings)
     fix = f"write {found}" if found else "collect more answers, or train on more of them"
     if schedule.batch_rows > rows:
         problem = "a batch has more rows than there are"
@@ -108,7 +112,7 @@ def _smaller_batches(schedule: Schedule, packed: Packed) -> Iterator[Setting]:
             yield Setting(_batch_text(schedule, packed, size), steps)
             return
     size = schedule.at_once
-    if schedule.epochs and size * 2 <= packed.rows:
+    if schedule.epochs and size < schedule.batch_rows and size * 2 <= packed.rows:
         epochs = math.ceil(FEWEST / math.ceil(packed.rows / size))
         if epochs <= MOST_EPOCHS:
             text = f"{_batch_text(schedule, packed, size)}, epochs: {epochs}"
@@ -128,6 +132,23 @@ def _longer_stages(schedule: Schedule, packed: Packed) -> Iterator[Setting]:
         return
     tokens = math.ceil(epochs * packed.tokens / 1000) * 1000
     yield Setting(f"tokens: {tokens:_}", _count(packed, schedule.batch_rows, epochs=None, tokens=tokens))
+
+
+def _shorter_rows(schedule: Schedule, packed: Packed) -> Setting | None:
+    """Return the longest shorter row, a power of two, that suffices and has room for the examples; None if none does.
+
+    A batch in tokens has as many more of shorter rows, so no row suffices.
+    """
+    if packed.room is None or schedule.is_in_tokens:
+        return None
+    length = 1 << (packed.length - 1).bit_length() >> 1
+    while length >= packed.room:
+        shorter = Packed(rows=packed.tokens / packed.fill / length, fill=packed.fill, length=length, is_exact=False)
+        steps = count_steps(schedule, shorter)
+        if steps >= FEWEST and schedule.batch_rows * 2 <= shorter.rows:
+            return Setting(f"student.max_length: {length}", steps)
+        length //= 2
+    return None
 
 
 def _batch_text(schedule: Schedule, packed: Packed, size: int) -> str:

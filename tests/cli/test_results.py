@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -16,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcac.cli import cli
+from orcac.cli.results import _describe
 from orcac.errors import InputError
-from orcac.report.across import COLUMNS, Figure, list_figures, read_conditions
-from orcac.report.results import read_json
+from orcac.report.across import COLUMNS, Figure, _list_metrics, list_figures, read_conditions
+from orcac.report.results import Against, Judging, read_json
+from orcac.stats.judging import Judgement, compare_pairs
 from orcac.store.store import Store
 
 HOSTILE = "=1+1\x1b[31m<b>"
@@ -109,6 +112,42 @@ def test_a_damaged_report_is_left_out_with_a_warning(store: Store, tmp_path: Pat
     monkeypatch.setenv("ORCAC_STORE", str(copy.root))
     result = invoke("--csv")
     assert f"warning: {ref} is left out" in result.stderr and ref not in result.stdout and result.stdout.count("\n") > 9
+
+
+def test_a_judge_adds_its_ratio_and_its_biases(store: Store) -> None:
+    """The candidate gets 8 to 6 where it is shown first, and 7 to 7 where it is second."""
+    ref = next(ref for ref in store.refs() if ref.startswith("report/"))
+    score = read_json(store.folder(ref) / "results.json").benchmarks[0].scores[0]
+    judgements = [
+        Judgement(
+            question=str(question),
+            candidate=8 if first else 7,
+            reference=6 if first else 7,
+            candidate_first=first,
+            candidate_length=20,
+            reference_length=10,
+        )
+        for question in range(4)
+        for first in (True, False)
+    ]
+    judging = Judging(
+        judge="j",
+        form="pairwise",
+        recorded=None,
+        reviews=8,
+        refused=0,
+        unread=0,
+        failed=0,
+        imitating=0,
+        cut=0,
+        against=(Against(model="=bard", figures=compare_pairs(judgements)),),
+    )
+    whole = Figure(study="s", arm="a", benchmark="b", metric="score", value=0.5, usd=None, report=ref)
+    figures = {one.metric: one for one in _list_metrics(whole, dataclasses.replace(score, judging=judging))}
+    assert figures["ratio to =bard"].value == pytest.approx(7.5 / 6.5) and figures["ratio to =bard"].n == 4
+    assert figures["first slot against =bard"].value == 1.0 and figures["longer won against =bard"].value == 1.0
+    cells = _describe(figures["first slot against =bard"], with_metric=True)
+    assert cells["%"] == "+1.00 points"
 
 
 TEXT = st.text("ab*")

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import studies
@@ -214,6 +215,15 @@ def test_a_page_holds_the_items_that_fit_and_first_those_on_which_the_arms_diffe
     for (_, _, head, _), text in zip(index[0]["items"], texts, strict=True):
         assert text["query"].startswith(head.partition(" (A)")[0])
         assert all(HOSTILE in answer["response"] for answer in text["answers"])
+
+
+@pytest.mark.parametrize("arms", [1, 40])
+def test_one_arm_and_forty_are_rendered(tmp_path: Path, arms: int) -> None:
+    levels = {f"arm-{n}": 0.5 for n in range(arms)}
+    study = studies.publish_study(tmp_path / "store", levels=levels, benchmarks={"b": {"t": 1, "u": 2}})
+    page = study.page.read_text()
+    assert page.count('class="strip"') == (1 if arms == 1 else arms - 1)
+    assert len(re.findall('<text class="end"', page)) == arms and ("vs <bdi>" in page) == (arms > 1)
 
 
 @given(st.recursive(st.text(), lambda more: st.lists(more)))

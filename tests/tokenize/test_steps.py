@@ -25,8 +25,8 @@ SCHEDULES = st.builds(
 )
 
 
-def packed(rows: float, *, is_exact: bool = True) -> Packed:
-    return Packed(rows=rows, fill=0.5, length=64, is_exact=is_exact)
+def packed(rows: float, *, is_exact: bool = True, room: int | None = None) -> Packed:
+    return Packed(rows=rows, fill=0.5, length=64, is_exact=is_exact, room=room)
 
 
 def in_tokens(schedule: Schedule) -> Schedule:
@@ -84,3 +84,17 @@ def test_a_stage_is_warned_of_if_it_has_few_steps_or_a_batch_of_all_rows(
     text = describe_shortage(Schedule(stage="s", **schedule), packed(rows, is_exact=isinstance(rows, int)))
     assert warning in text and bool(text) == bool(warning)
     assert not re.search(r"about", text) or not isinstance(rows, int)
+
+
+@pytest.mark.parametrize(
+    ("room", "batch", "epochs", "fix"),
+    [
+        (20, 1, 1, "write `epochs: 7` (56 steps)"),
+        (16, 1, 2, "write `epochs: 7` (56 steps) or `student.max_length: 16` (64 steps)"),
+        (5, 1, 2, "write `epochs: 7` (56 steps) or `student.max_length: 16` (64 steps)"),
+        (5, 32, 10, "write `batch: 1 row` (80 steps)"),
+    ],
+)
+def test_shorter_rows_are_proposed_if_the_examples_fit_into_them(room: int, batch: int, epochs: int, fix: str) -> None:
+    text = describe_shortage(Schedule(stage="s", batch_rows=batch, epochs=epochs), packed(8, room=room))
+    assert text.endswith(fix)
