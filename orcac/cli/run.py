@@ -55,11 +55,12 @@ def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
     Finished nodes are not made again, and a run that was killed continues. Arguments after the specs are passed to
-    Snakemake.
+    Snakemake. `--until KIND` stops with the nodes of that kind: sample, collect, filter, tokenize, train, eval, score.
 
     \b
     Example:
       orcac run specs/tiny.yaml
+      orcac run specs/tiny.yaml --until filter     ask the teachers alone
       orcac run specs/tiny.yaml --cores 8
       orcac run specs/tiny.yaml --profile slurm
     """
