@@ -26,6 +26,7 @@ from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.spec.load import Experiment, merge_problems
 from orcac.spec.problems import Problem
+from orcac.spec.schema import TrainWork
 from orcac.store.store import Store
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import TokenizeRecipe
@@ -259,7 +260,9 @@ def find_warnings(plan: Plan, experiment: Experiment, store: Store) -> list[Prob
         if machine <= asked:
             return ""
         need = f"training takes about {gib(machine)} GiB of a machine's memory"
-        return f"warning: {need}, and `memory` asks for {gib(asked)}"
+        default = ", the default" if execution.memory_mb == TrainWork.model_fields["memory"].default else ""
+        fix = f"write `memory: {math.ceil(machine / GIB)} GiB` in `hardware.train`"
+        return f"warning: {need}, and `memory` asks for {gib(asked)} GiB{default}; {fix}"
 
     return _collect_problems(plan, experiment, store, describe)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,11 @@ def test_too_little_memory_of_a_machine_is_a_warning(tmp_path: Path, monkeypatch
     spec = SPEC.partition("  train:")[0].replace("size: 7B", "size: 160M") + f"  {train}"
     warned = orcac(tmp_path, spec, "compile", monkeypatch=monkeypatch)
     assert warned.exit_code == 0
-    assert "10:3: warning: training takes about" in warned.stderr and "`memory` asks for 4.0" in warned.stderr
-    spec = spec.replace("4 GiB", "40 GiB")
+    assert (
+        "10:3: warning: training takes about" in warned.stderr and "`memory` asks for 4.0 GiB; write" in warned.stderr
+    )
+    default = orcac(tmp_path, spec.replace(", memory: 4 GiB", ""), "compile", monkeypatch=monkeypatch)
+    assert "`memory` asks for 2.0 GiB, the default; write" in default.stderr
+    (size,) = re.findall(r"write `memory: (\d+ GiB)`", default.stderr)
+    spec = spec.replace("4 GiB", size)
     assert "training takes" not in orcac(tmp_path, spec, "compile", monkeypatch=monkeypatch).stderr
