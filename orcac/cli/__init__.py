@@ -47,7 +47,7 @@ GROUPS = {
         "answers": "List, count, export or import recorded answers.",
     },
     "Publish": {
-        "export": "Write an arm's student as a model folder with a card.",
+        "export": "Write a student or a dataset as a folder with a card.",
         "delta": "Publish a student as its difference to its base; restore it.",
     },
     "Maintain": {

@@ -18,10 +18,11 @@ from orcac.text import clean
 @click.option("--dataset", metavar="NAME", help="Export this dataset of the spec instead of the student.")
 @click.option("--run", default=1, show_default=True, help="The number of one of the arm's training runs.")
 def command(target: str, folder: Path, dataset: str | None, run: int) -> None:
-    """Write the student of an arm to DIR: an ordinary Hugging Face model folder, with a model card.
+    """Write a student, or with --dataset a dataset, to a folder, with its card.
 
-    With --dataset, write the kept answers of a dataset instead: as Parquet and JSON Lines in the form of `messages`,
-    with a dataset card. `datasets.load_dataset("DIR")` loads it.
+    The student of an arm becomes an ordinary Hugging Face model folder, DIR. With --dataset, the kept answers of a
+    dataset are written instead: as Parquet and JSON Lines in the form of `messages`, which
+    `datasets.load_dataset("DIR")` loads.
 
     A card lists the data, its making and the known figures; add the licence yourself. Without ARM it is the spec's
     base. DIR must not exist yet.

@@ -86,11 +86,13 @@ def command(folder: str | None, name: str | None) -> None:
     try:
         for path, text in files.items():
             _check_free(root / path, text)
-        for path, text in files.items():
-            write_if_changed(root / path, text)
+        written = [path for path, text in files.items() if write_if_changed(root / path, text)]
     except OSError as error:
         fix = "choose a folder that you can write to; then run the same command again"
         raise InputError(f"{root}: cannot be written ({error.strerror})", fix=fix) from None
+    if not written:
+        click.echo(f"{root}: nothing is written; all {len(files)} files are there")
+        return
     if name:
         _describe_added(root, specs)
         return

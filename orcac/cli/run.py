@@ -36,6 +36,7 @@ from orcac.cli.until import list_wanted, read_until
 from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
+from orcac.plan.credentials import check_credentials
 from orcac.plan.file import keep_copy
 from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan
@@ -54,11 +55,12 @@ def command(arguments: tuple[str, ...]) -> int:
     """Compile SPECS, run the plan with Snakemake, print the result table.
 
     Finished nodes are not made again, and a run that was killed continues. Arguments after the specs are passed to
-    Snakemake.
+    Snakemake. `--until KIND` stops with the nodes of that kind: sample, collect, filter, tokenize, train, eval, score.
 
     \b
     Example:
       orcac run specs/tiny.yaml
+      orcac run specs/tiny.yaml --until filter     ask the teachers alone
       orcac run specs/tiny.yaml --cores 8
       orcac run specs/tiny.yaml --profile slurm
     """
@@ -107,7 +109,10 @@ def run_specs(
         return 0
     refuse_blocked(plan.nodes[ref] for ref in todo if not store.has_record(ref))
     if not _DRY.intersection(further):
-        refuse_missing(plan.nodes[ref] for ref in list_wanted(plan, until) if not store.is_done(ref))
+        wanted = [plan.nodes[ref] for ref in list_wanted(plan, until) if not store.is_done(ref)]
+        refuse_missing(wanted)
+        for problem in check_credentials(wanted, experiments, store):
+            click.echo(str(problem), err=True)
         for line in describe_new_store(store):
             click.echo(clean(line), err=True)
         store.check_writable()  # else Snakemake would end without a message

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["escape", "load_template"]
 
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$]|^[-+]|(?<=^\d)[.)]|:(?=//)")
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$]|^[-+]|(?<=^\d)[.)](?=\s|$)|:(?=//)")
 
 
 def escape(text: object) -> str:

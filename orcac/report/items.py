@@ -81,16 +81,17 @@ def read_items(folders: Folders, recipe: ReportRecipe, model: str, results: Resu
     """Return the items of each benchmark, in the order of the report.
 
     model: the name of the only arm's row, if it is not the arm's. A row whose answers were removed from the store has
-    no reasoning.
+    no reasoning, and one whose scores were removed is left out.
     """
     every: dict[str, Arm | Baseline] = {model or arm.name: arm for arm in recipe.arms}
     every |= {name_baseline(baseline): baseline for baseline in recipe.baselines}
-    return [
+    found = (
         _read_benchmark(
             folders, bench.name, {score.arm: every[score.arm] for score in bench.scores if score.arm in every}
         )
         for bench in results.benchmarks
-    ]
+    )
+    return [collection for collection in found if collection.rows]
 
 
 def _read_benchmark(folders: Folders, benchmark: str, rows_of: Mapping[str, Arm | Baseline]) -> Collection:

@@ -20,6 +20,7 @@ COLOURS = 8  # the page defines --row-0 to --row-7; further rows reuse them with
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "14 4")
 _WIDTH, _HEIGHT = 760, 340  # of the losses
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 64, 12, 40
+_LABEL = 12  # the height of a line's label
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +134,27 @@ def draw_losses(lines: Sequence[Line], title: str, across_title: str) -> Markup:
             parts.append(Markup('<circle style="{}" cx="{}" cy="{}" r="4.5"/>').format(style, *at))
         x, y = map(float, drawn.rpartition(" ")[2].split(","))
         ends.append((y, x, line.label, style))
-    lowest = float(_TOP)
-    for y, x, label, style in sorted(ends):
-        lowest = max(y, lowest + 12)  # so that no label covers another
-        lead = Markup('<line class="lead" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x, y, _WIDTH - _RIGHT + 4, lowest)
+    heights = _spread([y for y, *_ in sorted(ends)])
+    for (y, x, label, style), height in zip(sorted(ends), heights, strict=True):
+        lead = Markup('<line class="lead" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x, y, _WIDTH - _RIGHT + 4, height)
         text = Markup('<text class="end" style="{}" x="{}" y="{}">{}</text>')
-        parts += [lead, text.format(style, _WIDTH - _RIGHT + 7, round(lowest + 4, 1), label)]
-    height = max(_HEIGHT, math.ceil(lowest) + 10)
+        parts += [lead, text.format(style, _WIDTH - _RIGHT + 7, round(height + 4, 1), label)]
+    whole = max(_HEIGHT, math.ceil(max(heights, default=0)) + 10)
     frame = Markup('<svg class="losses" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
-    return frame.format(_WIDTH, height, title, Markup("").join(parts))
+    return frame.format(_WIDTH, whole, title, Markup("").join(parts))
+
+
+def _spread(places: Sequence[float]) -> list[float]:
+    """Return sorted heights moved apart, so that no label covers another, within the plot if they fit there."""
+    spread, floor = [], float(_TOP)
+    for place in places:
+        spread.append(max(place, floor))
+        floor = spread[-1] + _LABEL
+    ceiling = float(max(_HEIGHT - _BOTTOM, _TOP + _LABEL * (len(places) - 1)))
+    for number in reversed(range(len(spread))):
+        spread[number] = min(spread[number], ceiling)
+        ceiling = spread[number] - _LABEL
+    return [round(place, 1) for place in spread]
 
 
 def _draw_grid(across: Scale, up: Scale, across_title: str) -> Markup:

@@ -67,7 +67,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
         return _run_form(job, job.recipe.form)
     source = _find_input(job)
     parts, files = source.parts, [(part.file, part.items) for part in source.parts if part.file]
-    progress = job.progress(2 * len(parts), "passes")
+    progress = job.progress(2 * len(parts), "readings")
     pool = survey(_read(parts, progress, done=0), job.recipe)
     check_bad(job.label, pool.dropped[BAD], pool.read, pool.bad, share=job.execution.max_bad)
     for file, note in source.notes.items():

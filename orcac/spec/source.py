@@ -90,11 +90,14 @@ class File:
         relative = os.path.relpath(self.path, folder)
         line = ["git", "-C", str(folder), "cat-file", "blob", f"{self.revision}:./{relative}"]
         try:
-            done = subprocess.run(line, capture_output=True, check=False)
+            done = subprocess.run(line, capture_output=True, check=False, env=os.environ | {"LC_ALL": "C"})
         except FileNotFoundError:
             raise InputError(f"{self}: git is not installed", fix="install git, or compare files") from None
         if done.returncode:
             message = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+            if message.startswith("not a git repository"):
+                fix = "compare two files, or put the folder under git"
+                raise InputError(f"{self}: the folder {folder.absolute()} is in no git repository", fix=fix)
             raise InputError(f"{self}: {message}", fix="write REVISION:PATH, as in HEAD~1:specs/tiny.yaml")
         return done.stdout
 

@@ -184,6 +184,14 @@ def test_a_revision_is_compared_with_the_file_of_today(folder: Path) -> None:
     )
 
 
+def test_a_revision_of_a_folder_outside_git_is_an_error_that_names_the_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
+    with pytest.raises(InputError, match=f"HEAD:a.yaml: the folder {folder} is in no git repository"):
+        diff("HEAD:a.yaml", "a.yaml")
+
+
 @pytest.mark.parametrize(
     ("side", "said"),
     [

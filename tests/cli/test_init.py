@@ -48,6 +48,13 @@ def test_it_lays_out_the_files_of_the_checkout(study: Path) -> None:
     assert {"/store/", "/build/", "/.snakemake/", "/slurm_logs/"} <= set(files[".gitignore"].decode().split())
 
 
+def test_a_second_call_writes_nothing_and_prints_so(study: Path) -> None:
+    before = contents(study)
+    assert "nothing is written" in init(study).output and contents(study) == before
+    (study / "Snakefile").unlink()
+    assert "nothing is written" not in init(study).output and contents(study) == before
+
+
 def test_its_specs_compile_and_name_the_schema_for_editors(study: Path) -> None:
     for path in (study / "specs").glob("*.yaml"):
         assert "base" in load(path).arms

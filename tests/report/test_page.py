@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from orcac.report.browser import _share_budget, encode, inline_scripts
 from orcac.report.items import read_items
-from orcac.report.plots import fit_scale
+from orcac.report.plots import _spread, fit_scale
 from orcac.report.render import render_html
 from orcac.report.results import HeldOut, read_json
 
@@ -237,6 +238,13 @@ def test_the_budget_is_spent_and_never_exceeded(sizes: list[int], budget: int) -
     shares = _share_budget(sizes, budget)
     assert all(share <= size for share, size in zip(shares, sizes, strict=True)) and sum(shares) <= budget
     assert sum(sizes) > budget or shares == sizes
+
+
+@given(st.lists(st.floats(12, 300), max_size=60).map(sorted))
+def test_labels_of_lines_do_not_cover_each_other(places: list[float]) -> None:
+    spread = _spread(places)
+    assert all(after - before >= 11.8 for before, after in itertools.pairwise(spread))
+    assert not spread or (spread[0] >= 12 and spread[-1] <= max(300, 12 + 12 * (len(places) - 1)))
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8))

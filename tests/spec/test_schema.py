@@ -53,10 +53,11 @@ EXPRESSIBLE = re.compile(
     r"|cannot be `|is not (a (?!multiple|number;|text;)|an (?!owner)|known)|a name is made of"
     r"|must be a map|give `.*` a list"
 )
-INEXPRESSIBLE = {  # numbers as keys, limits of numbers with a unit, and the effect of a sweep on other sections
+INEXPRESSIBLE = {  # numbers as keys, limits of numbers with a unit, effects of a sweep elsewhere, and other files
     "a text for a message number", "a share beyond the whole", "too small a size", "an infinite rate",
     "an empty sweep", "a sweep of an unknown path", "a sweep of what is no map", "a sweep of a bad value",
     "a sweep whose arms have too long a name", "nothing in a list of a parameter", "a parameter that is no number",
+    "prompts of judges that are none",
 }  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from orcac.chat.batch.files import Batch
 from orcac.chat.batch.results import RemoteBatch, parse_description
-from orcac.chat.endpoints.client import find_key, make_client, read_headers
+from orcac.chat.endpoints.client import make_client
 from orcac.chat.endpoints.completions import parse_retry_after
+from orcac.chat.endpoints.environment import find_key, read_headers
 from orcac.chat.error_body import read_error
 from orcac.chat.failures import ChatError, classify
 from orcac.chat.settings import Azure

@@ -27,7 +27,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from orcac.chat.endpoints.client import NO_KEY, check_address, find_proxy, make_client, read_headers
+from orcac.chat.endpoints.client import NO_KEY, make_client
 from orcac.chat.endpoints.completions import (
     build_body,
     error_message,
@@ -37,6 +37,7 @@ from orcac.chat.endpoints.completions import (
     parse_rate_headers,
     parse_retry_after,
 )
+from orcac.chat.endpoints.environment import check_address, find_proxy, read_headers
 from orcac.chat.endpoints.reader import Unanswered, read_content
 from orcac.chat.error_body import read_error
 from orcac.chat.failures import ERRORS, Action, ChatError, classify, refused_setting
