@@ -128,7 +128,7 @@ def test_a_damaged_input_is_named_and_can_be_remade(finished: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     failed = orcac(finished, "run", str(finished / "longer.yaml"))
     assert failed.returncode == 5, failed.stderr[-2000:]
-    assert f"{path}: the file is damaged" in failed.stderr
+    assert f"{ref}/kept.parquet: the file is damaged" in failed.stderr, failed.stderr[-3000:]
     assert "Traceback" not in failed.stderr
     subprocess.run(["rm", "-r", path.parent], check=True)
     assert orcac(finished, "run", str(finished / "longer.yaml")).returncode == 0

@@ -3,8 +3,10 @@
 
 import os
 import sys
+from pathlib import Path
 
-import train_child
+sys.path.insert(0, str(Path(__file__).parent))  # a rank's Python does not look into its script's folder
+import train_child  # noqa: E402
 
 if __name__ == "__main__":
     rank, place, number, stage_file = sys.argv[1:]
