@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # a rank's Python does not look into its script's folder
-import train_child  # noqa: E402
+import train_child
 
 if __name__ == "__main__":
     rank, place, number, stage_file = sys.argv[1:]
