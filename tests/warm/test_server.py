@@ -124,6 +124,9 @@ def test_a_job_pauses_and_goes_on_with_the_process_that_waits_for_it(offered: st
     waiting = start(offered, "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
     assert waiting.stdout
     job = psutil.Process(int(waiting.stdout.readline()))
+    status = Path(f"/proc/{waiting.pid}/status")
+    while not int(status.read_text().partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTSTP - 1) & 1:
+        time.sleep(0.05)  # the job may begin before the process that waits for it has its handlers
 
     def wait_for(is_stopped: bool) -> None:
         for _ in range(200):
@@ -134,7 +137,8 @@ def test_a_job_pauses_and_goes_on_with_the_process_that_waits_for_it(offered: st
 
     waiting.send_signal(signal.SIGTSTP)
     wait_for(True)
-    assert psutil.Process(waiting.pid).status() == psutil.STATUS_STOPPED
+    while psutil.Process(waiting.pid).status() != psutil.STATUS_STOPPED:  # a moment after its job
+        time.sleep(0.05)
     waiting.send_signal(signal.SIGCONT)
     wait_for(False)
     waiting.terminate()
