@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib
 import os
-import select
 import signal
 import socket
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from orcac.devices import find_gpus
 from orcac.warm import COLD
 from orcac.warm.request import LARGEST_BYTES, Request, find_place
-from orcac.warm.template import serve_jobs
+from orcac.warm.template import serve_jobs, wait_for_input
 
 _PATIENCE_S = 5.0  # the wait for a request after its connection
 _TEMPLATES = 4  # at most: the jobs of one more environment stay cold
@@ -52,7 +51,7 @@ def serve(listener: socket.socket) -> None:
     templates: dict[_Key, _Template] = {}
     while True:
         watched: list[int | socket.socket] = [_STDIN, listener, *(template.control for template in templates.values())]
-        ready, _, _ = select.select(watched, [], [])
+        ready = wait_for_input(watched)
         for key in [key for key, template in templates.items() if template.control in ready]:  # it died
             _end(templates.pop(key))
         if _STDIN in ready:

@@ -27,6 +27,18 @@ from orcac.warm.request import LARGEST_BYTES, Request
 _PR_SET_PDEATHSIG = 1
 
 
+def wait_for_input(sources: Sequence[int | socket.socket]) -> list[int | socket.socket]:
+    """Wait until one of the sources can be read or is closed, and return those that are.
+
+    `select.select` would refuse descriptors above 1,023, which a process with many open files hands down.
+    """
+    poll = select.poll()
+    for source in sources:
+        poll.register(source, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll()}
+    return [source for source in sources if (source if isinstance(source, int) else source.fileno()) in ready]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Job:
     """A forked job, which leads a process group and session of its own."""
@@ -68,7 +80,7 @@ def serve_jobs(control: socket.socket, *, server: int, modules: Sequence[str], e
     jobs: list[_Job] = []
     while True:
         watched: list[int | socket.socket] = [control, *(job.pidfd for job in jobs), *(job.connection for job in jobs)]
-        ready, _, _ = select.select(watched, [], [])
+        ready = wait_for_input(watched)
         for job in list(jobs):
             if job.pidfd in ready:
                 job.report()

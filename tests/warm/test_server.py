@@ -4,6 +4,7 @@ orcac/cli/warm.py: a warm job is the process that asked for it, and no death of 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ from orcac.chat.ledger.files import read_records
 from orcac.cli.warm import warm_server
 from orcac.warm import COLD, VARIABLE
 from orcac.warm.request import Request
+from orcac.warm.template import wait_for_input
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs are warm on Linux alone")
 
@@ -286,3 +288,13 @@ def test_orcac_warm_0_asks_for_cold_jobs(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv(VARIABLE, "0")
     with warm_server() as environ:
         assert environ == {VARIABLE: "0"}
+
+
+def test_descriptors_of_any_number_are_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    high = fcntl.fcntl(ours.fileno(), fcntl.F_DUPFD, 2000)
+    try:
+        theirs.send(b"1")
+        assert wait_for_input([theirs, high]) == [high]
+    finally:
+        os.close(high)
