@@ -1,4 +1,4 @@
-"""What a node costs in a local run beyond its work, warm and cold (orcac/warm).
+"""The CPU time of a node in a local run beyond its work, warm and cold (orcac/warm).
 
     python benchmarks/warm.py leaf            # `orcac make` of a node that is finished
     python benchmarks/warm.py nodes           # the price of one more small node, and Snakemake's share of it

@@ -45,7 +45,7 @@ class Study:
 
 
 def find_study(specs: Iterable[str | Path] = ()) -> Study:
-    """Return the study of the specs, or that of the working folder if there are none.
+    """Return the study of the specs, or that of the working folder if no spec is given.
 
     Raises InputError if `orcac.toml` is wrong, if the upstream is not a store or if two different stores are found,
     StoreError if the store is not a folder.

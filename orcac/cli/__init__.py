@@ -79,7 +79,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that `args` name. Raises click.UsageError, with the nearest one, if there is none."""
+        """Return the command that `args` name. Raises click.UsageError, with the nearest name, if it is unknown."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             import difflib
 

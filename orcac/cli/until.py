@@ -15,7 +15,7 @@ _OPTIONS = ("--until", "-U")
 
 
 def read_until(arguments: Sequence[str]) -> list[str]:
-    """Return the kinds after `--until` in Snakemake's arguments; [] if there are none.
+    """Return the kinds after `--until` in Snakemake's arguments; [] without that option.
 
     Raises InputError if one is not a kind: Snakemake would then make nothing, and end well.
     """

@@ -24,7 +24,7 @@ _ENDS_IN_S = 10.0
 def warm_server() -> Iterator[dict[str, str]]:
     """Run a warm server during the block, and yield the variables of the environment that lead jobs to it.
 
-    There are none if the system is not Linux, or if ORCAC_WARM=0 asks for cold jobs.
+    If the system is not Linux, or ORCAC_WARM=0 asks for cold jobs, no server runs, and the variable keeps jobs cold.
     """
     if os.environ.get(VARIABLE) == "0" or not _is_possible():
         yield {VARIABLE: "0"}

@@ -49,7 +49,7 @@ class State:
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is an artifact, here or in the upstream."""
+        """True if the node has an artifact, here or in the upstream."""
         return self.name in ("done", "upstream")
 
 

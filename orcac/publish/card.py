@@ -44,7 +44,7 @@ class StageRow:
     learning_rate: str
     first_loss: float | None
     final_loss: float | None
-    apart: str  # loss on the examples kept apart, in words; "" if there are none
+    apart: str  # loss on the examples kept apart, in words; "" without a holdout
     time: str
     hardware: str
 

@@ -45,7 +45,7 @@ class Item:
 
     @property
     def is_split(self) -> bool:
-        """Whether the rows differ on the item."""
+        """True if the rows differ on the item."""
         known = [score for score in self.scores if score is not None]
         return len({*known}) > 1 if known else len({*self.outcomes} - {NONE}) > 1
 
@@ -188,7 +188,7 @@ class _Answers:
         return self.table[column][place].as_py()
 
     def text(self, key: Key) -> Text | None:
-        """Return the texts of the first answer to an item, without those that are empty; None if there is none."""
+        """Return the texts of the first answer to an item, but for empty ones; None if the item has no answer."""
         if (place := self.places.get(key)) is None:
             return None
         texts = {name: self.get(name, place) for name in ("response", "parsed", "score")}

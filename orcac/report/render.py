@@ -49,7 +49,7 @@ class Unfinished(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """The differences of one benchmark, or its scores if there are none, as strips on one scale."""
+    """The differences of one benchmark as strips on one scale, or its scores if nothing is compared."""
 
     axis: Markup
     strips: dict[str, Markup]  # row -> its strip

@@ -206,7 +206,7 @@ class Benchmark:
 
     @property
     def is_judged(self) -> bool:
-        """Whether a judge scores it: it has no right answers, and guessing has no score."""
+        """True if a judge scores it: it has no right answers, and guessing has no score."""
         return any(score.judging for score in self.scores)
 
 

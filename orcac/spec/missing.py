@@ -16,7 +16,7 @@ _MOST_LISTED = 2_000  # names of a folder that are compared
 
 
 def explain_missing(pattern: str, path: Path) -> str:
-    """Return the advice for a path without a file, as the end of a sentence; "" if there is none.
+    """Return the advice for a path without a file, as the end of a sentence; "" if nothing is known to advise.
 
     pattern: as the spec has it
     path: as it was looked for

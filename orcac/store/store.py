@@ -78,7 +78,7 @@ class Store:
 
     @property
     def is_begun(self) -> bool:
-        """Whether the folder holds a begun artifact or recorded answers, as no other folder of that name does."""
+        """True if the folder holds a begun artifact or recorded answers, as no other folder of that name does."""
         for folder in self.root.glob("*/"):
             pattern = _ANSWERS_FILE if folder.name == "answers" else _ID
             with contextlib.suppress(OSError):  # a folder that may not be listed

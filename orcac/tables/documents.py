@@ -130,7 +130,7 @@ class _Elements:
     def _skip(self, problem: str, at: int) -> BadRow:
         """Go on to the next element that begins a line, or to the end of the array; return the text before as a row.
 
-        Raises InputError, with the place `at` of the problem, if there is none.
+        Raises InputError, with the place `at` of the problem, if no further element begins a line.
         """
         error, where = self._error(problem, at), self._locate(at)
         while not (found := self._find_boundary()):

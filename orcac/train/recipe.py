@@ -59,7 +59,7 @@ class TrainSummary(Summary):
     supervised_tokens: int
     first_loss: float  # of the first step
     final_loss: float
-    # loss on the examples that are kept apart, before and after training; None if there are none
+    # loss on the examples that are kept apart, before and after training; None without a holdout
     holdout_first_loss: float | None = field(default=None, metadata=OMIT_NONE)
     holdout_final_loss: float | None = field(default=None, metadata=OMIT_NONE)
     tokens_per_second: int | None = None  # None if the stage was too short to measure it

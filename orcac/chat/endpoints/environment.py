@@ -51,7 +51,7 @@ def read_environment(settings: EndpointSettings) -> tuple[str, str, str | None]:
 
 
 def find_key(settings: EndpointSettings) -> tuple[str, str]:
-    """Return the environment variable that holds the key, and the key, "" if there is none.
+    """Return the name of the environment variable that holds the key, and its value, which is "" if it is not set.
 
     Azure also accepts a token of Entra ID, from a variable of its own.
     """

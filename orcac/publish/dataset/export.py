@@ -92,7 +92,7 @@ def export_dataset(plan: Plan, store: Store, *, spec: Spec, arm: str, name: str,
 
 
 def _find_dataset(datasets: Sequence[Dataset], spec: Spec, arm: str, name: str) -> Dataset:
-    """Return the dataset of this name. Raises InputError if there is none."""
+    """Return the dataset called `name`. Raises InputError if the arm does not make it."""
     for dataset in datasets:
         if dataset.name == name:
             return dataset

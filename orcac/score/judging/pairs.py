@@ -24,7 +24,7 @@ class Shown(NamedTuple):
     item: int  # its number among the answered items
     row: rows.Prompt
     against: int  # number of the reference, or ALONE
-    model: str  # the reference's; "" if there is none
+    model: str  # of the reference; "" if the answer is judged alone
     candidate: str | None
     reference: str | None
     candidate_first: bool
