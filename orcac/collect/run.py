@@ -21,15 +21,15 @@ import pyarrow as pa
 
 from orcac import rows
 from orcac.bad_rows import write_bad
-from orcac.chat.ask import Asker, ChatExecution
+from orcac.chat.ask import Asker
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
+from orcac.collect.asking import chat_execution
 from orcac.collect.failed_groups import GroupedFailures
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.collect.recorded import open_recording, read_references, replay_responses
 from orcac.collect.unanswered import lost_group_error, unanswered_error
-from orcac.collect.weights import link_weights
 from orcac.job import Job, save_memory
 from orcac.progress import print_line
 from orcac.rows import Response
@@ -67,7 +67,7 @@ def run(job: CollectJob) -> CollectSummary:
             summary = _write(job, prompts, questions, responses, messages, bad=len(replay.bad))
             write_bad(job.out / "bad.parquet", replay.bad)
             return summary
-    with Asker(questions, _chat_execution(job)) as asker:
+    with Asker(questions, chat_execution(job, job.execution.endpoint, job.recipe)) as asker:
         messages = asker.ask().messages
         return _write(job, prompts, questions, asker.responses(), messages)
 
@@ -78,7 +78,7 @@ def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     prompts = Prompts(job.inputs["prompts"], index=index, count=count)
     if job.recipe.origin in ("reference", "replay"):  # `run` looks them up
         return ShardSummary(prompts=len(prompts))
-    with Asker(_questions(job, prompts), _chat_execution(job)) as asker:
+    with Asker(_questions(job, prompts), chat_execution(job, job.execution.endpoint, job.recipe)) as asker:
         tally = asker.ask()
     failed = dict(sorted(tally.failed.items()))
     return ShardSummary(prompts=len(prompts), answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
@@ -92,21 +92,6 @@ def _save_memory(job: CollectJob) -> None:
     """Save memory, except where this process generates: that takes a third more time with small memory settings."""
     if job.recipe.origin != "local":
         save_memory()
-
-
-def _chat_execution(job: CollectJob) -> ChatExecution:
-    return ChatExecution(
-        endpoint=job.execution.endpoint,
-        model=job.recipe.model,
-        label=job.label,
-        answers=job.answers,
-        upstream=job.upstream_answers,
-        work=job.work,
-        progress=job.progress,
-        weights=lambda: link_weights(job.recipe.weights, job.execution, work=job.work, label=job.label),
-        threads=job.execution.threads,
-        gpus=job.execution.gpus,
-    )
 
 
 def _write(

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from orcac.bad_rows import check_bad, write_bad
-from orcac.chat.ask import Asker, ChatExecution
+from orcac.chat.ask import Asker
 from orcac.chat.endpoints.replay import Replay
 from orcac.chat.failures import ERRORS
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
+from orcac.collect.asking import chat_execution
 from orcac.collect.recorded import find_source
-from orcac.collect.weights import link_weights
 from orcac.errors import EndpointError, InputError
 from orcac.job import Job
 from orcac.score.judging.pairs import Shown, write_prompt
@@ -53,7 +53,8 @@ def get_reviews(job: Job[ScoreRecipe, ScoreExecution], shown: Sequence[Shown]) -
         responses: list[ChatResponse] = _look_up(job, questions, messages)
         reviews = Reviews(responses=responses, keys=[""] * len(shown), failed=_count_failures(responses))
     else:
-        with Asker(questions, _chat_execution(job)) as asker:
+        assert job.execution.judge is not None
+        with Asker(questions, chat_execution(job, job.execution.judge, judge.asked)) as asker:
             messages = asker.ask().messages
             reviews = _add_up(job, questions, [*asker.responses()])
     lost = sum(count for name, count in reviews.failed.items() if not ERRORS[name].recorded and not judge.recorded)
@@ -114,21 +115,3 @@ def _describe_loss(
     assert job.execution.judge
     fixes = [ERRORS[name].fix.format(key=job.execution.judge.api_key_env) for name in sorted(failed)]
     return EndpointError(text, fix="; ".join(fixes) + "; then run again: all reviews are kept")
-
-
-def _chat_execution(job: Job[ScoreRecipe, ScoreExecution]) -> ChatExecution:
-    judge, execution = job.recipe.judge, job.execution
-    assert judge and execution.judge
-    asked = judge.asked
-    return ChatExecution(
-        endpoint=execution.judge,
-        model=asked.model,
-        label=job.label,
-        answers=job.answers,
-        upstream=job.upstream_answers,
-        work=job.work,
-        progress=job.progress,
-        weights=lambda: link_weights(asked.weights, execution, work=job.work, label=job.label),
-        threads=execution.threads,
-        gpus=execution.gpus,
-    )
