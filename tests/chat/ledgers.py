@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,8 +31,9 @@ def write(folder: Path, *pairs: tuple[str, str]) -> None:
 
 
 def answer_to(folder: Path, question: str) -> str | None:
-    """Return the text of the recorded answer, None if there is none."""
-    answer = Ledger(folder).get(request(question))
+    """Return the text of the recorded answer, None if the ledger has no answer."""
+    with contextlib.closing(Ledger(folder)) as ledger:
+        answer = ledger.get(request(question))
     return answer.text if answer else None
 
 
