@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 
 settings.register_profile("orcac", deadline=None)  # no test depends on the speed of the machine
 settings.load_profile("orcac")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 
 
 @pytest.fixture(scope="session")

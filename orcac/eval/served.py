@@ -91,7 +91,10 @@ class ServedModel:
                 if not tasks:
                     return
                 ended = self._runner.run(_wait(tasks))
-                yield [(tasks.pop(task), task.result()) for task in ended]
+                if answered := [task for task in ended if not task.exception()]:
+                    yield [(tasks.pop(task), task.result()) for task in answered]
+                for task in ended:
+                    task.result()  # raises the error of one that failed, after the answers of the others
         finally:
             for task in tasks:
                 task.cancel()

@@ -46,7 +46,7 @@ def test_the_ways_to_ask_are_those_of_a_student(tmp_path: Path) -> None:
 
 
 def test_the_published_benchmarks_have_their_tasks(tmp_path: Path, data: Path) -> None:
-    block = SPECS[-1]
+    (block,) = (spec for spec in SPECS if "bbh-23:" in spec)
     solution = '{"question": "How many?", "answer": "She has 40 + 2 = <<40+2=42>>42.\\n#### 42"}'
     (tmp_path / "gsm8k_test.jsonl").write_text(solution + "\n")
     (tmp_path / "page.yaml").write_text(HEAD + block)
