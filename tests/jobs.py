@@ -13,6 +13,7 @@ from orcac import rows
 from orcac.chat.ask import ChatExecution
 from orcac.chat.batch.tuning import Tuning
 from orcac.chat.settings import EndpointSettings, Sampling
+from orcac.collect import asking
 from orcac.collect import run as collect_run
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.job import Job
@@ -69,7 +70,7 @@ def collect_job(root: Path, base_url: str, **settings: object) -> CollectJob:
 
 def run_collect(job: CollectJob, tuning: Tuning) -> CollectSummary:
     """Run a collect job with other waits and sizes of batches."""
-    with mock.patch.object(collect_run, "ChatExecution", functools.partial(ChatExecution, tuning=tuning)):
+    with mock.patch.object(asking, "ChatExecution", functools.partial(ChatExecution, tuning=tuning)):
         return collect_run.run(job)
 
 
