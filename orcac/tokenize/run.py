@@ -47,7 +47,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     examples = job.input("examples") / "kept.parquet"
     chat = ChatFormat(tokenizer, ends=read_end_tokens(student, tokenizer))
     apart = Apart(recipe.seed, recipe.holdout) if recipe.holdout else None
-    transformer = Transformer(recipe.transform, recipe.seed, tokenizer) if recipe.transform else None
+    transformer = Transformer(recipe.transform, recipe.seed, chat) if recipe.transform else None
     lengths, prompt_lengths, too_long, reasoned = spill_ids(
         examples,
         chat,
