@@ -13,15 +13,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from orcac.model.chat_format import ChatFormat
 from orcac.reasoning import split_reasoning
 from orcac.tokenize.recipe import Transform
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Texts", "Transformer", "split_steps"]
 
@@ -38,10 +36,10 @@ class Texts(NamedTuple):
 
 
 class Transformer:
-    """A transform with its seed, and the tokenizer that counts `keep_tokens`. `changed` counts the changed examples."""
+    """A transform with its seed, and the format that counts `keep_tokens`. `changed` counts the changed examples."""
 
-    def __init__(self, transform: Transform, seed: int, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._transform, self._seed, self._tokenizer = transform, seed, tokenizer
+    def __init__(self, transform: Transform, seed: int, chat: ChatFormat) -> None:
+        self._transform, self._seed, self._chat = transform, seed, chat
         self.changed = 0
 
     def change(self, texts: Texts) -> Texts:
@@ -71,13 +69,7 @@ class Transformer:
             spaces = [spaces[number - 1] for number in kept[1:]]  # a deleted step takes the space before it along
             steps = [steps[number] for number in kept]
         trace = "".join(part for pair in zip(steps, [*spaces, ""], strict=True) for part in pair)
-        return self._cut(trace, transform.keep_tokens) if transform.keep_tokens else trace
-
-    def _cut(self, trace: str, count: int) -> str:
-        """Return the text of the first `count` tokens."""
-        encoded = self._tokenizer(trace, add_special_tokens=False, return_offsets_mapping=True)
-        ends = [end for _, end in encoded["offset_mapping"]]
-        return trace[: ends[count - 1]].rstrip() if len(ends) > count else trace
+        return self._chat.cut(trace, transform.keep_tokens) if transform.keep_tokens else trace
 
 
 def _put(text: str, body: str, changed: str) -> str:
