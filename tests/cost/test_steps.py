@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,16 @@ def test_a_source_of_unknown_size_gives_no_steps(spec: Path) -> None:
     result = CliRunner().invoke(cli, ["plan", str(spec)], standalone_mode=False)
     assert result.exception is None
     assert "stage only of" not in result.stdout and "learns little" not in result.stderr
+
+
+def test_a_plan_gives_the_expected_examples_of_each_part_of_a_mixture(spec: Path) -> None:
+    few = "few: {teacher: gpt, sample: {from: answers, take: 20}}"
+    text = SPEC.replace("queries: [mine]}}", f"queries: [mine]}}, {few}}}")
+    spec.write_text(text.replace("dataset: answers", "data: {answers: 75 %, few: 25 %}"))
+    result = CliRunner().invoke(cli, ["plan", str(spec)], standalone_mode=False)
+    shown = " ".join(result.stdout.split()).partition("examples of ")[2]
+    counts = re.findall(r"(answers|few) ([0-9]+) \(([0-9]+) to ([0-9]+)\)", shown)
+    sizes = {name: [int(number) for number in numbers] for name, *numbers in counts}
+    for answers, fewer in zip(sizes["answers"], sizes["few"], strict=True):
+        assert answers == pytest.approx(3 * fewer, abs=3)
+    assert sizes["few"][1] < sizes["few"][0] <= 20  # not all that are asked are kept
