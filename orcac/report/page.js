@@ -90,6 +90,61 @@
     makeSortable(table);
   }
 
+  // ---- the differences of one arm by task, on the scale that the page gives
+
+  const SVG = "http://www.w3.org/2000/svg";
+  const points = (share) => ((share < 0 ? "−" : "+") + Math.abs(100 * share).toFixed(1));
+
+  function draw(tag, attributes) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return element;
+  }
+
+  for (const figure of document.querySelectorAll(".by-task")) {
+    const table = find(figure.dataset.table);
+    const [low, high] = [Number(figure.dataset.low), Number(figure.dataset.high)];
+    const place = (value) => `${Math.min(Math.max((100 * (value - low)) / (high - low), 0), 100)}%`;
+    const chosen = figure.querySelector("select");
+    const arms = [...table.tHead.rows[0].cells].filter((cell) => "arm" in cell.dataset);
+    chosen.append(...arms.map((cell) => make("option", { value: String(cell.cellIndex) }, visible(cell.dataset.arm))));
+
+    const describe = (row) => {
+      const cell = row.cells[Number(chosen.value)];
+      const [difference, from, to] = read(cell).split("|").slice(3).map(Number);
+      const shown = cell.querySelector("small")?.textContent.replace(/[▲▼] /, "");
+      return { name: row.cells[0].firstElementChild, items: row.cells[1].textContent, difference, from, to, shown };
+    };
+
+    function drawStrip({ difference, from, to }) {
+      const isBeyond = from > 0 || to < 0;
+      const strip = draw("svg", { class: "strip", "aria-hidden": "true" });
+      strip.append(draw("line", { class: "rule", x1: place(0), x2: place(0), y1: "0", y2: "100%" }));
+      strip.append(draw("line", { class: "bar", x1: place(from), x2: place(to), y1: "50%", y2: "50%" }));
+      strip.append(draw("circle", { class: isBeyond ? "dot" : "dot open", cx: place(difference), cy: "50%", r: "5" }));
+      return strip;
+    }
+
+    function fillRows() {
+      const rows = [...table.tBodies[0].rows].map(describe).filter((row) => !Number.isNaN(row.to ?? NaN));
+      rows.sort((a, b) => b.difference - a.difference);
+      figure.querySelector("tbody").replaceChildren(
+        ...rows.map((row) => {
+          const strip = make("td", { className: "plot" });
+          strip.append(drawStrip(row));
+          const number = make("td", { className: "strong" }, row.shown, make("small", {}, `${points(row.from)} to ${points(row.to)}`));
+          const name = make("th", { scope: "row" }, row.name.cloneNode(true));
+          const state = row.from > 0 ? "is-good" : row.to < 0 ? "is-bad" : "";
+          return make("tr", { className: state }, name, number, strip, make("td", {}, row.items));
+        })
+      );
+    }
+
+    chosen.addEventListener("change", fillRows);
+    fillRows();
+    figure.hidden = false;
+  }
+
   const closed = [];
   addEventListener("beforeprint", () => {
     for (const one of document.querySelectorAll("details:not([open])")) {
