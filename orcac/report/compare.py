@@ -218,8 +218,7 @@ def _benchmark(
         task_chance={task: found.chance for task, found in scored.tasks.items()},
         task_paper={task: share for task, share in published.items() if share is not None},
         scores=tuple(
-            _score(name, row, table.average, compared, differences.get(name))
-            for name, row in table.rows.items()
+            _score(name, row, table.average, compared, differences.get(name)) for name, row in table.rows.items()
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
         dropped=dict(table.dropped),
@@ -271,7 +270,9 @@ def _score(name: str, row: Row, average_of: Average, compared: _Compared, differ
 
 
 def _task_difference(found: Comparison | None) -> TaskDifference | None:
-    return found and TaskDifference(items=found.items, points=found.difference, interval=found.interval)
+    if found is None:
+        return None
+    return TaskDifference(items=found.items, points=found.difference, interval=found.interval)
 
 
 def _average_samples(runs: Sequence[SampleScores]) -> SampleScores | None:

@@ -104,7 +104,6 @@ def render_html(
         papers={bench.name: _list_models(bench) for bench in results.benchmarks},
         loss_plot=_draw_training(results, rows),
         held_out_plots=_draw_held_out(results.held_out),
-        judged_header=judging.HEADER,
     )
 
 
@@ -130,7 +129,9 @@ def _draw_held_out(held_out: Sequence[HeldOut]) -> list[tuple[str, list[HeldOut]
             plots.Line(number, str(number + 1), list(zip(one.steps, one.losses, strict=True)))
             for number, one in enumerate(groups)
         ]
-        plot = plots.draw_losses(lines, f"Loss on examples kept apart: {title}", "optimizer steps of the stage")
+        plot = plots.draw_losses(
+            lines, f"Loss on examples kept apart: {_show_controls(title)}", "optimizer steps of the stage"
+        )
         drawn.append((title, groups, plot))
     return drawn
 
@@ -240,6 +241,8 @@ def _environment(*, autoescape: bool) -> Environment:
     for name in ("interval", "p_value", "percent", "points", "points_interval"):
         environment.filters[name] = getattr(wording, name)
     environment.filters["list_judged"] = judging.list_judged
+    environment.filters["list_pairs"] = judging.list_pairs
+    environment.filters["describe_adjusted"] = wording.describe_adjusted
     for name in ("answers", "claim", "items", "protocol", "runs", "verdicts"):
         environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
     environment.filters["describe_scopes"] = wording.describe_scopes
