@@ -1,0 +1,54 @@
+"""The number of positions of a model: the tokens of the longest sequence that it can read.
+
+Configurations name it differently, and that of a model for several kinds of input has it in the part for text. Some
+models have no limit. A config.json may leave values at their default out, so it shows the limit only if it has it; the
+configuration that transformers makes of it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orcac.errors import InputError, as_input_error
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+__all__ = ["check_positions", "count_positions", "read_positions"]
+
+_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
+
+
+def read_positions(values: Mapping[str, object]) -> int | None:
+    """Return the number of positions that the content of a config.json states; None if it states none."""
+    text = values.get("text_config", values)
+    return _first_size(text.get(name) for name in _NAMES) if isinstance(text, Mapping) else None
+
+
+def count_positions(config: PreTrainedConfig) -> int | None:
+    """Return the number of positions of a model; None if it has no limit."""
+    text = config.get_text_config()
+    return _first_size(getattr(text, name, None) for name in _NAMES)
+
+
+def check_positions(folder: Path, length: int) -> None:
+    """Raise InputError if rows of `length` tokens are longer than the model in a folder can read.
+
+    Raises InputError as well if transformers does not have a model of its type.
+    """
+    from transformers import AutoConfig
+
+    fix = "give a model of a type that transformers has; code that a model brings is never run"
+    with as_input_error("the student's config.json cannot be used", fix=fix):
+        positions = count_positions(AutoConfig.from_pretrained(str(folder), trust_remote_code=False))
+    if positions is not None and length > positions:
+        raise InputError(
+            f"rows of {length} tokens, but the student has {positions} positions",
+            fix=f"set max_length to {positions} or less",
+        )
+
+
+def _first_size(values: Iterable[object]) -> int | None:
+    return next((value for value in values if isinstance(value, int) and value > 0), None)
