@@ -1,36 +1,27 @@
 """The number of positions of a model: the tokens of the longest sequence that it can read.
 
 Configurations name it differently, and that of a model for several kinds of input has it in the part for text. Some
-models have no limit. A config.json may leave values at their default out, so it shows the limit only if it has it; the
-configuration that transformers makes of it is complete.
+models have no limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, as_input_error
+from orcac.model.config_file import POSITIONS, first_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-__all__ = ["check_positions", "count_positions", "read_positions"]
-
-_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
-
-
-def read_positions(values: Mapping[str, object]) -> int | None:
-    """Return the number of positions that the content of a config.json states; None if it states none."""
-    text = values.get("text_config", values)
-    return _first_size(text.get(name) for name in _NAMES) if isinstance(text, Mapping) else None
+__all__ = ["check_positions", "count_positions"]
 
 
 def count_positions(config: PreTrainedConfig) -> int | None:
     """Return the number of positions of a model; None if it has no limit."""
     text = config.get_text_config()
-    return _first_size(getattr(text, name, None) for name in _NAMES)
+    return first_size(getattr(text, name, None) for name in POSITIONS)
 
 
 def check_positions(folder: Path, length: int) -> None:
@@ -48,7 +39,3 @@ def check_positions(folder: Path, length: int) -> None:
             f"rows of {length} tokens, but the student has {positions} positions",
             fix=f"set max_length to {positions} or less",
         )
-
-
-def _first_size(values: Iterable[object]) -> int | None:
-    return next((value for value in values if isinstance(value, int) and value > 0), None)

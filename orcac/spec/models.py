@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from orcac.model.positions import read_positions
+from orcac.model.config_file import read_positions
 from orcac.spec.load import Arm, Experiment
 from orcac.spec.paths import FileSet
 from orcac.spec.problems import Problem, SpecPath

@@ -1,5 +1,5 @@
-"""Tests of orcac/model/positions.py: the limit of a sequence's length, under any name and in any part of a
-configuration."""
+"""Tests of orcac/model/positions.py and orcac/model/config_file.py: the limit of a sequence's length, under any name and
+in any part of a configuration."""
 
 import json
 import shutil
@@ -8,8 +8,9 @@ import pytest
 import tiny
 
 from orcac.errors import InputError
+from orcac.model.config_file import read_positions
 from orcac.model.generation import LocalModel
-from orcac.model.positions import check_positions, count_positions, read_positions
+from orcac.model.positions import check_positions, count_positions
 
 
 @pytest.mark.parametrize(
