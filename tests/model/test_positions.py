@@ -1,5 +1,5 @@
-"""Tests of orcac/model/positions.py and orcac/model/config_file.py: the limit of a sequence's length, under any name and
-in any part of a configuration."""
+"""Tests of orcac/model/positions.py and orcac/model/config_file.py: the limit of a length, under any name and in any
+part of a configuration."""
 
 import json
 import shutil
