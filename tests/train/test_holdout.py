@@ -114,18 +114,20 @@ def test_two_processes_measure_the_same_loss(tmp_path, inputs, zero, capfd):
     assert f"loss on {count} examples kept apart " in shown and re.search(r"kept apart \d\.\d{3} \(step \d\)", shown)
 
 
-OVERFITTED = train_child.RECIPE.model_copy(update={"keep": "best", "learning_rate": 0.2, "epochs": 5})
+UNSTEADY = train_child.RECIPE.model_copy(
+    update={"keep": "best", "learning_rate": 0.5, "schedule": "constant", "epochs": 5}
+)
 
 
 @pytest.fixture(scope="module")
-def overfitted(tmp_path_factory, inputs):
+def unsteady(tmp_path_factory, inputs):
     """Return the job of a stage whose best step is not its last, and its summary."""
-    job = train_child.job(tmp_path_factory.mktemp("best"), *inputs, recipe=OVERFITTED, keep_optimizer=True)
+    job = train_child.job(tmp_path_factory.mktemp("best"), *inputs, recipe=UNSTEADY, keep_optimizer=True)
     return job, run(job)
 
 
-def test_the_best_step_leaves_its_weights_and_its_optimizer(overfitted, inputs):
-    job, summary = overfitted
+def test_the_best_step_leaves_its_weights_and_its_optimizer(unsteady, inputs):
+    job, summary = unsteady
     lines = {line["step"]: line for line in read_losses(job.out)}
     epoch = summary.steps // 5
     assert {epoch * number for number in range(1, 6)} < lines.keys()
@@ -139,11 +141,11 @@ def test_the_best_step_leaves_its_weights_and_its_optimizer(overfitted, inputs):
     assert describe_apart(losses, best).endswith(f"after; the weights are those of step {best}")
 
 
-def test_a_stage_that_resumes_after_its_best_step_leaves_the_same_model(tmp_path, overfitted, inputs, monkeypatch):
-    job, summary = overfitted
+def test_a_stage_that_resumes_after_its_best_step_leaves_the_same_model(tmp_path, unsteady, inputs, monkeypatch):
+    job, summary = unsteady
     monkeypatch.setattr(PackedRows, "collate", PackedRows.collate)  # restores it at the end
     train_child.signal_at_call("fetch", 3 * (summary.kept_step + 1), signal.SIGTERM)
-    ways = {"recipe": OVERFITTED, "keep_optimizer": True, "save_every_seconds": 1000}
+    ways = {"recipe": UNSTEADY, "keep_optimizer": True, "save_every_seconds": 1000}
     with pytest.raises(SystemExit):
         run(train_child.job(tmp_path, *inputs, **ways))
     resumed = train_child.job(tmp_path, *inputs, **ways)
@@ -151,12 +153,12 @@ def test_a_stage_that_resumes_after_its_best_step_leaves_the_same_model(tmp_path
     assert read_contents(resumed.out) == read_contents(job.out)
 
 
-def test_two_processes_keep_the_best_step_of_one(tmp_path, overfitted, inputs):
-    job = train_child.job(tmp_path, *inputs, recipe=OVERFITTED, micro_batch_rows=1, processes=2, zero=2)
-    assert run(job).kept_step == overfitted[1].kept_step
-    one, two = (load_file(out / "model" / "model.safetensors") for out in (overfitted[0].out, job.out))
+def test_two_processes_keep_the_best_step_of_one(tmp_path, unsteady, inputs):
+    job = train_child.job(tmp_path, *inputs, recipe=UNSTEADY, micro_batch_rows=1, processes=2, zero=2)
+    assert run(job).kept_step == unsteady[1].kept_step
+    one, two = (load_file(out / "model" / "model.safetensors") for out in (unsteady[0].out, job.out))
     for name, tensor in one.items():
-        assert float((tensor - two[name]).abs().max()) < 1e-3, name
+        assert float((tensor - two[name]).abs().max()) < 1e-2, name
 
 
 def test_the_best_models_of_checkpoints_and_of_now_are_kept(tmp_path):
