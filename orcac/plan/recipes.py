@@ -14,6 +14,7 @@ from orcac.plan.replicates import FIRST, Replicate
 from orcac.recipe import MATCHING
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
+from orcac.tokenize.recipe import Transform
 from orcac.tokenize.steps import Schedule
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
@@ -68,6 +69,11 @@ def lower_shape(student: schema.Student) -> Scratch:
     )
 
 
+def lower_transform(transform: schema.Transform | None) -> Transform | None:
+    """Return the transform of a dataset; None if it changes nothing."""
+    return Transform(**transform.model_dump()) if transform and transform != schema.Transform() else None
+
+
 def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = FIRST) -> TrainRecipe:
     """Return the recipe of one stage of `spec`, which has a student."""
     assert spec.student is not None
@@ -83,6 +89,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         max_grad_norm=stage.max_grad_norm,
         precision=spec.hardware.train.precision,
         optimizer=stage.optimizer,
+        keep=stage.keep,
     )
 
 
