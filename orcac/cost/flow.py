@@ -254,6 +254,7 @@ class Flow:
                     f"characters per token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts",
                     why,
                 )
+        count *= float(recipe.samples)
         if record:  # its answers are recorded ones or references, whose tokens are not counted
             count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
             return Requests(count, 0.0, answers, tokens, answer, _unique(basis))

@@ -113,6 +113,7 @@ class Measured:
             read = self.total_characters(record.inputs.get("prompts", ()))
             if record.summary.input_tokens and read is not None:
                 n, characters, tokens = sums.get(key := str(record.recipe["model"]), (0, 0, 0))
+                read *= cast("int", record.recipe.get("samples", 1))
                 sums[key] = n + record.summary.prompts, characters + read, tokens + record.summary.input_tokens
         return {key: Mean(characters / tokens, n) for key, (n, characters, tokens) in sums.items()}
 
@@ -296,15 +297,16 @@ class Measured:
 
         found: dict[str, list[bytes]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, SystemRole, bytes, list[bytes]]]] = {}  # sample node -> share, role, ...
+        takers: dict[str, list[tuple[float, SystemRole, list[bytes], list[bytes]]]] = {}  # sample node -> share, ...
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
             paths = [self._store.find_folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
-            sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
+            rows = sum(pq.read_metadata(path).num_rows for path in paths)
+            sizes[node.ref], found[node.ref] = rows * recipe.samples, []
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, recipe.system_role, recipe.template.key_prefix, found[node.ref]
+                taker = share, recipe.system_role, recipe.key_prefixes, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, *_ in all_)
@@ -314,9 +316,9 @@ class Measured:
             ):
                 if (drawn := chance.random()) < most:
                     parts = {role: conversation_json(system=system, user=query, system_role=role) for role in roles}
-                    for share, role, prefix, keys in all_:
+                    for share, role, prefixes, keys in all_:
                         if drawn < share:
-                            keys.append(key_digest(prefix, parts[role]))
+                            keys += [key_digest(prefix, parts[role]) for prefix in prefixes]
         return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 

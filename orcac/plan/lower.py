@@ -408,13 +408,15 @@ class _ArmLowering:
     @_once_per_sections
     def _add_collect(self, name: str) -> str:
         dataset = self.spec.datasets[name]
+        first = self.draw * dataset.samples  # the draws of the data have samples of their own
         return self._add_answers(
             f"collect/{name}",
             dataset.teacher,
             self._add_prompts(name),
             label=name,
             mark=self.mark,
-            sample_index=self.draw if self.spec.teachers[dataset.teacher].is_sampled else 0,
+            sample_index=first if self.spec.teachers[dataset.teacher].is_sampled else 0,
+            samples=dataset.samples,
             shards=dataset.shards,
         )
 
@@ -428,6 +430,7 @@ class _ArmLowering:
         mark: str = "",
         sampling: Sampling | None = None,
         sample_index: int = 0,
+        samples: int = 1,
         shards: int = 1,
     ) -> str:
         """Add the answers of the teacher or baseline `name` to prompts.
@@ -436,7 +439,7 @@ class _ArmLowering:
         without that part.
         """
         teacher = self.spec.teachers[name]
-        recipe, files = self._lower_teacher(name, sampling=sampling, sample_index=sample_index)
+        recipe, files = self._lower_teacher(name, sampling=sampling, sample_index=sample_index, samples=samples)
         execution = CollectExecution(
             endpoint=self._lower_endpoint(name, may_omit=sampling is not None),
             shards=shards,
@@ -448,7 +451,7 @@ class _ArmLowering:
         return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
 
     def _lower_teacher(
-        self, name: str, *, sampling: Sampling | None = None, sample_index: int = 0
+        self, name: str, *, sampling: Sampling | None = None, sample_index: int = 0, samples: int = 1
     ) -> tuple[CollectRecipe, dict[str, str]]:
         """Return the recipe for asking the teacher `name`, and its local files (sha256 -> path)."""
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
@@ -461,6 +464,7 @@ class _ArmLowering:
             questions=questions,
             sampling=sampling,
             sample_index=sample_index,
+            samples=samples,
         )
         return recipe, local.paths | questions.paths
 

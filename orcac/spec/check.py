@@ -13,6 +13,7 @@ from orcac.spec.finding import Finding, Names, check_message_number, check_name
 from orcac.spec.judges import check_judges
 from orcac.spec.problems import SpecPath
 from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
+from orcac.spec.samples import check_samples
 from orcac.spec.schema import (
     Dataset,
     LocalEndpoint,
@@ -40,6 +41,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from check_own_messages(spec, message_numbers)
     yield from _check_teachers(spec)
     yield from _check_datasets(spec, names)
+    yield from check_samples(spec)
     yield from _check_filters(spec)
     yield from _check_purpose(spec, names)
     yield from _check_student(spec, names)

@@ -456,6 +456,12 @@ class Dataset(Frozen):
         "only their system messages are drawn again",
         {},
     )
+    samples: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = semantic(
+        "answers to each prompt, which need a temperature above 0. Fewer are a part of more, so arms share them, and a "
+        "teacher's `seed` is sent as `seed` + the number of the sample",
+        1,
+        unit="answers",
+    )
     shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("number of jobs that share the requests", 1)
 
 
