@@ -50,6 +50,10 @@ class Made:
         summary: dict[str, Any] = self.store.artifact(self.addresses[address])["summary"]
         return summary
 
+    def recipe(self, address: str) -> dict[str, Any]:
+        recipe: dict[str, Any] = self.store.artifact(self.addresses[address])["recipe"]
+        return recipe
+
     def path(self, address: str, name: str) -> Path:
         return self.store.folder(self.addresses[address]) / name
 

@@ -129,15 +129,15 @@ class Measured:
 
     def kept(self, recipe: Mapping[str, object], responses: Mapping[str, object]) -> Mean | None:
         """Return the share of this teacher's answers that filters of this recipe kept."""
-        return self._kept.get((canonical(dict(recipe)), teacher_key(responses)))
+        return self._kept.get(_kept_key(recipe, responses))
 
     @functools.cached_property
-    def _kept(self) -> dict[tuple[str, str], Mean]:
-        sums: dict[tuple[str, str], tuple[int, int]] = {}
+    def _kept(self) -> dict[tuple[str, str, object], Mean]:
+        sums: dict[tuple[str, str, object], tuple[int, int]] = {}
         for record in self.records(FilterSummary).values():
             collected = self.record(CollectSummary, record.first_input("responses"))
             if collected:
-                read, kept = sums.get(key := (canonical(record.recipe), teacher_key(collected.recipe)), (0, 0))
+                read, kept = sums.get(key := _kept_key(record.recipe, collected.recipe), (0, 0))
                 sums[key] = read + record.summary.read, kept + record.summary.kept
         return {key: Mean(kept / read, read) for key, (read, kept) in sums.items() if read and kept}
 
@@ -332,6 +332,11 @@ def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:
 def teacher_key(recipe: Mapping[str, object]) -> str:
     """Return a key that two collect recipes share if the same teacher answers, under the same sampling."""
     return canonical({name: recipe.get(name) for name in ("model", "sampling", "origin")})
+
+
+def _kept_key(recipe: Mapping[str, object], responses: Mapping[str, object]) -> tuple[str, str, object]:
+    """Return a key that two filters share if they keep the same share of the answers; it depends on their number."""
+    return canonical(dict(recipe)), teacher_key(responses), responses.get("samples", 1)
 
 
 def _get_effort(recipe: Mapping[str, object]) -> tuple[object, ...]:

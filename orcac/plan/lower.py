@@ -51,6 +51,7 @@ from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleReci
 from orcac.score.recipe import Judge, JudgePrompt, ScoreExecution, ScoreRecipe
 from orcac.spec import schema
 from orcac.spec.arms import BASE
+from orcac.spec.filters import find_filters
 from orcac.spec.judges import find_judge, list_judged_baselines
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
@@ -280,7 +281,9 @@ class _ArmLowering:
         draw = self.spec.datasets[dataset].draw.get(name) or self.spec.system_messages.draw.get(name) or _EMPTY_MESSAGE
         queries = self.spec.queries[name]
         seed = self.seed if schema.is_drawn(queries, draw) else self.spec.seed  # all draws share equal prompts
-        source, execution, blockers = self._lower_source("queries", name, queries, seed)
+        filters = find_filters(self.spec, dataset)
+        checker = filters.checker if filters.agreement else ""
+        source, execution, blockers = self._lower_source("queries", name, queries, seed, agreement=checker)
         drawn = Draw(
             always=self._get_messages(draw.always),
             multiple_choice=self._get_messages(draw.multiple_choice),
@@ -359,9 +362,12 @@ class _ArmLowering:
         )
 
     def _lower_source(
-        self, section: str, name: str, queries: schema.Queries | schema.Benchmark, seed: int
+        self, section: str, name: str, queries: schema.Queries | schema.Benchmark, seed: int, *, agreement: str = ""
     ) -> tuple[Source, SampleExecution, tuple[str, ...]]:
-        """Return a source, the execution of the node that reads it, and the reasons that keep the node from running."""
+        """Return a source, the execution of the node that reads it, and the reasons that keep the node from running.
+
+        `agreement` is the checker that will compare answers with the references of the source, if any does.
+        """
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             return lower_puzzles(queries, seed, f"{section}/{name}"), SampleExecution(**resources), ()
@@ -372,7 +378,7 @@ class _ArmLowering:
             expect_queries=queries.expect.queries,
             expect_tokens=queries.expect.tokens,
             allow_empty=queries.allow_empty,
-            agreement=self.spec.filters.checker if section == "queries" and self.spec.filters.agreement else "",
+            agreement=agreement,
             max_bad=queries.max_bad,
             **resources,
         )
@@ -481,10 +487,10 @@ class _ArmLowering:
 
     @_once_per_sections
     def _add_filter(self, dataset: str) -> str:
-        filters = self.spec.filters
+        filters = find_filters(self.spec, dataset)
         return self._add(
             f"filter/{dataset}",
-            lower_filters(filters),
+            lower_filters(filters, self.seed),
             FilterExecution(allow_empty=filters.allow_empty, **lower_work(self.spec.hardware.other)),
             label=dataset,
             mark=self.mark,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orcac.chat.address import is_loopback, lacks_path, suggest_v1
+from orcac.spec.filters import checks_contamination
 from orcac.spec.load import Arm, Experiment
 from orcac.spec.models import read_context
 from orcac.spec.paths import FileSet
@@ -61,7 +62,7 @@ def _review(arm: Arm, limit: int | None) -> Iterator[tuple[SpecPath, str]]:
         tested = arm.files.get(("benchmarks", name, "path"))
         for source in spec.queries:
             asked = arm.files.get(("queries", source, "path"))
-            if tested and asked and {*tested.files} & {*asked.files} and not spec.filters.contamination and spec.stages:
+            if tested and asked and {*tested.files} & {*asked.files} and spec.stages and not checks_contamination(spec):
                 message = (
                     f"the benchmark has a file of the query source `{source}`, so the student may be trained on its "
                     "items; give it a file of its own, or write `filters: {contamination: {ngram: 13}}`"
