@@ -79,7 +79,7 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     arms: dict[str, list[_ArmLowering]] = {}
     parts = []
     for name, arm in loaded.arms.items():
-        draws = spec.replicates.data if arm.spec.curriculum else 1
+        draws = spec.replicates.data if arm.spec.curriculum or not arm.spec.stages else 1
         arms[name] = [_ArmLowering(plan, arm, cache, draw) for draw in range(draws)]
         first, *others = (run for lowering in arms[name] for run in lowering.lower())
         parts.append(report.Arm(name=name, **dict(first), replicates=tuple(others)))

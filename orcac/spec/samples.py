@@ -24,7 +24,7 @@ def check_samples(spec: Spec) -> Iterator[Finding]:
             message = f"teacher {who} has one answer to each query, its reference; remove `samples`"
             yield Finding(at, message, depends_on)
         elif isinstance(endpoint, ReplayEndpoint):
-            draws = spec.replicates.data if spec.curriculum else 1
+            draws = spec.replicates.data if spec.curriculum or not spec.stages else 1
             needed, why = count * draws, f" for each of {draws} draws of the data" if draws > 1 else ""
             if needed > endpoint.samples:
                 message = (
