@@ -40,6 +40,7 @@ from orcac.plan.recipes import (
     lower_shape,
     lower_stage,
     lower_train_work,
+    lower_transform,
     lower_work,
     training_seed,
 )
@@ -555,6 +556,7 @@ class _ArmLowering:
                 packing=student.packing,
                 learns_reasoning=learns_reasoning,
                 holdout=holdout,
+                transform=lower_transform(self.spec.datasets[dataset].transform),
             ),
             TokenizeExecution(**lower_work(self.spec.hardware.other)),
             label=dataset if learns_reasoning else f"{dataset}, answers alone",

@@ -293,6 +293,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **{f"datasets.*.filters.{field}": (f"datasets.few.filters.{path}", value, {"filter/few"} | learnt("few"),
                                        *nest("datasets.few.filters", given))
        for field, (path, value, *given) in FILTERS.items()},
+    **of("datasets.*.transform", {
+        field: (f"datasets.few.transform.{field}", value, {"tokenize/few"} | trained("two"))
+        for field, value in (("shuffle_steps", 0.5), ("delete_steps", 0.5), ("keep_tokens", 512))
+    }),
     "student.base": ("student.base", "other-model", STUDENT, BASED),
     "student.size": ("student.size", "160M", STUDENT),
     "student.shape.hidden": ("student.shape.hidden", 128, STUDENT, SHAPED),
