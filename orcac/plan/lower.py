@@ -202,6 +202,8 @@ class _ArmLowering:
         spec = self.spec
         trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
+        if student and spec.student and spec.student.base and spec.curriculum:
+            self.plan.add_length(student, spec.student.max_length)
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None

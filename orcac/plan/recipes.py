@@ -101,6 +101,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         max_grad_norm=stage.max_grad_norm,
         precision=spec.hardware.train.precision,
         optimizer=stage.optimizer,
+        keep=stage.keep,
     )
 
 

@@ -266,6 +266,12 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
             message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)
             yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
+        if stage.warmup == 1:
+            message = "the warmup is as long as the stage, so its learning rate is never reached; write a smaller share"
+            yield Finding(("stages", name, "warmup"), message)
+        if stage.keep == "best" and not stage.holdout:
+            message = "no loss says which step is the best; add `holdout`, as in `holdout: 5 %`"
+            yield Finding(("stages", name, "keep"), message)
         most = _count_prompts(spec, stage.dataset)
         if stage.holdout and most is not None and most < ENOUGH:
             message = (

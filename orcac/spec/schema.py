@@ -634,6 +634,11 @@ class Stage(Frozen):
         gt=0,
         le=0.5,
     )
+    keep: Literal["last", "best"] = semantic(
+        "weights that the stage leaves: those of its last step, or with `holdout` those with the lowest loss on the "
+        "questions kept apart, which is then measured after each epoch as well",
+        "last",
+    )
     optimizer: Literal["fresh", "carry"] = semantic(
         "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",
         "fresh",

@@ -327,6 +327,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.batch": ("stages.two.batch", "32 rows", trained("two")),
     "stages.*.weight_decay": ("stages.two.weight_decay", 0.1, trained("two")),
     "stages.*.max_grad_norm": ("stages.two.max_grad_norm", 0.5, trained("two")),
+    "stages.*.keep": ("stages.two.keep", "best", trained("two"), {"stages": {"two": {"holdout": "2 %"}}}),
     "stages.*.optimizer": ("stages.two.optimizer", "carry", trained("two")),
     "curriculum": ("curriculum", ["one", "two", "three"], {"tokenize/own", "train/four"} | EVALS),
     "replicates.training": ("replicates", 2, REPLICATE),
