@@ -21,6 +21,7 @@ from orcac.errors import InputError
 from orcac.job import Job
 from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
+from orcac.model.positions import check_positions
 from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
 from orcac.tokenize import holdout, rowfile
@@ -226,16 +227,6 @@ def _list_trained(
     if is_apart.all():
         raise InputError(f"{label}: `holdout` leaves no example to train on", fix="lower `holdout` in the stage")
     return np.flatnonzero(~is_apart)
-
-
-def check_positions(student: Path, max_length: int) -> None:
-    """Raise InputError if a row has more tokens than the student has positions."""
-    positions = json.loads((student / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
-    if positions is not None and max_length > positions:
-        raise InputError(
-            f"rows of {max_length} tokens, but the student has {positions} positions",
-            fix=f"set max_length to {positions} or less",
-        )
 
 
 def spill_ids(

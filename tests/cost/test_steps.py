@@ -9,6 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from orcac.cli import cli
+from orcac.cost.steps import StageSteps, find_long_warmups
+from orcac.plan.recipes import lower_schedule
+from orcac.spec.load import load
+from orcac.tokenize.steps import Packed
 
 SPEC = """\
 orcac: 1
@@ -64,3 +68,18 @@ def test_a_plan_gives_the_expected_examples_of_each_part_of_a_mixture(spec: Path
     for answers, fewer in zip(sizes["answers"], sizes["few"], strict=True):
         assert answers == pytest.approx(3 * fewer, abs=3)
     assert sizes["few"][1] < sizes["few"][0] <= 20  # not all that are asked are kept
+
+
+@pytest.mark.parametrize(
+    "counted, refused", [({"is_exact": True}, True), ({"is_exact": False}, False), ({"rows": 64}, False)]
+)
+def test_a_warmup_that_takes_all_steps_of_counted_rows_is_refused_at_its_stage(
+    spec: Path, counted: dict[str, object], refused: bool
+) -> None:
+    spec.write_text(SPEC.replace("epochs: 2, batch", "epochs: 1, batch"))
+    experiment = load(spec)
+    packed = Packed(**({"rows": 20, "fill": 0.9, "length": 1024, "is_exact": True} | counted))
+    stage = StageSteps("train/x", "base", lower_schedule("only", experiment.base.spec), packed, "", is_done=False)
+    problems = find_long_warmups([stage], experiment)
+    assert [str(problem.mark) for problem in problems] == [f"{spec}:8:3"] * refused
+    assert find_long_warmups([stage._replace(is_done=True)], experiment) == []
