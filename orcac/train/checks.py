@@ -82,10 +82,10 @@ def check_steps(trainer: Trainer, planned: int) -> None:
 
 def check_disk(stage: StageJob, model: PreTrainedModel) -> None:
     """Raise StoreError if the disk has no room for the checkpoints and the artifact of this stage."""
-    parameters = sum(getattr(part, "ds_numel", part.numel()) for part in model.parameters())
-    weights, moments = 4 * parameters, 8 * parameters
-    checkpoint = weights + moments + (weights if stage.execution.zero else 0)  # ZeRO stores the weights a second time
-    artifact = weights + (moments if stage.execution.keep_optimizer else 0)
+    sizes = [(getattr(part, "ds_numel", part.numel()), part.requires_grad) for part in model.parameters()]
+    whole, trained = 4 * sum(size for size, _ in sizes), 4 * sum(size for size, is_trained in sizes if is_trained)
+    checkpoint = 3 * trained + (whole if stage.execution.zero else 0)  # ZeRO stores the weights a second time
+    artifact = whole + (trained if stage.recipe.adapter else 0) + (2 * trained if stage.execution.keep_optimizer else 0)
     written = sum(file.stat().st_size for file in stage.work.glob("checkpoint-*/**/*") if file.is_file())
     # one checkpoint more than are kept, because the oldest is deleted after the newest is complete
     needed = max((MAX_CHECKPOINTS + 1) * checkpoint + artifact - written, 0)

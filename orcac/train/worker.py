@@ -32,7 +32,7 @@ from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress
 from orcac.store import durable
 from orcac.tokenize import rowfile
-from orcac.train import checks, distributed, processes, state
+from orcac.train import adapter, checks, distributed, processes, state
 from orcac.train.best import Best
 from orcac.train.checkpoints import (
     Saver,
@@ -86,7 +86,17 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     checkpoint = find_newest(stage.work)
     if checkpoint:
         check_resumable(checkpoint, stage)
-    model = load_trainable_model(stage.start / "model")
+    model = load_trainable_model(stage.frozen)
+    drawn: dict[str, torch.Tensor] = {}  # the adapter as the stage starts
+    if recipe.adapter:
+        adapter.attach(
+            model,
+            recipe.adapter,
+            seed=recipe.seed,
+            start=stage.start if stage.base else None,
+            halves_frozen=recipe.precision == "bf16" and not execution.zero,  # DeepSpeed halves all weights itself
+        )
+        drawn = {name: part.detach().clone() for name, part in state.trained_parameters(model).items()}
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
     metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
@@ -109,7 +119,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         if checkpoint:
             return
         if execution.zero and recipe.precision == "bf16":
-            state.set_master_weights(trainer, stage.start / "model")
+            state.set_master_weights(trainer, drawn.items() if drawn else state.read_weights(stage.start / "model"))
         if recipe.optimizer == "carry":
             state.load_optimizer(trainer, carried_optimizer)
         if holdout:
@@ -125,6 +135,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         meter=meter,
         progress=progress if distributed.is_first() else None,
         holdout=holdout,
+        has_adapter=recipe.adapter is not None,
     )
     if holdout:
         holdout.trainer = trainer
@@ -156,6 +167,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         mfu_of=meter.peak_of,
         peak_gib=round(meter.peak_gib, 2),
         processes=stage.world_size,
+        trained_parameters=sum(part.numel() for part in drawn.values()) or None,
     )
 
 
@@ -171,7 +183,7 @@ def save_artifact(stage: StageJob, trainer: Trainer, best: Best | None) -> None:
     """
     if distributed.is_first():
         shutil.copytree(  # keeps tokenizer and template byte for byte; the files that the model saves are replaced
-            stage.start / "model",
+            stage.frozen,
             stage.out / "model",
             ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"),
             copy_function=shutil.copyfile,
@@ -187,12 +199,17 @@ def save_artifact(stage: StageJob, trainer: Trainer, best: Best | None) -> None:
 
 
 def save_model(stage: StageJob, trainer: Trainer, folder: Path) -> None:
-    """Write the model as it is now to `folder`, and AdamW's state if a next stage may carry it on. All ranks call this
-    together."""
+    """Write the model as it is now, or its adapter, to `folder`, and AdamW's state if a next stage may carry it on.
+
+    All ranks call this together.
+    """
     config = trainer.model.config
     config.use_cache = True  # it is off only for training; generation needs it
-    (folder / "model").mkdir(exist_ok=True)
-    state.save_weights(trainer, folder / "model")
+    if stage.recipe.adapter:
+        adapter.save(trainer, stage.recipe.adapter, folder / adapter.FOLDER)
+    else:
+        (folder / "model").mkdir(exist_ok=True)
+        state.save_weights(trainer, folder / "model")
     if stage.execution.keep_optimizer:
         state.save_optimizer(trainer, folder / OPTIMIZER)
     config.use_cache = False
