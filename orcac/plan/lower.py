@@ -202,7 +202,7 @@ class _ArmLowering:
         trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         if student and spec.student and spec.student.base and spec.curriculum:
-            self.plan.add_length(student, spec.student.max_length)
+            self.plan.add_rows(student, spec.student.max_length, is_packed=spec.student.packing != "none")
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None and student is not None

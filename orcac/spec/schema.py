@@ -569,8 +569,10 @@ class Student(Frozen):
         None,
     )
     max_length: Count = semantic("length of a row", 2048, unit="tokens")
-    packing: Literal["best-fit", "shuffle"] = semantic(
-        "how examples are packed into rows; shuffle (and fill) is the paper's way (§4.1)", "best-fit"
+    packing: Literal["best-fit", "shuffle", "none"] = semantic(
+        "how examples are packed into rows; shuffle (and fill) is the paper's way (§4.1). none gives each example a "
+        "row of its own, for models that cannot separate examples of one row",
+        "best-fit",
     )
     like: Size | None = execution("for estimates: the shape of a `base` that is not on this machine", None)
 

@@ -114,6 +114,7 @@ class PackedTrainer(Trainer):
             rank=self.args.process_index,
             world_size=self.args.world_size,
             micro_batch=self.args.per_device_train_batch_size,
+            lengths=self.train_dataset.lengths,
         )
         pin = self.args.dataloader_pin_memory
         return DataLoader(

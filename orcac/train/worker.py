@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
 from orcac.model.offline import go_offline
+from orcac.model.positions import check_separates
 from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress
 from orcac.store import durable
@@ -66,7 +66,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     torch.set_num_threads(stage.threads)
     distributed.join_group(stage)
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
-    data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"))
+    is_padded = counts.get("packing") == "none"
+    data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"), is_padded=is_padded)
     tokens = count_tokens(data.file.labels)
     checks.check_labels(tokens, counts["supervised_tokens"])
     order = plan_order(recipe, tokens)
@@ -86,7 +87,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     checkpoint = find_newest(stage.work)
     if checkpoint:
         check_resumable(checkpoint, stage)
-    model = load_trainable_model(stage.frozen)
+    model = load_trainable_model(stage.frozen, is_packed=not is_padded)
     drawn: dict[str, torch.Tensor] = {}  # the adapter as the stage starts
     if recipe.adapter:
         adapter.attach(
@@ -100,7 +101,9 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
     metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
-    holdout = read_holdout(stage, metrics, steps=order.steps, steps_per_epoch=order.steps_per_epoch)
+    holdout = read_holdout(
+        stage, metrics, steps=order.steps, steps_per_epoch=order.steps_per_epoch, is_padded=is_padded
+    )
     saver = Saver(stage, max_share=max_saving_share)
     peak = find_peak(arguments.device, recipe.precision)
     meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1], peak=peak)
@@ -215,11 +218,11 @@ def save_model(stage: StageJob, trainer: Trainer, folder: Path) -> None:
     config.use_cache = False
 
 
-def load_trainable_model(folder: Path) -> PreTrainedModel:
+def load_trainable_model(folder: Path, *, is_packed: bool = True) -> PreTrainedModel:
     """Load the model of a folder with float32 weights.
 
     Its key-value cache is off, because with a cache packed examples would attend to each other. Raises InputError if
-    its forward pass takes no `position_ids`.
+    rows hold several examples (`is_packed`) and the model's forward pass takes no `position_ids`.
     """
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
@@ -228,11 +231,8 @@ def load_trainable_model(folder: Path) -> PreTrainedModel:
         local_files_only=True,
         use_safetensors=True,
     )
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        raise InputError(
-            f"{type(model).__name__} takes no position_ids, so it cannot separate examples that share a row",
-            fix="start from another model",
-        )
+    if is_packed:
+        check_separates(model)
     model.config.use_cache = False
     return model
 

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import train_child
 from safetensors.numpy import load_file as load_arrays
@@ -15,6 +16,7 @@ from train_child import read_contents, read_metrics
 from orcac.errors import InputError
 from orcac.tokenize.rowfile import MASKED
 from orcac.train import worker
+from orcac.train.data import PackedRows
 from orcac.train.recipe import TrainRecipe
 from orcac.train.run import run
 from orcac.train.worker import load_trainable_model
@@ -166,9 +168,34 @@ def test_weights_that_are_not_numbers_are_neither_saved_nor_published(tmp_path, 
         assert not (job.out / "model").exists() and not (job.work / f"checkpoint-{last}").exists()
 
 
+def test_a_model_that_cannot_separate_examples_trains_on_rows_of_one(tmp_path):
+    from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
+
+    examples = tiny.write_examples(tmp_path / "kept", [tiny.response(n) for n in range(20)])
+    student = tiny.make_student(tmp_path / "student", examples)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4, "vocab_size": 300, "pad_token_id": 0}
+    MambaForCausalLM(MambaConfig(**shape)).save_pretrained(student / "model")
+    rows = tiny.make_rows(tmp_path / "rows", examples, student, packing="none")
+    recipe = train_child.RECIPE.model_copy(update={"batch_rows": 4, "epochs": 3})
+    widths, collate = [], PackedRows.collate
+
+    def recording(self, rows):
+        inputs = collate(self, rows)
+        widths.append(inputs["labels"].shape[1])
+        return inputs
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PackedRows, "collate", recording)
+        job = train_child.job(tmp_path / "stage", rows, student, recipe=recipe)
+        summary = run(job)
+    assert summary.final_loss < summary.first_loss and max(widths) < 64
+    assert isinstance(AutoModelForCausalLM.from_pretrained(job.out / "model"), MambaForCausalLM)
+
+
 def test_a_model_without_position_ids_is_refused(tmp_path):
     from transformers import MambaConfig, MambaForCausalLM
 
     MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=50)).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids"):
+    with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids") as refused:
         load_trainable_model(tmp_path)
+    assert "packing: none" in refused.value.fix
