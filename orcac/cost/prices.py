@@ -123,7 +123,7 @@ def _price_collect(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     questions, unanswered = list_questions(flow, node.ref, {}), requests.unanswered
     if not is_free and node.ref not in flow.answered and answered:
         questions = list_questions(flow, node.ref, answered)
-        unanswered = questions.unanswered / max(1e-9, sum(part.size * part.share for part in questions.parts))
+        unanswered = questions.unanswered / max(1e-9, questions.asked)
     count = requests.prompts * unanswered
     octets = (requests.input + requests.output) * priors.TEXT_BYTES
     cost = _asking_cost(settings, count, requests.input, requests.output, recipe.sampling.max_tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orcac.chat.address import is_loopback, lacks_path, suggest_v1
+from orcac.spec.filters import checks_contamination
 from orcac.spec.load import Arm, Experiment
 from orcac.spec.problems import Problem, SpecPath
 from orcac.spec.schema import OpenAIEndpoint, Price, Spec
@@ -51,7 +52,7 @@ def _review(arm: Arm) -> Iterator[tuple[SpecPath, str]]:
         tested = arm.files.get(("benchmarks", name, "path"))
         for source in spec.queries:
             asked = arm.files.get(("queries", source, "path"))
-            if tested and asked and {*tested.files} & {*asked.files} and not spec.filters.contamination and spec.stages:
+            if tested and asked and {*tested.files} & {*asked.files} and spec.stages and not checks_contamination(spec):
                 message = (
                     f"the benchmark has a file of the query source `{source}`, so the student may be trained on its "
                     "items; give it a file of its own, or write `filters: {contamination: {ngram: 13}}`"
