@@ -97,6 +97,9 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
             start=stage.start if stage.base else None,
             halves_frozen=recipe.precision == "bf16" and not execution.zero,  # DeepSpeed halves all weights itself
         )
+    if not execution.zero:  # DeepSpeed would leave frozen weights out of the saved model
+        freeze_other_inputs(model)
+    if recipe.adapter:
         drawn = {name: part.detach().clone() for name, part in state.trained_parameters(model).items()}
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
@@ -235,6 +238,16 @@ def load_trainable_model(folder: Path, *, is_packed: bool = True) -> PreTrainedM
         check_separates(model)
     model.config.use_cache = False
     return model
+
+
+def freeze_other_inputs(model: PreTrainedModel) -> None:
+    """Freeze the parts of a model that read images or sounds: texts give them no gradient, and so AdamW no state."""
+    if model.config.get_text_config() is model.config:
+        return
+    parts = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
+    reached = {id(parameter) for part in parts if part is not None for parameter in part.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in reached)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from orcac.errors import InputError
 from orcac.tokenize.rowfile import MASKED
 from orcac.train import worker
 from orcac.train.data import PackedRows
-from orcac.train.recipe import TrainRecipe
+from orcac.train.recipe import Lora, TrainRecipe
 from orcac.train.run import run
 from orcac.train.worker import load_trainable_model
 
@@ -190,6 +190,32 @@ def test_a_model_that_cannot_separate_examples_trains_on_rows_of_one(tmp_path):
         summary = run(job)
     assert summary.final_loss < summary.first_loss and max(widths) < 64
     assert isinstance(AutoModelForCausalLM.from_pretrained(job.out / "model"), MambaForCausalLM)
+
+
+@pytest.mark.parametrize("adapter", [None, Lora(rank=2, alpha=4, targets=("all-linear",))])
+def test_the_text_part_of_a_model_for_images_trains_and_hands_its_optimizer_on(tmp_path, inputs, adapter):
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    if adapter:
+        pytest.importorskip("peft")
+    student = tmp_path / "student"
+    shutil.copytree(inputs[1], student)
+    (student / "model" / "model.safetensors").unlink()
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    text |= {"intermediate_size": 24, "head_dim": 8, "vocab_size": 300, "max_position_embeddings": 64}
+    vision = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    config = Gemma3Config(text_config=text, vision_config=vision | {"image_size": 28, "patch_size": 14})
+    Gemma3ForConditionalGeneration(config).save_pretrained(student / "model")
+    recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1e-2, batch_rows=6, adapter=adapter)
+    job = train_child.job(tmp_path / "stage", inputs[0], student, recipe=recipe, keep_optimizer=True)
+    summary = run(job)
+    assert summary.final_loss < summary.first_loss
+    before, after = (load_arrays(folder / "model" / "model.safetensors") for folder in (student, job.out))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed and not any("vision" in name for name in changed)
+    moments = load_arrays(job.out / "optimizer.safetensors")
+    assert moments and not any("vision" in name for name in moments)
 
 
 def test_a_model_without_position_ids_is_refused(tmp_path):
