@@ -63,7 +63,10 @@ def write_benchmarks(folder: Path) -> None:
     for name, rows in {
         "vicuna": [{"category": category, "text": text} for category, text in vicuna],
         "awesome": [{"prompt": "I want you to act as a poet."}, {"prompt": "Act as a chef."}],
-        "wizardlm": [{"Skill": "Math", "Instruction": "Add 1 and 1."}, {"Skill": "Code", "Instruction": "Sort a list."}],
+        "wizardlm": [
+            {"Skill": "Math", "Instruction": "Add 1 and 1."},
+            {"Skill": "Code", "Instruction": "Sort a list."},
+        ],
     }.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -90,7 +93,7 @@ def cut(folder: Path) -> Path:
             "tokenizer": {"vocabulary": 400, "train_on": ["flan-5m"]},
             "max_length": 512,
         },
-        "stages": {name: stage for name in whole.base.spec.stages},
+        "stages": dict.fromkeys(whole.base.spec.stages, stage),
         "benchmarks": {
             name: {"max_tokens": 64} | ({"judge": "critic"} if hasattr(benchmark, "judge") else {})
             for name, benchmark in whole.base.spec.benchmarks.items()
@@ -124,3 +127,11 @@ def test_a_cut_of_the_whole_experiment_runs_through(tmp_path: Path, monkeypatch:
             assert (score.n, score.judging.reviews, score.judging.unread) == (questions, questions * 2 * 2, 0)
             assert [one.model for one in score.judging.against] == ["assistant", "expert"]
     assert [stage.stage for stage in results.arms[0].stages] == ["assistant", "expert"]
+
+
+def test_the_whole_experiment_waits_for_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVAL", raising=False)
+    plan = Plan()
+    lower(plan, load(SPEC))
+    blockers = [reason for node in plan.nodes.values() for reason in node.blockers]
+    assert blockers and all("the environment variable EVAL is not set" in reason for reason in blockers)

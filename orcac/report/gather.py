@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectSummary
 from orcac.filter.recipe import FilterSummary
@@ -70,13 +70,11 @@ class Artifacts:
 
     def summary(self, summary: type[S], ref: str) -> S:
         """Return the summary of an artifact. Raises StoreError if it is damaged."""
-        path = self.folders[ref] / "artifact.json"
-        return summary.from_json(json.loads(path.read_text(encoding="utf-8"))["summary"], path)
+        return summary.from_json(self._record(ref)["summary"], self.folders[ref] / "artifact.json")
 
     def source_format(self, ref: str) -> str:
         """Return the format of a sample's source; "" for a subset, which has none."""
-        record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
-        return str((record["recipe"].get("source") or {}).get("format", ""))
+        return str((self._record(ref)["recipe"].get("source") or {}).get("format", ""))
 
     def is_judged(self, ref: str) -> bool:
         """Return whether a judge made scores."""
@@ -84,8 +82,19 @@ class Artifacts:
 
     def judge(self, ref: str) -> str:
         """Return the model of the judge that scored."""
-        record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
-        return str(record["recipe"]["judge"]["asked"]["model"])
+        return str(self._record(ref)["recipe"]["judge"]["asked"]["model"])
+
+    def references(self, ref: str) -> list[str]:
+        """Return the collect nodes whose answers the judge compared with."""
+        return list(self._record(ref)["inputs"].get("against", ()))
+
+    def model(self, ref: str) -> str:
+        """Return the model that a collect node asked."""
+        return str(self._record(ref)["recipe"]["model"])
+
+    def _record(self, ref: str) -> Mapping[str, Any]:
+        record: Mapping[str, Any] = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
+        return record
 
     def scores(self, ref: str) -> scores.Answers:
         """Return the scored answers of an arm, in the order of the items."""
@@ -292,7 +301,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
 
 
 def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
-    """Return the totals of each teacher and baseline over its distinct collect nodes, and of each judge, by name."""
+    """Return the totals of each teacher, baseline, reference and judge over its distinct nodes, by name."""
     collections = {
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
@@ -302,30 +311,31 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
         for evaluation in baseline.evaluations
         for ref in (evaluation.answers, *evaluation.samples)
     }
+    rows: list[Run | Baseline] = [*(run for arm in recipe.arms for run in arm.runs), *recipe.baselines]
+    scores = dict.fromkeys(evaluation.score for row in rows for evaluation in row.evaluations)
+    judged = [ref for ref in scores if store.is_judged(ref)]
+    for ref in judged:
+        collections |= {
+            asked: f"{store.model(asked)} (reference)" for asked in store.references(ref) if asked not in collections
+        }
     totals: dict[str, Teacher] = {}
-    for ref, name in collections.items():
-        asked = store.summary(CollectSummary, ref)
+
+    def add(name: str, requests: int, spent: CollectSummary | ScoreSummary) -> None:
         before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
         totals[name] = Teacher(
             name=name,
-            requests=before.requests + asked.prompts,
-            input_tokens=before.input_tokens + asked.input_tokens,
-            output_tokens=before.output_tokens + asked.output_tokens,
-            usd=round(before.usd + asked.usd, 6),
+            requests=before.requests + requests,
+            input_tokens=before.input_tokens + (spent.input_tokens or 0),
+            output_tokens=before.output_tokens + (spent.output_tokens or 0),
+            usd=round(before.usd + (spent.usd or 0.0), 6),
         )
-    rows: list[Run | Baseline] = [*(run for arm in recipe.arms for run in arm.runs), *recipe.baselines]
-    for ref in dict.fromkeys(evaluation.score for row in rows for evaluation in row.evaluations):
-        if store.is_judged(ref):
-            reviewed = store.summary(ScoreSummary, ref)
-            name = f"{store.judge(ref)} (judge)"
-            before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
-            totals[name] = Teacher(
-                name=name,
-                requests=before.requests + (reviewed.reviews or 0),
-                input_tokens=before.input_tokens + (reviewed.input_tokens or 0),
-                output_tokens=before.output_tokens + (reviewed.output_tokens or 0),
-                usd=round(before.usd + (reviewed.usd or 0.0), 6),
-            )
+
+    for ref, name in collections.items():
+        asked = store.summary(CollectSummary, ref)
+        add(name, asked.prompts, asked)
+    for ref in judged:
+        reviewed = store.summary(ScoreSummary, ref)
+        add(f"{store.judge(ref)} (judge)", reviewed.reviews or 0, reviewed)
     return tuple(totals[name] for name in sorted(totals))
 
 
