@@ -70,7 +70,8 @@ class Artifacts:
 
     def summary(self, summary: type[S], ref: str) -> S:
         """Return the summary of an artifact. Raises StoreError if it is damaged."""
-        return summary.from_json(self._record(ref)["summary"], self.folders[ref] / "artifact.json")
+        path = self.folders[ref] / "artifact.json"
+        return summary.from_json(json.loads(path.read_text(encoding="utf-8"))["summary"], path)
 
     def source_format(self, ref: str) -> str:
         """Return the format of a sample's source; "" for a subset, which has none."""
@@ -84,16 +85,13 @@ class Artifacts:
         """Return the model of the judge that scored."""
         return str(self._record(ref)["recipe"]["judge"]["asked"]["model"])
 
-    def references(self, ref: str) -> list[str]:
-        """Return the collect nodes whose answers the judge compared with."""
-        return list(self._record(ref)["inputs"].get("against", ()))
+    def references(self, ref: str) -> dict[str, str]:
+        """Return the collect nodes whose answers a judge compared with those that it scored: KIND/ID -> model."""
+        found = self._record(ref)["inputs"].get("against", ())
+        return {one: str(self._record(one)["recipe"]["model"]) for one in found if one in self.folders}
 
-    def model(self, ref: str) -> str:
-        """Return the model that a collect node asked."""
-        return str(self._record(ref)["recipe"]["model"])
-
-    def _record(self, ref: str) -> Mapping[str, Any]:
-        record: Mapping[str, Any] = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
+    def _record(self, ref: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
         return record
 
     def scores(self, ref: str) -> scores.Answers:
@@ -302,7 +300,10 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
 
 
 def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
-    """Return the totals of each teacher, baseline, reference and judge over its distinct nodes, by name."""
+    """Return the totals of each teacher, baseline and judge over its distinct nodes, by name.
+
+    A teacher whose answers a judge compares with those of a row is one of them.
+    """
     collections = {
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
@@ -316,27 +317,29 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
     scores = dict.fromkeys(evaluation.score for row in rows for evaluation in row.evaluations)
     judged = [ref for ref in scores if store.is_judged(ref)]
     for ref in judged:
-        collections |= {
-            asked: f"{store.model(asked)} (reference)" for asked in store.references(ref) if asked not in collections
-        }
+        collections = store.references(ref) | collections
     totals: dict[str, Teacher] = {}
-
-    def add(name: str, requests: int, spent: CollectSummary | ScoreSummary) -> None:
+    for ref, name in collections.items():
+        asked = store.summary(CollectSummary, ref)
         before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
         totals[name] = Teacher(
             name=name,
-            requests=before.requests + requests,
-            input_tokens=before.input_tokens + (spent.input_tokens or 0),
-            output_tokens=before.output_tokens + (spent.output_tokens or 0),
-            usd=round(before.usd + (spent.usd or 0.0), 6),
+            requests=before.requests + asked.prompts,
+            input_tokens=before.input_tokens + asked.input_tokens,
+            output_tokens=before.output_tokens + asked.output_tokens,
+            usd=round(before.usd + asked.usd, 6),
         )
-
-    for ref, name in collections.items():
-        asked = store.summary(CollectSummary, ref)
-        add(name, asked.prompts, asked)
     for ref in judged:
         reviewed = store.summary(ScoreSummary, ref)
-        add(f"{store.judge(ref)} (judge)", reviewed.reviews or 0, reviewed)
+        name = f"{store.judge(ref)} (judge)"
+        before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
+        totals[name] = Teacher(
+            name=name,
+            requests=before.requests + (reviewed.reviews or 0),
+            input_tokens=before.input_tokens + (reviewed.input_tokens or 0),
+            output_tokens=before.output_tokens + (reviewed.output_tokens or 0),
+            usd=round(before.usd + (reviewed.usd or 0.0), 6),
+        )
     return tuple(totals[name] for name in sorted(totals))
 
 
