@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.filter.contamination import Index, build_index
+from orcac.collect.contamination import Index, build_index
+from orcac.filter.near import reject_near
 from orcac.filter.reasons import DUPLICATES, KEEP, Reasons
 from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
 from orcac.job import Job, hide_pandas
@@ -87,6 +89,7 @@ def _find_reasons(
         verdicts.append(verdict)
         losses.count("" if verdict in DUPLICATES else verdict, task=task)
         progress.update(len(verdicts))
+    reject_near(job.recipe, partial(rows.read, responses, rows.Response), verdicts)
     return verdicts
 
 
