@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
+from orcac.collect.contamination import Index, answer_digests, ngram_digests
 from orcac.filter.agreement import find_disagreement
-from orcac.collect.contamination import Index, ngram_digests
 from orcac.filter.duplicates import PARTS, Seen, name_duplicate
 from orcac.filter.lengths import count_tokens
 from orcac.filter.recipe import FilterRecipe
@@ -105,11 +105,19 @@ class Reasons:
         return find_disagreement(row, self._recipe)
 
     def _find_overlap(self, row: Response) -> str:
-        ngram = self._recipe.contamination_ngram
-        return "contamination" if ngram is not None and self._overlaps(row.query, ngram) else KEEP
+        """Return the reason to reject a row for a text that overlaps a benchmark's item, or KEEP."""
+        recipe = self._recipe
+        if recipe.contamination_ngram is None:
+            return KEEP
+        if self._overlaps(ngram_digests(row.query, recipe.contamination_ngram)):
+            return "contamination"
+        if recipe.contaminated_answers:
+            answer = f"{row.reasoning} {row.response}"
+            if self._overlaps(answer_digests(answer, recipe.contamination_ngram)):
+                return "contaminated answer"
+        return KEEP
 
-    def _overlaps(self, query: str, ngram: int) -> bool:
-        digests = ngram_digests(query, ngram)
+    def _overlaps(self, digests: Index) -> bool:
         found = [name for name, index in self._benchmarks.items() if not index.isdisjoint(digests)]
         self.overlaps.update(found)
         return bool(found)

@@ -53,13 +53,14 @@ class FilterRecipe(Recipe):
     sketches: str | None = rule(None)  # with `near`: the version of rensa, which decides on its hash functions
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole
+    contaminated_answers: bool = False  # with it: also reject an answer that shares so many words with an item
     select: Selection | None = None
     matching: int | None = rule(None)  # `recipe.MATCHING`, if references are compared: a copy of the reference agrees
 
     @property
     def is_reordered(self) -> bool:
         """Whether the recipe has a rule that came after the first order of all rules, and so follows the later one."""
-        later = (self.drop_duplicate_questions, self.drop_duplicate_answers, self.near)
+        later = (self.drop_duplicate_questions, self.drop_duplicate_answers, self.near, self.contaminated_answers)
         return bool(self.contradict_reference or self.drop_unread or self.select or any(later))
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from orcac import rows
+from orcac.collect.contamination import Index, index_benchmarks
 from orcac.errors import InputError
-from orcac.collect.contamination import Index, build_index
 from orcac.filter.near import reject_near
 from orcac.filter.reasons import DUPLICATES, KEEP, Reasons
 from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
@@ -104,9 +104,4 @@ def _index_benchmarks(job: Job[FilterRecipe, FilterExecution]) -> dict[str, Inde
             f"{job.label}: there is no benchmark to check contamination against",
             fix="name benchmarks in the spec, or leave the contamination filter out",
         )
-    indexes: dict[str, Index] = {}
-    for folder in folders:
-        items = list(rows.read(folder / "prompts.parquet", rows.Prompt))
-        name = items[0].source
-        indexes[name] = indexes.get(name, frozenset()) | build_index((item.query for item in items), ngram)
-    return indexes
+    return index_benchmarks(folders, ngram)

@@ -93,6 +93,9 @@ def _describe_contamination(recipe: FilterRecipe) -> Iterator[Rule]:
             "keeps the benchmarks' items unseen",
             ("contamination",),
         )
+    if recipe.contaminated_answers:
+        text = f"nor do the answer and its reasoning share {recipe.contamination_ngram:,} consecutive words with one"
+        yield Rule(text, "keeps the benchmarks' items out of the answers", ("contaminated answer",))
 
 
 _REPEATED = {

@@ -54,6 +54,7 @@ def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
         near=repeated.near,
         sketches=RENSA if repeated.near is not None else None,
         contamination_ngram=filters.contamination.ngram if filters.contamination else None,
+        contaminated_answers=bool(filters.contamination and filters.contamination.answers),
         select=_lower_selection(select, seed) if select else None,
         matching=MATCHING if reads_references else None,
     )

@@ -442,6 +442,12 @@ class Contamination(Frozen):
     ngram: Count = semantic(
         "reject a query that has this many consecutive words in common with a benchmark item", 13, unit="words"
     )
+    answers: StrictBool = semantic("also reject an answer that has so many words in common with one", False)
+    before_asking: StrictBool = semantic(
+        "leave out such queries before anything is asked, so that no answer to them is paid for; others are not drawn "
+        "in their place",
+        False,
+    )
 
 
 class Bounds(Frozen):
