@@ -315,12 +315,13 @@ def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         is_alone = recipe.judge.form == "scale"
         reviews = 1.0 + references if is_alone else references * (1.0 if recipe.judge.recorded else 2.0)
         read = items.tokens + answer * (1.0 if is_alone else 2.0) + priors.JUDGING.range
-        written = priors.VERDICT.range.capped_at(most)
+        verdict = priors.REVIEWED if recipe.judge.asked.origin == "solver" else priors.VERDICT
+        written = verdict.range.capped_at(most)
         judged = _asking_cost(execution.judge, items.count * reviews, read, written, most)
         if recipe.judge.recorded:
             judged = Cost(seconds=judged.seconds, basis=judged.basis)
         spent = ("requests", "input_tokens", "output_tokens", "usd", "usd_batch", "usd_spec")
-        basis = (priors.ANSWER.basis, priors.JUDGING.basis, priors.VERDICT.basis, *judged.basis)
+        basis = (priors.ANSWER.basis, priors.JUDGING.basis, verdict.basis, *judged.basis)
         cost = replace(
             cost,
             seconds=cost.seconds + judged.seconds,
