@@ -397,7 +397,7 @@ class Flow:
         if len(parts) > 1:
             count = sum_ranges(part.count for part in parts)
             tokens = sum_ranges(part.count * part.tokens for part in parts) / count
-        way = "best-fit" if recipe.packing == "best-fit" and not recipe.order else "shuffle"
+        way = "shuffle" if recipe.order and recipe.packing == "best-fit" else recipe.packing
         per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, way).per_row)
         filled = lengths.pack(tokens.mid, recipe.max_length, way).fill
         packing = (

@@ -71,7 +71,7 @@ class Order(Frozen):
 class TokenizeRecipe(Recipe):
     seed: int
     max_length: int
-    packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
+    packing: Literal["best-fit", "shuffle", "none"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
     learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
     holdout: float | None = None  # share of the questions whose examples are kept apart
     transform: Transform | None = None
@@ -118,5 +118,6 @@ class TokenizeSummary(Summary):
     repeated: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: occurrences beside the first
     undrawn: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: examples that are in no row
     parts: tuple[PartSummary, ...] | None = field(default=None, metadata=OMIT_NONE)  # of a mixture
+    packing: str | None = field(default=None, metadata=OMIT_NONE)  # "none" if each row has one example
     transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

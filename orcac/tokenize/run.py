@@ -74,7 +74,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     write(job.out / "rows.safetensors", packed)
     if groups:
         kept_apart = {
-            name: [members[row].tolist() for row in best_fit_decreasing(lengths[members], recipe.max_length)]
+            name: [members[row].tolist() for row in _fill_rows(recipe, lengths[members])]
             for name, members in groups.items()
         }
         write(job.out / holdout.ROWS, [row for rows_of in kept_apart.values() for row in rows_of])
@@ -100,6 +100,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         tokens=tokens,
         supervised_tokens=tokens - int(prompt_lengths[trained].sum()),
         fill=tokens / (len(packed) * recipe.max_length),
+        packing="none" if recipe.packing == "none" else None,
         repeated=mixed.repeated if mixed else None,
         undrawn=mixed.undrawn if mixed else None,
         parts=mixed.parts if mixed else None,
@@ -199,13 +200,22 @@ def _pack(recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, lear
     rng = np.random.default_rng(recipe.seed)
     if recipe.order:
         trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt)
+        if recipe.packing == "none":
+            return [[index] for index in trained.tolist()]
         packed = fill_in_order(lengths[trained], recipe.max_length, np.arange(len(trained)))
         return [trained[members].tolist() for members in packed]
-    if recipe.packing == "best-fit":
-        packed = best_fit_decreasing(lengths[trained], recipe.max_length)
-    else:
+    if recipe.packing == "shuffle":
         packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
+    else:
+        packed = _fill_rows(recipe, lengths[trained])
     return [trained[packed[index]].tolist() for index in rng.permutation(len(packed))]
+
+
+def _fill_rows(recipe: TokenizeRecipe, lengths: np.ndarray) -> list[list[int]]:
+    """Return rows as lists of indices into `lengths`, with no order of their own."""
+    if recipe.packing == "none":
+        return [[index] for index in range(len(lengths))]
+    return best_fit_decreasing(lengths, recipe.max_length)
 
 
 def _list_trained(
