@@ -20,6 +20,7 @@ from pathlib import Path
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from orcac.errors import InputError
+from orcac.progress import print_line
 from orcac.store import durable
 from orcac.train import distributed
 from orcac.train.metrics import MetricsWriter
@@ -94,5 +95,7 @@ class Saver(TrainerCallback):
                 if path.is_file():
                     durable.sync_file(path)
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage)))
+            if self.is_stop_requested:
+                print_line(f"{self._stage.label}  stopped and saved after step {state.global_step:,}")
         now = time.monotonic()
         self._next = now + max(self._every, (1 / self._max_share - 1) * (now - self._started))

@@ -24,11 +24,12 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 
+from orcac.devices import count_cores
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
 from orcac.model.offline import go_offline
 from orcac.model.weights import raising_os_errors
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 from orcac.store import durable
 from orcac.tokenize import rowfile
 from orcac.train import checks, distributed, processes, state
@@ -54,7 +55,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
-    torch.set_num_threads(stage.threads)
+    torch.set_num_threads(min(stage.threads, count_cores()))  # more would wait for each other, at several times the CPU
     distributed.join_group(stage)
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
     data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"))
@@ -76,6 +77,9 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     if distributed.is_first():
         delete_incomplete(stage.work)
     model = load_trainable_model(stage.start / "model")
+    if distributed.is_first():
+        size = f"{model.num_parameters() / 1e6:,.1f} M parameters"
+        print_line(f"{stage.label}  model of {size} loaded; checks before the first step")
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
     metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
@@ -96,6 +100,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         if distributed.is_first():
             print(f"{stage.label}  {meter.legend}", file=sys.stderr)
         if checkpoint:
+            if distributed.is_first():
+                print_line(f"{stage.label}  continues after step {read_step(checkpoint):,} of {order.steps:,}")
             return
         if execution.zero and recipe.precision == "bf16":
             state.set_master_weights(trainer, stage.start / "model")

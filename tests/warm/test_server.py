@@ -109,6 +109,14 @@ def test_a_job_has_the_state_of_the_process_that_asked(offered: str, tmp_path: P
     assert (out, error, status) == (f"{tmp_path} x None (0, 0)\n", "True 1\n", 7)
 
 
+def test_models_with_other_threads_share_a_template(offered: str) -> None:
+    code = "import os, torch\nprint(os.getppid(), torch.get_num_threads())"
+    first, second = (
+        run(offered, code, kind="train", environ={"OMP_NUM_THREADS": threads})[0].split() for threads in ("1", "2")
+    )
+    assert first[0] == second[0] and (first[1], second[1]) == ("1", "2")
+
+
 def test_a_memory_limit_holds(offered: str) -> None:
     code = "import os\nprint('job', flush=True)\nbytearray(8 << 30)"
     limits = (6 << 30, 6 << 30)
