@@ -21,7 +21,7 @@ _NAMED = 10  # lost groups that a message names
 
 
 class Losses:
-    """The rows of each task and file, counted one by one."""
+    """The rows of each task and file."""
 
     def __init__(self) -> None:
         self._tasks, self._files = _Groups(), _Groups()
@@ -32,15 +32,15 @@ class Losses:
         if file:
             self._tasks_of.setdefault(file, set())
 
-    def count(self, reason: str, *, task: str = "", file: str = "") -> None:
-        """Count a row that is lost for a reason, or, if that is "", a row that is left or that the spec leaves out.
+    def count(self, reason: str, *, task: str = "", file: str = "", rows: int = 1) -> None:
+        """Count rows that are lost for a reason, or, if that is "", that are left or that the spec leaves out.
 
-        A row without a known task counts for its file alone.
+        Rows without a known task count for their file alone.
         """
         if task:
-            self._tasks.count(task, reason)
+            self._tasks.count(task, reason, rows)
         if file:
-            self._files.count(file, reason)
+            self._files.count(file, reason, rows)
             self._tasks_of.setdefault(file, set()).update([task] if task else ())
 
     def check(self, label: str, allow_empty: Collection[str], *, fix: str) -> None:
@@ -68,9 +68,9 @@ class _Groups:
         self.lost: dict[str, Counter[str]] = defaultdict(Counter)  # group -> reason -> rows
         self._left: set[str] = set()
 
-    def count(self, group: str, reason: str) -> None:
+    def count(self, group: str, reason: str, rows: int) -> None:
         if reason:
-            self.lost[group][reason] += 1
+            self.lost[group][reason] += rows
         else:
             self._left.add(group)
 

@@ -68,6 +68,7 @@ class Response(Prompt):
     error: str = ""  # the error class if the request failed for good (see chat.failures), else ""
     input_tokens: int = 0  # as the endpoint counted them; 0 if it did not
     output_tokens: int = 0
+    sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each prompt has several
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +265,29 @@ def read_tables(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
             yield table.select(list(names))
 
 
+def of_table(table: pa.RecordBatch, kind: type[Row]) -> Iterator[Row]:
+    """Yield the rows of a table, which may be of a wider type."""
+    names = [field.name for field in dataclasses.fields(kind) if field.name in table.schema.names]
+    for values in zip(*(table.column(name).to_pylist() for name in names), strict=True):
+        yield kind(**dict(zip(names, values, strict=True)))
+
+
+def regroup(tables: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of tables of one schema in tables of the size that `write` makes."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for table in tables:
+        while count + len(table) >= _ROW_GROUP:
+            needed = _ROW_GROUP - count
+            yield pa.concat_batches([*waiting, table.slice(0, needed)])
+            waiting, count, table = [], 0, table.slice(needed)
+        if len(table):
+            waiting.append(table)
+            count += len(table)
+    if waiting:
+        yield pa.concat_batches(waiting)
+
+
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield the items in lists of `size`; the last list may be shorter."""
     rest = iter(items)
@@ -297,10 +321,12 @@ __all__ = [
     "Scored",
     "batched",
     "has_column",
+    "of_table",
     "prompt_id",
     "read",
     "read_columns",
     "read_tables",
+    "regroup",
     "schema",
     "widen",
     "widen_table",

@@ -16,13 +16,14 @@ the counts have exactly the algorithm's distribution. The stream of picks does n
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from orcac.sample.recipe import Draw, Message
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger]
 Tickets = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
@@ -35,6 +36,12 @@ def ticket(seed: int, *names: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
+def ticket_bytes(seed: int, name: str, *names: Iterable[str]) -> bytes:
+    """Return the tickets of rows as 8 bytes each, big-endian. `names` are columns, whose values follow `name`."""
+    sha256, begin = hashlib.sha256, f"{seed}\x1f{name}\x1f"
+    return b"".join([sha256((begin + "\x1f".join(row)).encode()).digest()[:8] for row in zip(*names, strict=True)])
+
+
 def pick_message(draw: Draw, *, has_options: bool, seed: int, names: tuple[str, ...]) -> Message:
     """Pick one of the messages that a query may get, uniformly. `names` identify the query."""
     messages = draw.always
@@ -45,7 +52,9 @@ def pick_message(draw: Draw, *, has_options: bool, seed: int, names: tuple[str, 
 
 def within_caps(tasks: Ints, tickets: Tickets, *, per_task: int | None) -> Mask:
     """Return a mask (n,) of the `per_task` lowest tickets of each task; of all tickets if it is None."""
-    return _rank(tasks, tickets) < (len(tasks) if per_task is None else per_task)
+    if per_task is None:
+        return np.ones(len(tasks), dtype=bool)
+    return _lowest_of_each(tasks, tickets, np.full(len(np.bincount(tasks)), per_task))
 
 
 def lowest(tickets: Tickets, take: int) -> Mask:
@@ -58,7 +67,7 @@ def lowest(tickets: Tickets, take: int) -> Mask:
 def by_task(tasks: Ints, tickets: Tickets, take: int, *, seed: int) -> Mask:
     """Return a mask (n,) of `take` of n queries by Algorithm 1. `tasks` (n,) numbers each query's task from 0."""
     counts = allocate(np.bincount(tasks), take, seed=seed)
-    return _rank(tasks, tickets) < counts[tasks]
+    return _lowest_of_each(tasks, tickets, counts)
 
 
 def allocate(sizes: Ints, take: int, *, seed: int, chunk_size: int = CHUNK) -> Ints:
@@ -80,9 +89,11 @@ def allocate(sizes: Ints, take: int, *, seed: int, chunk_size: int = CHUNK) -> I
     return counts
 
 
-def _rank(tasks: Ints, tickets: Tickets) -> Ints:
-    """Return for each ticket (n,) the number of lower tickets of the same task."""
-    sizes = np.bincount(tasks)
-    rank = np.empty_like(tasks)
-    rank[np.lexsort((tickets, tasks))] = np.arange(len(tasks)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return rank
+def _lowest_of_each(tasks: Ints, tickets: Tickets, counts: Ints) -> Mask:
+    """Return a mask (n,) of the lowest tickets of each task, `counts` (tasks,) of them."""
+    mask = np.zeros(len(tasks), dtype=bool)
+    order = np.lexsort((tickets, tasks))
+    ends = np.cumsum(np.bincount(tasks))
+    for start, end, count in zip([0, *ends], ends, counts, strict=False):
+        mask[order[start : min(start + count, end)]] = True
+    return mask

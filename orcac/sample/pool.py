@@ -1,131 +1,173 @@
 """The first reading of a sample's input: the pool of queries that may be drawn, and the choice among them.
 
-A query takes some 200 bytes in the pool: its place, its task's number, its ticket, and a digest to find duplicates. So
-the texts of a large collection need not fit in memory.
+A row takes 21 bytes in the pool: its ticket, a digest of its query to find duplicates, its task's number, and the
+reason for which it may not be drawn. So a large collection need not fit in memory. Two queries that are not equal have
+one digest of 64 bits with a chance of 1 in 40,000 among 30 million.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from orcac import rows
 from orcac.bad_rows import MOST_BAD_FIRST, check_bad
 from orcac.errors import InputError
 from orcac.losses import Losses
 from orcac.sample import draw
-from orcac.sample.recipe import OWN, SampleRecipe
+from orcac.sample.part import BAD, DUPLICATE, FILTERED, NO_OPTION, REASONS, Part, Survey
+from orcac.sample.recipe import SampleRecipe
 from orcac.sample.references import NAMED
 from orcac.tables.rows import BadRow
 
-BAD = "bad row"  # the reason of rows that cannot be read
+__all__ = ["Pool", "choose", "merge"]
+
+T = TypeVar("T", bound=np.generic)
 
 # reasons by which nothing is lost: the spec leaves the query out, or another row has it
-_NO_LOSS = ("", "task filter", "duplicate", "no choices")
+_NO_LOSS = ("", FILTERED, DUPLICATE, "no choices")
+_KEPT = REASONS.index("")
+_AT_ONCE = 1 << 20  # rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """The queries that may be drawn."""
+    """The rows of the input, and which of them may be drawn."""
 
-    places: draw.Ints  # int64 (n,): positions in the input, ascending
-    tasks: draw.Ints  # int64 (n,): numbers of tasks in the order of their names
-    tickets: draw.Tickets  # uint64 (n,)
-    read: int
-    bad: list[BadRow]  # the first rows that cannot be read
+    codes: npt.NDArray[np.uint8]  # (rows,): indices in REASONS; those with 0 may be drawn
+    tasks: npt.NDArray[np.int32]  # (rows,): numbers of tasks in the order of their names
+    tickets: draw.Tickets  # uint64 (rows,)
+    sizes: list[int]  # rows of each part
+    bad: list[BadRow]
     dropped: Counter[str]  # reason -> queries that may not be drawn
-    unanswerable: list[rows.Prompt]  # the first of these to which no answer could be right
+    unanswerable: list[int]  # places of the first of these to which no answer could be right
     losses: Losses  # of tasks and files
 
+    @property
+    def read(self) -> int:
+        return len(self.codes)
 
-Parts = Iterable[tuple[str, Iterable[rows.Prompt | BadRow]]]  # a file's name, or "" for another input, and its prompts
 
-
-def survey(parts: Parts, recipe: SampleRecipe) -> Pool:
-    """Read all prompts once.
+def merge(parts: Sequence[Part], surveys: Iterable[Survey], recipe: SampleRecipe) -> Pool:
+    """Return the rows of all parts, in order.
 
     Raises InputError if a task that the recipe names does not occur, or if the first 1,000 rows are all bad.
     """
-    wanted = recipe.source.tasks if recipe.source else ()
-    by_choice = recipe.source is not None and recipe.source.items == "choices"
-    places, tickets, numbers = array("q"), array("Q"), array("q")
-    names: dict[str, int] = {}
-    others: set[str] = set()
-    known: set[bytes] = set()
-    dropped: Counter[str] = Counter()
-    unanswerable: list[rows.Prompt] = []
+    order: dict[str, int] = {}  # task -> its number, by first occurrence
+    all_codes: list[npt.NDArray[np.uint8]] = []
+    all_tasks: list[npt.NDArray[np.int32]] = []
+    all_tickets: list[draw.Tickets] = []
+    all_digests: list[draw.Tickets] = []
     bad: list[BadRow] = []
-    losses = Losses()
-    place = -1
-    for file, prompts in parts:
-        losses.add_file(file)
-        for prompt in prompts:
-            place += 1
-            if isinstance(prompt, BadRow):
-                dropped[BAD] += 1
-                losses.count(BAD, file=file)
-                bad += [prompt] if len(bad) < NAMED else []
-                if dropped[BAD] == place + 1 == MOST_BAD_FIRST:
-                    check_bad(recipe.name, place + 1, place + 1, bad, share=None)  # raises
-                continue
-            own = f"\x1f{prompt.system}" if prompt.system_id == OWN else ""  # a message of the row's own
-            digest = hashlib.sha256(f"{prompt.source}\x1f{prompt.query}{own}".encode()).digest()[:16]
-            if wanted and prompt.task not in wanted:
-                others.add(prompt.task)
-                reason = "task filter"
-            elif digest in known:
-                reason = "duplicate"
-            else:
-                reason = _find_loss(prompt, by_choice=by_choice)
-            losses.count("" if reason in _NO_LOSS else reason, task=prompt.task, file=file)
-            if reason:
-                dropped[reason] += 1
-                if reason == "reference is no option" and len(unanswerable) < NAMED:
-                    unanswerable.append(prompt)
-                continue
-            known.add(digest)
-            places.append(place)
-            tickets.append(draw.ticket(recipe.seed, recipe.name, prompt.source, prompt.task, prompt.query))
-            numbers.append(names.setdefault(prompt.task, len(names)))
-    for task in wanted if names or others else ():
-        if task not in names:
+    for found in surveys:
+        numbers = np.array([order.setdefault(name, len(order)) for name in found.names] or [0], dtype=np.int32)
+        all_codes.append(found.codes)
+        all_tasks.append(numbers[found.tasks])
+        all_tickets.append(found.tickets)
+        all_digests.append(found.digests)
+        bad += found.bad
+        if len(bad) >= MOST_BAD_FIRST and _are_bad(all_codes, MOST_BAD_FIRST):
+            check_bad(recipe.name, MOST_BAD_FIRST, MOST_BAD_FIRST, bad, share=None)  # raises
+    sizes = [len(codes) for codes in all_codes]
+    codes = _join(all_codes)
+    _mark_duplicates(codes, _join(all_digests))
+    tasks, tickets = _join(all_tasks), _join(all_tickets)
+    names = [*order]
+    losses = _count_losses(parts, sizes, codes, tasks, names)
+    drawable = np.bincount(tasks[codes == _KEPT], minlength=len(names))
+    _check_tasks(recipe, {name for name, count in zip(names, drawable, strict=True) if count}, {*names})
+    rank = {name: number for number, name in enumerate(sorted(names))}
+    if names:
+        tasks = np.array([rank[name] for name in names], dtype=np.int32)[tasks]
+    counts = np.bincount(codes, minlength=len(REASONS)).tolist()
+    return Pool(
+        codes=codes,
+        tasks=tasks,
+        tickets=tickets,
+        sizes=sizes,
+        bad=bad,
+        dropped=Counter({reason: count for reason, count in zip(REASONS, counts, strict=True) if reason and count}),
+        unanswerable=np.flatnonzero(codes == REASONS.index(NO_OPTION))[:NAMED].tolist(),
+        losses=losses,
+    )
+
+
+def _join(arrays: list[npt.NDArray[T]]) -> npt.NDArray[T]:
+    """Return arrays as one, and drop them."""
+    joined = np.concatenate(arrays)
+    arrays.clear()
+    return joined
+
+
+def _are_bad(codes: Sequence[npt.NDArray[np.uint8]], count: int) -> bool:
+    """Return whether the first `count` rows are all bad."""
+    first = np.concatenate([some[:count] for some in codes])[:count]
+    return bool((first == REASONS.index(BAD)).all())
+
+
+def _mark_duplicates(codes: npt.NDArray[np.uint8], digests: draw.Tickets) -> None:
+    """Set the code of each row whose query an earlier row has that may be drawn.
+
+    A row that the task filter or its content leaves out does not make a later one a duplicate.
+    """
+    bad, filtered = REASONS.index(BAD), REASONS.index(FILTERED)
+    ordered = np.sort(digests)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    if not len(repeated):
+        return
+    places = []
+    for start in range(0, len(digests), _AT_ONCE):
+        some = digests[start : start + _AT_ONCE]
+        at = np.minimum(np.searchsorted(repeated, some), len(repeated) - 1)
+        places.append(start + np.flatnonzero(repeated[at] == some))
+    rows = np.concatenate(places)
+    rows = rows[(codes[rows] != bad) & (codes[rows] != filtered)]
+    _, groups = np.unique(digests[rows], return_inverse=True)
+    first = np.full(groups.max(initial=-1) + 1, len(codes), dtype=np.int64)
+    kept = codes[rows] == _KEPT
+    np.minimum.at(first, groups[kept], rows[kept])
+    codes[rows[rows > first[groups]]] = REASONS.index(DUPLICATE)
+
+
+def _count_losses(
+    parts: Sequence[Part],
+    sizes: Sequence[int],
+    codes: npt.NDArray[np.uint8],
+    tasks: npt.NDArray[np.int32],
+    names: Sequence[str],
+) -> Losses:
+    losses, start, bad = Losses(), 0, REASONS.index(BAD)
+    for part, size in zip(parts, sizes, strict=True):
+        losses.add_file(part.file)
+        found = codes[start : start + size]
+        numbers = tasks[start : start + size].astype(np.int64) * len(REASONS) + found
+        for number, count in enumerate(np.bincount(numbers[found != bad]).tolist()):
+            task, reason = names[number // len(REASONS)] if count else "", REASONS[number % len(REASONS)]
+            if count:
+                losses.count("" if reason in _NO_LOSS else reason, task=task, file=part.file, rows=count)
+        if count := int((found == bad).sum()):
+            losses.count(BAD, file=part.file, rows=count)
+        start += size
+    return losses
+
+
+def _check_tasks(recipe: SampleRecipe, drawable: set[str], names: set[str]) -> None:
+    """Raise InputError if no query of a task that the recipe names can be drawn."""
+    wanted = recipe.source.tasks if recipe.source else ()
+    others = names - {*wanted}
+    for task in wanted if drawable or others else ():
+        if task not in drawable:
             near = difflib.get_close_matches(task, sorted(others), n=3) or sorted(others)[:10]
             raise InputError(
                 f"{recipe.name}: no query of task {task!r} can be drawn",
                 fix=f"name a task that the files have ({', '.join(near)}), or keep all",
             )
-    order = {name: number for number, name in enumerate(sorted(names))}
-    renumber = np.array([order[name] for name in names], dtype=np.int64)
-    return Pool(
-        places=np.array(places),
-        tasks=renumber[np.array(numbers)],
-        tickets=np.array(tickets),
-        read=place + 1,
-        bad=bad,
-        dropped=dropped,
-        unanswerable=unanswerable,
-        losses=losses,
-    )
-
-
-def _find_loss(prompt: rows.Prompt, *, by_choice: bool) -> str:
-    """Return why an item is of no use; "" if it is. `by_choice`: the likelihoods of its choices are compared."""
-    if prompt.reference and prompt.options and prompt.reference not in prompt.options:
-        return "reference is no option"
-    if by_choice and isinstance(prompt, rows.BenchmarkItem):
-        if not prompt.choices:
-            return "no choices"
-        if not prompt.right:
-            return "no right choice"
-        if not all(prompt.choices):
-            return "empty choice"
-    return ""
 
 
 def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
@@ -134,9 +176,13 @@ def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
     Raises InputError if fewer can be drawn than `take` asks for.
     """
     source, subset = recipe.source, recipe.subset
-    left = draw.within_caps(pool.tasks, pool.tickets, per_task=source.per_task if source else None)
-    tasks, tickets = pool.tasks[left], pool.tickets[left]
-    dropped = pool.dropped + Counter({"per_task": len(left) - len(tickets)})
+    places = np.flatnonzero(pool.codes == _KEPT)
+    tasks, tickets = pool.tasks[places], pool.tickets[places]
+    dropped = pool.dropped
+    if source and source.per_task is not None:
+        left = draw.within_caps(tasks, tickets, per_task=source.per_task)
+        places, tasks, tickets = places[left], tasks[left], tickets[left]
+        dropped = dropped + Counter({"per_task": len(left) - len(tickets)})
     take = subset.take if subset else source.take if source else None
     if len(tickets) < (1 if take is None else take):
         losses = "".join(f"; {reason}: {count:,}" for reason, count in sorted(dropped.items()))
@@ -154,6 +200,5 @@ def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
     else:
         drawn = draw.lowest(tickets, take)
     chosen = np.zeros(pool.read, dtype=bool)
-    chosen[pool.places[left][drawn]] = True
-    dropped += Counter({"not drawn": int((~drawn).sum())})  # Counter's + leaves zeros out
-    return chosen, dropped
+    chosen[places[drawn]] = True
+    return chosen, dropped + Counter({"not drawn": int((~drawn).sum())})  # Counter's + leaves zeros out

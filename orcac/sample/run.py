@@ -2,8 +2,9 @@
 
 The items of a benchmark in the form in which models are asked are made in one pass (`form`).
 
-The input is read twice: once to choose (`pool`) and once to write the chosen prompts, in the order of the input. Every
-row is kept or dropped for one reason: read = kept + the sum of dropped. Files on a hub are downloaded first; the
+The input is read twice: once to choose (`part.survey`, `pool`) and once to write the chosen prompts, in the order of
+the input. Its parts are read by as many processes as the job has threads; the result does not depend on their number.
+Every row is kept or dropped for one reason: read = kept + the sum of dropped. Files on a hub are downloaded first; the
 summary records the commit that each revision was resolved to.
 """
 
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from orcac import hub, rows
 from orcac.bad_rows import check_bad, write_bad
@@ -23,37 +26,29 @@ from orcac.job import Job, hide_pandas
 from orcac.losses import print_counts
 from orcac.progress import Progress, print_line
 from orcac.recipe import resolve_file
-from orcac.sample.draw import pick_message
+from orcac.sample.draw import Mask
 from orcac.sample.form import put_in_form
-from orcac.sample.formats import SUFFIXES, TABLES, BadRow, Item, read_items
-from orcac.sample.formats.puzzles import generate
-from orcac.sample.pool import BAD, choose, survey
-from orcac.sample.recipe import OWN, Form, Message, SampleExecution, SampleRecipe, SampleSummary
+from orcac.sample.formats import SUFFIXES, TABLES
+from orcac.sample.part import BAD, NO_OPTION, Part, Survey, read_chosen, row_type, spill, survey
+from orcac.sample.pool import Pool, choose, merge
+from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSummary
 from orcac.sample.references import NAMED, find_fault, name_items
 from orcac.tables.content import PACKED
 from orcac.tables.rows import describe
+from orcac.workers import run_in_order
 
+_MANY_BYTES = 64 << 20  # of the input; starting a process costs as much as reading some of them
 _FIX_OPTIONS = "let each reference be the text, the label or the number of an option, or correct the source's `fields`"
 _FIX_REFERENCES = "correct these references, or name another checker"
 _FIX_EMPTY = "correct the files or the source's `fields`, or list these tasks or files in the source's `allow_empty`"
-
-
-class _Part(NamedTuple):
-    """A part of the input: a file, a generator or another sample."""
-
-    read: Callable[[], Iterator[rows.Prompt | BadRow]]  # each time from the start
-    file: str = ""  # its path
-    items: Callable[[], Iterable[Item | BadRow]] = tuple  # of a file
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Input:
     """The input of a sample."""
 
-    parts: list[_Part]
+    parts: list[Part]
     commits: dict[str, str] = dataclasses.field(default_factory=dict)  # of each revision on a hub
-    unused: Counter[str] = dataclasses.field(default_factory=Counter)  # turns of conversations, and such conversations
-    notes: dict[str, str] = dataclasses.field(default_factory=dict)  # file -> a sentence on its references, once read
 
 
 def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
@@ -68,42 +63,53 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     source = _find_input(job)
     parts, files = source.parts, [(part.file, part.items) for part in source.parts if part.file]
     progress = job.progress(2 * len(parts), "readings")
-    pool = survey(_read(parts, progress, done=0), job.recipe)
+    processes = _count_processes(job.execution.threads, parts)
+    notes: dict[str, str] = {}
+    later_turns = conversations = 0
+
+    def surveys() -> Iterator[Survey]:
+        nonlocal later_turns, conversations
+        for number, found in enumerate(run_in_order(survey, parts, processes=processes), start=1):
+            later_turns += found.later_turns
+            conversations += found.conversations
+            if found.notes:
+                notes[parts[number - 1].file] = found.notes[-1]
+            yield found
+            progress.update(number)
+
+    pool = merge(parts, surveys(), job.recipe)
     check_bad(job.label, pool.dropped[BAD], pool.read, pool.bad, share=job.execution.max_bad)
-    for file, note in source.notes.items():
+    for file, note in notes.items():
         print_line(f"{job.label}  {file}: {note}")
-    later_turns = source.unused["turns"]  # of the first reading
     if later_turns:
-        counts = f"{later_turns:,}, conversations: {source.unused['conversations']:,}"
+        counts = f"{later_turns:,}, conversations: {conversations:,}"
         print_line(f"{job.label}  turns after the first answer are not used: {counts}")
     what = "queries are dropped, since their reference is not one of their options"
-    unanswerable = pool.dropped["reference is no option"]
-    name_items(job.label, unanswerable, what, pool.unanswerable, fix=_FIX_OPTIONS, files=files)
+    unanswerable = pool.dropped[NO_OPTION]
+    named = list(_read_at(parts, pool, pool.unanswerable)) if unanswerable else []
+    name_items(job.label, unanswerable, what, named, fix=_FIX_OPTIONS, files=files)
     pool.losses.check(job.label, job.execution.allow_empty, fix=_FIX_EMPTY)
     chosen, dropped = choose(pool, job.recipe)
     tasks: set[str] = set()
     faults: Counter[str] = Counter()  # why no answer to an item could be right -> such items
     examples: dict[str, list[rows.Prompt]] = defaultdict(list)
     characters = 0  # of the texts that a teacher will read
-    bad: list[BadRow] = []
+    kind = row_type(job.recipe)
 
-    def kept() -> Iterator[rows.Prompt]:
+    def kept() -> Iterator[pa.RecordBatch]:
         nonlocal characters
-        prompts = (prompt for _, part in _read(parts, progress, done=len(parts)) for prompt in part)
-        for is_chosen, prompt in zip(chosen, prompts, strict=True):
-            if isinstance(prompt, BadRow):
-                bad.append(prompt)
-            elif is_chosen:
-                tasks.add(prompt.task)
-                characters += len(prompt.system) + len(prompt.query)
+        masks = _split(chosen, pool.sizes)
+        for table in rows.regroup(_read_parts(job, parts, masks, processes, progress)):
+            tasks.update(table.column("task").to_pylist())
+            characters += sum(pc.sum(pc.utf8_length(table.column(name))).as_py() for name in ("system", "query"))
+            for prompt in rows.of_table(table, kind) if job.execution.checker or job.execution.agreement else ():
                 if fault := _find_fault(prompt, job.execution):
                     faults[fault] += 1
                     examples[fault] += [prompt] if len(examples[fault]) < NAMED else []
-                yield prompt
+            yield table
 
-    kind = rows.BenchmarkItem if job.recipe.source and job.recipe.source.items else rows.Prompt
-    count = rows.write(job.out / "prompts.parquet", kind, kept())
-    write_bad(job.out / "bad.parquet", bad)
+    count = rows.write_tables(job.out / "prompts.parquet", kind, kept())
+    write_bad(job.out / "bad.parquet", pool.bad)
     assert pool.read == count + dropped.total()
     for fault, found in sorted(faults.items()):
         what = f"of {count:,} items will be left out of the scores: {fault}"
@@ -125,6 +131,46 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
         later_turns=later_turns or None,
         hub=source.commits or None,
     )
+
+
+def _count_processes(threads: int, parts: list[Part]) -> int:
+    """Return the number of processes that read the parts: as many as threads, if there is enough to read."""
+    sizes = [part.path.stat().st_size for part in parts if part.path]
+    return threads if sum(sizes) >= _MANY_BYTES else 1
+
+
+def _split(mask: Mask, sizes: list[int]) -> list[Mask]:
+    """Return the part of a mask that belongs to each part of the input."""
+    return np.split(mask, np.cumsum(sizes)[:-1])
+
+
+def _read_parts(
+    job: Job[SampleRecipe, SampleExecution], parts: list[Part], masks: list[Mask], processes: int, progress: Progress
+) -> Iterator[pa.RecordBatch]:
+    """Yield the chosen rows of all parts, in order."""
+    if processes == 1:
+        for number, (part, mask) in enumerate(zip(parts, masks, strict=True), start=len(parts) + 1):
+            yield from read_chosen(part, mask)
+            progress.update(number)
+        return
+    work = [
+        (part, mask, job.work / f"chosen-{number}.arrow")
+        for number, (part, mask) in enumerate(zip(parts, masks, strict=True))
+    ]
+    for number, path in enumerate(run_in_order(spill, work, processes=processes), start=len(parts) + 1):
+        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as tables:
+            yield from tables
+        path.unlink()
+        progress.update(number)
+
+
+def _read_at(parts: list[Part], pool: Pool, places: list[int]) -> Iterator[rows.Prompt]:
+    """Yield the rows at these places in the input, in order."""
+    mask = np.zeros(pool.read, dtype=bool)
+    mask[places] = True
+    for part, wanted in zip(parts, _split(mask, pool.sizes), strict=True):
+        for table in read_chosen(part, wanted) if wanted.any() else ():
+            yield from rows.of_table(table, rows.Prompt)
 
 
 def _find_fault(prompt: rows.Prompt, execution: SampleExecution) -> str:
@@ -157,11 +203,9 @@ def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
     assert (source is None) != (recipe.subset is None), "exactly one of source, subset and form"
     if source is None:
         samples = [folder / "prompts.parquet" for folder in job.inputs["from"]]
-        return _Input(parts=[_Part(partial(rows.read, sample, rows.Prompt)) for sample in samples])
+        return _Input(parts=[Part(recipe=recipe, path=sample, is_sample=True) for sample in samples])
     if source.format == "puzzles":
-        assert source.puzzles is not None
-        unused = Counter[str]()
-        return _Input(parts=[_Part(partial(_prompts, recipe, partial(generate, source.puzzles), unused))])
+        return _Input(parts=[Part(recipe=recipe)])
     paths = [(resolve_file(ref, job.execution), ref.name) for ref in source.files]
     commits: dict[str, str] = {}
     for ref in source.hub:
@@ -174,61 +218,8 @@ def _find_input(job: Job[SampleRecipe, SampleExecution]) -> _Input:
     for path, name in paths if source.format in TABLES else ():
         if content := describe(path, source.format):
             print_line(f"{job.label}  {name} is {content}")
-    found = _Input(parts=[], commits=commits)
-    for path, name in paths:
-        report = partial(found.notes.__setitem__, str(path))
-        items = partial(read_items, path, name, source, matches=recipe.matching is not None, report=report)
-        prompts = partial(_prompts, recipe, items, found.unused, name, one_message=job.execution.one_message)
-        found.parts.append(_Part(prompts, str(path), items))
-    return found
-
-
-def _read(parts: list[_Part], progress: Progress, *, done: int) -> Iterator[tuple[str, Iterator[rows.Prompt | BadRow]]]:
-    for number, part in enumerate(parts, start=done + 1):
-        yield part.file, part.read()
-        progress.update(number)
-
-
-def _prompts(
-    recipe: SampleRecipe,
-    items: Callable[[], Iterable[Item | BadRow]],
-    unused: Counter[str],
-    file: str = "",
-    *,
-    one_message: bool = False,
-) -> Iterator[rows.Prompt | BadRow]:
-    """Yield each item with its own system message, or the one that is drawn for it.
-
-    Raises InputError if an item has a message of its own, and others are to be drawn or `one_message` is for all.
-    """
-    as_items = recipe.source is not None and recipe.source.items is not None
-    is_drawn = recipe.draw != SampleRecipe.model_fields["draw"].default
-    for item in items():
-        if isinstance(item, BadRow):
-            yield dataclasses.replace(item, file=file)
-            continue
-        if item.later_turns:
-            unused.update(turns=item.later_turns, conversations=1)
-        if item.system is None:
-            names = (recipe.name, item.task, item.query)
-            message = pick_message(recipe.draw, has_options=bool(item.options), seed=recipe.seed, names=names)
-        elif is_drawn or one_message:
-            other = "the spec draws another" if is_drawn else "a benchmark asks under one message, its `system`"
-            fix = "take the human's turn alone, as in `query: messages.user`"
-            raise InputError(
-                f"{recipe.name}: {file} has a system message for {item.query[:80]!r}, and {other}",
-                fix=f"remove the draw of this source, or {fix}" if is_drawn else fix,
-            )
-        else:
-            message = Message(id=OWN, text=item.system)
-        prompt = rows.Prompt(
-            id=rows.prompt_id(recipe.name, item.task, item.query, message.text),
-            source=recipe.name,
-            task=item.task,
-            query=item.query,
-            system_id=message.id,
-            system=message.text,
-            reference=item.reference,
-            options=list(item.options),
-        )
-        yield rows.widen(prompt, rows.BenchmarkItem, **item.benchmark_fields()) if as_items else prompt
+    parts = [
+        Part(recipe=recipe, path=path, name=name, is_first=not number, one_message=job.execution.one_message)
+        for number, (path, name) in enumerate(paths)
+    ]
+    return _Input(parts=parts, commits=commits)

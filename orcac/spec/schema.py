@@ -445,27 +445,6 @@ class Judge(Frozen):
     )
 
 
-class Sample(Frozen):
-    from_: Name = semantic("dataset whose prompts are drawn", alias="from")
-    take: Count = semantic(
-        "number of prompts, drawn uniformly; each keeps its system message, and a smaller draw is a subset of a larger "
-        "one",
-        unit="prompts",
-    )
-
-
-class Dataset(Frozen):
-    teacher: Name = semantic("teacher that answers")
-    queries: tuple[Name, ...] = semantic("query sources", ())
-    sample: Sample | None = semantic("instead of `queries`: a random subset of another dataset's prompts", None)
-    draw: Draws = semantic(
-        "system messages of this dataset, instead of system_messages.draw. With `sample` the queries stay the same and "
-        "only their system messages are drawn again",
-        {},
-    )
-    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("number of jobs that share the requests", 1)
-
-
 class Contamination(Frozen):
     ngram: Count = semantic(
         "reject a query that has this many consecutive words in common with a benchmark item", 13, unit="words"
@@ -475,6 +454,27 @@ class Contamination(Frozen):
 class Bounds(Frozen):
     min: Count | None = semantic("smallest length to keep", None, unit="tokens")
     max: Count | None = semantic("largest length to keep", None, unit="tokens")
+
+
+class Selection(Frozen):
+    by: Literal["verified", "majority", "shortest", "longest", "random", "judged"] = semantic(
+        "verified keeps answers that agree with the known reference; majority those that agree with most answers to "
+        "the prompt; shortest and longest count the tokens of reasoning and answer; random draws with the spec's seed"
+    )
+    keep: Count = semantic("largest number of answers to keep of each prompt", 1, unit="answers")
+
+
+def _expand_short_agreement(value: object) -> object:
+    """Return the rule of agreement that is written as true or false."""
+    return ("agrees" if value else None) if isinstance(value, bool) else value
+
+
+class _OrTrue:
+    """Adds the short form, true or false, to the JSON Schema of agreement."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"anyOf": [handler(core), {"type": "boolean"}]}
 
 
 class Filters(Frozen):
@@ -487,13 +487,70 @@ class Filters(Frozen):
         {},
     )
     refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
-    agreement: StrictBool = semantic("drop answers that contradict a known reference answer", False)
-    checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
+    agreement: Annotated[Literal["agrees", "contradicts"] | None, BeforeValidator(_expand_short_agreement), _OrTrue] = (
+        semantic(
+            "agrees drops answers that contradict a known reference answer, as `true` does; contradicts drops "
+            "those that agree, which leaves wrong answers",
+            None,
+        )
+    )
+    unread: Literal["keep", "drop"] = semantic(
+        "with `agreement`: answers that cannot be compared, since no final answer is read or no reference is known",
+        "keep",
+    )
+    checker: CheckerName = semantic(
+        "rule by which `agreement` and `select` read answers and compare them", "final-answer"
+    )
     duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
+    select: Selection | None = semantic("the answers to keep of each prompt, after the rules above", None)
     allow_empty: tuple[str, ...] = execution(
         'tasks of which no answer may be kept, or globs such as "*"; of any other, the run stops', ()
     )
+
+
+class Sample(Frozen):
+    from_: Name = semantic("dataset whose prompts are drawn", alias="from")
+    take: Count = semantic(
+        "number of prompts, drawn uniformly; each keeps its system message, and a smaller draw is a subset of a larger "
+        "one",
+        unit="prompts",
+    )
+
+
+class Transform(Frozen):
+    """Changes of each example's trace, applied in this order."""
+
+    shuffle_steps: Share | None = semantic("share of the steps that change places, at random", None, gt=0)
+    delete_steps: Share | None = semantic("share of the steps to leave out, at random", None, gt=0, lt=1)
+    keep_tokens: Count | None = semantic(
+        "length to which longer traces are cut, in tokens of the student", None, unit="tokens"
+    )
+
+
+class Dataset(Frozen):
+    teacher: Name = semantic("teacher that answers")
+    queries: tuple[Name, ...] = semantic("query sources", ())
+    sample: Sample | None = semantic("instead of `queries`: a random subset of another dataset's prompts", None)
+    draw: Draws = semantic(
+        "system messages of this dataset, instead of system_messages.draw. With `sample` the queries stay the same and "
+        "only their system messages are drawn again",
+        {},
+    )
+    samples: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = semantic(
+        "answers to each prompt, which need a temperature above 0. Fewer are a part of more, so arms share them, and a "
+        "teacher's `seed` is sent as `seed` + the number of the sample",
+        1,
+        unit="answers",
+    )
+    filters: Filters | None = semantic("rules for this dataset alone, merged over the spec's `filters`", None)
+    transform: Transform | None = semantic(
+        "change of the examples before they are packed; answers and filters are those of the dataset without it. A "
+        "trace is the reasoning, or the answer without its last step if no reasoning is learnt. Steps are paragraphs; "
+        "of a single paragraph its lines, of a single line its sentences",
+        None,
+    )
+    shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("number of jobs that share the requests", 1)
 
 
 # --- student, stages, hardware ---------------------------------------------------------------------------------
@@ -583,6 +640,11 @@ class Stage(Frozen):
         None,
         gt=0,
         le=0.5,
+    )
+    keep: Literal["last", "best"] = semantic(
+        "weights that the stage leaves: those of its last step, or with `holdout` those with the lowest loss on the "
+        "questions kept apart, which is then measured after each epoch as well",
+        "last",
     )
     optimizer: Literal["fresh", "carry"] = semantic(
         "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",

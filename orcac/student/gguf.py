@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, as_input_error
 from orcac.extras import explain_missing_package
+from orcac.model.positions import count_positions
 from orcac.progress import print_line
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def convert(file: Path, folder: Path) -> None:
             tokenizer = _read_tokenizer(file, fields, size=len(reader.fields["tokenizer.ggml.tokens"].data))
             print_line(f"{file.name}: unpacking the weights")
             model = _read_model(file, fields)
-    tokenizer.model_max_length = model.config.max_position_embeddings
+    if positions := count_positions(model.config):
+        tokenizer.model_max_length = positions
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
 

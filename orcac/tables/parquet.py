@@ -6,15 +6,20 @@ Columns that are not asked for are not read. Rows are numbered from 1.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orcac.errors import InputError
 from orcac.tables.content import AGAIN
 from orcac.tables.text import BadRow
+
+Row = tuple[int, dict[str, object]]
 
 _BATCH_ROWS = 2_000
 
@@ -25,18 +30,31 @@ def count_rows(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
 
 
-def read_parquet(path: Path, keys: Collection[str] | None) -> Iterator[tuple[int, dict[str, object]] | BadRow]:
+def read_parquet(path: Path, keys: Collection[str] | None) -> Iterator[Row | BadRow]:
     """Yield (number, row) with the columns that the paths `keys` begin with (None: all), or a bad row.
 
     Of columns of one name the last is read. Raises InputError for a file that is damaged or not Parquet.
     """
+    for batch in read_parquet_batches(path, keys):
+        yield from batch.rows()
+
+
+def read_parquet_batches(
+    path: Path, keys: Collection[str] | None, mask: npt.NDArray[np.bool_] | None = None
+) -> Iterator[ParquetBatch]:
+    """Yield the rows that `read_parquet` does as batches, only those of `mask` (rows,) if it is given."""
     wanted = {part for key in keys or () for part in (key, key.partition(".")[0])}
-    number = 0
+    before = 0
     with _explain_damage(path), pq.ParquetFile(path, pre_buffer=False) as file:
         columns = [name for name in file.schema_arrow.names if keys is None or name in wanted]
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
-            yield from _read_batch(batch, number)
-            number += batch.num_rows
+            numbers = np.arange(before + 1, before + 1 + batch.num_rows)
+            if mask is not None:
+                chosen = mask[before : before + batch.num_rows]
+                batch, numbers = batch.filter(pa.array(chosen)), numbers[chosen]
+            before += len(numbers) if mask is None else len(chosen)
+            if len(numbers):
+                yield ParquetBatch(batch, numbers)
 
 
 @contextlib.contextmanager
@@ -50,19 +68,59 @@ def _explain_damage(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read as Parquet: {error}", fix=AGAIN) from error
 
 
-def _read_batch(batch: pa.RecordBatch, before: int) -> Iterator[tuple[int, dict[str, object]] | BadRow]:
-    names = batch.schema.names
-    try:
-        columns = [column.to_pylist() for column in batch.columns]
-    except UnicodeDecodeError:
-        for at in range(batch.num_rows):
-            yield _read_row(batch, at, before + at + 1)
-        return
-    for number, cells in enumerate(zip(*columns, strict=True), start=before + 1):
-        yield number, dict(zip(names, cells, strict=True))
+class ParquetBatch:
+    """Some rows of a file, one after another; a `tables.batches.Batch`."""
+
+    def __init__(self, batch: pa.RecordBatch, numbers: npt.NDArray[np.int64]) -> None:
+        self._batch, self._numbers = batch, numbers
+
+    def __len__(self) -> int:
+        return int(self._batch.num_rows)
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """Yield (number, row) for each row, or a bad row."""
+        names = self._batch.schema.names
+        try:
+            columns = [column.to_pylist() for column in self._batch.columns]
+        except UnicodeDecodeError:
+            for at, number in enumerate(self._numbers.tolist()):
+                yield _read_row(self._batch, at, number)
+            return
+        for number, cells in zip(self._numbers.tolist(), zip(*columns, strict=True), strict=False):
+            yield number, dict(zip(names, cells, strict=True))
+
+    def names(self) -> Iterator[Sequence[str]]:
+        """Yield the columns of each row."""
+        return repeat(self._batch.schema.names, len(self))
+
+    def are_texts(self, key: str) -> bool:
+        """Return whether a column is of texts that are UTF-8."""
+        column = self._column(key)
+        if column is None or not _holds_texts(column.type):
+            return False
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            return False
+        return True
+
+    def texts(self, key: str, at: Sequence[int] | None = None) -> list[str | None]:
+        """Return the texts of a column; of the rows `at`, if that is given."""
+        column = self._column(key)
+        assert column is not None
+        texts: list[str | None] = (column if at is None else column.take(pa.array(at, pa.int64()))).to_pylist()
+        return texts
+
+    def _column(self, key: str) -> pa.Array | None:
+        places = [place for place, name in enumerate(self._batch.schema.names) if name == key]
+        return self._batch.column(places[-1]) if places else None
 
 
-def _read_row(batch: pa.RecordBatch, at: int, number: int) -> tuple[int, dict[str, object]] | BadRow:
+def _holds_texts(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _read_row(batch: pa.RecordBatch, at: int, number: int) -> Row | BadRow:
     try:
         return number, {
             name: column[at].as_py() for name, column in zip(batch.schema.names, batch.columns, strict=True)

@@ -10,16 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orcac.sample.formats import agieval, bbh, flan_cot, mapped, natural_instructions, truthfulqa
-from orcac.sample.formats.item import Item, Reader
+from orcac.sample.formats.item import Item, Reader, Texts
 from orcac.sample.formats.matching import match_references
 from orcac.sample.formats.options import show_options
 from orcac.sample.recipe import Source
 from orcac.tables.rows import BadRow, count_rows
 from orcac.tables.text import count_lines
 
-__all__ = ["FORMATS", "SUFFIXES", "TABLES", "BadRow", "Item", "Reader", "count_items", "read_items"]
+if TYPE_CHECKING:
+    from orcac.tables.batches import Mask
+
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "TABLES",
+    "BadRow",
+    "Item",
+    "Reader",
+    "Texts",
+    "count_items",
+    "read_items",
+    "read_texts",
+]
 
 TABLES = ("jsonl", "json", "csv", "tsv", "parquet")
 
@@ -52,6 +67,17 @@ def read_items(
     read = partial(FORMATS[source.format], path, name, source)
     items = match_references(read, are_listed="options" not in source.fields, report=report) if matches else read()
     return show_options(items, source.show_options) if source.show_options else items
+
+
+def read_texts(
+    path: Path, name: str, source: Source, mask: Mask | None = None, *, whole: bool = True
+) -> Iterator[Texts | Item | BadRow] | None:
+    """Return the items of a table of texts, some of them as columns (`mapped.read_texts`).
+
+    Return None if the file has another form, or if the source changes its items after they are read.
+    """
+    is_table = source.format in TABLES and not source.show_options and source.items is None
+    return mapped.read_texts(path, name, source, mask, whole=whole) if is_table else None
 
 
 def count_items(path: Path, source: Source) -> int:

@@ -14,7 +14,7 @@ AGIEval's are printed with letter and text, BIG-Bench Hard's are its letters or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,17 @@ class Item:
             "choices": list(self.choices or self.options),
             "right": list(right),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Items of a file as columns, in the file's order: those that have no fields but these."""
+
+    queries: Sequence[str]
+    tasks: Sequence[str]
+    options: Mapping[int, tuple[str, ...]]  # by the item's index; those of items that list some
+    references: Mapping[int, str]  # likewise; absent if unknown
+    systems: Sequence[str] | None  # the rows' own system messages
 
 
 Reader = Callable[[Path, str, Source], Iterator[Item | BadRow]]
