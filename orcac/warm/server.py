@@ -80,7 +80,7 @@ def _is_job(listener: socket.socket, templates: dict[_Key, _Template]) -> bool:
         for stream in streams:
             opened.callback(os.close, stream)
         request = Request.from_bytes(message)
-        key = _choose_template(request)
+        key = choose_template(request)
         if key is None or (key not in templates and len(templates) >= _TEMPLATES):
             connection.send(COLD)
             return False
@@ -106,7 +106,7 @@ def _end(template: _Template) -> None:
     os.waitpid(template.pid, 0)
 
 
-def _choose_template(request: Request) -> _Key | None:
+def choose_template(request: Request) -> _Key | None:
     """Return the key of a request's template, or None if the job must stay cold."""
     if request.place != find_place():
         return None
