@@ -325,8 +325,8 @@ def count_rows(config: PreTrainedConfig, *, free: int, prompt_tokens: int, token
     A row needs keys and values of every layer for `tokens` tokens (prompt and answer), the activations of one layer for
     the prompt, and some copies of the logits over the vocabulary. A fifth of the memory is left free.
     """
-    heads = config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    heads = getattr(config, "num_attention_heads", None) or 0  # a state space model has a state of fixed size instead
+    head_size = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0)
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     cache = 2 * config.num_hidden_layers * kv_heads * head_size * item_bytes * tokens
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size

@@ -203,15 +203,15 @@ class _ArmLowering:
         trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         if student and spec.student and spec.student.base and spec.curriculum:
-            self.plan.add_length(student, spec.student.max_length)
+            self.plan.add_rows(student, spec.student.max_length, is_packed=spec.student.packing != "none")
         stages, model = [], student
         for name in spec.curriculum:
-            assert model is not None
+            assert model is not None and student is not None
             stage = spec.stages[name]
             rows = self._add_tokenize(
                 trained_on[name], learns_reasoning="reasoning" in stage.learn, holdout=stage.holdout
             )
-            model = self._add_train(name, rows, model, replicate)
+            model = self._add_train(name, rows, model, replicate, student=student)
             stages.append(report.TrainedStage(name=name, dataset=trained_on[name], tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
         names = dict.fromkeys(trained_on.values()) if spec.stages else spec.datasets
@@ -426,6 +426,7 @@ class _ArmLowering:
             mark=self.mark,
             sample_index=first if self.spec.teachers[dataset.teacher].is_sampled else 0,
             samples=dataset.samples,
+            contamination=find_filters(self.spec, name).contamination,
             shards=dataset.shards,
         )
 
@@ -440,6 +441,7 @@ class _ArmLowering:
         sampling: Sampling | None = None,
         sample_index: int = 0,
         samples: int = 1,
+        contamination: schema.Contamination | None = None,
         shards: int = 1,
     ) -> str:
         """Add the answers of the teacher or baseline `name` to prompts.
@@ -457,7 +459,11 @@ class _ArmLowering:
             files=files,
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
         )
-        return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
+        inputs = {"prompts": prompts}
+        if contamination and contamination.before_asking:
+            recipe = recipe.model_copy(update={"contamination_ngram": contamination.ngram})
+            inputs["benchmarks"] = self._add_every_benchmark()
+        return self._add(address, recipe, execution, label=label, mark=mark, inputs=inputs)
 
     def _lower_teacher(
         self, name: str, *, sampling: Sampling | None = None, sample_index: int = 0, samples: int = 1
@@ -499,11 +505,13 @@ class _ArmLowering:
             mark=self.mark,
             inputs={
                 "responses": (self._add_collect(dataset),),
-                "benchmarks": tuple(sorted(map(self._add_questions, self._benchmark_names())))
-                if filters.contamination
-                else (),
+                "benchmarks": self._add_every_benchmark() if filters.contamination else (),
             },
         )
+
+    def _add_every_benchmark(self) -> tuple[str, ...]:
+        """Add the items of each benchmark, with which texts are compared for contamination."""
+        return tuple(sorted(map(self._add_questions, self._benchmark_names())))
 
     def _report_dataset(self, dataset: str) -> report.Dataset:
         return report.Dataset(
@@ -566,10 +574,13 @@ class _ArmLowering:
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
         )
 
-    def _add_train(self, stage: str, rows: str, start: str, replicate: Replicate) -> str:
+    def _add_train(self, stage: str, rows: str, start: str, replicate: Replicate, *, student: str) -> str:
         """Add a stage that is trained on `rows`, from the student or stage `start` on."""
+        inputs = {"rows": (rows,), "start": (start,)}
         if start.startswith("train/"):
             self.plan.keep_optimizer(start)
+            if self.spec.student and self.spec.student.adapter:
+                inputs["base"] = (student,)
         self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
         return self._add(
             f"train/{stage}",
@@ -577,7 +588,7 @@ class _ArmLowering:
             lower_train_work(self.spec.hardware.train),
             label=f"{self.arm.name}: {stage}",
             mark=replicate.mark,
-            inputs={"rows": (rows,), "start": (start,)},
+            inputs=inputs,
         )
 
     # --- evaluations ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from orcac.filter.recipe import FilterRecipe
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
 from orcac.score.recipe import ScoreRecipe
+from orcac.train.recipe import TrainRecipe
 
 _BY_KIND: dict[str, Extra] = {
     "student": "train",
@@ -28,12 +29,16 @@ def list_extras(node: Node) -> set[Extra]:
     recipe = node.recipe
     if isinstance(recipe, CollectRecipe) and recipe.origin == "local":
         found.add("train")
-    if isinstance(recipe, FilterRecipe) and recipe.agree_with_reference and recipe.checker == "math":
+    if isinstance(recipe, FilterRecipe) and recipe.checker == "math":
         found.add("math")
+    if isinstance(recipe, FilterRecipe) and recipe.near is not None:
+        found.add("near")
     if isinstance(recipe, ScoreRecipe) and "math" in recipe.checkers:
         found.add("math")
     if isinstance(recipe, ScoreRecipe) and recipe.judge and recipe.judge.asked.origin == "local":
         found.add("train")
+    if isinstance(recipe, TrainRecipe) and recipe.adapter:
+        found.add("adapters")
     if list_hub_addresses(node):
         found.add("hub")
     return found

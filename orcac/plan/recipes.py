@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from orcac.filter.recipe import Bounds, FilterRecipe, Selection
+from orcac.filter.recipe import RENSA, Bounds, FilterRecipe, Selection
 from orcac.plan.replicates import FIRST, Replicate
 from orcac.recipe import MATCHING
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import Transform
 from orcac.tokenize.steps import Schedule
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import Lora, TrainExecution, TrainRecipe
 
 
 class Resources(TypedDict):
@@ -35,7 +35,7 @@ def lower_work(work: schema.Work, *, gpus: int = 0) -> Resources:
 
 def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
     """Return the recipe of filters; a selection at random draws with `seed`."""
-    agrees, select = filters.agreement == "agrees", filters.select
+    agrees, select, repeated = filters.agreement == "agrees", filters.select, filters.duplicates
     reads_references = bool(filters.agreement) or (select is not None and select.by == "verified")
     reads_answers = reads_references or (select is not None and select.by == "majority")
     return FilterRecipe(
@@ -48,8 +48,13 @@ def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
         contradict_reference=filters.agreement == "contradicts",
         drop_unread=filters.unread == "drop",
         checker=filters.checker if reads_answers else FilterRecipe.model_fields["checker"].default,
-        drop_duplicates=filters.duplicates == "drop",
+        drop_duplicates="example" in repeated.of,
+        drop_duplicate_questions="question" in repeated.of,
+        drop_duplicate_answers="answer" in repeated.of,
+        near=repeated.near,
+        sketches=RENSA if repeated.near is not None else None,
         contamination_ngram=filters.contamination.ngram if filters.contamination else None,
+        contaminated_answers=bool(filters.contamination and filters.contamination.answers),
         select=_lower_selection(select, seed) if select else None,
         matching=MATCHING if reads_references else None,
     )
@@ -101,8 +106,15 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         max_grad_norm=stage.max_grad_norm,
         precision=spec.hardware.train.precision,
         optimizer=stage.optimizer,
+        adapter=lower_adapter(spec.student.adapter),
         keep=stage.keep,
     )
+
+
+def lower_adapter(adapter: schema.Adapter | None) -> Lora | None:
+    if adapter is None:
+        return None
+    return Lora(rank=adapter.rank, alpha=adapter.alpha, targets=adapter.targets, dropout=adapter.dropout)
 
 
 def lower_schedule(stage: str, spec: schema.Spec) -> Schedule:

@@ -111,7 +111,8 @@ def describe_newest(work: Path) -> str:
 
 def check_finite_weights(model: PreTrainedModel, stage: StageJob, *, step: int) -> None:
     """Raise InputError if a weight is NaN or infinite. All ranks call this together."""
-    parts = (getattr(parameter, "ds_tensor", parameter) for parameter in model.parameters())  # ZeRO-3's own share
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    parts = (getattr(parameter, "ds_tensor", parameter) for parameter in trained)  # ZeRO-3's own share
     is_broken = not all(bool(torch.isfinite(part.detach()).all()) for part in parts)
     if distributed.any_rank(is_broken):
         raise InputError(

@@ -19,8 +19,8 @@ _PATIENCE_S = 5.0  # the wait for a request after its connection
 _TEMPLATES = 4  # at most: the jobs of one more environment stay cold
 _STDIN = 0
 _BASE = ("orcac.cli.make", "orcac.study", "orcac.make")  # imported once, for all templates
-_DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "orcac.sample.run", "orcac.collect.run", "orcac.filter.run",
-         "orcac.score.run", "orcac.report.run")  # fmt: skip
+_DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "scipy.special", "orcac.sample.run", "orcac.collect.run",
+         "orcac.filter.run", "orcac.score.run", "orcac.report.run")  # fmt: skip
 _MODELS = ("numpy", "torch", "transformers", "accelerate", "orcac.train.worker", "orcac.model.generation")
 # Kind -> the modules that its template imports. They bring no package of `job.packages_in_use` that a job of the kind
 # could do without: pyarrow is not in _MODELS, because training does not import it.

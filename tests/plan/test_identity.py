@@ -130,6 +130,7 @@ MAZE = {"queries/pool/maze", "queries/few/maze"} | POOLED
 TABLE = {f"queries/{name}/table" for name in ("pool", "few", "taped")} | POOLED | answered("taped")
 DRAWN = {"queries/pool/table", "queries/taped/table"} | answered("pool", "taped")  # few has a draw of its own
 COT = {"queries/own/cot"} | answered("own")
+ADAPTED = {"student": {"adapter": {"kind": "lora"}}}
 SHAPED = {"student": {"size": None, "shape": {"hidden": 64, "heads": 4, "layers": 2, "intermediate": 96}}}
 LOADED = {"teachers": {"l": {"model": "loaded", "endpoint": {"kind": "local", "path": "model"}}}}
 SERVED = {"teachers": {"l": {"model": "served", "endpoint": {"kind": "vllm"}}}}
@@ -218,8 +219,10 @@ FILTERS: dict[str, tuple[Any, ...]] = {
     "agreement": ("agreement", True),
     "unread": ("unread", "drop", {"agreement": True}),
     "checker": ("checker", "auto", {"agreement": True}),
-    "duplicates": ("duplicates", "keep"),
+    "duplicates.of": ("duplicates.of", ["question"]),
+    "duplicates.near": ("duplicates.near", 0.8),
     "contamination.ngram": ("contamination.ngram", 12),
+    "contamination.answers": ("contamination.answers", True),
     "select.by": ("select.by", "majority", {"select": {"by": "shortest"}}),
     "select.keep": ("select.keep", 2, {"select": {"by": "shortest"}}),
 }
@@ -287,6 +290,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "datasets.*.draw.*.always": ("datasets.few.draw.table.always", [1], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.multiple_choice": ("datasets.few.draw.table.multiple_choice", [7], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.mix": ("datasets.few.draw.table.mix", "alone", {"queries/few/table"} | FEW),
+    "filters.contamination.before_asking": (
+        "filters.contamination.before_asking", True, answered(*STAGES.values()),
+    ),
+    "datasets.*.filters.contamination.before_asking": (
+        "datasets.few.filters.contamination.before_asking", True, answered("few"),
+    ),
     "datasets.*.samples": ("datasets.few.samples", 4, answered("few")),
     **{f"filters.{field}": (f"filters.{path}", value, KEPT, *nest("filters", given))
        for field, (path, value, *given) in FILTERS.items()},
@@ -309,6 +318,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.tokenizer.vocabulary": ("student.tokenizer.vocabulary", 401, STUDENT),
     "student.tokenizer.train_on": ("student.tokenizer.train_on", ["own", "taped"], STUDENT),
     "student.template": ("student.template", "own", STUDENT, BASED),
+    "student.adapter.kind": ("student.adapter", {"kind": "lora"}, trained("one")),
+    "student.adapter.rank": ("student.adapter.rank", 8, trained("one"), ADAPTED),
+    "student.adapter.alpha": ("student.adapter.alpha", 8, trained("one"), ADAPTED),
+    "student.adapter.targets": ("student.adapter.targets", ["q_proj"], trained("one"), ADAPTED),
+    "student.adapter.dropout": ("student.adapter.dropout", 0.1, trained("one"), ADAPTED),
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
