@@ -199,7 +199,7 @@ class Measured:
         for record in self.records(TrainSummary).values():
             rows = self.record(TokenizeSummary, record.first_input("rows"))
             hardware, mfu = record.hardware, record.summary.mfu
-            if rows and hardware and hardware.gpus and mfu and not hardware.offload:
+            if rows and hardware and hardware.gpus and mfu and not (hardware.offload or record.recipe.get("adapter")):
                 fill = rows.summary.tokens / (rows.summary.rows * rows.number("max_length"))
                 found[str(hardware.gpu), str(record.recipe["precision"]), hardware.recompute].append(mfu / fill)
         return _medians(found)
@@ -217,7 +217,12 @@ class Measured:
                 epochs = record.number("epochs") or record.number("tokens") / rows.summary.tokens
                 slots = rows.summary.rows * rows.number("max_length") * epochs
                 speed = slots / record.working_seconds / max(1, hardware.nodes * hardware.gpus)
-                speeds[parameters, *hardware.speed_key(str(record.recipe["precision"]))].append(speed)
+                key = (
+                    parameters,
+                    *hardware.speed_key(str(record.recipe["precision"])),
+                    bool(record.recipe.get("adapter")),
+                )
+                speeds[key].append(speed)
         return _medians(speeds)
 
     def evaluated(

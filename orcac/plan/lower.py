@@ -203,15 +203,15 @@ class _ArmLowering:
         trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         if student and spec.student and spec.student.base and spec.curriculum:
-            self.plan.add_length(student, spec.student.max_length)
+            self.plan.add_rows(student, spec.student.max_length, is_packed=spec.student.packing != "none")
         stages, model = [], student
         for name in spec.curriculum:
-            assert model is not None
+            assert model is not None and student is not None
             stage = spec.stages[name]
             rows = self._add_tokenize(
                 trained_on[name], learns_reasoning="reasoning" in stage.learn, holdout=stage.holdout
             )
-            model = self._add_train(name, rows, model, replicate)
+            model = self._add_train(name, rows, model, replicate, student=student)
             stages.append(report.TrainedStage(name=name, dataset=trained_on[name], tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
         names = dict.fromkeys(trained_on.values()) if spec.stages else spec.datasets
@@ -574,10 +574,13 @@ class _ArmLowering:
             inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
         )
 
-    def _add_train(self, stage: str, rows: str, start: str, replicate: Replicate) -> str:
+    def _add_train(self, stage: str, rows: str, start: str, replicate: Replicate, *, student: str) -> str:
         """Add a stage that is trained on `rows`, from the student or stage `start` on."""
+        inputs = {"rows": (rows,), "start": (start,)}
         if start.startswith("train/"):
             self.plan.keep_optimizer(start)
+            if self.spec.student and self.spec.student.adapter:
+                inputs["base"] = (student,)
         self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
         return self._add(
             f"train/{stage}",
@@ -585,7 +588,7 @@ class _ArmLowering:
             lower_train_work(self.spec.hardware.train),
             label=f"{self.arm.name}: {stage}",
             mark=replicate.mark,
-            inputs={"rows": (rows,), "start": (start,)},
+            inputs=inputs,
         )
 
     # --- evaluations ---------------------------------------------------------------------------------------------

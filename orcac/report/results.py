@@ -153,6 +153,10 @@ class Judging:
     imitating: int  # answers that imitate the marks of the prompt, or hold a verdict
     cut: int  # answers that their limit cut off
     against: tuple[Against, ...]
+    # of the reviews of all runs, also if other rows share them; 0 for recorded ones, and in a report of an older orcac
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

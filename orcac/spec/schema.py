@@ -36,6 +36,7 @@ from orcac.spec.units import (
     Points,
     Rows,
     RowsOrTokens,
+    Targets,
     Variable,
 )
 from orcac.stats.averages import Average
@@ -332,6 +333,13 @@ class OpenAIEndpoint(_ServedEndpoint):
     )
     requests_per_minute: Count | None = execution("limit of the account", None, unit="requests per minute")
     tokens_per_minute: Count | None = execution("limit of the account", None, unit="tokens per minute")
+    ready_within: Number = execution(
+        "time to wait at the start for a server that refuses connections because it is not up yet; without it, a "
+        "request gives up after `attempts`",
+        0.0,
+        unit="seconds",
+        ge=0,
+    )
 
 
 class VLLMEndpoint(_ServedEndpoint):
@@ -607,6 +615,18 @@ class Tokenizer(Frozen):
     )
 
 
+class Adapter(Frozen):
+    kind: Literal["lora"] = semantic("low-rank matrices beside the frozen ones of the student (LoRA)")
+    rank: Count = semantic("rank of the matrices", 16)
+    alpha: Number = semantic("scale of their product, which is multiplied by alpha / rank", 32, gt=0)
+    targets: Targets = semantic(
+        "modules that get matrices, by name, as in `[q_proj, v_proj]`; all-linear is every linear layer but the output "
+        "layer",
+        ("all-linear",),
+    )
+    dropout: Share = semantic("dropout before the matrices", 0.0, lt=1)
+
+
 class Student(Frozen):
     base: str | None = semantic(
         "a pretrained model: a Hugging Face model directory or a .gguf file, relative to the spec, which enters by "
@@ -628,9 +648,15 @@ class Student(Frozen):
         ge=0,
         le=2**32 - 1,
     )
+    adapter: Adapter | None = semantic(
+        "train an adapter, and not all weights; all stages of a curriculum go on with it. Needs orcac[adapters]",
+        None,
+    )
     max_length: Count = semantic("length of a row", 2048, unit="tokens")
-    packing: Literal["best-fit", "shuffle"] = semantic(
-        "how examples are packed into rows; shuffle (and fill) is the paper's way (§4.1)", "best-fit"
+    packing: Literal["best-fit", "shuffle", "none"] = semantic(
+        "how examples are packed into rows; shuffle (and fill) is the paper's way (§4.1). none gives each example a "
+        "row of its own, for models that cannot separate examples of one row",
+        "best-fit",
     )
     like: Size | None = execution("for estimates: the shape of a `base` that is not on this machine", None)
 

@@ -36,7 +36,7 @@ class Transform(Frozen):
 class TokenizeRecipe(Recipe):
     seed: int
     max_length: int
-    packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
+    packing: Literal["best-fit", "shuffle", "none"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
     learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
     holdout: float | None = None  # share of the questions whose examples are kept apart
     transform: Transform | None = None
@@ -60,5 +60,6 @@ class TokenizeSummary(Summary):
     supervised_tokens: int
     fill: float  # fraction of the rows' slots that hold tokens
     held_out: int | None = field(default=None, metadata=OMIT_NONE)  # kept apart; None without `holdout`
+    packing: str | None = field(default=None, metadata=OMIT_NONE)  # "none" if each row has one example
     transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

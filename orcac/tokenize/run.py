@@ -66,10 +66,11 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     groups = apart.draw() if apart else {}
     trained = _list_trained(job.label, len(lengths), groups, recipe)
     rng = np.random.default_rng(recipe.seed)
-    if recipe.packing == "best-fit":
-        packed = best_fit_decreasing(lengths[trained], recipe.max_length)
-    else:
+    pack = best_fit_decreasing if recipe.packing != "none" else _give_each_a_row
+    if recipe.packing == "shuffle":
         packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
+    else:
+        packed = pack(lengths[trained], recipe.max_length)
     packed = [trained[packed[index]].tolist() for index in rng.permutation(len(packed))]
     write = functools.partial(
         write_rows,
@@ -82,7 +83,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     write(job.out / "rows.safetensors", packed)
     if groups:
         kept_apart = {
-            name: [members[row].tolist() for row in best_fit_decreasing(lengths[members], recipe.max_length)]
+            name: [members[row].tolist() for row in pack(lengths[members], recipe.max_length)]
             for name, members in groups.items()
         }
         write(job.out / holdout.ROWS, [row for rows_of in kept_apart.values() for row in rows_of])
@@ -108,6 +109,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         tokens=tokens,
         supervised_tokens=tokens - int(prompt_lengths[trained].sum()),
         fill=tokens / (len(packed) * recipe.max_length),
+        packing="none" if recipe.packing == "none" else None,
         transformed=transformer.changed if transformer else None,
         reasoned=reasoned or None,
     )
@@ -124,6 +126,10 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         text = f"warning: {warning}" if warning else f"stage `{schedule.stage}`: {describe_steps(schedule, counted)}"
         print_line(f"{job.label}  {text}")
     return summary
+
+
+def _give_each_a_row(lengths: np.ndarray, max_length: int) -> list[list[int]]:
+    return [[index] for index in range(len(lengths))]
 
 
 def _list_trained(

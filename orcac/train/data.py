@@ -103,24 +103,37 @@ def plan_order(recipe: TrainRecipe, tokens: TokenCounts) -> RowOrder:
 
 
 class RankSampler(Sampler[list[int]]):
-    """The micro-batches of one process over the whole stage, as lists of row numbers."""
+    """The micro-batches of one process over the whole stage, as lists of row numbers.
 
-    def __init__(self, order: RowOrder, *, rank: int, world_size: int, micro_batch: int) -> None:
-        self._order, self._rank, self._shape = order, rank, (-1, world_size, micro_batch)
+    With `lengths`, int64 (rows,), the rows of a step are sorted by length, so that those of a micro-batch are alike.
+    """
+
+    def __init__(
+        self, order: RowOrder, *, rank: int, world_size: int, micro_batch: int, lengths: np.ndarray | None = None
+    ) -> None:
+        self._order, self._rank, self._shape, self._lengths = order, rank, (-1, world_size, micro_batch), lengths
 
     def __len__(self) -> int:
         return self._order.steps * (self._order.batch // math.prod(self._shape[1:]))
 
     def __iter__(self) -> Iterator[list[int]]:
         for rows in self._order.iterate_batches():
+            if self._lengths is not None:
+                sizes = np.where(rows == PADDING_ROW, 0, self._lengths[rows])
+                rows = rows[np.argsort(-sizes, kind="stable")]
             yield from rows.reshape(self._shape)[:, self._rank].tolist()
 
 
 class PackedRows(Dataset[int]):
-    """A dataset of row numbers; `collate` fetches the rows of a whole micro-batch at once."""
+    """A dataset of row numbers; `collate` fetches the rows of a whole micro-batch at once.
 
-    def __init__(self, file: RowFile) -> None:
+    Rows of one example each (`is_padded`) are cut to the longest of the micro-batch. The padding that is left is on the
+    right, where a causal model never looks.
+    """
+
+    def __init__(self, file: RowFile, *, is_padded: bool = False) -> None:
         self.file = file
+        self.lengths = count_tokens(file.labels).real if is_padded else None
         length = file.labels.shape[1]
         padding = np.zeros(length), np.arange(length), np.full(length, MASKED)
         self._padding = RowFile(*(array.astype(np.int32) for array in padding))  # type: ignore[arg-type]
@@ -133,8 +146,11 @@ class PackedRows(Dataset[int]):
 
     def collate(self, rows: Sequence[int]) -> RowTensors:
         """Return the model's inputs for these row numbers."""
+        longest = self.file.labels.shape[1]
+        if self.lengths is not None:
+            longest = max([1, *(int(self.lengths[row]) for row in rows if row != PADDING_ROW)])
         arrays = [
-            np.stack([padding if row == PADDING_ROW else array[row] for row in rows]).astype(np.int64)
+            np.stack([(padding if row == PADDING_ROW else array[row])[:longest] for row in rows]).astype(np.int64)
             for array, padding in zip(self.file, self._padding, strict=True)
         ]
         return dict(zip(RowFile._fields, map(torch.from_numpy, arrays), strict=True))

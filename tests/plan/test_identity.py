@@ -130,6 +130,7 @@ MAZE = {"queries/pool/maze", "queries/few/maze"} | POOLED
 TABLE = {f"queries/{name}/table" for name in ("pool", "few", "taped")} | POOLED | answered("taped")
 DRAWN = {"queries/pool/table", "queries/taped/table"} | answered("pool", "taped")  # few has a draw of its own
 COT = {"queries/own/cot"} | answered("own")
+ADAPTED = {"student": {"adapter": {"kind": "lora"}}}
 SHAPED = {"student": {"size": None, "shape": {"hidden": 64, "heads": 4, "layers": 2, "intermediate": 96}}}
 LOADED = {"teachers": {"l": {"model": "loaded", "endpoint": {"kind": "local", "path": "model"}}}}
 SERVED = {"teachers": {"l": {"model": "served", "endpoint": {"kind": "vllm"}}}}
@@ -317,6 +318,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.tokenizer.vocabulary": ("student.tokenizer.vocabulary", 401, STUDENT),
     "student.tokenizer.train_on": ("student.tokenizer.train_on", ["own", "taped"], STUDENT),
     "student.template": ("student.template", "own", STUDENT, BASED),
+    "student.adapter.kind": ("student.adapter", {"kind": "lora"}, trained("one")),
+    "student.adapter.rank": ("student.adapter.rank", 8, trained("one"), ADAPTED),
+    "student.adapter.alpha": ("student.adapter.alpha", 8, trained("one"), ADAPTED),
+    "student.adapter.targets": ("student.adapter.targets", ["q_proj"], trained("one"), ADAPTED),
+    "student.adapter.dropout": ("student.adapter.dropout", 0.1, trained("one"), ADAPTED),
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
@@ -424,6 +430,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[openai].mode": ("teachers.g.endpoint.mode", "batch"),
     "teachers.*.endpoint[openai].requests_per_minute": ("teachers.g.endpoint.requests_per_minute", 9),
     "teachers.*.endpoint[openai].tokens_per_minute": ("teachers.g.endpoint.tokens_per_minute", 9),
+    "teachers.*.endpoint[openai].ready_within": ("teachers.g.endpoint.ready_within", 9),
     "teachers.*.endpoint[openai].concurrency": ("teachers.g.endpoint.concurrency", 9),
     "teachers.*.endpoint[openai].timeout": ("teachers.g.endpoint.timeout", 9),
     "teachers.*.endpoint[openai].attempts": ("teachers.g.endpoint.attempts", 9),
