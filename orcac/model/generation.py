@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Required, TypedDict, Unpack
 
+from orcac.devices import count_cores
 from orcac.errors import InputError
 from orcac.model.decoding import Prompt, Rules, decode
 from orcac.model.endings import ReasoningLimit, StopStrings
@@ -133,7 +134,7 @@ class LocalModel:
 
         from orcac.model.chat_format import TEXT_MARKS, chat_template, load_tokenizer
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, count_cores()))
         model, tokenizer = load_model(folder, subject="the model", dtype="auto"), load_tokenizer(folder)
         if not tokenizer.chat_template:
             tokenizer.chat_template = chat_template(TEXT_MARKS)

@@ -333,6 +333,13 @@ class OpenAIEndpoint(_ServedEndpoint):
     )
     requests_per_minute: Count | None = execution("limit of the account", None, unit="requests per minute")
     tokens_per_minute: Count | None = execution("limit of the account", None, unit="tokens per minute")
+    ready_within: Number = execution(
+        "time to wait at the start for a server that refuses connections because it is not up yet; without it, a "
+        "request gives up after `attempts`",
+        0.0,
+        unit="seconds",
+        ge=0,
+    )
 
 
 class VLLMEndpoint(_ServedEndpoint):

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 
 from orcac.digest import file_digest
 from orcac.errors import InputError
+from orcac.progress import print_line
 from orcac.store import durable
 from orcac.train import distributed
 from orcac.train.metrics import MetricsWriter
@@ -163,5 +164,7 @@ class Saver(TrainerCallback):
                 durable.sync_file(path)
             digests = {str(path.relative_to(folder)): file_digest(path) for path in files}
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage) | {"files": digests}))
+            if self.is_stop_requested:
+                print_line(f"{self._stage.label}  stopped and saved after step {state.global_step:,}")
         now = time.monotonic()
         self._next = now + max(self._every, (1 / self._max_share - 1) * (now - self._started))

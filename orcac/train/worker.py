@@ -24,12 +24,13 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 
+from orcac.devices import count_cores
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
 from orcac.model.offline import go_offline
 from orcac.model.positions import check_separates
 from orcac.model.weights import raising_os_errors
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 from orcac.store import durable
 from orcac.tokenize import rowfile
 from orcac.train import adapter, checks, distributed, processes, state
@@ -63,7 +64,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     check fails, InputError if the loss or a weight is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
-    torch.set_num_threads(stage.threads)
+    torch.set_num_threads(min(stage.threads, count_cores()))  # more would wait for each other, at several times the CPU
     distributed.join_group(stage)
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
     is_padded = counts.get("packing") == "none"
@@ -88,6 +89,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     if checkpoint:
         check_resumable(checkpoint, stage)
     model = load_trainable_model(stage.frozen, is_packed=not is_padded)
+    if distributed.is_first():
+        print_line(f"{stage.label}  the model is loaded; checks before the first step")
     drawn: dict[str, torch.Tensor] = {}  # the adapter as the stage starts
     if recipe.adapter:
         adapter.attach(
@@ -123,6 +126,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         if distributed.is_first():
             print(f"{stage.label}  {meter.legend}", file=sys.stderr)
         if checkpoint:
+            if distributed.is_first():
+                print_line(f"{stage.label}  continues after step {read_step(checkpoint):,} of {order.steps:,}")
             return
         if execution.zero and recipe.precision == "bf16":
             state.set_master_weights(trainer, drawn.items() if drawn else state.read_weights(stage.start / "model"))

@@ -453,6 +453,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[openai].mode": ("teachers.g.endpoint.mode", "batch"),
     "teachers.*.endpoint[openai].requests_per_minute": ("teachers.g.endpoint.requests_per_minute", 9),
     "teachers.*.endpoint[openai].tokens_per_minute": ("teachers.g.endpoint.tokens_per_minute", 9),
+    "teachers.*.endpoint[openai].ready_within": ("teachers.g.endpoint.ready_within", 9),
     "teachers.*.endpoint[openai].concurrency": ("teachers.g.endpoint.concurrency", 9),
     "teachers.*.endpoint[openai].timeout": ("teachers.g.endpoint.timeout", 9),
     "teachers.*.endpoint[openai].attempts": ("teachers.g.endpoint.attempts", 9),
