@@ -164,8 +164,9 @@ class Measured:
     def _ratios(self) -> dict[str, Mean]:
         sums: dict[str, tuple[int, float, float]] = {}
         for record in self.records(TokenizeSummary).values():
-            if not record.recipe.get("learns_reasoning", True) or record.recipe.get("transform"):
-                continue  # some of the teacher's tokens are not in the rows
+            is_whole = record.recipe.get("learns_reasoning", True) and not record.recipe.get("transform")
+            if not is_whole or record.recipe.get("mixture"):
+                continue  # the rows are not the teacher's tokens, or not those of one teacher
             examples = self.record(FilterSummary, record.first_input("examples"))
             collected = self.record(CollectSummary, examples.first_input("responses")) if examples else None
             if collected and (teacher := mean_tokens(collected.summary)):

@@ -106,6 +106,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         max_grad_norm=stage.max_grad_norm,
         precision=spec.hardware.train.precision,
         optimizer=stage.optimizer,
+        order="rows" if stage.order else "shuffled",
         adapter=lower_adapter(spec.student.adapter),
         keep=stage.keep,
     )

@@ -1,9 +1,10 @@
 """The order in which a stage trains on its rows, and the dataset and sampler that the Trainer reads them through.
 
-The order depends on the seed alone: one permutation per epoch, cut into batches; a step's batch is dealt to the
-processes and their micro-batches. So a position is (epoch, row) at any world size and micro-batch, and a resumed run
-goes on with the very next row. If too few rows are left for an epoch's last batch, it is filled with rows of padding,
-which contribute nothing to the loss: every step has the same number of micro-batches on every process.
+The order depends on the seed alone: one permutation per epoch, or the order of the file, cut into batches; a step's
+batch is dealt to the processes and their micro-batches. So a position is (epoch, row) at any world size and
+micro-batch, and a resumed run goes on with the very next row. If too few rows are left for an epoch's last batch, it is
+filled with rows of padding, which contribute nothing to the loss: every step has the same number of micro-batches on
+every process.
 
 There is deliberately no attention mask: transformers separates packed examples by restarted `position_ids` only if no
 mask is given and the cache is off. `checks.py` proves on the real model that it does.
@@ -56,6 +57,7 @@ class RowOrder:
     """The rows of every step of a stage, known before the first step."""
 
     seed: int
+    is_shuffled: bool
     rows: int  # in the file
     batch: int  # rows per step
     seen: TokenCounts  # int64 (steps,): tokens by the end of each step, since the stage began
@@ -73,12 +75,14 @@ class RowOrder:
         for epoch in range(math.ceil(self.steps / self.steps_per_epoch)):
             left = self.steps - epoch * self.steps_per_epoch
             rows = np.full(self.steps_per_epoch * self.batch, PADDING_ROW, dtype=np.int64)
-            rows[: self.rows] = permute_rows(self.seed, epoch, self.rows)
+            rows[: self.rows] = order_rows(self.seed, epoch, self.rows, is_shuffled=self.is_shuffled)
             yield from rows.reshape(-1, self.batch)[:left]
 
 
-def permute_rows(seed: int, epoch: int, rows: int) -> np.ndarray:
+def order_rows(seed: int, epoch: int, rows: int, *, is_shuffled: bool) -> np.ndarray:
     """Return the order of all rows in an epoch: int64 (rows,)."""
+    if not is_shuffled:
+        return np.arange(rows)
     return np.random.default_rng((seed, epoch)).permutation(rows)
 
 
@@ -94,12 +98,18 @@ def plan_order(recipe: TrainRecipe, tokens: TokenCounts) -> RowOrder:
     for epoch in itertools.count():
         if real[-1][-1] >= recipe.tokens if recipe.tokens is not None else epoch == recipe.epochs:
             break
-        order = permute_rows(recipe.seed, epoch, rows)
+        order = order_rows(recipe.seed, epoch, rows, is_shuffled=recipe.order == "shuffled")
         real.append(real[-1][-1] + tokens.real[order].cumsum()[ends])
         supervised.append(supervised[-1][-1] + tokens.supervised[order].cumsum()[ends])
     seen = TokenCounts(np.concatenate(real)[1:], np.concatenate(supervised)[1:])
     steps = int(np.searchsorted(seen.real, recipe.tokens)) + 1 if recipe.tokens is not None else len(seen.real)
-    return RowOrder(seed=recipe.seed, rows=rows, batch=batch, seen=TokenCounts(*(counts[:steps] for counts in seen)))
+    return RowOrder(
+        seed=recipe.seed,
+        is_shuffled=recipe.order == "shuffled",
+        rows=rows,
+        batch=batch,
+        seen=TokenCounts(*(counts[:steps] for counts in seen)),
+    )
 
 
 class RankSampler(Sampler[list[int]]):

@@ -43,6 +43,7 @@ class TrainRecipe(Recipe):
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     optimizer: Literal["fresh", "carry"] = "fresh"  # AdamW's moments: zeros, or those of the previous stage
+    order: Literal["shuffled", "rows"] = "shuffled"  # of the rows in each epoch; `rows` is the order of the file
     adapter: Lora | None = None  # None: all weights are trained
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest loss on the examples kept apart
 

@@ -109,6 +109,14 @@ def learnt(*datasets: str) -> set[str]:
     return found | STUDENT if "own" in datasets else found
 
 
+HALVES = {"stages": {"two": {"dataset": None, "data": {"pool": {"share": 0.5}, "own": {"share": 0.5}}}}}
+
+
+def mixed(parts: str, way: str = "examples") -> set[str]:
+    """Return the nodes that another mixture in place of HALVES changes."""
+    return {"tokenize/pool-0.5+own-0.5/examples", f"tokenize/{parts}/{way}"} | trained("two")
+
+
 REPLICATE = {f"{name}#1" for name in trained() | {"student"}}
 REDRAWN = {
     f"{name}~1"
@@ -327,6 +335,21 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
     "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
+    "stages.*.data.*.share": ("stages.two.data", {"pool": "80 %", "own": 0.2}, mixed("pool-0.8+own-0.2"), HALVES),
+    "stages.*.data.*.learn": (
+        "stages.two.data.own.learn", ["answer"], mixed("pool-0.5+own-0.5-answers"), HALVES,
+    ),
+    "stages.*.shares": ("stages.two.shares", "tokens", mixed("pool-0.5+own-0.5", "tokens"), HALVES),
+    "stages.*.take": ("stages.two.take", 60, mixed("pool-0.5+own-0.5", "examples-60"), HALVES),
+    "stages.*.repeat": ("stages.two.repeat", True, mixed("pool-0.5+own-0.5", "examples-repeat"), HALVES),
+    "stages.*.order.by": (
+        "stages.two.order", {"by": "length"}, {"tokenize/few", "tokenize/few/by-length"} | trained("two"),
+    ),
+    "stages.*.order.descending": (
+        "stages.two.order.descending", True,
+        {"tokenize/few/by-length", "tokenize/few/by-length-descending"} | trained("two"),
+        {"stages": {"two": {"order": {"by": "length"}}}},
+    ),
     "stages.*.learn": (
         "stages.two.learn", ["answer"], {"tokenize/few", "tokenize/few/answers"} | trained("two"),
     ),

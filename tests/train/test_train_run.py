@@ -89,7 +89,7 @@ def test_a_stage_of_tokens_ends_where_they_are_reached(tmp_path, inputs, uninter
 def test_a_carried_optimizer_goes_on_as_if_the_stage_had_not_ended(tmp_path, inputs, monkeypatch):
     """Two stages of one epoch each, on the rows in the order of one stage of two."""
     rows, student = inputs
-    monkeypatch.setattr("orcac.train.data.permute_rows", lambda seed, epoch, rows: np.arange(rows))
+    monkeypatch.setattr("orcac.train.data.order_rows", lambda seed, epoch, rows, is_shuffled: np.arange(rows))
     recipe = TrainRecipe(
         seed=0, epochs=1, learning_rate=1e-2, schedule="constant", warmup=0.0, weight_decay=0.1, batch_rows=6
     )
