@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac.cli.forgetting import forget
+from orcac.cli.printing import print_table
 from orcac.cli.selection import failure_of, read_selection, texts_of
 from orcac.cli.students import MARK, Evaluated, find_evaluated, read_answers, sum_up
 from orcac.errors import InputError
@@ -256,7 +257,7 @@ def _count(
         table.add_column(_TITLES.get(name, name), justify="right")
     for name, counts in sorted(models.items()):
         table.add_row(Text(clean(name)), *(f"{counts[one]:,}" if counts.get(one) else "" for one in columns))
-    Console(highlight=False).print(table)
+    print_table(Console(highlight=False), table)
 
 
 def _export(found: Iterator[Record], file: Path) -> None:

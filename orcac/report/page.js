@@ -187,6 +187,7 @@
     const text = sessionStorage.getItem(KEPT);
     if (!text) return;
     sessionStorage.removeItem(KEPT);
+    touched = Infinity; // the page stays as it is until all is restored
     const state = JSON.parse(text);
     const values = new Map(state.values);
     for (const field of fields()) {
@@ -203,6 +204,7 @@
     }
     await restoreItem(values, state.item);
     scrollTo(0, state.top);
+    touched = 0;
   }
 
   const live = find("live");

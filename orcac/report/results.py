@@ -285,11 +285,13 @@ class Packing:
     packed: int
     too_long: int
     held_out: int = 0
+    undrawn: int = 0  # of a mixture: examples in no row
+    repeated: int = 0  # of a mixture: occurrences of examples beside the first
     rows: int
     tokens: int
     supervised_tokens: int
     fill: float
-    balanced: bool  # examples = packed + too_long + held_out
+    balanced: bool  # examples + repeated = packed + too_long + held_out + undrawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +26,10 @@ from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.holdout import Apart, Group
-from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
-from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe, TokenizeSummary
+from orcac.tokenize.mixture import Drawn, draw_mixture, ticket
+from orcac.tokenize.order import sort_examples
+from orcac.tokenize.pack import best_fit_decreasing, fill_in_order, shuffle_and_fill
+from orcac.tokenize.recipe import ENOUGH, Mixture, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage, describe_steps
 from orcac.tokenize.transform import Texts, Transformer
@@ -45,19 +48,11 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     check_positions(student, recipe.max_length)
     tokenizer = load_tokenizer(student)
     spill = job.work / "ids.int32"
-    examples = job.input("examples") / "kept.parquet"
     chat = ChatFormat(tokenizer, ends=read_end_tokens(student, tokenizer))
     apart = Apart(recipe.seed, recipe.holdout) if recipe.holdout else None
-    transformer = Transformer(recipe.transform, recipe.seed, chat) if recipe.transform else None
-    lengths, prompt_lengths, too_long, reasoned = spill_ids(
-        examples,
-        chat,
-        recipe.max_length,
-        spill,
-        with_reasoning=recipe.learns_reasoning,
-        transformer=transformer,
-        apart=apart,
-    )
+    parts = [_read_part(job, number, chat, spill, apart) for number in range(len(recipe.parts))]
+    lengths, prompt_lengths = (np.concatenate([getattr(part, name) for part in parts]) for name in _LENGTHS)
+    too_long, reasoned = sum(part.too_long for part in parts), sum(part.reasoned for part in parts)
     if not len(lengths):
         raise InputError(
             f"no example is left: {too_long} have more than {recipe.max_length} tokens, the rest were filtered",
@@ -65,12 +60,9 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         )
     groups = apart.draw() if apart else {}
     trained = _list_trained(job.label, len(lengths), groups, recipe)
-    rng = np.random.default_rng(recipe.seed)
-    if recipe.packing == "best-fit":
-        packed = best_fit_decreasing(lengths[trained], recipe.max_length)
-    else:
-        packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
-    packed = [trained[packed[index]].tolist() for index in rng.permutation(len(packed))]
+    mixed = _draw_mixture(job, recipe.mixture, parts, trained, lengths) if recipe.mixture else None
+    trained = mixed.indices if mixed else trained
+    packed = _pack(recipe, trained, lengths, lengths - prompt_lengths)
     write = functools.partial(
         write_rows,
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
@@ -82,7 +74,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     write(job.out / "rows.safetensors", packed)
     if groups:
         kept_apart = {
-            name: [members[row].tolist() for row in best_fit_decreasing(lengths[members], recipe.max_length)]
+            name: [members[row].tolist() for row in _fill_rows(recipe, lengths[members])]
             for name, members in groups.items()
         }
         write(job.out / holdout.ROWS, [row for rows_of in kept_apart.values() for row in rows_of])
@@ -103,12 +95,16 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         examples=len(lengths) + too_long,
         packed=len(trained),
         too_long=too_long,
-        held_out=len(lengths) - len(trained) if apart else None,
+        held_out=sum(map(len, groups.values())) if apart else None,
         rows=len(packed),
         tokens=tokens,
         supervised_tokens=tokens - int(prompt_lengths[trained].sum()),
         fill=tokens / (len(packed) * recipe.max_length),
-        transformed=transformer.changed if transformer else None,
+        packing="none" if recipe.packing == "none" else None,
+        repeated=mixed.repeated if mixed else None,
+        undrawn=mixed.undrawn if mixed else None,
+        parts=mixed.parts if mixed else None,
+        transformed=sum(part.transformed for part in parts) if any(part.transform for part in recipe.parts) else None,
         reasoned=reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -117,13 +113,109 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     )
     if summary.held_out:
         print_line(f"{job.label}  {summary.held_out:,} of {len(lengths):,} examples kept apart")
-    if transformer:
-        print_line(f"{job.label}  {transformer.changed:,} of {summary.examples:,} examples changed by `transform`")
+    if summary.transformed is not None:
+        print_line(f"{job.label}  {summary.transformed:,} of {summary.examples:,} examples changed by `transform`")
+    for one in summary.parts or ():
+        print_line(
+            f"{job.label}  {one.dataset}: {one.examples:,} examples from {one.available:,} "
+            f"({one.examples / len(trained):.1%}), {one.tokens:,} tokens ({one.tokens / tokens:.1%})"
+        )
     for schedule in job.execution.stages:
         warning = describe_shortage(schedule, counted)
         text = f"warning: {warning}" if warning else f"stage `{schedule.stage}`: {describe_steps(schedule, counted)}"
         print_line(f"{job.label}  {text}")
     return summary
+
+
+class _PartRead(NamedTuple):
+    """The examples of one dataset, whose ids are spilled after those of the datasets before it."""
+
+    lengths: np.ndarray  # int64 (examples,), in tokens
+    prompt_lengths: np.ndarray  # likewise
+    tickets: np.ndarray  # uint64 (examples,); empty without a mixture
+    too_long: int
+    reasoned: int
+    transformed: int
+
+
+_LENGTHS = ("lengths", "prompt_lengths")
+
+
+def _read_part(
+    job: Job[TokenizeRecipe, TokenizeExecution],
+    number: int,
+    chat: ChatFormat,
+    spill: Path,
+    apart: Apart | None,
+) -> _PartRead:
+    """Encode the examples of the dataset `number`, and append their ids to `spill`."""
+    recipe, part = job.recipe, job.recipe.parts[number]
+    transformer = Transformer(part.transform, recipe.seed, chat) if part.transform else None
+    tickets: list[int] = []
+
+    def add(row: rows.Response) -> None:
+        if apart:
+            apart.add(row.teacher, row.source, row.query)
+        if recipe.mixture:
+            texts = (row.teacher, row.source, row.system, row.query, row.reasoning, row.response)
+            tickets.append(ticket(recipe.seed, part, *texts))
+
+    lengths, prompt_lengths, too_long, reasoned = spill_ids(
+        job.inputs["examples"][number] / "kept.parquet",
+        chat,
+        recipe.max_length,
+        spill,
+        append=number > 0,
+        with_reasoning=part.learns_reasoning,
+        transformer=transformer,
+        add=add,
+    )
+    changed = transformer.changed if transformer else 0
+    return _PartRead(lengths, prompt_lengths, np.array(tickets, dtype=np.uint64), too_long, reasoned, changed)
+
+
+def _draw_mixture(
+    job: Job[TokenizeRecipe, TokenizeExecution],
+    mixture: Mixture,
+    parts: Sequence[_PartRead],
+    trained: np.ndarray,
+    lengths: np.ndarray,
+) -> Drawn:
+    """Draw a mixture from the examples `trained`, indices into `lengths`. Raises the errors of `draw_mixture`."""
+    ends = np.cumsum([len(part.lengths) for part in parts])
+    names = job.execution.datasets or [f"part {number}" for number in range(1, len(parts) + 1)]
+    members = np.split(trained, np.searchsorted(trained, ends[:-1]))
+    tickets = np.concatenate([part.tickets for part in parts])
+    try:
+        return draw_mixture(mixture, names, members=members, lengths=lengths, tickets=tickets)
+    except InputError as error:
+        raise InputError(f"{job.label}: {error.message}", fix=error.fix) from None
+
+
+def _pack(recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray) -> list[list[int]]:
+    """Return the examples of each row, as indices into `lengths`, in the order of the rows.
+
+    trained: the examples to pack, as such indices. learnt: int64 (examples,), the learnt tokens of each example
+    """
+    rng = np.random.default_rng(recipe.seed)
+    if recipe.order:
+        trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt)
+        if recipe.packing == "none":
+            return [[index] for index in trained.tolist()]
+        packed = fill_in_order(lengths[trained], recipe.max_length, np.arange(len(trained)))
+        return [trained[members].tolist() for members in packed]
+    if recipe.packing == "shuffle":
+        packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
+    else:
+        packed = _fill_rows(recipe, lengths[trained])
+    return [trained[packed[index]].tolist() for index in rng.permutation(len(packed))]
+
+
+def _fill_rows(recipe: TokenizeRecipe, lengths: np.ndarray) -> list[list[int]]:
+    """Return rows as lists of indices into `lengths`, with no order of their own."""
+    if recipe.packing == "none":
+        return [[index] for index in range(len(lengths))]
+    return best_fit_decreasing(lengths, recipe.max_length)
 
 
 def _list_trained(
@@ -153,21 +245,24 @@ def spill_ids(
     max_length: int,
     spill: Path,
     *,
+    append: bool = False,
     with_reasoning: bool = True,
     transformer: Transformer | None = None,
-    apart: Apart | None = None,
+    add: Callable[[rows.Response], None] = lambda row: None,
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Write the ids of all examples of up to `max_length` tokens to `spill`, one after another, int32.
 
+    append: write them after those that are there
+
     Returns their lengths, int64 (examples,), the lengths of their prompts, int64 (examples,), the number of examples
     that were too long, and the number of those written that have reasoning. Without `with_reasoning` the examples are
-    written as if they had none. `apart` gets the written examples, in order.
+    written as if they had none. `add` gets the written examples, in order.
     """
     lengths: list[int] = []
     prompt_lengths: list[int] = []
     too_long = reasoned = 0
     read = rows.read(examples, rows.Response)
-    with spill.open("wb") as file:
+    with spill.open("ab" if append else "wb") as file:
         while batch := list(itertools.islice(read, _EXAMPLES_AT_ONCE)):
             texts = [_texts_of(row, with_reasoning=with_reasoning) for row in batch]
             encoded = chat.encode_examples([*map(transformer.change, texts)] if transformer else texts)
@@ -175,8 +270,7 @@ def spill_ids(
                 if len(example.input_ids) > max_length:
                     too_long += 1
                     continue
-                if apart:
-                    apart.add(row.teacher, row.source, row.query)
+                add(row)
                 lengths.append(len(example.input_ids))
                 prompt_lengths.append(example.prompt_tokens)
                 reasoned += with_reasoning and bool(row.reasoning)

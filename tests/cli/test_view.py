@@ -161,7 +161,7 @@ def test_a_served_page_follows_the_study_and_keeps_its_place(store: Store, plan:
         page.wait_for_reload(f"!window.isOld && {count}.startsWith('2 of 30 rows') && {shown} === 'partial 3'")
         studies.publish_plan(plan, store, DATA)
         assert pages.renew()
-        page.wait_for_reload("document.body.textContent.includes('answer 0')")
+        page.wait_for_reload(f"{shown} === 'answer 3'")
         assert len(list((tmp_path / "pages").glob("texts-*"))) == 2, "the newest and the one before"
         assert page.problems == []
         server.shutdown()

@@ -34,7 +34,7 @@ def tokenize(root, made, **fields):
     return tiny.job(root, recipe, {"examples": [made[0]], "student": [made[1]]}, TokenizeExecution())
 
 
-@pytest.mark.parametrize("packing", ["best-fit", "shuffle"])
+@pytest.mark.parametrize("packing", ["best-fit", "shuffle", "none"])
 def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     job = tokenize(tmp_path, made, packing=packing)
     summary = run(job)
@@ -42,6 +42,7 @@ def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     assert (summary.examples, summary.packed, summary.too_long) == (41, 40, 1)
     arrays = load_file(job.out / "rows.safetensors")
     assert {array.shape for array in arrays.values()} == {(summary.rows, 64)}
+    assert (summary.rows == 40, summary.packing) == ((True, "none") if packing == "none" else (False, None))
 
     chat = ChatFormat(load_tokenizer(made[1] / "model"))
     expected = chat.encode_examples([(row.system, row.query, row.response) for row in ROWS[:40]])
