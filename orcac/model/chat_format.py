@@ -409,7 +409,7 @@ def _close(tokenizer: PreTrainedTokenizerBase, closed: Collection[str]) -> PreTr
     for token in content["added_tokens"]:
         token["special"] |= token["content"] in closed
     clone = copy.copy(tokenizer)
-    clone._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))  # type: ignore[attr-defined]
+    clone._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
     return clone
 
 
