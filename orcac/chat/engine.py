@@ -189,8 +189,11 @@ class _Run:
             finally:
                 reporting.cancel()
         if self._halt_reason:
-            self._on_progress(self._tally)  # a message since the last report may explain it
-            raise self._halt_reason() if callable(self._halt_reason) else self._halt_reason
+            reason = self._halt_reason() if callable(self._halt_reason) else self._halt_reason
+            messages = self._tally.messages  # one since the last report may explain the reason
+            self._tally.messages = {name: text for name, text in messages.items() if text not in str(reason)}
+            self._on_progress(self._tally)
+            raise reason
 
     async def _report_progress(self) -> None:
         try:

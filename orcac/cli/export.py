@@ -16,7 +16,7 @@ from orcac.text import clean
 @click.argument("target", metavar="SPEC[:ARM]", type=click.Path())
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--dataset", metavar="NAME", help="Export this dataset of the spec instead of the student.")
-@click.option("--run", default=1, show_default=True, help="The number of one of the arm's training runs.")
+@click.option("--run", default=1, show_default=True, help="The number of one of the arm's runs, or draws of its data.")
 def command(target: str, folder: Path, dataset: str | None, run: int) -> None:
     """Write a student, or with --dataset a dataset, to a folder, with its card.
 

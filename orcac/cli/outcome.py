@@ -15,6 +15,7 @@ from typing import NamedTuple
 from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.plan.plan import Plan
+from orcac.plan.replicates import read_draw, strip_mark
 from orcac.plan.state import State, read_state
 from orcac.publish.records import read_summary
 from orcac.report.recipe import Arm, Baseline, ReportExecution, ReportRecipe, name_baseline, name_drawn
@@ -56,19 +57,25 @@ def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
 
 
 def describe_failures(plan: Plan, store: Store, *, since: float) -> tuple[list[str], list[int]]:
-    """Return lines on the nodes that failed, each with the end of its log, and their exit codes.
+    """Return lines on the nodes that failed, with the ends of their logs, and their exit codes.
 
-    If none left an error, return the nodes whose logs were written after `since` (seconds since 1970), without codes:
-    a job that was killed, for its memory or by its machine, leaves a log alone.
+    Nodes with the same error, such as those that ask one dead server, are listed together and with one log. If none
+    left an error, return the nodes whose logs were written after `since` (seconds since 1970), without codes: a job
+    that was killed, for its memory or by its machine, leaves a log alone.
     """
     lines: list[str] = []
     codes: list[int] = []
+    failed: dict[str, list[tuple[str, State]]] = {}  # by the error without its fix, which may state counts of one node
     for ref, node in plan.nodes.items():
         state = read_state(store, node)
         if state.exit_code is not None:
             codes.append(state.exit_code)
-            lines += ["", f"failed: {node.kind} {node.label} ({ref})", *_indent(state.error.split("\n"))]
-            lines += _describe_log(_find_log(store, ref, state), without=state.error)
+            failed.setdefault(state.error.partition("\n")[0], []).append((ref, state))
+    for alike in failed.values():
+        lines += ["", *(f"failed: {plan.nodes[ref].kind} {plan.nodes[ref].label} ({ref})" for ref, _ in alike)]
+        lines += _indent(list(dict.fromkeys(line for _, state in alike for line in state.error.split("\n"))))
+        ref, state = alike[0]
+        lines += _describe_log(_find_log(store, ref, state), without=state.error)
     if not codes:
         for ref, node in plan.nodes.items():
             log = store.folder(ref) / "log.txt"
@@ -115,10 +122,11 @@ class _Outcome:
         if not self._experiment.report:
             for name, addresses in self._experiment.addresses.items():
                 for address, ref in addresses.items():
-                    kind, _, dataset = address.partition("/")
+                    kind, _, marked = address.partition("/")
                     if kind == "filter":
                         (collect,) = self._plan.nodes[ref].inputs["responses"]
-                        yield _Dataset(dataset, dataset, name, 1, collect, ref)
+                        dataset, draw = strip_mark(marked), read_draw(marked)
+                        yield _Dataset(dataset, name_drawn(dataset, draw), name, draw + 1, collect, ref)
 
     def answers(self) -> list[_Item]:
         """Return the datasets, or else the answers to benchmarks that no training preceded."""
@@ -269,9 +277,16 @@ def _describe_log(path: Path, *, without: str = "") -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    known = {"", *(line.strip() for line in without.splitlines())}
-    last = [line for line in text.splitlines() if line.strip().removeprefix("orcac: ") not in known][-_TAIL_LINES:]
+    known = [line.strip() for line in without.splitlines()]
+    last = [line for line in text.splitlines() if not _repeats(line, known)][-_TAIL_LINES:]
     return [f"  log: {path}", *_indent(_indent(last))]
+
+
+def _repeats(line: str, known: Sequence[str]) -> bool:
+    """Return whether a line of a log is blank, one of `known`, or a job's label and the end of one of them."""
+    line = line.strip().removeprefix("orcac: ")
+    _, _, text = line.partition("  ")
+    return not line or line in known or bool(text and any(one.endswith(text) for one in known))
 
 
 def _indent(lines: Sequence[str]) -> list[str]:

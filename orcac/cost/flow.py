@@ -29,6 +29,7 @@ from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
 from orcac.cost.measured import LOOKED_UP, Mean, Measured, mean_tokens, teacher_key
 from orcac.cost.record import MadeNode
 from orcac.cost.shape import Model, student_model
+from orcac.cost.traces import shorten
 from orcac.errors import InputError
 from orcac.filter.recipe import Bounds, FilterRecipe, FilterSummary
 from orcac.plan.node import Node
@@ -388,7 +389,13 @@ class Flow:
             return Rows(Range(rows), recipe.max_length, Range(packed / rows), fill, ())
         (filtered,), (student,) = node.inputs["examples"], node.inputs["student"]
         examples, (ratio, frame, why) = self.examples(filtered), self.ratio(student)
-        tokens = (examples.tokens if recipe.learns_reasoning else examples.answers) * ratio + Range(frame)
+        (responses,) = self.plan.nodes[filtered].inputs["responses"]
+        tokens = examples.tokens if recipe.learns_reasoning else examples.answers
+        if recipe.transform:
+            trace = examples.reasoning.mid if recipe.learns_reasoning else 0.0
+            trace = trace or examples.answers.mid - self.requests(responses).input.mid
+            tokens = shorten(tokens, trace, recipe.transform, ratio.mid)
+        tokens = tokens * ratio + Range(frame)
         per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).per_row)
         fit = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
         filled = lengths.pack(tokens.mid, recipe.max_length, recipe.packing).fill

@@ -42,6 +42,11 @@ def keep(means: Mapping[str, float], bounds: Mapping[str, tuple[int, float]]) ->
     return len(kept) / _EXAMPLES, sum(kept) / len(kept)
 
 
+def cut(mean: float, most: float) -> float:
+    """Return the mean length of texts of `mean` tokens on average once longer ones are cut to `most` tokens."""
+    return sum(min(mean * factor, most) for factor in _quantiles()) / _EXAMPLES
+
+
 def pack(mean: float, max_length: int, packing: str) -> Packed:
     """Pack examples of `mean` tokens on average into rows of `max_length` slots; `packing` is that of the spec."""
     return _pack(float(f"{mean:.3g}"), max_length, packing)

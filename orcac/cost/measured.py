@@ -163,8 +163,8 @@ class Measured:
     def _ratios(self) -> dict[str, Mean]:
         sums: dict[str, tuple[int, float, float]] = {}
         for record in self.records(TokenizeSummary).values():
-            if not record.recipe.get("learns_reasoning", True):
-                continue  # the teacher's tokens of its reasoning are not in the rows
+            if not record.recipe.get("learns_reasoning", True) or record.recipe.get("transform"):
+                continue  # some of the teacher's tokens are not in the rows
             examples = self.record(FilterSummary, record.first_input("examples"))
             collected = self.record(CollectSummary, examples.first_input("responses")) if examples else None
             if collected and (teacher := mean_tokens(collected.summary)):

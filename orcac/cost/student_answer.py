@@ -9,6 +9,7 @@ from __future__ import annotations
 from orcac.cost import priors
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
+from orcac.cost.traces import shorten
 from orcac.eval.recipe import EvalRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 
@@ -43,6 +44,9 @@ def _find_learnt_reasoning(flow: Flow, model: str) -> tuple[Range, tuple[str, ..
     teachers = flow.examples(filtered).reasoning
     if not recipe.learns_reasoning or not teachers.mid:
         return ZERO, ()
-    reasoning = teachers * flow.ratio(student)[0]
+    ratio = flow.ratio(student)[0]
+    reasoning = teachers * ratio
+    if recipe.transform:
+        reasoning = shorten(teachers, teachers.mid, recipe.transform, ratio.mid) * ratio
     why = f"tokens of a student's reasoning {reasoning.mid:,.0f}: those of an example of {rows.label}, which it learns"
     return reasoning, (why,)

@@ -220,6 +220,11 @@ class ChatFormat:
         ids = self._encode([*prompts, *learnt])
         return [Example(a + b, len(a)) for a, b in zip(ids[: len(rows)], ids[len(rows) :], strict=True)]
 
+    def cut(self, text: str, tokens: int) -> str:
+        """Return the text of the first `tokens` tokens of a text, without the space at its end."""
+        found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return text[: found[tokens - 1][1]].rstrip() if len(found) > tokens else text
+
     def _get_frame(self, system: str) -> Frame:
         has_system = bool(system)
         if has_system not in self._frames:

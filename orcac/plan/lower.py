@@ -40,6 +40,7 @@ from orcac.plan.recipes import (
     lower_shape,
     lower_stage,
     lower_train_work,
+    lower_transform,
     lower_work,
     training_seed,
 )
@@ -78,7 +79,7 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
     arms: dict[str, list[_ArmLowering]] = {}
     parts = []
     for name, arm in loaded.arms.items():
-        draws = spec.replicates.data if arm.spec.curriculum else 1
+        draws = spec.replicates.data if arm.spec.curriculum or not arm.spec.stages else 1
         arms[name] = [_ArmLowering(plan, arm, cache, draw) for draw in range(draws)]
         first, *others = (run for lowering in arms[name] for run in lowering.lower())
         parts.append(report.Arm(name=name, **dict(first), replicates=tuple(others)))
@@ -545,6 +546,7 @@ class _ArmLowering:
                 packing=student.packing,
                 learns_reasoning=learns_reasoning,
                 holdout=holdout,
+                transform=lower_transform(self.spec.datasets[dataset].transform),
             ),
             TokenizeExecution(**lower_work(self.spec.hardware.other)),
             label=dataset if learns_reasoning else f"{dataset}, answers alone",

@@ -14,6 +14,7 @@ from orcac.plan.replicates import FIRST, Replicate
 from orcac.recipe import MATCHING
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
+from orcac.tokenize.recipe import Transform
 from orcac.tokenize.steps import Schedule
 from orcac.train.recipe import TrainExecution, TrainRecipe
 
@@ -66,6 +67,11 @@ def lower_shape(student: schema.Student) -> Scratch:
         kv_heads=shape.kv_heads or shape.heads,
         **shape.model_dump(exclude={"kv_heads"}),
     )
+
+
+def lower_transform(transform: schema.Transform | None) -> Transform | None:
+    """Return the transform of a dataset; None if it changes nothing."""
+    return Transform(**transform.model_dump()) if transform and transform != schema.Transform() else None
 
 
 def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = FIRST) -> TrainRecipe:

@@ -61,6 +61,11 @@ def strip_mark(name: str) -> str:
     return _MARK.sub("", name)
 
 
+def read_draw(address: str) -> int:
+    """Return the number of the draw that a node belongs to, given its address."""
+    return int(address.rpartition("~")[2].partition("#")[0]) if "~" in address else 0
+
+
 def map_to_first(addresses: Mapping[str, str]) -> dict[str, str]:
     """Return KIND/ID of each node of a later run or draw -> KIND/ID of the same node of the first one.
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from orcac.errors import InputError
 from orcac.plan.plan import Plan
+from orcac.plan.replicates import draw_mark
 from orcac.report.recipe import Arm, Dataset, ReportRecipe, Run
 from orcac.spec.schema import Spec
 from orcac.store.store import Store
@@ -28,23 +29,31 @@ def find_arm(plan: Plan, spec: str, name: str) -> Arm:
 
 def find_run(arm: Arm, number: int) -> Run:
     """Return a run of an arm by its number, from 1. Raises InputError if the arm has no such run."""
-    if not 1 <= number <= len(arm.runs):
-        runs = "1 run" if len(arm.runs) == 1 else f"runs 1 to {len(arm.runs)}"
-        raise InputError(f"the arm `{arm.name}` has no run {number}", fix=f"it has {runs}")
+    _check_number(number, arm.name, len(arm.runs))
     return arm.runs[number - 1]
 
 
+def _check_number(number: int, arm: str, count: int) -> None:
+    if not 1 <= number <= count:
+        runs = "1 run" if count == 1 else f"runs 1 to {count}"
+        raise InputError(f"the arm `{arm}` has no run {number}", fix=f"it has {runs}")
+
+
 def list_datasets(plan: Plan, spec: Spec, arm: str, run: int) -> tuple[Dataset, ...]:
-    """Return the datasets of a run of an arm, whose spec is `spec`. Raises InputError if the arm has no such run."""
+    """Return the datasets of a run of an arm, whose spec is `spec`. Raises InputError if the arm has no such run.
+
+    A run of a spec that only collects is a draw of its data.
+    """
     if plan.experiments[spec.name].report:
         return find_run(find_arm(plan, spec.name, arm), run).datasets
-    made = plan.experiments[spec.name].addresses[arm]
+    _check_number(run, arm, spec.replicates.data)
+    made, mark = plan.experiments[spec.name].addresses[arm], draw_mark(run - 1)
     return tuple(
         Dataset(
             name=name,
-            prompts=plan.nodes[made[f"collect/{name}"]].inputs["prompts"],
-            collect=made[f"collect/{name}"],
-            filter=made[f"filter/{name}"],
+            prompts=plan.nodes[made[f"collect/{name}{mark}"]].inputs["prompts"],
+            collect=made[f"collect/{name}{mark}"],
+            filter=made[f"filter/{name}{mark}"],
             teacher=dataset.teacher,
         )
         for name, dataset in spec.datasets.items()

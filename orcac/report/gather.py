@@ -270,8 +270,9 @@ def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
 
 
 def _name_learnt(dataset: str, packed: TokenizeSummary) -> str:
-    """Return the name of a dataset, with a remark if the rows hold the reasoning of its responses."""
-    return f"{dataset}, with reasoning" if packed.reasoned else dataset
+    """Return the name of a dataset, with remarks on the rows: they hold reasoning, some examples are changed."""
+    changed = "" if packed.transformed is None else f", {packed.transformed:,} examples changed"
+    return f"{dataset}{', with reasoning' if packed.reasoned else ''}{changed}"
 
 
 def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> Packing:

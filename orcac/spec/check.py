@@ -19,7 +19,6 @@ from orcac.spec.schema import (
     OpenAIEndpoint,
     OpenBenchmark,
     ReplayEndpoint,
-    Replicates,
     SolverEndpoint,
     Spec,
     TrainWork,
@@ -289,21 +288,35 @@ def _check_replicates(spec: Spec) -> Iterator[Finding]:
     if replicates.training and replicates.base and replicates.arms:
         message = "`training` has no effect beside `base` and `arms`; remove it"
         yield Finding((*at, "training"), message, ((*at, "base"), (*at, "arms")))
-    if replicates != Replicates() and not spec.stages:
-        message = "nothing is trained, so all replicates would be the same; add `stages`, or remove `replicates`"
-        yield Finding(at, message, (("stages",),))
-    elif replicates.data > 1 and spec.curriculum and not _is_drawn(spec):
+    if not spec.stages and (replicates.training or replicates.base or replicates.arms):
         message = (
-            "no dataset of the curriculum is drawn at random (by `take`, by system messages, or by a teacher's "
-            "temperature), so another draw would be the same data; remove `data`"
+            "nothing is trained, so all training runs would be the same; add `stages`, or remove all of `replicates` "
+            "but `data`"
+        )
+        yield Finding(at, message, (("stages",),))
+    elif not spec.stages and replicates.data > 1 and (spec.student or spec.baselines):
+        message = (
+            "none of the measured models is trained on the data; add `stages`, or write `data` in a spec without "
+            "`student` and `baselines`, which only collects"
+        )
+        yield Finding((*at, "data"), message, (("stages",),))
+    elif replicates.data > 1 and (spec.curriculum or not spec.stages) and not _is_drawn(spec):
+        message = (
+            f"no dataset{' of the curriculum' if spec.stages else ''} is drawn at random (by `take`, by system "
+            "messages, or by a teacher's temperature), so another draw would be the same data; remove `data`"
         )
         yield Finding((*at, "data"), message)
 
 
 def _is_drawn(spec: Spec) -> bool:
-    """Return whether another seed would change the data of a stage. A part with an error counts as drawn."""
-    stages = [spec.stages.get(name) for name in spec.curriculum]
-    datasets = [spec.datasets.get(stage.dataset) if stage else None for stage in stages]
+    """Return whether another seed would change the data of a stage, or any dataset of a spec without stages.
+
+    A part with an error counts as drawn.
+    """
+    datasets: list[Dataset | None] = list(spec.datasets.values())
+    if spec.stages:
+        stages = [spec.stages.get(name) for name in spec.curriculum]
+        datasets = [spec.datasets.get(stage.dataset) if stage else None for stage in stages]
     return any(dataset is None or _is_dataset_drawn(spec, dataset) for dataset in datasets)
 
 

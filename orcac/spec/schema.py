@@ -447,6 +447,16 @@ class Sample(Frozen):
     )
 
 
+class Transform(Frozen):
+    """Changes of each example's trace, applied in this order."""
+
+    shuffle_steps: Share | None = semantic("share of the steps that change places, at random", None, gt=0)
+    delete_steps: Share | None = semantic("share of the steps to leave out, at random", None, gt=0, lt=1)
+    keep_tokens: Count | None = semantic(
+        "length to which longer traces are cut, in tokens of the student", None, unit="tokens"
+    )
+
+
 class Dataset(Frozen):
     teacher: Name = semantic("teacher that answers")
     queries: tuple[Name, ...] = semantic("query sources", ())
@@ -455,6 +465,12 @@ class Dataset(Frozen):
         "system messages of this dataset, instead of system_messages.draw. With `sample` the queries stay the same and "
         "only their system messages are drawn again",
         {},
+    )
+    transform: Transform | None = semantic(
+        "change of the examples before they are packed; answers and filters are those of the dataset without it. A "
+        "trace is the reasoning, or the answer without its last step if no reasoning is learnt. Steps are paragraphs; "
+        "of a single paragraph its lines, of a single line its sentences",
+        None,
     )
     shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("number of jobs that share the requests", 1)
 

@@ -15,14 +15,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from orcac.recipe import Execution, Recipe
+from orcac.recipe import Execution, Frozen, Recipe
 from orcac.summary import OMIT_NONE, Summary
 from orcac.tokenize.steps import Schedule
 
-__all__ = ["ENOUGH", "VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary"]
+__all__ = ["ENOUGH", "VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary", "Transform"]
 
 VERSION = 1
 ENOUGH = 10  # questions of a teacher and source that spare at least one for the holdout
+
+
+class Transform(Frozen):
+    """A change of each example's trace (transform.py). The three are applied in this order."""
+
+    shuffle_steps: float | None = None  # share of the steps that change places
+    delete_steps: float | None = None  # share of the steps that are left out
+    keep_tokens: int | None = None  # length to which the trace is cut, in tokens of the student
 
 
 class TokenizeRecipe(Recipe):
@@ -31,6 +39,7 @@ class TokenizeRecipe(Recipe):
     packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
     learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
     holdout: float | None = None  # share of the questions whose examples are kept apart
+    transform: Transform | None = None
 
 
 class TokenizeExecution(Execution):
@@ -51,4 +60,5 @@ class TokenizeSummary(Summary):
     supervised_tokens: int
     fill: float  # fraction of the rows' slots that hold tokens
     held_out: int | None = field(default=None, metadata=OMIT_NONE)  # kept apart; None without `holdout`
+    transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

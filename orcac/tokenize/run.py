@@ -28,6 +28,7 @@ from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
 from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage, describe_steps
+from orcac.tokenize.transform import Texts, Transformer
 
 _EXAMPLES_AT_ONCE = 1000
 
@@ -46,8 +47,15 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     examples = job.input("examples") / "kept.parquet"
     chat = ChatFormat(tokenizer, ends=read_end_tokens(student, tokenizer))
     apart = Apart(recipe.seed, recipe.holdout) if recipe.holdout else None
+    transformer = Transformer(recipe.transform, recipe.seed, chat) if recipe.transform else None
     lengths, prompt_lengths, too_long, reasoned = spill_ids(
-        examples, chat, recipe.max_length, spill, with_reasoning=recipe.learns_reasoning, apart=apart
+        examples,
+        chat,
+        recipe.max_length,
+        spill,
+        with_reasoning=recipe.learns_reasoning,
+        transformer=transformer,
+        apart=apart,
     )
     if not len(lengths):
         raise InputError(
@@ -99,6 +107,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         tokens=tokens,
         supervised_tokens=tokens - int(prompt_lengths[trained].sum()),
         fill=tokens / (len(packed) * recipe.max_length),
+        transformed=transformer.changed if transformer else None,
         reasoned=reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -107,6 +116,8 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     )
     if summary.held_out:
         print_line(f"{job.label}  {summary.held_out:,} of {len(lengths):,} examples kept apart")
+    if transformer:
+        print_line(f"{job.label}  {transformer.changed:,} of {summary.examples:,} examples changed by `transform`")
     for schedule in job.execution.stages:
         warning = describe_shortage(schedule, counted)
         text = f"warning: {warning}" if warning else f"stage `{schedule.stage}`: {describe_steps(schedule, counted)}"
@@ -152,6 +163,7 @@ def spill_ids(
     spill: Path,
     *,
     with_reasoning: bool = True,
+    transformer: Transformer | None = None,
     apart: Apart | None = None,
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Write the ids of all examples of up to `max_length` tokens to `spill`, one after another, int32.
@@ -166,7 +178,8 @@ def spill_ids(
     read = rows.read(examples, rows.Response)
     with spill.open("wb") as file:
         while batch := list(itertools.islice(read, _EXAMPLES_AT_ONCE)):
-            encoded = chat.encode_examples([_texts_of(row, with_reasoning=with_reasoning) for row in batch])
+            texts = [_texts_of(row, with_reasoning=with_reasoning) for row in batch]
+            encoded = chat.encode_examples([*map(transformer.change, texts)] if transformer else texts)
             for row, example in zip(batch, encoded, strict=True):
                 if len(example.input_ids) > max_length:
                     too_long += 1
@@ -180,14 +193,14 @@ def spill_ids(
     return np.array(lengths, dtype=np.int64), np.array(prompt_lengths, dtype=np.int64), too_long, reasoned
 
 
-def _texts_of(row: rows.Response, *, with_reasoning: bool) -> tuple[str, str, str, str]:
-    """Return the system message, the query, the answer and the reasoning ("" if it is not learnt).
+def _texts_of(row: rows.Response, *, with_reasoning: bool) -> Texts:
+    """Return the texts of an example, without its reasoning if that is not learnt.
 
     A file of an older orcac has the reasoning in the text of the answer. It is learnt there as before.
     """
     if with_reasoning:
-        return row.system, row.query, row.response, row.reasoning
-    return row.system, row.query, split_reasoning(row.response)[1], ""
+        return Texts(row.system, row.query, row.response, row.reasoning)
+    return Texts(row.system, row.query, split_reasoning(row.response)[1], "")
 
 
 def write_rows(

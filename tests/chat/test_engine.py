@@ -448,10 +448,11 @@ def test_a_run_outlasts_an_outage_and_no_request_fails() -> None:
 
 @pytest.mark.parametrize(("error", "attempts"), [("unreachable", 3), ("server", 3), ("timeout", 3)])
 def test_an_endpoint_that_is_down_ends_the_run(error: str, attempts: int) -> None:
-    server = Server(failing(error, first=10**9))
+    server, messages = Server(failing(error, first=10**9)), list[dict[str, str]]()
     with pytest.raises(EndpointError, match=rf"http://mock/v1, model m: {error}"):
-        server.ask(requests(1000), attempts=attempts)
+        server.ask(requests(1000), attempts=attempts, on_progress=lambda tally: messages.append(dict(tally.messages)))
     assert len(server.sent) < 200
+    assert messages[-1] == {}  # the error repeats the message
 
 
 def test_answers_in_flight_are_kept_when_a_key_is_refused() -> None:

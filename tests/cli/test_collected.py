@@ -72,3 +72,23 @@ def test_the_tables_of_each_arm_are_printed_with_their_rows(spec: Path) -> None:
     assert "nothing to do" in output and all(one["examples"] in output for one in found)
     orcac("export", "--dataset", "explained", f"{spec}:brief", spec.parent / "out")
     assert pq.read_metadata(spec.parent / "out" / "data" / "train.parquet").num_rows == found[1]["examples_rows"]
+
+
+def test_a_spec_that_only_collects_may_draw_its_data_several_times(spec: Path) -> None:
+    first = Plan()
+    lower(first, load(spec))
+    spec.write_text(SPEC.replace("ablations", "replicates: {data: 2}\nablations"))
+    plan, store = Plan(), find_study().store
+    lower(plan, load(spec))
+    assert plan.nodes.keys() >= first.nodes.keys()  # a later draw moves no id
+    for ref in plan.nodes:
+        make(plan, store, ref)
+    (found,) = json.loads(orcac("report", spec, "--json")).values()
+    assert [one["label"] for one in found[:2]] == ["explained (base)", "explained ~1 (base)"]
+    first_draw, second_draw = (pq.read_table(one["responses"])["query"].to_pylist() for one in found[:2])
+    assert not set(first_draw) & set(second_draw)
+    orcac("export", "--dataset", "explained", "--run", "2", spec, spec.parent / "out")
+    exported = pq.read_table(spec.parent / "out" / "data" / "train.parquet")
+    assert exported.num_rows == found[1]["examples_rows"] == 12
+    with pytest.raises(OrcacError, match="no run 3"):
+        orcac("export", "--dataset", "explained", "--run", "3", spec, spec.parent / "third")

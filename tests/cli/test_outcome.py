@@ -177,6 +177,25 @@ def test_a_failed_node_is_named_with_the_end_of_its_log(store: Store) -> None:
     assert lines[4:] == [f"  log: {log}", *(f"    line {number}" for number in range(94, 99)), "     [2Jlast"]
 
 
+def test_an_error_of_several_nodes_is_printed_once(store: Store) -> None:
+    plan = compiled(SMOKE)
+    addresses = plan.experiments["smoke"].addresses["base"]
+    refs = [addresses["collect/pool"], addresses["collect/few"]]
+    for ref, asked in zip(refs, (3, 4), strict=True):
+        store.folder(ref).mkdir(parents=True)
+        error = f"http://gone/v1/, model m: unreachable: no route\n  fix: start the server; 0 of {asked} are kept"
+        (store.folder(ref) / "log.txt").write_text(
+            f"collect x  0/{asked} answers\ncollect x  unreachable: no route\norcac: {error}\n"
+        )
+        store.record_error(ref, error, 4)
+    lines, codes = describe_failures(plan, store, since=0)
+    first, second = sorted(refs, key=list(plan.nodes).index)
+    assert codes == [4, 4]
+    assert [line.partition("(")[2] for line in lines[1:3]] == [f"{first})", f"{second})"]
+    assert sum("no route" in line for line in lines) == 1 and sum("fix:" in line for line in lines) == 2
+    assert lines[-2].startswith("  log: ") and lines[-1].endswith("answers")
+
+
 def test_the_log_of_a_failed_shard_is_that_of_the_shard(store: Store) -> None:
     plan = compiled(SMOKE)
     ref = plan.experiments["smoke"].addresses["base"]["collect/pool"]

@@ -110,3 +110,15 @@ def test_filters_by_tokens_leave_fewer_and_shorter_examples(tmp_path: Path) -> N
     assert short.count.mid + long_.count.mid == pytest.approx(every.count.mid, rel=0.01)
     assert short.tokens.mid < every.tokens.mid < long_.tokens.mid
     assert 0 < examples(both={"max": 1}).count.mid < 1
+
+
+def test_examples_with_cut_or_thinned_traces_share_a_row_with_more_others(tmp_path: Path) -> None:
+    def per_row(**transform: Any) -> float:
+        datasets = SPEC["datasets"] | {"pool": SPEC["datasets"]["pool"] | {"transform": transform}}
+        teachers = {"a": SPEC["teachers"]["a"] | {"expect": 400}, "b": SPEC["teachers"]["b"]}
+        plan = small(tmp_path, teachers=teachers, datasets=datasets)
+        return Flow(plan, NOWHERE).rows(at(plan, "tokenize/pool")).per_row.mid
+
+    whole = per_row()
+    assert per_row(shuffle_steps=0.5) == per_row(keep_tokens=100_000) == whole
+    assert whole < per_row(delete_steps=0.2) < per_row(delete_steps=0.9) and whole < per_row(keep_tokens=50)

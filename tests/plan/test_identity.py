@@ -254,6 +254,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "datasets.*.draw.*.always": ("datasets.few.draw.table.always", [1], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.multiple_choice": ("datasets.few.draw.table.multiple_choice", [7], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.mix": ("datasets.few.draw.table.mix", "alone", {"queries/few/table"} | FEW),
+    **of("datasets.*.transform", {
+        field: (f"datasets.few.transform.{field}", value, {"tokenize/few"} | trained("two"))
+        for field, value in (("shuffle_steps", 0.5), ("delete_steps", 0.5), ("keep_tokens", 512))
+    }),
     "filters.finish_reason": ("filters.finish_reason", ["stop", "length"], KEPT),
     "filters.min_characters": ("filters.min_characters", 2, KEPT),
     "filters.max_characters": ("filters.max_characters", 999, KEPT),

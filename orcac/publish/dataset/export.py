@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from orcac import rows
 from orcac.errors import InputError, OrcacError
 from orcac.plan.plan import Plan
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 from orcac.publish.dataset.card import render_card
 from orcac.publish.dataset.dates import Dates
 from orcac.publish.records import list_datasets
@@ -66,6 +66,8 @@ def export_dataset(plan: Plan, store: Store, *, spec: Spec, arm: str, name: str,
     ref = dataset.filter
     if not store.is_done(ref):
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
+    if spec.datasets[name].transform:
+        print_line(f"export {name}: the answers are those before its `transform`, which changes the rows of a stage")
     kept = store.verify(ref) / "kept.parquet"
     facts = pq.read_metadata(kept)
     groups = (facts.row_group(number) for number in range(facts.num_row_groups))
