@@ -166,6 +166,11 @@ class ChatFormat:
         if for_training:
             self._get_frame("system"), self._get_frame("")
 
+    @property
+    def pad_id(self) -> int:
+        """The id of padding."""
+        return int(self._tokenizer.pad_token_id)
+
     def encode_prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Return for each (system, user) pair the ids of the prompt, up to the first token of the student's answer."""
         return self._encode(

@@ -288,7 +288,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         supervised_tokens=packed.supervised_tokens,
         fill=packed.fill,
         held_out=packed.held_out or 0,
-        balanced=packed.examples == packed.packed + packed.too_long + (packed.held_out or 0),
+        balanced=packed.examples == packed.packed + packed.too_long + (packed.forged or 0) + (packed.held_out or 0),
     )
 
 

@@ -269,7 +269,7 @@ class Packing:
     tokens: int
     supervised_tokens: int
     fill: float
-    balanced: bool  # examples = packed + too_long + held_out
+    balanced: bool  # examples = packed + too_long + forged + held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

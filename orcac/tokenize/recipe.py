@@ -52,13 +52,14 @@ class TokenizeSummary(Summary):
 
     kind: ClassVar[str] = "tokenize"
 
-    examples: int  # examples = packed + too_long + held_out
+    examples: int  # examples = packed + too_long + forged + held_out
     packed: int
     too_long: int  # examples with more tokens than a row has slots
     rows: int
     tokens: int  # without padding
     supervised_tokens: int
     fill: float  # fraction of the rows' slots that hold tokens
+    forged: int | None = field(default=None, metadata=OMIT_NONE)  # examples with a mark of the chat template in a text
     held_out: int | None = field(default=None, metadata=OMIT_NONE)  # kept apart; None without `holdout`
     transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

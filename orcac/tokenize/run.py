@@ -2,35 +2,31 @@
 are collected, the lengths are packed, and the rows are filled in place. Memory holds a few numbers per example.
 
 An example that does not fit in a row is left out and counted, never cut: a cut one would teach the student to stop
-mid-sentence, or to answer a question whose end it has not seen.
+mid-sentence, or to answer a question whose end it has not seen. Neither is one that forges a turn
+(`ChatFormat.forges_turn`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job
-from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
 from orcac.progress import print_line
-from orcac.reasoning import split_reasoning
 from orcac.tokenize import holdout, rowfile
-from orcac.tokenize.holdout import Apart, Group
+from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
+from orcac.tokenize.holdout import Group
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
 from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage, describe_steps
-from orcac.tokenize.transform import Texts, Transformer
-
-_EXAMPLES_AT_ONCE = 1000
 
 
 def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
@@ -42,24 +38,18 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     go_offline(threads=job.execution.threads)
     recipe, student = job.recipe, job.input("student") / "model"
     check_positions(student, recipe.max_length)
-    tokenizer = load_tokenizer(student)
+    pad = load_format(student).pad_id
     spill = job.work / "ids.int32"
-    examples = job.input("examples") / "kept.parquet"
-    chat = ChatFormat(tokenizer, ends=read_end_tokens(student, tokenizer))
-    apart = Apart(recipe.seed, recipe.holdout) if recipe.holdout else None
-    transformer = Transformer(recipe.transform, recipe.seed, chat) if recipe.transform else None
-    lengths, prompt_lengths, too_long, reasoned = spill_ids(
-        examples,
-        chat,
-        recipe.max_length,
-        spill,
-        with_reasoning=recipe.learns_reasoning,
-        transformer=transformer,
-        apart=apart,
-    )
+    found = spill_ids(job.input("examples") / "kept.parquet", recipe, student, spill, threads=job.execution.threads)
+    lengths, prompt_lengths, apart = found.lengths, found.prompt_lengths, found.apart
+    if found.forged:
+        print_line(
+            f"{job.label}  {found.forged:,} examples left out: a text holds a mark by which the student's chat "
+            "template begins a turn"
+        )
     if not len(lengths):
         raise InputError(
-            f"no example is left: {too_long} have more than {recipe.max_length} tokens, the rest were filtered",
+            f"no example is left: {found.too_long} have more than {recipe.max_length} tokens, the rest were filtered",
             fix="raise max_length, or loosen the filters",
         )
     groups = apart.draw() if apart else {}
@@ -75,7 +65,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
         lengths=lengths,
         prompt_lengths=prompt_lengths,
-        pad=tokenizer.pad_token_id,
+        pad=pad,
         max_length=recipe.max_length,
     )
     write(job.out / "rows.safetensors", packed)
@@ -99,16 +89,17 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     spill.unlink()
     tokens = int(lengths[trained].sum())
     summary = TokenizeSummary(
-        examples=len(lengths) + too_long,
+        examples=len(lengths) + found.too_long + found.forged,
         packed=len(trained),
-        too_long=too_long,
+        too_long=found.too_long,
+        forged=found.forged or None,
         held_out=len(lengths) - len(trained) if apart else None,
         rows=len(packed),
         tokens=tokens,
         supervised_tokens=tokens - int(prompt_lengths[trained].sum()),
         fill=tokens / (len(packed) * recipe.max_length),
-        transformed=transformer.changed if transformer else None,
-        reasoned=reasoned or None,
+        transformed=found.transformed if recipe.transform else None,
+        reasoned=found.reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
     counted = Packed(
@@ -116,8 +107,8 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     )
     if summary.held_out:
         print_line(f"{job.label}  {summary.held_out:,} of {len(lengths):,} examples kept apart")
-    if transformer:
-        print_line(f"{job.label}  {transformer.changed:,} of {summary.examples:,} examples changed by `transform`")
+    if recipe.transform:
+        print_line(f"{job.label}  {found.transformed:,} of {summary.examples:,} examples changed by `transform`")
     for schedule in job.execution.stages:
         warning = describe_shortage(schedule, counted)
         text = f"warning: {warning}" if warning else f"stage `{schedule.stage}`: {describe_steps(schedule, counted)}"
@@ -156,51 +147,17 @@ def check_positions(student: Path, max_length: int) -> None:
         )
 
 
-def spill_ids(
-    examples: Path,
-    chat: ChatFormat,
-    max_length: int,
-    spill: Path,
-    *,
-    with_reasoning: bool = True,
-    transformer: Transformer | None = None,
-    apart: Apart | None = None,
-) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """Write the ids of all examples of up to `max_length` tokens to `spill`, one after another, int32.
+def spill_ids(examples: Path, recipe: TokenizeRecipe, student: Path, spill: Path, *, threads: int) -> Encoded:
+    """Write the ids of all examples that are not left out to `spill`, one after another, int32; return the rest.
 
-    Returns their lengths, int64 (examples,), the lengths of their prompts, int64 (examples,), the number of examples
-    that were too long, and the number of those written that have reasoning. Without `with_reasoning` the examples are
-    written as if they had none. `apart` gets the written examples, in order.
+    Raises InputError if the student's chat format cannot be used.
     """
-    lengths: list[int] = []
-    prompt_lengths: list[int] = []
-    too_long = reasoned = 0
-    read = rows.read(examples, rows.Response)
+    parts: list[Encoded] = []
     with spill.open("wb") as file:
-        while batch := list(itertools.islice(read, _EXAMPLES_AT_ONCE)):
-            texts = [_texts_of(row, with_reasoning=with_reasoning) for row in batch]
-            encoded = chat.encode_examples([*map(transformer.change, texts)] if transformer else texts)
-            for row, example in zip(batch, encoded, strict=True):
-                if len(example.input_ids) > max_length:
-                    too_long += 1
-                    continue
-                if apart:
-                    apart.add(row.teacher, row.source, row.query)
-                lengths.append(len(example.input_ids))
-                prompt_lengths.append(example.prompt_tokens)
-                reasoned += with_reasoning and bool(row.reasoning)
-                file.write(np.asarray(example.input_ids, dtype=np.int32).tobytes())
-    return np.array(lengths, dtype=np.int64), np.array(prompt_lengths, dtype=np.int64), too_long, reasoned
-
-
-def _texts_of(row: rows.Response, *, with_reasoning: bool) -> Texts:
-    """Return the texts of an example, without its reasoning if that is not learnt.
-
-    A file of an older orcac has the reasoning in the text of the answer. It is learnt there as before.
-    """
-    if with_reasoning:
-        return Texts(row.system, row.query, row.response, row.reasoning)
-    return Texts(row.system, row.query, split_reasoning(row.response)[1], "")
+        for part in encode_examples(examples, recipe, student, threads=threads):
+            file.write(part.ids.tobytes())
+            parts.append(dataclasses.replace(part, ids=part.ids[:0]))
+    return merge(parts)
 
 
 def write_rows(
