@@ -68,6 +68,7 @@ class Response(Prompt):
     error: str = ""  # the error class if the request failed for good (see chat.failures), else ""
     input_tokens: int = 0  # as the endpoint counted them; 0 if it did not
     output_tokens: int = 0
+    sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each prompt has several
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

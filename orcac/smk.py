@@ -59,6 +59,7 @@ class Rules:
         targets = os.environ.get("ORCAC_TARGETS", "")  # set by `orcac run SPEC`, which makes only that spec's targets
         every = dict.fromkeys(ref for item in experiments for ref in item.get("targets", [item["report"]]))
         self._targets = targets.split(",") if targets else list(every)
+        self._students: list[str] | None = None  # made before anything is asked; None until the first `collect` node
 
     @property
     def targets(self) -> list[str]:
@@ -87,7 +88,7 @@ class Rules:
             ref = f"{kind}/{wildcards.id}"
             if self.store.is_done(ref):
                 return []
-            markers = [self._marker(need) for need in self._needs(ref)]
+            markers = [self._marker(need) for need in self._needs(ref)] + self._checked_before(kind)
             execution = self._node(ref)["execution"]
             count = _integer(execution.get("shards", 1))
             if count > 1 and not self._has_earlier(execution):
@@ -101,7 +102,7 @@ class Rules:
         """Return the input function of a kind's shards: the markers of the node's inputs."""
 
         def find_inputs(wildcards: Wildcards) -> list[str]:
-            return [self._marker(need) for need in self._needs(f"{kind}/{wildcards.id}")]
+            return [self._marker(need) for need in self._needs(f"{kind}/{wildcards.id}")] + self._checked_before(kind)
 
         return _with_signature(find_inputs)
 
@@ -169,6 +170,23 @@ class Rules:
             return find(self._node(f"{kind}/{wildcards.id}")["execution"])
 
         return _with_signature(find_for_job)
+
+    def _checked_before(self, kind: str) -> list[str]:
+        """Return the markers of the run's pretrained students that stages train, for a `collect` node; [] for others.
+
+        A student is made before answers are asked for, because they may be paid, and it may prove unusable.
+        """
+        if kind != "collect":
+            return []
+        if self._students is None:
+            needed, stack = set[str](), list(self._targets)
+            while stack:
+                ref = stack.pop()
+                if ref not in needed and not self.store.is_done(ref):
+                    needed.add(ref)
+                    stack += self._needs(ref)
+            self._students = [ref for ref in needed if self._node(ref)["execution"].get("lengths")]
+        return sorted(map(self._marker, self._students))
 
     def _has_earlier(self, execution: Mapping[str, object]) -> bool:
         """Return whether an artifact of an earlier VERSION has the node's result."""

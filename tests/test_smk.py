@@ -56,6 +56,27 @@ def test_a_node_waits_for_the_markers_of_its_inputs_and_shards_until_it_is_done(
     assert rules.inputs("collect")(wildcards(ref)) == []
 
 
+def test_nothing_is_asked_before_the_pretrained_student_that_is_trained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plan(folder)
+    plan = json.loads((folder / "plan.json").read_text())
+    student = next(ref for ref, node in plan["nodes"].items() if node["kind"] == "student")
+    collect = next(ref for ref, node in plan["nodes"].items() if node["kind"] == "collect")
+    plan["nodes"][student] |= {"inputs": {}}
+    plan["nodes"][student]["execution"]["lengths"] = [64]
+    (folder / "plan.json").write_text(json.dumps(plan))
+    marker = str(folder / "store" / student / "artifact.json")
+    for inputs in (Rules().inputs, Rules().shard_inputs):
+        assert marker in inputs("collect")(wildcards(collect))
+    monkeypatch.setenv("ORCAC_TARGETS", collect)  # a run that only asks needs no student
+    assert marker not in Rules().inputs("collect")(wildcards(collect))
+    monkeypatch.delenv("ORCAC_TARGETS")
+    Path(marker).parent.mkdir(parents=True)
+    Path(marker).write_text("{}")
+    assert marker not in Rules().inputs("collect")(wildcards(collect))
+
+
 def test_the_marker_of_a_node_that_only_the_upstream_has_is_the_one_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,8 @@
 
 Collect nodes and judges ask this way; evaluations of served models can. The steps are always the same: copy the answers
 that only the upstream has, seal old logs, look the questions up in the ledger, settle or wait for batches that hold
-some of them, ask the rest online within the account's limits and the budget, and read the answers back in the order of
-the questions. Only the keys of the questions are held in memory; texts and answers are streams.
+some of them, claim the rest and ask it online within the account's limits and the budget, and read the answers back in
+the order of the questions. Only the keys of the questions are held in memory; texts and answers are streams.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from orcac.chat.batch.control import check_unclaimed
 from orcac.chat.batch.files import live_ids
 from orcac.chat.batch.planner import ask_in_batches
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
+from orcac.chat.claims import Claims
 from orcac.chat.display import TallyLine
 from orcac.chat.endpoints.connect import connect
 from orcac.chat.engine import ask as ask_online
@@ -40,7 +41,7 @@ from orcac.chat.limits.budget import Budget
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.chat.settings import EndpointSettings
-from orcac.chat.survey import survey
+from orcac.chat.survey import Survey, survey
 from orcac.chat.tally import Tally
 from orcac.progress import Progress, print_line
 
@@ -115,8 +116,26 @@ class Asker:
         if self._execution.upstream:
             await self._adopt(self._execution.upstream)
         tally = await self._ask_in_batches()
-        self._ledger = await self._open.enter_async_context(self._open_ledger())
-        return tally or await self._ask_online(self._ledger)
+        if tally:
+            self._ledger = await self._open.enter_async_context(self._open_ledger())
+            return tally
+        with Claims(self._execution.answers / "asking", self._print_event) as claims:
+            surveyed = await self._open_unclaimed(claims)
+            return await self._ask_online(surveyed)
+
+    async def _open_unclaimed(self, claims: Claims) -> Survey:
+        """Open the ledger and compare the questions with it, once no other job asks one that is missing."""
+        questions, price = self._questions, self._execution.endpoint.price
+        while True:
+            is_claimed = claims.take(questions.keys.keys)
+            async with AsyncExitStack() as opened:
+                self._ledger = await opened.enter_async_context(self._open_ledger())
+                surveyed = survey(questions, self._ledger, price)
+                wanted = np.unique(questions.keys.keys[questions.keys.inverse[surveyed.missing]])
+                if is_claimed or not len(wanted) or claims.take(wanted):
+                    self._open.push_async_exit(opened.pop_all())
+                    return surveyed
+            await claims.wait()
 
     async def _adopt(self, upstream: Path) -> None:
         """Copy the answers that only the upstream has into the ledger."""
@@ -166,9 +185,9 @@ class Asker:
             self._print_event(f"{left.total():,} of {tally.total:,} requests are left by batches, and are asked online")
         return None
 
-    async def _ask_online(self, ledger: Ledger) -> Tally:
+    async def _ask_online(self, surveyed: Survey) -> Tally:
         questions, execution, settings = self._questions, self._execution, self._execution.endpoint
-        known, missing, bounds = survey(questions, ledger, settings.price)
+        ledger, (known, missing, bounds) = self._ledger, surveyed
         show = self._line(known.total)
         if not missing.any():
             show(known)

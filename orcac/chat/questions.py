@@ -1,4 +1,7 @@
-"""The questions of one job: requests that differ in their texts alone. They are made anew for each pass, never stored.
+"""The questions of one job: requests that differ in their texts, and in the number of their sample, alone.
+
+They are made anew for each pass, never stored. If each text is asked several times, its samples follow one another, so
+that a server which caches prompts has read all of them but the first.
 
 A million questions take 20 MB: their keys, sorted, and for each question the position of its key. Texts are read again
 from their source for each pass.
@@ -6,6 +9,7 @@ from their source for each pass.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import compress
@@ -35,11 +39,15 @@ class Questions:
     """The requests made from `template` by putting in each (system, user) pair that `texts()` yields.
 
     The system messages are sent under `system_role`. `texts` is called once for each pass and yields the same pairs in
-    the same order every time.
+    the same order every time. Each pair is asked `samples` times: question n is sample n % samples of pair
+    n // samples, and its `sample_index` is that of `template` plus the number of the sample.
     """
 
-    def __init__(self, template: ChatRequest, texts: Texts, *, system_role: SystemRole = "system") -> None:
-        self._template, self._texts, self._system_role = template, texts, system_role
+    def __init__(
+        self, template: ChatRequest, texts: Texts, *, system_role: SystemRole = "system", samples: int = 1
+    ) -> None:
+        self._template, self._texts, self._system_role, self._samples = template, texts, system_role, samples
+        self._numbers = range(template.sample_index, template.sample_index + samples)
 
     @property
     def max_tokens(self) -> int:
@@ -49,10 +57,10 @@ class Questions:
     @cached_property
     def keys(self) -> DistinctKeys:
         """The key of each question; equal if the texts are equal."""
-        prefix, texts = self._template.key_prefix, self._texts()
+        prefixes = [dataclasses.replace(self._template, sample_index=number).key_prefix for number in self._numbers]
         role = self._system_role
-        parts = (conversation_json(system=system, user=user, system_role=role) for system, user in texts)
-        return distinct(key_digest(prefix, messages) for messages in parts)
+        parts = (conversation_json(system=system, user=user, system_role=role) for system, user in self._texts())
+        return distinct(key_digest(prefix, messages) for messages in parts for prefix in prefixes)
 
     @cached_property
     def first(self) -> Mask:
@@ -68,25 +76,26 @@ class Questions:
         """Return the `ChatRequest.key` of the question with this index."""
         return _padded(self.keys.keys[self.keys.inverse[number]]).hex()
 
-    def request(self, *, system: str, user: str) -> ChatRequest:
-        """Return the request with these texts."""
+    def request(self, *, system: str, user: str, sample: int = 0) -> ChatRequest:
+        """Return the request with these texts for the sample with this number."""
         template = self._template
         return ChatRequest(
             model=template.model,
             messages=conversation(system=system, user=user, system_role=self._system_role),
             sampling=template.sampling,
             origin=template.origin,
-            sample_index=template.sample_index,
+            sample_index=template.sample_index + sample,
         )
 
     def requests(self, wanted: Mask | None = None) -> Iterator[ChatRequest]:
         """Yield the requests that the mask selects, or all of them. With a mask, their keys are not computed again."""
+        every = ((system, user, sample) for system, user in self._texts() for sample in range(self._samples))
         if wanted is None:
-            yield from (self.request(system=system, user=user) for system, user in self._texts())
+            yield from (self.request(system=system, user=user, sample=sample) for system, user, sample in every)
             return
         keys, chosen = self.keys.keys, self.keys.inverse[wanted]
-        for (system, user), number in zip(compress(self._texts(), wanted), chosen, strict=True):
-            request = self.request(system=system, user=user)
+        for (system, user, sample), number in zip(compress(every, wanted), chosen, strict=True):
+            request = self.request(system=system, user=user, sample=sample)
             request.set_key(_padded(keys[number]))
             yield request
 

@@ -182,7 +182,10 @@ def unknown_arm(experiment: Experiment, arm: str) -> InputError:
 
 
 def warn_short_stages(plan: Plan, experiments: Sequence[Experiment], store: Store) -> list[str]:
-    """Print a warning for each stage that would learn little. Return a line with the steps of each untrained stage."""
+    """Print a warning for each stage that would learn little. Return a line with the steps of each untrained stage.
+
+    Raises SpecErrors for stages whose warmup takes all of their counted steps.
+    """
     if not any(node.kind == "train" and not store.is_done(ref) for ref, node in plan.nodes.items()):
         return []
     from orcac.cost import steps  # here, since it takes a fifth of the time of a `compile`
@@ -190,6 +193,8 @@ def warn_short_stages(plan: Plan, experiments: Sequence[Experiment], store: Stor
     flow, lines = steps.flow_quickly(plan, store), []
     for experiment in experiments:
         stages = steps.list_stages(flow, experiment)
+        if problems := steps.find_long_warmups(stages, experiment):
+            raise SpecErrors(problems)
         for problem in steps.find_short_stages(stages, experiment):
             click.echo(str(problem), err=True)
         lines += steps.describe_stages(stages)

@@ -24,6 +24,7 @@ from orcac.store.store import Store
 from orcac.text import by_reason, clean
 from orcac.tokenize.recipe import TokenizeSummary
 from orcac.train.apart import count_apart, describe_apart, read_apart
+from orcac.train.recipe import TrainSummary
 
 _ANSWERS = {"eval": "answers.parquet", "collect": "responses.parquet"}  # of a benchmark, by the kind of its node
 _MOST = 6  # lines of one kind
@@ -210,7 +211,9 @@ class _Outcome:
                 if packed and packed.held_out and losses and stage.train not in seen:
                     seen.add(stage.train)
                     name = stage.name if arm.name == BASE else f"{arm.name}, {stage.name}"
-                    yield f"{name}: loss on {count_apart(packed.held_out)} {describe_apart(losses)}"
+                    trained = read_summary(self._store, TrainSummary, stage.train)
+                    text = describe_apart(losses, trained.kept_step if trained else None)
+                    yield f"{name}: loss on {count_apart(packed.held_out)} {text}"
 
     def losses(self) -> Iterator[str]:
         """Yield one line on answers and examples that were dropped, by reason, if there are any."""

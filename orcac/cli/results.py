@@ -45,7 +45,7 @@ _NUMBERS = _HEADERS[5:-1]
 def command(
     specs: tuple[str, ...], conditions: tuple[str, ...], as_csv: bool, as_json: bool, parquet: Path | None
 ) -> None:
-    """Print the figures of every report in the store, or of those of SPECS, as one table.
+    """Print the figures of every report in the store and its upstream, or of those of SPECS, as one table.
 
     A row is one figure: of one study, arm, replicate, benchmark, task and metric. The terminal shows the scores and
     differences over all replicates and tasks; a condition on a column, or another form, gives the others.
@@ -78,7 +78,7 @@ def command(
 
 
 def _find_reports(store: Store, specs: Sequence[str]) -> list[str]:
-    """Return the finished reports (KIND/ID) of the specs, or of the store."""
+    """Return the finished reports (KIND/ID) of the specs, or of the store and its upstream."""
     if specs:
         plan, _ = compile_specs(specs)
         refs = [experiment.report for experiment in plan.experiments.values() if experiment.report]
@@ -86,7 +86,8 @@ def _find_reports(store: Store, specs: Sequence[str]) -> list[str]:
             if not store.is_done(ref):
                 click.echo(f"{ref}: the report is not made yet; make it with `orcac run`", err=True)
     else:
-        refs = [ref for ref in store.refs() if ref.startswith("report/")]
+        stores = [store.own, *([Store(store.upstream)] if store.upstream else [])]
+        refs = sorted({ref for one in stores for ref in one.refs() if ref.startswith("report/")})
     return [ref for ref in refs if store.is_done(ref)]
 
 

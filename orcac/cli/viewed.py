@@ -129,7 +129,7 @@ def _read_answers(node: Node, store: Store, folders: Sequence[Path], most: int) 
     recipe = node.recipe
     assert isinstance(recipe, CollectRecipe)
     prompts = Prompts(folders)
-    questions = Questions(recipe.template, prompts.texts, system_role=recipe.system_role)
+    questions = Questions(recipe.template, prompts.texts, system_role=recipe.system_role, samples=recipe.samples)
     keys, places, _ = questions.keys
     found: dict[int, ChatResponse] = {}
     if store.answers.is_dir() and len(keys) and recipe.origin in ("api", "solver", "local"):
@@ -144,7 +144,7 @@ def _read_answers(node: Node, store: Store, folders: Sequence[Path], most: int) 
             ledger.close()
     columns: dict[str, list[str]] = {name: [] for name in ("response", "reasoning", "refusal", "reason")}
     tables, at = [], 0
-    for batch in prompts.tables():
+    for batch in prompts.tables(recipe.samples):
         batch = batch.slice(0, max(0, most - at))
         if not batch.num_rows:
             break
@@ -161,7 +161,7 @@ def _read_answers(node: Node, store: Store, folders: Sequence[Path], most: int) 
         for name, values in columns.items():
             table = table.append_column(name, pa.array(values, pa.string()))
         tables.append(table)
-    return tables, len(prompts)
+    return tables, len(prompts) * recipe.samples
 
 
 __all__ = ["Viewed", "gather_view"]

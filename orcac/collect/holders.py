@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,10 +80,12 @@ def _find_asked(store: Store) -> Iterator[_Asked]:
             column = rows.read_columns(store.folder(ref) / "reviews.parquet", ["key"])
             keys = pack_keys(key for (key,) in column)
         else:
-            texts = partial(_read_texts, store.folder(ref) / "responses.parquet")
-            keys = Questions(asked.template, texts, system_role=asked.system_role).keys.keys
+            texts = partial(_read_texts, store.folder(ref) / "responses.parquet", asked.samples)
+            questions = Questions(asked.template, texts, system_role=asked.system_role, samples=asked.samples)
+            keys = questions.keys.keys
         yield _Asked(ref, keys, asked.sampling.max_tokens)
 
 
-def _read_texts(path: Path) -> Iterator[tuple[str, str]]:
-    yield from rows.read_columns(path, ["system", "query"])
+def _read_texts(path: Path, samples: int) -> Iterator[tuple[str, str]]:
+    """Yield the (system, query) pair of each prompt, whose samples follow one another."""
+    yield from islice(rows.read_columns(path, ["system", "query"]), 0, None, samples)

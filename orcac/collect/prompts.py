@@ -41,8 +41,15 @@ class Prompts:
         texts = (pair for path in self._files for pair in rows.read_columns(path, ("system", "query")))
         return compress(((system, query) for system, query in texts), self._mask)
 
-    def tables(self) -> Iterator[pa.RecordBatch]:
-        """Yield the prompts as columns (`rows.Prompt`), some at a time."""
+    def tables(self, samples: int = 1) -> Iterator[pa.RecordBatch]:
+        """Yield the prompts as columns (`rows.Prompt`), some at a time, each prompt `samples` times in a row."""
+        for table in self._tables():
+            size = max(1, len(table) // samples) if samples > 1 else len(table)
+            for start in range(0, len(table), size):
+                part = table.slice(start, size)
+                yield part.take(pa.array(np.repeat(np.arange(len(part)), samples))) if samples > 1 else part
+
+    def _tables(self) -> Iterator[pa.RecordBatch]:
         shape, at = rows.schema(Prompt), 0
         for path in self._files:
             for table in rows.read_tables(path, shape.names):

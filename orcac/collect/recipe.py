@@ -1,8 +1,8 @@
-"""The results of `collect`: `responses.parquet` (rows.Response), one teacher's response to every prompt of its inputs.
+"""The results of `collect`: `responses.parquet` (rows.Response), one teacher's answers to every prompt of its inputs.
 
-Inputs: `prompts` (one or more sample nodes), in order; a prompt that occurs twice is asked once. The endpoint with its
-limits and prices, and the number of shards, are Execution: an answer is recorded under a digest of its request, so
-neither the address nor the shards change the result.
+Inputs: `prompts` (one or more sample nodes), in order; a prompt that occurs twice is asked once. The samples of a
+prompt follow one another. The endpoint with its limits and prices, and the number of shards, are Execution: an answer
+is recorded under a digest of its request, so neither the address nor the shards change the result.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class CollectRecipe(Recipe):
     solver_version: int | None = rule(None)  # of the embedded teacher, if that is the model
     recording: Recording | None = None
     system_role: SystemRole = "system"  # the role under which the system messages are sent
-    sample_index: int = 0  # the number of the answer, if each prompt is asked several times
+    sample_index: int = 0  # the number of the first answer, if each prompt is asked several times
+    samples: int = 1  # answers to each prompt, one row for each
 
     @property
     def template(self) -> ChatRequest:
@@ -72,6 +73,12 @@ class CollectRecipe(Recipe):
         return ChatRequest(
             model=self.model, messages=(), sampling=self.sampling, origin=self.answerer, sample_index=self.sample_index
         )
+
+    @property
+    def key_prefixes(self) -> list[bytes]:
+        """`ChatRequest.key_prefix` of each sample."""
+        numbers = range(self.sample_index, self.sample_index + self.samples)
+        return [self.model_copy(update={"sample_index": number}).template.key_prefix for number in numbers]
 
     @property
     def answerer(self) -> str:
@@ -94,7 +101,7 @@ class CollectExecution(Execution):
 class CollectSummary(Summary):
     kind: ClassVar[str] = "collect"
 
-    prompts: int  # prompts = answered + the sum of failed
+    prompts: int  # answers that were asked for, of each prompt one or more; prompts = answered + the sum of failed
     answered: int
     failed: dict[str, int] = field(default_factory=dict)  # error class -> prompts
     # decoding setting that the model refuses -> prompts that were asked without it

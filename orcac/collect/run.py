@@ -1,4 +1,4 @@
-"""Collect: one teacher's response to every prompt, in the order of the prompts.
+"""Collect: one teacher's responses to every prompt, in the order of the prompts.
 
 A model is asked through `chat.ask`, which finds in the ledger the questions that were answered before; a recording, or
 the prompts' own references, are looked up row by row. Prompts and responses are streams that are joined at the end:
@@ -63,7 +63,7 @@ def run(job: CollectJob) -> CollectSummary:
         case "replay":
             messages: dict[str, str] = {}
             replay = open_recording(job, questions)
-            responses = replay_responses(job, replay, questions, len(prompts), messages)
+            responses = replay_responses(job, replay, questions, len(prompts) * job.recipe.samples, messages)
             summary = _write(job, prompts, questions, responses, messages, bad=len(replay.bad))
             write_bad(job.out / "bad.parquet", replay.bad)
             return summary
@@ -76,16 +76,23 @@ def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     """Ask the prompts number index, index + count, ... (from 0) and leave their answers in the ledger."""
     _save_memory(job)
     prompts = Prompts(job.inputs["prompts"], index=index, count=count)
+    asked = len(prompts) * job.recipe.samples
     if job.recipe.origin in ("reference", "replay"):  # `run` looks them up
-        return ShardSummary(prompts=len(prompts))
+        return ShardSummary(prompts=asked)
     with Asker(_questions(job, prompts), chat_execution(job, job.execution.endpoint, job.recipe)) as asker:
         tally = asker.ask()
     failed = dict(sorted(tally.failed.items()))
-    return ShardSummary(prompts=len(prompts), answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
+    return ShardSummary(prompts=asked, answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
 
 
 def _questions(job: CollectJob, prompts: Prompts) -> Questions:
-    return Questions(job.recipe.template, prompts.texts, system_role=job.recipe.system_role)
+    recipe = job.recipe
+    return Questions(recipe.template, prompts.texts, system_role=recipe.system_role, samples=recipe.samples)
+
+
+def _list_samples(rows: int, samples: int) -> dict[str, list[int]]:
+    """Return the column `sample` of so many rows; a dataset with one answer to each prompt has none."""
+    return {"sample": [*range(samples)] * (rows // samples)} if samples > 1 else {}
 
 
 def _save_memory(job: CollectJob) -> None:
@@ -103,7 +110,9 @@ def _write(
     *,
     bad: int = 0,
 ) -> CollectSummary:
-    """Write a row for each prompt. Prompts of two sources with equal texts are one question: its tokens count once.
+    """Write a row for each sample of each prompt.
+
+    Prompts of two sources with equal texts are one question: its tokens count once.
 
     `usd` is the price of these responses at the endpoint, whenever they were paid, as the budget counts it
     (`ChatRequest.usd_of`).
@@ -119,7 +128,7 @@ def _write(
 
     def tables() -> Iterator[pa.RecordBatch]:
         nonlocal input_tokens, output_tokens, reasoned, done, usd
-        for table in prompts.tables():
+        for table in prompts.tables(job.recipe.samples):
             some = list(islice(responses, len(table)))
             failed.update(response.error for response in some if response.error)
             grouped.add(
@@ -146,6 +155,7 @@ def _write(
                 Response,
                 teacher=[job.recipe.model] * len(some),
                 response=[response.text for response in some],
+                **_list_samples(len(some), job.recipe.samples),
                 **{name: [getattr(response, name) for response in some] for name in _SHARED_FIELDS},
             )
         assert next(responses, None) is None

@@ -28,6 +28,7 @@ from orcac.cost import lengths, priors
 from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
 from orcac.cost.measured import LOOKED_UP, Mean, Measured, mean_tokens, teacher_key
 from orcac.cost.record import MadeNode
+from orcac.cost.selection import estimate_kept
 from orcac.cost.shape import Model, student_model
 from orcac.cost.traces import shorten
 from orcac.errors import InputError
@@ -255,6 +256,7 @@ class Flow:
                     f"characters per token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts",
                     why,
                 )
+        count *= float(recipe.samples)
         if record:  # its answers are recorded ones or references, whose tokens are not counted
             count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
             return Requests(count, 0.0, answers, tokens, answer, _unique(basis))
@@ -342,13 +344,16 @@ class Flow:
                 {"answer": answer, "reasoning": both - answer, "both": both},
                 {name: (limit.min or 0, limit.max or math.inf) for name, limit in recipe.tokens.items()},
             )
-        output = requests.output * longer
+        collected = self.plan.nodes[responses].recipe
+        assert isinstance(collected, CollectRecipe)
+        selected = estimate_kept(recipe, collected.samples)
+        output = requests.output * (longer * selected.longer)
         tokens, answers, reasoning = requests.input + output, requests.input + output * part, ZERO
         if part.mid < 1 and (is_known or recipe.tokens.get("reasoning", Bounds()).min):
             reasoning = output * part.propagate(lambda share: max(1 - share, 0.01))
         if record:
             return Examples(Range(float(record.summary.kept)), tokens, answers, reasoning, requests.basis, part_why)
-        teacher = self.plan.nodes[responses].recipe.model_dump(mode="json")
+        teacher = collected.model_dump(mode="json")
         if share := self.measured.kept(recipe.model_dump(mode="json"), teacher):
             kept = between(share.value * 0.98, share.value, min(1.0, share.value * 1.02), priors.KEPT.name)
             why: tuple[str, ...] = (f"{priors.KEPT.name} {share.value:.3f}: measured on {share.n:,} answers",)
@@ -356,8 +361,7 @@ class Flow:
             kept, why = priors.KEPT.range * within, (priors.KEPT.basis,)
             if recipe.tokens:
                 why = (*why, f"share of answers within `filters.tokens` {within:.2f}: simulated")
-            if recipe.agree_with_reference:
-                kept, why = kept * priors.AGREEING.range, (*why, priors.AGREEING.basis)
+            kept, why = kept * selected.share, (*why, *selected.basis)
         return Examples(requests.answers * kept, tokens, answers, reasoning, _unique(requests.basis, why), part_why)
 
     def _answer_share(self, responses: str, made: FilterSummary | None) -> tuple[Range, tuple[str, ...], bool]:

@@ -113,6 +113,7 @@ class Measured:
             read = self.total_characters(record.inputs.get("prompts", ()))
             if record.summary.input_tokens and read is not None:
                 n, characters, tokens = sums.get(key := str(record.recipe["model"]), (0, 0, 0))
+                read *= cast("int", record.recipe.get("samples", 1))
                 sums[key] = n + record.summary.prompts, characters + read, tokens + record.summary.input_tokens
         return {key: Mean(characters / tokens, n) for key, (n, characters, tokens) in sums.items()}
 
@@ -128,15 +129,15 @@ class Measured:
 
     def kept(self, recipe: Mapping[str, object], responses: Mapping[str, object]) -> Mean | None:
         """Return the share of this teacher's answers that filters of this recipe kept."""
-        return self._kept.get((canonical(dict(recipe)), teacher_key(responses)))
+        return self._kept.get(_kept_key(recipe, responses))
 
     @functools.cached_property
-    def _kept(self) -> dict[tuple[str, str], Mean]:
-        sums: dict[tuple[str, str], tuple[int, int]] = {}
+    def _kept(self) -> dict[tuple[str, str, object], Mean]:
+        sums: dict[tuple[str, str, object], tuple[int, int]] = {}
         for record in self.records(FilterSummary).values():
             collected = self.record(CollectSummary, record.first_input("responses"))
             if collected:
-                read, kept = sums.get(key := (canonical(record.recipe), teacher_key(collected.recipe)), (0, 0))
+                read, kept = sums.get(key := _kept_key(record.recipe, collected.recipe), (0, 0))
                 sums[key] = read + record.summary.read, kept + record.summary.kept
         return {key: Mean(kept / read, read) for key, (read, kept) in sums.items() if read and kept}
 
@@ -296,15 +297,16 @@ class Measured:
 
         found: dict[str, list[bytes]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, SystemRole, bytes, list[bytes]]]] = {}  # sample node -> share, role, ...
+        takers: dict[str, list[tuple[float, SystemRole, list[bytes], list[bytes]]]] = {}  # sample node -> share, ...
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
             paths = [self._store.find_folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
-            sizes[node.ref], found[node.ref] = sum(pq.read_metadata(path).num_rows for path in paths), []
+            rows = sum(pq.read_metadata(path).num_rows for path in paths)
+            sizes[node.ref], found[node.ref] = rows * recipe.samples, []
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, recipe.system_role, recipe.template.key_prefix, found[node.ref]
+                taker = share, recipe.system_role, recipe.key_prefixes, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, *_ in all_)
@@ -314,9 +316,9 @@ class Measured:
             ):
                 if (drawn := chance.random()) < most:
                     parts = {role: conversation_json(system=system, user=query, system_role=role) for role in roles}
-                    for share, role, prefix, keys in all_:
+                    for share, role, prefixes, keys in all_:
                         if drawn < share:
-                            keys.append(key_digest(prefix, parts[role]))
+                            keys += [key_digest(prefix, parts[role]) for prefix in prefixes]
         return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
 
 
@@ -330,6 +332,11 @@ def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:
 def teacher_key(recipe: Mapping[str, object]) -> str:
     """Return a key that two collect recipes share if the same teacher answers, under the same sampling."""
     return canonical({name: recipe.get(name) for name in ("model", "sampling", "origin")})
+
+
+def _kept_key(recipe: Mapping[str, object], responses: Mapping[str, object]) -> tuple[str, str, object]:
+    """Return a key that two filters share if they keep the same share of the answers; it depends on their number."""
+    return canonical(dict(recipe)), teacher_key(responses), responses.get("samples", 1)
 
 
 def _get_effort(recipe: Mapping[str, object]) -> tuple[object, ...]:

@@ -123,7 +123,7 @@ def _price_collect(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     questions, unanswered = list_questions(flow, node.ref, {}), requests.unanswered
     if not is_free and node.ref not in flow.answered and answered:
         questions = list_questions(flow, node.ref, answered)
-        unanswered = questions.unanswered / max(1e-9, sum(part.size * part.share for part in questions.parts))
+        unanswered = questions.unanswered / max(1e-9, questions.asked)
     count = requests.prompts * unanswered
     octets = (requests.input + requests.output) * priors.TEXT_BYTES
     cost = _asking_cost(settings, count, requests.input, requests.output, recipe.sampling.max_tokens)
@@ -192,7 +192,8 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     packed = flow.plan.nodes[node.inputs["rows"][0]].recipe
     if isinstance(packed, TokenizeRecipe) and packed.holdout:  # a forward pass is a third of the arithmetic
         apart = rows.count * (packed.holdout / (1 - packed.holdout))
-        slots = slots + apart * (rows.length * (PARTS + 1) / 3)
+        passes = PARTS + 1 + (recipe.epochs or 0 if recipe.keep == "best" else 0)
+        slots = slots + apart * (rows.length * passes / 3)
     devices = execution.nodes * execution.gpus
     speed_key = Hardware.from_values(execution.model_dump()).speed_key(recipe.precision)
     basis = [*rows.basis, *model.basis]

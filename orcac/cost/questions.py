@@ -9,11 +9,12 @@ sources with equal queries, and prompts that were drawn again and got the same m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from orcac.collect.recipe import CollectRecipe
 from orcac.cost.flow import Flow
-from orcac.plan.node import canonical
+from orcac.plan.node import Node, canonical
 from orcac.sample.recipe import SampleRecipe
 
 
@@ -29,35 +30,50 @@ class Part(NamedTuple):
 class AskedSources(NamedTuple):
     """The questions of one collect node."""
 
-    teacher: str  # the collect node's recipe as JSON: two nodes with the same one share answers
-    parts: tuple[Part, ...]
+    parts: tuple[tuple[str, Part], ...]  # with the teacher of each
+
+    @property
+    def asked(self) -> float:
+        """Return the number of questions."""
+        return sum(part.size * part.share for _, part in self.parts)
 
     @property
     def unanswered(self) -> float:
         """Return the number of questions that the store does not answer."""
-        return sum(part.size * max(0.0, part.share - part.answered) for part in self.parts)
+        return sum(part.size * max(0.0, part.share - part.answered) for _, part in self.parts)
 
 
-AskedShares = dict[tuple[str, str], float]  # (teacher, source) -> the first share of the source that is asked
+# (teacher, source) -> the first share of the source that is asked. A teacher is the recipe of one sample of a collect
+# node as JSON: two nodes with the same one share answers
+AskedShares = dict[tuple[str, str], float]
 
 
 def list_questions(flow: Flow, ref: str, answered: AskedShares) -> AskedSources:
     """Return the questions of a collect node; `answered` has the shares that the store answers."""
     node = flow.plan.nodes[ref]
-    teacher = canonical(node.recipe.model_dump(mode="json"))
     shares = _union(_shares(flow, prompts) for prompts in node.inputs["prompts"])
     parts = (
-        Part(source, share, answered.get((teacher, source), 0.0), flow.prompts(source).count.mid)
+        (teacher, Part(source, share, answered.get((teacher, source), 0.0), flow.prompts(source).count.mid))
+        for teacher in _list_teachers(node)
         for source, share in shares.items()
     )
-    return AskedSources(teacher, tuple(parts))
+    return AskedSources(tuple(parts))
+
+
+def _list_teachers(node: Node) -> Iterator[str]:
+    """Yield the recipe of each sample of a collect node as JSON."""
+    recipe = node.recipe
+    assert isinstance(recipe, CollectRecipe)
+    for number in range(recipe.sample_index, recipe.sample_index + recipe.samples):
+        sample = recipe.model_copy(update={"sample_index": number, "samples": 1})
+        yield canonical(sample.model_dump(mode="json"))
 
 
 def add_questions(asked: AskedShares, questions: AskedSources) -> float:
     """Add a node's questions to `asked`, and return the fraction of its unanswered ones that was not there yet."""
     new = 0.0
-    for part in questions.parts:
-        key = (questions.teacher, part.source)
+    for teacher, part in questions.parts:
+        key = (teacher, part.source)
         before = asked.get(key, 0.0)
         new += part.size * max(0.0, part.share - max(before, part.answered))
         asked[key] = max(before, part.share)

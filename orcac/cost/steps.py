@@ -1,4 +1,7 @@
-"""The optimizer steps of the stages of a plan, and warnings of stages that have few (`orcac.tokenize.steps`)."""
+"""The optimizer steps of the stages of a plan, and warnings of stages that have few (`orcac.tokenize.steps`).
+
+A stage whose rows are counted, and whose warmup takes all of its steps, is an error.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from orcac.spec.problems import Problem
 from orcac.store.store import Store
 from orcac.tokenize import steps
 from orcac.tokenize.steps import Packed, Schedule
+from orcac.train.recipe import count_warmup_steps
 
 _READ = 16 << 20  # bytes of a source's files that a quick estimate reads
 _LONGEST = 4  # times the mean example: nearly all examples are shorter
@@ -79,4 +83,21 @@ def find_short_stages(stages: Iterable[StageSteps], experiment: Experiment) -> l
         if not one.is_done and (text := steps.describe_shortage(one.schedule, one.packed)):
             mark = experiment.arms[one.arm].tree.locate(("stages", one.schedule.stage))
             found.setdefault(one.arm, []).append(Problem(mark, f"warning: {text}"))
+    return merge_problems(experiment.base.tree, found)
+
+
+def find_long_warmups(stages: Iterable[StageSteps], experiment: Experiment) -> list[Problem]:
+    """Return an error for each stage that is not trained yet and whose warmup is as long as it, by its counted rows."""
+    found: dict[str, list[Problem]] = {}
+    for one in stages:
+        arm = experiment.arms[one.arm]
+        warmup, at = arm.spec.stages[one.schedule.stage].warmup, ("stages", one.schedule.stage)
+        total = steps.count_steps(one.schedule, one.packed)
+        if one.is_done or not one.packed.is_exact or one.schedule.tokens or count_warmup_steps(warmup, total) < total:
+            continue
+        message = (
+            f"the warmup of stage `{one.schedule.stage}` takes all of its steps, so its learning rate is never reached "
+            f"({steps.describe_steps(one.schedule, one.packed)}); write `warmup: 0`, or a smaller batch"
+        )
+        found.setdefault(one.arm, []).append(Problem(arm.tree.locate(at), message))
     return merge_problems(experiment.base.tree, found)

@@ -1,24 +1,36 @@
 """Reasons to reject a response: the rules of a recipe in a fixed order, of which the first that applies counts.
 
-A failed request is rejected under its error's class, whatever the recipe. Cheap rules come before expensive ones.
-Duplicates are looked for among the rows that the earlier rules leave, so that a bad first answer does not cause a good
-second one to be rejected.
+A failed request is rejected under its error's class, whatever the recipe. The others follow in this order:
+
+    finish reason, refusals, length, agreement, contamination, selection, duplicates
+
+A selection is among the answers to one prompt that the rules before it leave: a majority needs its votes. Duplicates
+are looked for among the rows that all other rules leave, so that a bad first answer does not cause a good second one to
+be rejected.
+
+A recipe without the rules that came later (`FilterRecipe.is_reordered`) has the first order instead: length comes
+before refusals, and duplicates before contamination. Both orders keep the same rows; they differ in the reasons of rows
+with two faults, and what a finished artifact states must stay true.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 
-from orcac.checkers import CHECKERS, Item, contradicts
+from orcac.filter.agreement import find_disagreement
 from orcac.filter.contamination import Index, ngram_digests
 from orcac.filter.lengths import count_tokens
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.refusals import is_refusal
+from orcac.filter.selection import select
 from orcac.rows import Response
 
 KEEP = ""
+_Rule = Callable[[Response], str]  # row -> the reason to reject it, or KEEP
+DUPLICATES = frozenset({"duplicate"})  # reasons of rows whose text another row has
 
 
 class Reasons:
@@ -28,42 +40,68 @@ class Reasons:
         self._recipe, self._benchmarks = recipe, benchmarks
         self._seen: set[bytes] = set()
         self.overlaps: Counter[str] = Counter(dict.fromkeys(benchmarks, 0))
+        ended, long, refuses, disagrees = self._find_ending, self._find_length, self._find_refusal, self._find_answer
+        self._before: tuple[_Rule, ...] = (ended, long, refuses, disagrees, self._find_duplicate, self._find_overlap)
+        self._after: tuple[_Rule, ...] = ()
+        if recipe.is_reordered:
+            self._before = ended, refuses, long, disagrees, self._find_overlap
+            self._after = (self._find_duplicate,)
 
-    def judge(self, row: Response) -> str:
-        """Return the reason to reject `row`, or KEEP."""
-        recipe, text = self._recipe, row.response.strip()
+    def judge_all(self, rows: Iterable[Response]) -> Iterator[str]:
+        """Yield the reason to reject each row, or KEEP. The answers to one prompt must follow one another."""
+        for _, answers in groupby(rows, key=lambda row: row.id):
+            yield from self._judge_prompt(list(answers))
+
+    def _judge_prompt(self, rows: list[Response]) -> list[str]:
+        """Return the reasons to reject the answers to one prompt."""
+        reasons = [_find_first(self._before, row) for row in rows]
+        if self._recipe.select:
+            left = [number for number, reason in enumerate(reasons) if reason == KEEP]
+            selected = select([rows[number] for number in left], self._recipe.select, self._recipe.checker)
+            for number, reason in zip(left, selected, strict=True):
+                reasons[number] = reason
+        return [reason or _find_first(self._after, row) for row, reason in zip(rows, reasons, strict=True)]
+
+    def _find_ending(self, row: Response) -> str:
+        """Return the reason to reject a row for a failed request or the end of its answer, or KEEP."""
         if row.error:
             return row.error
-        if recipe.drop_refusals and row.refusal:
+        if self._recipe.drop_refusals and row.refusal:
             return "refusal"
-        if row.finish_reason not in recipe.finish_reasons:
-            return f"finish_reason: {row.finish_reason or 'none'}"
-        if len(text) < recipe.min_characters:
-            return "too short"
-        if recipe.max_characters is not None and len(text) > recipe.max_characters:
-            return "too long"
-        if recipe.tokens and (reason := self._find_length(row)):
-            return reason
-        if recipe.drop_refusals and is_refusal(text):
-            return "refusal"
-        if recipe.agree_with_reference and contradicts_reference(row, recipe.checker):
-            return "contradicts reference"
-        if recipe.drop_duplicates and self._is_duplicate(row):
-            return "duplicate"
-        if recipe.contamination_ngram is not None and self._overlaps(row.query, recipe.contamination_ngram):
-            return "contamination"
-        return KEEP
+        if row.finish_reason in self._recipe.finish_reasons:
+            return KEEP
+        return f"finish_reason: {row.finish_reason or 'none'}"
 
     def _find_length(self, row: Response) -> str:
-        """Return the reason to reject a row for a length in tokens, or KEEP."""
+        """Return the reason to reject a row for a length, or KEEP."""
+        recipe, characters = self._recipe, len(row.response.strip())
+        if characters < recipe.min_characters:
+            return "too short"
+        if recipe.max_characters is not None and characters > recipe.max_characters:
+            return "too long"
+        if not recipe.tokens:
+            return KEEP
         lengths = count_tokens(row)
-        for part, bounds in self._recipe.tokens.items():
+        for part, bounds in recipe.tokens.items():
             tokens, name = getattr(lengths, part), "answer and reasoning" if part == "both" else part
             if bounds.min is not None and tokens < bounds.min:
                 return f"{name} too short"
             if bounds.max is not None and tokens > bounds.max:
                 return f"{name} too long"
         return KEEP
+
+    def _find_refusal(self, row: Response) -> str:
+        return "refusal" if self._recipe.drop_refusals and is_refusal(row.response) else KEEP
+
+    def _find_answer(self, row: Response) -> str:
+        return find_disagreement(row, self._recipe)
+
+    def _find_duplicate(self, row: Response) -> str:
+        return "duplicate" if self._recipe.drop_duplicates and self._is_duplicate(row) else KEEP
+
+    def _find_overlap(self, row: Response) -> str:
+        ngram = self._recipe.contamination_ngram
+        return "contamination" if ngram is not None and self._overlaps(row.query, ngram) else KEEP
 
     def _is_duplicate(self, row: Response) -> bool:
         texts = (row.system, row.query, row.response, *([row.reasoning] if row.reasoning else []))
@@ -81,7 +119,6 @@ class Reasons:
         return bool(found)
 
 
-def contradicts_reference(row: Response, checker: str) -> bool:
-    """Return whether the response's answer differs from a known reference; False if no answer can be read."""
-    item = Item(tuple(row.options), row.reference, row.query)
-    return contradicts(row.response, item, CHECKERS[checker])
+def _find_first(rules: Iterable[_Rule], row: Response) -> str:
+    """Return the reason of the first rule that rejects a row, or KEEP."""
+    return next(filter(None, (rule(row) for rule in rules)), KEEP)

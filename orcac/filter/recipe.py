@@ -1,7 +1,7 @@
 """The recipe of `filter`: it makes `kept.parquet` (rows.Response), `rejected.parquet` (rows.Rejected), `counts.json`.
 
 Inputs: `responses` (one collect node), `benchmarks` (sample nodes; only if contamination is checked). Every row is kept
-or rejected for exactly one reason, the first that applies in the order of the fields below: the node fails unless
+or rejected for exactly one reason, the first that applies in the order of `reasons.py`: the node fails unless
 read = kept + the sum of rejected.
 """
 
@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from orcac.recipe import Execution, Frozen, Recipe, rule
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "Bounds", "FilterExecution", "FilterRecipe", "FilterSummary"]
+__all__ = ["VERSION", "Bounds", "FilterExecution", "FilterRecipe", "FilterSummary", "Selection"]
 
 VERSION = 1
 
@@ -25,8 +25,16 @@ class Bounds(Frozen):
     max: int | None = None
 
 
+class Selection(Frozen):
+    """The answers to keep of each prompt: the first `keep` of those that `by` finds, or prefers."""
+
+    by: Literal["verified", "majority", "shortest", "longest", "random"]
+    keep: int = 1
+    seed: int | None = None  # of a selection at random
+
+
 class FilterRecipe(Recipe):
-    """The rules that a response must pass, in the order in which they are applied."""
+    """The rules that a response must pass. `reasons.py` states the order in which they are applied."""
 
     finish_reasons: tuple[str, ...] = ("stop",)  # the others are rejected; a request that failed always is
     min_characters: int = 1  # of the response, after stripping
@@ -34,11 +42,19 @@ class FilterRecipe(Recipe):
     tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = {}  # as `filter/lengths.py` counts them
     drop_refusals: bool = False
     agree_with_reference: bool = False  # reject if the parsed answer contradicts a known reference
-    checker: str = "final-answer"  # a name in `orcac.checkers`, by which agreement is decided
+    contradict_reference: bool = False  # reject if the parsed answer agrees with a known reference
+    drop_unread: bool = False  # with one of these two: reject if nothing can be compared
+    checker: str = "final-answer"  # a name in `orcac.checkers`, by which answers are read and compared
     drop_duplicates: bool = True  # same system message, query, reasoning and answer, after normalising white space
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole
-    matching: int | None = rule(None)  # `recipe.MATCHING`, if agreement is checked: a copy of the reference agrees
+    select: Selection | None = None
+    matching: int | None = rule(None)  # `recipe.MATCHING`, if references are compared: a copy of the reference agrees
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether the recipe has a rule that came after the first order of all rules, and so follows the later one."""
+        return bool(self.contradict_reference or self.drop_unread or self.select)
 
 
 class FilterExecution(Execution):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from orcac import rows
 from orcac.errors import InputError
 from orcac.filter.contamination import Index, build_index
-from orcac.filter.reasons import KEEP, Reasons
+from orcac.filter.reasons import DUPLICATES, KEEP, Reasons
 from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
 from orcac.job import Job, hide_pandas
 from orcac.losses import Losses, print_counts
@@ -82,9 +82,10 @@ def _find_reasons(
     """Return the reason for each response, or KEEP, and count the losses of each task."""
     progress = job.progress(pq.read_metadata(responses).num_rows, "responses")
     verdicts: list[str] = []
-    for row in rows.read(responses, rows.Response):
-        verdicts.append(verdict := reasons.judge(row))
-        losses.count("" if verdict in (KEEP, "duplicate") else verdict, task=row.task)
+    tasks = (task for (task,) in rows.read_columns(responses, ("task",)))
+    for task, verdict in zip(tasks, reasons.judge_all(rows.read(responses, rows.Response)), strict=True):
+        verdicts.append(verdict)
+        losses.count("" if verdict in DUPLICATES else verdict, task=task)
         progress.update(len(verdicts))
     return verdicts
 

@@ -28,6 +28,7 @@ from orcac.model.decoding import Prompt, Rules, decode
 from orcac.model.endings import ReasoningLimit, StopStrings
 from orcac.model.likelihood import score_continuations
 from orcac.model.offline import go_offline
+from orcac.model.positions import count_positions
 from orcac.model.weights import load_model, order_by_columns
 from orcac.reasoning import find_mark_tokens
 
@@ -114,7 +115,7 @@ class LocalModel:
         marks = find_mark_tokens(token.content for token in added.values())
         self._hidden = {*tokenizer.all_special_ids} | {id_ for id_, token in added.items() if token.special}
         self._hidden -= {id_ for id_, token in added.items() if token.content in marks}
-        self._positions: int = model.config.max_position_embeddings
+        self._positions = count_positions(model.config) or sys.maxsize
         self._most = sys.maxsize  # the largest batch that is tried; lowered when one does not fit in memory
         ends = model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}

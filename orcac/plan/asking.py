@@ -57,13 +57,15 @@ def lower_teacher(
     questions: LocalFiles,
     sampling: Sampling | None = None,
     sample_index: int = 0,
+    samples: int = 1,
 ) -> CollectRecipe:
     """Return the recipe for asking a teacher.
 
     files, hub: the endpoint's `path`: recorded answers of a `replay` endpoint, weights of a `local` one
     questions: the endpoint's `questions` (`replay`)
     sampling: replaces the teacher's own
-    sample_index: the number of the answer, if each prompt is asked several times
+    sample_index: the number of the first answer, if each prompt is asked several times
+    samples: answers to each prompt
     """
     endpoint = teacher.endpoint
     recording = weights = None
@@ -88,6 +90,7 @@ def lower_teacher(
         weights=weights,
         system_role=teacher.system_role,
         sample_index=sample_index,
+        samples=samples,
     )
 
 

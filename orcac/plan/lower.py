@@ -52,6 +52,7 @@ from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleReci
 from orcac.score.recipe import Judge, JudgePrompt, ScoreExecution, ScoreRecipe
 from orcac.spec import schema
 from orcac.spec.arms import BASE
+from orcac.spec.filters import find_filters
 from orcac.spec.judges import find_judge, list_judged_baselines
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
@@ -201,6 +202,8 @@ class _ArmLowering:
         spec = self.spec
         trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
+        if student and spec.student and spec.student.base and spec.curriculum:
+            self.plan.add_length(student, spec.student.max_length)
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None
@@ -281,7 +284,9 @@ class _ArmLowering:
         draw = self.spec.datasets[dataset].draw.get(name) or self.spec.system_messages.draw.get(name) or _EMPTY_MESSAGE
         queries = self.spec.queries[name]
         seed = self.seed if schema.is_drawn(queries, draw) else self.spec.seed  # all draws share equal prompts
-        source, execution, blockers = self._lower_source("queries", name, queries, seed)
+        filters = find_filters(self.spec, dataset)
+        checker = filters.checker if filters.agreement else ""
+        source, execution, blockers = self._lower_source("queries", name, queries, seed, agreement=checker)
         drawn = Draw(
             always=self._get_messages(draw.always),
             multiple_choice=self._get_messages(draw.multiple_choice),
@@ -360,9 +365,12 @@ class _ArmLowering:
         )
 
     def _lower_source(
-        self, section: str, name: str, queries: schema.Queries | schema.Benchmark, seed: int
+        self, section: str, name: str, queries: schema.Queries | schema.Benchmark, seed: int, *, agreement: str = ""
     ) -> tuple[Source, SampleExecution, tuple[str, ...]]:
-        """Return a source, the execution of the node that reads it, and the reasons that keep the node from running."""
+        """Return a source, the execution of the node that reads it, and the reasons that keep the node from running.
+
+        `agreement` is the checker that will compare answers with the references of the source, if any does.
+        """
         resources = lower_work(self.spec.hardware.other)
         if isinstance(queries, schema.GeneratedQueries | schema.GeneratedBenchmark):
             return lower_puzzles(queries, seed, f"{section}/{name}"), SampleExecution(**resources), ()
@@ -373,7 +381,7 @@ class _ArmLowering:
             expect_queries=queries.expect.queries,
             expect_tokens=queries.expect.tokens,
             allow_empty=queries.allow_empty,
-            agreement=self.spec.filters.checker if section == "queries" and self.spec.filters.agreement else "",
+            agreement=agreement,
             max_bad=queries.max_bad,
             **resources,
         )
@@ -409,13 +417,15 @@ class _ArmLowering:
     @_once_per_sections
     def _add_collect(self, name: str) -> str:
         dataset = self.spec.datasets[name]
+        first = self.draw * dataset.samples  # the draws of the data have samples of their own
         return self._add_answers(
             f"collect/{name}",
             dataset.teacher,
             self._add_prompts(name),
             label=name,
             mark=self.mark,
-            sample_index=self.draw if self.spec.teachers[dataset.teacher].is_sampled else 0,
+            sample_index=first if self.spec.teachers[dataset.teacher].is_sampled else 0,
+            samples=dataset.samples,
             shards=dataset.shards,
         )
 
@@ -429,6 +439,7 @@ class _ArmLowering:
         mark: str = "",
         sampling: Sampling | None = None,
         sample_index: int = 0,
+        samples: int = 1,
         shards: int = 1,
     ) -> str:
         """Add the answers of the teacher or baseline `name` to prompts.
@@ -437,7 +448,7 @@ class _ArmLowering:
         without that part.
         """
         teacher = self.spec.teachers[name]
-        recipe, files = self._lower_teacher(name, sampling=sampling, sample_index=sample_index)
+        recipe, files = self._lower_teacher(name, sampling=sampling, sample_index=sample_index, samples=samples)
         execution = CollectExecution(
             endpoint=self._lower_endpoint(name, may_omit=sampling is not None),
             shards=shards,
@@ -449,7 +460,7 @@ class _ArmLowering:
         return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
 
     def _lower_teacher(
-        self, name: str, *, sampling: Sampling | None = None, sample_index: int = 0
+        self, name: str, *, sampling: Sampling | None = None, sample_index: int = 0, samples: int = 1
     ) -> tuple[CollectRecipe, dict[str, str]]:
         """Return the recipe for asking the teacher `name`, and its local files (sha256 -> path)."""
         file_set = self.arm.files.get(("teachers", name, "endpoint", "path"), FileSet())
@@ -462,6 +473,7 @@ class _ArmLowering:
             questions=questions,
             sampling=sampling,
             sample_index=sample_index,
+            samples=samples,
         )
         return recipe, local.paths | questions.paths
 
@@ -478,10 +490,10 @@ class _ArmLowering:
 
     @_once_per_sections
     def _add_filter(self, dataset: str) -> str:
-        filters = self.spec.filters
+        filters = find_filters(self.spec, dataset)
         return self._add(
             f"filter/{dataset}",
-            lower_filters(filters),
+            lower_filters(filters, self.seed),
             FilterExecution(allow_empty=filters.allow_empty, **lower_work(self.spec.hardware.other)),
             label=dataset,
             mark=self.mark,

@@ -17,6 +17,7 @@ from orcac.kinds import KINDS
 from orcac.plan.file import FORMAT, ExperimentData, NodeData, PlanData, parse_plan_data, read_plan_text
 from orcac.plan.node import Node, canonical
 from orcac.store.durable import write_if_changed
+from orcac.student.recipe import StudentExecution
 from orcac.tokenize.recipe import TokenizeExecution
 from orcac.tokenize.steps import Schedule
 from orcac.train.recipe import TrainExecution
@@ -58,6 +59,14 @@ class Plan:
         assert isinstance(node.execution, TrainExecution)
         execution = node.execution.model_copy(update={"keep_optimizer": True})
         self.nodes[ref] = node.model_copy(update={"execution": execution})
+
+    def add_length(self, ref: str, length: int) -> None:
+        """Make the student node `ref` check its positions for rows of `length` tokens."""
+        node = self.nodes[ref]
+        assert isinstance(node.execution, StudentExecution)
+        if length not in node.execution.lengths:
+            execution = node.execution.model_copy(update={"lengths": (*node.execution.lengths, length)})
+            self.nodes[ref] = node.model_copy(update={"execution": execution})
 
     def add_schedule(self, ref: str, schedule: Schedule) -> None:
         """Make the tokenize node `ref` check its rows for a stage that is trained on them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from orcac.filter.recipe import Bounds, FilterRecipe
+from orcac.filter.recipe import Bounds, FilterRecipe, Selection
 from orcac.plan.replicates import FIRST, Replicate
 from orcac.recipe import MATCHING
 from orcac.spec import schema
@@ -33,19 +33,31 @@ def lower_work(work: schema.Work, *, gpus: int = 0) -> Resources:
     return {"threads": work.threads, "memory_mb": work.memory, "minutes": work.time, "gpus": gpus}
 
 
-def lower_filters(filters: schema.Filters) -> FilterRecipe:
+def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
+    """Return the recipe of filters; a selection at random draws with `seed`."""
+    agrees, select = filters.agreement == "agrees", filters.select
+    reads_references = bool(filters.agreement) or (select is not None and select.by == "verified")
+    reads_answers = reads_references or (select is not None and select.by == "majority")
     return FilterRecipe(
         finish_reasons=filters.finish_reason,
         min_characters=filters.min_characters,
         max_characters=filters.max_characters,
         tokens={part: Bounds(min=limit.min, max=limit.max) for part, limit in filters.tokens.items()},
         drop_refusals=filters.refusals == "drop",
-        agree_with_reference=filters.agreement,
-        checker=filters.checker if filters.agreement else FilterRecipe.model_fields["checker"].default,
+        agree_with_reference=agrees,
+        contradict_reference=filters.agreement == "contradicts",
+        drop_unread=filters.unread == "drop",
+        checker=filters.checker if reads_answers else FilterRecipe.model_fields["checker"].default,
         drop_duplicates=filters.duplicates == "drop",
         contamination_ngram=filters.contamination.ngram if filters.contamination else None,
-        matching=MATCHING if filters.agreement else None,
+        select=_lower_selection(select, seed) if select else None,
+        matching=MATCHING if reads_references else None,
     )
+
+
+def _lower_selection(select: schema.Selection, seed: int) -> Selection:
+    assert select.by != "judged", "the checks of a spec refuse it"
+    return Selection(by=select.by, keep=select.keep, seed=seed if select.by == "random" else None)
 
 
 def find_score_matching(format: str, checkers: Sequence[str]) -> int | None:
@@ -89,6 +101,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         max_grad_norm=stage.max_grad_norm,
         precision=spec.hardware.train.precision,
         optimizer=stage.optimizer,
+        keep=stage.keep,
     )
 
 

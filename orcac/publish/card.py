@@ -161,6 +161,7 @@ def _stage(node: Node, store: Store, stage: TrainedStage) -> StageRow:
     hardware = record.get("hardware", {})
     gpus, threads = hardware.get("nodes", 1) * hardware.get("gpus", 0), hardware.get("threads", 1)
     cpu = f"{threads} CPU thread{'s' if threads > 1 else ''}"
+    losses = read_apart(store.find_folder(stage.train))
     assert isinstance(node.recipe, TrainRecipe)
     return StageRow(
         name=stage.name,
@@ -171,7 +172,7 @@ def _stage(node: Node, store: Store, stage: TrainedStage) -> StageRow:
         learning_rate=f"{node.recipe.learning_rate:g}",
         first_loss=trained.first_loss if trained else None,
         final_loss=trained.final_loss if trained else None,
-        apart=describe_apart(losses) if (losses := read_apart(store.find_folder(stage.train))) else "",
+        apart=describe_apart(losses, trained.kept_step if trained else None) if losses else "",
         time=clock(record.get("made", {}).get("seconds", 0)),
         hardware=f"{gpus} × {hardware.get('gpu') or 'GPU'}" if gpus else cpu,
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from orcac.collect.recipe import CollectSummary
 from orcac.errors import InputError, StoreError
 from orcac.report.recipe import Evaluation, ReportRecipe, name_baseline
 from orcac.report.results import Results, Score, read_json
+from orcac.score.recipe import ScoreSummary
 from orcac.stats.intervals import Interval
 from orcac.store.store import Store
 
@@ -45,7 +46,8 @@ class Figure:
     p: float | None = None  # of a difference, not adjusted
     p_holm: float | None = None
     verdict: str = ""
-    usd: float | None  # of the teachers that an arm learnt from, or of a baseline's answers: the same in all its rows
+    usd: float | None  # of the answers that an arm learnt from, or of a baseline's own, and of all reviews of its
+    # answers: the same in all its rows
     report: str  # KIND/ID
     answers: str = ""  # KIND/ID of the answers, one for each run that the figure is about
     score: str = ""
@@ -56,7 +58,10 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Figure))
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of a report: its evaluations, a list for each run, and the collect nodes that it paid for."""
+    """A row of a report: its evaluations, a list for each run, and the collect nodes that it paid for.
+
+    A judge's reviews are part of the evaluations.
+    """
 
     runs: Sequence[Sequence[Evaluation]]
     collected: Sequence[str]
@@ -128,7 +133,8 @@ def list_figures(store: Store, reports: Iterable[str], warn: Callable[[str], Non
 
 def _list_of_report(store: Store, ref: str, results: Results, recipe: ReportRecipe) -> Iterator[Figure]:
     rows = _map_rows(results, recipe)
-    costs = {name: _sum_usd(store, row.collected) for name, row in rows.items()}
+    judged = {bench.name for bench in results.benchmarks if bench.is_judged}
+    costs = {name: _sum_usd(store, row, judged) for name, row in rows.items()}
     for bench in results.benchmarks:
         for score in bench.scores:
             row = rows.get(score.arm, _Row((), ()))
@@ -153,6 +159,9 @@ def _list_of_report(store: Store, ref: str, results: Results, recipe: ReportReci
             for task in score.tasks:
                 low, high = task.interval
                 yield _part(whole, task=task.task, value=task.mean, low=low, high=high, n=task.n)
+                if found := task.difference:
+                    of = {"task": task.task, "metric": "difference", "value": found.points, "n": found.items}
+                    yield _with_interval(_part(whole, **of), found.interval)
             if len(runs) > 1:
                 for number, run in enumerate(runs, 1):
                     of_run = _part(whole, replicate=number, answers=run.answers, score=run.score)
@@ -189,12 +198,13 @@ def _list_metrics(whole: Figure, score: Score) -> Iterator[Figure]:
 def _list_of_run(store: Store, run: Figure) -> Iterator[Figure]:
     """Yield the scores of one run, over all tasks and of each; nothing if its score artifact is gone."""
     try:
+        store.artifact(run.score)  # an upstream's may hold links, which it refuses
         scores = json.loads((store.find_folder(run.score) / "scores.json").read_text(encoding="utf-8"))
         tasks = scores["tasks"] if len(scores["tasks"]) > 1 else {}
         for task, found in {"": scores, **tasks}.items():
             low, high = found["interval"]
             yield _part(run, task=task, value=found["mean"], low=low, high=high, n=found["n"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, StoreError):
         return
 
 
@@ -220,11 +230,14 @@ def _map_rows(results: Results, recipe: ReportRecipe) -> dict[str, _Row]:
     return rows
 
 
-def _sum_usd(store: Store, refs: Iterable[str]) -> float | None:
-    """Return the dollars of collect nodes; None if the record of one is gone."""
+def _sum_usd(store: Store, row: _Row, judged: Container[str]) -> float | None:
+    """Return the dollars of a row's answers and reviews; None if the record of one is gone."""
     total = 0.0
-    for ref in refs:
+    scores = dict.fromkeys(one.score for run in row.runs for one in run if one.benchmark in judged)
+    for ref in (*row.collected, *scores):
         if not store.has_record(ref):
             return None
-        total += CollectSummary.from_json(store.artifact(ref)["summary"], store.marker(ref)).usd
+        summary, marker = store.artifact(ref)["summary"], store.marker(ref)
+        kind = CollectSummary if ref in row.collected else ScoreSummary
+        total += kind.from_json(summary, marker).usd or 0.0
     return round(total, 6)

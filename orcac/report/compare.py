@@ -23,14 +23,24 @@ from numpy.typing import NDArray
 
 from orcac.report import paper
 from orcac.report.recipe import Claim
-from orcac.report.results import ArmAnswer, Benchmark, Difference, Readable, Sample, Score, Share, TaskScore
+from orcac.report.results import (
+    ArmAnswer,
+    Benchmark,
+    Difference,
+    Readable,
+    Sample,
+    Score,
+    Share,
+    TaskDifference,
+    TaskScore,
+)
 from orcac.report.runs import Row, average, drop_repeated, key_answers, mean_of_known, pool, read_score, tabulate
 from orcac.rows import Outcome, Scored
 from orcac.score.samples import SampleScores
 from orcac.score.scores import BenchmarkScores, by_item, constant_score, sum_up
 from orcac.stats import wording
 from orcac.stats.averages import FEWEST_TASKS, Average
-from orcac.stats.compare import ArmRuns, Comparison, compare_to_base
+from orcac.stats.compare import ArmRuns, Comparison, compare_to_base, compare_to_base_by_task
 from orcac.stats.intervals import binomial_p_value
 from orcac.stats.verdict import LEVEL, Verdict, explore, judge
 
@@ -86,6 +96,7 @@ class _Compared:
 
     runs: Mapping[str, ArmRuns]
     scores: Mapping[str, Comparison]
+    tasks: Mapping[str, Mapping[str, Comparison]]  # task -> row -> the comparison on its items
     readable: Mapping[str, Comparison]  # on the answers that could be read; without rows that share fewer than 2 items
     unparsed: Mapping[str, Comparison]
     cut: Mapping[str, Comparison]
@@ -117,17 +128,17 @@ def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark
 
 def _compare(table: Table, base: str) -> _Compared:
     if base not in table.rows:
-        return _Compared({}, {}, {}, {}, {})
+        return _Compared({}, {}, {}, {}, {}, {})
     keyed = key_answers(table.rows[base].runs[0].rows)
     keys, tasks = list(keyed), [answer.task for answer in keyed.values()]
     is_redrawn = any(row.is_redrawn for row in table.rows.values())
     repeated = {name: row.repeated for name, row in table.rows.items()}
     untrained = {name for name, row in table.rows.items() if not row.is_trained}
 
-    def compare(
-        read: Callable[[Scored], float], prepare: Callable[[Scores], Scores] = lambda scores: scores
-    ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
-        scores = {name: prepare(tabulate(row, keys, read)) for name, row in table.rows.items()}
+    def read_rows(read: Callable[[Scored], float]) -> dict[str, Scores]:
+        return {name: tabulate(row, keys, read) for name, row in table.rows.items()}
+
+    def compare(scores: Mapping[str, Scores]) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
         return compare_to_base(
             scores,
             base,
@@ -138,13 +149,18 @@ def _compare(table: Table, base: str) -> _Compared:
             untrained=untrained,
         )
 
-    runs, scores = compare(read_score)
+    scores = read_rows(read_score)
+    readable = {name: _fill(of_row) for name, of_row in read_rows(_read_readable).items()}
+    runs, compared = compare(scores)
     return _Compared(
         runs=runs,
-        scores=scores,
-        readable=compare(_read_readable, _fill)[1],
-        unparsed=compare(_read_outcome("unparsed"))[1],
-        cut=compare(_read_outcome("cut"))[1],
+        scores=compared,
+        tasks=compare_to_base_by_task(
+            scores, base, tasks=tasks, redrawn=is_redrawn, repeated=repeated, untrained=untrained
+        ),
+        readable=compare(readable)[1],
+        unparsed=compare(read_rows(_read_outcome("unparsed")))[1],
+        cut=compare(read_rows(_read_outcome("cut")))[1],
     )
 
 
@@ -202,8 +218,7 @@ def _benchmark(
         task_chance={task: found.chance for task, found in scored.tasks.items()},
         task_paper={task: share for task, share in published.items() if share is not None},
         scores=tuple(
-            _score(name, row, table.average, compared.runs.get(name), differences.get(name))
-            for name, row in table.rows.items()
+            _score(name, row, table.average, compared, differences.get(name)) for name, row in table.rows.items()
         ),
         samples=_samples({name: key_answers(row.runs[0].rows) for name, row in table.rows.items()}),
         dropped=dict(table.dropped),
@@ -212,9 +227,9 @@ def _benchmark(
     )
 
 
-def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, difference: Difference | None) -> Score:
+def _score(name: str, row: Row, average_of: Average, compared: _Compared, difference: Difference | None) -> Score:
     """Return the scores of a row: the mean over its runs, and the outcomes of all of them."""
-    answers = average(row)
+    answers, runs = average(row), compared.runs.get(name)
     scored = sum_up(answers)
     pooled = sum_up(pool(row))
     return Score(
@@ -244,6 +259,7 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
                 mean=found.mean,
                 interval=found.interval,
                 outcomes=pooled.tasks[task].outcomes,
+                difference=_task_difference(compared.tasks.get(task, {}).get(name)),
             )
             for task, found in scored.tasks.items()
         ),
@@ -251,6 +267,12 @@ def _score(name: str, row: Row, average_of: Average, runs: ArmRuns | None, diffe
         protocol=row.protocol,
         judging=row.judging,
     )
+
+
+def _task_difference(found: Comparison | None) -> TaskDifference | None:
+    if found is None:
+        return None
+    return TaskDifference(items=found.items, points=found.difference, interval=found.interval)
 
 
 def _average_samples(runs: Sequence[SampleScores]) -> SampleScores | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectSummary
 from orcac.filter.recipe import FilterSummary
@@ -75,8 +75,7 @@ class Artifacts:
 
     def source_format(self, ref: str) -> str:
         """Return the format of a sample's source; "" for a subset, which has none."""
-        record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
-        return str((record["recipe"].get("source") or {}).get("format", ""))
+        return str((self._record(ref)["recipe"].get("source") or {}).get("format", ""))
 
     def is_judged(self, ref: str) -> bool:
         """Return whether a judge made scores."""
@@ -84,8 +83,16 @@ class Artifacts:
 
     def judge(self, ref: str) -> str:
         """Return the model of the judge that scored."""
-        record = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
-        return str(record["recipe"]["judge"]["asked"]["model"])
+        return str(self._record(ref)["recipe"]["judge"]["asked"]["model"])
+
+    def references(self, ref: str) -> dict[str, str]:
+        """Return the collect nodes whose answers a judge compared with those that it scored: KIND/ID -> model."""
+        found = self._record(ref)["inputs"].get("against", ())
+        return {one: str(self._record(one)["recipe"]["model"]) for one in found if one in self.folders}
+
+    def _record(self, ref: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
+        return record
 
     def scores(self, ref: str) -> scores.Answers:
         """Return the scored answers of an arm, in the order of the items."""
@@ -293,7 +300,10 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
 
 
 def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
-    """Return the totals of each teacher and baseline over its distinct collect nodes, and of each judge, by name."""
+    """Return the totals of each teacher, baseline and judge over its distinct nodes, by name.
+
+    A teacher whose answers a judge compares with those of a row is one of them.
+    """
     collections = {
         dataset.collect: dataset.teacher for arm in recipe.arms for run in arm.runs for dataset in run.datasets
     }
@@ -303,6 +313,11 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
         for evaluation in baseline.evaluations
         for ref in (evaluation.answers, *evaluation.samples)
     }
+    rows: list[Run | Baseline] = [*(run for arm in recipe.arms for run in arm.runs), *recipe.baselines]
+    scores = dict.fromkeys(evaluation.score for row in rows for evaluation in row.evaluations)
+    judged = [ref for ref in scores if store.is_judged(ref)]
+    for ref in judged:
+        collections = store.references(ref) | collections
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():
         asked = store.summary(CollectSummary, ref)
@@ -314,19 +329,17 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
             output_tokens=before.output_tokens + asked.output_tokens,
             usd=round(before.usd + asked.usd, 6),
         )
-    rows: list[Run | Baseline] = [*(run for arm in recipe.arms for run in arm.runs), *recipe.baselines]
-    for ref in dict.fromkeys(evaluation.score for row in rows for evaluation in row.evaluations):
-        if store.is_judged(ref):
-            reviewed = store.summary(ScoreSummary, ref)
-            name = f"{store.judge(ref)} (judge)"
-            before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
-            totals[name] = Teacher(
-                name=name,
-                requests=before.requests + (reviewed.reviews or 0),
-                input_tokens=before.input_tokens + (reviewed.input_tokens or 0),
-                output_tokens=before.output_tokens + (reviewed.output_tokens or 0),
-                usd=round(before.usd + (reviewed.usd or 0.0), 6),
-            )
+    for ref in judged:
+        reviewed = store.summary(ScoreSummary, ref)
+        name = f"{store.judge(ref)} (judge)"
+        before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
+        totals[name] = Teacher(
+            name=name,
+            requests=before.requests + (reviewed.reviews or 0),
+            input_tokens=before.input_tokens + (reviewed.input_tokens or 0),
+            output_tokens=before.output_tokens + (reviewed.output_tokens or 0),
+            usd=round(before.usd + (reviewed.usd or 0.0), 6),
+        )
     return tuple(totals[name] for name in sorted(totals))
 
 

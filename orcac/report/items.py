@@ -155,7 +155,7 @@ class _Answers:
     scores: Sequence[float | None]  # likewise
     places: Mapping[Key, int]  # item -> its place in the table: that of its first answer
     reasoning: Mapping[Key, str]
-    further: Mapping[Key, Sequence[str]]  # outcomes of the item's other answers
+    further: Mapping[Key, Sequence[str]]  # outcomes of the item's other answers, or scores if a judge gave them
     reviews: Mapping[str, Sequence[Sequence[object]]]  # item id -> a judge's reviews
 
     @classmethod
@@ -166,11 +166,13 @@ class _Answers:
         table = _read(folder / "scores.parquet", wanted)
         further: dict[Key, list[str]] = defaultdict(list)
         for number, evaluation in enumerate((first, *others)):
-            ids = table if number == 0 else _read(folders[evaluation.score] / "scores.parquet", ("id", "outcome"))
-            samples = _samples(ids)
-            for place, (key, sample) in enumerate(zip(_keys(ids["id"].to_pylist(), samples), samples, strict=True)):
+            columns = ("id", "outcome", "score")
+            read = table if number == 0 else _read(folders[evaluation.score] / "scores.parquet", columns)
+            samples = _samples(read)
+            for place, (key, sample) in enumerate(zip(_keys(read["id"].to_pylist(), samples), samples, strict=True)):
                 if number or sample:
-                    further[key].append(ids["outcome"][place].as_py())
+                    outcome, score = (read[name][place].as_py() for name in columns[1:])
+                    further[key].append(f"{100 * score:.0f} %" if outcome == "judged" else outcome)
         samples = _samples(table)
         keys = _keys(table["id"].to_pylist(), samples)
         return cls(

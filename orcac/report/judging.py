@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from orcac.report.results import Benchmark, Judging
+from orcac.report.results import Against, Benchmark, Judging, Score
 from orcac.stats.intervals import Interval
 from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import p_value
 
-__all__ = ["HEADER", "describe_judging", "list_judged"]
+__all__ = ["HEADER", "describe_judging", "list_judged", "list_pairs"]
 
 HEADER = ("arm", "against", "points", "ratio, %", "95 %", "won / tied / lost", "p", "flips", "first slot", "longer won")
 
@@ -30,27 +29,31 @@ class Cells(NamedTuple):
     longer: str
 
 
+def list_pairs(bench: Benchmark) -> list[tuple[Score, Against]]:
+    """Return each row with each reference that a judge compared it with; none for a benchmark without them."""
+    return [(score, against) for score in bench.scores for against in (score.judging.against if score.judging else ())]
+
+
 def list_judged(bench: Benchmark) -> list[Cells]:
     """Return a row of cells for each arm and reference; none for a benchmark without a judge or references."""
     found = []
-    for score in bench.scores:
-        for against in score.judging.against if score.judging else ():
-            figures = against.figures
-            bias = figures.position_bias
-            found.append(
-                Cells(
-                    arm=score.arm,
-                    against=against.model,
-                    points=f"{_number(figures.candidate_total)} to {_number(figures.reference_total)}",
-                    ratio="–" if figures.ratio is None else f"{100 * figures.ratio:.1f}",
-                    interval="–" if figures.ratio_interval is None else _percents(figures.ratio_interval),
-                    outcomes=f"{figures.wins:,} / {figures.ties:,} / {figures.losses:,}",
-                    p=p_value(figures.p),
-                    flips=f"{figures.flips:,} of {figures.both_orders:,}" if figures.both_orders else "–",
-                    first_slot="–" if bias is None else f"{bias:+.2f}",
-                    longer=f"{figures.longer_wins:,} of {figures.longer_decided:,}",
-                )
+    for score, against in list_pairs(bench):
+        figures = against.figures
+        bias = figures.position_bias
+        found.append(
+            Cells(
+                arm=score.arm,
+                against=against.model,
+                points=f"{_number(figures.candidate_total)} to {_number(figures.reference_total)}",
+                ratio="–" if figures.ratio is None else f"{100 * figures.ratio:.1f}",
+                interval="–" if figures.ratio_interval is None else _percents(figures.ratio_interval),
+                outcomes=f"{figures.wins:,} / {figures.ties:,} / {figures.losses:,}",
+                p=p_value(figures.p),
+                flips=f"{figures.flips:,} of {figures.both_orders:,}" if figures.both_orders else "–",
+                first_slot="–" if bias is None else f"{bias:+.2f}",
+                longer=f"{figures.longer_wins:,} of {figures.longer_decided:,}",
             )
+        )
     return found
 
 
@@ -61,8 +64,8 @@ def describe_judging(bench: Benchmark) -> list[str]:
         return []
     first = judged[0][1]
     lines = [f"Judged by {first.judge}: {_FORMS[first.form]}. {_describe_orders(first)}"]
+    lines += [line for line in (_describe_position(bench), _describe_length(bench)) if line]
     for arm, judging in judged:
-        lines += [f"{arm}: {line}" for line in _describe_biases(judging)]
         lost = [
             f"{count:,} {what}"
             for count, what in (
@@ -80,7 +83,8 @@ def describe_judging(bench: Benchmark) -> list[str]:
                 "read them before the score."
             )
         if judging.cut:
-            lines.append(f"{arm}: {judging.cut:,} answers were cut off at their limit, and judged as they are.")
+            were = "answer was" if judging.cut == 1 else "answers were"
+            lines.append(f"{arm}: {judging.cut:,} {were} cut off at the limit, and judged like the others.")
     return lines
 
 
@@ -103,24 +107,36 @@ def _describe_orders(judging: Judging) -> str:
     return "Each pair was shown in both orders."
 
 
-def _describe_biases(judging: Judging) -> Iterator[str]:
-    """Yield a sentence for each bias that is beyond chance."""
-    for against in judging.against:
-        figures = against.figures
-        if figures.position_interval and figures.position_bias is not None:
-            low, high = figures.position_interval
-            if low > 0 or high < 0:
-                yield (
-                    f"against {against.model}, the judge gives the answer that it sees first "
-                    f"{figures.position_bias:+.2f} points (95 % {low:+.2f} to {high:+.2f}); "
-                    "both orders together cancel this out."
-                )
-        if figures.p_longer < LEVEL:
-            share = figures.longer_wins / figures.longer_decided
-            yield (
-                f"against {against.model}, the longer answer wins {100 * share:.0f} % of "
-                f"{figures.longer_decided:,} decided pairs (p {p_value(figures.p_longer)}): length may be a cause."
-            )
+def _describe_position(bench: Benchmark) -> str:
+    """Return a sentence on the position bias; "" if it is within chance for every row and reference."""
+    measured = [
+        (f"{score.arm} against {against.model}", figures.position_bias, figures.position_interval)
+        for score, against in list_pairs(bench)
+        if (figures := against.figures).position_bias is not None and figures.position_interval
+    ]
+    beyond = [one for one in measured if one[2].low > 0 or one[2].high < 0]
+    if not beyond:
+        return ""
+    name, bias, (low, high) = beyond[0]
+    if len(measured) == 1:
+        found = f"{bias:+.2f} points (95 % {low:+.2f} to {high:+.2f}), {name}"
+    else:
+        ends = dict.fromkeys(f"{find(one[1] for one in beyond):+.2f}" for find in (min, max))
+        found = f"{' to '.join(ends)} points, beyond chance in {len(beyond)} of {len(measured)} comparisons"
+    return f"Position bias: the answer that the judge sees first gets {found}; both orders together cancel this out."
+
+
+def _describe_length(bench: Benchmark) -> str:
+    """Return a sentence on the share of longer answers that win; "" if it is within chance for all."""
+    found = [
+        f"{100 * figures.longer_wins / figures.longer_decided:.0f} % of {figures.longer_decided:,} "
+        f"({score.arm} against {against.model}, p {p_value(figures.p_longer)})"
+        for score, against in list_pairs(bench)
+        if (figures := against.figures).p_longer < LEVEL
+    ]
+    if not found:
+        return ""
+    return f"Length: of the decided pairs, the longer answer wins {'; '.join(found)}. Length may be a cause."
 
 
 def _number(value: float) -> str:

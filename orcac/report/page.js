@@ -90,6 +90,61 @@
     makeSortable(table);
   }
 
+  // ---- the differences of one arm by task, on the scale that the page gives
+
+  const SVG = "http://www.w3.org/2000/svg";
+  const points = (share) => ((share < 0 ? "−" : "+") + Math.abs(100 * share).toFixed(1));
+
+  function draw(tag, attributes) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return element;
+  }
+
+  for (const figure of document.querySelectorAll(".by-task")) {
+    const table = find(figure.dataset.table);
+    const [low, high] = [Number(figure.dataset.low), Number(figure.dataset.high)];
+    const place = (value) => `${Math.min(Math.max((100 * (value - low)) / (high - low), 0), 100)}%`;
+    const chosen = figure.querySelector("select");
+    const arms = [...table.tHead.rows[0].cells].filter((cell) => "arm" in cell.dataset);
+    chosen.append(...arms.map((cell) => make("option", { value: String(cell.cellIndex) }, visible(cell.dataset.arm))));
+
+    const describe = (row) => {
+      const cell = row.cells[Number(chosen.value)];
+      const [difference, from, to] = read(cell).split("|").slice(3).map(Number);
+      const shown = cell.querySelector("small")?.textContent.replace(/[▲▼] /, "");
+      return { name: row.cells[0].querySelector("bdi"), items: row.cells[1].textContent, difference, from, to, shown };
+    };
+
+    function drawStrip({ difference, from, to }) {
+      const isBeyond = from > 0 || to < 0;
+      const strip = draw("svg", { class: "strip", "aria-hidden": "true" });
+      strip.append(draw("line", { class: "rule", x1: place(0), x2: place(0), y1: "0", y2: "100%" }));
+      strip.append(draw("line", { class: "bar", x1: place(from), x2: place(to), y1: "50%", y2: "50%" }));
+      strip.append(draw("circle", { class: isBeyond ? "dot" : "dot open", cx: place(difference), cy: "50%", r: "5" }));
+      return strip;
+    }
+
+    function fillRows() {
+      const rows = [...table.tBodies[0].rows].map(describe).filter((row) => !Number.isNaN(row.to ?? NaN));
+      rows.sort((a, b) => b.difference - a.difference);
+      figure.querySelector("tbody").replaceChildren(
+        ...rows.map((row) => {
+          const strip = make("td", { className: "plot" });
+          strip.append(drawStrip(row));
+          const number = make("td", { className: "strong" }, row.shown, make("small", {}, `${points(row.from)} to ${points(row.to)}`));
+          const name = make("th", { scope: "row" }, row.name.cloneNode(true));
+          const state = row.from > 0 ? "is-good" : row.to < 0 ? "is-bad" : "";
+          return make("tr", { className: state }, name, number, strip, make("td", { "data-label": "items" }, row.items));
+        })
+      );
+    }
+
+    chosen.addEventListener("change", fillRows);
+    fillRows();
+    figure.hidden = false;
+  }
+
   const closed = [];
   addEventListener("beforeprint", () => {
     for (const one of document.querySelectorAll("details:not([open])")) {
@@ -224,7 +279,7 @@
     const found = one.items.map((_, position) => position).filter((position) => meets(one.items[position]));
     const term = ui.search.value.trim().toLowerCase();
     shown = term ? [] : found;
-    list.replaceChildren();
+    list.replaceChildren(...describeLegend(one));
     listed = 0;
     if (term) {
       let drawn = performance.now();
@@ -249,11 +304,22 @@
     await select(next);
   }
 
+  // The numbers of the rows above the marks of the items.
+  function describeLegend(one) {
+    if (one.rows.length < 2) return [];
+    const numbers = columns().map((column) => {
+      const [place, name] = one.rows[column];
+      return make("span", { title: visible(name), style: `--c: var(--row-${Math.max(place, 0) % 8})` }, place < 0 ? "·" : String(place + 1));
+    });
+    const isGraded = one.items.some((item) => item[4]);
+    return [make("div", { className: `marks legend-row${isGraded ? " scores" : ""}`, "aria-hidden": "true" }, ...numbers)];
+  }
+
   function describeMarks(one, marks, scores) {
     return columns().map((column) => {
       const outcome = outcomeOf(one, marks[column]);
       const score = scores?.[column];
-      if (score !== undefined && score !== null) return make("span", { title: `${one.rows[column][1]}: ${outcome}` }, `${Math.round(100 * score)} `);
+      if (score !== undefined && score !== null) return make("span", { title: `${one.rows[column][1]}: ${outcome}` }, String(Math.round(100 * score)));
       return make("span", { className: CLASSES[outcome] ?? "warn", title: `${one.rows[column][1]}: ${outcome}` }, outcome ? SIGNS[outcome] ?? "✗" : "·");
     });
   }
@@ -266,7 +332,7 @@
       const position = shown[listed];
       const [task, marks, head, , scores] = one.items[position];
       const button = make("button", { type: "button", value: String(position) });
-      const first = make("span", { className: "marks" }, ...describeMarks(one, marks, scores));
+      const first = make("span", { className: scores ? "marks scores" : "marks" }, ...describeMarks(one, marks, scores));
       button.append(first, make("small", { dir: "auto" }, visible(one.tasks[task])), make("bdi", {}, visible(head)));
       if (one.kind === "dataset") first.append(" ", make("small", { style: "display:inline" }, outcomeOf(one, marks[0])));
       list.append(button);
@@ -305,11 +371,11 @@
     const title = make("div", { className: "name" });
     if (place >= 0) title.append(make("span", { className: "number", style: `--c: var(--row-${place % 8})` }, String(place + 1)));
     title.append(make("bdi", {}, visible(name)), " ");
-    const parsed = answer?.parsed ? ` ${visible(answer.parsed)}` : "";
+    const parsed = answer?.parsed ? ` ${outcome === "judged" ? "with points: own " : ""}${visible(answer.parsed)}` : "";
     title.append(make("strong", { className: CLASSES[outcome] ?? "warn" }, outcome ? `${SIGNS[outcome] ?? "✗"} ${NAMES[outcome] ?? outcome}` : "no answer"), make("bdi", {}, parsed));
     const card = make("div", {}, title);
     if (!answer) return card;
-    if (answer.score !== undefined && ![0, 1].includes(answer.score)) card.append(make("small", {}, `score ${Number(answer.score.toFixed(3))}`));
+    if (answer.score !== undefined && ![0, 1].includes(answer.score)) card.append(make("small", {}, `score ${(100 * answer.score).toFixed(1)} %`));
     if (answer.reasoning && ui.reasoning.checked) card.append(block(answer.reasoning, "reasoning"));
     card.append(block(answer.response || answer.refusal));
     if (answer.further?.length) card.append(make("small", {}, `its further answers and runs: ${answer.further.join(", ")}`));
@@ -395,6 +461,23 @@
   });
   for (const name of ["task", "system", "outcome", "row", "against", "split"]) ui[name].addEventListener("change", () => filter(selected));
   ui.reasoning.addEventListener("change", () => select(selected));
+
+  // The name of a task leads to its items.
+  for (const table of document.querySelectorAll(".heat")) {
+    const number = collections.findIndex((one) => one.kind === "benchmark" && visible(one.name) === table.dataset.benchmark);
+    if (number < 0) continue;
+    for (const row of table.tBodies[0].rows) {
+      const task = collections[number].tasks.findIndex((name) => visible(name) === row.cells[0].dataset.task);
+      if (task < 0) continue;
+      const button = make("button", { type: "button", className: "go", title: "show the items of this task" }, ...row.cells[0].childNodes);
+      row.cells[0].append(button);
+      button.addEventListener("click", () => {
+        chooseCollection(number);
+        if (collections[number].tasks.length > 1) ui.task.value = String(task);
+        filter().then(() => find("items").scrollIntoView());
+      });
+    }
+  }
 
   function open() {
     const wanted = /^#item=(\d+)\.(\d+)$/.exec(location.hash);

@@ -12,13 +12,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orcac.report import judging, plots, wording
-from orcac.report.results import Benchmark, HeldOut, Results, Score
+from orcac.report.results import Benchmark, HeldOut, Results, Score, TaskDifference
 from orcac.stats.wording import points, points_interval
 from orcac.text import by_reason, dollars
 
@@ -35,8 +35,12 @@ _CLASSES = {
 }  # of a verdict; any other is plain
 _SIGNS = {"good": "▲", "bad": "▼", "even": "=", "warn": "?", "plain": "○"}
 _HEAT = 0.2  # the difference, a share, from which on a cell has its full colour
+_PALE = 0.35  # the part of its colour that a cell has whose interval contains 0
 _CONTROLS = {number: chr(0x2400 + number) for number in range(32) if chr(number) not in "\n\t"} | {0x7F: "␡"}
 _CONTROLS |= {number: f"⟨{number:X}⟩" for number in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # of direction
+
+
+T = TypeVar("T")
 
 
 class Unfinished(NamedTuple):
@@ -56,6 +60,17 @@ class Forest:
     is_compared: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TaskForest:
+    """The scale on which the page's script draws the differences of one row by task."""
+
+    axis: Markup
+    low: float
+    high: float
+    marked: int  # differences whose interval excludes 0
+    cells: int  # differences
+
+
 def list_rows(results: Results) -> list[str]:
     """Return the names of all rows by their numbers on the page, from 0: the arms, then the baselines."""
     scored = (score.arm for bench in results.benchmarks for score in bench.scores)
@@ -69,9 +84,8 @@ def render_html(
     rows = list_rows(results)
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     environment = _environment(autoescape=True)
-    environment.finalize = lambda value: (
-        value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
-    )
+    environment.finalize = _show_controls
+    environment.filters["breakable"] = lambda name: Markup("_<wbr>").join(_show_controls(name).split("_"))
     return environment.get_template("page.html.jinja").render(
         results=results,
         rows={name: number for number, name in enumerate(rows)},
@@ -86,11 +100,16 @@ def render_html(
         nothing_measured=wording.NOTHING_MEASURED,
         limits=wording.describe_limits(results),
         forests={bench.name: _draw_forest(bench) for bench in results.benchmarks},
+        task_forests={bench.name: _fit_task_forest(bench) for bench in results.benchmarks},
         papers={bench.name: _list_models(bench) for bench in results.benchmarks},
         loss_plot=_draw_training(results, rows),
         held_out_plots=_draw_held_out(results.held_out),
-        judged_header=judging.HEADER,
     )
+
+
+def _show_controls(value: T) -> T | str:
+    """Return a text with visible signs in place of its control characters; markup and other values as they are."""
+    return value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _draw_training(results: Results, rows: Sequence[str]) -> str:
@@ -110,7 +129,9 @@ def _draw_held_out(held_out: Sequence[HeldOut]) -> list[tuple[str, list[HeldOut]
             plots.Line(number, str(number + 1), list(zip(one.steps, one.losses, strict=True)))
             for number, one in enumerate(groups)
         ]
-        plot = plots.draw_losses(lines, f"Loss on examples kept apart: {title}", "optimizer steps of the stage")
+        plot = plots.draw_losses(
+            lines, f"Loss on examples kept apart: {_show_controls(title)}", "optimizer steps of the stage"
+        )
         drawn.append((title, groups, plot))
     return drawn
 
@@ -151,8 +172,24 @@ def _draw_forest(bench: Benchmark) -> Forest:
             lines=margins,
             title=f"{points(found.points)} points, 95 % {points_interval(found.interval)}",
         )
+    return Forest(_draw_points_axis(scale), strips, True)
+
+
+def _fit_task_forest(bench: Benchmark) -> TaskForest | None:
+    """Return the scale of the differences by task; None if the benchmark has one task, or nothing is compared."""
+    by_score = [(score, [task.difference for task in score.tasks if task.difference]) for score in bench.scores]
+    found = [difference for _, of_score in by_score for difference in of_score]
+    if len(bench.task_chance) < 2 or not found:
+        return None
+    of_students = [difference for score, of_score in by_score if not score.is_baseline for difference in of_score]
+    scale = plots.fit_scale([0.0, *(end for difference in of_students or found for end in difference.interval)])
+    marked = sum(difference.is_beyond for difference in found)
+    return TaskForest(_draw_points_axis(scale), scale.low, scale.high, marked, len(found))
+
+
+def _draw_points_axis(scale: plots.Scale) -> Markup:
     labels = ["0" if tick == 0 else f"{100 * tick:+g}".replace("-", "−") for tick in scale.ticks]
-    return Forest(plots.draw_axis(scale, labels), strips, True)
+    return plots.draw_axis(scale, labels)
 
 
 def _draw_score(scale: plots.Scale, score: Score, lines: Sequence[float]) -> Markup:
@@ -164,12 +201,16 @@ def _name_class(verdict: str) -> str:
     return _CLASSES.get(verdict, "plain")
 
 
-def _shade(change: float | None) -> str:
-    """Return the style of a heat map's cell: blue if better than the base, orange if worse, by the difference."""
-    if not change:
+def _shade(difference: TaskDifference | None) -> str:
+    """Return the style of a heat map's cell: blue if better than the base, orange if worse, by the difference.
+
+    The colour is pale if the interval of the difference contains 0.
+    """
+    if difference is None or not difference.points:
         return ""
-    share = min(abs(change) / _HEAT, 1.0)
-    return f"background: color-mix(in srgb, var(--{'up' if change > 0 else 'down'}) {100 * share:.0f}%, transparent)"
+    share = min(abs(difference.points) / _HEAT, 1.0) * (1.0 if difference.is_beyond else _PALE)
+    colour = "up" if difference.points > 0 else "down"
+    return f"background: color-mix(in srgb, var(--{colour}) {100 * share:.0f}%, transparent)"
 
 
 def render_markdown(results: Results) -> str:
@@ -200,6 +241,8 @@ def _environment(*, autoescape: bool) -> Environment:
     for name in ("interval", "p_value", "percent", "points", "points_interval"):
         environment.filters[name] = getattr(wording, name)
     environment.filters["list_judged"] = judging.list_judged
+    environment.filters["list_pairs"] = judging.list_pairs
+    environment.filters["describe_adjusted"] = wording.describe_adjusted
     for name in ("answers", "claim", "items", "protocol", "runs", "verdicts"):
         environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
     environment.filters["describe_scopes"] = wording.describe_scopes

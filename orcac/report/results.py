@@ -35,6 +35,7 @@ __all__ = [
     "Score",
     "Share",
     "StageResult",
+    "TaskDifference",
     "TaskScore",
     "Teacher",
     "read_json",
@@ -107,12 +108,27 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDifference:
+    """The difference between a row and the base on the items of one task that both answered. It has no verdict."""
+
+    items: int
+    points: float  # of the mean score: a share, positive if the arm is better
+    interval: Interval  # 95 %, not adjusted for the number of tasks; covers the same luck as that of all tasks
+
+    @property
+    def is_beyond(self) -> bool:
+        """True if the interval excludes 0."""
+        return self.interval.low > 0 or self.interval.high < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScore:
     task: str
     n: int
     mean: float | None
     interval: Interval  # Wilson, 95 %
     outcomes: dict[str, int]
+    difference: TaskDifference | None = None  # None for the base, for fewer than 2 items, and in an older report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

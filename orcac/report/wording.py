@@ -19,6 +19,7 @@ __all__ = [
     "NOTHING_MEASURED",
     "VERDICTS",
     "Finding",
+    "describe_adjusted",
     "describe_answers",
     "describe_claim",
     "describe_findings",
@@ -161,6 +162,22 @@ def describe_verdicts(bench: Benchmark, base: str) -> list[str]:
     if apart:
         lines.append(f"Not compared, since it has too few answered items in common with {base}: {_join(apart)}.")
     return lines + describe_scopes(bench)
+
+
+def describe_adjusted(bench: Benchmark) -> str:
+    """Return why a difference whose interval excludes 0 has no verdict; "" if no row has such a difference."""
+    rows = [
+        score.arm
+        for score in bench.scores
+        if (found := score.difference) and found.verdict == "no difference shown"
+        if found.interval.low > 0 or found.interval.high < 0
+    ]
+    if not rows:
+        return ""
+    return (
+        f"{_join(rows)}: the interval excludes 0, and yet no difference is shown. An interval is for one comparison; "
+        "p, Holm is adjusted for all comparisons of the report, and the verdict follows from it."
+    )
 
 
 def describe_limits(results: Results) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from orcac.chat.address import is_loopback, lacks_path, suggest_v1
+from orcac.spec.filters import checks_contamination
 from orcac.spec.load import Arm, Experiment
-from orcac.spec.models import read_context
-from orcac.spec.paths import FileSet
 from orcac.spec.problems import Problem, SpecPath
 from orcac.spec.schema import OpenAIEndpoint, Price, Spec
 
@@ -21,18 +19,14 @@ _TOKEN_PRICE_USD = 0.001  # per million tokens; no model is as cheap, so a small
 def find_warnings(experiment: Experiment) -> list[Problem]:
     """Return a warning for each place of a spec that looks like a mistake, once for all arms."""
     found: dict[Problem, None] = {}
-    limits: dict[Path | None, int | None] = {None: None}
     for arm in experiment.arms.values():
-        root = arm.files.get(("student", "base"), FileSet()).root
-        if root not in limits:
-            limits[root] = read_context(root) if root else None
-        for path, message in _review(arm, limits[root]):
+        for path, message in _review(arm):
             found[Problem(arm.tree.locate(path), f"warning: {message}")] = None
     return list(found)
 
 
-def _review(arm: Arm, limit: int | None) -> Iterator[tuple[SpecPath, str]]:
-    """Yield (path, warning) for an arm. `limit` is the number of positions that its student is made for."""
+def _review(arm: Arm) -> Iterator[tuple[SpecPath, str]]:
+    """Yield (path, warning) for an arm."""
     spec = arm.spec
     for name, teacher in spec.teachers.items():
         at, endpoint = ("teachers", name), teacher.endpoint
@@ -45,9 +39,6 @@ def _review(arm: Arm, limit: int | None) -> Iterator[tuple[SpecPath, str]]:
                 f"write {value * 1e6:g}"
             )
             yield (*at, "price", key), message
-    if spec.student and limit and spec.stages and spec.student.max_length > limit:
-        message = f"rows of {spec.student.max_length:,} tokens, but the model is made for {limit:,}; write at most that"
-        yield ("student", "max_length"), message
     taught = _list_taught(spec) if spec.benchmarks and spec.stages else set()
     if len(taught) == 1 and (number := min(taught)) != 1 and arm.messages[number] != arm.messages[1]:
         for name, benchmark in spec.benchmarks.items():
@@ -61,7 +52,7 @@ def _review(arm: Arm, limit: int | None) -> Iterator[tuple[SpecPath, str]]:
         tested = arm.files.get(("benchmarks", name, "path"))
         for source in spec.queries:
             asked = arm.files.get(("queries", source, "path"))
-            if tested and asked and {*tested.files} & {*asked.files} and not spec.filters.contamination and spec.stages:
+            if tested and asked and {*tested.files} & {*asked.files} and spec.stages and not checks_contamination(spec):
                 message = (
                     f"the benchmark has a file of the query source `{source}`, so the student may be trained on its "
                     "items; give it a file of its own, or write `filters: {contamination: {ngram: 13}}`"

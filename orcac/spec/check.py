@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator, Set
 
 from orcac.spec.endpoints import check_endpoint
+from orcac.spec.filters import check_filters, checks_contamination
 from orcac.spec.finding import Finding, Names, check_message_number, check_name
 from orcac.spec.judges import check_judges
 from orcac.spec.problems import SpecPath
 from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
+from orcac.spec.samples import check_samples
 from orcac.spec.schema import (
     Dataset,
     LocalEndpoint,
@@ -39,7 +41,8 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from check_own_messages(spec, message_numbers)
     yield from _check_teachers(spec)
     yield from _check_datasets(spec, names)
-    yield from _check_filters(spec)
+    yield from check_samples(spec)
+    yield from check_filters(spec)
     yield from _check_purpose(spec, names)
     yield from _check_student(spec, names)
     yield from _check_curriculum(spec, names)
@@ -59,7 +62,7 @@ def _check_purpose(spec: Spec, names: Names) -> Iterator[Finding]:
             "to collect answers"
         )
         yield Finding(("name",), message, (("student",), ("baselines",), ("datasets",), ("stages",)))
-    elif names["benchmarks"] and not (spec.student or spec.baselines or spec.filters.contamination or names["stages"]):
+    elif names["benchmarks"] and not (spec.student or spec.baselines or checks_contamination(spec) or names["stages"]):
         message = "no model answers the benchmarks; add a `student` or `baselines`, or remove `benchmarks`"
         yield Finding(("benchmarks",), message, (("student",), ("baselines",), ("filters",)))
     if names["stages"] and not spec.student:
@@ -263,6 +266,12 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
             message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)
             yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
+        if stage.warmup == 1:
+            message = "the warmup is as long as the stage, so its learning rate is never reached; write a smaller share"
+            yield Finding(("stages", name, "warmup"), message)
+        if stage.keep == "best" and not stage.holdout:
+            message = "no loss says which step is the best; add `holdout`, as in `holdout: 5 %`"
+            yield Finding(("stages", name, "keep"), message)
         most = _count_prompts(spec, stage.dataset)
         if stage.holdout and most is not None and most < ENOUGH:
             message = (
@@ -273,14 +282,6 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
         if spec.student:
             yield from _check_batch(spec, name, stage.batch, spec.student.max_length)
     yield from _check_hardware(spec.hardware.train)
-
-
-def _check_filters(spec: Spec) -> Iterator[Finding]:
-    for part, bounds in spec.filters.tokens.items():
-        at: SpecPath = ("filters", "tokens", part)
-        if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
-            message = f"no answer passes: `min` {bounds.min} is above `max` {bounds.max}; exchange them"
-            yield Finding((*at, "min"), message, ((*at, "max"),))
 
 
 def _check_replicates(spec: Spec) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from orcac.errors import InputError
 from orcac.score.recipe import FORMS, Form, JudgePrompt
 from orcac.slots import list_slots
+from orcac.spec.filters import checks_contamination
 from orcac.spec.finding import Finding, Names, check_name
 from orcac.spec.paths import substitute_variables
 from orcac.spec.problems import Problem, SpecErrors, SpecPath, describe
@@ -179,7 +180,7 @@ def check_judged(name: str, benchmark: OpenBenchmark, spec: Spec, names: Names) 
         message = f"`against` is missing: list the teachers whose answers the form {judge.form} compares"
         yield Finding(path, message, ((*path, "against"), ("judges",)))
     baselines = list_judged_baselines(spec, benchmark)
-    if not (spec.student or names["stages"] or baselines or spec.filters.contamination):
+    if not (spec.student or names["stages"] or baselines or checks_contamination(spec)):
         message = (
             f"no model's answers to `{name}` are judged; add a `student`, or baselines besides those in `against`, or "
             f"remove `{name}`"

@@ -10,32 +10,39 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from orcac.model.config_file import read_positions
 from orcac.spec.load import Arm, Experiment
 from orcac.spec.paths import FileSet
 from orcac.spec.problems import Problem, SpecPath
 
-__all__ = ["find_broken_models", "read_context"]
+__all__ = ["find_broken_models"]
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt", "tokenizer_config.json")
 _GGUF = b"GGUF"
 
 
 def find_broken_models(experiment: Experiment) -> list[Problem]:
-    """Return a problem for each model on this machine that cannot be loaded."""
+    """Return a problem for each local model that cannot be loaded, or that cannot read rows as long as those."""
     reasons: dict[FileSet, list[str]] = {}
     found: dict[Problem, None] = {}
+    positions: dict[Path, int | None] = {}
     for arm in experiment.arms.values():
         for path, files in _list_models(arm):
             if files not in reasons:
                 reasons[files] = [*_explain(files)]
             found |= dict.fromkeys(Problem(arm.tree.locate(path), message) for message in reasons[files])
+        root, student = arm.files.get(("student", "base"), FileSet()).root, arm.spec.student
+        if not (root and student and arm.spec.curriculum):
+            continue
+        if root not in positions:
+            positions[root] = read_positions(_read_config(root) or {})
+        if (limit := positions[root]) and student.max_length > limit:
+            message = (
+                f"rows of {student.max_length:,} tokens, but the model reads {limit:,}; write `max_length: {limit}`"
+            )
+            at = ("student", "max_length") if "max_length" in student.model_fields_set else ("student",)
+            found[Problem(arm.tree.locate(at), message)] = None
     return list(found)
-
-
-def read_context(root: Path) -> int | None:
-    """Return the number of positions for which the model in a folder is made; None if it is not known."""
-    limit = (_read_config(root) or {}).get("max_position_embeddings")
-    return limit if isinstance(limit, int) and limit > 0 else None
 
 
 def _list_models(arm: Arm) -> Iterator[tuple[SpecPath, FileSet]]:

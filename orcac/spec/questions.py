@@ -68,9 +68,6 @@ def check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Findin
 
 
 def check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:
-    if spec.filters.contamination and not spec.benchmarks:
-        message = "there is no benchmark to check against; add `benchmarks`, or remove `contamination`"
-        yield Finding(("filters", "contamination"), message, (("benchmarks",),))
     for name, benchmark in spec.benchmarks.items():
         path: SpecPath = ("benchmarks", name)
         yield from check_message_number((*path, "system"), benchmark.system, numbers)

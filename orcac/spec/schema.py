@@ -438,6 +438,70 @@ class Judge(Frozen):
     )
 
 
+class Contamination(Frozen):
+    ngram: Count = semantic(
+        "reject a query that has this many consecutive words in common with a benchmark item", 13, unit="words"
+    )
+
+
+class Bounds(Frozen):
+    min: Count | None = semantic("smallest length to keep", None, unit="tokens")
+    max: Count | None = semantic("largest length to keep", None, unit="tokens")
+
+
+class Selection(Frozen):
+    by: Literal["verified", "majority", "shortest", "longest", "random", "judged"] = semantic(
+        "verified keeps answers that agree with the known reference; majority those that agree with most answers to "
+        "the prompt; shortest and longest count the tokens of reasoning and answer; random draws with the spec's seed"
+    )
+    keep: Count = semantic("largest number of answers to keep of each prompt", 1, unit="answers")
+
+
+def _expand_short_agreement(value: object) -> object:
+    """Return the rule of agreement that is written as true or false."""
+    return ("agrees" if value else None) if isinstance(value, bool) else value
+
+
+class _OrTrue:
+    """Adds the short form, true or false, to the JSON Schema of agreement."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"anyOf": [handler(core), {"type": "boolean"}]}
+
+
+class Filters(Frozen):
+    finish_reason: tuple[str, ...] = semantic("finish reasons of the answers to keep", ("stop",))
+    min_characters: Count = semantic("smallest length of an answer to keep", 1, unit="characters")
+    max_characters: Count | None = semantic("largest length of an answer to keep", None, unit="characters")
+    tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
+        "lengths to keep, in the teacher's tokens: the count of its server, which answer and reasoning share in "
+        "proportion to their characters",
+        {},
+    )
+    refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
+    agreement: Annotated[Literal["agrees", "contradicts"] | None, BeforeValidator(_expand_short_agreement), _OrTrue] = (
+        semantic(
+            "agrees drops answers that contradict a known reference answer, as `true` does; contradicts drops "
+            "those that agree, which leaves wrong answers",
+            None,
+        )
+    )
+    unread: Literal["keep", "drop"] = semantic(
+        "with `agreement`: answers that cannot be compared, since no final answer is read or no reference is known",
+        "keep",
+    )
+    checker: CheckerName = semantic(
+        "rule by which `agreement` and `select` read answers and compare them", "final-answer"
+    )
+    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
+    contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
+    select: Selection | None = semantic("the answers to keep of each prompt, after the rules above", None)
+    allow_empty: tuple[str, ...] = execution(
+        'tasks of which no answer may be kept, or globs such as "*"; of any other, the run stops', ()
+    )
+
+
 class Sample(Frozen):
     from_: Name = semantic("dataset whose prompts are drawn", alias="from")
     take: Count = semantic(
@@ -466,6 +530,13 @@ class Dataset(Frozen):
         "only their system messages are drawn again",
         {},
     )
+    samples: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = semantic(
+        "answers to each prompt, which need a temperature above 0. Fewer are a part of more, so arms share them, and a "
+        "teacher's `seed` is sent as `seed` + the number of the sample",
+        1,
+        unit="answers",
+    )
+    filters: Filters | None = semantic("rules for this dataset alone, merged over the spec's `filters`", None)
     transform: Transform | None = semantic(
         "change of the examples before they are packed; answers and filters are those of the dataset without it. A "
         "trace is the reasoning, or the answer without its last step if no reasoning is learnt. Steps are paragraphs; "
@@ -473,36 +544,6 @@ class Dataset(Frozen):
         None,
     )
     shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution("number of jobs that share the requests", 1)
-
-
-class Contamination(Frozen):
-    ngram: Count = semantic(
-        "reject a query that has this many consecutive words in common with a benchmark item", 13, unit="words"
-    )
-
-
-class Bounds(Frozen):
-    min: Count | None = semantic("smallest length to keep", None, unit="tokens")
-    max: Count | None = semantic("largest length to keep", None, unit="tokens")
-
-
-class Filters(Frozen):
-    finish_reason: tuple[str, ...] = semantic("finish reasons of the answers to keep", ("stop",))
-    min_characters: Count = semantic("smallest length of an answer to keep", 1, unit="characters")
-    max_characters: Count | None = semantic("largest length of an answer to keep", None, unit="characters")
-    tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
-        "lengths to keep, in the teacher's tokens: the count of its server, which answer and reasoning share in "
-        "proportion to their characters",
-        {},
-    )
-    refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
-    agreement: StrictBool = semantic("drop answers that contradict a known reference answer", False)
-    checker: CheckerName = semantic("rule by which `agreement` reads answers and compares them", "final-answer")
-    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
-    contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
-    allow_empty: tuple[str, ...] = execution(
-        'tasks of which no answer may be kept, or globs such as "*"; of any other, the run stops', ()
-    )
 
 
 # --- student, stages, hardware ---------------------------------------------------------------------------------
@@ -592,6 +633,11 @@ class Stage(Frozen):
         None,
         gt=0,
         le=0.5,
+    )
+    keep: Literal["last", "best"] = semantic(
+        "weights that the stage leaves: those of its last step, or with `holdout` those with the lowest loss on the "
+        "questions kept apart, which is then measured after each epoch as well",
+        "last",
     )
     optimizer: Literal["fresh", "carry"] = semantic(
         "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",

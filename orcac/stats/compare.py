@@ -261,16 +261,22 @@ def check_tasks(tasks: int) -> None:
 
 
 def compare_to_base_by_task(
-    arms: Mapping[str, Scores], base: str, *, tasks: Sequence[str], redrawn: bool = False
+    arms: Mapping[str, Scores],
+    base: str,
+    *,
+    tasks: Sequence[str],
+    redrawn: bool = False,
+    repeated: Mapping[str, int] | None = None,
+    untrained: Collection[str] = (),
 ) -> dict[str, dict[str, Comparison]]:
     """Return the comparisons of `compare_to_base` on each task alone, by task and arm; they carry no verdict."""
-    counted, repeated = _counted(arms)
+    counted, repeated = _counted(arms) if repeated is None else (arms, repeated)
     names, labels = np.unique(tasks, return_inverse=True)
     found = {}
     for index, task in enumerate(names):
         of_task = {name: scores[:, labels == index] for name, scores in counted.items()}
         alike = np.zeros(int(np.sum(labels == index)), int)
-        found[str(task)] = _compare_all(of_task, repeated, base, alike, "micro", redrawn)[1]
+        found[str(task)] = _compare_all(of_task, repeated, base, alike, "micro", redrawn, untrained)[1]
     return found
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, as_input_error
 from orcac.extras import explain_missing_package
+from orcac.model.positions import count_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -47,7 +48,8 @@ def convert(file: Path, folder: Path) -> None:
         _check_rotary(file, fields, {tensor.name for tensor in reader.tensors})
         tokenizer = _read_tokenizer(file, fields, size=len(reader.fields["tokenizer.ggml.tokens"].data))
         model = _read_model(file, fields)
-    tokenizer.model_max_length = model.config.max_position_embeddings
+    if positions := count_positions(model.config):
+        tokenizer.model_max_length = positions
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,7 @@ from orcac.model.chat_format import (
     load_tokenizer,
     read_end_tokens,
 )
+from orcac.model.positions import check_positions
 from orcac.model.weights import check_weights, load_model
 from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
@@ -70,8 +72,12 @@ def build(
     seed: int,
     is_trained: bool = True,
     keeps_template: bool = False,
+    lengths: Sequence[int] = (),
 ) -> None:
-    """Write the student to `model`. Raises InputError for files that are damaged or not a model."""
+    """Write the student to `model`, which is trained on rows of `lengths` tokens.
+
+    Raises InputError for files that are damaged or not a model, and for a model whose positions do not hold the rows.
+    """
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
     if from_gguf := is_gguf(list(files)):
@@ -81,6 +87,8 @@ def build(
         gguf.convert(alone / next(iter(files)), source)
     else:
         link_files(files, source)
+    for length in lengths:
+        check_positions(source, length)
     check_weights(source)
     move = shutil.move if from_gguf else shutil.copyfile
     if not is_trained:

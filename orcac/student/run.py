@@ -41,6 +41,7 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
                 seed=recipe.seed,
                 is_trained=recipe.pretrained.is_trained,
                 keeps_template=recipe.pretrained.keeps_template,
+                lengths=job.execution.lengths,
             )
     return StudentSummary(
         parameters=count_parameters(model), vocabulary=count_vocabulary(model), hub=found.commits or None

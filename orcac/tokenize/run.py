@@ -19,6 +19,7 @@ import numpy as np
 from orcac.errors import InputError
 from orcac.job import Job
 from orcac.model.offline import go_offline
+from orcac.model.positions import check_positions
 from orcac.progress import print_line
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
@@ -135,16 +136,6 @@ def _list_trained(
     if is_apart.all():
         raise InputError(f"{label}: `holdout` leaves no example to train on", fix="lower `holdout` in the stage")
     return np.flatnonzero(~is_apart)
-
-
-def check_positions(student: Path, max_length: int) -> None:
-    """Raise InputError if a row has more tokens than the student has positions."""
-    positions = json.loads((student / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
-    if positions is not None and max_length > positions:
-        raise InputError(
-            f"rows of {max_length} tokens, but the student has {positions} positions",
-            fix=f"set max_length to {positions} or less",
-        )
 
 
 def spill_ids(examples: Path, recipe: TokenizeRecipe, student: Path, spill: Path, *, threads: int) -> Encoded:

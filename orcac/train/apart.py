@@ -29,11 +29,15 @@ def read_apart(folder: Path) -> list[Loss]:
     return [Loss(one["step"], one["loss"]) for one in map(json.loads, lines)]
 
 
-def describe_apart(losses: Sequence[Loss]) -> str:
-    """Return the losses in words: `6.674 before, 0.469 lowest (step 529 of 1,410), 0.599 after`."""
+def describe_apart(losses: Sequence[Loss], kept_step: int | None = None) -> str:
+    """Return the losses in words: `6.674 before, 0.469 lowest (step 529 of 1,410), 0.599 after`.
+
+    `kept_step`: the step whose weights the stage left, if it left the best ones.
+    """
     first, last, lowest = losses[0], losses[-1], min(losses, key=lambda one: one.loss)
     middle = ""
     if lowest.loss < min(first.loss, last.loss):
         middle = f", {lowest.loss:.3f} lowest (step {lowest.step:,} of {last.step:,})"
     never = "" if lowest.loss < first.loss else ": it never fell"
-    return f"{first.loss:.3f} before{middle}, {last.loss:.3f} after{never}"
+    kept = f"; the weights are those of step {kept_step:,}" if kept_step else ""
+    return f"{first.loss:.3f} before{middle}, {last.loss:.3f} after{never}{kept}"

@@ -27,6 +27,7 @@ from orcac.train import distributed
 from orcac.train.checkpoints import MAX_CHECKPOINTS
 from orcac.train.data import RowTensors, TokenCounts
 from orcac.train.loss import SupervisedLoss
+from orcac.train.recipe import TrainRecipe, count_warmup_steps
 from orcac.train.stage import StageJob
 
 # Relative to the largest figure compared. A leak moves logits by tenths; a wrongly normalised loss is off by half.
@@ -58,6 +59,20 @@ def check_labels(tokens: TokenCounts, expected: int) -> None:
         )
 
 
+def check_warmup(recipe: TrainRecipe, steps: int) -> None:
+    """Raise InputError if the warmup is as long as the stage.
+
+    The learning rate then never reaches its value, and in a stage of one step it is 0: nothing would be learnt.
+    """
+    warmup = count_warmup_steps(recipe.warmup, steps)
+    if warmup >= steps:
+        counted = f"{steps} step" + "s" * (steps != 1)
+        raise InputError(
+            f"the warmup takes {warmup} of {counted}, so the learning rate never reaches {recipe.learning_rate:g}",
+            fix="write `warmup: 0` in the stage, or train for more steps: a smaller batch, more epochs",
+        )
+
+
 def check_steps(trainer: Trainer, planned: int) -> None:
     """Raise OrcacError if the loader gives another number of optimizer steps than `planned`."""
     found = len(trainer.get_train_dataloader()) / trainer.args.gradient_accumulation_steps
@@ -74,6 +89,8 @@ def check_disk(stage: StageJob, model: PreTrainedModel) -> None:
     written = sum(file.stat().st_size for file in stage.work.glob("checkpoint-*/**/*") if file.is_file())
     # one checkpoint more than are kept, because the oldest is deleted after the newest is complete
     needed = max((MAX_CHECKPOINTS + 1) * checkpoint + artifact - written, 0)
+    if stage.recipe.keep == "best":
+        needed += (MAX_CHECKPOINTS + 1) * artifact  # the best model at each checkpoint, and that of now
     free = shutil.disk_usage(stage.work).free
     if free < needed:
         raise StoreError(

@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from orcac.errors import InputError
 from orcac.tokenize import rowfile
 from orcac.tokenize.holdout import ROWS, Group, read_groups
 from orcac.train import distributed
 from orcac.train.apart import Loss, count_apart
+from orcac.train.best import Best
+from orcac.train.checkpoints import describe_newest
 from orcac.train.checks import eval_mode
 from orcac.train.data import PADDING_ROW, PackedRows
 from orcac.train.metrics import MetricsWriter
@@ -29,24 +32,38 @@ from orcac.train.stage import StageJob
 class Holdout(TrainerCallback):
     """A callback that measures the loss and writes it to the metrics, before the checkpoint of the same step."""
 
-    def __init__(self, stage: StageJob, groups: list[Group], metrics: MetricsWriter, *, steps: int) -> None:
-        self._label, self._groups, self._metrics = stage.label, groups, metrics
+    def __init__(
+        self, stage: StageJob, groups: list[Group], metrics: MetricsWriter, *, steps: int, steps_per_epoch: int
+    ) -> None:
+        self._label, self._work, self._groups, self._metrics = stage.label, stage.work, groups, metrics
         self._data = PackedRows(rowfile.read(stage.rows / ROWS))
         assert len(self._data) == sum(group.rows for group in groups)
-        self.steps = choose_steps(steps)
-        self.newest = metrics.newest_apart  # None before the first
+        self.steps = choose_steps(steps, epoch=steps_per_epoch if stage.recipe.keep == "best" else steps)
+        self.best: Best | None = None  # of a stage that leaves the weights of its best step; set before training
+        self.newest = metrics.apart[-1] if metrics.apart else None  # None before the first
         self.trainer: Trainer | None = None  # set before training
 
     def measure(self, step: int) -> None:
-        """Measure the loss after `step` optimizer steps. All ranks call this together."""
+        """Measure the loss after `step` optimizer steps. All ranks call this together.
+
+        Raises InputError if it is not finite.
+        """
         assert self.trainer is not None
         sums = compute_row_losses(self.trainer, self._data)
         tokens = [group.supervised_tokens for group in self._groups]
         starts = np.cumsum([0, *(group.rows for group in self._groups)])
         totals = np.add.reduceat(sums, starts[:-1])
         self.newest = Loss(step, float(totals.sum() / sum(tokens)))
+        if not math.isfinite(self.newest.loss):
+            raise InputError(
+                f"the loss on the examples kept apart is {self.newest.loss} after step {step}; "
+                f"{describe_newest(self._work)}",
+                fix="lower learning_rate, or raise warmup" if step else "check the weights that the stage starts from",
+            )
         losses = {group.name: float(total / n) for group, total, n in zip(self._groups, totals, tokens, strict=True)}
         self._metrics.write_holdout(step=step, loss=self.newest.loss, groups=losses)
+        if self.best and step:
+            self.best.consider(self.newest)
         if distributed.is_first():
             when = "before training" if step == 0 else f"after step {step:,}"
             listed = "".join(f", {name} {loss:.3f}" for name, loss in losses.items()) if len(losses) > 1 else ""
@@ -58,15 +75,16 @@ class Holdout(TrainerCallback):
             self.measure(state.global_step)
 
 
-def read_holdout(stage: StageJob, metrics: MetricsWriter, *, steps: int) -> Holdout | None:
+def read_holdout(stage: StageJob, metrics: MetricsWriter, *, steps: int, steps_per_epoch: int) -> Holdout | None:
     """Return the callback of a stage of `steps` optimizer steps; None if its rows keep nothing apart."""
     groups = read_groups(stage.rows)
-    return Holdout(stage, groups, metrics, steps=steps) if groups else None
+    return Holdout(stage, groups, metrics, steps=steps, steps_per_epoch=steps_per_epoch) if groups else None
 
 
-def choose_steps(steps: int) -> frozenset[int]:
-    """Return the steps after which the loss is measured: evenly spread, the last one among them."""
-    return frozenset(math.ceil(steps * part / PARTS) for part in range(1, PARTS + 1))
+def choose_steps(steps: int, *, epoch: int) -> frozenset[int]:
+    """Return the steps after which the loss is measured: evenly spread, the last one among them, and each multiple of
+    `epoch`."""
+    return frozenset(math.ceil(steps * part / PARTS) for part in range(1, PARTS + 1)) | {*range(epoch, steps, epoch)}
 
 
 def compute_row_losses(trainer: Trainer, data: PackedRows) -> np.ndarray:

@@ -35,7 +35,7 @@ class MetricsWriter:
     def __init__(self, folder: Path, *, resumed: int) -> None:
         """Open the files in `folder`, and keep the lines of the first `resumed` steps."""
         self._holdout = folder / self.HOLDOUT
-        self.newest_apart: apart.Loss | None = None  # the newest in the file
+        self.apart: list[apart.Loss] = []  # those in the file when it was opened; only rank 0 reads them
         self._is_writing = distributed.is_first()
         if not self._is_writing:
             return
@@ -50,9 +50,7 @@ class MetricsWriter:
         self._events.write(Event(file_version="brain.Event:2").SerializeToString())
         written = self._holdout.read_text(encoding="utf-8").splitlines() if self._holdout.is_file() else []
         kept = [line for line in written if resumed and _is_complete(line) and json.loads(line)["step"] <= resumed]
-        if kept:
-            newest = json.loads(kept[-1])
-            self.newest_apart = apart.Loss(newest["step"], newest["loss"])
+        self.apart = [apart.Loss(one["step"], one["loss"]) for one in map(json.loads, kept)]
         if written:
             durable.write(self._holdout, "".join(f"{line}\n" for line in kept))
         for line in lines:

@@ -7,13 +7,14 @@ The paper gives no hyper-parameters; the defaults are ours.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["PARTS", "VERSION", "TrainExecution", "TrainRecipe", "TrainSummary"]
+__all__ = ["PARTS", "VERSION", "TrainExecution", "TrainRecipe", "TrainSummary", "count_warmup_steps"]
 
 VERSION = 2
 PARTS = 8  # of a stage that keeps examples apart: the loss on them is measured before training and after each part
@@ -31,6 +32,12 @@ class TrainRecipe(Recipe):
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     optimizer: Literal["fresh", "carry"] = "fresh"  # AdamW's moments: zeros, or those of the previous stage
+    keep: Literal["last", "best"] = "last"  # best: the weights of the lowest loss on the examples kept apart
+
+
+def count_warmup_steps(warmup: float, steps: int) -> int:
+    """Return the number of warmup steps of a stage of `steps` steps; `warmup` is their fraction."""
+    return math.ceil(warmup * steps)
 
 
 class TrainExecution(Execution):
@@ -62,6 +69,7 @@ class TrainSummary(Summary):
     # loss on the examples that are kept apart, before and after training; None without a holdout
     holdout_first_loss: float | None = field(default=None, metadata=OMIT_NONE)
     holdout_final_loss: float | None = field(default=None, metadata=OMIT_NONE)
+    kept_step: int | None = field(default=None, metadata=OMIT_NONE)  # with `keep: best`, the step of the weights
     tokens_per_second: int | None = None  # None if the stage was too short to measure it
     mfu: float | None = None  # fraction of the peak of `mfu_of`; None in the same case
     mfu_of: str = ""  # the GPU or the matrix product that sets the peak

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,14 +17,15 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.integrations import is_wandb_available
 from transformers.utils import is_liger_kernel_available
 
-from orcac.errors import OrcacError
+from orcac.errors import InputError
 from orcac.progress import Progress
-from orcac.train.checkpoints import MAX_CHECKPOINTS
+from orcac.train.checkpoints import MAX_CHECKPOINTS, describe_newest
 from orcac.train.data import PackedRows, RankSampler, RowOrder
 from orcac.train.holdout import Holdout
 from orcac.train.launch import build_deepspeed_config
 from orcac.train.meter import Meter
 from orcac.train.metrics import MetricsWriter
+from orcac.train.recipe import count_warmup_steps
 from orcac.train.stage import StageJob
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
@@ -44,7 +46,7 @@ def build_arguments(stage: StageJob, *, steps: int) -> TrainingArguments:
         gradient_accumulation_steps=stage.accumulation,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=_SCHEDULES[recipe.schedule],
-        warmup_steps=math.ceil(recipe.warmup * steps),
+        warmup_steps=count_warmup_steps(recipe.warmup, steps),
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
@@ -120,15 +122,16 @@ class PackedTrainer(Trainer):
         """Write the metrics of a step and show progress; the Trainer calls it after each step, and once at the end with
         a summary that is not used.
 
-        `Trainer.log` would keep every line in memory and in every checkpoint. Raises OrcacError if the loss or the norm
-        of the gradient is not finite.
+        `Trainer.log` would keep every line in memory and in every checkpoint. Raises InputError if the loss or the norm
+        of the gradient is not finite: the same stage would diverge again at the same step.
         """
         if "loss" not in logs:
             return
         step = self.state.global_step
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["grad_norm"]):
-            raise OrcacError(
-                f"the loss is {logs['loss']} and its gradient's norm {logs['grad_norm']} at step {step}",
+            raise InputError(
+                f"the loss is {logs['loss']} and its gradient's norm {logs['grad_norm']} at step {step}; "
+                f"{describe_newest(Path(self.args.output_dir))}",
                 fix="lower learning_rate, or raise warmup",
             )
         tokens = int(self._order.seen.real[step - 1])

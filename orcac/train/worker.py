@@ -7,6 +7,7 @@ that was never stopped. On SIGTERM, which Slurm sends before it kills, a checkpo
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import json
 import logging
@@ -32,7 +33,15 @@ from orcac.progress import Progress
 from orcac.store import durable
 from orcac.tokenize import rowfile
 from orcac.train import checks, distributed, processes, state
-from orcac.train.checkpoints import Saver, check_resumable, delete_incomplete, find_newest, read_step
+from orcac.train.best import Best
+from orcac.train.checkpoints import (
+    Saver,
+    check_finite_weights,
+    check_resumable,
+    delete_unusable,
+    find_newest,
+    read_step,
+)
 from orcac.train.data import PackedRows, count_tokens, plan_order
 from orcac.train.holdout import read_holdout
 from orcac.train.launch import read_slurm_rank
@@ -51,7 +60,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
 
     `max_saving_share`: the largest fraction of the time that saving checkpoints takes.
     Returns the artifact's summary; its figures of speed and memory are those of the last try. Raises OrcacError if a
-    check fails or the loss is not finite, SystemExit(143) after a SIGTERM.
+    check fails, InputError if the loss or a weight is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
     torch.set_num_threads(stage.threads)
@@ -61,6 +70,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     tokens = count_tokens(data.file.labels)
     checks.check_labels(tokens, counts["supervised_tokens"])
     order = plan_order(recipe, tokens)
+    checks.check_warmup(recipe, order.steps)
     carried_optimizer = stage.start / OPTIMIZER
     if recipe.optimizer == "carry" and not carried_optimizer.exists():
         raise InputError(
@@ -70,16 +80,17 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
 
     # The arguments are built before the model: then ZeRO-3 loads only a part of it in each process.
     arguments = build_arguments(stage, steps=order.steps)
+    if distributed.is_first():
+        delete_unusable(stage.work, label=stage.label)
+    distributed.barrier()
     checkpoint = find_newest(stage.work)
     if checkpoint:
         check_resumable(checkpoint, stage)
-    if distributed.is_first():
-        delete_incomplete(stage.work)
     model = load_trainable_model(stage.start / "model")
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
     metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
-    holdout = read_holdout(stage, metrics, steps=order.steps)
+    holdout = read_holdout(stage, metrics, steps=order.steps, steps_per_epoch=order.steps_per_epoch)
     saver = Saver(stage, max_share=max_saving_share)
     peak = find_peak(arguments.device, recipe.precision)
     meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1], peak=peak)
@@ -117,14 +128,18 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     )
     if holdout:
         holdout.trainer = trainer
+    if holdout and recipe.keep == "best":
+        holdout.best = Best(stage.work, metrics.apart, functools.partial(save_model, stage, trainer))
     with stopping_on_sigterm(saver), raising_os_errors(stage.work):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics.close()
     if trainer.state.global_step < order.steps:
         raise SystemExit(128 + signal.SIGTERM)
+    check_finite_weights(trainer.model, stage, step=order.steps)
 
+    best = holdout.best if holdout else None
     with raising_os_errors(stage.out):
-        save_artifact(stage, trainer)
+        save_artifact(stage, trainer, best)
     losses = read_losses(stage.work / MetricsWriter.FILES[0])
     apart = read_losses(stage.work / MetricsWriter.HOLDOUT) if holdout else [None]
     return TrainSummary(
@@ -135,6 +150,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         final_loss=losses[-1],
         holdout_first_loss=apart[0],
         holdout_final_loss=apart[-1],
+        kept_step=best.step if best else None,
         tokens_per_second=round(meter.tokens_per_second) or None,
         mfu=round(meter.mfu, 4) or None,
         mfu_of=meter.peak_of,
@@ -148,8 +164,11 @@ def read_losses(path: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def save_artifact(stage: StageJob, trainer: Trainer) -> None:
-    """Write the artifact's files. All ranks call this together; rank 0 writes."""
+def save_artifact(stage: StageJob, trainer: Trainer, best: Best | None) -> None:
+    """Write the artifact's files, with the model of the best step if `best` is given, else with the model as it is.
+
+    All ranks call this together; rank 0 writes.
+    """
     if distributed.is_first():
         shutil.copytree(  # keeps tokenizer and template byte for byte; the files that the model saves are replaced
             stage.start / "model",
@@ -161,10 +180,22 @@ def save_artifact(stage: StageJob, trainer: Trainer) -> None:
             if (stage.work / name).is_file():
                 shutil.copyfile(stage.work / name, stage.out / name)
     distributed.barrier()
-    trainer.model.config.use_cache = True  # it is off only for training; generation needs it
-    state.save_weights(trainer, stage.out / "model")
+    if not best:
+        save_model(stage, trainer, stage.out)
+    elif distributed.is_first():
+        shutil.copytree(best.folder, stage.out, dirs_exist_ok=True, copy_function=shutil.copyfile)
+
+
+def save_model(stage: StageJob, trainer: Trainer, folder: Path) -> None:
+    """Write the model as it is now to `folder`, and AdamW's state if a next stage may carry it on. All ranks call this
+    together."""
+    config = trainer.model.config
+    config.use_cache = True  # it is off only for training; generation needs it
+    (folder / "model").mkdir(exist_ok=True)
+    state.save_weights(trainer, folder / "model")
     if stage.execution.keep_optimizer:
-        state.save_optimizer(trainer, stage.out / OPTIMIZER)
+        state.save_optimizer(trainer, folder / OPTIMIZER)
+    config.use_cache = False
 
 
 def load_trainable_model(folder: Path) -> PreTrainedModel:

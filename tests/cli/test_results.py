@@ -60,6 +60,17 @@ def test_every_form_has_the_figures_of_all_reports(store: Store, tmp_path: Path)
     assert [Figure(**row) for row in pq.read_table(tmp_path / "all.parquet").to_pylist()] == figures
 
 
+def test_the_reports_of_an_upstream_are_there(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = read_csv()
+    monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "mine"))
+    monkeypatch.setenv("ORCAC_UPSTREAM", str(store.root))
+    assert read_csv() == every
+    study = next(iter({row["study"] for row in every}))
+    ref = next(row["report"] for row in every if row["study"] == study)
+    shutil.copytree(store.folder(ref), tmp_path / "mine" / ref)
+    assert len(read_csv()) == len(every), "a report that both have is there once"
+
+
 def test_a_figure_is_that_of_the_report(store: Store) -> None:
     (ref,) = {row["report"] for row in read_csv("--where", "study=fruit")}
     (bench,) = read_json(store.folder(ref) / "results.json").benchmarks
@@ -73,6 +84,10 @@ def test_a_figure_is_that_of_the_report(store: Store) -> None:
         if score.difference:
             assert float(rows["difference"]["value"]) == score.difference.points
             assert rows["difference"]["verdict"] == score.difference.verdict
+        for task in score.tasks:
+            where = ("--where", f"arm={score.arm}", "--where", f"task={task.task}", "--where", "metric=difference")
+            found = [(float(row["low"]), float(row["high"])) for row in read_csv("--where", "study=fruit", *where)]
+            assert found == ([task.difference.interval] if task.difference else [])
     runs = read_csv("--where", "arm=half", "--where", "replicate=*", "--where", "task=", "--where", "replicate!=")
     mean = sum(float(row["value"]) for row in runs) / 2
     (half,) = (score for score in bench.scores if score.arm == "half")
@@ -91,7 +106,7 @@ def test_the_terminal_has_a_row_for_each_arm_in_its_width(store: Store) -> None:
     output = invoke("--where", "study=fruit").output
     assert max(map(len, output.splitlines())) <= 80
     (row,) = (line for line in output.splitlines() if line.startswith("half"))
-    (score,) = read_csv("--where", "arm=half", "--where", "metric=difference")
+    (score,) = read_csv("--where", "arm=half", "--where", "metric=difference", "--where", "task=")
     assert f"{100 * float(score['value']):+.1f}".replace("-", "−") in row
     assert "further figures" in output
     assert "addition" in invoke("--where", "task=add*").output

@@ -8,6 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from orcac.cli import cli
+from orcac.cost.steps import StageSteps, find_long_warmups
+from orcac.plan.recipes import lower_schedule
+from orcac.spec.load import load
+from orcac.tokenize.steps import Packed
 
 SPEC = """\
 orcac: 1
@@ -50,3 +54,18 @@ def test_a_source_of_unknown_size_gives_no_steps(spec: Path) -> None:
     result = CliRunner().invoke(cli, ["plan", str(spec)], standalone_mode=False)
     assert result.exception is None
     assert "stage only of" not in result.stdout and "learns little" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "counted, refused", [({"is_exact": True}, True), ({"is_exact": False}, False), ({"rows": 64}, False)]
+)
+def test_a_warmup_that_takes_all_steps_of_counted_rows_is_refused_at_its_stage(
+    spec: Path, counted: dict[str, object], refused: bool
+) -> None:
+    spec.write_text(SPEC.replace("epochs: 2, batch", "epochs: 1, batch"))
+    experiment = load(spec)
+    packed = Packed(**({"rows": 20, "fill": 0.9, "length": 1024, "is_exact": True} | counted))
+    stage = StageSteps("train/x", "base", lower_schedule("only", experiment.base.spec), packed, is_done=False)
+    problems = find_long_warmups([stage], experiment)
+    assert [str(problem.mark) for problem in problems] == [f"{spec}:8:3"] * refused
+    assert find_long_warmups([stage._replace(is_done=True)], experiment) == []

@@ -43,7 +43,7 @@ def response(text: str = "So the answer is (A).", **more) -> rows.Response:
 
 def judge(recipe: FilterRecipe, *responses: rows.Response) -> list[str]:
     reasons = Reasons(recipe, {"bench": build_index(["a b c d"], 3)})
-    return [reasons.judge(one) for one in responses]
+    return [*reasons.judge_all(responses)]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from orcac.filter.reasons import KEEP, Reasons
+from orcac.filter.reasons import Reasons
 from orcac.filter.recipe import Bounds, FilterRecipe
 from orcac.filter.wording import describe_rules
 from orcac.rows import Response
@@ -22,14 +22,15 @@ RECIPE = FilterRecipe(
 def test_the_rules_account_for_all_rejected_rows() -> None:
     texts = ("", "5", "The answer is 5.", "The answer is 6.", "x" * 99, "I'm sorry, but I cannot help with that.")
     counts: dict[str, int] = {}
-    reasons = Reasons(RECIPE, {})
+    judged = []
     for text, ended, tokens in itertools.product(texts, ("stop", "length", ""), (1, 9, 35, 99)):
         row = Response(
             id="", source="s", task="", query="2 + 3?", system_id=1, system="", reference="5", teacher="t",
             response=text, finish_reason=ended, output_tokens=tokens,
         )  # fmt: skip
-        if (reason := reasons.judge(row)) != KEEP:
-            counts[reason] = counts.get(reason, 0) + 1
+        judged.append(row)
+    for reason in filter(None, Reasons(RECIPE, {}).judge_all(judged)):
+        counts[reason] = counts.get(reason, 0) + 1
     rules = list(describe_rules(RECIPE))
     assert len(counts) > 6
     assert sum(rule.count(counts) for rule in rules) == sum(counts.values())

@@ -197,6 +197,39 @@ def of(part: str, changes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, .
 
 
 # field -> (path of the change, new value, addresses of the affected nodes or None for all, and a patch of the spec)
+def edited(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a copy with `value` at the dotted path."""
+    tree = json.loads(json.dumps(tree))
+    *steps, last = path.split(".")
+    place = tree
+    for step in steps:
+        place = place.setdefault(step, {})
+    place[last] = value
+    return tree
+
+
+FILTERS: dict[str, tuple[Any, ...]] = {
+    "finish_reason": ("finish_reason", ["stop", "length"]),
+    "min_characters": ("min_characters", 2),
+    "max_characters": ("max_characters", 999),
+    "tokens.*.min": ("tokens.reasoning.min", 2),
+    "tokens.*.max": ("tokens.both.max", 999),
+    "refusals": ("refusals", "drop"),
+    "agreement": ("agreement", True),
+    "unread": ("unread", "drop", {"agreement": True}),
+    "checker": ("checker", "auto", {"agreement": True}),
+    "duplicates": ("duplicates", "keep"),
+    "contamination.ngram": ("contamination.ngram", 12),
+    "select.by": ("select.by", "majority", {"select": {"by": "shortest"}}),
+    "select.keep": ("select.keep", 2, {"select": {"by": "shortest"}}),
+}
+
+
+def nest(path: str, given: list[Any]) -> list[Any]:
+    """Return the further parts of a spec at the dotted path."""
+    return [edited({}, path, part) for part in given]
+
+
 SEMANTIC: dict[str, tuple[Any, ...]] = {
     "seed": ("seed", 4, None),
     "queries.*[puzzles].task": ("queries.maze.task", "web_of_lies", MAZE),
@@ -254,20 +287,16 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "datasets.*.draw.*.always": ("datasets.few.draw.table.always", [1], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.multiple_choice": ("datasets.few.draw.table.multiple_choice", [7], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.mix": ("datasets.few.draw.table.mix", "alone", {"queries/few/table"} | FEW),
+    "datasets.*.samples": ("datasets.few.samples", 4, answered("few")),
+    **{f"filters.{field}": (f"filters.{path}", value, KEPT, *nest("filters", given))
+       for field, (path, value, *given) in FILTERS.items()},
+    **{f"datasets.*.filters.{field}": (f"datasets.few.filters.{path}", value, {"filter/few"} | learnt("few"),
+                                       *nest("datasets.few.filters", given))
+       for field, (path, value, *given) in FILTERS.items()},
     **of("datasets.*.transform", {
         field: (f"datasets.few.transform.{field}", value, {"tokenize/few"} | trained("two"))
         for field, value in (("shuffle_steps", 0.5), ("delete_steps", 0.5), ("keep_tokens", 512))
     }),
-    "filters.finish_reason": ("filters.finish_reason", ["stop", "length"], KEPT),
-    "filters.min_characters": ("filters.min_characters", 2, KEPT),
-    "filters.max_characters": ("filters.max_characters", 999, KEPT),
-    "filters.tokens.*.min": ("filters.tokens.reasoning.min", 2, KEPT),
-    "filters.tokens.*.max": ("filters.tokens.both.max", 999, KEPT),
-    "filters.refusals": ("filters.refusals", "drop", KEPT),
-    "filters.agreement": ("filters.agreement", True, KEPT),
-    "filters.checker": ("filters.checker", "auto", KEPT, {"filters": {"agreement": True}}),
-    "filters.duplicates": ("filters.duplicates", "keep", KEPT),
-    "filters.contamination.ngram": ("filters.contamination.ngram", 12, KEPT),
     "student.base": ("student.base", "other-model", STUDENT, BASED),
     "student.size": ("student.size", "160M", STUDENT),
     "student.shape.hidden": ("student.shape.hidden", 128, STUDENT, SHAPED),
@@ -298,6 +327,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.batch": ("stages.two.batch", "32 rows", trained("two")),
     "stages.*.weight_decay": ("stages.two.weight_decay", 0.1, trained("two")),
     "stages.*.max_grad_norm": ("stages.two.max_grad_norm", 0.5, trained("two")),
+    "stages.*.keep": ("stages.two.keep", "best", trained("two"), {"stages": {"two": {"holdout": "2 %"}}}),
     "stages.*.optimizer": ("stages.two.optimizer", "carry", trained("two")),
     "curriculum": ("curriculum", ["one", "two", "three"], {"tokenize/own", "train/four"} | EVALS),
     "replicates.training": ("replicates", 2, REPLICATE),
@@ -350,6 +380,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "name": ("name", "another"),
     "about": ("about", "another line"),
     "filters.allow_empty": ("filters.allow_empty", ["t"]),
+    "datasets.*.filters.allow_empty": ("datasets.few.filters.allow_empty", ["t"]),
     **{f"queries.*[{form}].allow_empty": (f"queries.{name}.allow_empty", ["t"])
        for form, name in (("jsonl", "table"), ("flan-cot", "cot"))},
     **{f"benchmarks.*[{form}].allow_empty": (f"benchmarks.{name}.allow_empty", ["t"])
@@ -474,17 +505,6 @@ def patched(tree: Any, patch: Any) -> Any:
         else:
             found[key] = patched(found.get(key), value)
     return found
-
-
-def edited(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Return a copy with `value` at the dotted path."""
-    tree = json.loads(json.dumps(tree))
-    *steps, last = path.split(".")
-    place = tree
-    for step in steps:
-        place = place.setdefault(step, {})
-    place[last] = value
-    return tree
 
 
 class Ids(typing.NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orcac.filter.recipe import FilterRecipe
+from orcac.filter.recipe import FilterRecipe, Selection
 from orcac.plan.recipes import (
     lower_filters,
     lower_shape,
@@ -43,10 +43,21 @@ def make_spec(**sections: Any) -> schema.Spec:
         ({"checker": "auto"}, {}),  # without agreement it has nothing to decide
         ({"contamination": {}}, {"contamination_ngram": 13}),
         ({"finish_reason": ["stop", "length"]}, {"finish_reasons": ("stop", "length")}),
+        ({"agreement": "agrees"}, {"agree_with_reference": True, "matching": 1}),
+        (
+            {"agreement": "contradicts", "unread": "drop"},
+            {"contradict_reference": True, "drop_unread": True, "matching": 1},
+        ),
+        ({"select": {"by": "shortest"}, "checker": "auto"}, {"select": Selection(by="shortest")}),
+        ({"select": {"by": "random", "keep": 2}}, {"select": Selection(by="random", keep=2, seed=3)}),
+        (
+            {"select": {"by": "verified"}, "checker": "auto"},
+            {"select": Selection(by="verified"), "checker": "auto", "matching": 1},
+        ),
     ],
 )
 def test_filters(filters: dict[str, Any], recipe: dict[str, Any]) -> None:
-    assert lower_filters(schema.Filters.model_validate(filters)) == FilterRecipe(**recipe)
+    assert lower_filters(schema.Filters.model_validate(filters), seed=3) == FilterRecipe(**recipe)
 
 
 def test_a_student_has_a_named_shape_or_its_own() -> None:

@@ -17,6 +17,7 @@ from orcac.cost.bill import price, total_cost
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
+from orcac.report.across import list_figures
 from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.judging import describe_judging, list_judged
 from orcac.report.render import render_html, render_markdown
@@ -120,7 +121,11 @@ def test_an_embedded_judge_shows_its_bias_in_every_form_of_the_report(tmp_path: 
     assert score.judging
     found = score.judging.against[0].figures
     assert found.position_bias == pytest.approx(1.0, abs=0.1)
-    assert [teacher.requests for teacher in results.teachers if teacher.name == "judge (judge)"] == [84]
+    asked = {teacher.name: teacher for teacher in results.teachers}
+    assert (asked["judge (judge)"].requests, asked["expert"].requests) == (84, 42), "the references were asked too"
+    store = Store(tmp_path / "store")
+    (usd,) = {figure.usd for figure in list_figures(store, [plan.experiments["judged"].report])}
+    assert usd == asked["judge (judge)"].usd > 0
     cells = list_judged(bench)[0]
     assert cells.first_slot == "+1.00"
     page = render_html(results)

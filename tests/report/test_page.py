@@ -22,8 +22,11 @@ from orcac.report.items import read_items
 from orcac.report.plots import _spread, fit_scale
 from orcac.report.render import render_html
 from orcac.report.results import HeldOut, read_json
+from orcac.stats.wording import points, points_interval
 
 HOSTILE = "<script>alert(1)</script></script><!-- \x1b[31m \u202egnp.exe & שלום"
+TITLE = "<b>title</b> \x1b[1m \u202ederorrim"
+TASK = "<img src=x onerror=alert(1)> of \x1b[1m \u202eksat_"
 LONG = "no-explanations-and-a-name-that-goes-on-" + "and-on-" * 12
 READY = "document.querySelector('#browser-item').children.length > 0"
 COUNT = "document.querySelector('#browser-count').textContent"
@@ -31,12 +34,13 @@ COUNT = "document.querySelector('#browser-count').textContent"
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> studies.Made:
-    """Twelve arms, two of them with hostile and long names, on two benchmarks, one of them the paper's."""
+    """Twelve arms, a baseline, a task of one item, and hostile names, on two benchmarks, one of them the paper's."""
     levels = {"base": 0.6, "=1+1 <b>\u202e": 0.3, LONG: 0.62} | {f"arm-{n}": 0.5 for n in range(9)}
-    benchmarks = {"bbh": {"navigate": 30, "snarks": 25, "web_of_lies": 1}, "sums": {"sums": 20}}
+    benchmarks = {"bbh": {"navigate": 30, "snarks": 25, "web_of_lies": 1}, "sums": {"sums": 18, TASK: 2}}
     forms = {"bbh": "bbh"}
     return studies.publish_study(
         tmp_path_factory.mktemp("page") / "store",
+        title=TITLE,
         about=HOSTILE,
         levels=levels,
         benchmarks=benchmarks,
@@ -79,6 +83,9 @@ def test_every_item_is_there_and_hostile_text_is_only_text(page: Browser) -> Non
     assert "<script>alert(1)</script>" in text and "␛[31m ⟨202E⟩gnp.exe & שלום" in text
     assert page.evaluate("document.scripts.length === [...document.scripts].filter(one => !one.src).length")
     assert "\x1b" not in page.evaluate("document.documentElement.textContent")
+    assert "\u202e" not in page.evaluate("document.body.innerText"), "the data of the script have it"
+    assert page.evaluate("document.querySelector('h1').textContent") == "<b>title</b> ␛[1m ⟨202E⟩derorrim"
+    assert page.evaluate("document.querySelectorAll('img, h1 b, th b').length") == 0
 
 
 @needs_browser
@@ -143,10 +150,48 @@ def test_a_table_is_sorted_by_a_column_and_back(page: Browser) -> None:
     assert page.evaluate(read) == before
 
 
+def read_forest(page: Browser, table: int) -> list[list[str]]:
+    """Return the task, the difference and its interval in each line of the forest plot below a heat map."""
+    lines = f"document.querySelector('.by-task[data-table=tasks-{table}-table]').querySelectorAll('tbody tr')"
+    return page.evaluate(
+        f"[...{lines}].map(row => [row.cells[0].textContent, row.querySelector('td').firstChild.data,"
+        " row.querySelector('small').textContent])"
+    )
+
+
+@needs_browser
+def test_the_differences_of_an_arm_by_task_are_those_of_the_results(page: Browser, study: studies.Made) -> None:
+    bench = read_json(study.store.folder(study.report) / "results.json").benchmarks[0]
+    for arm in (1, 3):
+        page.evaluate(
+            "(() => {const box = document.querySelector('.by-task select');"
+            f" box.selectedIndex = {arm - 1}; box.dispatchEvent(new Event('change'));}})()"
+        )
+        found = [(task.task, task.difference) for task in bench.scores[arm].tasks if task.difference]
+        assert [task for task, _ in found] == ["navigate", "snarks"], "one item has no interval"
+        found.sort(key=lambda pair: -pair[1].points)
+        assert read_forest(page, 1) == [
+            [task, points(one.points), points_interval(one.interval)] for task, one in found
+        ]
+    marked = page.evaluate("document.querySelectorAll('#tasks-1-table .beyond').length")
+    every = [task.difference for score in bench.scores for task in score.tasks if task.difference]
+    assert marked == sum(one.interval.low > 0 or one.interval.high < 0 for one in every) > 0
+
+
+@needs_browser
+def test_the_name_of_a_task_leads_to_its_items(page: Browser) -> None:
+    page.evaluate("[...document.querySelectorAll('.heat .go')].find(one => one.textContent.startsWith('<img')).click()")
+    page.wait_for(f"{COUNT}.startsWith('2 of 20')")
+    assert "Item 0 of <img" in page.evaluate("document.querySelector('.item .query').textContent")
+    assert 0 <= page.evaluate("document.querySelector('#items').getBoundingClientRect().top") < 200
+
+
 @needs_browser
 def test_items_are_filtered_and_searched(page: Browser, study: studies.Made) -> None:
     def marks() -> list[str]:
-        return page.evaluate("[...document.querySelectorAll('#browser-list .marks')].map(one => one.textContent)")
+        return page.evaluate(
+            "[...document.querySelectorAll('#browser-list button .marks')].map(one => one.textContent)"
+        )
 
     def count() -> int:
         return int(page.evaluate(COUNT).split()[0])
@@ -218,10 +263,18 @@ def test_a_page_holds_the_items_that_fit_and_first_those_on_which_the_arms_diffe
         assert all(HOSTILE in answer["response"] for answer in text["answers"])
 
 
+@needs_browser
 @pytest.mark.parametrize("arms", [1, 40])
-def test_one_arm_and_forty_are_rendered(tmp_path: Path, arms: int) -> None:
+def test_one_arm_and_forty_are_shown(chromium: Browser, tmp_path: Path, arms: int) -> None:
     levels = {f"arm-{n}": 0.5 for n in range(arms)}
     study = studies.publish_study(tmp_path / "store", levels=levels, benchmarks={"b": {"t": 1, "u": 2}})
+    for width in (400, 1400):
+        chromium.open(study.page.as_uri(), width)
+        chromium.wait_for(READY)
+        assert chromium.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert chromium.evaluate("document.querySelectorAll('.answers > div').length") == arms
+        assert chromium.evaluate("document.querySelectorAll('.by-task select option').length") == arms - 1
+        assert chromium.problems == []
     page = study.page.read_text()
     assert page.count('class="strip"') == (1 if arms == 1 else arms - 1)
     assert len(re.findall('<text class="end"', page)) == arms and ("vs <bdi>" in page) == (arms > 1)

@@ -14,8 +14,8 @@ import tiny
 from orcac.digest import file_digest
 from orcac.errors import InputError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
-from orcac.recipe import Execution, FileRef
-from orcac.student.recipe import Pretrained, StudentRecipe
+from orcac.recipe import FileRef
+from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
 from orcac.student.run import run
 
 gguf = pytest.importorskip("gguf")
@@ -90,7 +90,10 @@ def write(path: Path, model: Path, *, pre: str = "smollm", without: str = "", ro
 def make(root: Path, path: Path) -> Path:
     ref = FileRef(name=path.name, sha256=file_digest(path))
     job = tiny.job(
-        root, StudentRecipe(seed=0, pretrained=Pretrained(files=(ref,))), {}, Execution(files={ref.sha256: str(path)})
+        root,
+        StudentRecipe(seed=0, pretrained=Pretrained(files=(ref,))),
+        {},
+        StudentExecution(files={ref.sha256: str(path)}),
     )
     summary = run(job)
     assert summary.parameters and summary.vocabulary

@@ -10,8 +10,8 @@ import tiny
 
 from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.recipe import Execution, FileRef, HubRef
-from orcac.student.recipe import Pretrained, StudentRecipe
+from orcac.recipe import FileRef, HubRef
+from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
 from orcac.student.run import run
 
 
@@ -29,12 +29,12 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def pretrained(root, source, *, without=(), also=(), is_trained=True):
+def pretrained(root, source, *, without=(), also=(), is_trained=True, lengths=()):
     paths = [path for path in sorted(source.iterdir()) if path.name not in without] + list(also)
     refs = tuple(FileRef(name=path.name, sha256=file_digest(path)) for path in paths)
     files = {ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)}
     recipe = StudentRecipe(seed=0, pretrained=Pretrained(files=refs, is_trained=is_trained))
-    return tiny.job(root, recipe, {}, Execution(files=files))
+    return tiny.job(root, recipe, {}, StudentExecution(files=files, lengths=lengths))
 
 
 def test_a_complete_pretrained_model_is_copied_unchanged(tmp_path, scratch):
@@ -55,6 +55,19 @@ def test_a_student_that_is_only_measured_keeps_every_file(tmp_path, scratch):
     config.write_text(json.dumps(json.loads((scratch / "config.json").read_text()) | {"num_hidden_layers": 2}))
     with pytest.raises(InputError, match="lacks weights"):
         run(pretrained(tmp_path / "broken", scratch, without=(config.name,), also=[config], is_trained=False))
+
+
+def test_rows_beyond_the_positions_are_refused_before_the_student_is_made(tmp_path, scratch):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=300, n_positions=32)).save_pretrained(
+        tmp_path / "gpt2"
+    )
+    own = ("config.json", "model.safetensors", "generation_config.json")
+    of_gpt2 = {"without": own, "also": [tmp_path / "gpt2" / name for name in own]}
+    with pytest.raises(InputError, match="rows of 64 tokens, but the student has 32 positions"):
+        run(pretrained(tmp_path / "long", scratch, **of_gpt2, lengths=(16, 64)))
+    run(pretrained(tmp_path / "short", scratch, **of_gpt2, lengths=(16, 32)))
 
 
 def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):
@@ -228,7 +241,7 @@ def test_files_that_are_unsafe_or_missing_are_refused(tmp_path, scratch):
         run(pretrained(tmp_path / "none", scratch, without=("model.safetensors",)))
     outside = Pretrained(files=(FileRef(name="../x.safetensors", sha256="0"),))
     with pytest.raises(InputError, match="outside"):
-        run(tiny.job(tmp_path / "outside", StudentRecipe(seed=0, pretrained=outside), {}))
+        run(tiny.job(tmp_path / "outside", StudentRecipe(seed=0, pretrained=outside), {}, StudentExecution()))
 
 
 def test_a_model_with_code_of_its_own_is_refused(tmp_path, scratch):
@@ -249,7 +262,7 @@ def test_a_student_from_a_hub_equals_the_one_from_its_folder(tmp_path, monkeypat
     with hub_server.serving(monkeypatch, str(tmp_path / "cache")) as server:
         commit = server.add("models/o/m", files | {"m/pytorch_model.bin": b"no", "m/own.py": b"no"})
         source = Pretrained(hub=HubRef(repo="o/m", revision=commit, path="m"))
-        there = tiny.job(tmp_path / "there", StudentRecipe(seed=0, pretrained=source), {})
+        there = tiny.job(tmp_path / "there", StudentRecipe(seed=0, pretrained=source), {}, StudentExecution())
         assert run(there).as_json() == summary.as_json() | {"hub": {f"o/m@{commit}": commit}}
         assert constants.HF_HUB_OFFLINE  # so the libraries that read the student next cannot download
         asked = [path for _, path, _ in server.log]
@@ -264,7 +277,7 @@ def test_a_student_from_a_hub_with_code_of_its_own_is_refused(tmp_path, monkeypa
         server.add("models/o/m", contents(scratch) | {"config.json": json.dumps(own).encode(), "own.py": b"1 / 0"})
         source = Pretrained(hub=HubRef(repo="o/m"))
         with pytest.raises(InputError, match="code"):
-            run(tiny.job(tmp_path / "own", StudentRecipe(seed=0, pretrained=source), {}))
+            run(tiny.job(tmp_path / "own", StudentRecipe(seed=0, pretrained=source), {}, StudentExecution()))
 
 
 def test_damaged_weights_are_refused(tmp_path, scratch):

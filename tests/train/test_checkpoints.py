@@ -2,7 +2,9 @@
 
 import dataclasses
 import errno
+import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import train_child
 from train_child import read_contents
 
 from orcac.errors import InputError
-from orcac.train.checkpoints import check_resumable
+from orcac.train.checkpoints import check_resumable, delete_unusable, read_step
 from orcac.train.data import PackedRows
 from orcac.train.run import run
 
@@ -59,6 +61,45 @@ def test_terminated_saves_and_resumes_with_the_same_bits(tmp_path, inputs, unint
     assert drop_measurements(run(job)) == drop_measurements(uninterrupted[1])
     assert read_contents(job.out) == read_contents(uninterrupted[0].out)
     assert 10 < done < 20 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, inputs, uninterrupted, capsys):
+    shutil.copytree(uninterrupted[0].work, tmp_path / "work", ignore=shutil.ignore_patterns("out"))
+    newest, before = sorted((tmp_path / "work").glob("checkpoint-*"), key=read_step, reverse=True)
+    content = bytearray((newest / "optimizer.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (newest / "optimizer.pt").write_bytes(content)
+    job = train_child.job(tmp_path, *inputs)
+    run(job)
+    words = (
+        f"{newest.name} is damaged (optimizer.pt has changed): it is deleted, and the stage goes on from {before.name}"
+    )
+    assert words in capsys.readouterr().err
+    assert read_contents(job.out) == read_contents(uninterrupted[0].out)
+
+
+@pytest.mark.parametrize(
+    "marker, reason",
+    [
+        ('{"world_size": 1, "zero": 0}', ""),  # of a version that wrote no digests
+        ('{"world_size": 1, "zero": 0, "files": {"weights": "%s"}}', ""),
+        ('{"world_size": 1, "zero": 0, "files": {"weights": "abc"}}', "weights has changed"),
+        ('{"world_size": 1, "zero": 0, "files": {"gone": "abc"}}', "gone is missing"),
+        ('{"world_size": 1', "complete is not JSON"),
+        ("7", "complete is not JSON"),
+    ],
+)
+def test_a_checkpoint_is_used_if_its_files_are_those_of_its_marker(tmp_path, capsys, marker, reason):
+    folder = tmp_path / "checkpoint-3"
+    folder.mkdir()
+    (folder / "weights").write_text("w")
+    (folder / "complete").write_text(marker.replace("%s", hashlib.sha256(b"w").hexdigest()))
+    delete_unusable(tmp_path, label="train a")
+    assert folder.exists() == (not reason)
+    words = f"train a  checkpoint-3 is damaged ({reason}): it is deleted, and the stage begins anew\n"
+    assert capsys.readouterr().err == (words if reason else "")
+    if not reason:
+        check_resumable(folder, train_child.stage())
 
 
 def test_a_checkpoint_beyond_the_disks_limit_raises_os_error(tmp_path, inputs):

@@ -1,8 +1,10 @@
-"""Tests of orcac/train/holdout.py: the loss on examples kept apart, by one process, by two, and after a kill."""
+"""Tests of orcac/train/holdout.py and orcac/train/best.py: the loss on examples kept apart, by one process, by two, and
+after a kill; and the model of the step at which it is the lowest."""
 
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +13,15 @@ import pytest
 import tiny
 import torch
 import train_child
+from safetensors.torch import load_file
 from train_child import read_contents
 
 from orcac.tokenize import rowfile
 from orcac.tokenize.holdout import ROWS, read_groups
 from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
+from orcac.train.apart import Loss, describe_apart, read_apart
+from orcac.train.best import Best
+from orcac.train.data import PackedRows
 from orcac.train.holdout import choose_steps
 from orcac.train.recipe import PARTS, TrainRecipe
 from orcac.train.run import run
@@ -62,7 +68,7 @@ def compute_losses(rows, model):
 def test_the_loss_is_that_of_the_student_before_and_after_and_falls(uninterrupted, inputs, capfd):
     job, summary = uninterrupted
     lines = read_losses(job.out)
-    assert [line["step"] for line in lines] == [0, *sorted(choose_steps(summary.steps))]
+    assert [line["step"] for line in lines] == [0, *sorted(choose_steps(summary.steps, epoch=summary.steps))]
     assert lines[0]["groups"] == pytest.approx(compute_losses(inputs[0], inputs[1] / "model"), rel=1e-4)
     assert lines[-1]["groups"] == pytest.approx(compute_losses(inputs[0], job.out / "model"), rel=1e-4)
     tokens = {group.name: group.supervised_tokens for group in read_groups(inputs[0])}
@@ -108,7 +114,69 @@ def test_two_processes_measure_the_same_loss(tmp_path, inputs, zero, capfd):
     assert f"loss on {count} examples kept apart " in shown and re.search(r"kept apart \d\.\d{3} \(step \d\)", shown)
 
 
+UNSTEADY = train_child.RECIPE.model_copy(
+    update={"keep": "best", "learning_rate": 0.5, "schedule": "constant", "epochs": 5}
+)
+
+
+@pytest.fixture(scope="module")
+def unsteady(tmp_path_factory, inputs):
+    """Return the job of a stage whose best step is not its last, and its summary."""
+    job = train_child.job(tmp_path_factory.mktemp("best"), *inputs, recipe=UNSTEADY, keep_optimizer=True)
+    return job, run(job)
+
+
+def test_the_best_step_leaves_its_weights_and_its_optimizer(unsteady, inputs):
+    job, summary = unsteady
+    lines = {line["step"]: line for line in read_losses(job.out)}
+    epoch = summary.steps // 5
+    assert {epoch * number for number in range(1, 6)} < lines.keys()
+    best = min((step for step in lines if step), key=lambda step: lines[step]["loss"])
+    assert summary.kept_step == best < summary.steps
+    assert lines[best]["groups"] == pytest.approx(compute_losses(inputs[0], job.out / "model"), rel=1e-4)
+    moments = load_file(job.out / "optimizer.safetensors")
+    assert {float(value) for name, value in moments.items() if name.endswith(".step")} == {best}
+    assert summary.holdout_final_loss == lines[summary.steps]["loss"]
+    losses = read_apart(job.out)
+    assert describe_apart(losses, best).endswith(f"after; the weights are those of step {best}")
+
+
+def test_a_stage_that_resumes_after_its_best_step_leaves_the_same_model(tmp_path, unsteady, inputs, monkeypatch):
+    job, summary = unsteady
+    monkeypatch.setattr(PackedRows, "collate", PackedRows.collate)  # restores it at the end
+    train_child.signal_at_call("fetch", 3 * (summary.kept_step + 1), signal.SIGTERM)
+    ways = {"recipe": UNSTEADY, "keep_optimizer": True, "save_every_seconds": 1000}
+    with pytest.raises(SystemExit):
+        run(train_child.job(tmp_path, *inputs, **ways))
+    resumed = train_child.job(tmp_path, *inputs, **ways)
+    assert run(resumed).kept_step == summary.kept_step
+    assert read_contents(resumed.out) == read_contents(job.out)
+
+
+def test_two_processes_leave_their_best_step(tmp_path, inputs):
+    job = train_child.job(tmp_path, *inputs, recipe=UNSTEADY, micro_batch_rows=1, processes=2, zero=2)
+    kept_step = run(job).kept_step
+    lines = {line["step"]: line for line in read_losses(job.out)}
+    assert kept_step == min((step for step in lines if step), key=lambda step: lines[step]["loss"])
+    assert lines[kept_step]["groups"] == pytest.approx(compute_losses(inputs[0], job.out / "model"), rel=1e-4)
+
+
+def test_the_best_models_of_checkpoints_and_of_now_are_kept(tmp_path):
+    def save(folder):
+        (folder / "model").write_text(folder.name)
+
+    best = Best(tmp_path, [Loss(0, 1.0)], save)
+    for step, loss in ((1, 5.0), (2, 4.0), (3, 6.0), (4, 3.0)):
+        best.consider(Loss(step, loss))
+        if step in (1, 3):
+            (tmp_path / f"checkpoint-{step}").mkdir()
+            (tmp_path / f"checkpoint-{step}" / "complete").touch()
+    assert best.step == 4
+    assert sorted(path.name for path in tmp_path.glob("best-*")) == ["best-1", "best-2", "best-4"]
+    assert (best.folder / "model").read_text() == "best-4"
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7, 8, 9, 1000])
 def test_the_last_step_is_measured_and_no_stage_is_measured_often(steps):
-    chosen = choose_steps(steps)
+    chosen = choose_steps(steps, epoch=steps)
     assert max(chosen) == steps and min(chosen) >= 1 and len(chosen) == min(steps, PARTS)

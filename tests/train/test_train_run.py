@@ -12,7 +12,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from train_child import read_contents, read_metrics
 
-from orcac.errors import InputError, OrcacError
+from orcac.errors import InputError
 from orcac.tokenize.rowfile import MASKED
 from orcac.train import worker
 from orcac.train.recipe import TrainRecipe
@@ -120,9 +120,9 @@ def test_bf16_and_a_constant_rate(tmp_path, inputs):
 def test_a_stage_that_cannot_be_trained_is_refused(tmp_path, inputs):
     with pytest.raises(InputError, match="does not divide"):
         run(train_child.job(tmp_path / "micro", *inputs, micro_batch_rows=4))
-    wild = TrainRecipe(seed=0, epochs=3, learning_rate=1e30, batch_rows=4, warmup=0.0)
-    with pytest.raises(OrcacError, match="the loss is"):
-        run(train_child.job(tmp_path / "wild", *inputs, recipe=wild))
+    brief = TrainRecipe(seed=0, epochs=1, learning_rate=1e-3, batch_rows=1000)
+    with pytest.raises(InputError, match=r"the warmup takes 1 of 1 step, so .* never reaches 0\.001"):
+        run(train_child.job(tmp_path / "brief", *inputs, recipe=brief))
     masked = tmp_path / "masked"
     shutil.copytree(inputs[0], masked)
     arrays = load_arrays(masked / "rows.safetensors")
@@ -130,6 +130,40 @@ def test_a_stage_that_cannot_be_trained_is_refused(tmp_path, inputs):
     save_arrays(arrays, masked / "rows.safetensors")
     with pytest.raises(InputError, match="every label is masked"):
         run(train_child.job(tmp_path / "labels", masked, inputs[1]))
+
+
+@pytest.mark.parametrize(
+    "save_every_seconds, saved", [(1000, "no checkpoint was saved before it"), (0, "checkpoint-1")]
+)
+def test_a_loss_that_is_not_a_number_ends_the_stage_and_names_the_last_checkpoint(
+    tmp_path, inputs, save_every_seconds, saved
+):
+    wild = TrainRecipe(seed=0, epochs=3, learning_rate=1e30, batch_rows=4, warmup=0.0)
+    job = train_child.job(tmp_path, *inputs, recipe=wild, save_every_seconds=save_every_seconds)
+    with pytest.raises(InputError, match=rf"the loss is nan .* at step 2; .*{saved}") as stopped:
+        run(job)
+    assert stopped.value.exit_code == 2 and len((job.work / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_weights_that_are_not_numbers_are_neither_saved_nor_published(tmp_path, inputs, monkeypatch):
+    """The update of the last step breaks them, after a loss that is finite."""
+    recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1e-3, batch_rows=4, warmup=0.0)
+    last = -(-json.loads((inputs[0] / "counts.json").read_text())["rows"] // 4)
+    step, calls = torch.optim.AdamW.step, []
+
+    def breaking(optimizer, *arguments, **options):
+        calls.append(None)
+        step(optimizer, *arguments, **options)
+        if len(calls) == last:
+            optimizer.param_groups[0]["params"][0].data[0] = float("inf")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", breaking)
+    for every in (0, 1000):
+        calls.clear()
+        job = train_child.job(tmp_path / str(every), *inputs, recipe=recipe, save_every_seconds=every)
+        with pytest.raises(InputError, match=f"a weight is NaN or infinite after step {last}"):
+            run(job)
+        assert not (job.out / "model").exists() and not (job.work / f"checkpoint-{last}").exists()
 
 
 def test_a_model_without_position_ids_is_refused(tmp_path):

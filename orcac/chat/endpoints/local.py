@@ -52,24 +52,33 @@ async def ask(
 ) -> Tally:
     """Load the model in the folder `weights`, and ask until every request has its answer in the ledger.
 
-    The requests are those of one teacher, so they differ in their texts alone. `label`, `tally` and the errors are
-    those of `engine.ask`. Also raises InputError if the model cannot be loaded, its chat template does not accept a
-    prompt, or a single prompt does not fit in memory.
+    The requests are those of one teacher, so they differ in their texts and samples alone. `label`, `tally` and the
+    errors are those of `engine.ask`. Also raises InputError if the model cannot be loaded, its chat template does not
+    accept a prompt, or a single prompt does not fit in memory.
     """
     model = await asyncio.to_thread(load, weights, threads=threads, gpus=gpus)
     run = _Run(model, label=label, ledger=ledger, tally=tally, settings=settings, budget=budget, report=on_progress)
     left = iter(requests)
     on_progress(tally)
     with halt_on_signals(run.halts.append), budget or contextlib.nullcontext():
-        while some := list(islice(left, pool)):
-            order = await asyncio.to_thread(
-                model.sort,
-                [_prompt_of(request) for request in some],
-                max_new_tokens=some[0].sampling.max_tokens,
-                batch_size=settings.batch,
-            )
-            await run.answer([some[index] for index in order])
+        while pooled := list(islice(left, pool)):
+            for some in _group_samples(pooled):
+                order = await asyncio.to_thread(
+                    model.sort,
+                    [_prompt_of(request) for request in some],
+                    max_new_tokens=some[0].sampling.max_tokens,
+                    batch_size=settings.batch,
+                )
+                await run.answer([some[index] for index in order])
     return tally
+
+
+def _group_samples(requests: Sequence[ChatRequest]) -> list[list[ChatRequest]]:
+    """Return requests by their sample, since a generation has one seed for all its prompts."""
+    groups: dict[int, list[ChatRequest]] = {}
+    for request in requests:
+        groups.setdefault(request.sample_index, []).append(request)
+    return list(groups.values())
 
 
 class _Begun(NamedTuple):
@@ -98,7 +107,10 @@ class _Run:
         self.halts: list[BaseException] = []  # the reasons to begin no further answer
 
     async def answer(self, requests: Sequence[ChatRequest]) -> None:
-        """Answer requests, which are begun in their order. Raises the reason to halt when the begun ones have ended."""
+        """Answer requests of one sample, which are begun in their order.
+
+        Raises the reason to halt when the begun ones have ended.
+        """
         sampling, left = requests[0].sampling, deque(requests)
         if sampling.extra:
             raise EndpointError(

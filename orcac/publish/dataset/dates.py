@@ -36,10 +36,10 @@ class Dates:
         self._questions = Questions(node.recipe.template, tuple, system_role=node.recipe.system_role)
         self._keys: set[str] = set()
 
-    def add(self, *, system: str, user: str) -> None:
-        """Add the question with these texts."""
+    def add(self, *, system: str, user: str, sample: int = 0) -> None:
+        """Add the question with these texts, and this number of its sample."""
         if self._recipe.origin not in ("replay", "reference"):
-            self._keys.add(self._questions.request(system=system, user=user).key)
+            self._keys.add(self._questions.request(system=system, user=user, sample=sample).key)
 
     def find(self) -> Span | None:
         """Return the days of the first and the last answer to the questions; None if none is in the ledger.

@@ -130,7 +130,7 @@ def _schema(reasons: bool) -> pa.Schema:
 def _read_rows(kept: Path, dates: Dates) -> Iterator[dict[str, object]]:
     """Yield the columns of each row, and pass its texts to `dates`."""
     for row in rows.read(kept, Response):
-        dates.add(system=row.system, user=row.query)
+        dates.add(system=row.system, user=row.query, sample=row.sample)
         yield {name: _messages(row) if name == "messages" else getattr(row, name) for name in COLUMNS}
 
 

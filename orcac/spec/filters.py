@@ -1,0 +1,67 @@
+"""The filters of a dataset, and the rules for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from orcac.recipe import Frozen
+from orcac.spec.finding import Finding
+from orcac.spec.problems import SpecPath
+from orcac.spec.schema import Filters, Spec
+
+F = TypeVar("F", bound=Frozen)
+
+__all__ = ["check_filters", "checks_contamination", "find_filters"]
+
+
+def find_filters(spec: Spec, dataset: str) -> Filters:
+    """Return the filters of a dataset: its own, merged over those of the spec."""
+    own = spec.datasets[dataset].filters
+    return spec.filters if own is None else _merge(spec.filters, own)
+
+
+def checks_contamination(spec: Spec) -> bool:
+    """Return whether the filters of the spec, or those of a dataset, check contamination."""
+    own = [dataset.filters for dataset in spec.datasets.values() if dataset.filters]
+    return any(filters.contamination for filters in (spec.filters, *own))
+
+
+def check_filters(spec: Spec) -> Iterator[Finding]:
+    """Yield the inconsistencies of the spec's filters, and of those of each dataset that has its own."""
+    every: list[tuple[SpecPath, Filters, Filters]] = [(("filters",), spec.filters, spec.filters)]
+    for name, dataset in spec.datasets.items():
+        if dataset.filters is not None:
+            every.append((("datasets", name, "filters"), find_filters(spec, name), dataset.filters))
+    for path, filters, given in every:
+        yield from _check(filters, path)
+        if given.contamination and not spec.benchmarks:
+            message = "there is no benchmark to check against; add `benchmarks`, or remove `contamination`"
+            yield Finding((*path, "contamination"), message, (("benchmarks",),))
+
+
+def _merge(below: F, above: F) -> F:
+    """Return `below` with the fields that are given in `above`; parts and maps that both have are merged."""
+    merged: dict[str, object] = {}
+    for name in above.model_fields_set:
+        old, new = getattr(below, name), getattr(above, name)
+        if isinstance(old, Frozen) and type(old) is type(new):
+            new = _merge(old, new)
+        elif isinstance(old, dict) and isinstance(new, dict):
+            new = old | new
+        merged[name] = new
+    return below.model_copy(update=merged)
+
+
+def _check(filters: Filters, path: SpecPath) -> Iterator[Finding]:
+    for part, bounds in filters.tokens.items():
+        at: SpecPath = (*path, "tokens", part)
+        if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
+            message = f"no answer passes: `min` {bounds.min} is above `max` {bounds.max}; exchange them"
+            yield Finding((*at, "min"), message, ((*at, "max"),))
+    if filters.unread == "drop" and not filters.agreement:
+        message = "nothing is compared without `agreement`; write `agreement: agrees` with it, or remove it"
+        yield Finding((*path, "unread"), message, ((*path, "agreement"),))
+    if filters.select and filters.select.by == "judged":
+        message = "a filter asks no judge yet; write `by: verified`, majority, shortest, longest or random"
+        yield Finding((*path, "select", "by"), message)
