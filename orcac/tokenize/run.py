@@ -57,10 +57,10 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     trained = _list_trained(job.label, len(lengths), groups, recipe)
     rng = np.random.default_rng(recipe.seed)
     if recipe.packing == "best-fit":
-        packed = best_fit_decreasing(lengths[trained], recipe.max_length)
+        packed: Sequence[Sequence[int] | np.ndarray] = best_fit_decreasing(lengths[trained], recipe.max_length)
     else:
         packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
-    packed = [trained[packed[index]].tolist() for index in rng.permutation(len(packed))]
+    packed = [trained[packed[index]] for index in rng.permutation(len(packed))]
     write = functools.partial(
         write_rows,
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
@@ -72,7 +72,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     write(job.out / "rows.safetensors", packed)
     if groups:
         kept_apart = {
-            name: [members[row].tolist() for row in best_fit_decreasing(lengths[members], recipe.max_length)]
+            name: [members[row] for row in best_fit_decreasing(lengths[members], recipe.max_length)]
             for name, members in groups.items()
         }
         write(job.out / holdout.ROWS, [row for rows_of in kept_apart.values() for row in rows_of])
@@ -153,7 +153,7 @@ def spill_ids(examples: Path, recipe: TokenizeRecipe, student: Path, spill: Path
 
 def write_rows(
     path: Path,
-    packed: Sequence[Sequence[int]],
+    packed: Sequence[Sequence[int] | np.ndarray],
     *,
     ids: np.ndarray,
     lengths: np.ndarray,
