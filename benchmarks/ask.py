@@ -1,8 +1,9 @@
 """Measures asking models: speed, the answers kept through kills and faults, limits, budgets, batches and memory.
 
-    python benchmarks/ask.py                 all parts but `million`: about half an hour
+    python benchmarks/ask.py                 all parts but the last two: about half an hour
     python benchmarks/ask.py speed           or: kills, terms, cut, limits, faults, dollars, batch, memory, known
     python benchmarks/ask.py million         memory again, with a million requests
+    ORCAC_BEFORE=CHECKOUT python benchmarks/ask.py turns     this version and that of another checkout, in turns
 
 A server in a process of its own counts requests and answers (`tests/faults`): chat completions on loopback, with a
 latency of 50 ms unless stated otherwise, answers of 200 tokens and prompts of about 200. Each client is a new process,
@@ -25,6 +26,7 @@ import os
 import platform
 import random
 import re
+import shutil
 import signal
 import statistics
 import sys
@@ -60,6 +62,20 @@ def report(line: str) -> None:
     print(line, flush=True)
 
 
+def measure(
+    name: str, serving: Child, count: int, in_flight: int, place: Path, *, root: Path = ROOT
+) -> tuple[float, float, float, float]:
+    """Return (answers/s, MB, CPU s/1,000, CPU s/1,000 of the join) of one run of a client."""
+    serving.reset()
+    if name == "ours":
+        write_prompts(place, count)
+    figures = finish(start(name, serving.base_url, count, in_flight, place, root=root))
+    counters = serving.counters()
+    assert counters.billed == count, f"{name}: {counters.billed} of {count}"
+    cpu_s, join_cpu_s = figures["cpu_s"], figures.get("join_cpu_s", 0.0)
+    return count / counters.span_s, figures["mb"], cpu_s * 1000 / count, join_cpu_s * 1000 / count
+
+
 # --- the parts ---------------------------------------------------------------------------------------------------
 
 
@@ -80,15 +96,8 @@ def speed(folder: Path) -> None:
                     if slow and turn:  # their rates differ by factors, so one run is enough
                         continue
                     count = 2_000 if slow else many
-                    serving.reset()
                     place = folder / f"speed-{latency_ms}-{in_flight}-{turn}-{name}"
-                    if name == "ours":
-                        write_prompts(place, count)
-                    figures = finish(start(name, serving.base_url, count, in_flight, place))
-                    counters = serving.counters()
-                    assert counters.billed == count, f"{name}: {counters.billed} of {count}"
-                    cpus = [cpu_s * 1000 / count for cpu_s in (figures["cpu_s"], figures.get("join_cpu_s", 0.0))]
-                    runs[name].append((count / counters.span_s, figures["mb"], cpus[0], cpus[1]))
+                    runs[name].append(measure(name, serving, count, in_flight, place))
         medians = {name: [statistics.median(part) for part in zip(*of, strict=True)] for name, of in runs.items()}
         base_rate, _, base_cpu, _ = medians["aiohttp"]
         for name, (rate, mb, cpu, _) in medians.items():
@@ -98,6 +107,34 @@ def speed(folder: Path) -> None:
             )
         joins.append(f"{medians['ours'][3]:.3f}")
     report(f"(the join takes {', '.join(joins)} s/1,000 of our CPU)")
+
+
+def turns(folder: Path, times: int = 20) -> None:
+    """Let this version and that of the checkout ORCAC_BEFORE take turns, and report the ratios of neighbouring turns.
+
+    Other work on the machine slows both turns of a pair, so the ratios vary less than the rates, above all if turns are
+    short. The interval of a median is that of the order statistics.
+    """
+    versions = {"before": Path(os.environ["ORCAC_BEFORE"]).resolve(), "now": ROOT}
+    count = 6_000
+    for in_flight in (64, 256):
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in versions}  # answers/s, CPU s/1,000
+        with start_server() as serving:
+            for turn in range(times):
+                for name in sorted(versions, reverse=turn % 2 == 1):
+                    place = folder / f"turns-{in_flight}-{turn}-{name}"
+                    rate, _, cpu, _ = measure("ours", serving, count, in_flight, place, root=versions[name])
+                    found[name].append((rate, cpu))
+                    shutil.rmtree(place)
+        for number, unit in enumerate(("answers/s", "CPU s/1,000")):
+            before, now = ([run[number] for run in of] for of in found.values())
+            ratios = sorted(after / first for first, after in zip(before, now, strict=True))
+            end = max(0, int((times - 1.96 * times**0.5) / 2))
+            report(
+                f"{in_flight} in flight, {unit}: {statistics.median(before):,.3f} before and "
+                f"{statistics.median(now):,.3f} now; now / before {statistics.median(ratios):.3f} (95 %: "
+                f"{ratios[end]:.3f} to {ratios[-1 - end]:.3f}, {times} pairs)"
+            )
 
 
 def kills(folder: Path, *, number: signal.Signals = signal.SIGKILL, count: int = 10_000, times: int = 20) -> None:
@@ -357,12 +394,13 @@ def known(folder: Path, count: int = 1_000_000) -> None:
 
 
 PARTS: dict[str, Callable[[Path], None]] = {
-    part.__name__: part for part in (speed, kills, terms, cut, limits, faults, dollars, batch, memory, known, million)
+    part.__name__: part
+    for part in (speed, kills, terms, cut, limits, faults, dollars, batch, memory, known, million, turns)
 }
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or [name for name in PARTS if name != "million"]
+    chosen = sys.argv[1:] or [name for name in PARTS if name not in ("million", "turns")]
     if unknown := [name for name in chosen if name not in PARTS]:
         sys.exit(f"unknown part {unknown[0]}; the parts are {', '.join(PARTS)}")
     load = os.getloadavg()[0]

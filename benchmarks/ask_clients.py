@@ -235,17 +235,18 @@ def _cpu() -> float:
 
 
 def start(
-    name: str, base_url: str, count: int, in_flight: int, folder: Path, **settings: object
+    name: str, base_url: str, count: int, in_flight: int, folder: Path, *, root: Path = ROOT, **settings: object
 ) -> subprocess.Popen[str]:
-    """Start a client in a process of its own."""
+    """Start a client of the checkout `root` in a process of its own."""
     python = os.environ.get("CURATOR_PYTHON", sys.executable) if name == "curator" else sys.executable
-    line = [python, __file__, name, base_url, str(count), str(in_flight), str(folder)]
+    script = root / "benchmarks" / "ask_clients.py"
+    line = [python, str(script), name, base_url, str(count), str(in_flight), str(folder)]
     return subprocess.Popen(
         [*line, json.dumps(settings)],
         stdout=subprocess.PIPE,
         stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
     )
 
 

@@ -16,13 +16,14 @@ from orcac.errors import InputError
 
 __all__ = ["EXTRAS", "Extra", "explain_missing_package", "fix_of", "is_installed"]
 
-Extra = Literal["train", "measure", "math", "hub"]
+Extra = Literal["train", "measure", "math", "hub", "near"]
 
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "gguf", "tensorboardX"),
     "measure": ("scipy",),
     "math": ("math_verify",),
     "hub": ("huggingface_hub",),
+    "near": ("rensa",),
 }
 _EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
 

@@ -6,7 +6,7 @@ A prompt that occurs several times is used at its first place. Memory holds one 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
 from pathlib import Path
 
@@ -19,12 +19,29 @@ from orcac.rows import Prompt
 
 
 class Prompts:
-    """The prompts in `folders` (artifacts of `sample`). A shard gets number `index` and every `count`-th after it."""
+    """The prompts in `folders` (artifacts of `sample`). A shard gets number `index` and every `count`-th after it.
 
-    def __init__(self, folders: Sequence[Path], *, index: int = 0, count: int = 1) -> None:
+    `contaminated` is the number of prompts that `is_contaminated` leaves out by their query, before shards share them.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        *,
+        index: int = 0,
+        count: int = 1,
+        is_contaminated: Callable[[str], bool] | None = None,
+    ) -> None:
         self._files = [folder / "prompts.parquet" for folder in folders]
         ids = (id_ for path in self._files for (id_,) in rows.read_columns(path, ("id",)))
         self._mask = distinct(hashlib.blake2b(id_.encode(), digest_size=16).digest() for id_ in ids).first
+        self.contaminated: int | None = None
+        if is_contaminated:
+            queries = (query for path in self._files for (query,) in rows.read_columns(path, ("query",)))
+            clean = (first and not is_contaminated(query) for first, query in zip(self._mask, queries, strict=True))
+            left = np.fromiter(clean, bool, len(self._mask))
+            self.contaminated = int(self._mask.sum() - left.sum())
+            self._mask = left
         chosen = np.flatnonzero(self._mask)[index::count]
         self._mask[:] = False
         self._mask[chosen] = True

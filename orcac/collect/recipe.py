@@ -1,8 +1,9 @@
 """The results of `collect`: `responses.parquet` (rows.Response), one teacher's answers to every prompt of its inputs.
 
-Inputs: `prompts` (one or more sample nodes), in order; a prompt that occurs twice is asked once. The samples of a
-prompt follow one another. The endpoint with its limits and prices, and the number of shards, are Execution: an answer
-is recorded under a digest of its request, so neither the address nor the shards change the result.
+Inputs: `prompts` (one or more sample nodes), in order, and `benchmarks` if contaminated prompts are left out. A prompt
+that occurs twice is asked once. The samples of a prompt follow one another. The endpoint with its limits and prices,
+and the number of shards, are Execution: an answer is recorded under a digest of its request, so neither the address nor
+the shards change the result.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class CollectRecipe(Recipe):
     system_role: SystemRole = "system"  # the role under which the system messages are sent
     sample_index: int = 0  # the number of the first answer, if each prompt is asked several times
     samples: int = 1  # answers to each prompt, one row for each
+    contamination_ngram: int | None = None  # leave out a prompt whose query shares so many words with a benchmark item
 
     @property
     def template(self) -> ChatRequest:
@@ -107,6 +109,7 @@ class CollectSummary(Summary):
     # decoding setting that the model refuses -> prompts that were asked without it
     omitted: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # prompts whose response has reasoning; None if none
+    contaminated: int | None = field(default=None, metadata=OMIT_NONE)  # prompts left out; None if none were looked for
     bad: int | None = field(default=None, metadata=OMIT_NONE)  # rows of the recording that cannot be read; None if none
     input_tokens: int = 0  # 0 if nothing counted them: a recording, or references
     output_tokens: int = 0

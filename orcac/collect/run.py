@@ -25,11 +25,13 @@ from orcac.chat.ask import Asker
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.asking import chat_execution
+from orcac.collect.contamination import index_benchmarks, ngram_digests
 from orcac.collect.failed_groups import GroupedFailures
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.collect.recorded import open_recording, read_references, replay_responses
 from orcac.collect.unanswered import lost_group_error, unanswered_error
+from orcac.errors import InputError
 from orcac.job import Job, save_memory
 from orcac.progress import print_line
 from orcac.rows import Response
@@ -55,7 +57,7 @@ def run(job: CollectJob) -> CollectSummary:
     response, raises EndpointError, or InputError if the responses are looked up.
     """
     _save_memory(job)
-    prompts = Prompts(job.inputs["prompts"])
+    prompts = _open_prompts(job)
     questions = _questions(job, prompts)
     match job.recipe.origin:
         case "reference":
@@ -75,7 +77,7 @@ def run(job: CollectJob) -> CollectSummary:
 def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
     """Ask the prompts number index, index + count, ... (from 0) and leave their answers in the ledger."""
     _save_memory(job)
-    prompts = Prompts(job.inputs["prompts"], index=index, count=count)
+    prompts = _open_prompts(job, index=index, count=count)
     asked = len(prompts) * job.recipe.samples
     if job.recipe.origin in ("reference", "replay"):  # `run` looks them up
         return ShardSummary(prompts=asked)
@@ -83,6 +85,31 @@ def run_shard(job: CollectJob, index: int, count: int) -> ShardSummary:
         tally = asker.ask()
     failed = dict(sorted(tally.failed.items()))
     return ShardSummary(prompts=asked, answered=tally.answered, failed=failed, usd=round(tally.usd, 6))
+
+
+def _open_prompts(job: CollectJob, *, index: int = 0, count: int = 1) -> Prompts:
+    """Return the prompts to ask, without the contaminated ones if the recipe leaves them out.
+
+    Raises InputError if none is left.
+    """
+    ngram, folders = job.recipe.contamination_ngram, job.inputs["prompts"]
+    if ngram is None:
+        return Prompts(folders, index=index, count=count)
+    indexes = index_benchmarks(job.inputs["benchmarks"], ngram).values()
+
+    def is_contaminated(query: str) -> bool:
+        digests = ngram_digests(query, ngram)
+        return not all(index.isdisjoint(digests) for index in indexes)
+
+    prompts = Prompts(folders, index=index, count=count, is_contaminated=is_contaminated)
+    if not len(prompts) and count == 1:
+        raise InputError(
+            f"{job.label}: all {prompts.contaminated:,} prompts share {ngram} words with a benchmark's items",
+            fix="take other queries, or raise `ngram` of `filters.contamination`",
+        )
+    if index == 0:
+        print_line(f"{job.label}  {prompts.contaminated:,} contaminated prompts are left out")
+    return prompts
 
 
 def _questions(job: CollectJob, prompts: Prompts) -> Questions:
@@ -178,6 +205,7 @@ def _write(
         failed=dict(sorted(failed.items())),
         omitted=dict(sorted(omitted.items())) or None,
         reasoned=reasoned or None,
+        contaminated=prompts.contaminated,
         bad=bad or None,
         input_tokens=input_tokens,
         output_tokens=output_tokens,

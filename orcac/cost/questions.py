@@ -65,7 +65,7 @@ def _list_teachers(node: Node) -> Iterator[str]:
     recipe = node.recipe
     assert isinstance(recipe, CollectRecipe)
     for number in range(recipe.sample_index, recipe.sample_index + recipe.samples):
-        sample = recipe.model_copy(update={"sample_index": number, "samples": 1})
+        sample = recipe.model_copy(update={"sample_index": number, "samples": 1, "contamination_ngram": None})
         yield canonical(sample.model_dump(mode="json"))
 
 

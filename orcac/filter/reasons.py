@@ -6,7 +6,7 @@ A failed request is rejected under its error's class, whatever the recipe. The o
 
 A selection is among the answers to one prompt that the rules before it leave: a majority needs its votes. Duplicates
 are looked for among the rows that all other rules leave, so that a bad first answer does not cause a good second one to
-be rejected.
+be rejected. Near duplicates come last, since they need all rows (`near.py`).
 
 A recipe without the rules that came later (`FilterRecipe.is_reordered`) has the first order instead: length comes
 before refusals, and duplicates before contamination. Both orders keep the same rows; they differ in the reasons of rows
@@ -15,13 +15,13 @@ with two faults, and what a finished artifact states must stay true.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
+from orcac.collect.contamination import Index, answer_digests, ngram_digests
 from orcac.filter.agreement import find_disagreement
-from orcac.filter.contamination import Index, ngram_digests
+from orcac.filter.duplicates import PARTS, Seen, name_duplicate
 from orcac.filter.lengths import count_tokens
 from orcac.filter.recipe import FilterRecipe
 from orcac.filter.refusals import is_refusal
@@ -30,7 +30,8 @@ from orcac.rows import Response
 
 KEEP = ""
 _Rule = Callable[[Response], str]  # row -> the reason to reject it, or KEEP
-DUPLICATES = frozenset({"duplicate"})  # reasons of rows whose text another row has
+# reasons of rows whose text another row has
+DUPLICATES = frozenset(name_duplicate(part, is_near=is_near) for part in PARTS for is_near in (False, True))
 
 
 class Reasons:
@@ -38,14 +39,21 @@ class Reasons:
 
     def __init__(self, recipe: FilterRecipe, benchmarks: Mapping[str, Index]) -> None:
         self._recipe, self._benchmarks = recipe, benchmarks
-        self._seen: set[bytes] = set()
+        self._seen = Seen(recipe)
         self.overlaps: Counter[str] = Counter(dict.fromkeys(benchmarks, 0))
         ended, long, refuses, disagrees = self._find_ending, self._find_length, self._find_refusal, self._find_answer
-        self._before: tuple[_Rule, ...] = (ended, long, refuses, disagrees, self._find_duplicate, self._find_overlap)
+        self._before: tuple[_Rule, ...] = (
+            ended,
+            long,
+            refuses,
+            disagrees,
+            self._seen.find_duplicate,
+            self._find_overlap,
+        )
         self._after: tuple[_Rule, ...] = ()
         if recipe.is_reordered:
             self._before = ended, refuses, long, disagrees, self._find_overlap
-            self._after = (self._find_duplicate,)
+            self._after = (self._seen.find_duplicate,)
 
     def judge_all(self, rows: Iterable[Response]) -> Iterator[str]:
         """Yield the reason to reject each row, or KEEP. The answers to one prompt must follow one another."""
@@ -96,24 +104,20 @@ class Reasons:
     def _find_answer(self, row: Response) -> str:
         return find_disagreement(row, self._recipe)
 
-    def _find_duplicate(self, row: Response) -> str:
-        return "duplicate" if self._recipe.drop_duplicates and self._is_duplicate(row) else KEEP
-
     def _find_overlap(self, row: Response) -> str:
-        ngram = self._recipe.contamination_ngram
-        return "contamination" if ngram is not None and self._overlaps(row.query, ngram) else KEEP
+        """Return the reason to reject a row for a text that overlaps a benchmark's item, or KEEP."""
+        recipe = self._recipe
+        if recipe.contamination_ngram is None:
+            return KEEP
+        if self._overlaps(ngram_digests(row.query, recipe.contamination_ngram)):
+            return "contamination"
+        if recipe.contaminated_answers:
+            answer = f"{row.reasoning} {row.response}"
+            if self._overlaps(answer_digests(answer, recipe.contamination_ngram)):
+                return "contaminated answer"
+        return KEEP
 
-    def _is_duplicate(self, row: Response) -> bool:
-        texts = (row.system, row.query, row.response, *([row.reasoning] if row.reasoning else []))
-        parts = (" ".join(text.split()) for text in texts)
-        digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
-        if digest in self._seen:
-            return True
-        self._seen.add(digest)
-        return False
-
-    def _overlaps(self, query: str, ngram: int) -> bool:
-        digests = ngram_digests(query, ngram)
+    def _overlaps(self, digests: Index) -> bool:
         found = [name for name, index in self._benchmarks.items() if not index.isdisjoint(digests)]
         self.overlaps.update(found)
         return bool(found)

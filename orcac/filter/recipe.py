@@ -13,9 +13,10 @@ from typing import ClassVar, Literal
 from orcac.recipe import Execution, Frozen, Recipe, rule
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["VERSION", "Bounds", "FilterExecution", "FilterRecipe", "FilterSummary", "Selection"]
+__all__ = ["RENSA", "VERSION", "Bounds", "FilterExecution", "FilterRecipe", "FilterSummary", "Selection"]
 
 VERSION = 1
+RENSA = "0.5.0"  # as pyproject.toml pins it: another version may sketch a text in another way
 
 
 class Bounds(Frozen):
@@ -46,15 +47,21 @@ class FilterRecipe(Recipe):
     drop_unread: bool = False  # with one of these two: reject if nothing can be compared
     checker: str = "final-answer"  # a name in `orcac.checkers`, by which answers are read and compared
     drop_duplicates: bool = True  # same system message, query, reasoning and answer, after normalising white space
+    drop_duplicate_questions: bool = False  # same query as another prompt
+    drop_duplicate_answers: bool = False  # same reasoning and answer
+    near: float | None = None  # the texts of these three rules also repeat each other if they are so similar (Jaccard)
+    sketches: str | None = rule(None)  # with `near`: the version of rensa, which decides on its hash functions
     contamination_ngram: int | None = None  # reject a query that shares so many consecutive words with an item
     # of a benchmark (case and punctuation ignored); a shorter text must be equal as a whole
+    contaminated_answers: bool = False  # with it: also reject an answer that shares so many words with an item
     select: Selection | None = None
     matching: int | None = rule(None)  # `recipe.MATCHING`, if references are compared: a copy of the reference agrees
 
     @property
     def is_reordered(self) -> bool:
         """Whether the recipe has a rule that came after the first order of all rules, and so follows the later one."""
-        return bool(self.contradict_reference or self.drop_unread or self.select)
+        later = (self.drop_duplicate_questions, self.drop_duplicate_answers, self.near, self.contaminated_answers)
+        return bool(self.contradict_reference or self.drop_unread or self.select or any(later))
 
 
 class FilterExecution(Execution):

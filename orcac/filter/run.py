@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from orcac import rows
+from orcac.collect.contamination import Index, index_benchmarks
 from orcac.errors import InputError
-from orcac.filter.contamination import Index, build_index
+from orcac.filter.near import reject_near
 from orcac.filter.reasons import DUPLICATES, KEEP, Reasons
 from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
 from orcac.job import Job, hide_pandas
@@ -87,6 +89,7 @@ def _find_reasons(
         verdicts.append(verdict)
         losses.count("" if verdict in DUPLICATES else verdict, task=task)
         progress.update(len(verdicts))
+    reject_near(job.recipe, partial(rows.read, responses, rows.Response), verdicts)
     return verdicts
 
 
@@ -101,9 +104,4 @@ def _index_benchmarks(job: Job[FilterRecipe, FilterExecution]) -> dict[str, Inde
             f"{job.label}: there is no benchmark to check contamination against",
             fix="name benchmarks in the spec, or leave the contamination filter out",
         )
-    indexes: dict[str, Index] = {}
-    for folder in folders:
-        items = list(rows.read(folder / "prompts.parquet", rows.Prompt))
-        name = items[0].source
-        indexes[name] = indexes.get(name, frozenset()) | build_index((item.query for item in items), ngram)
-    return indexes
+    return index_benchmarks(folders, ngram)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from orcac.filter.duplicates import list_parts, name_duplicate
 from orcac.filter.recipe import Bounds, FilterRecipe, Selection
 
 __all__ = ["Rule", "describe_rules"]
@@ -92,11 +93,25 @@ def _describe_contamination(recipe: FilterRecipe) -> Iterator[Rule]:
             "keeps the benchmarks' items unseen",
             ("contamination",),
         )
+    if recipe.contaminated_answers:
+        text = f"nor do the answer and its reasoning share {recipe.contamination_ngram:,} consecutive words with one"
+        yield Rule(text, "keeps the benchmarks' items out of the answers", ("contaminated answer",))
+
+
+_REPEATED = {
+    "example": "no earlier row has the same texts",
+    "question": "no other prompt before it has the same question",
+    "answer": "no earlier row has the same answer",
+}
 
 
 def _describe_duplicates(recipe: FilterRecipe) -> Iterator[Rule]:
-    if recipe.drop_duplicates:
-        yield Rule("no earlier row has the same texts", "leaves out repetitions", ("duplicate",))
+    for part in list_parts(recipe):
+        yield Rule(_REPEATED[part], "leaves out repetitions", (name_duplicate(part),))
+    for part in list_parts(recipe) if recipe.near is not None else ():
+        what = {"example": "text"}.get(part, part)
+        text = f"no earlier row has a {what} that is similar to {recipe.near:g} or more (Jaccard index of 3-word runs)"
+        yield Rule(text, "leaves out repetitions in other words", (name_duplicate(part, is_near=True),))
 
 
 _SELECTED = {

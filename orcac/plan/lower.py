@@ -426,6 +426,7 @@ class _ArmLowering:
             mark=self.mark,
             sample_index=first if self.spec.teachers[dataset.teacher].is_sampled else 0,
             samples=dataset.samples,
+            contamination=find_filters(self.spec, name).contamination,
             shards=dataset.shards,
         )
 
@@ -440,6 +441,7 @@ class _ArmLowering:
         sampling: Sampling | None = None,
         sample_index: int = 0,
         samples: int = 1,
+        contamination: schema.Contamination | None = None,
         shards: int = 1,
     ) -> str:
         """Add the answers of the teacher or baseline `name` to prompts.
@@ -457,7 +459,11 @@ class _ArmLowering:
             files=files,
             **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
         )
-        return self._add(address, recipe, execution, label=label, mark=mark, inputs={"prompts": prompts})
+        inputs = {"prompts": prompts}
+        if contamination and contamination.before_asking:
+            recipe = recipe.model_copy(update={"contamination_ngram": contamination.ngram})
+            inputs["benchmarks"] = self._add_every_benchmark()
+        return self._add(address, recipe, execution, label=label, mark=mark, inputs=inputs)
 
     def _lower_teacher(
         self, name: str, *, sampling: Sampling | None = None, sample_index: int = 0, samples: int = 1
@@ -499,11 +505,13 @@ class _ArmLowering:
             mark=self.mark,
             inputs={
                 "responses": (self._add_collect(dataset),),
-                "benchmarks": tuple(sorted(map(self._add_questions, self._benchmark_names())))
-                if filters.contamination
-                else (),
+                "benchmarks": self._add_every_benchmark() if filters.contamination else (),
             },
         )
+
+    def _add_every_benchmark(self) -> tuple[str, ...]:
+        """Add the items of each benchmark, with which texts are compared for contamination."""
+        return tuple(sorted(map(self._add_questions, self._benchmark_names())))
 
     def _report_dataset(self, dataset: str) -> report.Dataset:
         return report.Dataset(

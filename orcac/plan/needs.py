@@ -28,8 +28,10 @@ def list_extras(node: Node) -> set[Extra]:
     recipe = node.recipe
     if isinstance(recipe, CollectRecipe) and recipe.origin == "local":
         found.add("train")
-    if isinstance(recipe, FilterRecipe) and recipe.agree_with_reference and recipe.checker == "math":
+    if isinstance(recipe, FilterRecipe) and recipe.checker == "math":
         found.add("math")
+    if isinstance(recipe, FilterRecipe) and recipe.near is not None:
+        found.add("near")
     if isinstance(recipe, ScoreRecipe) and "math" in recipe.checkers:
         found.add("math")
     if isinstance(recipe, ScoreRecipe) and recipe.judge and recipe.judge.asked.origin == "local":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from orcac.filter.recipe import Bounds, FilterRecipe, Selection
+from orcac.filter.recipe import RENSA, Bounds, FilterRecipe, Selection
 from orcac.plan.replicates import FIRST, Replicate
 from orcac.recipe import MATCHING
 from orcac.spec import schema
@@ -35,7 +35,7 @@ def lower_work(work: schema.Work, *, gpus: int = 0) -> Resources:
 
 def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
     """Return the recipe of filters; a selection at random draws with `seed`."""
-    agrees, select = filters.agreement == "agrees", filters.select
+    agrees, select, repeated = filters.agreement == "agrees", filters.select, filters.duplicates
     reads_references = bool(filters.agreement) or (select is not None and select.by == "verified")
     reads_answers = reads_references or (select is not None and select.by == "majority")
     return FilterRecipe(
@@ -48,8 +48,13 @@ def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
         contradict_reference=filters.agreement == "contradicts",
         drop_unread=filters.unread == "drop",
         checker=filters.checker if reads_answers else FilterRecipe.model_fields["checker"].default,
-        drop_duplicates=filters.duplicates == "drop",
+        drop_duplicates="example" in repeated.of,
+        drop_duplicate_questions="question" in repeated.of,
+        drop_duplicate_answers="answer" in repeated.of,
+        near=repeated.near,
+        sketches=RENSA if repeated.near is not None else None,
         contamination_ngram=filters.contamination.ngram if filters.contamination else None,
+        contaminated_answers=bool(filters.contamination and filters.contamination.answers),
         select=_lower_selection(select, seed) if select else None,
         matching=MATCHING if reads_references else None,
     )

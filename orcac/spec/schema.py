@@ -442,6 +442,12 @@ class Contamination(Frozen):
     ngram: Count = semantic(
         "reject a query that has this many consecutive words in common with a benchmark item", 13, unit="words"
     )
+    answers: StrictBool = semantic("also reject an answer that has so many words in common with one", False)
+    before_asking: StrictBool = semantic(
+        "leave out such queries before anything is asked, so that no answer to them is paid for; others are not drawn "
+        "in their place",
+        False,
+    )
 
 
 class Bounds(Frozen):
@@ -455,6 +461,34 @@ class Selection(Frozen):
         "the prompt; shortest and longest count the tokens of reasoning and answer; random draws with the spec's seed"
     )
     keep: Count = semantic("largest number of answers to keep of each prompt", 1, unit="answers")
+
+
+class Duplicates(Frozen):
+    of: tuple[Literal["example", "question", "answer"], ...] = semantic(
+        "what is compared: the whole example with its system message, the questions of prompts, the answers with their "
+        "reasoning",
+        ("example",),
+    )
+    near: Share | None = semantic(
+        "drop texts that are so similar, too: the Jaccard index of their runs of three words, such as 0.8; white space "
+        "alone makes no difference when absent",
+        None,
+        gt=0,
+    )
+
+
+def _expand_short_duplicates(value: object) -> object:
+    """Return the full form of duplicates that are written as one word."""
+    words: dict[object, object] = {"drop": {"of": ("example",)}, "keep": {"of": ()}}
+    return words.get(value, value) if isinstance(value, str) else value
+
+
+class _OrWord:
+    """Adds the short form, a word, to the JSON Schema of duplicates."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"anyOf": [handler(core), {"enum": ["keep", "drop"]}]}
 
 
 def _expand_short_agreement(value: object) -> object:
@@ -494,7 +528,9 @@ class Filters(Frozen):
     checker: CheckerName = semantic(
         "rule by which `agreement` and `select` read answers and compare them", "final-answer"
     )
-    duplicates: Literal["keep", "drop"] = semantic("repetitions of the same prompt with the same response", "drop")
+    duplicates: Annotated[Duplicates, BeforeValidator(_expand_short_duplicates), _OrWord] = semantic(
+        "rows that repeat an earlier one: `drop` is short for {of: [example]}, and `keep` for {of: []}", Duplicates()
+    )
     contamination: Contamination | None = semantic("check the queries against every benchmark of the spec", None)
     select: Selection | None = semantic("the answers to keep of each prompt, after the rules above", None)
     allow_empty: tuple[str, ...] = execution(

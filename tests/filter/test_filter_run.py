@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jobs import make_job
 
 from orcac import rows
+from orcac.collect.contamination import build_index
 from orcac.errors import InputError
-from orcac.filter.contamination import build_index
 from orcac.filter.lengths import count_tokens
 from orcac.filter.reasons import KEEP, Reasons
 from orcac.filter.recipe import Bounds, FilterExecution, FilterRecipe

@@ -218,8 +218,10 @@ FILTERS: dict[str, tuple[Any, ...]] = {
     "agreement": ("agreement", True),
     "unread": ("unread", "drop", {"agreement": True}),
     "checker": ("checker", "auto", {"agreement": True}),
-    "duplicates": ("duplicates", "keep"),
+    "duplicates.of": ("duplicates.of", ["question"]),
+    "duplicates.near": ("duplicates.near", 0.8),
     "contamination.ngram": ("contamination.ngram", 12),
+    "contamination.answers": ("contamination.answers", True),
     "select.by": ("select.by", "majority", {"select": {"by": "shortest"}}),
     "select.keep": ("select.keep", 2, {"select": {"by": "shortest"}}),
 }
@@ -287,6 +289,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "datasets.*.draw.*.always": ("datasets.few.draw.table.always", [1], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.multiple_choice": ("datasets.few.draw.table.multiple_choice", [7], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.mix": ("datasets.few.draw.table.mix", "alone", {"queries/few/table"} | FEW),
+    "filters.contamination.before_asking": (
+        "filters.contamination.before_asking", True, answered(*STAGES.values()),
+    ),
+    "datasets.*.filters.contamination.before_asking": (
+        "datasets.few.filters.contamination.before_asking", True, answered("few"),
+    ),
     "datasets.*.samples": ("datasets.few.samples", 4, answered("few")),
     **{f"filters.{field}": (f"filters.{path}", value, KEPT, *nest("filters", given))
        for field, (path, value, *given) in FILTERS.items()},

@@ -1,4 +1,4 @@
-"""Tests of orcac/filter/contamination.py."""
+"""Tests of orcac/collect/contamination.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.filter.contamination import build_index, ngram_digests
+from orcac.collect.contamination import build_index, ngram_digests
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=12)
 
