@@ -1,9 +1,9 @@
 """Time the page of a large study: its making, the opening of both forms in Chromium, a search and a sort.
 
     python benchmarks/page.py [ARMS] [TASKS] [ITEMS]        two minutes
-    python benchmarks/page.py --shots docs                  the pictures of docs/report.md
+    python benchmarks/page.py --shots REPORT.html docs      the pictures of docs/report.md, of a report's page
 
-The studies are made up: random answers of about 100 characters, on which the arms' levels differ.
+The timed study is made up: random answers of about 100 characters, on which the arms' levels differ.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from browser import Browser, open_browser
 
 from orcac.report.browser import index_script, write_texts
 from orcac.report.items import read_items
-from orcac.report.paper import BBH
-from orcac.report.render import list_rows, render_html
+from orcac.report.render import Folder, list_rows, render_html
 from orcac.report.results import read_json
 
 READY = "document.querySelectorAll('.answers > div').length > 0 && (window.readyAt ??= performance.now())"
@@ -30,7 +29,7 @@ COUNT = "document.querySelector('#browser-count').textContent"
 
 def main() -> None:
     if sys.argv[1:2] == ["--shots"]:
-        return shoot(Path(sys.argv[2]))
+        return shoot(Path(sys.argv[2]), Path(sys.argv[3]))
     arms, tasks, items = (int(text) for text in (*sys.argv[1:], *("30", "27", "10000")[len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -46,8 +45,8 @@ def main() -> None:
         )
         view = root / "view"
         view.mkdir()
-        write_texts(view, collections)
-        page = render_html(results, index_script(collections, list_rows(results)), is_folder=True)
+        write_texts(view / "texts", collections)
+        page = render_html(results, index_script(collections, list_rows(results)), folder=Folder("texts"))
         (view / "index.html").write_text(page)
         clock.stop("the folder of pages")
         size = sum(path.stat().st_size for path in view.rglob("*") if path.is_file())
@@ -57,28 +56,17 @@ def main() -> None:
                 _time(browser, name, path)
 
 
-def shoot(folder: Path) -> None:
+def shoot(page: Path, folder: Path) -> None:
     """Write the pictures of the documentation: the top of a page, and its items on a narrow, dark screen."""
-    with tempfile.TemporaryDirectory() as place:
-        study = studies.publish_study(
-            Path(place) / "store",
-            title="explanations",
-            about="A made-up study: random answers, to show the page.",
-            levels={"base": 0.5, "no-explanations": 0.41, "half-the-data": 0.49, "two-teachers": 0.58},
-            benchmarks={"bbh": dict.fromkeys(BBH, 40), "sums": {"addition": 150, "products": 150}},
-            forms={"bbh": "bbh"},
-            runs=3,
-            baseline="gpt-4",
-        )
-        with open_browser(Path(place)) as browser:
-            browser.open(study.page.as_uri(), 1200, 1000)
-            browser.wait_for(READY)
-            browser.screenshot(folder / "report.png")
-            browser.open(study.page.as_uri(), 420, 900, dark=True)
-            browser.wait_for(READY)
-            browser.evaluate("document.querySelector('#f-split').click()")
-            browser.evaluate("document.querySelector('#items').scrollIntoView()")
-            browser.screenshot(folder / "report-items.png")
+    with tempfile.TemporaryDirectory() as place, open_browser(Path(place)) as browser:
+        browser.open(page.absolute().as_uri(), 1200, 1000)
+        browser.wait_for(READY)
+        browser.screenshot(folder / "report.png")
+        browser.open(page.absolute().as_uri(), 420, 900, dark=True)
+        browser.wait_for(READY)
+        browser.evaluate("document.querySelector('#f-split').click()")
+        browser.evaluate("document.querySelector('#items').scrollIntoView()")
+        browser.screenshot(folder / "report-items.png")
 
 
 def _time(browser: Browser, name: str, path: Path) -> None:

@@ -3,6 +3,8 @@
     python benchmarks/train.py                       with the Trainer, and TRL if this Python has it
     python benchmarks/train.py --trl VENV/bin/python   TRL from an environment of its own (same torch, please)
     python benchmarks/train.py tiny --micro 4        one size, one micro-batch
+    python benchmarks/train.py tiny-lora --kills 20  a stage that is killed at random moments
+    python benchmarks/train.py tiny-lora             LoRA matrices, beside TRL and the Trainer with peft
 
 Each side is a process of its own, the sides take turns, and all train the same weights on the same packed rows in the
 same order, with the same optimizer, schedule and threads. `ours` is a whole `train` node. TRL gets the rows in the form
@@ -23,10 +25,14 @@ import importlib.util
 import json
 import os
 import platform
+import random
 import resource
+import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
 
     from orcac.job import Job
     from orcac.train.data import PackedRows
+    from orcac.train.recipe import Lora
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # of a loss, over the whole run: the order of the sums differs at each step
 
@@ -68,6 +75,7 @@ class Case:
     gpus: int = 0
     recompute: bool = False
     threads: int = 1
+    rank: int = 0  # of LoRA matrices on all linear layers; 0 trains all weights
     seed: int = 7
     learning_rate: float = 1e-3
 
@@ -87,6 +95,8 @@ class Result(TypedDict):
 CASES = {
     "tiny": Case("tiny", 640, 128, 4, 4, 4, 344, 256, steps=80),  # `size: tiny`, 0.84 M
     "wide": Case("wide", 32_000, 256, 4, 8, 8, 688, 512, steps=8),  # a model whose loss layer dominates: 19.5 M
+    "tiny-lora": Case("tiny-lora", 640, 128, 4, 4, 4, 344, 256, steps=80, rank=8),
+    "wide-lora": Case("wide-lora", 32_000, 256, 4, 8, 8, 688, 512, steps=8, rank=8),
 }
 
 
@@ -116,6 +126,28 @@ def write_student(folder: Path, case: Case) -> None:
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2}, unk_token="<pad>"))
     marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(folder / "model")
+
+
+def write_adapter(folder: Path, case: Case) -> None:
+    """Write the LoRA matrices that all sides start from, the second ones drawn at random instead of zeros."""
+    import torch
+
+    from orcac.train import adapter, state
+
+    model = load_student(folder, case)
+    adapter.attach(model, lora_of(case), seed=case.seed, start=None, halves_frozen=False)
+    for name, part in state.trained_parameters(model).items():
+        if "lora_B" in name:
+            torch.nn.init.normal_(part, std=0.02)
+    (folder / "adapted").mkdir()
+    trainer = types.SimpleNamespace(model=model, model_wrapped=model)
+    adapter.save(trainer, lora_of(case), folder / "adapted" / adapter.FOLDER)
+
+
+def lora_of(case: Case) -> Lora:
+    from orcac.train.recipe import Lora
+
+    return Lora(rank=case.rank, alpha=2 * case.rank, targets=("all-linear",))
 
 
 def write_rows(folder: Path, case: Case) -> None:
@@ -203,6 +235,7 @@ def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6)
         learning_rate=case.learning_rate,
         batch_rows=case.batch,
         precision=case.precision,  # type: ignore[arg-type]
+        adapter=lora_of(case) if case.rank else None,
     )
     execution = TrainExecution(
         threads=case.threads,
@@ -218,7 +251,11 @@ def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6)
         label=case.name,
         recipe=recipe,
         execution=execution,
-        inputs={"rows": [folder / "rows"], "start": [folder / "student"]},
+        inputs={
+            "rows": [folder / "rows"],
+            "start": [folder / ("adapted" if case.rank else "student")],
+            "base": [folder / "student"] * bool(case.rank),
+        },
         by_ref={},
         out=place / "out",
         work=place / "work",
@@ -318,6 +355,16 @@ def load_student(folder: Path, case: Case) -> PreTrainedModel:
     return model
 
 
+def load_peer(folder: Path, case: Case) -> PreTrainedModel:
+    """Return the model as the other sides train it: with peft's own wrapper if it has an adapter."""
+    model = load_student(folder, case)
+    if not case.rank:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(folder / "adapted" / "adapter"), is_trainable=True)
+
+
 def trl(folder: Path, case: Case, place: Path, timer: StepTimer) -> None:
     import datasets
     import numpy as np
@@ -343,7 +390,7 @@ def trl(folder: Path, case: Case, place: Path, timer: StepTimer) -> None:
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     SFTTrainer(
-        model=load_student(folder, case),
+        model=load_peer(folder, case),
         args=config,
         train_dataset=datasets.Dataset.from_list(records),
         processing_class=AutoTokenizer.from_pretrained(str(folder / "student" / "model")),
@@ -356,7 +403,7 @@ def trainer(folder: Path, case: Case, place: Path, timer: StepTimer) -> None:
 
     rows = [{name: array.astype(np.int64) for name, array in row.items()} for row in read_in_order(folder)]
     Trainer(
-        model=load_student(folder, case),
+        model=load_peer(folder, case),
         args=TrainingArguments(**build_arguments(case, place, remove_unused_columns=False)),
         train_dataset=rows,
     ).train()
@@ -413,6 +460,8 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
         folder = Path(place)
         write_student(folder / "student", case)
         write_rows(folder / "rows", case)
+        if case.rank:
+            write_adapter(folder, case)
         runs: dict[str, list[Result]] = {side: [] for side in pythons}
         for _ in range(repeats):
             for side, python in pythons.items():
@@ -430,6 +479,70 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
     return tokens, best
 
 
+# --- kills ---------------------------------------------------------------------------------------------------------
+
+
+def kill(case: Case, count: int) -> int:
+    """Kill the stage `count` times at random moments, and return the number of times that it ended in between.
+
+    A try is a forked process, and goes on from what the killed ones left. Raises AssertionError if a stage does not end
+    with the bytes of the one that was never killed.
+    """
+    import torch
+
+    torch.set_num_threads(case.threads)
+    moments = random.Random(case.seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_student(folder / "student", case)
+        write_rows(folder / "rows", case)
+        if case.rank:
+            write_adapter(folder, case)
+        start = time.monotonic()
+        assert os.waitstatus_to_exitcode(os.waitpid(_start(folder, case, folder / "whole"), 0)[1]) == 0
+        whole, left, ended = time.monotonic() - start, count, 0
+        while left:
+            tried = folder / f"killed-{ended}"
+            while left:
+                child = _start(folder, case, tried)
+                time.sleep(moments.uniform(0, whole))
+                if os.waitpid(child, os.WNOHANG) == (0, 0):
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                    left -= 1
+                else:
+                    break
+            else:
+                assert os.waitstatus_to_exitcode(os.waitpid(_start(folder, case, tried), 0)[1]) == 0
+            ended += 1
+            found, wanted = (_read_contents(one / "out") for one in (tried, folder / "whole"))
+            assert found == wanted, [name for name in wanted if found.get(name) != wanted[name]]
+            report(f"{count - left} of {count} kills: ended with the same {len(wanted)} files, bit for bit")
+    return ended
+
+
+def _start(folder: Path, case: Case, place: Path) -> int:
+    """Make the stage in a forked process, and return its id. As in the store, `out` is new and `work` is kept."""
+    shutil.rmtree(place / "out", ignore_errors=True)
+    if child := os.fork():
+        return child
+    try:
+        with (folder / "log.txt").open("a") as log:
+            os.dup2(log.fileno(), 2)
+            from orcac.train.run import run
+
+            run(stage_job(folder, case, place, save_every=0))
+            os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _read_contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def report(line: str) -> None:
     print(line, flush=True)
 
@@ -443,6 +556,7 @@ def main() -> None:
     parser.add_argument("--micro", type=int, nargs="*", default=[1, 4], help="rows per forward pass, of 4 per step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--kills", type=int, metavar="N", help="instead: kill the stage of each size N times")
     given = parser.parse_args()
     if given.trl is None and importlib.util.find_spec("trl"):
         given.trl = sys.executable
@@ -454,6 +568,10 @@ def main() -> None:
     import transformers
 
     report(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
+    if given.kills:
+        for name in given.cases or CASES:
+            kill(dataclasses.replace(CASES[name], steps=24), given.kills)
+        return
     report(f"{given.threads} threads, best of {given.repeats}; {'TRL left out' if not given.trl else given.trl}\n")
     report("| size | batch | side | tokens/s | of ours | CPU s | of ours | peak MB | imports MB | loss | max diff |")
     report("|---|---|---|---|---|---|---|---|---|---|---|")

@@ -1,8 +1,9 @@
-"""The GPUs of this machine: each job of a run holds its own.
+"""The cores and the GPUs of this machine.
 
-Slurm shows a job its GPUs alone. Without Slurm, jobs that run side by side see all GPUs, and each would take the first
-one. So a job locks the GPUs that it needs, and hides the others from the libraries that it loads. A lock is a file that
-the process keeps open, so a job that dies frees its GPUs. Other users and programs do not know these locks.
+Each job of a run holds its own GPUs. Slurm shows a job its GPUs alone. Without Slurm, jobs that run side by side see
+all GPUs, and each would take the first one. So a job locks the GPUs that it needs, and hides the others from the
+libraries that it loads. A lock is a file that the process keeps open, so a job that dies frees its GPUs. Other users
+and programs do not know these locks.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ from urllib.parse import quote
 
 from orcac.errors import InputError
 
-__all__ = ["find_gpus", "hold_gpus"]
+__all__ = ["count_cores", "find_gpus", "hold_gpus"]
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _POLL_S = 2.0
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_gpus(devices: Path = Path("/dev")) -> list[str]:

@@ -6,7 +6,8 @@ only the upstream has is the one there, which no rule makes.
 
 A run keeps its plan. Jobs start long after Snakemake did (a Slurm job reads the Snakefile again, perhaps a day later),
 and `orcac compile` of another spec must not take their nodes away meanwhile. So the plan is copied beside itself under
-a name that depends on its content, and ORCAC_PLAN, which every job inherits, names the copy.
+a name that depends on its content, and ORCAC_PLAN, which every job inherits, names the copy. At its end, a local `orcac
+run` deletes its copy.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Rules:
             plan = parse_plan_data(text, study.plan)
         except OrcacError as error:
             raise SystemExit(str(error)) from None
-        os.environ.update(export_study(self.store, keep_copy(text, study.plan.parent)))
+        self._copy = keep_copy(text, study.plan.parent)  # locked until this process ends
+        os.environ.update(export_study(self.store, self._copy.path))
         self._nodes = plan["nodes"]
         experiments = plan["experiments"].values()
         # jobs call `orcac`, and must get the one of this Snakemake's Python, whatever is first on the PATH

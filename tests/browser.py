@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +89,17 @@ class Browser:
             f"new Promise(done => {{const look = () => ({expression}) ? done(true) : setTimeout(look, 20); look();}})"
         )
         assert self.evaluate(poll)
+
+    def wait_for_reload(self, expression: str) -> None:
+        """Wait until an expression is true, on a page that may be loaded anew meanwhile."""
+        end = time.monotonic() + SECONDS
+        while True:
+            with contextlib.suppress(AssertionError):  # the page is being left
+                found = self.call("Runtime.evaluate", expression=f"!!({expression})", returnByValue=True)
+                if found["result"].get("value") is True:
+                    return
+            assert time.monotonic() < end, f"not true: {expression}"
+            time.sleep(0.05)
 
     def press(self, key: str) -> None:
         """Press a key."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orcac.devices import find_gpus, hold_gpus
+from orcac.devices import count_cores, find_gpus, hold_gpus
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -28,6 +28,16 @@ def test_the_gpus_are_those_of_the_environment_or_the_devices(tmp_path: Path, mo
     assert find_gpus(tmp_path) == ["2", "GPU-ab/cd"]
     monkeypatch.setenv(VISIBLE, "")
     assert find_gpus(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_only_the_cores_that_this_process_may_use_count() -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert count_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_each_job_sees_only_the_gpus_that_no_other_job_holds(tmp_path: Path) -> None:

@@ -65,11 +65,11 @@ def make_student(root: Path, examples: Path, *, shape: Scratch = SHAPE, seed: in
     return made.out
 
 
-def make_rows(root: Path, examples: Path, student: Path, *, max_length: int = 64) -> Path:
+def make_rows(root: Path, examples: Path, student: Path, *, max_length: int = 64, packing: str = "best-fit") -> Path:
     """Tokenize and pack, and return the folder of the node."""
     from orcac.tokenize.run import run
 
-    recipe = TokenizeRecipe(seed=0, max_length=max_length)
+    recipe = TokenizeRecipe(seed=0, max_length=max_length, packing=packing)  # type: ignore[arg-type]
     made = job(root, recipe, {"examples": [examples], "student": [student]}, TokenizeExecution())
     run(made)
     return made.out

@@ -156,7 +156,13 @@ class _Run:
         self._tally, self._label = tally, label
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings)
-        self._health = Health(now=self._loop.time(), total=tally.total, has_answered=tally.answered > 0, timing=timing)
+        self._health = Health(
+            now=self._loop.time(),
+            total=tally.total,
+            has_answered=tally.answered > 0,
+            timing=timing,
+            ready_within_s=settings.ready_within_seconds,
+        )
         self._requests = iter(requests)
         self._fresh: _Pending | None = None  # the next request that was never sent
         self._retries: list[tuple[float, str, _Pending]] = []  # a heap by the time of the next attempt
@@ -406,7 +412,7 @@ class _Run:
             self._fail(pending, error.error)
         else:
             self._tally.retried[error.error] += 1
-            wait = random.uniform(0, health.longest_wait(error.error, failures=pending.failures))
+            wait = random.uniform(0, health.longest_wait(now, error.error, failures=pending.failures))
             heapq.heappush(self._retries, (now + wait, pending.key, pending))
         return None
 

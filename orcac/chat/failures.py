@@ -42,7 +42,11 @@ class ErrorClass(NamedTuple):
 
 
 ERRORS: Mapping[str, ErrorClass] = {
-    "unreachable": ErrorClass(Action.RETRY, transient=True, fix="start the server, or correct the endpoint's base_url"),
+    "unreachable": ErrorClass(
+        Action.RETRY,
+        transient=True,
+        fix="start the server (`ready_within` waits for one), or correct the endpoint's base_url",
+    ),
     "dropped": ErrorClass(Action.RETRY, may_be_answered=True, fix="find the cause in the server's log"),
     "timeout": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="raise the endpoint's `timeout`"),
     "malformed": ErrorClass(Action.RETRY, may_be_answered=True, attempts=4, fix="check which server base_url reaches"),

@@ -27,6 +27,7 @@ class Timing:
     push_back_backoff: float = 1.0  # the longest wait after a push-back, since the limiter finds the right rate
     push_back_patience: float = 600.0  # the longest time without an answer while the server pushes back
     outage_patience: float = 300.0  # the longest outage of a server that has answered
+    start_poll: float = 4.0  # the longest wait between two attempts at a server that may still be starting
     budget_poll: float = 1.0  # between two checks of a spent budget to which other jobs may give some back
     progress: float = 0.5  # between two progress reports, even if nothing has changed
 
@@ -34,8 +35,14 @@ class Timing:
 class Health:
     """The health of one endpoint during one run, as far as its answers and failures show it."""
 
-    def __init__(self, *, now: float, total: int, has_answered: bool, timing: Timing) -> None:
-        """`total` is the number of requests of the run; `has_answered` is True if the ledger holds answers to some."""
+    def __init__(
+        self, *, now: float, total: int, has_answered: bool, timing: Timing, ready_within_s: float = 0.0
+    ) -> None:
+        """`total` is the number of requests of the run; `has_answered` is True if the ledger holds answers to some.
+
+        `ready_within_s`: the longest wait for a server that refuses connections because it is still starting.
+        """
+        self._ready_by = now + ready_within_s
         self.has_answered = has_answered
         self._timing = timing
         self._last_answer_at = now
@@ -53,6 +60,7 @@ class Health:
         """Record that a request got an answer or a final refusal, so the endpoint works."""
         self.has_answered = self.has_answered or is_answer
         self._last_answer_at = now
+        self._ready_by = now  # it has started
         self._failed_in_a_row = self._exhausted_in_a_row = 0
         self._failing.clear()
 
@@ -65,11 +73,11 @@ class Health:
         """Record a failed attempt of a request. Returns True if it counts against the request.
 
         It does not count if the class of `error` is transient and an endpoint that has answered before now fails for
-        many requests, for up to `outage_patience`.
+        many requests, for up to `outage_patience`; nor if the server may still be starting.
         """
         self._failed_in_a_row += 1
         self._failing.add(key)
-        return not (
+        return not self._may_be_starting(now, error) and not (
             ERRORS[error].transient
             and self.has_answered
             and len(self._failing) >= _MANY_REQUESTS
@@ -94,9 +102,14 @@ class Health:
             or self._exhausted_in_a_row >= self._max_exhausted
         )
 
-    def longest_wait(self, error: str, *, failures: int) -> float:
+    def _may_be_starting(self, now: float, error: str) -> bool:
+        return error == "unreachable" and now < self._ready_by
+
+    def longest_wait(self, now: float, error: str, *, failures: int) -> float:
         """Return the longest wait in seconds before the next attempt of a request that has failed `failures` times."""
         longest = self._timing.backoff * 2 ** min(failures - 1, _DOUBLINGS)
+        if self._may_be_starting(now, error):
+            return min(longest, self._timing.start_poll)
         if ERRORS[error].action is Action.SLOW_DOWN:
             return min(longest, self._timing.push_back_backoff)
         if error == "unreachable":

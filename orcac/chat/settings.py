@@ -89,6 +89,7 @@ class EndpointSettings(Frozen):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int = 32  # the most requests in flight
+    ready_within_seconds: float = 0.0  # openai: the longest wait for a server that refuses connections at first
     timeout_seconds: float = 120.0
     attempts: int = 6  # per request, before its failure is final
     may_omit: bool = False  # a decoding setting that the model refuses is left out, and the answer is marked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shlex
 import shutil
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac.cli.forgetting import forget
+from orcac.cli.printing import print_table
 from orcac.cli.selection import failure_of, read_selection, texts_of
+from orcac.cli.students import MARK, Evaluated, find_evaluated, read_answers, sum_up
 from orcac.errors import InputError
 from orcac.store.durable import replacing
 from orcac.study import find_study
@@ -46,6 +49,11 @@ _NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="The spec that names the teacher, and in whose study to look."
 )
+@click.option(
+    "--student",
+    metavar="ARM",
+    help="Take the answers of this arm's students to its benchmarks instead of the ledger; `*` is any text.",
+)
 @click.option("--key", help="Take the records whose key begins with these hex digits.")
 @click.option("--limit", type=click.IntRange(1), help="Take at most this many records.")
 @click.option("--follow", is_flag=True, help="list: print new records as they come, until Ctrl-C.")
@@ -61,14 +69,16 @@ def command(
     dry_run: bool,
     as_json: bool,
     spec: Path | None,
+    student: str | None,
     **selection: Any,
 ) -> None:
-    """Look into the ledger: all answers that were ever received, for any experiment.
+    """Look into the ledger, all answers that were ever received for any experiment, and at the answers of students.
 
     \b
-    count   count the answers, failures and tokens of each model (the default)
-    list    print one line for each record; with --follow (which implies list) print new ones as they come
-    export  write whole records to FILE (JSON Lines; `-` is the standard output)
+    count   count the answers, failures and tokens of each model and of the students of each arm (the default)
+    list    print one line for each record, and for each answer of a student, whose model is `ARM (student)`; with
+            --follow (which implies list) print new records as they come
+    export  write whole records to FILE (JSON Lines; `-` is the standard output); answers of students with --student
     import  add the records of an exported FILE: all of them, or none if one is damaged; nothing is replaced
     forget  let records settle nothing any more, so that the next run asks their questions again. They stay counted, and
             neither `list` nor `export` takes them. Runs that have begun do not notice
@@ -77,6 +87,7 @@ def command(
     Example:
       orcac answers
       orcac answers list --model gpt-4o --contains "step by step" --limit 20
+      orcac answers list --student base --spec study.yaml --finish-reason length
       orcac answers --follow
       orcac answers export gpt-4o.jsonl --model gpt-4o
       orcac answers import gpt-4o.jsonl
@@ -89,6 +100,9 @@ def command(
     if follow and action != "list":
         raise InputError(f"`orcac answers {action}` cannot follow", fix="use `orcac answers list --follow`")
     narrows = [name for name, value in selection.items() if value is not None]
+    if student is not None and (action in ("import", "forget") or follow):
+        problem = f"`orcac answers {'--follow' if follow else action}` is about the ledger"
+        raise InputError(problem, fix="leave --student out; the answers of students are in the store's artifacts")
     if action == "import" and (narrows or limit or as_json or spec):
         raise InputError(
             "`orcac answers import` takes whole files", fix="filter with `orcac answers export --model ...`"
@@ -105,11 +119,19 @@ def command(
         assert file is not None
         _import(folder, file)
         return
-    found = _followed(folder, keep) if follow else _recorded(folder, keep)
-    found = _limited(found if action == "count" else _left(folder, found), limit)
-    none = f"no answers{' of this selection' if narrows else ''} in {folder}"
+    evaluated: Evaluated = ()
+    if student is not None or (action in ("list", "count") and not follow):
+        evaluated = find_evaluated(study.store, student, spec)
+    found = iter(()) if student is not None else _followed(folder, keep) if follow else _recorded(folder, keep)
+    if action != "count":
+        found = _left(folder, found)
+    are_summed = action == "count" and not narrows and not limit
+    if not are_summed:
+        found = itertools.chain(found, filter(keep, read_answers(study.store, evaluated)))
+    found = _limited(found, limit)
+    none = f"no answers{' of this selection' if narrows or student else ''} in {folder}"
     if action == "count":
-        _count(folder, found, as_json, none=none)
+        _count(folder, found, as_json, none=none, students=sum_up(study.store, evaluated) if are_summed else {})
     elif action == "forget":
         forget(study.plan, study.store.own, found, remake=remake, dry_run=dry_run, as_json=as_json)
     elif action == "export":
@@ -166,6 +188,8 @@ def _list(found: Iterator[Record], as_json: bool) -> Record | None:
 def _describe_export(record: Record, spec: Path | None) -> str:
     """Return the command that prints a listed record in full."""
     place = f" --spec {shlex.quote(str(spec))}" if spec else ""
+    if record["request"]["model"].endswith(MARK) and record["request"]["origin"].startswith("eval/"):
+        place = f" --student {shlex.quote(record['request']['model'].removesuffix(MARK))}{place}"
     return f"in full, by its key: orcac answers export - --key {record['key'][:_SHOWN]}{place}"
 
 
@@ -190,8 +214,13 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _count(folder: Path, found: Iterator[Record], as_json: bool, *, none: str) -> None:
-    """Print the figures of each model. A forgotten record counts with its tokens alone, which were paid for."""
+def _count(
+    folder: Path, found: Iterator[Record], as_json: bool, *, none: str, students: dict[str, dict[str, int]]
+) -> None:
+    """Print the figures of each model, and of each of `students`, whose figures are known.
+
+    A forgotten record counts with its tokens alone, which were paid for.
+    """
     from orcac.chat.ledger.forgotten import Forgotten, RecordId
 
     forgotten = Forgotten(folder)
@@ -209,6 +238,7 @@ def _count(folder: Path, found: Iterator[Record], as_json: bool, *, none: str) -
             counts["cut_off"] += response["finish_reason"] in ("length", "content_filter")
         counts["input_tokens"] += response["input_tokens"]
         counts["output_tokens"] += response["output_tokens"]
+    models |= students
     if as_json:
         click.echo(json.dumps({"models": models}, indent=1, ensure_ascii=False))
         return
@@ -227,7 +257,7 @@ def _count(folder: Path, found: Iterator[Record], as_json: bool, *, none: str) -
         table.add_column(_TITLES.get(name, name), justify="right")
     for name, counts in sorted(models.items()):
         table.add_row(Text(clean(name)), *(f"{counts[one]:,}" if counts.get(one) else "" for one in columns))
-    Console(highlight=False).print(table)
+    print_table(Console(highlight=False), table)
 
 
 def _export(found: Iterator[Record], file: Path) -> None:

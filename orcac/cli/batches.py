@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orcac.cli.printing import print_table
 from orcac.errors import InputError, OrcacError
 from orcac.study import find_study
 from orcac.text import clean
@@ -124,7 +125,7 @@ def _show(shown: list[Batch]) -> None:
         status = f"{batch.status}, lost" if batch.lost else batch.status
         age = clock(max(0.0, time.time() - batch.planned_at))
         table.add_row(batch.id, Text(clean(batch.model)), Text(clean(status)), f"{batch.requests:,}", done, usd, age)
-    Console(highlight=False).print(table)
+    print_table(Console(highlight=False), table)
     live = [batch for batch in shown if not batch.settled]
     if live:
         requests = sum(batch.requests for batch in live)

@@ -16,6 +16,7 @@ import click
 from orcac import text
 from orcac.cli.common import gc_paused, read_pins, unknown_arm
 from orcac.cli.detectable import plan_comparisons
+from orcac.cli.printing import print_table
 from orcac.cost import figures
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
 from orcac.cost.detectable import format_points
@@ -239,7 +240,9 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
     for change in one.changes:
         note = "" if change.kind == "semantic" else f"  [dim]({change.kind})[/]"
         old, new = (escape(_short(value)) for value in (change.old, change.new))
-        console.print(Padding(f"{escape(clean(change.path))}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2)))
+        print_table(
+            console, Padding(f"{escape(clean(change.path))}: [red]{old}[/] -> [green]{new}[/]{note}", (0, 0, 0, 2))
+        )
     effect = one.effect
     if effect.is_empty:
         console.print("  nothing is remade")
@@ -263,12 +266,12 @@ def _show_one(console: Console, plan: Plan, one: Difference, *, whole: bool) -> 
             f"{show(figure.mid)}" + ("" if name in ("dollars", "disk") else f" {name}") for name, figure, show in costs
         ]
         table.add_row("  costs", ", ".join(parts) or "next to nothing")
-    console.print(table)
+    print_table(console, table)
     for refs in group_replicates(effect.remade, map_replicates(plan)) if whole else ():
         name = escape(clean(name_group(plan, refs)))
-        console.print(Padding(f"[yellow]+[/] {refs[0][:-12]}  {name}", (0, 0, 0, 4)))
+        print_table(console, Padding(f"[yellow]+[/] {refs[0][:-12]}  {name}", (0, 0, 0, 4)))
     for line in _describe_rescored(one.rescored):
-        console.print(Padding(escape(clean(line)), (0, 0, 0, 2)))
+        print_table(console, Padding(escape(clean(line)), (0, 0, 0, 2)))
 
 
 def _describe_rescored(rescored: list[Rescored]) -> list[str]:
@@ -308,7 +311,7 @@ def _show_table(console: Console, found: list[Difference]) -> None:
             text.count(cost.gpu_hours.mid, _SHOWN) if cost.gpu_hours.mid else "",
             one.shows,
         )
-    console.print(table)
+    print_table(console, table)
     if any(one.shows for one in found):
         console.print("[dim]shows: the smallest difference, in points, that 4 of 5 such studies would show[/]")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orcac.cli.common import STYLES
+from orcac.cli.printing import print_table
 from orcac.errors import StoreError
 from orcac.plan.file import find_ref
 from orcac.plan.node import IDENTITY
@@ -151,7 +152,7 @@ def _show(facts: dict[str, Any], path: Path) -> None:
         _row(table, "files", facts["folder"])
         for name, count in facts["files"].items():
             _row(table, "", f"{size(count):>10}  {name}")
-    Console(highlight=False).print(table)
+    print_table(Console(highlight=False), table)
 
 
 def _row(table: Table, title: str, text: str, *, style: str = "") -> None:

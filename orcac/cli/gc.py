@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from orcac.cli.common import compile_specs
+from orcac.cli.printing import print_table
 from orcac.errors import InputError
 from orcac.plan.reasked import list_earlier_replies
 from orcac.plan.upgrade import find_older, find_unreplaced
@@ -101,5 +102,5 @@ def _show(items: list[Item]) -> None:
         name = item.ref if item.category != "stray" else f"{item.ref}/{item.path.name}"
         table.add_row(size(item.bytes), item.category, Text(clean(name)), Text(clean(item.label)))
         sums[item.category] += item.bytes
-    Console(highlight=False).print(table)
+    print_table(Console(highlight=False), table)
     click.echo(", ".join(f"{what} {size(count)}" for what, count in sums.items()))

@@ -29,6 +29,7 @@ SPECS = (
     "specs/tiny.yaml",
     "specs/orca-13b.yaml",
     "specs/orcac.schema.json",
+    "specs/questions",
     "specs/system_messages",
 )
 GITIGNORE = "/store/\n/build/\n/.snakemake/\n/slurm_logs/\n/.venv/\n"
@@ -36,6 +37,7 @@ ABOUT = """\
   specs/study.yaml        a small experiment, with comments: start here
   specs/modern.yaml       an open student and a teacher that reasons, to price, and to run with a server and a GPU
   specs/tiny.yaml         a larger one: Orca in miniature
+  specs/questions/        the questions of its judged benchmark
   specs/system_messages/  the library of system messages
   specs/orca-13b.yaml     the paper's whole experiment, to price and compare
   specs/orcac.schema.json for editors, which complete and check specs with it

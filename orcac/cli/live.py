@@ -1,7 +1,7 @@
 """The live display while Snakemake runs: the nodes being made at the foot of the terminal, redrawn in place.
 
 Snakemake and its jobs write into a pipe, and their lines are printed above the display. Progress lines, which start
-with `progress.REDRAWN`, are dropped: the display shows more than they do.
+with `progress.REDRAWN`, are dropped: the display shows more than they do. So is Snakemake's line on its profile.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def live_display(console: Console, plan: Plan, store: Store, *, close_s: float =
             echo([partial] if partial else [])
 
         def echo(lines: list[str]) -> None:
-            if kept := [clean(line.expandtabs()) for line in lines if not line.startswith(REDRAWN)]:
+            if kept := [clean(line.expandtabs()) for line in lines if not _is_dropped(line)]:
                 console.print(Text("\n".join(kept)), soft_wrap=True)
 
         threads = [threading.Thread(target=each, daemon=True) for each in (redraw, print_above)]
@@ -85,6 +85,11 @@ def live_display(console: Console, plan: Plan, store: Store, *, close_s: float =
             ended.set()
             for thread in threads:
                 thread.join(close_s)
+
+
+def _is_dropped(line: str) -> bool:
+    on_profile = line.startswith("Using ") and line.endswith(" for setting default command line arguments.")
+    return on_profile or line.startswith(REDRAWN)
 
 
 class _NodesAtWork:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orcac.cli.common import STYLES, compile_specs, warn_reasked, warn_short_stages
+from orcac.cli.printing import print_table
 from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
@@ -127,10 +128,10 @@ def _show(
             kinds = Counter(ref.partition("/")[0] for ref in refs)
             console.print("  " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()))
         elif refs:
-            console.print(_nodes(plan, states, arms, group_replicates(refs, firsts), len(every), width))
+            print_table(console, _nodes(plan, states, arms, group_replicates(refs, firsts), len(every), width))
         console.print()
     if not listed:
-        console.print(_arms(states, every, own, runs))
+        print_table(console, _arms(states, every, own, runs))
         console.print("\n[dim]--all lists the nodes of each arm[/]")
     for note in notes:
         click.echo(textwrap.fill(clean(note), 80, subsequent_indent="  "))

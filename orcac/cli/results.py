@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orcac.cli.common import compile_specs
+from orcac.cli.printing import print_table
 from orcac.errors import InputError
 from orcac.store.store import Store
 from orcac.study import find_study
@@ -157,7 +158,7 @@ def _print(figures: Sequence[Figure], conditions: Sequence[str]) -> None:
         for row in rows:
             table.add_row(*(row.get(header, "") for header in headers))
         console.print(f"{_one_line(study)} ({report})")
-        console.print(table)
+        print_table(console, table)
         console.print()
     if more := len(figures) - len(shown):
         console.print(f"{more:,} further figures of tasks, replicates and other metrics: --where, --csv, --json")

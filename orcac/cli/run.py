@@ -37,7 +37,7 @@ from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
 from orcac.plan.credentials import check_credentials
-from orcac.plan.file import keep_copy
+from orcac.plan.file import keep_copy, release_copy
 from orcac.plan.needs import refuse_missing
 from orcac.plan.plan import Plan
 from orcac.progress import REDRAWN_VARIABLE, pipe_id
@@ -149,12 +149,15 @@ def _run_snakemake(
         line.append("--nocolor")
     line += further
     click.echo("$ " + shlex.join(["snakemake", *line[4:]]), err=True)
-    environment = os.environ | export_study(study.store, keep_copy(plan.to_json(), study.plan.parent))
+    copy = keep_copy(plan.to_json(), study.plan.parent)
+    environment = os.environ | export_study(study.store, copy.path)
     environment["ORCAC_TARGETS"] = ",".join(targets)
     folder = study.work_folder()
-    if _DRY.intersection(further):
-        return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
     with contextlib.ExitStack() as opened:
+        if is_local:
+            opened.callback(release_copy, copy)
+        if _DRY.intersection(further):
+            return _wait(subprocess.Popen(line, env=environment, cwd=folder, stdout=stdout))
         if is_local:
             environment |= opened.enter_context(warm_server())
         if (console := find_terminal()) is None:

@@ -26,7 +26,9 @@ def describe_specs() -> dict[str, str]:
 
 
 def list_files(name: str) -> list[str]:
-    """Return the files of a shipped spec, itself first, as paths in a study: its parents and libraries of messages.
+    """Return the files of a shipped spec, itself first, as paths in a study: its parents, and the files that they name.
+
+    Files of messages and of questions are shipped; paths with a variable, or on a hub, are the user's own.
 
     Raises InputError if no spec of this name is shipped.
     """
@@ -41,9 +43,9 @@ def list_files(name: str) -> list[str]:
     while following and following not in found:
         found[following] = None
         spec = _read(top / following)
-        library = (spec.get("system_messages") or {}).get("library")
-        if library:
-            found[f"{_FOLDER}/{library}"] = None
+        named = [(spec.get("system_messages") or {}).get("library")]
+        named += [one.get("path") for key in ("queries", "benchmarks") for one in (spec.get(key) or {}).values()]
+        found |= {f"{_FOLDER}/{path}": None for path in named if path and (top / _FOLDER / path).is_file()}
         following = f"{_FOLDER}/{spec['extends']}" if "extends" in spec else None
     return [*found, _SCHEMA]
 

@@ -13,6 +13,7 @@ import click
 
 from orcac.cli.common import STYLES, compile_specs
 from orcac.cli.node_lines import render_nodes
+from orcac.cli.printing import print_table
 from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.store.store import Store
@@ -52,7 +53,7 @@ def command(specs: tuple[str, ...], once: bool, as_json: bool) -> None:
 
     console = Console(highlight=False)
     if once or not console.is_terminal or not (_is_any_running(states) or _was_busy(store, states)):
-        console.print(_render(plan, states, console.width))
+        print_table(console, _render(plan, states, console.width))
         return
     from rich.live import Live
 

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from orcac.cli.common import compile_specs
+from orcac.cli.pages import Pages, following
 from orcac.errors import InputError
-from orcac.store.durable import new_folder
 from orcac.study import find_study
 
 HOST = "127.0.0.1"
@@ -29,38 +29,30 @@ HOST = "127.0.0.1"
 def command(spec: str, out: Path | None, rows: int, port: int, no_serve: bool, browser: bool) -> None:
     """Show the report of SPEC with every item and answer, and the rows of its datasets, also while it runs.
 
-    The pages are made anew from the artifacts and the recorded answers, in build/view/, and served on this machine
-    alone until Ctrl-C.
+    The pages are made from the artifacts and the recorded answers, in build/view/, and served on this machine alone
+    until Ctrl-C. While they are served, they follow the study: they are made anew when a node is finished or an answer
+    recorded, and an open page shows them.
 
     \b
     Example:
       orcac view specs/tiny.yaml
       orcac view specs/tiny.yaml --no-serve --out pages
     """
-    from orcac.cli.viewed import gather_view
-    from orcac.report.browser import index_script, write_texts
-    from orcac.report.render import list_rows, render_html
-
     plan, _ = compile_specs((spec,))
     study = find_study((spec,))
     (experiment,) = plan.experiments.values()
-    viewed = gather_view(plan, study.store, experiment, rows)
     folder = out or study.plan.parent / "view" / experiment.name
     if out is None and folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)  # the pages of an earlier call
-    names = list_rows(viewed.results)
-    with new_folder(folder) as part:
-        write_texts(part, viewed.collections)
-        index = index_script(viewed.collections, names) if viewed.collections else ""
-        page = render_html(viewed.results, index, unfinished=viewed.unfinished, is_folder=True)
-        (part / "index.html").write_text(page, encoding="utf-8", errors="replace")
+    pages = Pages(plan, study.store, experiment, rows, folder, is_served=not no_serve)
+    pages.make()
     page_path = (folder / "index.html").absolute()
     if no_serve:
         click.echo(f"view    {folder / 'index.html'}\n  open  {page_path.as_uri()}")
         if browser:
             webbrowser.open(page_path.as_uri())
         return
-    with _listen(folder, port) as server:
+    with _listen(folder, port) as server, following(pages):
         address = f"http://{HOST}:{server.server_port}/"
         click.echo(f"view    {folder / 'index.html'}\n  open  {address}\n  stop  Ctrl-C")
         if browser:

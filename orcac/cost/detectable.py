@@ -8,6 +8,9 @@ A comparison is found significant at 5 %, which Holm divides by the number of co
 them. So a plan shows two figures: the difference that one comparison alone could show, and the one that it shows as
 the first of all.
 
+A judge's points spread less over items than right and wrong answers do, so they have planning values of their own. A
+verdict of a judge (1, 0.5 or 0) is taken to spread like a right or wrong answer.
+
 A benchmark's average is respected. Tasks are as large as each other until finished answers show their sizes. A claim
 about tasks like these needs their number; if that is unknown before the items are read, the figures are for these
 tasks, and if it is too small, the comparisons are exploratory, as in the report.
@@ -26,13 +29,16 @@ from orcac.cost.flow import Flow
 from orcac.cost.prices import PRICERS
 from orcac.cost.variances import measure_variances
 from orcac.errors import InputError
+from orcac.plan.node import Node
 from orcac.plan.plan import Experiment
 from orcac.report.recipe import Arm, Claim, ReportExecution, ReportRecipe
+from orcac.score.recipe import HIGHEST, LOWEST, ScoreRecipe
 from orcac.stats.averages import FEWEST_TASKS, Average
 from orcac.stats.power import (
     LARGEST,
     PRIOR_BETWEEN_TASKS,
     PRIORS,
+    PRIORS_OF_POINTS,
     Costs,
     Design,
     Estimate,
@@ -81,7 +87,6 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
 
     A spec without a report has none.
-    Benchmarks that a model judges are left out, because the spread of its verdicts is not known.
     """
     plan = flow.plan
     if not experiment.report:
@@ -94,11 +99,9 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     places = {name: place for place, name in enumerate(execution.order)}
     base, *others = recipe.arms
     others.sort(key=lambda arm: places.get(arm.name, len(places)))
-    items = {
-        evaluation.benchmark: evaluation.items
-        for evaluation in sorted(base.evaluations, key=lambda one: places.get(one.benchmark, len(places)))
-        if not plan.nodes[evaluation.score].inputs.get("against")
-    }
+    evaluations = sorted(base.evaluations, key=lambda one: places.get(one.benchmark, len(places)))
+    items = {evaluation.benchmark: evaluation.items for evaluation in evaluations}
+    in_points = {one.benchmark for one in evaluations if _is_in_points(plan.nodes[one.score])}
     names = {arm.name: {evaluation.benchmark for evaluation in arm.evaluations} for arm in recipe.arms}
     pairs = [(name, arm) for name in items for arm in others if name in names[arm.name]]
     claims = {name: _plan_claim(flow, recipe.claims.get(name, Claim()), items[name]) for name in items}
@@ -123,12 +126,13 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
         margin = claims[name].margin if is_primary and (base_rows + arm_rows > 2 or design.other_df) else None
         runs_per_draw = _runs_per_draw(arm)
         if name in measured:
-            variances, basis = _read_estimate(measured[name])
+            variances, basis = _read_estimate(measured[name], in_points=name in in_points)
         else:
             between_tasks = 0.0 if design.tasks is None else PRIOR_BETWEEN_TASKS
-            priors = (replace(values, between_tasks=between_tasks) for values in PRIORS)
+            known = PRIORS_OF_POINTS if name in in_points else PRIORS
+            priors = (replace(values, between_tasks=between_tasks) for values in known)
             variances = tuple(values.of_means(runs_per_draw or 1) for values in priors)
-            basis = _describe_priors(variances)
+            basis = _describe_priors(variances, in_points=name in in_points)
         basis = " ".join([basis, *claims[name].notes])
         found.append(
             PlannedComparison(
@@ -190,25 +194,45 @@ def format_points(differences: Sequence[float]) -> str:
     return " to ".join(dict.fromkeys(shown))
 
 
-def _read_estimate(found: Estimate) -> tuple[tuple[Variances, ...], str]:
+def _is_in_points(score: Node) -> bool:
+    """Return whether a judge gives points, which are not only right or wrong."""
+    return (
+        isinstance(score.recipe, ScoreRecipe)
+        and score.recipe.judge is not None
+        and score.recipe.judge.form != "verdict"
+    )
+
+
+def _read_estimate(found: Estimate, *, in_points: bool) -> tuple[tuple[Variances, ...], str]:
     """Return measured variances, with the luck as estimated and at the upper end of its interval, and their basis."""
     values, luck = found.variances, found.luck
     ends = f"{100 * luck.low:.1f} to {100 * luck.high:.1f}"
     basis = (
         f"Measured on finished replicates: luck of training {100 * values.luck:.1f} points (95 % {ends}; {found.df} "
-        f"df), and the figures are for this and for {100 * luck.high:.1f}; arm and base differ on "
-        f"{values.discordance:.0%} of the items, two runs of one arm on {values.churn:.0%}{_between_tasks(values)}."
+        f"df), and the figures are for this and for {100 * luck.high:.1f}; {_describe_spread(values, in_points)}."
     )
     return (values, replace(values, luck=max(values.luck, luck.high))), basis
 
 
-def _describe_priors(variances: Sequence[Variances]) -> str:
+def _describe_priors(variances: Sequence[Variances], *, in_points: bool) -> str:
     lucks = " and ".join(f"{100 * values.luck:.2g}" for values in variances)
-    first = variances[0]
     return (
-        f"Planning values, since no finished replicates measure them: luck of training {lucks} points; arm and base "
-        f"differ on {first.discordance:.0%} of the items, two runs of one arm on "
-        f"{first.churn:.0%}{_between_tasks(first)}."
+        f"Planning values, since no finished replicates measure them: luck of training {lucks} points; "
+        f"{_describe_spread(variances[0], in_points)}."
+    )
+
+
+def _describe_spread(values: Variances, in_points: bool) -> str:
+    """Return in words how far the scores of an item are apart; those of a judge in its own points, root mean square."""
+    if in_points:
+        apart, runs = ((HIGHEST - LOWEST) * math.sqrt(value) for value in (values.discordance, values.churn))
+        return (
+            f"the judge's scores of an item differ by {apart:.1f} of its points between arm and base, by {runs:.1f} "
+            f"between two runs of one arm{_between_tasks(values)}"
+        )
+    return (
+        f"arm and base differ on {values.discordance:.0%} of the items, two runs of one arm on "
+        f"{values.churn:.0%}{_between_tasks(values)}"
     )
 
 
@@ -239,6 +263,8 @@ class RunPrices:
 def price_runs(flow: Flow, experiment: Experiment, benchmark: str) -> RunPrices:
     """Return the mean prices over the trained arms that answer a benchmark; a teacher's answers are no part of them.
 
+    Reviews of a judge are a part of them if prices are in USD.
+
     Raises InputError if none of these arms is trained.
     """
     plan = flow.plan
@@ -251,6 +277,7 @@ def price_runs(flow: Flow, experiment: Experiment, benchmark: str) -> RunPrices:
     stages = [[PRICERS["train"](flow, plan.nodes[stage.train], {}) for stage in arm.stages] for arm in arms]
     evals = [one for arm in arms for one in arm.evaluations if one.benchmark == benchmark]
     answers = [PRICERS["eval"](flow, plan.nodes[one.answers], {}) for one in evals]
+    reviews = mean(PRICERS["score"](flow, plan.nodes[one.score], {}).usd_spec.mid for one in evals)
     items = max(1.0, flow.prompts(evals[0].items).count.mid)
     hours = sum(cost.gpu_hours.mid for costs in stages for cost in costs)
     if not hours:
@@ -260,5 +287,6 @@ def price_runs(flow: Flow, experiment: Experiment, benchmark: str) -> RunPrices:
         )
     run, answer = hours / len(arms), mean(cost.gpu_hours.mid for cost in answers) / items
     if usd := sum(cost.gpu_usd.mid for costs in stages for cost in costs):
-        return RunPrices(costs=Costs(run=run * usd / hours, answer=answer * usd / hours), unit="USD")
+        costs = Costs(run=run * usd / hours, answer=answer * usd / hours + reviews / items)
+        return RunPrices(costs=costs, unit="USD")
     return RunPrices(costs=Costs(run=run, answer=answer), unit="GPU h")

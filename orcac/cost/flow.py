@@ -15,7 +15,7 @@ import functools
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import mean
@@ -27,6 +27,7 @@ from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
 from orcac.cost import lengths, priors
 from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
 from orcac.cost.measured import LOOKED_UP, Mean, Measured, mean_tokens, teacher_key
+from orcac.cost.mixtures import PackedPart, mix
 from orcac.cost.record import MadeNode
 from orcac.cost.selection import estimate_kept
 from orcac.cost.shape import Model, student_model
@@ -39,7 +40,7 @@ from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSumma
 from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary
-from orcac.tokenize.recipe import TokenizeRecipe, TokenizeSummary
+from orcac.tokenize.recipe import Part, TokenizeRecipe, TokenizeSummary
 
 _FIRST_QUERIES, _SOME_FILES = 200, 8  # queries of a file, and files of a source, that measure the length of a query
 _ENOUGH = 30  # so many answers to a node's own prompts are a better measure than many answers to other prompts
@@ -391,26 +392,51 @@ class Flow:
             rows, packed = float(record.summary.rows), float(record.summary.packed)
             fill = record.summary.tokens / (rows * recipe.max_length) or 1.0
             return Rows(Range(rows), recipe.max_length, Range(packed / rows), fill, ())
-        (filtered,), (student,) = node.inputs["examples"], node.inputs["student"]
-        examples, (ratio, frame, why) = self.examples(filtered), self.ratio(student)
-        (responses,) = self.plan.nodes[filtered].inputs["responses"]
-        tokens = examples.tokens if recipe.learns_reasoning else examples.answers
-        if recipe.transform:
-            trace = examples.reasoning.mid if recipe.learns_reasoning else 0.0
-            trace = trace or examples.answers.mid - self.requests(responses).input.mid
-            tokens = shorten(tokens, trace, recipe.transform, ratio.mid)
-        tokens = tokens * ratio + Range(frame)
-        per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).per_row)
-        fit = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
-        filled = lengths.pack(tokens.mid, recipe.max_length, recipe.packing).fill
+        parts = self.parts(ref)
+        count, tokens = parts[0].count, parts[0].tokens
+        if len(parts) > 1:
+            count = sum_ranges(part.count for part in parts)
+            tokens = sum_ranges(part.count * part.tokens for part in parts) / count
+        way = "shuffle" if recipe.order and recipe.packing == "best-fit" else recipe.packing
+        per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, way).per_row)
+        filled = lengths.pack(tokens.mid, recipe.max_length, way).fill
         packing = (
             f"{per_row.mid:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
-            f"({recipe.packing}, fill {filled:.0%}): simulated"
+            f"({'in order' if recipe.order else recipe.packing}, fill {filled:.0%}): simulated"
         )
-        learnt = () if recipe.learns_reasoning else examples.answers_basis
-        basis = _unique(examples.basis, learnt, why, (packing,))
+        basis = _unique(*(part.basis for part in parts), (packing,))
+        return Rows(count / per_row, recipe.max_length, per_row, filled, basis)
+
+    @_cached
+    def parts(self, ref: str) -> tuple[PackedPart, ...]:
+        """Return the examples of each dataset in the rows of a tokenize node, in the order of its inputs."""
+        node = self.plan.nodes[ref]
+        recipe, (student,) = node.recipe, node.inputs["student"]
+        assert isinstance(recipe, TokenizeRecipe)
+        all_of = [
+            self._fitting(recipe, part, filtered, student)
+            for part, filtered in zip(recipe.parts, node.inputs["examples"], strict=True)
+        ]
+        if recipe.mixture is None:
+            return tuple(all_of)
+        return tuple(
+            replace(part, count=count) for part, count in zip(all_of, mix(recipe.mixture, all_of), strict=True)
+        )
+
+    def _fitting(self, recipe: TokenizeRecipe, part: Part, filtered: str, student: str) -> PackedPart:
+        """Return all examples of one dataset that fit in a row and are not kept apart."""
+        examples, (ratio, frame, why) = self.examples(filtered), self.ratio(student)
+        (responses,) = self.plan.nodes[filtered].inputs["responses"]
+        tokens = examples.tokens if part.learns_reasoning else examples.answers
+        if part.transform:
+            trace = examples.reasoning.mid if part.learns_reasoning else 0.0
+            trace = trace or examples.answers.mid - self.requests(responses).input.mid
+            tokens = shorten(tokens, trace, part.transform, ratio.mid)
+        tokens = tokens * ratio + Range(frame)
+        fit = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
+        learnt = () if part.learns_reasoning else examples.answers_basis
         trained = examples.count * (1 - (recipe.holdout or 0.0))
-        return Rows(trained * fit / per_row, recipe.max_length, per_row, filled, basis)
+        return PackedPart(trained * fit, tokens, _unique(examples.basis, learnt, why))
 
     @_cached
     def ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:

@@ -63,7 +63,10 @@ def _pack(mean: float, max_length: int, packing: str) -> Packed:
     lengths = [size for part in _quantiles() if (size := max(1, round(mean * part))) <= max_length]
     if not lengths:
         return Packed(1.0, 1 / _EXAMPLES, 1.0)  # not 0, which would make a division by it fail
-    rows = _best_fit(lengths, max_length) if packing == "best-fit" else _next_fit(lengths, max_length)
+    if packing == "none":
+        rows = len(lengths)
+    else:
+        rows = _best_fit(lengths, max_length) if packing == "best-fit" else _next_fit(lengths, max_length)
     return Packed(len(lengths) / rows, len(lengths) / _EXAMPLES, sum(lengths) / (rows * max_length))
 
 

@@ -164,8 +164,9 @@ class Measured:
     def _ratios(self) -> dict[str, Mean]:
         sums: dict[str, tuple[int, float, float]] = {}
         for record in self.records(TokenizeSummary).values():
-            if not record.recipe.get("learns_reasoning", True) or record.recipe.get("transform"):
-                continue  # some of the teacher's tokens are not in the rows
+            is_whole = record.recipe.get("learns_reasoning", True) and not record.recipe.get("transform")
+            if not is_whole or record.recipe.get("mixture"):
+                continue  # the rows are not the teacher's tokens, or not those of one teacher
             examples = self.record(FilterSummary, record.first_input("examples"))
             collected = self.record(CollectSummary, examples.first_input("responses")) if examples else None
             if collected and (teacher := mean_tokens(collected.summary)):
@@ -199,7 +200,7 @@ class Measured:
         for record in self.records(TrainSummary).values():
             rows = self.record(TokenizeSummary, record.first_input("rows"))
             hardware, mfu = record.hardware, record.summary.mfu
-            if rows and hardware and hardware.gpus and mfu and not hardware.offload:
+            if rows and hardware and hardware.gpus and mfu and not (hardware.offload or record.recipe.get("adapter")):
                 fill = rows.summary.tokens / (rows.summary.rows * rows.number("max_length"))
                 found[str(hardware.gpu), str(record.recipe["precision"]), hardware.recompute].append(mfu / fill)
         return _medians(found)
@@ -217,7 +218,12 @@ class Measured:
                 epochs = record.number("epochs") or record.number("tokens") / rows.summary.tokens
                 slots = rows.summary.rows * rows.number("max_length") * epochs
                 speed = slots / record.working_seconds / max(1, hardware.nodes * hardware.gpus)
-                speeds[parameters, *hardware.speed_key(str(record.recipe["precision"]))].append(speed)
+                key = (
+                    parameters,
+                    *hardware.speed_key(str(record.recipe["precision"])),
+                    bool(record.recipe.get("adapter")),
+                )
+                speeds[key].append(speed)
         return _medians(speeds)
 
     def evaluated(

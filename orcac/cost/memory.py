@@ -6,6 +6,9 @@ docs/cost-model.md states the formulas and their sources. The two ways of traini
     plain (zero 0)   weights 4 (with bf16 2 more, for copies), gradients 4, AdamW's moments 8; DDP's buckets 4
     DeepSpeed        weights 4, with bf16 2; gradients 4; AdamW's moments and float32 weights 12; divided as by ZeRO
 
+With an adapter all but the weights are those of the adapter's parameters; frozen matrices take 2 bytes in bf16 and have
+no copies.
+
 The bytes per token between forward and backward pass were counted on transformers' LLaMA, layer by layer, and a test
 counts them again. A student of another architecture is assumed to be like a LLaMA.
 
@@ -21,7 +24,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from orcac.cost.shape import count_parameters, student_model
+from orcac.cost.shape import count_adapter, count_matrices, count_parameters, list_adapted, student_model
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.spec.load import Experiment, merge_problems
@@ -31,7 +34,7 @@ from orcac.store.store import Store
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train.gpus import GIB, GPUS
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import Lora, TrainExecution, TrainRecipe
 
 BUCKET = 500_000_000  # numbers in DeepSpeed's buffer for gradients on their way (reduce_bucket_size, its default)
 BUCKETS = 2  # one is sent while the other fills (overlap_comm)
@@ -60,15 +63,22 @@ class Memory(NamedTuple):
         return sum(self) - self.offloaded
 
 
-def estimate_memory(shape: Scratch, length: int, precision: str, execution: TrainExecution) -> Memory:
+def estimate_memory(
+    shape: Scratch, length: int, precision: str, execution: TrainExecution, adapter: Lora | None = None
+) -> Memory:
     """Return the peak memory of one process that trains a student of this shape in rows of `length` tokens."""
-    count, zero = float(count_parameters(shape)), execution.zero
+    zero = execution.zero
+    frozen = float(count_parameters(shape)) if adapter else 0.0
+    count = float(count_adapter(shape, adapter) if adapter else count_parameters(shape))  # of the trained parameters
     processes = execution.nodes * (execution.gpus or execution.processes)
     bf16, own = precision == "bf16", count / processes  # own: the process's share of the parameters under ZeRO
     width = 2 if bf16 and zero else 4  # bytes of a weight
     weights = width * (own if zero == 3 else count)
     if bf16 and not zero and not execution.recompute:
         weights += 2 * count  # autocast keeps its bf16 copies until the backward pass has used them
+    weights += width * (frozen / processes if zero == 3 else frozen)
+    if bf16 and not zero and adapter:
+        weights -= 2 * count_matrices(shape)
     gradients = 4 * (own if zero >= 2 else count)
     optimizer = (8 if zero == 3 and not bf16 else 12) * own if zero else 8 * count
     # the step flattens the gradients (ZeRO 3 group by group) after the activations are freed
@@ -76,7 +86,7 @@ def estimate_memory(shape: Scratch, length: int, precision: str, execution: Trai
     if zero:
         # a CPU's memory is taken only when it is written to, so its buckets never exceed the gradients
         sent = BUCKETS * BUCKET if execution.gpus else min(BUCKET, count)
-        buffers = width * (sent + (min(GATHERED, count) if zero == 3 else 0))
+        buffers = width * (sent + (min(GATHERED, count + frozen) if zero == 3 else 0))
     else:
         buffers = 4 * count if processes > 1 else 0  # DDP copies the gradients
     if execution.offload:
@@ -86,37 +96,43 @@ def estimate_memory(shape: Scratch, length: int, precision: str, execution: Trai
         gradients=gradients,
         optimizer=optimizer,
         buffers=buffers,
-        activations=max(activations(shape, length, precision, execution), stepping),
+        activations=max(activations(shape, length, precision, execution, adapter), stepping),
         runtime=RUNTIME if execution.gpus else RUNTIME_CPU,
         offloaded=16 * own if execution.offload else 0,
     )
 
 
-def activations(shape: Scratch, length: int, precision: str, execution: TrainExecution) -> float:
+def activations(
+    shape: Scratch, length: int, precision: str, execution: TrainExecution, adapter: Lora | None = None
+) -> float:
     """Return the bytes of a micro-batch's activations when its backward pass begins, and of that pass's work space."""
     tokens = execution.micro_batch_rows * length
-    layer = tokens * layer_bytes(shape, length, precision, zero=execution.zero > 0)
+    layer = tokens * layer_bytes(shape, length, precision, zero=execution.zero > 0, adapter=adapter)
     stream = 2.0 if precision == "bf16" and execution.zero else 4.0
     kept = tokens * stream * shape.hidden if execution.recompute else layer  # of each layer
     working = 2 * layer if execution.recompute else layer  # one layer's gradients, and its recomputed activations
-    head = 2 * 4.0 * shape.vocabulary * shape.hidden + 3 * 4.0 * LOGITS  # the head's gradient, twice; a chunk of logits
+    gradient = 0.0 if adapter else 4.0 * shape.vocabulary * shape.hidden  # of the head
+    head = 2 * gradient + 3 * 4.0 * LOGITS  # a chunk of logits
     return shape.layers * kept + working + 12.0 * tokens * shape.hidden + head
 
 
-def layer_bytes(shape: Scratch, length: int, precision: str, *, zero: bool) -> float:
+def layer_bytes(shape: Scratch, length: int, precision: str, *, zero: bool, adapter: Lora | None = None) -> float:
     """Return the bytes per token that one layer keeps for the backward pass, with ZeRO or without.
 
     These are the inputs of norms, matrix products and attention, each in its own width. In bf16, ZeRO keeps the weights
     themselves in bf16. A row's attention mask, which SDPA makes from the positions, has a number for every pair of its
-    tokens.
+    tokens. With an adapter, the norms are frozen and keep less, and each of its matrices keeps its `rank` numbers.
     """
     streams, width = (40, 4) if precision == "fp32" else (24, 2) if zero else (34, 2)
+    if adapter:
+        streams -= 8 if precision == "fp32" else 4 if zero else 6
     return (
         streams * shape.hidden
         + 4 * width * shape.intermediate
         + width * length
         + 4 * shape.heads  # attention's normaliser
         + 8  # two norms' scales
+        + (width * adapter.rank * len(list_adapted(shape, adapter)) if adapter else 0)
     )
 
 
@@ -134,7 +150,8 @@ class SizedStage(NamedTuple):
 
     def memory(self, execution: TrainExecution | None = None) -> Memory:
         """Return the peak memory of one process, under another execution if one is given."""
-        return estimate_memory(self.shape, self.length, self.recipe.precision, execution or self.execution)
+        how = execution or self.execution
+        return estimate_memory(self.shape, self.length, self.recipe.precision, how, self.recipe.adapter)
 
 
 def find_stage(plan: Plan, store: Store, ref: str) -> SizedStage | None:
@@ -256,6 +273,8 @@ def find_warnings(plan: Plan, experiment: Experiment, store: Store) -> list[Prob
         machine = execution.gpus * needed.offloaded
         if not execution.gpus:
             machine = execution.processes * (needed.total + needed.offloaded)
+        if stage.recipe.adapter:  # it is merged into a float32 copy of the weights at the end
+            machine = max(machine, 4.0 * count_parameters(stage.shape) + RUNTIME_CPU)
         asked = execution.memory_mb * 2**20
         if machine <= asked:
             return ""
@@ -284,6 +303,7 @@ def _collect_problems(
             if not (stage := find_stage(plan, store, ref)):
                 continue
             key = f"{stage.shape} {stage.length} {stage.recipe.precision} {stage.recipe.batch_rows} {stage.execution}"
+            key += f" {stage.recipe.adapter}"
             if key not in texts:  # a sweep has a thousand stages of one size
                 texts[key] = describe(stage)
             if texts[key]:

@@ -197,13 +197,17 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     devices = execution.nodes * execution.gpus
     speed_key = Hardware.from_values(execution.model_dump()).speed_key(recipe.precision)
     basis = [*rows.basis, *model.basis]
-    flops, per_device = model.flops(rows.length), 0.0
+    flops, per_device = model.flops(rows.length, recipe.adapter), 0.0
     recompute_factor = priors.RECOMPUTED if execution.recompute else 1.0
     if execution.gpus:
         per_device = gpus.peak_flops(execution.gpu, recipe.precision)
         if not execution.gpu:
             basis.append(f"GPU: hardware.train names none, assumed to be {gpus.DEFAULT_GPU}")
-    measured = flow.measured.trained(round(model.parameters.mid), speed_key) if model.parameters.is_exact else None
+    measured = (
+        flow.measured.trained(round(model.parameters.mid), (*speed_key, recipe.adapter is not None))
+        if model.parameters.is_exact
+        else None
+    )
     stepping = ZERO
     if measured and not (execution.gpus and execution.mfu):
         speed = figures.within_factor(measured.value, 1.15, priors.MFU.name) * float(max(devices, 1))
@@ -229,7 +233,7 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         gpu_hours=gpu_hours,
         gpu_usd=gpu_hours * (execution.usd_per_gpu_hour or 0.0),
         # the weights, and AdamW's state if it is kept; a checkpoint, during training, is as large as both
-        disk=model.parameters * (12.0 if execution.keep_optimizer else 4.0),
+        disk=model.parameters * (12.0 if execution.keep_optimizer and not recipe.adapter else 4.0),
         basis=tuple(basis),
     )
 
@@ -243,7 +247,7 @@ def _mfu(flow: Flow, recipe: TrainRecipe, execution: TrainExecution) -> tuple[Ra
     if execution.mfu:
         return figures.within_factor(execution.mfu, 1.05, priors.MFU.name), f"MFU {execution.mfu}: hardware.train.mfu"
     measured = flow.measured.mfu(execution.gpu or gpus.DEFAULT_GPU, recipe.precision, recompute=execution.recompute)
-    if measured:
+    if measured and not recipe.adapter:
         why = f"MFU {measured.value:.2f}: measured on stages of other students on this GPU, n = {measured.n}"
         return figures.within_factor(measured.value, 1.25, priors.MFU.name), why
     if execution.recompute:
@@ -311,12 +315,13 @@ def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         is_alone = recipe.judge.form == "scale"
         reviews = 1.0 + references if is_alone else references * (1.0 if recipe.judge.recorded else 2.0)
         read = items.tokens + answer * (1.0 if is_alone else 2.0) + priors.JUDGING.range
-        written = priors.VERDICT.range.capped_at(most)
+        verdict = priors.REVIEWED if recipe.judge.asked.origin == "solver" else priors.VERDICT
+        written = verdict.range.capped_at(most)
         judged = _asking_cost(execution.judge, items.count * reviews, read, written, most)
         if recipe.judge.recorded:
             judged = Cost(seconds=judged.seconds, basis=judged.basis)
         spent = ("requests", "input_tokens", "output_tokens", "usd", "usd_batch", "usd_spec")
-        basis = (priors.ANSWER.basis, priors.JUDGING.basis, priors.VERDICT.basis, *judged.basis)
+        basis = (priors.ANSWER.basis, priors.JUDGING.basis, verdict.basis, *judged.basis)
         cost = replace(
             cost,
             seconds=cost.seconds + judged.seconds,

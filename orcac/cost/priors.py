@@ -75,6 +75,7 @@ TASKS = Prior(
 )
 JUDGING = Prior("tokens of a judge's instructions", 150, 200, 300, "the wording of common judge prompts")
 VERDICT = Prior("tokens of a verdict", 80, 200, 400, "two marks and a short explanation")
+REVIEWED = Prior("tokens per review of the embedded judge", 12, 15, 24, "a sentence and its scores")
 HANDLING = Prior("rows per second, without a model", 3e3, 1e4, 3e4, "sampling, filtering and tokenizing on one thread")
 
 RECOMPUTED = 4 / 3  # arithmetic of a step that runs its forward pass twice, relative to one that does not

@@ -12,6 +12,7 @@ from orcac.cost.gguf import read_gguf
 from orcac.plan.node import Node
 from orcac.spec.schema import SHAPES
 from orcac.student.recipe import Scratch, StudentExecution, StudentRecipe
+from orcac.train.recipe import Lora
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,16 @@ class Model:
     basis: tuple[str, ...]
     shape: Scratch | None = None  # None if no more than the number of parameters is known
 
-    def flops(self, length: int) -> Range:
-        """Return the FLOPs of training on one slot: forward and backward, attention over a row of `length` included."""
-        return self.parameters * 6 + Range(12.0 * self.layers * self.hidden * length)
+    def flops(self, length: int, adapter: Lora | None = None) -> Range:
+        """Return the FLOPs of training on one slot: forward and backward, attention over a row of `length` included.
+
+        Frozen weights have no gradient, which is a third of the arithmetic of a weight that is trained.
+        """
+        weights = self.parameters * 6
+        if adapter:
+            trained = count_adapter(self.shape, adapter) if self.shape else 0
+            weights = self.parameters * 4 + Range(6.0 * trained)
+        return weights + Range(12.0 * self.layers * self.hidden * length)
 
 
 def student_model(node: Node, folder: Path | None, parameters: int | None) -> Model:
@@ -69,6 +77,40 @@ def count_parameters(shape: Scratch) -> int:
     block = attention + 3 * hidden * shape.intermediate + 2 * hidden
     embeddings = shape.vocabulary * hidden * (1 if shape.tie_embeddings else 2)
     return round(embeddings + shape.layers * block + hidden)
+
+
+def _list_matrices(shape: Scratch) -> list[tuple[str, int, int]]:
+    """Return the name, the width of the input and that of the output of each matrix of a layer of a LLaMA."""
+    hidden, inner, kv = shape.hidden, shape.intermediate, shape.hidden * shape.kv_heads // max(shape.heads, 1)
+    return [
+        ("q_proj", hidden, hidden),
+        ("k_proj", hidden, kv),
+        ("v_proj", hidden, kv),
+        ("o_proj", hidden, hidden),
+        ("gate_proj", hidden, inner),
+        ("up_proj", hidden, inner),
+        ("down_proj", inner, hidden),
+    ]
+
+
+def count_adapter(shape: Scratch, adapter: Lora) -> int:
+    """Return the number of weights of an adapter of a LLaMA of this shape."""
+    return shape.layers * adapter.rank * sum(list_adapted(shape, adapter))
+
+
+def list_adapted(shape: Scratch, adapter: Lora) -> list[int]:
+    """Return the width of input and output together of each matrix of a layer that the adapter changes.
+
+    A name that a LLaMA does not have counts for nothing.
+    """
+    is_all = adapter.targets == ("all-linear",)
+    return [one + other for name, one, other in _list_matrices(shape) if is_all or name in adapter.targets]
+
+
+def count_matrices(shape: Scratch) -> int:
+    """Return the number of weights in the matrices of the layers and the output layer: all but embeddings and norms."""
+    head = 0 if shape.tie_embeddings else shape.vocabulary * shape.hidden
+    return head + shape.layers * sum(one * other for _, one, other in _list_matrices(shape))
 
 
 def _read_config(path: Path | None) -> Scratch | None:

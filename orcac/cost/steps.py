@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from orcac.cost import priors
+from orcac.cost.figures import format_range
 from orcac.cost.flow import Flow
 from orcac.plan.plan import Plan
 from orcac.plan.recipes import lower_schedule
@@ -17,6 +18,7 @@ from orcac.spec.load import Experiment, merge_problems
 from orcac.spec.problems import Problem
 from orcac.store.store import Store
 from orcac.tokenize import steps
+from orcac.tokenize.recipe import TokenizeExecution, TokenizeSummary
 from orcac.tokenize.steps import Packed, Schedule
 from orcac.train.recipe import count_warmup_steps
 
@@ -32,6 +34,7 @@ class StageSteps(NamedTuple):
     arm: str
     schedule: Schedule
     packed: Packed
+    mixture: str  # the examples of each part of a mixture; "" of one dataset
     is_done: bool
 
 
@@ -58,7 +61,8 @@ def list_stages(flow: Flow, experiment: Experiment) -> list[StageSteps]:
                 is_exact=needed in flow.done,
                 room=math.ceil(_LONGEST * rows.fill * rows.length / rows.per_row.mid),
             )
-            found.append(StageSteps(ref, name, lower_schedule(stage, arm.spec), packed, ref in flow.done))
+            mixture = describe_mixture(flow, needed)
+            found.append(StageSteps(ref, name, lower_schedule(stage, arm.spec), packed, mixture, ref in flow.done))
     return found
 
 
@@ -67,13 +71,31 @@ def describe_stages(stages: Iterable[StageSteps]) -> list[str]:
     arms: dict[tuple[str, str], list[str]] = {}
     for one in stages:
         if not one.is_done:
-            key = (one.schedule.stage, steps.describe_steps(one.schedule, one.packed))
+            key = (one.schedule.stage, steps.describe_steps(one.schedule, one.packed) + one.mixture)
             arms.setdefault(key, []).append(one.arm)
     lines = [
         f"stage {stage} of {names[0]}{f' and {len(names) - 1:,} more' * (len(names) > 1)}: {text}"
         for (stage, text), names in arms.items()
     ]
     return lines[:_LISTED] + ([f"and {len(lines) - _LISTED:,} more stages"] if len(lines) > _LISTED else [])
+
+
+def describe_mixture(flow: Flow, ref: str) -> str:
+    """Return the examples of each part of a mixture, as the end of a sentence; "" if the rows are of one dataset.
+
+    ref: KIND/ID of the tokenize node
+    """
+    execution = flow.plan.nodes[ref].execution
+    assert isinstance(execution, TokenizeExecution)
+    if not execution.datasets:
+        return ""
+    made = flow.measured.record(TokenizeSummary, ref) if ref in flow.done else None
+    if made and made.summary.parts:
+        counts = [f"{part.dataset} {part.examples:,}" for part in made.summary.parts]
+    else:
+        named = zip(execution.datasets, flow.parts(ref), strict=True)
+        counts = [f"{name} {format_range(part.count, lambda n: f'{n:,.0f}')}" for name, part in named]
+    return f"; examples of {', '.join(counts)}"
 
 
 def find_short_stages(stages: Iterable[StageSteps], experiment: Experiment) -> list[Problem]:

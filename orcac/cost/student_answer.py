@@ -7,7 +7,7 @@ examples of its last stage have. If nothing shows that their teacher reasons, no
 from __future__ import annotations
 
 from orcac.cost import priors
-from orcac.cost.figures import ZERO, Range
+from orcac.cost.figures import ZERO, Range, sum_ranges
 from orcac.cost.flow import Flow
 from orcac.cost.traces import shorten
 from orcac.eval.recipe import EvalRecipe
@@ -40,13 +40,15 @@ def _find_learnt_reasoning(flow: Flow, model: str) -> tuple[Range, tuple[str, ..
     rows = flow.plan.nodes[node.inputs["rows"][0]]
     recipe = rows.recipe
     assert isinstance(recipe, TokenizeRecipe)
-    (filtered,), (student,) = rows.inputs["examples"], rows.inputs["student"]
-    teachers = flow.examples(filtered).reasoning
-    if not recipe.learns_reasoning or not teachers.mid:
+    ratio = flow.ratio(rows.inputs["student"][0])[0]
+    found = []
+    for part, filtered in zip(recipe.parts, rows.inputs["examples"], strict=True):
+        teachers = flow.examples(filtered).reasoning if part.learns_reasoning else ZERO
+        if part.transform and teachers.mid:
+            teachers = shorten(teachers, teachers.mid, part.transform, ratio.mid)
+        found.append(teachers * ratio * part.share)
+    reasoning = sum_ranges(found)
+    if not reasoning.mid:
         return ZERO, ()
-    ratio = flow.ratio(student)[0]
-    reasoning = teachers * ratio
-    if recipe.transform:
-        reasoning = shorten(teachers, teachers.mid, recipe.transform, ratio.mid) * ratio
     why = f"tokens of a student's reasoning {reasoning.mid:,.0f}: those of an example of {rows.label}, which it learns"
     return reasoning, (why,)

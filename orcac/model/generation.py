@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Required, TypedDict, Unpack
 
+from orcac.devices import count_cores
 from orcac.errors import InputError
 from orcac.model.decoding import Prompt, Rules, decode
 from orcac.model.endings import ReasoningLimit, StopStrings
@@ -133,7 +134,7 @@ class LocalModel:
 
         from orcac.model.chat_format import TEXT_MARKS, chat_template, load_tokenizer
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, count_cores()))
         model, tokenizer = load_model(folder, subject="the model", dtype="auto"), load_tokenizer(folder)
         if not tokenizer.chat_template:
             tokenizer.chat_template = chat_template(TEXT_MARKS)
@@ -324,8 +325,8 @@ def count_rows(config: PreTrainedConfig, *, free: int, prompt_tokens: int, token
     A row needs keys and values of every layer for `tokens` tokens (prompt and answer), the activations of one layer for
     the prompt, and some copies of the logits over the vocabulary. A fifth of the memory is left free.
     """
-    heads = config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    heads = getattr(config, "num_attention_heads", None) or 0  # a state space model has a state of fixed size instead
+    head_size = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0)
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     cache = 2 * config.num_hidden_layers * kv_heads * head_size * item_bytes * tokens
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size

@@ -123,6 +123,7 @@ def lower_endpoint(
             "mode": endpoint.mode,
             "requests_per_minute": endpoint.requests_per_minute,
             "tokens_per_minute": endpoint.tokens_per_minute,
+            "ready_within_seconds": endpoint.ready_within,
             "azure": endpoint.azure,
             "headers": endpoint.headers,
             "api_key_env": endpoint.api_key_env or ("AZURE_OPENAI_API_KEY" if endpoint.azure else "OPENAI_API_KEY"),

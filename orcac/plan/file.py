@@ -5,16 +5,21 @@ Snakemake's rules, and commands that only look a node up, need no more.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import BinaryIO, NamedTuple, NotRequired, TypedDict, cast
 
 from orcac.errors import InputError
 from orcac.store.durable import write_if_changed
 
 FORMAT = 2
+_UNUSED_S = 30 * 86_400.0
 
 
 class NodeData(TypedDict):
@@ -65,11 +70,37 @@ def find_ref(refs: Iterable[str], text: str) -> str:
     return matches[0]
 
 
-def keep_copy(text: str, folder: Path) -> Path:
-    """Write the text of a plan file under a name that depends on it, and return its path."""
+class PlanCopy(NamedTuple):
+    """The copy of a plan that a run reads."""
+
+    path: Path
+    lock: BinaryIO  # open as long as this process needs the copy
+
+
+def keep_copy(text: str, folder: Path) -> PlanCopy:
+    """Write the text of a plan file under a name that depends on it, and lock it against `release_copy`."""
     path = folder / f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    write_if_changed(path, text)
-    return path
+    while True:
+        write_if_changed(path, text)
+        with contextlib.suppress(FileNotFoundError):  # another run has just released it
+            lock = path.open("rb")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                os.utime(path)
+                return PlanCopy(path, lock)
+
+
+def release_copy(copy: PlanCopy) -> None:
+    """Delete the copy unless another process uses it, and the copies that none has begun to use for 30 days.
+
+    The jobs of a cluster may start days after the process that submitted them, so call it for a local run alone.
+    """
+    copy.lock.close()
+    for path in copy.path.parent.glob("plan-????????????.json"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if path == copy.path or path.stat().st_mtime < time.time() - _UNUSED_S:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if a process uses it
+                path.unlink()
 
 
 def read_plan_text(path: Path) -> str:

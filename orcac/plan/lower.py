@@ -30,6 +30,7 @@ from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.filter.recipe import FilterExecution
 from orcac.plan.asking import lower_endpoint, lower_judging, lower_protocol, lower_teacher
+from orcac.plan.data import StageData, lower_rows, read_data
 from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
@@ -40,7 +41,6 @@ from orcac.plan.recipes import (
     lower_shape,
     lower_stage,
     lower_train_work,
-    lower_transform,
     lower_work,
     training_seed,
 )
@@ -58,7 +58,7 @@ from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.spec.paths import FileSet
 from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
-from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
+from orcac.tokenize.recipe import TokenizeExecution
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -200,21 +200,19 @@ class _ArmLowering:
 
     def _lower_run(self, replicate: Replicate) -> report.Run:
         spec = self.spec
-        trained_on = {stage: spec.stages[stage].dataset for stage in spec.curriculum}
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         if student and spec.student and spec.student.base and spec.curriculum:
-            self.plan.add_length(student, spec.student.max_length)
+            self.plan.add_rows(student, spec.student.max_length, is_packed=spec.student.packing != "none")
         stages, model = [], student
         for name in spec.curriculum:
-            assert model is not None
+            assert model is not None and student is not None
             stage = spec.stages[name]
-            rows = self._add_tokenize(
-                trained_on[name], learns_reasoning="reasoning" in stage.learn, holdout=stage.holdout
-            )
-            model = self._add_train(name, rows, model, replicate)
-            stages.append(report.TrainedStage(name=name, dataset=trained_on[name], tokenize=rows, train=model))
+            rows = self._add_tokenize(read_data(stage))
+            model = self._add_train(name, rows, model, replicate, student=student)
+            stages.append(report.TrainedStage(name=name, dataset=read_data(stage).text, tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
-        names = dict.fromkeys(trained_on.values()) if spec.stages else spec.datasets
+        trained_on = dict.fromkeys(dataset for name in spec.curriculum for dataset in spec.stages[name].datasets)
+        names = trained_on if spec.stages else spec.datasets
         datasets = tuple(self._report_dataset(name) for name in names)
         self.targets += [model] if model else []
         self.targets += [dataset.filter for dataset in datasets]
@@ -555,29 +553,30 @@ class _ArmLowering:
         )
 
     @_once_per_sections
-    def _add_tokenize(self, dataset: str, *, learns_reasoning: bool, holdout: float | None) -> str:
-        student = self.spec.student
-        assert student is not None
+    def _add_tokenize(self, data: StageData) -> str:
+        """Add the rows of a stage, from one dataset or from a mixture of several."""
+        examples = {part.dataset: self._add_filter(part.dataset) for part in data.parts}
+        recipe, parts = lower_rows(data, self.spec, self.seed, examples)
+        names = tuple(part.dataset for part in parts)
         return self._add(
-            f"tokenize/{dataset}{'' if learns_reasoning else '/answers'}{f'/holdout-{holdout:g}' if holdout else ''}",
-            TokenizeRecipe(
-                seed=self.seed,
-                max_length=student.max_length,
-                packing=student.packing,
-                learns_reasoning=learns_reasoning,
-                holdout=holdout,
-                transform=lower_transform(self.spec.datasets[dataset].transform),
-            ),
-            TokenizeExecution(**lower_work(self.spec.hardware.other)),
-            label=dataset if learns_reasoning else f"{dataset}, answers alone",
+            f"tokenize/{data.name}",
+            recipe,
+            TokenizeExecution(datasets=names if data.mixture else (), **lower_work(self.spec.hardware.other)),
+            label=data.label,
             mark=self.mark,
-            inputs={"examples": (self._add_filter(dataset),), "student": (self._add_student(Replicate(self.draw)),)},
+            inputs={
+                "examples": tuple(examples[name] for name in names),
+                "student": (self._add_student(Replicate(self.draw)),),
+            },
         )
 
-    def _add_train(self, stage: str, rows: str, start: str, replicate: Replicate) -> str:
+    def _add_train(self, stage: str, rows: str, start: str, replicate: Replicate, *, student: str) -> str:
         """Add a stage that is trained on `rows`, from the student or stage `start` on."""
+        inputs = {"rows": (rows,), "start": (start,)}
         if start.startswith("train/"):
             self.plan.keep_optimizer(start)
+            if self.spec.student and self.spec.student.adapter:
+                inputs["base"] = (student,)
         self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
         return self._add(
             f"train/{stage}",
@@ -585,7 +584,7 @@ class _ArmLowering:
             lower_train_work(self.spec.hardware.train),
             label=f"{self.arm.name}: {stage}",
             mark=replicate.mark,
-            inputs={"rows": (rows,), "start": (start,)},
+            inputs=inputs,
         )
 
     # --- evaluations ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from orcac.filter.recipe import FilterRecipe
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
 from orcac.score.recipe import ScoreRecipe
+from orcac.train.recipe import TrainRecipe
 
 _BY_KIND: dict[str, Extra] = {
     "student": "train",
@@ -36,6 +37,8 @@ def list_extras(node: Node) -> set[Extra]:
         found.add("math")
     if isinstance(recipe, ScoreRecipe) and recipe.judge and recipe.judge.asked.origin == "local":
         found.add("train")
+    if isinstance(recipe, TrainRecipe) and recipe.adapter:
+        found.add("adapters")
     if list_hub_addresses(node):
         found.add("hub")
     return found

@@ -60,13 +60,17 @@ class Plan:
         execution = node.execution.model_copy(update={"keep_optimizer": True})
         self.nodes[ref] = node.model_copy(update={"execution": execution})
 
-    def add_length(self, ref: str, length: int) -> None:
-        """Make the student node `ref` check its positions for rows of `length` tokens."""
+    def add_rows(self, ref: str, length: int, *, is_packed: bool) -> None:
+        """Make the student node `ref` check that it can be trained on rows of `length` tokens.
+
+        `is_packed`: the rows hold several examples.
+        """
         node = self.nodes[ref]
         assert isinstance(node.execution, StudentExecution)
-        if length not in node.execution.lengths:
-            execution = node.execution.model_copy(update={"lengths": (*node.execution.lengths, length)})
-            self.nodes[ref] = node.model_copy(update={"execution": execution})
+        lengths, was_packed = node.execution.lengths, node.execution.is_packed
+        if length not in lengths or is_packed > was_packed:
+            update = {"lengths": (*dict.fromkeys((*lengths, length)),), "is_packed": is_packed or was_packed}
+            self.nodes[ref] = node.model_copy(update={"execution": node.execution.model_copy(update=update)})
 
     def add_schedule(self, ref: str, schedule: Schedule) -> None:
         """Make the tokenize node `ref` check its rows for a stage that is trained on them."""

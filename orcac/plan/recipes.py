@@ -16,7 +16,7 @@ from orcac.spec import schema
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import Transform
 from orcac.tokenize.steps import Schedule
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import Lora, TrainExecution, TrainRecipe
 
 
 class Resources(TypedDict):
@@ -106,8 +106,16 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         max_grad_norm=stage.max_grad_norm,
         precision=spec.hardware.train.precision,
         optimizer=stage.optimizer,
+        order="rows" if stage.order else "shuffled",
+        adapter=lower_adapter(spec.student.adapter),
         keep=stage.keep,
     )
+
+
+def lower_adapter(adapter: schema.Adapter | None) -> Lora | None:
+    if adapter is None:
+        return None
+    return Lora(rank=adapter.rank, alpha=adapter.alpha, targets=adapter.targets, dropout=adapter.dropout)
 
 
 def lower_schedule(stage: str, spec: schema.Spec) -> Schedule:

@@ -94,6 +94,8 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, abou
     assert isinstance(student.recipe, StudentRecipe)
     rows = plan.nodes[run.stages[-1].tokenize].recipe
     assert isinstance(rows, TokenizeRecipe)
+    trained = plan.nodes[run.stages[-1].train].recipe
+    assert isinstance(trained, TrainRecipe)
     summary = read_summary(store, StudentSummary, run.student)
     nodes = [run.student, *(ref for dataset in run.datasets for ref in (dataset.collect, dataset.filter))]
     nodes += [ref for stage in run.stages for ref in (stage.tokenize, stage.train)]
@@ -110,6 +112,7 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, abou
         start=f"from {student.label}" if base else "from scratch",
         teachers=list(dict.fromkeys(dataset.teacher for dataset in run.datasets)),
         max_length=rows.max_length,
+        adapter=trained.adapter,
         reasons=any(packed and packed.reasoned for packed in learnt),
         stages=[_stage(plan.nodes[stage.train], store, stage) for stage in run.stages],
         data=[_dataset(plan.nodes[dataset.collect], store, dataset) for dataset in run.datasets],

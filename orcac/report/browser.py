@@ -2,8 +2,8 @@
 
 The index has a short entry for each item. The texts are in chunks of some hundred kilobytes; the script reads a chunk
 when one of its items is looked at. A page that stands alone holds as many items as fit into `INLINE` bytes, first those
-on which the rows disagree. A folder holds all: the page and `texts/`, whose files are scripts, since a browser that
-opens a page from the disk may load scripts and nothing else.
+on which the rows disagree. A folder holds all: the page and a folder of texts, whose files are scripts, since a browser
+that opens a page from the disk may load scripts and nothing else.
 
 All texts are of unknown origin. They are data within a script, in which no character ends the script or begins a tag.
 """
@@ -41,9 +41,8 @@ def inline_scripts(collections: Sequence[Collection], rows: Sequence[str], budge
     return Markup("\n").join(parts)
 
 
-def write_texts(folder: Path, collections: Sequence[Collection]) -> None:
-    """Write the texts of all items into the folder `texts`."""
-    texts = folder / "texts"
+def write_texts(texts: Path, collections: Sequence[Collection]) -> None:
+    """Write the texts of all items into the new folder `texts`."""
     texts.mkdir()
     for number, collection in enumerate(collections):
         for chunk, found in enumerate(_chunks(collection, range(len(collection.items)))):

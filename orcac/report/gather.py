@@ -295,7 +295,10 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         supervised_tokens=packed.supervised_tokens,
         fill=packed.fill,
         held_out=packed.held_out or 0,
-        balanced=packed.examples == packed.packed + packed.too_long + (packed.forged or 0) + (packed.held_out or 0),
+        undrawn=packed.undrawn or 0,
+        repeated=packed.repeated or 0,
+        balanced=packed.examples + (packed.repeated or 0)
+        == packed.packed + packed.too_long + (packed.forged or 0) + (packed.held_out or 0) + (packed.undrawn or 0),
     )
 
 

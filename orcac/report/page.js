@@ -155,12 +155,87 @@
   });
   addEventListener("afterprint", () => closed.splice(0).forEach((one) => (one.open = false)));
 
+  // ---- a page that orcac serves while the study goes on: it opens its newer versions, and keeps the reader's place
+
+  const KEPT = "orcac-view";
+  const QUIET = 3000; // milliseconds without a key or a click
+  const nameOf = (option) => option?.text.replace(/ \([\d,]+\)$/, "");
+  const fields = () => [...document.querySelectorAll("select, input")];
+  let touched = 0;
+  let keepItem = () => null;
+  let restoreItem = () => Promise.resolve();
+
+  function renew() {
+    const state = {
+      values: fields().map((field) => [field.id || field.closest("figure")?.dataset.table, field.type === "checkbox" ? field.checked : field.tagName === "SELECT" ? nameOf(field.selectedOptions[0]) : field.value]),
+      open: [...document.querySelectorAll("details")].map((one) => one.open),
+      sorted: [...document.querySelectorAll("[aria-sort]")].map((header) => [header.closest("table").id, header.cellIndex, header.getAttribute("aria-sort")]),
+      item: keepItem(),
+      top: scrollY,
+    };
+    sessionStorage.setItem(KEPT, JSON.stringify(state));
+    location.reload();
+  }
+
+  function setField(field, value) {
+    if (field.type === "checkbox") field.checked = value;
+    else if (field.tagName === "SELECT") field.value = [...field.options].find((option) => nameOf(option) === value)?.value ?? field.value;
+    else field.value = value;
+  }
+
+  async function restore() {
+    const text = sessionStorage.getItem(KEPT);
+    if (!text) return;
+    sessionStorage.removeItem(KEPT);
+    touched = Infinity; // the page stays as it is until all is restored
+    const state = JSON.parse(text);
+    const values = new Map(state.values);
+    for (const field of fields()) {
+      if (field.id.startsWith("f-")) continue; // with the items
+      const value = values.get(field.id || field.closest("figure")?.dataset.table);
+      if (value === undefined) continue;
+      setField(field, value);
+      if (field.tagName === "SELECT") field.dispatchEvent(new Event("change"));
+    }
+    [...document.querySelectorAll("details")].forEach((one, number) => (one.open = state.open[number] ?? false));
+    for (const [id, column, order] of state.sorted) {
+      const header = find(id)?.tHead.rows[0].cells[column];
+      for (let press = 0; press < 2 && header?.getAttribute("aria-sort") !== order; press += 1) header?.querySelector(".sorter")?.click();
+    }
+    await restoreItem(values, state.item);
+    scrollTo(0, state.top);
+    touched = 0;
+  }
+
+  const live = find("live");
+  if (live && location.protocol.startsWith("http")) {
+    const [status, renewing] = [live.querySelector("[role=status]"), find("renew")];
+    const said = status.textContent;
+    live.hidden = false;
+    for (const name of ["keydown", "pointerdown", "wheel"]) addEventListener(name, () => (touched = performance.now()), { passive: true });
+    renewing.addEventListener("click", renew);
+    setInterval(async () => {
+      let version;
+      try {
+        const reply = await fetch("version", { cache: "no-store" });
+        version = (await reply.text()).trim();
+      } catch {
+        status.textContent = `${said} Nothing serves this page any more.`;
+        return;
+      }
+      status.textContent = said;
+      renewing.hidden = version === document.body.dataset.version;
+      const isQuiet = performance.now() - touched > QUIET && getSelection().isCollapsed && document.activeElement !== find("f-search");
+      if (!renewing.hidden && find("follow").checked && isQuiet) renew();
+    }, 2000);
+  }
+
   // ---- items
 
   const source = find("items-index");
-  if (!source) return;
+  if (!source) return void restore();
   const collections = JSON.parse(source.textContent);
-  if (!collections.length) return;
+  if (!collections.length) return void restore();
   const SIGNS = { right: "✓", wrong: "✗", unparsed: "?", cut: "…", refused: "⊘", failed: "!", kept: "✓", answered: "✓", waiting: "·", judged: "◆" };
   const NAMES = { cut: "cut off" };
   const CLASSES = { right: "good", wrong: "bad", kept: "good", answered: "good", waiting: "dim", judged: "dim" };
@@ -187,8 +262,9 @@
         ? Promise.resolve(JSON.parse(inline.textContent))
         : new Promise((resolve, reject) => {
             waiting.set(key, resolve);
-            const script = make("script", { src: `texts/${key}.js` });
-            script.onerror = () => reject(new Error(`texts/${key}.js is missing`));
+            const path = `${document.body.dataset.texts}/${key}.js`;
+            const script = make("script", { src: path });
+            script.onerror = () => reject(new Error(`${path} is missing`));
             document.head.append(script);
           });
       chunks.set(key, promise);
@@ -488,12 +564,26 @@
     filter(position).then(() => wanted && find("items").scrollIntoView());
   }
 
+  keepItem = () => [collections[current].items[selected]?.[2], selected, list.scrollTop];
+
+  restoreItem = async (values, item) => {
+    setField(ui.collection, values.get("f-collection"));
+    chooseCollection(Number(ui.collection.value));
+    for (const [name, field] of Object.entries(ui)) if (name !== "collection" && values.has("f-" + name)) setField(field, values.get("f-" + name));
+    const [head, position, top] = item ?? [];
+    const items = collections[current].items;
+    const isThere = items[position]?.[2] === head;
+    await filter(isThere ? position : items.findIndex((one) => one[2] === head));
+    list.scrollTop = top;
+  };
+
   fill(ui.collection, collections.map((one, number) => [String(number), (one.kind === "dataset" ? "dataset " : "") + one.name]));
   find("browser-place").hidden = false;
   const address = location.href;
   const hash = location.hash;
   addEventListener("hashchange", () => location.hash.startsWith("#item=") && open());
   chooseCollection(0);
-  if (hash.startsWith("#item=")) open();
+  if (sessionStorage.getItem(KEPT)) restore();
+  else if (hash.startsWith("#item=")) open();
   else filter().then(() => history.replaceState(null, "", address));
 })();

@@ -22,7 +22,7 @@ from orcac.report.results import Benchmark, HeldOut, Results, Score, TaskDiffere
 from orcac.stats.wording import points, points_interval
 from orcac.text import by_reason, dollars
 
-__all__ = ["list_rows", "render_html", "render_markdown"]
+__all__ = ["Folder", "Unfinished", "list_rows", "render_html", "render_markdown"]
 
 _HERE = Path(__file__).parent
 _CLASSES = {
@@ -49,6 +49,15 @@ class Unfinished(NamedTuple):
     arm: str
     done: int  # nodes
     nodes: int
+
+
+class Folder(NamedTuple):
+    """The folder of a page whose items' texts are files."""
+
+    texts: str  # the name of their folder
+    version: str = ""  # of the page, which a server states in the file `version`; "" if nothing serves it
+    done: int = 0  # nodes of the study
+    nodes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,7 @@ def list_rows(results: Results) -> list[str]:
 
 
 def render_html(
-    results: Results, items: str = "", *, unfinished: Sequence[Unfinished] = (), is_folder: bool = False
+    results: Results, items: str = "", *, unfinished: Sequence[Unfinished] = (), folder: Folder | None = None
 ) -> str:
     """Return the page. items: the scripts with the items; in a folder, the index alone, since their texts are files."""
     rows = list_rows(results)
@@ -92,7 +101,8 @@ def render_html(
         colours=plots.COLOURS,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
-        script_sources=f"'sha256-{_digest(script)}'" + (" 'self' file:" if is_folder else ""),
+        script_sources=f"'sha256-{_digest(script)}'" + (" 'self' file:" if folder else ""),
+        folder=folder,
         items=items,
         unfinished=unfinished,
         leaks=[flow for flow in results.flows if flow.rejected.get("contamination")],

@@ -153,6 +153,10 @@ class Judging:
     imitating: int  # answers that imitate the marks of the prompt, or hold a verdict
     cut: int  # answers that their limit cut off
     against: tuple[Against, ...]
+    # of the reviews of all runs, also if other rows share them; 0 for recorded ones, and in a report of an older orcac
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,11 +285,13 @@ class Packing:
     packed: int
     too_long: int
     held_out: int = 0
+    undrawn: int = 0  # of a mixture: examples in no row
+    repeated: int = 0  # of a mixture: occurrences of examples beside the first
     rows: int
     tokens: int
     supervised_tokens: int
     fill: float
-    balanced: bool  # examples = packed + too_long + forged + held_out
+    balanced: bool  # examples + repeated = packed + too_long + forged + held_out + undrawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from orcac import rows
 from orcac.report.results import Against, Judging
 from orcac.score.judging.judged import list_judgements
+from orcac.score.recipe import ScoreSummary
 from orcac.stats.judging import Judgement, compare_pairs
 
 __all__ = ["read_judging"]
@@ -19,7 +20,10 @@ def read_judging(folders: Sequence[Path]) -> Judging | None:
     """Return the figures of a row's score nodes, one for each run; None if no judge scored it."""
     if not (folders[0] / "reviews.parquet").exists():
         return None
-    judge = json.loads((folders[0] / "artifact.json").read_text(encoding="utf-8"))["recipe"]["judge"]
+    paths = [folder / "artifact.json" for folder in folders]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    judge = records[0]["recipe"]["judge"]
+    spent = [ScoreSummary.from_json(record["summary"], path) for record, path in zip(records, paths, strict=True)]
     outcomes, imitating, cut = Counter[str](), set[tuple[int, str]](), set[tuple[int, str]]()
     judgements: dict[int, list[Judgement]] = {}
     names: dict[int, str] = {}
@@ -45,4 +49,7 @@ def read_judging(folders: Sequence[Path]) -> Judging | None:
         against=tuple(
             Against(model=names[against], figures=compare_pairs(some)) for against, some in sorted(judgements.items())
         ),
+        input_tokens=sum(summary.input_tokens or 0 for summary in spent),
+        output_tokens=sum(summary.output_tokens or 0 for summary in spent),
+        usd=round(sum(summary.usd or 0.0 for summary in spent), 6),
     )

@@ -16,7 +16,9 @@ from orcac.summary import OMIT_NONE, Summary
 
 __all__ = [
     "FORMS",
+    "HIGHEST",
     "LIKELIHOOD_RULES",
+    "LOWEST",
     "VERSION",
     "Form",
     "Judge",
@@ -36,6 +38,7 @@ LIKELIHOOD_RULES = {
 }  # as checkers' names
 
 
+LOWEST, HIGHEST = 1.0, 10.0  # points of a judge
 Form = Literal["pairwise", "scale", "verdict"]
 Reader = Literal["first-line", "last-scores", "rating", "verdict"]  # `score.judging.reading.READERS`
 FORMS: dict[Form, tuple[tuple[Reader, ...], tuple[str, ...]]] = {

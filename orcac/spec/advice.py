@@ -63,8 +63,8 @@ def _review(arm: Arm) -> Iterator[tuple[SpecPath, str]]:
 def _list_taught(spec: Spec) -> set[int]:
     """Return the numbers of the system messages of all training data; none if rows may bring their own."""
     found = set[int]()
-    for stage in spec.curriculum:
-        dataset = spec.datasets[spec.stages[stage].dataset]
+    for name in dict.fromkeys(name for stage in spec.curriculum for name in spec.stages[stage].datasets):
+        dataset = spec.datasets[name]
         draws = {**spec.system_messages.draw}
         chain = [dataset]
         while sample := chain[-1].sample:

@@ -27,6 +27,7 @@ from orcac.spec.schema import (
     VLLMEndpoint,
     is_drawn,
 )
+from orcac.spec.stages import check_data, count_prompts
 from orcac.spec.units import BatchSize
 from orcac.tokenize.recipe import ENOUGH
 
@@ -193,20 +194,10 @@ def _check_datasets(spec: Spec, names: Names) -> Iterator[Finding]:
 
 def _check_pool(spec: Spec, name: str, pool: str, take: int) -> Iterator[Finding]:
     """Yield a finding if a dataset draws more prompts than its pool can have."""
-    dataset, most = spec.datasets.get(pool), _count_prompts(spec, pool)
+    dataset, most = spec.datasets.get(pool), count_prompts(spec, pool)
     if dataset and not dataset.sample and most is not None and most < take:
         message = f"dataset `{pool}` has at most {most:,} prompts; take no more than these"
         yield Finding(("datasets", name, "sample", "take"), message)
-
-
-def _count_prompts(spec: Spec, name: str) -> int | None:
-    """Return the largest number of prompts that a dataset can have; None if the spec does not tell."""
-    dataset = spec.datasets.get(name)
-    if dataset is None or dataset.sample:
-        return dataset.sample.take if dataset and dataset.sample else None
-    sizes = [getattr(spec.queries.get(source), "take", None) for source in dataset.queries]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known and len(known) == len(sizes) else None
 
 
 def _find_cycle(spec: Spec, name: str) -> list[str]:
@@ -260,8 +251,7 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
         message = f"stage `{spec.curriculum[0]}` is the first, so there is no optimizer state to carry; write `fresh`"
         yield Finding(("stages", spec.curriculum[0], "optimizer"), message, (("curriculum",),))
     for name, stage in spec.stages.items():
-        subject = f"stage `{name}` trains on dataset"
-        yield from check_name(("stages", name, "dataset"), subject, stage.dataset, "datasets", names)
+        yield from check_data(spec, name, stage, names)
         if stage.tokens and stage.epochs:
             message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)
@@ -272,13 +262,14 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
         if stage.keep == "best" and not stage.holdout:
             message = "no loss says which step is the best; add `holdout`, as in `holdout: 5 %`"
             yield Finding(("stages", name, "keep"), message)
-        most = _count_prompts(spec, stage.dataset)
-        if stage.holdout and most is not None and most < ENOUGH:
-            message = (
-                f"dataset `{stage.dataset}` has at most {most} prompts, and {ENOUGH} questions of a teacher and source "
-                "are needed to spare one; collect more, or remove `holdout`"
-            )
-            yield Finding(("stages", name, "holdout"), message, (("datasets", stage.dataset),))
+        for dataset in stage.datasets if stage.holdout and len(stage.datasets) == 1 else ():
+            most = count_prompts(spec, dataset)
+            if most is not None and most < ENOUGH:
+                message = (
+                    f"dataset `{dataset}` has at most {most} prompts, and {ENOUGH} questions of a teacher and source "
+                    "are needed to spare one; collect more, or remove `holdout`"
+                )
+                yield Finding(("stages", name, "holdout"), message, (("datasets", dataset),))
         if spec.student:
             yield from _check_batch(spec, name, stage.batch, spec.student.max_length)
     yield from _check_hardware(spec.hardware.train)
@@ -317,7 +308,7 @@ def _is_drawn(spec: Spec) -> bool:
     datasets: list[Dataset | None] = list(spec.datasets.values())
     if spec.stages:
         stages = [spec.stages.get(name) for name in spec.curriculum]
-        datasets = [spec.datasets.get(stage.dataset) if stage else None for stage in stages]
+        datasets = [spec.datasets.get(name) for stage in stages for name in (stage.datasets if stage else ("",))]
     return any(dataset is None or _is_dataset_drawn(spec, dataset) for dataset in datasets)
 
 

@@ -1,8 +1,9 @@
 """The spec that measures one model on given benchmarks, which `orcac eval` writes and runs.
 
 A model is a student that is not trained (a folder, a .gguf file or a hub's repository), or a baseline (an endpoint by
-its address). A benchmark is a file, one of another spec, or one of KNOWN, whose files are in the folder ORCAC_DATA.
-The text of the spec depends on these alone, so the same command writes the same file.
+its address). A benchmark is a file, one of another spec, or one of KNOWN, whose files are in the folder ORCAC_DATA. A
+judged one brings its judge, the teachers that this needs, and the budget of its spec. The text of the spec depends on
+these alone, so the same command writes the same file.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from orcac.errors import InputError
-from orcac.spec.load import Experiment
+from orcac.spec.judges import find_judge
+from orcac.spec.load import Arm, Experiment
 from orcac.spec.paths import HUB, Finder, MissingFileError
+from orcac.spec.problems import SpecPath
 from orcac.spec.schema import FileSource, OpenBenchmark
 
 __all__ = ["KNOWN", "Measured", "from_file", "from_known", "from_spec", "name_spec", "read_model", "write_spec"]
@@ -54,6 +57,7 @@ class Measured:
     section: Section
     messages: dict[int, str] = field(default_factory=dict)  # the system messages that it uses
     seed: int | None = None  # of the spec that it comes from
+    judging: Section = field(default_factory=dict)  # the sections of that spec by which it is judged
 
     def limited(self, *, take: int | None, max_tokens: int | None) -> Measured:
         """Return the benchmark with these values of its own, where they are given."""
@@ -119,17 +123,41 @@ def from_spec(name: str, experiment: Experiment) -> Measured:
     if name in arm.left_out:
         raise InputError(f"{experiment.file}: benchmark `{name}`: {arm.left_out[name]}", fix="supply its files")
     benchmark = arm.spec.benchmarks[name]
-    if isinstance(benchmark, OpenBenchmark):
-        fix = "give a benchmark with right answers, or add the model to that spec, as its `student` or a baseline"
-        raise InputError(f"{experiment.file}: a model judges `{name}`, which needs the spec's judge", fix=fix)
-    tree = arm.tree.at(("benchmarks", name))
-    section = {key: part.plain() for key, part in tree.entries.items() if key not in ("missing", "primary")}
-    for key in _FILES if isinstance(benchmark, FileSource) else ():
-        if key in section:
-            section[key] = _absolute(section[key], arm.tree.locate(("benchmarks", name, key)).folder)
+    files = [(key,) for key in _FILES] if isinstance(benchmark, FileSource) else []
+    section = _copy_part(arm, ("benchmarks", name), files)
+    section = {key: value for key, value in section.items() if key not in ("missing", "primary")}
     text = arm.messages[benchmark.system]
     messages = {benchmark.system: text} if (benchmark.system, text) != (1, "") else {}
-    return Measured(name=name, section=section, messages=messages, seed=arm.spec.seed)
+    judging = _copy_judging(arm, benchmark) if isinstance(benchmark, OpenBenchmark) else {}
+    return Measured(name=name, section=section, messages=messages, seed=arm.spec.seed, judging=judging)
+
+
+def _copy_judging(arm: Arm, benchmark: OpenBenchmark) -> Section:
+    """Return the judge of a benchmark, the teachers that it needs, and the budget, as sections of a spec."""
+    judge, sections = find_judge(arm.spec, benchmark), dict[str, JsonValue]()
+    names = dict.fromkeys((judge.teacher, *benchmark.against))
+    files = [("endpoint", "path"), ("endpoint", "questions")]
+    sections["teachers"] = {name: _copy_part(arm, ("teachers", name), files) for name in names}
+    if benchmark.judge in arm.spec.judges:
+        prompts: list[SpecPath] = [("prompt",), *(("per_category", task) for task in judge.per_category)]
+        sections["judges"] = {benchmark.judge: _copy_part(arm, ("judges", benchmark.judge), prompts)}
+    if arm.spec.budget is not None:
+        sections["budget"] = arm.tree.at(("budget",)).plain()
+    return sections
+
+
+def _copy_part(arm: Arm, path: SpecPath, files: Sequence[SpecPath]) -> Section:
+    """Return a map of a spec. The paths in its fields `files` do not depend on the spec's place."""
+    plain = arm.tree.at(path).plain()
+    assert isinstance(plain, dict)
+    for *above, key in files:
+        section: JsonValue = plain
+        for name in above:
+            section = section.get(str(name)) if isinstance(section, dict) else None
+        if isinstance(section, dict) and key in section:
+            folder = arm.tree.locate((*path, *above, key)).folder
+            section[str(key)] = _absolute(section[str(key)], folder)
+    return plain
 
 
 def _absolute(paths: JsonValue, folder: Path) -> JsonValue:
@@ -221,9 +249,28 @@ def write_spec(model: str, sections: Mapping[str, JsonValue], benchmarks: Sequen
         whole["seed"] = max(seeds)  # all of them come from one spec
     if messages:
         whole["system_messages"] = {"messages": {str(number): text for number, text in sorted(messages.items())}}
-    whole |= dict(sections) | {"benchmarks": {one.name: one.section for one in benchmarks}}
+    judging: Section = {}
+    for one in benchmarks:
+        judging |= {key: _join(judging.get(key), value) for key, value in one.judging.items()}
+    whole |= judging | _add_model(sections, judging.get("teachers"))
+    whole["benchmarks"] = {one.name: one.section for one in benchmarks}
     head = "# Written by `orcac eval`. It is a spec like any other: edit it, and run it with `orcac run`.\n"
     return head + "".join(f"{key}:{_block(key, value)}\n" for key, value in whole.items())
+
+
+def _add_model(sections: Mapping[str, JsonValue], others: JsonValue) -> Section:
+    """Return the sections of the model to measure, with the teachers `others` beside it and a name unlike theirs."""
+    own = sections.get("teachers")
+    if not isinstance(own, dict) or not isinstance(others, dict):
+        return dict(sections)
+    ((name, teacher),) = own.items()
+    while name in others:
+        name = f"measured-{name}"
+    return {**sections, "teachers": {**others, name: teacher}, "baselines": [name]}
+
+
+def _join(one: JsonValue, other: JsonValue) -> JsonValue:
+    return one | other if isinstance(one, dict) and isinstance(other, dict) else other
 
 
 def name_spec(text: str) -> str:
@@ -235,7 +282,7 @@ def name_spec(text: str) -> str:
 
 def _block(key: str, value: JsonValue) -> str:
     """Return a section as YAML: a map of named things with a line for each, anything else on one line."""
-    if key in ("teachers", "benchmarks") and isinstance(value, dict):
+    if key in ("teachers", "judges", "benchmarks") and isinstance(value, dict):
         return "".join(f"\n  {_flow(name)}: {_flow(item)}" for name, item in value.items())
     return f" {_flow(value)}"
 

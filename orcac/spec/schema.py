@@ -36,6 +36,7 @@ from orcac.spec.units import (
     Points,
     Rows,
     RowsOrTokens,
+    Targets,
     Variable,
 )
 from orcac.stats.averages import Average
@@ -332,6 +333,13 @@ class OpenAIEndpoint(_ServedEndpoint):
     )
     requests_per_minute: Count | None = execution("limit of the account", None, unit="requests per minute")
     tokens_per_minute: Count | None = execution("limit of the account", None, unit="tokens per minute")
+    ready_within: Number = execution(
+        "time to wait at the start for a server that refuses connections because it is not up yet; without it, a "
+        "request gives up after `attempts`",
+        0.0,
+        unit="seconds",
+        ge=0,
+    )
 
 
 class VLLMEndpoint(_ServedEndpoint):
@@ -607,6 +615,18 @@ class Tokenizer(Frozen):
     )
 
 
+class Adapter(Frozen):
+    kind: Literal["lora"] = semantic("low-rank matrices beside the frozen ones of the student (LoRA)")
+    rank: Count = semantic("rank of the matrices", 16)
+    alpha: Number = semantic("scale of their product, which is multiplied by alpha / rank", 32, gt=0)
+    targets: Targets = semantic(
+        "modules that get matrices, by name, as in `[q_proj, v_proj]`; all-linear is every linear layer but the output "
+        "layer",
+        ("all-linear",),
+    )
+    dropout: Share = semantic("dropout before the matrices", 0.0, lt=1)
+
+
 class Student(Frozen):
     base: str | None = semantic(
         "a pretrained model: a Hugging Face model directory or a .gguf file, relative to the spec, which enters by "
@@ -628,9 +648,15 @@ class Student(Frozen):
         ge=0,
         le=2**32 - 1,
     )
+    adapter: Adapter | None = semantic(
+        "train an adapter, and not all weights; all stages of a curriculum go on with it. Needs orcac[adapters]",
+        None,
+    )
     max_length: Count = semantic("length of a row", 2048, unit="tokens")
-    packing: Literal["best-fit", "shuffle"] = semantic(
-        "how examples are packed into rows; shuffle (and fill) is the paper's way (§4.1)", "best-fit"
+    packing: Literal["best-fit", "shuffle", "none"] = semantic(
+        "how examples are packed into rows; shuffle (and fill) is the paper's way (§4.1). none gives each example a "
+        "row of its own, for models that cannot separate examples of one row",
+        "best-fit",
     )
     like: Size | None = execution("for estimates: the shape of a `base` that is not on this machine", None)
 
@@ -638,11 +664,69 @@ class Student(Frozen):
 PAPERS_EPOCHS = 4
 
 
+class Part(Frozen):
+    share: Share = semantic("share of the mixture; those of all parts add up to 1", gt=0)
+    learn: Learnt | None = semantic(
+        "parts of this dataset's responses that are learnt; those of the stage when absent", None
+    )
+
+
+def _expand_short_part(value: object) -> object:
+    """Return the full form of a part that is written as its share."""
+    return value if isinstance(value, dict | Part) else {"share": value}
+
+
+class _OrShare:
+    """Adds the short form, a share, to the JSON Schema of a part."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"anyOf": [handler(core), {"type": "number"}, {"type": "string", "pattern": "^ *[0-9_.]+ *% *$"}]}
+
+
+Parts = dict[Name, Annotated[Part, BeforeValidator(_expand_short_part), _OrShare]]
+
+
+class Order(Frozen):
+    by: Literal["length"] = semantic("length: the learnt tokens of an example, short ones first")
+    descending: StrictBool = semantic("long ones first", False)
+
+
+def _expand_shuffled(value: object) -> object:
+    return None if value == "shuffled" else value
+
+
+class _OrShuffled:
+    """Adds the value `shuffled` to the JSON Schema of an order."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"anyOf": [handler(core), {"const": "shuffled"}]}
+
+
 class Stage(Frozen):
-    dataset: Name = semantic("dataset that the student is trained on")
+    dataset: Name | None = semantic("dataset that the student is trained on", None)
+    data: Parts = semantic(
+        "instead of `dataset`: a mixture, dataset -> its share, as in `{long: 0.8, short: 0.2}`, or `{share, learn}`",
+        {},
+    )
+    shares: Literal["examples", "tokens"] = semantic("unit of the shares of `data` and of `take`", "examples")
+    take: Count | None = semantic(
+        "size of the mixture in an epoch, in examples or tokens; when absent, the largest that repeats no example, or "
+        "with `repeat` the smallest that has every example",
+        None,
+    )
+    repeat: StrictBool = semantic(
+        "repeat the examples of a part that is too short for its share; without it, the run stops there", False
+    )
     learn: Learnt = semantic(
         "parts of the teachers' responses that are learnt: [reasoning, answer], where they have reasoning, or [answer]",
         ("reasoning", "answer"),
+    )
+    order: Annotated[Order | None, BeforeValidator(_expand_shuffled), _OrShuffled] = semantic(
+        "`shuffled`, which is the default, draws the order of the rows anew in each epoch. By an order, examples are "
+        "packed and trained on in it, in every epoch; each row is filled until the next example does not fit",
+        None,
     )
     tokens: Count | None = semantic(
         "length of the stage, instead of `epochs`: it ends with the step that reaches this many tokens; "
@@ -679,6 +763,11 @@ class Stage(Frozen):
         "AdamW's moments start at zero, or are carried over from the stage before; the paper does not specify which",
         "fresh",
     )
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of the datasets that the student is trained on."""
+        return (self.dataset,) if self.dataset else tuple(self.data)
 
 
 Runs = Annotated[int, Field(ge=1, le=100), NUMBERS_ONLY]

@@ -164,3 +164,9 @@ Checkers = Annotated[
     Field(min_length=1),
     WithJsonSchema({"anyOf": [_CHECKER, {"type": "array", "items": _CHECKER, "minItems": 1}]}),
 ]
+Targets = Annotated[
+    tuple[str, ...],
+    _ONE_OR_MORE,
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from orcac.recipe import Frozen
 from orcac.spec.misnomers import suggest
 from orcac.spec.problems import Mark, Problem, SpecPath, describe
-from orcac.spec.schema import Draw, Replicates, Spec
+from orcac.spec.schema import Draw, Order, Replicates, Spec
 from orcac.spec.source import Tree
 
 _NAME = "a name is made of letters, digits, `.`, `_` and `-`, at most 63, and starts with a letter or digit"
@@ -155,6 +155,8 @@ def _expected_value(kind: str, location: SpecPath) -> str:
         return "a list of message numbers, as in [1, 7]"
     if kind in ("model_type", "model_attributes_type") and Replicates in _models(_type(location)):
         return "a number of runs, as in `replicates: 3`"
+    if kind in ("model_type", "model_attributes_type") and Order in _models(_type(location)):
+        return "`shuffled`, or a measure, as in `{by: length}`"
     return _EXPECTED[kind]
 
 

@@ -9,5 +9,5 @@ benchmarks/verdicts.py measures how often verdicts are wrong.
 
 Everything here is a pure function of numbers. Scores, differences and intervals are shares (0.031 is 3.1 points);
 only `wording.py` writes points. This folder may import no kind and no spec. `orcac diff` and `orcac cost` use `power`,
-so all modules but `compare` import numpy and scipy inside their functions: scipy.stats takes 0.7 s to import.
+so all modules but `compare` import numpy and scipy inside their functions: scipy.special takes 0.3 s to import.
 """

@@ -16,16 +16,20 @@ Only the file itself is read: files beside it are not part of the student.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, as_input_error
 from orcac.extras import explain_missing_package
 from orcac.model.positions import count_positions
+from orcac.progress import print_line
 
 if TYPE_CHECKING:
+    from gguf import GGUFReader
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Fields = dict[str, object]  # the file's metadata: numbers and texts by name
@@ -46,12 +50,33 @@ def convert(file: Path, folder: Path) -> None:
         reader = gguf.GGUFReader(file)
         fields: Fields = {name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1}
         _check_rotary(file, fields, {tensor.name for tensor in reader.tensors})
-        tokenizer = _read_tokenizer(file, fields, size=len(reader.fields["tokenizer.ggml.tokens"].data))
-        model = _read_model(file, fields)
+        with _parsed_once(reader):
+            print_line(f"{file.name}: reading the tokenizer")
+            tokenizer = _read_tokenizer(file, fields, size=len(reader.fields["tokenizer.ggml.tokens"].data))
+            print_line(f"{file.name}: unpacking the weights")
+            model = _read_model(file, fields)
     if positions := count_positions(model.config):
         tokenizer.model_max_length = positions
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def _parsed_once(reader: GGUFReader) -> Iterator[None]:
+    """Let transformers use `reader`, and one table of tensor names, inside the block.
+
+    It would parse the file three more times, with an array for each token and merge, and build the table once for each
+    module of the model: half of the time of a small model's conversion.
+    """
+    import gguf
+
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader = lambda path: reader
+    gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = before
 
 
 def _check_rotary(file: Path, fields: Fields, tensors: set[str]) -> None:

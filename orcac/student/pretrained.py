@@ -29,7 +29,7 @@ from orcac.model.chat_format import (
     load_tokenizer,
     read_end_tokens,
 )
-from orcac.model.positions import check_positions
+from orcac.model.positions import check_positions, check_separates
 from orcac.model.weights import check_weights, load_model
 from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
@@ -73,8 +73,9 @@ def build(
     is_trained: bool = True,
     keeps_template: bool = False,
     lengths: Sequence[int] = (),
+    is_packed: bool = False,
 ) -> None:
-    """Write the student to `model`, which is trained on rows of `lengths` tokens.
+    """Write the student to `model`, which is trained on rows of `lengths` tokens; `is_packed`: of several examples.
 
     Raises InputError for files that are damaged or not a model, and for a model whose positions do not hold the rows.
     """
@@ -96,7 +97,7 @@ def build(
         load_model(source, subject="the student", device_map="meta")
         shutil.copytree(source, model, dirs_exist_ok=True, copy_function=move)
         return
-    check_trainable(source)
+    check_trainable(source, is_packed=is_packed)
 
     tokenizer = load_tokenizer(source)
     prepare_tokenizer(tokenizer, keeps_template=keeps_template)
@@ -155,8 +156,9 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, *, keeps_template: boo
         tokenizer.chat_template = CHATML_TEMPLATE if is_chatml else chat_template(TEXT_MARKS)
 
 
-def check_trainable(folder: Path) -> None:
-    """Raise InputError if the model is not a causal language model, is quantized, or lacks weights.
+def check_trainable(folder: Path, *, is_packed: bool) -> None:
+    """Raise InputError if the model is not a causal language model, is quantized, lacks weights, or cannot separate
+    examples of one row although rows hold several (`is_packed`).
 
     Only names and shapes of weights are read.
     """
@@ -166,7 +168,9 @@ def check_trainable(folder: Path) -> None:
             "the student's weights are quantized, and cannot be trained as they are",
             fix="give the model that was quantized",
         )
-    load_model(folder, subject="the student", device_map="meta")
+    model = load_model(folder, subject="the student", device_map="meta")
+    if is_packed:
+        check_separates(model)
 
 
 def load_config(folder: Path) -> PreTrainedConfig:

@@ -52,6 +52,7 @@ class StudentRecipe(Recipe):
 class StudentExecution(Execution):
     like: str | None = None  # for estimates: the named shape of a model that is not downloaded yet
     lengths: tuple[int, ...] = ()  # tokens of the rows that it is trained on, which its positions must hold
+    is_packed: bool = False  # some of these rows hold several examples, which it must separate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

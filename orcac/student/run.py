@@ -42,6 +42,7 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
                 is_trained=recipe.pretrained.is_trained,
                 keeps_template=recipe.pretrained.keeps_template,
                 lengths=job.execution.lengths,
+                is_packed=job.execution.is_packed,
             )
     return StudentSummary(
         parameters=count_parameters(model), vocabulary=count_vocabulary(model), hub=found.commits or None

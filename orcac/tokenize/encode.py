@@ -19,6 +19,7 @@ from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
 from orcac.reasoning import split_reasoning
 from orcac.tokenize.holdout import Apart
+from orcac.tokenize.mixture import ticket
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.tokenize.transform import Texts, Transformer
 from orcac.workers import run_in_order
@@ -36,6 +37,7 @@ class _Part:
     examples: Path
     groups: range  # row groups of the file
     recipe: TokenizeRecipe
+    number: int  # of the dataset in the recipe
     student: Path
 
 
@@ -46,6 +48,7 @@ class Encoded:
     ids: npt.NDArray[np.int32]  # (tokens,): of all examples, one after another
     lengths: npt.NDArray[np.int64]  # (examples,), in tokens
     prompt_lengths: npt.NDArray[np.int64]  # (examples,), in tokens
+    tickets: npt.NDArray[np.uint64]  # (examples,); empty without a mixture
     apart: Apart | None  # if the recipe keeps examples apart
     too_long: int = 0  # examples left out
     forged: int = 0  # examples left out: they hold a mark of another turn
@@ -53,9 +56,17 @@ class Encoded:
     transformed: int = 0  # examples that were read and changed
 
 
-def encode_examples(examples: Path, recipe: TokenizeRecipe, student: Path, *, threads: int) -> Iterator[Encoded]:
-    """Yield the examples of a file, part by part. Raises InputError if the student's chat format cannot be used."""
-    parts = [_Part(examples=examples, groups=groups, recipe=recipe, student=student) for groups in _split(examples)]
+def encode_examples(
+    examples: Path, recipe: TokenizeRecipe, number: int, student: Path, *, threads: int
+) -> Iterator[Encoded]:
+    """Yield the examples of a file, which is the dataset `number` of the recipe, part by part.
+
+    Raises InputError if the student's chat format cannot be used.
+    """
+    parts = [
+        _Part(examples=examples, groups=groups, recipe=recipe, number=number, student=student)
+        for groups in _split(examples)
+    ]
     processes = threads if pq.read_metadata(examples).num_rows >= _MANY_ROWS else 1
     if processes == 1:
         yield from map(_encode, parts)
@@ -64,7 +75,7 @@ def encode_examples(examples: Path, recipe: TokenizeRecipe, student: Path, *, th
 
 
 def merge(parts: Sequence[Encoded]) -> Encoded:
-    """Return the examples of all parts of a file, in order."""
+    """Return the examples of all parts, in order."""
     apart = None
     for part in parts:
         if part.apart:
@@ -73,6 +84,7 @@ def merge(parts: Sequence[Encoded]) -> Encoded:
         ids=np.concatenate([np.zeros(0, dtype=np.int32), *(part.ids for part in parts)]),
         lengths=np.concatenate([np.zeros(0, dtype=np.int64), *(part.lengths for part in parts)]),
         prompt_lengths=np.concatenate([np.zeros(0, dtype=np.int64), *(part.prompt_lengths for part in parts)]),
+        tickets=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.tickets for part in parts)]),
         apart=apart,
         **{name: sum(getattr(part, name) for part in parts) for name in _COUNTS},
     )
@@ -102,16 +114,19 @@ def load_format(student: Path) -> ChatFormat:
 
 
 def _encode(part: _Part) -> Encoded:
-    recipe, chat = part.recipe, load_format(part.student)
+    recipe, chat, of = part.recipe, load_format(part.student), part.recipe.parts[part.number]
     apart = Apart(recipe.seed, recipe.holdout) if recipe.holdout else None
-    transformer = Transformer(recipe.transform, recipe.seed, chat) if recipe.transform else None
+    transformer = Transformer(of.transform, recipe.seed, chat) if of.transform else None
     none = np.zeros(0, dtype=np.int64)
-    found = Encoded(ids=none.astype(np.int32), lengths=none, prompt_lengths=none, apart=apart)
+    found = Encoded(
+        ids=none.astype(np.int32), lengths=none, prompt_lengths=none, tickets=none.astype(np.uint64), apart=apart
+    )
     ids: list[npt.NDArray[np.int32]] = []
     lengths: list[int] = []
     prompt_lengths: list[int] = []
+    tickets: list[int] = []
     for batch in rows.batched(rows.read(part.examples, rows.Response, part.groups), _EXAMPLES_AT_ONCE):
-        texts = [_texts_of(row, with_reasoning=recipe.learns_reasoning) for row in batch]
+        texts = [_texts_of(row, with_reasoning=of.learns_reasoning) for row in batch]
         texts = [*map(transformer.change, texts)] if transformer else texts
         for row, some, example in zip(batch, texts, chat.encode_examples(texts), strict=True):
             if chat.forges_turn(*some):
@@ -121,12 +136,16 @@ def _encode(part: _Part) -> Encoded:
             else:
                 if apart:
                     apart.add(row.teacher, row.source, row.query)
+                if recipe.mixture:
+                    own = (row.teacher, row.source, row.system, row.query, row.reasoning, row.response)
+                    tickets.append(ticket(recipe.seed, of, *own))
                 ids.append(np.array(example.input_ids, dtype=np.int32))
                 lengths.append(len(example.input_ids))
                 prompt_lengths.append(example.prompt_tokens)
-                found.reasoned += recipe.learns_reasoning and bool(row.reasoning)
+                found.reasoned += of.learns_reasoning and bool(row.reasoning)
     found.ids = np.concatenate(ids) if ids else found.ids
     found.lengths, found.prompt_lengths = (np.array(some, dtype=np.int64) for some in (lengths, prompt_lengths))
+    found.tickets = np.array(tickets, dtype=np.uint64)
     found.transformed = transformer.changed if transformer else 0
     return found
 

@@ -7,7 +7,9 @@ the number of steps, is known before anything is trained.
 - `shuffle_and_fill`: next-fit in random order, the paper's method (§4.1): a new row is opened whenever the next example
   does not fit.
 
-An example is never cut. The order of the rows has no meaning: training shuffles them.
+- `fill_in_order`: next-fit in a given order (order.py).
+
+An example is never cut. Unless they are filled in order, the order of the rows has no meaning: training shuffles them.
 """
 
 from __future__ import annotations
@@ -68,10 +70,15 @@ def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[npt.NDArray[np.
 
 def shuffle_and_fill(lengths: Lengths, capacity: int, rng: np.random.Generator) -> list[list[int]]:
     """Return rows as lists of indices into `lengths`, in random order. Each length is in 1..capacity."""
+    return fill_in_order(lengths, capacity, rng.permutation(len(lengths)))
+
+
+def fill_in_order(lengths: Lengths, capacity: int, order: npt.NDArray[np.int64]) -> list[list[int]]:
+    """Return rows as lists of indices into `lengths`, in the given order. Each length is in 1..capacity."""
     sizes = np.asarray(lengths, dtype=np.int64).tolist()
     rows: list[list[int]] = []
     room = 0
-    for index in rng.permutation(len(sizes)).tolist():
+    for index in order.tolist():
         assert 1 <= sizes[index] <= capacity
         if sizes[index] > room:
             rows.append([])

@@ -7,7 +7,7 @@
 and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill. With `holdout`
 the rows of the examples that are kept apart are in `holdout.safetensors` (see holdout.py). The teacher's
 tokens are its reasoning, if the example has some, and its answer, with the marks of the chat format between them.
-Inputs: `examples` (one filter node), `student`.
+Inputs: `examples` (one filter node; of a mixture one for each part), `student`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from orcac.recipe import Execution, Frozen, Recipe
 from orcac.summary import OMIT_NONE, Summary
 from orcac.tokenize.steps import Schedule
 
-__all__ = ["ENOUGH", "VERSION", "TokenizeExecution", "TokenizeRecipe", "TokenizeSummary", "Transform"]
+__all__ = [
+    "ENOUGH",
+    "VERSION",
+    "Mixture",
+    "Order",
+    "Part",
+    "PartSummary",
+    "TokenizeExecution",
+    "TokenizeRecipe",
+    "TokenizeSummary",
+    "Transform",
+]
 
 VERSION = 1
 ENOUGH = 10  # questions of a teacher and source that spare at least one for the holdout
@@ -33,17 +44,61 @@ class Transform(Frozen):
     keep_tokens: int | None = None  # length to which the trace is cut, in tokens of the student
 
 
-class TokenizeRecipe(Recipe):
-    seed: int
-    max_length: int
-    packing: Literal["best-fit", "shuffle"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
-    learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
-    holdout: float | None = None  # share of the questions whose examples are kept apart
+class Part(Frozen):
+    """One dataset of a mixture."""
+
+    share: float
+    learns_reasoning: bool = True
     transform: Transform | None = None
 
 
+class Mixture(Frozen):
+    """The examples of an epoch, drawn from several datasets (mixture.py)."""
+
+    parts: tuple[Part, ...]  # one for each of the inputs `examples`, in their order
+    shares: Literal["examples", "tokens"]  # unit of the shares and of `take`
+    take: int | None = None  # size of the mixture
+    repeat: bool = False  # repeat the examples of a part that is too short
+
+
+class Order(Frozen):
+    """The order of the examples, and so of the rows (order.py)."""
+
+    by: Literal["length"]  # learnt tokens
+    descending: bool = False
+
+
+class TokenizeRecipe(Recipe):
+    seed: int
+    max_length: int
+    packing: Literal["best-fit", "shuffle", "none"] = "best-fit"  # shuffle-and-fill is the paper's (§4.1)
+    learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
+    holdout: float | None = None  # share of the questions whose examples are kept apart
+    transform: Transform | None = None
+    mixture: Mixture | None = None  # of several datasets, whose parts have `learns_reasoning` and `transform`
+    order: Order | None = None  # None: the rows have no order
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The datasets; a single one without a mixture."""
+        if self.mixture:
+            return self.mixture.parts
+        return (Part(share=1.0, learns_reasoning=self.learns_reasoning, transform=self.transform),)
+
+
 class TokenizeExecution(Execution):
+    datasets: tuple[str, ...] = ()  # names of the parts of a mixture
     stages: tuple[Schedule, ...] = ()  # that are trained on the rows, to warn of those with few steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartSummary:
+    """The counts of one dataset of a mixture."""
+
+    dataset: str
+    available: int  # examples that fit and are not kept apart
+    examples: int  # in the rows, repetitions included
+    tokens: int  # of these, without padding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +107,8 @@ class TokenizeSummary(Summary):
 
     kind: ClassVar[str] = "tokenize"
 
-    examples: int  # examples = packed + too_long + forged + held_out
-    packed: int
+    examples: int  # examples + repeated = packed + too_long + forged + held_out + undrawn
+    packed: int  # repetitions included
     too_long: int  # examples with more tokens than a row has slots
     rows: int
     tokens: int  # without padding
@@ -61,5 +116,9 @@ class TokenizeSummary(Summary):
     fill: float  # fraction of the rows' slots that hold tokens
     forged: int | None = field(default=None, metadata=OMIT_NONE)  # examples with a mark of the chat template in a text
     held_out: int | None = field(default=None, metadata=OMIT_NONE)  # kept apart; None without `holdout`
+    repeated: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: occurrences beside the first
+    undrawn: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: examples that are in no row
+    parts: tuple[PartSummary, ...] | None = field(default=None, metadata=OMIT_NONE)  # of a mixture
+    packing: str | None = field(default=None, metadata=OMIT_NONE)  # "none" if each row has one example
     transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

@@ -13,6 +13,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,10 +25,14 @@ from orcac.progress import print_line
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
 from orcac.tokenize.holdout import Group
-from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
-from orcac.tokenize.recipe import ENOUGH, TokenizeExecution, TokenizeRecipe, TokenizeSummary
+from orcac.tokenize.mixture import Drawn, draw_mixture
+from orcac.tokenize.order import sort_examples
+from orcac.tokenize.pack import best_fit_decreasing, fill_in_order, shuffle_and_fill
+from orcac.tokenize.recipe import ENOUGH, Mixture, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage, describe_steps
+
+Rows: TypeAlias = Sequence[Sequence[int] | np.ndarray]  # of examples, by index
 
 
 def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
@@ -41,7 +46,11 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     check_positions(student, recipe.max_length)
     pad = load_format(student).pad_id
     spill = job.work / "ids.int32"
-    found = spill_ids(job.input("examples") / "kept.parquet", recipe, student, spill, threads=job.execution.threads)
+    parts = [
+        spill_ids(folder / "kept.parquet", recipe, number, student, spill, threads=job.execution.threads)
+        for number, folder in enumerate(job.inputs["examples"])
+    ]
+    found = merge(parts)
     lengths, prompt_lengths, apart = found.lengths, found.prompt_lengths, found.apart
     if found.forged:
         print_line(
@@ -55,12 +64,9 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         )
     groups = apart.draw() if apart else {}
     trained = _list_trained(job.label, len(lengths), groups, recipe)
-    rng = np.random.default_rng(recipe.seed)
-    if recipe.packing == "best-fit":
-        packed: Sequence[Sequence[int] | np.ndarray] = best_fit_decreasing(lengths[trained], recipe.max_length)
-    else:
-        packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
-    packed = [trained[packed[index]] for index in rng.permutation(len(packed))]
+    mixed = _draw_mixture(job, recipe.mixture, parts, trained, lengths) if recipe.mixture else None
+    trained = mixed.indices if mixed else trained
+    packed = _pack(recipe, trained, lengths, lengths - prompt_lengths)
     write = functools.partial(
         write_rows,
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
@@ -72,8 +78,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     write(job.out / "rows.safetensors", packed)
     if groups:
         kept_apart = {
-            name: [members[row] for row in best_fit_decreasing(lengths[members], recipe.max_length)]
-            for name, members in groups.items()
+            name: [members[row] for row in _fill_rows(recipe, lengths[members])] for name, members in groups.items()
         }
         write(job.out / holdout.ROWS, [row for rows_of in kept_apart.values() for row in rows_of])
         facts = [
@@ -94,12 +99,16 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         packed=len(trained),
         too_long=found.too_long,
         forged=found.forged or None,
-        held_out=len(lengths) - len(trained) if apart else None,
+        held_out=sum(map(len, groups.values())) if apart else None,
         rows=len(packed),
         tokens=tokens,
         supervised_tokens=tokens - int(prompt_lengths[trained].sum()),
         fill=tokens / (len(packed) * recipe.max_length),
-        transformed=found.transformed if recipe.transform else None,
+        packing="none" if recipe.packing == "none" else None,
+        repeated=mixed.repeated if mixed else None,
+        undrawn=mixed.undrawn if mixed else None,
+        parts=mixed.parts if mixed else None,
+        transformed=found.transformed if any(part.transform for part in recipe.parts) else None,
         reasoned=found.reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -108,13 +117,62 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     )
     if summary.held_out:
         print_line(f"{job.label}  {summary.held_out:,} of {len(lengths):,} examples kept apart")
-    if recipe.transform:
-        print_line(f"{job.label}  {found.transformed:,} of {summary.examples:,} examples changed by `transform`")
+    if summary.transformed is not None:
+        print_line(f"{job.label}  {summary.transformed:,} of {summary.examples:,} examples changed by `transform`")
+    for one in summary.parts or ():
+        print_line(
+            f"{job.label}  {one.dataset}: {one.examples:,} examples from {one.available:,} "
+            f"({one.examples / len(trained):.1%}), {one.tokens:,} tokens ({one.tokens / tokens:.1%})"
+        )
     for schedule in job.execution.stages:
         warning = describe_shortage(schedule, counted)
         text = f"warning: {warning}" if warning else f"stage `{schedule.stage}`: {describe_steps(schedule, counted)}"
         print_line(f"{job.label}  {text}")
     return summary
+
+
+def _draw_mixture(
+    job: Job[TokenizeRecipe, TokenizeExecution],
+    mixture: Mixture,
+    parts: Sequence[Encoded],
+    trained: np.ndarray,
+    lengths: np.ndarray,
+) -> Drawn:
+    """Draw a mixture from the examples `trained`, indices into `lengths`. Raises the errors of `draw_mixture`."""
+    ends = np.cumsum([len(part.lengths) for part in parts])
+    names = job.execution.datasets or [f"part {number}" for number in range(1, len(parts) + 1)]
+    members = np.split(trained, np.searchsorted(trained, ends[:-1]))
+    tickets = np.concatenate([part.tickets for part in parts])
+    try:
+        return draw_mixture(mixture, names, members=members, lengths=lengths, tickets=tickets)
+    except InputError as error:
+        raise InputError(f"{job.label}: {error.message}", fix=error.fix) from None
+
+
+def _pack(recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray) -> Rows:
+    """Return the examples of each row, as indices into `lengths`, in the order of the rows.
+
+    trained: the examples to pack, as such indices. learnt: int64 (examples,), the learnt tokens of each example
+    """
+    rng = np.random.default_rng(recipe.seed)
+    if recipe.order:
+        trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt)
+        if recipe.packing == "none":
+            return [[index] for index in trained.tolist()]
+        filled = fill_in_order(lengths[trained], recipe.max_length, np.arange(len(trained)))
+        return [trained[members] for members in filled]
+    if recipe.packing == "shuffle":
+        packed: Rows = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
+    else:
+        packed = _fill_rows(recipe, lengths[trained])
+    return [trained[packed[index]] for index in rng.permutation(len(packed))]
+
+
+def _fill_rows(recipe: TokenizeRecipe, lengths: np.ndarray) -> Rows:
+    """Return rows as lists of indices into `lengths`, with no order of their own."""
+    if recipe.packing == "none":
+        return [[index] for index in range(len(lengths))]
+    return best_fit_decreasing(lengths, recipe.max_length)
 
 
 def _list_trained(
@@ -138,14 +196,17 @@ def _list_trained(
     return np.flatnonzero(~is_apart)
 
 
-def spill_ids(examples: Path, recipe: TokenizeRecipe, student: Path, spill: Path, *, threads: int) -> Encoded:
-    """Write the ids of all examples that are not left out to `spill`, one after another, int32; return the rest.
+def spill_ids(
+    examples: Path, recipe: TokenizeRecipe, number: int, student: Path, spill: Path, *, threads: int
+) -> Encoded:
+    """Write the ids of the examples of the dataset `number` that are not left out to `spill`, int32; return the rest.
 
-    Raises InputError if the student's chat format cannot be used.
+    They are written one after another, after those of the datasets before. Raises InputError if the student's chat
+    format cannot be used.
     """
     parts: list[Encoded] = []
-    with spill.open("wb") as file:
-        for part in encode_examples(examples, recipe, student, threads=threads):
+    with spill.open("ab" if number else "wb") as file:
+        for part in encode_examples(examples, recipe, number, student, threads=threads):
             file.write(part.ids.tobytes())
             parts.append(dataclasses.replace(part, ids=part.ids[:0]))
     return merge(parts)
@@ -153,7 +214,7 @@ def spill_ids(examples: Path, recipe: TokenizeRecipe, student: Path, spill: Path
 
 def write_rows(
     path: Path,
-    packed: Sequence[Sequence[int] | np.ndarray],
+    packed: Rows,
     *,
     ids: np.ndarray,
     lengths: np.ndarray,

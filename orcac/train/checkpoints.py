@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 
 from orcac.digest import file_digest
 from orcac.errors import InputError
+from orcac.progress import print_line
 from orcac.store import durable
 from orcac.train import distributed
 from orcac.train.metrics import MetricsWriter
@@ -110,7 +111,8 @@ def describe_newest(work: Path) -> str:
 
 def check_finite_weights(model: PreTrainedModel, stage: StageJob, *, step: int) -> None:
     """Raise InputError if a weight is NaN or infinite. All ranks call this together."""
-    parts = (getattr(parameter, "ds_tensor", parameter) for parameter in model.parameters())  # ZeRO-3's own share
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    parts = (getattr(parameter, "ds_tensor", parameter) for parameter in trained)  # ZeRO-3's own share
     is_broken = not all(bool(torch.isfinite(part.detach()).all()) for part in parts)
     if distributed.any_rank(is_broken):
         raise InputError(
@@ -162,5 +164,7 @@ class Saver(TrainerCallback):
                 durable.sync_file(path)
             digests = {str(path.relative_to(folder)): file_digest(path) for path in files}
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage) | {"files": digests}))
+            if self.is_stop_requested:
+                print_line(f"{self._stage.label}  stopped and saved after step {state.global_step:,}")
         now = time.monotonic()
         self._next = now + max(self._every, (1 / self._max_share - 1) * (now - self._started))

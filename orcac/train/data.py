@@ -1,9 +1,10 @@
 """The order in which a stage trains on its rows, and the dataset and sampler that the Trainer reads them through.
 
-The order depends on the seed alone: one permutation per epoch, cut into batches; a step's batch is dealt to the
-processes and their micro-batches. So a position is (epoch, row) at any world size and micro-batch, and a resumed run
-goes on with the very next row. If too few rows are left for an epoch's last batch, it is filled with rows of padding,
-which contribute nothing to the loss: every step has the same number of micro-batches on every process.
+The order depends on the seed alone: one permutation per epoch, or the order of the file, cut into batches; a step's
+batch is dealt to the processes and their micro-batches. So a position is (epoch, row) at any world size and
+micro-batch, and a resumed run goes on with the very next row. If too few rows are left for an epoch's last batch, it is
+filled with rows of padding, which contribute nothing to the loss: every step has the same number of micro-batches on
+every process.
 
 There is deliberately no attention mask: transformers separates packed examples by restarted `position_ids` only if no
 mask is given and the cache is off. `checks.py` proves on the real model that it does.
@@ -56,6 +57,7 @@ class RowOrder:
     """The rows of every step of a stage, known before the first step."""
 
     seed: int
+    is_shuffled: bool
     rows: int  # in the file
     batch: int  # rows per step
     seen: TokenCounts  # int64 (steps,): tokens by the end of each step, since the stage began
@@ -73,12 +75,14 @@ class RowOrder:
         for epoch in range(math.ceil(self.steps / self.steps_per_epoch)):
             left = self.steps - epoch * self.steps_per_epoch
             rows = np.full(self.steps_per_epoch * self.batch, PADDING_ROW, dtype=np.int64)
-            rows[: self.rows] = permute_rows(self.seed, epoch, self.rows)
+            rows[: self.rows] = order_rows(self.seed, epoch, self.rows, is_shuffled=self.is_shuffled)
             yield from rows.reshape(-1, self.batch)[:left]
 
 
-def permute_rows(seed: int, epoch: int, rows: int) -> np.ndarray:
+def order_rows(seed: int, epoch: int, rows: int, *, is_shuffled: bool) -> np.ndarray:
     """Return the order of all rows in an epoch: int64 (rows,)."""
+    if not is_shuffled:
+        return np.arange(rows)
     return np.random.default_rng((seed, epoch)).permutation(rows)
 
 
@@ -94,33 +98,52 @@ def plan_order(recipe: TrainRecipe, tokens: TokenCounts) -> RowOrder:
     for epoch in itertools.count():
         if real[-1][-1] >= recipe.tokens if recipe.tokens is not None else epoch == recipe.epochs:
             break
-        order = permute_rows(recipe.seed, epoch, rows)
+        order = order_rows(recipe.seed, epoch, rows, is_shuffled=recipe.order == "shuffled")
         real.append(real[-1][-1] + tokens.real[order].cumsum()[ends])
         supervised.append(supervised[-1][-1] + tokens.supervised[order].cumsum()[ends])
     seen = TokenCounts(np.concatenate(real)[1:], np.concatenate(supervised)[1:])
     steps = int(np.searchsorted(seen.real, recipe.tokens)) + 1 if recipe.tokens is not None else len(seen.real)
-    return RowOrder(seed=recipe.seed, rows=rows, batch=batch, seen=TokenCounts(*(counts[:steps] for counts in seen)))
+    return RowOrder(
+        seed=recipe.seed,
+        is_shuffled=recipe.order == "shuffled",
+        rows=rows,
+        batch=batch,
+        seen=TokenCounts(*(counts[:steps] for counts in seen)),
+    )
 
 
 class RankSampler(Sampler[list[int]]):
-    """The micro-batches of one process over the whole stage, as lists of row numbers."""
+    """The micro-batches of one process over the whole stage, as lists of row numbers.
 
-    def __init__(self, order: RowOrder, *, rank: int, world_size: int, micro_batch: int) -> None:
-        self._order, self._rank, self._shape = order, rank, (-1, world_size, micro_batch)
+    With `lengths`, int64 (rows,), the rows of a step are sorted by length, so that those of a micro-batch are alike.
+    """
+
+    def __init__(
+        self, order: RowOrder, *, rank: int, world_size: int, micro_batch: int, lengths: np.ndarray | None = None
+    ) -> None:
+        self._order, self._rank, self._shape, self._lengths = order, rank, (-1, world_size, micro_batch), lengths
 
     def __len__(self) -> int:
         return self._order.steps * (self._order.batch // math.prod(self._shape[1:]))
 
     def __iter__(self) -> Iterator[list[int]]:
         for rows in self._order.iterate_batches():
+            if self._lengths is not None:
+                sizes = np.where(rows == PADDING_ROW, 0, self._lengths[rows])
+                rows = rows[np.argsort(-sizes, kind="stable")]
             yield from rows.reshape(self._shape)[:, self._rank].tolist()
 
 
 class PackedRows(Dataset[int]):
-    """A dataset of row numbers; `collate` fetches the rows of a whole micro-batch at once."""
+    """A dataset of row numbers; `collate` fetches the rows of a whole micro-batch at once.
 
-    def __init__(self, file: RowFile) -> None:
+    Rows of one example each (`is_padded`) are cut to the longest of the micro-batch. The padding that is left is on the
+    right, where a causal model never looks.
+    """
+
+    def __init__(self, file: RowFile, *, is_padded: bool = False) -> None:
         self.file = file
+        self.lengths = count_tokens(file.labels).real if is_padded else None
         length = file.labels.shape[1]
         padding = np.zeros(length), np.arange(length), np.full(length, MASKED)
         self._padding = RowFile(*(array.astype(np.int32) for array in padding))  # type: ignore[arg-type]
@@ -133,8 +156,11 @@ class PackedRows(Dataset[int]):
 
     def collate(self, rows: Sequence[int]) -> RowTensors:
         """Return the model's inputs for these row numbers."""
+        longest = self.file.labels.shape[1]
+        if self.lengths is not None:
+            longest = max([1, *(int(self.lengths[row]) for row in rows if row != PADDING_ROW)])
         arrays = [
-            np.stack([padding if row == PADDING_ROW else array[row] for row in rows]).astype(np.int64)
+            np.stack([(padding if row == PADDING_ROW else array[row])[:longest] for row in rows]).astype(np.int64)
             for array, padding in zip(self.file, self._padding, strict=True)
         ]
         return dict(zip(RowFile._fields, map(torch.from_numpy, arrays), strict=True))

@@ -33,10 +33,17 @@ class Holdout(TrainerCallback):
     """A callback that measures the loss and writes it to the metrics, before the checkpoint of the same step."""
 
     def __init__(
-        self, stage: StageJob, groups: list[Group], metrics: MetricsWriter, *, steps: int, steps_per_epoch: int
+        self,
+        stage: StageJob,
+        groups: list[Group],
+        metrics: MetricsWriter,
+        *,
+        steps: int,
+        steps_per_epoch: int,
+        is_padded: bool,
     ) -> None:
         self._label, self._work, self._groups, self._metrics = stage.label, stage.work, groups, metrics
-        self._data = PackedRows(rowfile.read(stage.rows / ROWS))
+        self._data = PackedRows(rowfile.read(stage.rows / ROWS), is_padded=is_padded)
         assert len(self._data) == sum(group.rows for group in groups)
         self.steps = choose_steps(steps, epoch=steps_per_epoch if stage.recipe.keep == "best" else steps)
         self.best: Best | None = None  # of a stage that leaves the weights of its best step; set before training
@@ -75,10 +82,14 @@ class Holdout(TrainerCallback):
             self.measure(state.global_step)
 
 
-def read_holdout(stage: StageJob, metrics: MetricsWriter, *, steps: int, steps_per_epoch: int) -> Holdout | None:
+def read_holdout(
+    stage: StageJob, metrics: MetricsWriter, *, steps: int, steps_per_epoch: int, is_padded: bool
+) -> Holdout | None:
     """Return the callback of a stage of `steps` optimizer steps; None if its rows keep nothing apart."""
     groups = read_groups(stage.rows)
-    return Holdout(stage, groups, metrics, steps=steps, steps_per_epoch=steps_per_epoch) if groups else None
+    if not groups:
+        return None
+    return Holdout(stage, groups, metrics, steps=steps, steps_per_epoch=steps_per_epoch, is_padded=is_padded)
 
 
 def choose_steps(steps: int, *, epoch: int) -> frozenset[int]:

@@ -1,10 +1,10 @@
 """The speed of training and its use of the hardware: tokens per second, model FLOPs utilization (MFU), memory.
 
-MFU after PaLM (Chowdhery et al. 2022, appendix B): 6 operations per parameter and token, and 12 · layers · width · row
-length for attention, over the peak. Padding tokens are not counted, and neither is the work for padding, recomputation
-or masked positions. The peak of a GPU is its maker's (`gpus.py`). The peak of a CPU, or of a GPU that is not in that
-table, is the speed of a large matrix product here and now on as many threads; a step can exceed it if its matrices fit
-a cache.
+MFU after PaLM (Chowdhery et al. 2022, appendix B): 6 operations per parameter and token (4 if it is frozen, since it
+has no gradient), and 12 · layers · width · row length for attention, over the peak. Padding tokens are not counted, and
+neither is the work for padding, recomputation or masked positions. The peak of a GPU is its maker's (`gpus.py`). The
+peak of a CPU, or of a GPU that is not in that table, is the speed of a large matrix product here and now on as many
+threads; a step can exceed it if its matrices fit a cache.
 """
 
 from __future__ import annotations
@@ -48,12 +48,13 @@ class Meter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`length`: tokens per row. `peak`: of one process's device. `clock`: seconds."""
-        parameters = sum(getattr(part, "ds_numel", part.numel()) for part in model.parameters())  # ZeRO-3 empties them
+        sizes = [(getattr(part, "ds_numel", part.numel()), part.requires_grad) for part in model.parameters()]  # ZeRO-3
+        trained = sum(size for size, is_trained in sizes if is_trained)
         config = model.config.get_text_config()
         attention = 12 * config.num_hidden_layers * config.hidden_size * length
         self.peak_of = peak.source
         self._device, self._clock = device, clock
-        self._operations = 6 * parameters + attention
+        self._operations = 4 * sum(size for size, _ in sizes) + 2 * trained + attention
         self._peak = peak.flops * stage.world_size
         self.legend = f"MFU is the fraction of {self._peak / 1e9:,.0f} GFLOP/s"  # explains the figures of a line
         self.legend += f" ({stage.world_size} × {peak.source})" if stage.world_size > 1 else f" ({peak.source})"

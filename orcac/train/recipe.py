@@ -1,7 +1,8 @@
 """The recipe of `train`: one stage of the curriculum, as a model folder under `model/`, and `metrics.jsonl`; if its
 rows keep examples apart, also `holdout.jsonl`, the loss on these at some steps.
 
-Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the previous stage).
+Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the previous stage), and if a stage
+with an adapter goes on from a previous one, `base` (the student node whose weights are frozen).
 The paper gives no hyper-parameters; the defaults are ours.
 """
 
@@ -11,13 +12,23 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from orcac.recipe import Execution, Recipe
+from orcac.recipe import Execution, Frozen, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["PARTS", "VERSION", "TrainExecution", "TrainRecipe", "TrainSummary", "count_warmup_steps"]
+__all__ = ["PARTS", "VERSION", "Lora", "TrainExecution", "TrainRecipe", "TrainSummary", "count_warmup_steps"]
 
 VERSION = 2
 PARTS = 8  # of a stage that keeps examples apart: the loss on them is measured before training and after each part
+
+
+class Lora(Frozen):
+    """Low-rank matrices that are trained beside the student's frozen ones."""
+
+    kind: Literal["lora"] = "lora"
+    rank: int
+    alpha: float  # their product is multiplied by alpha / rank
+    targets: tuple[str, ...]  # names of modules, or ("all-linear",): all linear layers but the output layer
+    dropout: float = 0.0
 
 
 class TrainRecipe(Recipe):
@@ -32,6 +43,8 @@ class TrainRecipe(Recipe):
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     optimizer: Literal["fresh", "carry"] = "fresh"  # AdamW's moments: zeros, or those of the previous stage
+    order: Literal["shuffled", "rows"] = "shuffled"  # of the rows in each epoch; `rows` is the order of the file
+    adapter: Lora | None = None  # None: all weights are trained
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest loss on the examples kept apart
 
 
@@ -75,3 +88,4 @@ class TrainSummary(Summary):
     mfu_of: str = ""  # the GPU or the matrix product that sets the peak
     peak_gib: float | None = None  # the most memory that rank 0 used: of its GPU, or of the process without one
     processes: int = 1
+    trained_parameters: int | None = field(default=None, metadata=OMIT_NONE)  # of the adapter; None without one

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+from importlib import metadata
 
 from orcac.errors import InputError
-from orcac.job import Job
+from orcac.job import Job, packages_in_use
 from orcac.model.offline import go_offline
 from orcac.train import processes
 from orcac.train.launch import build_commands, find_free_port
@@ -33,7 +34,7 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
         go_offline(threads=stage.threads)
         from orcac.train.worker import train
 
-        return train(stage)
+        return _finish(job, stage, train(stage))
 
     stage_file, summary_file = job.work / "stage.json", job.work / "summary.json"
     stage_file.write_text(stage.model_dump_json(), encoding="utf-8")
@@ -41,7 +42,23 @@ def run(job: Job[TrainRecipe, TrainExecution]) -> TrainSummary:
     processes.run(build_commands(stage, stage_file, port=find_free_port(), environ=os.environ), job.work)
     result = json.loads(summary_file.read_text(encoding="utf-8"))
     job.packages.update(result["packages"])
-    return TrainSummary.from_json(result["summary"], summary_file)
+    return _finish(job, stage, TrainSummary.from_json(result["summary"], summary_file))
+
+
+def _finish(job: Job[TrainRecipe, TrainExecution], stage: StageJob, summary: TrainSummary) -> TrainSummary:
+    """Write the model with the adapter merged, if the stage has one, and return the summary.
+
+    This is done here because DeepSpeed would distribute any model that a rank loads.
+    """
+    if stage.recipe.adapter:
+        go_offline(threads=stage.threads)
+        from orcac.model.weights import raising_os_errors
+        from orcac.train import adapter
+
+        with raising_os_errors(stage.out):
+            adapter.merge(stage.frozen, stage.out / adapter.FOLDER, stage.out / "model", threads=stage.threads)
+        job.packages.update(packages_in_use() | job.packages | {"peft": metadata.version("peft")})
+    return summary
 
 
 def describe_stage(job: Job[TrainRecipe, TrainExecution]) -> StageJob:
@@ -52,6 +69,7 @@ def describe_stage(job: Job[TrainRecipe, TrainExecution]) -> StageJob:
         execution=job.execution,
         rows=job.input("rows"),
         start=job.input("start"),
+        base=job.input("base") if job.inputs.get("base") else None,
         out=job.out,
         work=job.work,
     )

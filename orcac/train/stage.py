@@ -20,8 +20,14 @@ class StageJob(Frozen):
     execution: TrainExecution
     rows: Path  # folder of the tokenize artifact
     start: Path  # folder of the student's artifact, or of the previous stage's
+    base: Path | None = None  # folder of the student's artifact, if an adapter goes on from the previous stage's
     out: Path  # folder for `model/` and `metrics.jsonl`
     work: Path  # folder that survives a kill: checkpoints, metrics so far
+
+    @property
+    def frozen(self) -> Path:
+        """The model folder whose weights the stage starts from, or to which it adds an adapter."""
+        return (self.base or self.start) / "model"
 
     @property
     def local_size(self) -> int:

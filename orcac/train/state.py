@@ -10,7 +10,7 @@ All ranks call each function of this module together.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -34,11 +34,11 @@ def save_weights(trainer: Trainer, folder: Path) -> None:
         if is_first():
             model.save_pretrained(folder)
         return
-    parameters, buffers = _trained_parameters(model), _saved_buffers(model)
+    parameters, buffers = trained_parameters(model), _saved_buffers(model)
     shards: list[Layout] = [{}]
     sizes = [0]
     for name, tensor in (parameters | buffers).items():
-        entry = (torch.float32 if name in parameters else tensor.dtype, _whole_shape(tensor))
+        entry = (torch.float32 if name in parameters else tensor.dtype, whole_shape(tensor))
         size = torch.Size(entry[1]).numel() * entry[0].itemsize
         if sizes[-1] and sizes[-1] + size > _SHARD_BYTES:
             shards.append({})
@@ -64,7 +64,7 @@ def save_optimizer(trainer: Trainer, path: Path) -> None:
     (float32, no dimension).
     """
     _link_state(trainer)
-    parameters = _trained_parameters(trainer.model)
+    parameters = trained_parameters(trainer.model)
 
     def tensors() -> Iterator[tuple[str, torch.Tensor]]:
         for name, parameter in parameters.items():
@@ -81,7 +81,7 @@ def load_optimizer(trainer: Trainer, path: Path) -> None:
     Called before the first step, once the Trainer has made the optimizer (and DeepSpeed its engine). Raises InputError
     if the file belongs to another model.
     """
-    parameters = _trained_parameters(trainer.model)
+    parameters = trained_parameters(trainer.model)
     with safe_open(path, framework="pt") as file:
         stored_shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
         for name, (_, shape) in _plan_optimizer_layout(parameters).items():
@@ -96,19 +96,30 @@ def load_optimizer(trainer: Trainer, path: Path) -> None:
                 _set_moment(trainer, parameter, moment, file.get_tensor(f"{name}.{moment}"))
 
 
-def set_master_weights(trainer: Trainer, folder: Path) -> None:
-    """Copy the float32 weights of a model folder into DeepSpeed's master copy, which it made from bf16 ones.
+def set_master_weights(trainer: Trainer, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Copy float32 weights, by name, into DeepSpeed's master copy, which it made from bf16 ones.
 
-    Called before the first step, once DeepSpeed has made its engine.
+    Called before the first step, once DeepSpeed has made its engine. Weights that are not trained are skipped.
     """
     from deepspeed.utils import safe_set_full_fp32_param
 
-    parameters = _trained_parameters(trainer.model)
+    parameters = trained_parameters(trainer.model)
+    for name, tensor in tensors:
+        if name in parameters:
+            safe_set_full_fp32_param(parameters[name], tensor)
+
+
+def read_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights of a model folder in float32, by name."""
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a dict)
-                if name in parameters:
-                    safe_set_full_fp32_param(parameters[name], file.get_tensor(name).float())
+                yield name, file.get_tensor(name).float()
+
+
+def gather(trainer: Trainer, parameter: torch.nn.Parameter) -> torch.Tensor:
+    """Return the whole float32 value of a trained parameter. All ranks call this together."""
+    return _gather(parameter) if read_zero_stage(trainer.model_wrapped) else parameter
 
 
 def write_gathered(path: Path, layout: Layout, tensors: Iterator[tuple[str, torch.Tensor]]) -> None:
@@ -124,7 +135,7 @@ def write_gathered(path: Path, layout: Layout, tensors: Iterator[tuple[str, torc
     barrier()
 
 
-def _trained_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+def trained_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
     """Return the parameters that have a gradient, by name, tied ones once: in the same order in every rank."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
@@ -135,7 +146,7 @@ def _saved_buffers(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if name in names}
 
 
-def _whole_shape(tensor: torch.Tensor) -> tuple[int, ...]:
+def whole_shape(tensor: torch.Tensor) -> tuple[int, ...]:
     """Return the shape of the whole tensor; ZeRO-3 leaves a parameter itself empty."""
     return tuple(getattr(tensor, "ds_shape", tensor.shape))
 
@@ -149,7 +160,7 @@ def _gather(parameter: torch.nn.Parameter) -> torch.Tensor:
 
 def _plan_optimizer_layout(parameters: dict[str, torch.nn.Parameter]) -> Layout:
     return {
-        f"{name}.{part}": (torch.float32, () if part == "step" else _whole_shape(parameter))
+        f"{name}.{part}": (torch.float32, () if part == "step" else whole_shape(parameter))
         for name, parameter in parameters.items()
         for part in (*_MOMENTS, "step")
     }

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import is_wandb_available
 from transformers.utils import is_liger_kernel_available
 
 from orcac.errors import InputError
 from orcac.progress import Progress
+from orcac.train import adapter, distributed
 from orcac.train.checkpoints import MAX_CHECKPOINTS, describe_newest
 from orcac.train.data import PackedRows, RankSampler, RowOrder
 from orcac.train.holdout import Holdout
@@ -97,13 +98,14 @@ class PackedTrainer(Trainer):
         meter: Meter,
         progress: Progress | None,
         holdout: Holdout | None = None,
+        has_adapter: bool = False,
         **arguments: object,
     ) -> None:
         """`arguments` are those of Trainer."""
         super().__init__(**arguments)
         self.remove_callback(PrinterCallback)
         self._order, self._metrics, self._meter, self._progress = order, metrics, meter, progress
-        self._holdout = holdout
+        self._holdout, self._has_adapter = holdout, has_adapter
 
     def get_train_dataloader(self) -> DataLoader[int]:
         assert isinstance(self.train_dataset, PackedRows)
@@ -112,6 +114,7 @@ class PackedTrainer(Trainer):
             rank=self.args.process_index,
             world_size=self.args.world_size,
             micro_batch=self.args.per_device_train_batch_size,
+            lengths=self.train_dataset.lengths,
         )
         pin = self.args.dataloader_pin_memory
         return DataLoader(
@@ -155,8 +158,20 @@ class PackedTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the weights into a checkpoint, unless DeepSpeed's own files contain them, a part in each rank's."""
-        if not self.is_deepspeed_enabled:
+        if self.is_deepspeed_enabled:
+            return
+        if not self._has_adapter:
             super().save_model(output_dir, _internal_call)
+        elif distributed.is_first():
+            assert output_dir
+            Path(output_dir).mkdir(exist_ok=True)
+            adapter.save_checkpoint(self.model, Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
+        if self._has_adapter:
+            adapter.load_checkpoint(self.model, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def floating_point_ops(self, inputs: dict[str, torch.Tensor]) -> int:
         return 0  # unused, and counting would walk over all parameters at every step

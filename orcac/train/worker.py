@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import json
 import logging
 import os
@@ -25,14 +24,16 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 
+from orcac.devices import count_cores
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
 from orcac.model.offline import go_offline
+from orcac.model.positions import check_separates
 from orcac.model.weights import raising_os_errors
-from orcac.progress import Progress
+from orcac.progress import Progress, print_line
 from orcac.store import durable
 from orcac.tokenize import rowfile
-from orcac.train import checks, distributed, processes, state
+from orcac.train import adapter, checks, distributed, processes, state
 from orcac.train.best import Best
 from orcac.train.checkpoints import (
     Saver,
@@ -63,10 +64,11 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     check fails, InputError if the loss or a weight is not finite, SystemExit(143) after a SIGTERM.
     """
     recipe, execution = stage.recipe, stage.execution
-    torch.set_num_threads(stage.threads)
+    torch.set_num_threads(min(stage.threads, count_cores()))  # more would wait for each other, at several times the CPU
     distributed.join_group(stage)
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
-    data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"))
+    is_padded = counts.get("packing") == "none"
+    data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"), is_padded=is_padded)
     tokens = count_tokens(data.file.labels)
     checks.check_labels(tokens, counts["supervised_tokens"])
     order = plan_order(recipe, tokens)
@@ -86,11 +88,28 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     checkpoint = find_newest(stage.work)
     if checkpoint:
         check_resumable(checkpoint, stage)
-    model = load_trainable_model(stage.start / "model")
+    model = load_trainable_model(stage.frozen, is_packed=not is_padded)
+    if distributed.is_first():
+        print_line(f"{stage.label}  the model is loaded; checks before the first step")
+    drawn: dict[str, torch.Tensor] = {}  # the adapter as the stage starts
+    if recipe.adapter:
+        adapter.attach(
+            model,
+            recipe.adapter,
+            seed=recipe.seed,
+            start=stage.start if stage.base else None,
+            halves_frozen=recipe.precision == "bf16" and not execution.zero,  # DeepSpeed halves all weights itself
+        )
+    if not execution.zero:  # DeepSpeed would leave frozen weights out of the saved model
+        freeze_other_inputs(model)
+    if recipe.adapter:
+        drawn = {name: part.detach().clone() for name, part in state.trained_parameters(model).items()}
     loss = SupervisedLoss(model)
     checks.check_disk(stage, model)
     metrics = MetricsWriter(stage.work, resumed=read_step(checkpoint) if checkpoint else 0)
-    holdout = read_holdout(stage, metrics, steps=order.steps, steps_per_epoch=order.steps_per_epoch)
+    holdout = read_holdout(
+        stage, metrics, steps=order.steps, steps_per_epoch=order.steps_per_epoch, is_padded=is_padded
+    )
     saver = Saver(stage, max_share=max_saving_share)
     peak = find_peak(arguments.device, recipe.precision)
     meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1], peak=peak)
@@ -107,9 +126,11 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         if distributed.is_first():
             print(f"{stage.label}  {meter.legend}", file=sys.stderr)
         if checkpoint:
+            if distributed.is_first():
+                print_line(f"{stage.label}  continues after step {read_step(checkpoint):,} of {order.steps:,}")
             return
         if execution.zero and recipe.precision == "bf16":
-            state.set_master_weights(trainer, stage.start / "model")
+            state.set_master_weights(trainer, drawn.items() if drawn else state.read_weights(stage.start / "model"))
         if recipe.optimizer == "carry":
             state.load_optimizer(trainer, carried_optimizer)
         if holdout:
@@ -125,6 +146,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         meter=meter,
         progress=progress if distributed.is_first() else None,
         holdout=holdout,
+        has_adapter=recipe.adapter is not None,
     )
     if holdout:
         holdout.trainer = trainer
@@ -156,6 +178,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         mfu_of=meter.peak_of,
         peak_gib=round(meter.peak_gib, 2),
         processes=stage.world_size,
+        trained_parameters=sum(part.numel() for part in drawn.values()) or None,
     )
 
 
@@ -171,7 +194,7 @@ def save_artifact(stage: StageJob, trainer: Trainer, best: Best | None) -> None:
     """
     if distributed.is_first():
         shutil.copytree(  # keeps tokenizer and template byte for byte; the files that the model saves are replaced
-            stage.start / "model",
+            stage.frozen,
             stage.out / "model",
             ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"),
             copy_function=shutil.copyfile,
@@ -187,22 +210,27 @@ def save_artifact(stage: StageJob, trainer: Trainer, best: Best | None) -> None:
 
 
 def save_model(stage: StageJob, trainer: Trainer, folder: Path) -> None:
-    """Write the model as it is now to `folder`, and AdamW's state if a next stage may carry it on. All ranks call this
-    together."""
+    """Write the model as it is now, or its adapter, to `folder`, and AdamW's state if a next stage may carry it on.
+
+    All ranks call this together.
+    """
     config = trainer.model.config
     config.use_cache = True  # it is off only for training; generation needs it
-    (folder / "model").mkdir(exist_ok=True)
-    state.save_weights(trainer, folder / "model")
+    if stage.recipe.adapter:
+        adapter.save(trainer, stage.recipe.adapter, folder / adapter.FOLDER)
+    else:
+        (folder / "model").mkdir(exist_ok=True)
+        state.save_weights(trainer, folder / "model")
     if stage.execution.keep_optimizer:
         state.save_optimizer(trainer, folder / OPTIMIZER)
     config.use_cache = False
 
 
-def load_trainable_model(folder: Path) -> PreTrainedModel:
+def load_trainable_model(folder: Path, *, is_packed: bool = True) -> PreTrainedModel:
     """Load the model of a folder with float32 weights.
 
     Its key-value cache is off, because with a cache packed examples would attend to each other. Raises InputError if
-    its forward pass takes no `position_ids`.
+    rows hold several examples (`is_packed`) and the model's forward pass takes no `position_ids`.
     """
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
@@ -211,13 +239,20 @@ def load_trainable_model(folder: Path) -> PreTrainedModel:
         local_files_only=True,
         use_safetensors=True,
     )
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        raise InputError(
-            f"{type(model).__name__} takes no position_ids, so it cannot separate examples that share a row",
-            fix="start from another model",
-        )
+    if is_packed:
+        check_separates(model)
     model.config.use_cache = False
     return model
+
+
+def freeze_other_inputs(model: PreTrainedModel) -> None:
+    """Freeze the parts of a model that read images or sounds: texts give them no gradient, and so AdamW no state."""
+    if model.config.get_text_config() is model.config:
+        return
+    parts = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
+    reached = {id(parameter) for part in parts if part is not None for parameter in part.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in reached)
 
 
 @contextlib.contextmanager

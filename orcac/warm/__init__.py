@@ -9,8 +9,9 @@ the server (client.py), and waits:
         └ snakemake ── orcac make KIND/ID     └ the job: forked, becomes that `orcac make` (request.py)
 
 A job must not differ from a cold one. A template imports under the environment of the job, since libraries read
-variables at import; it has one thread when it forks; and it imports no package that its jobs would not import, since
-an artifact's record lists them. A machine with GPUs keeps models cold, because CUDA does not survive a fork.
+variables at import (the number of threads is set after the fork). It has one thread when it forks, and it imports no
+package that its jobs would not import, since an artifact's record lists them. A machine with GPUs keeps models cold,
+because CUDA does not survive a fork.
 
 Every process may be killed at any time. If `orcac make` dies, its job is killed. If the server or the template dies,
 its jobs die with it, and each `orcac make` makes its node again by itself, from the node's `work`. Without the variable

@@ -8,12 +8,13 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import orcac
 
 LARGEST_BYTES = 1 << 20  # of a message; the system sets a lower limit, and its sender then makes the node by itself
+THREADS = "OMP_NUM_THREADS"  # the variable that torch reads when it is imported
 _LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 
 
@@ -61,12 +62,20 @@ class Request:
                 resource.setrlimit(_LIMITS[name], (soft, hard))
         if numpy_random := sys.modules.get("numpy.random"):  # Python seeds its own generator after a fork
             numpy_random.seed()
+        set_threads(self.environ)
         sys.argv = self.argv
         sys.stdin = os.fdopen(0, encoding=sys.stdin.encoding, closefd=False)
         sys.stdout = os.fdopen(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)
         sys.stderr = os.fdopen(
             2, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, buffering=1, closefd=False
         )
+
+
+def set_threads(environ: Mapping[str, str]) -> None:
+    """Let torch compute on the threads that it would have read from `environ` if it were imported now."""
+    threads = environ.get(THREADS, "")
+    if (torch := sys.modules.get("torch")) and threads.isdigit() and int(threads):
+        torch.set_num_threads(int(threads))
 
 
 def find_place() -> list[str]:

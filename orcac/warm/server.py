@@ -12,15 +12,15 @@ from pathlib import Path
 
 from orcac.devices import find_gpus
 from orcac.warm import COLD
-from orcac.warm.request import LARGEST_BYTES, Request, find_place
+from orcac.warm.request import LARGEST_BYTES, THREADS, Request, find_place
 from orcac.warm.template import serve_jobs, wait_for_input
 
 _PATIENCE_S = 5.0  # the wait for a request after its connection
 _TEMPLATES = 4  # at most: the jobs of one more environment stay cold
 _STDIN = 0
 _BASE = ("orcac.cli.make", "orcac.study", "orcac.make")  # imported once, for all templates
-_DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "orcac.sample.run", "orcac.collect.run", "orcac.filter.run",
-         "orcac.score.run", "orcac.report.run")  # fmt: skip
+_DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "scipy.special", "orcac.sample.run", "orcac.collect.run",
+         "orcac.filter.run", "orcac.score.run", "orcac.report.run")  # fmt: skip
 _MODELS = ("numpy", "torch", "transformers", "accelerate", "orcac.train.worker", "orcac.model.generation")
 # Kind -> the modules that its template imports. They bring no package of `job.packages_in_use` that a job of the kind
 # could do without: pyarrow is not in _MODELS, because training does not import it.
@@ -28,6 +28,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("sample", "collect", "filter", "score", "report"), _DATA),
     **dict.fromkeys(("student", "tokenize", "train", "eval"), _MODELS),
 }
+# Snakemake sets these to the threads of each job. `Request.take_over` passes them to torch after the fork, so jobs of
+# _MODELS that differ in their threads alone share a template. No result of these kinds depends on numpy's threads.
+_THREAD_VARIABLES = {
+    THREADS, "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+}  # fmt: skip
 _IGNORED = {"PWD", "OLDPWD", "SHLVL", "_"}  # variables that no package reads when it is imported, as all of ORCAC_*
 
 _Key = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]  # modules and environment
@@ -74,7 +80,7 @@ def _is_job(listener: socket.socket, templates: dict[_Key, _Template]) -> bool:
         for stream in streams:
             opened.callback(os.close, stream)
         request = Request.from_bytes(message)
-        key = _choose_template(request)
+        key = choose_template(request)
         if key is None or (key not in templates and len(templates) >= _TEMPLATES):
             connection.send(COLD)
             return False
@@ -100,12 +106,13 @@ def _end(template: _Template) -> None:
     os.waitpid(template.pid, 0)
 
 
-def _choose_template(request: Request) -> _Key | None:
+def choose_template(request: Request) -> _Key | None:
     """Return the key of a request's template, or None if the job must stay cold."""
     if request.place != find_place():
         return None
     modules = _MODULES.get(request.kind)
     if modules is None or (modules is _MODELS and (find_gpus() or Path("/dev/kfd").exists())):
         return None
-    read = {name: value for name, value in request.environ.items() if name not in _IGNORED and name[:6] != "ORCAC_"}
+    ignored = _IGNORED | _THREAD_VARIABLES if modules is _MODELS else _IGNORED
+    read = {name: value for name, value in request.environ.items() if name not in ignored and name[:6] != "ORCAC_"}
     return modules, tuple(sorted(read.items()))

@@ -455,6 +455,19 @@ def test_an_endpoint_that_is_down_ends_the_run(error: str, attempts: int) -> Non
     assert messages[-1] == {}  # the error repeats the message
 
 
+def test_a_server_that_is_not_up_yet_is_waited_for() -> None:
+    async def serve(server: Server, question: str) -> ChatResponse:
+        if asyncio.get_running_loop().time() < 600:
+            raise ChatError("unreachable", "mock")
+        return ANSWER
+
+    assert all(not answer.error for answer in Server(serve).ask(requests(100), ready_within_seconds=700).values())
+    server = Server(serve)
+    with pytest.raises(EndpointError, match="unreachable"):
+        server.ask(requests(100), ready_within_seconds=60)
+    assert 60 < server.sent[-1][0] < 600
+
+
 def test_answers_in_flight_are_kept_when_a_key_is_refused() -> None:
     async def serve(server: Server, question: str) -> ChatResponse:
         await asyncio.sleep(1 if question == "q3" else 5)

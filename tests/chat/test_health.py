@@ -85,9 +85,9 @@ def test_a_run_ends_when_many_requests_are_out_of_attempts_with_no_answer_betwee
 
 def test_waits_grow_with_failures_but_stay_short_while_others_are_answered() -> None:
     endpoint = health()
-    assert endpoint.longest_wait("unreachable", failures=1) == 0.5
-    assert endpoint.longest_wait("unreachable", failures=20) == 0.5 * 2**7
-    assert endpoint.longest_wait("rate_limit", failures=20) == 1.0
-    assert endpoint.longest_wait("server", failures=20) == 0.03
+    assert endpoint.longest_wait(0.0, "unreachable", failures=1) == 0.5
+    assert endpoint.longest_wait(0.0, "unreachable", failures=20) == 0.5 * 2**7
+    assert endpoint.longest_wait(0.0, "rate_limit", failures=20) == 1.0
+    assert endpoint.longest_wait(0.0, "server", failures=20) == 0.03
     fail(endpoint, count=16, error="server", now=1.0)
-    assert endpoint.longest_wait("server", failures=20) == 0.5 * 2**7
+    assert endpoint.longest_wait(0.0, "server", failures=20) == 0.5 * 2**7

@@ -6,17 +6,24 @@ import asyncio
 import gzip
 import json
 import os
+import shlex
 from pathlib import Path
 
 import click
 import pytest
+import studies
 from click.testing import CliRunner
 
+from orcac import rows
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.cli.answers import command
 from orcac.errors import InputError
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
+from orcac.spec.load import load
+from orcac.store.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +52,51 @@ def run(*line: str) -> str:
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.output
+
+
+@pytest.fixture
+def students_of_smoke(store: Path) -> str:
+    """The answers of two arms' students to thirty items, one of them cut off; return the spec."""
+    spec = str(Path(__file__).parents[2] / "specs" / "smoke.yaml")
+    plan = Plan()
+    lower(plan, load(Path(spec)))
+    for ref, node in plan.nodes.items():
+        if node.kind == "eval":
+            said = [
+                rows.Answer(
+                    id=f"{number:02x}{0:018x}", source="b", task="t", query=f"item {number}", system_id=1, system="",
+                    response=f"{node.label} says {number}", finish_reason="length" if number == 7 else "stop",
+                    output_tokens=2,
+                )
+                for number in range(30)
+            ]  # fmt: skip
+            files = {"answers.parquet": lambda path, said=said: rows.write(path, rows.Answer, said)}
+            summary = {"n": 30, "cut": 1, "output_tokens": 60}
+            publisher = studies.Publisher(Store(store))
+            publisher.publish("eval", node.label, summary, files, node.recipe.model_dump(mode="json"), ref=ref)
+    return spec
+
+
+def test_answers_of_students_are_counted_listed_and_exported(
+    students_of_smoke: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = json.loads(run("count", "--json"))["models"]
+    assert models["base (student)"] == {
+        "answers": 30, "cut_off": 1, "failures": 0, "input_tokens": 0, "output_tokens": 60
+    }  # fmt: skip
+    assert set(models) == {"gpt", "llama", "claude", "base (student)", "no-first (student)"}
+    counted = json.loads(run("count", "--json", "--student", "no-*", "--contains", "says"))["models"]
+    assert list(counted) == ["no-first (student)"] and counted["no-first (student)"]["output_tokens"] == 60
+    cut = [json.loads(line) for line in run("list", "--json", "--finish-reason", "length").splitlines()]
+    assert [one["request"]["model"] for one in cut[1:]] == ["base (student)", "no-first (student)"]
+    monkeypatch.setenv("ORCAC_PLAN", str(tmp_path / "plan.json"))
+    *_, hint = run("list", "--student", "base", "--spec", students_of_smoke, "--contains", "says 12").splitlines()
+    exported = json.loads(run(*shlex.split(hint.partition("orcac answers ")[2])))
+    assert exported["response"]["text"].endswith("says 12") and exported["request"]["messages"] == [["user", "item 12"]]
+    assert len(run("export", "-").splitlines()) == 4, "without --student the ledger alone, which can be imported"
+    with pytest.raises(InputError, match="no arm of that name") as caught:
+        run("list", "--student", "nobody")
+    assert "base, no-first" in caught.value.fix
 
 
 def test_counts_by_model() -> None:
@@ -211,6 +263,8 @@ def test_no_text_of_a_record_reaches_the_terminal_raw(store: Path) -> None:
         ("list", "--error", "nonsense"),
         ("count", "--follow"),
         ("import", "none.jsonl"),
+        ("forget", "--student", "base", "--key", "0"),
+        ("--follow", "--student", "base"),
     ],
 )
 def test_what_makes_no_sense_is_an_error_with_a_fix(line: tuple[str, ...]) -> None:

@@ -85,15 +85,25 @@ def test_a_model_folder_is_measured_by_a_spec_that_can_be_kept(folder: Path) -> 
     assert spec.read_text().endswith("# mine\n")
 
 
-def test_a_server_is_measured_as_the_benchmark_of_a_spec_asks(folder: Path, solver: str) -> None:
+def test_a_server_is_measured_as_the_benchmarks_of_a_spec_ask_and_judge(folder: Path, solver: str) -> None:
+    (folder / "spec.yaml").write_text(
+        f"orcac: 1\nname: judged\nextends: {SMOKE}\n"
+        "teachers:\n"
+        "  good: {model: expert, endpoint: {kind: solver}}\n"
+        "  critic: {model: judge, endpoint: {kind: solver}}\n"
+        "benchmarks:\n"
+        "  open: {format: open-ended, path: items.jsonl, fields: {query: question}, judge: critic, against: [good]}\n"
+    )
     done = orcac(
-        folder, "eval", solver, "--model", "expert", "--on", "held-out", "--spec", str(SMOKE), "--take", "10",
-        "--save", "mine.yaml", "--json",
+        folder, "eval", solver, "--model", "expert", "--on", "held-out", "--on", "open", "--spec", "spec.yaml",
+        "--take", "5", "--save", "mine.yaml", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (results,) = json.loads(done.stdout).values()
-    (row,) = results["benchmarks"][0]["scores"]
-    assert (row["arm"], row["n"], row["mean"]) == ("expert (baseline)", 10, 1.0)
+    (right,), (judged,) = (bench["scores"] for bench in results["benchmarks"])
+    assert (right["arm"], right["n"], right["mean"]) == ("expert (baseline)", 5, 1.0)
+    assert (judged["arm"], judged["n"], judged["judging"]["reviews"]) == ("expert (baseline)", 5, 10)
+    assert judged["judging"]["against"][0]["figures"]["ties"] == 5  # with itself
     assert "baselines: [expert]" in (folder / "mine.yaml").read_text()
 
 

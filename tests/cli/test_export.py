@@ -121,6 +121,14 @@ def test_a_card_shows_the_loss_on_examples_kept_apart(spec: Path) -> None:
     assert "kept apart from training, per learnt token:\n\n- first: 6.500 before, 2.500 after\n- second: 6.500" in text
 
 
+def test_a_card_names_the_adapter_that_is_merged_into_the_weights(spec: Path) -> None:
+    spec.write_text(spec.read_text().replace("size: tiny", "size: tiny\n  adapter: {kind: lora, rank: 8}"))
+    publish(spec)
+    orcac("export", spec, "adapted")
+    text = Path("adapted", "README.md").read_text()
+    assert "trained a LoRA adapter (rank 8, alpha 32, all-linear), which is merged into these weights." in text
+
+
 def test_a_card_says_that_a_student_reasons(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(spec)
     orcac("export", spec, "plain")

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from orcac.cli.init import RULES, SPECS, command
 from orcac.cli.shipped import describe_specs
 from orcac.errors import InputError
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
 from orcac.smk import find_snakefile
 from orcac.spec.load import load
 from orcac.spec.problems import SpecErrors
@@ -167,6 +169,21 @@ def test_each_shipped_spec_is_laid_out_with_all_files_that_it_needs(
         assert "base" in load(tmp_path / "specs" / f"{name}.yaml").arms
 
 
+def test_the_spec_of_ones_own_questions_takes_them_from_two_files_beside_it(tmp_path: Path) -> None:
+    init(tmp_path, "--from", "own")
+    path = tmp_path / "specs" / "own.yaml"
+    rows = re.findall(r"(?m)^#   (\w+\.jsonl) +(\{.*\})$", path.read_text())
+    assert [name for name, _ in rows] == ["questions.jsonl", "test.jsonl"]
+    for name, row in rows:
+        (path.parent / name).write_text(f"{row}\n" * 2)
+    plan = Plan()
+    lower(plan, load(path))
+    assert not [ref for ref, node in plan.nodes.items() if node.blockers]
+    text, count = re.subn(r"(?m)^  # (gpt: \{.*\})$", r"  \1", path.read_text())
+    path.write_text(text)
+    assert count == 1 and load(path).base.spec.teachers.keys() == {"own", "gpt"}
+
+
 def test_a_spec_is_added_to_a_study_and_its_own_rules_stay(study: Path) -> None:
     (study / "slurm" / "config.yaml").write_text("mine\n")
     (study / ".gitignore").write_text("mine\n")
@@ -187,7 +204,7 @@ def test_the_shipped_specs_are_listed_and_an_unknown_one_is_an_error(tmp_path: P
     for name in ("modren", "../tiny", "/etc/passwd"):
         with pytest.raises(InputError, match="no spec") as error:
             init(tmp_path, "--from", name)
-        assert "modern, more-expert" in (error.value.fix or "")
+        assert "modern, more-expert, orca-13b, own" in (error.value.fix or "")
     with pytest.raises(InputError) as error:
         init(tmp_path, "--from", "modren")
     assert (error.value.fix or "").startswith("did you mean `modern`?")

@@ -53,10 +53,12 @@ def test_lines_go_above_and_shards_at_work_are_drawn_below(tmp_path: Path, monke
         deadline = time.monotonic() + PATIENCE_S
         while "11/40 answers" not in shown.getvalue() and time.monotonic() < deadline:
             time.sleep(0.02)
+        print("Using workflow specific profile P for setting default command line arguments.", file=lines)
         print("rate_limit: \x1b[2Jslow [bold]down", file=lines, flush=True)
         Progress(label="whole", total=40, unit="answers").update(40)
     text = shown.getvalue()
     assert "11/40 answers" in text and "2 of 2" in text and f"0 of {len(plan.nodes)} nodes done" in text
+    assert "workflow specific profile" not in text
     assert "half  11/40" not in text and REDRAWN not in text, "what the foot draws is not printed, too"
     assert "rate_limit:  [2Jslow [bold]down\n" in text.replace("\r", ""), "as it came, but for what a terminal obeys"
     assert "whole  40/40 answers" in text, "the last line of a node stays"

@@ -42,6 +42,7 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     "tokenize": {
         "examples": 5, "packed": 4, "too_long": 1, "rows": 2, "tokens": 9, "supervised_tokens": 5, "fill": 0.5,
     },
+    "train": {"steps": 9, "tokens": 9, "supervised_tokens": 5, "first_loss": 6.5, "final_loss": 0.5},
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatResponse, conversation
 from orcac.cli import cli
+from orcac.cli.pages import Pages, following
 from orcac.cli.view import HOST, _listen
 from orcac.errors import InputError
 from orcac.plan.lower import lower
@@ -58,6 +59,11 @@ def read_view(store: Store) -> tuple[str, list[dict[str, Any]]]:
     return page, json.loads(found[1]) if found else []
 
 
+def read_texts(store: Store, number: int) -> str:
+    (path,) = (store.root.parent / "build" / "view" / "smoke").glob(f"texts-*/{number}-0.js")
+    return path.read_text()
+
+
 def test_a_finished_study_is_shown_with_all_items_and_rows(store: Store, plan: Plan) -> None:
     studies.publish_plan(plan, store, ALL)
     page, index = read_view(store)
@@ -68,7 +74,7 @@ def test_a_finished_study_is_shown_with_all_items_and_rows(store: Store, plan: P
     assert pool["outcomes"] == ["kept", "too short"] and [marks for _, marks, *_ in pool["items"]].count("1") == 5
     (benchmark,) = (one for one in index if one["kind"] == "benchmark")
     assert len(benchmark["items"]) == benchmark["total"] == 30 and len(benchmark["rows"]) == 2
-    text = (store.root.parent / "build" / "view" / "smoke" / "texts" / f"{index.index(pool)}-0.js").read_text()
+    text = read_texts(store, index.index(pool))
     assert text.startswith("orcacTexts(") and '"answer 29"' in text
     read_view(store)  # a second call replaces the pages
 
@@ -107,23 +113,77 @@ def test_nothing_made_is_a_page_without_rows(store: Store) -> None:
 
 def test_answers_are_shown_while_a_teacher_is_asked(store: Store, plan: Plan) -> None:
     studies.publish_plan(plan, store, ("sample",))
-    node = next(node for node in plan.nodes.values() if node.kind == "collect" and node.label == "pool")
-
-    async def record() -> None:
-        async with Ledger(store.answers) as ledger:
-            for number in (3, 4):
-                messages = conversation(system="", user=f"question {number}")
-                asked = dataclasses.replace(node.recipe.template, messages=messages)
-                response = ChatResponse(text=f"partial {number}", finish_reason="stop", output_tokens=3)
-                await ledger.append(asked, response)
-
-    asyncio.run(record())
+    for number in (3, 4):
+        record_answer(store, plan, number)
     _, index = read_view(store)
     pool = next(one for one in index if one["name"] == "pool")
     assert pool["outcomes"] == ["waiting", "answered"] and "no filter has read" in pool["note"]
     assert [place for place, (_, marks, *_) in enumerate(pool["items"]) if marks == "1"] == [3, 4]
-    text = (store.root.parent / "build" / "view" / "smoke" / "texts" / f"{index.index(pool)}-0.js").read_text()
+    text = read_texts(store, index.index(pool))
     assert "partial 3" in text
+
+
+def record_answer(store: Store, plan: Plan, number: int) -> None:
+    """Add the teacher's answer to a question of the dataset `pool` to the ledger."""
+    node = next(node for node in plan.nodes.values() if node.kind == "collect" and node.label == "pool")
+
+    async def record() -> None:
+        async with Ledger(store.answers) as ledger:
+            messages = conversation(system="", user=f"question {number}")
+            asked = dataclasses.replace(node.recipe.template, messages=messages)
+            await ledger.append(asked, ChatResponse(text=f"partial {number}", finish_reason="stop", output_tokens=3))
+
+    asyncio.run(record())
+
+
+@needs_browser
+def test_a_served_page_follows_the_study_and_keeps_its_place(store: Store, plan: Plan, tmp_path: Path) -> None:
+    studies.publish_plan(plan, store, ("sample",))
+    record_answer(store, plan, 3)
+    (experiment,) = plan.experiments.values()
+    pages = Pages(plan, store, experiment, 5000, tmp_path / "pages", is_served=True)
+    pages.make()
+    assert not pages.renew(), "nothing has happened"
+    with open_browser(tmp_path) as page, _listen(tmp_path / "pages", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        page.open(f"http://{HOST}:{server.server_port}/")
+        page.wait_for("document.querySelector('#live') && !document.querySelector('#live').hidden")
+        page.evaluate(
+            "(() => {const box = document.querySelector('#f-outcome'); box.selectedIndex = 2;"
+            " box.dispatchEvent(new Event('change')); window.isOld = true;})()"
+        )
+        count = "document.querySelector('#browser-count').textContent"
+        page.wait_for(f"{count}.startsWith('1 of 30 rows')")
+        record_answer(store, plan, 4)
+        assert pages.renew()
+        shown = "document.querySelector('.answers pre')?.textContent"
+        page.wait_for_reload(f"!window.isOld && {count}.startsWith('2 of 30 rows') && {shown} === 'partial 3'")
+        studies.publish_plan(plan, store, DATA)
+        assert pages.renew()
+        page.wait_for_reload(f"{shown} === 'answer 3'")
+        assert len(list((tmp_path / "pages").glob("texts-*"))) == 2, "the newest and the one before"
+        assert page.problems == []
+        server.shutdown()
+        thread.join()
+
+
+def test_pages_that_cannot_be_made_anew_stay(
+    store: Store, plan: Plan, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    studies.publish_plan(plan, store, ("sample",))
+    (experiment,) = plan.experiments.values()
+    pages = Pages(plan, store, experiment, 5000, tmp_path / "pages", is_served=True)
+    pages.make()
+    before = (tmp_path / "pages" / "index.html").read_text()
+    studies.publish_plan(plan, store, DATA)
+    broken = next(ref for ref in plan.nodes if ref.startswith("filter/"))
+    (store.folder(broken) / "artifact.json").write_text("{}")
+    said = ""
+    with following(pages, every_s=0.01):
+        while "not made anew" not in said:
+            said += capfd.readouterr().err
+    assert (tmp_path / "pages" / "index.html").read_text() == before
 
 
 def test_a_folder_that_exists_is_not_overwritten(store: Store, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from priced import NOWHERE, small
+from priced import NOWHERE, SPEC, small
 
 from orcac.cost.detectable import PlannedComparison, list_comparisons, price_runs
 from orcac.cost.flow import Flow
 from orcac.errors import InputError
-from orcac.stats.power import PRIORS, Design, detectable, power_of_equality
+from orcac.stats.power import PRIORS, PRIORS_OF_POINTS, Design, detectable, power_of_equality
 
 BENCHMARK = {"format": "puzzles", "task": "boolean_expressions", "size": [3, 5], "take": 1000}
 STUDY: dict[str, Any] = {
@@ -65,6 +65,38 @@ def test_a_plan_respects_the_claim_of_each_benchmark(tmp_path: Path) -> None:
     assert micro.family == 6  # two arms on three benchmarks
     assert micro.equal == tuple(power_of_equality(0.3, micro.design, values) for values in micro.variances)
     assert macro.equal == ()
+
+
+def test_judged_benchmarks_count_and_points_spread_less_than_verdicts(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text("".join(f'{{"q": "Why {number}?"}}\n' for number in range(80)))
+    judged = {"format": "open-ended", "path": "q.jsonl", "fields": {"query": "q"}, "against": ["b"]}
+    teachers = SPEC["teachers"] | {"j": {"model": "judge", "endpoint": {"kind": "solver"}}}
+    judges = {form: {"teacher": "j", "form": form} for form in ("pairwise", "scale", "verdict")}
+    benchmarks = {form: judged | {"judge": form} for form in judges}
+    benchmarks["alone"] = {key: value for key, value in benchmarks["scale"].items() if key != "against"}
+    found = comparisons(tmp_path, teachers=teachers, judges=judges, benchmarks=benchmarks | {"b": BENCHMARK})
+    assert {one.family for one in found.values()} == {10}, "the report's Holm counts judged benchmarks too"
+    points, verdict = found["pairwise", "late"], found["verdict", "late"]
+    assert points.variances == found["alone", "late"].variances == PRIORS_OF_POINTS
+    assert verdict.variances == PRIORS and points.alone[0] < verdict.alone[0] / 2
+    assert "differ by 1.6 of its points between arm and base" in points.basis and "36% of the items" in verdict.basis
+
+
+def test_the_reviews_of_a_judge_are_a_part_of_the_price_of_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"q": "Why?"}\n{"q": "Why not?"}\n')
+    open_ended = {"format": "open-ended", "path": "q.jsonl", "fields": {"query": "q"}, "against": ["b"], "judge": "j"}
+
+    def price_answer(price: float) -> float:
+        judge = {"model": "judge", "endpoint": {"kind": "solver"}, "price": {"input": price, "output": price}}
+        plan = small(
+            tmp_path,
+            **STUDY | {"benchmarks": {"b": open_ended}, "teachers": SPEC["teachers"] | {"j": judge}},
+            hardware={"train": {"gpus": 1, "price": 2.0}},
+        )
+        (experiment,) = plan.experiments.values()
+        return price_runs(Flow(plan, NOWHERE), experiment, "b").costs.answer
+
+    assert price_answer(1000) - price_answer(0) > 2 * 150 * 1000 / 1e6  # two reviews of 150 tokens or more
 
 
 def test_other_arms_make_the_luck_better_known(tmp_path: Path) -> None:

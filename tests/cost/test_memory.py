@@ -23,12 +23,12 @@ from orcac.cost.memory import (
     layer_bytes,
     nearest_setting,
 )
-from orcac.cost.shape import count_parameters
+from orcac.cost.shape import count_adapter, count_matrices, count_parameters
 from orcac.spec.problems import SpecErrors
 from orcac.spec.schema import SHAPES
 from orcac.student.recipe import Scratch
 from orcac.train.gpus import GIB, GPUS
-from orcac.train.recipe import TrainExecution, TrainRecipe
+from orcac.train.recipe import Lora, TrainExecution, TrainRecipe
 
 
 def shape(size: str) -> Scratch:
@@ -43,10 +43,17 @@ LENGTH = 48
 SMALL = Scratch(vocabulary=64, hidden=64, layers=1, heads=8, kv_heads=2, intermediate=96, positions=LENGTH)
 
 
-def kept(layers: int, precision: str, *, cast: bool = False, recompute: bool = False) -> int:
+ADAPTER = Lora(rank=4, alpha=8, targets=("all-linear",))
+
+
+def kept(
+    layers: int, precision: str, *, cast: bool = False, recompute: bool = False, adapter: Lora | None = None
+) -> int:
     """Return the bytes that transformers' LLaMA keeps for its backward pass, without weights and their copies."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    from orcac.train.adapter import attach
 
     config = LlamaConfig(
         hidden_size=SMALL.hidden, num_hidden_layers=layers, intermediate_size=SMALL.intermediate,
@@ -54,6 +61,8 @@ def kept(layers: int, precision: str, *, cast: bool = False, recompute: bool = F
         max_position_embeddings=LENGTH, use_cache=False, attn_implementation="sdpa",
     )  # fmt: skip
     model = LlamaForCausalLM(config).train()
+    if adapter:
+        attach(model, adapter, seed=0, start=None, halves_frozen=precision == "bf16" and not cast)
     if cast:
         model.bfloat16()
     if recompute:
@@ -74,10 +83,14 @@ def kept(layers: int, precision: str, *, cast: bool = False, recompute: bool = F
     return sum(tensor.untyped_storage().nbytes() for tensor in found.values())
 
 
+@pytest.mark.parametrize("adapter", [None, ADAPTER])
 @pytest.mark.parametrize(("precision", "cast"), [("fp32", False), ("bf16", False), ("bf16", True)])
-def test_a_layer_keeps_the_bytes_that_were_counted(precision: str, cast: bool) -> None:
-    each = [kept(layers, precision, cast=cast) for layers in (1, 3)]
-    assert (each[1] - each[0]) / 2 == 3 * LENGTH * layer_bytes(SMALL, LENGTH, precision, zero=cast)
+def test_a_layer_keeps_the_bytes_that_were_counted(precision: str, cast: bool, adapter: Lora | None) -> None:
+    if adapter:
+        pytest.importorskip("peft")
+    each = [kept(layers, precision, cast=cast, adapter=adapter) for layers in (2, 4)]
+    counted = 3 * LENGTH * layer_bytes(SMALL, LENGTH, precision, zero=cast, adapter=adapter)
+    assert (each[1] - each[0]) / 2 == counted
 
 
 def test_a_recomputed_layer_keeps_its_input() -> None:
@@ -93,6 +106,29 @@ def test_published_figures_are_reproduced() -> None:
         assert (of.weights + of.gradients / 2 + of.optimizer) * scale == pytest.approx(published, abs=0.05)
 
 
+def test_an_adapter_trains_7b_on_one_gpu_of_24_gb() -> None:
+    """The weights, their gradients and AdamW's state, counted by hand for rank 16 on all linear layers."""
+    shape_7b, adapter = shape("7B"), Lora(rank=16, alpha=32, targets=("all-linear",))
+    trained = 32 * 16 * (4 * 2 * 4096 + 3 * (4096 + 11008))
+    assert count_adapter(shape_7b, adapter) == trained == 39_976_960
+    how = TrainExecution(gpus=1, gpu="rtx4090-24gb")
+    stage = SizedStage(None, TrainRecipe(**TRAINED, adapter=adapter), how, shape_7b, 2048)  # type: ignore[arg-type]
+    of = stage.memory()
+    halved = count_matrices(shape_7b)  # all but embeddings and norms
+    whole = count_parameters(shape_7b) - halved
+    assert (of.weights, of.gradients, of.optimizer) == (
+        2 * halved + 4 * (whole + trained) + 2 * trained,
+        4 * trained,
+        8 * trained,
+    )
+    assert of.total > gpu_memory(how)  # type: ignore[operator]
+    advised = nearest_setting(stage)
+    assert advised and describe_changes(how, advised) == "recompute: true"
+    full = SizedStage(None, TrainRecipe(**TRAINED), how, shape_7b, 2048)  # type: ignore[arg-type]
+    assert advised != nearest_setting(full)
+
+
+TRAINED: dict[str, Any] = {"seed": 0, "epochs": 1, "learning_rate": 1, "batch_rows": 16, "precision": "bf16"}
 TABLE = [  # size, precision, how; GiB: weights, gradients, optimizer, buffers
     ("13B", "bf16", {"gpus": 4, "nodes": 5, "zero": 3}, (1.2, 2.4, 7.3, 3.7)),
     ("13B", "bf16", {"gpus": 4, "nodes": 5, "zero": 2}, (24.2, 2.4, 7.3, 1.9)),

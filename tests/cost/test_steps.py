@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_a_source_of_unknown_size_gives_no_steps(spec: Path) -> None:
     assert "stage only of" not in result.stdout and "learns little" not in result.stderr
 
 
+def test_a_plan_gives_the_expected_examples_of_each_part_of_a_mixture(spec: Path) -> None:
+    few = "few: {teacher: gpt, sample: {from: answers, take: 20}}"
+    text = SPEC.replace("queries: [mine]}}", f"queries: [mine]}}, {few}}}")
+    spec.write_text(text.replace("dataset: answers", "data: {answers: 75 %, few: 25 %}"))
+    result = CliRunner().invoke(cli, ["plan", str(spec)], standalone_mode=False)
+    shown = " ".join(result.stdout.split()).partition("examples of ")[2]
+    counts = re.findall(r"(answers|few) ([0-9]+) \(([0-9]+) to ([0-9]+)\)", shown)
+    sizes = {name: [int(number) for number in numbers] for name, *numbers in counts}
+    for answers, fewer in zip(sizes["answers"], sizes["few"], strict=True):
+        assert answers == pytest.approx(3 * fewer, abs=3)
+    assert sizes["few"][1] < sizes["few"][0] <= 20  # not all that are asked are kept
+
+
 @pytest.mark.parametrize(
     "counted, refused", [({"is_exact": True}, True), ({"is_exact": False}, False), ({"rows": 64}, False)]
 )
@@ -65,7 +79,7 @@ def test_a_warmup_that_takes_all_steps_of_counted_rows_is_refused_at_its_stage(
     spec.write_text(SPEC.replace("epochs: 2, batch", "epochs: 1, batch"))
     experiment = load(spec)
     packed = Packed(**({"rows": 20, "fill": 0.9, "length": 1024, "is_exact": True} | counted))
-    stage = StageSteps("train/x", "base", lower_schedule("only", experiment.base.spec), packed, is_done=False)
+    stage = StageSteps("train/x", "base", lower_schedule("only", experiment.base.spec), packed, "", is_done=False)
     problems = find_long_warmups([stage], experiment)
     assert [str(problem.mark) for problem in problems] == [f"{spec}:8:3"] * refused
     assert find_long_warmups([stage._replace(is_done=True)], experiment) == []

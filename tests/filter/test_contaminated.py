@@ -13,7 +13,7 @@ from collected import SOLVER, Made, collect, count_records, taped
 from orcac.errors import InputError
 
 ITEM = "A farmer has nine red hens and sells four of them on Monday; how many are left?"
-QUESTIONS = {ITEM.upper(): "5", "What is five less than ten?": "5", "How many legs has a hen?": "2"}
+QUESTIONS = {ITEM.upper(): "5", "What is four less than nine?": "5", "How many legs has a hen?": "2"}
 ANSWERS = {query: ["As we know, a farmer has nine red hens and sells four.", "Five."] for query in QUESTIONS}
 
 

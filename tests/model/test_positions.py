@@ -59,3 +59,17 @@ def test_a_model_for_texts_and_images_answers_within_its_positions(tmp_path):
     model = LocalModel.load(folder, threads=1, gpus=0)
     (answer,) = tiny.answer_all(model, [("", "2 + 2?")], temperature=0, top_p=1, max_new_tokens=100, seed=0)
     assert answer.input_tokens + answer.output_tokens == 48 or answer.finish_reason == "stop"
+
+
+def test_a_model_without_attention_and_without_a_limit_answers(tmp_path):
+    from transformers import MambaConfig, MambaForCausalLM
+
+    examples = tiny.write_examples(tmp_path / "kept", [tiny.response(n) for n in range(50)])
+    folder = tiny.make_student(tmp_path / "student", examples) / "model"
+    config = MambaConfig(hidden_size=16, num_hidden_layers=1, state_size=4, vocab_size=300, pad_token_id=0)
+    MambaForCausalLM(config).save_pretrained(folder)
+    model = LocalModel.load(folder, threads=1, gpus=0)
+    (answer,) = tiny.answer_all(model, [("", "2 + 2?")], temperature=0, top_p=1, max_new_tokens=5, seed=0)
+    assert answer.output_tokens == 5 or answer.finish_reason == "stop"
+    (scores,) = model.score_choices([("", "2 + 2?", ["4", "5"])])
+    assert len(scores.log_likelihoods) == 2

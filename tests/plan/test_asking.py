@@ -21,6 +21,7 @@ ONLINE = {"mode": "batch", "requests_per_minute": 60, "tokens_per_minute": 9000,
 ENDPOINTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # endpoint of the spec, fields of the settings
     "openai": ({"kind": "openai"} | LIMITS | ONLINE, ASKED_LIMITS | ONLINE),
     "openai with headers": ({"kind": "openai", "headers": {"X-A": "MY_TOKEN"}}, {"headers": {"X-A": "MY_TOKEN"}}),
+    "openai that is not up yet": ({"kind": "openai", "ready_within": 120}, {"ready_within_seconds": 120.0}),
     "openai by another key": ({"kind": "openai", "api_key_env": "MY_KEY"}, {"api_key_env": "MY_KEY"}),
     "azure": (
         {"kind": "openai", "azure": DEPLOYED},

@@ -109,6 +109,14 @@ def learnt(*datasets: str) -> set[str]:
     return found | STUDENT if "own" in datasets else found
 
 
+HALVES = {"stages": {"two": {"dataset": None, "data": {"pool": {"share": 0.5}, "own": {"share": 0.5}}}}}
+
+
+def mixed(parts: str, way: str = "examples") -> set[str]:
+    """Return the nodes that another mixture in place of HALVES changes."""
+    return {"tokenize/pool-0.5+own-0.5/examples", f"tokenize/{parts}/{way}"} | trained("two")
+
+
 REPLICATE = {f"{name}#1" for name in trained() | {"student"}}
 REDRAWN = {
     f"{name}~1"
@@ -130,6 +138,7 @@ MAZE = {"queries/pool/maze", "queries/few/maze"} | POOLED
 TABLE = {f"queries/{name}/table" for name in ("pool", "few", "taped")} | POOLED | answered("taped")
 DRAWN = {"queries/pool/table", "queries/taped/table"} | answered("pool", "taped")  # few has a draw of its own
 COT = {"queries/own/cot"} | answered("own")
+ADAPTED = {"student": {"adapter": {"kind": "lora"}}}
 SHAPED = {"student": {"size": None, "shape": {"hidden": 64, "heads": 4, "layers": 2, "intermediate": 96}}}
 LOADED = {"teachers": {"l": {"model": "loaded", "endpoint": {"kind": "local", "path": "model"}}}}
 SERVED = {"teachers": {"l": {"model": "served", "endpoint": {"kind": "vllm"}}}}
@@ -317,10 +326,30 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.tokenizer.vocabulary": ("student.tokenizer.vocabulary", 401, STUDENT),
     "student.tokenizer.train_on": ("student.tokenizer.train_on", ["own", "taped"], STUDENT),
     "student.template": ("student.template", "own", STUDENT, BASED),
+    "student.adapter.kind": ("student.adapter", {"kind": "lora"}, trained("one")),
+    "student.adapter.rank": ("student.adapter.rank", 8, trained("one"), ADAPTED),
+    "student.adapter.alpha": ("student.adapter.alpha", 8, trained("one"), ADAPTED),
+    "student.adapter.targets": ("student.adapter.targets", ["q_proj"], trained("one"), ADAPTED),
+    "student.adapter.dropout": ("student.adapter.dropout", 0.1, trained("one"), ADAPTED),
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
     "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
+    "stages.*.data.*.share": ("stages.two.data", {"pool": "80 %", "own": 0.2}, mixed("pool-0.8+own-0.2"), HALVES),
+    "stages.*.data.*.learn": (
+        "stages.two.data.own.learn", ["answer"], mixed("pool-0.5+own-0.5-answers"), HALVES,
+    ),
+    "stages.*.shares": ("stages.two.shares", "tokens", mixed("pool-0.5+own-0.5", "tokens"), HALVES),
+    "stages.*.take": ("stages.two.take", 60, mixed("pool-0.5+own-0.5", "examples-60"), HALVES),
+    "stages.*.repeat": ("stages.two.repeat", True, mixed("pool-0.5+own-0.5", "examples-repeat"), HALVES),
+    "stages.*.order.by": (
+        "stages.two.order", {"by": "length"}, {"tokenize/few", "tokenize/few/by-length"} | trained("two"),
+    ),
+    "stages.*.order.descending": (
+        "stages.two.order.descending", True,
+        {"tokenize/few/by-length", "tokenize/few/by-length-descending"} | trained("two"),
+        {"stages": {"two": {"order": {"by": "length"}}}},
+    ),
     "stages.*.learn": (
         "stages.two.learn", ["answer"], {"tokenize/few", "tokenize/few/answers"} | trained("two"),
     ),
@@ -424,6 +453,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "teachers.*.endpoint[openai].mode": ("teachers.g.endpoint.mode", "batch"),
     "teachers.*.endpoint[openai].requests_per_minute": ("teachers.g.endpoint.requests_per_minute", 9),
     "teachers.*.endpoint[openai].tokens_per_minute": ("teachers.g.endpoint.tokens_per_minute", 9),
+    "teachers.*.endpoint[openai].ready_within": ("teachers.g.endpoint.ready_within", 9),
     "teachers.*.endpoint[openai].concurrency": ("teachers.g.endpoint.concurrency", 9),
     "teachers.*.endpoint[openai].timeout": ("teachers.g.endpoint.timeout", 9),
     "teachers.*.endpoint[openai].attempts": ("teachers.g.endpoint.attempts", 9),

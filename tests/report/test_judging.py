@@ -139,6 +139,62 @@ def test_an_embedded_judge_shows_its_bias_in_every_form_of_the_report(tmp_path: 
     assert cost.usd.mid > 0
 
 
+def test_a_judged_study_with_replicates_gets_verdicts_from_the_spec_to_the_report(tmp_path: Path) -> None:
+    questions = [f"I have {word} pigs and a drum. How many animals do I have?" for word in ("two", "three", "four")]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps({"q": text}) + "\n" for text in questions))
+    solver = {"kind": "solver"}
+    extra = {"first_bonus": 0.5, "prose_rate": 0.1}
+    spec = {
+        "replicates": 2,
+        "queries": {"q": {"format": "puzzles", "task": "object_counting", "size": [2, 3], "take": 60}},
+        "teachers": {
+            "good": {"model": "expert", "endpoint": solver, "price": {"input": 1, "output": 1}},
+            "j": {
+                "model": "judge",
+                "endpoint": solver,
+                "sampling": {"extra": extra},
+                "price": {"input": 1, "output": 1},
+            },
+        },
+        "datasets": {"d": {"teacher": "good", "queries": ["q"]}},
+        "student": {
+            "shape": {"hidden": 32, "layers": 1, "heads": 2, "intermediate": 48},
+            "tokenizer": {"vocabulary": 400, "train_on": ["d"]},
+            "max_length": 256,
+        },
+        "stages": {"s": {"dataset": "d", "epochs": 1, "batch": "1 row", "learning_rate": 0.01}},
+        "benchmarks": {
+            "open": {
+                "format": "open-ended",
+                "path": "q.jsonl",
+                "fields": {"query": "q"},
+                "max_tokens": 24,
+                "temperature": 1.0,  # else all runs of so small a student may answer alike, and count once
+                "judge": "j",
+                "against": ["good"],
+            }
+        },
+        "ablations": {"untrained": {"curriculum": []}, "longer": {"stages": {"s": {"epochs": 3}}}},
+    }
+    _, results = made(tmp_path, spec)
+    (bench,) = results.benchmarks
+    scores = {score.arm: score for score in bench.scores}
+    assert scores.keys() == {"base", "untrained", "longer"}
+    longer, untrained = scores["longer"], scores["untrained"]
+    assert longer.difference and untrained.difference and longer.judging and untrained.judging
+    assert (longer.difference.runs, longer.difference.df) == ((2, 2), 2)
+    assert longer.difference.verdict in ("better", "worse", "no difference shown")
+    assert len(longer.runs) == 2 and longer.judging.reviews == 2 * 2 * 3 and untrained.judging.reviews == 2 * 3
+    teachers = {teacher.name: teacher for teacher in results.teachers}
+    assert teachers["judge (judge)"].requests == 2 * 12 + 6
+    assert teachers["judge (judge)"].usd == pytest.approx(
+        sum(one.judging.usd for one in scores.values() if one.judging)
+    )
+    assert teachers["expert"].requests == 3 and longer.judging.usd > 0
+    for text in (format_table(results), render_markdown(results), render_html(results)):
+        assert "longer" in text and "judge" in text
+
+
 def test_arms_are_compared_on_judged_scores_over_items_and_replicates() -> None:
     draw = random.Random(0)
     judging = Judging(

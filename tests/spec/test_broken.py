@@ -1,5 +1,5 @@
-"""Tests of orcac/spec/check.py, orcac/spec/questions.py, orcac/spec/finding.py, orcac/spec/columns.py,
-orcac/spec/wording.py and orcac/spec/problems.py by broken/cases.yaml."""
+"""Tests of orcac/spec/check.py, orcac/spec/stages.py, orcac/spec/questions.py, orcac/spec/finding.py,
+orcac/spec/columns.py, orcac/spec/wording.py and orcac/spec/problems.py by broken/cases.yaml."""
 
 from __future__ import annotations
 

@@ -80,15 +80,49 @@ def test_files_of_a_spec_are_found_from_anywhere(folder: Path) -> None:
         "orcac: 1\nname: a\nstudent: {base: model}\nbenchmarks:\n"
         "  b: {format: jsonl, path: [items.jsonl], fields: {query: question, reference: answer}, missing: skip}\n"
         "  gone: {format: bbh, path: gone.json, missing: skip}\n"
-        "  judged: {format: open-ended, path: items.jsonl, fields: {query: question}, judge: t, against: [t]}\n"
-        "teachers: {t: {model: expert, endpoint: {kind: solver}}}\n"
     )
     (folder / "a.yaml").write_text(text)
     experiment = load(folder / "a.yaml")
     assert kinds(planned(folder, write_spec(*read_model("model"), [from_spec("b", experiment)])))
-    for name, why in (("gone", "does not exist"), ("judged", "a model judges"), ("c", "no benchmark `c`")):
+    for name, why in (("gone", "does not exist"), ("c", "no benchmark `c`")):
         with pytest.raises(InputError, match=why):
             from_spec(name, experiment)
+
+
+JUDGED = """\
+orcac: 1
+name: judged
+teachers:
+  gpt: {model: gpt-4, endpoint: {kind: openai}, price: {input: 30, output: 60}}
+  good: {model: expert, endpoint: {kind: solver}}
+  poor: {model: assistant, endpoint: {kind: solver}}
+judges: {mine: {teacher: gpt, prompt: own.yaml, per_category: {sums: own.yaml}}, unused: {teacher: poor}}
+baselines: [poor]
+budget: 3 USD
+benchmarks:
+  pairs: {format: open-ended, path: items.jsonl, fields: {query: question}, judge: mine, against: [good]}
+  more: {format: open-ended, path: items.jsonl, fields: {query: question}, judge: gpt, against: [good, gpt]}
+"""
+
+
+@pytest.mark.parametrize("model", ["model", "http://localhost:8000/v1"])
+def test_a_judged_benchmark_brings_its_judge_the_references_and_the_budget(folder: Path, model: str) -> None:
+    (folder / "own.yaml").write_text('reads: first-line\nprompt: "{question} {answer_1} {answer_2}"\n')
+    served = {"model": "good"} if "http" in model else {}  # a teacher of the spec has this name
+    (folder / "a.yaml").write_text(JUDGED.replace("budget: 3 USD\n", "" if served else "budget: 3 USD\n"))
+    experiment = load(folder / "a.yaml")
+    measured = [from_spec(name, experiment) for name in ("pairs", "more")]
+    text = write_spec(*read_model(model, **served), measured)
+    assert ('budget: "3 USD"' in text) == (not served) and "poor" not in text and "unused" not in text
+    plan, original = planned(folder, text), Plan()
+    lower(original, load(folder / "a.yaml"))
+    (experiments,) = plan.experiments.values()
+    addresses = {address: ref for arm in experiments.addresses.values() for address, ref in arm.items()}
+    of_spec = original.experiments["judged"].addresses[BASELINES]
+    for name in ("pairs", "more"):
+        assert addresses[f"replies/good/{name}"] == of_spec[f"replies/good/{name}"]
+        at = f"baseline/measured-good/{name}" if served else f"score/{name}"
+        assert plan.nodes[addresses[at]].recipe == original.nodes[of_spec[f"baseline/poor/{name}"]].recipe
 
 
 @pytest.mark.parametrize(

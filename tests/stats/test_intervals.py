@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from orcac.stats.intervals import binomial_p_value, mcnemar, wilson
 
@@ -27,6 +27,13 @@ def test_mcnemar_is_the_exact_binomial() -> None:
     assert mcnemar(0, 0) == 1.0
     assert mcnemar(350, 325) == pytest.approx(0.356, abs=0.001)  # Orca and ChatGPT on AGIEval: no difference
     assert mcnemar(3, 12) == mcnemar(12, 3)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.floats(0, 1))
+def test_the_tests_of_counts_are_those_of_scipy(one: int, other: int, chance: float) -> None:
+    if n := one + other:
+        assert binomial_p_value(one, n, chance) == binomtest(one, n, chance, alternative="greater").pvalue
+        assert mcnemar(one, other) == pytest.approx(binomtest(one, n).pvalue)
 
 
 def test_beats_chance() -> None:

@@ -29,12 +29,12 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def pretrained(root, source, *, without=(), also=(), is_trained=True, lengths=()):
+def pretrained(root, source, *, without=(), also=(), is_trained=True, lengths=(), is_packed=False):
     paths = [path for path in sorted(source.iterdir()) if path.name not in without] + list(also)
     refs = tuple(FileRef(name=path.name, sha256=file_digest(path)) for path in paths)
     files = {ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)}
     recipe = StudentRecipe(seed=0, pretrained=Pretrained(files=refs, is_trained=is_trained))
-    return tiny.job(root, recipe, {}, StudentExecution(files=files, lengths=lengths))
+    return tiny.job(root, recipe, {}, StudentExecution(files=files, lengths=lengths, is_packed=is_packed))
 
 
 def test_a_complete_pretrained_model_is_copied_unchanged(tmp_path, scratch):
@@ -68,6 +68,18 @@ def test_rows_beyond_the_positions_are_refused_before_the_student_is_made(tmp_pa
     with pytest.raises(InputError, match="rows of 64 tokens, but the student has 32 positions"):
         run(pretrained(tmp_path / "long", scratch, **of_gpt2, lengths=(16, 64)))
     run(pretrained(tmp_path / "short", scratch, **of_gpt2, lengths=(16, 32)))
+
+
+def test_a_model_that_cannot_separate_examples_is_refused_if_rows_are_packed(tmp_path, scratch):
+    from transformers import MambaConfig, MambaForCausalLM
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4, "vocab_size": 300, "pad_token_id": 0}
+    MambaForCausalLM(MambaConfig(**shape)).save_pretrained(tmp_path / "mamba")
+    own = ("config.json", "model.safetensors", "generation_config.json")
+    of_mamba = {"without": own, "also": [tmp_path / "mamba" / name for name in own]}
+    with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids"):
+        run(pretrained(tmp_path / "packed", scratch, **of_mamba, is_packed=True))
+    run(pretrained(tmp_path / "alone", scratch, **of_mamba))
 
 
 def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):

@@ -1,14 +1,16 @@
-"""Tests from YAML to rows of what a spec says about the examples of a stage: orcac/tokenize/transform.py and
-orcac/plan/recipes.py."""
+"""Tests from YAML to rows of what a spec says about the examples of a stage: orcac/tokenize/transform.py,
+orcac/tokenize/mixture.py, orcac/tokenize/order.py, orcac/plan/data.py and orcac/plan/recipes.py."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from making import SPEC, Made
 
+from orcac.errors import InputError
 from orcac.model.chat_format import load_tokenizer
 
 
@@ -21,10 +23,22 @@ def dataset(name: str, **fields: object) -> dict[str, Any]:
     return {"datasets": {name: SPEC["datasets"]["d"] | fields}} | stage(dataset=name)
 
 
+MIXED = {
+    "datasets": {
+        "bare": {"teacher": "bare", "queries": ["q"], "draw": {"q": [7]}},
+        "same": SPEC["datasets"]["d"],
+    }
+}
 ARMS: dict[str, dict[str, Any]] = {
     "shuffled": dataset("shuffled", transform={"shuffle_steps": 0.5}),
     "fewer": dataset("fewer", transform={"delete_steps": 0.5}),
     "cut": dataset("cut", transform={"keep_tokens": 12}),
+    "mixed": MIXED | stage(dataset=None, data={"d": 0.75, "bare": "25 %"}),
+    "in-tokens": MIXED | stage(dataset=None, data={"d": 0.5, "bare": 0.5}, shares="tokens", repeat=True),
+    "too-short": MIXED | stage(dataset=None, data={"d": 0.5, "bare": 0.5}, shares="tokens", take=2_000),
+    "thinking-or-not": MIXED | stage(dataset=None, data={"d": 0.5, "same": {"share": 0.5, "learn": ["answer"]}}),
+    "easy-first": stage(order={"by": "length"}),
+    "hard-first": stage(order={"by": "length", "descending": True}),
     "bare": dataset("bare", teacher="bare", draw={"q": [7]}, transform={"shuffle_steps": 1.0}),
 }
 
@@ -81,3 +95,52 @@ def test_an_answer_without_reasoning_keeps_its_last_step(made: Made) -> None:
     assert not {*before} & {*after} and all("\n" in text for text in before)
     for split in (lambda text: sorted(text.split("\n")), lambda text: text.rpartition("\n")[2]):
         assert sorted(map(split, before)) == sorted(map(split, after))
+
+
+def make_mixture(made: Made, arm: str) -> tuple[list[str], dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the learnt texts of the stage of an arm, its counts, and those of its parts by their names."""
+    (address,) = [one for one in made.plan.experiments["made"].addresses[arm] if one.startswith("tokenize/")]
+    learnt = made.learnt(address, arm)
+    counts = json.loads((made.make(address, arm) / "counts.json").read_text())
+    return learnt, counts, {part["dataset"]: part for part in counts["parts"]}
+
+
+def test_a_mixture_in_examples_is_the_largest_without_a_repetition(made: Made) -> None:
+    learnt, counts, parts = make_mixture(made, "mixed")
+    assert {name: part["examples"] for name, part in parts.items()} == {"d": 12, "bare": 4}
+    reasoned = [text for text in learnt if text.startswith("<think>")]
+    assert (len(reasoned), len({*reasoned}), len(learnt)) == (12, len({row.reasoning for row in made.kept("d")}), 16)
+    assert (counts["packed"], counts["undrawn"], counts["repeated"]) == (16, 8, 0)
+
+
+def test_a_mixture_in_tokens_repeats_the_shorter_part(made: Made) -> None:
+    learnt, counts, parts = make_mixture(made, "in-tokens")
+    sizes = {name: part["tokens"] for name, part in parts.items()}
+    assert sizes["d"] == pytest.approx(sizes["bare"], rel=0.05) and sum(sizes.values()) == counts["tokens"]
+    assert min(part["examples"] for part in parts.values()) == 12 < max(part["examples"] for part in parts.values())
+    assert len(learnt) == counts["packed"] == 24 + counts["repeated"]
+
+
+def test_a_mixture_stops_where_a_part_is_too_short(made: Made) -> None:
+    with pytest.raises(InputError, match=r"has [0-9,]+ tokens and its share of the mixture is 1,000") as caught:
+        make_mixture(made, "too-short")
+    assert "write `take: " in caught.value.fix and "`repeat: true`" in caught.value.fix
+
+
+def test_half_of_the_examples_think_and_half_do_not(made: Made) -> None:
+    learnt, counts, _ = make_mixture(made, "thinking-or-not")
+    assert made.ref("filter/same", "thinking-or-not") == made.ref("filter/d")
+    answers = sorted(row.response for row in made.kept("d"))
+    thought = [text.partition("</think>\n\n")[2] for text in learnt if "<think>" in text]
+    assert sorted(thought) == sorted(text for text in learnt if "<think>" not in text) == answers
+    assert counts["reasoned"] == 12
+
+
+@pytest.mark.parametrize(("arm", "address"), [("easy-first", ""), ("hard-first", "-descending")])
+def test_rows_go_from_short_to_long_examples_or_back(made: Made, arm: str, address: str) -> None:
+    learnt = made.learnt(f"tokenize/d/by-length{address}", arm)
+    tokenizer = load_tokenizer(made.make("student") / "model")
+    lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in learnt]
+    assert lengths == sorted(lengths, reverse=arm == "hard-first") and len({*lengths}) > 3
+    assert sorted(learnt) == sorted(made.learnt("tokenize/d"))
+    assert made.plan.nodes[made.ref("train/s", arm)].recipe.order == "rows"

@@ -55,7 +55,7 @@ def test_examples_that_forge_a_turn_are_left_out_and_counted(tmp_path, made, mon
     assert (summary.examples, summary.packed, summary.forged) == (9, 7, 2)
 
 
-@pytest.mark.parametrize("packing", ["best-fit", "shuffle"])
+@pytest.mark.parametrize("packing", ["best-fit", "shuffle", "none"])
 def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     job = tokenize(tmp_path, made, packing=packing)
     summary = run(job)
@@ -63,6 +63,7 @@ def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     assert (summary.examples, summary.packed, summary.too_long) == (41, 40, 1)
     arrays = load_file(job.out / "rows.safetensors")
     assert {array.shape for array in arrays.values()} == {(summary.rows, 64)}
+    assert (summary.rows == 40, summary.packing) == ((True, "none") if packing == "none" else (False, None))
 
     chat = ChatFormat(load_tokenizer(made[1] / "model"))
     expected = chat.encode_examples([(row.system, row.query, row.response) for row in ROWS[:40]])
@@ -145,7 +146,7 @@ def test_a_dataset_without_rows_and_a_student_with_too_few_positions_are_refused
 def test_a_full_disk_raises_os_error(tmp_path, made, monkeypatch):
     recipe = TokenizeRecipe(seed=0, max_length=64)
     with pytest.raises(OSError) as spilled:
-        spill_ids(made[0] / "kept.parquet", recipe, made[1] / "model", Path("/dev/full"), threads=1)
+        spill_ids(made[0] / "kept.parquet", recipe, 0, made[1] / "model", Path("/dev/full"), threads=1)
 
     def full(descriptor, offset, length):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

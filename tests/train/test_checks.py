@@ -43,6 +43,14 @@ def test_isolation_is_checked_on_the_model(inputs):
         check_isolation(model, file)
 
 
+def test_a_leak_of_the_last_bits_is_found_by_another_neighbour(inputs):
+    file = rowfile.read(inputs[0] / "rows.safetensors")
+    model = load_trainable_model(inputs[1] / "model")
+    model.model.embed_tokens.register_forward_hook(lambda _, __, output: output + 1e-5 * output[:, :1])
+    with pytest.raises(OrcacError, match=r"an example's logits change by .* with the example before it"):
+        check_isolation(model, file)
+
+
 def break_mean(monkeypatch):
     """Divide the loss of each micro-batch by its own tokens, as many trainers do."""
     original = PackedTrainer.compute_loss

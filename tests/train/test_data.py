@@ -55,6 +55,26 @@ def test_a_stage_of_tokens_ends_with_the_step_that_reaches_them(rows, seed, want
     assert sum(counts) >= wanted > sum(counts[:-1])
 
 
+def test_rows_of_one_example_are_sorted_within_a_step_and_cut_to_the_longest(tmp_path):
+    file = rowfile.create(tmp_path / "rows", rows=21, max_length=32)
+    sizes = np.random.default_rng(0).integers(2, 30, 21)
+    file.labels[:] = MASKED
+    for row, size in enumerate(sizes):
+        file.labels[row, size - 1] = 1
+    rows = PackedRows(file, is_padded=True)
+    assert rows.lengths.tolist() == sizes.tolist()
+    assert rows.collate([3, PADDING_ROW])["labels"].shape == (2, sizes[3])
+    order = plan_order(recipe(epochs=1), TokenCounts(sizes, sizes))
+    plain, found = (
+        list(RankSampler(order, rank=0, world_size=1, micro_batch=8, lengths=lengths))
+        for lengths in (None, rows.lengths)
+    )
+    assert [sorted(batch) for batch in found] == [sorted(batch) for batch in plain]
+    for batch in found:
+        taken = [0 if row == PADDING_ROW else sizes[row] for row in batch]
+        assert taken == sorted(taken, reverse=True)
+
+
 def test_a_resumed_loader_goes_on_with_the_next_row_at_another_world_size(tmp_path):
     rows = PackedRows(rowfile.create(tmp_path / "rows", rows=21, max_length=4))
     rows.file.input_ids[:] = np.arange(21)[:, None]

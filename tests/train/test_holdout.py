@@ -80,6 +80,46 @@ def test_the_loss_is_that_of_the_student_before_and_after_and_falls(uninterrupte
     assert b"holdout_loss/a/" in (job.out / "events.out.tfevents.0").read_bytes()
 
 
+WANDB = """
+import json, os, types
+config, run = {}, None
+class Config(dict):
+    def update(self, values, **_): pass
+def init(**given):
+    global run
+    run = types.SimpleNamespace(_label=lambda **_: None, summary={}, id="1", name="n", url="u")
+    note({"init": given})
+def log(values, **_): note(values)
+def note(values):
+    with open(os.environ["WANDB_NOTES"], "a") as file: print(json.dumps(values, default=str), file=file)
+def define_metric(*_, **__): pass
+def finish(*_, **__): pass
+config = Config()
+"""
+
+
+def test_weights_and_biases_gets_the_curves_if_it_is_asked_for(tmp_path, inputs, monkeypatch):
+    package = tmp_path / "packages" / "wandb" / "sdk" / "lib"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "config_util.py").write_text("class ConfigError(Exception): pass")
+    (package.parents[1] / "__init__.py").write_text(WANDB)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.setenv("WANDB_NOTES", str(tmp_path / "notes"))
+    recipe = train_child.RECIPE.model_copy(update={"epochs": 2})
+    run(train_child.job(tmp_path / "quiet", *inputs, recipe=recipe))
+    assert not (tmp_path / "notes").exists()
+    monkeypatch.setenv("WANDB_PROJECT", "study")
+    job = train_child.job(tmp_path / "told", *inputs, recipe=recipe)
+    summary = run(job)
+    notes = [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
+    assert notes[0]["init"] == {"project": "study", "name": "test"}
+    steps = [note for note in notes if "train/loss" in note]
+    assert [note["train/loss"] for note in steps] == [line["loss"] for line in train_child.read_metrics(job)]
+    assert steps[-1]["train/holdout_loss"] == summary.holdout_final_loss
+
+
 def test_training_is_the_same_as_without_the_measurement(tmp_path, uninterrupted, inputs):
     rows = tmp_path / "rows"
     shutil.copytree(inputs[0], rows)

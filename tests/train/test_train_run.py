@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import train_child
 from safetensors.numpy import load_file as load_arrays
@@ -15,7 +16,8 @@ from train_child import read_contents, read_metrics
 from orcac.errors import InputError
 from orcac.tokenize.rowfile import MASKED
 from orcac.train import worker
-from orcac.train.recipe import TrainRecipe
+from orcac.train.data import PackedRows
+from orcac.train.recipe import Lora, TrainRecipe
 from orcac.train.run import run
 from orcac.train.worker import load_trainable_model
 
@@ -87,7 +89,7 @@ def test_a_stage_of_tokens_ends_where_they_are_reached(tmp_path, inputs, uninter
 def test_a_carried_optimizer_goes_on_as_if_the_stage_had_not_ended(tmp_path, inputs, monkeypatch):
     """Two stages of one epoch each, on the rows in the order of one stage of two."""
     rows, student = inputs
-    monkeypatch.setattr("orcac.train.data.permute_rows", lambda seed, epoch, rows: np.arange(rows))
+    monkeypatch.setattr("orcac.train.data.order_rows", lambda seed, epoch, rows, is_shuffled: np.arange(rows))
     recipe = TrainRecipe(
         seed=0, epochs=1, learning_rate=1e-2, schedule="constant", warmup=0.0, weight_decay=0.1, batch_rows=6
     )
@@ -166,9 +168,60 @@ def test_weights_that_are_not_numbers_are_neither_saved_nor_published(tmp_path, 
         assert not (job.out / "model").exists() and not (job.work / f"checkpoint-{last}").exists()
 
 
+def test_a_model_that_cannot_separate_examples_trains_on_rows_of_one(tmp_path):
+    from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
+
+    examples = tiny.write_examples(tmp_path / "kept", [tiny.response(n) for n in range(20)])
+    student = tiny.make_student(tmp_path / "student", examples)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4, "vocab_size": 300, "pad_token_id": 0}
+    MambaForCausalLM(MambaConfig(**shape)).save_pretrained(student / "model")
+    rows = tiny.make_rows(tmp_path / "rows", examples, student, packing="none")
+    recipe = train_child.RECIPE.model_copy(update={"batch_rows": 4, "epochs": 3})
+    widths, collate = [], PackedRows.collate
+
+    def recording(self, rows):
+        inputs = collate(self, rows)
+        widths.append(inputs["labels"].shape[1])
+        return inputs
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PackedRows, "collate", recording)
+        job = train_child.job(tmp_path / "stage", rows, student, recipe=recipe)
+        summary = run(job)
+    assert summary.final_loss < summary.first_loss and max(widths) < 64
+    assert isinstance(AutoModelForCausalLM.from_pretrained(job.out / "model"), MambaForCausalLM)
+
+
+@pytest.mark.parametrize("adapter", [None, Lora(rank=2, alpha=4, targets=("all-linear",))])
+def test_the_text_part_of_a_model_for_images_trains_and_hands_its_optimizer_on(tmp_path, inputs, adapter):
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    if adapter:
+        pytest.importorskip("peft")
+    student = tmp_path / "student"
+    shutil.copytree(inputs[1], student)
+    (student / "model" / "model.safetensors").unlink()
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    text |= {"intermediate_size": 24, "head_dim": 8, "vocab_size": 300, "max_position_embeddings": 64}
+    vision = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    config = Gemma3Config(text_config=text, vision_config=vision | {"image_size": 28, "patch_size": 14})
+    Gemma3ForConditionalGeneration(config).save_pretrained(student / "model")
+    recipe = TrainRecipe(seed=0, epochs=1, learning_rate=1e-2, batch_rows=6, adapter=adapter)
+    job = train_child.job(tmp_path / "stage", inputs[0], student, recipe=recipe, keep_optimizer=True)
+    summary = run(job)
+    assert summary.final_loss < summary.first_loss
+    before, after = (load_arrays(folder / "model" / "model.safetensors") for folder in (student, job.out))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed and not any("vision" in name for name in changed)
+    moments = load_arrays(job.out / "optimizer.safetensors")
+    assert moments and not any("vision" in name for name in moments)
+
+
 def test_a_model_without_position_ids_is_refused(tmp_path):
     from transformers import MambaConfig, MambaForCausalLM
 
     MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=50)).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids"):
+    with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids") as refused:
         load_trainable_model(tmp_path)
+    assert "packing: none" in refused.value.fix

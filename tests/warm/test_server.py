@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -23,7 +24,8 @@ from faults import FaultServer
 from orcac.chat.ledger.files import read_records
 from orcac.cli.warm import warm_server
 from orcac.warm import COLD, VARIABLE
-from orcac.warm.request import Request
+from orcac.warm.request import Request, find_place, set_threads
+from orcac.warm.server import choose_template
 from orcac.warm.template import wait_for_input
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs are warm on Linux alone")
@@ -107,6 +109,21 @@ def test_a_job_has_the_state_of_the_process_that_asked(offered: str, tmp_path: P
     pools = {"OWN": "x", "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     out, error, status = run(offered, code, environ=pools, cwd=tmp_path, preexec_fn=limit)
     assert (out, error, status) == (f"{tmp_path} x None (0, 0)\n", "True 1\n", 7)
+
+
+def test_models_with_other_threads_share_a_template_and_set_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(kind: str, threads: str) -> object:
+        environ = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        return choose_template(Request(["orcac", "make", f"{kind}/0"], "/", environ, 0, {}, find_place()))
+
+    monkeypatch.setattr("orcac.warm.server.find_gpus", list)
+    assert choose("train", "1") == choose("student", "2") is not None
+    assert choose("collect", "1") != choose("collect", "2"), "Arrow reads them when it is imported"
+    threads: list[int] = []
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=threads.append))
+    for given in ("2", "", "0", "all"):
+        set_threads({"OMP_NUM_THREADS": given})
+    assert threads == [2]
 
 
 def test_a_memory_limit_holds(offered: str) -> None:

@@ -1,8 +1,9 @@
 """The embedded judge: reviews of answers with biases that the request states, as text that any parser of reviews reads.
 
 It finds the question and the answers in the slots of the prompt (`orcac.slots`). Each answer has a quality from 4 to 8
-points, in steps of 0.5, that depends on the two texts alone: if the question is a puzzle that the solver knows, a right
-answer has 3 points more than a wrong one. To this come `first` points for the answer that is shown first and `longer`
+points, in steps of 0.5, that depends on the two texts alone. On a puzzle that the solver knows, these are 4 points, 2
+for the right answer and up to 2 for the explanation: the share of the solver's steps that are lines of it. On any other
+question a digest of the texts draws them. To this come `first` points for the answer that is shown first and `longer`
 points for the longer one; the sum is kept within 1 and 10. A share `prose` of the reviews states no score.
 
 So a test can put a bias in and look whether it is found: with biases of up to 2 points in all, no score is clipped.
@@ -55,12 +56,15 @@ def _word(points: list[float], instructions: str) -> str:
 
 
 def _rate(question: str, answer: str) -> float:
-    """Return the quality of an answer."""
+    """Return the quality of an answer, from 4 to 8 points."""
     solution = solve(question)
     if solution is None:
         return 4 + round(8 * _draw(question, answer)) / 2
     is_right = final_answer(answer, ()).casefold() == solution.answer.casefold()
-    return 4 + 3 * is_right + round(2 * _draw(question, answer)) / 2
+    steps = [*solution.steps, solution.right.step]
+    lines = {line.strip() for line in answer.splitlines()} - {""}
+    stated = sum(not lines.isdisjoint((step.full, step.brief)) for step in steps)
+    return 4 + 2 * is_right + round(4 * stated / len(steps)) / 2
 
 
 def _draw(*texts: str) -> float:

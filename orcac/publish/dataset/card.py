@@ -66,12 +66,14 @@ def render_card(
     reasons: bool,
     answered: Span | None,
     data: str,
+    rejected: str,
     columns: Mapping[str, str],
 ) -> str:
     """Return the card as Markdown.
 
     count: the number of rows. reasons: whether some answer has reasoning. answered: the days of the answers, if a
-    ledger has them. data: the path of the rows in the folder.
+    ledger has them. data, rejected: the paths of the kept and of the rejected rows
+    in the folder; "" if the latter are not exported.
     """
     collect, filters = plan.nodes[dataset.collect], plan.nodes[dataset.filter].recipe
     assert isinstance(collect.recipe, CollectRecipe) and isinstance(filters, FilterRecipe)
@@ -89,6 +91,7 @@ def render_card(
         size=next((name for limit, name in _SIZES if count < limit), "n>1M"),
         reasons=reasons,
         data=data,
+        rejected=rejected,
         columns=columns,
         teacher=dataset.teacher,
         teacher_license=teacher.license,

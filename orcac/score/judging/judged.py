@@ -20,8 +20,8 @@ from orcac.job import Job
 from orcac.reasoning import split_reasoning
 from orcac.score.judging.asking import get_reviews
 from orcac.score.judging.pairs import ALONE, Shown, find_prompt, list_shown
-from orcac.score.judging.reading import HIGHEST, LOWEST, read_review
-from orcac.score.recipe import Form, Judge, ScoreExecution, ScoreRecipe, ScoreSummary
+from orcac.score.judging.reading import read_review
+from orcac.score.recipe import HIGHEST, LOWEST, Form, Judge, ScoreExecution, ScoreRecipe, ScoreSummary
 from orcac.score.scores import Answers, write
 from orcac.score.verdict import Reply
 from orcac.slots import imitates_slots

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from orcac.filter.refusals import is_refusal
+from orcac.score.recipe import HIGHEST, LOWEST
 
 __all__ = ["READERS", "Fault", "Reading", "read_review"]
 
 Fault = Literal["", "refused", "unread"]
-LOWEST, HIGHEST = 1.0, 10.0  # points
 
 
 class Reading(NamedTuple):

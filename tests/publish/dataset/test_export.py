@@ -4,6 +4,7 @@ orcac/publish/records.py: `datasets` loads an exported dataset once, and no text
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.rows import Response
 from orcac.spec.load import load
+from orcac.store.store import Store
 from orcac.study import find_study
 
 HOSTILE = '</td><script>x</script> | `b`\n# c {{ f }} --- "'
@@ -204,3 +206,33 @@ def test_a_failed_export_names_its_cause_and_leaves_no_folder(spec: Path) -> Non
     with pytest.raises(StoreError, match="damaged"):
         export("--dataset", "sums", spec, "data")
     assert sorted(spec.parent.iterdir()) == before
+
+
+def test_openorca_has_its_columns_and_rejected_rows_are_a_split_with_reasons(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    ref = publish(spec, [*ROWS, dataclasses.replace(ROWS[0], sample=1)])
+    wrong = rows.widen(response(4), rows.Rejected, reason="contradicts reference")
+    rows.write(find_study().store.folder(ref) / "rejected.parquet", rows.Rejected, [wrong])
+    monkeypatch.setattr(Store, "verify", lambda store, ref: store.folder(ref))
+    export("--dataset", "sums", "--form", "openorca", "--rejected", spec, "data")
+    names = ["id", "system_prompt", "question", "response", "reasoning", "sample", "verdict", "reason"]
+    kept, rejected = (pq.read_table(Path("data", "data", f"{split}.parquet")).to_pylist() for split in SPLITS)
+    assert list(kept[1]) == names and [row["sample"] for row in kept] == [0, 0, 0, 1]
+    assert (kept[1]["system_prompt"], kept[1]["reasoning"]) == ("Think first.", "2 and 1 is 3")
+    assert {(row["verdict"], row["reason"]) for row in kept} == {("kept", "")}
+    assert [(row["question"], row["verdict"], row["reason"]) for row in rejected] == [
+        ("4 + 1?", "rejected", "contradicts reference")
+    ]
+    card = Path("data", "README.md").read_text()
+    assert "  - split: rejected\n    path: data/rejected.parquet\n" in card and "| `reason` |" in card
+
+
+def test_a_student_has_no_rejected_rows(spec: Path) -> None:
+    with pytest.raises(InputError, match="a student has no rows"):
+        export("--rejected", spec, "data")
+
+
+SPLITS = ("train", "rejected")

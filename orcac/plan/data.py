@@ -1,0 +1,114 @@
+"""Translates the data of a stage, one dataset or a mixture of several, into the recipe of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orcac.plan.recipes import lower_transform
+from orcac.spec import schema
+from orcac.tokenize.recipe import Mixture, Order, Part, TokenizeRecipe
+
+__all__ = ["StageData", "StagePart", "lower_rows", "read_data"]
+
+
+@dataclass(frozen=True, slots=True)
+class StagePart:
+    """One dataset of a stage."""
+
+    dataset: str
+    share: float = 1.0
+    learns_reasoning: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StageData:
+    """The fields of a stage that its rows depend on."""
+
+    parts: tuple[StagePart, ...]
+    mixture: tuple[str, int | None, bool] | None  # the unit of the shares, the size and `repeat`; None of one dataset
+    holdout: float | None
+    order: tuple[str, bool] | None  # the measure, and whether it descends
+
+    @property
+    def name(self) -> str:
+        """The name of the data in addresses, which no other data of an arm has."""
+        only = self.parts[0]
+        name = f"{only.dataset}{'' if only.learns_reasoning else '/answers'}"
+        if self.mixture:
+            shares, take, repeat = self.mixture
+            parts = (f"{p.dataset}-{p.share:g}{'' if p.learns_reasoning else '-answers'}" for p in self.parts)
+            name = f"{'+'.join(parts)}/{shares}{f'-{take}' if take else ''}{'-repeat' * repeat}"
+        name += f"/holdout-{self.holdout:g}" if self.holdout else ""
+        return name + (f"/by-{self.order[0]}{'-descending' * self.order[1]}" if self.order else "")
+
+    @property
+    def label(self) -> str:
+        """The name of the data for people: `long`, or `80 % long, 20 % short`."""
+        of_one = "{dataset}{answers}" if not self.mixture else "{share:.4g} % {dataset}{answers}"
+        text = ", ".join(
+            of_one.format(
+                dataset=part.dataset, share=part.share * 100, answers="" if part.learns_reasoning else ", answers alone"
+            )
+            for part in self.parts
+        )
+        return text + (f", by {self.order[0]}" if self.order else "")
+
+    @property
+    def text(self) -> str:
+        """The datasets with their shares: `long`, or `80 % long, 20 % short`."""
+        if not self.mixture:
+            return self.parts[0].dataset
+        return ", ".join(f"{part.share * 100:.4g} % {part.dataset}" for part in self.parts)
+
+
+def read_data(stage: schema.Stage) -> StageData:
+    """Return the data of a stage."""
+    learns = "reasoning" in stage.learn
+    parts = tuple(
+        StagePart(name, part.share, "reasoning" in part.learn if part.learn else learns)
+        for name, part in stage.data.items()
+    )
+    return StageData(
+        parts=parts or (StagePart(stage.datasets[0], learns_reasoning=learns),),
+        mixture=(stage.shares, stage.take, stage.repeat) if stage.data else None,
+        holdout=stage.holdout,
+        order=(stage.order.by, stage.order.descending) if stage.order else None,
+    )
+
+
+def lower_rows(
+    data: StageData, spec: schema.Spec, seed: int, examples: Mapping[str, str]
+) -> tuple[TokenizeRecipe, tuple[StagePart, ...]]:
+    """Return the recipe of the rows of a stage of `spec`, which has a student, and the parts in the recipe's order.
+
+    The order depends on the content of the parts alone, so a dataset may get another name.
+
+    examples: dataset -> KIND/ID of its filter node
+    """
+    assert spec.student is not None
+    lowered = sorted(
+        ((examples[part.dataset], _lower_part(part, spec).model_dump_json(), part) for part in data.parts),
+        key=lambda one: one[:2],
+    )
+    parts = tuple(part for _, _, part in lowered)
+    recipe = TokenizeRecipe(
+        seed=seed,
+        max_length=spec.student.max_length,
+        packing=spec.student.packing,
+        holdout=data.holdout,
+        order=Order(by="length", descending=data.order[1]) if data.order else None,
+    )
+    if data.mixture is None:
+        only = _lower_part(parts[0], spec)
+        return recipe.model_copy(update={"learns_reasoning": only.learns_reasoning, "transform": only.transform}), parts
+    shares, take, repeat = data.mixture
+    mixture = Mixture.model_validate(
+        {"parts": [_lower_part(part, spec) for part in parts], "shares": shares, "take": take, "repeat": repeat}
+    )
+    return recipe.model_copy(update={"mixture": mixture}), parts
+
+
+def _lower_part(part: StagePart, spec: schema.Spec) -> Part:
+    transform = lower_transform(spec.datasets[part.dataset].transform)
+    return Part(share=part.share, learns_reasoning=part.learns_reasoning, transform=transform)
