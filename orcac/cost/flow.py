@@ -41,6 +41,7 @@ from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.recipe import Part, TokenizeRecipe, TokenizeSummary
+from orcac.train.recipe import TrainRecipe
 
 _FIRST_QUERIES, _SOME_FILES = 200, 8  # queries of a file, and files of a source, that measure the length of a query
 _ENOUGH = 30  # so many answers to a node's own prompts are a better measure than many answers to other prompts
@@ -406,6 +407,18 @@ class Flow:
         )
         basis = _unique(*(part.basis for part in parts), (packing,))
         return Rows(count / per_row, recipe.max_length, per_row, filled, basis)
+
+    @_cached
+    def stage_tokens(self, ref: str) -> Range | None:
+        """Return the tokens that a train node is trained on; None if its length is in epochs."""
+        node = self.plan.nodes[ref]
+        recipe = node.recipe
+        assert isinstance(recipe, TrainRecipe)
+        tokens = [Range(float(recipe.tokens))] if recipe.tokens else []
+        for twin, epochs in zip(node.inputs.get("same_as", ()), recipe.same_epochs, strict=True):
+            rows = self.rows(twin)
+            tokens.append(rows.count * (rows.length * rows.fill * epochs))
+        return sum_ranges(tokens) if tokens else None
 
     @_cached
     def parts(self, ref: str) -> tuple[PackedPart, ...]:

@@ -187,8 +187,8 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     assert isinstance(execution, TrainExecution)
     rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
     slots = rows.count * float(rows.length * (recipe.epochs or 1))
-    if recipe.tokens:
-        slots = Range(recipe.tokens / rows.fill)
+    if length := flow.stage_tokens(node.ref):
+        slots = length / rows.fill
     packed = flow.plan.nodes[node.inputs["rows"][0]].recipe
     if isinstance(packed, TokenizeRecipe) and packed.holdout:  # a forward pass is a third of the arithmetic
         apart = rows.count * (packed.holdout / (1 - packed.holdout))

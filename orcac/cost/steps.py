@@ -62,7 +62,9 @@ def list_stages(flow: Flow, experiment: Experiment) -> list[StageSteps]:
                 room=math.ceil(_LONGEST * rows.fill * rows.length / rows.per_row.mid),
             )
             mixture = describe_mixture(flow, needed)
-            found.append(StageSteps(ref, name, lower_schedule(stage, arm.spec), packed, mixture, ref in flow.done))
+            length = flow.stage_tokens(ref)
+            schedule = lower_schedule(stage, arm.spec, tokens=round(length.mid) if length else None)
+            found.append(StageSteps(ref, name, schedule, packed, mixture, ref in flow.done))
     return found
 
 

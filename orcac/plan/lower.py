@@ -57,8 +57,10 @@ from orcac.spec.judges import find_judge, list_judged_baselines
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.spec.paths import FileSet
+from orcac.spec.same_as import find_twins
 from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
 from orcac.tokenize.recipe import TokenizeExecution
+from orcac.train.recipe import TrainRecipe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,7 +78,7 @@ def lower(plan: Plan, loaded: LoadedExperiment) -> None:
             f"{loaded.file} and {other} are both named `{spec.name}`",
             fix="give each spec a `name` of its own",
         )
-    cache = _Cache()
+    cache = _Cache(loaded.arms)
     arms: dict[str, list[_ArmLowering]] = {}
     parts = []
     for name, arm in loaded.arms.items():
@@ -144,6 +146,7 @@ def _lower_report(
 class _Cache:
     """Results that the arms of one experiment share."""
 
+    arms: Mapping[str, Arm]
     digests: FileDigests = field(default_factory=FileDigests)
     # (method, arguments, identities of the arm's sections) -> its result, and the addresses of the nodes that it added
     lowered: dict[tuple[object, ...], tuple[object, dict[str, str]]] = field(default_factory=dict)
@@ -577,15 +580,37 @@ class _ArmLowering:
             self.plan.keep_optimizer(start)
             if self.spec.student and self.spec.student.adapter:
                 inputs["base"] = (student,)
-        self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
+        recipe = lower_stage(self.spec.stages[stage], self.spec, replicate)
+        twins: tuple[str, ...] = ()
+        if isinstance(self.spec.stages[stage].tokens, schema.SameAs):
+            recipe, twins = self._lower_same_length(stage, recipe)
+        else:
+            self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
         return self._add(
             f"train/{stage}",
-            lower_stage(self.spec.stages[stage], self.spec, replicate),
+            recipe,
             lower_train_work(self.spec.hardware.train),
             label=f"{self.arm.name}: {stage}",
             mark=replicate.mark,
-            inputs=inputs,
+            inputs=inputs | {"same_as": twins},
         )
+
+    def _lower_same_length(self, stage: str, recipe: TrainRecipe) -> tuple[TrainRecipe, tuple[str, ...]]:
+        """Return the recipe of a stage as long as others, and the tokenize nodes whose tokens they are trained on.
+
+        A length that is known without these nodes is in the recipe alone.
+        """
+        tokens, rows = 0, []
+        for twin in find_twins({name: arm.spec for name, arm in self.cache.arms.items()}, self.arm.name, stage):
+            other = _ArmLowering(self.plan, self.cache.arms[twin.arm], self.cache, self.draw)
+            given = other.spec.stages[twin.stage]
+            if isinstance(given.tokens, int):
+                tokens += given.tokens
+            else:
+                rows.append((other._add_tokenize(read_data(given)), given.epochs or 1))
+        rows.sort()
+        update = {"tokens": tokens or None, "same_epochs": tuple(epochs for _, epochs in rows)}
+        return recipe.model_copy(update=update), tuple(ref for ref, _ in rows)
 
     # --- evaluations ---------------------------------------------------------------------------------------------
 

@@ -97,7 +97,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
     return TrainRecipe(
         seed=training_seed(spec, replicate),
         epochs=stage.epochs,
-        tokens=stage.tokens,
+        tokens=None if isinstance(stage.tokens, schema.SameAs) else stage.tokens,
         learning_rate=stage.learning_rate,
         schedule=stage.schedule,
         warmup=stage.warmup,
@@ -118,15 +118,19 @@ def lower_adapter(adapter: schema.Adapter | None) -> Lora | None:
     return Lora(rank=adapter.rank, alpha=adapter.alpha, targets=adapter.targets, dropout=adapter.dropout)
 
 
-def lower_schedule(stage: str, spec: schema.Spec) -> Schedule:
-    """Return the length and the batch of the stage `stage` of `spec`, which has a student."""
+def lower_schedule(stage: str, spec: schema.Spec, *, tokens: int | None = None) -> Schedule:
+    """Return the length and the batch of the stage `stage` of `spec`, which has a student.
+
+    tokens: the length of a stage that is as long as others
+    """
     assert spec.student is not None
     given, work = spec.stages[stage], spec.hardware.train
+    tokens = tokens if isinstance(given.tokens, schema.SameAs) else given.tokens
     return Schedule(
         stage=stage,
         batch_rows=given.batch.rows(spec.student.max_length),
         epochs=given.epochs,
-        tokens=given.tokens,
+        tokens=tokens,
         at_once=work.nodes * (work.gpus or work.processes) * work.micro_batch,
         is_in_tokens=given.batch.unit == "tokens",
     )

@@ -13,7 +13,7 @@ A path is relative to the file that contains it, also if another spec extends th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,11 +29,13 @@ from orcac.spec.leaks import find_leaks
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
+from orcac.spec.same_as import find_mistake
 from orcac.spec.schema import (
     FileSource,
     LocalEndpoint,
     OpenBenchmark,
     ReplayEndpoint,
+    SameAs,
     Spec,
     TableBenchmark,
     TableQueries,
@@ -90,6 +92,9 @@ def load(file: Path | File) -> Experiment:
         arm, arm_problems[name] = loader.load(name, variant.tree, variant.mark)
         if arm:
             arms[name] = arm
+    if arms.keys() == arm_problems.keys():
+        for name, problem in _find_wrong_lengths(arms):
+            arm_problems[name].append(problem)
     problems += merge_problems(tree, arm_problems)
     leaks = [*find_leaks(tree)]
     places = {str(leak.mark) for leak in leaks}
@@ -97,6 +102,16 @@ def load(file: Path | File) -> Experiment:
     if problems:
         raise SpecErrors(problems)
     return Experiment(file=file, arms=arms)
+
+
+def _find_wrong_lengths(arms: Mapping[str, Arm]) -> Iterator[tuple[str, Problem]]:
+    """Yield the arm and the problem of each stage that is as long as one that there is not."""
+    specs = {name: arm.spec for name, arm in arms.items()}
+    for name, arm in arms.items():
+        for stage in arm.spec.curriculum:
+            given = arm.spec.stages.get(stage)
+            if given and isinstance(given.tokens, SameAs) and (mistake := find_mistake(specs, name, stage)):
+                yield name, Problem(arm.tree.locate(("stages", stage, "tokens")), mistake)
 
 
 def merge_problems(tree: Tree, arm_problems: dict[str, list[Problem]]) -> list[Problem]:

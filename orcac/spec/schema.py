@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StrictBool
+from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler, StrictBool, Tag
 from pydantic_core import CoreSchema
 
 from orcac.chat.settings import Azure, Price, Sampling, SystemRole
@@ -704,6 +704,19 @@ class _OrShuffled:
         return {"anyOf": [handler(core), {"const": "shuffled"}]}
 
 
+class SameAs(Frozen):
+    same_as: Name = semantic("arm of this spec that trains on as many tokens")
+    stages: tuple[Name, ...] = semantic(
+        "stages of that arm, whose tokens are added up; its stage of the same name when absent", ()
+    )
+
+
+Length = Annotated[
+    Annotated[SameAs, Tag("same")] | Annotated[Count, Tag("count")],
+    Discriminator(lambda value: "same" if isinstance(value, dict | SameAs) else "count"),
+]
+
+
 class Stage(Frozen):
     dataset: Name | None = semantic("dataset that the student is trained on", None)
     data: Parts = semantic(
@@ -728,9 +741,9 @@ class Stage(Frozen):
         "packed and trained on in it, in every epoch; each row is filled until the next example does not fit",
         None,
     )
-    tokens: Count | None = semantic(
+    tokens: Length | None = semantic(
         "length of the stage, instead of `epochs`: it ends with the step that reaches this many tokens; "
-        "padding is not counted",
+        "padding is not counted. `{same_as: ARM}` is as many as another arm trains on, whose rows are counted",
         None,
         unit="tokens",
     )

@@ -1,8 +1,9 @@
 """The recipe of `train`: one stage of the curriculum, as a model folder under `model/`, and `metrics.jsonl`; if its
 rows keep examples apart, also `holdout.jsonl`, the loss on these at some steps.
 
-Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the previous stage), and if a stage
-with an adapter goes on from a previous one, `base` (the student node whose weights are frozen).
+Inputs: `rows` (one tokenize node), `start` (a student node, or the train node of the previous stage); if a stage with
+an adapter goes on from a previous one, `base` (the student node whose weights are frozen); if a stage is as long as
+stages of another arm, `same_as` (their tokenize nodes).
 The paper gives no hyper-parameters; the defaults are ours.
 """
 
@@ -33,8 +34,9 @@ class Lora(Frozen):
 
 class TrainRecipe(Recipe):
     seed: int
-    epochs: int | None = None  # passes over the rows; exactly one of epochs and tokens is set
+    epochs: int | None = None  # passes over the rows; None if the length is in tokens
     tokens: int | None = None  # tokens to train on, without padding: the stage ends with the step that reaches them
+    same_epochs: tuple[int, ...] = ()  # epochs over each of the inputs `same_as`, whose tokens are added to `tokens`
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup: float = 0.03  # fraction of the steps

@@ -11,6 +11,7 @@ from importlib import metadata
 from orcac.errors import InputError
 from orcac.job import Job, packages_in_use
 from orcac.model.offline import go_offline
+from orcac.progress import print_line
 from orcac.train import processes
 from orcac.train.launch import build_commands, find_free_port
 from orcac.train.recipe import TrainExecution, TrainRecipe, TrainSummary
@@ -61,11 +62,23 @@ def _finish(job: Job[TrainRecipe, TrainExecution], stage: StageJob, summary: Tra
     return summary
 
 
+def _resolve_length(job: Job[TrainRecipe, TrainExecution]) -> TrainRecipe:
+    """Return the recipe with the number of tokens of a stage that is as long as others."""
+    recipe = job.recipe
+    if not recipe.same_epochs:
+        return recipe
+    tokens = recipe.tokens or 0
+    for folder, epochs in zip(job.inputs["same_as"], recipe.same_epochs, strict=True):
+        tokens += epochs * json.loads((folder / "counts.json").read_text(encoding="utf-8"))["tokens"]
+    print_line(f"{job.label}  {tokens:,} tokens, as many as the stages that it is as long as")
+    return recipe.model_copy(update={"tokens": tokens, "same_epochs": ()})
+
+
 def describe_stage(job: Job[TrainRecipe, TrainExecution]) -> StageJob:
     """Return the description of a node's stage for the processes that train it."""
     return StageJob(
         label=job.label,
-        recipe=job.recipe,
+        recipe=_resolve_length(job),
         execution=job.execution,
         rows=job.input("rows"),
         start=job.input("start"),

@@ -39,6 +39,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "thinking-or-not": MIXED | stage(dataset=None, data={"d": 0.5, "same": {"share": 0.5, "learn": ["answer"]}}),
     "easy-first": stage(order={"by": "length"}),
     "hard-first": stage(order={"by": "length", "descending": True}),
+    "as-long": stage(data={"d": 1}, dataset=None, take=6, epochs=None, tokens={"same_as": "mixed"}),
     "bare": dataset("bare", teacher="bare", draw={"q": [7]}, transform={"shuffle_steps": 1.0}),
 }
 
@@ -144,3 +145,12 @@ def test_rows_go_from_short_to_long_examples_or_back(made: Made, arm: str, addre
     assert lengths == sorted(lengths, reverse=arm == "hard-first") and len({*lengths}) > 3
     assert sorted(learnt) == sorted(made.learnt("tokenize/d"))
     assert made.plan.nodes[made.ref("train/s", arm)].recipe.order == "rows"
+
+
+def test_a_stage_is_as_long_as_that_of_another_arm(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = "tokenize/d-0.75+bare-0.25/examples"
+    assert made.plan.nodes[made.ref("train/s", "as-long")].inputs["same_as"] == (made.ref(mixed, "mixed"),)
+    tokens = json.loads((made.make(mixed, "mixed") / "counts.json").read_text())["tokens"]
+    trained = json.loads((made.make("train/s", "as-long") / "artifact.json").read_text())["summary"]
+    assert tokens <= trained["tokens"] < tokens + 512  # it ends with the step of one row that reaches them
+    assert f"{tokens:,} tokens" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ class Model:
 
     def __init__(self, on_batch: Callable[[int], None] = lambda number: None) -> None:
         self.asked: list[list[str]] = []
+        self.seeds: list[object] = []
         self.on_batch = on_batch
 
     def sort(
@@ -36,6 +38,7 @@ class Model:
     def answer(
         self, prompts: Iterable[tuple[str, str]], *, batch_size: int | None = None, **settings: object
     ) -> Iterator[list[tuple[int, LocalAnswer]]]:
+        self.seeds.append(settings["seed"])
         for batch in rows.batched(enumerate(prompts), batch_size or 3):
             self.on_batch(len(self.asked))
             self.asked.append([user for _, (_, user) in batch])
@@ -101,6 +104,13 @@ def test_more_questions_than_a_pool_are_sorted_pool_by_pool(tmp_path: Path) -> N
     model = Model()
     run(tmp_path, requests("a", "ccc", "bb", "dddd", "eeeee"), model, batch=None, pool=3)
     assert model.asked == [["ccc", "bb", "a"], ["eeeee", "dddd"]]
+
+
+def test_each_sample_is_generated_with_a_seed_of_its_own(tmp_path: Path) -> None:
+    model, asked = Model(), requests("a", "ccc", sampling=Sampling(seed=7))
+    every = [dataclasses.replace(request, sample_index=sample) for request in asked for sample in range(2)]
+    assert run(tmp_path, every, model).answered == 4
+    assert (model.asked, model.seeds) == ([["ccc", "a"], ["ccc", "a"]], [7, 8])
 
 
 def test_a_prompt_that_leaves_no_room_is_a_recorded_failure(tmp_path: Path) -> None:
