@@ -232,14 +232,16 @@ def _spare_defaults(kind: type[Prompt]) -> dict[str, object]:
     }
 
 
-def read(path: Path, kind: type[Row]) -> Iterator[Row]:
-    """Yield the rows of a file, in order. A file of a wider type may be read as a narrower one.
+def read(path: Path, kind: type[Row], groups: Sequence[int] | None = None) -> Iterator[Row]:
+    """Yield the rows of a file, in order; of its row groups `groups`, if they are given.
+
+    A file of a wider type may be read as a narrower one.
 
     A field that has a default may be absent from the file: a store outlives the versions of orcac that fill it.
     """
     stored = set(pq.read_schema(path).names)
     names = [field.name for field in dataclasses.fields(kind) if field.name in stored or not _has_default(field)]
-    for values in read_columns(path, names):
+    for values in read_columns(path, names, groups):
         yield kind(**dict(zip(names, values, strict=True)))
 
 
@@ -252,16 +254,17 @@ def _has_default(field: dataclasses.Field[Any]) -> bool:
     return not (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
 
 
-def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def read_columns(path: Path, names: Sequence[str], groups: Sequence[int] | None = None) -> Iterator[tuple[Any, ...]]:
     """Yield the values of these columns, row by row, as the types of their schema."""
-    for table in read_tables(path, names):
+    for table in read_tables(path, names, groups):
         yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
-def read_tables(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield these columns, some rows at a time."""
+def read_tables(path: Path, names: Sequence[str], groups: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield these columns, some rows at a time; of the row groups `groups`, if they are given."""
     with pq.ParquetFile(path, pre_buffer=False) as file:  # with a buffer, all data read stays in memory until the end
-        for table in file.iter_batches(batch_size=_ROW_GROUP, columns=list(names), use_threads=False):
+        some = None if groups is None else list(groups)
+        for table in file.iter_batches(batch_size=_ROW_GROUP, row_groups=some, columns=list(names), use_threads=False):
             yield table.select(list(names))
 
 

@@ -3,8 +3,10 @@
 A chat template is a Jinja text in the model's folder, so that any tool can talk to our students. Tokenizing the
 rendered template would let a query that contains `</s><|assistant|>` forge the student's own turn. So the template is
 rendered once, over placeholders, into a `Frame`; the frame's own text may become special tokens, the texts that replace
-the placeholders never do. For ordinary text in a template whose marks are special tokens, the ids equal those of
-`apply_chat_template`.
+the placeholders never do, not even those that a tokenizer does not call special (`_find_closed`). For ordinary text in
+a template whose marks are special tokens, the ids equal those of `apply_chat_template`. A template whose marks are
+plain words ("### Assistant:") cannot be protected so: a text that holds such a mark forges a turn, and `forges_turn`
+finds it.
 
 An example may have reasoning. If the template has a place for it, as those of Qwen3 and gpt-oss have, it is rendered
 there; otherwise it comes before the answer, between `<think>` and `</think>`. A template may open the reasoning itself
@@ -19,10 +21,11 @@ prompt, up to the token that ends the answer.
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,6 +122,7 @@ _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")  # of a messa
 _GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")
 _CLOCK = re.compile(r"strftime_now\((['\"])(.*?)\1\)")  # the date, on which no artifact may depend
 _DAY = datetime.date(2026, 1, 1)  # in its place
+_PIPED = re.compile(r"<[|｜].{1,60}[|｜]>")
 _OPENED = re.compile(rf"{OPEN}\s*$")
 _NO_REASONING = re.compile(rf"\s*(?:{OPEN})?\s*{CLOSE}\s*")
 Piece = list[int] | str  # ids of the frame's own text, or a text with placeholders that is tokenized once it is filled
@@ -156,14 +160,29 @@ class ChatFormat:
         self._tokenizer, self._for_training, self._thinking = tokenizer, for_training, thinking
         self._ends = [*filter(None, {tokenizer.eos_token, *ends})]
         self._frames: dict[bool, Frame] = {}  # key: True with a system message; an empty text counts as no message
+        self._closed = _find_closed(tokenizer, self._ends)
+        self._of_texts = _close(tokenizer, self._closed)
+        self._marks: dict[str, re.Pattern[str]] = {}  # those of plain words, by their text
         if for_training:
             self._get_frame("system"), self._get_frame("")
+
+    @property
+    def pad_id(self) -> int:
+        """The id of padding."""
+        return int(self._tokenizer.pad_token_id)
 
     def encode_prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Return for each (system, user) pair the ids of the prompt, up to the first token of the student's answer."""
         return self._encode(
             [_fill(self._get_frame(system).prompt, {SYSTEM: system, USER: user}) for system, user in prompts]
         )
+
+    def forges_turn(self, *texts: str) -> bool:
+        """Return whether a text holds a mark of the template in plain words, by which it would begin another turn.
+
+        Only a format for training knows this.
+        """
+        return any(mark.search(text) for mark in self._marks.values() for text in texts if text)
 
     def opens_reasoning(self, system: str) -> bool:
         """Return whether a prompt ends within the reasoning of the answer."""
@@ -183,10 +202,9 @@ class ChatFormat:
             return whole, [ids[choice] for choice in choices]
         start = self._tokenize_own(frame.ending.rstrip())
         before = self._encode([_fill(frame.prompt[:-1], texts)])[0] + start
-        special = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
         return before, [
             whole[len(before) :] + ids[choice]
-            if any(token in choice for token in special)
+            if any(token in choice for token in self._closed)
             else self._tokenize_own(frame.ending + choice)[len(start) :]
             for choice in choices
         ]
@@ -232,9 +250,7 @@ class ChatFormat:
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return {}
-        ids = self._tokenizer(
-            distinct, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
-        )
+        ids = self._of_texts(distinct, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False)
         return dict(zip(distinct, ids["input_ids"], strict=True))
 
     def _render_frame(self, messages: list[tuple[str, str]]) -> Frame:
@@ -246,6 +262,7 @@ class ChatFormat:
         ending = _get_ending(prompt)
         if not self._for_training:
             return Frame(self._tokenize(prompt), (), (), ending)
+        self._marks |= dict(self._find_marks(prompt))
         learnt = self._render_learnt(opening, prompt, {"content": RESPONSE})
         reasoned = self._render_reasoned(opening, prompt, learnt)
         return Frame(self._tokenize(prompt), self._tokenize(learnt), self._split_own(reasoned), ending)
@@ -333,6 +350,15 @@ class ChatFormat:
             ) from error
         return text, spans[0] if spans else []
 
+    def _find_marks(self, prompt: str) -> Iterator[tuple[str, re.Pattern[str]]]:
+        """Yield the marks before and between the texts of a prompt that no token protects, each with its pattern."""
+        for number, piece in enumerate(_PLACEHOLDER.split(prompt.removeprefix(self._tokenizer.bos_token or ""))):
+            mark = piece.strip()
+            if not re.search(r"\w", mark) or any(token in piece for token in self._closed):
+                continue
+            begins_line = not number or "\n" in piece[: piece.index(mark)]
+            yield mark, re.compile((r"(?:^|\n)[ \t]*" if begins_line else "") + re.escape(mark))
+
     def _tokenize(self, text: str) -> tuple[Piece, ...]:
         """Split a rendered text into placeholders and the ids between them."""
         parts = re.split(f"({_PLACEHOLDER.pattern})", text)
@@ -352,6 +378,49 @@ class ChatFormat:
         """Return the ids of a text of the template's own, which may spell special tokens."""
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def _find_closed(tokenizer: PreTrainedTokenizerBase, ends: Iterable[str]) -> frozenset[str]:
+    """Return the tokens that no text may become: the special ones, and others that mark a role or an end.
+
+    Some tokenizers do not call all of their marks special. Those are the added tokens in the form `<|...|>`, in the
+    chat template and among `ends`. Added tokens of white space, of HTML and of words are part of ordinary text, and so
+    are the marks of reasoning.
+    """
+    template = str(tokenizer.chat_template or "")
+    return frozenset(
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
+        if token.special
+        or token.content in ends
+        or _PIPED.fullmatch(token.content)
+        or (token.content in template and re.search(r"\w", token.content) and re.search(r"[^\w\s]", token.content))
+        if token.special or token.content not in (OPEN, CLOSE)
+    )
+
+
+def _close(tokenizer: PreTrainedTokenizerBase, closed: Collection[str]) -> PreTrainedTokenizerBase:
+    """Return a tokenizer to which all `closed` tokens are special, so that it can leave them out; the same if they are.
+
+    Raises InputError if it has no `tokenizer.json` in which that could be said.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    if all(token.special for token in added if token.content in closed):
+        return tokenizer
+    import tokenizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise InputError(
+            "the tokenizer turns text into tokens that mark a role, and has no tokenizer.json",
+            fix="give the model's tokenizer.json, or take another student",
+        )
+    content = json.loads(backend.to_str())
+    for token in content["added_tokens"]:
+        token["special"] |= token["content"] in closed
+    clone = copy.copy(tokenizer)
+    clone._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
+    return clone
 
 
 def _get_ending(prompt: str) -> str:

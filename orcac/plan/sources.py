@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 
 from orcac.digest import file_digest
 from orcac.errors import InputError
+from orcac.plan.remembered import Remembered
 from orcac.recipe import MATCHING, FileRef
 from orcac.sample.recipe import Puzzles, Source, TruthfulQA
 from orcac.spec import schema
@@ -49,17 +50,21 @@ class FileDigests:
     """The facts that a plan needs of local files, each found once: their sha256 digests, and how they list options."""
 
     compute: Callable[[Path], str] = file_digest
+    remembered: Remembered = field(default_factory=Remembered)
     _digests: dict[Path, str] = field(default_factory=dict)
     _lists_names: dict[Path, bool] = field(default_factory=dict)
 
     def digest(self, path: Path) -> str:
         """Return a file's digest. Raises InputError if the file cannot be read to its end or was removed."""
         if path not in self._digests:
+            known, state = self.remembered.get(path, "sha256"), self.remembered.state(path)
             try:
-                self._digests[path] = self.compute(path)
+                self._digests[path] = known if isinstance(known, str) else self.compute(path)
             except OSError as error:
                 fix = "give a file that can be read, then compile again"
                 raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
+            if known is None:
+                self.remembered.put(path, "sha256", self._digests[path], state)
         return self._digests[path]
 
     def lists_names(self, path: Path) -> bool:
@@ -68,14 +73,10 @@ class FileDigests:
         Return False for a file that cannot be read: its digest is an error of its own.
         """
         if path not in self._lists_names:
-            self._lists_names[path] = False
-            with (
-                contextlib.suppress(OSError, ValueError),  # ValueError: the file is empty
-                path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
-            ):
-                found = [match.start() for match in _NAMED_OPTION.finditer(text)]
-                self._lists_names[path] = any(_HEAD_BEFORE.search(text[max(0, at - 20) : at]) for at in found)
+            known, state = self.remembered.get(path, "lists names"), self.remembered.state(path)
+            self._lists_names[path] = known if isinstance(known, bool) else _lists_names(path)
+            if known is None:
+                self.remembered.put(path, "lists names", self._lists_names[path], state)
         return self._lists_names[path]
 
     def lower(self, file_set: FileSet | None) -> LocalFiles:
@@ -91,6 +92,17 @@ class FileDigests:
             refs.append(FileRef(name=name, sha256=digest))
             paths[digest] = str(path.absolute())
         return LocalFiles(tuple(sorted(refs, key=lambda ref: (ref.name, ref.sha256))), paths)
+
+
+def _lists_names(path: Path) -> bool:
+    with (
+        contextlib.suppress(OSError, ValueError),  # ValueError: the file is empty
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
+    ):
+        found = [match.start() for match in _NAMED_OPTION.finditer(text)]
+        return any(_HEAD_BEFORE.search(text[max(0, at - 20) : at]) for at in found)
+    return False
 
 
 def lower_puzzles(queries: schema.GeneratedQueries | schema.GeneratedBenchmark, seed: int, address: str) -> Source:

@@ -298,7 +298,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         undrawn=packed.undrawn or 0,
         repeated=packed.repeated or 0,
         balanced=packed.examples + (packed.repeated or 0)
-        == packed.packed + packed.too_long + (packed.held_out or 0) + (packed.undrawn or 0),
+        == packed.packed + packed.too_long + (packed.forged or 0) + (packed.held_out or 0) + (packed.undrawn or 0),
     )
 
 

@@ -291,7 +291,7 @@ class Packing:
     tokens: int
     supervised_tokens: int
     fill: float
-    balanced: bool  # examples + repeated = packed + too_long + held_out + undrawn
+    balanced: bool  # examples + repeated = packed + too_long + forged + held_out + undrawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

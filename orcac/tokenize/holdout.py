@@ -56,6 +56,13 @@ class Apart:
         self._tickets.append(int.from_bytes(digest.digest()[:8], "big"))
         self._groups.append(self._names.setdefault((teacher, source), len(self._names)))
 
+    def extend(self, other: Apart) -> Apart:
+        """Add the examples of another draw of the same seed and share, and return this one."""
+        numbers = [self._names.setdefault(name, len(self._names)) for name in other._names]
+        self._tickets += other._tickets
+        self._groups += [numbers[group] for group in other._groups]
+        return self
+
     def draw(self) -> dict[tuple[str, str], np.ndarray]:
         """Return (teacher, source) -> the indices of its examples that are kept apart, sorted, int64.
 

@@ -23,15 +23,15 @@ import numpy.typing as npt
 Lengths = Sequence[int] | npt.NDArray[np.integer]
 
 
-def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[list[int]]:
-    """Return rows as lists of indices into `lengths`, longest examples first. Each length is in 1..capacity."""
+def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[npt.NDArray[np.int32]]:
+    """Return rows as arrays of indices into `lengths`, longest examples first. Each length is in 1..capacity."""
     sizes = np.asarray(lengths, dtype=np.int64)
     if not len(sizes):
         return []
     assert sizes.min() >= 1 and sizes.max() <= capacity
-    order = np.argsort(-sizes, kind="stable")
+    order = np.argsort(-sizes, kind="stable").astype(np.int32)
     distinct, counts = np.unique(sizes, return_counts=True)
-    placed: list[npt.NDArray[np.int64]] = []  # the row of each example, in the order of `order`
+    placed: list[npt.NDArray[np.int32]] = []  # the row of each example, in the order of `order`
     rows_by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
     rooms: list[int] = []  # the distinct rooms of the open rows, ascending
     rows = 0
@@ -50,7 +50,7 @@ def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[list[int]]:
             each = room // size
             full, rest = divmod(min(left, each * len(fresh)), each)
             used = fresh[: full + (rest > 0)]
-            placed.append(np.repeat(used, each)[: full * each + rest])
+            placed.append(np.repeat(np.array(used, dtype=np.int32), each)[: full * each + rest])
             left -= full * each + rest
             if found < len(rooms):
                 del fresh[: len(used)]
@@ -62,9 +62,9 @@ def best_fit_decreasing(lengths: Lengths, capacity: int) -> list[list[int]]:
                         insort(rooms, room_left)
                     rows_by_room[room_left].extend(group)
     row_of = np.concatenate(placed)
-    by_row = np.argsort(row_of, kind="stable")
+    placed.clear()
     ends = np.cumsum(np.bincount(row_of, minlength=rows)).tolist()
-    members = order[by_row].tolist()
+    members = order[np.argsort(row_of, kind="stable")]
     return [members[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 

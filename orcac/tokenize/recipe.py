@@ -107,13 +107,14 @@ class TokenizeSummary(Summary):
 
     kind: ClassVar[str] = "tokenize"
 
-    examples: int  # examples + repeated = packed + too_long + held_out + undrawn
+    examples: int  # examples + repeated = packed + too_long + forged + held_out + undrawn
     packed: int  # repetitions included
     too_long: int  # examples with more tokens than a row has slots
     rows: int
     tokens: int  # without padding
     supervised_tokens: int
     fill: float  # fraction of the rows' slots that hold tokens
+    forged: int | None = field(default=None, metadata=OMIT_NONE)  # examples with a mark of the chat template in a text
     held_out: int | None = field(default=None, metadata=OMIT_NONE)  # kept apart; None without `holdout`
     repeated: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: occurrences beside the first
     undrawn: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: examples that are in no row

@@ -2,39 +2,37 @@
 are collected, the lengths are packed, and the rows are filled in place. Memory holds a few numbers per example.
 
 An example that does not fit in a row is left out and counted, never cut: a cut one would teach the student to stop
-mid-sentence, or to answer a question whose end it has not seen.
+mid-sentence, or to answer a question whose end it has not seen. Neither is one that forges a turn
+(`ChatFormat.forges_turn`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 
-from orcac import rows
 from orcac.errors import InputError
 from orcac.job import Job
-from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
 from orcac.model.positions import check_positions
 from orcac.progress import print_line
-from orcac.reasoning import split_reasoning
 from orcac.tokenize import holdout, rowfile
-from orcac.tokenize.holdout import Apart, Group
-from orcac.tokenize.mixture import Drawn, draw_mixture, ticket
+from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
+from orcac.tokenize.holdout import Group
+from orcac.tokenize.mixture import Drawn, draw_mixture
 from orcac.tokenize.order import sort_examples
 from orcac.tokenize.pack import best_fit_decreasing, fill_in_order, shuffle_and_fill
 from orcac.tokenize.recipe import ENOUGH, Mixture, TokenizeExecution, TokenizeRecipe, TokenizeSummary
 from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage, describe_steps
-from orcac.tokenize.transform import Texts, Transformer
 
-_EXAMPLES_AT_ONCE = 1000
+Rows: TypeAlias = Sequence[Sequence[int] | np.ndarray]  # of examples, by index
 
 
 def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
@@ -46,16 +44,22 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     go_offline(threads=job.execution.threads)
     recipe, student = job.recipe, job.input("student") / "model"
     check_positions(student, recipe.max_length)
-    tokenizer = load_tokenizer(student)
+    pad = load_format(student).pad_id
     spill = job.work / "ids.int32"
-    chat = ChatFormat(tokenizer, ends=read_end_tokens(student, tokenizer))
-    apart = Apart(recipe.seed, recipe.holdout) if recipe.holdout else None
-    parts = [_read_part(job, number, chat, spill, apart) for number in range(len(recipe.parts))]
-    lengths, prompt_lengths = (np.concatenate([getattr(part, name) for part in parts]) for name in _LENGTHS)
-    too_long, reasoned = sum(part.too_long for part in parts), sum(part.reasoned for part in parts)
+    parts = [
+        spill_ids(folder / "kept.parquet", recipe, number, student, spill, threads=job.execution.threads)
+        for number, folder in enumerate(job.inputs["examples"])
+    ]
+    found = merge(parts)
+    lengths, prompt_lengths, apart = found.lengths, found.prompt_lengths, found.apart
+    if found.forged:
+        print_line(
+            f"{job.label}  {found.forged:,} examples left out: a text holds a mark by which the student's chat "
+            "template begins a turn"
+        )
     if not len(lengths):
         raise InputError(
-            f"no example is left: {too_long} have more than {recipe.max_length} tokens, the rest were filtered",
+            f"no example is left: {found.too_long} have more than {recipe.max_length} tokens, the rest were filtered",
             fix="raise max_length, or loosen the filters",
         )
     groups = apart.draw() if apart else {}
@@ -68,14 +72,13 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         ids=np.memmap(spill, dtype=np.int32, mode="r"),
         lengths=lengths,
         prompt_lengths=prompt_lengths,
-        pad=tokenizer.pad_token_id,
+        pad=pad,
         max_length=recipe.max_length,
     )
     write(job.out / "rows.safetensors", packed)
     if groups:
         kept_apart = {
-            name: [members[row].tolist() for row in _fill_rows(recipe, lengths[members])]
-            for name, members in groups.items()
+            name: [members[row] for row in _fill_rows(recipe, lengths[members])] for name, members in groups.items()
         }
         write(job.out / holdout.ROWS, [row for rows_of in kept_apart.values() for row in rows_of])
         facts = [
@@ -92,9 +95,10 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     spill.unlink()
     tokens = int(lengths[trained].sum())
     summary = TokenizeSummary(
-        examples=len(lengths) + too_long,
+        examples=len(lengths) + found.too_long + found.forged,
         packed=len(trained),
-        too_long=too_long,
+        too_long=found.too_long,
+        forged=found.forged or None,
         held_out=sum(map(len, groups.values())) if apart else None,
         rows=len(packed),
         tokens=tokens,
@@ -104,8 +108,8 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         repeated=mixed.repeated if mixed else None,
         undrawn=mixed.undrawn if mixed else None,
         parts=mixed.parts if mixed else None,
-        transformed=sum(part.transformed for part in parts) if any(part.transform for part in recipe.parts) else None,
-        reasoned=reasoned or None,
+        transformed=found.transformed if any(part.transform for part in recipe.parts) else None,
+        reasoned=found.reasoned or None,
     )
     (job.out / "counts.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
     counted = Packed(
@@ -127,57 +131,10 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     return summary
 
 
-class _PartRead(NamedTuple):
-    """The examples of one dataset, whose ids are spilled after those of the datasets before it."""
-
-    lengths: np.ndarray  # int64 (examples,), in tokens
-    prompt_lengths: np.ndarray  # likewise
-    tickets: np.ndarray  # uint64 (examples,); empty without a mixture
-    too_long: int
-    reasoned: int
-    transformed: int
-
-
-_LENGTHS = ("lengths", "prompt_lengths")
-
-
-def _read_part(
-    job: Job[TokenizeRecipe, TokenizeExecution],
-    number: int,
-    chat: ChatFormat,
-    spill: Path,
-    apart: Apart | None,
-) -> _PartRead:
-    """Encode the examples of the dataset `number`, and append their ids to `spill`."""
-    recipe, part = job.recipe, job.recipe.parts[number]
-    transformer = Transformer(part.transform, recipe.seed, chat) if part.transform else None
-    tickets: list[int] = []
-
-    def add(row: rows.Response) -> None:
-        if apart:
-            apart.add(row.teacher, row.source, row.query)
-        if recipe.mixture:
-            texts = (row.teacher, row.source, row.system, row.query, row.reasoning, row.response)
-            tickets.append(ticket(recipe.seed, part, *texts))
-
-    lengths, prompt_lengths, too_long, reasoned = spill_ids(
-        job.inputs["examples"][number] / "kept.parquet",
-        chat,
-        recipe.max_length,
-        spill,
-        append=number > 0,
-        with_reasoning=part.learns_reasoning,
-        transformer=transformer,
-        add=add,
-    )
-    changed = transformer.changed if transformer else 0
-    return _PartRead(lengths, prompt_lengths, np.array(tickets, dtype=np.uint64), too_long, reasoned, changed)
-
-
 def _draw_mixture(
     job: Job[TokenizeRecipe, TokenizeExecution],
     mixture: Mixture,
-    parts: Sequence[_PartRead],
+    parts: Sequence[Encoded],
     trained: np.ndarray,
     lengths: np.ndarray,
 ) -> Drawn:
@@ -192,7 +149,7 @@ def _draw_mixture(
         raise InputError(f"{job.label}: {error.message}", fix=error.fix) from None
 
 
-def _pack(recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray) -> list[list[int]]:
+def _pack(recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray) -> Rows:
     """Return the examples of each row, as indices into `lengths`, in the order of the rows.
 
     trained: the examples to pack, as such indices. learnt: int64 (examples,), the learnt tokens of each example
@@ -202,16 +159,16 @@ def _pack(recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, lear
         trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt)
         if recipe.packing == "none":
             return [[index] for index in trained.tolist()]
-        packed = fill_in_order(lengths[trained], recipe.max_length, np.arange(len(trained)))
-        return [trained[members].tolist() for members in packed]
+        filled = fill_in_order(lengths[trained], recipe.max_length, np.arange(len(trained)))
+        return [trained[members] for members in filled]
     if recipe.packing == "shuffle":
-        packed = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
+        packed: Rows = shuffle_and_fill(lengths[trained], recipe.max_length, rng)
     else:
         packed = _fill_rows(recipe, lengths[trained])
-    return [trained[packed[index]].tolist() for index in rng.permutation(len(packed))]
+    return [trained[packed[index]] for index in rng.permutation(len(packed))]
 
 
-def _fill_rows(recipe: TokenizeRecipe, lengths: np.ndarray) -> list[list[int]]:
+def _fill_rows(recipe: TokenizeRecipe, lengths: np.ndarray) -> Rows:
     """Return rows as lists of indices into `lengths`, with no order of their own."""
     if recipe.packing == "none":
         return [[index] for index in range(len(lengths))]
@@ -240,57 +197,24 @@ def _list_trained(
 
 
 def spill_ids(
-    examples: Path,
-    chat: ChatFormat,
-    max_length: int,
-    spill: Path,
-    *,
-    append: bool = False,
-    with_reasoning: bool = True,
-    transformer: Transformer | None = None,
-    add: Callable[[rows.Response], None] = lambda row: None,
-) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """Write the ids of all examples of up to `max_length` tokens to `spill`, one after another, int32.
+    examples: Path, recipe: TokenizeRecipe, number: int, student: Path, spill: Path, *, threads: int
+) -> Encoded:
+    """Write the ids of the examples of the dataset `number` that are not left out to `spill`, int32; return the rest.
 
-    append: write them after those that are there
-
-    Returns their lengths, int64 (examples,), the lengths of their prompts, int64 (examples,), the number of examples
-    that were too long, and the number of those written that have reasoning. Without `with_reasoning` the examples are
-    written as if they had none. `add` gets the written examples, in order.
+    They are written one after another, after those of the datasets before. Raises InputError if the student's chat
+    format cannot be used.
     """
-    lengths: list[int] = []
-    prompt_lengths: list[int] = []
-    too_long = reasoned = 0
-    read = rows.read(examples, rows.Response)
-    with spill.open("ab" if append else "wb") as file:
-        while batch := list(itertools.islice(read, _EXAMPLES_AT_ONCE)):
-            texts = [_texts_of(row, with_reasoning=with_reasoning) for row in batch]
-            encoded = chat.encode_examples([*map(transformer.change, texts)] if transformer else texts)
-            for row, example in zip(batch, encoded, strict=True):
-                if len(example.input_ids) > max_length:
-                    too_long += 1
-                    continue
-                add(row)
-                lengths.append(len(example.input_ids))
-                prompt_lengths.append(example.prompt_tokens)
-                reasoned += with_reasoning and bool(row.reasoning)
-                file.write(np.asarray(example.input_ids, dtype=np.int32).tobytes())
-    return np.array(lengths, dtype=np.int64), np.array(prompt_lengths, dtype=np.int64), too_long, reasoned
-
-
-def _texts_of(row: rows.Response, *, with_reasoning: bool) -> Texts:
-    """Return the texts of an example, without its reasoning if that is not learnt.
-
-    A file of an older orcac has the reasoning in the text of the answer. It is learnt there as before.
-    """
-    if with_reasoning:
-        return Texts(row.system, row.query, row.response, row.reasoning)
-    return Texts(row.system, row.query, split_reasoning(row.response)[1], "")
+    parts: list[Encoded] = []
+    with spill.open("ab" if number else "wb") as file:
+        for part in encode_examples(examples, recipe, number, student, threads=threads):
+            file.write(part.ids.tobytes())
+            parts.append(dataclasses.replace(part, ids=part.ids[:0]))
+    return merge(parts)
 
 
 def write_rows(
     path: Path,
-    packed: Sequence[Sequence[int]],
+    packed: Rows,
     *,
     ids: np.ndarray,
     lengths: np.ndarray,

@@ -36,6 +36,14 @@ def test_three_words_in_common(query, item, found):
     assert overlaps(query, [item], 3) == found
 
 
+@given(text=st.text(st.sampled_from("ab_1 .,-\n\x1c\x85é"), max_size=20))
+def test_words_are_the_same_in_ascii_and_beyond(text):
+    ascii = "".join(character for character in text if character.isascii())
+    assert ngram_digests(f"é {ascii}", 1) == ngram_digests("é", 1) | (
+        ngram_digests(ascii, 1) if ascii.strip(" .,-\n\x1c") else set()
+    )
+
+
 @given(query=WORDS, item=WORDS, ngram=st.integers(1, 5))
 def test_against_a_search_for_substrings(query, item, ngram):
     runs = [query[i : i + ngram] for i in range(len(query) - ngram + 1)]

@@ -1,4 +1,4 @@
-"""Tests of orcac/tokenize/run.py, orcac/tokenize/rowfile.py and orcac/tokenize/recipe.py."""
+"""Tests of orcac/tokenize/run.py, orcac/tokenize/encode.py, orcac/tokenize/rowfile.py and orcac/tokenize/recipe.py."""
 
 import dataclasses
 import errno
@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from orcac.errors import InputError, StoreError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
-from orcac.tokenize import rowfile
+from orcac.tokenize import encode, rowfile
 from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
 from orcac.tokenize.run import run, spill_ids
 from orcac.tokenize.steps import Schedule
@@ -29,9 +29,30 @@ def made(tmp_path_factory):
     return examples, tiny.make_student(root / "student", examples)
 
 
-def tokenize(root, made, **fields):
+def tokenize(root, made, *, threads=1, **fields):
     recipe = TokenizeRecipe(**({"seed": 0, "max_length": 64} | fields))
-    return tiny.job(root, recipe, {"examples": [made[0]], "student": [made[1]]}, TokenizeExecution())
+    return tiny.job(root, recipe, {"examples": [made[0]], "student": [made[1]]}, TokenizeExecution(threads=threads))
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path, made, monkeypatch):
+    rows = [tiny.response(n) for n in range(5000)]  # three row groups
+    examples = tiny.write_examples(tmp_path / "many", rows)
+    monkeypatch.setattr(encode, "_MANY_ROWS", 0)
+    monkeypatch.setattr(encode, "_PART_ROWS", 1)
+    jobs = [tokenize(tmp_path / str(threads), (examples, made[1]), threads=threads, holdout=0.1) for threads in (1, 2)]
+    summaries = [run(job) for job in jobs]
+    assert summaries[0] == summaries[1] and summaries[0].examples == 5000 and summaries[0].held_out
+    names = [sorted(path.name for path in job.out.iterdir()) for job in jobs]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert (jobs[0].out / name).read_bytes() == (jobs[1].out / name).read_bytes()
+
+
+def test_examples_that_forge_a_turn_are_left_out_and_counted(tmp_path, made, monkeypatch):
+    examples = tiny.write_examples(tmp_path / "kept", [tiny.response(n, response=f"{n}") for n in range(9)])
+    monkeypatch.setattr(ChatFormat, "forges_turn", lambda self, *texts: texts[2] in ("3", "4"))
+    summary = run(tokenize(tmp_path, (examples, made[1])))
+    assert (summary.examples, summary.packed, summary.forged) == (9, 7, 2)
 
 
 @pytest.mark.parametrize("packing", ["best-fit", "shuffle", "none"])
@@ -123,9 +144,9 @@ def test_a_dataset_without_rows_and_a_student_with_too_few_positions_are_refused
 
 
 def test_a_full_disk_raises_os_error(tmp_path, made, monkeypatch):
-    chat = ChatFormat(load_tokenizer(made[1] / "model"))
+    recipe = TokenizeRecipe(seed=0, max_length=64)
     with pytest.raises(OSError) as spilled:
-        spill_ids(made[0] / "kept.parquet", chat, 64, Path("/dev/full"))
+        spill_ids(made[0] / "kept.parquet", recipe, 0, made[1] / "model", Path("/dev/full"), threads=1)
 
     def full(descriptor, offset, length):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

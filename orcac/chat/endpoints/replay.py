@@ -12,14 +12,15 @@ question (`samples`), the k-th row of a question answers sample k. All other row
 A row that cannot be read, lacks a field or names an unknown question is bad: it is kept aside among `bad` and does not
 end the recording. If its question can be read, it keeps its number among the rows of that question.
 
-Only the answers to `wanted` requests are held, so memory is linear in the job and not in the recording. Replayed
-answers do not enter the ledger: they are in a local file already, and a miss is a fact about that file and not about
-the teacher. A larger file may have the answer next time.
+Only the answers to `wanted` requests are held, and these on disk (`held`), so a question takes some 30 bytes of memory.
+The texts of `questions` files are in memory. Replayed answers do not enter the ledger: they are in a local file
+already, and a miss is a fact about that file and not about the teacher. A larger file may have the answer next time.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import textwrap
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orcac.bad_rows import MOST_BAD_FIRST
+from orcac.chat.endpoints.held import DIGEST_BYTES, Held
 from orcac.chat.endpoints.reader import read_recorded
 from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, ChatResponse
@@ -53,6 +55,10 @@ class _Prompt(NamedTuple):
 
     question: str
     system: str | None  # None if the recording has no system messages
+
+    def digest(self) -> bytes:
+        text = self.question if self.system is None else f"{self.question}\x1f{self.system}"
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
 class _Row(NamedTuple):
@@ -109,14 +115,12 @@ class Replay:
         self.duplicates = self.skipped = self.read = 0
         self.bad: list[BadRow] = []
         self._has_system, self._samples = "system" in source.fields, source.samples
-        self._answers: dict[tuple[_Prompt, int], ChatResponse] = {}  # by prompt and sample
-        self._wanted = {self._key_of(request) for request in wanted}
-        rows_of = {prompt: 0 for prompt, _ in self._wanted}  # those read so far
+        self._held = Held(map(self._key_of, wanted), source.samples)
         questions = dict(self._read_questions(source))
         for path in source.answers:
             for row in self._read_rows(path, source.fields.values()):
                 try:
-                    self._read_answer(row, source, questions, rows_of)
+                    self._read_answer(row, source, questions)
                 except ValueError as error:
                     self.bad.append(row.as_bad(error))
 
@@ -140,26 +144,27 @@ class Replay:
 
     def find(self, request: ChatRequest) -> ChatResponse | None:
         """Return the recorded answer, None if there is none."""
-        return self._answers.get(self._key_of(request))
+        digest, sample = self._key_of(request)
+        place = self._held.find(digest)
+        return None if place is None else self._held.get(place, sample)
 
-    def _read_answer(
-        self, row: _Row, source: Source, questions: Mapping[str, str | None], rows_of: dict[_Prompt, int]
-    ) -> None:
-        """Hold a row's answer if it is wanted, and count the row in `rows_of`. Raises ValueError if the row is bad."""
+    def _read_answer(self, row: _Row, source: Source, questions: Mapping[str, str | None]) -> None:
+        """Hold a row's answer if it is wanted, and count the row of its question. Raises ValueError if it is bad."""
         if source.questions:
             question = _find_question(row, source.fields["id"], questions)
         else:
             question = row.text(source.fields["question"])
         system = (row.text(source.fields["system"]) or "") if self._has_system else None
-        prompt, number = None, 0
-        if question is not None and (asked := _normalize(question, system)) in rows_of:
-            prompt, number = asked, rows_of[asked]
-            rows_of[asked] += 1
+        place = None if question is None else self._held.find(_normalize(question, system).digest())
+        number = 0
+        if place is not None:
+            number = int(self._held.rows[place])
+            self._held.rows[place] += 1
         answer = row.answer(source.fields)
         if question is None or answer is None:
             self.skipped += 1
-        elif prompt is not None:
-            self._add(prompt, number, answer)
+        elif place is not None:
+            self._add(place, number, answer)
 
     def _read_questions(self, source: Source) -> Iterator[tuple[str, str | None]]:
         """Yield (id, text) of every question in the files of questions."""
@@ -183,21 +188,22 @@ class Replay:
             else:
                 yield _Row(path, *row)
 
-    def _add(self, prompt: _Prompt, number: int, answer: ChatResponse) -> None:
+    def _add(self, place: int, number: int, answer: ChatResponse) -> None:
         """Hold the answer of the row with this number among those of a prompt, or count it as a duplicate."""
+        held = self._held
         if self._samples > 1:
             if number >= self._samples:
                 self.duplicates += 1
-            elif (prompt, number) in self._wanted:
-                self._answers[prompt, number] = answer
+            elif held.wants(place, number):
+                held.put(place, number, answer)
             return
-        held = self._answers.get((prompt, 0))
-        self.duplicates += held is not None
-        if held is None or (answer.text.strip() and not (held.text.strip() or held.refusal)):
-            self._answers[prompt, 0] = answer
+        is_held = held.has(place, 0)
+        self.duplicates += is_held
+        if not is_held or (answer.text.strip() and held.is_empty(place)):
+            held.put(place, 0, answer)
 
-    def _key_of(self, request: ChatRequest) -> tuple[_Prompt, int]:
-        return self._prompt_of(request), request.sample_index if self._samples > 1 else 0
+    def _key_of(self, request: ChatRequest) -> tuple[bytes, int]:
+        return self._prompt_of(request).digest(), request.sample_index if self._samples > 1 else 0
 
     def _prompt_of(self, request: ChatRequest) -> _Prompt:
         by_role = {message.role: message.content for message in request.messages}

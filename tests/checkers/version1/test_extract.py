@@ -5,11 +5,52 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orcac.checkers.version1 import final_answer, same_answer
+from orcac.checkers.version1 import final_answer, option, same_answer
 
+WORDS = [
+    "a",
+    "red",
+    "Red",
+    "box",
+    "The",
+    "A",
+    "(A)",
+    "B)",
+    "12",
+    "1.5",
+    "-3",
+    "x-ray",
+    "it's",
+    "invalid",
+    "\n",
+    "  ",
+    "(",
+    "-",
+    "'",
+    ".",
+]
+OFFERED = [
+    "(A)",
+    "B",
+    "C.",
+    "A",
+    "I",
+    "the red box",
+    "The  red",
+    "red",
+    "12",
+    "1.5",
+    "-3",
+    "invalid",
+    "valid",
+    "x-ray",
+    "it's",
+    " ",
+    "a box",
+]
 LETTERS = ["(A)", "(B)", "(C)", "(I)"]
 TRUTH = ["True", "False"]
 VALIDITY = ["valid", "invalid"]
@@ -168,3 +209,14 @@ def test_recorded_chains_of_thought() -> None:
             right += same_answer(answer, row["target"])
             unparsed += not answer
     assert (right, unparsed) == (1284, 5)
+
+
+@settings(max_examples=300)
+@given(
+    text=st.lists(st.sampled_from([*WORDS, *OFFERED, " ", " ", "\t"]), max_size=14).map("".join),
+    options=st.lists(st.sampled_from(OFFERED), min_size=1, max_size=5).filter(lambda some: some != [" "] * len(some)),
+)
+def test_mentions_are_those_of_the_pattern_of_all_options(text, options):
+    pattern = option._pattern(tuple(options))
+    expected = [(options[int(m.lastgroup[1:])], m.start(), m.end()) for m in pattern.finditer(text)]
+    assert option.find_mentions(text, tuple(options)) == expected
