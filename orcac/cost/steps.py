@@ -97,7 +97,7 @@ def describe_mixture(flow: Flow, ref: str) -> str:
     else:
         named = zip(execution.datasets, flow.parts(ref), strict=True)
         counts = [f"{name} {format_range(part.count, lambda n: f'{n:,.0f}')}" for name, part in named]
-    return f"; examples of {', '.join(counts)}"
+    return f"; examples of {', '.join(sorted(counts))}"
 
 
 def find_short_stages(stages: Iterable[StageSteps], experiment: Experiment) -> list[Problem]:
