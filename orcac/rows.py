@@ -291,6 +291,21 @@ def regroup(tables: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.concat_batches(waiting)
 
 
+def read_as(path: Path, kind: type[Prompt]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows that `read` yields as columns, some at a time; spare columns only if the file has them."""
+    stored = set(pq.read_schema(path).names)
+    fields = dataclasses.fields(kind)
+    present = [field.name for field in fields if field.name in stored]
+    absent = [field for field in fields if field.name not in stored and field.metadata != _SPARE]
+    shape = schema(kind, present)
+    for table in read_tables(path, present):
+        for field in absent:
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            column = pa.array([default] * len(table), shape.field(field.name).type)
+            table = table.append_column(shape.field(field.name), column)
+        yield table.select(shape.names)
+
+
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield the items in lists of `size`; the last list may be shorter."""
     rest = iter(items)
@@ -327,6 +342,7 @@ __all__ = [
     "of_table",
     "prompt_id",
     "read",
+    "read_as",
     "read_columns",
     "read_tables",
     "regroup",

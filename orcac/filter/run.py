@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orcac import rows
@@ -48,24 +51,21 @@ def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
     )
     thought = characters = 0
 
-    def kept_rows() -> Iterator[rows.Response]:
+    def kept_tables() -> Iterator[pa.RecordBatch]:
         nonlocal thought, characters
-        for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True):
-            if verdict == KEEP:
-                thought += len(row.reasoning)
-                characters += len(row.reasoning) + len(row.response)
-                yield row
+        for table in _read_tables(responses, [verdict == KEEP for verdict in verdicts]):
+            reasoning = _count_characters(table, "reasoning") if "reasoning" in table.schema.names else 0
+            thought += reasoning
+            characters += reasoning + _count_characters(table, "response")
+            yield table
 
-    kept = rows.write(job.out / "kept.parquet", rows.Response, kept_rows())
-    rejected = rows.write(
-        job.out / "rejected.parquet",
-        rows.Rejected,
-        (
-            rows.widen(row, rows.Rejected, reason=verdict)
-            for row, verdict in zip(rows.read(responses, rows.Response), verdicts, strict=True)
-            if verdict != KEEP
-        ),
-    )
+    def rejected_tables() -> Iterator[pa.RecordBatch]:
+        reasons = (verdict for verdict in verdicts if verdict != KEEP)
+        for table in _read_tables(responses, [verdict != KEEP for verdict in verdicts]):
+            yield table.append_column("reason", pa.array([*islice(reasons, len(table))], pa.string()))
+
+    kept = rows.write_tables(job.out / "kept.parquet", rows.Response, rows.regroup(kept_tables()))
+    rejected = rows.write_tables(job.out / "rejected.parquet", rows.Rejected, rows.regroup(rejected_tables()))
     assert kept + rejected == len(verdicts)
     summary = FilterSummary(
         read=len(verdicts),
@@ -76,6 +76,18 @@ def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
     counts = summary.as_json() | {"overlaps": dict(sorted(reasons.overlaps.items()))}
     (job.out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n")
     return summary
+
+
+def _read_tables(responses: Path, mask: Sequence[bool]) -> Iterator[pa.RecordBatch]:
+    """Yield the responses for which `mask` (responses,) is true."""
+    at = 0
+    for table in rows.read_as(responses, rows.Response):
+        yield table.filter(pa.array(mask[at : at + len(table)], pa.bool_()))
+        at += len(table)
+
+
+def _count_characters(table: pa.RecordBatch, name: str) -> int:
+    return int(pc.sum(pc.utf8_length(table.column(name))).as_py() or 0)
 
 
 def _find_reasons(
