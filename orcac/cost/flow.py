@@ -446,7 +446,7 @@ class Flow:
             trace = trace or examples.answers.mid - self.requests(responses).input.mid
             tokens = shorten(tokens, trace, part.transform, ratio.mid)
         tokens = tokens * ratio + Range(frame)
-        fit = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, recipe.packing).fit)
+        fit = tokens.propagate(lambda mean: lengths.fit(mean, recipe.max_length))
         learnt = () if part.learns_reasoning else examples.answers_basis
         trained = examples.count * (1 - (recipe.holdout or 0.0))
         return PackedPart(trained * fit, tokens, _unique(examples.basis, learnt, why))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import random
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 from statistics import NormalDist
 from typing import NamedTuple
@@ -49,7 +49,22 @@ def cut(mean: float, most: float) -> float:
 
 def pack(mean: float, max_length: int, packing: str) -> Packed:
     """Pack examples of `mean` tokens on average into rows of `max_length` slots; `packing` is that of the spec."""
-    return _pack(float(f"{mean:.3g}"), max_length, packing)
+    return _pack(_round(mean), max_length, packing)
+
+
+def fit(mean: float, max_length: int) -> float:
+    """Return the share of examples of `mean` tokens on average that are not longer than `max_length`."""
+    return max(_count_fitting(_round(mean), max_length), 1) / _EXAMPLES  # not 0, which would make a division by it fail
+
+
+def _round(mean: float) -> float:
+    """Return a mean to three digits, so that means that are nearly equal are simulated once."""
+    return float(f"{mean:.3g}")
+
+
+def _count_fitting(mean: float, max_length: int) -> int:
+    """Return how many of the simulated lengths are at most `max_length`."""
+    return bisect_right(_quantiles(), max_length, key=lambda part: round(mean * part))
 
 
 @functools.cache
@@ -60,14 +75,14 @@ def _quantiles() -> list[float]:
 
 @functools.lru_cache(maxsize=4096)
 def _pack(mean: float, max_length: int, packing: str) -> Packed:
-    lengths = [size for part in _quantiles() if (size := max(1, round(mean * part))) <= max_length]
+    lengths = [max(1, round(mean * part)) for part in _quantiles()[: _count_fitting(mean, max_length)]]
     if not lengths:
-        return Packed(1.0, 1 / _EXAMPLES, 1.0)  # not 0, which would make a division by it fail
+        return Packed(1.0, fit(mean, max_length), 1.0)
     if packing == "none":
         rows = len(lengths)
     else:
         rows = _best_fit(lengths, max_length) if packing == "best-fit" else _next_fit(lengths, max_length)
-    return Packed(len(lengths) / rows, len(lengths) / _EXAMPLES, sum(lengths) / (rows * max_length))
+    return Packed(len(lengths) / rows, fit(mean, max_length), sum(lengths) / (rows * max_length))
 
 
 def _next_fit(lengths: list[int], capacity: int) -> int:
