@@ -1,4 +1,4 @@
-"""Tests of several answers to each prompt, from a spec to rows, the ledger and the bill."""
+"""Tests of several answers to each prompt, from a spec (orcac/spec/samples.py) to rows, the ledger and the bill."""
 
 from __future__ import annotations
 
