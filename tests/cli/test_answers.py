@@ -1,4 +1,4 @@
-"""Tests of orcac/cli/answers.py."""
+"""Tests of orcac/cli/answers.py and orcac/cli/students.py."""
 
 from __future__ import annotations
 
