@@ -1,5 +1,5 @@
-"""Tests of orcac/cli/view.py, orcac/cli/viewed.py and orcac/cli/pages.py: the pages of a study as far as it is made, and
-their server."""
+"""Tests of orcac/cli/view.py, orcac/cli/viewed.py and orcac/cli/pages.py: the pages of a study as far as it is made,
+and their server."""
 
 from __future__ import annotations
 

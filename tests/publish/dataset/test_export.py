@@ -1,6 +1,6 @@
 """Tests of orcac/publish/dataset/export.py, orcac/publish/dataset/card.py, orcac/publish/dataset/columns.py,
-orcac/publish/dataset/dates.py and orcac/publish/records.py: `datasets` loads an exported dataset once, and no text breaks
-its card."""
+orcac/publish/dataset/dates.py and orcac/publish/records.py: `datasets` loads an exported dataset once, and no text
+breaks its card."""
 
 from __future__ import annotations
 
