@@ -121,7 +121,7 @@ def read_answers(store: Store, refs: list[str], kind: type[Any]) -> dict[tuple[s
     for number, ref in enumerate(refs):
         (path,) = store.folder(ref).glob("*.parquet")
         for row in rows.read(path, kind):
-            sample = getattr(row, "sample", number)
+            sample = row.sample + number  # of an eval, or of the collect node of one sample
             answers[row.id, sample] = row.response, row.system, row.output_tokens
     return answers
 

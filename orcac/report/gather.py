@@ -47,6 +47,7 @@ from orcac.report.runs import Row, read_engines
 from orcac.sample.recipe import SampleSummary
 from orcac.score import scores
 from orcac.score.recipe import ScoreSummary
+from orcac.store.store import read_record
 from orcac.student.recipe import StudentSummary
 from orcac.summary import Summary
 from orcac.tokenize.holdout import read_groups
@@ -70,8 +71,7 @@ class Artifacts:
 
     def summary(self, summary: type[S], ref: str) -> S:
         """Return the summary of an artifact. Raises StoreError if it is damaged."""
-        path = self.folders[ref] / "artifact.json"
-        return summary.from_json(json.loads(path.read_text(encoding="utf-8"))["summary"], path)
+        return summary.from_json(self._record(ref).get("summary"), self.folders[ref] / "artifact.json")
 
     def source_format(self, ref: str) -> str:
         """Return the format of a sample's source; "" for a subset, which has none."""
@@ -91,8 +91,7 @@ class Artifacts:
         return {one: str(self._record(one)["recipe"]["model"]) for one in found if one in self.folders}
 
     def _record(self, ref: str) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads((self.folders[ref] / "artifact.json").read_text(encoding="utf-8"))
-        return record
+        return read_record(self.folders[ref] / "artifact.json")
 
     def scores(self, ref: str) -> scores.Answers:
         """Return the scored answers of an arm, in the order of the items."""

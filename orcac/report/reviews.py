@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from orcac.report.results import Against, Judging
 from orcac.score.judging.judged import list_judgements
 from orcac.score.recipe import ScoreSummary
 from orcac.stats.judging import Judgement, compare_pairs
+from orcac.store.store import read_record
 
 __all__ = ["read_judging"]
 
@@ -21,9 +21,9 @@ def read_judging(folders: Sequence[Path]) -> Judging | None:
     if not (folders[0] / "reviews.parquet").exists():
         return None
     paths = [folder / "artifact.json" for folder in folders]
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    records = [read_record(path) for path in paths]
     judge = records[0]["recipe"]["judge"]
-    spent = [ScoreSummary.from_json(record["summary"], path) for record, path in zip(records, paths, strict=True)]
+    spent = [ScoreSummary.from_json(record.get("summary"), path) for record, path in zip(records, paths, strict=True)]
     outcomes, imitating, cut = Counter[str](), set[tuple[int, str]](), set[tuple[int, str]]()
     judgements: dict[int, list[Judgement]] = {}
     names: dict[int, str] = {}

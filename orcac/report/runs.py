@@ -9,7 +9,6 @@ the luck of training.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ from orcac.eval.recipe import EvalSummary
 from orcac.report.results import Judging, Protocol
 from orcac.rows import Scored
 from orcac.score.scores import Answers, by_item, merge
+from orcac.store.store import read_record
 
 __all__ = [
     "Key",
@@ -82,7 +82,7 @@ def read_engines(folders: Iterable[Path]) -> frozenset[str]:
     """Return the programs that generated the answers of evaluations, from the folders of their artifacts."""
     summaries = []
     for path in (folder / "artifact.json" for folder in folders):
-        summaries.append(EvalSummary.from_json(json.loads(path.read_text(encoding="utf-8"))["summary"], path))
+        summaries.append(EvalSummary.from_json(read_record(path).get("summary"), path))
     return frozenset(summary.engine or "transformers" for summary in summaries)
 
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler, StrictBool, Tag
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler, StrictBool, Tag, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from orcac.chat.settings import Azure, Price, Sampling, SystemRole
 from orcac.fields import NUMBERS_ONLY, Count, Number, Reasoning, Share, Whole, execution, label, semantic
@@ -781,6 +781,12 @@ class Stage(Frozen):
     def datasets(self) -> tuple[str, ...]:
         """The names of the datasets that the student is trained on."""
         return (self.dataset,) if self.dataset else tuple(self.data)
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Stage:
+        if not self.datasets:
+            raise PydanticCustomError("no_data", "the stage needs either `dataset` or `data`")
+        return self
 
 
 Runs = Annotated[int, Field(ge=1, le=100), NUMBERS_ONLY]

@@ -18,9 +18,9 @@ def check_data(spec: Spec, name: str, stage: Stage, names: Names) -> Iterator[Fi
     """Yield the findings on the datasets of the stage `name`."""
     at: SpecPath = ("stages", name)
     depends = ((*at, "dataset"), (*at, "data"))
-    if bool(stage.dataset) == bool(stage.data):
-        given = "both are given; remove one (in a patch: `null`)" if stage.dataset else "neither is given"
-        yield Finding(at, f"stage `{name}` needs either `dataset` or `data`; {given}", depends)
+    if stage.dataset and stage.data:
+        message = f"stage `{name}` needs either `dataset` or `data`; both are given; remove one (in a patch: `null`)"
+        yield Finding(at, message, depends)
         return
     subject = f"stage `{name}` trains on dataset"
     if stage.dataset:

@@ -103,6 +103,9 @@ def _explain(tree: Tree, error: ErrorDetails) -> Problem:
         if isinstance(location[-1], int):
             return Problem(place, f"{_field_name(location)} needs one more value")
         return Problem(place, f"`{key}` is missing{_help_text(location)}{_only_value(location)}")
+    if kind == "no_data":
+        place = tree.locate(steps, key=True)
+        return Problem(place, f"stage `{key}` needs either `dataset` or `data`; neither is given")
     if kind == "string_pattern_mismatch":
         return Problem(place, f"{describe(error['input'])}: {_NAME}")
     if kind == "union_tag_not_found":

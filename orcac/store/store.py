@@ -148,10 +148,10 @@ class Store:
             with _blame_upstream():
                 for damage in _find_links(self.upstream / ref):
                     raise StoreError(str(damage))
-                return _read_record(self.upstream / ref / "artifact.json")
+                return read_record(self.upstream / ref / "artifact.json")
         marker = self.root / ref / "artifact.json"
         twin = marker.with_name("complete.json")
-        return _read_record(twin if twin.is_file() and not marker.is_file() else marker)
+        return read_record(twin if twin.is_file() and not marker.is_file() else marker)
 
     def verify(self, ref: str) -> Path:
         """Check every file of an artifact and return its folder. Raises StoreError naming the first damaged file."""
@@ -202,7 +202,7 @@ class Store:
         """Put the marker back if the twin and all its files are sound, and return whether they are."""
         folder = self.folder(ref)
         try:
-            record = _read_record(folder / "complete.json")
+            record = read_record(folder / "complete.json")
             _check_files(folder, record["files"])
         except StoreError:
             return False
@@ -273,7 +273,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record of an artifact, its `artifact.json`. Raises StoreError if it is missing or damaged."""
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for name, facts in record["files"].items():
@@ -291,7 +292,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _is_record(path: Path) -> bool:
     try:
-        _read_record(path)
+        read_record(path)
     except StoreError:
         return False
     return True

@@ -9,6 +9,7 @@ import http.client
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,11 @@ def test_pages_that_cannot_be_made_anew_stay(
     studies.publish_plan(plan, store, DATA)
     broken = next(ref for ref in plan.nodes if ref.startswith("filter/"))
     (store.folder(broken) / "artifact.json").write_text("{}")
-    said = ""
+    said, end = "", time.monotonic() + 30
     with following(pages, every_s=0.01):
-        while "not made anew" not in said:
+        while "not made anew" not in said and time.monotonic() < end:
             said += capfd.readouterr().err
+    assert "not made anew" in said and "the record is damaged" in said
     assert (tmp_path / "pages" / "index.html").read_text() == before
 
 

@@ -46,7 +46,7 @@ class FakeStore:
     def add(self, ref: str, summary: dict, recipe: dict | None = None) -> str:
         folder = self.folders[ref] = self.root / ref
         folder.mkdir(parents=True)
-        (folder / "artifact.json").write_text(json.dumps({"summary": summary, "recipe": recipe or {}}))
+        (folder / "artifact.json").write_text(json.dumps({"files": {}, "summary": summary, "recipe": recipe or {}}))
         return ref
 
     def items(self, name: str, form: str) -> str:
@@ -240,7 +240,7 @@ def test_every_row_is_accounted_for(results: dict) -> None:
 def test_rows_that_vanish_are_shown(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"b": ("puzzles", BOOLEAN)})
     record = job.by_ref["filter/expert-60"] / "artifact.json"
-    record.write_text(json.dumps({"summary": {"read": 62, "kept": 59, "rejected": {"Timeout": 2}}}))
+    record.write_text(json.dumps({"files": {}, "summary": {"read": 62, "kept": 59, "rejected": {"Timeout": 2}}}))
     run(job)
     for name in ("report.html", "report.md"):
         assert (job.out / name).read_text().count("does not add up") == 1

@@ -13,9 +13,8 @@ def test_mfu_is_the_models_arithmetic_over_the_peak_of_all_processes():
     now = [100.0]
     stage = train_child.stage(nodes=2, gpus=2, usd_per_gpu_hour=3.6)
     config = SimpleNamespace(num_hidden_layers=2, hidden_size=10)
-    model = SimpleNamespace(
-        config=SimpleNamespace(get_text_config=lambda: config), parameters=lambda: [torch.zeros(20, 5)]
-    )
+    weights = [torch.zeros(20, 5, requires_grad=True)]
+    model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: config), parameters=lambda: weights)
     peak = Peak(1e6, "h100-80gb")
     found = Meter(stage, model, device=torch.device("cpu"), length=50, peak=peak, clock=lambda: now[0])
     found.update(1000)  # the first step is not timed

@@ -50,8 +50,8 @@ class OwnHead(torch.nn.Linear):
     """A linear head of another type, whose logits are therefore kept whole."""
 
 
-def load_with_own_head(folder):
-    model = load_trainable_model(folder)
+def load_with_own_head(folder, **options):
+    model = load_trainable_model(folder, **options)
     model.lm_head.__class__ = OwnHead
     return model
 
