@@ -128,6 +128,14 @@ def write_student(folder: Path, case: Case) -> None:
     PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(folder / "model")
 
 
+def write_inputs(folder: Path, case: Case) -> None:
+    """Write what all sides start from: the student, its rows and, if the case has any, its LoRA matrices."""
+    write_student(folder / "student", case)
+    write_rows(folder / "rows", case)
+    if case.rank:
+        write_adapter(folder, case)
+
+
 def write_adapter(folder: Path, case: Case) -> None:
     """Write the LoRA matrices that all sides start from, the second ones drawn at random instead of zeros."""
     import torch
@@ -458,10 +466,7 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_student(folder / "student", case)
-        write_rows(folder / "rows", case)
-        if case.rank:
-            write_adapter(folder, case)
+        write_inputs(folder, case)
         runs: dict[str, list[Result]] = {side: [] for side in pythons}
         for _ in range(repeats):
             for side, python in pythons.items():
@@ -494,10 +499,7 @@ def kill(case: Case, count: int) -> int:
     moments = random.Random(case.seed)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_student(folder / "student", case)
-        write_rows(folder / "rows", case)
-        if case.rank:
-            write_adapter(folder, case)
+        write_inputs(folder, case)
         start = time.monotonic()
         assert os.waitstatus_to_exitcode(os.waitpid(_start(folder, case, folder / "whole"), 0)[1]) == 0
         whole, left, ended = time.monotonic() - start, count, 0

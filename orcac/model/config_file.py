@@ -20,5 +20,5 @@ def read_positions(values: Mapping[str, object]) -> int | None:
 
 
 def first_size(values: Iterable[object]) -> int | None:
-    """Return the first of `values` that is a whole number above 0; None if there is none."""
+    """Return the first whole number above 0 among `values`, or None."""
     return next((value for value in values if isinstance(value, int) and value > 0), None)

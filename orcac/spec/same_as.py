@@ -36,7 +36,7 @@ def find_twins(specs: Mapping[str, Spec], arm: str, stage: str) -> list[Twin]:
 
 
 def find_mistake(specs: Mapping[str, Spec], arm: str, stage: str) -> str:
-    """Return the mistake in the `same_as` of a stage; "" if there is none."""
+    """Return the mistake in the `same_as` of a stage, or ""."""
     path = [Twin(arm, stage)]
     todo = [(Twin(arm, stage), path)]
     while todo:

@@ -478,8 +478,8 @@ class Duplicates(Frozen):
         ("example",),
     )
     near: Share | None = semantic(
-        "drop texts that are so similar, too: the Jaccard index of their runs of three words, such as 0.8; white space "
-        "alone makes no difference when absent",
+        "least similarity of two texts that count as repeated, such as 0.8: the Jaccard index of their runs of three "
+        "words. When absent, texts are repeated if they differ in white space alone",
         None,
         gt=0,
     )

@@ -95,7 +95,7 @@ def test_answers_of_students_are_counted_listed_and_exported(
     assert exported["response"]["text"].endswith("says 12") and exported["request"]["messages"] == [["user", "item 12"]]
     assert len(run("export", "-").splitlines()) == 4, "without --student the ledger alone, which can be imported"
     with pytest.raises(InputError, match="no arm of that name") as caught:
-        run("list", "--student", "nobody")
+        run("list", "--student", "missing")
     assert "base, no-first" in caught.value.fix
 
 

@@ -111,7 +111,7 @@ def test_weights_and_biases_gets_the_curves_if_it_is_asked_for(tmp_path, inputs,
     run(train_child.job(tmp_path / "quiet", *inputs, recipe=recipe))
     assert not (tmp_path / "notes").exists()
     monkeypatch.setenv("WANDB_PROJECT", "study")
-    job = train_child.job(tmp_path / "told", *inputs, recipe=recipe)
+    job = train_child.job(tmp_path / "logged", *inputs, recipe=recipe)
     summary = run(job)
     notes = [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
     assert notes[0]["init"] == {"project": "study", "name": "test"}

@@ -76,7 +76,7 @@ class Held:
         self._is_empty[place] = not (answer.text.strip() or answer.refusal)
 
     def get(self, place: int, sample: int) -> ChatResponse | None:
-        """Return the answer; None if there is none."""
+        """Return the answer, or None if the question has no such sample."""
         offset = int(self._offsets[place, sample]) if sample < self._offsets.shape[1] else _UNWANTED
         if offset < 0:
             return None

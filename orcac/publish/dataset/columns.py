@@ -37,11 +37,11 @@ _MESSAGES = {  # column -> its meaning; the card lists them
 }
 _OPENORCA = {
     "id": _MESSAGES["id"],
-    "system_prompt": "the system message; empty if there is none",
+    "system_prompt": "the system message, or an empty text",
     "question": "the question",
     "response": "the answer",
 }
-_REASONING = {"reasoning": "the reasoning before the answer; empty if there is none"}
+_REASONING = {"reasoning": "the reasoning before the answer, or an empty text"}
 _SAMPLE = {"sample": "number of the answer among those to the same prompt"}
 _VERDICT = {
     "verdict": "kept or rejected, by the filters",
