@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from orcac.bad_rows import check_bad
 from orcac.chat.display import TallyLine
@@ -15,7 +16,10 @@ from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, Recording
 from orcac.hub import fetch
 from orcac.job import Job
-from orcac.recipe import Execution, FileRef, resolve_file
+from orcac.recipe import Execution, FileRef, Recipe, resolve_file
+
+R = TypeVar("R", bound=Recipe)
+E = TypeVar("E", bound=Execution)
 
 _SHOW_EVERY = 100  # rows of a recording between two updates of the progress line
 
@@ -29,14 +33,16 @@ def read_references(prompts: Prompts) -> Iterator[ChatResponse]:
             yield ChatResponse(error="not_recorded")
 
 
-def open_recording(job: Job[CollectRecipe, CollectExecution], questions: Questions) -> Replay:
-    """Return the answers of a recording to the questions, and print the number of its bad rows.
+def open_recording(
+    job: Job[R, E], recording: Recording | None, questions: Questions, *, max_bad: float | None
+) -> Replay:
+    """Return the answers of a recording to a job's questions, and print the number of its bad rows.
 
-    Raises InputError if a file cannot be read, or if more rows are bad than `max_bad` allows.
+    Raises InputError if a file cannot be read, or if a larger share of the rows is bad than `max_bad`.
     """
-    assert job.recipe.recording is not None, job.ref
-    replay = Replay(find_source(job.recipe.recording, job.execution, job.label), questions.requests())
-    check_bad(job.label, len(replay.bad), replay.read, replay.bad, share=job.execution.max_bad, of="endpoint")
+    assert recording is not None, job.ref
+    replay = Replay(_find_source(recording, job.execution, job.label), questions.requests(), folder=job.work)
+    check_bad(job.label, len(replay.bad), replay.read, replay.bad, share=max_bad, of="endpoint")
     return replay
 
 
@@ -64,7 +70,7 @@ def replay_responses(
             show(tally, note)
 
 
-def find_source(recording: Recording, execution: Execution, label: str) -> Source:
+def _find_source(recording: Recording, execution: Execution, label: str) -> Source:
     """Return the files of a recording on this machine, fetched if they are on a hub, with the names of their fields."""
 
     def paths(refs: tuple[FileRef, ...]) -> tuple[Path, ...]:

@@ -64,7 +64,7 @@ def run(job: CollectJob) -> CollectSummary:
             return _write(job, prompts, questions, read_references(prompts), {})
         case "replay":
             messages: dict[str, str] = {}
-            replay = open_recording(job, questions)
+            replay = open_recording(job, job.recipe.recording, questions, max_bad=job.execution.max_bad)
             responses = replay_responses(job, replay, questions, len(prompts) * job.recipe.samples, messages)
             summary = _write(job, prompts, questions, responses, messages, bad=len(replay.bad))
             write_bad(job.out / "bad.parquet", replay.bad)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -24,7 +25,7 @@ _UNWANTED, _ABSENT = -2, -1
 class Held:
     """Answers by question and sample. `wanted` yields the digest of each question with the number of the sample."""
 
-    def __init__(self, wanted: Iterable[tuple[bytes, int]], samples: int) -> None:
+    def __init__(self, wanted: Iterable[tuple[bytes, int]], samples: int, folder: Path | None = None) -> None:
         digests, numbers = bytearray(), bytearray()
         for digest, sample in wanted:
             digests += digest
@@ -41,7 +42,7 @@ class Held:
         self._offsets[place_of[is_known], sample_of[is_known]] = _ABSENT
         self._is_empty = np.zeros(len(self._high), dtype=bool)  # of samples == 1: the answer has no text
         self.rows = np.zeros(len(self._high), dtype=np.int32)  # read so far, of each question
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 closed with the process
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 closed with the process
         self._end = 0
 
     def find(self, digest: bytes) -> int | None:

@@ -106,16 +106,17 @@ class Replay:
     """The answers of `source` to the `wanted` requests.
 
     `duplicates` counts the rows that repeat a wanted question, `skipped` those without a question or an answer, `read`
-    all rows. `bad` holds the rows that cannot be read. Raises InputError if a file cannot be read; a file of which the
-    first MOST_BAD_FIRST rows are all bad is not read further.
+    all rows. `bad` holds the rows that cannot be read. The answers are held in a file without a name in `folder`, by
+    default that of the system. Raises InputError if a file cannot be read; a file of which the first
+    MOST_BAD_FIRST rows are all bad is not read further.
     """
 
-    def __init__(self, source: Source, wanted: Iterable[ChatRequest]) -> None:
+    def __init__(self, source: Source, wanted: Iterable[ChatRequest], *, folder: Path | None = None) -> None:
         self.label = ", ".join(path.name for path in source.answers)
         self.duplicates = self.skipped = self.read = 0
         self.bad: list[BadRow] = []
         self._has_system, self._samples = "system" in source.fields, source.samples
-        self._held = Held(map(self._key_of, wanted), source.samples)
+        self._held = Held(map(self._key_of, wanted), source.samples, folder)
         questions = dict(self._read_questions(source))
         for path in source.answers:
             for row in self._read_rows(path, source.fields.values()):

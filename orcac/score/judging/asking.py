@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from orcac.bad_rows import check_bad, write_bad
+from orcac.bad_rows import write_bad
 from orcac.chat.ask import Asker
-from orcac.chat.endpoints.replay import Replay
 from orcac.chat.failures import ERRORS
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.asking import chat_execution
-from orcac.collect.recorded import find_source
+from orcac.collect.recorded import open_recording
 from orcac.errors import EndpointError, InputError
 from orcac.job import Job
 from orcac.score.judging.pairs import Shown, write_prompt
@@ -68,9 +67,8 @@ def _look_up(
 ) -> list[ChatResponse]:
     """Return the recorded reviews; put the first miss into `messages`."""
     judge = job.recipe.judge
-    assert judge and judge.asked.recording
-    replay = Replay(find_source(judge.asked.recording, job.execution, job.label), questions.requests())
-    check_bad(job.label, len(replay.bad), replay.read, replay.bad, share=job.execution.max_bad, of="endpoint")
+    assert judge
+    replay = open_recording(job, judge.asked.recording, questions, max_bad=job.execution.max_bad)
     write_bad(job.out / "bad.parquet", replay.bad)
     responses = []
     for request in questions.requests():
