@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orcac.chat.address import is_loopback, lacks_path, suggest_v1
+from orcac.chat.settings import Price
 from orcac.spec.filters import checks_contamination
 from orcac.spec.load import Arm, Experiment
 from orcac.spec.problems import Problem, SpecPath
-from orcac.spec.schema import OpenAIEndpoint, Price, Spec
+from orcac.spec.schema import OpenAIEndpoint, Spec
 
 __all__ = ["find_warnings"]
 

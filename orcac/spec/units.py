@@ -6,6 +6,7 @@ Plain numbers and shares are in `orcac.fields`, because requests and prices use 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Literal, NamedTuple, get_args
 
@@ -13,13 +14,15 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
     PlainSerializer,
     PlainValidator,
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from orcac.fields import measure
 
@@ -31,6 +34,22 @@ Rows = Annotated[
         {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^ *[0-9][0-9_]* +rows? *$"}]}
     ),
 ]
+
+
+class ShortForm:
+    """Marks a field that may be written in short: `expand` returns the full form, and any other value as it is.
+
+    forms: the JSON Schemas of the short forms
+    """
+
+    def __init__(self, expand: Callable[[object], object], *forms: dict[str, object]) -> None:
+        self._expand, self._forms = expand, forms
+
+    def __get_pydantic_core_schema__(self, kind: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._expand, handler(kind))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"anyOf": [handler(core), *self._forms]}
 
 
 class BatchSize(NamedTuple):

@@ -1,4 +1,5 @@
-"""Tests of orcac/spec/schema.py: every field is classified and described, and the JSON Schema agrees with `load`."""
+"""Tests of orcac/spec/schema/__init__.py, orcac/spec/schema/answers.py, orcac/spec/schema/sources.py and
+orcac/spec/schema/training.py: every field is classified and described, and the JSON Schema agrees with `load`."""
 
 from __future__ import annotations
 
