@@ -71,8 +71,8 @@ def render_card(
 ) -> str:
     """Return the card as Markdown.
 
-    count: the number of kept rows. reasons: whether some of their answers have reasoning. answered: the days of the answers, if a
-    ledger has them. data, rejected: the paths of the kept and of the rejected rows
+    count: the number of kept rows. reasons: whether some of their answers have reasoning. answered: the days of the
+    answers, if a ledger has them. data, rejected: the paths of the kept and of the rejected rows
     in the folder; "" if the latter are not exported.
     """
     collect, filters = plan.nodes[dataset.collect], plan.nodes[dataset.filter].recipe
