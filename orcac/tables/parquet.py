@@ -17,9 +17,7 @@ import pyarrow.parquet as pq
 
 from orcac.errors import InputError
 from orcac.tables.content import AGAIN
-from orcac.tables.text import BadRow
-
-Row = tuple[int, dict[str, object]]
+from orcac.tables.text import BadRow, Row
 
 _BATCH_ROWS = 2_000
 
