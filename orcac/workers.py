@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
@@ -96,14 +97,29 @@ def main() -> None:
     os.dup2(2, 1)  # a line that the function prints is no answer
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     while question := _read(sys.stdin.buffer):
-        function, argument = question
-        try:
-            answer = True, function(argument)
-        except Exception as error:
-            answer = False, error
+        answer = _answer(*question)
         with contextlib.suppress(BrokenPipeError):
-            pickle.dump(answer, answers, protocol=5)
+            answers.write(answer)
             answers.flush()
+
+
+def _answer(function: Callable[[Any], Any], argument: Any) -> bytes:
+    """Return (True, result) or (False, error), pickled. An error of the program carries its traceback as a note.
+
+    A result that cannot be pickled is an error; an error that cannot is a RuntimeError with the traceback as its text.
+    """
+    try:
+        return pickle.dumps((True, function(argument)), protocol=5)
+    except Exception as error:
+        text = traceback.format_exc()
+        if not isinstance(error, OrcacError):
+            error.add_note(f"in a worker process:\n{text}")
+        try:
+            answer = pickle.dumps((False, error), protocol=5)
+            pickle.loads(answer)  # noqa: S301 some errors can be written, but not read
+        except Exception:
+            answer = pickle.dumps((False, RuntimeError(f"in a worker process:\n{text}")), protocol=5)
+        return answer
 
 
 def _read(stream: IO[bytes]) -> tuple[Callable[[Any], Any], Any] | None:

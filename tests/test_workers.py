@@ -38,6 +38,43 @@ def _raise(error: Exception) -> None:
     raise error
 
 
+class _TwoArguments(Exception):
+    """An error that is pickled, but cannot be read back."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+        self.second = second
+
+
+def _raise_kind(kind: str) -> object:
+    if kind == "result":
+        return lambda: None
+    if kind == "lambda":
+        raise ValueError(lambda: None)
+    raise _TwoArguments("a", "b") if kind == "arguments" else ValueError("plain")
+
+
+def test_an_error_of_the_program_keeps_its_traceback() -> None:
+    with pytest.raises(ValueError, match="plain") as raised:
+        list(run_in_order(_raise_kind, ["plain", "plain"], processes=2))
+    assert "in _raise_kind" in "".join(raised.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "text"),
+    [
+        ("result", AttributeError, "pickle"),
+        ("lambda", RuntimeError, "in _raise_kind"),
+        ("arguments", RuntimeError, "in _raise_kind"),
+    ],
+)
+def test_a_result_or_an_error_that_cannot_be_pickled_is_reported_as_such(
+    kind: str, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        list(run_in_order(_raise_kind, [kind, kind], processes=2))
+
+
 def test_a_killed_worker_is_an_error_with_a_fix() -> None:
     with pytest.raises(OrcacError, match="a worker process was killed"):
         list(run_in_order(os._exit, [9, 9], processes=2))

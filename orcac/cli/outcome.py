@@ -228,8 +228,11 @@ class _Outcome:
         texts = [f"{rejected.total():,} of {read:,} answers: {by_reason(rejected)}"] if rejected.total() else []
         tokenized = dict.fromkeys(stage.tokenize for arm in self._arms for run in arm.runs for stage in run.stages)
         packed = [found for ref in tokenized if (found := read_summary(self._store, TokenizeSummary, ref))]
+        examples = sum(one.examples for one in packed)
         if too_long := sum(one.too_long for one in packed):
-            texts.append(f"{too_long:,} of {sum(one.examples for one in packed):,} examples: longer than a row")
+            texts.append(f"{too_long:,} of {examples:,} examples: longer than a row")
+        if forged := sum(one.forged or 0 for one in packed):
+            texts.append(f"{forged:,} of {examples:,} examples: with a mark of the chat template")
         if texts:
             yield "; ".join(texts)
 

@@ -16,17 +16,17 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeVar
 
 from orcac.store import durable
 
 __all__ = ["Remembered"]
 
-Fact: TypeAlias = str | bool
+F = TypeVar("F", str, bool)
 
 _SMALLEST = 1 << 20  # bytes; a smaller file is read faster than it is looked up
-_TICK = 2.0  # seconds, the coarsest clock of a file system
 _MOST = 10_000  # files
 
 
@@ -34,38 +34,53 @@ class Remembered:
     """The facts of files by name, read from and written to one file of the user's cache.
 
     folder: where that file is; None is the user's cache
+    tick: seconds for which a file that was just written may change without a trace in its times: the coarsest clock of
+    a file system
+    clock: returns the time in seconds since 1970
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, tick: float = 2.0, clock: Callable[[], float] = time.time
+    ) -> None:
         name = f"files-{hashlib.sha256(_name_machine()).hexdigest()[:16]}.json"
         self._path = (_find_cache() if folder is None else folder) / name
+        self._tick, self._clock = tick, clock
         self._files: dict[str, dict[str, object]] | None = None
+        self._is_changed = False
 
-    def get(self, path: Path, name: str) -> Fact | None:
-        """Return a fact of a file; None if it is not known, or if the file may have changed."""
-        state = _describe(path)
+    def find(self, path: Path, name: str, kind: type[F], compute: Callable[[Path], F | None]) -> F | None:
+        """Return a fact of a file, remembered or computed.
+
+        A computed fact is remembered unless it is None, or the file was just written, or it changes meanwhile.
+        """
+        now, state = self._clock(), _describe(path)
         known = self._read().get(str(path.absolute())) if state else None
         fact = known.get(name) if known and known.get("state") == state else None
-        return fact if isinstance(fact, str | bool) else None
+        if isinstance(fact, kind):
+            return fact
+        # the age is that before the file is read: a write in the same tick as `state` leaves no trace in the times
+        is_settled = state is not None and now - max(state[-2:]) / 1e9 >= self._tick
+        computed = compute(path)
+        if state and is_settled and computed is not None and _describe(path) == state:
+            self._put(path, name, computed, state)
+        return computed
 
-    def put(self, path: Path, name: str, fact: Fact, before: object) -> None:
-        """Remember a fact of a file, unless the file has changed since its state was `before`, or has just done so."""
-        state = _describe(path)
-        if not state or state != before or time.time() - max(state[-2:]) / 1e9 < _TICK:
+    def save(self) -> None:
+        """Write the record if it has changed. A home that cannot be written to costs only time."""
+        if not self._is_changed:
             return
-        files = self._read()
-        key = str(path.absolute())
+        self._is_changed = False
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            durable.write(self._path, json.dumps(self._read()), sync=False)
+
+    def _put(self, path: Path, name: str, fact: str | bool, state: list[int]) -> None:
+        files, key = self._read(), str(path.absolute())
         known = files.pop(key, {})
         files[key] = {**(known if known.get("state") == state else {}), "state": state, name: fact}
         for oldest in [*files][:-_MOST]:
             del files[oldest]
-        with contextlib.suppress(OSError):  # a home that cannot be written to costs only time
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            durable.write(self._path, json.dumps(files), sync=False)
-
-    def state(self, path: Path) -> object:
-        """Return what `put` compares; take it before the file is read."""
-        return _describe(path)
+        self._is_changed = True
 
     def _read(self) -> dict[str, dict[str, object]]:
         if self._files is None:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import mmap
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -35,6 +35,8 @@ FileQueries: TypeAlias = (
 
 _NAMED_OPTION = re.compile(rb"\\n- [A-Za-z]{2,20} (?:[A-Z]|[0-9]{1,2}): ")  # its literal begin makes it fast
 _HEAD_BEFORE = re.compile(rb"options:[ \t]*$", re.IGNORECASE)
+# the name of the remembered fact: other patterns find other facts
+_LISTS_NAMES = f"lists names {_HEAD_BEFORE.pattern!r} {_NAMED_OPTION.pattern!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,13 @@ class FileDigests:
     def digest(self, path: Path) -> str:
         """Return a file's digest. Raises InputError if the file cannot be read to its end or was removed."""
         if path not in self._digests:
-            known, state = self.remembered.get(path, "sha256"), self.remembered.state(path)
             try:
-                self._digests[path] = known if isinstance(known, str) else self.compute(path)
+                digest = self.remembered.find(path, "sha256", str, self.compute)
             except OSError as error:
                 fix = "give a file that can be read, then compile again"
                 raise InputError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
-            if known is None:
-                self.remembered.put(path, "sha256", self._digests[path], state)
+            assert digest is not None
+            self._digests[path] = digest
         return self._digests[path]
 
     def lists_names(self, path: Path) -> bool:
@@ -73,11 +74,16 @@ class FileDigests:
         Return False for a file that cannot be read: its digest is an error of its own.
         """
         if path not in self._lists_names:
-            known, state = self.remembered.get(path, "lists names"), self.remembered.state(path)
-            self._lists_names[path] = known if isinstance(known, bool) else _lists_names(path)
-            if known is None:
-                self.remembered.put(path, "lists names", self._lists_names[path], state)
+            self._lists_names[path] = bool(self.remembered.find(path, _LISTS_NAMES, bool, _lists_names))
         return self._lists_names[path]
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """Save the facts that the block finds, also those found before an error."""
+        try:
+            yield
+        finally:
+            self.remembered.save()
 
     def lower(self, file_set: FileSet | None) -> LocalFiles:
         """Return the local files of one field of a spec, in the order of their names.
@@ -86,23 +92,25 @@ class FileDigests:
         the order does not depend on the location of the files, which is not part of an id.
         """
         refs, paths = [], {}
-        for path in file_set.files if file_set else ():
-            digest = self.digest(path)
-            name = path.relative_to(file_set.root).as_posix() if file_set and file_set.root else path.name
-            refs.append(FileRef(name=name, sha256=digest))
-            paths[digest] = str(path.absolute())
+        with self.saving():
+            for path in file_set.files if file_set else ():
+                digest = self.digest(path)
+                name = path.relative_to(file_set.root).as_posix() if file_set and file_set.root else path.name
+                refs.append(FileRef(name=name, sha256=digest))
+                paths[digest] = str(path.absolute())
         return LocalFiles(tuple(sorted(refs, key=lambda ref: (ref.name, ref.sha256))), paths)
 
 
-def _lists_names(path: Path) -> bool:
-    with (
-        contextlib.suppress(OSError, ValueError),  # ValueError: the file is empty
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
-    ):
-        found = [match.start() for match in _NAMED_OPTION.finditer(text)]
-        return any(_HEAD_BEFORE.search(text[max(0, at - 20) : at]) for at in found)
-    return False
+def _lists_names(path: Path) -> bool | None:
+    """Return whether a file lists options with names; None if it cannot be read."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            found = [match.start() for match in _NAMED_OPTION.finditer(text)]
+            return any(_HEAD_BEFORE.search(text[max(0, at - 20) : at]) for at in found)
+    except OSError:
+        return None
+    except ValueError:  # the file is empty
+        return False
 
 
 def lower_puzzles(queries: schema.GeneratedQueries | schema.GeneratedBenchmark, seed: int, address: str) -> Source:
@@ -150,7 +158,9 @@ def find_matching(source: Source, file_set: FileSet | None, digests: FileDigests
     """
     fields, files = source.fields, file_set.files if file_set else ()
     if source.format in ("flan-cot", "jsonl") and "options" not in fields:
-        may_differ = any(map(digests.lists_names, files)) or any(strip_compression(f.name) != f.name for f in files)
+        with digests.saving():
+            lists_names = any(map(digests.lists_names, files))
+        may_differ = lists_names or any(strip_compression(f.name) != f.name for f in files)
     else:
         may_differ = "options" in fields or source.format in ("json", "csv", "tsv")
     has_references = source.format == "flan-cot" or bool(fields.keys() & {"reference", "references"})

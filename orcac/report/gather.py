@@ -289,6 +289,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         examples=packed.examples,
         packed=packed.packed,
         too_long=packed.too_long,
+        forged=packed.forged or 0,
         rows=packed.rows,
         tokens=packed.tokens,
         supervised_tokens=packed.supervised_tokens,

@@ -284,6 +284,7 @@ class Packing:
     examples: int
     packed: int
     too_long: int
+    forged: int = 0  # examples with a mark of the chat template in a text
     held_out: int = 0
     undrawn: int = 0  # of a mixture: examples in no row
     repeated: int = 0  # of a mixture: occurrences of examples beside the first

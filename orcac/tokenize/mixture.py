@@ -92,7 +92,7 @@ def _find_targets(mixture: Mixture, names: Sequence[str], available: Sequence[in
     for number in sorted(range(len(shares)), key=lambda number: (-rests[number], number))[: total - sum(targets)]:
         targets[number] += 1
     for name, size, target in zip(names, available, targets, strict=True):
-        if target > size and (not mixture.repeat or not size):
+        if not size or (target > size and not mixture.repeat):
             raise InputError(
                 f"`{name}` has {size:,} {mixture.shares} and its share of the mixture is {target:,}",
                 fix=f"write `take: {math.floor(min(bounds)):_}` or less, write `repeat: true`, or collect more answers"

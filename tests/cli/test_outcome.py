@@ -93,6 +93,16 @@ def test_a_whole_run_names_answers_students_losses_and_the_report(store: Store) 
     assert lines[9].endswith(f"file://{store.folder(plan.experiments['smoke'].report)}/report.html")
 
 
+def test_examples_with_a_mark_of_the_chat_template_are_named_apart(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = compiled(SMOKE)
+    monkeypatch.setitem(SUMMARIES, "tokenize", SUMMARIES["tokenize"] | {"packed": 2, "forged": 2})
+    publish(plan, store, "tokenize")
+    words = "2 of 10 examples: longer than a row; 4 of 10 examples: with a mark of the chat template"
+    assert describe_outcome(plan, store, "smoke") == [f"dropped   {words}"]
+
+
 def test_a_stage_that_keeps_examples_apart_has_a_line_on_their_loss(store: Store) -> None:
     spec = store.root.parent / "apart.yaml"
     spec.write_text(SMOKE.read_text().replace("{dataset: few,", "{dataset: few, holdout: 10 %,"))

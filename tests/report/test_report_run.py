@@ -80,9 +80,9 @@ class FakeStore:
 
     def stage(self, name: str, dataset: str, train: str, examples: int, start: float, end: float) -> TrainedStage:
         if f"tokenize/{dataset}" not in self.folders:
-            sizes = {"examples": examples, "packed": examples - 3, "too_long": 3, "rows": examples // 2}
-            tokens = {"tokens": 200 * examples, "supervised_tokens": 120 * examples, "fill": 0.974}
-            self.add(f"tokenize/{dataset}", sizes | tokens)
+            sizes = {"examples": examples, "packed": examples - 3, "too_long": 2, "forged": 1}
+            tokens = {"rows": examples // 2, "tokens": 200 * examples, "supervised_tokens": 120 * examples}
+            self.add(f"tokenize/{dataset}", sizes | tokens | {"fill": 0.974})
         if f"train/{train}" not in self.folders:
             steps, rng = examples // 4, random.Random(train)
             summary = {"steps": steps, "tokens": 600 * examples, "supervised_tokens": 360 * examples}
@@ -221,7 +221,7 @@ def test_scores_and_differences(results: dict) -> None:
     ]
 
 
-def test_every_row_is_accounted_for(results: dict) -> None:
+def test_every_row_is_accounted_for(job: Job, results: dict) -> None:
     flows = {flow["dataset"]: flow for flow in results["flows"]}
     assert list(flows) == ["assistant-300", "expert-60", "bare-300"]
     assert flows["expert-60"]["arms"] == ["base", "no-assistant"]
@@ -229,6 +229,8 @@ def test_every_row_is_accounted_for(results: dict) -> None:
     assert (flows["expert-60"]["queries"], flows["expert-60"]["drawn"]) == (112, 62)
     assert flows["expert-60"]["dropped"] == {"not drawn": 50}
     assert all(flow["balanced"] for flow in results["flows"] + results["packings"])
+    for name in ("report.html", "report.md"):
+        assert "290 = 287 + 2 + 1 with a mark of the chat template" in (job.out / name).read_text()
     teachers = {teacher["name"]: teacher for teacher in results["teachers"]}
     assert teachers["expert"]["requests"] == 62  # shared by two arms, counted once
     assert (teachers["assistant"]["requests"], teachers["assistant"]["usd"]) == (604, pytest.approx(0.2208))

@@ -59,3 +59,12 @@ def test_a_part_that_is_too_short_or_has_no_share_is_refused() -> None:
     assert "`take: 20`" in caught.value.fix
     with pytest.raises(InputError, match="no example of `short`"):
         draw(0.999, 0.001, take=10)
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_a_part_without_examples_is_refused(repeat: bool) -> None:
+    mixture = Mixture(parts=(Part(share=0.5), Part(share=0.5)), shares="examples", repeat=repeat)
+    members = [np.arange(0), np.arange(5)]
+    with pytest.raises(InputError, match="`none` has 0 examples") as caught:
+        draw_mixture(mixture, ["none", "some"], members=members, lengths=LENGTHS, tickets=TICKETS)
+    assert "collect more answers" in caught.value.fix

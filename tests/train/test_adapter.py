@@ -90,6 +90,7 @@ def test_an_adapter_that_was_killed_and_terminated_ends_with_the_same_bits(tmp_p
     assert child.returncode == 0, child.stderr.decode()
     for place in places:
         made = read_contents(tmp_path / place / "out1")
+        assert "adapter/adapter_model.safetensors" in made
         for name, content in made.items():
             assert content == (job.out / name).read_bytes(), (place, name)
     monkeypatch.setattr(PackedRows, "collate", PackedRows.collate)  # restores it at the end

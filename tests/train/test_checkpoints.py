@@ -18,7 +18,8 @@ from train_child import read_contents
 from orcac.errors import InputError
 from orcac.train.checkpoints import check_resumable, delete_unusable, read_step
 from orcac.train.data import PackedRows
-from orcac.train.run import run
+from orcac.train.run import describe_stage, run
+from orcac.train.worker import train
 
 
 def drop_measurements(summary):
@@ -64,7 +65,9 @@ def test_terminated_saves_and_resumes_with_the_same_bits(tmp_path, inputs, unint
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, inputs, uninterrupted, capsys):
-    shutil.copytree(uninterrupted[0].work, tmp_path / "work", ignore=shutil.ignore_patterns("out"))
+    job = train_child.job(tmp_path, *inputs)
+    train(describe_stage(job), max_saving_share=1.0)  # a checkpoint after every step
+    shutil.rmtree(job.out)
     newest, before = sorted((tmp_path / "work").glob("checkpoint-*"), key=read_step, reverse=True)
     content = bytearray((newest / "optimizer.pt").read_bytes())
     content[len(content) // 2] ^= 1

@@ -19,13 +19,15 @@ from train_child import read_contents
 from orcac.tokenize import rowfile
 from orcac.tokenize.holdout import ROWS, read_groups
 from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
+from orcac.train import distributed
 from orcac.train.apart import Loss, describe_apart, read_apart
 from orcac.train.best import Best
+from orcac.train.checkpoints import find_newest, read_step
 from orcac.train.data import PackedRows
 from orcac.train.holdout import choose_steps
 from orcac.train.recipe import PARTS, TrainRecipe
-from orcac.train.run import run
-from orcac.train.worker import load_trainable_model
+from orcac.train.run import describe_stage, run
+from orcac.train.worker import load_trainable_model, train
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,15 @@ def test_a_stage_that_resumes_after_its_best_step_leaves_the_same_model(tmp_path
     resumed = train_child.job(tmp_path, *inputs, **ways)
     assert run(resumed).kept_step == summary.kept_step
     assert read_contents(resumed.out) == read_contents(job.out)
+
+
+def test_a_rank_that_reads_no_losses_resumes_from_the_last_step(tmp_path, inputs, monkeypatch):
+    recipe = UNSTEADY.model_copy(update={"epochs": 1})
+    stage = describe_stage(train_child.job(tmp_path, *inputs, recipe=recipe))
+    summary = train(stage, max_saving_share=1.0)
+    assert summary.kept_step and read_step(find_newest(stage.work)) == summary.steps
+    monkeypatch.setattr(distributed, "is_first", lambda: False)
+    assert train(stage).kept_step is None
 
 
 def test_two_processes_leave_their_best_step(tmp_path, inputs):

@@ -1,4 +1,4 @@
-"""The card of an exported dataset: README.md, whose front matter makes the folder one data set with one split.
+"""The card of an exported dataset: README.md, whose front matter makes each Parquet file of the folder a split.
 
 Figures come from the records in the store, settings from the recipes, and licences from the spec, which alone has them.
 Texts of unknown origin are escaped. The card contains no address, no path and no host.
@@ -71,8 +71,8 @@ def render_card(
 ) -> str:
     """Return the card as Markdown.
 
-    count: the number of rows. reasons: whether some answer has reasoning. answered: the days of the answers, if a
-    ledger has them. data, rejected: the paths of the kept and of the rejected rows
+    count: the number of kept rows. reasons: whether some of their answers have reasoning. answered: the days of the
+    answers, if a ledger has them. data, rejected: the paths of the kept and of the rejected rows
     in the folder; "" if the latter are not exported.
     """
     collect, filters = plan.nodes[dataset.collect], plan.nodes[dataset.filter].recipe

@@ -1,7 +1,8 @@
 """The columns of an exported dataset, by its form: a list of columns with their meanings, and the values of a row.
 
-    messages    conversations, which chat templates read, with the provenance of each row
-    openorca    the columns of the OpenOrca dataset: one text each
+    messages    conversations, which chat templates read, with the provenance of each row; reasoning is the field
+                `reasoning_content` of the answer's message
+    openorca    the columns of the OpenOrca dataset: one text each; reasoning is a column of its own
 
 Both forms have `sample` if the dataset has several answers to a prompt, and `verdict` and `reason` if the rows that the
 filters dropped are exported too.

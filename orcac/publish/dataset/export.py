@@ -1,12 +1,11 @@
-"""Export of a dataset: the answers that a filter kept, as conversations, in a folder that `datasets` loads.
+"""Export of a dataset: the answers that a filter kept, in a folder that `datasets` loads.
 
-    README.md            the card; its front matter names the Parquet file as the only data, so no row is loaded twice
-    data/train.parquet   the rows
+    README.md            the card; its front matter names the Parquet files alone, so no row is loaded twice
+    data/train.parquet   the rows, with the columns of columns.py
     data/train.jsonl     the same rows, one JSON object per line
     data/rejected.*      the rows that the filters dropped, if they are asked for: a split of their own
 
-A row's `messages` are the system message, unless it is empty, the question, and the answer. Reasoning is a field of the
-answer's message, `reasoning_content`, which chat templates read. Rows are streamed, so memory does not grow with them.
+Rows are streamed, so memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ def export_dataset(
             arm=arm,
             dataset=dataset,
             count=facts[0].num_rows,
-            reasons=layout.has_reasoning,
+            reasons=rows.has_column(kept, "reasoning"),
             answered=dates.find(),
             data=PARQUET,
             rejected=REJECTED if with_rejected else "",

@@ -159,6 +159,8 @@ def test_the_card_has_the_teacher_the_licences_and_the_losses(spec: Path) -> Non
     publish(spec, ROWS)
     export("--dataset", "sums", spec, "data")
     text = Path("data", "README.md").read_text()
+    reads = "`load_dataset` reads `data/train.parquet` alone."
+    assert f"{reads} The reasoning is the field `reasoning_content` of the last message.\n" in text
     for line in (
         "| sampling | temperature 0.6, top\\_p 1.0, max\\_tokens 99 |",
         "| collected | 2026-05-06 (UTC) |",
@@ -229,6 +231,17 @@ def test_openorca_has_its_columns_and_rejected_rows_are_a_split_with_reasons(
     ]
     card = Path("data", "README.md").read_text()
     assert "  - split: rejected\n    path: data/rejected.parquet\n" in card and "| `reason` |" in card
+    assert "`load_dataset` reads the Parquet files alone. The reasoning is the column `reasoning`.\n" in card
+    assert "reasoning_content" not in card
+
+
+def test_the_reasoning_of_rejected_rows_is_not_that_of_the_dataset(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = publish(spec, [response(1)])
+    wrong = rows.widen(response(4, "", "4 and 1 is 6"), rows.Rejected, reason="contradicts reference")
+    rows.write(find_study().store.folder(ref) / "rejected.parquet", rows.Rejected, [wrong])
+    monkeypatch.setattr(Store, "verify", lambda store, ref: store.folder(ref))
+    export("--dataset", "sums", "--rejected", spec, "data")
+    assert "with the reasoning before them" not in Path("data", "README.md").read_text()
 
 
 def test_a_student_has_no_rejected_rows(spec: Path) -> None:
