@@ -119,8 +119,9 @@ def test_a_file_is_read_no_further_than_to_the_end_of_the_mask(tmp_path) -> None
 def test_a_worker_loads_no_pandas(tmp_path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"q": "one", "t": "two"}\n')
-    part = Part(recipe=SampleRecipe(name="s", seed=1, source=Source(format="jsonl", fields={"query": "q"})), path=path)
-    code = "import pickle, sys; call, work = pickle.load(sys.stdin.buffer); call(work); assert 'pandas' not in sys.modules"
+    source = Source(format="jsonl", fields={"query": "q"})
+    part = Part(recipe=SampleRecipe(name="s", seed=1, source=source), path=path)
+    code = "import pickle, sys; call, it = pickle.load(sys.stdin.buffer); call(it); sys.exit('pandas' in sys.modules)"
     for work in ((survey, part), (spill, (part, np.ones(1, bool), tmp_path / "a.arrow"))):
         subprocess.run([sys.executable, "-c", code], input=pickle.dumps(work), check=True)
 
