@@ -2,13 +2,15 @@
 recorded answers.
 
     ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     18 CPU minutes
-    ... real_student.py --take 120 --held-out 48 --measurements 1 [--lora]                     5 CPU minutes
+    ... real_student.py --tokens 20_000 --held-out 48 --measurements 1 [--lora]                5 CPU minutes
 
 Runs `specs/smollm2.yaml` as `orcac run` would, node by node, and measures the student during training: before the first
-step, and at each quarter of the steps. `--lora` trains an adapter on the same rows instead of all weights. The held-out examples are questions of the same collection that the spec does
-not draw and whose wording no drawn question shares, with the same teacher's answers, if they fit in a row: the first N
-in the order of their digests. The loss is summed over the teacher's tokens and the end token, and divided by their
-number; the interval of its change comes from a paired bootstrap of the examples (10,000 draws).
+step, and at each quarter of the steps. `--lora` trains an adapter on the same rows instead of all weights.
+
+The held-out examples are questions of the same collection that the spec does not draw and whose wording no drawn
+question shares, with the same teacher's answers, if they fit in a row: the first N in the order of their digests. The
+loss is summed over the teacher's tokens and the end token, and divided by their number; the interval of its change
+comes from a paired bootstrap of the examples (10,000 draws).
 """
 
 from __future__ import annotations
@@ -30,10 +32,8 @@ if TYPE_CHECKING:
     from orcac.model.chat_format import Example
 
 SPEC = ROOT / "specs" / "smollm2.yaml"
-LORA = {
-    "student": {"adapter": {"kind": "lora", "rank": 16, "alpha": 32}},
-    "stages": {"expert": {"learning_rate": 2e-4}},  # an adapter wants more than all weights do
-}
+LORA = {"kind": "lora", "rank": 16, "alpha": 32}
+LORA_RATE = 2e-4  # an adapter wants a higher one than all weights do
 
 
 def find_held_out(prompts: Path, student: Path, *, count: int, max_length: int) -> list[Example]:
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--held-out", type=int, default=64, metavar="N", help="held-out examples (64)")
     parser.add_argument("--measurements", type=int, default=4, metavar="N", help="of the loss during training (4)")
-    parser.add_argument("--take", type=int, default=320, metavar="N", help="questions to train on (320)")
+    parser.add_argument("--tokens", type=int, metavar="N", help="train on N tokens (default: one epoch)")
     parser.add_argument("--lora", action="store_true", help="train LoRA matrices of rank 16, at 2e-4")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the curve")
     parser.add_argument("--store", type=Path, metavar="FOLDER", help="keep the store there (default: delete it)")
@@ -147,9 +147,12 @@ def run(given: argparse.Namespace, folder: Path) -> None:
 
     plan, store = Plan(), Store(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    spec = {"orcac": 1, "name": "smollm2", "extends": str(SPEC), "queries": {"flask": {"take": given.take}}}
+    stage = {"tokens": given.tokens, "epochs": None} if given.tokens else {}
+    spec = {"orcac": 1, "name": "smollm2", "extends": str(SPEC), "stages": {"expert": stage}}
+    if given.lora:
+        spec |= {"student": {"adapter": LORA}, "stages": {"expert": stage | {"learning_rate": LORA_RATE}}}
     path = folder / "spec.yaml"
-    path.write_text(json.dumps(spec | (LORA if given.lora else {})), encoding="utf-8")
+    path.write_text(json.dumps(spec), encoding="utf-8")
     lower(plan, load(path))
     (refs,) = (experiment.arms["base"] for experiment in plan.experiments.values())
     nodes = {plan.nodes[ref].kind: plan.nodes[ref] for ref in refs}

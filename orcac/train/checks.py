@@ -65,7 +65,7 @@ def check_warmup(recipe: TrainRecipe, steps: int) -> None:
     if never_leaves_warmup(recipe.warmup, steps):
         raise InputError(
             f"the warmup takes all {steps} steps, so that only the last has the learning rate {recipe.learning_rate:g}",
-            fix="write a smaller share for `warmup` in the stage, or train for more steps: a smaller batch, more epochs",
+            fix="write a smaller `warmup` in the stage, or train for more steps: a smaller batch, more epochs",
         )
 
 

@@ -34,7 +34,7 @@ from orcac.train.stage import StageJob
 
 
 def build_arguments(stage: StageJob) -> TrainingArguments:
-    """Return the Trainer's arguments; only `checkpoints.Saver` requests checkpoints, and PackedTrainer has the schedule.
+    """Return the Trainer's arguments. Only `checkpoints.Saver` requests checkpoints; PackedTrainer has the schedule.
 
     On a GPU, Liger's kernels are used if they are installed; the loss stays ours. Metrics go to Weights & Biases if it
     is installed and WANDB_PROJECT names a project; that package finds its key itself.
