@@ -89,6 +89,8 @@ class OnTrainBegin(TrainerCallback):
 class PackedTrainer(Trainer):
     """A Trainer that reads the rows in our order, writes each step's metrics, and counts no operations."""
 
+    lr_scheduler: LambdaLR | None
+
     def __init__(
         self,
         *,
