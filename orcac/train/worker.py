@@ -27,8 +27,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 from orcac.devices import count_cores
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
+from orcac.model.isolation import check_separates
 from orcac.model.offline import go_offline
-from orcac.model.positions import check_separates
 from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress, print_line
 from orcac.store import durable
