@@ -264,8 +264,7 @@ def write_spec(model: str, sections: Mapping[str, JsonValue], benchmarks: Sequen
     judging: Section = {}
     for one in benchmarks:
         judging |= {key: _join(judging.get(key), value) for key, value in one.judging.items()}
-    asked = sections.get("teachers")
-    if "budget" in judging and isinstance(asked, dict) and not all("price" in one for one in asked.values()):
+    if "budget" in judging and "teachers" in sections and "price" not in _only(sections["teachers"]):
         fix = "give it, in USD per 1M tokens, as in `--price 2.50,10`; `--price 0,0` for a server of your own"
         raise InputError(f"{model} has no price, so the budget of the benchmark's spec would not cap it", fix=fix)
     whole |= judging | _add_model(sections, judging.get("teachers"))
@@ -279,10 +278,18 @@ def _add_model(sections: Mapping[str, JsonValue], others: JsonValue) -> Section:
     own = sections.get("teachers")
     if not isinstance(own, dict) or not isinstance(others, dict):
         return dict(sections)
-    ((name, teacher),) = own.items()
+    name, teacher = next(iter(own)), _only(own)
     while name in others:
         name = f"measured-{name}"
     return {**sections, "teachers": {**others, name: teacher}, "baselines": [name]}
+
+
+def _only(named: JsonValue) -> Section:
+    """Return the section of the one thing in a map of named things."""
+    assert isinstance(named, dict)
+    (one,) = named.values()
+    assert isinstance(one, dict)
+    return one
 
 
 def _join(one: JsonValue, other: JsonValue) -> JsonValue:
