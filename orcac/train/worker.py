@@ -81,7 +81,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         )
 
     # The arguments are built before the model: then ZeRO-3 loads only a part of it in each process.
-    arguments = build_arguments(stage, steps=order.steps)
+    arguments = build_arguments(stage)
     if distributed.is_first():
         delete_unusable(stage.work, label=stage.label)
     distributed.barrier()
@@ -146,7 +146,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         meter=meter,
         progress=progress if distributed.is_first() else None,
         holdout=holdout,
-        has_adapter=recipe.adapter is not None,
+        recipe=recipe,
     )
     if holdout:
         holdout.trainer = trainer
