@@ -24,7 +24,7 @@ from orcac.train.best import Best
 from orcac.train.checkpoints import describe_newest
 from orcac.train.checks import eval_mode
 from orcac.train.data import PADDING_ROW, PackedRows
-from orcac.train.metrics import MetricsWriter
+from orcac.train.metrics import MetricsWriter, name_curves
 from orcac.train.recipe import PARTS
 from orcac.train.stage import StageJob
 
@@ -69,6 +69,9 @@ class Holdout(TrainerCallback):
             )
         losses = {group.name: float(total / n) for group, total, n in zip(self._groups, totals, tokens, strict=True)}
         self._metrics.write_holdout(step=step, loss=self.newest.loss, groups=losses)
+        # to Weights & Biases, if it gets the metrics; with the Trainer's own control it would skip this step's line
+        curves, trainer = name_curves(self.newest.loss, losses), self.trainer
+        trainer.callback_handler.on_log(trainer.args, trainer.state, TrainerControl(), curves)
         if self.best and step:
             self.best.consider(self.newest)
         if distributed.is_first():
