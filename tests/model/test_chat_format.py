@@ -1,4 +1,4 @@
-"""Tests of orcac/model/chat_format.py."""
+"""Tests of orcac/model/chat_format.py and orcac/model/chat_template.py."""
 
 import pytest
 import tiny

@@ -211,7 +211,8 @@ def test_a_template_without_marks_is_kept_or_replaced_for_a_reason(tmp_path, scr
         parts = job.recipe.pretrained.model_copy(update=fields)
         return dataclasses.replace(job, recipe=job.recipe.model_copy(update={"pretrained": parts}))
 
-    assert run(kept := make("kept")).replaced is None
+    kept = make("kept")
+    assert run(kept).replaced is None
     made = load_tokenizer(kept.out / "model")
     assert made.chat_template == tokenizer.chat_template
     chat = ChatFormat(made, ends=read_end_tokens(kept.out / "model", made))
@@ -224,7 +225,8 @@ def test_a_template_without_marks_is_kept_or_replaced_for_a_reason(tmp_path, scr
 
     (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     reason = "the chat template does not teach the student to stop"
-    assert run(replaced := make("replaced")).replaced == reason
+    replaced = make("replaced")
+    assert run(replaced).replaced == reason
     assert load_tokenizer(replaced.out / "model").chat_template == chat_template(TEXT_MARKS)
     with pytest.raises(InputError, match=reason):
         run(make("broken", keeps_template=True))
