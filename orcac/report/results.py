@@ -274,6 +274,7 @@ class Flow:
     read: int  # by the filter
     kept: int
     rejected: dict[str, int]
+    choices: tuple[str, ...] = ()  # sentences on the choice of its questions by their values
     balanced: bool  # queries = drawn + dropped, asked = answered + failed, and read = kept + rejected
 
 
