@@ -124,18 +124,23 @@ class Asker:
             return await self._ask_online(surveyed)
 
     async def _open_unclaimed(self, claims: Claims) -> Survey:
-        """Open the ledger and compare the questions with it, once no other job asks one that is missing."""
+        """Open the ledger and compare the questions with it, once no other job asks one that is missing.
+
+        The ledger is read under the claim: what another job recorded before it gave its own claim up is in it.
+        """
         questions, price = self._questions, self._execution.endpoint.price
+        wanted, is_narrowed = questions.keys.keys, False
         while True:
-            is_claimed = claims.take(questions.keys.keys)
+            is_claimed = claims.take(wanted)
             async with AsyncExitStack() as opened:
                 self._ledger = await opened.enter_async_context(self._open_ledger())
                 surveyed = survey(questions, self._ledger, price)
-                wanted = np.unique(questions.keys.keys[questions.keys.inverse[surveyed.missing]])
-                if is_claimed or not len(wanted) or claims.take(wanted):
+                if is_claimed or not surveyed.missing.any():
                     self._open.push_async_exit(opened.pop_all())
                     return surveyed
-            await claims.wait()
+            if is_narrowed:
+                await claims.wait()
+            wanted, is_narrowed = np.unique(questions.keys.keys[questions.keys.inverse[surveyed.missing]]), True
 
     async def _adopt(self, upstream: Path) -> None:
         """Copy the answers that only the upstream has into the ledger."""

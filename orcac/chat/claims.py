@@ -10,6 +10,9 @@ job has ended, and then finds the answers in the ledger.
 
 A job holds one claim at a time and waits only without one, so no two jobs wait for each other. The claim of a killed
 job ends at once on its own host and after a minute on other hosts.
+
+Batches have claims of their own (`batch.control`), which a job reads before it claims. A batch does not read these: it
+asks again what another job asks online at that moment.
 """
 
 from __future__ import annotations
@@ -69,10 +72,10 @@ class Claims:
             await asyncio.sleep(self._poll_seconds)
 
     def _read_others(self) -> Iterator[tuple[Path, Keys]]:
-        """Yield each live job with its keys, and remove the folders of those that have ended."""
-        for path in sorted(self._folder.glob(f"*/{_KEYS}")):
-            if lease.is_leased(path.parent):
+        """Yield each live job with its keys, and remove the folders of those that have ended, however far they came."""
+        for job in sorted(path for path in self._folder.iterdir() if path.is_dir()):
+            if lease.is_leased(job):
                 with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
-                    yield path.parent, np.load(path)
+                    yield job, np.load(job / _KEYS)
             else:
-                shutil.rmtree(path.parent, ignore_errors=True)
+                shutil.rmtree(job, ignore_errors=True)

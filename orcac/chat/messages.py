@@ -82,6 +82,11 @@ class ChatRequest:
             model=self.model, sampling=self.sampling, origin=self.origin, sample_index=self.sample_index
         )
 
+    def key_prefixes(self, samples: int) -> list[bytes]:
+        """Return the `key_prefix` of this sample and of the `samples - 1` that follow it."""
+        numbers = range(self.sample_index, self.sample_index + samples)
+        return [dataclasses.replace(self, sample_index=number).key_prefix for number in numbers]
+
     def set_key(self, key: bytes) -> None:
         """Set the key (16 bytes) of a request that was computed before, so that it is not computed again."""
         self._key = key.hex()

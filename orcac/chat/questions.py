@@ -9,7 +9,6 @@ from their source for each pass.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import compress
@@ -47,7 +46,6 @@ class Questions:
         self, template: ChatRequest, texts: Texts, *, system_role: SystemRole = "system", samples: int = 1
     ) -> None:
         self._template, self._texts, self._system_role, self._samples = template, texts, system_role, samples
-        self._numbers = range(template.sample_index, template.sample_index + samples)
 
     @property
     def max_tokens(self) -> int:
@@ -57,7 +55,7 @@ class Questions:
     @cached_property
     def keys(self) -> DistinctKeys:
         """The key of each question; equal if the texts are equal."""
-        prefixes = [dataclasses.replace(self._template, sample_index=number).key_prefix for number in self._numbers]
+        prefixes = self._template.key_prefixes(self._samples)
         role = self._system_role
         parts = (conversation_json(system=system, user=user, system_role=role) for system, user in self._texts())
         return distinct(key_digest(prefix, messages) for messages in parts for prefix in prefixes)

@@ -77,12 +77,6 @@ class CollectRecipe(Recipe):
         )
 
     @property
-    def key_prefixes(self) -> list[bytes]:
-        """`ChatRequest.key_prefix` of each sample."""
-        numbers = range(self.sample_index, self.sample_index + self.samples)
-        return [self.model_copy(update={"sample_index": number}).template.key_prefix for number in numbers]
-
-    @property
     def answerer(self) -> str:
         """`ChatRequest.origin`: the source of the answers, with its version or the digest of its weights."""
         if self.weights:

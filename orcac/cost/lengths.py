@@ -22,7 +22,6 @@ _EXAMPLES = 2000
 
 class Packed(NamedTuple):
     per_row: float  # mean examples in a row
-    fit: float  # share of the examples that are not longer than a row; the others are left out
     fill: float  # share of a row's slots that hold tokens
 
 
@@ -77,12 +76,12 @@ def _quantiles() -> list[float]:
 def _pack(mean: float, max_length: int, packing: str) -> Packed:
     lengths = [max(1, round(mean * part)) for part in _quantiles()[: _count_fitting(mean, max_length)]]
     if not lengths:
-        return Packed(1.0, fit(mean, max_length), 1.0)
+        return Packed(1.0, 1.0)
     if packing == "none":
         rows = len(lengths)
     else:
         rows = _best_fit(lengths, max_length) if packing == "best-fit" else _next_fit(lengths, max_length)
-    return Packed(len(lengths) / rows, fit(mean, max_length), sum(lengths) / (rows * max_length))
+    return Packed(len(lengths) / rows, sum(lengths) / (rows * max_length))
 
 
 def _next_fit(lengths: list[int], capacity: int) -> int:

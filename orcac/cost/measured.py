@@ -111,6 +111,8 @@ class Measured:
         sums: dict[str, tuple[int, int, int]] = {}
         for record in self.records(CollectSummary).values():
             read = self.total_characters(record.inputs.get("prompts", ()))
+            if record.summary.contaminated:  # the tokens are those of a part of the prompts
+                continue
             if record.summary.input_tokens and read is not None:
                 n, characters, tokens = sums.get(key := str(record.recipe["model"]), (0, 0, 0))
                 read *= cast("int", record.recipe.get("samples", 1))
@@ -312,7 +314,8 @@ class Measured:
             sizes[node.ref], found[node.ref] = rows * recipe.samples, []
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
-                taker = share, recipe.system_role, recipe.key_prefixes, found[node.ref]
+                prefixes = recipe.template.key_prefixes(recipe.samples)
+                taker = share, recipe.system_role, prefixes, found[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, *_ in all_)

@@ -22,10 +22,12 @@ def compare(row: Response, checker: str) -> Agreement:
     item = item_of(row)
     if not item.reference:
         return "no reference"
-    if contradicts(row.response, item, CHECKERS[checker]):
-        return "contradicts"
     extraction, score = judge(row.response, item, CHECKERS[checker])
-    return "agrees" if extraction.outcome == "read" and score > 0 else "unread"
+    if extraction.outcome != "read":
+        return "unread"
+    if score > 0:
+        return "agrees"
+    return "contradicts" if contradicts(row.response, item, CHECKERS[checker]) else "unread"
 
 
 def find_disagreement(row: Response, recipe: FilterRecipe) -> str:

@@ -62,6 +62,3 @@ def _check(filters: Filters, path: SpecPath) -> Iterator[Finding]:
     if filters.unread == "drop" and not filters.agreement:
         message = "nothing is compared without `agreement`; write `agreement: agrees` with it, or remove it"
         yield Finding((*path, "unread"), message, ((*path, "agreement"),))
-    if filters.select and filters.select.by == "judged":
-        message = "a filter asks no judge yet; write `by: verified`, majority, shortest, longest or random"
-        yield Finding((*path, "select", "by"), message)

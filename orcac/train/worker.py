@@ -27,8 +27,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 from orcac.devices import count_cores
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
+from orcac.model.isolation import check_separates
 from orcac.model.offline import go_offline
-from orcac.model.positions import check_separates
 from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress, print_line
 from orcac.store import durable
@@ -80,7 +80,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         )
 
     # The arguments are built before the model: then ZeRO-3 loads only a part of it in each process.
-    arguments = build_arguments(stage, steps=order.steps)
+    arguments = build_arguments(stage)
     if distributed.is_first():
         delete_unusable(stage.work, label=stage.label)
     distributed.barrier()
@@ -145,7 +145,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         meter=meter,
         progress=progress if distributed.is_first() else None,
         holdout=holdout,
-        has_adapter=recipe.adapter is not None,
+        recipe=recipe,
     )
     if holdout:
         holdout.trainer = trainer

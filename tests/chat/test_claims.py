@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from jobs import IN_FLIGHT, collect_job, read_responses, write_prompts
 from patience import PATIENCE_S
 
 from orcac.chat.claims import Claims
+from orcac.chat.ledger.keys import Keys
 from orcac.collect.run import run
 
 
@@ -25,6 +27,13 @@ def test_a_claim_keeps_other_jobs_from_its_questions_alone(tmp_path: Path) -> No
             assert first.take(ours) and not second.take(theirs) and third.take(apart)
         assert second.take(theirs)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_the_claim_of_a_job_that_was_killed_while_it_claimed_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    with Claims(tmp_path, print) as claims:
+        assert claims.take(np.array([b"a"], "S16"))
+        assert not (tmp_path / "killed").exists()
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -53,3 +62,29 @@ def test_two_jobs_at_once_pay_for_a_common_question_once(
         assert (other.wait() != 0) == is_killed
         assert server.billed.total() <= count + (IN_FLIGHT if is_killed else 0)
     assert len(read_responses(tmp_path)) == count
+
+
+def test_answers_recorded_while_a_job_compared_are_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with FaultServer() as server:
+        jobs = []
+        for name in ("other", "this"):
+            (tmp_path / name).mkdir()
+            write_prompts(tmp_path / name, 20)
+            jobs.append(collect_job(tmp_path / name, server.base_url))
+        other, this = jobs
+        run(other)
+        taken: list[int] = []
+
+        def take(claims: Claims, keys: Keys) -> bool:
+            """Refuse the first claim; before the second, the other job records its answers and ends."""
+            taken.append(len(keys))
+            if len(taken) == 2:
+                shutil.copytree(other.answers, this.answers, dirs_exist_ok=True)
+            return len(taken) > 1
+
+        monkeypatch.setattr(Claims, "take", take)
+        run(this)
+        assert taken == [20, 20] and server.billed.total() == 20

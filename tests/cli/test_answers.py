@@ -150,6 +150,20 @@ def test_lists_what_is_asked_for_in_80_columns() -> None:
     assert len(run("list", "--limit", "2", "--json").splitlines()) == 2
 
 
+def test_the_name_of_a_model_has_more_of_a_wider_line(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "meta-llama/Llama-3.1-8B-Instruct"
+    asked = ChatRequest(model=name, messages=conversation(system="", user="q"), sampling=Sampling(), origin="api")
+
+    async def add() -> None:
+        async with Ledger(store / "answers") as ledger:
+            await ledger.append(asked, ChatResponse(text="yes", finish_reason="stop"))
+
+    asyncio.run(add())
+    assert "  Llama-3.1-8B-In…  " in run("list", "--model", name)
+    monkeypatch.setenv("COLUMNS", "160")
+    assert "  Llama-3.1-8B-Instruct  " in run("list", "--model", name)
+
+
 def test_follows_what_is_written_from_now_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what was there nor half a line, and new logs from their start, until Ctrl-C."""
     (log,) = (store / "answers").glob("*.jsonl")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from orcac.cost.lengths import pack
+from orcac.cost.lengths import fit, pack
 from orcac.tokenize.pack import best_fit_decreasing, shuffle_and_fill
 
 
@@ -19,4 +19,4 @@ def test_the_simulated_packer_agrees_with_the_real_one(mean: float) -> None:
     shuffled, best = shuffle_and_fill(lengths, 2048, rng), best_fit_decreasing(lengths, 2048)
     assert pack(mean, 2048, "shuffle").per_row == pytest.approx(len(lengths) / len(shuffled), rel=0.03)
     assert pack(mean, 2048, "best-fit").per_row == pytest.approx(len(lengths) / len(best), rel=0.03)
-    assert pack(mean, 2048, "shuffle").fit == pytest.approx(len(lengths) / 20_000, abs=0.01)
+    assert fit(mean, 2048) == pytest.approx(len(lengths) / 20_000, abs=0.01)

@@ -221,7 +221,7 @@ class Bounds(Frozen):
 
 
 class Selection(Frozen):
-    by: Literal["verified", "majority", "shortest", "longest", "random", "judged"] = semantic(
+    by: Literal["verified", "majority", "shortest", "longest", "random"] = semantic(
         "verified keeps answers that agree with the known reference; majority those that agree with most answers to "
         "the prompt; shortest and longest count the tokens of reasoning and answer; random draws with the spec's seed"
     )
