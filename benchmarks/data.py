@@ -326,7 +326,7 @@ def write_student(folder: Path) -> None:
         "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     tokenizer.save_pretrained(str(folder))
-    (folder / "config.json").write_text('{"max_position_embeddings": 2048}')
+    (folder / "config.json").write_text('{"model_type": "llama", "max_position_embeddings": 2048}')
 
 
 def measure_compile(folder: Path, table: Path, rows: int, run: bool) -> int:

@@ -1,4 +1,4 @@
-"""The digest of a file, by which artifacts and recipes know its content."""
+"""The digest of a file, by which artifacts and recipes know its content, and that of a text as a random number."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def file_digest(path: Path, on_read: Callable[[int], None] = lambda count: None)
             digest.update(buffer[:count])
             on_read(count)
     return digest.hexdigest()
+
+
+def uniform64(text: str) -> int:
+    """Return 64 bits of a text's sha256: a number that is uniform over different texts."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

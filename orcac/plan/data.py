@@ -26,9 +26,9 @@ class StageData:
     """The fields of a stage that its rows depend on."""
 
     parts: tuple[StagePart, ...]
-    mixture: tuple[str, int | None, bool] | None  # the unit of the shares, the size and `repeat`; None of one dataset
+    mixture: Mixture | None  # without its parts; None of one dataset
     holdout: float | None
-    order: tuple[str, bool] | None  # the measure, and whether it descends
+    order: Order | None
 
     @property
     def name(self) -> str:
@@ -36,11 +36,11 @@ class StageData:
         only = self.parts[0]
         name = f"{only.dataset}{'' if only.learns_reasoning else '/answers'}"
         if self.mixture:
-            shares, take, repeat = self.mixture
+            shares, take, repeat = self.mixture.shares, self.mixture.take, self.mixture.repeat
             parts = (f"{p.dataset}-{p.share:g}{'' if p.learns_reasoning else '-answers'}" for p in self.parts)
             name = f"{'+'.join(parts)}/{shares}{f'-{take}' if take else ''}{'-repeat' * repeat}"
         name += f"/holdout-{self.holdout:g}" if self.holdout else ""
-        return name + (f"/by-{self.order[0]}{'-descending' * self.order[1]}" if self.order else "")
+        return name + (f"/by-{self.order.by}{'-descending' * self.order.descending}" if self.order else "")
 
     @property
     def label(self) -> str:
@@ -52,7 +52,7 @@ class StageData:
             )
             for part in self.parts
         )
-        return text + (f", by {self.order[0]}" if self.order else "")
+        return text + (f", by {self.order.by}" if self.order else "")
 
     @property
     def text(self) -> str:
@@ -71,9 +71,9 @@ def read_data(stage: schema.Stage) -> StageData:
     )
     return StageData(
         parts=parts or (StagePart(stage.datasets[0], learns_reasoning=learns),),
-        mixture=(stage.shares, stage.take, stage.repeat) if stage.data else None,
+        mixture=Mixture(parts=(), shares=stage.shares, take=stage.take, repeat=stage.repeat) if stage.data else None,
         holdout=stage.holdout,
-        order=(stage.order.by, stage.order.descending) if stage.order else None,
+        order=Order(by=stage.order.by, descending=stage.order.descending) if stage.order else None,
     )
 
 
@@ -88,24 +88,21 @@ def lower_rows(
     """
     assert spec.student is not None
     lowered = sorted(
-        ((examples[part.dataset], _lower_part(part, spec).model_dump_json(), part) for part in data.parts),
-        key=lambda one: one[:2],
+        ((part, _lower_part(part, spec)) for part in data.parts),
+        key=lambda one: (examples[one[0].dataset], one[1].model_dump_json()),
     )
-    parts = tuple(part for _, _, part in lowered)
+    parts = tuple(part for part, _ in lowered)
     recipe = TokenizeRecipe(
         seed=seed,
         max_length=spec.student.max_length,
         packing=spec.student.packing,
         holdout=data.holdout,
-        order=Order(by="length", descending=data.order[1]) if data.order else None,
+        order=data.order,
     )
     if data.mixture is None:
-        only = _lower_part(parts[0], spec)
+        _, only = lowered[0]
         return recipe.model_copy(update={"learns_reasoning": only.learns_reasoning, "transform": only.transform}), parts
-    shares, take, repeat = data.mixture
-    mixture = Mixture.model_validate(
-        {"parts": [_lower_part(part, spec) for part in parts], "shares": shares, "take": take, "repeat": repeat}
-    )
+    mixture = data.mixture.model_copy(update={"parts": tuple(part for _, part in lowered)})
     return recipe.model_copy(update={"mixture": mixture}), parts
 
 

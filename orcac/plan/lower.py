@@ -212,9 +212,10 @@ class _ArmLowering:
         for name in spec.curriculum:
             assert model is not None and student is not None
             stage = spec.stages[name]
-            rows = self._add_tokenize(read_data(stage))
+            data = read_data(stage)
+            rows = self._add_tokenize(data)
             model = self._add_train(name, rows, model, replicate, student=student)
-            stages.append(report.TrainedStage(name=name, dataset=read_data(stage).text, tokenize=rows, train=model))
+            stages.append(report.TrainedStage(name=name, dataset=data.text, tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
         trained_on = dict.fromkeys(dataset for name in spec.curriculum for dataset in spec.stages[name].datasets)
         names = trained_on if spec.stages else spec.datasets

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectSummary
+from orcac.filter.funnel import count_funnels
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
 from orcac.rate.wording import NodeFacts, describe_choices
@@ -279,6 +280,7 @@ def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
         balanced=queries == drawn + dropped.total()
         and asked.prompts == asked.answered + sum(asked.failed.values())
         and filtered.read == filtered.kept + sum(filtered.rejected.values()),
+        funnels=count_funnels(store.folders[dataset.filter]),
     )
 
 

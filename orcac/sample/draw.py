@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from orcac.digest import uniform64
 from orcac.sample.recipe import Draw, Message
 
 Ints = npt.NDArray[np.signedinteger]
@@ -34,8 +35,7 @@ CHUNK = 8192  # picks at a time; another number would give other draws for the s
 
 def ticket(seed: int, *names: str) -> int:
     """Return 64 bits from a digest of the seed and the names, uniform over the names."""
-    text = "\x1f".join((str(seed), *names))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return uniform64("\x1f".join((str(seed), *names)))
 
 
 def ticket_bytes(seed: int, name: str, *names: Iterable[str]) -> bytes:
@@ -52,10 +52,8 @@ def pick_message(draw: Draw, *, has_options: bool, seed: int, names: tuple[str, 
     return messages[ticket(seed, "message", *names) % len(messages)]
 
 
-def within_caps(tasks: Ints, tickets: Tickets, *, per_task: int | None) -> Mask:
-    """Return a mask (n,) of the `per_task` lowest tickets of each task; of all tickets if it is None."""
-    if per_task is None:
-        return np.ones(len(tasks), dtype=bool)
+def within_caps(tasks: Ints, tickets: Tickets, *, per_task: int) -> Mask:
+    """Return a mask (n,) of the `per_task` lowest tickets of each task."""
     return _lowest_of_each(tasks, tickets, np.full(len(np.bincount(tasks)), per_task))
 
 

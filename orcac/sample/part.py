@@ -20,9 +20,10 @@ import pyarrow as pa
 from orcac import rows
 from orcac.bad_rows import MOST_BAD_FIRST
 from orcac.errors import InputError
+from orcac.job import hide_pandas
 from orcac.ratings import digest_questions, read_digests
 from orcac.sample import draw
-from orcac.sample.draw import pick_message
+from orcac.sample.draw import Mask, pick_message
 from orcac.sample.formats import BadRow, Item, Texts, read_items, read_texts
 from orcac.sample.formats.puzzles import generate
 from orcac.sample.recipe import OWN, Message, SampleRecipe
@@ -50,8 +51,6 @@ REASONS = (
 )  # fmt: skip
 _CODES = {reason: code for code, reason in enumerate(REASONS)}
 _ITEMS_AT_ONCE = 1_000
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +162,7 @@ def survey(part: Part) -> Survey:
 
     Raises InputError if an item brings a system message, and others are to be drawn or one is for all.
     """
+    hide_pandas()  # a worker is a fresh interpreter, without the set-up of the job
     columns = _Columns(part.recipe)
     if part.is_sample:
         _survey_sample(part, columns)
@@ -182,7 +182,7 @@ def survey(part: Part) -> Survey:
             losses = {
                 index: NO_OPTION
                 for index, options in some.options.items()
-                if some.references.get(index) and some.references[index] not in options
+                if _is_no_option(some.references.get(index, ""), options)
             }
             columns.add(some.tasks, some.queries, some.systems, losses)
         else:
@@ -206,13 +206,14 @@ def survey(part: Part) -> Survey:
 def _survey_sample(part: Part, columns: _Columns) -> None:
     assert part.path
     names = ("source", "task", "query", "system_id", "system", "reference", "options")
-    for table in rows.read_tables(part.path, names):
-        sources, tasks, queries, numbers, systems, references, options = (one.to_pylist() for one in table.columns)
+    for table in rows.read_as(part.path, rows.Prompt):
+        columns_of = (table.column(name).to_pylist() for name in names)
+        sources, tasks, queries, numbers, systems, references, options = columns_of
         own = [system if number == OWN else None for number, system in zip(numbers, systems, strict=True)]
         losses = {
             index: NO_OPTION
             for index, (reference, some) in enumerate(zip(references, options, strict=True))
-            if some and reference and reference not in some
+            if _is_no_option(reference, some)
         }
         columns.add(tasks, queries, None if all(one is None for one in own) else own, losses, sources)
 
@@ -234,9 +235,14 @@ def _gather(items: Iterable[Texts | Item | BadRow]) -> Iterator[Texts | list[Ite
         yield some
 
 
+def _is_no_option(reference: str, options: Sequence[str]) -> bool:
+    """Return whether an item with options has a reference that is not one of them."""
+    return bool(options and reference) and reference not in options
+
+
 def _find_loss(item: Item, *, by_choice: bool) -> str:
     """Return why an item is of no use; "" if it is. `by_choice`: the likelihoods of its choices are compared."""
-    if item.reference and item.options and item.reference not in item.options:
+    if _is_no_option(item.reference, item.options):
         return NO_OPTION
     if by_choice:
         fields = item.benchmark_fields()
@@ -262,7 +268,10 @@ def _check_message(part: Part, query: str) -> None:
 
 
 def read_chosen(part: Part, mask: Mask) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a part for which `mask` (rows,) is true, as columns of `row_type`, some at a time."""
+    """Yield the rows of a part for which `mask` (rows,) is true, as columns of `row_type`, some at a time.
+
+    A mask may be shorter than the part, which is read no further than to its end.
+    """
     if part.is_sample:
         yield from _read_sample(part, mask)
         return
@@ -289,9 +298,12 @@ def read_chosen(part: Part, mask: Mask) -> Iterator[pa.RecordBatch]:
 def _read_sample(part: Part, mask: Mask) -> Iterator[pa.RecordBatch]:
     assert part.path
     at = 0
-    for table in rows.read_tables(part.path, rows.schema(rows.Prompt).names):
+    for table in rows.read_as(part.path, rows.Prompt):
+        table = table.slice(0, len(mask) - at)
         yield table.filter(pa.array(mask[at : at + len(table)]))
         at += len(table)
+        if at == len(mask):
+            break
 
 
 def row_type(recipe: SampleRecipe) -> type[rows.Prompt]:
@@ -338,6 +350,7 @@ def _as_table(
 
 def spill(work: tuple[Part, Mask, Path]) -> Path:
     """Write the chosen rows of a part to a file of Arrow, for another process, and return its path."""
+    hide_pandas()
     part, mask, path = work
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     shape = rows.schema(row_type(part.recipe))

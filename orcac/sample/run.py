@@ -171,7 +171,7 @@ def _read_at(parts: list[Part], pool: Pool, places: list[int]) -> Iterator[rows.
     mask = np.zeros(pool.read, dtype=bool)
     mask[places] = True
     for part, wanted in zip(parts, _split(mask, pool.sizes), strict=True):
-        for table in read_chosen(part, wanted) if wanted.any() else ():
+        for table in read_chosen(part, np.trim_zeros(wanted, "b")) if wanted.any() else ():
             yield from rows.of_table(table, rows.Prompt)
 
 

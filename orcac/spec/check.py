@@ -259,7 +259,9 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
             at: SpecPath = ("stages", name)
             yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
         if stage.warmup == 1:
-            message = "the warmup is as long as the stage, so its learning rate is never reached; write a smaller share"
+            message = (
+                "the warmup is as long as the stage: only its last step has its learning rate; write a smaller share"
+            )
             yield Finding(("stages", name, "warmup"), message)
         if stage.keep == "best" and not stage.holdout:
             message = "no loss says which step is the best; add `holdout`, as in `holdout: 5 %`"

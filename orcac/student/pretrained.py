@@ -29,7 +29,8 @@ from orcac.model.chat_format import (
     load_tokenizer,
     read_end_tokens,
 )
-from orcac.model.positions import check_positions, check_separates
+from orcac.model.isolation import check_isolates
+from orcac.model.positions import check_positions
 from orcac.model.weights import check_weights, load_model
 from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
@@ -160,7 +161,8 @@ def check_trainable(folder: Path, *, is_packed: bool) -> None:
     """Raise InputError if the model is not a causal language model, is quantized, lacks weights, or cannot separate
     examples of one row although rows hold several (`is_packed`).
 
-    Only names and shapes of weights are read.
+    Without packing, only names and shapes of weights are read. With it they are read in the precision in which they are
+    stored, so that the system can drop those of a large model from memory again.
     """
     config = load_config(folder)
     if getattr(config, "quantization_config", None):
@@ -168,9 +170,10 @@ def check_trainable(folder: Path, *, is_packed: bool) -> None:
             "the student's weights are quantized, and cannot be trained as they are",
             fix="give the model that was quantized",
         )
-    model = load_model(folder, subject="the student", device_map="meta")
     if is_packed:
-        check_separates(model)
+        check_isolates(load_model(folder, subject="the student", dtype="auto"))
+    else:
+        load_model(folder, subject="the student", device_map="meta")
 
 
 def load_config(folder: Path) -> PreTrainedConfig:

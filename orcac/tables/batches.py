@@ -79,7 +79,7 @@ _TEXTS = {str, type(None)}
 def read_batches(path: Path, format: str, keys: Collection[str], mask: Mask | None = None) -> Iterator[Batch] | None:
     """Return the batches of a file of Parquet or JSON Lines, None for another form.
 
-    mask: (rows,), in the order of `read_rows`; only these rows are read
+    mask: (rows,), in the order of `read_rows`; only these rows are read, and nothing beyond the mask's end
 
     Raises InputError as `read_rows` does.
     """

@@ -14,9 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from orcac.tables.content import AGAIN
-from orcac.tables.text import BadRow, read_lines, row_error
-
-Row = tuple[int, dict[str, object]]
+from orcac.tables.text import BadRow, Row, read_lines, row_error
 
 _SEPARATORS = (",", "\t", ";")
 csv.field_size_limit(64 << 20)  # characters; the library's own limit is shorter than some documents

@@ -18,9 +18,7 @@ from typing import IO
 
 from orcac.errors import InputError
 from orcac.tables.content import AGAIN, open_content
-from orcac.tables.text import LONGEST_LINE, BadRow, row_error
-
-Row = tuple[int, dict[str, object]]
+from orcac.tables.text import LONGEST_LINE, BadRow, Row, row_error
 
 _CHUNK = 1 << 20
 _LONGEST_TOKEN = 16  # characters; a parser may see half of one, such as `fals`, at the end of a buffer

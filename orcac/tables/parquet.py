@@ -17,9 +17,7 @@ import pyarrow.parquet as pq
 
 from orcac.errors import InputError
 from orcac.tables.content import AGAIN
-from orcac.tables.text import BadRow
-
-Row = tuple[int, dict[str, object]]
+from orcac.tables.text import BadRow, Row
 
 _BATCH_ROWS = 2_000
 
@@ -42,19 +40,26 @@ def read_parquet(path: Path, keys: Collection[str] | None) -> Iterator[Row | Bad
 def read_parquet_batches(
     path: Path, keys: Collection[str] | None, mask: npt.NDArray[np.bool_] | None = None
 ) -> Iterator[ParquetBatch]:
-    """Yield the rows that `read_parquet` does as batches, only those of `mask` (rows,) if it is given."""
+    """Yield the rows that `read_parquet` does as batches, only those of `mask` (rows,) if it is given.
+
+    A mask may be shorter than the file, which is read no further than to its end.
+    """
     wanted = {part for key in keys or () for part in (key, key.partition(".")[0])}
     before = 0
     with _explain_damage(path), pq.ParquetFile(path, pre_buffer=False) as file:
         columns = [name for name in file.schema_arrow.names if keys is None or name in wanted]
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
-            numbers = np.arange(before + 1, before + 1 + batch.num_rows)
             if mask is not None:
-                chosen = mask[before : before + batch.num_rows]
+                batch = batch.slice(0, len(mask) - before)
+            numbers = np.arange(before + 1, before + 1 + batch.num_rows)
+            before += batch.num_rows
+            if mask is not None:
+                chosen = mask[numbers - 1]
                 batch, numbers = batch.filter(pa.array(chosen)), numbers[chosen]
-            before += len(numbers) if mask is None else len(chosen)
             if len(numbers):
                 yield ParquetBatch(batch, numbers)
+            if mask is not None and before == len(mask):
+                break
 
 
 @contextlib.contextmanager

@@ -12,11 +12,10 @@ from orcac.errors import InputError
 from orcac.tables.content import AGAIN, PARQUET, find_compression, read_head, strip_compression
 from orcac.tables.delimited import read_delimited
 from orcac.tables.documents import read_array, read_objects
-from orcac.tables.text import BadRow, count_lines, read_lines, read_records
+from orcac.tables.text import BadRow, Row, count_lines, read_lines, read_records
 
-__all__ = ["BadRow", "Form", "count_rows", "describe", "find_form", "read_rows"]
+__all__ = ["BadRow", "Form", "Row", "count_rows", "describe", "find_form", "read_rows"]
 
-Row = tuple[int, dict[str, object]]
 Form = Literal["jsonl", "array", "objects", "csv", "tsv", "parquet"]
 
 _FIRST_LINES = 20

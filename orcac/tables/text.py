@@ -11,6 +11,8 @@ from pathlib import Path
 from orcac.errors import InputError
 from orcac.tables.content import AGAIN, open_content
 
+Row = tuple[int, dict[str, object]]  # its number, and its cells by column
+
 LONGEST_LINE = 64 << 20  # bytes
 _MOST_SHOWN = 300  # characters of a bad row
 
@@ -109,7 +111,7 @@ def _parse_json(text: str) -> object:
     return value
 
 
-def parse_record(number: int, line: str) -> tuple[int, dict[str, object]] | BadRow:
+def parse_record(number: int, line: str) -> Row | BadRow:
     """Return (number, object) of a line of JSON Lines, or the bad row. A comma after the object is ignored.
 
     Its texts may hold half a character (a lone surrogate), which cannot be written to a file.
@@ -125,7 +127,7 @@ def parse_record(number: int, line: str) -> tuple[int, dict[str, object]] | BadR
     return (number, value) if isinstance(value, dict) else BadRow(number, "not a JSON object", line)
 
 
-def read_records(path: Path) -> Iterator[tuple[int, dict[str, object]] | BadRow]:
+def read_records(path: Path) -> Iterator[Row | BadRow]:
     """Yield (line number, object) of a JSON Lines file, or a bad row."""
     for line in read_lines(path):
         yield line if isinstance(line, BadRow) else parse_record(*line)

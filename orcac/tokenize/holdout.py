@@ -11,13 +11,13 @@ The examples of each group have rows of their own, so that a loss per row gives 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
 
+from orcac.digest import uniform64
 from orcac.recipe import Frozen
 from orcac.tokenize.recipe import ENOUGH
 
@@ -52,8 +52,7 @@ class Apart:
 
     def add(self, teacher: str, source: str, query: str) -> None:
         """Add an example."""
-        digest = hashlib.sha256(f"holdout {self._seed} {query}".encode())
-        self._tickets.append(int.from_bytes(digest.digest()[:8], "big"))
+        self._tickets.append(uniform64(f"holdout {self._seed} {query}"))
         self._groups.append(self._names.setdefault((teacher, source), len(self._names)))
 
     def extend(self, other: Apart) -> Apart:

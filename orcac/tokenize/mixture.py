@@ -10,7 +10,6 @@ part; with `repeat` it is as small as it can be with every example at least once
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from orcac.digest import uniform64
 from orcac.errors import InputError
 from orcac.tokenize.recipe import Mixture, Part, PartSummary
 
@@ -36,8 +36,7 @@ class Drawn(NamedTuple):
 def ticket(seed: int, part: Part, *texts: str) -> int:
     """Return 64 bits from a digest of the seed, the texts of an example and the way in which the part changes them."""
     way = part.model_copy(update={"share": 0.0}).model_dump_json()
-    digest = hashlib.sha256("\x1f".join((f"mixture {seed} {way}", *texts)).encode())
-    return int.from_bytes(digest.digest()[:8], "big")
+    return uniform64("\x1f".join((f"mixture {seed} {way}", *texts)))
 
 
 def draw_mixture(

@@ -64,7 +64,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         )
     groups = apart.draw() if apart else {}
     trained = _list_trained(job.label, len(lengths), groups, recipe)
-    mixed = _draw_mixture(job, recipe.mixture, parts, trained, lengths) if recipe.mixture else None
+    mixed = _draw_mixture(job, recipe.mixture, parts, found, trained) if recipe.mixture else None
     trained = mixed.indices if mixed else trained
     packed = _pack(recipe, trained, lengths, lengths - prompt_lengths)
     write = functools.partial(
@@ -135,16 +135,18 @@ def _draw_mixture(
     job: Job[TokenizeRecipe, TokenizeExecution],
     mixture: Mixture,
     parts: Sequence[Encoded],
+    found: Encoded,
     trained: np.ndarray,
-    lengths: np.ndarray,
 ) -> Drawn:
-    """Draw a mixture from the examples `trained`, indices into `lengths`. Raises the errors of `draw_mixture`."""
+    """Draw a mixture from the examples `trained`, indices into `found`, the parts as one.
+
+    Raises the errors of `draw_mixture`.
+    """
     ends = np.cumsum([len(part.lengths) for part in parts])
     names = job.execution.datasets or [f"part {number}" for number in range(1, len(parts) + 1)]
     members = np.split(trained, np.searchsorted(trained, ends[:-1]))
-    tickets = np.concatenate([part.tickets for part in parts])
     try:
-        return draw_mixture(mixture, names, members=members, lengths=lengths, tickets=tickets)
+        return draw_mixture(mixture, names, members=members, lengths=found.lengths, tickets=found.tickets)
     except InputError as error:
         raise InputError(f"{job.label}: {error.message}", fix=error.fix) from None
 

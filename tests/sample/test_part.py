@@ -4,6 +4,9 @@ and samples do not depend on the number of processes."""
 from __future__ import annotations
 
 import json
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,12 @@ from hypothesis import strategies as st
 from jobs import make_job
 
 from orcac.digest import file_digest
+from orcac.errors import InputError
 from orcac.recipe import FileRef
 from orcac.sample import pool
 from orcac.sample import run as sample
 from orcac.sample.formats import BadRow, Item, Texts, mapped
-from orcac.sample.part import REASONS
+from orcac.sample.part import REASONS, Part, read_chosen, spill, survey
 from orcac.sample.recipe import Draw, Message, SampleExecution, SampleRecipe, Source
 
 FIELDS = {"query": "q", "reference": "r", "task": "t"}
@@ -88,12 +92,38 @@ def check_same(path: Path, source: Source, data: st.DataObject) -> None:
     texts = mapped.read_texts(path, "a.jsonl", source)
     assert texts is not None
     assert [item for some in texts for item in expand(some)] == expected
-    mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(expected), max_size=len(expected))))
+    mask = np.array(data.draw(st.lists(st.booleans(), max_size=len(expected))), dtype=bool)  # it may end early
     chosen = mapped.read_texts(path, "a.jsonl", source, mask)
     assert chosen is not None
     assert [item for some in chosen for item in expand(some)] == [
-        item for item, is_chosen in zip(expected, mask, strict=True) if is_chosen
+        item for item, is_chosen in zip(expected, mask, strict=False) if is_chosen
     ]
+
+
+def test_a_file_is_read_no_further_than_to_the_end_of_the_mask(tmp_path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(
+        pa.table({name: [f"{name} {row}" for row in range(4_000)] for name in "qrt"}), path, row_group_size=2_000
+    )
+    damaged = pq.read_metadata(path).row_group(1).column(0)
+    with path.open("r+b") as file:
+        file.seek(damaged.dictionary_page_offset)
+        file.write(b"\xff" * damaged.total_compressed_size)
+    part = Part(recipe=SampleRecipe(name="s", seed=1, source=Source(format="parquet", fields=FIELDS)), path=path)
+    (chosen,) = read_chosen(part, np.arange(1_000) == 999)
+    assert chosen.column("query").to_pylist() == ["q 999"]
+    with pytest.raises(InputError):
+        list(read_chosen(part, np.arange(4_000) == 999))
+
+
+def test_a_worker_loads_no_pandas(tmp_path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"q": "one", "t": "two"}\n')
+    source = Source(format="jsonl", fields={"query": "q"})
+    part = Part(recipe=SampleRecipe(name="s", seed=1, source=source), path=path)
+    code = "import pickle, sys; call, it = pickle.load(sys.stdin.buffer); call(it); sys.exit('pandas' in sys.modules)"
+    for work in ((survey, part), (spill, (part, np.ones(1, bool), tmp_path / "a.arrow"))):
+        subprocess.run([sys.executable, "-c", code], input=pickle.dumps(work), check=True)
 
 
 @given(rows=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0, 0, 0, 1, 2, 4, 5]))))

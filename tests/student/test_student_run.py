@@ -82,6 +82,20 @@ def test_a_model_that_cannot_separate_examples_is_refused_if_rows_are_packed(tmp
     run(pretrained(tmp_path / "alone", scratch, **of_mamba))
 
 
+def test_a_hybrid_that_takes_positions_and_ignores_them_is_refused_if_rows_are_packed(tmp_path, scratch):
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 24, "vocab_size": 300}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "layer_types": ["conv", "full_attention"]}
+    Lfm2ForCausalLM(Lfm2Config(**shape)).save_pretrained(tmp_path / "lfm2")
+    own = ("config.json", "model.safetensors", "generation_config.json")
+    of_lfm2 = {"without": own, "also": [tmp_path / "lfm2" / name for name in own]}
+    with pytest.raises(InputError, match="Lfm2ForCausalLM does not separate examples"):
+        run(pretrained(tmp_path / "packed", scratch, **of_lfm2, is_packed=True))
+    run(pretrained(tmp_path / "alone", scratch, **of_lfm2))
+    assert not list((tmp_path / "packed").rglob("out*/model/*.safetensors"))
+
+
 def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -61,7 +61,7 @@ def read_texts(
 ) -> Iterator[Texts | Item | BadRow] | None:
     """Return the items that `read` yields, as columns where they are texts; None if the file has another form.
 
-    mask: (rows,); only these rows are read
+    mask: (rows,); only these rows are read, and nothing beyond the mask's end
     whole: if not, the references of items without options are left out
 
     The iterator raises InputError as `read` does, but a key that no row has is an error only without a mask.
