@@ -37,6 +37,7 @@ from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import (
     find_score_matching,
     lower_filters,
+    lower_rating,
     lower_schedule,
     lower_shape,
     lower_stage,
@@ -46,6 +47,7 @@ from orcac.plan.recipes import (
 )
 from orcac.plan.replicates import Replicate, draw_mark, draw_seed
 from orcac.plan.sources import FileDigests, LocalFiles, find_matching, lower_file_source, lower_puzzles
+from orcac.rate.recipe import RateExecution
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleRecipe, Source, Subset
@@ -403,16 +405,22 @@ class _ArmLowering:
             return tuple(self._add_queries(draw_of or name, queries) for queries in dataset.queries)
         # Every subset has the recipe name "subset". So a smaller subset of a pool is part of a larger one, and an arm
         # that changes only the system messages draws the same queries.
-        subset = SampleRecipe(name="subset", seed=self.seed, subset=Subset(take=dataset.sample.take))
-        pool = self._add_prompts(dataset.sample.from_, draw_of or (name if dataset.draw else ""))
+        sample = dataset.sample
+        subset = SampleRecipe(
+            name="subset",
+            seed=self.seed,
+            subset=Subset(take=sample.take, between=sample.between, prefer=sample.prefer),
+        )
+        rated = (self._add_rating(sample.from_, sample.by),) if sample.by else ()
+        pool = self._add_prompts(sample.from_, draw_of or (name if dataset.draw else ""))
         return (
             self._add(
                 f"subset/{draw_of}/{name}" if draw_of else f"subset/{name}",
                 subset,
                 SampleExecution(**lower_work(self.spec.hardware.other)),
-                label=f"{name} of {dataset.sample.from_}",
+                label=f"{name} of {sample.from_}",
                 mark=self.mark,
-                inputs={"from": pool},
+                inputs={"from": pool, "rated": rated},
             ),
         )
 
@@ -511,6 +519,18 @@ class _ArmLowering:
                 "responses": (self._add_collect(dataset),),
                 "benchmarks": self._add_every_benchmark() if filters.contamination else (),
             },
+        )
+
+    @_once_per_sections
+    def _add_rating(self, dataset: str, by: Literal["pass_rate", "length"]) -> str:
+        """Add the ratings of the answers of a dataset."""
+        return self._add(
+            f"rate/{dataset}/{by}",
+            lower_rating(by, find_filters(self.spec, dataset)),
+            RateExecution(**lower_work(self.spec.hardware.other)),
+            label=f"{dataset} by {by.replace('_', ' ')}",
+            mark=self.mark,
+            inputs={"responses": (self._add_collect(dataset),)},
         )
 
     def _add_every_benchmark(self) -> tuple[str, ...]:
