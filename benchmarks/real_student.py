@@ -2,12 +2,15 @@
 recorded answers.
 
     ORCAC_DATA=DATA SMOLLM2=FILE.gguf python benchmarks/real_student.py [--svg curve.svg]     18 CPU minutes
+    ... real_student.py --tokens 20_000 --held-out 48 --measurements 1 [--lora]                5 CPU minutes
 
 Runs `specs/smollm2.yaml` as `orcac run` would, node by node, and measures the student during training: before the first
-step, and at each quarter of the steps. The held-out examples are questions of the same collection that the spec does
-not draw and whose wording no drawn question shares, with the same teacher's answers, if they fit in a row: the first N
-in the order of their digests. The loss is summed over the teacher's tokens and the end token, and divided by their
-number; the interval of its change comes from a paired bootstrap of the examples (10,000 draws).
+step, and at each quarter of the steps. `--lora` trains an adapter on the same rows instead of all weights.
+
+The held-out examples are questions of the same collection that the spec does not draw and whose wording no drawn
+question shares, with the same teacher's answers, if they fit in a row: the first N in the order of their digests. The
+loss is summed over the teacher's tokens and the end token, and divided by their number; the interval of its change
+comes from a paired bootstrap of the examples (10,000 draws).
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
     from orcac.model.chat_format import Example
 
 SPEC = ROOT / "specs" / "smollm2.yaml"
-MEASUREMENTS = 4  # of the held-out loss during training, the last at the end
+LORA = {"kind": "lora", "rank": 16, "alpha": 32}
+LORA_RATE = 2e-4  # an adapter wants a higher one than all weights do
 
 
 def find_held_out(prompts: Path, student: Path, *, count: int, max_length: int) -> list[Example]:
@@ -70,8 +74,8 @@ def compute_losses(model: PreTrainedModel, examples: list[Example]) -> list[floa
     return found
 
 
-def watch(examples: list[Example], seen: list[tuple[int, list[float]]]) -> None:
-    """Make any Trainer in this process append (step, losses) to `seen`."""
+def watch(examples: list[Example], seen: list[tuple[int, list[float]]], *, measurements: int) -> None:
+    """Make any Trainer in this process append (step, losses) to `seen`, before training and after each part of it."""
     from transformers.trainer_callback import CallbackHandler, TrainerState
 
     begin, step_end = CallbackHandler.on_train_begin, CallbackHandler.on_step_end
@@ -84,7 +88,7 @@ def watch(examples: list[Example], seen: list[tuple[int, list[float]]]) -> None:
         return begin(handler, args, state, control)
 
     def on_step_end(handler: CallbackHandler, args: object, state: TrainerState, control: object) -> object:
-        if state.global_step in {round(state.max_steps * part / MEASUREMENTS) for part in range(1, MEASUREMENTS + 1)}:
+        if state.global_step in {round(state.max_steps * part / measurements) for part in range(1, measurements + 1)}:
             measure(handler, state)
         return step_end(handler, args, state, control)
 
@@ -124,6 +128,9 @@ def draw(path: Path, points: list[tuple[int, float, float, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--held-out", type=int, default=64, metavar="N", help="held-out examples (64)")
+    parser.add_argument("--measurements", type=int, default=4, metavar="N", help="of the loss during training (4)")
+    parser.add_argument("--tokens", type=int, metavar="N", help="train on N tokens (default: one epoch)")
+    parser.add_argument("--lora", action="store_true", help="train LoRA matrices of rank 16, at 2e-4")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the curve")
     parser.add_argument("--store", type=Path, metavar="FOLDER", help="keep the store there (default: delete it)")
     given = parser.parse_args()
@@ -139,7 +146,14 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     from orcac.store.store import Store
 
     plan, store = Plan(), Store(folder)
-    lower(plan, load(SPEC))
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = {"tokens": given.tokens, "epochs": None} if given.tokens else {}
+    spec = {"orcac": 1, "name": "smollm2", "extends": str(SPEC), "stages": {"expert": stage}}
+    if given.lora:
+        spec |= {"student": {"adapter": LORA}, "stages": {"expert": stage | {"learning_rate": LORA_RATE}}}
+    path = folder / "spec.yaml"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    lower(plan, load(path))
     (refs,) = (experiment.arms["base"] for experiment in plan.experiments.values())
     nodes = {plan.nodes[ref].kind: plan.nodes[ref] for ref in refs}
     for node in map(plan.nodes.__getitem__, refs):
@@ -151,7 +165,7 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     examples = find_held_out(prompts, student, count=given.held_out, max_length=max_length)
     sizes = [len(example.input_ids) - example.prompt_tokens for example in examples]
     seen: list[tuple[int, list[float]]] = []
-    watch(examples, seen)
+    watch(examples, seen, measurements=given.measurements)
     if not make(plan, store, nodes["train"].ref):
         raise SystemExit(f"{nodes['train'].ref} is made already: there is no training to measure; give another store")
 

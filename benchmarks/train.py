@@ -241,6 +241,7 @@ def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6)
         seed=case.seed,
         epochs=1,
         learning_rate=case.learning_rate,
+        warmup=0.0,  # transformers counts the steps of a warmup in another way
         batch_rows=case.batch,
         precision=case.precision,  # type: ignore[arg-type]
         adapter=lora_of(case) if case.rank else None,
@@ -334,7 +335,7 @@ def build_arguments(case: Case, place: Path, **more: object) -> dict[str, object
         "num_train_epochs": 1,
         "learning_rate": case.learning_rate,
         "lr_scheduler_type": "linear",
-        "warmup_steps": -(-case.steps * 3 // 100),
+        "warmup_steps": 0,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "optim": "adamw_torch_fused",

@@ -144,6 +144,10 @@ def main() -> None:
     from orcac.errors import OrcacError
     from orcac.extras import explain_missing_package
 
+    if "_ORCAC_COMPLETE" in os.environ:  # a shell asks what a word may become
+        from orcac.cli.completion import prepare
+
+        prepare()
     try:
         with explain_missing_package("this command"):
             code = cli.main(standalone_mode=False, color=False if os.environ.get("NO_COLOR") else None)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.5
 _SHOWN = 8  # digits of a key in a line
-_LEAST = 10  # characters of each text in a line, however narrow the terminal is
+_NAMED = 24  # characters of a model's name in a line, however wide the terminal is
+_LEAST = 10  # characters of a model's name and of each text in a line, however narrow the terminal is
 _TITLES = {"cut_off": "cut off", "input_tokens": "tokens in", "output_tokens": "tokens out"}
 _NAME_AN_EXPORT = "name a file that `orcac answers export` wrote, decompressed"
 
@@ -125,6 +126,8 @@ def command(
     found = iter(()) if student is not None else _followed(folder, keep) if follow else _recorded(folder, keep)
     if action != "count":
         found = _left(folder, found)
+    models = [selection[name] for name in ("model", "teacher") if selection[name] is not None]
+    evaluated = [(ref, arm) for ref, arm in evaluated if all(model == arm + MARK for model in models)]
     are_summed = action == "count" and not narrows and not limit
     if not are_summed:
         found = itertools.chain(found, filter(keep, read_answers(study.store, evaluated)))
@@ -205,7 +208,11 @@ def _line(record: Record, width: int) -> str:
             *texts_of(record)[-2:],
         )
     )
-    head = f"{record['key'][:_SHOWN]}  {when}  {model[:12]:12}  {response['output_tokens']:>5,}  {ended[:8]:8}  "
+    named = min(max(width // 5, _LEAST), _NAMED)
+    if len(model) > named:
+        model = model.rpartition("/")[2]  # its owner says the least
+    head = f"{record['key'][:_SHOWN]}  {when}  {_cut(model, named):{named}}  {response['output_tokens']:>5,}  "
+    head += f"{_cut(ended, 8):8}  "
     room = max((width - 1 - len(head) - 4) // 2, _LEAST)
     return head + f"{_cut(question, room):{room}} -> {_cut(answer, room)}".rstrip()
 

@@ -15,6 +15,7 @@ import click
 
 from orcac import text
 from orcac.cli.common import gc_paused, read_pins, unknown_arm
+from orcac.cli.completion import SpecArm
 from orcac.cli.detectable import plan_comparisons
 from orcac.cli.printing import print_table
 from orcac.cost import figures
@@ -74,8 +75,8 @@ class Difference:
 
 
 @click.command("diff")
-@click.argument("old", type=click.Path())
-@click.argument("new", required=False, type=click.Path())
+@click.argument("old", type=SpecArm())
+@click.argument("new", required=False, type=SpecArm())
 @click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
 def command(old: str, new: str | None, as_json: bool) -> int:
     """Compare OLD and NEW: the fields that differ, the nodes to remake, and the price.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -35,6 +36,9 @@ from orcac.study import find_study
 @click.option("--model", "model_name", metavar="NAME", help="Name of the model at an endpoint.")
 @click.option("--api-key-env", metavar="NAME", help="Environment variable with the endpoint's key, for OPENAI_API_KEY.")
 @click.option(
+    "--price", metavar="IN,OUT", help="Price of the model at an endpoint, in USD per 1M tokens of input and of output."
+)
+@click.option(
     "--save", metavar="FILE", type=click.Path(path_type=Path), help="Write the spec here, not to build/eval/."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every number of the report as JSON.")
@@ -49,6 +53,7 @@ def command(
     gpus: int | None,
     model_name: str | None,
     api_key_env: str | None,
+    price: str | None,
     save: Path | None,
     as_json: bool,
 ) -> int:
@@ -63,7 +68,9 @@ def command(
       orcac eval Qwen/Qwen3-0.6B --on mine=items.jsonl --gpus 1
       orcac eval http://localhost:8000/v1 --model qwen --on held-out --spec specs/study.yaml
     """
-    name, sections = read_model(model, model=model_name, api_key_env=api_key_env, gpus=gpus)
+    name, sections = read_model(
+        model, model=model_name, api_key_env=api_key_env, price=_parse_price(price) if price else None, gpus=gpus
+    )
     keys = _parse_fields(fields)
     if (format_ or keys) and not any("=" in one for one in benchmarks):
         raise InputError("--format and --fields are for files", fix="give these as in `--on NAME=PATH`")
@@ -90,6 +97,17 @@ def _parse_fields(text: str) -> dict[str, str]:
     if not all(ours and key for ours, _, key in pairs):
         raise InputError(f"--fields {text}: not a list of fields", fix="write `--fields query=KEY,reference=KEY`")
     return {ours.strip(): key.strip() for ours, _, key in pairs}
+
+
+def _parse_price(text: str) -> tuple[float, float]:
+    """Return the two prices that `2.50,10` names. Raises InputError for any other text."""
+    try:
+        each = [float(part) for part in text.split(",")]
+    except ValueError:
+        each = []
+    if len(each) != 2 or not all(math.isfinite(value) and value >= 0 for value in each):
+        raise InputError(f"--price {text}: not two prices", fix="write `--price INPUT,OUTPUT`, as in `--price 2.50,10`")
+    return each[0], each[1]
 
 
 def _write(file: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orcac.cli.common import compile_specs, unknown_arm, warn_outdated
+from orcac.cli.completion import SpecArm
 from orcac.errors import InputError
 from orcac.spec.arms import BASE
 from orcac.study import find_study
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("target", metavar="SPEC[:ARM]", type=click.Path())
+@click.argument("target", metavar="SPEC[:ARM]", type=SpecArm())
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--dataset", metavar="NAME", help="Export this dataset of the spec instead of the student.")
 @click.option(

@@ -20,6 +20,7 @@ from orcac.plan.state import State, read_state
 from orcac.publish.records import read_summary
 from orcac.report.recipe import Arm, Baseline, ReportExecution, ReportRecipe, name_baseline, name_drawn
 from orcac.spec.arms import BASE
+from orcac.store.links import is_plain
 from orcac.store.store import Store
 from orcac.text import by_reason, clean
 from orcac.tokenize.recipe import TokenizeSummary
@@ -80,7 +81,7 @@ def describe_failures(plan: Plan, store: Store, *, since: float) -> tuple[list[s
     if not codes:
         for ref, node in plan.nodes.items():
             log = store.folder(ref) / "log.txt"
-            if not store.has_record(ref) and log.is_file() and log.stat().st_mtime >= since:
+            if not store.has_record(ref) and is_plain(log) and log.stat().st_mtime >= since:
                 lines += ["", f"stopped without an error of its own: {node.kind} {node.label} ({ref})"]
                 lines += _describe_log(log)
     return [clean(line) for line in lines], codes
@@ -277,6 +278,8 @@ def _find_log(store: Store, ref: str, state: State) -> Path:
 
 def _describe_log(path: Path, *, without: str = "") -> list[str]:
     """Return the path and the last lines of a log, except those that repeat the error `without`."""
+    if not is_plain(path):
+        return []
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))

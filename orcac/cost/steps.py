@@ -20,7 +20,7 @@ from orcac.store.store import Store
 from orcac.tokenize import steps
 from orcac.tokenize.recipe import TokenizeExecution, TokenizeSummary
 from orcac.tokenize.steps import Packed, Schedule
-from orcac.train.recipe import count_warmup_steps
+from orcac.train.schedule import never_leaves_warmup
 
 _READ = 16 << 20  # bytes of a source's files that a quick estimate reads
 _LONGEST = 4  # times the mean example: nearly all examples are shorter
@@ -117,11 +117,11 @@ def find_long_warmups(stages: Iterable[StageSteps], experiment: Experiment) -> l
         arm = experiment.arms[one.arm]
         warmup, at = arm.spec.stages[one.schedule.stage].warmup, ("stages", one.schedule.stage)
         total = steps.count_steps(one.schedule, one.packed)
-        if one.is_done or not one.packed.is_exact or one.schedule.tokens or count_warmup_steps(warmup, total) < total:
+        if one.is_done or not one.packed.is_exact or one.schedule.tokens or not never_leaves_warmup(warmup, total):
             continue
         message = (
-            f"the warmup of stage `{one.schedule.stage}` takes all of its steps, so its learning rate is never reached "
-            f"({steps.describe_steps(one.schedule, one.packed)}); write `warmup: 0`, or a smaller batch"
+            f"the warmup of stage `{one.schedule.stage}` takes all of its steps, so that only the last has its "
+            f"learning rate ({steps.describe_steps(one.schedule, one.packed)}); write a smaller share"
         )
         found.setdefault(one.arm, []).append(Problem(arm.tree.locate(at), message))
     return merge_problems(experiment.base.tree, found)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectSummary
+from orcac.filter.funnel import count_funnels
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
+from orcac.rate.wording import NodeFacts, describe_choices
 from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.protocol import read_protocol
 from orcac.report.recipe import (
@@ -89,6 +91,11 @@ class Artifacts:
         """Return the collect nodes whose answers a judge compared with those that it scored: KIND/ID -> model."""
         found = self._record(ref)["inputs"].get("against", ())
         return {one: str(self._record(one)["recipe"]["model"]) for one in found if one in self.folders}
+
+    def facts(self, ref: str) -> NodeFacts:
+        """Return the recipe and the inputs of a node."""
+        record = self._record(ref)
+        return NodeFacts(record["recipe"], record.get("inputs", {}))
 
     def _record(self, ref: str) -> dict[str, Any]:
         return read_record(self.folders[ref] / "artifact.json")
@@ -269,9 +276,11 @@ def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
         read=filtered.read,
         kept=filtered.kept,
         rejected=filtered.rejected,
+        choices=tuple(describe_choices(dataset.name, dataset.collect, store.facts)),
         balanced=queries == drawn + dropped.total()
         and asked.prompts == asked.answered + sum(asked.failed.values())
         and filtered.read == filtered.kept + sum(filtered.rejected.values()),
+        funnels=count_funnels(store.folders[dataset.filter]),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from orcac.errors import StoreError
+from orcac.filter.funnel import Funnel
 from orcac.score.samples import SampleScores
 from orcac.stats.averages import Average
 from orcac.stats.intervals import Interval
@@ -274,7 +275,9 @@ class Flow:
     read: int  # by the filter
     kept: int
     rejected: dict[str, int]
+    choices: tuple[str, ...] = ()  # sentences on the choice of its questions by their values
     balanced: bool  # queries = drawn + dropped, asked = answered + failed, and read = kept + rejected
+    funnels: tuple[Funnel, ...] = ()  # none in a report of an older orcac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

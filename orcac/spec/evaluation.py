@@ -172,12 +172,18 @@ def _absolute(paths: JsonValue, folder: Path) -> JsonValue:
 
 
 def read_model(
-    text: str, *, model: str | None = None, api_key_env: str | None = None, gpus: int | None = None
+    text: str,
+    *,
+    model: str | None = None,
+    api_key_env: str | None = None,
+    price: tuple[float, float] | None = None,
+    gpus: int | None = None,
 ) -> tuple[str, dict[str, JsonValue]]:
     """Return the name of a model, and the sections of a spec that name it.
 
     text: an address (http://...), a folder, a .gguf file, or a hub's OWNER/NAME
     model, api_key_env: the model's name at an address, and the environment variable with its key
+    price: of a model at an address, in USD per 1M tokens of input and of output
     gpus: of a job that loads the model
 
     Raises InputError if there is no such model, or if an argument is for one of another kind.
@@ -185,10 +191,10 @@ def read_model(
     if text.startswith(("http://", "https://")):
         if gpus is not None:
             raise InputError(f"{text}: --gpus is for a model that is loaded here", fix="leave it out")
-        return _read_endpoint(text, model, api_key_env)
-    if model or api_key_env:
+        return _read_endpoint(text, model, api_key_env, price)
+    if model or api_key_env or price:
         fix = "leave them out, or give the address of a server, as in http://localhost:8000/v1"
-        raise InputError(f"{text}: --model and --api-key-env are for an endpoint", fix=fix)
+        raise InputError(f"{text}: --model, --api-key-env and --price are for an endpoint", fix=fix)
     path = Path(text)
     if path.exists():
         if not (path / "config.json").is_file() and path.suffix != ".gguf":
@@ -206,7 +212,9 @@ def read_model(
     return name, student if gpus is None else student | {"hardware": {"eval": {"gpus": gpus}}}
 
 
-def _read_endpoint(address: str, model: str | None, api_key_env: str | None) -> tuple[str, dict[str, JsonValue]]:
+def _read_endpoint(
+    address: str, model: str | None, api_key_env: str | None, price: tuple[float, float] | None
+) -> tuple[str, dict[str, JsonValue]]:
     parts = urlsplit(address)
     if parts.username or parts.password or parts.query or parts.fragment:  # not shown, since it may be a secret
         fix = "give the address alone; the key is read from the environment (--api-key-env NAME)"
@@ -218,8 +226,11 @@ def _read_endpoint(address: str, model: str | None, api_key_env: str | None) -> 
     endpoint: Section = {"kind": "openai", "base_url": address}
     if api_key_env:
         endpoint["api_key_env"] = api_key_env
+    teacher: Section = {"model": model, "endpoint": endpoint}
+    if price:
+        teacher["price"] = dict(zip(("input", "output"), price, strict=True))
     name = _name(model)
-    return model, {"teachers": {name: {"model": model, "endpoint": endpoint}}, "baselines": [name]}
+    return model, {"teachers": {name: teacher}, "baselines": [name]}
 
 
 def _name(text: str) -> str:
@@ -233,7 +244,8 @@ def _name(text: str) -> str:
 def write_spec(model: str, sections: Mapping[str, JsonValue], benchmarks: Sequence[Measured]) -> str:
     """Return the text of the spec that measures a model on benchmarks; `sections` name the model.
 
-    Raises InputError if two benchmarks have one name.
+    Raises InputError if two benchmarks have one name, or if a benchmark's spec has a budget and the model, at an
+    endpoint, has no price.
     """
     names = [one.name for one in benchmarks]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -252,6 +264,9 @@ def write_spec(model: str, sections: Mapping[str, JsonValue], benchmarks: Sequen
     judging: Section = {}
     for one in benchmarks:
         judging |= {key: _join(judging.get(key), value) for key, value in one.judging.items()}
+    if "budget" in judging and "teachers" in sections and "price" not in _only(sections["teachers"]):
+        fix = "give it, in USD per 1M tokens, as in `--price 2.50,10`; `--price 0,0` for a server of your own"
+        raise InputError(f"{model} has no price, so the budget of the benchmark's spec would not cap it", fix=fix)
     whole |= judging | _add_model(sections, judging.get("teachers"))
     whole["benchmarks"] = {one.name: one.section for one in benchmarks}
     head = "# Written by `orcac eval`. It is a spec like any other: edit it, and run it with `orcac run`.\n"
@@ -263,10 +278,18 @@ def _add_model(sections: Mapping[str, JsonValue], others: JsonValue) -> Section:
     own = sections.get("teachers")
     if not isinstance(own, dict) or not isinstance(others, dict):
         return dict(sections)
-    ((name, teacher),) = own.items()
+    name, teacher = next(iter(own)), _only(own)
     while name in others:
         name = f"measured-{name}"
     return {**sections, "teachers": {**others, name: teacher}, "baselines": [name]}
+
+
+def _only(named: JsonValue) -> Section:
+    """Return the section of the one thing in a map of named things."""
+    assert isinstance(named, dict)
+    (one,) = named.values()
+    assert isinstance(one, dict)
+    return one
 
 
 def _join(one: JsonValue, other: JsonValue) -> JsonValue:

@@ -27,7 +27,8 @@ from orcac.train import distributed
 from orcac.train.checkpoints import MAX_CHECKPOINTS
 from orcac.train.data import RowTensors, TokenCounts
 from orcac.train.loss import SupervisedLoss
-from orcac.train.recipe import TrainRecipe, count_warmup_steps
+from orcac.train.recipe import TrainRecipe
+from orcac.train.schedule import never_leaves_warmup
 from orcac.train.stage import StageJob
 
 # Relative to the largest figure compared. A leak moves logits by tenths; a wrongly normalised loss is off by half.
@@ -60,16 +61,11 @@ def check_labels(tokens: TokenCounts, expected: int) -> None:
 
 
 def check_warmup(recipe: TrainRecipe, steps: int) -> None:
-    """Raise InputError if the warmup is as long as the stage.
-
-    The learning rate then never reaches its value, and in a stage of one step it is 0: nothing would be learnt.
-    """
-    warmup = count_warmup_steps(recipe.warmup, steps)
-    if warmup >= steps:
-        counted = f"{steps} step" + "s" * (steps != 1)
+    """Raise InputError if the warmup takes all steps: only the last one then has the stage's learning rate."""
+    if never_leaves_warmup(recipe.warmup, steps):
         raise InputError(
-            f"the warmup takes {warmup} of {counted}, so the learning rate never reaches {recipe.learning_rate:g}",
-            fix="write `warmup: 0` in the stage, or train for more steps: a smaller batch, more epochs",
+            f"the warmup takes all {steps} steps, so that only the last has the learning rate {recipe.learning_rate:g}",
+            fix="write a smaller `warmup` in the stage, or train for more steps: a smaller batch, more epochs",
         )
 
 

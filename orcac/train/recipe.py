@@ -9,16 +9,15 @@ The paper gives no hyper-parameters; the defaults are ours.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, Frozen, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["PARTS", "VERSION", "Lora", "TrainExecution", "TrainRecipe", "TrainSummary", "count_warmup_steps"]
+__all__ = ["PARTS", "VERSION", "Lora", "TrainExecution", "TrainRecipe", "TrainSummary"]
 
-VERSION = 2
+VERSION = 3
 PARTS = 8  # of a stage that keeps examples apart: the loss on them is measured before training and after each part
 
 
@@ -48,11 +47,6 @@ class TrainRecipe(Recipe):
     order: Literal["shuffled", "rows"] = "shuffled"  # of the rows in each epoch; `rows` is the order of the file
     adapter: Lora | None = None  # None: all weights are trained
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest loss on the examples kept apart
-
-
-def count_warmup_steps(warmup: float, steps: int) -> int:
-    """Return the number of warmup steps of a stage of `steps` steps; `warmup` is their fraction."""
-    return math.ceil(warmup * steps)
 
 
 class TrainExecution(Execution):

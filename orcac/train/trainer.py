@@ -6,34 +6,34 @@ accelerate neither shards nor shuffles. loss.py computes the loss.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import is_wandb_available
 from transformers.utils import is_liger_kernel_available
 
-from orcac.errors import InputError
 from orcac.progress import Progress
 from orcac.train import adapter, distributed
-from orcac.train.checkpoints import MAX_CHECKPOINTS, describe_newest
+from orcac.train.checkpoints import MAX_CHECKPOINTS, divergence
 from orcac.train.data import PackedRows, RankSampler, RowOrder
 from orcac.train.holdout import Holdout
 from orcac.train.launch import build_deepspeed_config
 from orcac.train.meter import Meter
 from orcac.train.metrics import MetricsWriter
-from orcac.train.recipe import count_warmup_steps
+from orcac.train.recipe import TrainRecipe
+from orcac.train.schedule import compute_rate
 from orcac.train.stage import StageJob
 
-_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
-
-def build_arguments(stage: StageJob, *, steps: int) -> TrainingArguments:
-    """Return the Trainer's arguments; only `checkpoints.Saver` requests checkpoints.
+def build_arguments(stage: StageJob) -> TrainingArguments:
+    """Return the Trainer's arguments. Only `checkpoints.Saver` requests checkpoints; PackedTrainer has the schedule.
 
     On a GPU, Liger's kernels are used if they are installed; the loss stays ours. Metrics go to Weights & Biases if it
     is installed and WANDB_PROJECT names a project; that package finds its key itself.
@@ -46,8 +46,6 @@ def build_arguments(stage: StageJob, *, steps: int) -> TrainingArguments:
         per_device_train_batch_size=execution.micro_batch_rows,
         gradient_accumulation_steps=stage.accumulation,
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type=_SCHEDULES[recipe.schedule],
-        warmup_steps=count_warmup_steps(recipe.warmup, steps),
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
@@ -90,6 +88,8 @@ class OnTrainBegin(TrainerCallback):
 class PackedTrainer(Trainer):
     """A Trainer that reads the rows in our order, writes each step's metrics, and counts no operations."""
 
+    lr_scheduler: LambdaLR | None
+
     def __init__(
         self,
         *,
@@ -98,14 +98,14 @@ class PackedTrainer(Trainer):
         meter: Meter,
         progress: Progress | None,
         holdout: Holdout | None = None,
-        has_adapter: bool = False,
+        recipe: TrainRecipe,
         **arguments: object,
     ) -> None:
         """`arguments` are those of Trainer."""
         super().__init__(**arguments)
         self.remove_callback(PrinterCallback)
         self._order, self._metrics, self._meter, self._progress = order, metrics, meter, progress
-        self._holdout, self._has_adapter = holdout, has_adapter
+        self._holdout, self._recipe = holdout, recipe
 
     def get_train_dataloader(self) -> DataLoader[int]:
         assert isinstance(self.train_dataset, PackedRows)
@@ -121,6 +121,14 @@ class PackedTrainer(Trainer):
             self.train_dataset, batch_sampler=sampler, collate_fn=self.train_dataset.collate, pin_memory=pin
         )
 
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
+        """Return the learning rate schedule. In those of transformers, the first step of a warmup has a rate of 0."""
+        if self.lr_scheduler is None:
+            rate = functools.partial(compute_rate, recipe=self._recipe, steps=num_training_steps)
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, rate)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write the metrics of a step and show progress; the Trainer calls it after each step, and once at the end with
         a summary that is not used.
@@ -132,11 +140,8 @@ class PackedTrainer(Trainer):
             return
         step = self.state.global_step
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["grad_norm"]):
-            raise InputError(
-                f"the loss is {logs['loss']} and its gradient's norm {logs['grad_norm']} at step {step}; "
-                f"{describe_newest(Path(self.args.output_dir))}",
-                fix="lower learning_rate, or raise warmup",
-            )
+            problem = f"the loss is {logs['loss']} and its gradient's norm {logs['grad_norm']} at step {step}"
+            raise divergence(problem, Path(self.args.output_dir))
         tokens = int(self._order.seen.real[step - 1])
         self._metrics.write(
             step=step,
@@ -160,7 +165,7 @@ class PackedTrainer(Trainer):
         """Write the weights into a checkpoint, unless DeepSpeed's own files contain them, a part in each rank's."""
         if self.is_deepspeed_enabled:
             return
-        if not self._has_adapter:
+        if not self._recipe.adapter:
             super().save_model(output_dir, _internal_call)
         elif distributed.is_first():
             assert output_dir
@@ -168,7 +173,7 @@ class PackedTrainer(Trainer):
             adapter.save_checkpoint(self.model, Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
-        if self._has_adapter:
+        if self._recipe.adapter:
             adapter.load_checkpoint(self.model, Path(resume_from_checkpoint))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -19,7 +19,7 @@ from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.cli.answers import command
-from orcac.errors import InputError
+from orcac.errors import InputError, StoreError
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
@@ -93,6 +93,11 @@ def test_answers_of_students_are_counted_listed_and_exported(
     *_, hint = run("list", "--student", "base", "--spec", students_of_smoke, "--contains", "says 12").splitlines()
     exported = json.loads(run(*shlex.split(hint.partition("orcac answers ")[2])))
     assert exported["response"]["text"].endswith("says 12") and exported["request"]["messages"] == [["user", "item 12"]]
+    for path in Path(os.environ["ORCAC_STORE"]).glob("eval/*/answers.parquet"):
+        path.write_bytes(b"")
+    assert len(run("list", "--json", "--model", "gpt").splitlines()) == 2, "no answers of students are read"
+    with pytest.raises(StoreError, match="cannot be read"):
+        run("list", "--model", "base (student)")
     assert len(run("export", "-").splitlines()) == 4, "without --student the ledger alone, which can be imported"
     with pytest.raises(InputError, match="no arm of that name") as caught:
         run("list", "--student", "missing")
@@ -143,6 +148,20 @@ def test_lists_what_is_asked_for_in_80_columns() -> None:
     assert len(run("list", "--error", "any", "--json").splitlines()) == 2
     assert "fourth" in run("list", "--error", "content_filter")
     assert len(run("list", "--limit", "2", "--json").splitlines()) == 2
+
+
+def test_the_name_of_a_model_has_more_of_a_wider_line(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "meta-llama/Llama-3.1-8B-Instruct"
+    asked = ChatRequest(model=name, messages=conversation(system="", user="q"), sampling=Sampling(), origin="api")
+
+    async def add() -> None:
+        async with Ledger(store / "answers") as ledger:
+            await ledger.append(asked, ChatResponse(text="yes", finish_reason="stop"))
+
+    asyncio.run(add())
+    assert "  Llama-3.1-8B-In…  " in run("list", "--model", name)
+    monkeypatch.setenv("COLUMNS", "160")
+    assert "  Llama-3.1-8B-Instruct  " in run("list", "--model", name)
 
 
 def test_follows_what_is_written_from_now_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,28 @@ def test_bash_completes_commands_options_and_specs(tmp_path: Path) -> None:
     assert complete("orcac cost --j") == ["plain,--json"]
 
 
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_bash_completes_the_arms_of_a_spec(tmp_path: Path) -> None:
+    """bash splits a word at its colons, and replaces the part after the last one."""
+    spec = tmp_path / "a.yaml"
+    spec.write_text("orcac: 1\nname: a\nstudent: {base: hf://a/b}\nablations: {other: {seed: 2}}\n")
+
+    def complete(words: list[str]) -> list[str]:
+        environment = os.environ | {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+        environment["_ORCAC_COMPLETE"] = "bash_complete"
+        done = subprocess.run(
+            [BIN / "orcac"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    split = ["orcac", "diff", "a.yaml", ":", "base", "a.yaml"]
+    assert complete([*split, ":", "b"]) == ["plain,base"]
+    assert complete([*split, ":"]) == ["plain,base", "plain,other"] and complete([*split, ":", "x"]) == []
+    assert complete(["orcac", "export", "a.yaml:b"]) == ["plain,a.yaml:base"], "where bash is told not to split"
+    assert complete(["orcac", "export", "none.yaml", ":"]) == complete(["orcac", "export", "a.yaml", ":", "z"]) == []
+    assert complete(["orcac", "export", "a.y"]) == ["file,a.y"]
+
+
 @pytest.mark.parametrize(
     ("shell", "mark"), [("zsh", "#compdef orcac"), ("fish", "complete --no-files --command orcac")]
 )

@@ -76,7 +76,7 @@ def test_a_plan_gives_the_expected_examples_of_each_part_of_a_mixture(spec: Path
 def test_a_warmup_that_takes_all_steps_of_counted_rows_is_refused_at_its_stage(
     spec: Path, counted: dict[str, object], refused: bool
 ) -> None:
-    spec.write_text(SPEC.replace("epochs: 2, batch", "epochs: 1, batch"))
+    spec.write_text(SPEC.replace("epochs: 2, batch", "epochs: 2, warmup: 60 %, batch"))
     experiment = load(spec)
     packed = Packed(**({"rows": 20, "fill": 0.9, "length": 1024, "is_exact": True} | counted))
     stage = StageSteps("train/x", "base", lower_schedule("only", experiment.base.spec), packed, "", is_done=False)

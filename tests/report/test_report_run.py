@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jobs
 import pytest
+import studies
 
 from orcac import rows
 from orcac.errors import StoreError
@@ -70,6 +71,8 @@ class FakeStore:
             self.add(f"collect/{name}", {"prompts": asked, "answered": asked - 2, "failed": failed} | tokens)
             kept = asked - sum(rejected.values())
             self.add(f"filter/{name}", {"read": asked, "kept": kept, "rejected": rejected})
+            for file, write_table in studies.make_filtered(asked, rejected).items():
+                write_table(self.folders[f"filter/{name}"] / file)
         return Dataset(
             name=name,
             prompts=(f"sample/{name}",),
@@ -229,6 +232,12 @@ def test_every_row_is_accounted_for(job: Job, results: dict) -> None:
     assert (flows["expert-60"]["queries"], flows["expert-60"]["drawn"]) == (112, 62)
     assert flows["expert-60"]["dropped"] == {"not drawn": 50}
     assert all(flow["balanced"] for flow in results["flows"] + results["packings"])
+    for flow in results["flows"]:
+        for by in {funnel["by"] for funnel in flow["funnels"]}:
+            of = [funnel for funnel in flow["funnels"] if funnel["by"] == by]
+            assert sum(funnel["asked"] for funnel in of) == flow["read"]
+            assert sum(funnel["kept"] for funnel in of) == flow["kept"]
+    assert {funnel["by"] for flow in results["flows"] for funnel in flow["funnels"]} == {"task", "system message"}
     for name in ("report.html", "report.md"):
         assert "290 = 287 + 2 + 1 with a mark of the chat template" in (job.out / name).read_text()
     teachers = {teacher["name"]: teacher for teacher in results["teachers"]}

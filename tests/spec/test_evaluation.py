@@ -108,12 +108,16 @@ benchmarks:
 @pytest.mark.parametrize("model", ["model", "http://localhost:8000/v1"])
 def test_a_judged_benchmark_brings_its_judge_the_references_and_the_budget(folder: Path, model: str) -> None:
     (folder / "own.yaml").write_text('reads: first-line\nprompt: "{question} {answer_1} {answer_2}"\n')
-    served = {"model": "good"} if "http" in model else {}  # a teacher of the spec has this name
-    (folder / "a.yaml").write_text(JUDGED.replace("budget: 3 USD\n", "" if served else "budget: 3 USD\n"))
+    served = {"model": "good", "price": (0, 2.5)} if "http" in model else {}  # a teacher of the spec has this name
+    (folder / "a.yaml").write_text(JUDGED)
     experiment = load(folder / "a.yaml")
     measured = [from_spec(name, experiment) for name in ("pairs", "more")]
-    text = write_spec(*read_model(model, **served), measured)
-    assert ('budget: "3 USD"' in text) == (not served) and "poor" not in text and "unused" not in text
+    text = write_spec(*read_model(model, **served), measured)  # type: ignore[arg-type]
+    assert 'budget: "3 USD"' in text and "poor" not in text and "unused" not in text
+    if served:
+        with pytest.raises(InputError, match="good has no price") as refused:
+            write_spec(*read_model(model, model="good"), measured)
+        assert "--price 0,0" in refused.value.fix
     plan, original = planned(folder, text), Plan()
     lower(original, load(folder / "a.yaml"))
     (experiments,) = plan.experiments.values()
@@ -132,6 +136,7 @@ def test_a_judged_benchmark_brings_its_judge_the_references_and_the_budget(folde
         ("/no/where/at/all", {}, "no such model"),
         (".", {}, "it has no config.json"),
         ("model", {"model": "m"}, "are for an endpoint"),
+        ("model", {"price": (0, 0)}, "are for an endpoint"),
         ("http://localhost/v1", {}, "which of its models"),
         ("http://localhost/v1", {"model": "m", "gpus": 1}, "--gpus is for"),
         ("http://localhost/v1", {"model": "m", "api_key_env": "UNSET_KEY"}, "UNSET_KEY holds no API key"),

@@ -19,6 +19,7 @@ from orcac.train import worker
 from orcac.train.data import PackedRows
 from orcac.train.recipe import Lora, TrainRecipe
 from orcac.train.run import run
+from orcac.train.schedule import count_warmup_steps
 from orcac.train.worker import load_trainable_model
 
 
@@ -35,7 +36,7 @@ def test_a_stage_learns_and_summarizes_its_training(uninterrupted, inputs):
     assert (summary.first_loss, summary.final_loss) == (lines[0]["loss"], lines[-1]["loss"])
     assert summary.final_loss < summary.first_loss / 2
     assert max(line["learning_rate"] for line in lines) == 3e-2
-    assert lines[0]["learning_rate"] < 3e-2 and lines[-1]["learning_rate"] < 3e-3
+    assert 0 < lines[-1]["learning_rate"] < 3e-3
     assert summary.tokens_per_second > 0 and 0 < summary.mfu < 1 and summary.peak_gib > 0
     assert (summary.mfu_of, summary.processes) == ("matmul on 1 CPU thread", 1)
     start, model = read_contents(inputs[1] / "model"), read_contents(job.out / "model")
@@ -44,6 +45,27 @@ def test_a_stage_learns_and_summarizes_its_training(uninterrupted, inputs):
     assert len(list(job.work.glob("checkpoint-*"))) <= 2
     assert not list(job.work.glob("checkpoint-*/training_args.bin"))  # a pickle
     assert not (job.out / "optimizer.safetensors").exists()
+
+
+def test_the_first_step_of_a_warmup_changes_the_weights_as_adamw_does_at_its_rate(tmp_path, inputs, monkeypatch):
+    """AdamW's first step moves each weight by rate * g / (|g| + eps); a weight without gradient stays."""
+    step, seen = torch.optim.AdamW.step, []
+
+    def recording(optimizer, *arguments, **options):
+        parts = [part for group in optimizer.param_groups for part in group["params"]]
+        before = [(part.detach().clone(), part.grad.clone()) for part in parts]
+        step(optimizer, *arguments, **options)
+        seen.append([(*one, part.detach().clone()) for one, part in zip(before, parts, strict=True)])
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recording)
+    recipe = TrainRecipe(seed=0, epochs=2, learning_rate=1e-2, batch_rows=4, warmup=0.5)
+    job = train_child.job(tmp_path, *inputs, recipe=recipe)
+    rate = 1e-2 / count_warmup_steps(0.5, run(job).steps)
+    assert read_metrics(job)[0]["learning_rate"] == rate < 1e-2
+    for before, gradient, after in seen[0]:
+        expected = before - rate * gradient / (gradient.abs() + 1e-8)
+        assert torch.allclose(after, expected, rtol=0, atol=1e-6)
+    assert sum(float((after - before).abs().max()) for before, _, after in seen[0]) > rate
 
 
 class OwnHead(torch.nn.Linear):
@@ -122,8 +144,8 @@ def test_bf16_and_a_constant_rate(tmp_path, inputs):
 def test_a_stage_that_cannot_be_trained_is_refused(tmp_path, inputs):
     with pytest.raises(InputError, match="does not divide"):
         run(train_child.job(tmp_path / "micro", *inputs, micro_batch_rows=4))
-    brief = TrainRecipe(seed=0, epochs=1, learning_rate=1e-3, batch_rows=1000)
-    with pytest.raises(InputError, match=r"the warmup takes 1 of 1 step, so .* never reaches 0\.001"):
+    brief = TrainRecipe(seed=0, epochs=2, learning_rate=1e-3, batch_rows=1000, warmup=0.9)
+    with pytest.raises(InputError, match=r"the warmup takes all 2 steps, so that only the last .* rate 0\.001"):
         run(train_child.job(tmp_path / "brief", *inputs, recipe=brief))
     masked = tmp_path / "masked"
     shutil.copytree(inputs[0], masked)

@@ -26,6 +26,7 @@ from orcac.chat.ledger.log import Log
 from orcac.chat.ledger.record import Record
 from orcac.chat.ledger.sealed import SealedFile
 from orcac.errors import StoreError
+from orcac.store.links import refuse_links
 
 File = Log | SealedFile
 
@@ -42,9 +43,11 @@ def allow_many_files() -> None:
 def open_files(folder: Path) -> list[File]:
     """Open all files of the ledger, such that each record is in one of them. A file may lose its name while it is read.
 
-    Raises StoreError if there are more than this process may open, or if a sealed file is damaged.
+    Raises StoreError if there are more than this process may open, if a sealed file is damaged, or if the folder is or
+    holds a link.
     """
     allow_many_files()
+    refuse_links(folder)
     while True:
         files: list[File] = []
         try:

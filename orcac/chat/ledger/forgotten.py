@@ -19,6 +19,7 @@ import numpy.typing as npt
 from orcac.chat.ledger.keys import Keys
 from orcac.errors import StoreError
 from orcac.store.durable import replacing
+from orcac.store.links import refuse_irregular
 
 _FOLDER = "forgotten"
 _ID = np.dtype([("key", "S16"), ("at", ">f8")])
@@ -68,6 +69,7 @@ def forget(folder: Path, records: Collection[RecordId]) -> None:
 
 
 def _read(path: Path) -> Iterator[RecordId]:
+    refuse_irregular(path)
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             record = json.loads(line)

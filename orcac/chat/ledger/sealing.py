@@ -22,6 +22,7 @@ from orcac.chat.ledger.log import Log
 from orcac.chat.ledger.sealed import DICTIONARY_COLUMNS, SCHEMA, SealedFile
 from orcac.store.durable import move
 from orcac.store.lease import STALE_SECONDS
+from orcac.store.links import refuse_links
 
 _ZSTD_RATIO = 4  # bytes of a log per byte of a sealed file, about
 _SMALL_BYTES = 1 << 20  # sealed files of up to this size are always merged into the next
@@ -38,6 +39,7 @@ def seal(folder: Path, *, min_logs: int = 16, min_bytes: int = 4 << 20) -> None:
         return len(logs) >= min_logs or sum(path.stat().st_size for path in logs) >= min_bytes
 
     allow_many_files()
+    refuse_links(folder)
     with contextlib.suppress(OSError):
         if not is_worth_it([*folder.glob("*.sealing"), *(path for path in folder.glob("*.jsonl") if _is_old(path))]):
             return
