@@ -136,6 +136,12 @@ class Store:
             and (is_plain(folder / "artifact.json") or is_plain(folder / "lease.lock"))
         )
 
+    def list_finished(self, kind: str) -> list[str]:
+        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted."""
+        stores = [self, *([Store(self.upstream)] if self.upstream else [])]
+        refs = {ref for store in stores for ref in store.refs() if ref.startswith(f"{kind}/")}
+        return sorted(ref for ref in refs if self.is_done(ref))
+
     @property
     def answers(self) -> Path:
         """The folder of the ledger of answers, which all experiments share."""

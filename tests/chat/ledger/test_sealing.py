@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from ledgers import answer_to, question_of, request, seal_old, write
+from patience import PATIENCE_S
 
 from orcac.chat.ledger.files import read_records
 from orcac.chat.ledger.keys import pack_keys
@@ -196,7 +197,7 @@ def test_a_log_that_is_sealed_while_it_is_synced_and_written_loses_nothing(
                     appended.set()
 
                 loop.call_soon_threadsafe(append)
-                assert appended.wait(10)
+                assert appended.wait(PATIENCE_S)
             os.fsync(file)
 
         async with Ledger(tmp_path, datasync=seal_append_sync) as ledger:
