@@ -33,6 +33,7 @@ from orcac.errors import EndpointError, InputError, OrcacError, StoreError
 from orcac.extras import explain_missing_package
 from orcac.progress import Progress, print_line
 from orcac.recipe import HubRef
+from orcac.store.links import is_inside
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -94,11 +95,6 @@ def parse_hub(url: str) -> HubRef:
     if rest and not is_inside(path):
         raise malformed("has an empty part, `.` or `..` in its path")
     return HubRef(repo=f"{owner}/{name}", revision=revision, path=path)
-
-
-def is_inside(name: str) -> bool:
-    """Return whether a name with slashes stays inside its folder and is printable."""
-    return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
 def matches(path: str, name: str) -> bool:

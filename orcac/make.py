@@ -30,6 +30,7 @@ from orcac.plan.plan import Plan
 from orcac.progress import print_line
 from orcac.recipe import Execution, Recipe
 from orcac.store.durable import write_if_changed
+from orcac.store.links import refuse_links, remove_links
 from orcac.store.store import Store, disk_errors
 
 T = TypeVar("T")
@@ -138,9 +139,11 @@ def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: st
     out = folder / "work" / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    refuse_links(store.answers)
     store.answers.mkdir(parents=True, exist_ok=True)
     whole_work = store.folder(node.ref) / "work"
     whole_work.mkdir(exist_ok=True)
+    remove_links(whole_work)
     return Job(
         ref=node.ref,
         label=f"{node.kind} {node.label}{part}",

@@ -20,7 +20,9 @@ from orcac.plan.state import State, read_state
 from orcac.publish.records import read_summary
 from orcac.report.recipe import Arm, Baseline, ReportExecution, ReportRecipe, name_baseline, name_drawn
 from orcac.spec.arms import BASE
+from orcac.store.links import is_plain
 from orcac.store.store import Store
+from orcac.student.recipe import StudentSummary
 from orcac.text import by_reason, clean
 from orcac.tokenize.recipe import TokenizeSummary
 from orcac.train.apart import count_apart, describe_apart, read_apart
@@ -48,6 +50,7 @@ def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
         ("student", found.students(), found.student_commands()),
     ):
         rows += _lay_out(head, items, commands)
+    rows += _shorten("template", list(found.templates()))
     rows += _shorten("learnt", list(found.learning()))
     rows += [("dropped", text) for text in found.losses()]
     report = plan.experiments[name].report
@@ -80,7 +83,7 @@ def describe_failures(plan: Plan, store: Store, *, since: float) -> tuple[list[s
     if not codes:
         for ref, node in plan.nodes.items():
             log = store.folder(ref) / "log.txt"
-            if not store.has_record(ref) and log.is_file() and log.stat().st_mtime >= since:
+            if not store.has_record(ref) and is_plain(log) and log.stat().st_mtime >= since:
                 lines += ["", f"stopped without an error of its own: {node.kind} {node.label} ({ref})"]
                 lines += _describe_log(log)
     return [clean(line) for line in lines], codes
@@ -197,6 +200,13 @@ class _Outcome:
                     )
                     return
 
+    def templates(self) -> Iterator[str]:
+        """Yield one line for each reason why students have a chat template of orcac, and not their model's own."""
+        students = dict.fromkeys(run.student for arm in self._arms for run in arm.runs if run.student)
+        made = [read_summary(self._store, StudentSummary, ref) for ref in students]
+        for reason in dict.fromkeys(one.replaced for one in made if one and one.replaced):
+            yield f"one of orcac, and not the model's own: {reason}"
+
     def learning(self) -> Iterator[str]:
         """Yield the loss on the examples that each stage keeps apart, of each arm's first finished run, the base first.
 
@@ -277,6 +287,8 @@ def _find_log(store: Store, ref: str, state: State) -> Path:
 
 def _describe_log(path: Path, *, without: str = "") -> list[str]:
     """Return the path and the last lines of a log, except those that repeat the error `without`."""
+    if not is_plain(path):
+        return []
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Generic, TypeVar
 
 from orcac.cost import priors
 from orcac.errors import StoreError
+from orcac.store.store import read_record
 from orcac.summary import Summary
 
 S = TypeVar("S", bound=Summary)
@@ -79,7 +79,7 @@ class MadeNode(Generic[S]):
 def read_made(summary: type[S], path: Path) -> MadeNode[S] | None:
     """Return the record in an artifact.json; None if it is damaged."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_record(path)
         assert all(isinstance(values[part], dict) for part in ("recipe", "inputs", "made"))
         assert all(isinstance(refs, list) for refs in values["inputs"].values())
         assert all(isinstance(ref, str) for refs in values["inputs"].values() for ref in refs)

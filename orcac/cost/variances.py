@@ -6,17 +6,17 @@ They come from the study itself and from the reports in the store of the same st
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from orcac.errors import StoreError
 from orcac.plan.plan import Plan
 from orcac.report.recipe import Arm, Claim, Evaluation, ReportRecipe, map_benchmarks
 from orcac.stats.averages import FEWEST_TASKS
-from orcac.store.store import Store
+from orcac.store.store import Store, read_record
 from orcac.student.recipe import StudentRecipe
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def _read_reports(store: Store, student: StudentRecipe) -> Iterator[ReportRecipe
             if recipe.arms[0].student is None:
                 continue
             of_base = StudentRecipe.model_validate(_read_record(store.marker(recipe.arms[0].student)))
-        except (OSError, ValueError, KeyError, IndexError, ValidationError):
+        except (StoreError, ValueError, KeyError, IndexError, ValidationError):
             continue  # an older orcac made it, or its student is gone
         if any(arm.replicates for arm in recipe.arms) and of_base.model_copy(update={"seed": student.seed}) == student:
             yield recipe
 
 
 def _read_record(path: Path) -> Mapping[str, object]:
-    recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+    recipe = read_record(path)["recipe"]
     assert isinstance(recipe, dict)
     return recipe
 

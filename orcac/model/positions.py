@@ -6,7 +6,6 @@ models have no limit.
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,9 @@ from orcac.errors import InputError, as_input_error
 from orcac.model.config_file import POSITIONS, first_size
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig
 
-__all__ = ["check_positions", "check_separates", "count_positions"]
+__all__ = ["check_positions", "count_positions"]
 
 
 def count_positions(config: PreTrainedConfig) -> int | None:
@@ -39,13 +38,4 @@ def check_positions(folder: Path, length: int) -> None:
         raise InputError(
             f"rows of {length} tokens, but the student has {positions} positions",
             fix=f"set max_length to {positions} or less",
-        )
-
-
-def check_separates(model: PreTrainedModel) -> None:
-    """Raise InputError if the model's forward pass takes no `position_ids`: it then reads a row as one text."""
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        raise InputError(
-            f"{type(model).__name__} takes no position_ids, so it cannot separate examples that share a row",
-            fix="write `packing: none` in `student`",
         )

@@ -46,10 +46,10 @@ from pydantic import TypeAdapter
 from orcac import __version__
 from orcac.digest import file_digest
 from orcac.errors import InputError
-from orcac.hub import is_inside
 from orcac.progress import Progress
 from orcac.publish.weights import BITS, Bits, Files, Tensor, TensorFile, Weights, parse_header
 from orcac.store.durable import new_folder
+from orcac.store.links import is_inside
 
 FORMAT = 1
 CHUNK = 1 << 22  # values compared at once

@@ -14,6 +14,7 @@ from typing import Any
 from orcac.eval.recipe import EvalRecipe
 from orcac.report.results import Protocol
 from orcac.sample.recipe import Form
+from orcac.store.store import read_record
 
 __all__ = ["describe", "describe_otherwise", "read_protocol"]
 
@@ -26,10 +27,11 @@ def read_protocol(folders: Mapping[str, Path], answers: str, samples: int) -> Pr
 
     samples: the number of a baseline's nodes, each of which has one answer to each item
     """
-    record = _read(folders[answers])
+    record = read_record(folders[answers] / "artifact.json")
     recipe = record["recipe"]
     asked = next(iter(record.get("inputs", {}).get("items" if answers.startswith("eval/") else "prompts", ())), "")
-    form = Form.model_validate((_read(folders[asked])["recipe"].get("form") if asked in folders else None) or {})
+    of_asked = read_record(folders[asked] / "artifact.json")["recipe"] if asked in folders else {}
+    form = Form.model_validate(of_asked.get("form") or {})
     shared: dict[str, Any] = {
         "shots": form.shots,
         "examples": tuple(ref.name for ref in form.examples),
@@ -102,8 +104,3 @@ def _plain(value: object) -> str:
 def _quote(text: str) -> str:
     one_line = json.dumps(text, ensure_ascii=False)[1:-1]
     return f"“{one_line if len(one_line) <= _SHOWN else one_line[: _SHOWN - 1] + '…'}”"
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
-    return record

@@ -8,12 +8,14 @@
 
 Leased nodes are left alone, and so are files that a person put beside the nodes. The ledger of answers is never
 touched: its answers were paid for. A folder is first moved into the store's `.trash/` under its lease, in one step, and
-then removed. So a kill leaves only whole artifacts and trash, and the next removal takes the trash.
+then removed. So a kill leaves only whole artifacts and trash, and the next removal takes the trash. Nothing is removed
+through a link: a link in the place of a node's folder is no node, and one inside a node goes itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Collection, Container, Iterator, Mapping
@@ -24,6 +26,7 @@ from typing import Literal
 
 from orcac.errors import StoreError
 from orcac.store.lease import is_leased, try_acquire
+from orcac.store.links import refuse_link
 from orcac.store.store import Store, disk_errors
 
 _TRASH = ".trash"
@@ -55,7 +58,7 @@ def find(store: Store, reached: Container[str]) -> Garbage:
     """Return the garbage of a store, given the nodes (KIND/ID) that specs reach."""
     found = Garbage([], [])
     trash = store.root / _TRASH
-    if trash.is_dir():
+    if trash.is_dir() and not trash.is_symlink():
         found.items.append(Item(category="trash", ref="", label="", path=trash, bytes=_count_bytes(trash)))
     for ref in store.refs():
         items = list(_find_in_node(store, ref, wanted=ref in reached))
@@ -89,6 +92,8 @@ def remove(store: Store, item: Item) -> bool:
         if item.ref and not all(leases.enter_context(try_acquire(folder)) for folder in _folders(store, item.ref)):
             return False
         aside = item.path
+        refuse_link(item.path.parent, store.root)
+        refuse_link(store.root / _TRASH, store.root)
         if item.category != "trash":
             aside = store.root / _TRASH / uuid.uuid4().hex
             aside.parent.mkdir(exist_ok=True)
@@ -96,11 +101,11 @@ def remove(store: Store, item: Item) -> bool:
                 item.path.rename(aside)
             except FileNotFoundError:
                 return False
-    if aside.is_dir():
+    if aside.is_dir() and not aside.is_symlink():
         shutil.rmtree(aside, ignore_errors=True)
     else:
         aside.unlink(missing_ok=True)
-    if aside.exists():
+    if os.path.lexists(aside):
         raise StoreError(f"{aside}: could not be removed whole", fix="mend its permissions and run gc again")
     with contextlib.suppress(OSError):  # another removal uses the trash, or the trash itself was removed
         (store.root / _TRASH).rmdir()
@@ -126,7 +131,8 @@ def _find_in_node(store: Store, ref: str, *, wanted: bool) -> Iterator[Item]:
 def _folders(store: Store, ref: str) -> list[Path]:
     """Return the node's folder and those of its shards: each has its own lease."""
     folder = store.folder(ref)
-    return [folder, *sorted(path for path in folder.glob("shards/*/") if path.is_dir())]
+    shards = [] if (folder / "shards").is_symlink() else folder.glob("shards/*/")
+    return [folder, *sorted(path for path in shards if path.is_dir() and not path.is_symlink())]
 
 
 def _read_needs(store: Store, ref: str) -> list[str]:

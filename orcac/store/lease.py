@@ -3,7 +3,8 @@
 A lease is the file `lease.json` in the node's folder, with a heartbeat: its mtime moves every 5 s. A lease is free if
 it is 60 s old, or if its process on this host has ended. Between processes of one host, a short file lock makes the
 check and the taking one step. Between hosts the heartbeat alone decides, which works on any file system. `orcac gc` may
-move the folder away while a process waits for its lease: the process then makes the folder again.
+move the folder away while a process waits for its lease: the process then makes the folder again. A link in the place
+of the folder or of the lease's files is refused (links.py).
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
+
+from orcac.store.links import refuse_link
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+_LARGEST = 65_536  # bytes of a lease
 
 
 @contextlib.contextmanager
@@ -107,7 +112,9 @@ def _take(path: Path) -> bool:
 
     The lock makes the check and the taking one step among processes of one host.
     """
-    with contextlib.suppress(FileNotFoundError), path.with_name("lease.lock").open("w") as lock:
+    for one in (path, path.with_name("lease.lock")):
+        refuse_link(one, path.parent.parent)
+    with contextlib.suppress(FileNotFoundError), _open_lock(path.with_name("lease.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists() and not _set_aside(path):
             return False
@@ -119,6 +126,11 @@ def _take(path: Path) -> bool:
             json.dump(_own_record(), file)
         return True
     return False  # the folder is missing, or was moved away meanwhile
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # writable, which NFS demands for an exclusive lock
+    return os.fdopen(os.open(path, flags, 0o644), "r+b", buffering=0)  # without a buffer it need not be seekable
 
 
 def _set_aside(path: Path) -> bool:
@@ -171,7 +183,8 @@ def _read(path: Path) -> dict[str, object]:
     Raises FileNotFoundError if there is no lease.
     """
     try:
-        holder = json.loads(path.read_bytes())
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            holder = json.loads(file.read(_LARGEST))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError):

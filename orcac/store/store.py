@@ -1,6 +1,7 @@
 """The store: `store/<kind>/<id>/`, one folder per artifact.
 
-    artifact.json   the marker, and the only output that a rule declares; written last, atomically
+    artifact.json   the marker, and the only output that a rule declares; written last, atomically; its last field is
+                    the digest of the bytes before it
     complete.json   a twin of the marker, written just before it: Snakemake deletes a marker when it is killed or
                     retries, and a node that finds its twin publishes again instead of working again
     <files>         the files that the kind makes
@@ -12,8 +13,8 @@
 
 A store may have an upstream: a second store, such as a lab's shared one, that is read and never written. A finished
 artifact that only the upstream has counts as done and is read where it is. Everything that writes uses `folder`, which
-is always in the store itself; everything that reads an artifact uses `find_folder`. The upstream's records and files
-are untrusted: links inside its folders are not followed.
+is always in the store itself; everything that reads an artifact uses `find_folder`. The records and files of both are
+untrusted: a record may name only files inside its folder, and no link is followed (links.py).
 
 Rules. A file of an artifact never changes once artifact.json exists. Every input is checked against its digest before
 it is used, so that damage is found where it is, not three nodes later. A removal removes the record first, since an
@@ -24,26 +25,33 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
 import shutil
-import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypedDict
 
 from orcac.digest import file_digest
 from orcac.errors import StoreError
 from orcac.store import durable
 from orcac.store.lease import acquire, owns_lease
+from orcac.store.links import find_links, is_inside, is_plain, refuse_irregular, refuse_link, refuse_links, remove_links
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
 _ID = re.compile("[0-9a-f]{20}")
-_ANSWERS_FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.(jsonl|sealing)|[0-9a-f]{16}\.parquet")  # of chat/ledger/files.py
-_NOT_FILES = ("lease.json", "lease.lock", "error.json", "log.txt", "shards", "work")  # not part of the artifact
+# of chat/ledger/files.py
+_ANSWERS_FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.(jsonl|sealing)|(?:[0-9a-f]{16}){1,2}\.parquet")
+_WORKING = ("shards", "work")  # folders of a node that its jobs use while they make it
+_NOT_FILES = (*_WORKING, "lease.json", "lease.lock", "error.json", "log.txt", "artifact.json", "complete.json")
+
+
+_DIGEST = "sha256"  # the last field of a record: the digest of the bytes before it
+_BEFORE_DIGEST = f',\n "{_DIGEST}": '.encode()
 
 
 class FileFacts(TypedDict):
@@ -100,11 +108,11 @@ class Store:
 
     def is_own(self, ref: str) -> bool:
         """Return whether the node's marker exists in this store."""
-        return (self.root / ref / "artifact.json").is_file()
+        return is_plain(self.root / ref / "artifact.json")
 
     def is_upstream(self, ref: str) -> bool:
         """Return whether the node is finished in the upstream, and not made in this store."""
-        return self.upstream is not None and not self._is_made(ref) and _is_plain(self.upstream / ref / "artifact.json")
+        return self.upstream is not None and not self._is_made(ref) and is_plain(self.upstream / ref / "artifact.json")
 
     def is_done(self, ref: str) -> bool:
         """Return whether the node is finished, here or in the upstream."""
@@ -116,7 +124,7 @@ class Store:
 
     def _is_made(self, ref: str) -> bool:
         """Return whether the node is made in this store, even if Snakemake has removed its marker."""
-        return self.is_own(ref) or (self.root / ref / "complete.json").is_file()
+        return self.is_own(ref) or is_plain(self.root / ref / "complete.json")
 
     def refs(self) -> list[str]:
         """Return the KIND/ID of every node that has been begun, sorted. Folders that are not of nodes are left out."""
@@ -124,8 +132,15 @@ class Store:
             ref
             for folder in self.root.glob("*/*/")
             if _REF.fullmatch(ref := folder.relative_to(self.root).as_posix())
-            and ((folder / "artifact.json").is_file() or (folder / "lease.lock").is_file())
+            and not (folder.is_symlink() or folder.parent.is_symlink())
+            and (is_plain(folder / "artifact.json") or is_plain(folder / "lease.lock"))
         )
+
+    def list_finished(self, kind: str) -> list[str]:
+        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted."""
+        stores = [self, *([Store(self.upstream)] if self.upstream else [])]
+        refs = {ref for store in stores for ref in store.refs() if ref.startswith(f"{kind}/")}
+        return sorted(ref for ref in refs if self.is_done(ref))
 
     @property
     def answers(self) -> Path:
@@ -139,7 +154,7 @@ class Store:
         return folder if folder and folder.is_dir() else None
 
     def artifact(self, ref: str) -> dict[str, Any]:
-        """Return the artifact's record. Raises StoreError if it is missing or damaged, or if an upstream's has links.
+        """Return the artifact's record. Raises StoreError if it is missing or damaged, or a link leads to its files.
 
         The twin is read while the marker is missing, because Snakemake removes the marker before it runs a job that
         finds its node done.
@@ -148,10 +163,18 @@ class Store:
             with _blame_upstream():
                 for damage in _find_links(self.upstream / ref):
                     raise StoreError(str(damage))
+                refuse_link(self.upstream / ref, self.upstream)
                 return read_record(self.upstream / ref / "artifact.json")
         marker = self.root / ref / "artifact.json"
         twin = marker.with_name("complete.json")
-        return read_record(twin if twin.is_file() and not marker.is_file() else marker)
+        refuse_link(marker, self.root)
+        path = twin if is_plain(twin) and not is_plain(marker) else marker
+        record = read_record(path)
+        if record.get("ref", ref) != ref:
+            raise StoreError(f"{path}: is the record of another artifact", fix=_repair_hint(marker.parent))
+        for name in record["files"]:
+            refuse_link(marker.parent / name, marker.parent)
+        return record
 
     def verify(self, ref: str) -> Path:
         """Check every file of an artifact and return its folder. Raises StoreError naming the first damaged file."""
@@ -173,8 +196,15 @@ class Store:
         except StoreError:
             if not self.has_record(ref):
                 raise
+            if links := [*_find_links(self.folder(ref), skip=_NOT_FILES)]:
+                yield from links
+                return
             yield Damage(self.marker(ref), "the record is damaged")
             return
+        marker, twin = self.marker(ref), self.marker(ref).with_name("complete.json")
+        if is_plain(marker) and is_plain(twin) and marker.read_bytes() != twin.read_bytes():
+            wrong = twin if has_digest(marker) else marker
+            yield Damage(wrong, "the record is damaged (artifact.json and complete.json differ)")
         yield from _damaged_files(self.find_folder(ref), record["files"], on_read)
 
     def drop(self, ref: str) -> None:
@@ -184,6 +214,7 @@ class Store:
         """
         marker = self.folder(ref) / "artifact.json"
         twin = marker.with_name("complete.json")
+        refuse_link(marker, self.root)
         with disk_errors(marker.parent):
             marker_alone = marker.is_file() and not _is_record(marker) and _is_record(twin)
             marker.unlink(missing_ok=True)
@@ -191,12 +222,34 @@ class Store:
                 return
             twin.unlink(missing_ok=True)
             for path in marker.parent.iterdir():
-                if path.name in _NOT_FILES:
+                if path.name in _NOT_FILES:  # not part of the artifact
                     continue
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+
+    def mend_record(self, ref: str) -> bool:
+        """Replace a damaged record by its sound twin, if all files are sound, and return whether it was replaced.
+
+        The lease of the artifact is held.
+        """
+        records = [self.folder(ref) / name for name in ("artifact.json", "complete.json")]
+        refuse_link(records[0], self.root)
+        for sound, other in (records, records[::-1]):
+            if has_digest(sound) and not any(_damaged_files(sound.parent, read_record(sound)["files"])):
+                durable.write(other, sound.read_bytes())
+                return True
+        return False
+
+    def seal(self, ref: str) -> None:
+        """Give the records of a sound artifact, which an older orcac wrote without a digest, one. Its lease is held."""
+        record, marker = self.artifact(ref), self.folder(ref) / "artifact.json"
+        for path in (marker.with_name("complete.json"), marker):
+            if is_plain(path):
+                facts = path.stat()
+                _write(path, record)
+                os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # Snakemake compares times
 
     def republish(self, ref: str) -> bool:
         """Put the marker back if the twin and all its files are sound, and return whether they are."""
@@ -216,6 +269,7 @@ class Store:
         the lease meanwhile.
         """
         folder = self.folder(ref)
+        refuse_links(folder, skip=_WORKING)
         if not owns_lease(folder):
             fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
             raise StoreError(f"{ref}: another run took it over while this one was suspended", fix=fix)
@@ -253,8 +307,15 @@ class Store:
 
     @contextlib.contextmanager
     def lease(self, ref: str, report: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-        """Hold the node's lease, waiting for the process that holds it now; `report` gets a line about the wait."""
-        with acquire(self.folder(ref), on_wait=lambda holder: report(f"{ref} is being made by {holder}; waiting")):
+        """Hold the node's lease, waiting for the process that holds it now; `report` gets a line about the wait.
+
+        Raises StoreError if there is a link on the way to the folder, or in it. Links in its `work` are removed.
+        """
+        folder = self.folder(ref)
+        refuse_link(folder / "work", self.root)
+        with acquire(folder, on_wait=lambda holder: report(f"{ref} is being made by {holder}; waiting")):
+            refuse_links(folder, skip=_WORKING)
+            remove_links(folder / "work")
             yield
 
 
@@ -274,20 +335,38 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return the record of an artifact, its `artifact.json`. Raises StoreError if it is missing or damaged."""
+    """Return the record of an artifact, its `artifact.json`.
+
+    Raises StoreError if it is missing, damaged or a link, or names a file outside the artifact's folder.
+    """
+    refuse_irregular(path)
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        record: dict[str, Any] = json.loads(content.decode("utf-8"))
+        if stated := record.pop(_DIGEST, None):
+            text, _, end = content.rpartition(_BEFORE_DIGEST)
+            if end != f'"{stated}"\n}}\n'.encode() or hashlib.sha256(text).hexdigest() != stated:
+                raise ValueError  # it has changed since it was written
         for name, facts in record["files"].items():
-            if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise ValueError  # a file outside the folder
-            assert facts["bytes"] >= 0 and re.fullmatch("[0-9a-f]{64}", facts["sha256"])
+            if not is_inside(name) or name.split("/")[0] in _NOT_FILES:
+                raise ValueError  # a file outside the folder, or one that is not the artifact's
+            if not (facts["bytes"] >= 0 and re.fullmatch("[0-9a-f]{64}", facts["sha256"])):
+                raise ValueError
     except FileNotFoundError:
         raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"{path}: the record is damaged", fix=_repair_hint(path.parent)) from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
     return record
+
+
+def has_digest(path: Path) -> bool:
+    """Return whether there is a record at `path` that matches its own digest; older ones have none."""
+    try:
+        return _BEFORE_DIGEST in path.read_bytes() and _is_record(path)
+    except OSError:
+        return False
 
 
 def _is_record(path: Path) -> bool:
@@ -298,20 +377,9 @@ def _is_record(path: Path) -> bool:
     return True
 
 
-def _is_plain(path: Path) -> bool:
-    """Return whether there is a regular file at `path`, not a link to one."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _find_links(folder: Path) -> Iterator[Damage]:
-    """Yield the symbolic links in the folder, at any depth, and the devices and pipes."""
-    for parent, folders, files in os.walk(folder):
-        for path in (Path(parent, name) for name in [*folders, *files]):
-            if path.is_symlink() or not (path.is_dir() or path.is_file()):
-                yield Damage(path, "the artifact holds a link, a device or a pipe, which is not followed")
+def _find_links(folder: Path, *, skip: Collection[str] = ()) -> Iterator[Damage]:
+    for path in find_links(folder, skip=skip):
+        yield Damage(path, "the artifact holds a link, a device or a pipe, which is not followed")
 
 
 @contextlib.contextmanager
@@ -354,4 +422,5 @@ def _damaged_files(
 
 
 def _write(path: Path, record: Mapping[str, object]) -> None:
-    durable.write(path, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).encode().removesuffix(b"\n}")
+    durable.write(path, text + _BEFORE_DIGEST + f'"{hashlib.sha256(text).hexdigest()}"\n}}\n'.encode())

@@ -27,8 +27,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 from orcac.devices import count_cores
 from orcac.errors import InputError, OrcacError
 from orcac.job import packages_in_use
+from orcac.model.isolation import check_separates
 from orcac.model.offline import go_offline
-from orcac.model.positions import check_separates
 from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress, print_line
 from orcac.store import durable
@@ -43,7 +43,7 @@ from orcac.train.checkpoints import (
     find_newest,
     read_step,
 )
-from orcac.train.data import PackedRows, count_tokens, plan_order
+from orcac.train.data import PackedRows, plan_order
 from orcac.train.holdout import read_holdout
 from orcac.train.launch import read_slurm_rank
 from orcac.train.loss import SupervisedLoss
@@ -69,9 +69,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
     is_padded = counts.get("packing") == "none"
     data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"), is_padded=is_padded)
-    tokens = count_tokens(data.file.labels)
-    checks.check_labels(tokens, counts["supervised_tokens"])
-    order = plan_order(recipe, tokens)
+    checks.check_labels(data.tokens, counts["supervised_tokens"])
+    order = plan_order(recipe, data.tokens)
     checks.check_warmup(recipe, order.steps)
     carried_optimizer = stage.start / OPTIMIZER
     if recipe.optimizer == "carry" and not carried_optimizer.exists():

@@ -116,7 +116,7 @@ def test_a_damaged_record_is_skipped(made: tuple[Plan, Store, dict[str, Cost]], 
     for kind, content in (("collect", "{"), ("tokenize", "[]"), ("train", '{"recipe": 1}')):
         (tmp_path / kind / "0").mkdir(parents=True)
         (tmp_path / kind / "0" / "artifact.json").write_text(content)
-    record = {"recipe": {}, "summary": {"read": 1, "kept": 1}, "made": {"seconds": 1}}
+    record = {"files": {}, "recipe": {}, "summary": {"read": 1, "kept": 1}, "made": {"seconds": 1}}
     for number, inputs in enumerate(({}, {"responses": 5}, {"responses": []}, {"responses": [5]})):
         (tmp_path / "filter" / f"{number}").mkdir(parents=True)
         (tmp_path / "filter" / f"{number}" / "artifact.json").write_text(json.dumps(record | {"inputs": inputs}))

@@ -48,7 +48,7 @@ def publish(store: Store, plan: Plan, ref: str) -> Path:
     node = plan.nodes[ref]
     folder = store.folder(ref)
     folder.mkdir(parents=True)
-    record = {"recipe": node.recipe.model_dump(mode="json", exclude_defaults=True), "summary": {}}
+    record = {"files": {}, "recipe": node.recipe.model_dump(mode="json", exclude_defaults=True), "summary": {}}
     store.marker(ref).write_text(json.dumps(record))
     return folder
 

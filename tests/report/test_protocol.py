@@ -22,7 +22,7 @@ EXAMPLES = (FileRef(name="navigate.txt", sha256="0" * 64),)
 
 def write(root: Path, ref: str, recipe: Recipe, **inputs: list[str]) -> dict[str, Path]:
     (root / ref).mkdir(parents=True)
-    record = {"recipe": recipe.model_dump(mode="json"), "inputs": inputs}
+    record = {"files": {}, "recipe": recipe.model_dump(mode="json"), "inputs": inputs}
     (root / ref / "artifact.json").write_text(json.dumps(record))
     return {ref: root / ref}
 
@@ -80,6 +80,7 @@ def test_answers_of_a_recording_are_not_said_to_be_asked(tmp_path: Path) -> None
 def test_a_record_of_version_1_has_the_protocol_of_its_time(tmp_path: Path) -> None:
     folders = write(tmp_path, "eval/old", EvalRecipe(), items=["sample/gone"])
     old = {"system_id": 1, "system": "", "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 256, "seed": 0}
-    record = {"recipe": old | {"parser": "final-answer", "judge": None}, "inputs": {"items": ["sample/gone"]}}
+    recipe = old | {"parser": "final-answer", "judge": None}
+    record = {"files": {}, "recipe": recipe, "inputs": {"items": ["sample/gone"]}}
     (tmp_path / "eval/old" / "artifact.json").write_text(json.dumps(record))
     assert describe(read_protocol(folders, "eval/old", 1)) == PLAIN

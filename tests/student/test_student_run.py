@@ -82,6 +82,20 @@ def test_a_model_that_cannot_separate_examples_is_refused_if_rows_are_packed(tmp
     run(pretrained(tmp_path / "alone", scratch, **of_mamba))
 
 
+def test_a_hybrid_that_takes_positions_and_ignores_them_is_refused_if_rows_are_packed(tmp_path, scratch):
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 24, "vocab_size": 300}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "layer_types": ["conv", "full_attention"]}
+    Lfm2ForCausalLM(Lfm2Config(**shape)).save_pretrained(tmp_path / "lfm2")
+    own = ("config.json", "model.safetensors", "generation_config.json")
+    of_lfm2 = {"without": own, "also": [tmp_path / "lfm2" / name for name in own]}
+    with pytest.raises(InputError, match="Lfm2ForCausalLM does not separate examples"):
+        run(pretrained(tmp_path / "packed", scratch, **of_lfm2, is_packed=True))
+    run(pretrained(tmp_path / "alone", scratch, **of_lfm2))
+    assert not list((tmp_path / "packed").rglob("out*/model/*.safetensors"))
+
+
 def test_pretrained_gets_a_pad_token_and_a_template(tmp_path, scratch):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -173,8 +187,9 @@ def test_a_chat_model_keeps_its_format_and_all_its_end_tokens(tmp_path, scratch)
     assert (configuration["temperature"], configuration["pad_token_id"]) == (0.6, made.pad_token_id)
 
 
-def test_a_template_without_marks_is_kept_if_the_spec_says_so(tmp_path, scratch):
-    from orcac.model.chat_format import TEXT_MARKS, ChatFormat, chat_template, load_tokenizer, read_end_tokens
+def test_a_template_without_marks_is_kept_or_replaced_for_a_reason(tmp_path, scratch):
+    from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
+    from orcac.model.chat_template import TEXT_MARKS, chat_template
 
     tokenizer = load_tokenizer(scratch)
     tokenizer.add_tokens(["<turn>", "<end_of_turn>", "<think>", "</think>"], special_tokens=True)
@@ -196,7 +211,8 @@ def test_a_template_without_marks_is_kept_if_the_spec_says_so(tmp_path, scratch)
         parts = job.recipe.pretrained.model_copy(update=fields)
         return dataclasses.replace(job, recipe=job.recipe.model_copy(update={"pretrained": parts}))
 
-    run(kept := make("kept", keeps_template=True))
+    kept = make("kept")
+    assert run(kept).replaced is None
     made = load_tokenizer(kept.out / "model")
     assert made.chat_template == tokenizer.chat_template
     chat = ChatFormat(made, ends=read_end_tokens(kept.out / "model", made))
@@ -204,11 +220,15 @@ def test_a_template_without_marks_is_kept_if_the_spec_says_so(tmp_path, scratch)
     assert made.decode(example.input_ids) == (
         "<turn>user\nHi.<end_of_turn>\n<turn>assistant\n<think>Hm.</think>Ho.<end_of_turn>"
     )
-    run(replaced := make("replaced"))
-    assert load_tokenizer(replaced.out / "model").chat_template == chat_template(TEXT_MARKS)
+    configuration = json.loads((kept.out / "model" / "generation_config.json").read_text())
+    assert configuration["eos_token_id"] == [2, end]
 
     (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    with pytest.raises(InputError, match="does not teach it to stop"):
+    reason = "the chat template does not teach the student to stop"
+    replaced = make("replaced")
+    assert run(replaced).replaced == reason
+    assert load_tokenizer(replaced.out / "model").chat_template == chat_template(TEXT_MARKS)
+    with pytest.raises(InputError, match=reason):
         run(make("broken", keeps_template=True))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import stat
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +38,6 @@ def open_upstream(folder: Path, upstream: Path, wanted: Keys | None) -> Ledger:
 
     Raises StoreError if it is damaged.
     """
-    _check_files(upstream)
     with _blame(upstream):
         return Ledger(upstream, wanted, forgotten=_find_forgotten(folder, upstream))
 
@@ -83,20 +81,11 @@ def read_upstream(folder: Path, upstream: Path, keys: Container[str]) -> Iterato
 
     Raises StoreError if its ledger is damaged.
     """
-    _check_files(upstream)
-    forgotten = _find_forgotten(folder, upstream)
     with _blame(upstream):
+        forgotten = _find_forgotten(folder, upstream)
         for record in read_records(upstream, keys):
             if RecordId(record["key"], record["at"]) not in forgotten:
                 yield record
-
-
-def _check_files(upstream: Path) -> None:
-    """Raise StoreError if a file of the ledger is a link, a device or a pipe."""
-    with _blame(upstream):
-        for path in (*upstream.iterdir(), *upstream.glob("forgotten/*")):
-            if path.suffix in (".jsonl", ".sealing", ".parquet") and not stat.S_ISREG(path.lstat().st_mode):
-                raise StoreError(f"{path}: is not a regular file")
 
 
 def _find_forgotten(folder: Path, upstream: Path) -> Forgotten:
