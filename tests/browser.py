@@ -18,10 +18,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from patience import PATIENCE_S
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-SECONDS = 60
 
 
 class Browser:
@@ -44,7 +44,7 @@ class Browser:
                 return message["result"]
 
     async def _next(self) -> dict[str, Any]:
-        message = await self._socket.receive_json(timeout=SECONDS)
+        message = await self._socket.receive_json(timeout=PATIENCE_S)
         params = message.get("params", {})
         match message.get("method"):
             case "Runtime.exceptionThrown":
@@ -92,7 +92,7 @@ class Browser:
 
     def wait_for_reload(self, expression: str) -> None:
         """Wait until an expression is true, on a page that may be loaded anew meanwhile."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(AssertionError):  # the page is being left
                 found = self.call("Runtime.evaluate", expression=f"!!({expression})", returnByValue=True)

@@ -19,6 +19,7 @@ from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from patience import PATIENCE_S
 
 Fault = Literal["", "503", "429", "401", "403", "drop", "short", "swapped", "hang", "html"]
 Behaviour = Callable[[str, str, int], Fault]  # (method, path, number of earlier requests) -> fault
@@ -107,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(403, "")
         if fault == "html":
             return self._send(200, b"<html>Please log in to the network</html>", {"Content-Type": "text/html"})
-        if fault == "hang" and hub.ended.wait(10):  # longer than any test waits
+        if fault == "hang" and hub.ended.wait(PATIENCE_S):  # longer than any test waits
             self.close_connection = True
             return None
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jobs
@@ -127,8 +127,26 @@ def publish_study(
     return Made(publisher.store, ref, recipe)
 
 
+def make_filtered(asked: int, rejected: Mapping[str, int]) -> dict[str, Callable[[Path], object]]:
+    """Return the tables of a filter of two tasks and two system messages, as file -> the function that writes it."""
+    reasons = [reason for reason, count in rejected.items() for _ in range(count)]
+    answers = [
+        rows.Rejected(
+            id=f"{n:020x}", source="s", task=("addition", "products")[n % 3 == 0], query=f"question {n}",
+            system_id=1 + n % 2, system="", teacher="expert", response="so", finish_reason="stop",
+            error=reason if reason == "Timeout" else "", reason=reason,
+        )
+        for n, reason in enumerate(reasons + [""] * (asked - len(reasons)))
+    ]  # fmt: skip
+    return {
+        "kept.parquet": lambda path: rows.write(path, rows.Response, [row for row in answers if not row.reason]),
+        "rejected.parquet": lambda path: rows.write(path, rows.Rejected, [row for row in answers if row.reason]),
+    }
+
+
 def _publish_dataset(publisher: Publisher, name: str) -> Dataset:
     tokens = {"input_tokens": 24_000, "output_tokens": 36_000, "usd": 0.12}
+    rejected = {"Timeout": 2, "contamination": 10}
     return Dataset(
         name=name,
         prompts=(publisher.publish("sample", name, {"read": 350, "kept": 300, "dropped": {"not drawn": 50}}),),
@@ -136,7 +154,7 @@ def _publish_dataset(publisher: Publisher, name: str) -> Dataset:
             "collect", name, {"prompts": 300, "answered": 298, "failed": {"Timeout": 2}} | tokens
         ),
         filter=publisher.publish(
-            "filter", name, {"read": 300, "kept": 288, "rejected": {"Timeout": 2, "contamination": 10}}
+            "filter", name, {"read": 300, "kept": 288, "rejected": rejected}, make_filtered(300, rejected)
         ),
         teacher="expert",
     )

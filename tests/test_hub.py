@@ -13,6 +13,7 @@ import hub_server
 import pytest
 import tiny
 from hub_server import HubServer
+from patience import PATIENCE_S
 
 from orcac import hub
 from orcac.errors import EndpointError, InputError, OrcacError, StoreError
@@ -315,7 +316,7 @@ def test_the_command_reads_the_environment_and_shows_no_token(tmp_path):
 
         def make(ref: str) -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "orcac", "make", ref]
-            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
 
         made, refused = make(good.ref), make(bad.ref)
     assert made.returncode == 0, made.stderr

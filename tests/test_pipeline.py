@@ -99,20 +99,20 @@ def test_an_edit_remakes_the_nodes_that_diff_listed_and_no_others(finished: Path
 
 def test_a_run_that_was_killed_anywhere_finishes_with_the_same_artifacts(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
-    rng, kills, line = random.Random(7), 0, [str(BIN / "orcac"), "run", str(tmp_path / "spec.yaml")]
-    for _ in range(4):
+    rng, line = random.Random(7), [str(BIN / "orcac"), "run", str(tmp_path / "spec.yaml")]
+    for goal in (1, 4, 8, 12):  # of about twenty artifacts
         child = subprocess.Popen(
             line, cwd=ROOT, env=environment(tmp_path), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-        time.sleep(rng.uniform(4, 12))
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            kills += 1
+        while len(artifacts(tmp_path)) < goal:
+            assert child.poll() is None, "it ended with fewer artifacts"
+            time.sleep(0.1)
+        time.sleep(rng.uniform(0, 1))
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()
     done = orcac(tmp_path, "run", str(tmp_path / "spec.yaml"))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert kills
     again, whole = artifacts(tmp_path), artifacts(finished)
     assert all(again[ref] == whole[ref] for ref in again), "an artifact differs from the uninterrupted run's"
     reports = [ref for ref in again if ref.startswith("report/")]

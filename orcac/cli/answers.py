@@ -126,6 +126,8 @@ def command(
     found = iter(()) if student is not None else _followed(folder, keep) if follow else _recorded(folder, keep)
     if action != "count":
         found = _left(folder, found)
+    models = [selection[name] for name in ("model", "teacher") if selection[name] is not None]
+    evaluated = [(ref, arm) for ref, arm in evaluated if all(model == arm + MARK for model in models)]
     are_summed = action == "count" and not narrows and not limit
     if not are_summed:
         found = itertools.chain(found, filter(keep, read_answers(study.store, evaluated)))

@@ -77,12 +77,16 @@ class Pages:
         done, _ = self._look()
         version = f"{time.time_ns() // 1_000_000}"
         texts = Path(f"texts-{version}")
-        write_texts(folder / texts, viewed.collections)
+        try:
+            write_texts(folder / texts, viewed.collections)
+            index = index_script(viewed.collections, list_rows(viewed.results)) if viewed.collections else ""
+            place = Folder(str(texts), version if self._is_served else "", len(done), len(self._refs))
+            page = render_html(viewed.results, index, unfinished=viewed.unfinished, folder=place)
+            durable.write(folder / "index.html", page.encode("utf-8", "replace"), sync=False)
+        except BaseException:
+            shutil.rmtree(folder / texts, ignore_errors=True)
+            raise
         self._texts.append(texts)
-        index = index_script(viewed.collections, list_rows(viewed.results)) if viewed.collections else ""
-        place = Folder(str(texts), version if self._is_served else "", len(done), len(self._refs))
-        page = render_html(viewed.results, index, unfinished=viewed.unfinished, folder=place)
-        durable.write(folder / "index.html", page.encode("utf-8", "replace"), sync=False)
         if self._is_served:
             durable.write(folder / "version", version, sync=False)
 
@@ -99,10 +103,11 @@ def following(pages: Pages, *, every_s: float = _LOOK_EVERY_S) -> Iterator[None]
             try:
                 pages.renew()
                 warned = ""
-            except (OrcacError, OSError) as error:
-                if str(error) != warned:
-                    click.echo(f"warning: the pages are not made anew: {clean(str(error))}", err=True)
-                warned = str(error)
+            except Exception as error:  # any other than these two is an error in orcac; later pages may be made again
+                text = str(error) if isinstance(error, (OrcacError, OSError)) else repr(error)
+                if text != warned:
+                    click.echo(f"warning: the pages are not made anew: {clean(text)}", err=True)
+                warned = text
             took = time.monotonic() - start
 
     thread = threading.Thread(target=follow, daemon=True)

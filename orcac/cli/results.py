@@ -87,8 +87,7 @@ def _find_reports(store: Store, specs: Sequence[str]) -> list[str]:
             if not store.is_done(ref):
                 click.echo(f"{ref}: the report is not made yet; make it with `orcac run`", err=True)
     else:
-        stores = [store.own, *([Store(store.upstream)] if store.upstream else [])]
-        refs = sorted({ref for one in stores for ref in one.refs() if ref.startswith("report/")})
+        refs = store.list_finished("report")
     return [ref for ref in refs if store.is_done(ref)]
 
 

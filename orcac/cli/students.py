@@ -48,9 +48,8 @@ def find_evaluated(store: Store, pattern: str | None, spec: Path | None) -> Eval
         (experiment,) = plan.experiments.values()
         pairs = [(ref, arm) for arm, refs in experiment.arms.items() for ref in refs if ref.startswith("eval/")]
     else:
-        stores = [store.own, *([Store(store.upstream)] if store.upstream else [])]
-        refs = sorted({ref for one in stores for ref in one.refs() if ref.startswith("eval/") and one.is_done(ref)})
-        pairs = [(ref, str(store.artifact(ref)["label"]).partition(": ")[0]) for ref in refs]
+        finished = store.list_finished("eval")
+        pairs = [(ref, str(store.artifact(ref)["label"]).partition(": ")[0]) for ref in finished]
     found = [(ref, arm) for ref, arm in pairs if (pattern is None or fnmatchcase(arm, pattern)) and store.is_done(ref)]
     if pattern is not None and not found:
         arms = ", ".join(dict.fromkeys(arm for _, arm in pairs)) or "none"

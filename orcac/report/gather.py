@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orcac.collect.recipe import CollectSummary
+from orcac.filter.funnel import count_funnels
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
+from orcac.rate.wording import NodeFacts, describe_choices
 from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.protocol import read_protocol
 from orcac.report.recipe import (
@@ -89,6 +91,11 @@ class Artifacts:
         """Return the collect nodes whose answers a judge compared with those that it scored: KIND/ID -> model."""
         found = self._record(ref)["inputs"].get("against", ())
         return {one: str(self._record(one)["recipe"]["model"]) for one in found if one in self.folders}
+
+    def facts(self, ref: str) -> NodeFacts:
+        """Return the recipe and the inputs of a node."""
+        record = self._record(ref)
+        return NodeFacts(record["recipe"], record.get("inputs", {}))
 
     def _record(self, ref: str) -> dict[str, Any]:
         return read_record(self.folders[ref] / "artifact.json")
@@ -200,17 +207,19 @@ def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
             nodes += [stage.tokenize, stage.train]
         for evaluation in run.evaluations:
             nodes += [evaluation.items, evaluation.answers, evaluation.score]
+    summary = store.summary(StudentSummary, student)
     return ArmResult(
         name=arm.name,
         runs=len(arm.runs),
         draws=len(arm.draws),
-        parameters=store.summary(StudentSummary, student).parameters,
+        parameters=summary.parameters,
         stages=stages,
         examples=sum(stage.examples for stage in stages),
         steps=sum(stage.steps for stage in stages),
         tokens=sum(stage.tokens for stage in stages),
         nodes=tuple(dict.fromkeys(nodes)),
         usd=round(sum(store.summary(CollectSummary, ref).usd for ref in sorted(collected)), 6),
+        replaced=summary.replaced or "",
     )
 
 
@@ -269,9 +278,11 @@ def _flow(store: Artifacts, dataset: Dataset, users: tuple[str, ...]) -> Flow:
         read=filtered.read,
         kept=filtered.kept,
         rejected=filtered.rejected,
+        choices=tuple(describe_choices(dataset.name, dataset.collect, store.facts)),
         balanced=queries == drawn + dropped.total()
         and asked.prompts == asked.answered + sum(asked.failed.values())
         and filtered.read == filtered.kept + sum(filtered.rejected.values()),
+        funnels=count_funnels(store.folders[dataset.filter]),
     )
 
 

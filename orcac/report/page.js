@@ -188,6 +188,14 @@
     if (!text) return;
     sessionStorage.removeItem(KEPT);
     touched = Infinity; // the page stays as it is until all is restored
+    try {
+      await restoreState(text);
+    } finally {
+      touched = 0;
+    }
+  }
+
+  async function restoreState(text) {
     const state = JSON.parse(text);
     const values = new Map(state.values);
     for (const field of fields()) {
@@ -204,7 +212,6 @@
     }
     await restoreItem(values, state.item);
     scrollTo(0, state.top);
-    touched = 0;
   }
 
   const live = find("live");
@@ -218,6 +225,7 @@
       let version;
       try {
         const reply = await fetch("version", { cache: "no-store" });
+        if (!reply.ok) return;
         version = (await reply.text()).trim();
       } catch {
         status.textContent = `${said} Nothing serves this page any more.`;

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orcac.report import judging, plots, wording
-from orcac.report.results import Benchmark, HeldOut, Results, Score, TaskDifference
+from orcac.report.results import Benchmark, Flow, HeldOut, Results, Score, TaskDifference
 from orcac.stats.wording import points, points_interval
 from orcac.text import by_reason, dollars
 
@@ -38,7 +38,7 @@ _HEAT = 0.2  # the difference, a share, from which on a cell has its full colour
 _PALE = 0.35  # the part of its colour that a cell has whose interval contains 0
 _CONTROLS = {number: chr(0x2400 + number) for number in range(32) if chr(number) not in "\n\t"} | {0x7F: "␡"}
 _CONTROLS |= {number: f"⟨{number:X}⟩" for number in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # of direction
-
+_FUNNELS = 20  # datasets whose funnels are shown
 
 T = TypeVar("T")
 
@@ -105,6 +105,7 @@ def render_html(
         folder=folder,
         items=items,
         unfinished=unfinished,
+        funnels=_list_funnels(results),
         leaks=[flow for flow in results.flows if flow.rejected.get("contamination")],
         at_chance=wording.AT_CHANCE,
         nothing_measured=wording.NOTHING_MEASURED,
@@ -115,6 +116,11 @@ def render_html(
         loss_plot=_draw_training(results, rows),
         held_out_plots=_draw_held_out(results.held_out),
     )
+
+
+def _list_funnels(results: Results) -> list[Flow]:
+    """Return the datasets whose funnels are shown."""
+    return [flow for flow in results.flows if flow.funnels][:_FUNNELS]
 
 
 def _show_controls(value: T) -> T | str:
@@ -231,6 +237,7 @@ def render_markdown(results: Results) -> str:
         .render(
             results=results,
             findings=wording.describe_findings(results),
+            funnels=_list_funnels(results),
             at_chance=wording.AT_CHANCE,
             nothing_measured=wording.NOTHING_MEASURED,
             limits=wording.describe_limits(results),

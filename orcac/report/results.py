@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from orcac.errors import StoreError
+from orcac.filter.funnel import Funnel
 from orcac.score.samples import SampleScores
 from orcac.stats.averages import Average
 from orcac.stats.intervals import Interval
@@ -256,6 +257,7 @@ class ArmResult:
     tokens: int
     nodes: tuple[str, ...]
     usd: float | None = None  # of the answers that it learnt from; None in a report of an older orcac
+    replaced: str = ""  # why the student's chat template is one of orcac, if it is not the model's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +276,9 @@ class Flow:
     read: int  # by the filter
     kept: int
     rejected: dict[str, int]
+    choices: tuple[str, ...] = ()  # sentences on the choice of its questions by their values
     balanced: bool  # queries = drawn + dropped, asked = answered + failed, and read = kept + rejected
+    funnels: tuple[Funnel, ...] = ()  # none in a report of an older orcac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

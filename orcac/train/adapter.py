@@ -26,6 +26,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 
+from orcac.devices import count_cores
 from orcac.errors import InputError
 from orcac.store import durable
 from orcac.train import state
@@ -148,7 +149,7 @@ def merge(base: Path, adapter: Path, out: Path, *, threads: int) -> None:
     from peft import PeftModel
 
     gc.collect()  # the trained model, if this process held one
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, count_cores()))
     logging.getLogger("peft").setLevel(logging.ERROR)
     model = AutoModelForCausalLM.from_pretrained(
         str(base), dtype=torch.float32, trust_remote_code=False, local_files_only=True, use_safetensors=True
@@ -156,6 +157,4 @@ def merge(base: Path, adapter: Path, out: Path, *, threads: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    for path in out.glob("*.safetensors*"):
-        path.unlink()
     merged.save_pretrained(out)

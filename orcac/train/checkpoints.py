@@ -103,10 +103,11 @@ def _describe_layout(stage: StageJob) -> dict[str, int]:
     return {"world_size": stage.world_size, "zero": stage.execution.zero}
 
 
-def describe_newest(work: Path) -> str:
-    """Return the path of the newest complete checkpoint in words, for the error of a stage that diverges."""
+def divergence(problem: str, work: Path, *, fix: str = "lower learning_rate, or raise warmup") -> InputError:
+    """Return the error of a stage that diverges, which names the newest complete checkpoint in `work`."""
     newest = find_newest(work)
-    return f"the last good checkpoint is {newest}" if newest else "no checkpoint was saved before it"
+    place = f"the last good checkpoint is {newest}" if newest else "no checkpoint was saved before it"
+    return InputError(f"{problem}; {place}", fix=fix)
 
 
 def check_finite_weights(model: PreTrainedModel, stage: StageJob, *, step: int) -> None:
@@ -115,10 +116,7 @@ def check_finite_weights(model: PreTrainedModel, stage: StageJob, *, step: int) 
     parts = (getattr(parameter, "ds_tensor", parameter) for parameter in trained)  # ZeRO-3's own share
     is_broken = not all(bool(torch.isfinite(part.detach()).all()) for part in parts)
     if distributed.any_rank(is_broken):
-        raise InputError(
-            f"a weight is NaN or infinite after step {step}; {describe_newest(stage.work)}",
-            fix="lower learning_rate, or raise warmup",
-        )
+        raise divergence(f"a weight is NaN or infinite after step {step}", stage.work)
 
 
 class Saver(TrainerCallback):

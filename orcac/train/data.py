@@ -143,7 +143,8 @@ class PackedRows(Dataset[int]):
 
     def __init__(self, file: RowFile, *, is_padded: bool = False) -> None:
         self.file = file
-        self.lengths = count_tokens(file.labels).real if is_padded else None
+        self.tokens = count_tokens(file.labels)
+        self.lengths = self.tokens.real if is_padded else None
         length = file.labels.shape[1]
         padding = np.zeros(length), np.arange(length), np.full(length, MASKED)
         self._padding = RowFile(*(array.astype(np.int32) for array in padding))  # type: ignore[arg-type]

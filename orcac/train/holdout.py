@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from orcac.errors import InputError
 from orcac.tokenize import rowfile
 from orcac.tokenize.holdout import ROWS, Group, read_groups
 from orcac.train import distributed
 from orcac.train.apart import Loss, count_apart
 from orcac.train.best import Best
-from orcac.train.checkpoints import describe_newest
+from orcac.train.checkpoints import divergence
 from orcac.train.checks import eval_mode
 from orcac.train.data import PADDING_ROW, PackedRows
 from orcac.train.metrics import MetricsWriter, name_curves
@@ -62,11 +61,10 @@ class Holdout(TrainerCallback):
         totals = np.add.reduceat(sums, starts[:-1])
         self.newest = Loss(step, float(totals.sum() / sum(tokens)))
         if not math.isfinite(self.newest.loss):
-            raise InputError(
-                f"the loss on the examples kept apart is {self.newest.loss} after step {step}; "
-                f"{describe_newest(self._work)}",
-                fix="lower learning_rate, or raise warmup" if step else "check the weights that the stage starts from",
-            )
+            problem = f"the loss on the examples kept apart is {self.newest.loss} after step {step}"
+            if not step:
+                raise divergence(problem, self._work, fix="check the weights that the stage starts from")
+            raise divergence(problem, self._work)
         losses = {group.name: float(total / n) for group, total, n in zip(self._groups, totals, tokens, strict=True)}
         self._metrics.write_holdout(step=step, loss=self.newest.loss, groups=losses)
         # to Weights & Biases, if it gets the metrics; with the Trainer's own control it would skip this step's line

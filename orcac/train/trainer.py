@@ -19,10 +19,9 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallb
 from transformers.integrations import is_wandb_available
 from transformers.utils import is_liger_kernel_available
 
-from orcac.errors import InputError
 from orcac.progress import Progress
 from orcac.train import adapter, distributed
-from orcac.train.checkpoints import MAX_CHECKPOINTS, describe_newest
+from orcac.train.checkpoints import MAX_CHECKPOINTS, divergence
 from orcac.train.data import PackedRows, RankSampler, RowOrder
 from orcac.train.holdout import Holdout
 from orcac.train.launch import build_deepspeed_config
@@ -141,11 +140,8 @@ class PackedTrainer(Trainer):
             return
         step = self.state.global_step
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["grad_norm"]):
-            raise InputError(
-                f"the loss is {logs['loss']} and its gradient's norm {logs['grad_norm']} at step {step}; "
-                f"{describe_newest(Path(self.args.output_dir))}",
-                fix="lower learning_rate, or raise warmup",
-            )
+            problem = f"the loss is {logs['loss']} and its gradient's norm {logs['grad_norm']} at step {step}"
+            raise divergence(problem, Path(self.args.output_dir))
         tokens = int(self._order.seen.real[step - 1])
         self._metrics.write(
             step=step,

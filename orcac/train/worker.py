@@ -43,7 +43,7 @@ from orcac.train.checkpoints import (
     find_newest,
     read_step,
 )
-from orcac.train.data import PackedRows, count_tokens, plan_order
+from orcac.train.data import PackedRows, plan_order
 from orcac.train.holdout import read_holdout
 from orcac.train.launch import read_slurm_rank
 from orcac.train.loss import SupervisedLoss
@@ -69,9 +69,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
     is_padded = counts.get("packing") == "none"
     data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"), is_padded=is_padded)
-    tokens = count_tokens(data.file.labels)
-    checks.check_labels(tokens, counts["supervised_tokens"])
-    order = plan_order(recipe, tokens)
+    checks.check_labels(data.tokens, counts["supervised_tokens"])
+    order = plan_order(recipe, data.tokens)
     checks.check_warmup(recipe, order.steps)
     carried_optimizer = stage.start / OPTIMIZER
     if recipe.optimizer == "carry" and not carried_optimizer.exists():

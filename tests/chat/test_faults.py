@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from faults import Fault, FaultServer
 from jobs import IN_FLIGHT, collect_job, read_responses, write_prompts
+from patience import PATIENCE_S
 
 from orcac import rows
 from orcac.chat.ledger.files import read_records
@@ -44,7 +45,7 @@ def start(folder: Path, server: FaultServer) -> subprocess.Popen[bytes]:
 
 
 def wait_until_billed(server: FaultServer, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while server.billed.total() < count:
         assert time.monotonic() < deadline, f"{server.billed.total()} of {count} answered"
         time.sleep(0.002)
@@ -76,10 +77,12 @@ def test_sigterm_waits_for_requests_in_flight_and_nothing_is_paid_twice(tmp_path
     with FaultServer(latency_s=0.1) as server:
         child = start(tmp_path, server)
         wait_until_billed(server, 60)
+        server.is_held = True
         for _ in range(times):
             child.send_signal(signal.SIGTERM)
             time.sleep(0.05)
-        assert child.wait(10) != 0
+        server.is_held = False
+        assert child.wait(PATIENCE_S) != 0
         assert len(read_questions(tmp_path)) == server.billed.total() < 300
         run(collect_job(tmp_path, server.base_url))
         assert set(server.billed.values()) == {1} and len(server.billed) == 300

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from faults import Fault, FaultServer
+from patience import PATIENCE_S
 
 from orcac import rows
 from orcac.chat.ledger.files import read_records
@@ -98,7 +99,7 @@ def study(tmp_path: Path) -> Study:
 def each_billed(server: FaultServer, *, every: int) -> Iterator[None]:
     """Yield whenever the server has billed `every` more answers."""
     while True:
-        goal, deadline = server.billed.total() + every, time.monotonic() + 30
+        goal, deadline = server.billed.total() + every, time.monotonic() + PATIENCE_S
         while server.billed.total() < goal and time.monotonic() < deadline:
             time.sleep(0.005)
         yield
@@ -121,7 +122,7 @@ def test_shards_share_the_rate_of_their_account(study: Study) -> None:
 
     with FaultServer(behaviour, latency_s=0.05) as server:
         collect = study.compile(server, usd=100, per_minute=60 * a_second)
-        assert [shard.wait(120) for shard in study.shards(collect)] == [0] * SHARDS
+        assert [shard.wait(PATIENCE_S) for shard in study.shards(collect)] == [0] * SHARDS
         assert set(server.billed.values()) == {1} and len(server.billed) == QUESTIONS
     first = [min(asked[prompt.query][0] for prompt in study.prompts[shard::SHARDS]) for shard in range(SHARDS)]
     steady = [at for times in asked.values() for at in times if at > max(first) + 1.5 * REFRESH_S]
@@ -143,7 +144,7 @@ def test_killed_shards_that_run_again_keep_to_the_budget(study: Study, tmp_path:
             shards[victim].kill()
             shards[victim].wait()
             shards[victim] = study.start("make", collect, "--shard", f"{victim + 1}-of-{SHARDS}")
-        assert [shard.wait(120) for shard in shards] == [4] * SHARDS, (tmp_path / "log").read_text()
+        assert [shard.wait(PATIENCE_S) for shard in shards] == [4] * SHARDS, (tmp_path / "log").read_text()
         stopped = server.billed.copy()
         spent = Budget(tmp_path / "store" / "answers" / "budgets" / "shards", usd).spent()
         assert round(stopped.total() * ANSWER_USD, 6) <= spent <= usd
@@ -151,15 +152,17 @@ def test_killed_shards_that_run_again_keep_to_the_budget(study: Study, tmp_path:
         log = (tmp_path / "log").read_text()
         assert "the budget of 1.70 USD holds no further request" in log and f" 1-of-{SHARDS}` alone" in log
 
-        assert [shard.wait(120) for shard in study.shards(collect)] == [4] * SHARDS
+        assert [shard.wait(PATIENCE_S) for shard in study.shards(collect)] == [4] * SHARDS
         assert server.billed == stopped, "a spent budget pays for nothing"
 
         kept = study.read_questions()
         collect = study.compile(server, usd=30)
-        assert [shard.wait(120) for shard in study.shards(collect)] == [0] * SHARDS, (tmp_path / "log").read_text()
+        assert [shard.wait(PATIENCE_S) for shard in study.shards(collect)] == [0] * SHARDS, (
+            tmp_path / "log"
+        ).read_text()
         assert all(server.billed[question] == stopped[question] for question in kept), "paid again"
         assert len(server.billed) == QUESTIONS
         assert server.billed.total() <= QUESTIONS + kills * IN_FLIGHT * SHARDS
         paid = server.billed.copy()
-        assert study.start("make", collect).wait(60) == 0
+        assert study.start("make", collect).wait(PATIENCE_S) == 0
         assert server.billed == paid

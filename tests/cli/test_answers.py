@@ -19,7 +19,7 @@ from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatRequest, ChatResponse, conversation
 from orcac.chat.settings import Sampling
 from orcac.cli.answers import command
-from orcac.errors import InputError
+from orcac.errors import InputError, StoreError
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
@@ -93,6 +93,11 @@ def test_answers_of_students_are_counted_listed_and_exported(
     *_, hint = run("list", "--student", "base", "--spec", students_of_smoke, "--contains", "says 12").splitlines()
     exported = json.loads(run(*shlex.split(hint.partition("orcac answers ")[2])))
     assert exported["response"]["text"].endswith("says 12") and exported["request"]["messages"] == [["user", "item 12"]]
+    for path in Path(os.environ["ORCAC_STORE"]).glob("eval/*/answers.parquet"):
+        path.write_bytes(b"")
+    assert len(run("list", "--json", "--model", "gpt").splitlines()) == 2, "no answers of students are read"
+    with pytest.raises(StoreError, match="cannot be read"):
+        run("list", "--model", "base (student)")
     assert len(run("export", "-").splitlines()) == 4, "without --student the ledger alone, which can be imported"
     with pytest.raises(InputError, match="no arm of that name") as caught:
         run("list", "--student", "missing")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -198,9 +197,9 @@ def test_every_option_narrows_the_selection(selection: dict[str, str], is_select
 
 
 def test_an_expression_that_takes_exponential_time_is_stopped() -> None:
-    keep = read_selection(**(NONE | {"matches": "(a+)+$"}), patience_s=0.2)  # type: ignore[arg-type]
-    assert keep(record("aaa"))  # type: ignore[arg-type]
-    started = time.monotonic()
+    slow = NONE | {"matches": "(a+)+$"}
+    assert read_selection(**slow)(record("aaa"))  # type: ignore[arg-type]
+    keep = read_selection(**slow, patience_s=0.2)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"more than 0\.2 s on the answer abab") as caught:
         keep(record("a" * 60 + "b"))  # type: ignore[arg-type]
-    assert time.monotonic() - started < 30 and "--contains" in caught.value.fix
+    assert "--contains" in caught.value.fix

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from rich.console import Console
 
 from orcac.cli.live import find_terminal, live_display
@@ -23,7 +24,6 @@ from orcac.spec.load import load
 from orcac.store.store import Store
 
 SPECS = Path(__file__).parents[2] / "specs"
-PATIENCE_S = 60.0  # the longest wait for something that a fast machine shows at once
 ON_TERMINAL = """
 import fcntl, sys, termios
 from orcac.cli import main

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from faults import FaultServer
+from patience import PATIENCE_S
 
 from orcac.chat.ledger.files import read_records
 
@@ -30,7 +31,7 @@ lock, told = threading.Lock(), []
 def handle(*_):
     with lock:
         print("told", flush=True)
-        time.sleep(0.3)
+        os.read(0, 1)
     told.append(1)
 signal.signal(signal.SIGTERM, handle)
 print(os.getpid(), flush=True)
@@ -44,6 +45,7 @@ raise SystemExit(1)
 def waiting() -> Iterator[subprocess.Popen[bytes]]:
     run = subprocess.Popen(
         [sys.executable, "-c", WAIT.format(CHILD)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -60,7 +62,7 @@ def test_sigterm_to_all_at_once_stops_all(waiting: subprocess.Popen[bytes]) -> N
     os.kill(child, signal.SIGTERM)
     assert waiting.stdout.readline() == b"told\n"
     waiting.terminate()
-    _, said = waiting.communicate(timeout=10)
+    _, said = waiting.communicate(b"\n", timeout=PATIENCE_S)
     assert b"KeyboardInterrupt" in said  # so exit code 130, not that of a node that failed
 
 
@@ -70,7 +72,7 @@ def test_sigterm_to_us_alone_reaches_snakemake(waiting: subprocess.Popen[bytes])
     waiting.terminate()
     assert waiting.stdout.readline() == b"told\n"
     waiting.terminate()
-    _, said = waiting.communicate(timeout=10)
+    _, said = waiting.communicate(b"\n", timeout=PATIENCE_S)
     assert b"KeyboardInterrupt" in said
 
 
@@ -90,7 +92,7 @@ def test_sigterm_to_us_alone_lets_jobs_end_with_what_they_have(tmp_path: Path) -
                 assert run.poll() is None
                 time.sleep(0.05)
             run.terminate()
-            _, said = run.communicate(timeout=30)
+            _, said = run.communicate(timeout=PATIENCE_S)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.pid, signal.SIGKILL)

@@ -18,6 +18,7 @@ import pytest
 import studies
 from browser import needs_browser, open_browser
 from click.testing import CliRunner, Result
+from patience import PATIENCE_S
 
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatResponse, conversation
@@ -166,6 +167,19 @@ def test_a_served_page_follows_the_study_and_keeps_its_place(store: Store, plan:
         page.wait_for_reload(f"{shown} === 'answer 3'")
         assert len(list((tmp_path / "pages").glob("texts-*"))) == 2, "the newest and the one before"
         assert page.problems == []
+        page.evaluate(
+            "(() => {window.looks = 0; window.fetch = async () => {window.looks += 1;"
+            " return {ok: false, text: async () => 'the page of another server'};};})()"
+        )
+        page.wait_for("window.looks >= 2")
+        assert page.evaluate("document.querySelector('#renew').hidden"), "the reply is no version"
+        page.evaluate("sessionStorage.setItem('orcac-view', JSON.stringify({values: []}))")  # of an older script
+        page.open(f"http://{HOST}:{server.server_port}/")
+        page.evaluate("window.isOld = true")
+        record_answer(store, plan, 5)
+        studies.publish_plan(plan, store, ("student",))
+        assert pages.renew()
+        page.wait_for_reload("!window.isOld")
         server.shutdown()
         thread.join()
 
@@ -181,12 +195,40 @@ def test_pages_that_cannot_be_made_anew_stay(
     studies.publish_plan(plan, store, DATA)
     broken = next(ref for ref in plan.nodes if ref.startswith("filter/"))
     (store.folder(broken) / "artifact.json").write_text("{}")
-    said, end = "", time.monotonic() + 30
+    said, end = "", time.monotonic() + PATIENCE_S
     with following(pages, every_s=0.01):
         while "not made anew" not in said and time.monotonic() < end:
             said += capfd.readouterr().err
     assert "not made anew" in said and "the record is damaged" in said
     assert (tmp_path / "pages" / "index.html").read_text() == before
+
+
+def test_an_error_of_any_kind_is_named_and_later_pages_are_made(
+    store: Store, plan: Plan, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies.publish_plan(plan, store, ("sample",))
+    (experiment,) = plan.experiments.values()
+    folder = tmp_path / "pages"
+    pages = Pages(plan, store, experiment, 5000, folder, is_served=True)
+    pages.make()
+    studies.publish_plan(plan, store, DATA)
+    made = threading.Event()
+
+    def render(*arguments: Any, **options: Any) -> str:
+        if not made.is_set():
+            raise ValueError("no such column")
+        return "made"
+
+    monkeypatch.setattr("orcac.report.render.render_html", render)
+    said, end = "", time.monotonic() + PATIENCE_S
+    with following(pages, every_s=0.01):
+        while "not made anew: ValueError('no such column')" not in said and time.monotonic() < end:
+            said += capfd.readouterr().err
+        made.set()
+        while (folder / "index.html").read_text() != "made" and time.monotonic() < end:
+            time.sleep(0.01)
+    assert "not made anew: ValueError" in said and (folder / "index.html").read_text() == "made"
+    assert len(list(folder.glob("texts-*"))) == 2, "none of a page that was not made"
 
 
 def test_a_folder_that_exists_is_not_overwritten(store: Store, tmp_path: Path) -> None:
@@ -219,7 +261,7 @@ def address(tmp_path: Path) -> Iterator[int]:
     ],
 )
 def test_the_server_gives_its_own_files_to_its_own_pages(address: int, path: str, host: str, status: int) -> None:
-    connection = http.client.HTTPConnection(HOST, address, timeout=10)
+    connection = http.client.HTTPConnection(HOST, address, timeout=PATIENCE_S)
     connection.request("GET", path, headers={"Host": host} if host else {})
     reply = connection.getresponse()
     body = reply.read()

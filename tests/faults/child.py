@@ -50,7 +50,7 @@ class Child:
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(300)
 
     def counters(self) -> Counters:
         """Return the present counters."""
@@ -72,5 +72,5 @@ class Child:
         url = self.base_url.removesuffix("/v1") + f"/control/{name}"
         data = None if body is None else json.dumps(body).encode()
         open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-        with open_directly(urllib.request.Request(url, data=data), timeout=30) as response:
+        with open_directly(urllib.request.Request(url, data=data), timeout=300) as response:
             return json.load(response)

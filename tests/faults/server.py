@@ -114,13 +114,14 @@ class FaultServer:
         self.last_request: web.Request | None = None
         self.last_body: dict[str, object] = {}
         self.base_url = ""
+        self.is_held = False  # while it is set, no answer leaves the server
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._begun = time.monotonic()
 
     def __enter__(self) -> FaultServer:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(300)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -161,6 +162,8 @@ class FaultServer:
             response = await self._respond(request, content)
         finally:
             self.in_flight -= 1
+        while self.is_held:
+            await asyncio.sleep(0.01)
         self.span = (self.span[0] or came, time.monotonic())
         self.statuses[response.status] += 1
         if response.status in (200, 429):

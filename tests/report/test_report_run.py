@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jobs
 import pytest
+import studies
 
 from orcac import rows
 from orcac.errors import StoreError
@@ -70,6 +71,8 @@ class FakeStore:
             self.add(f"collect/{name}", {"prompts": asked, "answered": asked - 2, "failed": failed} | tokens)
             kept = asked - sum(rejected.values())
             self.add(f"filter/{name}", {"read": asked, "kept": kept, "rejected": rejected})
+            for file, write_table in studies.make_filtered(asked, rejected).items():
+                write_table(self.folders[f"filter/{name}"] / file)
         return Dataset(
             name=name,
             prompts=(f"sample/{name}",),
@@ -229,6 +232,12 @@ def test_every_row_is_accounted_for(job: Job, results: dict) -> None:
     assert (flows["expert-60"]["queries"], flows["expert-60"]["drawn"]) == (112, 62)
     assert flows["expert-60"]["dropped"] == {"not drawn": 50}
     assert all(flow["balanced"] for flow in results["flows"] + results["packings"])
+    for flow in results["flows"]:
+        for by in {funnel["by"] for funnel in flow["funnels"]}:
+            of = [funnel for funnel in flow["funnels"] if funnel["by"] == by]
+            assert sum(funnel["asked"] for funnel in of) == flow["read"]
+            assert sum(funnel["kept"] for funnel in of) == flow["kept"]
+    assert {funnel["by"] for flow in results["flows"] for funnel in flow["funnels"]} == {"task", "system message"}
     for name in ("report.html", "report.md"):
         assert "290 = 287 + 2 + 1 with a mark of the chat template" in (job.out / name).read_text()
     teachers = {teacher["name"]: teacher for teacher in results["teachers"]}
@@ -255,6 +264,16 @@ def test_responses_are_escaped_and_the_page_is_self_contained(job: Job) -> None:
     assert "Orca in miniature &lt;b&gt;" in page
     assert page.count('class="strip"') == 4 and page.count('class="losses"') == 1  # two arms on two benchmarks
     assert not re.search(r"""(?:src|href)=["'](?!#)""", page)
+
+
+def test_a_chat_template_that_is_not_the_models_own_is_named_with_the_reason(job: Job) -> None:
+    (record,) = job.out.parent.rglob("student/s/artifact.json")
+    record.write_text(record.read_text().replace('"vocabulary": 640', '"replaced": "it <b>lost</b> the question"'))
+    run(job)
+    for name in ("report.html", "report.md"):
+        text = (job.out / name).read_text()
+        assert "base, no-assistant, answers-only" in text and "is one of orcac, and not the model" in text
+    assert "it &lt;b&gt;lost&lt;/b&gt; the question" in (job.out / "report.html").read_text()
 
 
 def test_same_inputs_same_bytes(job: Job) -> None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from orcac.store.lease import acquire, is_leased, try_acquire
 from orcac.store.store import Store
@@ -89,7 +90,7 @@ def test_a_process_that_waits_for_a_folder_that_is_moved_away_makes_it_again(tmp
 
     waiter = threading.Thread(target=wait)
     waiter.start()
-    waiter.join(timeout=30)
+    waiter.join(timeout=PATIENCE_S)
     assert acquired.is_set()
     assert (tmp_path / "trash" / "lease.json").exists()
 

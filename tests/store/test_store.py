@@ -171,6 +171,7 @@ def test_an_artifact_of_the_upstream_is_read_where_it_is(tmp_path: Path, lab: Pa
     assert store.marker(REF) == lab / REF / "artifact.json"
     assert store.artifact(REF)["ref"] == REF and not list(store.find_damage(REF))
     assert store.folder(REF) == tmp_path / "mine" / REF and store.refs() == []
+    assert store.list_finished(REF.partition("/")[0]) == [REF] and store.list_finished("train") == []
     assert not store.own.is_done(REF) and not Store(tmp_path / "mine").is_done(REF)
     assert list_tree(lab) == before
 

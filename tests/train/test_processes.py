@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from orcac.errors import InputError, OrcacError
 from orcac.train import processes
@@ -24,7 +25,7 @@ def ranks(*scripts):
     ]
 
 
-def run(scripts, work, *, grace_s=0.3):
+def run(scripts, work, *, grace_s=PATIENCE_S):
     processes.run(ranks(*scripts), work, poll_s=0.02, grace_s=grace_s)
 
 
@@ -49,7 +50,7 @@ def test_a_rank_that_is_killed_ends_the_others(tmp_path):
         os.kill(os.getpid(), signal.SIGKILL)
     """
     with pytest.raises(OrcacError, match=r"rank 1 of 2 was ended by SIGKILL\n    \[rank 1\] so far so good") as error:
-        run([waiting, killed], tmp_path)
+        run([waiting, killed], tmp_path, grace_s=0.3)
     assert "memory" in error.value.fix
     assert not is_alive((tmp_path / "pid").read_text())
 
@@ -63,7 +64,7 @@ def test_a_killed_rank_is_reported_even_if_another_that_failed_because_of_it_end
         os.kill(os.getpid(), signal.SIGKILL)
     """
     with pytest.raises(OrcacError, match="rank 1 of 2 was ended by SIGKILL"):
-        run([failing, killed], tmp_path, grace_s=10.0)
+        run([failing, killed], tmp_path)
 
 
 def test_an_error_that_a_rank_recorded_is_raised_unchanged(tmp_path):
@@ -74,7 +75,7 @@ def test_an_error_that_a_rank_recorded_is_raised_unchanged(tmp_path):
     """
     recording = record.format(error="InputError('no rows', fix='bring some')")
     with pytest.raises(InputError, match="no rows") as error:
-        run(["time.sleep(600)", recording], tmp_path)
+        run(["time.sleep(600)", recording], tmp_path, grace_s=0.3)
     assert error.value.fix == "bring some"
     with pytest.raises(OSError) as refused:
         run(["os._exit(1)", record.format(error="OSError(28, 'No space left', '/s/x')")], tmp_path)
@@ -129,7 +130,7 @@ processes.run([Command(line=line, environment={{}}, rank=0) for line in {[one.li
     starter.kill()
     starter.wait()
     pids = [path.name for path in started.iterdir()]
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE_S
     while any(map(is_alive, pids)) and time.monotonic() < until:
         time.sleep(0.01)
     assert not any(map(is_alive, pids))

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from faults import FaultServer
+from patience import PATIENCE_S
 
 from orcac.chat.ledger.files import read_records
 from orcac.cli.warm import warm_server
@@ -70,7 +71,7 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         number = listener.fileno()
         server = subprocess.Popen([sys.executable, "-c", SERVER, str(number)], stdin=subprocess.PIPE, pass_fds=[number])
     yield str(path)
-    server.communicate(timeout=10)
+    server.communicate(timeout=PATIENCE_S)
 
 
 def start(path: str, code: str, *, kind: str = "sample", **more: object) -> subprocess.Popen[str]:
@@ -90,7 +91,7 @@ def start(path: str, code: str, *, kind: str = "sample", **more: object) -> subp
 def run(path: str, code: str, **more: object) -> tuple[str, str, int]:
     """Return the stdout, the stderr and the exit code of a process that lets a server run `code` for it."""
     process = start(path, code, **more)
-    return *process.communicate(timeout=60), process.returncode
+    return *process.communicate(timeout=PATIENCE_S), process.returncode
 
 
 def test_a_job_has_the_state_of_the_process_that_asked(offered: str, tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_random_numbers_differ_between_jobs(offered: str) -> None:
 
 
 def test_a_job_pauses_and_goes_on_with_the_process_that_waits_for_it(offered: str) -> None:
-    waiting = start(offered, "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+    waiting = start(offered, "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)")
     assert waiting.stdout
     job = psutil.Process(int(waiting.stdout.readline()))
     status = Path(f"/proc/{waiting.pid}/status")
@@ -148,7 +149,7 @@ def test_a_job_pauses_and_goes_on_with_the_process_that_waits_for_it(offered: st
         time.sleep(0.05)  # the job may begin before the process that waits for it has its handlers
 
     def wait_for(is_stopped: bool) -> None:
-        for _ in range(200):
+        for _ in range(int(PATIENCE_S / 0.05)):
             if (job.status() == psutil.STATUS_STOPPED) == is_stopped:
                 return
             time.sleep(0.05)
@@ -161,8 +162,8 @@ def test_a_job_pauses_and_goes_on_with_the_process_that_waits_for_it(offered: st
     waiting.send_signal(signal.SIGCONT)
     wait_for(False)
     waiting.terminate()
-    assert waiting.wait(timeout=10) == -signal.SIGTERM, "it ends as its job did"
-    job.wait(timeout=10)
+    assert waiting.wait(timeout=PATIENCE_S) == -signal.SIGTERM, "it ends as its job did"
+    job.wait(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("line", ["make nothing/0", "plan specs/tiny.yaml"])
@@ -229,6 +230,7 @@ class Run:
             [ORCAC, "run", spec], env=environ, start_new_session=True, stderr=subprocess.PIPE
         )
         self.wait_until(lambda: server.billed.total() >= 10)
+        server.is_held = True  # until `end`
         (self.client,) = self.find_clients()
         self.below = psutil.Process(self.process.pid).children(recursive=True)
         (lease,) = self.store.glob("collect/*/lease.json")
@@ -240,17 +242,18 @@ class Run:
         return [each for each in below if {"make", "--log"} <= set(each.cmdline())]
 
     def wait_until(self, is_true: Callable[[], bool]) -> None:
-        for _ in range(600):
+        for _ in range(int(PATIENCE_S / 0.05)):
             if is_true():
                 return
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.05)
-        raise AssertionError("nothing happened for 30 s")
+        raise AssertionError(f"nothing happened for {PATIENCE_S:.0f} s")
 
     def end(self) -> tuple[int, str]:
         """Wait for the end of the run; return its exit code and its output. All its processes must be gone by then."""
-        _, output = self.process.communicate(timeout=60)
-        _, alive = psutil.wait_procs(self.below, timeout=5)
+        self.server.is_held = False
+        _, output = self.process.communicate(timeout=PATIENCE_S)
+        _, alive = psutil.wait_procs(self.below, timeout=PATIENCE_S)
         assert alive == []
         return self.process.returncode, output.decode()
 
@@ -271,7 +274,7 @@ def running(tmp_path: Path) -> Iterator[Run]:
 
 def test_a_job_dies_with_the_process_that_waits_for_it(running: Run) -> None:
     running.client.kill()
-    running.job.wait(timeout=5)
+    running.job.wait(timeout=PATIENCE_S)
     code, output = running.end()
     assert code == 1, output
     assert 0 < running.count_kept() < 100

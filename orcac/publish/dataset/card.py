@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from orcac.collect.recipe import CollectRecipe, CollectSummary
+from orcac.filter.funnel import count_funnels
 from orcac.filter.recipe import FilterRecipe, FilterSummary
 from orcac.filter.wording import describe_rules
 from orcac.plan.node import Node
@@ -103,6 +104,7 @@ def render_card(
         usd=dollars(asked.usd) if asked and collect.recipe.origin not in ("replay", "reference") else None,
         sources=list(_list_sources(plan, dataset, spec)),
         steps=_list_steps(asked, filtered),
+        funnels=count_funnels(store.find_folder(dataset.filter)),
         rules=[(rule, rule.count(filtered.rejected) if filtered else None) for rule in describe_rules(filters)],
         benchmarks=sorted(_benchmark_names(plan, plan.nodes[dataset.filter])),
         versions=sorted({str(record.get("orcac", "")) for record in made.values()}),

@@ -294,6 +294,20 @@ class Sample(Frozen):
         "one",
         unit="prompts",
     )
+    by: Literal["pass_rate", "length"] | None = semantic(
+        "value of a question, by the answers of that dataset before its filters: pass_rate is the share of right ones "
+        "among those that its `filters.checker` can read and compare with the reference, and a cut one is wrong; "
+        "length is the mean length of reasoning and answer in the teacher's tokens. Needs `between` or `prefer`",
+        None,
+    )
+    between: tuple[Number, Number] | None = semantic(
+        "least and largest value of the questions that may be drawn, such as [0.1, 0.9]; questions without a value are "
+        "not drawn",
+        None,
+    )
+    prefer: Literal["low", "high"] | None = semantic(
+        "draw the questions with the lowest or the highest values, instead of questions at random", None
+    )
 
 
 class Transform(Frozen):

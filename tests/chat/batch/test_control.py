@@ -23,6 +23,7 @@ from batch_runs import (
 from faults import FaultServer
 from faults.batches import Batches
 from jobs import write_prompts
+from patience import PATIENCE_S
 
 from orcac.chat.batch.control import cancel as cancel_batch
 from orcac.chat.batch.files import read_batches
@@ -65,7 +66,7 @@ def test_a_lost_batch_is_reported_and_can_be_given_up(tmp_path: Path, lost: str)
     made = Batches(troubles(("retrieve" if lost == "batch" else "content", 0, "hangs")))
     with FaultServer(mount=made.mount) as server:
         child = start(tmp_path, server)
-        assert made.stuck.wait(30)
+        assert made.stuck.wait(PATIENCE_S)
         child.kill()
         child.wait()
         (made.created if lost == "batch" else made.files).clear()
@@ -109,7 +110,7 @@ def test_a_cancelled_batch_is_settled_and_stops_the_run(tmp_path: Path) -> None:
         made.pass_hours(8)
         (record,) = read_batches(tmp_path / "answers")
         assert "cancelling" in asyncio.run(cancel_batch(tmp_path / "answers", record.id))
-        _, said = child.communicate(timeout=10)
+        _, said = child.communicate(timeout=PATIENCE_S)
         assert child.returncode == 4 and "was cancelled: 6 of its 10 requests have no answer" in said
         made.hours_per_look = 30
         collect(tmp_path, server)

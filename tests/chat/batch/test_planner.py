@@ -29,6 +29,7 @@ from batch_runs import (
 from faults import FaultServer, Reply
 from faults.batches import Batches, Fate
 from jobs import collect_job, read_responses, run_collect, write_prompts
+from patience import PATIENCE_S
 
 from orcac.chat.batch.files import read_batches
 from orcac.chat.batch.tuning import Tuning
@@ -87,7 +88,7 @@ def test_sigterm_ends_the_run_at_once_and_the_batch_keeps_running(tmp_path: Path
         child = start(tmp_path, server)
         wait_until_submitted(child)
         child.send_signal(signal.SIGTERM)
-        _, said = child.communicate(timeout=10)
+        _, said = child.communicate(timeout=PATIENCE_S)
         assert child.returncode == EndpointError.exit_code == 4
         assert "SIGTERM: 1 batch running, 0 of 10 requests done" in said and "run the same command again" in said
         made.pass_hours(10)
@@ -244,7 +245,7 @@ def test_two_runs_never_ask_one_question_twice(tmp_path: Path) -> None:
     made = Batches(hours_each=1)
     with FaultServer(mount=made.mount) as server:
         for child in [start(tmp_path / name, server) for name in ("one", "two")]:
-            _, said = child.communicate(timeout=60)
+            _, said = child.communicate(timeout=PATIENCE_S)
             assert child.returncode == 0, said
     assert made.billed == Counter({f"q{n}": 1 for n in range(30)})
     assert len(read_responses(tmp_path / "one")) == len(read_responses(tmp_path / "two")) == 20

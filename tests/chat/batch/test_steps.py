@@ -21,6 +21,7 @@ from batch_runs import (
 from faults import FaultServer
 from faults.batches import Batches, Call, Trouble
 from jobs import collect_job, read_responses, run_collect, write_prompts
+from patience import PATIENCE_S
 
 from orcac.chat.batch import files, steps
 from orcac.chat.batch.files import read_batches
@@ -132,7 +133,7 @@ def test_a_kill_during_a_call_sends_nothing_twice(tmp_path: Path, call: Call, tr
     made = Batches(troubles((call, 0, trouble)))
     with FaultServer(mount=made.mount) as server:
         child = start(tmp_path, server)
-        assert made.stuck.wait(30)
+        assert made.stuck.wait(PATIENCE_S)
         child.kill()
         child.wait()
         collect(tmp_path, server)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from faults import FaultServer, Limits
+from patience import PATIENCE_S
 
 from orcac.chat.endpoints.openai import connect, connect_to
 from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
@@ -22,22 +23,22 @@ def request(**sampling: Any) -> ChatRequest:
 
 
 def test_rates_come_with_answers_and_errors() -> None:
-    limits = Limits(requests_per_minute=120, tokens_per_minute=120_000, burst_s=1)
+    limits = Limits(requests_per_minute=2, tokens_per_minute=2_000, burst_s=60)  # a slow machine sees no refill
     with FaultServer(limits=limits) as server:
         first = ask(server.base_url)
-        assert first.rates and first.rates.requests_limit == 120 and first.rates.requests_remaining == 1
-        assert first.rates.tokens_limit == 120_000 and first.rates.tokens_remaining == 2000 - 7 - 1024
-        assert first.rates.requests_reset_s and 0 < first.rates.requests_reset_s <= 0.5
+        assert first.rates and first.rates.requests_limit == 2 and first.rates.requests_remaining == 1
+        assert first.rates.tokens_limit == 2_000 and first.rates.tokens_remaining == 2000 - 7 - 1024
+        assert first.rates.requests_reset_s and 0 < first.rates.requests_reset_s <= 30
         with pytest.raises(ChatError) as caught:
-            for _ in range(50):
+            for _ in range(3):
                 ask(server.base_url)
         assert caught.value.error == "rate_limit" and caught.value.rates
-        assert caught.value.retry_after and 0 < caught.value.retry_after <= 1
+        assert caught.value.retry_after and 0 < caught.value.retry_after <= 30
     with FaultServer() as server:
         assert ask(server.base_url).rates is None
 
 
-def ask(base_url: str, *, timeout_s: float = 5) -> ChatResponse:
+def ask(base_url: str, *, timeout_s: float = PATIENCE_S) -> ChatResponse:
     async def go() -> ChatResponse:
         async with connect_to(base_url, timeout_s=timeout_s) as endpoint:
             return await endpoint.complete(request())
@@ -94,13 +95,13 @@ def test_a_filtered_answer_is_an_answer_with_its_finish_reason() -> None:
 
 
 def test_a_slow_first_byte_is_a_timeout() -> None:
-    with FaultServer(lambda question, before: "slow", slow_s=0.5) as server, pytest.raises(ChatError) as caught:
+    with FaultServer(lambda question, before: "slow", slow_s=PATIENCE_S) as server, pytest.raises(ChatError) as caught:
         ask(server.base_url, timeout_s=0.1)
     assert caught.value.error == "timeout"
 
 
 def test_a_slow_answer_is_a_timeout() -> None:
-    with FaultServer(latency_s=0.5) as server, pytest.raises(ChatError, match=r"no answer in 0.1 s") as caught:
+    with FaultServer(latency_s=PATIENCE_S) as server, pytest.raises(ChatError, match=r"no answer in 0.1 s") as caught:
         ask(server.base_url, timeout_s=0.1)
     assert caught.value.error == "timeout"
 
@@ -127,7 +128,7 @@ def test_connections_are_kept() -> None:
         return ""
 
     async def go(base_url: str) -> None:
-        async with connect_to(base_url, timeout_s=5) as endpoint:
+        async with connect_to(base_url, timeout_s=PATIENCE_S) as endpoint:
             for _ in range(5):
                 await endpoint.complete(request())
 

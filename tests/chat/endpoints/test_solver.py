@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
+from patience import PATIENCE_S
 
 from orcac.chat.endpoints.solver import CANNOT, SolverServer
 from orcac.slots import fill_slots
@@ -162,7 +163,7 @@ def test_a_bad_request_is_refused_with_the_name_of_the_field(more: dict[str, Any
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"model": "expert"}'])
 def test_a_body_that_is_not_a_request_is_refused(body: bytes) -> None:
     def post(address: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(address, timeout=10)
+        connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
         connection.request("POST", "/v1/chat/completions", body)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
@@ -187,7 +188,7 @@ def test_the_command_reports_a_port_that_is_taken() -> None:
                 str(urlsplit(server.base_url).port),
             ]
             return await asyncio.to_thread(
-                subprocess.run, command, capture_output=True, text=True, timeout=30, env=os.environ
+                subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE_S, env=os.environ
             )
 
     result = asyncio.run(run())

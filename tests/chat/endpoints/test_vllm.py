@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from orcac.chat.endpoints.connect import connect
 from orcac.chat.failures import ChatError
@@ -39,7 +40,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ask(work: Path, **settings: object) -> ChatResponse:
-    endpoint = EndpointSettings(kind="vllm", start_seconds=20).model_copy(update=settings)
+    endpoint = EndpointSettings(kind="vllm", start_seconds=PATIENCE_S).model_copy(update=settings)
 
     async def go() -> ChatResponse:
         async with connect(endpoint, model="m", work=work) as model:
@@ -49,8 +50,8 @@ def ask(work: Path, **settings: object) -> ChatResponse:
 
 
 def have_ended(pids: list[int]) -> bool:
-    """Return whether all of them have ended, within some seconds."""
-    deadline = time.monotonic() + 20
+    """Return whether all of them have ended, within `PATIENCE_S`."""
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         states = []
         for pid in pids:
@@ -84,7 +85,7 @@ def test_a_server_that_does_not_start_is_an_error_with_its_last_lines(
 
 def test_a_server_that_dies_midway_is_an_error_with_its_log(notes: Path, tmp_path: Path) -> None:
     async def go() -> None:
-        settings = EndpointSettings(kind="vllm", start_seconds=20)
+        settings = EndpointSettings(kind="vllm", start_seconds=PATIENCE_S)
         async with connect(settings, model="m", work=tmp_path) as model:
             assert (await model.complete(REQUEST)).text == "answer to q"
             os.kill(json.loads(notes.read_text())["pids"][0], signal.SIGKILL)
@@ -94,7 +95,7 @@ def test_a_server_that_dies_midway_is_an_error_with_its_log(notes: Path, tmp_pat
                 await asyncio.sleep(0.02)
 
     with pytest.raises(EndpointError, match=r"exit code 137 while it served m") as caught:
-        asyncio.run(asyncio.wait_for(go(), 30))
+        asyncio.run(asyncio.wait_for(go(), PATIENCE_S))
     assert str(tmp_path / "vllm.log") in caught.value.fix and "base_url" not in str(caught.value)
 
 
@@ -115,7 +116,7 @@ def test_a_killed_process_leaves_no_server_behind(notes: Path, tmp_path: Path) -
         "import sys; sys.path[:0] = sys.argv[2:]; import test_vllm, pathlib; test_vllm.hold(pathlib.Path(sys.argv[1]))"
     )
     child = subprocess.Popen([sys.executable, "-c", code, tmp_path, HERE, *filter(None, sys.path)])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not (tmp_path / "held").exists():
         assert time.monotonic() < deadline and child.poll() is None
         time.sleep(0.02)
@@ -128,7 +129,7 @@ def hold(work: Path) -> None:
     """Serve until this process is killed."""
 
     async def go() -> None:
-        settings = EndpointSettings(kind="vllm", start_seconds=20)
+        settings = EndpointSettings(kind="vllm", start_seconds=PATIENCE_S)
         async with connect(settings, model="m", work=work) as model:
             await model.complete(REQUEST)
             (work / "held").touch()

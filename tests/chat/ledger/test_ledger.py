@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ledgers import answer_to, request, write
+from patience import PATIENCE_S
 
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.messages import ChatResponse
@@ -89,7 +90,7 @@ def test_any_error_of_a_sync_is_reported_to_every_append(tmp_path: Path) -> None
     async def go() -> None:
         async with Ledger(tmp_path, datasync=no_thread) as ledger:
             waiting = [ledger.append(request(str(n)), ChatResponse(text="x")) for n in range(3)]
-            errors = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+            errors = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), PATIENCE_S)
             assert all(isinstance(error, RuntimeError) for error in errors)
 
     asyncio.run(go())
@@ -132,7 +133,7 @@ def test_two_processes_write_to_one_folder(tmp_path: Path) -> None:
         write(Path({str(tmp_path)!r}), *[(f"{{name}} {{n}}", name) for n in range(50)], ("both", name))
     """
     children = [subprocess.Popen([sys.executable, "-c", code, name]) for name in ("one", "two")]
-    assert [child.wait(30) for child in children] == [0, 0]
+    assert [child.wait(PATIENCE_S) for child in children] == [0, 0]
     ledger = Ledger(tmp_path)
     for name in ("one", "two"):
         for n in range(50):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from ledgers import answer_to, question_of, request, seal_old, write
+from patience import PATIENCE_S
 
 from orcac.chat.ledger.files import read_records
 from orcac.chat.ledger.keys import pack_keys
@@ -70,7 +71,8 @@ def test_records_of_an_older_key_rule_are_sealed_under_their_present_key(tmp_pat
 def test_files_of_before_batches_hold_answers_got_online(tmp_path: Path) -> None:
     write(tmp_path, ("sealed", "1"))
     seal_old(tmp_path)
-    (old,) = tmp_path.glob("*.parquet")
+    (new,) = tmp_path.glob("*.parquet")
+    old = new.rename(new.with_stem("0123456789abcdef"))
     pq.write_table(pq.read_table(old).drop_columns(["batched", "omitted", "reasoning", "refusal"]), old)
     write(tmp_path, ("logged", "2"))
     (log,) = tmp_path.glob("*.jsonl")
@@ -195,7 +197,7 @@ def test_a_log_that_is_sealed_while_it_is_synced_and_written_loses_nothing(
                     appended.set()
 
                 loop.call_soon_threadsafe(append)
-                assert appended.wait(10)
+                assert appended.wait(PATIENCE_S)
             os.fsync(file)
 
         async with Ledger(tmp_path, datasync=seal_append_sync) as ledger:

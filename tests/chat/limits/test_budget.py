@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from patience import PATIENCE_S
 
 from orcac.chat.limits.budget import Budget, to_micro_usd
 from orcac.errors import StoreError
@@ -59,7 +60,7 @@ def billed(folder: Path) -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -68,7 +69,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_many_jobs_spend_the_whole_cap_and_not_a_micro_dollar_more(tmp_path: Path) -> None:
     cap = 2.0
     jobs = [start(tmp_path, cap=cap, seed=n, host="elsewhere" if n % 2 else "") for n in range(6)]
-    assert [job.wait(120) for job in jobs] == [0] * 6
+    assert [job.wait(PATIENCE_S) for job in jobs] == [0] * 6
     assert cap * 1e6 - 2000 < billed(tmp_path) <= cap * 1e6
     with Budget(tmp_path / "budget", cap) as budget:
         assert to_micro_usd(budget.spent()) == billed(tmp_path), "ended jobs count to the micro-dollar"
@@ -86,7 +87,7 @@ def test_a_kill_costs_at_most_the_requests_in_flight(tmp_path: Path) -> None:
         jobs[victim].send_signal(signal.SIGKILL)
         jobs[victim].wait()
         jobs[victim] = start(tmp_path, cap=cap, seed=100 + kill)
-    assert [job.wait(120) for job in jobs] == [0] * 3
+    assert [job.wait(PATIENCE_S) for job in jobs] == [0] * 3
     assert cap * 1e6 - 2000 - kills * 8 * 2000 < billed(tmp_path) <= cap * 1e6
     with Budget(tmp_path / "budget", cap) as budget:
         assert billed(tmp_path) <= to_micro_usd(budget.spent()) <= billed(tmp_path) + kills * 8 * 2000
@@ -109,7 +110,7 @@ def test_the_claim_of_a_dead_job_of_another_host_counts_as_spent(tmp_path: Path)
         assert not budget.may_recover() and not budget.reserve(0.001)
         rest = to_micro_usd(budget.spent())
         assert cap * 1e6 - 1000 < rest <= cap * 1e6
-    assert start(tmp_path, cap=cap, host="elsewhere").wait(60) == 0, "a job of that host reclaims it"
+    assert start(tmp_path, cap=cap, host="elsewhere").wait(PATIENCE_S) == 0, "a job of that host reclaims it"
     with Budget(tmp_path / "budget", cap) as budget:
         assert to_micro_usd(budget.spent()) <= cap * 1e6
         assert len(json.loads(max((tmp_path / "budget" / "log").glob("*.json")).read_text())["jobs"]) == 0

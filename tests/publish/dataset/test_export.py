@@ -92,6 +92,11 @@ def publish(spec: Path, kept: list[Response]) -> str:
         out = spec.parent / "out"
         out.mkdir()
         rows.write(out / ("kept.parquet" if kind == "filter" else "responses.parquet"), Response, kept)
+        if kind == "filter":
+            reasons = ["timeout", *["contradicts reference"] * 4, "duplicate"]
+            lost = [rows.widen(response(9, "Think first."), rows.Rejected, reason=reason) for reason in reasons]
+            lost[0] = dataclasses.replace(lost[0], error="timeout")
+            rows.write(out / "rejected.parquet", rows.Rejected, lost)
         made = {"orcac": "0.1", "started": "2026-05-06T07:08:09Z", "host": "secret"}
         with store.lease(refs[kind]):
             store.publish(refs[kind], out, {"summary": summary, "made": made})
@@ -168,6 +173,8 @@ def test_the_card_has_the_teacher_the_licences_and_the_losses(spec: Path) -> Non
         "| license or terms | terms \\| of use |",
         "| answered | 8 | timeout 1 |",
         "| kept | 3 | contradicts reference 4, duplicate 1 |",
+        "| system message | 7 | 8 | 7 | 2 | contradicts reference 4, duplicate 1, failed 1 |",
+        "| system message | 1 | 1 | 1 | 1 |  |",
         "| answer and reasoning: 500 tokens or fewer | selects by length | 0 |",
     ):
         assert f"\n{line}\n" in text
