@@ -33,6 +33,7 @@ from orcac.spec.schema import TrainWork
 from orcac.store.store import Store
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import TokenizeRecipe
+from orcac.train.attention import needs_mask
 from orcac.train.gpus import GIB, GPUS
 from orcac.train.recipe import Lora, TrainExecution, TrainRecipe
 
@@ -107,7 +108,8 @@ def activations(
 ) -> float:
     """Return the bytes of a micro-batch's activations when its backward pass begins, and of that pass's work space."""
     tokens = execution.micro_batch_rows * length
-    layer = tokens * layer_bytes(shape, length, precision, zero=execution.zero > 0, adapter=adapter)
+    masked = length if needs_mask(length, gpus=execution.gpus) else 0
+    layer = tokens * layer_bytes(shape, masked, precision, zero=execution.zero > 0, adapter=adapter)
     stream = 2.0 if precision == "bf16" and execution.zero else 4.0
     kept = tokens * stream * shape.hidden if execution.recompute else layer  # of each layer
     working = 2 * layer if execution.recompute else layer  # one layer's gradients, and its recomputed activations
@@ -116,12 +118,13 @@ def activations(
     return shape.layers * kept + working + 12.0 * tokens * shape.hidden + head
 
 
-def layer_bytes(shape: Scratch, length: int, precision: str, *, zero: bool, adapter: Lora | None = None) -> float:
+def layer_bytes(shape: Scratch, masked: int, precision: str, *, zero: bool, adapter: Lora | None = None) -> float:
     """Return the bytes per token that one layer keeps for the backward pass, with ZeRO or without.
 
     These are the inputs of norms, matrix products and attention, each in its own width. In bf16, ZeRO keeps the weights
-    themselves in bf16. A row's attention mask, which SDPA makes from the positions, has a number for every pair of its
-    tokens. With an adapter, the norms are frozen and keep less, and each of its matrices keeps its `rank` numbers.
+    themselves in bf16. The attention mask that SDPA gets has a number for each of the `masked` tokens of a row; long
+    rows on a GPU have none. With an adapter, the norms are frozen and keep less, and each of its matrices keeps its
+    `rank` numbers.
     """
     streams, width = (40, 4) if precision == "fp32" else (24, 2) if zero else (34, 2)
     if adapter:
@@ -129,7 +132,7 @@ def layer_bytes(shape: Scratch, length: int, precision: str, *, zero: bool, adap
     return (
         streams * shape.hidden
         + 4 * width * shape.intermediate
-        + width * length
+        + width * masked
         + 4 * shape.heads  # attention's normaliser
         + 8  # two norms' scales
         + (width * adapter.rank * len(list_adapted(shape, adapter)) if adapter else 0)

@@ -34,6 +34,7 @@ from orcac.progress import Progress, print_line
 from orcac.store import durable
 from orcac.tokenize import rowfile
 from orcac.train import adapter, checks, distributed, processes, state
+from orcac.train.attention import check_attention, list_maskless, needs_mask, read_attention, set_attention
 from orcac.train.best import Best
 from orcac.train.checkpoints import (
     Saver,
@@ -49,7 +50,7 @@ from orcac.train.launch import read_slurm_rank
 from orcac.train.loss import SupervisedLoss
 from orcac.train.meter import Meter, find_peak
 from orcac.train.metrics import MetricsWriter
-from orcac.train.recipe import TrainSummary
+from orcac.train.recipe import TrainExecution, TrainSummary
 from orcac.train.stage import StageJob
 from orcac.train.trainer import OnTrainBegin, PackedTrainer, build_arguments
 
@@ -88,8 +89,13 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     if checkpoint:
         check_resumable(checkpoint, stage)
     model = load_trainable_model(stage.frozen, is_packed=not is_padded)
+    length = data.file.labels.shape[1]
+    used = read_attention(model)
+    if not needs_mask(length, gpus=execution.gpus):
+        maskless = list_maskless(precision=recipe.precision, micro_batch=execution.micro_batch_rows)
+        used = set_attention(model, maskless)
     if distributed.is_first():
-        print_line(f"{stage.label}  the model is loaded; checks before the first step")
+        print_line(f"{stage.label}  the model is loaded, with {used} attention; checks before the first step")
     drawn: dict[str, torch.Tensor] = {}  # the adapter as the stage starts
     if recipe.adapter:
         adapter.attach(
@@ -111,12 +117,13 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     )
     saver = Saver(stage, max_share=max_saving_share)
     peak = find_peak(arguments.device, recipe.precision)
-    meter = Meter(stage, model, device=arguments.device, length=data.file.labels.shape[1], peak=peak)
+    meter = Meter(stage, model, device=arguments.device, length=length, peak=peak)
     progress = Progress(label=stage.label, total=order.steps, unit="steps", path=stage.work / "progress.json")
 
     def prepare_first_step() -> None:
         distributed.check_topology(stage, distributed.read_topology(trainer.accelerator))
         distributed.check_engine(stage, trainer.model_wrapped)
+        check_attention(model, used)
         checks.check_steps(trainer, order.steps)
         checks.check_checkpoint(stage.work, model)
         checks.check_isolation(model, data.file, recipe.precision)
@@ -151,7 +158,7 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         holdout.trainer = trainer
     if holdout and recipe.keep == "best":
         holdout.best = Best(stage.work, metrics.apart, functools.partial(save_model, stage, trainer))
-    with stopping_on_sigterm(saver), raising_os_errors(stage.work):
+    with stopping_on_sigterm(saver), raising_os_errors(stage.work), explain_memory(execution, length):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics.close()
     if trainer.state.global_step < order.steps:
@@ -252,6 +259,21 @@ def freeze_other_inputs(model: PreTrainedModel) -> None:
     reached = {id(parameter) for part in parts if part is not None for parameter in part.parameters()}
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.requires_grad and id(parameter) in reached)
+
+
+@contextlib.contextmanager
+def explain_memory(execution: TrainExecution, length: int) -> Iterator[None]:
+    """Raise InputError if the block needs more memory than the GPU has: the same stage would need it again."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        rows = execution.micro_batch_rows
+        raise InputError(
+            f"the GPU has too little memory for {rows} row{'s' * (rows != 1)} of {length:,} tokens at once: "
+            f"{str(error).splitlines()[0]}",
+            fix="set `recompute: true`, a smaller `micro_batch` or a higher `zero` in hardware.train (`orcac cost` "
+            "shows the memory of each), or shorten the rows: `student.max_length`",
+        ) from error
 
 
 @contextlib.contextmanager

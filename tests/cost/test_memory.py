@@ -17,6 +17,7 @@ from orcac.cost.memory import (
     CAUTION,
     Memory,
     SizedStage,
+    activations,
     describe_changes,
     estimate_memory,
     gpu_memory,
@@ -193,6 +194,15 @@ def test_the_nearest_setting_that_fits(size: str, how: dict[str, Any], wanted: s
     assert advised and describe_changes(stage.execution, advised) == wanted
 
 
+@pytest.mark.parametrize("length", [16_384, 32_768])
+def test_long_rows_on_a_gpu_keep_no_mask(length: int) -> None:
+    how = TrainExecution(gpus=1, gpu="a100-80gb", recompute=True)
+    long, twice = (activations(shape("1B"), size, "bf16", how) for size in (length, 2 * length))
+    assert twice < 2 * long  # linear in the length, with a constant for the head
+    on_cpu = activations(shape("1B"), length, "bf16", how.model_copy(update={"gpus": 0}))
+    assert on_cpu - long == 2 * 2 * length * length  # bytes; of the layer that is recomputed, and its gradients
+
+
 # --- messages ------------------------------------------------------------------------------------------------------
 
 SPEC = """\
@@ -228,6 +238,8 @@ def test_a_stage_that_does_not_fit_is_refused_at_its_place(tmp_path: Path, monke
     plain = orcac(tmp_path, SPEC.replace("zero: 2, ", ""), "compile", monkeypatch=monkeypatch)
     assert "10:3: the student does not fit: it takes 156 GiB" in str(plain.exception)
     assert "with `zero: 2` it takes 42" in str(plain.exception)
+    longer = orcac(tmp_path, SPEC.replace("32_768", "4_194_304"), "compile", monkeypatch=monkeypatch)
+    assert "no number of such GPUs holds one row of it: take a smaller student, shorter rows" in str(longer.exception)
     for sound in (SPEC.replace("32_768", "2_048"), SPEC.replace("gpu: a100-80gb, ", "")):
         assert orcac(tmp_path, sound, "compile", monkeypatch=monkeypatch).exit_code == 0
 
