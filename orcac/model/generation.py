@@ -132,7 +132,8 @@ class LocalModel:
         go_offline(threads=threads)
         import torch
 
-        from orcac.model.chat_format import TEXT_MARKS, chat_template, load_tokenizer
+        from orcac.model.chat_format import load_tokenizer
+        from orcac.model.chat_template import TEXT_MARKS, chat_template
 
         torch.set_num_threads(min(threads, count_cores()))
         model, tokenizer = load_model(folder, subject="the model", dtype="auto"), load_tokenizer(folder)
@@ -304,7 +305,7 @@ class LocalModel:
         ]
 
     def _limit(self, limit: int) -> ReasoningLimit:
-        from orcac.model.chat_format import CLOSING
+        from orcac.model.chat_template import CLOSING
 
         closing = self._tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
         return ReasoningLimit(limit, closing, self._decode)

@@ -225,6 +225,8 @@ class _ArmLowering:
         evaluations = tuple(
             self._add_evaluation(name, model, replicate) for name in sorted(self._benchmark_names()) if model
         )
+        if student and spec.student and spec.student.base and self._has_system_messages():
+            self.plan.require_system_role(student)
         return report.Run(
             draw=self.draw,
             student=student,
@@ -544,6 +546,15 @@ class _ArmLowering:
             teacher=self.spec.datasets[dataset].teacher,
         )
 
+    @_once_per_sections
+    def _draws_system_messages(self, dataset: str) -> bool:
+        """Return whether a dataset has prompts with a system message, as far as the spec tells."""
+        nodes = (self.plan.nodes[ref] for ref in self.plan.closure([*self._add_prompts(dataset)]))
+        recipes = [node.recipe for node in nodes if isinstance(node.recipe, SampleRecipe)]
+        draws = [one.draw for one in recipes if one.source]
+        drawn = (message.text for draw in draws for message in (*draw.always, *draw.multiple_choice))
+        return any(drawn) or any(one.source and "system" in one.source.fields for one in recipes)
+
     # --- the student ---------------------------------------------------------------------------------------------
 
     @_once_per_sections
@@ -555,8 +566,10 @@ class _ArmLowering:
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
             pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
-            keeps = {"keeps_template": is_trained and student.template == "own"}
-            pretrained = pretrained.model_copy(update={"is_trained": is_trained, **keeps})
+            template: dict[str, object] = {"system_role": student.system_role}
+            template |= {"keeps_template": is_trained and student.template == "own"}
+            template |= {"date": student.date} if student.date else {}
+            pretrained = pretrained.model_copy(update={"is_trained": is_trained, **template})
             name = file_set.hub[0].repo if file_set.hub else (file_set.root or file_set.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
             execution = StudentExecution(files=local.paths, like=student.like, **resources)
@@ -575,6 +588,12 @@ class _ArmLowering:
             mark=replicate.mark,
             inputs=inputs,
         )
+
+    def _has_system_messages(self) -> bool:
+        """Return whether the student learns from, or is asked, a conversation with a system message."""
+        asked = (self.arm.messages[self.spec.benchmarks[name].system] for name in self._benchmark_names())
+        names = dict.fromkeys(name for stage in self.spec.curriculum for name in self.spec.stages[stage].datasets)
+        return any(asked) or any(map(self._draws_system_messages, names))
 
     @_once_per_sections
     def _add_tokenize(self, data: StageData) -> str:

@@ -207,17 +207,19 @@ def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
             nodes += [stage.tokenize, stage.train]
         for evaluation in run.evaluations:
             nodes += [evaluation.items, evaluation.answers, evaluation.score]
+    summary = store.summary(StudentSummary, student)
     return ArmResult(
         name=arm.name,
         runs=len(arm.runs),
         draws=len(arm.draws),
-        parameters=store.summary(StudentSummary, student).parameters,
+        parameters=summary.parameters,
         stages=stages,
         examples=sum(stage.examples for stage in stages),
         steps=sum(stage.steps for stage in stages),
         tokens=sum(stage.tokens for stage in stages),
         nodes=tuple(dict.fromkeys(nodes)),
         usd=round(sum(store.summary(CollectSummary, ref).usd for ref in sorted(collected)), 6),
+        replaced=summary.replaced or "",
     )
 
 

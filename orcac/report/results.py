@@ -257,6 +257,7 @@ class ArmResult:
     tokens: int
     nodes: tuple[str, ...]
     usd: float | None = None  # of the answers that it learnt from; None in a report of an older orcac
+    replaced: str = ""  # why the student's chat template is one of orcac, if it is not the model's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

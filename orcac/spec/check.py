@@ -5,6 +5,7 @@ Each check yields findings; `load` turns their paths into places in the file.
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Set
 
@@ -112,6 +113,14 @@ _ROLES: dict[type[object], tuple[str, ...]] = {
     VLLMEndpoint: ("system", "developer", "user", "none"),
     LocalEndpoint: ("system", "none"),  # the model's own chat template has no others
 }
+
+
+def _is_date(text: str) -> bool:
+    """Return whether a text is a date in the form YYYY-MM-DD."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _header_problem(header: str) -> str:
@@ -227,9 +236,12 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
     elif given != ["base"] and not student.tokenizer:
         message = "a student from scratch needs a tokenizer; add `tokenizer: {vocabulary, train_on}`"
         yield Finding(at, message, ((*at, "tokenizer"),))
-    if student.template and student.base is None:
-        message = "a student from scratch has a chat template of ours; remove this"
-        yield Finding((*at, "template"), message, ((*at, "base"),))
+    for key in ("template", "system_role", "date"):
+        if key in student.model_fields_set and getattr(student, key) and student.base is None:
+            message = "a student from scratch has a chat template of ours; remove this"
+            yield Finding((*at, key), message, ((*at, "base"),))
+    if student.date and not _is_date(student.date):
+        yield Finding((*at, "date"), f"`{student.date}` is not a date; write it as 2026-01-31")
     if shape := student.shape:
         if shape.hidden % shape.heads:
             message = f"`hidden` {shape.hidden} is not a multiple of `heads` {shape.heads}"

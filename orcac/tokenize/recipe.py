@@ -33,7 +33,7 @@ __all__ = [
     "Transform",
 ]
 
-VERSION = 1
+VERSION = 2
 ENOUGH = 10  # questions of a teacher and source that spare at least one for the holdout
 
 

@@ -1,4 +1,4 @@
-"""Tests of orcac/model/chat_format.py."""
+"""Tests of orcac/model/chat_format.py and orcac/model/chat_template.py."""
 
 import pytest
 import tiny
@@ -7,7 +7,8 @@ import tokenizers.decoders
 from transformers import PreTrainedTokenizerFast
 
 from orcac.errors import InputError
-from orcac.model.chat_format import CHATML_TEMPLATE, SPECIAL_MARKS, TEXT_MARKS, ChatFormat, chat_template
+from orcac.model.chat_format import ChatFormat
+from orcac.model.chat_template import CHATML_TEMPLATE, SPECIAL_MARKS, TEXT_MARKS, chat_template
 from orcac.student.scratch import train_tokenizer
 
 
@@ -98,12 +99,12 @@ def test_marks_of_plain_text_keep_their_line_breaks(tokenizer):
 @pytest.mark.parametrize(
     ("template", "complaint"),
     [
-        ("{% for m in messages %}{{ m.content }}{% endfor %}", "does not teach it to stop"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "does not teach the student to stop"),
         ("{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}", "nothing to learn"),
         (
             "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
             "{% else %}{{ m.content }}{% endif %}{% endfor %}",
-            "does not teach it to stop",
+            "does not teach the student to stop",
         ),
         (
             "{% for m in messages %}{% if m.role == 'assistant' %}A:{% generation %}{{ m.content }}</s>"
