@@ -33,8 +33,7 @@ from orcac.spec.schema import TrainWork
 from orcac.store.store import Store
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import TokenizeRecipe
-from orcac.train.attention import needs_mask
-from orcac.train.gpus import GIB, GPUS
+from orcac.train.gpus import GIB, GPUS, needs_mask
 from orcac.train.recipe import Lora, TrainExecution, TrainRecipe
 
 BUCKET = 500_000_000  # numbers in DeepSpeed's buffer for gradients on their way (reduce_bucket_size, its default)

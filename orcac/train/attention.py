@@ -17,15 +17,9 @@ from orcac.errors import OrcacError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["check_attention", "list_maskless", "needs_mask", "read_attention", "set_attention"]
+__all__ = ["check_attention", "list_maskless", "read_attention", "set_attention"]
 
-LONG = 8_192  # tokens of a row from which the mask is avoided
 FLASH, FLEX = "flash_attention_2", "flex_attention"
-
-
-def needs_mask(length: int, *, gpus: int) -> bool:
-    """Return whether rows of `length` tokens take an attention with a mask for each pair of tokens."""
-    return gpus == 0 or length < LONG
 
 
 def list_maskless(*, precision: str, micro_batch: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 GIB = 2.0**30
+LONG = 8_192  # tokens of a row from which a GPU computes attention without a mask
 
 
 class Gpu(NamedTuple):
@@ -45,3 +46,11 @@ def peak_flops(gpu: str | None, precision: str) -> float:
     """Return the peak FLOP/s of one GPU; `gpu` None stands for DEFAULT_GPU."""
     figures = GPUS[gpu or DEFAULT_GPU]
     return figures.bf16 if precision == "bf16" else figures.fp32
+
+
+def needs_mask(length: int, *, gpus: int) -> bool:
+    """Return whether rows of `length` tokens take an attention with a mask for each pair of tokens (see attention.py).
+
+    gpus: those of a machine; 0 trains on a CPU
+    """
+    return gpus == 0 or length < LONG

@@ -34,7 +34,7 @@ from orcac.progress import Progress, print_line
 from orcac.store import durable
 from orcac.tokenize import rowfile
 from orcac.train import adapter, checks, distributed, processes, state
-from orcac.train.attention import check_attention, list_maskless, needs_mask, read_attention, set_attention
+from orcac.train.attention import check_attention, list_maskless, read_attention, set_attention
 from orcac.train.best import Best
 from orcac.train.checkpoints import (
     Saver,

@@ -6,7 +6,8 @@ import train_child
 
 from orcac.errors import InputError, OrcacError
 from orcac.train import trainer
-from orcac.train.attention import FLASH, FLEX, check_attention, list_maskless, needs_mask, read_attention, set_attention
+from orcac.train.attention import FLASH, FLEX, check_attention, list_maskless, read_attention, set_attention
+from orcac.train.gpus import needs_mask
 from orcac.train.run import run
 from orcac.train.worker import load_trainable_model
 
