@@ -29,6 +29,7 @@ class StageData:
     mixture: Mixture | None  # without its parts; None of one dataset
     holdout: float | None
     order: Order | None
+    rated: str = ""  # of an order by pass rate: the dataset whose answers are rated, if it is not that of the examples
 
     @property
     def name(self) -> str:
@@ -40,7 +41,8 @@ class StageData:
             parts = (f"{p.dataset}-{p.share:g}{'' if p.learns_reasoning else '-answers'}" for p in self.parts)
             name = f"{'+'.join(parts)}/{shares}{f'-{take}' if take else ''}{'-repeat' * repeat}"
         name += f"/holdout-{self.holdout:g}" if self.holdout else ""
-        return name + (f"/by-{self.order.by}{'-descending' * self.order.descending}" if self.order else "")
+        name += f"/by-{self.order.by}{'-descending' * self.order.descending}" if self.order else ""
+        return name + (f"-of-{self.rated}" if self.rated else "")
 
     @property
     def label(self) -> str:
@@ -52,7 +54,7 @@ class StageData:
             )
             for part in self.parts
         )
-        return text + (f", by {self.order.by}" if self.order else "")
+        return text + (f", by {self.order.by.replace('_', ' ')}" if self.order else "")
 
     @property
     def text(self) -> str:
@@ -74,6 +76,7 @@ def read_data(stage: schema.Stage) -> StageData:
         mixture=Mixture(parts=(), shares=stage.shares, take=stage.take, repeat=stage.repeat) if stage.data else None,
         holdout=stage.holdout,
         order=Order(by=stage.order.by, descending=stage.order.descending) if stage.order else None,
+        rated=(stage.order.of if stage.order else None) or "",
     )
 
 

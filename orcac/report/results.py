@@ -296,6 +296,7 @@ class Packing:
     tokens: int
     supervised_tokens: int
     fill: float
+    order: tuple[str, ...] = ()  # sentences on the order of its examples by pass rates
     balanced: bool  # examples + repeated = packed + too_long + forged + held_out + undrawn
 
 

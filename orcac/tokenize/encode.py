@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 from orcac import rows
 from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
+from orcac.ratings import digest_questions, read_digests
 from orcac.reasoning import split_reasoning
+from orcac.sample.recipe import OWN
 from orcac.tokenize.holdout import Apart
 from orcac.tokenize.mixture import ticket
 from orcac.tokenize.recipe import TokenizeRecipe
@@ -49,6 +51,7 @@ class Encoded:
     lengths: npt.NDArray[np.int64]  # (examples,), in tokens
     prompt_lengths: npt.NDArray[np.int64]  # (examples,), in tokens
     tickets: npt.NDArray[np.uint64]  # (examples,); empty without a mixture
+    questions: npt.NDArray[np.uint64]  # (examples,), as `orcac.ratings` names them; empty without an order by pass rate
     apart: Apart | None  # if the recipe keeps examples apart
     too_long: int = 0  # examples left out
     forged: int = 0  # examples left out: they hold a mark of another turn
@@ -85,6 +88,7 @@ def merge(parts: Sequence[Encoded]) -> Encoded:
         lengths=np.concatenate([np.zeros(0, dtype=np.int64), *(part.lengths for part in parts)]),
         prompt_lengths=np.concatenate([np.zeros(0, dtype=np.int64), *(part.prompt_lengths for part in parts)]),
         tickets=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.tickets for part in parts)]),
+        questions=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.questions for part in parts)]),
         apart=apart,
         **{name: sum(getattr(part, name) for part in parts) for name in _COUNTS},
     )
@@ -119,8 +123,15 @@ def _encode(part: _Part) -> Encoded:
     transformer = Transformer(of.transform, recipe.seed, chat) if of.transform else None
     none = np.zeros(0, dtype=np.int64)
     found = Encoded(
-        ids=none.astype(np.int32), lengths=none, prompt_lengths=none, tickets=none.astype(np.uint64), apart=apart
+        ids=none.astype(np.int32),
+        lengths=none,
+        prompt_lengths=none,
+        tickets=none.astype(np.uint64),
+        questions=none.astype(np.uint64),
+        apart=apart,
     )
+    is_rated = recipe.order is not None and recipe.order.by == "pass_rate"
+    questions = bytearray()
     ids: list[npt.NDArray[np.int32]] = []
     lengths: list[int] = []
     prompt_lengths: list[int] = []
@@ -139,6 +150,9 @@ def _encode(part: _Part) -> Encoded:
                 if recipe.mixture:
                     own = (row.teacher, row.source, row.system, row.query, row.reasoning, row.response)
                     tickets.append(ticket(recipe.seed, of, *own))
+                if is_rated:
+                    own_message = [row.system] if row.system_id == OWN else None
+                    questions += digest_questions([row.source], [row.query], own_message)
                 ids.append(np.array(example.input_ids, dtype=np.int32))
                 lengths.append(len(example.input_ids))
                 prompt_lengths.append(example.prompt_tokens)
@@ -146,6 +160,7 @@ def _encode(part: _Part) -> Encoded:
     found.ids = np.concatenate(ids) if ids else found.ids
     found.lengths, found.prompt_lengths = (np.array(some, dtype=np.int64) for some in (lengths, prompt_lengths))
     found.tickets = np.array(tickets, dtype=np.uint64)
+    found.questions = read_digests(questions)
     found.transformed = transformer.changed if transformer else 0
     return found
 

@@ -7,7 +7,8 @@
 and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill. With `holdout`
 the rows of the examples that are kept apart are in `holdout.safetensors` (see holdout.py). The teacher's
 tokens are its reasoning, if the example has some, and its answer, with the marks of the chat format between them.
-Inputs: `examples` (one filter node; of a mixture one for each part), `student`.
+Inputs: `examples` (one filter node; of a mixture one for each part), `student`, and for an order by pass rate `rated`
+(one rate node for each of `examples`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Mixture(Frozen):
 class Order(Frozen):
     """The order of the examples, and so of the rows (order.py)."""
 
-    by: Literal["length"]  # learnt tokens
+    by: Literal["length", "pass_rate"]  # learnt tokens; or easy questions first
     descending: bool = False
 
 
@@ -120,5 +121,6 @@ class TokenizeSummary(Summary):
     undrawn: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: examples that are in no row
     parts: tuple[PartSummary, ...] | None = field(default=None, metadata=OMIT_NONE)  # of a mixture
     packing: str | None = field(default=None, metadata=OMIT_NONE)  # "none" if each row has one example
+    unrated: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples without a pass rate; None if none
     transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

@@ -351,6 +351,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.order.by": (
         "stages.two.order", {"by": "length"}, {"tokenize/few", "tokenize/few/by-length"} | trained("two"),
     ),
+    "stages.*.order.of": (
+        "stages.two.order.of", "pool",
+        {"tokenize/few/by-pass_rate", "tokenize/few/by-pass_rate-of-pool", "rate/few/pass_rate", "rate/pool/pass_rate"}
+        | trained("two"),
+        {"stages": {"two": {"order": {"by": "pass_rate"}}}},
+    ),
     "stages.*.order.descending": (
         "stages.two.order.descending", True,
         {"tokenize/few/by-length", "tokenize/few/by-length-descending"} | trained("two"),

@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from making import SPEC, Made
 
+from orcac import rows
+from orcac.cli.common import describe_choices
 from orcac.errors import InputError
 from orcac.model.chat_format import load_tokenizer
+from orcac.rate.rating import rate
+from orcac.rate.recipe import RateRecipe
+from orcac.tokenize.order import sort_examples
+from orcac.tokenize.recipe import Order
 
 
 def stage(**fields: object) -> dict[str, Any]:
@@ -29,6 +37,17 @@ MIXED = {
         "same": SPEC["datasets"]["d"],
     }
 }
+RATED = {
+    "queries": {"q": {"size": [2, 9]}},  # the assistant may fail at the larger ones
+    "teachers": {
+        "tries": {
+            "model": "assistant",
+            "sampling": {"temperature": 0.7, "seed": 0, "extra": {"error_rate": 0.5}},
+            "endpoint": {"kind": "solver"},
+        }
+    },
+    "datasets": {"tried": {"teacher": "tries", "queries": ["q"], "samples": 4}},
+}
 ARMS: dict[str, dict[str, Any]] = {
     "shuffled": dataset("shuffled", transform={"shuffle_steps": 0.5}),
     "fewer": dataset("fewer", transform={"delete_steps": 0.5}),
@@ -39,6 +58,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "thinking-or-not": MIXED | stage(dataset=None, data={"d": 0.5, "same": {"share": 0.5, "learn": ["answer"]}}),
     "easy-first": stage(order={"by": "length"}),
     "hard-first": stage(order={"by": "length", "descending": True}),
+    "by-rate": RATED | stage(order={"by": "pass_rate", "of": "tried"}),
+    "by-rate-back": RATED | stage(order={"by": "pass_rate", "of": "tried", "descending": True}),
+    "by-own-rate": stage(dataset=None, data={"d": 1}, order={"by": "pass_rate"}),
     "as-long": stage(data={"d": 1}, dataset=None, take=6, epochs=None, tokens={"same_as": "mixed"}),
     "bare": dataset("bare", teacher="bare", draw={"q": [7]}, transform={"shuffle_steps": 1.0}),
 }
@@ -145,6 +167,53 @@ def test_rows_go_from_short_to_long_examples_or_back(made: Made, arm: str, addre
     assert lengths == sorted(lengths, reverse=arm == "hard-first") and len({*lengths}) > 3
     assert sorted(learnt) == sorted(made.learnt("tokenize/d"))
     assert made.plan.nodes[made.ref("train/s", arm)].recipe.order == "rows"
+
+
+@pytest.mark.parametrize(("arm", "way"), [("by-rate", ""), ("by-rate-back", "-descending")])
+def test_rows_go_from_easy_to_hard_questions_or_back(made: Made, arm: str, way: str) -> None:
+    learnt = made.learnt(f"tokenize/d/by-pass_rate{way}-of-tried", arm)
+    right: dict[str, list[float]] = {}
+    for row in rows.read(made.make("collect/tried", arm) / "responses.parquet", rows.Response):
+        rating = rate(row, RateRecipe(by="pass_rate", checker="final-answer"))
+        assert isinstance(rating, float)
+        right.setdefault(row.query, []).append(rating)
+    texts = {f"<think>\n{row.reasoning}\n</think>\n\n{row.response}": row.query for row in made.kept("d", arm)}
+    rates = [sum(right[texts[text]]) for text in learnt]
+    assert rates == sorted(rates, reverse=arm == "by-rate") and len({*rates}) > 2 and len(learnt) == 12
+    assert made.plan.nodes[made.ref("train/s", arm)].recipe.order == "rows"
+
+
+def test_a_mixture_is_put_in_order_by_the_answers_of_its_own_parts(made: Made) -> None:
+    learnt = made.learnt("tokenize/d-1/examples/by-pass_rate", "by-own-rate")
+    assert sorted(learnt) == sorted(made.learnt("tokenize/d")), "all are right, so the order is a random one"
+    assert made.plan.nodes[made.ref("tokenize/d-1/examples/by-pass_rate", "by-own-rate")].inputs["rated"] == (
+        made.ref("rate/d/pass_rate", "by-own-rate"),
+    )
+    sentences = [line for line in describe_choices(made.plan) if "examples are in order" in line]
+    assert any("of 1 answer of expert to each; this answer is trained on as well" in line for line in sentences)
+    assert any("of 4 answers of assistant to each; none of these answers is trained on" in line for line in sentences)
+
+
+@pytest.mark.parametrize(
+    ("order", "problem"),
+    [
+        ({"by": "length", "of": "d"}, "`of` has no effect with `by: length`"),
+        ({"by": "pass_rate", "of": "e"}, "rates the answers of dataset"),
+        ({"by": "pass_rate", "of": "other"}, "`other` has none of the questions of `d`"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_at_its_place(tmp_path: Path, order: dict, problem: str) -> None:
+    puzzles = dict.fromkeys(("q", "p"), SPEC["queries"]["q"])
+    sets = SPEC["datasets"] | {"other": {"teacher": "t", "queries": ["p"]}}
+    with pytest.raises(InputError, match=rf"spec\.yaml:\d+:\d+: .*{problem}"):
+        Made(tmp_path, queries=puzzles, datasets=sets, stages={"s": SPEC["stages"]["s"] | {"order": order}})
+
+
+def test_examples_without_a_pass_rate_come_last_in_both_directions() -> None:
+    rates = np.array([0.5, np.nan, 1.0, 0.0])
+    for descending, expected in ((False, [2, 0, 3, 1]), (True, [3, 0, 2, 1])):
+        order = Order(by="pass_rate", descending=descending)
+        assert sort_examples(order, np.arange(4), learnt=np.zeros(4), rates=rates).tolist() == expected
 
 
 def test_a_stage_is_as_long_as_that_of_another_arm(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
