@@ -45,6 +45,7 @@ from orcac.train.checkpoints import (
     read_step,
 )
 from orcac.train.data import PackedRows, plan_order
+from orcac.train.gpus import needs_mask
 from orcac.train.holdout import read_holdout
 from orcac.train.launch import read_slurm_rank
 from orcac.train.loss import SupervisedLoss
