@@ -336,10 +336,10 @@ def _show_changes(console: Console, found: list[Difference], together: Cost) -> 
     table.add_column(f"against {escape(str(found[0].old))}", overflow="fold")
     for name in ("arms", "requests", "USD", "GPU h"):
         table.add_column(name, justify="right", no_wrap=True)
-    for change, arms in by_change.items():
+    for text_of, arms in by_change.items():
         costs = [one.cost for one in arms]
         table.add_row(
-            escape(clean(change)),
+            escape(clean(text_of)),
             f"{len(arms):,}",
             _describe_span([cost.requests.mid for cost in costs], text.count),
             _describe_span([cost.usd_spec.mid for cost in costs], lambda value: text.count(value, _SHOWN)),
