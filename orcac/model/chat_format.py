@@ -242,6 +242,11 @@ class ChatFormat:
                 examples.append(Example(prompt + whole[len(start) :], len(prompt)))
         return examples
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text by itself, without special tokens even if it spells one."""
+        ids = self._encode_texts(filled := [_Filled(text, follows=False) for text in texts])
+        return [len(ids[text]) for text in filled]
+
     def cut(self, text: str, tokens: int) -> str:
         """Return the text of the first `tokens` tokens of a text, without the space at its end."""
         found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]

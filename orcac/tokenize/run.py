@@ -23,6 +23,7 @@ from orcac.model.offline import go_offline
 from orcac.model.positions import check_positions
 from orcac.progress import print_line
 from orcac.ratings import read_values
+from orcac.text import by_reason
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
 from orcac.tokenize.holdout import Group
@@ -58,6 +59,8 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
             f"{job.label}  {found.forged:,} examples left out: a text holds a mark by which the student's chat "
             "template begins a turn"
         )
+    if found.outside:
+        print_line(f"{job.label}  left out by tokens of the student: {by_reason(found.outside)}")
     if not len(lengths):
         raise InputError(
             f"no example is left: {found.too_long} have more than {recipe.max_length} tokens, the rest were filtered",
@@ -100,9 +103,10 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     spill.unlink()
     tokens = int(lengths[trained].sum())
     summary = TokenizeSummary(
-        examples=len(lengths) + found.too_long + found.forged,
+        examples=len(lengths) + found.too_long + found.forged + found.outside.total(),
         packed=len(trained),
         too_long=found.too_long,
+        outside=dict(sorted(found.outside.items())) or None,
         forged=found.forged or None,
         held_out=sum(map(len, groups.values())) if apart else None,
         rows=len(packed),
