@@ -28,6 +28,7 @@ rule all:
 include: "rules/sample.smk"
 include: "rules/collect.smk"
 include: "rules/filter.smk"
+include: "rules/rate.smk"
 include: "rules/student.smk"
 include: "rules/tokenize.smk"
 include: "rules/train.smk"

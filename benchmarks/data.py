@@ -193,15 +193,14 @@ def measure_contamination(folder: Path, table: Path, rows: int, run: bool) -> in
     indexes = filter_run._index_benchmarks(job)
     start = cpu_seconds()
     try:
-        from orcac.collect.contamination import Index, ngram_digests
+        from orcac.collect.contamination import find_overlaps
+
+        found = sum(len(find_overlaps(query, indexes, 13, is_query=True)) for query in queries)
+    except ImportError:  # an older version
+        from orcac.collect.contamination import ngram_digests
 
         found = sum(not index.isdisjoint(digests) for digests in (ngram_digests(q, 13) for q in queries)
                     for index in indexes.values())  # fmt: skip
-        assert Index
-    except ImportError:
-        from orcac.collect.contamination import find_overlaps
-
-        found = sum(len(some) for some in find_overlaps(queries, indexes, 13))
     print(json.dumps({"found": found}))
     os.environ["CPU"] = str(cpu_seconds() - start)
     return rows

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from orcac.collect import recipe as collect
 from orcac.eval import recipe as eval_
 from orcac.filter import recipe as filter_
+from orcac.rate import recipe as rate
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample import recipe as sample
@@ -55,6 +56,7 @@ KINDS = {
         Kind("sample", sample.VERSION, sample.SampleRecipe, sample.SampleExecution),
         Kind("collect", collect.VERSION, collect.CollectRecipe, collect.CollectExecution),
         Kind("filter", filter_.VERSION, filter_.FilterRecipe, filter_.FilterExecution),
+        Kind("rate", rate.VERSION, rate.RateRecipe, rate.RateExecution),
         Kind("student", student.VERSION, student.StudentRecipe, student.StudentExecution),
         Kind("tokenize", tokenize.VERSION, tokenize.TokenizeRecipe, tokenize.TokenizeExecution),
         Kind("train", train.VERSION, train.TrainRecipe, train.TrainExecution),

@@ -5,7 +5,7 @@ rule student:
         PLAN.marker("student"),
     log:
         PLAN.log("student"),
-    priority: 1  # before training, since long jobs wait for these short ones
+    priority: 2  # before answers are paid for, since it checks the model and its chat template
     threads: PLAN.threads("student")
     resources:
         mem_mb=PLAN.memory("student"),

@@ -50,6 +50,8 @@ class HubServer:
         self.token = token
         self.log: list[tuple[str, str, str]] = []
         self.leaked: list[str] = []
+        self.lies: dict[str, str] = {}  # headers that replace those of every response
+        self.pages_url = ""  # the address of further pages of a tree, if not the hub's
         self.asked: Counter[tuple[str, str]] = Counter()
         self.stored: dict[str, bytes] = {}  # large files that were sent, by their sha256
         self.ended = threading.Event()
@@ -122,9 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if token and self.headers["Host"].startswith("localhost"):
+            hub.leaked.append(token)
         if path.startswith("/signed/"):
-            if token:
-                hub.leaked.append(token)
             if self.command == "PUT":
                 hub.stored[hashlib.sha256(self.body).hexdigest()] = self.body
                 return self._send(200, b"", {})
@@ -214,7 +216,9 @@ class _Handler(BaseHTTPRequestHandler):
             entries.append(entry)
         more = {}
         if start + PAGE < len(names):
-            address = f"{self.hub.url}{urlsplit(self.path).path}?recursive=True&cursor={start + PAGE}"
+            address = (
+                f"{self.hub.pages_url or self.hub.url}{urlsplit(self.path).path}?recursive=True&cursor={start + PAGE}"
+            )
             more["Link"] = f'<{address}>; rel="next"'
         self._json(entries, more)
 
@@ -253,6 +257,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
+        lies = self.hub.lies
+        headers = {name: lies.get(name, value) for name, value in headers.items()}
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))

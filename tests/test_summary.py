@@ -13,6 +13,7 @@ from orcac.errors import StoreError
 from orcac.eval.recipe import EvalSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.kinds import KINDS
+from orcac.rate.recipe import RateSummary
 from orcac.report.recipe import ReportSummary
 from orcac.sample.recipe import SampleSummary
 from orcac.score.recipe import ScoreSummary
@@ -46,6 +47,17 @@ KINDS_OF_SUMMARY: dict[type[Summary], tuple[dict, set[str]]] = {
     ),
     ShardSummary: ({"prompts": 3, "answered": 2, "failed": {"server": 1}, "usd": 0.5}, {"answered", "failed", "usd"}),
     FilterSummary: ({"read": 3, "kept": 2, "rejected": {"refusal": 1}}, set()),
+    RateSummary: (
+        {
+            "answers": 3,
+            "rated": 2,
+            "unrated": {"unread": 1},
+            "questions": 2,
+            "valued": 2,
+            "quartiles": [0.0, 0.25, 0.5, 0.75, 1.0],
+        },
+        set(),
+    ),
     StudentSummary: ({"parameters": 806_016, "vocabulary": 400, "hub": COMMITS}, {"hub"}),
     TokenizeSummary: (
         {

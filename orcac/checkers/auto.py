@@ -12,6 +12,8 @@ it is needed.
 
 from __future__ import annotations
 
+import functools
+
 from orcac.checkers import math, number, option, text
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import Checker, Extraction, Item
@@ -21,9 +23,13 @@ from orcac.checkers.statements import answer_in
 
 def choose(item: Item) -> Checker:
     """Return the checker for an item."""
-    if any(one.strip() for one in item.options):
-        return option.CHECKER
-    reference = answer_in(item.reference)
+    return option.CHECKER if any(one.strip() for one in item.options) else _choose_by(item.reference)
+
+
+@functools.lru_cache(maxsize=1024)
+def _choose_by(reference: str) -> Checker:
+    """Return the checker for an item without options."""
+    reference = answer_in(reference)
     if number.is_number(reference):
         return number.CHECKER
     if math.is_expression(reference):

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from orcac.checkers.characters import fold, lowered
+from orcac.checkers.characters import fold, lowered, may_hold
 
 MARKUP = r"[\s*_`\"'$]"  # characters around an answer that are not part of it
 CONCLUDES = re.compile(
@@ -70,14 +70,43 @@ _KEY = re.compile(
 )
 _BRACE = re.compile(r"\\[{}\\]|[{}]")
 _BOXED = re.compile(r"\\f?box(?:ed)?\s{0,3}(?:(\{)|(?<=\s)(?=\w))")
-_SHORT_FORM = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|Jr|Sr|vs|e\.g|i\.e|No|Prof|Inc|Ltd|Mt|Ft|approx|cf|Gen|Rev)$")
+_SHORT_FORMS = (
+    "Dr", "Mr", "Mrs", "Ms", "St", "Jr", "Sr", "vs", "e.g", "i.e", "No", "Prof", "Inc", "Ltd", "Mt", "Ft", "approx",
+    "cf", "Gen", "Rev",
+)  # fmt: skip
+_SHORT_FORM = re.compile(rf"\b(?:{'|'.join(map(re.escape, _SHORT_FORMS))})$")
 _INITIAL = re.compile(r"(?:\b[A-Z]\.\s?|\b[A-Z][a-z]{1,20}\s)[A-Z]$")
 _FIRST_OF_INITIALS = re.compile(r"(?<!\w)[A-Z]\.\s?[A-Z]\.")
 _NAME_FOLLOWS = re.compile(
     r"\.\s?(?:[A-Z]\.|(?!(?:It|This|The|He|She|They|We|You|In|That|These|Those|There|However|So|Thus|As|If|For|But"
     r"|And|Its|His|Her|Therefore|Because|Since|Option|Explanation|To|On|At|By|When|While|Hence|Both|All)\b)[A-Z][a-z]+)"
 )
-_STOP = re.compile(r"\n|[.!?]+(?=[\s*_`\"')\]]|$)")
+_STOP = re.compile(r"[\n.!?](?:(?<=\n)|[.!?]*(?=[\s*_`\"')\]]|$))")  # a pattern that opens with a set is searched fast
+# the words with which a match begins, or by which it is found
+_SAID_WORDS = (
+    "ans", "respuesta", "resposta", "risposta", "antwort", "svar", "cevap", "jawaban",
+    "wait", "actually", "correction", *(f"no{sign}{blank}it" for sign in ("", ",", ":") for blank in " \n"),
+)  # fmt: skip
+_SAID_ABROAD = (
+    "الإجابة", "الاجابة", "الجواب", "תשובה", "答案", "答え", "回答", "正解", "정답", "ответ", "réponse", "odpowiedź",
+    "đáp", "उत्तर", "התשובה",
+)  # fmt: skip
+_SAID_NOUNS = (
+    "option", "choice", "response", "result", "solution", "conclusion", "statement", "alternative", "selection",
+    "value", "output", "verdict", "prediction",
+)  # fmt: skip
+_BEFORE_NOUN = ("final", "correct", "right", "best", "closest", "chosen", "overall", "my", "the")
+_LOOSE_FIRST = tuple(
+    f"{noun}{blank}{word}" for noun in ("option", "choice", "statement", "alternative", "one") for blank in " \n"
+    for word in ("that", "which")
+)  # fmt: skip
+_LOOSE_NOUNS = ("argument", "result", "total", "sum", "conclusion", "statement", "sentence", "output")
+_THE = re.compile(r"th(?:e|is)\s")
+_HEADS = ("answer", "solution", "conclusion", "result")
+_KEYS = tuple(
+    f"{word}{quote}" for word in ("answer", "choice", "option", "solution", "result", "prediction", "label")
+    for quote in "\"'"
+)  # fmt: skip
 _MOST = 30  # statements that are looked at, the last ones
 _LONGEST_SAID = 2_000  # characters of a sentence
 _LONGEST_MARKED = 20_000  # characters of a marked answer; a longer one is no answer
@@ -97,21 +126,68 @@ class Statement(NamedTuple):
 
 def find_statements(text: str, ends: list[int]) -> list[Statement]:
     """Return the last statements of a response, in order; `ends` are its sentence ends."""
-    found = [*_boxes(text), *_tags(text), *_hashes(text), *_keys(text)]
-    inside = {statement.start for statement in found if statement.kind == "marked"}
-    said: tuple[tuple[re.Pattern[str], Literal["said", "loose"]], ...] = (
-        (_SAID, "said"),
-        (_HEADING, "said"),
-        (_LOOSE, "loose"),
-    )
     lower = lowered(text)  # a pattern that ignores case takes three times as long
-    for pattern, kind in said:
-        for match in pattern.finditer(lower):
+    found = [*_boxes(text), *_tags(text), *_hashes(text), *_keys(text, lower)]
+    inside = {statement.start for statement in found if statement.kind == "marked"}
+    said: tuple[tuple[Iterator[re.Match[str]], Literal["said", "loose"]], ...] = (
+        (match_at(_SAID, lower, _places_of_said(lower)), "said"),
+        (_HEADING.finditer(lower) if "\n" in lower and may_hold(lower, _HEADS) else iter(()), "said"),
+        (match_at(_LOOSE, lower, _places_of_loose(lower)), "loose"),
+    )
+    for matches, kind in said:
+        for match in matches:
             start = skip_blank(text, match.end())
             if start not in inside:
                 end = min(ends[bisect_left(ends, start)], start + _LONGEST_SAID)
                 found.append(Statement(match.start(), start, end, kind))
     return sorted(found, key=lambda statement: (statement.start, statement.head))[-_MOST:]
+
+
+def match_at(pattern: re.Pattern[str], text: str, places: set[int]) -> Iterator[re.Match[str]]:
+    """Yield the matches that `finditer` yields, if each begins at one of `places`.
+
+    Places that are found by a word take a tenth of the time of a search for the pattern.
+    """
+    last = 0
+    for place in sorted(places):
+        if place >= last and (match := pattern.match(text, place)):
+            yield match
+            last = match.end()
+
+
+def _places_of_said(lower: str) -> set[int]:
+    """Return where `_SAID` may match."""
+    words = _SAID_WORDS if lower.isascii() else _SAID_WORDS + _SAID_ABROAD
+    places = {place for word in words if word in lower for place in find_all(word, lower)}
+    for noun in _SAID_NOUNS:
+        if noun in lower:
+            for place in find_all(noun, lower):
+                places.update(
+                    place - 1 - len(word)
+                    for word in _BEFORE_NOUN
+                    if lower.startswith(word, max(0, place - 1 - len(word)))
+                )
+    return {place for place in places if place >= 0}
+
+
+def _places_of_loose(lower: str) -> set[int]:
+    """Return where `_LOOSE` may match."""
+    places: set[int] = set()
+    for noun in _LOOSE_FIRST:
+        if noun in lower:
+            places.update(find_all(noun, lower))
+    for noun in _LOOSE_NOUNS:
+        if noun in lower:
+            for place in find_all(noun, lower):
+                places.update(match.start() for match in _THE.finditer(lower, max(0, place - 26), place))
+    return places
+
+
+def find_all(word: str, text: str) -> Iterator[int]:
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1)
 
 
 def sentence_ends(text: str) -> list[int]:
@@ -120,13 +196,14 @@ def sentence_ends(text: str) -> list[int]:
     for match in _STOP.finditer(text):
         start = match.start()
         if match[0] == ".":
-            before = max(0, start - 24)
-            if _SHORT_FORM.search(text, before, start):
+            before, last = max(0, start - 24), text[start - 1 : start]  # "$" ignores a last line end
+            if (last == "\n" or text.endswith(_SHORT_FORMS, before, start)) and _SHORT_FORM.search(text, before, start):
                 continue
-            if _INITIAL.search(text, before, start) and _NAME_FOLLOWS.match(text, start):
-                continue
-            if _FIRST_OF_INITIALS.match(text, start - 1):
-                continue
+            if last == "\n" or "A" <= last <= "Z":
+                if _INITIAL.search(text, before, start) and _NAME_FOLLOWS.match(text, start):
+                    continue
+                if _FIRST_OF_INITIALS.match(text, start - 1):
+                    continue
         ends.append(start)
     return [*ends, len(text)]
 
@@ -150,7 +227,7 @@ def skip_blank(text: str, start: int) -> int:
 def _boxes(text: str) -> Iterator[Statement]:
     opened: list[int] = []
     closed_at: dict[int, int] = {}
-    boxes = list(_BOXED.finditer(text))
+    boxes = list(_BOXED.finditer(text)) if "\\" in text else []
     for match in _BRACE.finditer(text) if boxes else ():
         if match[0] == "{":
             opened.append(match.start())
@@ -167,7 +244,7 @@ def _boxes(text: str) -> Iterator[Statement]:
 def _tags(text: str) -> Iterator[Statement]:
     """Yield `<answer>...</answer>`; a tag that is left open goes to the end of its line."""
     opened: re.Match[str] | None = None
-    for match in _TAG.finditer(text):
+    for match in _TAG.finditer(text) if "<" in text else ():
         if not match["close"]:
             opened = match
         elif opened:
@@ -181,16 +258,16 @@ def _tags(text: str) -> Iterator[Statement]:
 
 def _hashes(text: str) -> Iterator[Statement]:
     """Yield "#### value" if it is the last line, or if its value is no heading but a number or a letter."""
-    for match in _HASHES.finditer(text):
+    for match in _HASHES.finditer(text) if "####" in text else ():
         end = text.find("\n", match.end())
         end = end if end >= 0 else len(text)
         if not text[end : end + 200].strip() or not re.search(r"[^\W\d_]{2}", text[match.end() : end]):
             yield Statement(match.start(), match.end(), end, "marked")
 
 
-def _keys(text: str) -> Iterator[Statement]:
+def _keys(text: str, lower: str) -> Iterator[Statement]:
     """Yield the value of a JSON object's key "answer", which may be quoted as in Python."""
-    for match in _KEY.finditer(text):
+    for match in _KEY.finditer(text) if may_hold(lower, _KEYS) else ():
         start = match.end()
         if text[start : start + 1] in ('"', "'"):
             quote = re.compile(r"""(["'])((?:(?!\1)[^\\\n]|\\.){0,2000})\1""").match(text, start)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from orcac.checkers.characters import fold
+from orcac.checkers.characters import fold, lowered, may_hold
 
 _MARK = re.compile(
     r"<(?P<close>/)?(?:think(?:ing)?|thoughts?|reasoning|scratchpad)>|\[(?P<close2>/)?THINK\]", re.IGNORECASE
@@ -27,6 +27,8 @@ _NEXT_QUESTION = re.compile(
           | <\|(?:im_start|user|start_header_id)\|> | \[INST\] )""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ASKS = ("question", "human", "user", "instruction", "input", "<|", "[inst]")  # one is in each match, or the letter Q
+_Q = re.compile(r"q(?: ?#?\d{1,4})?[*_]{0,3}[:.)]")
 _LONGER_WORD = re.compile(r"\w{4,}")
 _REPEATED = 0.6  # of the longer words of a line; they make it a repetition of the query
 
@@ -37,6 +39,8 @@ def visible(response: str, query: str = "") -> str:
 
 
 def _without_reasoning(text: str) -> str:
+    if "<" not in text and "[" not in text:
+        return text
     channels = list(_CHANNEL.finditer(text))
     if channels:
         finals = [match for match in channels if match["name"] == "final"]
@@ -59,8 +63,11 @@ def _without_reasoning(text: str) -> str:
 
 def _cut_next_question(text: str, query: str) -> str:
     text = text.strip()
-    if end := _END_OF_TURN.search(text):
+    if "<" in text and (end := _END_OF_TURN.search(text)):
         text = text[: end.start()]
+    lower = lowered(text)
+    if not may_hold(lower, _ASKS) and not _Q.search(lower):
+        return text
     known: set[str] | None = None
     for match in _NEXT_QUESTION.finditer(text):
         if not text[: match.start()].strip():

@@ -23,6 +23,8 @@ from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.plan.sharing import map_replicates
 from orcac.plan.upgrade import OlderNodes, keep, read_pinned
+from orcac.rate import wording
+from orcac.rate.wording import NodeFacts
 from orcac.spec.advice import find_warnings
 from orcac.spec.finding import join_names
 from orcac.spec.load import Experiment, load
@@ -160,6 +162,24 @@ def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
         for name, benchmark in experiment.base.spec.benchmarks.items()
         if experiment.base.spec.baselines and getattr(benchmark, "method", "generate") != "generate"
     ]
+
+
+def describe_choices(plan: Plan) -> list[str]:
+    """Return a line for each dataset whose questions are chosen by values, and for each order of examples by them."""
+
+    def find(ref: str) -> NodeFacts:
+        node = plan.nodes[ref]
+        return NodeFacts(node.content["recipe"], node.inputs)
+
+    orders = (
+        f"{node.label}: {line}"
+        for ref, node in plan.nodes.items()
+        if node.kind == "tokenize"
+        for line in wording.describe_order(ref, find)
+    )
+    asked = ((node.label, ref) for ref, node in plan.nodes.items() if node.kind == "collect")
+    chosen = (line for label, ref in asked for line in wording.describe_choices(label, ref, find))
+    return [*dict.fromkeys((*chosen, *orders))]
 
 
 def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:

@@ -10,6 +10,7 @@ from orcac.cli.common import (
     check_locks,
     check_memory,
     compile_specs,
+    describe_choices,
     describe_new_store,
     describe_unmeasured,
     describe_upstream,
@@ -52,7 +53,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     todo = [node for ref, node in plan.nodes.items() if not store.is_done(ref)]
     missing, fix = describe_missing(todo)
     missing += [f"to make them on this machine: {fix}"] if missing else []
-    notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *missing]
+    notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *describe_choices(plan), *missing]
     notes += [*describe_upstream(plan, store), *describe_new_store(store)]
     changed = plan.write(path)
     if as_json:

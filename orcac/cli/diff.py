@@ -36,7 +36,7 @@ from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
 from orcac.study import find_study
-from orcac.text import clean
+from orcac.text import clean, json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +96,7 @@ def command(old: str, new: str | None, as_json: bool) -> int:
     with gc_paused():
         found, plan, together = _find_differences(old, new)
     if as_json:
-        click.echo(json.dumps([_as_json(one) for one in found], indent=1, ensure_ascii=False))
+        click.echo(json_text([_as_json(one) for one in found]))
     else:
         _show(plan, found, together)
     return int(not all(one.is_empty for one in found))

@@ -76,6 +76,14 @@ class CollectRecipe(Recipe):
             model=self.model, messages=(), sampling=self.sampling, origin=self.answerer, sample_index=self.sample_index
         )
 
+    def count_shared(self, other: CollectRecipe) -> int:
+        """Return the number of answers to a prompt that nodes of the two recipes have in common."""
+        alike = {"sample_index": 0, "samples": 1, "contamination_ngram": None}
+        if self.model_copy(update=alike) != other.model_copy(update=alike):
+            return 0
+        end = min(self.sample_index + self.samples, other.sample_index + other.samples)
+        return max(0, end - max(self.sample_index, other.sample_index))
+
     @property
     def answerer(self) -> str:
         """`ChatRequest.origin`: the source of the answers, with its version or the digest of its weights."""

@@ -166,6 +166,11 @@ def _price_filter(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     return replace(cost, basis=(*examples.basis, *cost.basis))
 
 
+def _price_rate(flow: Flow, node: Node, answered: AskedShares) -> Cost:
+    answers = flow.requests(node.inputs["responses"][0]).answers
+    return _handling_cost(answers, answers * float(priors.RATING_BYTES))
+
+
 def _price_student(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     model = flow.model(node.ref)
     return Cost(
@@ -340,6 +345,7 @@ PRICERS: dict[str, Callable[[Flow, Node, AskedShares], Cost]] = {
     "sample": _price_sample,
     "collect": _price_collect,
     "filter": _price_filter,
+    "rate": _price_rate,
     "student": _price_student,
     "tokenize": _price_tokenize,
     "train": _price_train,

@@ -2,7 +2,8 @@
 
 The ledger gives a teacher's answer to every node that asks the same question. Subsets of one pool are nested, because
 each takes the lowest tickets. So a node asks the first part of each of its sources, and if two nodes with equal recipes
-ask the same source, the larger part contains the smaller. This rule finds a subset beside its pool, two subsets of one
+ask the same source, the larger part contains the smaller. A subset that is drawn by values of its questions is a source
+of its own, which is contained in its pool alone. This rule finds a subset beside its pool, two subsets of one
 pool, and sources that two datasets have in common. It does not find questions that are equal in their texts alone:
 sources with equal queries, and prompts that were drawn again and got the same message by chance.
 """
@@ -21,10 +22,11 @@ from orcac.sample.recipe import SampleRecipe
 class Part(NamedTuple):
     """The first `share` of the prompts of one source. The store has the answers to its first `answered` (a share)."""
 
-    source: str  # KIND/ID of a sample node that is not a subset
+    source: str  # KIND/ID of a sample node that is not a random subset
     share: float
     answered: float
     size: float  # prompts of the whole source
+    pool: tuple[tuple[str, float], ...] = ()  # of a subset by values: the sources that contain it, and their shares
 
 
 class AskedSources(NamedTuple):
@@ -52,12 +54,38 @@ def list_questions(flow: Flow, ref: str, answered: AskedShares) -> AskedSources:
     """Return the questions of a collect node; `answered` has the shares that the store answers."""
     node = flow.plan.nodes[ref]
     shares = _union(_shares(flow, prompts) for prompts in node.inputs["prompts"])
+    pools = {source: _find_pool(flow, source) for source in shares}
     parts = (
-        (teacher, Part(source, share, answered.get((teacher, source), 0.0), flow.prompts(source).count.mid))
+        (
+            teacher,
+            Part(
+                source,
+                share,
+                _find_asked(answered, teacher, source, pools[source]),
+                flow.prompts(source).count.mid,
+                pools[source],
+            ),
+        )
         for teacher in _list_teachers(node)
         for source, share in shares.items()
     )
     return AskedSources(tuple(parts))
+
+
+def _find_pool(flow: Flow, source: str) -> tuple[tuple[str, float], ...]:
+    """Return the shares of the sources that a subset by values is part of; () for any other source."""
+    node = flow.plan.nodes[source]
+    recipe = node.recipe
+    if not (isinstance(recipe, SampleRecipe) and recipe.subset):
+        return ()
+    return tuple(_union(_shares(flow, part) for part in node.inputs["from"]).items())
+
+
+def _find_asked(asked: AskedShares, teacher: str, source: str, pool: tuple[tuple[str, float], ...]) -> float:
+    """Return the share of a source that is asked: all of it if its whole pool is."""
+    if pool and all(asked.get((teacher, part), 0.0) >= share for part, share in pool):
+        return 1.0
+    return asked.get((teacher, source), 0.0)
 
 
 def _list_teachers(node: Node) -> Iterator[str]:
@@ -74,7 +102,7 @@ def add_questions(asked: AskedShares, questions: AskedSources) -> float:
     new = 0.0
     for teacher, part in questions.parts:
         key = (teacher, part.source)
-        before = asked.get(key, 0.0)
+        before = _find_asked(asked, teacher, part.source, part.pool)
         new += part.size * max(0.0, part.share - max(before, part.answered))
         asked[key] = max(before, part.share)
     return new / questions.unanswered if questions.unanswered else 0.0
@@ -87,7 +115,7 @@ def _shares(flow: Flow, ref: str) -> dict[str, float]:
     assert isinstance(recipe, SampleRecipe)
     if recipe.form:  # every question, each in another form than elsewhere
         return {ref: 1.0}
-    if not recipe.subset:
+    if not recipe.subset or recipe.subset.is_by_value:
         return {ref: 1.0}
     pool = _union(_shares(flow, part) for part in node.inputs["from"])
     size = sum(flow.prompts(source).count.mid * share for source, share in pool.items())

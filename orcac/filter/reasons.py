@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
-from orcac.collect.contamination import Index, answer_digests, ngram_digests
+from orcac.collect.contamination import Index, find_overlaps
 from orcac.filter.agreement import find_disagreement
 from orcac.filter.duplicates import PARTS, Seen, name_duplicate
 from orcac.filter.lengths import count_tokens
@@ -109,16 +109,16 @@ class Reasons:
         recipe = self._recipe
         if recipe.contamination_ngram is None:
             return KEEP
-        if self._overlaps(ngram_digests(row.query, recipe.contamination_ngram)):
+        if self._overlaps(row.query, recipe.contamination_ngram, is_query=True):
             return "contamination"
         if recipe.contaminated_answers:
             answer = f"{row.reasoning} {row.response}"
-            if self._overlaps(answer_digests(answer, recipe.contamination_ngram)):
+            if self._overlaps(answer, recipe.contamination_ngram, is_query=False):
                 return "contaminated answer"
         return KEEP
 
-    def _overlaps(self, digests: Index) -> bool:
-        found = [name for name, index in self._benchmarks.items() if not index.isdisjoint(digests)]
+    def _overlaps(self, text: str, ngram: int, *, is_query: bool) -> bool:
+        found = find_overlaps(text, self._benchmarks, ngram, is_query=is_query)
         self.overlaps.update(found)
         return bool(found)
 

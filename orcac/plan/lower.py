@@ -38,6 +38,7 @@ from orcac.plan.plan import BASELINES, Experiment, Plan
 from orcac.plan.recipes import (
     find_score_matching,
     lower_filters,
+    lower_rating,
     lower_schedule,
     lower_shape,
     lower_stage,
@@ -47,6 +48,7 @@ from orcac.plan.recipes import (
 )
 from orcac.plan.replicates import Replicate, draw_mark, draw_seed
 from orcac.plan.sources import FileDigests, LocalFiles, find_matching, lower_file_source, lower_puzzles
+from orcac.rate.recipe import RateExecution
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleRecipe, Source, Subset
@@ -231,6 +233,8 @@ class _ArmLowering:
         evaluations = tuple(
             self._add_evaluation(name, model, replicate) for name in sorted(self._benchmark_names()) if model
         )
+        if student and spec.student and spec.student.base and self._has_system_messages():
+            self.plan.require_system_role(student)
         return report.Run(
             draw=self.draw,
             student=student,
@@ -409,16 +413,22 @@ class _ArmLowering:
             return tuple(self._add_queries(draw_of or name, queries) for queries in dataset.queries)
         # Every subset has the recipe name "subset". So a smaller subset of a pool is part of a larger one, and an arm
         # that changes only the system messages draws the same queries.
-        subset = SampleRecipe(name="subset", seed=self.seed, subset=Subset(take=dataset.sample.take))
-        pool = self._add_prompts(dataset.sample.from_, draw_of or (name if dataset.draw else ""))
+        sample = dataset.sample
+        subset = SampleRecipe(
+            name="subset",
+            seed=self.seed,
+            subset=Subset(take=sample.take, between=sample.between, prefer=sample.prefer),
+        )
+        rated = (self._add_rating(sample.from_, sample.by),) if sample.by else ()
+        pool = self._add_prompts(sample.from_, draw_of or (name if dataset.draw else ""))
         return (
             self._add(
                 f"subset/{draw_of}/{name}" if draw_of else f"subset/{name}",
                 subset,
                 SampleExecution(**lower_work(self.spec.hardware.other)),
-                label=f"{name} of {dataset.sample.from_}",
+                label=f"{name} of {sample.from_}",
                 mark=self.mark,
-                inputs={"from": pool},
+                inputs={"from": pool, "rated": rated},
             ),
         )
 
@@ -519,6 +529,18 @@ class _ArmLowering:
             },
         )
 
+    @_once_per_sections
+    def _add_rating(self, dataset: str, by: Literal["pass_rate", "length"]) -> str:
+        """Add the ratings of the answers of a dataset."""
+        return self._add(
+            f"rate/{dataset}/{by}",
+            lower_rating(by, find_filters(self.spec, dataset)),
+            RateExecution(**lower_work(self.spec.hardware.other)),
+            label=f"{dataset} by {by.replace('_', ' ')}",
+            mark=self.mark,
+            inputs={"responses": (self._add_collect(dataset),)},
+        )
+
     def _add_every_benchmark(self) -> tuple[str, ...]:
         """Add the items of each benchmark, with which texts are compared for contamination."""
         return tuple(sorted(map(self._add_questions, self._benchmark_names())))
@@ -532,6 +554,15 @@ class _ArmLowering:
             teacher=self.spec.datasets[dataset].teacher,
         )
 
+    @_once_per_sections
+    def _draws_system_messages(self, dataset: str) -> bool:
+        """Return whether a dataset has prompts with a system message, as far as the spec tells."""
+        nodes = (self.plan.nodes[ref] for ref in self.plan.closure([*self._add_prompts(dataset)]))
+        recipes = [node.recipe for node in nodes if isinstance(node.recipe, SampleRecipe)]
+        draws = [one.draw for one in recipes if one.source]
+        drawn = (message.text for draw in draws for message in (*draw.always, *draw.multiple_choice))
+        return any(drawn) or any(one.source and "system" in one.source.fields for one in recipes)
+
     # --- the student ---------------------------------------------------------------------------------------------
 
     @_once_per_sections
@@ -543,8 +574,10 @@ class _ArmLowering:
             file_set = self.arm.files["student", "base"]
             local = self.cache.digests.lower(file_set)
             pretrained = Pretrained(files=local.refs, hub=file_set.hub[0] if file_set.hub else None)
-            keeps = {"keeps_template": is_trained and student.template == "own"}
-            pretrained = pretrained.model_copy(update={"is_trained": is_trained, **keeps})
+            template: dict[str, object] = {"system_role": student.system_role}
+            template |= {"keeps_template": is_trained and student.template == "own"}
+            template |= {"date": student.date} if student.date else {}
+            pretrained = pretrained.model_copy(update={"is_trained": is_trained, **template})
             name = file_set.hub[0].repo if file_set.hub else (file_set.root or file_set.files[0]).name
             recipe = StudentRecipe(seed=self.spec.seed, pretrained=pretrained)
             execution = StudentExecution(files=local.paths, like=student.like, **resources)
@@ -564,12 +597,20 @@ class _ArmLowering:
             inputs=inputs,
         )
 
+    def _has_system_messages(self) -> bool:
+        """Return whether the student learns from, or is asked, a conversation with a system message."""
+        asked = (self.arm.messages[self.spec.benchmarks[name].system] for name in self._benchmark_names())
+        names = dict.fromkeys(name for stage in self.spec.curriculum for name in self.spec.stages[stage].datasets)
+        return any(asked) or any(map(self._draws_system_messages, names))
+
     @_once_per_sections
     def _add_tokenize(self, data: StageData) -> str:
         """Add the rows of a stage, from one dataset or from a mixture of several."""
         examples = {part.dataset: self._add_filter(part.dataset) for part in data.parts}
         recipe, parts = lower_rows(data, self.spec, self.seed, examples)
         names = tuple(part.dataset for part in parts)
+        is_rated = data.order is not None and data.order.by == "pass_rate"
+        rated = tuple(self._add_rating(data.rated or name, "pass_rate") for name in names) if is_rated else ()
         return self._add(
             f"tokenize/{data.name}",
             recipe,
@@ -578,6 +619,7 @@ class _ArmLowering:
             mark=self.mark,
             inputs={
                 "examples": tuple(examples[name] for name in names),
+                "rated": rated,
                 "student": (self._add_student(Replicate(self.draw)),),
             },
         )

@@ -10,6 +10,7 @@ from orcac.extras import Extra, fix_of, is_installed
 from orcac.filter.recipe import FilterRecipe
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
+from orcac.rate.recipe import RateRecipe
 from orcac.score.recipe import ScoreRecipe
 from orcac.train.recipe import TrainRecipe
 
@@ -29,7 +30,7 @@ def list_extras(node: Node) -> set[Extra]:
     recipe = node.recipe
     if isinstance(recipe, CollectRecipe) and recipe.origin == "local":
         found.add("train")
-    if isinstance(recipe, FilterRecipe) and recipe.checker == "math":
+    if isinstance(recipe, FilterRecipe | RateRecipe) and recipe.checker == "math":
         found.add("math")
     if isinstance(recipe, FilterRecipe) and recipe.near is not None:
         found.add("near")

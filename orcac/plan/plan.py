@@ -72,6 +72,14 @@ class Plan:
             update = {"lengths": (*dict.fromkeys((*lengths, length)),), "is_packed": is_packed or was_packed}
             self.nodes[ref] = node.model_copy(update={"execution": node.execution.model_copy(update=update)})
 
+    def require_system_role(self, ref: str) -> None:
+        """Make the student node `ref` check that its chat template has a place for system messages."""
+        node = self.nodes[ref]
+        assert isinstance(node.execution, StudentExecution)
+        if not node.execution.has_system:
+            execution = node.execution.model_copy(update={"has_system": True})
+            self.nodes[ref] = node.model_copy(update={"execution": execution})
+
     def add_schedule(self, ref: str, schedule: Schedule) -> None:
         """Make the tokenize node `ref` check its rows for a stage that is trained on them."""
         node = self.nodes[ref]

@@ -7,10 +7,11 @@ sources are translated in `sources.py`, teachers in `asking.py`; `lower.py` conn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from orcac.filter.recipe import RENSA, Bounds, FilterRecipe, Selection
 from orcac.plan.replicates import FIRST, Replicate
+from orcac.rate.recipe import RateRecipe
 from orcac.recipe import MATCHING
 from orcac.spec import schema
 from orcac.student.recipe import Scratch
@@ -62,6 +63,13 @@ def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
 
 def _lower_selection(select: schema.Selection, seed: int) -> Selection:
     return Selection(by=select.by, keep=select.keep, seed=seed if select.by == "random" else None)
+
+
+def lower_rating(by: Literal["pass_rate", "length"], filters: schema.Filters) -> RateRecipe:
+    """Return the recipe of ratings of answers, by the checker of their filters."""
+    if by == "length":
+        return RateRecipe(by=by)
+    return RateRecipe(by=by, checker=filters.checker, matching=MATCHING)
 
 
 def find_score_matching(format: str, checkers: Sequence[str]) -> int | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from orcac.sample.recipe import Draw, Message
 Ints = npt.NDArray[np.signedinteger]
 Tickets = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 CHUNK = 8192  # picks at a time; another number would give other draws for the same seed
 
@@ -59,6 +61,13 @@ def lowest(tickets: Tickets, take: int) -> Mask:
     """Return a mask (n,) of the `take` lowest of n tickets: a uniform random subset."""
     mask = np.zeros(len(tickets), dtype=bool)
     mask[np.argsort(tickets, kind="stable")[:take]] = True
+    return mask
+
+
+def preferred(values: Floats, tickets: Tickets, take: int, *, prefer: Literal["low", "high"]) -> Mask:
+    """Return a mask (n,) of the `take` lowest or highest of n values, and among equal values the lowest tickets."""
+    mask = np.zeros(len(values), dtype=bool)
+    mask[np.lexsort((tickets, values if prefer == "low" else -values))[:take]] = True
     return mask
 
 

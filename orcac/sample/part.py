@@ -7,7 +7,6 @@ query to find duplicates, 21 bytes a row. `read_chosen` reads the chosen rows al
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from orcac import rows
 from orcac.bad_rows import MOST_BAD_FIRST
 from orcac.errors import InputError
 from orcac.job import hide_pandas
+from orcac.ratings import digest_questions, read_digests
 from orcac.sample import draw
 from orcac.sample.draw import Mask, pick_message
 from orcac.sample.formats import BadRow, Item, Texts, read_items, read_texts
@@ -33,7 +33,9 @@ __all__ = [
     "DUPLICATE",
     "FILTERED",
     "NO_OPTION",
+    "OUTSIDE",
     "REASONS",
+    "UNRATED",
     "Part",
     "Survey",
     "read_chosen",
@@ -43,7 +45,10 @@ __all__ = [
 ]
 
 BAD, FILTERED, DUPLICATE, NO_OPTION = "bad row", "task filter", "duplicate", "reference is no option"
-REASONS = ("", BAD, FILTERED, DUPLICATE, NO_OPTION, "no choices", "no right choice", "empty choice")
+UNRATED, OUTSIDE = "no value", "outside `between`"
+REASONS = (
+    "", BAD, FILTERED, DUPLICATE, NO_OPTION, "no choices", "no right choice", "empty choice", UNRATED, OUTSIDE
+)  # fmt: skip
 _CODES = {reason: code for code, reason in enumerate(REASONS)}
 _ITEMS_AT_ONCE = 1_000
 
@@ -127,14 +132,9 @@ class _Columns:
         sources: Sequence[str] | None = None,
     ) -> None:
         """Add rows. `systems`: the rows' own messages, if any has one. `losses`: row -> why it is of no use."""
-        recipe, names, sha256 = self._recipe, self._names, hashlib.sha256
+        recipe, names = self._recipe, self._names
         of = [recipe.name] * len(queries) if sources is None else sources
-        texts = [f"{source}\x1f{query}" for source, query in zip(of, queries, strict=True)]
-        if systems is not None:
-            texts = [
-                text if system is None else f"{text}\x1f{system}" for text, system in zip(texts, systems, strict=True)
-            ]
-        self._digests += b"".join([sha256(text.encode()).digest()[:8] for text in texts])
+        self._digests += digest_questions(of, queries, systems)
         self._tickets += draw.ticket_bytes(recipe.seed, recipe.name, of, tasks, queries)
         self._tasks += np.array([names.setdefault(task, len(names)) for task in tasks], dtype=np.int32).tobytes()
         codes = bytearray(len(queries))
@@ -146,12 +146,12 @@ class _Columns:
         self._codes += codes
 
     def finish(self) -> Survey:
-        tickets, digests = (np.frombuffer(part, dtype=np.uint64) for part in (self._tickets, self._digests))
+        tickets = np.frombuffer(self._tickets, dtype=np.uint64)
         return Survey(
             codes=np.frombuffer(self._codes, dtype=np.uint8),
             tasks=np.frombuffer(self._tasks, dtype=np.int32),
             tickets=tickets.byteswap(inplace=True) if sys.byteorder == "little" else tickets,
-            digests=digests,
+            digests=read_digests(self._digests),
             names=[*self._names],
             bad=self.bad,
         )

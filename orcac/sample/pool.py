@@ -1,5 +1,8 @@
 """The first reading of a sample's input: the pool of queries that may be drawn, and the choice among them.
 
+A subset by values draws only questions with a value, within its bounds. Without a preference it takes the lowest
+tickets, as any subset does; with one it takes the lowest or the highest values, and the lowest tickets of equal ones.
+
 A row takes 21 bytes in the pool: its ticket, a digest of its query to find duplicates, its task's number, and the
 reason for which it may not be drawn. So a large collection need not fit in memory. Two queries that are not equal have
 one digest of 64 bits with a chance of 1 in 40,000 among 30 million.
@@ -19,8 +22,9 @@ import numpy.typing as npt
 from orcac.bad_rows import MOST_BAD_FIRST, check_bad
 from orcac.errors import InputError
 from orcac.losses import Losses
+from orcac.ratings import Values
 from orcac.sample import draw
-from orcac.sample.part import BAD, DUPLICATE, FILTERED, NO_OPTION, REASONS, Part, Survey
+from orcac.sample.part import BAD, DUPLICATE, FILTERED, NO_OPTION, OUTSIDE, REASONS, UNRATED, Part, Survey
 from orcac.sample.recipe import SampleRecipe
 from orcac.sample.references import NAMED
 from orcac.tables.rows import BadRow
@@ -30,7 +34,7 @@ __all__ = ["Pool", "choose", "merge"]
 T = TypeVar("T", bound=np.generic)
 
 # reasons by which nothing is lost: the spec leaves the query out, or another row has it
-_NO_LOSS = ("", FILTERED, DUPLICATE, "no choices")
+_NO_LOSS = ("", FILTERED, DUPLICATE, "no choices", UNRATED, OUTSIDE)
 _KEPT = REASONS.index("")
 _AT_ONCE = 1 << 20  # rows
 
@@ -42,6 +46,9 @@ class Pool:
     codes: npt.NDArray[np.uint8]  # (rows,): indices in REASONS; those with 0 may be drawn
     tasks: npt.NDArray[np.int32]  # (rows,): numbers of tasks in the order of their names
     tickets: draw.Tickets  # uint64 (rows,)
+    values: (
+        npt.NDArray[np.float64] | None
+    )  # (rows,): NaN for a row without a value; None unless a subset is drawn by them
     sizes: list[int]  # rows of each part
     bad: list[BadRow]
     dropped: Counter[str]  # reason -> queries that may not be drawn
@@ -53,8 +60,8 @@ class Pool:
         return len(self.codes)
 
 
-def merge(parts: Sequence[Part], surveys: Iterable[Survey], recipe: SampleRecipe) -> Pool:
-    """Return the rows of all parts, in order.
+def merge(parts: Sequence[Part], surveys: Iterable[Survey], recipe: SampleRecipe, values: Values | None = None) -> Pool:
+    """Return the rows of all parts, in order. `values` are those of the questions, for a subset by values.
 
     Raises InputError if a task that the recipe names does not occur, or if the first 1,000 rows are all bad.
     """
@@ -75,7 +82,12 @@ def merge(parts: Sequence[Part], surveys: Iterable[Survey], recipe: SampleRecipe
             check_bad(recipe.name, MOST_BAD_FIRST, MOST_BAD_FIRST, bad, share=None)  # raises
     sizes = [len(codes) for codes in all_codes]
     codes = _join(all_codes)
-    _mark_duplicates(codes, _join(all_digests))
+    digests = _join(all_digests)
+    _mark_duplicates(codes, digests)
+    own = values.find(digests) if values else None
+    del digests
+    if own is not None:
+        _mark_values(codes, own, recipe)
     tasks, tickets = _join(all_tasks), _join(all_tickets)
     names = [*order]
     losses = _count_losses(parts, sizes, codes, tasks, names)
@@ -89,6 +101,7 @@ def merge(parts: Sequence[Part], surveys: Iterable[Survey], recipe: SampleRecipe
         codes=codes,
         tasks=tasks,
         tickets=tickets,
+        values=own,
         sizes=sizes,
         bad=bad,
         dropped=Counter({reason: count for reason, count in zip(REASONS, counts, strict=True) if reason and count}),
@@ -135,6 +148,15 @@ def _mark_duplicates(codes: npt.NDArray[np.uint8], digests: draw.Tickets) -> Non
     codes[rows[rows > first[groups]]] = REASONS.index(DUPLICATE)
 
 
+def _mark_values(codes: npt.NDArray[np.uint8], values: npt.NDArray[np.float64], recipe: SampleRecipe) -> None:
+    """Set the code of each row without a value, and of each row whose value is outside the bounds of the recipe."""
+    assert recipe.subset
+    low, high = recipe.subset.between or (-np.inf, np.inf)
+    may = codes == _KEPT
+    codes[may & np.isnan(values)] = REASONS.index(UNRATED)
+    codes[may & ((values < low) | (values > high))] = REASONS.index(OUTSIDE)
+
+
 def _count_losses(
     parts: Sequence[Part],
     sizes: Sequence[int],
@@ -170,7 +192,7 @@ def _check_tasks(recipe: SampleRecipe, drawable: set[str], names: set[str]) -> N
             )
 
 
-def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
+def choose(pool: Pool, recipe: SampleRecipe, *, label: str) -> tuple[draw.Mask, Counter[str]]:
     """Draw queries from the pool. Return a mask over all places that were read, and the dropped queries by reason.
 
     Raises InputError if fewer can be drawn than `take` asks for.
@@ -187,18 +209,28 @@ def choose(pool: Pool, recipe: SampleRecipe) -> tuple[draw.Mask, Counter[str]]:
     if len(tickets) < (1 if take is None else take):
         losses = "".join(f"; {reason}: {count:,}" for reason, count in sorted(dropped.items()))
         raise InputError(
-            f"{recipe.name}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{losses}), "
+            f"{label}: {len(tickets):,} queries can be drawn (read: {pool.read:,}{losses}), "
             f"but take is {'all' if take is None else format(take, ',')}",
-            fix="lower take or leave it out, or add files"
-            if "no choices" not in dropped
-            else "compare likelihoods on items with options, or write `method: generate`",
+            fix=_find_fix(recipe, dropped),
         )
     if take is None:
         drawn = np.ones(len(tickets), dtype=bool)
     elif source and source.sampling == "by-task":
         drawn = draw.by_task(tasks, tickets, take, seed=draw.ticket(recipe.seed, recipe.name, "allocate"))
+    elif subset and subset.prefer:
+        assert pool.values is not None
+        drawn = draw.preferred(pool.values[places], tickets, take, prefer=subset.prefer)
     else:
         drawn = draw.lowest(tickets, take)
     chosen = np.zeros(pool.read, dtype=bool)
     chosen[places[drawn]] = True
     return chosen, dropped + Counter({"not drawn": int((~drawn).sum())})  # Counter's + leaves zeros out
+
+
+def _find_fix(recipe: SampleRecipe, dropped: Counter[str]) -> str:
+    """Return the advice for a sample of which too few queries can be drawn."""
+    if recipe.subset and recipe.subset.is_by_value:
+        return "lower `take`, widen `between`, or ask more questions in the dataset that it is drawn from"
+    if "no choices" in dropped:
+        return "compare likelihoods on items with options, or write `method: generate`"
+    return "lower take or leave it out, or add files"

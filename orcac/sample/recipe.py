@@ -4,7 +4,7 @@ The kind has four uses: a teacher's queries, a random subset of other prompts (t
 benchmark, which are queries with known references and no system message, and these items in the form in which models
 are asked. If `Source.items` is set, the rows are rows.BenchmarkItem.
 
-Inputs: `from` (sample nodes) for a subset or a form, else none.
+Inputs: `from` (sample nodes) for a subset or a form, else none; `rated` (one rate node) for a subset by values.
 """
 
 from __future__ import annotations
@@ -104,9 +104,18 @@ class Source(Frozen):
 
 
 class Subset(Frozen):
-    """A uniform random subset of other prompts; each keeps its system message."""
+    """A subset of other prompts; each keeps its system message. It is drawn at random, or by values of the questions.
+
+    With a bound or a preference, the node has the input `rated`, and questions without a value are not drawn.
+    """
 
     take: int
+    between: tuple[float, float] | None = None  # least and largest value of a question that may be drawn
+    prefer: Literal["low", "high"] | None = None  # draw the questions of the lowest or highest values, not at random
+
+    @property
+    def is_by_value(self) -> bool:
+        return bool(self.between or self.prefer)
 
 
 class Form(Frozen):

@@ -25,6 +25,7 @@ from orcac.errors import InputError
 from orcac.job import Job, hide_pandas
 from orcac.losses import print_counts
 from orcac.progress import Progress, print_line
+from orcac.ratings import read_values
 from orcac.recipe import resolve_file
 from orcac.sample.draw import Mask
 from orcac.sample.form import put_in_form
@@ -77,7 +78,8 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
             yield found
             progress.update(number)
 
-    pool = merge(parts, surveys(), job.recipe)
+    rated = job.inputs.get("rated", ())
+    pool = merge(parts, surveys(), job.recipe, read_values(rated[0]) if rated else None)
     check_bad(job.label, pool.dropped[BAD], pool.read, pool.bad, share=job.execution.max_bad)
     for file, note in notes.items():
         print_line(f"{job.label}  {file}: {note}")
@@ -89,7 +91,7 @@ def run(job: Job[SampleRecipe, SampleExecution]) -> SampleSummary:
     named = list(_read_at(parts, pool, pool.unanswerable)) if unanswerable else []
     name_items(job.label, unanswerable, what, named, fix=_FIX_OPTIONS, files=files)
     pool.losses.check(job.label, job.execution.allow_empty, fix=_FIX_EMPTY)
-    chosen, dropped = choose(pool, job.recipe)
+    chosen, dropped = choose(pool, job.recipe, label=job.label)
     tasks: set[str] = set()
     faults: Counter[str] = Counter()  # why no answer to an item could be right -> such items
     examples: dict[str, list[rows.Prompt]] = defaultdict(list)

@@ -5,6 +5,7 @@ Each check yields findings; `load` turns their paths into places in the file.
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Set
 
@@ -14,6 +15,7 @@ from orcac.spec.finding import Finding, Names, check_message_number, check_name
 from orcac.spec.judges import check_judges
 from orcac.spec.problems import SpecPath
 from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
+from orcac.spec.ratings import check_choice
 from orcac.spec.samples import check_samples
 from orcac.spec.schema import (
     Dataset,
@@ -113,6 +115,14 @@ _ROLES: dict[type[object], tuple[str, ...]] = {
 }
 
 
+def _is_date(text: str) -> bool:
+    """Return whether a text is a date in the form YYYY-MM-DD."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 def _header_problem(header: str) -> str:
     return "orcac sets it" if header.lower() in _OWN_HEADERS else "write letters, digits and hyphens"
 
@@ -182,6 +192,7 @@ def _check_datasets(spec: Spec, names: Names) -> Iterator[Finding]:
             source, pool = (*path, "sample", "from"), dataset.sample.from_
             yield from check_name(source, f"dataset `{name}` draws from dataset", pool, "datasets", names)
             yield from _check_pool(spec, name, pool, dataset.sample.take)
+            yield from check_choice(spec, name, dataset.sample)
         cycle = _find_cycle(spec, name)
         if cycle and name not in in_cycle:
             steps = " -> ".join(cycle)
@@ -225,9 +236,12 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
     elif given != ["base"] and not student.tokenizer:
         message = "a student from scratch needs a tokenizer; add `tokenizer: {vocabulary, train_on}`"
         yield Finding(at, message, ((*at, "tokenizer"),))
-    if student.template and student.base is None:
-        message = "a student from scratch has a chat template of ours; remove this"
-        yield Finding((*at, "template"), message, ((*at, "base"),))
+    for key in ("template", "system_role", "date"):
+        if key in student.model_fields_set and getattr(student, key) and student.base is None:
+            message = "a student from scratch has a chat template of ours; remove this"
+            yield Finding((*at, key), message, ((*at, "base"),))
+    if student.date and not _is_date(student.date):
+        yield Finding((*at, "date"), f"`{student.date}` is no day of a calendar; write it as 2026-01-31")
     if shape := student.shape:
         if shape.hidden % shape.heads:
             message = f"`hidden` {shape.hidden} is not a multiple of `heads` {shape.heads}"

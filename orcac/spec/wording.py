@@ -63,10 +63,11 @@ def explain_errors(tree: Tree, errors: Sequence[ErrorDetails], base: Tree | None
 def _explain_new_name(tree: Tree, location: SpecPath, base: Tree | None) -> Problem | None:
     """Return the problem of an arm that patches a name which the base does not define; None for any other error."""
     section, name = (str(step) for step in (*location[:2], "", "")[:2])
-    if base is None or not _is_map(_type(location[:1])) or name in (known := base.at([section]).entries):
+    patched = base.entries.get(section) if base else None
+    if patched is None or not _is_map(_type(location[:1])) or name in (known := patched.entries):
         return None
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"defined: {', '.join(known) or 'none'}"
+    hint = f"did you mean `{near[0]}`?" if near else f"defined: {', '.join(known) or 'none'}."
     what = f"`{section}` of the spec has no `{name}`; {hint} A new one needs all of its required keys"
     return Problem(tree.locate([section, name], key=True), what)
 

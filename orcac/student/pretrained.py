@@ -3,9 +3,12 @@ except for the additions that fine-tuning needs. A student that is only measured
 own chat format, as a `local` baseline of the same files is.
 
 - A pad token: `[[PAD]]` if there is none, as the paper adds to LLaMA (§4.1: 32,000 entries become 32,001).
-- A chat template whose `{% generation %}` marks delimit the learnt part. A template without them is replaced by ours,
-  in ChatML for a model that has its tokens, otherwise in plain words; unless the spec keeps it (`keeps_template`).
+- A chat template of ours, if its own cannot be trained on (`model.chat_format`): ChatML for a model that has its
+  tokens, otherwise plain words. The summary holds the reason.
 - The learnt end token among the tokens that end generation.
+
+In either case a template with a date shows that of the recipe, and with `system_role: none` it begins the user's turn
+with the system message. Both are written into the template, so that every server sends the same prompts.
 
 Weights must be safetensors: unpickling a `.bin` file may run code. They are copied, not linked, so that a later change
 of the original cannot reach the artifact; they are written anew only if the embedding grows.
@@ -21,20 +24,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcac import hub
 from orcac.errors import InputError, as_input_error
-from orcac.model.chat_format import (
+from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
+from orcac.model.chat_template import (
     CHATML_TEMPLATE,
     TEXT_MARKS,
-    ChatFormat,
     chat_template,
-    load_tokenizer,
-    read_end_tokens,
+    fold_system,
+    has_marks,
+    pin_date,
+    read_template,
 )
 from orcac.model.isolation import check_isolates
 from orcac.model.positions import check_positions
+from orcac.model.sizes import check_size
 from orcac.model.weights import check_weights, load_model
+from orcac.progress import print_line
 from orcac.recipe import Execution, resolve_file
 from orcac.student import gguf
-from orcac.student.recipe import Pretrained
+from orcac.student.recipe import Pretrained, StudentExecution
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -68,17 +75,16 @@ def find_files(recipe: Pretrained, *, execution: Execution, label: str) -> Model
 def build(
     model: Path,
     files: dict[str, Path],
+    recipe: Pretrained,
     *,
     work: Path,
     seed: int,
-    is_trained: bool = True,
-    keeps_template: bool = False,
-    lengths: Sequence[int] = (),
-    is_packed: bool = False,
-) -> None:
-    """Write the student to `model`, which is trained on rows of `lengths` tokens; `is_packed`: of several examples.
+    execution: StudentExecution,
+) -> str | None:
+    """Write the student to `model`, and return why its chat template was replaced, if it was.
 
-    Raises InputError for files that are damaged or not a model, and for a model whose positions do not hold the rows.
+    Raises InputError for files that are damaged or not a model, for a model whose positions do not hold the rows of the
+    execution, and for a chat template that has no place for a text or cannot be trained on.
     """
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
@@ -89,28 +95,34 @@ def build(
         gguf.convert(alone / next(iter(files)), source)
     else:
         link_files(files, source)
-    for length in lengths:
+    for length in execution.lengths:
         check_positions(source, length)
     check_weights(source)
     move = shutil.move if from_gguf else shutil.copyfile
-    if not is_trained:
-        load_tokenizer(source)
+    if not recipe.is_trained:
         load_model(source, subject="the student", device_map="meta")
+        tokenizer = load_tokenizer(source)
+        changed = change_template(tokenizer, recipe)
+        if read_template(tokenizer) and execution.has_system:
+            ChatFormat(tokenizer, for_training=False).check_system_role()
         shutil.copytree(source, model, dirs_exist_ok=True, copy_function=move)
-        return
-    check_trainable(source, is_packed=is_packed)
+        if changed:
+            (model / "chat_template.jinja").write_text(read_template(tokenizer), encoding="utf-8")
+        return None
+    check_trainable(source, is_packed=execution.is_packed)
 
     tokenizer = load_tokenizer(source)
-    prepare_tokenizer(tokenizer, keeps_template=keeps_template)
-    ChatFormat(
-        tokenizer, ends=read_end_tokens(source, tokenizer)
-    )  # raises InputError if its template cannot be trained on
+    ends = read_end_tokens(source, tokenizer)
+    replaced = prepare_tokenizer(tokenizer, recipe, ends=ends, has_system=execution.has_system)
+    if replaced:
+        print_line(f"the chat template is replaced by one of orcac: {replaced}")
     if max(tokenizer.get_vocab().values()) >= count_embedding_rows(source):
         grow_embedding(source, model, tokenizer, seed=seed)
     else:
         shutil.copytree(source, model, dirs_exist_ok=True, copy_function=move)
-    set_end_tokens(model, tokenizer)
+    set_end_tokens(model, tokenizer, end_id=ChatFormat(tokenizer, ends=ends).end_id)
     tokenizer.save_pretrained(model)
+    return replaced
 
 
 def is_gguf(names: list[str]) -> bool:
@@ -141,20 +153,53 @@ def check_files(names: list[str]) -> None:
         raise InputError("the student has no weights", fix="give its .safetensors files")
 
 
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, *, keeps_template: bool = False) -> None:
-    """Add a pad token and a template to train on, if the tokenizer lacks them.
+def prepare_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, recipe: Pretrained, *, ends: Sequence[str] = (), has_system: bool = False
+) -> str | None:
+    """Add a pad token, and a template to train on if the model's own is none; return why the template was replaced.
 
-    keeps_template: whether its own template needs no marks to train on
-    Raises InputError if it has no end token.
+    ends: the tokens that are known to end an answer
+    has_system: whether there are system messages
+    Raises InputError if there is no end token, if a system message would be lost, or if the template cannot be trained
+    on although the recipe keeps it, or although it marks the learnt part.
     """
     if tokenizer.eos_token is None:
         raise InputError("the student's tokenizer has no end token", fix="set eos_token in tokenizer_config.json")
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
-    own = tokenizer.chat_template or ""
-    if not keeps_template and "{% generation %}" not in str(own).replace("{%-", "{%").replace("-%}", "%}"):
-        is_chatml = "<|im_start|>" in str(own) and tokenizer.eos_token == "<|im_end|>"
+    own, replaced = str(tokenizer.chat_template or ""), None
+    try:
+        change_template(tokenizer, recipe)
+        chat = ChatFormat(tokenizer, ends=ends)
+    except InputError as error:
+        if recipe.keeps_template or has_marks(own):
+            raise
+        is_chatml = "<|im_start|>" in own and tokenizer.eos_token == "<|im_end|>"
         tokenizer.chat_template = CHATML_TEMPLATE if is_chatml else chat_template(TEXT_MARKS)
+        change_template(tokenizer, recipe)
+        chat = ChatFormat(tokenizer, ends=ends)
+        replaced = error.message if own else "the model has none of its own"
+    if has_system:
+        chat.check_system_role()
+    return replaced
+
+
+def change_template(tokenizer: PreTrainedTokenizerBase, recipe: Pretrained) -> bool:
+    """Give a tokenizer's chat template the date and the system role of the recipe; return whether that changed it.
+
+    Raises InputError if it shows the time of the clock in another way than as a date.
+    """
+    own = read_template(tokenizer)
+    if not own:
+        return False
+    template = pin_date(own, recipe.date)
+    if recipe.system_role == "none":
+        template = fold_system(template)
+    if template == own:
+        return False
+    others = tokenizer.chat_template if isinstance(tokenizer.chat_template, dict) else {}
+    tokenizer.chat_template = others | {"default": template} if others else template
+    return True
 
 
 def check_trainable(folder: Path, *, is_packed: bool) -> None:
@@ -180,6 +225,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
     """Return the model's configuration. Raises InputError if transformers does not have its type."""
     from transformers import AutoConfig
 
+    check_size(folder, "the student")
     fix = "give a model of a type that transformers has; code that a model brings is never run"
     with as_input_error("the student's config.json cannot be used", fix=fix):
         return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
@@ -206,9 +252,9 @@ def grow_embedding(source: Path, model: Path, tokenizer: PreTrainedTokenizerBase
     student.save_pretrained(model)
 
 
-def set_end_tokens(model: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Set the pad token in the saved model's configuration, and add the learnt end token to those that end generation;
-    the rest of the configuration stays unchanged."""
+def set_end_tokens(model: Path, tokenizer: PreTrainedTokenizerBase, *, end_id: int) -> None:
+    """Set the pad token in the saved model's configuration, and add the learnt end token (`end_id`) and the tokenizer's
+    own to those that end generation; the rest of the configuration stays unchanged."""
     config, generation = model / "config.json", model / "generation_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
     generation_values = {"bos_token_id": values.get("bos_token_id")}
@@ -216,7 +262,7 @@ def set_end_tokens(model: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         if generation.exists():
             generation_values = dict(json.loads(generation.read_text(encoding="utf-8")))
         before = generation_values.get("eos_token_id", values.get("eos_token_id"))
-        ends = {*(before if isinstance(before, list) else [before]), tokenizer.eos_token_id} - {None}
+        ends = {*(before if isinstance(before, list) else [before]), tokenizer.eos_token_id, end_id} - {None}
     values["pad_token_id"] = generation_values["pad_token_id"] = tokenizer.pad_token_id
     generation_values["eos_token_id"] = sorted(ends) if len(ends) > 1 else tokenizer.eos_token_id
     for path, content in ((config, values), (generation, generation_values)):

@@ -7,14 +7,14 @@ trained, or `tokenizer` (a student node), whose tokenizer it shares: a replicate
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from orcac.recipe import Execution, FileRef, Frozen, HubRef, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
 __all__ = ["VERSION", "Pretrained", "Scratch", "StudentExecution", "StudentRecipe", "StudentSummary"]
 
-VERSION = 2
+VERSION = 3
 
 
 class Scratch(Frozen):
@@ -39,7 +39,11 @@ class Pretrained(Frozen):
 
     files: tuple[FileRef, ...] = ()  # named by the path relative to the folder; exactly one of files and hub is set
     hub: HubRef | None = None  # a model repository; its path is the folder of the model
-    keeps_template: bool = False  # a chat template without marks of the learnt part is kept, and not replaced by ours
+    keeps_template: bool = False  # if its chat template cannot be trained on, that is an error, and ours is no way out
+    system_role: Literal["system", "none"] = (
+        "system"  # none: the chat template puts a system message into the user's turn
+    )
+    date: str = "2026-01-01"  # shown by a chat template with a date
     is_trained: bool = True  # if not, its files stay as they are, so that it answers in its own chat format
 
 
@@ -53,6 +57,7 @@ class StudentExecution(Execution):
     like: str | None = None  # for estimates: the named shape of a model that is not downloaded yet
     lengths: tuple[int, ...] = ()  # tokens of the rows that it is trained on, which its positions must hold
     is_packed: bool = False  # some of these rows hold several examples, which it must separate
+    has_system: bool = False  # some of its conversations have a system message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +69,6 @@ class StudentSummary(Summary):
     parameters: int
     vocabulary: int | None = None  # entries of the tokenizer
     hub: dict[str, str] | None = field(default=None, metadata=OMIT_NONE)  # REPO@REVISION -> its commit
+    replaced: str | None = field(
+        default=None, metadata=OMIT_NONE
+    )  # why its chat template is ours, if it is not its own

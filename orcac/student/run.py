@@ -15,13 +15,14 @@ from orcac.student.recipe import StudentExecution, StudentRecipe, StudentSummary
 def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
     """Write `model/`, and return the number of its weights and of its tokens.
 
-    Raises InputError if the texts or the files make no student, and the errors of `hub.fetch` for a student on a hub.
+    Raises InputError if the texts, the files or the chat template make no student, and the errors of `hub.fetch` for a
+    student on a hub.
     """
     from orcac.student import pretrained, scratch
 
     recipe, model = job.recipe, job.out / "model"
     assert (recipe.scratch is None) != (recipe.pretrained is None), "exactly one of scratch and pretrained"
-    found = pretrained.ModelFiles({}, {})
+    found, replaced = pretrained.ModelFiles({}, {}), None
     if recipe.pretrained is not None:  # may use the network, so it comes before `go_offline`
         found = pretrained.find_files(recipe.pretrained, execution=job.execution, label=job.label)
     go_offline(threads=job.execution.threads)
@@ -34,18 +35,19 @@ def run(job: Job[StudentRecipe, StudentExecution]) -> StudentSummary:
             scratch.build(model, recipe.scratch, texts=texts, seed=recipe.seed)
         else:
             assert recipe.pretrained
-            pretrained.build(
+            replaced = pretrained.build(
                 model,
                 found.paths,
+                recipe.pretrained,
                 work=job.work,
                 seed=recipe.seed,
-                is_trained=recipe.pretrained.is_trained,
-                keeps_template=recipe.pretrained.keeps_template,
-                lengths=job.execution.lengths,
-                is_packed=job.execution.is_packed,
+                execution=job.execution,
             )
     return StudentSummary(
-        parameters=count_parameters(model), vocabulary=count_vocabulary(model), hub=found.commits or None
+        parameters=count_parameters(model),
+        vocabulary=count_vocabulary(model),
+        hub=found.commits or None,
+        replaced=replaced,
     )
 
 

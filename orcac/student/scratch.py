@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from orcac import rows
 from orcac.errors import InputError
-from orcac.model.chat_format import SPECIAL_MARKS, chat_template, load_tokenizer
+from orcac.model.chat_format import load_tokenizer
+from orcac.model.chat_template import SPECIAL_MARKS, chat_template
 from orcac.reasoning import CLOSE, OPEN
 from orcac.student.recipe import Scratch
 

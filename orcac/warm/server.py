@@ -20,12 +20,12 @@ _TEMPLATES = 4  # at most: the jobs of one more environment stay cold
 _STDIN = 0
 _BASE = ("orcac.cli.make", "orcac.study", "orcac.make")  # imported once, for all templates
 _DATA = ("numpy", "pyarrow.parquet", "pyarrow.compute", "scipy.special", "orcac.sample.run", "orcac.collect.run",
-         "orcac.filter.run", "orcac.score.run", "orcac.report.run")  # fmt: skip
+         "orcac.filter.run", "orcac.rate.run", "orcac.score.run", "orcac.report.run")  # fmt: skip
 _MODELS = ("numpy", "torch", "transformers", "accelerate", "orcac.train.worker", "orcac.model.generation")
 # Kind -> the modules that its template imports. They bring no package of `job.packages_in_use` that a job of the kind
 # could do without: pyarrow is not in _MODELS, because training does not import it.
 _MODULES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("sample", "collect", "filter", "score", "report"), _DATA),
+    **dict.fromkeys(("sample", "collect", "filter", "rate", "score", "report"), _DATA),
     **dict.fromkeys(("student", "tokenize", "train", "eval"), _MODELS),
 }
 # Snakemake sets these to the threads of each job. `Request.take_over` passes them to torch after the fork, so jobs of

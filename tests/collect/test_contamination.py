@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.collect.contamination import build_index, ngram_digests
+from orcac.collect.contamination import Index, find_overlaps
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=12)
 
 
 def overlaps(query: str, items: list[str], ngram: int) -> bool:
-    return not build_index(items, ngram).isdisjoint(ngram_digests(query, ngram))
+    return bool(find_overlaps(query, {"items": Index(items, ngram)}, ngram, is_query=True))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,8 @@ def test_three_words_in_common(query, item, found):
 @given(text=st.text(st.sampled_from("ab_1 .,-\n\x1c\x85é"), max_size=20))
 def test_words_are_the_same_in_ascii_and_beyond(text):
     ascii = "".join(character for character in text if character.isascii())
-    assert ngram_digests(f"é {ascii}", 1) == ngram_digests("é", 1) | (
-        ngram_digests(ascii, 1) if ascii.strip(" .,-\n\x1c") else set()
-    )
+    for words in ("a", "b", "ab", "1", "é"):
+        assert overlaps(f"é {ascii}", [words], 1) == (words == "é" or overlaps(f"- {ascii}", [words], 1))
 
 
 @given(query=WORDS, item=WORDS, ngram=st.integers(1, 5))
@@ -62,13 +61,11 @@ def test_known_overlap_of_recorded_questions_with_benchmarks(data, ngram):
         (row["task"], row["instruction"])
         for row in texts("teacher_flask/evaluation_set/flask_evaluation.jsonl", lambda row: row)
     ]
-    vicuna = build_index(
+    vicuna = Index(
         texts("fastchat/fastchat/llm_judge/data/vicuna_bench/question.jsonl", lambda row: row["turns"][0]), ngram
     )
-    wizardlm = build_index(
-        texts("wizardlm/WizardLM/data/WizardLM_testset.jsonl", lambda row: row["Instruction"]), ngram
-    )
-    bbh = build_index(
+    wizardlm = Index(texts("wizardlm/WizardLM/data/WizardLM_testset.jsonl", lambda row: row["Instruction"]), ngram)
+    bbh = Index(
         (
             example["input"]
             for path in (data / "bbh/bbh").glob("*.json")
@@ -77,8 +74,12 @@ def test_known_overlap_of_recorded_questions_with_benchmarks(data, ngram):
         ngram,
     )
 
-    def count(benchmark: frozenset[bytes], task: str) -> int:
-        return sum(not benchmark.isdisjoint(ngram_digests(text, ngram)) for name, text in questions if name == task)
+    def count(benchmark: Index, task: str) -> int:
+        return sum(
+            bool(find_overlaps(text, {"b": benchmark}, ngram, is_query=True))
+            for name, text in questions
+            if name == task
+        )
 
     assert count(vicuna, "Vicuna") == 80
     assert count(wizardlm, "Wizardlm") == 216

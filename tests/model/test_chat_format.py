@@ -1,4 +1,4 @@
-"""Tests of orcac/model/chat_format.py."""
+"""Tests of orcac/model/chat_format.py and orcac/model/chat_template.py."""
 
 import pytest
 import tiny
@@ -7,7 +7,8 @@ import tokenizers.decoders
 from transformers import PreTrainedTokenizerFast
 
 from orcac.errors import InputError
-from orcac.model.chat_format import CHATML_TEMPLATE, SPECIAL_MARKS, TEXT_MARKS, ChatFormat, chat_template
+from orcac.model.chat_format import ChatFormat
+from orcac.model.chat_template import CHATML_TEMPLATE, SPECIAL_MARKS, TEXT_MARKS, chat_template
 from orcac.student.scratch import train_tokenizer
 
 
@@ -98,12 +99,12 @@ def test_marks_of_plain_text_keep_their_line_breaks(tokenizer):
 @pytest.mark.parametrize(
     ("template", "complaint"),
     [
-        ("{% for m in messages %}{{ m.content }}{% endfor %}", "does not teach it to stop"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "does not teach the student to stop"),
         ("{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}", "nothing to learn"),
         (
             "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
             "{% else %}{{ m.content }}{% endif %}{% endfor %}",
-            "does not teach it to stop",
+            "does not teach the student to stop",
         ),
         (
             "{% for m in messages %}{% if m.role == 'assistant' %}A:{% generation %}{{ m.content }}</s>"
@@ -245,6 +246,45 @@ def test_a_trace_cannot_forge_a_special_token(tokenizer):
     special = {*tokenizer.all_special_ids}
     assert [token for token in example.input_ids if token in special] == [t for t in plain.input_ids if t in special]
     assert tokenizer.decode(example.input_ids).count(forged) == 2
+
+
+def test_a_text_that_a_template_leaves_out_or_doubles_is_refused():
+    silent = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    chat = ChatFormat(make_tokenizer(silent), for_training=False)
+    assert chat.encode_prompts([("", "Why?")])
+    with pytest.raises(InputError, match="leaves out the system message") as caught:
+        chat.encode_prompts([("Be brief.", "Why?")])
+    assert "`system_role: none` of the teacher or the student" in caught.value.fix
+    twice = "{% for m in messages %}{{ m.content + m.content + '<|im_end|>' }}{% endfor %}"
+    with pytest.raises(InputError, match="writes the question 2 times"):
+        ChatFormat(make_tokenizer(twice), for_training=False).encode_prompts([("", "Why?")])
+
+
+def test_a_prompt_that_has_closed_the_reasoning_has_no_place_for_any():
+    closed = QWEN.replace("OPEN", "{{ '<think>\n\n</think>\n\n' }}")
+    tokenizer = make_tokenizer(without_marks(closed))
+    chat = ChatFormat(tokenizer, ends=["<|im_end|>"])
+    (example,) = chat.encode_examples([("", "Why?", "A.")])
+    assert tokenizer.decode(example.input_ids[example.prompt_tokens :]) == "A.<|im_end|>"
+    with pytest.raises(InputError, match="opens an answer") as caught:
+        chat.encode_examples([("", "Why?", "A.", "R.")])
+    assert "learn: [answer]" in caught.value.fix
+
+
+def test_the_end_of_an_answer_is_that_with_which_the_next_turn_begins_if_nothing_else_ends_it():
+    turns = (
+        "{% for m in messages %}{{ '<|im_start|>' if m.role == 'user' else '<|channel|>' }}{{ m.content }}{% endfor %}"
+    )
+    tokenizer = make_tokenizer(turns + "{% if add_generation_prompt %}{{ '<|channel|>' }}{% endif %}")
+    chat = ChatFormat(tokenizer)
+    (example,) = chat.encode_examples([("", "Why?", "A.")])
+    assert tokenizer.decode(example.input_ids[example.prompt_tokens :]) == "A.<|im_start|>"
+    assert chat.end_id == tokenizer.convert_tokens_to_ids("<|im_start|>")
+
+
+def test_a_template_that_asks_the_clock_otherwise_is_refused():
+    with pytest.raises(InputError, match="the time of the clock"):
+        ChatFormat(make_tokenizer("{% set form = '%Y' %}{{ strftime_now(form) }}" + CHATML_TEMPLATE))
 
 
 def test_a_template_that_shows_the_date_does_not_depend_on_the_clock(tokenizer):

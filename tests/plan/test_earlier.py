@@ -2,7 +2,8 @@
 
 golden/version1_evals.txt has the KIND/IDs of the shipped specs' evaluations as VERSION 1 planned them, in lines like
 those of ids.txt. Judged benchmarks and baselines are not among them: VERSION 1 made no artifact of the former, and
-generated nothing for the latter.
+generated nothing for the latter. The kinds before `eval` have the VERSIONs of that time here: a later one moves the ids
+of all evaluations, and `plan.upgrade` finds the older artifacts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from orcac import kinds
+from orcac.kinds import KINDS
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
@@ -20,6 +23,14 @@ LINES = [
     line.split("\t") for line in (Path(__file__).parent / "golden" / "version1_evals.txt").read_text().splitlines()
 ]
 WITH_DATA = " with data"
+VERSIONS = {"student": 2, "tokenize": 1, "train": 2}
+
+
+@pytest.fixture(autouse=True)
+def of_that_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, version in VERSIONS.items():
+        kind = KINDS[name]
+        monkeypatch.setitem(KINDS, name, kinds.Kind(name, version, kind.recipe, kind.execution))
 
 
 def check(name: str) -> None:

@@ -134,6 +134,7 @@ STUDENT = {"student"} | {f"tokenize/{name}" for name in STAGES.values()} | train
 KEPT = {f"filter/{name}" for name in STAGES.values()} | STUDENT
 POOLED = {"subset/few"} | answered("pool", "few")
 FEW = {"subset/few"} | answered("few")
+BY_VALUE = {"datasets": {"few": {"sample": {"by": "pass_rate", "prefer": "low"}}}}
 MAZE = {"queries/pool/maze", "queries/few/maze"} | POOLED
 TABLE = {f"queries/{name}/table" for name in ("pool", "few", "taped")} | POOLED | answered("taped")
 DRAWN = {"queries/pool/table", "queries/taped/table"} | answered("pool", "taped")  # few has a draw of its own
@@ -295,6 +296,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "datasets.*.queries": ("datasets.pool.queries", ["maze"], {"queries/pool/table", "queries/few/table"} | POOLED),
     "datasets.*.sample.from": ("datasets.few.sample.from", "taped", {"queries/few/maze"} | FEW),
     "datasets.*.sample.take": ("datasets.few.sample.take", 9, FEW),
+    "datasets.*.sample.by": (
+        "datasets.few.sample.by", "length", {"rate/pool/pass_rate", "rate/pool/length"} | FEW, BY_VALUE
+    ),
+    "datasets.*.sample.between": ("datasets.few.sample.between", [0.2, 0.8], FEW, BY_VALUE),
+    "datasets.*.sample.prefer": ("datasets.few.sample.prefer", "high", FEW, BY_VALUE),
     "datasets.*.draw.*.always": ("datasets.few.draw.table.always", [1], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.multiple_choice": ("datasets.few.draw.table.multiple_choice", [7], {"queries/few/table"} | FEW),
     "datasets.*.draw.*.mix": ("datasets.few.draw.table.mix", "alone", {"queries/few/table"} | FEW),
@@ -310,6 +316,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **{f"datasets.*.filters.{field}": (f"datasets.few.filters.{path}", value, {"filter/few"} | learnt("few"),
                                        *nest("datasets.few.filters", given))
        for field, (path, value, *given) in FILTERS.items()},
+    **{f"filters.student_tokens.*.{field}": (
+        f"filters.student_tokens.both.{field}", value, {f"tokenize/{name}" for name in STAGES.values()} | trained(),
+    ) for field, value in (("min", 9), ("max", 999))},
+    **{f"datasets.*.filters.student_tokens.*.{field}": (
+        f"datasets.few.filters.student_tokens.both.{field}", value, learnt("few"),
+    ) for field, value in (("min", 9), ("max", 999))},
     **of("datasets.*.transform", {
         field: (f"datasets.few.transform.{field}", value, {"tokenize/few"} | trained("two"))
         for field, value in (("shuffle_steps", 0.5), ("delete_steps", 0.5), ("keep_tokens", 512))
@@ -344,6 +356,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.repeat": ("stages.two.repeat", True, mixed("pool-0.5+own-0.5", "examples-repeat"), HALVES),
     "stages.*.order.by": (
         "stages.two.order", {"by": "length"}, {"tokenize/few", "tokenize/few/by-length"} | trained("two"),
+    ),
+    "stages.*.order.of": (
+        "stages.two.order.of", "pool",
+        {"tokenize/few/by-pass_rate", "tokenize/few/by-pass_rate-of-pool", "rate/few/pass_rate", "rate/pool/pass_rate"}
+        | trained("two"),
+        {"stages": {"two": {"order": {"by": "pass_rate"}}}},
     ),
     "stages.*.order.descending": (
         "stages.two.order.descending", True,

@@ -118,7 +118,7 @@ def test_a_data_file_that_changed_is_named(spec: Path) -> None:
 def test_a_version_that_was_raised_is_named(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raised = kinds.Kind("tokenize", 7, KINDS["tokenize"].recipe, KINDS["tokenize"].execution)
     monkeypatch.setitem(KINDS, "tokenize", raised)
-    with pytest.raises(PinError, match=r"VERSION of `tokenize` 1 -> 7"):
+    with pytest.raises(PinError, match=r"VERSION of `tokenize` 2 -> 7"):
         check(spec)
 
 

@@ -187,8 +187,9 @@ def test_a_chat_model_keeps_its_format_and_all_its_end_tokens(tmp_path, scratch)
     assert (configuration["temperature"], configuration["pad_token_id"]) == (0.6, made.pad_token_id)
 
 
-def test_a_template_without_marks_is_kept_if_the_spec_says_so(tmp_path, scratch):
-    from orcac.model.chat_format import TEXT_MARKS, ChatFormat, chat_template, load_tokenizer, read_end_tokens
+def test_a_template_without_marks_is_kept_or_replaced_for_a_reason(tmp_path, scratch):
+    from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
+    from orcac.model.chat_template import TEXT_MARKS, chat_template
 
     tokenizer = load_tokenizer(scratch)
     tokenizer.add_tokens(["<turn>", "<end_of_turn>", "<think>", "</think>"], special_tokens=True)
@@ -210,7 +211,8 @@ def test_a_template_without_marks_is_kept_if_the_spec_says_so(tmp_path, scratch)
         parts = job.recipe.pretrained.model_copy(update=fields)
         return dataclasses.replace(job, recipe=job.recipe.model_copy(update={"pretrained": parts}))
 
-    run(kept := make("kept", keeps_template=True))
+    kept = make("kept")
+    assert run(kept).replaced is None
     made = load_tokenizer(kept.out / "model")
     assert made.chat_template == tokenizer.chat_template
     chat = ChatFormat(made, ends=read_end_tokens(kept.out / "model", made))
@@ -218,11 +220,15 @@ def test_a_template_without_marks_is_kept_if_the_spec_says_so(tmp_path, scratch)
     assert made.decode(example.input_ids) == (
         "<turn>user\nHi.<end_of_turn>\n<turn>assistant\n<think>Hm.</think>Ho.<end_of_turn>"
     )
-    run(replaced := make("replaced"))
-    assert load_tokenizer(replaced.out / "model").chat_template == chat_template(TEXT_MARKS)
+    configuration = json.loads((kept.out / "model" / "generation_config.json").read_text())
+    assert configuration["eos_token_id"] == [2, end]
 
     (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    with pytest.raises(InputError, match="does not teach it to stop"):
+    reason = "the chat template does not teach the student to stop"
+    replaced = make("replaced")
+    assert run(replaced).replaced == reason
+    assert load_tokenizer(replaced.out / "model").chat_template == chat_template(TEXT_MARKS)
+    with pytest.raises(InputError, match=reason):
         run(make("broken", keeps_template=True))
 
 

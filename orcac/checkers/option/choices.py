@@ -18,12 +18,13 @@ from __future__ import annotations
 import functools
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
-from orcac.checkers.characters import fold, lowered
+from orcac.checkers.characters import fold, lowered, may_hold
 from orcac.checkers.number import quantity
+from orcac.checkers.statements import find_all, match_at
 
 Kind = Literal["strong", "weak", "text"]
 
@@ -38,6 +39,7 @@ _WORD_FOLLOWS = re.compile(r"\s+(?!(?:because|since|as|and|or|is|if)\b)\w")
 _VALUE_ENDS = re.compile(r",?\s(?:because|since|so|as)\b|,\s|\s\(")
 _NEGATIONS = ("in", "un", "im", "il", "ir", "non", "non-", "not ", "dis")
 _LABEL_WORDS = r"(?:options?|choices?|letters?|alternatives?|statements?|answers?|numbers?)"
+_LABEL_STEMS = ("option", "choice", "letter", "alternative", "statement", "answer", "number")
 
 
 class Mention(NamedTuple):
@@ -66,10 +68,11 @@ class Choices:
         self._quantities: list[quantity.Quantity | None] | None = None  # of the texts, once one is looked for
         self._longest = 2 * max((len(option) for option in [*folded, *self.texts]), default=0) + 100
         self._numbered = any(label.isdecimal() for label in self.by_label)
-        self._strong, self._weak = _label_patterns(tuple(sorted(self.by_label)), self._numbered)
+        self._begins, self._strong, self._weak = _label_patterns(tuple(sorted(self.by_label)), self._numbered)
 
     def find(self, text: str) -> list[Mention]:
         """Return the mentions in order. Those of one kind do not overlap; a label and a text may."""
+        strong, weak = self._match_labels(text)
         labels = [
             Mention(
                 self.by_label[match[group].upper()],
@@ -77,16 +80,28 @@ class Choices:
                 match.end(),
                 "strong",
             )
-            for match in _matches(self._strong, text)
+            for match in strong
             if (group := str(match.lastgroup))
         ]
         taken = [(mention.start, mention.end) for mention in labels]
-        for match in _matches(self._weak, text):
+        for match in weak:
             place = bisect_left(taken, (match.end(), 0))
             if place == 0 or taken[place - 1][1] <= match.start():
                 labels.append(Mention(self.by_label[match[0]], match.start(), match.end(), "weak"))
         labels.sort(key=attrgetter("start"))
         return sorted([*_strengthen(labels, text), *self._find_texts(text)], key=attrgetter("start"))
+
+    def _match_labels(self, text: str) -> tuple[Iterable[re.Match[str]], Iterable[re.Match[str]]]:
+        """Return the matches of strong and of weak labels."""
+        if not self._begins:
+            return (), ()
+        lower = lowered(text)
+        if may_hold(lower, ()):
+            return _matches(self._strong, text), _matches(self._weak, text)
+        places = {match.start() for match in self._begins.finditer(text)}
+        of_words = {place for word in _LABEL_STEMS if word in lower for place in find_all(word, lower)}
+        strong = match_at(self._strong, text, places | of_words) if self._strong else ()
+        return strong, match_at(self._weak, text, places) if self._weak else ()
 
     def _find_texts(self, text: str) -> Iterator[Mention]:
         """Yield the mentions by text: of those that overlap the first, of those that begin together the longest."""
@@ -173,10 +188,13 @@ class Choices:
 
 
 @functools.lru_cache(maxsize=1024)
-def _label_patterns(labels: tuple[str, ...], numbered: bool) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
-    """Return the patterns of strong and of weak labels; None where there are none."""
+def _label_patterns(labels: tuple[str, ...], numbered: bool) -> tuple[re.Pattern[str] | None, ...]:
+    """Return the patterns of the characters that labels begin with, of strong and of weak labels.
+
+    They are None where there are none. A strong label may also begin with one of `_LABEL_STEMS`.
+    """
     if not labels:
-        return None, None
+        return None, None, None
     upper = _either(labels)
     either = upper if numbered else f"(?i:{upper})"
     strong = re.compile(
@@ -192,7 +210,8 @@ def _label_patterns(labels: tuple[str, ...], numbered: bool) -> tuple[re.Pattern
     patterns = [_either(plain)] if plain else []
     patterns += [f"(?:{_either(wordlike)}){words}"] if wordlike else []
     weak = rf"(?<![\w(&+])(?<!\w[-'])(?:{'|'.join(patterns)})(?!\w|[-'&]\w|\.\w)"
-    return strong, re.compile(weak) if patterns else None
+    begins = re.compile(f"[(\\[*{''.join(sorted({re.escape(label[0]) for label in labels}))}]")
+    return begins, strong, re.compile(weak) if patterns else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -262,7 +281,13 @@ def name_options(options: Sequence[str]) -> tuple[str, ...]:
 
 def _listed_texts(query: str, labels: list[str]) -> list[str]:
     """Return the text that the last list in `query` gives each label; "" for all if no list has them all."""
-    for form in (r"\(({})\)[ \t]*", r"(?:(?<=\n)|(?<=[ \t])|^)({})[).][ \t]+", r"(?:(?<=\n)|^)({}):[ \t]+"):
+    for form, signs in (
+        (r"\(({})\)[ \t]*", (")",)),
+        (r"(?:(?<=\n)|(?<=[ \t])|^)({})[).][ \t]+", (")", ".")),
+        (r"(?:(?<=\n)|^)({}):[ \t]+", (":",)),
+    ):
+        if not all(any(f"{label}{sign}" in query for sign in signs) for label in labels):
+            continue
         found: dict[str, str] = {}
         end = len(query)
         for match in reversed([*re.finditer(form.format(_either(labels)), query)]):

@@ -80,7 +80,7 @@ def _sentence(reading: Reading) -> At | None:
 
 def _choice(reading: Reading) -> At | None:
     """Return the option that directly follows "I choose", "that leaves", "hence" and the like."""
-    for match in reversed([*_CHOOSES.finditer(reading.text)]):
+    for match in reversed([*_CHOOSES.finditer(reading.text)] if reading.mentions else []):
         after = skip_blank(reading.text, match.end())
         if after >= len(reading.text) or (not match["follows"] and is_denied_at(reading.text, match.start())):
             continue
@@ -95,7 +95,7 @@ def _choice(reading: Reading) -> At | None:
 
 def _best(reading: Reading) -> At | None:
     """Return the option after "the most likely cause is" and the like."""
-    for match in reversed([*_BEST_IS.finditer(reading.text)]):
+    for match in reversed([*_BEST_IS.finditer(reading.text)] if reading.mentions else []):
         chosen = reading.choose(match.end(), reading.sentence_end(match.end()))
         if chosen is not None:
             return match.start(), chosen

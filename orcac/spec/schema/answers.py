@@ -102,7 +102,11 @@ class OpenAIEndpoint(_ServedEndpoint):
 class VLLMEndpoint(_ServedEndpoint):
     kind: Literal["vllm"] = semantic("a model that `vllm serve` serves on the job's machine for the time of the job")
     path: str | None = execution("folder of the weights; when absent vLLM downloads the model by its name", None)
-    arguments: tuple[str, ...] = execution("further arguments of `vllm serve`, such as [--max-model-len, '8192']", ())
+    arguments: tuple[str, ...] = execution(
+        "further arguments of `vllm serve` that set sizes or speeds, such as [--max-model-len, '8192']; others must be "
+        "named in the environment variable ORCAC_VLLM_ARGUMENTS",
+        (),
+    )
     gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution("number of GPUs of the job", 1)
     ready_within: Number = execution(
         "time after which a server that is not yet healthy counts as failed", 1800.0, unit="seconds", gt=0
@@ -262,6 +266,11 @@ class Filters(Frozen):
         "proportion to their characters",
         {},
     )
+    student_tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
+        "lengths to keep in tokens of the student, counted when the examples are packed: before `transform`, and after "
+        "all other rules. An exported dataset has all lengths",
+        {},
+    )
     refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
     agreement: Annotated[
         Literal["agrees", "contradicts"] | None, ShortForm(_expand_short_agreement, {"type": "boolean"})
@@ -293,6 +302,20 @@ class Sample(Frozen):
         "number of prompts, drawn uniformly; each keeps its system message, and a smaller draw is a subset of a larger "
         "one",
         unit="prompts",
+    )
+    by: Literal["pass_rate", "length"] | None = semantic(
+        "value of a question, by the answers of that dataset before its filters: pass_rate is the share of right ones "
+        "among those that its `filters.checker` can read and compare with the reference, and a cut one is wrong; "
+        "length is the mean length of reasoning and answer in the teacher's tokens. Needs `between` or `prefer`",
+        None,
+    )
+    between: tuple[Number, Number] | None = semantic(
+        "least and largest value of the questions that may be drawn, such as [0.1, 0.9]; questions without a value are "
+        "not drawn",
+        None,
+    )
+    prefer: Literal["low", "high"] | None = semantic(
+        "draw the questions with the lowest or the highest values, instead of questions at random", None
     )
 
 

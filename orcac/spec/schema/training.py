@@ -66,8 +66,17 @@ class Student(Frozen):
     shape: Shape | None = semantic("instead of `base`: an explicit LLaMA shape, trained from scratch", None)
     tokenizer: Tokenizer | None = semantic("tokenizer of a student from scratch", None)
     template: Literal["own"] | None = semantic(
-        "own: a pretrained student is trained in its own chat template, which must begin an answer as its generation "
-        "prompt does. When absent, a template without {% generation %} marks is replaced by one of ours",
+        "own: it is an error if a pretrained student cannot be trained in its own chat template. When absent, one of "
+        "ours replaces such a template, and the run, the report and the card of the model give the reason",
+        None,
+    )
+    system_role: Literal["system", "none"] = semantic(
+        "none: the chat template of a pretrained student begins the user's turn with the system message, for a model "
+        "that has no role for it",
+        "system",
+    )
+    date: str | None = semantic(
+        "date (YYYY-MM-DD) that a pretrained student's chat template shows if it shows one; 2026-01-01 when absent",
         None,
     )
     seed: Whole | None = semantic(
@@ -114,8 +123,14 @@ Parts = dict[
 
 
 class Order(Frozen):
-    by: Literal["length"] = semantic("length: the learnt tokens of an example, short ones first")
-    descending: StrictBool = semantic("long ones first", False)
+    by: Literal["length", "pass_rate"] = semantic(
+        "length: the learnt tokens of an example, short ones first. pass_rate: the share of right answers to its "
+        "question, as in `datasets.D.sample.by`, easy ones first; examples of questions without one come last"
+    )
+    descending: StrictBool = semantic("long ones, or hard ones, first", False)
+    of: Name | None = semantic(
+        "with pass_rate: the dataset whose answers are rated; that of the examples when absent", None
+    )
 
 
 def _expand_shuffled(value: object) -> object:

@@ -1,0 +1,14 @@
+rule rate:
+    input:
+        PLAN.inputs("rate"),
+    output:
+        PLAN.marker("rate"),
+    log:
+        PLAN.log("rate"),
+    priority: 1  # before training, since long jobs wait for these short ones
+    threads: PLAN.threads("rate")
+    resources:
+        mem_mb=PLAN.memory("rate"),
+        runtime=PLAN.minutes("rate"),
+    shell:
+        "orcac make rate/{wildcards.id} --log {log:q}"
