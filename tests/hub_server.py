@@ -48,6 +48,8 @@ class HubServer:
         self.token = token
         self.log: list[tuple[str, str, str]] = []
         self.leaked: list[str] = []
+        self.lies: dict[str, str] = {}  # headers that replace those of every response
+        self.pages_url = ""  # the address of further pages of a tree, if not the hub's
         self.asked: Counter[tuple[str, str]] = Counter()
         self.ended = threading.Event()
         server = self
@@ -112,9 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if token and self.headers["Host"].startswith("localhost"):
+            hub.leaked.append(token)
         if path.startswith("/signed/"):
-            if token:
-                hub.leaked.append(token)
             content = {hashlib.sha256(c).hexdigest(): c for repo in hub.repos.values() for c in repo.files.values()}
             return self._file(content[path.removeprefix("/signed/")], {})
         if token and token != hub.token:
@@ -158,7 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
             entries.append(entry)
         more = {}
         if start + PAGE < len(names):
-            address = f"{self.hub.url}{urlsplit(self.path).path}?recursive=True&cursor={start + PAGE}"
+            address = (
+                f"{self.hub.pages_url or self.hub.url}{urlsplit(self.path).path}?recursive=True&cursor={start + PAGE}"
+            )
             more["Link"] = f'<{address}>; rel="next"'
         self._json(entries, more)
 
@@ -197,6 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
+        lies = self.hub.lies
+        headers = {name: lies.get(name, value) for name, value in headers.items()}
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))

@@ -22,6 +22,7 @@ from orcac.report.recipe import Arm, Baseline, ReportExecution, ReportRecipe, na
 from orcac.spec.arms import BASE
 from orcac.store.links import is_plain
 from orcac.store.store import Store
+from orcac.student.recipe import StudentSummary
 from orcac.text import by_reason, clean
 from orcac.tokenize.recipe import TokenizeSummary
 from orcac.train.apart import count_apart, describe_apart, read_apart
@@ -49,6 +50,7 @@ def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
         ("student", found.students(), found.student_commands()),
     ):
         rows += _lay_out(head, items, commands)
+    rows += _shorten("template", list(found.templates()))
     rows += _shorten("learnt", list(found.learning()))
     rows += [("dropped", text) for text in found.losses()]
     report = plan.experiments[name].report
@@ -198,6 +200,13 @@ class _Outcome:
                     )
                     return
 
+    def templates(self) -> Iterator[str]:
+        """Yield one line for each reason why students have a chat template of orcac, and not their model's own."""
+        students = dict.fromkeys(run.student for arm in self._arms for run in arm.runs if run.student)
+        made = [read_summary(self._store, StudentSummary, ref) for ref in students]
+        for reason in dict.fromkeys(one.replaced for one in made if one and one.replaced):
+            yield f"one of orcac, and not the model's own: {reason}"
+
     def learning(self) -> Iterator[str]:
         """Yield the loss on the examples that each stage keeps apart, of each arm's first finished run, the base first.
 
@@ -232,6 +241,11 @@ class _Outcome:
         examples = sum(one.examples for one in packed)
         if too_long := sum(one.too_long for one in packed):
             texts.append(f"{too_long:,} of {examples:,} examples: longer than a row")
+        outside = sum((Counter(one.outside) for one in packed), Counter[str]())
+        if outside:
+            texts.append(
+                f"{outside.total():,} of {examples:,} examples: {by_reason(outside)}, in tokens of the student"
+            )
         if forged := sum(one.forged or 0 for one in packed):
             texts.append(f"{forged:,} of {examples:,} examples: with a mark of the chat template")
         if texts:

@@ -14,7 +14,7 @@ from orcac.cli.common import compile_specs
 from orcac.errors import InputError, StoreError
 from orcac.plan.file import find_ref
 from orcac.store.lease import is_leased, try_acquire
-from orcac.store.store import Store
+from orcac.store.store import Store, has_digest
 from orcac.study import find_study
 from orcac.text import clean, size
 
@@ -22,12 +22,18 @@ from orcac.text import clean, size
 @click.command("verify")
 @click.argument("targets", nargs=-1, metavar="[SPEC | KIND/ID]...", type=click.Path())
 @click.option("--repair", is_flag=True, help="Unmake damaged artifacts, so that the next run makes them again.")
+@click.option(
+    "--seal", "seals", is_flag=True, help="Give sound records of an older orcac, which have no checksum, one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
+def command(targets: tuple[str, ...], repair: bool, seals: bool, as_json: bool) -> int:
     """Compare every file of artifacts with its recorded digest: artifacts of specs, single ones, or all.
 
-    Every missing or damaged file is listed. Nodes that are being made are left out. Without arguments the recorded
-    answers are checked as well. Exit code 0: all sound; 1: something was damaged, even if it is repaired now.
+    Every missing or damaged file is listed, and records that do not match their own checksum. Nodes that are being
+    made are left out. Without arguments the recorded answers are checked as well. Exit code 0: all sound; 1: something
+    was damaged, even if it is repaired now.
+
+    Records that an older orcac wrote have no checksum, so a changed figure in one cannot be found: they are counted.
 
     \b
     Example:
@@ -36,6 +42,7 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
       orcac verify train/0f3a5c19 --repair
     """
     from orcac.chat.ledger.files import check_records
+    from orcac.chat.ledger.sealing import seal
 
     specs = [name for name in targets if Path(name).suffix or Path(name).is_file()]
     store = find_study(specs).store
@@ -47,12 +54,18 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
         for ref in refs:
             if found := [str(damage) for damage in store.find_damage(ref, hashed)]:
                 damaged[ref] = found
+    unsealed = [ref for ref in refs if ref not in damaged and not has_digest(store.marker(ref))]
+    sealed = [ref for ref in unsealed if seals and not store.is_upstream(ref) and _seal(store, ref)]
     theirs = [ref for ref in damaged if store.is_upstream(ref)]
     repaired = [ref for ref in damaged if repair and ref not in theirs and _repair(store, ref)]
     answers = None if targets else check_records(store.answers)
+    if answers and seals and not answers.damaged:
+        seal(store.answers, everything=True)
+        answers = check_records(store.answers)
     unsound = [str(error) for error in answers.damaged] if answers else []
     if as_json:
         findings: dict[str, Any] = {"checked": refs, "damaged": damaged, "repaired": repaired, "held": busy}
+        findings["unverifiable"] = [ref for ref in unsealed if ref not in sealed]
         findings["answers"] = "".join(unsound[:1])
         if answers:
             findings["records"] = answers._asdict() | {"damaged": unsound}
@@ -61,7 +74,9 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
     for ref, lines in damaged.items():
         for line in lines:
             click.echo(clean(line))
-        if ref in repaired:
+        if ref in repaired and store.is_own(ref):
+            click.echo(f"  the record of {ref} is replaced by its sound copy")
+        elif ref in repaired:
             click.echo(f"  {ref} is unmade: the next run that needs it makes it again")
         elif ref in theirs:
             click.echo(f"  {ref} is in the upstream, which is only read: its owner can repair it")
@@ -73,6 +88,10 @@ def command(targets: tuple[str, ...], repair: bool, as_json: bool) -> int:
         click.echo(f"{ref} is being made now: not checked")
     total = size(_recorded_bytes(store, refs))
     click.echo(f"{len(refs) - len(damaged)} of {len(refs)} artifacts are sound ({total})")
+    if sealed:
+        click.echo(f"  {len(sealed)} of their records had no checksum, and have one now")
+    if len(unsealed) > len(sealed):
+        click.echo(f"  {len(unsealed) - len(sealed)} of their records are older and have no checksum: add --seal")
     if len(damaged) > len(theirs) and not repair:
         click.echo(f"  fix: `{' '.join(['orcac verify', *targets])} --repair`, then run again")
     if answers and any(answers):
@@ -132,5 +151,14 @@ def _repair(store: Store, ref: str) -> bool:
     with try_acquire(store.folder(ref)) as is_free:
         if not is_free or not any(store.find_damage(ref)):
             return False
-        store.drop(ref)
+        if not store.mend_record(ref):
+            store.drop(ref)
     return True
+
+
+def _seal(store: Store, ref: str) -> bool:
+    """Give the records of an artifact a checksum under its lease, and return whether it was free."""
+    with try_acquire(store.folder(ref)) as is_free:
+        if is_free:
+            store.seal(ref)
+    return is_free

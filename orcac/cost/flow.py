@@ -445,11 +445,21 @@ class Flow:
             trace = examples.reasoning.mid if part.learns_reasoning else 0.0
             trace = trace or examples.answers.mid - self.requests(responses).input.mid
             tokens = shorten(tokens, trace, part.transform, ratio.mid)
+        within, bounded = 1.0, tuple[str, ...]()
+        if part.lengths:
+            read = self.requests(responses).input.mid
+            answer, both = (examples.answers.mid - read) * ratio.mid, (examples.tokens.mid - read) * ratio.mid
+            within, longer = lengths.keep(
+                {"answer": answer, "reasoning": both - answer, "both": both},
+                {name: (limit.min or 0, limit.max or math.inf) for name, limit in part.lengths.items()},
+            )
+            tokens *= 1 + (longer - 1) * (tokens.mid - read) / tokens.mid
+            bounded = (f"share of examples within `filters.student_tokens` {within:.2f}: simulated",)
         tokens = tokens * ratio + Range(frame)
         fit = tokens.propagate(lambda mean: lengths.fit(mean, recipe.max_length))
         learnt = () if part.learns_reasoning else examples.answers_basis
-        trained = examples.count * (1 - (recipe.holdout or 0.0))
-        return PackedPart(trained * fit, tokens, _unique(examples.basis, learnt, why))
+        trained = examples.count * (1 - (recipe.holdout or 0.0)) * within
+        return PackedPart(trained * fit, tokens, _unique(examples.basis, learnt, why, bounded))
 
     @_cached
     def ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:

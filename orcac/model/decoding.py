@@ -2,10 +2,10 @@
 
 On a CPU a prompt passes through the model alone, so nothing is computed for padding and no mask is needed. It starts
 from the cache of the prompt before it as far as both begin alike: the system message of a chat template, the worked
-examples of a benchmark. On a GPU, where many short passes take longer than one pass with padding, several prompts are
-read together. Then each step adds one token to every answer. An answer that ends leaves, and the next prompt takes its
-place (continuous batching; Yu et al. 2022, Orca: a serving system), so that a step has many rows until the last prompts
-are read: a step for few rows takes nearly as long, since it reads all weights.
+examples of a benchmark. On a GPU, and by a small model, several prompts are read together, since many short passes take
+longer than one pass with padding. Then each step adds one token to every answer. An answer that ends leaves, and the
+next prompt takes its place (continuous batching; Yu et al. 2022, Orca: a serving system), so that a step has many rows
+until the last prompts are read: a step for few rows takes nearly as long, since it reads all weights.
 
 transformers' `generate` pads the prompts of a batch to the longest, and computes every row until the last answer ends.
 It remains the way for models whose cache has layers other than (sliding) attention, or that take no position ids.

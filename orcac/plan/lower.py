@@ -601,6 +601,8 @@ class _ArmLowering:
         examples = {part.dataset: self._add_filter(part.dataset) for part in data.parts}
         recipe, parts = lower_rows(data, self.spec, self.seed, examples)
         names = tuple(part.dataset for part in parts)
+        is_rated = data.order is not None and data.order.by == "pass_rate"
+        rated = tuple(self._add_rating(data.rated or name, "pass_rate") for name in names) if is_rated else ()
         return self._add(
             f"tokenize/{data.name}",
             recipe,
@@ -609,6 +611,7 @@ class _ArmLowering:
             mark=self.mark,
             inputs={
                 "examples": tuple(examples[name] for name in names),
+                "rated": rated,
                 "student": (self._add_student(Replicate(self.draw)),),
             },
         )

@@ -109,6 +109,7 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, abou
         base_model=base.hub.repo if base and base.hub else "",
         datasets=sorted({ref.repo for dataset in run.datasets for ref in _hub_sources(plan, dataset)}),
         parameters=summary.parameters if summary else None,
+        replaced=summary.replaced if summary else None,
         start=f"from {student.label}" if base else "from scratch",
         teachers=list(dict.fromkeys(dataset.teacher for dataset in run.datasets)),
         max_length=rows.max_length,

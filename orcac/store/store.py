@@ -1,6 +1,7 @@
 """The store: `store/<kind>/<id>/`, one folder per artifact.
 
-    artifact.json   the marker, and the only output that a rule declares; written last, atomically
+    artifact.json   the marker, and the only output that a rule declares; written last, atomically; its last field is
+                    the digest of the bytes before it
     complete.json   a twin of the marker, written just before it: Snakemake deletes a marker when it is killed or
                     retries, and a node that finds its twin publishes again instead of working again
     <files>         the files that the kind makes
@@ -24,7 +25,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -41,9 +44,14 @@ from orcac.store.links import find_links, is_inside, is_plain, refuse_irregular,
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
 _ID = re.compile("[0-9a-f]{20}")
-_ANSWERS_FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.(jsonl|sealing)|[0-9a-f]{16}\.parquet")  # of chat/ledger/files.py
+# of chat/ledger/files.py
+_ANSWERS_FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.(jsonl|sealing)|(?:[0-9a-f]{16}){1,2}\.parquet")
 _WORKING = ("shards", "work")  # folders of a node that its jobs use while they make it
 _NOT_FILES = (*_WORKING, "lease.json", "lease.lock", "error.json", "log.txt", "artifact.json", "complete.json")
+
+
+_DIGEST = "sha256"  # the last field of a record: the digest of the bytes before it
+_BEFORE_DIGEST = f',\n "{_DIGEST}": '.encode()
 
 
 class FileFacts(TypedDict):
@@ -160,7 +168,10 @@ class Store:
         marker = self.root / ref / "artifact.json"
         twin = marker.with_name("complete.json")
         refuse_link(marker, self.root)
-        record = read_record(twin if is_plain(twin) and not is_plain(marker) else marker)
+        path = twin if is_plain(twin) and not is_plain(marker) else marker
+        record = read_record(path)
+        if record.get("ref", ref) != ref:
+            raise StoreError(f"{path}: is the record of another artifact", fix=_repair_hint(marker.parent))
         for name in record["files"]:
             refuse_link(marker.parent / name, marker.parent)
         return record
@@ -190,6 +201,10 @@ class Store:
                 return
             yield Damage(self.marker(ref), "the record is damaged")
             return
+        marker, twin = self.marker(ref), self.marker(ref).with_name("complete.json")
+        if is_plain(marker) and is_plain(twin) and marker.read_bytes() != twin.read_bytes():
+            wrong = twin if has_digest(marker) else marker
+            yield Damage(wrong, "the record is damaged (artifact.json and complete.json differ)")
         yield from _damaged_files(self.find_folder(ref), record["files"], on_read)
 
     def drop(self, ref: str) -> None:
@@ -213,6 +228,28 @@ class Store:
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+
+    def mend_record(self, ref: str) -> bool:
+        """Replace a damaged record by its sound twin, if all files are sound, and return whether it was replaced.
+
+        The lease of the artifact is held.
+        """
+        records = [self.folder(ref) / name for name in ("artifact.json", "complete.json")]
+        refuse_link(records[0], self.root)
+        for sound, other in (records, records[::-1]):
+            if has_digest(sound) and not any(_damaged_files(sound.parent, read_record(sound)["files"])):
+                durable.write(other, sound.read_bytes())
+                return True
+        return False
+
+    def seal(self, ref: str) -> None:
+        """Give the records of a sound artifact, which an older orcac wrote without a digest, one. Its lease is held."""
+        record, marker = self.artifact(ref), self.folder(ref) / "artifact.json"
+        for path in (marker.with_name("complete.json"), marker):
+            if is_plain(path):
+                facts = path.stat()
+                _write(path, record)
+                os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # Snakemake compares times
 
     def republish(self, ref: str) -> bool:
         """Put the marker back if the twin and all its files are sound, and return whether they are."""
@@ -304,7 +341,12 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     refuse_irregular(path)
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        record: dict[str, Any] = json.loads(content.decode("utf-8"))
+        if stated := record.pop(_DIGEST, None):
+            text, _, end = content.rpartition(_BEFORE_DIGEST)
+            if end != f'"{stated}"\n}}\n'.encode() or hashlib.sha256(text).hexdigest() != stated:
+                raise ValueError  # it has changed since it was written
         for name, facts in record["files"].items():
             if not is_inside(name) or name.split("/")[0] in _NOT_FILES:
                 raise ValueError  # a file outside the folder, or one that is not the artifact's
@@ -317,6 +359,14 @@ def read_record(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
     return record
+
+
+def has_digest(path: Path) -> bool:
+    """Return whether there is a record at `path` that matches its own digest; older ones have none."""
+    try:
+        return _BEFORE_DIGEST in path.read_bytes() and _is_record(path)
+    except OSError:
+        return False
 
 
 def _is_record(path: Path) -> bool:
@@ -372,4 +422,5 @@ def _damaged_files(
 
 
 def _write(path: Path, record: Mapping[str, object]) -> None:
-    durable.write(path, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).encode().removesuffix(b"\n}")
+    durable.write(path, text + _BEFORE_DIGEST + f'"{hashlib.sha256(text).hexdigest()}"\n}}\n'.encode())

@@ -22,6 +22,8 @@ from orcac.job import Job
 from orcac.model.offline import go_offline
 from orcac.model.positions import check_positions
 from orcac.progress import print_line
+from orcac.ratings import read_values
+from orcac.text import by_reason
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
 from orcac.tokenize.holdout import Group
@@ -57,6 +59,8 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
             f"{job.label}  {found.forged:,} examples left out: a text holds a mark by which the student's chat "
             "template begins a turn"
         )
+    if found.outside:
+        print_line(f"{job.label}  left out by tokens of the student: {by_reason(found.outside)}")
     if not len(lengths):
         raise InputError(
             f"no example is left: {found.too_long} have more than {recipe.max_length} tokens, the rest were filtered",
@@ -66,7 +70,11 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     trained = _list_trained(job.label, len(lengths), groups, recipe)
     mixed = _draw_mixture(job, recipe.mixture, parts, found, trained) if recipe.mixture else None
     trained = mixed.indices if mixed else trained
-    packed = _pack(recipe, trained, lengths, lengths - prompt_lengths)
+    rates = _find_rates(job, parts)
+    packed = _pack(recipe, trained, lengths, lengths - prompt_lengths, rates)
+    unrated = 0 if rates is None else int(np.isnan(rates[trained]).sum())
+    if unrated:
+        print_line(f"{job.label}  {unrated:,} examples come last: no answer to their question has a pass rate")
     write = functools.partial(
         rowfile.write,
         ids=np.memmap(spill, dtype=type_of_ids, mode="r"),
@@ -95,9 +103,10 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     spill.unlink()
     tokens = int(lengths[trained].sum())
     summary = TokenizeSummary(
-        examples=len(lengths) + found.too_long + found.forged,
+        examples=len(lengths) + found.too_long + found.forged + found.outside.total(),
         packed=len(trained),
         too_long=found.too_long,
+        outside=dict(sorted(found.outside.items())) or None,
         forged=found.forged or None,
         held_out=sum(map(len, groups.values())) if apart else None,
         rows=len(packed),
@@ -108,6 +117,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         repeated=mixed.repeated if mixed else None,
         undrawn=mixed.undrawn if mixed else None,
         parts=mixed.parts if mixed else None,
+        unrated=unrated or None,
         transformed=found.transformed if any(part.transform for part in recipe.parts) else None,
         reasoned=found.reasoned or None,
     )
@@ -151,14 +161,36 @@ def _draw_mixture(
         raise InputError(f"{job.label}: {error.message}", fix=error.fix) from None
 
 
-def _pack(recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray) -> Rows:
+def _find_rates(job: Job[TokenizeRecipe, TokenizeExecution], parts: Sequence[Encoded]) -> np.ndarray | None:
+    """Return the pass rate of each example's question, float64 (examples,); None unless the order is by them.
+
+    Raises InputError if no example has one.
+    """
+    rated = job.inputs.get("rated", ())
+    if not rated:
+        return None
+    rates = np.concatenate(
+        [read_values(folder).find(part.questions) for folder, part in zip(rated, parts, strict=True)]
+    )
+    if np.isnan(rates).all():
+        raise InputError(
+            f"{job.label}: no question of the examples has a pass rate",
+            fix="rate the answers of a dataset that asks the same questions: correct `of` in the stage's `order`",
+        )
+    return rates
+
+
+def _pack(
+    recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray, rates: np.ndarray | None
+) -> Rows:
     """Return the examples of each row, as indices into `lengths`, in the order of the rows.
 
-    trained: the examples to pack, as such indices. learnt: int64 (examples,), the learnt tokens of each example
+    trained: the examples to pack, as such indices. learnt: int64 (examples,), the learnt tokens of each example. rates:
+    float64 (examples,), the pass rates of their questions, if the order is by them
     """
     rng = np.random.default_rng(recipe.seed)
     if recipe.order:
-        trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt)
+        trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt, rates=rates)
         if recipe.packing == "none":
             return [[index] for index in trained.tolist()]
         filled = fill_in_order(lengths[trained], recipe.max_length, np.arange(len(trained)))

@@ -114,6 +114,14 @@ def test_the_last_stage_with_a_card(spec: Path) -> None:
     assert "tuned in 1 stage on answers of expert." in Path("no-first", "README.md").read_text()
 
 
+def test_a_card_says_why_the_chat_template_is_not_the_models_own(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SUMMARIES, "student", SUMMARIES["student"] | {"replaced": "it <b>lost</b> the question"})
+    publish(spec)
+    orcac("export", spec, "base")
+    text = Path("base", "README.md").read_text()
+    assert "Its chat template is one of orcac, and not the model's own: it " in text and "<b>" not in text
+
+
 def test_a_card_shows_the_loss_on_examples_kept_apart(spec: Path) -> None:
     publish(spec, apart=True)
     assert CliRunner().invoke(cli, ["export", "a.yaml", "base"], standalone_mode=False).exit_code == 0

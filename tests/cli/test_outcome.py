@@ -37,6 +37,7 @@ baselines: [solver]
 """
 LOSSES = '{"step": 0, "loss": 6.5}\n{"step": 700, "loss": 0.25}\n{"step": 1400, "loss": 0.75}\n'
 SUMMARIES: dict[str, dict[str, Any]] = {
+    "student": {"parameters": 9},
     "collect": {"prompts": 9, "answered": 8, "failed": {"timeout": 1}},
     "filter": {"read": 9, "kept": 5, "rejected": {"timeout": 1, "duplicate": 3}},
     "tokenize": {
@@ -101,6 +102,16 @@ def test_examples_with_a_mark_of_the_chat_template_are_named_apart(
     publish(plan, store, "tokenize")
     words = "2 of 10 examples: longer than a row; 4 of 10 examples: with a mark of the chat template"
     assert describe_outcome(plan, store, "smoke") == [f"dropped   {words}"]
+
+
+def test_a_chat_template_that_is_not_the_models_own_has_a_line_with_the_reason(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = compiled(SMOKE)
+    monkeypatch.setitem(SUMMARIES, "student", {"parameters": 9, "replaced": "it leaves out the question"})
+    publish(plan, store, "student")
+    line = "template  one of orcac, and not the model's own: it leaves out the question"
+    assert describe_outcome(plan, store, "smoke") == [line]
 
 
 def test_a_stage_that_keeps_examples_apart_has_a_line_on_their_loss(store: Store) -> None:

@@ -11,7 +11,9 @@ import tiny
 from tiny import answer_all
 
 from orcac.errors import InputError
+from orcac.model import generation
 from orcac.model.chat_format import ChatFormat, load_tokenizer
+from orcac.model.decoding import decode
 from orcac.model.generation import GumbelMax, LocalModel, count_rows, make_stream
 
 PROMPTS = [("", "What is 3 and one?"), ("Think first.", "What?"), ("", "What is 12 and one? " * 3), ("", "Why?")]
@@ -84,10 +86,24 @@ def test_positions_bound_the_answer(model):
 def test_prompts_come_by_length_and_in_a_batch_by_their_beginnings(model):
     same = ("", "What is 4 and one?")  # as long as the first
     assert model.sort([*PROMPTS, same], max_new_tokens=8, batch_size=1) == [2, 0, 4, 1, 3]
-    order = model.sort([*PROMPTS, same] * 30, max_new_tokens=8)  # in batches of 64
+    order = model.sort([*PROMPTS, same] * 30, max_new_tokens=8)  # in batches of 128
     prompts = [[*PROMPTS, same][number % 5] for number in order]
     assert sorted(order) == list(range(150))
     assert sum(one != other for one, other in itertools.pairwise(prompts)) < 8
+
+
+def test_a_small_model_on_a_cpu_reads_prompts_together_with_the_same_answers(model, monkeypatch):
+    calls = []
+
+    def spy(*args, one_by_one, **options):
+        calls.append(one_by_one)
+        return decode(*args, one_by_one=one_by_one, **options)
+
+    monkeypatch.setattr(generation, "decode", spy)
+    together = answer_all(model, PROMPTS, max_new_tokens=8, **GREEDY)
+    monkeypatch.setattr(generation, "_SMALL", 0)
+    alone = answer_all(LocalModel(model._model, model._tokenizer), PROMPTS, max_new_tokens=8, **GREEDY)
+    assert (together, calls) == (alone, [False, True])
 
 
 def test_the_rows_of_a_batch_on_a_gpu_follow_from_its_free_memory():

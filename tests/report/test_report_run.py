@@ -266,6 +266,16 @@ def test_responses_are_escaped_and_the_page_is_self_contained(job: Job) -> None:
     assert not re.search(r"""(?:src|href)=["'](?!#)""", page)
 
 
+def test_a_chat_template_that_is_not_the_models_own_is_named_with_the_reason(job: Job) -> None:
+    (record,) = job.out.parent.rglob("student/s/artifact.json")
+    record.write_text(record.read_text().replace('"vocabulary": 640', '"replaced": "it <b>lost</b> the question"'))
+    run(job)
+    for name in ("report.html", "report.md"):
+        text = (job.out / name).read_text()
+        assert "base, no-assistant, answers-only" in text and "is one of orcac, and not the model" in text
+    assert "it &lt;b&gt;lost&lt;/b&gt; the question" in (job.out / "report.html").read_text()
+
+
 def test_same_inputs_same_bytes(job: Job) -> None:
     names = ("report.html", "report.md", "results.json")
     run(job)

@@ -4,12 +4,13 @@ This module opens them. `log` and `sealed` read one kind each; `ledger` writes l
 
     HOST-PID-RANDOM.jsonl     a log: one writer, which holds a lock on it and touches it while it lives
     HOST-PID-RANDOM.sealing   a log whose writer is dead, while it is being sealed
-    RANDOM.parquet            sealed records, in the order in which they were written; names the files that went into it
+    DIGEST.parquet            sealed records, in the order in which they were written; names the files that went into it
 
 A kill in the middle of a write leaves a log's last line without its end. That line was never acknowledged; it is
 skipped, and is gone once the log is sealed. A line of JSON that is not a record (a field is missing, of another type or
 out of bounds) is skipped, and its question is asked again. A line that is not JSON, or does not match its checksum, is
-damage: reading it raises an error with its place. The pages of a sealed file have checksums as well.
+damage: reading it raises an error with its place. The pages of a sealed file have checksums as well, and its name is
+the beginning of its own sha256, 32 hex digits. Older sealed files have names of 16 random ones.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from orcac.chat.ledger.forgotten import check_forgotten
 from orcac.chat.ledger.log import Log
 from orcac.chat.ledger.record import Record
-from orcac.chat.ledger.sealed import SealedFile
+from orcac.chat.ledger.sealed import DamagedFileError, SealedFile
 from orcac.errors import StoreError
 from orcac.store.links import refuse_links
 
@@ -107,12 +109,19 @@ class CheckedRecords(NamedTuple):
 
 
 def check_records(folder: Path) -> CheckedRecords:
-    """Compare all records in `folder` with their checksums."""
-    files = open_files(folder)
+    """Compare all records in `folder`, and the forgotten ones, with their checksums.
+
+    Raises StoreError if the folder is or holds a link.
+    """
+    try:
+        files = open_files(folder)
+    except DamagedFileError as error:
+        return CheckedRecords(0, 0, [error])
     try:
         found = [file.count_checked() for file in files]
     finally:
         close_files(files)
+    found.append(check_forgotten(folder))
     return CheckedRecords(
         sum(sound for sound, _, _ in found),
         sum(unverifiable for _, unverifiable, _ in found),

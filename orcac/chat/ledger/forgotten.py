@@ -2,7 +2,8 @@
 
 A record stays where it is, with the tokens that were paid for it. `forgotten/RANDOM.jsonl` in the ledger's folder names
 forgotten ones, a line of `{"key", "at"}` each: a key and a time of writing identify a record wherever it is stored. A
-file appears whole. Older versions of orcac do not read this folder, and so take the records for answers still.
+line ends with a checksum, as those of a log do, unless an older version wrote it. A file appears whole. Older versions
+of orcac do not read this folder, and so take the records for answers still.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orcac.chat.ledger.keys import Keys
+from orcac.chat.ledger.record import add_checksum, has_checksum, matches_checksum
+from orcac.chat.wire import dumps
 from orcac.errors import StoreError
 from orcac.store.durable import replacing
 from orcac.store.links import refuse_irregular
@@ -65,16 +68,32 @@ def forget(folder: Path, records: Collection[RecordId]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         for record in records:
-            file.write(json.dumps(record._asdict()).encode() + b"\n")
+            file.write(add_checksum(dumps(record._asdict())))
+
+
+def check_forgotten(folder: Path) -> tuple[int, int, list[StoreError]]:
+    """Return the numbers of lines that match their checksum and that have none, and an error for each damaged file."""
+    sound = unverifiable = 0
+    damaged: list[StoreError] = []
+    for path in sorted((folder / _FOLDER).glob("*.jsonl")):
+        try:
+            count = sum(1 for _ in _read(path))
+            checked = sum(map(has_checksum, path.read_bytes().splitlines(keepends=True)))
+            sound, unverifiable = sound + checked, unverifiable + count - checked
+        except StoreError as error:
+            damaged.append(error)
+    return sound, unverifiable, damaged
 
 
 def _read(path: Path) -> Iterator[RecordId]:
     refuse_irregular(path)
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         try:
             record = json.loads(line)
             key, at = record["key"], record["at"]
             if len(bytes.fromhex(key)) != 16 or type(at) not in (float, int):
+                raise ValueError
+            if not (matches_checksum(line) if has_checksum(line) else len(record) == 2):
                 raise ValueError
         except (ValueError, TypeError, KeyError):
             raise StoreError(

@@ -12,7 +12,16 @@ import pyarrow as pa
 
 from orcac.chat.ledger.entry import ENTRY, EntryValues, IndexBlock, Positions, entry_of
 from orcac.chat.ledger.keys import Keys, compact_keys, isin
-from orcac.chat.ledger.record import NotARecord, Record, cap_of, has_checksum, parse_record, response_of
+from orcac.chat.ledger.record import (
+    RECORD_FIELDS,
+    NotARecord,
+    Record,
+    cap_of,
+    has_checksum,
+    matches_checksum,
+    parse_record,
+    response_of,
+)
 from orcac.chat.ledger.sealed import SCHEMA, row_of
 from orcac.chat.messages import ChatResponse, separate_reasoning
 from orcac.errors import StoreError
@@ -74,20 +83,41 @@ class Log:
             yield pa.Table.from_pylist([row_of(record) for record in block], schema=SCHEMA)
 
     def count_checked(self) -> tuple[int, int, list[StoreError]]:
-        """Return the numbers of records that match their checksum and that have none, and errors for the damaged."""
+        """Return the numbers of records that match their checksum and that have none, and errors for the damaged.
+
+        A line without a checksum that has a field which no version writes has a damaged checksum. So has an unfinished
+        last line that is a whole record but for its line end.
+        """
         sound = unverifiable = 0
         damaged: list[StoreError] = []
+        number = 0
         for _, number, line in self._lines():
             is_checked = has_checksum(line)
             try:
-                is_record = self._parse(line, number) is not None
-                sound, unverifiable = sound + (is_record and is_checked), unverifiable + (is_record and not is_checked)
-                if is_checked and not is_record:
-                    fix = "delete that line; its question is asked again in any case"
-                    damaged.append(StoreError(f"{self.path}:{number}: the record has an impossible field", fix=fix))
+                record = self._parse(line, number)
             except StoreError as error:
                 damaged.append(error)
+                continue
+            if record is None and is_checked:
+                damaged.append(self._damage(number, "it has an impossible field"))
+            elif record is not None and not is_checked and record.keys() - RECORD_FIELDS:
+                damaged.append(self._damage(number, "it has an unknown field in the place of its checksum"))
+            elif record is not None:
+                sound, unverifiable = sound + is_checked, unverifiable + (not is_checked)
+        if matches_checksum(self._read_tail()[:-1] + b"\n"):
+            damaged.append(self._damage(number + 1, "its line end is damaged"))
         return sound, unverifiable, damaged
+
+    def _read_tail(self) -> bytes:
+        """Return what follows the last line end."""
+        with os.fdopen(os.dup(self.descriptor), "rb") as file:
+            file.seek(self.find_end())
+            return file.read()
+
+    def _damage(self, number: int | None, reason: str) -> StoreError:
+        where = self.path if number is None else f"{self.path}:{number}"
+        fix = "delete that line; its question will be asked again"
+        return StoreError(f"{where}: the record is damaged ({reason})", fix=fix)
 
     def read_from(self, offset: int) -> Iterator[tuple[int, Record]]:
         """Yield (end, record) for each record from `offset` on, a line start; `end` is the offset behind the record."""
@@ -131,10 +161,7 @@ class Log:
         except NotARecord:
             return None
         except ValueError as error:
-            where = self.path if number is None else f"{self.path}:{number}"
-            raise StoreError(
-                f"{where}: the record is damaged ({error})", fix="delete that line; its question will be asked again"
-            ) from error
+            raise self._damage(number, str(error)) from error
 
 
 def _has_key(line: bytes) -> bool:

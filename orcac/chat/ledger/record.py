@@ -64,6 +64,7 @@ FAILURES = ("", *ERRORS)
 RECORDED_FAILURES = tuple(name for name, kind in ERRORS.items() if kind.recorded)
 FAILURE_CODES = {name: code for code, name in enumerate(FAILURES)}
 RESPONSE_FIELDS = ("text", "finish_reason", "input_tokens", "output_tokens", "latency_s", "error", "batched")
+RECORD_FIELDS = frozenset(Record.__annotations__)
 STORED_FIELDS = (*RESPONSE_FIELDS, "reasoning", "refusal")  # all fields of a response that a file holds as they are
 _FIELDS = frozenset(RESPONSE_FIELDS)
 _CHECKSUM = b',"crc":"%08x"}\n'  # the end of a line, in the place of `}`
@@ -110,8 +111,17 @@ def request_record(request: ChatRequest) -> RequestRecord:
 
 def line_of(record: Record) -> bytes:
     """Return a record as a line of a log, with its checksum and its line end."""
-    content = dumps(record)
+    return add_checksum(dumps(record))
+
+
+def add_checksum(content: bytes) -> bytes:
+    """Return a JSON object as a line with its checksum and its line end."""
     return b"".join((memoryview(content)[:-1], _CHECKSUM % zlib.crc32(content)))
+
+
+def matches_checksum(line: bytes) -> bool:
+    """Return whether a line ends with the checksum of the rest of it."""
+    return line.endswith(_CHECKSUM % zlib.crc32(b"}", zlib.crc32(memoryview(line)[:-_CHECKSUM_BYTES])))
 
 
 def has_checksum(line: bytes) -> bool:
@@ -220,7 +230,7 @@ def _matches_checksum(line: bytes, record: Record) -> bool:
     A line that was written by another program, with other spaces or another order, is compared by its fields.
     """
     stated = record.pop("crc")  # type: ignore[typeddict-item]
-    if line.endswith(_CHECKSUM % zlib.crc32(b"}", zlib.crc32(memoryview(line)[:-_CHECKSUM_BYTES]))):
+    if matches_checksum(line):
         return True
     return not has_checksum(line) and stated == f"{zlib.crc32(dumps(record)):08x}"
 

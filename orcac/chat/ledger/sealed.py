@@ -23,6 +23,7 @@ from orcac.chat.ledger.keys import Keys, compact_keys
 from orcac.chat.ledger.record import FAILURE_CODES, STORED_FIELDS, Record, cap_of, response_of
 from orcac.chat.messages import ChatResponse, separate_reasoning, served_caps
 from orcac.chat.wire import dumps, loads
+from orcac.digest import file_digest
 from orcac.errors import StoreError
 
 R = TypeVar("R", pa.Table, pa.RecordBatch)
@@ -60,6 +61,7 @@ DICTIONARY_COLUMNS = [
     "omitted",
     "refusal",
 ]  # they hold few distinct values
+_DIGITS = 32  # of the digest in a file's name
 _BATCH = 2048  # rows that are read together; of the index columns alone, eight times as many
 _MISSING = {
     "batched": False,
@@ -69,8 +71,15 @@ _MISSING = {
 }  # the values of columns that older files lack
 
 
+class DamagedFileError(StoreError):
+    """A sealed file that cannot be read."""
+
+
 class SealedFile:
-    """A sealed file, open for reading. Arrow's compute functions are not used: loading them takes 45 MB."""
+    """A sealed file, open for reading. Arrow's compute functions are not used: loading them takes 45 MB.
+
+    Raises DamagedFileError, also from its methods.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,13 +87,22 @@ class SealedFile:
             self._source = pa.OSFile(str(path), "rb")
             # with a buffer it keeps all that was ever read
             self._file = pq.ParquetFile(self._source, pre_buffer=False, page_checksum_verification=True)
-        except pa.ArrowInvalid as error:
+            metadata = self._file.schema_arrow.metadata or {}
+            self.made_from: list[str] = json.loads(metadata.get(b"made_from", b"[]"))
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise self._damage_error(error) from error
-        metadata = self._file.schema_arrow.metadata or {}
-        self.made_from: list[str] = json.loads(metadata.get(b"made_from", b"[]"))
-        self._has_checksums = metadata.get(b"checksums") == b"pages"
+        self._check_columns()
         counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
+
+    def _check_columns(self) -> None:
+        """Raise DamagedFileError if a column is missing that a file of its age has, or has another type."""
+        found = {field.name: field.type for field in self._file.schema_arrow}
+        for field in SCHEMA:
+            if field.name not in found and (has_digest(self.path) or field.name not in _MISSING):
+                raise self._damage_error(ValueError(f"it has no column `{field.name}`"))
+            if found.get(field.name, field.type) != field.type:
+                raise self._damage_error(ValueError(f"its column `{field.name}` has another type"))
 
     def index(self, wanted: Keys | None) -> Iterator[IndexBlock]:
         """Yield the index of the records with `wanted` keys (sorted; None: all), in blocks.
@@ -158,14 +176,19 @@ class SealedFile:
                 yield record
 
     def count_checked(self) -> tuple[int, int, list[StoreError]]:
-        """Return the numbers of records under a checksum and under none, and the error if the file is damaged."""
+        """Return the numbers of records under a digest and under none, and the error if the file is damaged.
+
+        An older file has no digest. Most of its pages have checksums, but not its headers.
+        """
+        if has_digest(self.path) and self.path.stem != name_of(self.path):
+            return 0, 0, [self._damage_error(ValueError("its digest is not the one in its name"))]
         try:
             for _ in self._batches(None, _BATCH):
                 pass
         except StoreError as error:
             return 0, 0, [error]
         rows = self._file.metadata.num_rows
-        return (rows, 0, []) if self._has_checksums else (0, rows, [])
+        return (rows, 0, []) if has_digest(self.path) else (0, rows, [])
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the records as tables of SCHEMA."""
@@ -180,21 +203,31 @@ class SealedFile:
         try:
             for batch in self._file.iter_batches(batch_size=size, columns=columns, use_threads=False):
                 yield _add_missing_columns(batch, columns or SCHEMA.names)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise self._damage_error(error) from error
 
     def _read_row_group(self, group: int, columns: list[str]) -> pa.Table:
         try:
             table = self._file.read_row_group(group, columns=columns, use_threads=False)
             return _add_missing_columns(table, columns)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise self._damage_error(error) from error
 
-    def _damage_error(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"{self.path}: the file is damaged ({str(error).splitlines()[0]})",
+    def _damage_error(self, error: Exception) -> DamagedFileError:
+        return DamagedFileError(
+            f"{self.path}: the file is damaged ({(str(error).splitlines() or [type(error).__name__])[0]})",
             fix="restore it from a copy, or remove it: its questions will be asked again",
         )
+
+
+def name_of(path: Path) -> str:
+    """Return the name, without its suffix, of a sealed file with the content of the file at `path`."""
+    return file_digest(path)[:_DIGITS]
+
+
+def has_digest(path: Path) -> bool:
+    """Return whether a sealed file is named by its content; older ones have a shorter name by chance."""
+    return len(path.stem) == _DIGITS
 
 
 def _add_missing_columns(rows: R, columns: list[str]) -> R:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from orcac.chat.ledger.files import File, allow_many_files, close_files
 from orcac.chat.ledger.log import Log
-from orcac.chat.ledger.sealed import DICTIONARY_COLUMNS, SCHEMA, SealedFile
+from orcac.chat.ledger.sealed import DICTIONARY_COLUMNS, SCHEMA, SealedFile, has_digest, name_of
 from orcac.store.durable import move
 from orcac.store.lease import STALE_SECONDS
 from orcac.store.links import refuse_links
@@ -28,15 +28,16 @@ _ZSTD_RATIO = 4  # bytes of a log per byte of a sealed file, about
 _SMALL_BYTES = 1 << 20  # sealed files of up to this size are always merged into the next
 
 
-def seal(folder: Path, *, min_logs: int = 16, min_bytes: int = 4 << 20) -> None:
+def seal(folder: Path, *, min_logs: int = 16, min_bytes: int = 4 << 20, everything: bool = False) -> None:
     """Merge dead logs into a Parquet file, and small Parquet files with them.
 
     Do nothing if there are fewer than `min_logs` dead logs and they hold less than `min_bytes`, if another process is
-    sealing, or if the folder cannot be written. Raises StoreError if a record is damaged.
+    sealing, or if the folder cannot be written. With `everything`, all dead logs and all Parquet files without a digest
+    are merged. Raises StoreError if a record is damaged.
     """
 
     def is_worth_it(logs: list[Path]) -> bool:
-        return len(logs) >= min_logs or sum(path.stat().st_size for path in logs) >= min_bytes
+        return everything or len(logs) >= min_logs or sum(path.stat().st_size for path in logs) >= min_bytes
 
     allow_many_files()
     refuse_links(folder)
@@ -48,17 +49,18 @@ def seal(folder: Path, *, min_logs: int = 16, min_bytes: int = 4 << 20) -> None:
             _tidy(folder)
             dead = [path for path in folder.glob("*.jsonl") if _is_dead(path, locks)]
             logs = [*dead, *folder.glob("*.sealing")]
-            if is_worth_it(logs):
-                _seal(folder, logs)
+            old = [path for path in folder.glob("*.parquet") if everything and not has_digest(path)]
+            if (logs or old) and is_worth_it(logs):
+                _seal(folder, logs, old)
 
 
-def _seal(folder: Path, logs: list[Path]) -> None:
-    """Merge these logs, and the sealed files that are small beside them."""
+def _seal(folder: Path, logs: list[Path], old: list[Path]) -> None:
+    """Merge these logs, these `old` sealed files, and the sealed files that are small beside them."""
     size = sum(path.stat().st_size for path in logs)
     logs = sorted(path.rename(path.with_suffix(".sealing")) for path in logs)
-    small, gathered = [], size // _ZSTD_RATIO
+    small, gathered = [*old], size // _ZSTD_RATIO
     for path in sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_size):
-        if path.stat().st_size <= max(_SMALL_BYTES, 2 * gathered):
+        if path not in old and path.stat().st_size <= max(_SMALL_BYTES, 2 * gathered):
             small.append(path)
             gathered += path.stat().st_size
     files: list[File] = [*map(SealedFile, small), *map(Log, logs)]
@@ -101,11 +103,10 @@ def _is_dead(path: Path, locks: contextlib.ExitStack) -> bool:
 
 
 def _write(folder: Path, files: list[File]) -> None:
-    """Write the records of `files` to a new sealed file, which names them."""
-    name = secrets.token_hex(8)
-    part, path = folder / f"{name}.part", folder / f"{name}.parquet"
+    """Write the records of `files` to a new sealed file, which names them. Its own name is from its digest."""
+    part = folder / f"{secrets.token_hex(8)}.part"
     made_from = json.dumps([file.path.stem for file in files])
-    schema = SCHEMA.with_metadata({"made_from": made_from, "checksums": "pages"})
+    schema = SCHEMA.with_metadata({"made_from": made_from, "checksums": "pages"})  # read by older versions
     with pq.ParquetWriter(
         part,
         schema,
@@ -117,4 +118,4 @@ def _write(folder: Path, files: list[File]) -> None:
         for file in files:
             for table in file.tables():
                 writer.write_table(table.replace_schema_metadata(schema.metadata))
-    move(part, path)
+    move(part, folder / f"{name_of(part)}.parquet")

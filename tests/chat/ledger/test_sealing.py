@@ -71,7 +71,8 @@ def test_records_of_an_older_key_rule_are_sealed_under_their_present_key(tmp_pat
 def test_files_of_before_batches_hold_answers_got_online(tmp_path: Path) -> None:
     write(tmp_path, ("sealed", "1"))
     seal_old(tmp_path)
-    (old,) = tmp_path.glob("*.parquet")
+    (new,) = tmp_path.glob("*.parquet")
+    old = new.rename(new.with_stem("0123456789abcdef"))
     pq.write_table(pq.read_table(old).drop_columns(["batched", "omitted", "reasoning", "refusal"]), old)
     write(tmp_path, ("logged", "2"))
     (log,) = tmp_path.glob("*.jsonl")
