@@ -3,7 +3,8 @@
     python benchmarks/train.py                       with the Trainer, and TRL if this Python has it
     python benchmarks/train.py --trl VENV/bin/python   TRL from an environment of its own (same torch, please)
     python benchmarks/train.py tiny --micro 4        one size, one micro-batch
-    python benchmarks/train.py tiny-lora --kills 20  a stage that is killed at random moments
+    python benchmarks/train.py tiny-lora --kills 20  a stage that is killed at random moments; so tiny-zero
+    python benchmarks/train.py tiny-eval --kills 20  an evaluation that is killed at random moments
     python benchmarks/train.py tiny-lora             LoRA matrices, beside TRL and the Trainer with peft
 
 Each side is a process of its own, the sides take turns, and all train the same weights on the same packed rows in the
@@ -20,15 +21,16 @@ Examples are random tokens, common ones far more often than rare ones; two fifth
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import platform
 import random
 import resource
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -76,6 +78,8 @@ class Case:
     recompute: bool = False
     threads: int = 1
     rank: int = 0  # of LoRA matrices on all linear layers; 0 trains all weights
+    zero: int = 0  # DeepSpeed's stage, in two processes
+    items: int = 0  # of an evaluation of the student, which is then not trained
     seed: int = 7
     learning_rate: float = 1e-3
 
@@ -98,6 +102,10 @@ CASES = {
     "tiny-lora": Case("tiny-lora", 640, 128, 4, 4, 4, 344, 256, steps=80, rank=8),
     "wide-lora": Case("wide-lora", 32_000, 256, 4, 8, 8, 688, 512, steps=8, rank=8),
 }
+KILLED = {  # besides these; not compared
+    "tiny-zero": Case("tiny-zero", 640, 128, 4, 4, 4, 344, 256, zero=2),
+    "tiny-eval": Case("tiny-eval", 640, 128, 4, 4, 4, 344, 256, items=160),
+}
 
 
 # --- the inputs of all sides -------------------------------------------------------------------------------------
@@ -106,7 +114,7 @@ CASES = {
 def write_student(folder: Path, case: Case) -> None:
     """Write a `student` artifact: random weights, and a tokenizer, from which TRL takes the pad token."""
     import torch
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(case.seed)
@@ -123,9 +131,13 @@ def write_student(folder: Path, case: Case) -> None:
         eos_token_id=2,
     )
     LlamaForCausalLM(config).save_pretrained(folder / "model")
-    words = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2}, unk_token="<pad>"))
+    names = ["<pad>", "<s>", "</s>", *(f"w{number}" for number in range(3, case.vocabulary))]
+    words = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<pad>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(folder / "model")
+    template = "{{ '<s> ' }}{% for one in messages %}{{ one['content'] + ' ' }}{% endfor %}"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, chat_template=template, **marks)
+    tokenizer.save_pretrained(folder / "model")
 
 
 def write_inputs(folder: Path, case: Case) -> None:
@@ -173,29 +185,27 @@ def write_rows(folder: Path, case: Case) -> None:
     packed = best_fit_decreasing(lengths, case.max_length)
     packed = [packed[row] for row in rng.permutation(len(packed))[:rows]]
     folder.mkdir()
-    file = rowfile.create(folder / "rows.safetensors", rows=rows, max_length=case.max_length)
-    file.labels[:], file.input_ids[:] = rowfile.MASKED, 0
     weights = 1 / np.arange(1, case.vocabulary - 16 + 1)
-    for row, members in enumerate(packed):
-        filled = 0
-        for size in lengths[members]:
-            ids = 16 + rng.choice(len(weights), size, p=weights / weights.sum())
-            file.input_ids[row, filled : filled + size] = ids
-            file.position_ids[row, filled : filled + size] = np.arange(size)
-            file.labels[row, filled + size * 2 // 5 : filled + size] = ids[size * 2 // 5 :]
-            filled += size
-        file.position_ids[row, filled:] = np.arange(case.max_length - filled)
     lengths = lengths[[index for members in packed for index in members]]
+    ids = np.concatenate([16 + rng.choice(len(weights), size, p=weights / weights.sum()) for size in lengths])
+    ends = np.cumsum([0, *map(len, packed)]).tolist()
+    rowfile.write(
+        folder / "rows.safetensors",
+        [range(start, end) for start, end in itertools.pairwise(ends)],
+        ids=ids,
+        lengths=lengths,
+        prompt_lengths=lengths * 2 // 5,
+        pad=0,
+        max_length=case.max_length,
+    )
     counts = {
         "examples": len(lengths),
         "packed": len(lengths),
         "rows": rows,
         "tokens": int(lengths.sum()),
-        "supervised_tokens": int((file.labels != rowfile.MASKED).sum()),
+        "supervised_tokens": int((lengths - lengths * 2 // 5).sum()),
         "fill": float(lengths.sum() / (rows * case.max_length)),
     }
-    for array in file:
-        array.flush()
     (folder / "counts.json").write_text(json.dumps(counts) + "\n", encoding="utf-8")
 
 
@@ -234,7 +244,6 @@ class StepTimer:
 
 def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6) -> Job:
     """Return the job of a `train` node that writes to `place`. `save_every`: seconds between checkpoints."""
-    from orcac.job import Job
     from orcac.train.recipe import TrainExecution, TrainRecipe
 
     recipe = TrainRecipe(
@@ -251,24 +260,43 @@ def stage_job(folder: Path, case: Case, place: Path, *, save_every: int = 10**6)
         gpus=case.gpus,
         micro_batch_rows=case.micro,
         recompute=case.recompute,
+        zero=case.zero,
+        processes=2 if case.zero else 1,
         save_every_seconds=save_every,
     )
+    start = folder / ("adapted" if case.rank else "student")
+    inputs = {"rows": [folder / "rows"], "start": [start], "base": [folder / "student"] * bool(case.rank)}
+    return make_job("train", case, place, recipe=recipe, execution=execution, inputs=inputs)
+
+
+def make_job(kind: str, case: Case, place: Path, **fields: object) -> Job:
+    from orcac.job import Job
+
     for name in ("out", "work"):
         (place / name).mkdir(parents=True, exist_ok=True)
-    return Job(
-        ref="train/x",
-        label=case.name,
-        recipe=recipe,
-        execution=execution,
-        inputs={
-            "rows": [folder / "rows"],
-            "start": [folder / ("adapted" if case.rank else "student")],
-            "base": [folder / "student"] * bool(case.rank),
-        },
-        by_ref={},
-        out=place / "out",
-        work=place / "work",
-        answers=place,
+    own = {"out": place / "out", "work": place / "work", "answers": place}
+    return Job(ref=f"{kind}/x", label=case.name, by_ref={}, **own, **fields)  # type: ignore[arg-type]
+
+
+def eval_job(folder: Path, case: Case, place: Path) -> Job:
+    """Return the job of an `eval` node that writes to `place`: sampled answers to random words."""
+    from orcac import rows
+    from orcac.eval.recipe import EvalExecution, EvalRecipe
+
+    items = folder / "items" / "prompts.parquet"
+    if not items.exists():
+        items.parent.mkdir()
+        draws = random.Random(case.seed)
+        queries = [" ".join(f"w{draws.randrange(3, case.vocabulary)}" for _ in range(12)) for _ in range(case.items)]
+        shared = {"source": "b", "task": "t", "system_id": 1, "system": "", "reference": "", "options": []}
+        rows.write(items, rows.Prompt, (rows.Prompt(id=str(n), query=text, **shared) for n, text in enumerate(queries)))
+    return make_job(
+        "eval",
+        case,
+        place,
+        recipe=EvalRecipe(temperature=0.7, max_new_tokens=24, seed=case.seed),
+        execution=EvalExecution(batch_size=8, threads=case.threads),
+        inputs={"model": [folder / "student"], "items": [items.parent]},
     )
 
 
@@ -463,7 +491,7 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
     """
     import numpy as np
 
-    from orcac.tokenize.rowfile import MASKED, read
+    from orcac.tokenize.rowfile import count_tokens, read
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -472,10 +500,7 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
         for _ in range(repeats):
             for side, python in pythons.items():
                 runs[side].append(measure(side, python, folder, case))
-        supervised = read(folder / "rows" / "rows.safetensors").labels != MASKED
-        real = case.max_length - supervised[:, ::-1].argmax(
-            1
-        )  # a row's last token is supervised, so the rest is padding
+        real = count_tokens(read(folder / "rows" / "rows.safetensors")).real
         timed = json.loads((folder / "order.json").read_text())[case.batch :]
         tokens = int(np.sum(real[timed]))
     best = {side: min(results, key=lambda run: run["cpu_s"]) for side, results in runs.items()}
@@ -489,11 +514,12 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
 
 
 def kill(case: Case, count: int) -> int:
-    """Kill the stage `count` times at random moments, and return the number of times that it ended in between.
+    """Kill a case's node `count` times at random moments, and return the number of times that it ended in between.
 
-    A try is a forked process, and goes on from what the killed ones left. Raises AssertionError if a stage does not end
-    with the bytes of the one that was never killed.
+    A try is a forked process, killed with the processes that it has started, and goes on from what the killed ones
+    left. Raises AssertionError if a node does not end with the bytes of the one that was never killed.
     """
+    import psutil
     import torch
 
     torch.set_num_threads(case.threads)
@@ -510,7 +536,9 @@ def kill(case: Case, count: int) -> int:
                 child = _start(folder, case, tried)
                 time.sleep(moments.uniform(0, whole))
                 if os.waitpid(child, os.WNOHANG) == (0, 0):
-                    os.kill(child, signal.SIGKILL)
+                    for process in [psutil.Process(child), *psutil.Process(child).children(recursive=True)]:
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            process.kill()
                     os.waitpid(child, 0)
                     left -= 1
                 else:
@@ -525,16 +553,21 @@ def kill(case: Case, count: int) -> int:
 
 
 def _start(folder: Path, case: Case, place: Path) -> int:
-    """Make the stage in a forked process, and return its id. As in the store, `out` is new and `work` is kept."""
+    """Make a case's node in a forked process, and return its id. As in the store, `out` is new and `work` is kept."""
     shutil.rmtree(place / "out", ignore_errors=True)
     if child := os.fork():
         return child
     try:
         with (folder / "log.txt").open("a") as log:
             os.dup2(log.fileno(), 2)
-            from orcac.train.run import run
+            if case.items:
+                from orcac.eval.run import run as evaluate
 
-            run(stage_job(folder, case, place, save_every=0))
+                evaluate(eval_job(folder, case, place))
+            else:
+                from orcac.train.run import run
+
+                run(stage_job(folder, case, place, save_every=0))
             os._exit(0)
     except BaseException:
         traceback.print_exc()
@@ -554,12 +587,12 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         return child(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="SIZE", help=f"any of {', '.join(CASES)} (default: all)")
+    parser.add_argument("cases", nargs="*", metavar="SIZE", help=f"any of {', '.join(CASES)} (default)")
     parser.add_argument("--trl", metavar="PYTHON", help="a Python that has TRL")
     parser.add_argument("--micro", type=int, nargs="*", default=[1, 4], help="rows per forward pass, of 4 per step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--kills", type=int, metavar="N", help="instead: kill the stage of each size N times")
+    parser.add_argument("--kills", type=int, metavar="N", help=f"instead: kill N times, also {', '.join(KILLED)}")
     given = parser.parse_args()
     if given.trl is None and importlib.util.find_spec("trl"):
         given.trl = sys.executable
@@ -573,7 +606,7 @@ def main() -> None:
     report(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
     if given.kills:
         for name in given.cases or CASES:
-            kill(dataclasses.replace(CASES[name], steps=24), given.kills)
+            kill(dataclasses.replace((CASES | KILLED)[name], steps=24), given.kills)
         return
     report(f"{given.threads} threads, best of {given.repeats}; {'TRL left out' if not given.trl else given.trl}\n")
     report("| size | batch | side | tokens/s | of ours | CPU s | of ours | peak MB | imports MB | loss | max diff |")

@@ -165,14 +165,21 @@ def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def describe_choices(plan: Plan) -> list[str]:
-    """Return a line for each dataset whose questions are chosen by their values."""
+    """Return a line for each dataset whose questions are chosen by values, and for each order of examples by them."""
 
     def find(ref: str) -> NodeFacts:
         node = plan.nodes[ref]
         return NodeFacts(node.content["recipe"], node.inputs)
 
+    orders = (
+        f"{node.label}: {line}"
+        for ref, node in plan.nodes.items()
+        if node.kind == "tokenize"
+        for line in wording.describe_order(ref, find)
+    )
     asked = ((node.label, ref) for ref, node in plan.nodes.items() if node.kind == "collect")
-    return [*dict.fromkeys(line for label, ref in asked for line in wording.describe_choices(label, ref, find))]
+    chosen = (line for label, ref in asked for line in wording.describe_choices(label, ref, find))
+    return [*dict.fromkeys((*chosen, *orders))]
 
 
 def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:

@@ -123,8 +123,6 @@ class ChatFormat:
     no conversation has one.
 
     ends: the tokens that end an answer, beside the tokenizer's own
-    thinking: whether the model reasons, for a template that has a variable for it (`enable_thinking` or `thinking`).
-    If it does not, and the template opens reasoning all the same, the prompt closes it.
     """
 
     def __init__(
@@ -132,13 +130,12 @@ class ChatFormat:
         tokenizer: PreTrainedTokenizerBase,
         *,
         for_training: bool = True,
-        thinking: bool | None = None,
         ends: Iterable[str] = (),
     ) -> None:
         self._tokenizer, self._for_training = tokenizer, for_training
         known = [*filter(None, {tokenizer.eos_token, *ends})]
         closed = _find_closed(tokenizer, known)
-        self._template = ChatTemplate(tokenizer, thinking=thinking, ends=known, closed=closed)
+        self._template = ChatTemplate(tokenizer, ends=known, closed=closed)
         self._ids = {token.content: id_ for id_, token in tokenizer.added_tokens_decoder.items()}
         self._tokens = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
         names = sorted(closed, key=lambda name: (-len(name), name))
@@ -154,6 +151,18 @@ class ChatFormat:
                 self._marks |= dict(_find_marks(parts.frame.prompt, tokenizer.bos_token or "", closed))
             self._check_begin_token()
             self._check_ids()
+
+    def with_thinking(self, thinking: bool) -> ChatFormat:
+        """Return the format of a model that only answers, and reasons or not; the encoder is shared."""
+        assert not self._for_training
+        other = copy.copy(self)
+        other._template, other._parts = self._template.with_thinking(thinking), {}
+        return other
+
+    @property
+    def vocabulary(self) -> int:
+        """One more than the largest id of the tokenizer."""
+        return 1 + max(self._tokenizer.get_vocab().values())
 
     @property
     def pad_id(self) -> int:
@@ -238,6 +247,11 @@ class ChatFormat:
                 examples.append(Example(prompt + whole[len(start) :], len(prompt)))
         return examples
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text by itself, without special tokens even if it spells one."""
+        ids = self._encode_texts(filled := [_Filled(text, follows=False) for text in texts])
+        return [len(ids[text]) for text in filled]
+
     def cut(self, text: str, tokens: int) -> str:
         """Return the text of the first `tokens` tokens of a text, without the space at its end."""
         found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
@@ -287,8 +301,9 @@ class ChatFormat:
         if not distinct:
             return found
         anchors = [_ANCHOR if self._is_anchored and text.follows else "" for text in distinct]
+        held = [text.text.replace(_ANCHOR, "") if self._is_anchored else text.text for text in distinct]
         ids = self._encoder(
-            [anchor + text.text.replace(_ANCHOR, "") for anchor, text in zip(anchors, distinct, strict=True)],
+            [anchor + text for anchor, text in zip(anchors, held, strict=True)],
             add_special_tokens=False,
             split_special_tokens=True,
             return_attention_mask=False,

@@ -16,6 +16,7 @@ in its generation prompt: what is learnt begins after that, and an example witho
 
 from __future__ import annotations
 
+import copy
 import datetime
 import re
 from collections.abc import Collection, Iterable
@@ -174,8 +175,6 @@ class Frame:
 class ChatTemplate:
     """A tokenizer's chat template. Raises InputError if it has none.
 
-    thinking: the value of the variables `enable_thinking` and `thinking`. If it is False, and the template opens
-    reasoning all the same, the prompt closes it.
     ends: the tokens that are known to end an answer
     closed: the tokens that no text may become, among which another end token may be
     """
@@ -184,7 +183,6 @@ class ChatTemplate:
         self,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        thinking: bool | None = None,
         ends: Iterable[str] = (),
         closed: Collection[str] = (),
     ) -> None:
@@ -194,9 +192,19 @@ class ChatTemplate:
                 "the model has no chat template, so there is no way to ask it",
                 fix="take a chat model, or add chat_template.jinja to its folder",
             )
-        self._special, self._thinking = tokenizer.special_tokens_map, thinking
+        self._special = tokenizer.special_tokens_map
+        self._thinking: bool | None = None  # the model's own way
         self._ends, self._closed = [*ends], closed
         self._has_parts = self._needs_parts()
+
+    def with_thinking(self, thinking: bool) -> ChatTemplate:
+        """Return the template with a value for its variable `enable_thinking` or `thinking`, if it has one.
+
+        If that is False, and the template opens reasoning all the same, the prompt closes it.
+        """
+        other = copy.copy(self)
+        other._thinking = thinking
+        return other
 
     def render_prompt(self, messages: list[Message]) -> str:
         """Return the text of a conversation up to the answer. Raises InputError if the template rejects it."""

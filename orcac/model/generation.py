@@ -110,10 +110,8 @@ class LocalModel:
         from orcac.model.chat_format import ChatFormat
 
         self._model, self._tokenizer = model, tokenizer
-        self._chats = {
-            thinking: ChatFormat(tokenizer, for_training=False, thinking=thinking) for thinking in (None, False, True)
-        }
-        self._chat = self._chats[None]
+        self._chat = ChatFormat(tokenizer, for_training=False)
+        self._chats = {None: self._chat} | {thinks: self._chat.with_thinking(thinks) for thinks in (False, True)}
         self._pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         added = tokenizer.added_tokens_decoder
         marks = find_mark_tokens(token.content for token in added.values())

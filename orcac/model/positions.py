@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, as_input_error
 from orcac.model.config_file import POSITIONS, first_size
+from orcac.model.sizes import check_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -31,6 +32,7 @@ def check_positions(folder: Path, length: int) -> None:
     """
     from transformers import AutoConfig
 
+    check_size(folder, "the student")
     fix = "give a model of a type that transformers has; code that a model brings is never run"
     with as_input_error("the student's config.json cannot be used", fix=fix):
         positions = count_positions(AutoConfig.from_pretrained(str(folder), trust_remote_code=False))

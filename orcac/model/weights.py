@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orcac.errors import InputError, OrcacError, as_input_error
+from orcac.model.sizes import check_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,6 +52,7 @@ def load_model(folder: Path, *, subject: str, **options: object) -> PreTrainedMo
     """
     from transformers import AutoModelForCausalLM
 
+    check_size(folder, subject)
     fix = "give all files of one model that generates text"
     with as_input_error(f"{subject} cannot be loaded as a causal language model", fix=fix):
         model, report = AutoModelForCausalLM.from_pretrained(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orcac.filter.recipe import Bounds
 from orcac.plan.recipes import lower_transform
 from orcac.spec import schema
+from orcac.spec.filters import find_filters
 from orcac.tokenize.recipe import Mixture, Order, Part, TokenizeRecipe
 
 __all__ = ["StageData", "StagePart", "lower_rows", "read_data"]
@@ -29,6 +31,7 @@ class StageData:
     mixture: Mixture | None  # without its parts; None of one dataset
     holdout: float | None
     order: Order | None
+    rated: str = ""  # of an order by pass rate: the dataset whose answers are rated, if it is not that of the examples
 
     @property
     def name(self) -> str:
@@ -40,7 +43,8 @@ class StageData:
             parts = (f"{p.dataset}-{p.share:g}{'' if p.learns_reasoning else '-answers'}" for p in self.parts)
             name = f"{'+'.join(parts)}/{shares}{f'-{take}' if take else ''}{'-repeat' * repeat}"
         name += f"/holdout-{self.holdout:g}" if self.holdout else ""
-        return name + (f"/by-{self.order.by}{'-descending' * self.order.descending}" if self.order else "")
+        name += f"/by-{self.order.by}{'-descending' * self.order.descending}" if self.order else ""
+        return name + (f"-of-{self.rated}" if self.rated else "")
 
     @property
     def label(self) -> str:
@@ -52,7 +56,7 @@ class StageData:
             )
             for part in self.parts
         )
-        return text + (f", by {self.order.by}" if self.order else "")
+        return text + (f", by {self.order.by.replace('_', ' ')}" if self.order else "")
 
     @property
     def text(self) -> str:
@@ -74,6 +78,7 @@ def read_data(stage: schema.Stage) -> StageData:
         mixture=Mixture(parts=(), shares=stage.shares, take=stage.take, repeat=stage.repeat) if stage.data else None,
         holdout=stage.holdout,
         order=Order(by=stage.order.by, descending=stage.order.descending) if stage.order else None,
+        rated=(stage.order.of if stage.order else None) or "",
     )
 
 
@@ -101,11 +106,14 @@ def lower_rows(
     )
     if data.mixture is None:
         _, only = lowered[0]
-        return recipe.model_copy(update={"learns_reasoning": only.learns_reasoning, "transform": only.transform}), parts
+        own = {name: getattr(only, name) for name in ("learns_reasoning", "transform", "lengths")}
+        return recipe.model_copy(update=own), parts
     mixture = data.mixture.model_copy(update={"parts": tuple(part for _, part in lowered)})
     return recipe.model_copy(update={"mixture": mixture}), parts
 
 
 def _lower_part(part: StagePart, spec: schema.Spec) -> Part:
     transform = lower_transform(spec.datasets[part.dataset].transform)
-    return Part(share=part.share, learns_reasoning=part.learns_reasoning, transform=transform)
+    bounds = find_filters(spec, part.dataset).student_tokens
+    lengths = {name: Bounds(min=limit.min, max=limit.max) for name, limit in bounds.items()}
+    return Part(share=part.share, learns_reasoning=part.learns_reasoning, transform=transform, lengths=lengths)

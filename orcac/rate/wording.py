@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from orcac.collect.recipe import CollectRecipe
 from orcac.sample.recipe import SampleRecipe
 
-__all__ = ["NodeFacts", "describe_choices"]
+__all__ = ["NodeFacts", "describe_choices", "describe_order"]
 
 _MEASURES = {"pass_rate": "pass rate", "length": "length"}
 
@@ -39,6 +39,18 @@ def describe_choices(name: str, collect: str, find: Find) -> Iterator[str]:
         yield f"{name}: its questions are chosen by the {how}{limits}; {_describe_shared(shared)}"
 
 
+def describe_order(rows: str, find: Find) -> Iterator[str]:
+    """Yield a sentence for each dataset whose examples a tokenize node puts in order by their pass rates.
+
+    rows: KIND/ID of the node. find: returns a node by KIND/ID
+    """
+    inputs = find(rows).inputs
+    for filtered, rated in zip(inputs["examples"], inputs["rated"], strict=True) if inputs.get("rated") else ():
+        (collect,) = find(filtered).inputs["responses"]
+        shared = _count_shared(collect, rated, find, pool=find(collect).inputs["prompts"])
+        yield f"examples are in order of the {_describe_measure(rated, find)}; {_describe_shared(shared)}"
+
+
 def _list_chosen(refs: Sequence[str], find: Find) -> Iterator[str]:
     """Yield the subsets by values among sample nodes and those that they are drawn from."""
     for ref in dict.fromkeys(refs):
@@ -56,9 +68,9 @@ def _describe_measure(rated: str, find: Find) -> str:
 
 def _describe_shared(shared: int) -> str:
     if not shared:
-        return "it has none of these answers"
+        return "none of these answers is trained on"
     which = "this answer is" if shared == 1 else f"{shared} of these answers are"
-    return f"{which} in it as well, so the values are not independent of the answers that are trained on"
+    return f"{which} trained on as well, so the values are not independent of what is learnt"
 
 
 def _count_shared(collect: str, rated: str, find: Find, *, pool: Sequence[str]) -> int:

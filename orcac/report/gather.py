@@ -13,7 +13,7 @@ from orcac.collect.recipe import CollectSummary
 from orcac.filter.funnel import count_funnels
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
-from orcac.rate.wording import NodeFacts, describe_choices
+from orcac.rate.wording import NodeFacts, describe_choices, describe_order
 from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.protocol import read_protocol
 from orcac.report.recipe import (
@@ -300,6 +300,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         examples=packed.examples,
         packed=packed.packed,
         too_long=packed.too_long,
+        outside=packed.outside or {},
         forged=packed.forged or 0,
         rows=packed.rows,
         tokens=packed.tokens,
@@ -308,8 +309,14 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         held_out=packed.held_out or 0,
         undrawn=packed.undrawn or 0,
         repeated=packed.repeated or 0,
+        order=tuple(describe_order(stage.tokenize, store.facts)),
         balanced=packed.examples + (packed.repeated or 0)
-        == packed.packed + packed.too_long + (packed.forged or 0) + (packed.held_out or 0) + (packed.undrawn or 0),
+        == packed.packed
+        + packed.too_long
+        + sum((packed.outside or {}).values())
+        + (packed.forged or 0)
+        + (packed.held_out or 0)
+        + (packed.undrawn or 0),
     )
 
 

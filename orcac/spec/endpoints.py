@@ -1,4 +1,5 @@
-"""Rules for teachers' endpoints: addresses that cannot be asked, and texts that would be sent unexpanded."""
+"""Rules for teachers' endpoints: addresses that cannot be asked, texts that would be sent unexpanded, and arguments of
+servers that only the user may allow."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ import re
 from collections.abc import Iterator
 
 from orcac.chat.address import find_mistake
+from orcac.chat.endpoints.arguments import find_mistakes
 from orcac.spec.finding import Finding
 from orcac.spec.problems import SpecPath
-from orcac.spec.schema import OpenAIEndpoint, Teacher
+from orcac.spec.schema import OpenAIEndpoint, Teacher, VLLMEndpoint
 
 __all__ = ["check_endpoint"]
 
@@ -20,6 +22,10 @@ def check_endpoint(path: SpecPath, teacher: Teacher) -> Iterator[Finding]:
     if _VARIABLE.search(teacher.model):
         yield Finding((*path, "model"), _describe_variable("model", "write the name of the model itself"))
     endpoint = teacher.endpoint
+    if isinstance(endpoint, VLLMEndpoint):
+        for word, reason in find_mistakes(teacher.model, endpoint.arguments):
+            is_model = word == "model"
+            yield Finding((*path, "model") if is_model else (*path, "endpoint", "arguments"), reason)
     if not isinstance(endpoint, OpenAIEndpoint) or endpoint.base_url is None:
         return
     at = (*path, "endpoint", "base_url")

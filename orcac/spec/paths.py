@@ -19,6 +19,7 @@ from orcac.recipe import HubRef
 from orcac.spec.missing import explain_missing
 from orcac.spec.problems import Mark, describe
 from orcac.spec.secrets import is_secret_name
+from orcac.spec.special import refuse_special
 
 HUB = "hf://"
 
@@ -79,6 +80,8 @@ class Finder:
         every = [path for path in root.rglob("*") if path.is_file()]
         # hidden files are metadata of the downloader, which contain times
         visible = [path for path in every if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+        for path in visible:
+            _refuse_foreign_link(path, root)
         return FileSet(tuple(sorted(path.absolute() for path in _check_readable(visible))), root.absolute())
 
     def expand(self, pattern: str, folder: Path) -> list[Path]:
@@ -103,9 +106,21 @@ def _check_readable(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name the files in it, as in `{path.name}/*.jsonl`")
+        refuse_special(path)
         if not path.is_file() or not os.access(path, os.R_OK):
             raise InputError(f"{path} cannot be read; make it a readable file")
     return list(paths)
+
+
+def _refuse_foreign_link(path: Path, root: Path) -> None:
+    """Raise InputError if a file of the model in `root` is a link to a file elsewhere, which would be copied.
+
+    The cache of a hub is one of links: `snapshots/COMMIT/NAME` leads to `blobs/DIGEST` beside `snapshots`.
+    """
+    folder, resolved = root.resolve(), path.resolve()
+    blobs = folder.parent.parent / "blobs"
+    if folder not in resolved.parents and not (folder.parent.name == "snapshots" and blobs in resolved.parents):
+        raise InputError(f"{path} is a link to {resolved}, outside the model's folder; put a copy of the file there")
 
 
 def _hint(root: Path) -> str:

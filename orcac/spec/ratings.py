@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from orcac.spec.finding import Finding
+from orcac.spec.finding import Finding, Names, check_name
 from orcac.spec.problems import SpecPath
-from orcac.spec.schema import ReferenceEndpoint, Sample, Spec, TableQueries
+from orcac.spec.schema import Order, ReferenceEndpoint, Sample, Spec, TableQueries
 
-__all__ = ["check_choice", "check_rated", "list_sources"]
+__all__ = ["check_choice", "check_order"]
 
 _LIMITS = {"pass_rate": (0.0, 1.0), "length": (0.0, None)}  # least and largest value by a measure
 
@@ -36,6 +36,26 @@ def check_choice(spec: Spec, name: str, sample: Sample) -> Iterator[Finding]:
             yield Finding((*at, "between"), f"values by `{sample.by}` are {limits}", ((*at, "by"),))
     if sample.by == "pass_rate":
         yield from check_rated(spec, sample.from_, (*at, "by"))
+
+
+def check_order(spec: Spec, stage: str, order: Order, datasets: Sequence[str], names: Names) -> Iterator[Finding]:
+    """Yield the findings on the order of a stage, whose examples are of `datasets`."""
+    at: SpecPath = ("stages", stage, "order")
+    if order.of is not None and order.by != "pass_rate":
+        message = f"`of` has no effect with `by: {order.by}`; write `by: pass_rate`, or remove it"
+        yield Finding((*at, "of"), message, ((*at, "by"),))
+        return
+    if order.by != "pass_rate":
+        return
+    if order.of is not None:
+        yield from check_name((*at, "of"), f"stage `{stage}` rates the answers of dataset", order.of, "datasets", names)
+        asked = {source for name in datasets for source in list_sources(spec, name)}
+        rated = list_sources(spec, order.of)
+        if asked and rated and not asked & {*rated}:
+            message = f"`{order.of}` has none of the questions of {' and '.join(f'`{name}`' for name in datasets)}"
+            yield Finding((*at, "of"), message, tuple(("datasets", name) for name in (*datasets, order.of)))
+    for name in (order.of,) if order.of is not None else datasets:
+        yield from check_rated(spec, name, (*at, "by"))
 
 
 def check_rated(spec: Spec, name: str, at: SpecPath) -> Iterator[Finding]:

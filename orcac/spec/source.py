@@ -31,6 +31,7 @@ from ruamel.yaml.reader import ReaderError
 from orcac.errors import InputError
 from orcac.spec.missing import find_nearest_spec
 from orcac.spec.problems import Mark, Problem, SpecErrors, describe
+from orcac.spec.special import refuse_special
 from orcac.spec.syntax import NO_COLON, explain_kind, explain_syntax
 
 MAX_BYTES = 4 * 2**20
@@ -51,13 +52,14 @@ class File:
 
     path: Path
     revision: str = ""
+    is_named: bool = field(default=False, compare=False)  # by another file, not by the user
 
     def __str__(self) -> str:
         return f"{self.revision}:{self.path}" if self.revision else str(self.path)
 
     def with_path(self, path: Path) -> File:
         """Return another file of the same revision. `..` is resolved, so that one file has one path."""
-        return File(Path(os.path.normpath(path)), self.revision)
+        return File(Path(os.path.normpath(path)), self.revision, is_named=True)
 
     def read(self) -> str:
         """Return the file's text. Raises InputError if it is unreadable, not UTF-8, or larger than MAX_BYTES."""
@@ -82,6 +84,8 @@ class File:
         raise InputError(f"{self}: the file is larger than {MAX_BYTES // 2**20} MiB", fix=fix)
 
     def _read_disk(self) -> bytes:
+        if self.is_named:
+            refuse_special(self.path)
         with self.path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from orcac.spec.finding import Finding, Names, check_name
 from orcac.spec.problems import SpecPath
+from orcac.spec.ratings import check_order
 from orcac.spec.schema import Spec, Stage
 
 __all__ = ["check_data", "count_prompts"]
@@ -22,6 +23,8 @@ def check_data(spec: Spec, name: str, stage: Stage, names: Names) -> Iterator[Fi
         message = f"stage `{name}` needs either `dataset` or `data`; both are given; remove one (in a patch: `null`)"
         yield Finding(at, message, depends)
         return
+    if stage.order:
+        yield from check_order(spec, name, stage.order, stage.datasets, names)
     subject = f"stage `{name}` trains on dataset"
     if stage.dataset:
         yield from check_name((*at, "dataset"), subject, stage.dataset, "datasets", names)

@@ -36,6 +36,7 @@ from orcac.model.chat_template import (
 )
 from orcac.model.isolation import check_isolates
 from orcac.model.positions import check_positions
+from orcac.model.sizes import check_size
 from orcac.model.weights import check_weights, load_model
 from orcac.progress import print_line
 from orcac.recipe import Execution, resolve_file
@@ -224,6 +225,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
     """Return the model's configuration. Raises InputError if transformers does not have its type."""
     from transformers import AutoConfig
 
+    check_size(folder, "the student")
     fix = "give a model of a type that transformers has; code that a model brings is never run"
     with as_input_error("the student's config.json cannot be used", fix=fix):
         return AutoConfig.from_pretrained(str(folder), trust_remote_code=False)

@@ -6,8 +6,9 @@ The ids of a part depend on its rows alone, so neither the parts nor the number 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ import pyarrow.parquet as pq
 from orcac import rows
 from orcac.model.chat_format import ChatFormat, load_tokenizer, read_end_tokens
 from orcac.model.offline import go_offline
+from orcac.ratings import digest_questions, read_digests
 from orcac.reasoning import split_reasoning
+from orcac.sample.recipe import OWN
+from orcac.tokenize.bounds import find_outside
 from orcac.tokenize.holdout import Apart
 from orcac.tokenize.mixture import ticket
 from orcac.tokenize.recipe import TokenizeRecipe
@@ -49,8 +53,10 @@ class Encoded:
     lengths: npt.NDArray[np.int64]  # (examples,), in tokens
     prompt_lengths: npt.NDArray[np.int64]  # (examples,), in tokens
     tickets: npt.NDArray[np.uint64]  # (examples,); empty without a mixture
+    questions: npt.NDArray[np.uint64]  # (examples,), as `orcac.ratings` names them; empty without an order by pass rate
     apart: Apart | None  # if the recipe keeps examples apart
     too_long: int = 0  # examples left out
+    outside: Counter[str] = field(default_factory=Counter)  # examples left out: reason -> examples
     forged: int = 0  # examples left out: they hold a mark of another turn
     reasoned: int = 0  # examples with reasoning
     transformed: int = 0  # examples that were read and changed
@@ -85,7 +91,9 @@ def merge(parts: Sequence[Encoded]) -> Encoded:
         lengths=np.concatenate([np.zeros(0, dtype=np.int64), *(part.lengths for part in parts)]),
         prompt_lengths=np.concatenate([np.zeros(0, dtype=np.int64), *(part.prompt_lengths for part in parts)]),
         tickets=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.tickets for part in parts)]),
+        questions=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.questions for part in parts)]),
         apart=apart,
+        outside=sum((part.outside for part in parts), Counter[str]()),
         **{name: sum(getattr(part, name) for part in parts) for name in _COUNTS},
     )
 
@@ -119,18 +127,29 @@ def _encode(part: _Part) -> Encoded:
     transformer = Transformer(of.transform, recipe.seed, chat) if of.transform else None
     none = np.zeros(0, dtype=np.int64)
     found = Encoded(
-        ids=none.astype(np.int32), lengths=none, prompt_lengths=none, tickets=none.astype(np.uint64), apart=apart
+        ids=none.astype(np.int32),
+        lengths=none,
+        prompt_lengths=none,
+        tickets=none.astype(np.uint64),
+        questions=none.astype(np.uint64),
+        apart=apart,
     )
+    is_rated = recipe.order is not None and recipe.order.by == "pass_rate"
+    questions = bytearray()
     ids: list[npt.NDArray[np.int32]] = []
     lengths: list[int] = []
     prompt_lengths: list[int] = []
     tickets: list[int] = []
     for batch in rows.batched(rows.read(part.examples, rows.Response, part.groups), _EXAMPLES_AT_ONCE):
         texts = [_texts_of(row, with_reasoning=of.learns_reasoning) for row in batch]
+        outside = iter(find_outside(batch, of.lengths, chat))
         texts = [*map(transformer.change, texts)] if transformer else texts
         for row, some, example in zip(batch, texts, chat.encode_examples(texts), strict=True):
+            reason = next(outside)
             if chat.forges_turn(*some):
                 found.forged += 1
+            elif reason:
+                found.outside[reason] += 1
             elif len(example.input_ids) > recipe.max_length:
                 found.too_long += 1
             else:
@@ -139,6 +158,9 @@ def _encode(part: _Part) -> Encoded:
                 if recipe.mixture:
                     own = (row.teacher, row.source, row.system, row.query, row.reasoning, row.response)
                     tickets.append(ticket(recipe.seed, of, *own))
+                if is_rated:
+                    own_message = [row.system] if row.system_id == OWN else None
+                    questions += digest_questions([row.source], [row.query], own_message)
                 ids.append(np.array(example.input_ids, dtype=np.int32))
                 lengths.append(len(example.input_ids))
                 prompt_lengths.append(example.prompt_tokens)
@@ -146,6 +168,7 @@ def _encode(part: _Part) -> Encoded:
     found.ids = np.concatenate(ids) if ids else found.ids
     found.lengths, found.prompt_lengths = (np.array(some, dtype=np.int64) for some in (lengths, prompt_lengths))
     found.tickets = np.array(tickets, dtype=np.uint64)
+    found.questions = read_digests(questions)
     found.transformed = transformer.changed if transformer else 0
     return found
 

@@ -13,10 +13,15 @@ from orcac.tokenize.recipe import Order
 __all__ = ["sort_examples"]
 
 
-def sort_examples(order: Order, indices: np.ndarray, *, learnt: np.ndarray) -> np.ndarray:
-    """Return the indices (n,) in the order; examples of equal length stay as they are.
+def sort_examples(order: Order, indices: np.ndarray, *, learnt: np.ndarray, rates: np.ndarray | None) -> np.ndarray:
+    """Return the indices (n,) in the order; examples of equal difficulty stay as they are.
 
-    learnt: int64 (examples,), the learnt tokens of each example
+    learnt: int64 (examples,), the learnt tokens of each example. rates: float64 (examples,), the pass rate of its
+    question, for an order by it; examples with NaN come last
     """
-    lengths = learnt[indices]
-    return indices[np.argsort(-lengths if order.descending else lengths, kind="stable")]
+    if order.by == "length":
+        difficulty = learnt[indices].astype(np.float64)
+    else:
+        assert rates is not None
+        difficulty = -rates[indices]
+    return indices[np.argsort(-difficulty if order.descending else difficulty, kind="stable")]

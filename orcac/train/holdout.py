@@ -23,7 +23,7 @@ from orcac.train.best import Best
 from orcac.train.checkpoints import divergence
 from orcac.train.checks import eval_mode
 from orcac.train.data import PADDING_ROW, PackedRows
-from orcac.train.metrics import MetricsWriter
+from orcac.train.metrics import MetricsWriter, name_curves
 from orcac.train.recipe import PARTS
 from orcac.train.stage import StageJob
 
@@ -67,6 +67,9 @@ class Holdout(TrainerCallback):
             raise divergence(problem, self._work)
         losses = {group.name: float(total / n) for group, total, n in zip(self._groups, totals, tokens, strict=True)}
         self._metrics.write_holdout(step=step, loss=self.newest.loss, groups=losses)
+        # to Weights & Biases, if it gets the metrics; with the Trainer's own control it would skip this step's line
+        curves, trainer = name_curves(self.newest.loss, losses), self.trainer
+        trainer.callback_handler.on_log(trainer.args, trainer.state, TrainerControl(), curves)
         if self.best and step:
             self.best.consider(self.newest)
         if distributed.is_first():

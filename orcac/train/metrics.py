@@ -55,8 +55,9 @@ class MetricsWriter:
             durable.write(self._holdout, "".join(f"{line}\n" for line in kept))
         for line in lines:
             values = json.loads(line)
-            while kept and json.loads(kept[0])["step"] <= values["step"]:
-                self._write_holdout_event(**json.loads(kept.pop(0)))
+            while kept and (one := json.loads(kept[0]))["step"] <= values["step"]:
+                self._write_event({"step": one["step"], **name_curves(one["loss"], one["groups"])})
+                del kept[0]
             self._write_event(values)
 
     def write_holdout(self, *, step: int, loss: float, groups: Mapping[str, float]) -> None:
@@ -65,11 +66,7 @@ class MetricsWriter:
             return
         with self._holdout.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "loss": loss, "groups": groups}, allow_nan=False) + "\n")
-        self._write_holdout_event(step, loss, groups)
-
-    def _write_holdout_event(self, step: int, loss: float, groups: Mapping[str, float]) -> None:
-        named = {f"holdout_loss/{name}": value for name, value in groups.items()}
-        self._write_event({"step": step, "holdout_loss": loss, **named})
+        self._write_event({"step": step, **name_curves(loss, groups)})
 
     def write(self, **values: float) -> None:
         """Append a line; the operating system has it when this returns."""
@@ -91,6 +88,11 @@ class MetricsWriter:
         if self._is_writing:
             self._file.close()
             self._events.close()
+
+
+def name_curves(loss: float, groups: Mapping[str, float]) -> dict[str, float]:
+    """Return the loss on the examples that are kept apart, and that of each group, by the names of their curves."""
+    return {"holdout_loss": loss, **{f"holdout_loss/{name}": value for name, value in groups.items()}}
 
 
 def _is_complete(line: str) -> bool:

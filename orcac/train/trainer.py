@@ -155,7 +155,6 @@ class PackedTrainer(Trainer):
         logs = logs | {"tokens": tokens, "tokens_per_second": self._meter.tokens_per_second, "mfu": self._meter.mfu}
         apart = ""
         if self._holdout and (newest := self._holdout.newest):
-            logs |= {"holdout_loss": newest.loss}
             apart = f"  kept apart {newest.loss:.3f} (step {newest.step:,})"
         self.callback_handler.on_log(self.args, self.state, self.control, logs)
         if self._progress:

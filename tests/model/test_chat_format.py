@@ -248,6 +248,45 @@ def test_a_trace_cannot_forge_a_special_token(tokenizer):
     assert tokenizer.decode(example.input_ids).count(forged) == 2
 
 
+def test_a_text_that_a_template_leaves_out_or_doubles_is_refused():
+    silent = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    chat = ChatFormat(make_tokenizer(silent), for_training=False)
+    assert chat.encode_prompts([("", "Why?")])
+    with pytest.raises(InputError, match="leaves out the system message") as caught:
+        chat.encode_prompts([("Be brief.", "Why?")])
+    assert "`system_role: none` of the teacher or the student" in caught.value.fix
+    twice = "{% for m in messages %}{{ m.content + m.content + '<|im_end|>' }}{% endfor %}"
+    with pytest.raises(InputError, match="writes the question 2 times"):
+        ChatFormat(make_tokenizer(twice), for_training=False).encode_prompts([("", "Why?")])
+
+
+def test_a_prompt_that_has_closed_the_reasoning_has_no_place_for_any():
+    closed = QWEN.replace("OPEN", "{{ '<think>\n\n</think>\n\n' }}")
+    tokenizer = make_tokenizer(without_marks(closed))
+    chat = ChatFormat(tokenizer, ends=["<|im_end|>"])
+    (example,) = chat.encode_examples([("", "Why?", "A.")])
+    assert tokenizer.decode(example.input_ids[example.prompt_tokens :]) == "A.<|im_end|>"
+    with pytest.raises(InputError, match="opens an answer") as caught:
+        chat.encode_examples([("", "Why?", "A.", "R.")])
+    assert "learn: [answer]" in caught.value.fix
+
+
+def test_the_end_of_an_answer_is_that_with_which_the_next_turn_begins_if_nothing_else_ends_it():
+    turns = (
+        "{% for m in messages %}{{ '<|im_start|>' if m.role == 'user' else '<|channel|>' }}{{ m.content }}{% endfor %}"
+    )
+    tokenizer = make_tokenizer(turns + "{% if add_generation_prompt %}{{ '<|channel|>' }}{% endif %}")
+    chat = ChatFormat(tokenizer)
+    (example,) = chat.encode_examples([("", "Why?", "A.")])
+    assert tokenizer.decode(example.input_ids[example.prompt_tokens :]) == "A.<|im_start|>"
+    assert chat.end_id == tokenizer.convert_tokens_to_ids("<|im_start|>")
+
+
+def test_a_template_that_asks_the_clock_otherwise_is_refused():
+    with pytest.raises(InputError, match="the time of the clock"):
+        ChatFormat(make_tokenizer("{% set form = '%Y' %}{{ strftime_now(form) }}" + CHATML_TEMPLATE))
+
+
 def test_a_template_that_shows_the_date_does_not_depend_on_the_clock(tokenizer):
     tokenizer = make_tokenizer("{{ strftime_now('%Y') }}" + CHATML_TEMPLATE)
     (example,) = ChatFormat(tokenizer).encode_examples([("", "Why?", "A.")])

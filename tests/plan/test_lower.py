@@ -394,6 +394,35 @@ def test_a_pretrained_student_that_is_only_measured_keeps_its_own_chat_format(tm
     assert {arm: recipe.pretrained.is_trained for arm, recipe in students.items()} == {"base": True, "control": False}
 
 
+def test_a_pretrained_student_needs_a_system_role_if_it_meets_a_system_message(tmp_path: Path) -> None:
+    base = {"base": "hf://some/model", "like": "7B"}
+    empty = {"system_messages": {"draw": {"q": [1]}}, "datasets": {"e": {"draw": None}}}
+
+    def needs(patch: Any) -> bool:
+        plan = lowered(tmp_path, merged(SPEC | {"student": base, "ablations": {}}, patch))
+        execution: Any = plan.nodes[plan.experiments["many"].addresses["base"]["student"]].execution
+        return execution.has_system
+
+    assert needs({})
+    assert not needs(empty)
+    assert needs(merged(empty, {"benchmarks": {"b": {"system": 7}}}))
+    assert needs(merged(empty, {"datasets": {"e": {"draw": {"q": [8]}}}}))
+    assert needs({"curriculum": [], "benchmarks": {"b": {"system": 7}}})
+    assert not needs({"curriculum": []})
+
+
+def test_the_date_and_the_system_role_of_a_template_are_in_the_recipe_where_they_are_given(tmp_path: Path) -> None:
+    def recipe(**fields: Any) -> Any:
+        student = {"base": "hf://some/model", "like": "7B"} | fields
+        plan = lowered(tmp_path, SPEC | {"student": student, "ablations": {}})
+        return plan.nodes[plan.experiments["many"].addresses["base"]["student"]].content["recipe"]["pretrained"]
+
+    given = {"system_role": "none", "date": "2024-07-26"}
+    assert recipe(**given) == recipe() | given
+    assert not {"date", "system_role", "keeps_template"} & recipe().keys()
+    assert recipe(date="2026-01-01") == recipe()
+
+
 EVALUATE = {key: SPEC[key] for key in ("orcac", "name", "seed", "teachers", "benchmarks")}
 COLLECT = {key: SPEC[key] for key in ("orcac", "name", "seed", "queries", "system_messages", "teachers", "datasets")}
 

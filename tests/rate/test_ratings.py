@@ -154,9 +154,9 @@ def test_questions_without_references_have_no_pass_rate(tmp_path: Path) -> None:
         (
             {},
             "e: its questions are chosen by the pass rate of 8 answers of assistant to each, lowest first; 2 of these "
-            "answers are in it as well, so the values are not independent of the answers that are trained on",
+            "answers are trained on as well, so the values are not independent of what is learnt",
         ),
-        ({"teacher": "expert"}, "lowest first; it has none of these answers"),
+        ({"teacher": "expert"}, "lowest first; none of these answers is trained on"),
     ],
 )
 def test_plan_and_report_say_whether_rated_answers_are_trained_on(

@@ -1,17 +1,27 @@
 """Tests from YAML to rows of what a spec says about the examples of a stage: orcac/tokenize/transform.py,
-orcac/tokenize/mixture.py, orcac/tokenize/order.py, orcac/plan/data.py and orcac/plan/recipes.py."""
+orcac/tokenize/mixture.py, orcac/tokenize/order.py, orcac/tokenize/bounds.py, orcac/plan/data.py and
+orcac/plan/recipes.py."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from making import SPEC, Made
 
+from orcac import rows
+from orcac.cli.common import describe_choices
 from orcac.errors import InputError
 from orcac.model.chat_format import load_tokenizer
+from orcac.rate.rating import rate
+from orcac.rate.recipe import RateRecipe
+from orcac.spec.load import load
+from orcac.tokenize.order import sort_examples
+from orcac.tokenize.recipe import Order
 
 
 def stage(**fields: object) -> dict[str, Any]:
@@ -29,6 +39,17 @@ MIXED = {
         "same": SPEC["datasets"]["d"],
     }
 }
+RATED = {
+    "queries": {"q": {"size": [2, 9]}},  # the assistant may fail at the larger ones
+    "teachers": {
+        "tries": {
+            "model": "assistant",
+            "sampling": {"temperature": 0.7, "seed": 0, "extra": {"error_rate": 0.5}},
+            "endpoint": {"kind": "solver"},
+        }
+    },
+    "datasets": {"tried": {"teacher": "tries", "queries": ["q"], "samples": 4}},
+}
 ARMS: dict[str, dict[str, Any]] = {
     "shuffled": dataset("shuffled", transform={"shuffle_steps": 0.5}),
     "fewer": dataset("fewer", transform={"delete_steps": 0.5}),
@@ -39,6 +60,14 @@ ARMS: dict[str, dict[str, Any]] = {
     "thinking-or-not": MIXED | stage(dataset=None, data={"d": 0.5, "same": {"share": 0.5, "learn": ["answer"]}}),
     "easy-first": stage(order={"by": "length"}),
     "hard-first": stage(order={"by": "length", "descending": True}),
+    "by-rate": RATED | stage(order={"by": "pass_rate", "of": "tried"}),
+    "by-rate-back": RATED | stage(order={"by": "pass_rate", "of": "tried", "descending": True}),
+    "by-own-rate": stage(dataset=None, data={"d": 1}, order={"by": "pass_rate"}),
+    "long": dataset("long", filters={"student_tokens": {"reasoning": {"min": 42}}}),
+    "short-answers": dataset("short", filters={"student_tokens": {"both": {"max": 49}, "answer": {"max": 1000}}}),
+    "mixed-short": MIXED
+    | stage(dataset=None, data={"d": 0.75, "bare": "25 %"})
+    | {"filters": {"student_tokens": {"answer": {"max": 1000}}}},
     "as-long": stage(data={"d": 1}, dataset=None, take=6, epochs=None, tokens={"same_as": "mixed"}),
     "bare": dataset("bare", teacher="bare", draw={"q": [7]}, transform={"shuffle_steps": 1.0}),
 }
@@ -145,6 +174,92 @@ def test_rows_go_from_short_to_long_examples_or_back(made: Made, arm: str, addre
     assert lengths == sorted(lengths, reverse=arm == "hard-first") and len({*lengths}) > 3
     assert sorted(learnt) == sorted(made.learnt("tokenize/d"))
     assert made.plan.nodes[made.ref("train/s", arm)].recipe.order == "rows"
+
+
+@pytest.mark.parametrize(("arm", "way"), [("by-rate", ""), ("by-rate-back", "-descending")])
+def test_rows_go_from_easy_to_hard_questions_or_back(made: Made, arm: str, way: str) -> None:
+    learnt = made.learnt(f"tokenize/d/by-pass_rate{way}-of-tried", arm)
+    right: dict[str, list[float]] = {}
+    for row in rows.read(made.make("collect/tried", arm) / "responses.parquet", rows.Response):
+        rating = rate(row, RateRecipe(by="pass_rate", checker="final-answer"))
+        assert isinstance(rating, float)
+        right.setdefault(row.query, []).append(rating)
+    texts = {f"<think>\n{row.reasoning}\n</think>\n\n{row.response}": row.query for row in made.kept("d", arm)}
+    rates = [sum(right[texts[text]]) for text in learnt]
+    assert rates == sorted(rates, reverse=arm == "by-rate") and len({*rates}) > 2 and len(learnt) == 12
+    assert made.plan.nodes[made.ref("train/s", arm)].recipe.order == "rows"
+
+
+def test_a_mixture_is_put_in_order_by_the_answers_of_its_own_parts(made: Made) -> None:
+    learnt = made.learnt("tokenize/d-1/examples/by-pass_rate", "by-own-rate")
+    assert sorted(learnt) == sorted(made.learnt("tokenize/d")), "all are right, so the order is a random one"
+    assert made.plan.nodes[made.ref("tokenize/d-1/examples/by-pass_rate", "by-own-rate")].inputs["rated"] == (
+        made.ref("rate/d/pass_rate", "by-own-rate"),
+    )
+    sentences = [line for line in describe_choices(made.plan) if "examples are in order" in line]
+    assert any("of 1 answer of expert to each; this answer is trained on as well" in line for line in sentences)
+    assert any("of 4 answers of assistant to each; none of these answers is trained on" in line for line in sentences)
+
+
+@pytest.mark.parametrize(
+    ("order", "problem"),
+    [
+        ({"by": "length", "of": "d"}, "`of` has no effect with `by: length`"),
+        ({"by": "pass_rate", "of": "e"}, "rates the answers of dataset"),
+        ({"by": "pass_rate", "of": "other"}, "`other` has none of the questions of `d`"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_at_its_place(tmp_path: Path, order: dict, problem: str) -> None:
+    puzzles = dict.fromkeys(("q", "p"), SPEC["queries"]["q"])
+    sets = SPEC["datasets"] | {"other": {"teacher": "t", "queries": ["p"]}}
+    with pytest.raises(InputError, match=rf"spec\.yaml:\d+:\d+: .*{problem}"):
+        Made(tmp_path, queries=puzzles, datasets=sets, stages={"s": SPEC["stages"]["s"] | {"order": order}})
+
+
+def test_examples_without_a_pass_rate_come_last_in_both_directions() -> None:
+    rates = np.array([0.5, np.nan, 1.0, 0.0])
+    for descending, expected in ((False, [2, 0, 3, 1]), (True, [3, 0, 2, 1])):
+        order = Order(by="pass_rate", descending=descending)
+        assert sort_examples(order, np.arange(4), learnt=np.zeros(4), rates=rates).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("arm", "name", "is_within", "reason"),
+    [
+        ("long", "long", lambda thought, both: thought >= 42, "reasoning too short"),
+        ("short-answers", "short", lambda thought, both: both <= 49, "answer and reasoning too long"),
+    ],
+)
+def test_lengths_are_bounded_in_tokens_of_the_student(
+    made: Made, arm: str, name: str, is_within: Callable[[int, int], bool], reason: str
+) -> None:
+    assert made.ref(f"filter/{name}", arm) == made.ref("filter/d"), "the filter does not depend on the student"
+    tokenizer = load_tokenizer(made.make("student") / "model")
+    expected = []
+    for row in made.kept("d"):
+        thought, answer = (
+            len(tokenizer.encode(text, add_special_tokens=False)) for text in (row.reasoning, row.response)
+        )
+        if is_within(thought, thought + answer):
+            expected.append(f"<think>\n{row.reasoning}\n</think>\n\n{row.response}")
+    assert 0 < len(expected) < 12
+    assert sorted(made.learnt(f"tokenize/{name}", arm)) == sorted(expected)
+    counts = json.loads((made.make(f"tokenize/{name}", arm) / "counts.json").read_text())
+    assert counts["outside"] == {reason: 12 - len(expected)}
+    assert counts["examples"] == 12 == counts["packed"] + sum(counts["outside"].values())
+
+
+def test_bounds_change_no_draw_of_a_mixture(made: Made) -> None:
+    (address,) = [one for one in made.plan.experiments["made"].addresses["mixed-short"] if one.startswith("tokenize/")]
+    assert made.ref(address, "mixed") != made.ref(address, "mixed-short")
+    assert sorted(made.learnt(address, "mixed")) == sorted(made.learnt(address, "mixed-short"))
+
+
+def test_tokens_of_a_student_need_one(tmp_path: Path) -> None:
+    spec = {name: part for name, part in SPEC.items() if name not in ("student", "stages")}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec | {"filters": {"student_tokens": {"both": {"max": 9}}}}))
+    with pytest.raises(InputError, match=r"spec\.yaml:\d+:\d+: no student is trained"):
+        load(tmp_path / "spec.yaml")
 
 
 def test_a_stage_is_as_long_as_that_of_another_arm(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

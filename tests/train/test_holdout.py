@@ -14,7 +14,7 @@ import tiny
 import torch
 import train_child
 from safetensors.torch import load_file
-from train_child import read_contents
+from train_child import read_contents, read_events
 
 from orcac.tokenize import rowfile
 from orcac.tokenize.holdout import ROWS, read_groups
@@ -25,6 +25,7 @@ from orcac.train.best import Best
 from orcac.train.checkpoints import find_newest, read_step
 from orcac.train.data import PackedRows
 from orcac.train.holdout import choose_steps
+from orcac.train.metrics import name_curves
 from orcac.train.recipe import PARTS, TrainRecipe
 from orcac.train.run import describe_stage, run
 from orcac.train.worker import load_trainable_model, train
@@ -79,7 +80,10 @@ def test_the_loss_is_that_of_the_student_before_and_after_and_falls(uninterrupte
         assert line["loss"] == pytest.approx(total / sum(tokens.values()))
     assert (summary.holdout_first_loss, summary.holdout_final_loss) == (lines[0]["loss"], lines[-1]["loss"])
     assert summary.holdout_final_loss < summary.holdout_first_loss
-    assert b"holdout_loss/a/" in (job.out / "events.out.tfevents.0").read_bytes()
+    shown = [(step, figures) for step, figures in read_events(job) if "holdout_loss" in figures]
+    assert [step for step, _ in shown] == [line["step"] for line in lines]
+    for (_, figures), line in zip(shown, lines, strict=True):
+        assert figures == pytest.approx(name_curves(line["loss"], line["groups"]))
 
 
 WANDB = """
@@ -114,12 +118,15 @@ def test_weights_and_biases_gets_the_curves_if_it_is_asked_for(tmp_path, inputs,
     assert not (tmp_path / "notes").exists()
     monkeypatch.setenv("WANDB_PROJECT", "study")
     job = train_child.job(tmp_path / "logged", *inputs, recipe=recipe)
-    summary = run(job)
+    run(job)
     notes = [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
     assert notes[0]["init"] == {"project": "study", "name": "test"}
     steps = [note for note in notes if "train/loss" in note]
     assert [note["train/loss"] for note in steps] == [line["loss"] for line in train_child.read_metrics(job)]
-    assert steps[-1]["train/holdout_loss"] == summary.holdout_final_loss
+    curves = [note for note in notes if "train/holdout_loss" in note]
+    for note, line in zip(curves, read_losses(job.out), strict=True):
+        expected = {f"train/{name}": loss for name, loss in name_curves(line["loss"], line["groups"]).items()}
+        assert {name: note[name] for name in expected} == expected and note["train/global_step"] == line["step"]
 
 
 def test_training_is_the_same_as_without_the_measurement(tmp_path, uninterrupted, inputs):

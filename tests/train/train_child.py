@@ -53,6 +53,19 @@ def read_metrics(job: Job) -> list[dict[str, float]]:
     return [json.loads(line) for line in (job.out / "metrics.jsonl").read_text().splitlines()]
 
 
+def read_events(job: Job) -> list[tuple[int, dict[str, float]]]:
+    """Return the events of a trained stage's TensorBoard file, after the first: steps, and figures by name."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data, events = (job.out / "events.out.tfevents.0").read_bytes(), []
+    while data:  # a length, its checksum, that many bytes, their checksum
+        size = int.from_bytes(data[:8], "little")
+        events.append(Event.FromString(data[12 : 12 + size]))
+        data = data[16 + size :]
+    assert events[0].file_version == "brain.Event:2"
+    return [(one.step, {value.tag: value.simple_value for value in one.summary.value}) for one in events[1:]]
+
+
 def signal_at_call(name: str, call: int, number: int) -> None:
     """Send this process the signal `number` when the function is called for the `call`-th time."""
     import torch

@@ -23,6 +23,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from orcac.chat.endpoints import openai
+from orcac.chat.endpoints.arguments import find_mistakes
 from orcac.chat.failures import ChatError
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.chat.settings import EndpointSettings
@@ -95,7 +96,12 @@ class VLLMEndpoint:
 
 
 def build_command(settings: EndpointSettings, *, model: str, port: int) -> list[str]:
-    """Return the command line of the server. Raises EndpointError if vLLM is not installed."""
+    """Return the command line of the server.
+
+    Raises EndpointError if vLLM is not installed, or if the settings hold what only the user may switch on.
+    """
+    for _, reason in find_mistakes(model, settings.arguments):
+        raise EndpointError(f"vLLM is not started: {reason}", fix="change the spec, or allow the argument")
     installed = Path(sys.executable).with_name("vllm")
     program = str(installed) if installed.is_file() else shutil.which("vllm")
     if not program:

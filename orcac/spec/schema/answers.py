@@ -102,7 +102,11 @@ class OpenAIEndpoint(_ServedEndpoint):
 class VLLMEndpoint(_ServedEndpoint):
     kind: Literal["vllm"] = semantic("a model that `vllm serve` serves on the job's machine for the time of the job")
     path: str | None = execution("folder of the weights; when absent vLLM downloads the model by its name", None)
-    arguments: tuple[str, ...] = execution("further arguments of `vllm serve`, such as [--max-model-len, '8192']", ())
+    arguments: tuple[str, ...] = execution(
+        "further arguments of `vllm serve` that set sizes or speeds, such as [--max-model-len, '8192']; others must be "
+        "named in the environment variable ORCAC_VLLM_ARGUMENTS",
+        (),
+    )
     gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution("number of GPUs of the job", 1)
     ready_within: Number = execution(
         "time after which a server that is not yet healthy counts as failed", 1800.0, unit="seconds", gt=0
@@ -260,6 +264,11 @@ class Filters(Frozen):
     tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
         "lengths to keep, in the teacher's tokens: the count of its server, which answer and reasoning share in "
         "proportion to their characters",
+        {},
+    )
+    student_tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
+        "lengths to keep in tokens of the student, counted when the examples are packed: before `transform`, and after "
+        "all other rules. An exported dataset has all lengths",
         {},
     )
     refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")

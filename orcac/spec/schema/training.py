@@ -123,8 +123,14 @@ Parts = dict[
 
 
 class Order(Frozen):
-    by: Literal["length"] = semantic("length: the learnt tokens of an example, short ones first")
-    descending: StrictBool = semantic("long ones first", False)
+    by: Literal["length", "pass_rate"] = semantic(
+        "length: the learnt tokens of an example, short ones first. pass_rate: the share of right answers to its "
+        "question, as in `datasets.D.sample.by`, easy ones first; examples of questions without one come last"
+    )
+    descending: StrictBool = semantic("long ones, or hard ones, first", False)
+    of: Name | None = semantic(
+        "with pass_rate: the dataset whose answers are rated; that of the examples when absent", None
+    )
 
 
 def _expand_shuffled(value: object) -> object:
