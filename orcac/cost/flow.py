@@ -4,8 +4,9 @@ An amount is exact if its artifact is made. Otherwise it is computed from the in
 there is none, with a rate that the spec expects; else with a prior. `basis` states which, in words. Lengths are in
 tokens of the teacher, and in tokens of the student from the rows on.
 
-The estimates ignore three things: the effect of a system message on the length of an answer (a mean is over all
-messages of a teacher); equal texts in two sources, until they are sampled; and the checkpoints of a stage in progress.
+The estimates ignore four things: the effect of a system message on the length of an answer (a mean is over all
+messages of a teacher); that of a choice of questions by their values; equal texts in two sources, until they are
+sampled; and the checkpoints of a stage in progress.
 """
 
 from __future__ import annotations

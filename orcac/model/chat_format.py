@@ -160,6 +160,11 @@ class ChatFormat:
         return other
 
     @property
+    def vocabulary(self) -> int:
+        """One more than the largest id of the tokenizer."""
+        return 1 + max(self._tokenizer.get_vocab().values())
+
+    @property
     def pad_id(self) -> int:
         """The id of padding."""
         return int(self._tokenizer.pad_token_id)

@@ -1,12 +1,13 @@
-"""The recipe of `tokenize`: `rows.safetensors`, the examples of one dataset packed into sequences.
+"""The recipe of `tokenize`: `rows.safetensors`, the examples of one dataset packed into sequences. Its rows are read as
 
     input_ids     int32 (rows, max_length)   padded with the tokenizer's pad id
     position_ids  int32 (rows, max_length)   restart at 0 with every example, which isolates them in attention
     labels        int32 (rows, max_length)   -100 everywhere except on the teacher's tokens and the end token
 
-and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill. With `holdout`
-the rows of the examples that are kept apart are in `holdout.safetensors` (see holdout.py). The teacher's
-tokens are its reasoning, if the example has some, and its answer, with the marks of the chat format between them.
+and stored as flat ids with offsets (see rowfile.py). Beside them is `counts.json`: examples read, packed, and rejected
+(too long), rows, tokens, supervised tokens, fill. With `holdout` the rows of the examples that are kept apart are in
+`holdout.safetensors` (see holdout.py). The teacher's tokens are its reasoning, if the example has some, and its answer,
+with the marks of the chat format between them.
 Inputs: `examples` (one filter node; of a mixture one for each part), `student`, and for an order by pass rate `rated`
 (one rate node for each of `examples`).
 """
