@@ -7,8 +7,9 @@ each against the digest that the hub lists, even if it was in the cache before.
 - Fetched files are never run, and pickles and code of a model are not even downloaded.
 - After a cut connection the library goes on from the byte where it broke off; a whole file is not fetched again. Errors
   that may pass (429, 5xx, a lost connection, a damaged file) are tried again, a few times.
-- The token (`HF_TOKEN`, or the one that `hf auth login` stored) goes to the hub and nowhere else. Error messages are
-  worded here and never repeat the server's, which may contain the token.
+- The token (`HF_TOKEN`, or the one that `hf auth login` stored) goes to the hub and nowhere else, whatever its
+  redirects and `Link` headers say. Error messages are worded here and never repeat the server's, which may contain the
+  token. Commits and etags become paths of the cache only if they are plain names.
 - Files are fetched one after the other: a large one uses the whole connection, and a kill loses one file at most.
 """
 
@@ -20,7 +21,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -50,6 +51,9 @@ FORM = (
 )
 _NAME = re.compile(r"(?!.*(?:--|\.\.|\.git$))\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 _REVISION = re.compile(r"refs/(?:pr/\d+|convert/\w+)(?=/|$)|[^/]+")  # the hub's own refs contain slashes
+_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+_ETAG = re.compile(r'(?:W/)?"?[\w+=-][\w.+=:-]{0,199}"?', re.ASCII)
+_PATH_HEADERS = {"x-repo-commit": _COMMIT, "etag": _ETAG, "x-linked-etag": _ETAG}
 _MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken")
 
 
@@ -128,22 +132,22 @@ def fetch(
     Raises InputError if the reference names nothing that may be read, EndpointError if the hub cannot be reached or
     fails, StoreError if the cache cannot be written.
     """
-    api = _api(stall_seconds)
-    commit, listed = _retrying(ref, kind, lambda: _list_files(api, ref, kind))
+    api = connect(stall_seconds)
+    commit, listed = retrying(ref, kind, lambda: _list_files(api, ref, kind))
     chosen = _choose_model(ref, listed) if kind == "model" else _choose(ref, listed, suffix, packed)
     counter = _Counter(label=f"{label} {ref.repo}", total=sum(file.size for file in chosen))
     files = []
     for file in chosen:
-        path = _retrying(ref, kind, partial(_download, ref, kind, commit, file, counter.bar(file.size)))
+        path = retrying(ref, kind, partial(_download, ref, kind, commit, file, counter.bar(file.size)))
         counter.finish(file.size)
         files.append((path, file.path))
     return Fetched(files=files, commit=commit)
 
 
-def _api(stall_seconds: float) -> HfApi:
+def connect(stall_seconds: float = STALL_SECONDS) -> HfApi:
     """Return a client of the hub that the environment names. Raises InputError if the environment allows none."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    with explain_missing_package("reading from a hub"):
+    with explain_missing_package("a hub"):
         import huggingface_hub
         from huggingface_hub import constants
     if constants.HF_HUB_OFFLINE:
@@ -160,15 +164,28 @@ def _api(stall_seconds: float) -> HfApi:
         )
     huggingface_hub.utils.logging.set_verbosity_error()  # it would warn of each retry, with signed addresses
     hooks = huggingface_hub.utils.get_session().event_hooks
-    earlier = [hook for hook in hooks["request"] if not isinstance(hook, _StallLimit)]
-    hooks["request"] = [*earlier, _StallLimit(stall_seconds)]
+    ours: dict[str, list[Callable[..., None]]] = {
+        "request": [_StallLimit(stall_seconds), _TokenGuard(constants.ENDPOINT)],
+        "response": [_check_names_of_paths],
+    }
+    for event, added in ours.items():
+        others = [hook for hook in hooks[event] if getattr(hook, "__module__", "") != __name__]
+        hooks[event] = others + added
     return huggingface_hub.HfApi(library_name="orcac")
 
 
 class _Request(Protocol):
-    """The part of the library's HTTP request that holds its time limits in seconds, None for unlimited."""
+    """The parts of the library's HTTP request that are used here."""
 
-    extensions: dict[str, dict[str, float | None]]
+    url: object
+    headers: MutableMapping[str, str]
+    extensions: dict[str, dict[str, float | None]]  # the time limits in seconds, None for unlimited
+
+
+class _Response(Protocol):
+    """The part of the library's HTTP response that is used here."""
+
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +199,36 @@ class _StallLimit:
         limits |= {name: self.seconds for name, limit in limits.items() if limit is None}
 
 
+@dataclass(frozen=True, slots=True)
+class _TokenGuard:
+    """A request hook that takes the token out of requests to any host but the hub.
+
+    The library itself would send it wherever the hub's `Link` header leads for the next page of a listing.
+    """
+
+    hub: str  # address
+
+    def __call__(self, request: _Request) -> None:
+        ours, theirs = urlsplit(self.hub), urlsplit(str(request.url))
+        if (ours.scheme, ours.netloc.rpartition("@")[2]) != (theirs.scheme, theirs.netloc.rpartition("@")[2]):
+            for name in ("authorization", "cookie"):
+                request.headers.pop(name, None)
+
+
+def _check_names_of_paths(response: _Response) -> None:
+    """Raise ValueError if a header that the library makes a path of its cache from is not a plain name."""
+    for name, form in _PATH_HEADERS.items():
+        value = response.headers.get(name)
+        if value is not None and not form.fullmatch(value):
+            raise ValueError(f"the header {name} is not a name")
+
+
 def _list_files(api: HfApi, ref: HubRef, kind: Kind) -> tuple[str, list[RepoFile]]:
     """Return the commit that the revision means now, and that commit's files, sorted by name."""
     from huggingface_hub.hf_api import RepoFile
 
     commit = api.repo_info(ref.repo, repo_type=kind, revision=ref.revision).sha
-    if commit is None:
+    if commit is None or not _COMMIT.fullmatch(commit):
         raise ValueError("no commit")
     tree = api.list_repo_tree(ref.repo, repo_type=kind, revision=commit, recursive=True)
     return commit, sorted((file for file in tree if isinstance(file, RepoFile)), key=lambda file: file.path)
@@ -312,7 +353,7 @@ class _Counter:
         self._progress.update(self._megabytes if whole else min(done // 10**6, self._megabytes - 1))
 
 
-def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
+def retrying(ref: HubRef, kind: Kind, work: Callable[[], T], *, verb: Literal["read", "written"] = "read") -> T:
     """Return the result of `work`, trying it again after errors that may pass. Raises OrcacError."""
     from huggingface_hub.errors import HTTPError
 
@@ -320,7 +361,7 @@ def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
         try:
             return work()
         except (HTTPError, OSError, RuntimeError, ValueError, LookupError) as error:  # RuntimeError is Xet's
-            failure, may_pass = _translate(error, ref, kind)
+            failure, may_pass = _translate(error, ref, kind, verb)
             if wait is None or not may_pass:
                 raise failure from error
         print_line(f"{_name(ref)}: {failure.message}; again in {wait:.0f} s")
@@ -328,7 +369,7 @@ def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
     raise AssertionError
 
 
-def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacError, bool]:
+def _translate(error: BaseException, ref: HubRef, kind: Kind, verb: str) -> tuple[OrcacError, bool]:
     """Return the library's error as one of ours, and whether it may pass by itself."""
     from huggingface_hub import constants, errors
 
@@ -355,7 +396,7 @@ def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacErro
                 return EndpointError(f"{host} refuses the token", fix=fix), False
             if status in (403, 451):
                 fix = f"open {page} for the reason; if it needs more rights, set HF_TOKEN to a token that has them"
-                return InputError(f"{page} must not be read (HTTP {status})", fix=fix), False
+                return InputError(f"{page} must not be {verb} (HTTP {status})", fix=fix), False
             return EndpointError(f"{host} answered HTTP {status}", fix=later), status in (408, 429) or status >= 500
         case errors.HTTPError():
             fix = "check the network, the proxy and HF_ENDPOINT, and run again; the files fetched so far are kept"

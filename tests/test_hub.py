@@ -249,6 +249,28 @@ def test_a_lack_of_this_machine_is_an_error_with_a_fix(server, monkeypatch, tmp_
     assert missing.value.fix == "pip install 'orcac[hub]'"
 
 
+def test_the_token_does_not_follow_a_link_header_to_another_host(server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", server.token)
+    server.add("datasets/o/n", {f"{n}.parquet": b"x" for n in range(5)})
+    server.pages_url = server.files_url
+    assert len(fetch(HubRef(repo="o/n"), kind="dataset", label="q", suffix=".parquet").files) == 5
+    assert not server.leaked
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"ETag": '"../../../../evil"'}, {"ETag": '".."'}, {"X-Linked-Etag": "/evil"}, {"X-Repo-Commit": "../../evil"}],
+)
+def test_an_etag_or_commit_that_is_a_path_is_refused(server, monkeypatch, tmp_path, lie):
+    """The library makes files of its cache from them."""
+    monkeypatch.setattr(hub, "WAITS_SECONDS", ())
+    server.add("datasets/o/n", {"a.parquet": b"x", "b.parquet": LARGE})
+    server.lies = lie
+    with pytest.raises(EndpointError, match="does not answer as a hub does"):
+        fetch(HubRef(repo="o/n"), kind="dataset", label="q", suffix=".parquet")
+    assert not [*tmp_path.rglob("evil*")]
+
+
 def test_a_name_that_leaves_the_repository_is_refused(server):
     server.add("datasets/o/n", {"../../evil.jsonl": SMALL})
     with pytest.raises(InputError, match="evil"):

@@ -1,4 +1,7 @@
-"""Tests of orcac/spec/special.py and its users: what a stranger's spec may not name or switch on."""
+"""Tests of orcac/spec/special.py, orcac/chat/endpoints/arguments.py and their users.
+
+They hold what a stranger's spec may not name or switch on.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ addresses included.
 Requests are sent by aiohttp over connections that are kept open: the package's own transport costs ten times the CPU
 and caps the rate of one process (docs/decisions.md). Retries are the engine's decision.
 
+- A response is bounded: its body also after decompression (`body`), its headers by aiohttp, and all of it in time.
 - A redirect is not followed: it would carry the key to an address that no user wrote down.
 - The environment's proxy is looked up once, and never used for this machine.
 - Some models refuse a parameter that can be left out (top_p and temperature of 1) or have another name for it
@@ -27,6 +28,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
+from orcac.chat.endpoints.body import ENCODINGS, UnboundedBody, read_bounded
 from orcac.chat.endpoints.client import NO_KEY, make_client
 from orcac.chat.endpoints.completions import (
     build_body,
@@ -99,7 +101,14 @@ async def _open(
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S)  # the engine bounds the requests in flight
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s))
     proxy, cookies = find_proxy(str(client.base_url)), aiohttp.DummyCookieJar()
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy, cookie_jar=cookies) as session:
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout,
+        proxy=proxy,
+        cookie_jar=cookies,
+        headers={"Accept-Encoding": ENCODINGS},
+        auto_decompress=False,  # `read_bounded` does it
+    ) as session:
         yield OpenAIEndpoint(client, session, timeout_s=timeout_s, may_omit=may_omit, proxy=proxy, secrets=secrets)
 
 
@@ -165,7 +174,7 @@ class OpenAIEndpoint:
                     url = self._urls.get(request.model) or await self._find_url(request.model)
             payload = aiohttp.BytesPayload(dumps(self._build_body(request, refused)))
             response = await self._session.post(url, data=payload, allow_redirects=False)
-            content = await response.read()  # the connection is free after it, also if it fails
+            content = await read_bounded(response)
             status, headers = response.status, response.headers
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise self._make_error(classify(None, exception=ConnectionRefusedError()), str(error)) from None
@@ -174,6 +183,8 @@ class OpenAIEndpoint:
             raise self._make_error(name, f"no answer in {self._timeout_s:g} s") from None
         except aiohttp.ClientResponseError as error:  # the response is not HTTP
             raise self._make_error(classify(None, exception=ValueError()), str(error)) from None
+        except UnboundedBody as error:
+            raise self._make_error("malformed", str(error)) from None
         except (ValueError, TypeError) as error:  # of an address, a header or a body
             raise self._make_error("unsendable", str(error)) from None
         except (aiohttp.ClientError, OSError) as error:

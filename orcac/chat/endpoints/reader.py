@@ -20,7 +20,9 @@ Tokens are counted by the largest reading that the numbers of a usage allow, sin
 from __future__ import annotations
 
 import contextlib
+import json
 import math
+import re
 from collections.abc import Mapping
 
 from orcac.chat.endpoints.completions import error_message
@@ -29,6 +31,8 @@ from orcac.chat.messages import MAX_CAP, ChatResponse, RateHeaders, separate_rea
 from orcac.chat.wire import loads, replace_surrogates
 from orcac.reasoning import join_reasoning, split_reasoning
 
+_LARGE = 1 << 20  # bytes of a body
+_SHOWN = 65_536  # bytes of a body in an error, before its message is masked and cut
 _NO_ANSWER = "no answer"  # the meaning of a finish reason that is no ending of an answer
 _MEANINGS = {  # words without separators
     "stop": "stop eos eostoken eot end endturn endofturn endoftext stopsequence stopstring stoptoken word done "
@@ -71,13 +75,15 @@ class Unanswered(Exception):
 def read_content(content: bytes, *, cap: int, latency_s: float = 0.0, rates: RateHeaders | None = None) -> ChatResponse:
     """Return the response in the content of an HTTP response, as `read_completion` does.
 
-    Raises ValueError, with all of `content`, if it is malformed.
+    Raises ValueError, with the beginning of `content`, if it is malformed.
     """
     try:
-        response = _read(loads(content), cap)
+        parse = loads if len(content) <= _LARGE else json.loads  # orjson takes twelve times the size of a body
+        response = _read(parse(content), cap)
     except (ValueError, RecursionError) as error:
-        # The content is whole, since half a key cannot be masked; the message is cut after masking.
-        raise ValueError(f"not a chat completion ({error}): {content!r}") from error
+        # Half a key cannot be masked, so the content is cut far behind the end of the message.
+        shown = re.sub(rb"\s+", b" ", content)[:_SHOWN]
+        raise ValueError(f"not a chat completion ({error}): {shown!r}") from error
     response.latency_s, response.rates = latency_s, rates
     return response
 

@@ -1,0 +1,62 @@
+"""The body of a response, read within bounds: a server may be broken or hostile, and a job has many requests in flight.
+
+A body may have 4 MiB, before and after decompression, several times the longest answer of any model. It may have
+250,000 brackets and commas, since each value of a JSON text may take 70 bytes of memory. So a request in flight takes
+at most 50 MB, whatever the server sends.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["ENCODINGS", "MAX_BYTES", "UnboundedBody", "read_bounded"]
+
+ENCODINGS = "gzip, deflate"  # those that are decompressed here
+MAX_BYTES = 4 << 20
+_MAX_VALUES = 250_000
+
+
+class UnboundedBody(Exception):
+    """A body that is larger than any answer, or compressed in a form that was not asked for."""
+
+
+async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of a response, decompressed. Raises UnboundedBody; the connection is closed then.
+
+    Else the connection is free afterwards. Raises aiohttp's errors as `response.read` does.
+    """
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise UnboundedBody(f"a body of more than {MAX_BYTES >> 20} MiB")
+        content = _decompress(body, response.headers.get("Content-Encoding", "").strip().lower())
+        if sum(map(content.count, (b"[", b"{", b","))) > _MAX_VALUES:
+            raise UnboundedBody(f"a body of more than {_MAX_VALUES:,} values")
+    except UnboundedBody:
+        response.close()
+        raise
+    response.release()
+    return content
+
+
+def _decompress(body: bytearray, encoding: str) -> bytes:
+    if encoding in ("", "identity"):
+        return bytes(body)
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise UnboundedBody(f"a body in the encoding {encoding[:20]!r}, which was not asked for")
+    for window in (47, -15):  # with a header of gzip or zlib; some servers send `deflate` without one
+        decoder = zlib.decompressobj(window)
+        try:
+            content = decoder.decompress(body, MAX_BYTES + 1)
+        except zlib.error:
+            continue
+        if len(content) > MAX_BYTES:
+            raise UnboundedBody(f"a body of more than {MAX_BYTES >> 20} MiB after decompression")
+        return content
+    raise UnboundedBody(f"a body that is not in its encoding, {encoding}")
